@@ -1,0 +1,175 @@
+"""Every error that kisi raises on purpose, and the exit code each one ends a run with.
+
+```
+KisiError
+├── ConfigError          3   configuration, mapping or secret
+├── SourceError          4   a source failed or was incomplete
+│   ├── LoginRefused         the server said no to our credentials: never tried again in this run
+│   └── Incomplete           a list did not arrive whole: it is not a number
+├── PsaError             5   a PSA could not be read, or refused us
+│   └── ForeignChange    7   a write changed something that was not ours
+├── Withheld             6   a person must decide: a stale or used id
+├── WriteError           7   a write failed, or its outcome is unknown
+├── StateError           8   journal, lock file, disk
+├── Locked              75   another run holds the lock
+├── Interrupted        130   a signal asked us to stop
+└── TransportError           raised by `kisi.transport`; sources and PSAs turn it into their own
+    ├── NotSent              nothing reached the other side: DNS, refused, TLS
+    │   └── Untrusted        the certificate is not one that we were told to trust
+    ├── AnswerLost           the request was sent, and no whole answer came back
+    └── BadAnswer            an answer came, and it is not what the interface promises
+```
+
+A message is one or more whole sentences for the operator: what happened, what kisi did not do
+because of it, and, in `remedy`, what to do now. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a run ended. Part of the contract with schedulers and scripts."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    CONFIG = 3
+    SOURCE = 4
+    PSA = 5
+    WITHHELD = 6
+    WRITE = 7
+    STATE = 8
+    PENDING = 10
+    LOCKED = 75
+    INTERRUPTED = 130
+
+
+_WORST_FIRST = (
+    ExitCode.STATE,
+    ExitCode.WRITE,
+    ExitCode.PSA,
+    ExitCode.SOURCE,
+    ExitCode.WITHHELD,
+    ExitCode.PENDING,
+)
+
+
+def worst(codes: Sequence[int]) -> ExitCode:
+    """The exit code that stands for all of `codes`: 8, 7, 5, 4, 6, 10 in this order, else 0."""
+    present = set(codes)
+    return next((code for code in _WORST_FIRST if code in present), ExitCode.OK)
+
+
+class KisiError(Exception):
+    """Something that kisi foresaw.
+
+    Args:
+        message: What happened and what was not done, in whole sentences.
+        remedy: What the operator can do now; empty where there is nothing to do.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class ConfigError(KisiError):
+    """`kisi.toml`, `mapping.toml` or a secret is wrong. Holds all problems found, not the first."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, problems: Sequence[str] | str, *, remedy: str = "") -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems), remedy=remedy)
+
+
+class SourceError(KisiError):
+    """A source, or one tenant of it, could not be read completely. Never a number."""
+
+    exit_code = ExitCode.SOURCE
+
+
+class LoginRefused(SourceError):
+    """The source refused our credentials. Trying again could lock the account."""
+
+
+class Incomplete(SourceError):
+    """A list ended early, a count did not match, or the wrong server answered."""
+
+
+class PsaError(KisiError):
+    """A PSA could not be read, or refused us; nothing was written because of it."""
+
+    exit_code = ExitCode.PSA
+
+
+class ForeignChange(PsaError):
+    """After a write something else on the agreement had changed. That PSA's run stops."""
+
+    exit_code = ExitCode.WRITE
+
+
+class Withheld(KisiError):
+    """A person must decide first."""
+
+    exit_code = ExitCode.WITHHELD
+
+
+class WriteError(KisiError):
+    """A write failed, or its outcome is unknown."""
+
+    exit_code = ExitCode.WRITE
+
+
+class StateError(KisiError):
+    """The journal or the state folder cannot be used."""
+
+    exit_code = ExitCode.STATE
+
+
+class Locked(KisiError):
+    """Another run holds the lock of this state folder."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class Interrupted(KisiError):
+    """A signal asked kisi to stop; the write under way was finished and journaled."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class TransportError(KisiError):
+    """A request did not bring a usable answer."""
+
+
+class NotSent(TransportError):
+    """Nothing reached the other side (DNS, refused, connect time-out, TLS). Safe to repeat."""
+
+
+class Untrusted(NotSent):
+    """The server's certificate is not one that we were told to trust.
+
+    Args:
+        message: What happened.
+        presented: The certificate's fingerprint, `sha256:` and 64 hex digits, or empty if unknown.
+        remedy: What to do now.
+    """
+
+    def __init__(self, message: str, *, presented: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.presented = presented
+
+
+class AnswerLost(TransportError):
+    """The request was sent and no whole answer came back. It may have been applied."""
+
+
+class BadAnswer(TransportError):
+    """A whole answer came that is not what the interface promises."""

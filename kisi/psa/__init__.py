@@ -1,0 +1,109 @@
+"""Where billing lines live: the protocol every PSA implements, and their registry.
+
+A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
+refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
+outside. It keeps no state of its own between runs and decides no quantity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Protocol
+
+from kisi.errors import KisiError
+from kisi.model import Agreement, AgreementRef, Hold, Line, PlannedLine, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class PsaCompany:
+    """A company or account of the PSA, for `kisi map`."""
+
+    id: str
+    name: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PsaAgreement:
+    """An agreement of the PSA, for `kisi map`."""
+
+    id: str
+    company: str
+    name: str
+    kind: str = ""
+    active: bool = True
+    starts: date | None = None
+    ends: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PsaProduct:
+    """A catalog or price book item, for `kisi map` and `kisi check --online`."""
+
+    id: str
+    name: str
+    """Identifier and description, as a person knows it."""
+    active: bool = True
+    price: Decimal | None = None
+
+
+class Psa(Protocol):
+    """A system that invoices from agreements."""
+
+    name: str
+    """The section name of `[psa.NAME]`."""
+    workers: int
+    """How many agreements may be read, and clients written, at once."""
+    accounts_word: str
+    """What this PSA calls a client: `company` or `account`."""
+
+    def withheld(self) -> Hold | None:
+        """Why this PSA's writes are all held (report-only mode), or None. No id releases it."""
+
+    def agreements(
+        self, refs: Collection[AgreementRef], today: date
+    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+        """Each agreement, judged: missing, ended, another company's and so on is `Agreement.unfit`.
+
+        Raises:
+            PsaError: Nothing could be read.
+        """
+
+    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+        """All lines of one agreement, also cancelled ones, whole.
+
+        Raises:
+            PsaError: The list did not arrive whole.
+        """
+
+    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
+        """The named products with their prices; unknown ids are left out (150 a request).
+
+        Raises:
+            PsaError: They could not be read.
+        """
+
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+        """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
+
+        A refusal over an effective date may be answered by a second request with another date.
+        Retries, read-backs and journaling are `kisi.apply`'s.
+
+        Raises:
+            ForeignChange: Something else on the agreement changed. The run stops for this PSA.
+        """
+
+    def all_companies(self) -> tuple[PsaCompany, ...]:
+        """Every company or account, for `kisi map`."""
+
+    def all_agreements(self) -> tuple[PsaAgreement, ...]:
+        """Every agreement, for `kisi map`."""
+
+    def all_products(self) -> tuple[PsaProduct, ...]:
+        """Every product that can be a line, for `kisi map`."""
+
+    def close(self) -> None:
+        """Closes connections. Safe to call twice."""

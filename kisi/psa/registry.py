@@ -1,0 +1,33 @@
+"""The kinds of PSAs there are. A new one is a module with `SETTINGS` and `open_psa`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from kisi.config import Section
+from kisi.psa import Psa, connectwise, tigerpaw
+from kisi.transport import Clock, Limits
+
+
+class PsaModule(Protocol):
+    """What a module that implements a PSA declares."""
+
+    SETTINGS: type[Section]
+
+    def open_psa(
+        self,
+        name: str,
+        settings: Any,  # noqa: ANN401 - each module's own settings class
+        secrets: Mapping[str, str],
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
+    ) -> Psa:
+        """Makes the PSA of one `[psa.NAME]` section; sends nothing yet."""
+
+
+PSAS: Mapping[str, PsaModule] = {"connectwise": connectwise, "tigerpaw": tigerpaw}
+"""Kind to module."""
