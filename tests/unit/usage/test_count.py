@@ -1,0 +1,285 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.errors import Incomplete
+from kisi.model import (
+    Application,
+    Category,
+    CountingRules,
+    DeviceClass,
+    Figure,
+    Unit,
+)
+from kisi.usage import Tie, conservation, count_tenant, licensed_users
+from tests.unit.build import (
+    EARLIER,
+    KES,
+    SERVER_2022,
+    device,
+    key,
+    reading,
+    row,
+    subscription,
+    terms,
+    users,
+)
+
+WORKSTATIONS, SERVERS, OTHERS = (
+    Category.WINDOWS_WORKSTATIONS,
+    Category.WINDOWS_SERVERS,
+    Category.NON_WINDOWS,
+)
+
+
+def fleet(workstations=0, servers=0, linux=0, android=0):
+    return [
+        *(device(f"w{n}") for n in range(workstations)),
+        *(device(f"s{n}", SERVER_2022) for n in range(servers)),
+        *(device(f"l{n}", "Linux") for n in range(linux)),
+        *(device(f"a{n}", "Android") for n in range(android)),
+    ]
+
+
+def only(usage):
+    (application,) = usage.applications
+    return application
+
+
+def test_ninety_workstations_and_ten_servers():
+    usage = only(count_tenant(reading(fleet(90, 10)), terms()))
+    assert usage.quantities == {WORKSTATIONS: 90, SERVERS: 10}
+    assert usage.total == 100
+
+
+def test_linux_and_mobile_devices_are_non_windows():
+    usage = only(count_tenant(reading(fleet(1, 1, linux=2, android=3)), terms()))
+    assert usage.quantities == {WORKSTATIONS: 1, SERVERS: 1, OTHERS: 5}
+
+
+def test_a_device_counts_once_however_many_rows_products_and_keys_it_has():
+    rows = [row("w0"), row("w0", product="kesl"), row("w0", "K2")]
+    usage = only(count_tenant(reading(fleet(1), rows, [key(), key("K2")]), terms()))
+    assert usage.total == 1
+    assert conservation(usage) == "3 rows = 1 counted + 2 the same device again"
+
+
+def test_a_device_with_a_reserve_row_first_still_counts_by_its_active_key():
+    rows = [row("w0", current=False), row("w0", "K2")]
+    usage = only(count_tenant(reading(fleet(1), rows, [key(), key("K2")]), terms()))
+    assert usage.total == 1
+    (evidence,) = usage.evidence
+    assert (evidence.serial, evidence.counted) == ("K2", True)
+
+
+def test_what_is_left_out_is_listed_with_its_reason():
+    rows = [
+        row("w0"),
+        row("w1", current=False),
+        row("w2", pending=True),
+        row("w3", expires=EARLIER),
+    ]
+    usage = only(count_tenant(reading(fleet(4), rows), terms()))
+    assert usage.total == 1
+    assert {item.device: item.reason for item in usage.evidence} == {
+        "w0": "active key",
+        "w1": "reserve key",
+        "w2": "activation pending",
+        "w3": "expired on the device",
+    }
+
+
+def test_devices_of_another_server_are_listed_and_not_counted():
+    rows = [*(row(f"w{n}") for n in range(3)), row("x1"), row("x2")]
+    usage = only(count_tenant(reading(fleet(3), rows), terms()))
+    assert usage.total == 3
+    assert usage.left_out == {"not a device of this server": 2}
+
+
+@pytest.mark.parametrize(
+    ("own", "foreign", "complete"), [(10, 2, True), (10, 3, False), (294, 6, True), (293, 7, False)]
+)
+def test_too_many_devices_of_other_servers_make_the_tenant_incomplete(own, foreign, complete):
+    rows = [row(f"w{n}") for n in range(own)] + [row(f"x{n}") for n in range(foreign)]
+    subject = reading(fleet(own), rows)
+    if complete:
+        assert only(count_tenant(subject, terms())).total == own
+    else:
+        with pytest.raises(Incomplete, match=f"{foreign} of {own + foreign} devices"):
+            count_tenant(subject, terms())
+
+
+def test_reserve_rows_of_other_servers_do_not_count_as_foreign():
+    rows = [row("w0"), *(row(f"x{n}", current=False) for n in range(20))]
+    assert only(count_tenant(reading(fleet(1), rows), terms())).total == 1
+
+
+def test_two_applications_on_one_device_count_in_each():
+    other = "Kaspersky EDR Optimum"
+    rows = [row("w0"), row("w0", "K2")]
+    subject = reading(fleet(1), rows, [key(), key("K2", other)])
+    usage = count_tenant(subject, terms(Application(KES), Application(other)))
+    assert [item.total for item in usage.applications] == [1, 1]
+
+
+def test_rows_of_keys_that_do_not_count_are_not_usage():
+    rows = [row("w0"), row("w1", "K2")]
+    subject = reading(fleet(2), rows, [key(), key("K2", key_type=3)])
+    usage = count_tenant(subject, terms())
+    assert only(usage).total == 1
+    assert {item.serial: item.counted for item in usage.keys} == {"K1": True, "K2": False}
+
+
+def test_an_unknown_system_is_non_windows_and_pointed_out():
+    usage = only(count_tenant(reading([device("d", "")]), terms()))
+    assert usage.quantities == {OTHERS: 1}
+    assert usage.unknown_devices == ("d",)
+    assert usage.evidence[0].device_class is DeviceClass.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("option", "category"),
+    [("windows_workstations", WORKSTATIONS), ("windows_servers", SERVERS), ("hold", OTHERS)],
+)
+def test_the_category_of_an_unknown_system_can_be_chosen(option, category):
+    rules = CountingRules(unknown_device=option)
+    usage = only(count_tenant(reading([device("d", "")]), terms(rules=rules)))
+    assert usage.quantities == {category: 1}
+
+
+def test_ten_desktops_and_thirty_three_mobiles_are_seventeen_users():
+    application = users(KES)
+    usage = only(count_tenant(reading(fleet(8, 2, android=33)), terms(application)))
+    assert usage.quantities == {Category.ALL: 17}
+
+
+@pytest.mark.parametrize(
+    ("computers", "mobile", "expected"),
+    [(10, 12, 10), (10, 32, 16), (10, 33, 17), (0, 1, 1), (3, 0, 3), (0, 0, 0)],
+)
+def test_a_user_is_a_computer_and_up_to_two_mobiles(computers, mobile, expected):
+    assert licensed_users(computers=computers, mobile=mobile) == expected
+
+
+def test_mailboxes_are_the_number_the_report_states():
+    name = "Kaspersky Security for Microsoft Office 365"
+    subject = reading(keys=[], figures=(Figure(name, Category.ALL, 25),))
+    usage = only(count_tenant(subject, terms(Application(name, unit=Unit.MAILBOX))))
+    assert usage.quantities == {Category.ALL: 25}
+    assert conservation(usage) == "25 rows = 25 counted"
+
+
+def test_figures_of_licences_that_are_not_active_stay_visible():
+    figures = (Figure(KES, WORKSTATIONS, 7), Figure(KES, WORKSTATIONS, 3, closed="status Expired"))
+    usage = only(count_tenant(reading(keys=[], figures=figures), terms()))
+    assert usage.quantities == {WORKSTATIONS: 7}
+    assert conservation(usage) == "10 rows = 7 counted + 3 status Expired"
+
+
+def test_what_no_application_bills_is_unmapped_with_the_servers_own_figure():
+    subject = reading(keys=[key(name="Kaspersky Something Else", used=12)])
+    (use,) = count_tenant(subject, terms()).unmapped
+    assert (use.application, use.quantity, use.estimated) == ("Kaspersky Something Else", 12, True)
+
+
+def test_an_application_without_a_product_is_unmapped_under_its_name():
+    subject = reading(keys=[key(used=5), key("K2", used=4)])
+    (use,) = count_tenant(subject, terms(billed=())).unmapped
+    assert (use.application, use.quantity) == (KES, 9)
+
+
+def test_unmapped_use_without_a_figure_is_counted_from_its_devices():
+    subject = reading(fleet(3), [row("w0"), row("w1"), row("w1")], [key(name="Other", used=None)])
+    (use,) = count_tenant(subject, terms()).unmapped
+    assert (use.quantity, use.estimated) == (2, False)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        key(name="Other", used=0),
+        key(name="Other", used=5, key_type=3),
+        key(name="Other", used=5, limit_date=EARLIER),
+    ],
+)
+def test_unused_and_uncounted_keys_are_not_unmapped(subject):
+    assert count_tenant(reading(keys=[subject]), terms()).unmapped == ()
+
+
+def test_an_application_that_is_never_billed_is_neither_counted_nor_unmapped():
+    mail = Application("Kaspersky Security for Mail Server", bill=False)
+    subject = reading(keys=[key(name=mail.name, used=40)])
+    usage = count_tenant(subject, terms(mail))
+    assert (usage.applications, usage.unmapped) == ((), ())
+
+
+def test_a_tie_between_two_applications_fails_the_tenant_that_uses_the_key():
+    one, two = Application("One", ("Kaspersky*",)), Application("Two", ("kaspersky?*",))
+    with pytest.raises(Tie, match="'One' and 'Two'"):
+        count_tenant(reading(fleet(1)), terms(one, two))
+    unused = reading(keys=[key(used=0)])
+    assert count_tenant(unused, terms(one, two)).applications == ()
+
+
+def test_devices_are_read_only_where_they_can_be_billed():
+    mail = Application("Mail", bill=False)
+    subject = terms(Application(KES), mail, Application("Later"), billed={KES})
+    assert subject.selects(key())
+    assert subject.selects(key(name="Nobody's", used=None))
+    assert subject.selects(key(name="Later", used=None))
+    assert not subject.selects(key(name="Nobody's", used=3))
+    assert not subject.selects(key(name="Later", used=3))
+    assert not subject.selects(key(name="Mail", used=None))
+    assert not subject.selects(key(key_type=3))
+
+
+def test_soft_cancelled_and_unstored_keys_are_pointed_out():
+    keys = [
+        subscription(state=2, used=4),
+        key("K2", stored=False, used=9),
+        key("K3", stored=False, used=0),
+    ]
+    notes = " ".join(count_tenant(reading(keys=keys), terms()).notes)
+    assert "K1" in notes
+    assert "soft-cancelled" in notes
+    assert "reported_keys" in notes
+    assert "K3" not in notes
+
+
+def test_a_use_of_a_key_that_was_not_listed_makes_the_tenant_incomplete():
+    with pytest.raises(Incomplete, match="K9"):
+        count_tenant(reading(fleet(1), [row("w0", "K9")]), terms())
+
+
+ROWS = st.lists(
+    st.builds(
+        row,
+        st.sampled_from(["w0", "w1", "s0", "l0", "a0", "gone"]),
+        st.sampled_from(["K1", "K2"]),
+        current=st.booleans(),
+        pending=st.booleans(),
+        expires=st.sampled_from([None, EARLIER]),
+    ),
+    max_size=30,
+)
+
+
+@given(ROWS)
+def test_every_row_is_counted_or_left_out_with_a_reason(rows):
+    subject = reading(fleet(2, 1, 1, 1), rows, [key(), key("K2")])
+    usage = only(count_tenant(subject, terms()))
+    assert usage.rows == len(rows) == usage.counted_rows + sum(usage.left_out.values())
+    assert usage.total == sum(item.counted for item in usage.evidence) == usage.counted_rows
+
+
+@given(ROWS, st.data())
+def test_removing_a_row_never_increases_a_quantity_and_order_does_not_matter(rows, data):
+    def total(some):
+        subject = reading(fleet(2, 1, 1, 1), some, [key(), key("K2")])
+        return only(count_tenant(subject, terms())).quantities
+
+    everything = total(rows)
+    assert total(data.draw(st.permutations(rows))) == everything
+    if rows:
+        fewer = total(rows[:-1])
+        assert all(fewer.get(category, 0) <= number for category, number in everything.items())
