@@ -1,0 +1,183 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.model import (
+    Action,
+    Agreement,
+    AgreementRef,
+    Category,
+    Company,
+    Status,
+    TenantRef,
+    Unfit,
+)
+from kisi.plan import Held, Wanted, Wants, attribute, plan_company
+from tests.unit.build import AGREEMENT, COMPANY, KES, REF, TODAY, fact, line
+
+TOMORROW = TODAY + timedelta(days=1)
+YESTERDAY = TODAY - timedelta(days=1)
+
+
+def want(quantity, product="1200"):
+    return Wants((Wanted(product, KES, (Category.ALL,), quantity),))
+
+
+def plan(quantity, lines=(), facts=(), agreement=AGREEMENT, elsewhere=None):
+    held = Held(agreement, tuple(lines), elsewhere or {})
+    return plan_company(COMPANY, want(quantity), held, facts, TODAY)
+
+
+def only(company_plan):
+    (planned,) = company_plan.lines
+    return planned
+
+
+def test_a_missing_line_is_created_and_nothing_is_created_for_nothing():
+    planned = only(plan(90))
+    assert (planned.action, planned.before, planned.after) == (Action.CREATE, None, 90)
+    assert plan(0).lines == ()
+
+
+def test_a_different_quantity_is_updated_an_equal_one_left():
+    planned = only(plan(90, [line("1200", "90.00")]))
+    assert (planned.action, planned.adopt) == (Action.NONE, False)
+    planned = only(plan(90, [line("1200", "90.5")], [fact("1200", 80)]))
+    assert (planned.action, planned.line_id, planned.before) == (
+        Action.UPDATE,
+        "301",
+        Decimal("90.5"),
+    )
+
+
+def test_a_different_line_that_kisi_never_wrote_is_an_adoption():
+    assert only(plan(90, [line("1200", 80)])).adopt
+    assert not only(plan(90, [line("1200", 80)], [fact("1200", 80)])).adopt
+
+
+@pytest.mark.parametrize(
+    ("changes", "candidate"),
+    [
+        ({}, True),
+        ({"cancelled": TOMORROW}, True),
+        ({"cancelled": TODAY}, False),
+        ({"cancelled": YESTERDAY}, False),
+        ({"dead": True}, False),
+        ({"dead": True, "cancelled": TOMORROW}, True),
+        ({"one_time": True}, False),
+        ({"starts": TOMORROW}, True),
+    ],
+)
+def test_only_a_line_that_is_not_cancelled_today_is_a_candidate(changes, candidate):
+    planned = only(plan(5, [line("1200", 5, **changes)]))
+    assert (planned.line_id == "301") is candidate
+
+
+def test_a_line_in_effect_wins_over_one_that_starts_later():
+    lines = [line("1200", 5, "1", starts=TOMORROW), line("1200", 5, "2", starts=TODAY)]
+    assert only(plan(6, lines)).line_id == "2"
+
+
+@pytest.mark.parametrize("starts", [None, TOMORROW])
+def test_two_candidates_fail_the_client_and_nothing_is_chosen(starts):
+    found = plan(6, [line("1200", 5, "1", starts=starts), line("1200", 5, "2", starts=starts)])
+    assert found.status is Status.FAILED
+    assert found.failure.guard == "ambiguous"
+    assert found.failure.exit_code == 6
+    assert found.lines == ()
+
+
+def test_an_agreement_that_is_not_fit_fails_the_client():
+    unfit = replace(AGREEMENT, unfit=Unfit("agreement", "it ended", "renew it"))
+    assert plan(6, agreement=unfit).failure.reason == "it ended"
+
+
+def test_other_live_lines_are_shown_with_a_clients_first_create():
+    others = [line("9", 1, "7"), line("8", 1, "8", cancelled=YESTERDAY)]
+    assert [item.id for item in plan(5, others).others] == ["7"]
+    assert plan(5, others, [fact("77", 3, "40")]).others == ()
+
+
+def test_an_owned_line_whose_product_is_not_mapped_any_more_is_orphaned():
+    found = plan(9, [line("1100", 100, "300")], [fact("1100", 100, "300")])
+    orphan, create = found.lines
+    assert (orphan.orphaned, orphan.action, orphan.after) == (True, Action.UPDATE, 0)
+    assert create.action is Action.CREATE
+
+
+@pytest.mark.parametrize("quantity", [0, 5])
+def test_an_owned_line_at_zero_or_cancelled_is_no_orphan(quantity):
+    cancelled = YESTERDAY if quantity else None
+    lines = [line("1100", quantity, "300", cancelled=cancelled)]
+    assert only(plan(9, lines, [fact("1100", 100, "300")])).action is Action.CREATE
+
+
+OLD = AgreementRef("cw", "250", "900")
+
+
+@pytest.mark.parametrize(("gone", "orphans"), [(False, 1), (True, 0)])
+def test_a_line_on_the_agreement_of_an_earlier_mapping_is_orphaned_while_it_bills(gone, orphans):
+    old = replace(line("1200", 100, "1"), agreement="900")
+    elsewhere = {OLD: (Agreement(OLD, gone=gone), (old,))}
+    found = plan(100, facts=[fact("1200", 100, "1", agreement="900")], elsewhere=elsewhere)
+    assert sum(item.orphaned for item in found.lines) == orphans
+    assert sum(item.action is Action.CREATE for item in found.lines) == 1
+
+
+def test_lines_left_to_people_are_listed_and_not_orphaned():
+    wants = Wants((), left_to_people=frozenset({KES}))
+    held = Held(AGREEMENT, (line("1200", 7),))
+    found = plan_company(COMPANY, wants, held, [fact("1200", 7)], TODAY)
+    assert found.lines == ()
+    assert [item.line_id for item in found.left] == ["301"]
+
+
+def test_a_line_that_is_not_billable_is_kept_up_to_date_and_pointed_out():
+    found = plan(9, [line("1200", 8, billable=False)], [fact("1200", 8)])
+    assert only(found).action is Action.UPDATE
+    assert "not billable" in " ".join(found.notes)
+
+
+def test_a_line_belongs_to_the_client_of_its_agreement():
+    owned, left = attribute([COMPANY], [fact("1200", 5)])
+    assert list(owned) == [REF]
+    assert left == ()
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        replace(COMPANY, agreement="2000"),
+        replace(COMPANY, agreement="2000", company="251"),
+        replace(COMPANY, agreement="2000", tenants=(TenantRef("hq", "VSRV-9"),)),
+    ],
+)
+def test_a_line_follows_a_client_whose_agreement_or_company_was_changed(moved):
+    owned, _ = attribute([moved], [fact("1200", 5)])
+    assert [len(facts) for facts in owned.values()] == [1]
+
+
+def test_lines_of_unmapped_clients_and_of_those_with_billing_off_are_left():
+    stranger = Company("Else", (TenantRef("hq", "VSRV-7"),), "cw", "9", "99")
+    off = replace(COMPANY, billing=False)
+    assert attribute([stranger], [fact("1200", 5)])[1] == (fact("1200", 5),)
+    assert attribute([off], [fact("1200", 5)])[1] == (fact("1200", 5),)
+
+
+NUMBERS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 9))
+
+
+def _plan_many(wanted, lines):
+    wants = Wants(tuple(Wanted(p, KES, (Category.ALL,), q) for p, q in wanted.items()))
+    held = Held(AGREEMENT, tuple(line(p, q, f"id-{p}") for p, q in lines.items()))
+    return plan_company(COMPANY, wants, held, (), TODAY)
+
+
+@given(NUMBERS, NUMBERS)
+def test_applying_a_plan_leaves_nothing_to_plan(wanted, lines):
+    applied = {**lines, **{item.product: item.after for item in _plan_many(wanted, lines).lines}}
+    assert all(not item.changes for item in _plan_many(wanted, applied).lines)

@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+from kisi.model import Application, Category, ProductRow, Unit
+from kisi.plan import billed_applications, wants
+from kisi.usage import ClientUsage
+from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, mapping
+
+W, S, N = (
+    Category.WINDOWS_WORKSTATIONS,
+    Category.WINDOWS_SERVERS,
+    Category.NON_WINDOWS,
+)
+
+
+def used(application=KES, **numbers):
+    quantities = {Category(name): number for name, number in numbers.items()}
+    return ClientUsage(application, Unit.DEVICE, quantities)
+
+
+def quantities(found):
+    return {want.product: want.quantity for want in found.wanted}
+
+
+def test_by_category_each_product_gets_its_own_number():
+    usage = used(windows_workstations=90, windows_servers=10)
+    found = wants(mapping(SPLIT_ROW), COMPANY, [usage])
+    assert quantities(found) == {"1201": 90, "1202": 10, "1203": 0}
+    assert found.unmapped == ()
+
+
+def test_as_one_product_everything_adds_up():
+    usage = used(windows_workstations=90, windows_servers=10)
+    assert quantities(wants(mapping(ALL_ROW), COMPANY, [usage])) == {"1200": 100}
+
+
+def test_categories_that_share_a_product_add_up_under_both_names():
+    row = ProductRow(KES, "cw", {W: "1201", S: "1202", N: "1201"})
+    found = wants(mapping(row), COMPANY, [used(windows_workstations=5, non_windows=2)])
+    assert quantities(found) == {"1201": 7, "1202": 0}
+    assert found.wanted[0].categories == (W, N)
+
+
+def test_a_category_without_a_product_is_unmapped_not_lost():
+    row = ProductRow(KES, "cw", {W: "1201", S: "1202"})
+    found = wants(mapping(row), COMPANY, [used(windows_workstations=5, non_windows=2)])
+    (use,) = found.unmapped
+    assert (use.application, use.category, use.quantity) == (KES, N, 2)
+
+
+def test_an_unused_application_wants_zero_so_that_its_line_comes_down():
+    assert quantities(wants(mapping(ALL_ROW), COMPANY, [])) == {"1200": 0}
+
+
+def test_an_exception_of_the_client_wins():
+    own = ProductRow(KES, "cw", {Category.ALL: "1250"})
+    company = replace(COMPANY, exceptions=(own,))
+    found = wants(mapping(SPLIT_ROW), company, [used(windows_workstations=3, windows_servers=1)])
+    assert quantities(found) == {"1250": 4}
+
+
+def test_an_application_left_to_people_is_neither_wanted_nor_unmapped():
+    own = ProductRow(KES, "cw", {}, bill=False)
+    company = replace(COMPANY, exceptions=(own,))
+    found = wants(mapping(SPLIT_ROW), company, [used(windows_workstations=3)])
+    assert (found.wanted, found.unmapped) == ((), ())
+    assert found.left_to_people == {KES}
+
+
+def test_rows_of_another_psa_do_not_bill_this_client():
+    elsewhere = ProductRow(KES, "tp", {Category.ALL: "X"})
+    found = wants(mapping(elsewhere), COMPANY, [used(windows_workstations=3)])
+    assert found.wanted == ()
+    (use,) = found.unmapped
+    assert (use.quantity, use.estimated) == (3, False)
+
+
+def test_a_total_cannot_be_billed_by_category():
+    found = wants(mapping(SPLIT_ROW), COMPANY, [used(all=40)])
+    assert found.failure is not None
+    assert found.failure.exit_code == 6
+    assert quantities(wants(mapping(ALL_ROW), COMPANY, [used(all=40)])) == {"1200": 40}
+
+
+def test_applications_are_billed_if_any_row_says_so():
+    never = Application("Mail", bill=False)
+    left = ProductRow("Mail", "cw", {}, bill=False)
+    company = replace(COMPANY, exceptions=(left,))
+    subject = mapping(ALL_ROW, applications=(Application(KES), never), companies=(company,))
+    assert billed_applications(subject) == {KES}
