@@ -1,0 +1,189 @@
+"""Which changes must wait for a person? A plan and the journal's facts in, holds out. Pure.
+
+A hold leaves the line, and every other changing line of the same client and application, as they
+are; the first guard in the order of `rules` names it. An orphaned line takes along every create of
+its client. Failures (a source or agreement that cannot be trusted) are decided earlier and have no
+lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from kisi.guards.rules import (
+    AFTER_RUN,
+    BEFORE_RUN,
+    RUN,
+    RUN_REMEDY,
+    WITH,
+    Context,
+    FactIndex,
+    Guard,
+)
+from kisi.model import Action, CompanyPlan, Hold, Plan, PlannedLine, Status
+from kisi.plan import net_change
+
+__all__ = ["Context", "FactIndex", "empty_sources", "guard", "release", "withhold"]
+
+
+def empty_sources(
+    counted: Mapping[str, Sequence[int]], companies: Iterable[CompanyPlan], facts: FactIndex
+) -> frozenset[str]:
+    """Sources of which every tenant counts 0 although the PSA or the last run had more.
+
+    Args:
+        counted: For each source the total units of each tenant that was read.
+        companies: The clients' plans, unguarded.
+        facts: What the journal knows.
+    """
+    silent = {name for name, totals in counted.items() if totals and not any(totals)}
+    had_more = {
+        tenant.source
+        for company in companies
+        if any(_had_some(line, facts) for line in company.lines)
+        for tenant in company.company.tenants
+    }
+    return frozenset(silent & had_more)
+
+
+def _had_some(line: PlannedLine, facts: FactIndex) -> bool:
+    fact = facts.of_line(line)
+    return bool(line.before) or (fact is not None and fact.confirmed > 0)
+
+
+def guard(companies: Sequence[CompanyPlan], context: Context) -> tuple[CompanyPlan, ...]:
+    """Puts holds on the lines that must wait, and sets each client's status."""
+    order = (*BEFORE_RUN, *AFTER_RUN)
+    held = [_hold_lines(company, order, context) for company in companies]
+    return tuple(_judged(company) for company in _guard_run(held, context))
+
+
+def _hold_lines(company: CompanyPlan, order: Sequence[Guard], context: Context) -> CompanyPlan:
+    lines = [
+        replace(line, hold=_first_hold(line, company, order, context)) if line.changes else line
+        for line in company.lines
+    ]
+    return replace(company, lines=_take_along(lines))
+
+
+def _first_hold(
+    line: PlannedLine, company: CompanyPlan, order: Sequence[Guard], context: Context
+) -> Hold | None:
+    """The first guard names the hold; the others' reasons follow, so that nothing is hidden."""
+    fired = [
+        (rule, reason)
+        for rule in order
+        if (reason := rule.fires(line, company, context)) is not None
+    ]
+    if not fired:
+        return None
+    first = fired[0][0]
+    return Hold(first.name, "; also ".join(reason for _, reason in fired), first.remedy)
+
+
+def _take_along(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
+    """Holds what must not change alone: the same application, and creates beside an orphan."""
+    result = list(lines)
+    orphan = next((line for line in result if line.orphaned and line.hold), None)
+    if orphan is not None:
+        result = [_with(line, orphan) if line.action is Action.CREATE else line for line in result]
+    causes: dict[str, PlannedLine] = {}
+    for line in result:
+        if line.hold is not None:
+            causes.setdefault(line.application, line)
+    return tuple(
+        _with(line, causes[line.application]) if line.application in causes else line
+        for line in result
+    )
+
+
+def _with(line: PlannedLine, cause: PlannedLine) -> PlannedLine:
+    if not line.changes or line.hold is not None or cause.hold is None:
+        return line
+    what = cause.application if cause.application != line.application else cause.category
+    reason = f"held with {what} ({cause.hold.guard}), so that nothing is billed twice or not at all"
+    return replace(line, hold=Hold(WITH, reason, cause.hold.remedy))
+
+
+def _guard_run(companies: Sequence[CompanyPlan], context: Context) -> list[CompanyPlan]:
+    result = list(companies)
+    for psa in sorted({line.psa for company in companies for line in company.lines}):
+        free = [
+            line
+            for company in result
+            for line in company.lines
+            if line.psa == psa and line.hold is None
+        ]
+        reason = _run_reason(free, context)
+        if reason is not None:
+            hold = Hold(RUN, reason, RUN_REMEDY)
+            result = [_hold_decreases(company, psa, hold) for company in result]
+    return result
+
+
+def _run_reason(free: Sequence[PlannedLine], context: Context) -> str | None:
+    before = sum((line.before or Decimal(0) for line in free), Decimal(0))
+    fall = -net_change(free)
+    limits = context.rules
+    if before <= 0 or fall <= Decimal(str(limits.run_units)):
+        return None
+    percent = fall / before * 100
+    if percent <= Decimal(str(limits.run_percent)):
+        return None
+    return f"the whole run would bill {fall:f} units ({percent:.0f} %) fewer than {before:f} now"
+
+
+def _hold_decreases(company: CompanyPlan, psa: str, hold: Hold) -> CompanyPlan:
+    lines = [
+        replace(line, hold=hold)
+        if line.psa == psa and line.changes and line.hold is None and line.delta < 0
+        else line
+        for line in company.lines
+    ]
+    return replace(company, lines=_take_along(lines))
+
+
+def _judged(company: CompanyPlan) -> CompanyPlan:
+    if company.status not in {Status.READY, Status.HELD}:
+        return company
+    held = any(line.hold is not None for line in company.lines)
+    return replace(company, status=Status.HELD if held else Status.READY)
+
+
+def release(plan: Plan, accepted: Collection[str]) -> Plan:
+    """Takes the holds off the clients that `accepted` names, by their id or the whole plan's."""
+    everything = plan.plan_id in accepted
+    companies = tuple(
+        _judged(_released(company)) if everything or company.plan_id in accepted else company
+        for company in plan.companies
+    )
+    return replace(plan, companies=companies)
+
+
+def _released(company: CompanyPlan) -> CompanyPlan:
+    lines = tuple(replace(line, hold=None) for line in company.lines)
+    return replace(company, lines=lines)
+
+
+def withhold(
+    companies: Sequence[CompanyPlan], holds: Mapping[str, Hold]
+) -> tuple[CompanyPlan, ...]:
+    """Holds every remaining change of a PSA that does not let kisi write; no id releases these.
+
+    Args:
+        companies: Guarded plans.
+        holds: The hold of each such PSA, by its section name.
+    """
+
+    def held(company: CompanyPlan) -> CompanyPlan:
+        lines = tuple(
+            replace(line, hold=holds[line.psa])
+            if line.psa in holds and line.changes and line.hold is None
+            else line
+            for line in company.lines
+        )
+        return _judged(replace(company, lines=lines))
+
+    return tuple(held(company) for company in companies)

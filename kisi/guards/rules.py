@@ -1,0 +1,202 @@
+"""The guards: each looks at one changing line and says why it must wait, or nothing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kisi.model import (
+    Action,
+    CompanyPlan,
+    CountingRules,
+    GuardRules,
+    LineFact,
+    PlannedLine,
+)
+from kisi.plan import LineKey, line_key
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What guards may look at besides the line.
+
+    Args:
+        rules: `[guards]`.
+        counting: `[counting]`.
+        facts: What the journal knows of the lines that kisi owns.
+        empty_sources: Sources of which every tenant counts 0 although there was more.
+    """
+
+    rules: GuardRules
+    counting: CountingRules
+    facts: FactIndex
+    empty_sources: frozenset[str] = frozenset()
+
+
+class FactIndex:
+    """The journal's facts, by line and by product."""
+
+    def __init__(self, facts: Iterable[LineFact]) -> None:
+        self._facts = tuple(facts)
+        self._lines = {(fact.psa, fact.agreement, fact.line_id): fact for fact in self._facts}
+        self._products: Mapping[LineKey, LineFact] = {
+            (fact.psa, fact.agreement, fact.product): fact for fact in self._facts
+        }
+
+    def of_line(self, line: PlannedLine) -> LineFact | None:
+        """What is known of exactly this line."""
+        return self._lines.get((line.psa, line.agreement, line.line_id or ""))
+
+    def of_product(self, line: PlannedLine) -> LineFact | None:
+        """What is known of a line that kisi once had for this product on this agreement."""
+        return self._products.get(line_key(line))
+
+
+Fires = Callable[[PlannedLine, CompanyPlan, Context], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A rule that can hold a line: its name, when it fires (with the reason), what releases it."""
+
+    name: str
+    fires: Fires
+    remedy: str
+    """`{accept}` stands for the command that releases exactly this."""
+
+
+def _number(value: Decimal | float) -> str:
+    return format(Decimal(str(value)).normalize(), "f")
+
+
+def _is_update(line: PlannedLine) -> bool:
+    return line.action is Action.UPDATE and not line.orphaned
+
+
+def _empty_source(_line: PlannedLine, company: CompanyPlan, context: Context) -> str | None:
+    empty = {tenant.source for tenant in company.company.tenants} & context.empty_sources
+    if not empty:
+        return None
+    return f"every tenant of the source {', '.join(sorted(empty))} counts 0, and there was more"
+
+
+def _to_zero(line: PlannedLine, _company: CompanyPlan, _context: Context) -> str | None:
+    if not _is_update(line) or line.after > 0 or not line.before:
+        return None
+    return f"it would go from {_number(line.before)} to 0"
+
+
+def _decrease(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    if not _is_update(line) or line.delta >= 0 or line.before is None:
+        return None
+    fact = context.facts.of_line(line)
+    highest = max(line.before, fact.highest) if fact else line.before
+    drop = highest - line.after
+    percent = drop / highest * 100
+    limits = context.rules
+    if drop <= Decimal(str(limits.decrease_units)):
+        return None
+    if percent <= Decimal(str(limits.decrease_percent)):
+        return None
+    return (
+        f"it would fall by {_number(drop)} ({percent:.0f} %) from {_number(highest)}, its highest "
+        f"of the last {limits.baseline_days} days, to {line.after}"
+    )
+
+
+def _increase(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    if not _is_update(line) or line.delta <= 0 or line.before is None:
+        return None
+    fact = context.facts.of_line(line)
+    lowest = min(line.before, fact.lowest) if fact else line.before
+    rise = line.after - lowest
+    limits = context.rules
+    if rise <= Decimal(str(limits.increase_units)):
+        return None
+    if lowest > 0 and rise / lowest * 100 <= Decimal(str(limits.increase_percent)):
+        return None
+    share = f" ({rise / lowest * 100:.0f} %)" if lowest > 0 else ""
+    return (
+        f"it would rise by {_number(rise)}{share} from {_number(lowest)}, its lowest "
+        f"of the last {limits.baseline_days} days, to {line.after}"
+    )
+
+
+def _create(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    limit = context.rules.create_units
+    if line.action is not Action.CREATE or line.after <= limit:
+        return None
+    return f"a new line of {line.after} is above the limit of {_number(limit)}"
+
+
+def _unknown_device(line: PlannedLine, company: CompanyPlan, context: Context) -> str | None:
+    if context.counting.unknown_device != "hold" or line.application not in company.unknown:
+        return None
+    return "devices with an unknown operating system are among those counted"
+
+
+def _adopt(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    if not line.adopt or context.rules.adopt == "allow" or line.before is None:
+        return None
+    return f"kisi has never written this line; it holds {_number(line.before)}, not {line.after}"
+
+
+def _drift(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    fact = context.facts.of_line(line)
+    if context.rules.drift == "overwrite" or fact is None or line.before == fact.confirmed:
+        return None
+    if line.orphaned or line.before is None:
+        return None
+    cause = "an earlier write has an unknown outcome" if fact.unsettled else "a person changed it"
+    return (
+        f"the PSA holds {_number(line.before)}, kisi last confirmed {_number(fact.confirmed)}: "
+        f"{cause}"
+    )
+
+
+def _deleted(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    fact = context.facts.of_product(line)
+    if line.action is not Action.CREATE or fact is None:
+        return None
+    return f"the line {fact.line_id} that kisi kept here is gone or cancelled: a person removed it"
+
+
+def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: Context) -> str | None:
+    if not line.orphaned:
+        return None
+    return (
+        f"kisi wrote this line of product {line.product} on agreement {line.agreement}, and the "
+        "mapping no longer bills it there; it would go to 0 so that nothing is billed twice"
+    )
+
+
+_REALLY = "If that is right: {accept}"
+
+BEFORE_RUN = (
+    Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY),
+    Guard("to-zero", _to_zero, _REALLY),
+    Guard("decrease", _decrease, _REALLY),
+    Guard("increase", _increase, _REALLY),
+    Guard("create", _create, _REALLY),
+)
+AFTER_RUN = (
+    Guard("unknown-device", _unknown_device, "See `kisi explain` for the devices. " + _REALLY),
+    Guard("adopt", _adopt, "To let kisi keep it from now on: {accept}"),
+    Guard(
+        "drift",
+        _drift,
+        "To write kisi's number: {accept}; to keep the person's: `bill = false` for this "
+        "application in a [[company.product]] of the client",
+    ),
+    Guard(
+        "deleted",
+        _deleted,
+        "To create it again: {accept}; to leave it out: `bill = false` for this application in a "
+        "[[company.product]] of the client",
+    ),
+    Guard("orphaned", _orphaned, "To set it to 0 and bill as mapped now: {accept}"),
+)
+RUN = "run"
+RUN_REMEDY = "Look at the decreases of the whole run first. " + _REALLY
+WITH = "with"

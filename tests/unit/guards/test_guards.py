@@ -1,0 +1,293 @@
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.guards import Context, FactIndex, empty_sources, guard, release, withhold
+from kisi.model import (
+    Action,
+    Category,
+    CompanyPlan,
+    CountingRules,
+    GuardRules,
+    Hold,
+    Plan,
+    PlannedLine,
+    Status,
+)
+from kisi.plan import with_ids
+from tests.unit.build import COMPANY, KES, fact
+
+
+def planned(before, after, product="1200", line_id="301", application=KES, **more):
+    action = Action.CREATE if before is None else Action.UPDATE
+    if before == after:
+        action = Action.NONE
+    return PlannedLine(
+        psa="cw",
+        company="250",
+        agreement="1042",
+        application=application,
+        categories=(Category.ALL,),
+        product=product,
+        line_id=None if before is None else line_id,
+        action=action,
+        before=None if before is None else Decimal(before),
+        after=after,
+        **more,
+    )
+
+
+def client(*lines, company=COMPANY, **more):
+    return CompanyPlan(company, Status.READY, lines, **more)
+
+
+def context(*facts, counting=None, empty=(), **rules):
+    return Context(
+        GuardRules(**rules), counting or CountingRules(), FactIndex(facts), frozenset(empty)
+    )
+
+
+def guards_of(*lines, facts=(), **rules):
+    (found,) = guard([client(*lines)], context(*facts, **rules))
+    return [line.hold.guard if line.hold else None for line in found.lines]
+
+
+def owned(before, **more):
+    return fact("1200", before, **more)
+
+
+def test_a_small_change_of_an_owned_line_passes():
+    assert guards_of(planned(100, 98), facts=[owned(100)]) == [None]
+    assert guards_of(planned(100, 110), facts=[owned(100)]) == [None]
+
+
+def test_a_line_never_goes_to_zero_unseen():
+    assert guards_of(planned(2, 0), facts=[owned(2)]) == ["to-zero"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held"),
+    [
+        (100, 75, None),
+        (100, 74, "decrease"),
+        (10, 7, None),
+        (10, 6, "decrease"),
+        (4, 1, None),
+        (5, 1, "decrease"),
+    ],
+)
+def test_a_decrease_is_held_beyond_both_the_percentage_and_the_units(before, after, held):
+    assert guards_of(planned(before, after), facts=[owned(before)]) == [held]
+
+
+def test_slow_decreases_are_measured_from_the_highest_of_the_baseline():
+    slow = owned(80, highest=Decimal(100))
+    assert guards_of(planned(80, 74), facts=[slow]) == ["decrease"]
+    assert guards_of(planned(80, 76), facts=[slow]) == [None]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held"),
+    [
+        (10, 20, None),
+        (10, 21, "increase"),
+        (100, 150, None),
+        (100, 151, "increase"),
+        (0, 10, None),
+        (0, 11, "increase"),
+    ],
+)
+def test_an_increase_is_held_beyond_both_the_percentage_and_the_units(before, after, held):
+    assert guards_of(planned(before, after), facts=[owned(before)]) == [held]
+
+
+def test_slow_increases_are_measured_from_the_lowest_of_the_baseline():
+    slow = owned(140, lowest=Decimal(100))
+    assert guards_of(planned(140, 151), facts=[slow]) == ["increase"]
+
+
+def test_todays_quantity_is_always_part_of_the_baseline():
+    assert guards_of(planned(200, 90), facts=[owned(90, highest=Decimal(90))]) == ["decrease"]
+
+
+def test_a_huge_new_line_is_held():
+    assert guards_of(planned(None, 500)) == [None]
+    assert guards_of(planned(None, 501)) == ["create"]
+
+
+def test_a_line_that_kisi_never_wrote_is_held_before_it_is_overwritten():
+    assert guards_of(planned(10, 11, adopt=True)) == ["adopt"]
+    assert guards_of(planned(10, 11, adopt=True), adopt="allow") == [None]
+
+
+def test_a_persons_edit_is_held():
+    assert guards_of(planned(12, 10), facts=[owned(10)]) == ["drift"]
+    assert guards_of(planned(12, 10), facts=[owned(10)], drift="overwrite") == [None]
+
+
+def test_an_edit_that_equals_the_count_needs_no_hold():
+    assert guards_of(planned(12, 12), facts=[owned(10)]) == [None]
+
+
+def test_a_line_that_a_person_removed_is_not_created_again_silently():
+    assert guards_of(planned(None, 10), facts=[owned(10)]) == ["deleted"]
+
+
+def test_unknown_devices_hold_only_if_asked():
+    lines = client(planned(10, 11), unknown=frozenset({KES}))
+    for option, expected in (("hold", "unknown-device"), ("non_windows", None)):
+        rules = CountingRules(unknown_device=option)
+        (found,) = guard([lines], context(owned(10), counting=rules))
+        (line,) = found.lines
+        assert (line.hold.guard if line.hold else None) == expected
+
+
+def test_an_empty_source_holds_every_line_that_depends_on_it():
+    (found,) = guard([client(planned(10, 0))], context(owned(10), empty=["hq"]))
+    assert found.lines[0].hold.guard == "empty-source"
+    assert "also it would go from 10 to 0" in found.lines[0].hold.reason
+
+
+def test_a_source_is_empty_if_all_its_tenants_are_and_there_was_more():
+    had = [client(planned(10, 0))]
+    nothing = [client()]
+    facts = FactIndex([])
+    assert empty_sources({"hq": [0, 0]}, had, facts) == {"hq"}
+    assert empty_sources({"hq": [0, 1]}, had, facts) == frozenset()
+    assert empty_sources({"hq": [0]}, nothing, facts) == frozenset()
+    assert empty_sources({"other": [0]}, had, facts) == frozenset()
+    remembered = [client(planned(0, 0))]
+    assert empty_sources({"hq": [0]}, remembered, FactIndex([owned(5)])) == {"hq"}
+
+
+def test_a_hold_takes_along_every_changing_line_of_the_same_application():
+    lines = (
+        planned(10, 0, "1202", "1"),
+        planned(90, 100, "1201", "2"),
+        planned(5, 5, "1203", "3"),
+        planned(5, 6, "1300", "4", application="Other"),
+    )
+    facts = [fact("1202", 10, "1"), fact("1201", 90, "2"), fact("1300", 5, "4")]
+    assert guards_of(*lines, facts=facts) == ["to-zero", "with", None, None]
+
+
+def test_creates_of_the_client_wait_for_its_orphaned_lines():
+    lines = (
+        planned(100, 0, "1100", "1", orphaned=True),
+        planned(None, 90, "1201"),
+        planned(None, 10, "1300", application="Other"),
+        planned(5, 6, "1400", "4", application="Third"),
+    )
+    facts = [fact("1100", 100, "1"), fact("1400", 5, "4")]
+    assert guards_of(*lines, facts=facts) == ["orphaned", "with", "with", None]
+
+
+def companies(*changes):
+    return [
+        client(
+            planned(before, after, line_id=str(n)),
+            company=replace(COMPANY, name=f"C{n}", agreement=str(n)),
+        )
+        for n, (before, after) in enumerate(changes)
+    ]
+
+
+def test_a_run_that_takes_too_much_away_is_held_as_a_whole():
+    some = companies(*[(100, 80)] * 4, (100, 110))
+    facts = [fact("1200", 100, str(n)) for n in range(5)]
+    found = guard(some, context(*facts, run_units=69))
+    assert [c.lines[0].hold.guard if c.lines[0].hold else None for c in found] == [
+        *["run"] * 4,
+        None,
+    ]
+    found = guard(some, context(*facts, run_units=70))
+    assert all(company.lines[0].hold is None for company in found)
+
+
+def test_the_run_guard_does_not_count_what_is_held_otherwise():
+    some = companies((100, 80), (100, 0))
+    facts = [fact("1200", 100, str(n)) for n in range(2)]
+    found = guard(some, context(*facts, run_units=50))
+    assert [c.lines[0].hold.guard if c.lines[0].hold else None for c in found] == [None, "to-zero"]
+
+
+def test_the_status_of_a_client_with_a_hold_is_held():
+    (found,) = guard([client(planned(2, 0))], context(owned(2)))
+    assert found.status is Status.HELD
+    (found,) = guard([client(planned(2, 1))], context(owned(2)))
+    assert found.status is Status.READY
+
+
+def named(*clients, accepts=None, **rules):
+    return with_ids(Plan(guard(clients, context(**rules))), accepts or {})
+
+
+def test_an_id_releases_exactly_one_client():
+    one = client(planned(2, 0))
+    two = client(planned(3, 0), company=replace(COMPANY, name="B", agreement="2"))
+    plan = named(one, two)
+    first, second = plan.companies
+    released = release(plan, [first.plan_id])
+    assert [company.status for company in released.companies] == [Status.READY, Status.HELD]
+    assert [c.status for c in release(plan, [plan.plan_id]).companies] == [Status.READY] * 2
+    assert release(plan, ["unknown"]) == plan
+    assert second.plan_id != first.plan_id
+
+
+def test_the_remedy_is_the_very_command():
+    (company,) = named(client(planned(2, 0))).companies
+    assert f"kisi sync --accept {company.plan_id}" in company.lines[0].hold.remedy
+
+
+def test_ids_do_not_depend_on_order_and_change_with_what_is_held():
+    one = planned(2, 0, "a", "1")
+    two = planned(3, 0, "b", "2")
+    assert named(client(one, two)).plan_id == named(client(two, one)).plan_id
+    assert named(client(one, two)).plan_id != named(client(one)).plan_id
+    assert named(client(one)).plan_id != named(client(planned(3, 0, "a", "1"))).plan_id
+
+
+def test_an_id_stays_when_everything_else_of_the_client_was_written():
+    held = planned(2, 0, "a", "1")
+    free = planned(5, 6, "b", "2", application="Other")
+    facts = [fact("a", 2, "1"), fact("b", 5, "2")]
+
+    def of(*lines):
+        return with_ids(Plan(guard([client(*lines)], context(*facts))), {}).companies[0].plan_id
+
+    assert of(held, free) == of(held, planned(6, 6, "b", "2", application="Other"))
+
+
+def test_an_accept_before_makes_a_new_id():
+    one = client(planned(12, 10))
+    again = {("cw", "1042", "1200"): 1}
+    assert named(one).plan_id != named(one, accepts=again).plan_id
+
+
+def test_a_report_only_psa_holds_what_is_left_and_no_id_releases_it():
+    (company,) = guard([client(planned(5, 6))], context(owned(5)))
+    hold = Hold("report", "nothing is sent", "write it by hand")
+    (found,) = withhold([company], {"cw": hold})
+    assert found.lines[0].hold == hold
+    assert found.status is Status.HELD
+    assert withhold([company], {"tp": hold}) == (company,)
+
+
+CHANGES = st.lists(st.tuples(st.integers(1, 200), st.integers(0, 200)), min_size=1, max_size=6)
+
+
+@given(CHANGES, st.integers(0, 50))
+def test_a_larger_decrease_of_a_line_is_never_safer(changes, extra):
+    def held(some):
+        facts = [fact("1200", before, str(n)) for n, (before, _) in enumerate(some)]
+        return {
+            n
+            for n, company in enumerate(guard(companies(*some), context(*facts, run_units=10**6)))
+            if company.lines and company.lines[0].hold and company.lines[0].delta < 0
+        }
+
+    lower = [(before, max(0, after - extra)) for before, after in changes]
+    assert held(changes) <= held(lower)
