@@ -1,0 +1,82 @@
+"""What kisi remembers between runs: one SQLite file, `journal.db`, in the state folder.
+
+```
+run ──────────┬── at, command, config_hash, state (running|finished|interrupted|crashed), exit code
+              │
+client ───────┼── psa, agreement (together unique), company, name, billing, tenants, confirmed_at
+ ├─ client_state  status, guard, reason, remedy                            [first_run .. last_run]
+ ├─ line          line_id, product, application, categories, owned, current, baseline_after
+ │   └─ line_quantity   quantity proven                                    [first_run .. last_run]
+ ├─ operation     key, action, before, after ─ intent; outcome, quantity, request_id, settled
+ ├─ plan          an id for --accept and the lines it holds, open          [first_run .. last_run]
+ ├─ accept        product, how many times a held change of it was accepted
+ └─ usage         tenant ──> content (compressed JSON, stored once)        [first_run .. last_run]
+used_id           an accepted id: run, at, who
+latest            report, unmapped, notes, certificates: the last run's only
+```
+
+Everything that can stay the same is a range of runs: an unchanged day moves the end of each range
+and adds one row, the run's. A range says what was proven in its first and its last run; ranges of
+`usage` also hold for every run in between.
+
+Rules that the tables keep, each in one transaction:
+
+* an operation exists (`intent`) before its request is sent, and is *settled* only when somebody
+  knows what it did;
+* an applied operation, the line it made and the quantity that was proven are committed together;
+* a line is owned from its first proof until it is disowned; its `current` quantity is the last
+  proven one, its baseline the ranges after `baseline_after` (moved by an accept);
+* an id for `--accept` is used once, together with the counts of the lines that it released.
+
+Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) needs no lock.
+"""
+
+from __future__ import annotations
+
+from kisi.journal.history import History
+from kisi.journal.operations import emergency_line, operation_key
+from kisi.journal.past import (
+    ClientRecord,
+    HeldPlan,
+    Latest,
+    LineHistory,
+    QuantityRange,
+    Run,
+    StoredKey,
+    UsageRecord,
+    UsedId,
+)
+from kisi.journal.records import (
+    Billing,
+    ClientState,
+    ConfirmedLine,
+    LineKey,
+    Operation,
+    RunState,
+    Subject,
+)
+from kisi.journal.store import Journal, repair
+
+__all__ = [
+    "Billing",
+    "ClientRecord",
+    "ClientState",
+    "ConfirmedLine",
+    "HeldPlan",
+    "History",
+    "Journal",
+    "Latest",
+    "LineHistory",
+    "LineKey",
+    "Operation",
+    "QuantityRange",
+    "Run",
+    "RunState",
+    "StoredKey",
+    "Subject",
+    "UsageRecord",
+    "UsedId",
+    "emergency_line",
+    "operation_key",
+    "repair",
+]

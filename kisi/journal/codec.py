@@ -1,0 +1,122 @@
+"""How values become text and bytes in the journal, and how they come back.
+
+The JSON is canonical (sorted keys, no spaces, ASCII), so that equal values give equal bytes and a
+hash of the bytes tells whether anything changed. Reading is lenient towards other versions of kisi:
+a field that is missing takes its default, a field that is not known any more is passed over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def to_epoch(at: datetime) -> int:
+    """An instant as whole seconds since 1970 in UTC.
+
+    Raises:
+        ValueError: `at` has no time zone, so that nobody can know which instant it is.
+    """
+    if at.tzinfo is None:
+        raise ValueError(f"An instant without a time zone cannot be journaled: {at}.")
+    return int(at.timestamp())
+
+
+def from_epoch(seconds: int) -> datetime:
+    """The aware UTC instant that `to_epoch` stored."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def quantity_text(quantity: Decimal | int) -> str:
+    """A quantity as text in which equal numbers are equal: `10.00` and `1E+1` are both `10`."""
+    return format(Decimal(quantity).normalize(), "f")
+
+
+def storable(text: str) -> str:
+    """A text as any file can hold it: half a surrogate pair, which JSON may bring, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def dumps(value: object) -> str:
+    """A value (plain data, or dataclasses of it) as canonical JSON."""
+    return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"))
+
+
+def loads(kind: Any, text: str | bytes) -> Any:  # noqa: ANN401  # the caller names the type
+    """Reads what `dumps` wrote as a `kind`, a type such as `tuple[TenantRef, ...]`."""
+    return _built(kind, json.loads(text))
+
+
+def pack(value: object) -> bytes:
+    """A value as compressed canonical JSON."""
+    return zlib.compress(dumps(value).encode("ascii"), 9)
+
+
+def unpack(kind: Any, packed: bytes) -> Any:  # noqa: ANN401  # the caller names the type
+    """Reads what `pack` wrote as a `kind`."""
+    return loads(kind, zlib.decompress(packed))
+
+
+def fingerprint(text: str) -> bytes:
+    """Sixteen bytes that stand for `text`; equal only for equal texts."""
+    return blake2b(text.encode("utf-8"), digest_size=16).digest()
+
+
+def _plain(value: object) -> object:
+    """One level of a value that the JSON encoder does not know."""
+    kind: Any = type(value)
+    if names := _fields(kind):
+        return {name: getattr(value, name) for name in names}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return quantity_text(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    raise TypeError(f"The journal does not store {kind.__name__}.")
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[str, ...]:
+    """The names of a dataclass's fields; none for any other type."""
+    if not dataclasses.is_dataclass(kind):
+        return ()
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401, PLR0911  # one return a kind of type
+    """`data`, as JSON has it, as a value of `kind`."""
+    if data is None or kind is Any:
+        return data
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _built(next(arg for arg in arguments if arg is not types.NoneType), data)
+    if origin in (tuple, frozenset):
+        return origin(_built(arguments[0], item) for item in data)
+    if origin is not None and issubclass(origin, Mapping):
+        key, item = arguments
+        return {_built(key, name): _built(item, value) for name, value in data.items()}
+    if fields := _fields(kind):
+        hints = _hints(kind)
+        return kind(**{name: _built(hints[name], data[name]) for name in fields if name in data})
+    if kind is datetime:
+        return datetime.fromisoformat(data)
+    if kind is Decimal or issubclass(kind, Enum):
+        return kind(data)
+    return data

@@ -1,0 +1,177 @@
+"""The journal's tables, and how an older journal becomes a current one.
+
+The journal's version is SQLite's `user_version`: the number of migrations that were applied. A
+migration that was ever released is never edited; a change of the tables is a new one at the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+APPLICATION_ID = 0x6B697369
+"""`kisi` in ASCII, in SQLite's `application_id`: tells a journal from any other database."""
+
+_FIRST = """
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    command TEXT NOT NULL,
+    config_hash TEXT NOT NULL,
+    plan_scope TEXT NOT NULL,
+    state TEXT NOT NULL,
+    ended_at INTEGER,
+    exit_code INTEGER,
+    message TEXT NOT NULL DEFAULT '',
+    summary TEXT NOT NULL DEFAULT '{}'
+);
+CREATE TABLE client (
+    id INTEGER PRIMARY KEY,
+    psa TEXT NOT NULL,
+    agreement TEXT NOT NULL,
+    company TEXT NOT NULL,
+    name TEXT NOT NULL,
+    billing TEXT NOT NULL DEFAULT 'on',
+    tenants TEXT NOT NULL DEFAULT '[]',
+    confirmed_run INTEGER REFERENCES run,
+    confirmed_at INTEGER,
+    UNIQUE (psa, agreement)
+);
+CREATE TABLE client_state (
+    id INTEGER PRIMARY KEY,
+    client INTEGER NOT NULL REFERENCES client,
+    status TEXT NOT NULL,
+    guard TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    remedy TEXT NOT NULL,
+    first_run INTEGER NOT NULL REFERENCES run,
+    first_at INTEGER NOT NULL,
+    last_run INTEGER NOT NULL REFERENCES run,
+    last_at INTEGER NOT NULL
+);
+CREATE INDEX client_state_client ON client_state (client);
+CREATE TABLE line (
+    id INTEGER PRIMARY KEY,
+    client INTEGER NOT NULL REFERENCES client,
+    line_id TEXT NOT NULL,
+    product TEXT NOT NULL,
+    application TEXT NOT NULL,
+    categories TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tenants TEXT NOT NULL,
+    owned INTEGER NOT NULL DEFAULT 1,
+    current INTEGER REFERENCES line_quantity,
+    baseline_after INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (client, line_id)
+);
+CREATE TABLE line_quantity (
+    id INTEGER PRIMARY KEY,
+    line INTEGER NOT NULL REFERENCES line,
+    quantity TEXT NOT NULL,
+    first_run INTEGER NOT NULL REFERENCES run,
+    first_at INTEGER NOT NULL,
+    last_run INTEGER NOT NULL REFERENCES run,
+    last_at INTEGER NOT NULL
+);
+CREATE INDEX line_quantity_line ON line_quantity (line);
+CREATE TABLE operation (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    run INTEGER NOT NULL REFERENCES run,
+    at INTEGER NOT NULL,
+    client INTEGER NOT NULL REFERENCES client,
+    company TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tenants TEXT NOT NULL,
+    application TEXT NOT NULL,
+    categories TEXT NOT NULL,
+    product TEXT NOT NULL,
+    line_id TEXT,
+    action TEXT NOT NULL,
+    before TEXT,
+    after TEXT NOT NULL,
+    outcome TEXT,
+    outcome_at INTEGER,
+    outcome_run INTEGER REFERENCES run,
+    quantity TEXT,
+    detail TEXT NOT NULL DEFAULT '',
+    request_id TEXT NOT NULL DEFAULT '',
+    settled INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX operation_run ON operation (run);
+CREATE INDEX operation_unsettled ON operation (client, product) WHERE settled = 0;
+CREATE TABLE plan (
+    id TEXT NOT NULL,
+    client INTEGER NOT NULL,
+    first_run INTEGER NOT NULL REFERENCES run,
+    first_at INTEGER NOT NULL,
+    last_run INTEGER NOT NULL REFERENCES run,
+    last_at INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    lines BLOB NOT NULL,
+    PRIMARY KEY (id, client)
+);
+CREATE TABLE used_id (
+    id TEXT PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES run,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL
+);
+CREATE TABLE accept (
+    client INTEGER NOT NULL REFERENCES client,
+    product TEXT NOT NULL,
+    times INTEGER NOT NULL,
+    PRIMARY KEY (client, product)
+);
+CREATE TABLE content (
+    id INTEGER PRIMARY KEY,
+    fingerprint BLOB NOT NULL UNIQUE,
+    body BLOB NOT NULL
+);
+CREATE TABLE usage (
+    id INTEGER PRIMARY KEY,
+    client INTEGER NOT NULL REFERENCES client,
+    tenant TEXT NOT NULL,
+    content INTEGER NOT NULL REFERENCES content,
+    first_run INTEGER NOT NULL REFERENCES run,
+    first_at INTEGER NOT NULL,
+    last_run INTEGER NOT NULL REFERENCES run,
+    last_at INTEGER NOT NULL
+);
+CREATE INDEX usage_client ON usage (client);
+CREATE INDEX usage_content ON usage (content);
+CREATE TABLE latest (
+    subject TEXT PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES run,
+    at INTEGER NOT NULL,
+    value BLOB NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+
+TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
+"""What every journal, whatever its version, has at least."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """How many migrations the journal has seen; 0 for a database that is not a journal yet."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    """Brings a journal to the version that `migrations` make, all of them or none.
+
+    Raises:
+        sqlite3.DatabaseError: A migration failed; the journal is as it was.
+    """
+    missing = migrations[version_of(connection) :]
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID};"
+            f"{' '.join(missing)}"
+            f"PRAGMA user_version = {len(migrations)}; COMMIT;"
+        )
+    finally:
+        connection.rollback()  # nothing to undo after the COMMIT

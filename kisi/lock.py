@@ -1,0 +1,106 @@
+"""One run at a time for each state folder.
+
+The lock is the operating system's own lock on `kisi.lock` (`filelock`: flock on POSIX, msvcrt on
+Windows), so it ends with the process that holds it, however that process ends. Beside it
+`kisi.lock.json` says who holds it, for the message that a second run ends with; nothing depends on
+that file. Two machines that bill through one PSA have two locks: there the drift guard speaks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kisi.errors import Locked, StateError
+
+_LOCK = "kisi.lock"
+_HOLDER = "kisi.lock.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The run that took the lock last, by its own words."""
+
+    pid: int
+    host: str
+    started: str
+    """When it started, ISO 8601 in UTC; empty if it did not say."""
+
+    def __str__(self) -> str:
+        since = f", started {self.started}" if self.started else ""
+        return f"process {self.pid} on {self.host}{since}"
+
+
+@contextmanager
+def run_lock(
+    state_dir: Path, timeout: float = 0.0, *, started: datetime | None = None
+) -> Iterator[None]:
+    """Holds the lock of a state folder while the block runs; creates the folder (0700) if missing.
+
+    Args:
+        state_dir: The state folder.
+        timeout: Seconds to wait for another run to end; 0 tries once.
+        started: When this run started, told to whoever finds the lock taken.
+
+    Raises:
+        Locked: Another run holds the lock; names its process, host and start as far as known.
+        StateError: The folder or the lock file cannot be used.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(state_dir / _LOCK, timeout=max(timeout, 0.0), mode=0o600)
+        lock.acquire()
+    except Timeout as error:
+        known = holder(state_dir)
+        raise Locked(
+            f"Another run of kisi holds the lock of {state_dir}"
+            f"{f' ({known})' if known else ''}. This run did nothing.",
+            remedy="Wait until it has ended, or give this run time to wait with `--lock-timeout`.",
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StateError(
+            f"The lock in the state folder {state_dir} cannot be used: {error}."
+            " Nothing was read from any source and nothing was written.",
+            remedy="Let the user that runs kisi own the folder, or name another one with"
+            " `state_dir` in kisi.toml (a local disk, where files can be locked).",
+        ) from error
+    try:
+        _announce(state_dir, started)
+        yield
+    finally:
+        with suppress(OSError):  # it is only information
+            (state_dir / _HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def holder(state_dir: Path) -> Holder | None:
+    """Who took the lock last and has not released it; None if that is not known.
+
+    A run that was killed leaves its word behind, so this does not prove that a run is going on.
+    """
+    try:
+        said = json.loads((state_dir / _HOLDER).read_text(encoding="utf-8"))
+        return Holder(int(said["pid"]), str(said["host"])[:80], str(said["started"])[:40])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _announce(state_dir: Path, started: datetime | None) -> None:
+    said = Holder(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started="" if started is None else started.isoformat(timespec="seconds"),
+    )
+    file = state_dir / _HOLDER
+    part = file.with_name(f"{_HOLDER}.part")
+    with suppress(OSError):  # it is only information, and the lock is held
+        part.write_text(json.dumps(asdict(said)), encoding="utf-8")
+        part.replace(file)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kisi.journal import Journal
+from kisi.model import Company, TenantRef, TenantUsage
+from tests.unit.journal.builders import begin, company, day, held, usage
+from tests.unit.journal.test_clients import plan_of
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.open(tmp_path / "state") as opened:
+        yield opened
+
+
+def night(journal: Journal, number: int, *read: tuple[Company, TenantUsage]) -> int:
+    run = begin(journal, number)
+    journal.record_mapping([company(1), company(2)])
+    journal.record_usage(run, read)
+    return run
+
+
+def contents(journal: Journal) -> int:
+    (row,) = journal._db.rows("SELECT count(*) FROM content")
+    return int(row[0])
+
+
+def ranges(journal: Journal) -> list[tuple[int, int]]:
+    rows = journal._db.rows("SELECT first_run, last_run FROM usage ORDER BY id")
+    return [(row[0], row[1]) for row in rows]
+
+
+def test_unchanged_usage_is_one_range_of_one_content_whatever_the_order(journal: Journal) -> None:
+    for number in (1, 2, 3):
+        read = usage(at=day(number))
+        (application,) = read.applications
+        turned = replace(application, evidence=application.evidence[::-1])
+        night(journal, number, (company(), replace(read, applications=(turned,))))
+
+    assert contents(journal) == 1
+    assert ranges(journal) == [(1, 3)]
+    (record,) = journal.history.usage_at("Client 1")
+    assert record.usage == usage(at=day(3))
+    assert (record.first_run, record.first_at, record.last_run, record.last_at) == (
+        *(1, day(1)),
+        *(3, day(3)),
+    )
+    assert (record.read, record.previous, record.previous_run) == (True, None, None)
+
+
+def test_a_past_run_still_lists_its_devices_and_what_it_had_before(journal: Journal) -> None:
+    for number, devices in ((1, 5), (2, 5), (3, 7), (4, 2)):
+        night(journal, number, (company(), usage(devices=devices, at=day(number))))
+
+    (record,) = journal.history.usage_at("Client 1", 3)
+    assert [len(record.usage.applications[0].evidence), record.usage.at] == [7, day(3)]
+    assert record.previous == usage(devices=5, at=day(2))
+    assert record.previous_run == 2
+    (oldest,) = journal.history.usage_at("Client 1", 1)
+    assert oldest.usage.applications[0].total == 5
+
+
+def test_no_run_is_said_to_have_read_what_it_did_not(journal: Journal) -> None:
+    night(journal, 1, (company(), usage(at=day(1))))
+    failed = night(journal, 2)
+    night(journal, 3, (company(), usage(at=day(3))))
+
+    assert contents(journal) == 1
+    assert ranges(journal) == [(1, 1), (3, 3)]
+    (record,) = journal.history.usage_at("Client 1", failed)
+    assert (record.read, record.last_run) == (False, 1)
+    (record,) = journal.history.usage_at("Client 1")
+    assert (record.read, record.previous) == (True, None)
+
+
+def test_a_tenant_that_was_moved_away_is_shown_only_where_it_was_read(journal: Journal) -> None:
+    moved = replace(company(), tenants=(TenantRef("hub", "Contoso Ltd"),))
+    first = night(journal, 1, (company(), usage(at=day(1))))
+    night(journal, 2, (moved, usage(moved, at=day(2))))
+    journal.record_mapping([moved])
+
+    assert [r.usage.tenant.ref for r in journal.history.usage_at("Client 1")] == [*moved.tenants]
+    assert [r.usage.tenant.ref for r in journal.history.usage_at("Client 1", first)] == [
+        *company().tenants
+    ]
+    assert journal.history.usage_at("Nobody") == ()
+
+
+def test_keys_are_those_of_billed_clients_tenants_as_last_read(journal: Journal) -> None:
+    night(journal, 1, (company(1), usage(company(1))), (company(2), usage(company(2))))
+    night(journal, 2, (company(1), usage(company(1), devices=6)))
+    journal.record_mapping([company(1), company(2, billing=False)])
+
+    (stored,) = journal.history.keys()
+    assert (stored.name, stored.tenant) == ("Client 1", company(1).tenants[0])
+    assert stored.key.used == 6
+
+
+def test_pruning_forgets_what_ended_and_keeps_what_is_still_so(journal: Journal) -> None:
+    for number, devices in ((1, 5), (2, 7), (3, 7)):
+        night(journal, number, (company(), usage(devices=devices, at=day(number))))
+    journal.record_plan(1, day(1), plan_of(company(1), held(company(1)), plan_id="a"))
+    journal.record_plan(3, day(3), plan_of(company(1), held(company(1)), plan_id="b"))
+    before: datetime = day(2)
+
+    assert journal.prune(before) == 1
+    assert contents(journal) == 1
+    assert journal.history.held_plan("a") is None
+    assert journal.history.held_plan("b")
+    (record,) = journal.history.usage_at("Client 1", 2)
+    assert record.previous is None
+    assert journal.history.usage_at("Client 1", 1) == ()

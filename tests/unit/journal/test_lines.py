@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from kisi.journal import ConfirmedLine, Journal, LineKey
+from kisi.model import Category, LineFact, Outcome
+from tests.unit.journal.builders import begin, company, confirmed, create, day, end, held, line
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.open(tmp_path / "state") as opened:
+        yield opened
+
+
+def the_fact(journal: Journal, number: int = 1) -> LineFact:
+    (fact,) = journal.facts(day(number), 30)
+    return fact
+
+
+def test_a_confirmed_line_is_owned_with_all_that_is_known_of_it(journal: Journal) -> None:
+    journal.confirm(begin(journal), day(1), [confirmed("90.00")])
+
+    assert the_fact(journal) == LineFact(
+        psa="cw",
+        company="201",
+        agreement="1001",
+        line_id="7",
+        product="1201",
+        application="KES Advanced",
+        categories=(Category.WINDOWS_WORKSTATIONS,),
+        name="Client 1",
+        tenants=company().tenants,
+        confirmed=Decimal(90),
+        highest=Decimal(90),
+        lowest=Decimal(90),
+    )
+
+
+def test_a_planned_line_that_was_read_and_equal_confirms_what_it_should_be() -> None:
+    assert ConfirmedLine.of(line(after=12), company()).quantity == 12
+    with pytest.raises(ValueError, match="without an id"):
+        ConfirmedLine.of(create(), company())
+
+
+def test_the_baseline_is_over_what_was_confirmed_in_its_days(journal: Journal) -> None:
+    for number, quantity in ((1, 200), (2, 100), (10, 51), (40, 60)):
+        journal.confirm(begin(journal, number), day(number), [confirmed(quantity)])
+
+    fact = the_fact(journal, 40)
+    assert (fact.lowest, fact.confirmed, fact.highest) == (51, 60, 60)
+    fact = the_fact(journal, 32)
+    assert (fact.lowest, fact.confirmed, fact.highest) == (51, 60, 100)
+
+
+def test_an_unchanged_quantity_stays_in_the_baseline_as_long_as_it_is_confirmed(
+    journal: Journal,
+) -> None:
+    for number in range(1, 45):
+        journal.confirm(begin(journal, number), day(number), [confirmed(100)])
+    journal.confirm(begin(journal, 45), day(45), [confirmed(51)])
+
+    assert the_fact(journal, 70).highest == 100
+    (history,) = journal.history.line_history("Client 1")
+    assert [(one.quantity, one.first_run, one.last_run) for one in history.quantities] == [
+        (100, 1, 44),
+        (51, 45, 45),
+    ]
+
+
+def test_a_clock_that_jumps_back_loses_no_baseline(journal: Journal) -> None:
+    journal.confirm(begin(journal, 3), day(3), [confirmed(100)])
+    journal.confirm(begin(journal, 1), day(1), [confirmed(51)])
+
+    fact = the_fact(journal, 1)
+    assert (fact.confirmed, fact.highest) == (51, 100)
+
+
+def test_an_accept_starts_the_baseline_anew_and_counts(journal: Journal) -> None:
+    first = begin(journal, 1)
+    journal.confirm(first, day(1), [confirmed(100)])
+    second = begin(journal, 2)
+    journal.use_id("77b0e1c2", second, day(2), "anna", [held(before=Decimal(100), after=51)])
+    journal.confirm(second, day(2), [confirmed(51)])
+
+    fact = the_fact(journal, 2)
+    assert (fact.lowest, fact.highest, fact.accepts) == (51, 51, 1)
+    assert journal.accept_counts() == {("cw", "1001", "1201"): 1}
+
+
+def test_what_is_confirmed_again_after_an_accept_counts_for_the_new_baseline(
+    journal: Journal,
+) -> None:
+    first = begin(journal, 1)
+    journal.confirm(first, day(1), [confirmed(100)])
+    journal.use_id("77b0e1c2", first, day(1), "anna", [held()])
+    journal.confirm(first, day(1), [confirmed(100)])
+    journal.confirm(begin(journal, 2), day(2), [confirmed(51)])
+
+    assert the_fact(journal, 2).highest == 100
+
+
+def test_a_disowned_line_is_no_fact_and_starts_anew_when_it_is_owned_again(
+    journal: Journal,
+) -> None:
+    first = begin(journal, 1)
+    journal.confirm(first, day(1), [confirmed(100), confirmed(10, line_id="8", product="1202")])
+    journal.disown([LineKey("cw", "1001", "7"), LineKey("cw", "1001", "no such line")])
+
+    assert [fact.line_id for fact in journal.facts(day(1), 30)] == ["8"]
+    assert [one.owned for one in journal.history.line_history("Client 1")] == [False, True]
+    journal.confirm(begin(journal, 2), day(2), [confirmed(50)])
+    assert journal.facts(day(2), 30)[0].highest == 50
+
+
+def test_a_client_that_is_renamed_keeps_its_lines(journal: Journal) -> None:
+    journal.confirm(begin(journal, 1), day(1), [confirmed(100)])
+    renamed = company(name="Contoso GmbH")
+    journal.confirm(begin(journal, 2), day(2), [confirmed(100, renamed)])
+
+    assert the_fact(journal, 2).name == "Contoso GmbH"
+    assert journal.history.line_history("Client 1") == ()
+    (history,) = journal.history.line_history("Contoso GmbH")
+    assert history.key == LineKey("cw", "1001", "7")
+    assert history.quantities[0].first_run == 1
+
+
+def test_a_line_with_an_unknown_write_is_unsettled_until_it_is_proven(journal: Journal) -> None:
+    run = begin(journal)
+    journal.confirm(run, day(1), [confirmed(90)])
+    operation = journal.intent(run, day(1), line(), company())
+    journal.outcome(operation, day(1), Outcome.UNKNOWN)
+    end(journal, run)
+
+    assert the_fact(journal).unsettled
+    journal.confirm(begin(journal, 2), day(2), [confirmed(90)])
+    assert not the_fact(journal, 2).unsettled
+    assert journal.pending() == ()

@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from kisi.errors import ExitCode, StateError
+from kisi.journal import Journal, opening, repair, schema
+from kisi.model import Outcome
+from tests.unit.journal.builders import begin, company, confirmed, create, day, end, files, line
+
+NEXT = (*schema.MIGRATIONS, "ALTER TABLE run ADD COLUMN host TEXT;")
+BROKEN = (*schema.MIGRATIONS, "CREATE TABLE extra (id); ALTER TABLE nothing ADD COLUMN host;")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A state folder after one run, with one line and one pending operation in its journal."""
+    state = tmp_path / "state"
+    with Journal.open(state) as journal:
+        run = begin(journal)
+        journal.confirm(run, day(1), [confirmed(90)])
+        journal.intent(run, day(1), create(product="1202"), company())
+    return state
+
+
+@contextmanager
+def not_root() -> Iterator[None]:
+    """Rights bind everyone but root: act as nobody where the tests run as root."""
+    if os.name != "posix" or os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def foreign() -> Iterator[Path]:
+    """A sound journal in a folder that everybody may look at and only its owner may change."""
+    with tempfile.TemporaryDirectory() as name:
+        state = Path(name) / "state"
+        with Journal.open(state) as journal:
+            end(journal, begin(journal))
+        for path, mode in ((Path(name), 0o755), (state, 0o555), (state / "journal.db", 0o444)):
+            path.chmod(mode)
+        yield state
+        state.chmod(0o755)
+
+
+def pragma(path: Path, name: str) -> object:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+# --- a sound journal
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows folders have no such mode")
+def test_folder_and_journal_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+    state = tmp_path / "a" / "state"
+    with Journal.open(state) as journal:
+        begin(journal)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in state.iterdir()}
+
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
+    assert files(state) == ["journal.db"]
+
+
+def test_a_commit_survives_a_power_loss_by_its_settings(folder: Path) -> None:
+    db = opening.open_for_writing(folder)
+    with closing(db):
+        assert [*db.rows("PRAGMA journal_mode")[0]] == ["wal"]
+        assert [*db.rows("PRAGMA synchronous")[0]] == [2]
+        assert [*db.rows("PRAGMA foreign_keys")[0]] == [1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names a file system layer of POSIX")
+def test_a_drive_without_shared_memory_gets_a_rollback_journal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = opening._connect
+    monkeypatch.setattr(
+        opening, "_connect", lambda path, options: connect(path, f"{options}&vfs=unix-dotfile")
+    )
+    for _ in range(2):
+        with closing(opening.open_for_writing(folder)) as db:
+            assert [*db.rows("PRAGMA journal_mode")[0]] == ["delete"]
+            assert [*db.rows("PRAGMA synchronous")[0]] == [3]
+            with db.transaction():
+                db.execute("UPDATE run SET message = 'stored'")
+    assert files(folder) == ["journal.db"]
+
+
+def test_closing_twice_is_fine(folder: Path) -> None:
+    journal = Journal.open(folder)
+    journal.close()
+    journal.close()
+
+
+# --- reading
+
+
+def test_reading_a_missing_journal_is_reading_an_empty_one_and_creates_nothing(
+    tmp_path: Path,
+) -> None:
+    for state in (tmp_path / "none", tmp_path):
+        with Journal.open(state, readonly=True) as journal:
+            assert journal.facts(day(1), 30) == ()
+            assert journal.pending() == ()
+            assert journal.history.last_runs() == ()
+            assert journal.problem is None
+    assert files(tmp_path) == []
+
+
+def test_a_reader_sees_what_is_committed_while_a_run_writes_and_cannot_write(
+    folder: Path,
+) -> None:
+    with Journal.open(folder) as writer, Journal.open(folder, readonly=True) as reader:
+        assert len(reader.pending()) == 1
+        writer.settle(writer.pending()[0], begin(writer, 2), day(2), Outcome.FAILED)
+
+        assert reader.pending() == ()
+        with pytest.raises(StateError, match="cannot be written"):
+            begin(reader, 3)
+
+
+def test_a_folder_that_may_only_be_read_is_readable_and_refuses_a_run(foreign: Path) -> None:
+    with not_root():
+        with Journal.open(foreign, readonly=True) as journal:
+            assert len(journal.history.last_runs()) == 1
+        with pytest.raises(StateError) as refused:
+            Journal.open(foreign)
+
+    assert str(foreign / "journal.db") in refused.value.message
+    assert "own the folder" in refused.value.remedy
+    assert files(foreign) == ["journal.db"]
+
+
+def test_a_folder_that_may_not_even_be_read_is_refused_for_reading_too(foreign: Path) -> None:
+    (foreign / "journal.db").chmod(0o000)
+    with not_root(), pytest.raises(StateError, match="cannot be opened"):
+        Journal.open(foreign, readonly=True)
+    foreign.parent.chmod(0o000)
+    with not_root(), pytest.raises(StateError, match="Permission denied"):
+        Journal.open(foreign, readonly=True)
+
+
+def test_a_log_that_cannot_be_read_along_is_never_left_out(foreign: Path) -> None:
+    foreign.chmod(0o755)
+    (foreign / "journal.db-wal").touch(0o444)
+    foreign.chmod(0o555)
+
+    with not_root(), pytest.raises(StateError, match="cannot be opened"):
+        Journal.open(foreign, readonly=True)
+
+
+def test_what_a_creation_that_was_cut_short_left_behind_is_cleared(tmp_path: Path) -> None:
+    for name in ("journal.new.db", "journal.new.db-journal"):
+        (tmp_path / name).write_bytes(b"half")
+
+    Journal.open(tmp_path).close()
+    assert files(tmp_path) == ["journal.db"]
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_file_in_the_folders_place_is_refused_with_what_to_do(
+    tmp_path: Path, readonly: bool
+) -> None:
+    state = tmp_path / "state"
+    state.write_text("")
+    if readonly:
+        with Journal.open(state, readonly=True) as journal:
+            assert journal.history.last_runs() == ()
+        return
+
+    with pytest.raises(StateError) as refused:
+        Journal.open(state)
+    assert refused.value.exit_code is ExitCode.STATE
+    assert str(state) in refused.value.message
+    assert "state_dir" in refused.value.remedy
+
+
+def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").mkdir()
+
+    for readonly in (False, True):
+        with pytest.raises(StateError, match=f"journal {tmp_path / 'journal.db'} cannot be used"):
+            Journal.open(tmp_path, readonly=readonly)
+
+
+# --- versions
+
+
+def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> None:
+    with closing(opening.open_for_writing(folder, NEXT)) as db:
+        assert len(db.rows("SELECT host FROM run")) == 1
+
+    copy = folder / "journal.before-v2.db"
+    assert files(folder) == ["journal.before-v2.db", "journal.db"]
+    assert pragma(copy, "user_version") == 1
+    assert pragma(folder / "journal.db", "user_version") == 2
+    assert os.name != "posix" or copy.stat().st_mode & 0o777 == 0o600
+    with closing(opening.open_for_writing(folder, NEXT)) as db:
+        assert len(db.rows("SELECT id FROM operation")) == 1
+
+
+def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="nothing"):
+        opening.open_for_writing(folder, BROKEN)
+
+    with Journal.open(folder) as journal:
+        assert len(journal.pending()) == 1
+    assert pragma(folder / "journal.db", "user_version") == 1
+
+
+def test_a_migration_without_its_copy_does_not_begin(folder: Path) -> None:
+    (folder / "journal.before-v2.db.part").mkdir()
+
+    with pytest.raises(StateError, match=str(folder)):
+        opening.open_for_writing(folder, NEXT)
+    assert pragma(folder / "journal.db", "user_version") == 1
+
+
+def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) -> None:
+    with closing(opening.open_for_reading(folder, NEXT)) as db:
+        assert len(db.rows("SELECT host FROM run")) == 1
+
+    assert pragma(folder / "journal.db", "user_version") == 1
+    assert "journal.before-v2.db" not in files(folder)
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_newer_journal_is_refused_and_left_alone(folder: Path, readonly: bool) -> None:
+    opening.open_for_writing(folder, NEXT).close()
+    before = (folder / "journal.db").read_bytes()
+
+    with pytest.raises(StateError, match="written by a newer kisi") as refused:
+        Journal.open(folder, readonly=readonly)
+    assert "journal.before-v2.db" in refused.value.remedy
+    assert (folder / "journal.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_another_programs_database_is_refused_and_left_alone(
+    tmp_path: Path, readonly: bool
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        connection.execute("CREATE TABLE bookmarks (url)")
+    before = (tmp_path / "journal.db").read_bytes()
+
+    with pytest.raises(StateError, match="database of another program"):
+        Journal.open(tmp_path, readonly=readonly)
+    assert (tmp_path / "journal.db").read_bytes() == before
+    with pytest.raises(StateError, match="database of another program"):
+        repair(tmp_path)
+
+
+# --- damage
+
+
+def random_bytes(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 40)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def torn_page(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'operation'"
+        ).fetchone()
+        (length,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * length : page * length] = b"\xff" * length
+    path.write_bytes(content)
+
+
+def without_a_table(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE operation")
+
+
+@pytest.mark.parametrize("harm", [random_bytes, emptied, cut, torn_page, without_a_table])
+def test_a_damaged_journal_is_set_aside_and_stops_every_run_until_acknowledged(
+    folder: Path, harm: object
+) -> None:
+    path = folder / "journal.db"
+    harm(path)  # type: ignore[operator]
+    os.utime(path, (day(2).timestamp(), day(2).timestamp()))
+    harmed = path.read_bytes()
+
+    with pytest.raises(StateError, match=r"was damaged \(") as first:
+        Journal.open(folder)
+    assert "kisi check --repair" in first.value.remedy
+    aside = folder / "journal.corrupt-20261103T030000Z.db"
+    assert aside.read_bytes() == harmed
+    assert not path.exists()
+    with pytest.raises(StateError, match=aside.name):
+        Journal.open(folder)
+    with Journal.open(folder, readonly=True) as journal:
+        assert journal.history.last_runs() == ()
+        assert journal.problem
+        assert aside.name in journal.problem.message
+
+    (kept,) = repair(folder)
+    assert kept.name == "journal.acknowledged-20261103T030000Z.db"
+    assert kept.read_bytes() == harmed
+    with Journal.open(folder) as journal:
+        assert begin(journal) == 1
+    assert repair(folder) == ()
+
+
+@pytest.mark.parametrize("harm", [random_bytes, emptied, cut, without_a_table])
+def test_reading_a_damaged_journal_shows_an_empty_one_says_so_and_moves_nothing(
+    folder: Path, harm: object
+) -> None:
+    harm(folder / "journal.db")  # type: ignore[operator]
+
+    with Journal.open(folder, readonly=True) as journal:
+        assert journal.pending() == ()
+        assert journal.problem
+        assert "is damaged" in journal.problem.message
+    assert "journal.db" in files(folder)
+
+
+def test_damage_that_shows_up_only_while_reading_is_said(folder: Path) -> None:
+    torn_page(folder / "journal.db")
+
+    with Journal.open(folder, readonly=True) as journal:
+        assert len(journal.history.last_runs()) == 1
+        with pytest.raises(StateError, match="it is damaged"):
+            journal.pending()
+
+
+def test_a_log_without_its_journal_is_damage_because_it_may_hold_intents(folder: Path) -> None:
+    with Journal.open(folder) as journal:
+        begin(journal, 2)
+        log = (folder / "journal.db-wal").read_bytes()
+    (folder / "journal.db").unlink()
+    (folder / "journal.db-wal").write_bytes(log)
+
+    with pytest.raises(StateError, match="missing beside its own log"):
+        Journal.open(folder)
+    assert [name[:16] + name[-7:] for name in files(folder)] == ["journal.corrupt-.db-wal"]
+    assert len(repair(folder)) == 1
+
+
+def test_a_second_damage_of_the_same_second_overwrites_nothing(folder: Path) -> None:
+    for _ in range(2):
+        random_bytes(folder / "journal.db")
+        os.utime(folder / "journal.db", (day(2).timestamp(), day(2).timestamp()))
+        assert len(repair(folder)) == 1
+
+    assert files(folder) == [
+        "journal.acknowledged-20261103T030000Z-1.db",
+        "journal.acknowledged-20261103T030000Z.db",
+    ]
+
+
+def test_what_cannot_be_renamed_is_said_and_not_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_use(self: Path, target: Path) -> Path:
+        raise PermissionError(13, "in use by another process")
+
+    random_bytes(folder / "journal.db")
+    monkeypatch.setattr(Path, "rename", in_use)
+
+    with pytest.raises(StateError, match="in use by another process"):
+        Journal.open(folder)
+    (folder / "journal.db").replace(folder / "journal.corrupt-1.db")
+    with pytest.raises(StateError, match="in use by another process"):
+        repair(folder)
+
+
+# --- a full disk
+
+
+def fill(journal: Journal) -> None:
+    """From now on the file cannot grow, as on a full disk."""
+    journal._db.execute("PRAGMA max_page_count = 1")
+
+
+def test_a_full_disk_stops_a_run_before_anything_is_sent(folder: Path) -> None:
+    with Journal.open(folder) as journal:
+        fill(journal)
+        with pytest.raises(StateError, match="disk or the quota is full") as full:
+            journal.begin_run(day(2), version="1" * 9000, command="sync", config_hash="")
+        assert "Free space" in full.value.remedy
+        assert len(journal.history.last_runs()) == 1
+
+
+def test_a_full_disk_after_a_write_leaves_its_intent_for_the_next_run(folder: Path) -> None:
+    with Journal.open(folder) as journal:
+        run = begin(journal, 2)
+        operation = journal.intent(run, day(2), line(), company())
+        fill(journal)
+        with pytest.raises(StateError, match="full"):
+            journal.outcome(operation, day(2), Outcome.APPLIED, detail="x" * 9000)
+
+    with Journal.open(folder) as journal:
+        assert operation in journal.pending()
+        journal.settle(operation, begin(journal, 3), day(3), Outcome.APPLIED)
+        assert operation.id not in {one.id for one in journal.pending()}
+
+
+def test_a_mistake_of_kisi_is_not_blamed_on_the_disk(folder: Path) -> None:
+    with Journal.open(folder) as journal:
+        with pytest.raises(sqlite3.IntegrityError):
+            journal.confirm(99, day(1), [confirmed(1)])
+        with pytest.raises(TypeError, match="does not store list"):
+            journal._db.rows("SELECT ?", [])

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from kisi.journal import Journal, RunState, emergency_line, operation_key
+from kisi.model import Outcome
+from tests.unit.journal.builders import begin, company, create, day, end, line
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal.open(tmp_path / "state") as opened:
+        yield opened
+
+
+def test_an_intent_is_there_for_the_next_run_when_the_process_ends(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        run = begin(journal)
+        intent = journal.intent(run, day(1), line(description="Servers"), company())
+
+    with Journal.open(tmp_path) as journal:
+        begin(journal, 2)
+
+        assert journal.pending() == (intent,)
+        assert intent.line == line()
+        assert (intent.name, intent.tenants) == ("Client 1", company().tenants)
+        assert intent.outcome is None
+        assert journal.crashed_runs == (run,)
+        crashed = journal.history.run(run)
+        assert crashed
+        assert crashed.state is RunState.CRASHED
+
+
+def test_an_applied_create_is_owned_in_the_same_transaction(journal: Journal) -> None:
+    run = begin(journal)
+    operation = journal.intent(run, day(1), create(after=90), company())
+    journal.outcome(operation, day(1), Outcome.APPLIED, line_id="4711", request_id="cw-1")
+
+    (fact,) = journal.facts(day(1), 30)
+    assert (fact.line_id, fact.confirmed) == ("4711", 90)
+    (stored,) = journal.history.operations(run)
+    assert (stored.outcome, stored.request_id, stored.settled) == (Outcome.APPLIED, "cw-1", True)
+    assert stored.outcome_at == day(1)
+    assert journal.pending() == ()
+
+
+def test_an_applied_create_without_the_lines_id_is_refused_and_stays_pending(
+    journal: Journal,
+) -> None:
+    operation = journal.intent(begin(journal), day(1), create(), company())
+
+    with pytest.raises(ValueError, match="without an id"):
+        journal.outcome(operation, day(1), Outcome.APPLIED)
+    assert journal.pending() == (operation,)
+
+
+def test_a_failed_write_is_settled_and_proves_nothing(journal: Journal) -> None:
+    operation = journal.intent(begin(journal), day(1), line(), company())
+    journal.outcome(operation, day(1), Outcome.FAILED, detail="The agreement is closed.")
+
+    assert journal.facts(day(1), 30) == ()
+    assert journal.pending() == ()
+
+
+def test_an_unknown_outcome_stays_pending_until_a_later_run_settles_it(journal: Journal) -> None:
+    run = begin(journal)
+    intent = journal.intent(run, day(1), line(), company())
+    journal.outcome(intent, day(1), Outcome.UNKNOWN, quantity=Decimal(95), request_id="cw-9")
+    end(journal, run)
+    (unknown,) = journal.pending()
+
+    assert (unknown.outcome, unknown.quantity) == (Outcome.UNKNOWN, 95)
+    second = begin(journal, 2)
+    journal.settle(unknown, second, day(2), Outcome.APPLIED, quantity=Decimal(100))
+    assert journal.pending() == ()
+    (fact,) = journal.facts(day(2), 30)
+    assert (fact.confirmed, fact.unsettled) == (100, False)
+    (stored,) = journal.history.operations(run)
+    assert stored.request_id == "cw-9"
+    assert journal.history.line_history("Client 1")[0].quantities[0].first_run == second
+
+
+def test_an_unknown_create_is_settled_by_the_proof_of_its_line(journal: Journal) -> None:
+    run = begin(journal)
+    lost = journal.intent(run, day(1), create(), company())
+    journal.outcome(lost, day(1), Outcome.UNKNOWN)
+    other = journal.intent(run, day(1), create(product="1202"), company())
+    journal.outcome(other, day(1), Outcome.UNKNOWN)
+    again = journal.intent(run, day(1), line(before=Decimal(0)), company())
+    journal.outcome(again, day(1), Outcome.UNCHANGED)
+
+    assert [operation.id for operation in journal.pending()] == [other.id]
+
+
+def test_the_key_is_that_of_the_change_and_of_nothing_else() -> None:
+    key = operation_key(line())
+
+    assert key == "1:9e9cb208856e5d10fd9e44a3086340fc"
+    assert operation_key(line(before=Decimal("90.00"), description="x", application="y")) == key
+    assert len({key, *(operation_key(other) for other in CHANGED)}) == len(CHANGED) + 1
+
+
+CHANGED = (
+    line(after=101),
+    line(before=None),
+    line(line_id=None),
+    line(product="1202"),
+    line(agreement="1"),
+    line(company="1"),
+    line(psa="tp"),
+    create(),
+)
+
+
+def test_an_outcome_that_cannot_be_stored_is_one_harmless_line(journal: Journal) -> None:
+    operation = journal.intent(
+        begin(journal), day(1), create(), company(name="Evil\n\x1b[31m\u202e Corp")
+    )
+    text = emergency_line(
+        operation, Outcome.APPLIED, line_id="4711", quantity=Decimal(100), detail="a\nb"
+    )
+
+    assert text.isascii()
+    assert text.isprintable()
+    said = json.loads(text)
+    assert said["operation"] == operation.id
+    assert said["key"] == operation.key
+    assert (said["line_id"], said["before"], said["after"]) == ("4711", None, 100)
+    assert (said["outcome"], said["quantity"]) == ("applied", "100")
+    assert json.loads(emergency_line(operation, Outcome.UNKNOWN))["line_id"] is None
+
+
+def test_half_a_surrogate_pair_from_a_psa_cannot_lose_an_outcome(journal: Journal) -> None:
+    run = begin(journal)
+    operation = journal.intent(run, day(1), line(), company())
+    journal.outcome(operation, day(1), Outcome.FAILED, detail="odd \ud800 text")
+
+    assert journal.history.operations(run)[0].detail == "odd \\ud800 text"
