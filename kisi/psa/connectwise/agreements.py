@@ -1,0 +1,178 @@
+"""Agreements: read in chunks of ids, each judged against the client that is mapped to it.
+
+Record: `Agreement` of ConnectWise's OpenAPI document, `GET /finance/agreements`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+
+from kisi.errors import KisiError, PsaError
+from kisi.model import Agreement, AgreementRef, Unfit
+from kisi.psa import PsaAgreement
+from kisi.psa.connectwise.endpoints import AGREEMENTS
+from kisi.psa.connectwise.values import (
+    Row,
+    as_id,
+    day,
+    day_or_none,
+    flag,
+    part,
+    row_id,
+    shown,
+    text,
+)
+from kisi.psa.connectwise.wire import AccessRefused, Wire
+
+FIELDS = (
+    "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
+    "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag"
+)
+
+_REMAP = "Renew it in ConnectWise, or map the client to its running agreement with `kisi map`."
+
+
+def read_agreements(
+    wire: Wire, refs: Collection[AgreementRef], today: date
+) -> dict[AgreementRef, Agreement | KisiError]:
+    """Each of `refs`, judged on `today`; one request for about 150 of them.
+
+    A chunk that cannot be read is that error for each of its refs.
+
+    Raises:
+        AccessRefused: The login, the right or the address was refused.
+        PsaError: No chunk could be read.
+    """
+    judged: dict[AgreementRef, Agreement | KisiError] = {}
+    wanted: dict[int, list[AgreementRef]] = {}
+    for ref in refs:
+        number = as_id(ref.agreement)
+        if number is None:
+            judged[ref] = _not_an_id(ref)
+        else:
+            wanted.setdefault(number, []).append(ref)
+    failed: list[PsaError] = []
+    chunks = list(wire.chunks(AGREEMENTS, FIELDS, sorted(wanted)))
+    for chunk in chunks:
+        try:
+            rows = {row_id(row): row for row in wire.rows(AGREEMENTS, FIELDS, chunk)}
+        except AccessRefused:
+            raise
+        except PsaError as error:
+            failed.append(error)
+            judged |= {ref: error for number in chunk for ref in wanted[number]}
+        else:
+            for number in chunk:
+                judged |= {ref: judge(ref, rows.get(number), today) for ref in wanted[number]}
+    if failed and len(failed) == len(chunks):
+        raise failed[0]
+    return judged
+
+
+def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:
+    """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id."""
+    if row is None:
+        missing = Unfit(
+            "agreement",
+            f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
+            " see it.",
+            "Map the client to its running agreement with `kisi map`.",
+        )
+        return Agreement(ref, unfit=missing, gone=True)
+    try:
+        idle = _idle(row, today)
+        return Agreement(
+            ref,
+            name=text(row, "name"),
+            unfit=_foreign(ref, row) or idle,
+            bill_start=day(row, "billStartDate"),
+            next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
+            ends=_end(row),
+            prorated=flag(row, "prorateFlag"),
+            gone=idle is not None,
+        )
+    except ValueError as error:
+        return PsaError(
+            f"Agreement {ref.agreement} of psa.{ref.psa} could not be read: {error}. Nothing of it"
+            " was written.",
+            remedy="Correct the agreement in ConnectWise.",
+        )
+
+
+def listed(row: Row) -> PsaAgreement:
+    """An agreement for `kisi map`; active as far as its status and flag say, whatever the day."""
+    return PsaAgreement(
+        id=str(row_id(row)),
+        company=str(part(row, "company").get("id", "")),
+        name=text(row, "name"),
+        kind=text(part(row, "type"), "name"),
+        active=not flag(row, "cancelledFlag") and _status(row) in ("", "active"),
+        starts=day_or_none(row, "startDate"),
+        ends=None if flag(row, "noEndingDateFlag") else day_or_none(row, "endDate"),
+    )
+
+
+def _not_an_id(ref: AgreementRef) -> Agreement:
+    unfit = Unfit(
+        "agreement",
+        f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers.",
+        "Correct `agreement` of the client in mapping.toml; `kisi map list` shows the ids.",
+    )
+    return Agreement(ref, unfit=unfit, gone=True)
+
+
+def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
+    """Why the agreement is not the mapped company's.
+
+    Raises:
+        ValueError: ConnectWise does not say whose it is.
+    """
+    company = part(row, "company")
+    if "id" not in company:
+        raise ValueError("company/id is missing")
+    if str(company["id"]) == ref.company:
+        return None
+    owner = f"company {shown(company['id'])} ({text(company, 'name') or 'no name'})"
+    return Unfit(
+        "agreement",
+        f"{_called(row)} belongs to {owner} in ConnectWise, and the client is mapped to company"
+        f" {ref.company}.",
+        "Correct `company` or `agreement` of the client in mapping.toml.",
+    )
+
+
+def _idle(row: Row, today: date) -> Unfit | None:
+    """Why the agreement bills nothing on `today`; None if it is active."""
+    status, called = _status(row), _called(row)
+    starts, ends = day(row, "startDate"), _end(row)
+    if flag(row, "cancelledFlag") or status == "cancelled":
+        return Unfit("agreement", f"{called} is cancelled in ConnectWise.", _REMAP)
+    if ends is not None and ends < today:
+        return Unfit("agreement", f"{called} ended on {ends}.", _REMAP)
+    if starts is not None and starts > today:
+        return Unfit(
+            "agreement",
+            f"{called} starts only on {starts}.",
+            "Map the client to the agreement that runs today, or wait until then.",
+        )
+    if status not in ("", "active"):
+        return Unfit(
+            "agreement",
+            f"{called} is not active: ConnectWise calls it {text(row, 'agreementStatus')[:40]}.",
+            _REMAP,
+        )
+    return None
+
+
+def _called(row: Row) -> str:
+    name = text(row, "name")
+    return f"Agreement {row_id(row)} {name!r}" if name else f"Agreement {row_id(row)}"
+
+
+def _status(row: Row) -> str:
+    return text(row, "agreementStatus").casefold()
+
+
+def _end(row: Row) -> date | None:
+    return None if flag(row, "noEndingDateFlag") else day(row, "endDate")

@@ -1,0 +1,167 @@
+"""What `kisi check --online` asks ConnectWise: login, clock, release, rights. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http import HTTPStatus
+
+from kisi.errors import PsaError, TransportError
+from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES, Collection, additions
+from kisi.psa.connectwise.refusals import login_remedy, read_refusal, transport_remedy
+from kisi.psa.connectwise.values import as_id
+from kisi.psa.connectwise.wire import Wire
+from kisi.transport import Answer, Clock
+
+LARGEST_SKEW = timedelta(minutes=5)
+"""A clock that is further off may put an effective date on the wrong day."""
+
+_NO_ADDITION = 2**31 - 1
+"""The largest id there can be: no addition has it."""
+
+
+class Level(StrEnum):
+    """How a finding ends."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Nothing is wrong, or it could not be proven."""
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked."""
+
+    level: Level
+    message: str
+    remedy: str = ""
+
+
+def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Finding, ...]:
+    """All checks; the login's alone if it is refused.
+
+    Args:
+        wire: The ConnectWise instance.
+        clock: This machine's clock.
+        agreement: The id of a mapped agreement, for the right to write; None if there is none.
+    """
+    try:
+        answer = wire.get(AGREEMENTS, path=f"{AGREEMENTS.path}/count")
+    except PsaError as error:
+        return (Finding(Level.PROBLEM, error.message, error.remedy),)
+    return (
+        _login(wire, answer),
+        _skew(wire, answer, clock.now()),
+        _release(wire, answer),
+        _right_to_read(wire, COMPANIES),
+        _right_to_read(wire, CATALOG),
+        _right_to_write(wire, agreement),
+    )
+
+
+def _login(wire: Wire, answer: Answer) -> Finding:
+    try:
+        body = answer.json()
+        count = body["count"]
+    except (TransportError, KeyError, TypeError):
+        return Finding(
+            Level.PROBLEM,
+            f"What answers at url of [psa.{wire.name}] is not ConnectWise's API:"
+            f" {answer.excerpt()!r}.",
+            f"Check url of [psa.{wire.name}].",
+        )
+    if count == 0:
+        return Finding(
+            Level.PROBLEM,
+            f"psa.{wire.name} accepted the login, and the API member sees no agreement.",
+            f"Give its security role the right {AGREEMENTS.right}.",
+        )
+    return Finding(
+        Level.OK, f"psa.{wire.name} accepted the login; the API member sees {count} agreements."
+    )
+
+
+def _skew(wire: Wire, answer: Answer, now: datetime) -> Finding:
+    """Compares this machine's clock with the answer's `Date` header (RFC 9110, 6.6.1)."""
+    try:
+        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        return Finding(Level.NOTE, f"psa.{wire.name} does not say what time it is.")
+    if theirs.tzinfo is None:
+        theirs = theirs.replace(tzinfo=UTC)
+    skew = now - theirs
+    if abs(skew) <= LARGEST_SKEW:
+        return Finding(Level.OK, f"The clocks of this machine and of psa.{wire.name} agree.")
+    direction = "ahead of" if skew > timedelta(0) else "behind"
+    return Finding(
+        Level.PROBLEM,
+        f"This machine's clock is {abs(skew) // timedelta(minutes=1)} minutes {direction}"
+        f" psa.{wire.name}'s, so an addition could start on the wrong day.",
+        "Set the clock, and keep it set with NTP.",
+    )
+
+
+def _release(wire: Wire, answer: Answer) -> Finding:
+    release = " ".join(answer.headers.get("api-current-version", "").split())[:40]
+    if not release:
+        return Finding(Level.NOTE, f"psa.{wire.name} does not say which release it runs.")
+    return Finding(Level.OK, f"psa.{wire.name} runs ConnectWise {release}.")
+
+
+def _right_to_read(wire: Wire, collection: Collection) -> Finding:
+    try:
+        wire.get(collection, params={"fields": "id", "pageSize": "1"})
+    except PsaError as error:
+        return Finding(Level.PROBLEM, error.message, error.remedy)
+    return Finding(Level.OK, f"The API member may read the {collection.noun} of psa.{wire.name}.")
+
+
+def _right_to_write(wire: Wire, agreement: str | None) -> Finding:
+    """Asks for the right to change additions in a way that can change none.
+
+    Sends a PATCH with an empty list of operations to an addition id that cannot exist: whatever
+    ConnectWise makes of it, there is nothing to change and nothing to change it to. It rests on the
+    assumption, which ConnectWise documents nowhere, that the right is checked before the record is
+    looked for: 403 then means that it is missing, 404 that it is there. Any other answer proves
+    nothing, and neither does this the right to create (`Add`): only a real create would.
+    """
+    number = None if agreement is None else as_id(agreement)
+    if number is None:
+        return Finding(
+            Level.NOTE,
+            f"The right to change additions of psa.{wire.name} was not checked: no agreement is"
+            " mapped.",
+        )
+    right = "Finance > Agreements, Add and Edit = All"
+    try:
+        answer = wire.send("PATCH", f"{additions(number).path}/{_NO_ADDITION}", [])
+    except TransportError as error:
+        return Finding(
+            Level.NOTE,
+            f"The right to change additions of psa.{wire.name} was not proven: {error.message}",
+            transport_remedy(error),
+        )
+    refusal = read_refusal(answer)
+    if refusal.of_permission:
+        return Finding(
+            Level.PROBLEM,
+            f"The API member may not change additions of psa.{wire.name}: {refusal.sentence}",
+            f"Give its security role the right {right}.",
+        )
+    if refusal.of_login:
+        return Finding(
+            Level.PROBLEM,
+            f"psa.{wire.name} lets kisi read and refuses writes: {refusal.sentence}",
+            login_remedy(wire.name, refusal),
+        )
+    if refusal.status == HTTPStatus.NOT_FOUND:
+        return Finding(Level.OK, f"The API member may change additions of psa.{wire.name}.")
+    return Finding(
+        Level.NOTE,
+        f"The right to change additions of psa.{wire.name} was not proven: ConnectWise answered"
+        f" {refusal.status} to a change of an addition that does not exist.",
+        f"See that the API member's security role has the right {right}.",
+    )

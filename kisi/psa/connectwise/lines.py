@@ -1,0 +1,88 @@
+"""Agreement Additions as lines: one request an agreement, every addition, also cancelled ones.
+
+Record: `Addition` of ConnectWise's OpenAPI document, `GET /finance/agreements/{id}/additions`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from kisi.errors import PsaError
+from kisi.model import AgreementRef, Line
+from kisi.psa.connectwise.endpoints import additions
+from kisi.psa.connectwise.values import Row, as_id, day, number, number_or_none, part, row_id, text
+from kisi.psa.connectwise.wire import Wire
+
+FIELDS = (
+    "id,product/id,product/identifier,description,quantity,unitPrice,billCustomer,effectiveDate,"
+    "cancelledDate,agreementStatus"
+)
+
+_DEAD = frozenset({"cancelled", "expired"})
+"""`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
+whether ConnectWise says it of additions that start later, and taking one for dead would add a
+second one."""
+
+
+def read_lines(wire: Wire, ref: AgreementRef) -> tuple[Line, ...]:
+    """All additions of one agreement.
+
+    Raises:
+        PsaError: The list did not arrive whole, or one of its additions cannot be read.
+    """
+    agreement = as_id(ref.agreement)
+    if agreement is None:
+        raise PsaError(
+            f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers.",
+            remedy="Correct `agreement` of the client in mapping.toml.",
+        )
+    rows = wire.rows(additions(agreement), FIELDS)
+    return tuple(_line(row, ref) for row in rows)
+
+
+def quantity_of(row: Row) -> Decimal:
+    """The quantity of an addition.
+
+    Raises:
+        ValueError: It is absent or no number. Absent is not zero: nobody has said so.
+    """
+    quantity = number(row, "quantity")
+    if quantity is None:
+        raise ValueError("quantity is missing")
+    return quantity
+
+
+def product_of(row: Row) -> str:
+    """The catalog item's id of an addition.
+
+    Raises:
+        ValueError: It is absent.
+    """
+    try:
+        return str(row_id(part(row, "product")))
+    except ValueError as error:
+        raise ValueError(f"product/{error}") from error
+
+
+def _line(row: Row, ref: AgreementRef) -> Line:
+    """One addition, or the error that fails its agreement: half a list is no list."""
+    try:
+        cancelled = day(row, "cancelledDate")
+        return Line(
+            id=str(row_id(row)),
+            agreement=ref.agreement,
+            product=product_of(row),
+            quantity=quantity_of(row),
+            description=text(row, "description") or text(part(row, "product"), "identifier"),
+            unit_price=number_or_none(row, "unitPrice"),
+            billable=text(row, "billCustomer").casefold() in ("", "billable"),
+            starts=day(row, "effectiveDate"),
+            cancelled=cancelled,
+            dead=cancelled is None and text(row, "agreementStatus").casefold() in _DEAD,
+        )
+    except ValueError as error:
+        raise PsaError(
+            f"Addition {row_id(row)} of agreement {ref.agreement} (psa.{ref.psa}) could not be"
+            f" read: {error}. The agreement's lines are not known, so none of them was written.",
+            remedy="Correct the addition in ConnectWise.",
+        ) from error

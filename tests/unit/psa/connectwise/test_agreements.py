@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from kisi.errors import PsaError
+from kisi.model import Agreement, AgreementRef
+from tests.unit.psa.connectwise.conftest import AGREEMENTS, REF, TODAY, agreement_row
+
+
+def judged(psa, api, **changes):
+    api.get(AGREEMENTS, json=[agreement_row(**changes)])
+    return psa.agreements([REF], TODAY)[REF]
+
+
+def test_a_running_agreement_of_the_mapped_company_is_fit(psa, api):
+    got = judged(
+        psa,
+        api,
+        noEndingDateFlag=False,
+        endDate="2026-12-31T00:00:00Z",
+        billStartDate="2025-02-01T00:00:00Z",
+        nextInvoiceDate="2026-12-01T00:00:00Z",
+        prorateFlag=True,
+    )
+    assert got == Agreement(
+        REF,
+        name="Managed Security",
+        bill_start=date(2025, 2, 1),
+        next_invoice=date(2026, 12, 1),
+        ends=date(2026, 12, 31),
+        prorated=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "gone"),
+    [
+        ({"company": {"id": 251, "name": "Fabrikam"}}, "belongs to company 251 (Fabrikam)", False),
+        ({"company": {"id": 251}, "cancelledFlag": True}, "company 251 (no name)", True),
+        ({"cancelledFlag": True}, "is cancelled", True),
+        ({"agreementStatus": "Cancelled"}, "is cancelled", True),
+        (
+            {"noEndingDateFlag": False, "endDate": "2026-11-20T00:00:00Z"},
+            "ended on 2026-11-20",
+            True,
+        ),
+        ({"startDate": "2026-11-22T00:00:00Z"}, "starts only on 2026-11-22", True),
+        ({"agreementStatus": "Expired"}, "calls it Expired", True),
+        ({"agreementStatus": "Inactive", "name": None}, "Agreement 1042 is not active", True),
+    ],
+)
+def test_an_agreement_that_must_not_be_billed_says_why(psa, api, changes, says, gone):
+    got = judged(psa, api, **changes)
+    assert got.unfit.guard == "agreement"
+    assert says in got.unfit.reason
+    assert got.unfit.remedy
+    assert got.gone is gone
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"agreementStatus": None, "cancelledFlag": None, "startDate": None, "prorateFlag": None},
+        {"agreementStatus": "ACTIVE"},
+        {"noEndingDateFlag": False, "endDate": "2026-11-21T00:00:00Z"},
+        {"noEndingDateFlag": False, "endDate": None},
+        {"noEndingDateFlag": True, "endDate": "2020-01-01T00:00:00Z"},
+        {"startDate": "2026-11-21T00:00:00Z"},
+        {"nextInvoiceDate": "first of the month"},
+    ],
+)
+def test_absent_fields_and_the_days_themselves_do_not_make_it_unfit(psa, api, changes):
+    got = judged(psa, api, **changes)
+    assert got.unfit is None
+    assert not got.gone
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"endDate": "soon", "noEndingDateFlag": False}, "endDate is 'soon'"),
+        ({"company": None}, "company/id is missing"),
+    ],
+)
+def test_an_agreement_that_cannot_be_judged_is_an_error(psa, api, changes, says):
+    got = judged(psa, api, **changes)
+    assert isinstance(got, PsaError)
+    assert "Agreement 1042" in got.message
+    assert says in got.message
+
+
+def test_an_agreement_that_connectwise_does_not_know_is_gone(psa, api):
+    api.get(AGREEMENTS, json=[])
+    got = psa.agreements([REF], TODAY)[REF]
+    assert got.gone
+    assert "does not exist" in got.unfit.reason
+
+
+def test_what_is_no_id_is_unfit_before_anything_is_sent(psa, api):
+    ref = AgreementRef("cw", "250", "Managed) or (1=1")
+    got = psa.agreements([ref], TODAY)[ref]
+    assert got.gone
+    assert "is not an agreement id" in got.unfit.reason
+    with pytest.raises(PsaError, match="is not an agreement id"):
+        psa.lines(ref)
+    assert not api.calls
+
+
+def test_two_clients_on_one_agreement_are_judged_apart(psa, api):
+    other = AgreementRef("cw", "251", "1042")
+    api.get(AGREEMENTS, json=[agreement_row()])
+    got = psa.agreements([REF, other], TODAY)
+    assert got[REF].unfit is None
+    assert "belongs to company 250 (Contoso)" in got[other].unfit.reason
+    assert len(api.calls) == 1
+
+
+def test_a_hundred_agreements_are_one_request(psa, api):
+    refs = [AgreementRef("cw", "250", str(number)) for number in range(100_000, 100_100)]
+    api.get(AGREEMENTS, json=[agreement_row(id=number) for number in range(100_000, 100_100)])
+    got = psa.agreements(refs, TODAY)
+    assert all(got[ref].unfit is None for ref in refs)
+    assert len(api.calls) == 1
+
+
+def test_a_chunk_that_cannot_be_read_fails_its_own_agreements_only(psa, api):
+    refs = [AgreementRef("cw", "250", str(number)) for number in range(1, 152)]
+    api.get(AGREEMENTS, json={"message": "No."}, status=400)
+    api.get(AGREEMENTS, json=[agreement_row(id=151)])
+    got = psa.agreements(refs, TODAY)
+    assert all(isinstance(got[ref], PsaError) for ref in refs[:150])
+    assert got[refs[150]].unfit is None
+
+
+def test_nothing_read_is_an_error_of_the_psa(psa, api):
+    api.get(AGREEMENTS, json={"message": "No."}, status=400)
+    with pytest.raises(PsaError, match="could not read the agreements"):
+        psa.agreements([REF], TODAY)
+
+
+def test_no_agreements_are_no_request(psa, api):
+    assert psa.agreements([], TODAY) == {}
+    assert not api.calls
+
+
+def test_map_shows_every_agreement_whatever_its_dates_are(psa, api):
+    rows = [
+        agreement_row(),
+        agreement_row(id=2, cancelledFlag=True, noEndingDateFlag=False, endDate="soon"),
+        agreement_row(id=3, agreementStatus="Expired", type=None, company=None, startDate=None),
+    ]
+    api.get(AGREEMENTS, json=rows)
+    listed = psa.all_agreements()
+    assert [(one.id, one.company, one.kind, one.active) for one in listed] == [
+        ("1042", "250", "Managed Services", True),
+        ("2", "250", "Managed Services", False),
+        ("3", "", "", False),
+    ]
+    assert listed[0].starts == date(2025, 1, 1)
+    assert listed[1].ends is None

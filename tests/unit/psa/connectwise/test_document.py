@@ -1,0 +1,52 @@
+"""Against ConnectWise's OpenAPI document, where KISI_SPECS names the folder it is in."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from kisi.psa.connectwise import agreements, lines
+from kisi.psa.connectwise.catalog import COMPANY_FIELDS, ITEM_FIELDS
+from kisi.psa.connectwise.changes import create
+from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES
+
+SPECS = os.environ.get("KISI_SPECS")
+pytestmark = pytest.mark.skipif(SPECS is None, reason="KISI_SPECS is not set")
+
+
+@pytest.fixture(scope="module")
+def document():
+    return json.loads(Path(SPECS, "connectwise.openapi.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        ("Agreement", agreements.FIELDS),
+        ("Addition", lines.FIELDS),
+        ("CatalogItem", ITEM_FIELDS),
+        ("Company", COMPANY_FIELDS),
+    ],
+)
+def test_every_field_that_is_asked_for_is_in_the_document(document, schema, fields):
+    known = document["components"]["schemas"][schema]["properties"]
+    assert {field.partition("/")[0] for field in fields.split(",")} <= set(known)
+
+
+def test_every_path_and_method_is_in_the_document(document):
+    paths = document["paths"]
+    additions = "/finance/agreements/{parentId}/additions"
+    assert {AGREEMENTS.path, CATALOG.path, COMPANIES.path, f"{AGREEMENTS.path}/count"} <= set(paths)
+    assert {"get", "post"} <= set(paths[additions])
+    assert "patch" in paths[f"{additions}/{{id}}"]
+
+
+def test_a_create_has_what_the_document_requires(document):
+    schema = document["components"]["schemas"]["Addition"]
+    body = create(1042, 1201, 90, date(2026, 11, 21)).body
+    assert set(schema["required"]) <= set(body) <= set(schema["properties"])
+    assert body["billCustomer"] in schema["properties"]["billCustomer"]["enum"]

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
+from kisi.model import Verdict
+from kisi.psa.connectwise.changes import create, update
+from kisi.psa.connectwise.receipts import DEFAULT_WAIT, classify
+from kisi.transport import Answer
+from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row
+
+CREATE = create(1042, 1201, 90, date(2026, 11, 21))
+UPDATE = update(1042, 301, 1201, 90)
+
+
+def receipt(status, body=None, *, change=UPDATE, **headers):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return classify(Answer(status, headers, raw), change, "cw")
+
+
+@pytest.mark.parametrize("change", [CREATE, UPDATE])
+@pytest.mark.parametrize("quantity", [90, 90.0, "90.00"])
+def test_a_write_is_applied_if_the_record_shows_product_and_quantity(change, quantity):
+    got = receipt(200, addition_row(quantity=quantity), change=change)
+    assert (got.verdict, got.line_id, got.quantity) == (Verdict.APPLIED, "301", Decimal(90))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (addition_row(quantity=89.5), "quantity 89.5 instead of 90"),
+        (addition_row(product={"id": 1202}), "product 1202 instead of 1201"),
+        (addition_row(id=302), "addition 302 instead of 301"),
+        (addition_row(agreementId=7), "agreement 7 instead of 1042"),
+        (addition_row(quantity=None), "quantity is missing"),
+        (addition_row(product=None), "product/id is missing"),
+        ({}, "id is missing"),
+        ([], "it holds no record"),
+        (b"", "Expected JSON"),
+        (b"<html>maintenance", "Expected JSON"),
+    ],
+)
+def test_a_success_that_does_not_show_the_change_is_unknown(body, says):
+    got = receipt(200, body)
+    assert got.verdict is Verdict.UNKNOWN
+    assert says in got.message
+
+
+def test_no_content_is_unknown():
+    assert receipt(204, b"").verdict is Verdict.UNKNOWN
+
+
+def test_an_agreement_that_the_record_leaves_out_is_no_difference():
+    assert receipt(200, addition_row(agreementId=None)).verdict is Verdict.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (302, Verdict.UNKNOWN),
+        (400, Verdict.REJECTED),
+        (401, Verdict.REJECTED),
+        (403, Verdict.REJECTED),
+        (404, Verdict.STALE),
+        (405, Verdict.REJECTED),
+        (408, Verdict.UNKNOWN),
+        (409, Verdict.STALE),
+        (412, Verdict.STALE),
+        (413, Verdict.REJECTED),
+        (415, Verdict.REJECTED),
+        (422, Verdict.REJECTED),
+        (429, Verdict.THROTTLED),
+        (500, Verdict.UNKNOWN),
+        (502, Verdict.UNKNOWN),
+        (503, Verdict.UNKNOWN),
+        (504, Verdict.UNKNOWN),
+        (524, Verdict.UNKNOWN),
+    ],
+)
+def test_the_status_of_a_refusal_decides_what_may_have_happened(status, verdict):
+    got = receipt(status, {"code": "X", "message": "Why."}, **{"x-cw-request-id": "ab-12"})
+    assert got.verdict is verdict
+    assert got.request_id == "ab-12"
+    assert f"{status} X: Why. ConnectWise's request id: ab-12." in got.message
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "wait"),
+    [(429, "7", 7.0), (429, "99999", 99999.0), (429, "soon", DEFAULT_WAIT), (503, "2", 2.0)],
+)
+def test_a_rate_limit_says_how_long_to_wait(status, asked, wait):
+    got = receipt(status, {}, **{"Retry-After": asked})
+    assert (got.verdict, got.wait) == (Verdict.THROTTLED, wait)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "denied"),
+    [
+        (401, {"code": "Unauthorized"}, True),
+        (403, {"code": "Security", "message": "SSL is required."}, True),
+        (403, NO_RIGHT, False),
+        (400, INVOICED, False),
+    ],
+)
+def test_only_refused_credentials_stop_all_further_writes(status, body, denied):
+    assert receipt(status, body).denied is denied
+
+
+@pytest.mark.parametrize(("change", "right"), [(CREATE, "Add = All"), (UPDATE, "Edit = All")])
+def test_a_missing_right_is_named(change, right):
+    assert f"Finance > Agreements, {right}" in receipt(403, NO_RIGHT, change=change).message
+
+
+def test_a_change_refused_for_its_own_effective_date_says_where_to_correct_it():
+    assert "correct its effective date there" in receipt(400, INVOICED).message
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (NotSent("Refused.", remedy="Look."), Verdict.NOT_SENT),
+        (Untrusted("Unknown certificate.", remedy="Look."), Verdict.NOT_SENT),
+        (AnswerLost("Broken off."), Verdict.UNKNOWN),
+        (BadAnswer("Too large."), Verdict.UNKNOWN),
+    ],
+)
+def test_without_an_answer_only_what_was_not_sent_is_certain(error, verdict):
+    got = classify(error, CREATE, "cw")
+    assert got.verdict is verdict
+    assert error.message in got.message
+
+
+def test_an_untrusted_server_leads_to_the_authorities_file():
+    assert "REQUESTS_CA_BUNDLE" in classify(Untrusted("Unknown."), CREATE, "cw").message
+
+
+_BODIES = st.one_of(
+    st.binary(max_size=40),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["id", "product", "quantity", "code", "message", "errors"]), inner
+            )
+        ),
+    ).map(lambda body: json.dumps(body).encode()),
+)
+
+
+@given(status=st.integers(200, 599), body=_BODIES)
+def test_whatever_the_answer_only_an_echoed_change_is_applied(status, body):
+    got = classify(Answer(status, {}, body), CREATE, "cw")
+    if got.verdict is Verdict.APPLIED:
+        echoed = json.loads(body)
+        assert (echoed["product"]["id"], Decimal(str(echoed["quantity"]))) == (1201, 90)
+        assert 200 <= status < 300
+    elif 200 <= status < 300 or status >= 500:
+        assert got.verdict is Verdict.UNKNOWN
