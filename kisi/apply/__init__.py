@@ -1,0 +1,203 @@
+"""Brings the PSAs to the plan: intent, send, classify, read back, outcome; journaled at each step.
+
+Within a client decreases come first, and an increase or create of the same application waits for
+them; every create waits for the client's orphaned lines. So a run that breaks off in the middle
+leaves a client billed too little until the next run, never too much. Clients do not wait for each
+other, except where a PSA refuses our credentials or something that was not ours has changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from kisi.apply.write import Written, write
+from kisi.errors import ForeignChange, StateError
+from kisi.journal import Journal, Operation, emergency_line
+from kisi.model import (
+    Action,
+    Agreement,
+    AgreementRef,
+    CompanyPlan,
+    Outcome,
+    Plan,
+    PlannedLine,
+)
+from kisi.psa import Psa
+from kisi.transport import Clock
+
+__all__ = ["Applied", "Desk", "apply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What writing needs.
+
+    Args:
+        psas: The configured PSAs, by name.
+        agreements: The agreements as they were read in this run.
+        journal: Where intents and outcomes are committed.
+        run: The journal's id of this run.
+        today: The day in the billing time zone.
+        clock: Tells the time and waits.
+        stop: Set by a signal: nothing new is begun.
+        emergency: Prints a line that could not be stored.
+        progress: Told how many clients are done, and of how many.
+    """
+
+    psas: Mapping[str, Psa]
+    agreements: Mapping[AgreementRef, Agreement]
+    journal: Journal
+    run: int
+    today: date
+    clock: Clock
+    stop: threading.Event
+    emergency: Callable[[str], None]
+    progress: Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class _Closed:
+    """PSAs to which nothing more is sent, and why."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A plan with outcomes, and what stopped it early."""
+
+    plan: Plan
+    interrupted: bool = False
+    foreign_changes: tuple[ForeignChange, ...] = ()
+    state_error: StateError | None = None
+
+
+def apply(plan: Plan, desk: Desk) -> Applied:
+    """Writes every change of `plan` that is not held, and tells what became of each line."""
+    closed = _Closed()
+    foreign: list[ForeignChange] = []
+    broken: list[StateError] = []
+    done: dict[int, CompanyPlan] = {}
+    work = [i for i, company in enumerate(plan.companies) if _to_write(company.lines)]
+
+    def one(index: int) -> None:
+        try:
+            done[index] = _company(plan.companies[index], desk, closed, foreign)
+        except StateError as error:
+            broken.append(error)
+            desk.stop.set()
+        desk.progress(len(done), len(work))
+
+    for name, psa in desk.psas.items():
+        mine = [index for index in work if plan.companies[index].company.psa == name]
+        with ThreadPoolExecutor(max_workers=max(1, psa.workers)) as pool:
+            list(pool.map(one, mine))
+    companies = tuple(
+        done.get(index) or replace(company, lines=tuple(_settled(company.lines)))
+        for index, company in enumerate(plan.companies)
+    )
+    return Applied(
+        plan=replace(plan, companies=companies),
+        interrupted=desk.stop.is_set() and not broken,
+        foreign_changes=tuple(foreign),
+        state_error=broken[0] if broken else None,
+    )
+
+
+def _to_write(lines: Iterable[PlannedLine]) -> bool:
+    return any(line.changes and line.hold is None for line in lines)
+
+
+def _settled(lines: Iterable[PlannedLine]) -> Iterable[PlannedLine]:
+    """Outcomes of the lines that need no request."""
+    for line in lines:
+        if line.hold is not None:
+            yield replace(line, outcome=Outcome.HELD)
+        elif not line.changes:
+            yield replace(line, outcome=Outcome.UNCHANGED)
+        else:
+            yield line
+
+
+def _order(line: PlannedLine) -> tuple[bool, bool]:
+    return (not line.orphaned, line.delta >= 0)
+
+
+def _company(
+    company: CompanyPlan, desk: Desk, closed: _Closed, foreign: list[ForeignChange]
+) -> CompanyPlan:
+    lines = list(_settled(company.lines))
+    todo = sorted(
+        (i for i, line in enumerate(lines) if line.outcome is None), key=lambda i: _order(lines[i])
+    )
+    failed: list[PlannedLine] = []
+    for index in todo:
+        line = lines[index]
+        if desk.stop.is_set():
+            lines[index] = replace(line, detail="not tried: the run was interrupted")
+            continue
+        why = closed.reasons.get(line.psa) or _waits_for(line, failed)
+        if why:
+            lines[index] = replace(line, outcome=Outcome.FAILED, detail=f"not sent: {why}")
+            failed.append(lines[index])
+            continue
+        lines[index] = _line(line, company, desk, closed, foreign)
+        if lines[index].outcome is not Outcome.APPLIED:
+            failed.append(lines[index])
+    return replace(company, lines=tuple(lines))
+
+
+def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine]) -> str:
+    for other in failed:
+        if other.orphaned and line.action is Action.CREATE:
+            return f"line {other.line_id} of the earlier mapping could not be set to 0 first"
+        if other.application == line.application:
+            return f"{other.category} of the same application could not be written"
+    return ""
+
+
+def _line(
+    line: PlannedLine,
+    company: CompanyPlan,
+    desk: Desk,
+    closed: _Closed,
+    foreign: list[ForeignChange],
+) -> PlannedLine:
+    agreement = desk.agreements[AgreementRef(line.psa, line.company, line.agreement)]
+    client = company.company
+    operation = desk.journal.intent(desk.run, desk.clock.now(), line, client)
+    try:
+        written = write(desk.psas[line.psa], line, agreement, desk.today, desk.clock.sleep)
+    except ForeignChange as error:
+        foreign.append(error)
+        closed.reasons[line.psa] = "another line of an agreement changed during a write"
+        written = Written(Outcome.UNKNOWN, detail=error.message)
+    if written.denied:
+        closed.reasons[line.psa] = "the PSA refused our credentials"
+    _store(operation, written, desk)
+    return replace(
+        line,
+        outcome=written.outcome,
+        line_id=written.line_id or line.line_id,
+        detail=written.detail,
+    )
+
+
+def _store(operation: Operation, written: Written, desk: Desk) -> None:
+    try:
+        desk.journal.outcome(
+            operation,
+            desk.clock.now(),
+            written.outcome,
+            line_id=written.line_id,
+            quantity=written.quantity,
+            detail=written.detail,
+            request_id=written.request_id,
+        )
+    except StateError:
+        desk.emergency(emergency_line(operation, written.outcome))
+        raise

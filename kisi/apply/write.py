@@ -1,0 +1,160 @@
+"""One change, from intent to outcome: send, classify, read back, decide. Never two lines.
+
+A write counts when the PSA shows it. It is sent again only if it provably did not arrive: refused
+before sending, throttled, or read back as unchanged; at most twice after an unclear answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from kisi.errors import PsaError
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    Line,
+    Outcome,
+    PlannedLine,
+    Receipt,
+    Verdict,
+)
+from kisi.plan import is_live
+from kisi.psa import Psa
+
+LOG = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often a request that did not arrive, or was throttled, is sent."""
+SENDS = 2
+"""How often a request with an unclear outcome is sent at most, each time after reading back."""
+LONGEST_WAIT = 120.0
+"""Seconds; a longer `Retry-After` is not waited for."""
+READ_BACK_AFTER = (0.0, 1.0, 2.0, 4.0)
+"""Seconds to wait before each look, because a PSA may show a write late."""
+
+Sleep = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one change."""
+
+    outcome: Outcome
+    line_id: str | None = None
+    quantity: Decimal | None = None
+    detail: str = ""
+    denied: bool = False
+    request_id: str = ""
+
+
+def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep: Sleep) -> Written:
+    """Brings one line to its quantity.
+
+    Args:
+        psa: The line's PSA.
+        line: What to write; absolute, never a difference.
+        agreement: The agreement as it was read in this run.
+        today: The day in the billing time zone.
+        sleep: Waits so many seconds.
+
+    Raises:
+        ForeignChange: Something else on the agreement changed.
+    """
+    sends = 0
+    while True:
+        receipt = _send(psa, line, agreement, today, sleep)
+        sends += 1
+        if receipt.verdict is Verdict.APPLIED:
+            return _applied(line, receipt)
+        if receipt.verdict not in {Verdict.UNKNOWN, Verdict.STALE}:
+            return _failed(receipt)
+        written = _read_back(psa, line, receipt, today, sleep)
+        if written is not None:
+            return written
+        if receipt.verdict is Verdict.STALE or sends >= SENDS:
+            return _failed(receipt)
+        LOG.warning(
+            "agreement %s, product %s: not written, sending again", line.agreement, line.product
+        )
+
+
+def _send(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep: Sleep) -> Receipt:
+    for attempt in range(1, TRIES + 1):
+        receipt = psa.write(line, agreement, today)
+        again = receipt.verdict in {Verdict.NOT_SENT, Verdict.THROTTLED}
+        wait = receipt.wait or float(attempt)
+        if not again or attempt == TRIES or wait > LONGEST_WAIT:
+            break
+        sleep(wait)
+    return receipt
+
+
+def _applied(line: PlannedLine, receipt: Receipt) -> Written:
+    return Written(
+        Outcome.APPLIED,
+        line_id=receipt.line_id or line.line_id,
+        quantity=Decimal(line.after),
+        detail=receipt.message,
+        request_id=receipt.request_id,
+    )
+
+
+def _failed(receipt: Receipt) -> Written:
+    return Written(
+        Outcome.FAILED,
+        detail=receipt.message,
+        denied=receipt.denied,
+        request_id=receipt.request_id,
+    )
+
+
+def _read_back(
+    psa: Psa, line: PlannedLine, receipt: Receipt, today: date, sleep: Sleep
+) -> Written | None:
+    """What the PSA shows, or None if it shows that nothing was written."""
+    ref = AgreementRef(line.psa, line.company, line.agreement)
+    for wait in READ_BACK_AFTER:
+        if wait:
+            sleep(wait)
+        try:
+            found = _mine(line, psa.lines(ref), today)
+        except PsaError as error:
+            detail = f"{receipt.message} Reading back failed too: {error.message}"
+            return Written(Outcome.UNKNOWN, detail=detail, request_id=receipt.request_id)
+        shown = _shown(line, found)
+        if shown is not None:
+            return shown
+        if receipt.verdict is Verdict.STALE:
+            break
+    return None
+
+
+def _mine(line: PlannedLine, lines: tuple[Line, ...], today: date) -> list[Line]:
+    if line.line_id is not None:
+        return [found for found in lines if found.id == line.line_id]
+    return [found for found in lines if found.product == line.product and is_live(found, today)]
+
+
+def _shown(line: PlannedLine, found: list[Line]) -> Written | None:
+    if len(found) > 1:
+        listed = ", ".join(item.id for item in found)
+        return Written(Outcome.UNKNOWN, detail=f"there are now several lines of it: {listed}")
+    if not found:
+        if line.line_id is None:
+            return None
+        return Written(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
+    holds = found[0].quantity
+    if holds == line.after:
+        return Written(Outcome.APPLIED, line_id=found[0].id, quantity=holds)
+    if holds == line.before:
+        return None
+    return Written(
+        Outcome.UNKNOWN,
+        line_id=found[0].id,
+        quantity=holds,
+        detail=f"the PSA shows {holds:f} instead of {line.after}",
+    )

@@ -1,0 +1,249 @@
+"""The one pipeline that `preview` and `sync` share: collect, count, read lines, plan, guard.
+
+It cannot write: it knows sources and PSAs only through their reading methods, and hands the result
+to the caller. Everything is read before anything is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+
+from kisi import guards
+from kisi.guards import Context, FactIndex
+from kisi.journal import Operation
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    BillingMapping,
+    Company,
+    CompanyPlan,
+    CountingRules,
+    Failure,
+    GuardRules,
+    LineFact,
+    Plan,
+    Status,
+    TenantRef,
+    TenantUsage,
+)
+from kisi.plan import (
+    Held,
+    LineKey,
+    attribute,
+    billed_applications,
+    failed,
+    plan_company,
+    ref_of,
+    wants,
+    with_ids,
+)
+from kisi.psa import Psa
+from kisi.reconcile.collect import Collected, Progress, collect, unmapped_tenants
+from kisi.reconcile.lines import PsaState, read_psas, with_prices
+from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts
+from kisi.sources import UsageSource
+from kisi.usage import Matcher, Terms, combine
+
+__all__ = [
+    "Memory",
+    "Progress",
+    "Reconciled",
+    "Rules",
+    "Settlement",
+    "reconcile",
+    "resolve",
+    "select",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a run bills, by which rules, and when."""
+
+    mapping: BillingMapping
+    counting: CountingRules
+    guards: GuardRules
+    now: datetime
+    """Keys must be unexpired now (aware, UTC)."""
+    today: date
+    """The day in the billing time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the journal remembers."""
+
+    facts: tuple[LineFact, ...] = ()
+    accepts: Mapping[LineKey, int] = field(default_factory=dict)
+    pending: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A plan, and what it rests on."""
+
+    plan: Plan
+    usages: Mapping[TenantRef, TenantUsage]
+    agreements: Mapping[AgreementRef, Agreement]
+    settlements: tuple[Settlement, ...]
+    facts: tuple[LineFact, ...]
+    """The journal's facts with the settlements taken in."""
+    left: tuple[LineFact, ...]
+    """Lines that kisi owns and that belong to no billed client."""
+
+
+def select(
+    companies: Iterable[Company], only: Collection[str] = (), exclude: Collection[str] = ()
+) -> tuple[Company, ...]:
+    """The clients a run concerns, by globs on their names; case does not matter."""
+
+    def matches(company: Company, globs: Collection[str]) -> bool:
+        name = company.name.casefold()
+        return any(fnmatchcase(name, glob.casefold()) for glob in globs)
+
+    return tuple(
+        company
+        for company in companies
+        if (not only or matches(company, only)) and not matches(company, exclude)
+    )
+
+
+def reconcile(
+    rules: Rules,
+    sources: Mapping[str, UsageSource],
+    psas: Mapping[str, Psa],
+    memory: Memory,
+    companies: Collection[Company],
+    progress: Progress,
+) -> Reconciled:
+    """Reads everything a run needs and works out the guarded plan, with its ids.
+
+    Args:
+        rules: The mapping and the rules in force.
+        sources: The configured sources, by name.
+        psas: The configured PSAs, by name.
+        memory: What the journal remembers.
+        companies: The clients this run concerns; a mapping without clients shows every tenant.
+        progress: Told what is being read.
+
+    Returns:
+        The plan with its holds, none of them released. Trouble with a client is in its plan.
+    """
+    billed = [company for company in companies if company.billing]
+    mapping = rules.mapping
+    terms = Terms(
+        Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
+    )
+    collected = collect(sources, billed, terms, everything=not mapping.companies, progress=progress)
+    known = _of_configured(memory.facts, psas)
+    state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
+    settlements = settle(memory.pending, state.lines, rules.today)
+    facts = settled_facts(known, settlements)
+    owned, left = attribute(mapping.companies, facts)
+    drafts = [_draft(company, rules, collected, state, owned) for company in companies]
+    plans, notes = _guarded(drafts, rules, collected, facts, psas)
+    plan = Plan(
+        companies=plans,
+        unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
+        unmapped_uses=tuple(
+            use
+            for usage in collected.usages.values()
+            if not mapping.companies
+            for use in usage.unmapped
+        ),
+        failures=tuple(_broken(collected, billed)),
+        notes=notes,
+    )
+    plan = with_ids(plan, memory.accepts)
+    return Reconciled(plan, collected.usages, state.agreements, settlements, facts, left)
+
+
+def resolve(plan: Plan, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
+    """Releases the accepted holds, and holds what a report-only PSA would not be sent anyway."""
+    released = guards.release(plan, accepted)
+    holds = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
+    return replace(released, companies=guards.withhold(released.companies, holds))
+
+
+def _of_configured(facts: Iterable[LineFact], psas: Mapping[str, Psa]) -> tuple[LineFact, ...]:
+    return tuple(fact for fact in facts if fact.psa in psas)
+
+
+def _read(
+    mapping: BillingMapping,
+    collected: Collected,
+    billed: Collection[Company],
+    memory: Memory,
+    facts: Collection[LineFact],
+    psas: Mapping[str, Psa],
+    today: date,
+    progress: Progress,
+) -> PsaState:
+    """Reads the agreements of the clients that were counted, and where else they have lines."""
+    counted = [company for company in billed if collected.failure_of(company) is None]
+    refs = {ref_of(company) for company in counted}
+    owned, _ = attribute(mapping.companies, facts)
+    places = {_place(fact) for ref in refs for fact in owned.get(ref, ())}
+    places |= {place_of(op) for op in memory.pending if op.line.psa in psas}
+    return read_psas(psas, refs, places - refs, today, progress)
+
+
+def _place(fact: LineFact) -> AgreementRef:
+    return AgreementRef(fact.psa, fact.company, fact.agreement)
+
+
+def _draft(
+    company: Company,
+    rules: Rules,
+    collected: Collected,
+    state: PsaState,
+    owned: Mapping[AgreementRef, tuple[LineFact, ...]],
+) -> CompanyPlan:
+    if not company.billing:
+        return CompanyPlan(company=company, status=Status.OFF)
+    facts = owned.get(ref_of(company), ())
+    places = [ref_of(company), *{_place(fact) for fact in facts}]
+    failure = collected.failure_of(company)
+    tenants = [collected.usages[ref] for ref in company.tenants if ref in collected.usages]
+    uses = tuple(replace(use, company=company.name) for t in tenants for use in t.unmapped)
+    notes = tuple(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes)
+    if failure is None:
+        failure = next((state.failures[ref] for ref in places if ref in state.failures), None)
+    if failure is not None:
+        return failed(company, failure, unmapped=uses, notes=notes)
+    wanted = wants(rules.mapping, company, combine(tenants, rules.counting))
+    held = Held(
+        agreement=state.agreements[ref_of(company)],
+        lines=state.lines.get(ref_of(company), ()),
+        elsewhere=state.elsewhere(places[1:]),
+    )
+    plan = plan_company(company, wanted, held, facts, rules.today)
+    return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
+
+
+def _guarded(
+    drafts: list[CompanyPlan],
+    rules: Rules,
+    collected: Collected,
+    facts: tuple[LineFact, ...],
+    psas: Mapping[str, Psa],
+) -> tuple[tuple[CompanyPlan, ...], tuple[str, ...]]:
+    index = FactIndex(facts)
+    silent = guards.empty_sources(collected.totals(), drafts, index)
+    context = Context(rules.guards, rules.counting, index, silent)
+    return with_prices(guards.guard(drafts, context), psas)
+
+
+def _broken(collected: Collected, billed: Collection[Company]) -> Iterable[Failure]:
+    """What failed without a billed client to tell it: in a first look, without a mapping."""
+    used = {ref for company in billed for ref in company.tenants}
+    used_sources = {ref.source for ref in used}
+    for name, failure in collected.broken.items():
+        if name not in used_sources:
+            yield failure
+    for ref, failure in collected.failures.items():
+        if ref not in used:
+            yield failure

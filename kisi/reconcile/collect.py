@@ -1,0 +1,146 @@
+"""Reads the sources: every tenant that a run needs, whole, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from kisi.errors import ExitCode, KisiError, SourceError
+from kisi.model import (
+    BillingMapping,
+    Company,
+    Failure,
+    Reading,
+    Tenant,
+    TenantRef,
+    TenantUsage,
+)
+from kisi.sources import UsageSource
+from kisi.usage import Terms, Tie, count_tenant
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being read, how much of it is done, and how much there is."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """What the sources gave."""
+
+    tenants: dict[TenantRef, Tenant] = field(default_factory=dict)
+    """Every tenant that exists, by source."""
+    usages: dict[TenantRef, TenantUsage] = field(default_factory=dict)
+    failures: dict[TenantRef, Failure] = field(default_factory=dict)
+    broken: dict[str, Failure] = field(default_factory=dict)
+    """Sources that could not be read at all."""
+
+    def failure_of(self, company: Company) -> Failure | None:
+        """Why a client cannot be counted, or None."""
+        for ref in company.tenants:
+            failure = self.failures.get(ref) or self.broken.get(ref.source)
+            if failure is not None:
+                return failure
+            if ref not in self.usages:
+                return _missing(ref, self.tenants.get(ref))
+        return None
+
+    def totals(self) -> Mapping[str, Sequence[int]]:
+        """For each source, the units counted in each tenant that was read."""
+        totals: dict[str, list[int]] = {}
+        for ref, usage in self.usages.items():
+            counted = sum(application.total for application in usage.applications)
+            totals.setdefault(ref.source, []).append(counted)
+        return totals
+
+
+def collect(
+    sources: Mapping[str, UsageSource],
+    companies: Collection[Company],
+    terms: Terms,
+    *,
+    everything: bool,
+    progress: Progress,
+) -> Collected:
+    """Reads and counts the tenants of `companies`, all sources at once.
+
+    Args:
+        sources: The configured sources, by name.
+        companies: The clients that this run bills.
+        terms: What is counted.
+        everything: Read every tenant there is (a first look, without a mapping).
+        progress: Told as tenants arrive.
+    """
+    wanted = {ref for company in companies for ref in company.tenants}
+    needed = [
+        (name, source)
+        for name, source in sources.items()
+        if everything or any(ref.source == name for ref in wanted)
+    ]
+    result = Collected()
+    if not needed:
+        return result
+    with ThreadPoolExecutor(max_workers=len(needed)) as pool:
+        jobs = [
+            pool.submit(_read_source, source, None if everything else wanted, terms, progress)
+            for _, source in needed
+        ]
+        for (name, _), job in zip(needed, jobs, strict=True):
+            try:
+                part = job.result()
+            except SourceError as error:
+                result.broken[name] = failure("source-incomplete", error)
+                continue
+            result.tenants |= part.tenants
+            result.usages |= part.usages
+            result.failures |= part.failures
+    return result
+
+
+def _read_source(
+    source: UsageSource, wanted: Collection[TenantRef] | None, terms: Terms, progress: Progress
+) -> Collected:
+    part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
+    chosen = [
+        tenant
+        for ref, tenant in part.tenants.items()
+        if tenant.enabled and (wanted is None or ref in wanted)
+    ]
+    progress(source.name, 0, len(chosen))
+    for done, (ref, reading) in enumerate(source.read(chosen, terms.selects), start=1):
+        _count(part, ref, reading, terms)
+        progress(source.name, done, len(chosen))
+    return part
+
+
+def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, terms: Terms) -> None:
+    if isinstance(reading, KisiError):
+        part.failures[ref] = failure("source-incomplete", reading)
+        return
+    try:
+        part.usages[ref] = count_tenant(reading, terms)
+    except Tie as error:
+        tie = Failure("ambiguous", error.message, error.remedy, ExitCode.WITHHELD)
+        part.failures[ref] = tie
+    except SourceError as error:
+        part.failures[ref] = failure("source-incomplete", error)
+
+
+def failure(guard: str, error: KisiError) -> Failure:
+    """An error as the reason why nothing of a client was written."""
+    return Failure(guard, error.message, error.remedy, error.exit_code)
+
+
+def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
+    if tenant is None:
+        reason = f"the mapped tenant {ref} does not exist in its source"
+        remedy = "See `kisi map list`; a new or restored virtual server has a new id."
+    else:
+        reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
+        remedy = "Enable it, or set `billing = false` for this client in mapping.toml."
+    return Failure("tenant-missing", reason, remedy, ExitCode.SOURCE)
+
+
+def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
+    """Tenants that no client of the mapping has."""
+    mapped = {ref for company in mapping.companies for ref in company.tenants}
+    return tuple(tenant for tenant in tenants if tenant.ref not in mapped)

@@ -1,0 +1,103 @@
+"""What became of writes whose outcome was never stored? The PSA's lines decide. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from kisi.journal import Operation
+from kisi.model import AgreementRef, Line, LineFact, Outcome, PlannedLine
+from kisi.plan import is_live
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The outcome of an earlier write, as the PSA shows it now."""
+
+    operation: Operation
+    outcome: Outcome
+    """`APPLIED`, `FAILED` (never arrived) or `UNKNOWN` (the line holds something else)."""
+    line_id: str | None
+    quantity: Decimal | None
+    detail: str
+
+
+def place_of(operation: Operation) -> AgreementRef:
+    """The agreement an operation wrote to."""
+    line = operation.line
+    return AgreementRef(line.psa, line.company, line.agreement)
+
+
+def settle(
+    pending: Iterable[Operation], lines: Mapping[AgreementRef, tuple[Line, ...]], today: date
+) -> tuple[Settlement, ...]:
+    """Settles every pending operation whose agreement was read."""
+    found = []
+    for operation in pending:
+        ref = place_of(operation)
+        if ref in lines:
+            found.append(_settle(operation, lines[ref], today))
+    return tuple(found)
+
+
+def _settle(operation: Operation, lines: tuple[Line, ...], today: date) -> Settlement:
+    meant = operation.line
+    line = _line_of(meant, lines, today)
+    holds = None if line is None else line.quantity
+    line_id = meant.line_id if line is None else line.id
+    if holds == meant.after:
+        outcome, detail = Outcome.APPLIED, "an earlier run wrote it; the PSA shows it"
+    elif holds == meant.before:
+        outcome, detail = Outcome.FAILED, "an earlier run did not get it written"
+    else:
+        outcome = Outcome.UNKNOWN
+        detail = f"the PSA shows {'no line' if holds is None else f'{holds:f}'}"
+    return Settlement(operation, outcome, line_id, holds, detail)
+
+
+def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line | None:
+    if meant.line_id is not None:
+        return next((line for line in lines if line.id == meant.line_id), None)
+    mine = [line for line in lines if line.product == meant.product and is_live(line, today)]
+    exact = [line for line in mine if line.quantity == meant.after]
+    return next(iter(exact or mine), None)
+
+
+def settled_facts(
+    facts: Iterable[LineFact], settlements: Iterable[Settlement]
+) -> tuple[LineFact, ...]:
+    """The facts as they are once the settlements are stored."""
+    known = {(fact.psa, fact.agreement, fact.line_id): fact for fact in facts}
+    for settlement in settlements:
+        operation = settlement.operation
+        key = (operation.line.psa, operation.line.agreement, settlement.line_id or "")
+        fact = known.get(key)
+        if settlement.outcome is Outcome.APPLIED and settlement.line_id is not None:
+            known[key] = _confirmed(operation, settlement.line_id, fact)
+        elif settlement.outcome is Outcome.UNKNOWN and fact is not None:
+            known[key] = replace(fact, unsettled=True)
+    return tuple(known.values())
+
+
+def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> LineFact:
+    line = operation.line
+    after = Decimal(line.after)
+    if fact is not None:
+        highest, lowest = max(fact.highest, after), min(fact.lowest, after)
+        return replace(fact, confirmed=after, highest=highest, lowest=lowest, unsettled=False)
+    return LineFact(
+        psa=line.psa,
+        company=line.company,
+        agreement=line.agreement,
+        line_id=line_id,
+        product=line.product,
+        application=line.application,
+        categories=line.categories,
+        name=operation.name,
+        tenants=operation.tenants,
+        confirmed=after,
+        highest=after,
+        lowest=after,
+    )

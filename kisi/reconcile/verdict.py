@@ -1,0 +1,117 @@
+"""How did it go? A plan in; an exit code, a summary and one sentence out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kisi.errors import ExitCode, worst
+from kisi.model import Action, CompanyPlan, Outcome, Plan, PlannedLine, Status
+
+_NAMED_AT_MOST = 8
+_BAD = (Outcome.FAILED, Outcome.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of a run: each line in exactly one of create, update, unchanged, held."""
+
+    create: int = 0
+    update: int = 0
+    unchanged: int = 0
+    held: int = 0
+    failed: int = 0
+    """Clients that failed, and writes that failed or have an unknown outcome."""
+    applied: int = 0
+
+
+def summarise(plan: Plan) -> Summary:
+    """Counts the plan's lines."""
+    lines = [line for company in plan.companies for line in company.lines]
+    free = [line for line in lines if line.hold is None]
+    failed = sum(company.status is Status.FAILED for company in plan.companies)
+    return Summary(
+        create=sum(line.action is Action.CREATE for line in free),
+        update=sum(line.action is Action.UPDATE for line in free),
+        unchanged=sum(line.action is Action.NONE for line in free),
+        held=len(lines) - len(free),
+        failed=failed + sum(line.outcome in _BAD for line in lines),
+        applied=sum(line.outcome is Outcome.APPLIED for line in lines),
+    )
+
+
+def exit_code(plan: Plan, *, detailed: bool = False) -> ExitCode:
+    """The worst of what happened to any client.
+
+    Args:
+        plan: The plan, with outcomes after `sync`.
+        detailed: Changes that wait to be written count too (`preview --detailed-exitcode`).
+    """
+    codes: list[int] = [failure.exit_code for failure in plan.failures]
+    for company in plan.companies:
+        codes += _codes(company)
+        if detailed and any(line.changes and line.hold is None for line in company.lines):
+            codes.append(ExitCode.PENDING)
+    return worst(codes)
+
+
+def _codes(company: CompanyPlan) -> Iterable[int]:
+    if company.failure is not None:
+        yield company.failure.exit_code
+    if company.unmapped or any(line.hold is not None for line in company.lines):
+        yield ExitCode.WITHHELD
+    if any(line.outcome in _BAD for line in company.lines):
+        yield ExitCode.WRITE
+
+
+def is_current(company: CompanyPlan) -> bool:
+    """Whether every line of a client was shown by its PSA to hold what the client uses."""
+    return company.status is Status.READY and all(_shown(line) for line in company.lines)
+
+
+def _shown(line: PlannedLine) -> bool:
+    return line.outcome is Outcome.APPLIED or not line.changes
+
+
+def last_line(plan: Plan) -> str:
+    """The run in words: `298 of 300 clients proven current; not: Contoso (...), ...`."""
+    billed = [company for company in plan.companies if company.status is not Status.OFF]
+    current = [company for company in billed if is_current(company)]
+    if not billed:
+        return _nobody(plan)
+    text = f"{len(current)} of {len(billed)} clients proven current"
+    troubled = [company for company in billed if not is_current(company)]
+    if troubled:
+        text += "; not: " + _listed(f"{c.company.name} ({trouble(c)})" for c in troubled)
+    unmapped = [company for company in billed if company.unmapped]
+    if unmapped:
+        text += "; unmapped usage: " + _listed(company.company.name for company in unmapped)
+    return text + "."
+
+
+def _nobody(plan: Plan) -> str:
+    if plan.failures:
+        return "Nothing could be read: " + _listed(failure.reason for failure in plan.failures)
+    tenants = len(plan.unmapped_tenants)
+    return f"No client is billed; {tenants} tenants are unmapped. Next: `kisi map`."
+
+
+def trouble(company: CompanyPlan) -> str:
+    """Why a client is not current, in a few words."""
+    if company.failure is not None:
+        return f"{company.failure.guard}: {company.failure.reason}"
+    bad = next((line for line in company.lines if line.outcome in _BAD), None)
+    if bad is not None:
+        return f"{bad.outcome}: {bad.detail}"
+    held = next((line for line in company.lines if line.hold is not None), None)
+    if held is not None and held.hold is not None:
+        return f"held: {held.hold.guard}"
+    waiting = sum(not _shown(line) for line in company.lines)
+    return f"{waiting} change{'s' if waiting != 1 else ''} to write"
+
+
+def _listed(names: Iterable[str]) -> str:
+    everything = list(names)
+    text = ", ".join(everything[:_NAMED_AT_MOST])
+    more = len(everything) - _NAMED_AT_MOST
+    return f"{text} and {more} more" if more > 0 else text
