@@ -1,0 +1,70 @@
+"""The command line: the only place that prints or exits.
+
+`run` is the one door: it maps every error to its exit code and its words, so that no command needs
+to. Commands import what they need inside themselves, to keep `kisi --help` fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from kisi.cli.app import app
+from kisi.errors import ExitCode, Interrupted, KisiError
+
+__all__ = ["app", "run"]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit code. Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
+    """
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(list(arguments), prog_name="kisi", standalone_mode=False)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return ExitCode.USAGE
+    except click.Abort:
+        return _say_interrupted()
+    except KisiError as error:
+        return _say(error)
+    except KeyboardInterrupt:
+        return _say_interrupted()
+    except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
+        return _say_bug(error, verbose="-vv" in arguments)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _say(error: KisiError) -> int:
+    from kisi.cli.output import explain_error, write
+
+    write(sys.stderr, explain_error(error))
+    return error.exit_code
+
+
+def _say_interrupted() -> int:
+    return _say(Interrupted("Stopped before anything was written."))
+
+
+def _say_bug(error: Exception, *, verbose: bool) -> int:
+    import traceback
+
+    from kisi.cli.output import write
+    from kisi.credentials import REDACTOR
+    from kisi.render.text import safe_text
+
+    kind = f"{type(error).__name__}: {error}"
+    write(sys.stderr, REDACTOR.redact("Error: this is a bug of kisi: " + safe_text(kind)))
+    write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
+    if verbose:
+        write(sys.stderr, REDACTOR.redact("".join(traceback.format_exception(error))))
+    return ExitCode.BUG

@@ -1,0 +1,172 @@
+"""The offline part of `kisi check`: everything that can be wrong before a request is sent.
+
+All problems of kisi.toml, of mapping.toml, of the secrets and of the files they name are found
+together, also where one of them alone would stop every other command.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kisi.config import Config, Draft, Kinds, Section, draft_config
+from kisi.credentials import Secrets, resolve_all
+from kisi.errors import ConfigError
+from kisi.mapping.file import load_mapping
+from kisi.model import BillingMapping
+
+_HAS_MODES = os.name == "posix"
+
+
+class Level(StrEnum):
+    """How grave a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and someone should know."""
+    ERROR = "error"
+    """No command that needs this would run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: in whole sentences what is so, and what to do about it."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesCheck:
+    """What the offline checks found, and what they read, for the online checks to go on with."""
+
+    findings: tuple[Finding, ...]
+    config: Config | None = None
+    """None, as the next two, if there was an error in what it is read from."""
+    mapping: BillingMapping | None = None
+    secrets: Secrets | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no error among the findings."""
+        return all(finding.level is not Level.ERROR for finding in self.findings)
+
+
+def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck:
+    """Reads everything that a run would read, and sends nothing.
+
+    Args:
+        path: kisi.toml.
+        source_kinds: The settings class of each `kind` of source.
+        psa_kinds: The settings class of each `kind` of PSA.
+    """
+    try:
+        draft = draft_config(path, source_kinds, psa_kinds)
+    except ConfigError as error:
+        return FilesCheck(tuple(_errors(error)))
+    config = draft.config
+    findings = [Finding(Level.ERROR, problem) for problem in draft.problems]
+    if not draft.problems:
+        findings.append(Finding(Level.OK, _summary(config)))
+    mapping = _check_mapping(draft, findings)
+    secrets = _check_secrets(config, findings)
+    for file in (config.path, config.mapping_path):
+        findings += _writable_by_all(file)
+    for table, sections in (("sources", config.sources), ("psa", config.psa)):
+        for name, section in sections.items():
+            findings += _missing_files(f"{config.path.name}: [{table}.{name}]", section, config)
+    findings += _unusable_state(config.state_dir)
+    return FilesCheck(tuple(findings), None if draft.problems else config, mapping, secrets)
+
+
+def _errors(error: ConfigError) -> Iterator[Finding]:
+    for problem in error.problems:
+        yield Finding(Level.ERROR, problem, error.remedy)
+
+
+def _summary(config: Config) -> str:
+    return (
+        f"{config.path} is right: sources {', '.join(config.sources)}; PSAs "
+        f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
+    )
+
+
+def _check_mapping(draft: Draft, findings: list[Finding]) -> BillingMapping | None:
+    path = draft.config.mapping_path
+    if not os.path.lexists(path):
+        findings.append(
+            Finding(
+                Level.WARNING,
+                f"There is no {path} yet, so nothing is billed.",
+                "`kisi map list` shows what can be mapped.",
+            )
+        )
+        return BillingMapping()
+    try:
+        mapping = load_mapping(path, sources=draft.source_names, psas=draft.psa_names)
+    except ConfigError as error:
+        findings += _errors(error)
+        return None
+    billed = sum(company.billing for company in mapping.companies)
+    findings.append(
+        Finding(
+            Level.OK,
+            f"{path} is right: {len(mapping.applications)} applications, "
+            f"{len(mapping.companies)} clients, {billed} of them with billing on.",
+        )
+    )
+    return mapping
+
+
+def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
+    try:
+        secrets = resolve_all(config)
+    except ConfigError as error:
+        findings += _errors(error)
+        return None
+    count = sum(len(fields) for fields in secrets.values())
+    findings.append(Finding(Level.OK, f"All {count} secrets are there."))
+    return secrets
+
+
+def _writable_by_all(path: Path) -> Iterator[Finding]:
+    """A stranger who can change kisi.toml can have the passwords sent to a server of his own."""
+    if _HAS_MODES and path.exists() and path.stat().st_mode & stat.S_IWOTH:
+        yield Finding(
+            Level.WARNING,
+            f"Every user of this machine can change {path}.",
+            f"Run `chmod o-w {shlex.quote(str(path))}`.",
+        )
+
+
+def _missing_files(place: str, section: Section, config: Config) -> Iterator[Finding]:
+    """The files that a section names by a `Path` and that cannot be read."""
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path):
+                file = config.base / path
+                if not (file.is_file() and os.access(file, os.R_OK)):
+                    yield Finding(
+                        Level.ERROR,
+                        f"{place} {key}: There is no file {file} that this user can read.",
+                    )
+
+
+def _unusable_state(folder: Path) -> Iterator[Finding]:
+    """The state folder is made by the first `sync`, if its nearest parent allows that."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        yield Finding(Level.ERROR, f"state_dir: {there} is a file, so it can hold no journal.")
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield Finding(
+            Level.ERROR,
+            f"state_dir: This user cannot write to {there}, so `kisi sync` would end with exit 8.",
+            "Run kisi as the user that owns it, or set state_dir to another folder.",
+        )

@@ -1,0 +1,293 @@
+"""The daily run: plan, journal, write, journal, tell. What `kisi sync` does."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from kisi import __version__
+from kisi.apply import Applied, Desk, apply
+from kisi.cli.options import Format
+from kisi.cli.output import Voice, explain_error
+from kisi.cli.planning import Asked, reconciled, remember
+from kisi.cli.progress import shown
+from kisi.cli.report import document_of, show_plan
+from kisi.cli.setup import Setup, opened, who
+from kisi.cli.signals import stopping
+from kisi.errors import ExitCode, Interrupted, KisiError, StateError, Withheld, worst
+from kisi.journal import (
+    ClientState,
+    ConfirmedLine,
+    Journal,
+    LineKey,
+    RunState,
+    Subject,
+)
+from kisi.lock import run_lock
+from kisi.model import Action, CompanyPlan, Outcome, Plan, PlannedLine
+from kisi.notify import Notifier
+from kisi.plan import line_key, ref_of
+from kisi.reconcile import Reconciled, resolve
+from kisi.reconcile.verdict import exit_code, is_current, last_line, summarise, trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the operator asked for."""
+
+    config: Path | None
+    asked: Asked
+    accepted: tuple[str, ...]
+    jitter: float
+    lock_timeout: float
+    format_: Format
+    output_file: Path | None
+
+
+def daily(order: Order, voice: Voice) -> ExitCode:
+    """Runs once: under the lock, in the journal, told to whoever is to be notified."""
+    with stopping() as stop, opened(order.config) as setup:
+        if order.jitter:
+            setup.clock.sleep(random.uniform(0, order.jitter))  # noqa: S311 - spreads load only
+        notifier = Notifier.of(setup.notify, setup.clock, voice.insist)
+        notifier.start()
+        document = None
+        code: int = ExitCode.BUG
+        try:
+            with run_lock(setup.config.state_dir, order.lock_timeout):
+                run = _Run(order, setup, voice, stop)
+                code = run.go()
+                document = run.document
+        except KisiError as error:
+            code = error.exit_code
+            raise
+        finally:
+            notifier.finish(code, document)
+    return ExitCode(code)
+
+
+class _Run:
+    """One run under the lock."""
+
+    def __init__(self, order: Order, setup: Setup, voice: Voice, stop: threading.Event) -> None:
+        self.order = order
+        self.setup = setup
+        self.voice = voice
+        self.stop = stop
+        self.document: dict[str, object] | None = None
+
+    def go(self) -> ExitCode:
+        asked = self.order.asked
+        asked.companies(self.setup)
+        with Journal.open(self.setup.config.state_dir) as journal:
+            run = journal.begin_run(
+                self.setup.clock.now(),
+                version=__version__,
+                command="sync",
+                config_hash=self.setup.digest,
+                plan_scope=asked.scope,
+            )
+            for crashed in journal.crashed_runs:
+                self.voice.insist(f"Run {crashed} ended without a word; what it left is settled now.")
+            try:
+                return self._in(journal, run)
+            except KisiError as error:
+                self._end(journal, run, error.exit_code, error.message, Plan(()))
+                raise
+
+    def _in(self, journal: Journal, run: int) -> ExitCode:
+        rules = self.setup.rules()
+        journal.record_mapping(self.setup.mapping.companies)
+        with shown(self.voice, self.stop) as report:
+            found = reconciled(
+                self.setup, rules, remember(journal, rules), self.order.asked, report
+            )
+        self._settle(journal, run, found)
+        self._accept(journal, run, found.plan)
+        plan = resolve(found.plan, self.setup.psas, self.order.accepted)
+        journal.record_plan(run, self.setup.clock.now(), plan)
+        journal.confirm(run, self.setup.clock.now(), _equal(plan))
+        desk = Desk(
+            psas=self.setup.psas,
+            agreements=found.agreements,
+            journal=journal,
+            run=run,
+            today=rules.today,
+            clock=self.setup.clock,
+            stop=self.stop,
+            emergency=self.voice.insist,
+            progress=lambda _done, _total: None,
+        )
+        applied = apply(plan, desk)
+        if applied.state_error is not None:
+            raise applied.state_error
+        self._record(journal, run, found, applied)
+        return self._tell(journal, run, applied)
+
+    def _settle(self, journal: Journal, run: int, found: Reconciled) -> None:
+        for settlement in found.settlements:
+            journal.settle(
+                settlement.operation,
+                run,
+                self.setup.clock.now(),
+                settlement.outcome,
+                line_id=settlement.line_id,
+                quantity=settlement.quantity,
+                detail=settlement.detail,
+            )
+
+    def _accept(self, journal: Journal, run: int, plan: Plan) -> None:
+        by_id = {company.plan_id: [company] for company in plan.companies}
+        by_id[plan.plan_id] = list(plan.companies)
+        for plan_id in self.order.accepted:
+            used = journal.is_used(plan_id)
+            if used is not None:
+                raise Withheld(
+                    f"The id {plan_id} was accepted on {used.at:%Y-%m-%d %H:%M} UTC by {used.who}; "
+                    "an id works once. Nothing was written.",
+                    remedy="`kisi preview` shows the ids of now.",
+                )
+            if plan_id not in by_id:
+                raise Withheld(self._stale(journal, plan_id, plan), remedy=_LOOK_AGAIN)
+        for plan_id in self.order.accepted:
+            held = [line for c in by_id[plan_id] for line in c.lines if line.hold is not None]
+            journal.use_id(plan_id, run, self.setup.clock.now(), who(), held)
+
+    def _stale(self, journal: Journal, plan_id: str, plan: Plan) -> str:
+        text = f"The id {plan_id} does not fit the plan of now. Nothing was written."
+        then = journal.history.held_plan(plan_id)
+        if then is None:
+            return text
+        now = {line_key(line): line for company in plan.companies for line in company.lines}
+        for line in then.lines:
+            text += "\n" + _difference(line, now.get(line_key(line)))
+        return text
+
+    def _record(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> None:
+        at = self.setup.clock.now()
+        plan = applied.plan
+        journal.record_plan(run, at, _what_is_left(plan))
+        journal.disown(_replaced(plan, found))
+        journal.record_clients(run, at, (_state(company) for company in plan.companies))
+        pairs = (
+            (company.company, found.usages[ref])
+            for company in plan.companies
+            for ref in company.company.tenants
+            if ref in found.usages
+        )
+        journal.record_usage(run, pairs)
+        journal.prune(at - timedelta(days=self.setup.config.evidence_days))
+
+    def _tell(self, journal: Journal, run: int, applied: Applied) -> ExitCode:
+        codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
+        code = ExitCode.INTERRUPTED if applied.interrupted else worst(codes)
+        now = self.setup.clock.now()
+        self.document = document_of(applied.plan, mode="sync", now=now, code=code, run=run)
+        unmapped = self.document["unmapped"]
+        journal.replace_latest(run, now, Subject.REPORT, self.document)
+        journal.replace_latest(run, now, Subject.UNMAPPED, unmapped)
+        for error in applied.foreign_changes:
+            self.voice.insist(explain_error(error))
+        state = RunState.INTERRUPTED if applied.interrupted else RunState.FINISHED
+        self._end(journal, run, code, last_line(applied.plan), applied.plan, state)
+        return show_plan(
+            applied.plan,
+            mode="sync",
+            voice=self.voice,
+            format_=self.order.format_,
+            output_file=self.order.output_file,
+            now=now,
+            code=code,
+            run=run,
+        )
+
+    def _end(
+        self,
+        journal: Journal,
+        run: int,
+        code: int,
+        message: str,
+        plan: Plan,
+        state: RunState = RunState.FINISHED,
+    ) -> None:
+        if code == ExitCode.INTERRUPTED:
+            state = RunState.INTERRUPTED
+        try:
+            journal.end_run(
+                run,
+                self.setup.clock.now(),
+                exit_code=code,
+                state=state,
+                summary=asdict(summarise(plan)),
+                message=message,
+            )
+        except StateError as error:
+            self.voice.insist(explain_error(error))
+            raise
+
+
+_LOOK_AGAIN = "Look at `kisi preview` again; it shows the ids of now."
+
+
+def _difference(then: PlannedLine, now: PlannedLine | None) -> str:
+    where = f"{then.application}, {then.category} (agreement {then.agreement})"
+    if now is None:
+        return f"{where}: it was {then.before} → {then.after}; there is no such line now."
+    if (now.before, now.after) == (then.before, then.after) and now.hold is not None:
+        return f"{where}: {then.before} → {then.after} is still held, beside other changes."
+    return f"{where}: it was {then.before} → {then.after}; now it is {now.before} → {now.after}."
+
+
+def _equal(plan: Plan) -> Iterable[ConfirmedLine]:
+    """Lines that were read and hold what they should."""
+    for company in plan.companies:
+        for line in company.lines:
+            if not line.changes and line.line_id is not None:
+                yield ConfirmedLine.of(line, company.company)
+
+
+def _what_is_left(plan: Plan) -> Plan:
+    """The plan with only the lines that are still held, as the next run will find them."""
+    companies = tuple(
+        replace(company, lines=tuple(line for line in company.lines if line.hold is not None))
+        for company in plan.companies
+    )
+    return replace(plan, companies=companies)
+
+
+def _replaced(plan: Plan, found: Reconciled) -> Collection[LineKey]:
+    """Lines that are gone for good, because another was created in their place."""
+    created = {
+        line_key(line): line.line_id
+        for company in plan.companies
+        for line in company.lines
+        if line.action is Action.CREATE and line.outcome is Outcome.APPLIED
+    }
+    return [
+        LineKey(fact.psa, fact.agreement, fact.line_id)
+        for fact in found.facts
+        if (key := (fact.psa, fact.agreement, fact.product)) in created
+        and created[key] != fact.line_id
+    ]
+
+
+def _state(company: CompanyPlan) -> ClientState:
+    ref = ref_of(company.company)
+    held = next((line.hold for line in company.lines if line.hold is not None), None)
+    cause = company.failure or held
+    return ClientState(
+        name=company.company.name,
+        psa=ref.psa,
+        company=ref.company,
+        agreement=ref.agreement,
+        status=company.status,
+        guard=cause.guard if cause else "",
+        reason=cause.reason if cause else ("" if is_current(company) else trouble(company)),
+        remedy=cause.remedy if cause else "",
+        confirmed=is_current(company),
+    )

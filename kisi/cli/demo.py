@@ -1,0 +1,119 @@
+"""`kisi sandbox` serves simulated systems on loopback; `kisi demo` runs the main job on them."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kisi.cli import options, output
+from kisi.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from kisi.sandbox import Sandbox
+
+_WRITES = {"POST", "PATCH", "PUT", "DELETE"}
+
+
+def sandbox(
+    directory: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where kisi.toml and mapping.toml are written.")
+    ] = Path("kisi-sandbox"),
+    fleet: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Serve N unmapped virtual servers instead.")
+    ] = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Serve a simulated Security Center and PSA on this machine, with a ready configuration.
+
+    It serves until ^C. In another terminal: kisi preview --config DIR/kisi.toml
+    """
+    voice = output.voice(quiet=quiet, verbose=0, no_color=False)
+    if (directory / "kisi.toml").exists() and not (directory / "secrets").is_dir():
+        raise ConfigError(
+            f"{directory} holds a kisi.toml that is not a sandbox's. Nothing was started.",
+            remedy="Name another folder with --directory.",
+        )
+    with _served(fleet) as served:
+        path = served.write_config(directory, mapping=not fleet)
+        output.result(str(path), None)
+        voice.say(f"Serving on loopback until ^C. Try:\n  kisi preview --config {path}")
+        _wait()
+    voice.say("Stopped.")
+
+
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep configuration and journal here.")
+    ] = None,
+    no_color: options.NoColor = False,
+) -> None:
+    """Run preview, sync, a second sync and status on simulated systems. Nothing leaves this machine.
+
+    Exits 0 if every step did what it should: the first sync writes, the second writes nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="kisi-demo-") as folder, _served(0) as served:
+        path = served.write_config(keep or Path(folder))
+        surprised = _steps(path, served, no_color=no_color)
+    raise typer.Exit(ExitCode.BUG if surprised else ExitCode.OK)
+
+
+def _steps(path: Path, served: Sandbox, *, no_color: bool) -> bool:
+    from kisi.cli import run
+
+    more = ["--no-color"] if no_color else []
+    config = ["--config", str(path), *more]
+    expected = (ExitCode.OK, ExitCode.WITHHELD)
+    steps = (
+        ("What would be written?", ["preview"], "nothing"),
+        ("The daily run", ["sync"], "something"),
+        ("The same run again", ["sync"], "nothing"),
+        ("How does it stand?", ["status"], "nothing"),
+    )
+    surprised = False
+    for title, arguments, writes in steps:
+        output.write(sys.stdout, f"\n── {title}  $ kisi {' '.join(arguments)}\n")
+        before = _written(served)
+        code = run([*arguments, *config])
+        sent = _written(served) - before
+        fine = code in expected and (sent > 0) is (writes == "something")
+        surprised |= not fine
+        verdict = "as it should be" if fine else "NOT as it should be"
+        output.write(sys.stdout, f"   exit code {code}, {sent} writes sent: {verdict}")
+    return surprised
+
+
+def _written(served: Sandbox) -> int:
+    """Writes that reached a PSA; Security Center is only ever read, though all by POST."""
+    return sum(
+        logged.method in _WRITES for logged in list(served.log) if logged.server != "ksc"
+    )
+
+
+@contextmanager
+def _served(fleet: int) -> Iterator[Sandbox]:
+    try:
+        from kisi.sandbox import Sandbox
+        from kisi.sandbox.demo import demo as demo_world
+        from kisi.sandbox.fleet import fleet as fleet_of
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The sandbox needs the package {error.name}, which is not installed.",
+            remedy="Install kisi with it: pipx install 'kisi[sandbox]'",
+        ) from error
+    with Sandbox(fleet_of(fleet).world if fleet else demo_world()) as served:
+        yield served
+
+
+def _wait() -> None:
+    """Until ^C or SIGTERM."""
+    from kisi.cli.signals import stopping
+
+    with stopping() as stop:
+        while not stop.wait(0.2):
+            continue

@@ -1,0 +1,52 @@
+"""The options that commands share, as annotated types."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        envvar="KISI_CONFIG",
+        show_default=False,
+        help="kisi.toml; without it ./kisi.toml, then the platform's config folder.",
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only errors, and the last line if something is wrong.")
+]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="More detail; -vv shows each request.")
+]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
+As = Annotated[Format, typer.Option("--format", case_sensitive=False, help="How to write it.")]
+Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write the result to a file, not to stdout."),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="GLOB", help="Only clients with such a name (repeatable)."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="GLOB", help="Not clients with such a name (repeatable)."),
+]

@@ -1,0 +1,136 @@
+"""Where results and messages go: stdout for results, stderr for everything else.
+
+Trouble with printing (a closed pipe, a full disk, an encoding) never changes what was billed, nor
+the exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from kisi.cli.options import Format
+from kisi.errors import KisiError, StateError
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How this command speaks.
+
+    Args:
+        quiet: Only errors, and the last line if something is wrong.
+        verbose: 0, 1 or 2.
+        color: Whether colours may be used at all.
+    """
+
+    quiet: bool = False
+    verbose: int = 0
+    color: bool = True
+
+    def say(self, text: str) -> None:
+        """A message for the operator, on stderr."""
+        if not self.quiet:
+            write(sys.stderr, text)
+
+    def insist(self, text: str) -> None:
+        """A message that is shown also when quiet."""
+        write(sys.stderr, text)
+
+    def colored(self, stream: TextIO) -> bool:
+        """Whether `stream` is a terminal that wants colours."""
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return self.color and not plain and stream.isatty()
+
+
+def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
+    """Sets up logging and encodings for one command."""
+    from kisi.credentials import RedactingFilter
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(RedactingFilter())
+    logging.basicConfig(
+        level=logging.ERROR if quiet else levels[min(verbose, 2)], handlers=[handler], force=True
+    )
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    return Voice(quiet=quiet, verbose=verbose, color=not no_color)
+
+
+class _OneLine(logging.Formatter):
+    """A log record is one line, whatever remote text is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from kisi.render.text import safe_text
+
+        return safe_text(super().format(record))
+
+
+def write(stream: TextIO, text: str) -> bool:
+    """Writes text and a newline; says on stderr if that is not possible. True if it was."""
+    try:
+        stream.write(text if text.endswith("\n") else text + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+        return False
+    except OSError as error:
+        _silence(stream)
+        if stream is not sys.stderr:
+            write(sys.stderr, f"The result could not be printed: {error.strerror}.")
+        return False
+    return True
+
+
+def _silence(stream: TextIO) -> None:
+    """Keeps the interpreter from trying again, and failing, at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def result(text: str, output: Path | None) -> None:
+    """Writes a command's result to stdout, or whole to a file.
+
+    Raises:
+        StateError: The file cannot be written; the old one is untouched.
+    """
+    if output is None:
+        if text:
+            write(sys.stdout, text)
+        return
+    beside = output.with_name(output.name + ".part")
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            file.write(text if text.endswith("\n") or not text else text + "\n")
+        beside.replace(output)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StateError(
+            f"The result could not be written to {output}: {error.strerror}.",
+            remedy="Choose another --output; nothing that was billed depends on it.",
+        ) from error
+
+
+def chosen(wanted: Format, *, json: bool) -> Format:
+    """The format, where `--json` is short for `--format json`."""
+    return Format.JSON if json else wanted
+
+
+def explain_error(error: KisiError) -> str:
+    """An error as the operator reads it: what happened, then what to do."""
+    from kisi.credentials import REDACTOR
+    from kisi.render.text import safe_text
+
+    lines = [safe_text(line) for line in error.message.splitlines()]
+    text = "\n".join(["Error: " + lines[0], *("       " + line for line in lines[1:])])
+    if error.remedy:
+        text += "\nTo do: " + safe_text(error.remedy)
+    return REDACTOR.redact(text)

@@ -1,0 +1,143 @@
+"""From the files to open sources and PSAs. Imports everything heavy inside, for `--help`'s sake."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kisi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kisi.config import Config
+    from kisi.model import BillingMapping
+    from kisi.psa import Psa
+    from kisi.reconcile import Rules
+    from kisi.sources import UsageSource
+    from kisi.transport import Clock
+
+RUN_SECONDS = 1800.0
+"""A run ends after so many seconds, whatever hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything a run works with."""
+
+    config: Config
+    mapping: BillingMapping
+    sources: Mapping[str, UsageSource]
+    psas: Mapping[str, Psa]
+    clock: Clock
+    notify: Mapping[str, str]
+    """The resolved addresses of `[notify]`, by key."""
+    digest: str
+    """Of both files, to tell later which rules a run had."""
+
+    def rules(self) -> Rules:
+        """The rules as of now."""
+        from kisi.reconcile import Rules
+
+        now = self.clock.now()
+        return Rules(
+            mapping=self.mapping,
+            counting=self.config.counting,
+            guards=self.config.guards,
+            now=now,
+            today=now.astimezone(self.config.timezone).date(),
+        )
+
+
+def config_path(given: Path | None) -> Path:
+    """Finds kisi.toml: the option, `$KISI_CONFIG`, the working folder, the platform's folder.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if given is not None:
+        return given
+    from platformdirs import user_config_path
+
+    places = [Path("kisi.toml"), user_config_path("kisi", appauthor=False) / "kisi.toml"]
+    for place in places:
+        if place.exists():
+            return place
+    raise ConfigError(
+        "There is no kisi.toml: looked for " + " and ".join(str(place) for place in places) + ".",
+        remedy="`kisi init` writes one; `--config FILE` names another place.",
+    )
+
+
+def load(given: Path | None) -> tuple[Config, BillingMapping]:
+    """Both files, checked; nothing is sent.
+
+    Raises:
+        ConfigError: All problems of both files.
+    """
+    from kisi.config import load_config
+    from kisi.mapping.file import load_mapping
+    from kisi.psa.registry import PSAS
+    from kisi.sources.registry import SOURCES
+
+    config = load_config(
+        config_path(given),
+        {kind: module.SETTINGS for kind, module in SOURCES.items()},
+        {kind: module.SETTINGS for kind, module in PSAS.items()},
+    )
+    mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
+    return config, mapping
+
+
+@contextmanager
+def opened(given: Path | None) -> Iterator[Setup]:
+    """Loads the files, resolves all secrets and opens what they name; closes it at the end.
+
+    Raises:
+        ConfigError: Anything about the files or a secret is wrong; nothing was sent.
+    """
+    from kisi.credentials import resolve_all
+    from kisi.psa.registry import PSAS
+    from kisi.sources.registry import SOURCES
+    from kisi.transport import Limits, SystemClock
+
+    config, mapping = load(given)
+    secrets = resolve_all(config)
+    clock = SystemClock()
+    limits = Limits(run_ends=clock.monotonic() + RUN_SECONDS)
+    base = config.path.parent
+    sources = {
+        name: SOURCES[section.kind].open_source(
+            name, section, secrets["sources", name], base=base, clock=clock, limits=limits
+        )
+        for name, section in config.sources.items()
+    }
+    psas = {
+        name: PSAS[section.kind].open_psa(
+            name, section, secrets["psa", name], base=base, clock=clock, limits=limits
+        )
+        for name, section in config.psa.items()
+    }
+    try:
+        yield Setup(
+            config, mapping, sources, psas, clock, secrets["notify", ""], _digest(config)
+        )
+    finally:
+        for thing in (*sources.values(), *psas.values()):
+            thing.close()
+
+
+def _digest(config: Config) -> str:
+    files = (config.path, config.mapping_path)
+    content = b"\0".join(file.read_bytes() if file.exists() else b"" for file in files)
+    return sha256(content).hexdigest()[:16]
+
+
+def who() -> str:
+    """The person or account that runs kisi, for the journal."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("USERNAME", "?")

@@ -1,0 +1,58 @@
+"""`kisi sync`: the daily run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kisi.cli import options, output
+from kisi.cli.options import Format
+
+
+def sync(
+    config: options.Config = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="ID",
+            help="Release the holds of the plan or the client with this id, once (repeatable).",
+        ),
+    ] = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
+    jitter: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Wait a random time of up to so long first."),
+    ] = 0,
+    lock_timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Wait so long for another run to end."),
+    ] = 0,
+    format_: options.As = Format.TABLE,
+    json: options.Json = False,
+    output_file: options.Output = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    no_color: options.NoColor = False,
+) -> None:
+    """Bring the PSA's agreements to what the clients really use. Made for cron.
+
+    Everything is read first; nothing is written for a client whose count is not complete. What looks
+    wrong is held and reported with the command that releases it.
+    """
+    from kisi.cli.daily import Order, daily
+    from kisi.cli.planning import Asked
+
+    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
+    order = Order(
+        config=config,
+        asked=Asked(tuple(only or ()), tuple(exclude or ())),
+        accepted=tuple(dict.fromkeys(accept or ())),
+        jitter=jitter,
+        lock_timeout=lock_timeout,
+        format_=output.chosen(format_, json=json),
+        output_file=output_file,
+    )
+    raise typer.Exit(daily(order, voice))

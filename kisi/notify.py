@@ -1,0 +1,71 @@
+"""Tells a monitoring service how the run went. Trouble here is a warning, never an exit code.
+
+`healthcheck` is pinged as healthchecks.io and its like expect: `/start` at the beginning,
+`/<exit code>` at the end. `webhook` receives the run's JSON summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from kisi.credentials import REDACTOR
+from kisi.errors import KisiError
+from kisi.transport import Client, Clock, Limits
+
+SECONDS = 10.0
+"""A ping takes no longer, so that a hanging service never delays billing much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """Who is told.
+
+    Args:
+        healthcheck: The ping URL, or None.
+        webhook: The URL that receives the summary, or None.
+        clock: Tells the time and waits.
+        warn: Tells the operator that a ping failed.
+    """
+
+    healthcheck: str | None
+    webhook: str | None
+    clock: Clock
+    warn: Callable[[str], None]
+
+    @classmethod
+    def of(
+        cls, addresses: Mapping[str, str], clock: Clock, warn: Callable[[str], None]
+    ) -> Self:
+        """The notifier with the resolved addresses of `[notify]`, by key."""
+        return cls(addresses.get("healthcheck"), addresses.get("webhook"), clock, warn)
+
+    def start(self) -> None:
+        """The run begins."""
+        if self.healthcheck:
+            self._send(self.healthcheck.rstrip("/") + "/start")
+
+    def finish(self, code: int, document: Mapping[str, object] | None) -> None:
+        """The run has ended with `code`; `document` is its JSON, if it came that far."""
+        if self.healthcheck:
+            self._send(f"{self.healthcheck.rstrip('/')}/{int(code)}")
+        if self.webhook:
+            self._send(self.webhook, {"exit_code": int(code), **(document or {})})
+
+    def _send(self, url: str, document: Mapping[str, object] | None = None) -> None:
+        parts = urlsplit(url)
+        limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
+        base = f"{parts.scheme}://{parts.netloc}"
+        client = Client(base, limits=limits, clock=self.clock, label="notify")
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        try:
+            answer = client.send("POST" if document else "GET", path, json=document)
+            if answer.status >= 400:
+                self.warn(f"The monitoring service answered {answer.status}; nothing else changed.")
+        except KisiError as error:
+            text = f"The monitoring service could not be told: {error.message}"
+            self.warn(REDACTOR.redact(text))
+        finally:
+            client.close()
