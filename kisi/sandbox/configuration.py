@@ -1,0 +1,154 @@
+"""`kisi.toml` and `mapping.toml` for a sandbox, as a person would write them for real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from kisi.sandbox.billing import BilledApplication, Billing, Client
+from kisi.sandbox.connectwise import ConnectWise
+from kisi.sandbox.http import Server
+from kisi.sandbox.ksc import Ksc
+
+_HEAD = """\
+# Made by the sandbox: every address below is a simulated server on this machine.
+# The ports change with every start; the secrets beside this file open nothing else.
+mapping   = "mapping.toml"
+state_dir = "state"
+timezone  = "UTC"
+"""
+
+
+@dataclass(slots=True)
+class Part:
+    """Something that a sandbox simulates: a server, files, or both, and how kisi is told of it."""
+
+    name: str
+    server: Server | None = None
+    config: str = ""
+    """Its section of `kisi.toml`."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Contents of secret files by name; the section refers to them as `file:secrets/NAME`."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files by their path relative to `kisi.toml`, for example reports."""
+    mapping: str = ""
+    """Further rows of `mapping.toml`."""
+
+
+def ksc_part(ksc: Ksc, server: Server) -> Part:
+    """The section `[sources.hq]`."""
+    config = f"""\
+[sources.hq]                          # Kaspersky Security Center
+kind = "ksc"
+url = "{server.url}"
+user = {literal(ksc.account.user)}
+password = "file:secrets/ksc-password"
+internal_user = {literal(ksc.account.internal)}
+fingerprints = ["{server.fingerprint}"]   # its own certificate: pinned, not trusted by name
+"""
+    return Part("ksc", server, config, {"ksc-password": ksc.account.password})
+
+
+def connectwise_part(cw: ConnectWise, server: Server) -> Part:
+    """The section `[psa.cw]`."""
+    config = f"""\
+[psa.cw]                              # ConnectWise Manage; plain http is allowed on loopback alone
+kind = "connectwise"
+url = "{server.url}"
+company = {literal(cw.company)}
+public_key = "file:secrets/cw-public-key"
+private_key = "file:secrets/cw-private-key"
+client_id = "file:secrets/cw-client-id"
+"""
+    secrets = {
+        "cw-public-key": cw.public_key,
+        "cw-private-key": cw.private_key,
+        "cw-client-id": cw.client_id,
+    }
+    return Part("connectwise", server, config, secrets)
+
+
+def write(directory: Path, parts: Sequence[Part], mapping: str | None) -> Path:
+    """Write all files into a directory, secrets readable by the owner alone.
+
+    Args:
+        directory: Made if it does not exist; files in it are replaced.
+        parts: What the sandbox simulates.
+        mapping: The text of `mapping.toml`; None writes none.
+
+    Returns:
+        The path of `kisi.toml`.
+    """
+    secrets = directory / "secrets"
+    secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for part in parts:
+        for name, value in part.secrets.items():
+            file = secrets / name
+            file.touch(mode=0o600)
+            file.write_text(value, encoding="utf-8")
+        for name, content in part.files.items():
+            file = directory / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    path = directory / "kisi.toml"
+    sections = [part.config for part in parts if part.config]
+    path.write_text("\n".join([_HEAD, *sections]), encoding="utf-8")
+    if mapping is not None:
+        text = "\n".join([mapping, *(part.mapping for part in parts if part.mapping)])
+        (directory / "mapping.toml").write_text(text, encoding="utf-8")
+    return path
+
+
+def mapping_text(billing: Billing, clients: Sequence[Client]) -> str:
+    """`mapping.toml`: the applications, their products, the clients that are mapped."""
+    rows = [_application(row) for row in billing.applications]
+    rows += [_product(row) for row in billing.applications if row.products]
+    rows += [_company(client) for client in clients if client.mapped]
+    return "\n".join(rows)
+
+
+def _application(row: BilledApplication) -> str:
+    values: dict[str, Any] = {"name": row.name}
+    if row.keys:
+        values["keys"] = list(row.keys)
+    if row.unit != "device":
+        values["unit"] = row.unit
+    if not row.products:
+        values["bill"] = False
+    return table("[[application]]", values)
+
+
+def _product(row: BilledApplication) -> str:
+    return table("[[product]]", {"application": row.name, "psa": row.psa, **row.products})
+
+
+def _company(client: Client) -> str:
+    values: dict[str, Any] = {
+        "name": client.name,
+        "tenants": [f"hq:{client.tenant}", *client.more_tenants],
+        "psa": "cw",
+        "company": client.company_id,
+        "agreement": client.agreement_id,
+    }
+    if not client.billing:
+        values["billing"] = False
+    rows = [table("[[company]]", values)]
+    rows += [table("[[company.product]]", exception) for exception in client.exceptions]
+    return "".join(rows)
+
+
+def table(header: str, values: Mapping[str, Any]) -> str:
+    """A TOML table, one key a line."""
+    lines = [f"{name} = {literal(value)}" for name, value in values.items()]
+    return "\n".join([header, *lines, ""])
+
+
+def literal(value: str | float | Sequence[str]) -> str:
+    """A TOML value on one line, whatever characters a text has."""
+    if isinstance(value, str | int | float):
+        return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
+    return "[" + ", ".join(literal(item) for item in value) + "]"

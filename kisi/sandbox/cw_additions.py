@@ -1,0 +1,257 @@
+"""Additions of the simulated ConnectWise Manage: how they are written, refused, and read.
+
+Refusals and their texts are those that users of ConnectWise report, for example at
+https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kisi.sandbox.agreements import Addition, Agreement, CatalogItem
+from kisi.sandbox.cw_lists import CwError
+from kisi.sandbox.world import World
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_BILL_CUSTOMER = frozenset({"Billable", "DoNotBill", "NoCharge"})
+_NUMBERS = {"lessIncluded": "less_included", "unitPrice": "unit_price", "unitCost": "unit_cost"}
+_DATES = {"effectiveDate": "effective_date", "cancelledDate": "cancelled_date"}
+_OTHER = frozenset(
+    [
+        "serialNumber",
+        "invoiceDescription",
+        "taxableFlag",
+        "purchaseItemFlag",
+        "specialOrderFlag",
+        "uom",
+        "sequenceNumber",
+        "opportunity",
+        "invoiceGrouping",
+        "prorateCurrentPeriodFlag",
+        "customFields",
+    ]
+)
+_COMPUTED = frozenset(
+    [
+        "id",
+        "agreementId",
+        "billedQuantity",
+        "extPrice",
+        "extCost",
+        "margin",
+        "prorateCost",
+        "proratePrice",
+        "extendedProrateCost",
+        "extendedProratePrice",
+        "agreementStatus",
+        "_info",
+    ]
+)
+_TOO_EARLY = "effectiveDate cannot be less than the agreement billing start date"
+_INVOICED = (
+    "Since this period has already been invoiced there will not be an invoice generated for "
+    "additional products for this period. Please prorate the agreement or update the start date "
+    "to on or after the Next Invoice Date."
+)
+
+
+def invalid(code: str, field: str, message: str) -> CwError:
+    """The refusal of an addition because of one field."""
+    error = {"code": code, "message": message, "resource": "addition", "field": field}
+    return CwError(400, "InvalidObject", "Addition object is invalid", [error])
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes additions, and answers as ConnectWise does when it does not like one.
+
+    Attributes:
+        world: Where they are kept.
+        member: Who is said to have changed them.
+        keep_quantity: What becomes of a quantity that is written: rounding, a cap.
+    """
+
+    world: World
+    member: str
+    keep_quantity: Callable[[float], float] = float
+
+    def create(self, agreement: Agreement, body: Any) -> Addition:  # noqa: ANN401 - JSON
+        """POST: add an addition.
+
+        Raises:
+            CwError: It is refused.
+        """
+        return self._save(self._built(self.world.next_line_id(), agreement, body))
+
+    def put(self, line: Addition, agreement: Agreement, body: Any) -> Addition:  # noqa: ANN401
+        """PUT: replace an addition; what is not sent is reset.
+
+        Raises:
+            CwError: It is refused.
+        """
+        return self._save(self._built(line.id, agreement, body))
+
+    def patch(self, line: Addition, operations: Any) -> Addition:  # noqa: ANN401 - JSON
+        """PATCH: change fields, then validate the whole record, with what was stored long ago.
+
+        Raises:
+            CwError: It is refused.
+        """
+        if not isinstance(operations, list):
+            raise CwError(400, "InvalidObject", "A JSON array of operations is expected.")
+        changed = replace(line, other=dict(line.other))
+        for operation in operations:
+            self._operate(changed, operation)
+        self._validate(changed)
+        return self._save(changed)
+
+    def _operate(self, line: Addition, operation: Any) -> None:  # noqa: ANN401 - JSON
+        if not isinstance(operation, dict) or operation.get("op") not in _OPERATIONS:
+            raise CwError(400, "InvalidObject", "The operation must be add, replace or remove.")
+        path = str(operation.get("path", "")).removeprefix("/")
+        if "/" in path:
+            return  # inside a reference nothing happens, and the answer is 200 all the same
+        if path not in _WRITABLE | _COMPUTED:
+            raise invalid("InvalidField", path, f"There is no field {path}.")
+        self._assign(line, path, None if operation["op"] == "remove" else operation.get("value"))
+
+    def _built(self, line_id: int, agreement: Agreement, body: Any) -> Addition:  # noqa: ANN401
+        if not isinstance(body, dict):
+            raise CwError(400, "InvalidObject", "A JSON object is expected.")
+        for field in ("product", "billCustomer"):
+            if body.get(field) is None:
+                raise invalid("MissingRequiredField", field, f"The {field} field is required.")
+        item = self._item(body["product"])
+        line = Addition(
+            id=line_id,
+            agreement_id=agreement.id,
+            product_id=item.id,
+            effective_date=datetime.combine(self.world.today, datetime.min.time(), UTC),
+            unit_price=item.price,
+            unit_cost=item.cost,
+            description=item.description,
+        )
+        for field, value in body.items():
+            self._assign(line, field, value)
+        self._validate(line)
+        return line
+
+    def _assign(self, line: Addition, field: str, value: Any) -> None:  # noqa: ANN401 - JSON
+        if field == "product":
+            line.product_id = self._item(value).id
+        elif field == "quantity":
+            number = _number(field, value)
+            line.quantity = None if number is None else self.keep_quantity(number)
+        elif field in _NUMBERS:
+            setattr(line, _NUMBERS[field], _number(field, value) or 0.0)
+        elif field in _DATES:
+            setattr(line, _DATES[field], _date(field, value))
+        elif field == "billCustomer":
+            if value not in _BILL_CUSTOMER:
+                raise invalid("InvalidValue", field, f"{value} is not a value of billCustomer.")
+            line.bill_customer = value
+        elif field == "description":
+            line.description = str(value or "")
+        elif field in _OTHER:
+            line.other[field] = value
+
+    def _item(self, reference: Any) -> CatalogItem:  # noqa: ANN401 - JSON
+        wanted = reference if isinstance(reference, dict) else {}
+        for item in self.world.catalog.values():
+            if item.id == wanted.get("id") or item.identifier == wanted.get("identifier"):
+                if item.product_class == "Bundle":
+                    raise invalid("InvalidValue", "product", "A bundle cannot be an addition.")
+                return item
+        raise invalid("InvalidReference", "product", "The product was not found.")
+
+    def _validate(self, line: Addition) -> None:
+        agreement = self.world.agreements[line.agreement_id]
+        if line.effective_date is None:
+            return
+        day = line.effective_date.date()
+        if agreement.bill_start_date and day < agreement.bill_start_date:
+            raise invalid("InvalidValue", "effectiveDate", _TOO_EARLY)
+        through = agreement.invoiced_through
+        if through and not agreement.prorate and day <= through:
+            raise invalid("InvalidValue", "effectiveDate", _INVOICED)
+
+    def _save(self, line: Addition) -> Addition:
+        line.updated_by = self.member
+        line.updated_at = self.world.now()
+        self.world.lines[line.id] = line
+        return line
+
+
+_OPERATIONS = frozenset({"add", "replace", "remove"})
+_WRITABLE = (
+    _OTHER
+    | _NUMBERS.keys()
+    | _DATES.keys()
+    | {"product", "quantity", "billCustomer", "description"}
+)
+
+
+def _number(field: str, value: Any) -> float | None:  # noqa: ANN401 - JSON
+    if value is None:
+        return None
+    wrong = invalid("InvalidValue", field, f"{field} must be a number.")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise wrong
+    try:
+        return float(value)  # text that looks like a number is taken for one
+    except ValueError:
+        raise wrong from None
+
+
+def _date(field: str, value: Any) -> datetime | None:  # noqa: ANN401 - JSON
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise invalid("UnsupportedFormat", field, f"Unsupported format applied to {field}")
+    return datetime.fromisoformat(value)
+
+
+@dataclass(slots=True)
+class Stale:
+    """What an agreement's additions were before a write, and how long readers still see that."""
+
+    agreement_id: int
+    lines: list[Addition]
+    reads_left: int
+    until: datetime
+
+
+class Reader:
+    """Reads additions, on request later than they were written (eventual consistency).
+
+    Attributes:
+        lag_reads: So many reads after a write still show the state before it.
+        lag: For so long after a write reads still show the state before it.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.lag_reads = 0
+        self.lag = timedelta(0)
+        self._world = world
+        self._stale: list[Stale] = []
+
+    def before_write(self, agreement_id: int) -> None:
+        """Remember the present state for readers that lag behind."""
+        if self.lag_reads or self.lag:
+            lines = copy.deepcopy(self._world.additions(agreement_id))
+            until = self._world.now() + self.lag
+            self._stale.append(Stale(agreement_id, lines, self.lag_reads, until))
+
+    def read(self, agreement_id: int) -> Sequence[Addition]:
+        """The additions that a reader sees now."""
+        now = self._world.now()
+        self._stale = [old for old in self._stale if old.reads_left > 0 or old.until > now]
+        seen = [old for old in self._stale if old.agreement_id == agreement_id]
+        for old in seen:
+            old.reads_left -= 1
+        return seen[0].lines if seen else self._world.additions(agreement_id)

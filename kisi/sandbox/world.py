@@ -1,0 +1,241 @@
+"""The simulated world, and comfortable ways to fill it.
+
+One `World` stands behind all simulated servers. Tests build clients with `World.client`, change
+what they like while or between runs, and judge by `World.additions` what the PSA holds in the end.
+Ids, names and serial numbers depend on the order of the calls alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+from kisi.sandbox.agreements import Addition, Agreement, CatalogItem, PsaCompany
+from kisi.sandbox.billing import BilledApplication, Billing, Client
+from kisi.sandbox.licences import (
+    EndDateType,
+    Key,
+    KeyType,
+    SubscriptionState,
+    VirtualServer,
+    stable_guid,
+)
+
+__all__ = [
+    "Addition",
+    "Agreement",
+    "BilledApplication",
+    "CatalogItem",
+    "Client",
+    "Key",
+    "PsaCompany",
+    "VirtualServer",
+    "World",
+]
+
+APPLICATION = "Kaspersky Endpoint Security for Business - Advanced"
+"""The application that clients use unless they are told otherwise."""
+
+_KINDS = {
+    "commercial": KeyType.COMMERCIAL,
+    "beta": KeyType.BETA,
+    "trial": KeyType.TRIAL,
+    "test": KeyType.TEST,
+    "oem": KeyType.OEM,
+    "subscription": KeyType.SUBSCRIPTION,
+}
+
+
+class World:
+    """Everything the simulated vendors know.
+
+    Args:
+        now: The clock of all servers; an aware datetime. Default: the real one.
+
+    Attributes:
+        main: The main Administration Server.
+        servers: Its virtual servers.
+        companies: PSA companies by id.
+        agreements: PSA agreements by id.
+        catalog: PSA catalog items by id.
+        lines: Every addition by id, in the order of creation.
+        billing: What `mapping.toml` says about it.
+        clients: The clients made with `client`, in order.
+        lock: Held by the servers while they act on one request.
+    """
+
+    def __init__(self, now: Callable[[], datetime] | None = None) -> None:
+        self.now = now or _utc_now
+        self.lock = threading.RLock()
+        self.main = VirtualServer(0, stable_guid("main"), "", created=self.now())
+        self.servers: list[VirtualServer] = []
+        self.companies: dict[int, PsaCompany] = {}
+        self.agreements: dict[int, Agreement] = {}
+        self.catalog: dict[int, CatalogItem] = {}
+        self.lines: dict[int, Addition] = {}
+        self.billing = Billing()
+        self.clients: list[Client] = []
+        self._keys_made = 0
+        self._lines_made = 0
+
+    @property
+    def today(self) -> date:
+        """The day it is, UTC."""
+        return self.now().astimezone(UTC).date()
+
+    # --- the Kaspersky side ---------------------------------------------------------------------
+
+    def server(self, name: str, *, enabled: bool = True) -> VirtualServer:
+        """Add a virtual server."""
+        number = len(self.servers) + 1
+        server = VirtualServer(
+            number, f"VSRV{stable_guid('server', number)}", name, enabled=enabled
+        )
+        server.created = self.now() - timedelta(days=400)
+        self.servers.append(server)
+        return server
+
+    def make_key(
+        self,
+        name: str = APPLICATION,
+        *,
+        kind: str = "subscription",
+        ends: datetime | None = None,
+        serial: str = "",
+    ) -> Key:
+        """A key that belongs to no server yet.
+
+        Args:
+            name: The key name; the application's name matches it if it begins with it.
+            kind: commercial, subscription (active and unlimited), trial, beta, test or oem.
+            ends: Its limit date; default: in a year, for a subscription none.
+            serial: Its serial number; default: the next.
+        """
+        self._keys_made += 1
+        subscription = kind == "subscription"
+        limit = self.now() + timedelta(days=365)
+        key = Key(
+            serial=serial or f"1C2A-{self._keys_made:06}-{self._keys_made * 7919 % 10**8:08X}",
+            name=name,
+            key_type=_KINDS[kind],
+            limit_date=ends or ("" if subscription else limit),
+            subscription=subscription,
+            created=self.now() - timedelta(days=30),
+        )
+        if subscription:
+            key.state = SubscriptionState.ACTIVE
+            key.end_date_type = EndDateType.UNLIMITED
+            key.grace_days = 14
+        return key
+
+    # --- the PSA side ---------------------------------------------------------------------------
+
+    def product(
+        self, identifier: str, price: float = 3.0, *, product_class: str = "Service"
+    ) -> CatalogItem:
+        """Add a catalog item."""
+        item = CatalogItem(
+            id=1201 + len(self.catalog),
+            identifier=identifier,
+            description=identifier,
+            price=price,
+            cost=round(price * 0.6, 2),
+            product_class=product_class,
+        )
+        self.catalog[item.id] = item
+        return item
+
+    def company(self, name: str) -> PsaCompany:
+        """Add a PSA company."""
+        number = 250 + len(self.companies)
+        letters = "".join(letter for letter in name if letter.isalnum() and letter.isascii())
+        company = PsaCompany(number, f"{letters[:20] or 'Company'}{number}", name)
+        self.companies[number] = company
+        return company
+
+    def agreement(self, company: PsaCompany, name: str = "Managed Security") -> Agreement:
+        """Add an agreement that began a year ago and has no end."""
+        start = self.today - timedelta(days=365)
+        agreement = Agreement(
+            id=1042 + len(self.agreements),
+            name=name,
+            company_id=company.id,
+            start_date=start,
+            bill_start_date=start,
+            next_invoice_date=(self.today.replace(day=1) + timedelta(days=32)).replace(day=1),
+        )
+        self.agreements[agreement.id] = agreement
+        return agreement
+
+    def add_line(self, agreement_id: int, product: CatalogItem | int, quantity: float) -> Addition:
+        """Add an addition, as a person does in the PSA."""
+        item = self.catalog[product if isinstance(product, int) else product.id]
+        line = Addition(
+            id=self.next_line_id(),
+            agreement_id=agreement_id,
+            product_id=item.id,
+            quantity=quantity,
+            unit_price=item.price,
+            unit_cost=item.cost,
+            description=item.description,
+            effective_date=datetime.combine(self.today, datetime.min.time(), UTC),
+            updated_at=self.now(),
+        )
+        self.lines[line.id] = line
+        return line
+
+    def next_line_id(self) -> int:
+        """An id that no addition has had."""
+        self._lines_made += 1
+        return 90000 + self._lines_made
+
+    def additions(self, agreement_id: int) -> list[Addition]:
+        """The additions of an agreement, cancelled ones too, by id."""
+        return [line for line in self.lines.values() if line.agreement_id == agreement_id]
+
+    # --- both -----------------------------------------------------------------------------------
+
+    def client(
+        self,
+        name: str,
+        *,
+        application: str = APPLICATION,
+        kind: str = "subscription",
+        mapped: bool = True,
+        **devices: int,
+    ) -> Client:
+        """Add a client: virtual server, key, devices that use it, company, agreement.
+
+        Args:
+            name: The name on both sides.
+            application: The name of its key.
+            kind: As in `make_key`.
+            mapped: Whether `mapping.toml` has a row for it.
+            devices: How many of each: workstations, servers, linux, macs, android, ios, unknown.
+
+        Raises:
+            KeyError: There is no such kind of device or key.
+        """
+        company = self.company(name)
+        client = Client(self, self.server(name), company, self.agreement(company), mapped=mapped)
+        client.key(application, kind=kind)
+        for plural, count in devices.items():
+            client.add_devices(_PLURALS[plural], count)
+        self.clients.append(client)
+        return client
+
+
+_PLURALS = {
+    "workstations": "workstation",
+    "servers": "server",
+    "linux": "linux",
+    "macs": "mac",
+    "android": "android",
+    "ios": "ios",
+    "unknown": "unknown",
+}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
