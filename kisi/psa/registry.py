@@ -14,7 +14,9 @@ from kisi.transport import Clock, Limits
 class PsaModule(Protocol):
     """What a module that implements a PSA declares."""
 
-    SETTINGS: type[Section]
+    @property
+    def SETTINGS(self) -> type[Section]:  # noqa: N802 - a constant of the module
+        """The settings of its section in kisi.toml."""
 
     def open_psa(
         self,
@@ -25,8 +27,12 @@ class PsaModule(Protocol):
         base: Path,
         clock: Clock,
         limits: Limits,
+        state: Path | None = None,
     ) -> Psa:
-        """Makes the PSA of one `[psa.NAME]` section; sends nothing yet."""
+        """Makes the PSA of one `[psa.NAME]` section; sends nothing yet.
+
+        `base` is the folder that relative paths start from, `state` the one for what must be kept.
+        """
 
 
 PSAS: Mapping[str, PsaModule] = {"connectwise": connectwise, "tigerpaw": tigerpaw}

@@ -30,6 +30,7 @@ def open_psa(
     base: Path,  # noqa: ARG001  # no setting here names a file
     clock: Clock,
     limits: Limits,
+    state: Path | None = None,  # noqa: ARG001  # nothing here is kept between runs
 ) -> ConnectWise:
     """The ConnectWise of `[psa.NAME]`; sends nothing yet.
 
@@ -40,6 +41,7 @@ def open_psa(
         base: The folder that relative paths start from.
         clock: For time-outs and `kisi check --online`.
         limits: For every request.
+        state: The folder for what must be kept.
 
     Raises:
         ConfigError: A secret cannot be part of a request.

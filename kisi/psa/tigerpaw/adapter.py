@@ -1,0 +1,232 @@
+"""Tigerpaw as a `kisi.psa.Psa`: two reads and a judgement a client, one read of its charges."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date
+
+from kisi.errors import ConfigError, KisiError, PsaError
+from kisi.model import Agreement, AgreementRef, Hold, Line, PlannedLine, Receipt, Verdict
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.tigerpaw.checks import Finding, check_online
+from kisi.psa.tigerpaw.judge import judge, not_a_number
+from kisi.psa.tigerpaw.probe import Probe, Step
+from kisi.psa.tigerpaw.reads import Reads
+from kisi.psa.tigerpaw.records import names_product
+from kisi.psa.tigerpaw.rest import KeysRefused, Rest, Unusable
+from kisi.psa.tigerpaw.settings import TigerpawSettings
+from kisi.psa.tigerpaw.write import Writer
+from kisi.transport import Client, Clock
+
+_log = logging.getLogger(__name__)
+
+
+class Tigerpaw:
+    """One Tigerpaw. Made by `kisi.psa.tigerpaw.open_psa`.
+
+    Args:
+        name: The section name of `[psa.NAME]`.
+        settings: That section.
+        rest: What sends reads.
+        client: The connection that `rest` and `writer` share; closed with this.
+        clock: For the day of `all_agreements` and for `check_online`.
+
+    Attributes:
+        reads: What of Tigerpaw is read.
+        writer: What writes; None in report mode.
+    """
+
+    workers = 1
+    """Nothing is published about rate limits or parallel submits."""
+    accounts_word = "account"
+
+    def __init__(
+        self,
+        name: str,
+        settings: TigerpawSettings,
+        *,
+        rest: Rest,
+        client: Client,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.rest = rest
+        self.reads = Reads(
+            rest, external_product=settings.external_product, item_field=settings.item_field
+        )
+        self.writer: Writer | None = None
+        self._clock = clock
+        self._client = client
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far, repeats included."""
+        return self._client.requests
+
+    def withheld(self) -> Hold | None:
+        """In report mode, and while nobody has proven the SOAP template, every write is held."""
+        if self.settings.write == "report":
+            return Hold(
+                "report",
+                f"{self.rest.label} is set to report: kisi shows the exact change and sends "
+                "nothing.",
+                'Make the change in Tigerpaw by hand, or let kisi write: write = "soap" in '
+                f"[psa.{self.name}] (docs/tigerpaw.md says what to prove first).",
+            )
+        if not self.settings.soap_template_verified:
+            return Hold(
+                "template",
+                f"Nobody has proven yet that the SOAP template of {self.rest.label} changes one "
+                "charge and leaves all others alone, so kisi sends nothing.",
+                "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement; if it "
+                f"passes, set soap_template_verified = true in [psa.{self.name}].",
+            )
+        return None
+
+    def agreements(
+        self, refs: Collection[AgreementRef], today: date
+    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+        """Each agreement, judged; two requests for each, one where its account was read before.
+
+        Once the API as a whole cannot be used, the remaining agreements get that error unasked.
+        """
+        judged: dict[AgreementRef, Agreement | KisiError] = {}
+        accounts: dict[str, bool | None] = {}
+        others: list[str] = []
+        ended: Unusable | None = None
+        for ref in refs:
+            try:
+                judged[ref] = ended or self._judge(ref, today, accounts, others)
+            except Unusable as error:
+                if not judged:
+                    raise
+                judged[ref] = ended = error
+            except PsaError as error:
+                judged[ref] = error
+        if others:
+            _log.warning(
+                "%s: on %d of the mapped agreements another External Product than %r is set: %s. "
+                "What that means is not documented; they are billed as mapped.",
+                self.rest.label,
+                len(others),
+                self.settings.external_product,
+                ", ".join(others[:10]),
+            )
+        return judged
+
+    def _judge(
+        self,
+        ref: AgreementRef,
+        today: date,
+        accounts: dict[str, bool | None],
+        others: list[str],
+    ) -> Agreement:
+        unaskable = not_a_number(ref)
+        if unaskable:
+            return unaskable
+        if ref.company not in accounts:
+            accounts[ref.company] = self.reads.cross_referenced(ref.company)
+        record = self.reads.agreement(ref.agreement)
+        product = record.external_product if record else ""
+        if product and not names_product({"Product": product}, self.settings.external_product):
+            others.append(f"{ref.agreement} ({product:.40})")
+        cross_referenced = accounts[ref.company]
+        return judge(
+            ref,
+            record,
+            account_exists=cross_referenced is not None,
+            cross_referenced=cross_referenced is True,
+            external_product=self.settings.external_product,
+            today=today,
+        )
+
+    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+        """All additional charges of one agreement; one request.
+
+        Raises:
+            ForeignChange: They show it, where the look after a submit had failed.
+        """
+        charges = self.reads.charges(ref.agreement)
+        if self.writer:
+            self.writer.seen(ref.agreement, charges)
+        return tuple(charge.line(ref.agreement) for charge in charges)
+
+    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
+        """The named price book items; one request for each that was not read before in this run."""
+        return self.reads.items(ids)
+
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:  # noqa: ARG002
+        """Write one charge. A new one is refused unsent if its item is missing or inactive.
+
+        There is no date to give: the quantity counts for whatever Tigerpaw bills next.
+        """
+        hold = self.withheld()
+        if hold or not self.writer:
+            reason = hold.reason if hold else f"{self.rest.label} has no SOAP login."
+            return Receipt(Verdict.REJECTED, reason)
+        description = line.description
+        if not line.line_id:
+            try:
+                item = self.products([line.product]).get(line.product)
+            except KeysRefused as error:
+                return Receipt(Verdict.REJECTED, f"{error.message} Nothing was sent.", denied=True)
+            except PsaError as error:
+                return Receipt(Verdict.NOT_SENT, f"{error.message} Nothing was sent.")
+            if item is None or not item.active:
+                state = "is inactive in the price book" if item else "is not in the price book"
+                return Receipt(
+                    Verdict.REJECTED,
+                    f"Item {line.product} {state} of {self.rest.label}. Nothing was sent: a new "
+                    "charge needs an active item (Tigerpaw's ItemId, in the same case).",
+                )
+            description = description or item.name
+        return self.writer.write(line, description)
+
+    def all_companies(self) -> tuple[PsaCompany, ...]:
+        """Every account."""
+        return self.reads.all_accounts()
+
+    def all_agreements(self) -> tuple[PsaAgreement, ...]:
+        """Every agreement."""
+        return self.reads.all_agreements(self._clock.now().date())
+
+    def all_products(self) -> tuple[PsaProduct, ...]:
+        """Every price book item."""
+        return self.reads.all_items()
+
+    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:  # noqa: ARG002
+        """Keys, clock, database and rights, for `kisi check --online`; changes nothing.
+
+        Nothing here needs a mapped agreement.
+        """
+        return check_online(self.rest, self.settings, self._clock)
+
+    def probe(self, agreement: str, item: str, confirm: Callable[[str], bool]) -> Iterator[Step]:
+        """Prove the SOAP template on a scratch agreement, for `kisi check --probe-tigerpaw`.
+
+        Args:
+            agreement: The agreement's number.
+            item: The price book `ItemId` to make a charge of.
+            confirm: Asks a person before the first write.
+
+        Raises:
+            ConfigError: kisi has no SOAP login, because `write` is `report`.
+            PsaError: The agreement could not be read, or does not exist.
+        """
+        if self.writer is None:
+            raise ConfigError(
+                f"The probe of {self.rest.label} needs the SOAP login, which kisi has only with "
+                'write = "soap".',
+                remedy=f'Set write = "soap" in [psa.{self.name}] and leave soap_template_verified '
+                "= false: nothing is written but the probe.",
+            )
+        record = self.reads.agreement(agreement) if agreement.isdigit() else None
+        if record is None:
+            raise PsaError(f"{self.rest.label} has no agreement {agreement:.40}.")
+        return Probe(self.writer, record.account, agreement, item, confirm).run()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

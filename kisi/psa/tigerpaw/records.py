@@ -1,0 +1,221 @@
+"""What Tigerpaw's answers say, as values: pure readers of decoded JSON.
+
+Names are those of the models of API 18.2.1 (https://api2.tigerpawsoftware.com/docs/18.2.1/swagger),
+in which every property is optional. So each reader demands what a number on an invoice rests on,
+and nothing else; what it demands and does not find is a `ValueError` that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from kisi.model import Line
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+
+Record = Mapping[str, Any]
+"""One JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One `AgreementAdditionalCharge`."""
+
+    id: str
+    """`DetailId`."""
+    item: str
+    """`SpecialItemId`, or the field named by `item_field`."""
+    quantity: int
+    description: str
+    price: Decimal | None
+    one_time: bool
+    """`DeleteAfterInvoicing`: gone after the next invoice, never kisi's."""
+    flat: bool
+    """`UseFlatPrice`: the price is the whole line's."""
+    print_when_quantity_zero: bool
+    raw: Record
+    """As it was received: what a snapshot keeps and comparisons look at."""
+
+    def line(self, agreement: str) -> Line:
+        """The charge as a billing line. Tigerpaw gives it no dates."""
+        return Line(
+            id=self.id,
+            agreement=agreement,
+            product=self.item,
+            quantity=Decimal(self.quantity),
+            description=self.description,
+            unit_price=None if self.flat else self.price,
+            one_time=self.one_time,
+        )
+
+
+def read_charges(answer: object, item_field: str) -> tuple[Charge, ...]:
+    """The charges of one agreement, whole.
+
+    Raises:
+        ValueError: It is no list, a charge lacks its id, item or quantity, or an id is there twice.
+    """
+    if not isinstance(answer, list):
+        raise ValueError("the additional charges did not come as a list")  # noqa: TRY004
+    charges = tuple(_charge(one, item_field) for one in answer)
+    if len({charge.id for charge in charges}) < len(charges):
+        raise ValueError("two additional charges have the same DetailId")
+    return charges
+
+
+def _charge(record: object, item_field: str) -> Charge:
+    if not isinstance(record, dict):
+        raise ValueError("an additional charge is not an object")  # noqa: TRY004
+    item = record.get(item_field) or ""
+    if not isinstance(item, str | int):
+        raise ValueError(f"{item_field} of an additional charge is not a text")  # noqa: TRY004
+    return Charge(
+        id=str(_whole(record, "DetailId")),
+        item=str(item),
+        quantity=_whole(record, "Quantity"),
+        description=str(record.get("ItemDescription") or ""),
+        price=money(record.get("Price")),
+        one_time=record.get("DeleteAfterInvoicing") is True,
+        flat=record.get("UseFlatPrice") is True,
+        print_when_quantity_zero=record.get("PrintWhenQuantityZero") is True,
+        raw=record,
+    )
+
+
+def _whole(record: Record, name: str) -> int:
+    """A whole number; `5.0` is one, `true` and `"5"` are not."""
+    value = record.get(name)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        shown = f"{value!r:.40}"
+        raise ValueError(f"{name} of an additional charge is {shown}, no whole number")  # noqa: TRY004
+    return value
+
+
+def money(value: object) -> Decimal | None:
+    """A price, or None where there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    return Decimal(str(value))
+
+
+def day(value: object) -> date | None:
+    """The day of a .NET date-time such as `2026-01-31T00:00:00`; its minimum means no date.
+
+    Raises:
+        ValueError: It is a text, and no date.
+    """
+    if value is None or value == "":
+        return None
+    found = date.fromisoformat(str(value)[:10])
+    return found if found.year > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRecord:
+    """What an `AgreementSummary` says about one agreement."""
+
+    number: str
+    account: str
+    account_name: str
+    kind: str
+    external_product: str
+    starts: date | None
+    ends: date | None
+
+    def active(self, today: date) -> bool:
+        """Whether it is in effect on that day."""
+        begun = self.starts is None or self.starts <= today
+        return begun and (self.ends is None or self.ends >= today)
+
+    def as_psa_agreement(self, today: date) -> PsaAgreement:
+        """As `kisi map` shows it."""
+        return PsaAgreement(
+            id=self.number,
+            company=self.account,
+            name=self.kind or f"Agreement {self.number}",
+            kind=self.kind,
+            active=self.active(today),
+            starts=self.starts,
+            ends=self.ends,
+        )
+
+
+def read_agreement(record: object) -> AgreementRecord:
+    """One `AgreementSummary` or `AgreementDetail`.
+
+    Raises:
+        ValueError: It does not say its number or account, or a date is unreadable.
+    """
+    outer = record if isinstance(record, dict) else {}
+    inner = outer.get("Agreement")
+    if not isinstance(inner, dict) or not _number(outer.get("AgreementNumber")):
+        raise ValueError("an agreement does not say its AgreementNumber")
+    if not _number(inner.get("AccountNumber")):
+        raise ValueError(f"agreement {outer['AgreementNumber']} does not say its AccountNumber")
+    return AgreementRecord(
+        number=_number(outer["AgreementNumber"]),
+        account=_number(inner["AccountNumber"]),
+        account_name=str(outer.get("AccountName") or ""),
+        kind=str(inner.get("Type") or ""),
+        external_product=str(inner.get("ExternalProduct") or ""),
+        starts=day(inner.get("StartDate")),
+        ends=day(inner.get("EndDate")),
+    )
+
+
+def read_account(record: object) -> PsaCompany:
+    """One `AccountSummary`, for `kisi map`.
+
+    Raises:
+        ValueError: It does not say its number.
+    """
+    outer = record if isinstance(record, dict) else {}
+    number = _number(outer.get("AccountNumber"))
+    if not number:
+        raise ValueError("an account does not say its AccountNumber")
+    inner = outer.get("Account")
+    name = inner.get("Name") if isinstance(inner, dict) else None
+    return PsaCompany(id=number, name=str(name or f"Account {number}"))
+
+
+def read_item(record: object) -> PsaProduct:
+    """One `PriceBookItemSummary` or `PriceBookItemDetail`.
+
+    The price is known only where all price levels of the item agree: which level applies is the
+    account's business, which kisi does not read.
+
+    Raises:
+        ValueError: It does not say its id.
+    """
+    outer = record if isinstance(record, dict) else {}
+    number = outer.get("ItemId")
+    if not isinstance(number, str) or not number:
+        raise ValueError("a price book item does not say its ItemId")
+    inner = outer.get("Item")
+    details = inner if isinstance(inner, dict) else {}
+    levels = [level for level in outer.get("Pricing") or () if isinstance(level, dict)]
+    prices = {money(level.get("SellingPrice")) for level in levels}
+    return PsaProduct(
+        id=number,
+        name=str(details.get("ItemDescription") or number),
+        active=details.get("Inactive") is not True,
+        price=prices.pop() if len(prices) == 1 else None,
+    )
+
+
+def names_product(record: object, product: str) -> bool:
+    """Whether an `AccountExternalProduct` or `ExternalProduct` is called `product`, in any case."""
+    fields = record if isinstance(record, dict) else {}
+    name = fields.get("ExternalProduct") or fields.get("Product") or ""
+    return str(name).strip().casefold() == product.strip().casefold()
+
+
+def _number(value: object) -> str:
+    """An account or agreement number as text; empty if it is none (0 is the schema's default)."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value else ""

@@ -1,0 +1,222 @@
+"""Reading over Tigerpaw's REST API: signing, both ways it reports failure, paging.
+
+API 18.2.1, https://api2.tigerpawsoftware.com/docs/18.2.1/swagger. It fails with an HTTP status, and
+also with status 200 and `"Success": false`; lists without an envelope have only the former. Nothing
+is published about rate limits, so requests go out one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from kisi.errors import NotSent, PsaError, TransportError
+from kisi.psa.tigerpaw.signature import signed_headers
+from kisi.transport import Answer, Client, Clock, Repeat
+
+Read = TypeVar("Read")
+Record = TypeVar("Record", bound=Hashable)
+
+PAGE_SIZE = 100
+_ACCEPT = {"Accept": "application/json"}
+_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+class Unusable(PsaError):
+    """Every further request would fail in the same way: no connection, or keys refused."""
+
+
+class KeysRefused(Unusable):
+    """The REST keys were refused."""
+
+
+class NotFound(PsaError):
+    """The API answered 404, and it is Tigerpaw's API that did."""
+
+
+class Rest:
+    """Signed reads of one Tigerpaw API server.
+
+    Args:
+        client: The connection; its base is the API server's address.
+        public_key: Of the rep whose rights are used.
+        private_key: Likewise.
+        clock: For `X-TSI-Date`.
+        label: How messages call this PSA.
+        first_row: The number of the first row of a search.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        public_key: str,
+        private_key: str,
+        *,
+        clock: Clock,
+        label: str,
+        first_row: int = 1,
+    ) -> None:
+        self.label = label
+        self._client = client
+        self._keys = (public_key, private_key)
+        self._clock = clock
+        self.first_row = first_row
+        self._known = False
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
+        """One GET, decoded.
+
+        Raises:
+            NotFound: Status 404.
+            Unusable: Nothing could be sent, or (`KeysRefused`) the keys were refused.
+            PsaError: Any other failure, also `Success: false` within status 200.
+        """
+        return self.decode("GET", path, self.send("GET", path, params=params))
+
+    def search(self, path: str, search_type: str, read: Callable[[object], Record]) -> list[Record]:
+        """All records of one advanced search, read by `read`, whole.
+
+        The search asks for every record whose `search_type` contains the empty text. Pages follow
+        `NextRow` for as long as it grows and a page brings something new, so a server that repeats
+        itself ends the reading; the total that it names decides whether the list is whole.
+
+        Raises:
+            PsaError: A page failed or was unreadable, or fewer records came than it has.
+        """
+        found: dict[Record, None] = {}
+        row = self.first_row
+        while True:
+            records, following, total = self.page(path, search_type, row)
+            before = len(found)
+            found |= dict.fromkeys(self.parse(read, record, path) for record in records)
+            if len(found) == before or len(found) >= total or following <= row:
+                break
+            row = following
+        if len(found) < total:
+            raise PsaError(
+                f"{self.label} says that {path} has {total} records and gave {len(found)} of them.",
+                remedy="Try again. If it stays so, set first_row = 0 in kisi.toml: some versions "
+                "count rows from 0.",
+            )
+        return list(found)
+
+    def page(
+        self, path: str, search_type: str, row: int, size: int = PAGE_SIZE
+    ) -> tuple[list[Any], int, int]:
+        """One page of such a search: its records, `NextRow` and `TotalCount`.
+
+        Raises:
+            PsaError: It failed, or is no page of a search.
+        """
+        body = {
+            "Criteria": [{"SearchType": search_type, "MatchType": "Contains", "Criteria": ""}],
+            "PageSize": size,
+            "StartRow": row,
+        }
+        page = self.decode("POST", path, self.send("POST", path, json=body))
+        fields = page if isinstance(page, dict) else {}
+        lists = [value for value in fields.values() if isinstance(value, list)]
+        following, total = fields.get("NextRow"), fields.get("TotalCount")
+        if not isinstance(total, int) or len(lists) > 1 or (total and not lists):
+            raise PsaError(
+                f"{self._context('POST', path)} with something that is not a page of results."
+            )
+        records = lists[0] if lists else []
+        return records, following if isinstance(following, int) else 0, total
+
+    def parse(self, read: Callable[[object], Read], value: object, path: str) -> Read:
+        """Apply a reader of `kisi.psa.tigerpaw.records` to a decoded answer.
+
+        Raises:
+            PsaError: The reader found that it is not what the API promises.
+        """
+        try:
+            return read(value)
+        except ValueError as error:
+            raise PsaError(
+                f"{self.label} gave an unreadable answer to {path}: {error}.",
+                remedy="Compare the answer with the API's own documentation at /docs/index of the "
+                "API server: its version may be newer than 18.2.1.",
+            ) from error
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+    ) -> Answer:
+        """One signed read, whatever its status.
+
+        Raises:
+            Unusable: Nothing could be sent.
+            PsaError: No whole answer came back.
+        """
+        try:
+            return self._client.send(
+                method,
+                path,
+                params=params,
+                json=json,
+                headers=_ACCEPT,
+                repeat=Repeat.READ,
+                sign=self._sign,
+            )
+        except NotSent as error:
+            raise Unusable(error.message, remedy=error.remedy) from error
+        except TransportError as error:
+            raise PsaError(error.message, remedy=error.remedy) from error
+
+    def _sign(self, method: str, path: str) -> Mapping[str, str]:
+        return signed_headers(*self._keys, method, path, self._clock.now())
+
+    def _context(self, method: str, path: str) -> str:
+        return f"{self.label} answered {method} {path}"
+
+    def decode(self, method: str, path: str, answer: Answer) -> Any:  # noqa: ANN401
+        """What an answer says.
+
+        Raises:
+            PsaError: It says no, in either way, or is not JSON; as `get`.
+        """
+        said = self._context(method, path)
+        if answer.status in _DENIED:
+            raise KeysRefused(
+                f"{said} with {answer.status}: it refused the REST keys ({answer.excerpt()}).",
+                remedy="Check both REST keys (Edit > Master Tables > Rep > Account Reps > the rep "
+                "> Admin > REST API Security), the rep's rights, and this machine's clock: a "
+                "signature that is minutes off is refused in the same way.",
+            )
+        if answer.status == HTTPStatus.NOT_FOUND:
+            self._prove_api()
+            raise NotFound(f"{said} with 404: {answer.excerpt()}")
+        if answer.status != HTTPStatus.OK:
+            raise PsaError(f"{said} with status {answer.status}: {answer.excerpt()}")
+        try:
+            content = answer.json()
+        except TransportError as error:
+            raise PsaError(f"{said}: {error.message}", remedy=error.remedy) from error
+        if isinstance(content, dict) and content.get("Success") is False:
+            message = str(content.get("Message") or "no message")[:200]
+            raise PsaError(f"{said} with Success: false, {message}")
+        self._known = True
+        return content
+
+    def _prove_api(self) -> None:
+        """A 404 means that a record is missing only where Tigerpaw's API is what answers.
+
+        A wrong address answers everything with 404; taken at its word, it would tell of each
+        client that the agreement is gone.
+        """
+        if self._known:
+            return
+        path = "/api/diagnostics/validate/user"
+        if self.send("GET", path).status == HTTPStatus.NOT_FOUND:
+            raise Unusable(
+                f"{self.label} has no {path}: this is not the address of a Tigerpaw API.",
+                remedy="Correct url in kisi.toml: it is what comes before /api/ in the address of "
+                "your API server.",
+            )
+        self._known = True

@@ -1,0 +1,110 @@
+"""The charges of an agreement before a write: compared with those after it, kept for restoring."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kisi.psa.tigerpaw.records import Charge
+
+_SHOWN = {
+    "Quantity": "quantity",
+    "Price": "price",
+    "SpecialItemId": "item",
+    "ItemDescription": "description",
+    "DeleteAfterInvoicing": "one-time flag",
+}
+_BILLS = ("item", "price", "one_time", "flat")
+"""What a submit must leave alone on our own charge: kisi sets quantities, never prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All charges of one agreement at one moment."""
+
+    agreement: str
+    taken: datetime
+    charges: tuple[Charge, ...]
+
+    def get(self, charge_id: str | None) -> Charge | None:
+        """The charge with this id."""
+        return next((charge for charge in self.charges if charge.id == charge_id), None)
+
+    def recurring(self, item: str) -> tuple[Charge, ...]:
+        """The charges of an item that come back with each invoice."""
+        return tuple(one for one in self.charges if one.item == item and not one.one_time)
+
+    def new_since(self, before: Snapshot) -> tuple[Charge, ...]:
+        """The charges that `before` does not have."""
+        known = {charge.id for charge in before.charges}
+        return tuple(charge for charge in self.charges if charge.id not in known)
+
+
+def foreign_changes(before: Snapshot, after: Snapshot, ours: str | None) -> tuple[str, ...]:
+    """What differs between two snapshots, beside the quantity of our charge, in words.
+
+    Args:
+        before: The charges before a submit.
+        after: The charges after it.
+        ours: The id of our charge: in `before` too on an update, only in `after` on a create; None
+            where there is none.
+    """
+    found = []
+    for charge in before.charges:
+        now = after.get(charge.id)
+        if now is None:
+            found.append(f"{_named(charge)} with quantity {charge.quantity} is gone")
+        elif charge.id == ours:
+            if any(getattr(charge, name) != getattr(now, name) for name in _BILLS):
+                found.append(_change(charge, now, "more than its quantity changed"))
+        elif charge.raw != now.raw:
+            found.append(_change(charge, now, "changed"))
+    found += [
+        f"{_named(charge)} with quantity {charge.quantity} is new"
+        for charge in after.new_since(before)
+        if charge.id != ours
+    ]
+    return tuple(found)
+
+
+def _named(charge: Charge) -> str:
+    return f"charge {charge.id} ({charge.item or charge.description or 'no item'})"[:100]
+
+
+def _change(before: Charge, after: Charge, otherwise: str) -> str:
+    names = [name for name in _SHOWN if before.raw.get(name) != after.raw.get(name)]
+    differences = [
+        f"{_SHOWN[name]} {before.raw.get(name)!s:.40} to {after.raw.get(name)!s:.40}"
+        for name in names
+    ]
+    return f"{_named(before)}: {', '.join(differences) or otherwise}"
+
+
+def save(snapshot: Snapshot, folder: Path, psa: str) -> Path:
+    """Keep a snapshot in a new file that only its owner can read; returns the file's path.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = snapshot.taken.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", psa)
+    path = folder / f"{safe}-{snapshot.agreement}-{stamp}.json"
+    content = {
+        "psa": psa,
+        "agreement": snapshot.agreement,
+        "taken": snapshot.taken.astimezone(UTC).isoformat(),
+        "charges": raw(snapshot.charges),
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def raw(charges: Iterable[Charge]) -> Sequence[Mapping[str, object]]:
+    """The charges as Tigerpaw gave them."""
+    return [charge.raw for charge in charges]

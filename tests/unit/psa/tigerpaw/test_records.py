@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from kisi.psa.tigerpaw.records import (
+    day,
+    money,
+    names_product,
+    read_account,
+    read_agreement,
+    read_charges,
+    read_item,
+)
+
+CHARGE = {"DetailId": 1, "SpecialItemId": "KES", "Quantity": 4}
+
+
+def test_a_charge_becomes_a_line_without_dates():
+    raw = {**CHARGE, "ItemDescription": "Endpoint", "Price": 4.5, "DeleteAfterInvoicing": False}
+    (charge,) = read_charges([raw], "SpecialItemId")
+    line = charge.line("7001")
+    assert (line.id, line.agreement, line.product) == ("1", "7001", "KES")
+    assert (line.quantity, line.unit_price) == (Decimal(4), Decimal("4.5"))
+    assert (line.starts, line.cancelled, line.one_time) == (None, None, False)
+
+
+def test_a_charge_that_is_deleted_after_invoicing_is_one_time():
+    (charge,) = read_charges([{**CHARGE, "DeleteAfterInvoicing": True}], "SpecialItemId")
+    assert charge.line("7001").one_time
+
+
+def test_a_flat_price_is_no_unit_price():
+    (charge,) = read_charges([{**CHARGE, "Price": 90, "UseFlatPrice": True}], "SpecialItemId")
+    assert charge.line("7001").unit_price is None
+    assert charge.price == 90
+
+
+def test_a_whole_quantity_may_come_with_a_decimal_point():
+    (charge,) = read_charges([{**CHARGE, "Quantity": 5.0}], "SpecialItemId")
+    assert charge.line("7001").quantity == 5
+
+
+def test_the_field_of_the_item_can_be_another_one():
+    (charge,) = read_charges([{**CHARGE, "ItemId": 12}], "ItemId")
+    assert charge.item == "12"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        {"Success": True},
+        ["x"],
+        [{**CHARGE, "DetailId": None}],
+        [{**CHARGE, "Quantity": 4.5}],
+        [{**CHARGE, "Quantity": True}],
+        [{**CHARGE, "Quantity": "4"}],
+        [{**CHARGE, "Quantity": float("inf")}],
+        [{**CHARGE, "SpecialItemId": ["KES"]}],
+        [CHARGE, {**CHARGE, "Quantity": 5}],
+    ],
+)
+def test_a_list_of_charges_is_read_whole_or_not_at_all(answer):
+    with pytest.raises(ValueError, match=r"charge|list"):
+        read_charges(answer, "SpecialItemId")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-31T00:00:00", date(2026, 1, 31)),
+        ("2026-01-31T00:00:00.5Z", date(2026, 1, 31)),
+        ("0001-01-01T00:00:00", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_date_is_a_day_and_the_minimum_is_none(text, expected):
+    assert day(text) == expected
+
+
+def test_a_price_that_is_no_finite_number_is_none():
+    assert [money(value) for value in (True, "4", None, float("inf"))] == [None] * 4
+
+
+def test_an_agreement_tells_its_account_and_term():
+    record = read_agreement(
+        {
+            "AgreementNumber": 7,
+            "Agreement": {"AccountNumber": 5, "Type": "MS", "EndDate": "2026-01-31T00:00:00"},
+        }
+    )
+    assert (record.number, record.account, record.kind) == ("7", "5", "MS")
+    assert record.active(date(2026, 1, 31))
+    assert not record.active(date(2026, 2, 1))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        {"AgreementNumber": 7},
+        {"AgreementNumber": 0, "Agreement": {"AccountNumber": 5}},
+        {"AgreementNumber": 7, "Agreement": {}},
+        {"AgreementNumber": 7, "Agreement": {"AccountNumber": 5, "StartDate": "soon"}},
+    ],
+)
+def test_an_agreement_without_number_account_or_readable_dates_is_unreadable(record):
+    with pytest.raises(ValueError, match=r"AgreementNumber|AccountNumber|isoformat"):
+        read_agreement(record)
+
+
+def test_accounts_and_items_go_by_their_ids():
+    assert read_account({"AccountNumber": 5, "Account": {"Name": "Contoso"}}).name == "Contoso"
+    assert read_account({"AccountNumber": 5}).name == "Account 5"
+    with pytest.raises(ValueError, match="AccountNumber"):
+        read_account({"Account": {"Name": "Contoso"}})
+    with pytest.raises(ValueError, match="ItemId"):
+        read_item({"PriceBookItemNumber": 4})
+
+
+@pytest.mark.parametrize(
+    ("prices", "expected"), [((), None), ((4.5, 4.5), Decimal("4.5")), ((4.5, 5), None)]
+)
+def test_a_price_is_known_only_where_all_price_levels_agree(prices, expected):
+    levels = [{"PriceLevel": n, "SellingPrice": price} for n, price in enumerate(prices)]
+    assert read_item({"ItemId": "KES", "Pricing": levels}).price == expected
+
+
+def test_an_external_product_goes_by_its_name_in_any_case():
+    assert names_product({"ExternalProduct": " kaspersky"}, "Kaspersky")
+    assert names_product({"Product": "Kaspersky"}, "Kaspersky")
+    assert not names_product({"Product": None}, "Kaspersky")
+    assert not names_product("Kaspersky", "Kaspersky")
