@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from kisi.config.problems import check_table
+from kisi.sources.business_hub import HubSettings
+
+PAGE = Path(__file__).parents[4] / "docs" / "business-hub.md"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_section_on_the_page_is_valid_and_has_every_key(tmp_path):
+    table = tomllib.loads(blocks("toml")[0])["sources"]["hub"]
+    settings, problems = check_table(HubSettings, table, ("sources", "hub"), tmp_path)
+    assert problems == []
+    assert settings is not None
+    assert set(table) == set(HubSettings.model_fields)
+    assert table["columns"] == HubSettings(files=("x",)).columns.model_dump()
+
+
+def test_the_reports_on_the_page_can_be_read(reports):
+    for number, text in enumerate(blocks("csv")):
+        reports.write(text, f"{number}.csv")
+    quantities = reports.read(files=["0.csv"])
+    assert [figure.quantity for figure in quantities["Contoso Ltd"].figures] == [38, 2, 25]
+    assert quantities["Fabrikam"].figures[0].closed == 'licence status "Expired"'
+    assert len(reports.read(files=["1.csv"])["Contoso Ltd"].rows) == 3
