@@ -1,0 +1,190 @@
+"""Reads `mapping.toml`: what is billed to whom, checked row by row and rows against each other.
+
+Nothing here counts or bills; see `kisi.usage` and `kisi.plan`. All problems are found at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from kisi.config.document import Document, read_document
+from kisi.config.sentences import did_you_mean, listed, shorten
+from kisi.errors import ConfigError
+from kisi.mapping import rules
+from kisi.mapping.rows import Row, Sheet
+from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
+
+_TABLES = ("application", "product", "company")
+_APPLICATION = frozenset({"name", "keys", "unit", "bill"})
+_PRODUCT = frozenset({"application", "psa", *Category})
+_EXCEPTION = _PRODUCT | {"bill"}
+_COMPANY = frozenset({"name", "tenants", "psa", "company", "agreement", "billing", "product"})
+
+
+def load_mapping(path: Path, *, sources: Collection[str], psas: Collection[str]) -> BillingMapping:
+    """Reads `mapping.toml`; a file that does not exist maps nothing.
+
+    Args:
+        path: The file.
+        sources: The names of the sources in kisi.toml.
+        psas: The names of its PSAs. Where there is one, rows may leave out `psa`.
+
+    Raises:
+        ConfigError: All problems, each as
+            `mapping.toml: [[company]] "Contoso" (row 3, line 41) agreement: Sentence.`
+    """
+    if not os.path.lexists(path):
+        return BillingMapping()
+    document = read_document(path, if_missing="Mend the link, or remove it to start without one.")
+    return read_mapping(document, sources=sources, psas=psas)
+
+
+def read_mapping(
+    document: Document, *, sources: Collection[str], psas: Collection[str]
+) -> BillingMapping:
+    """Turns a parsed mapping.toml into the model.
+
+    Raises:
+        ConfigError: All problems, as for `load_mapping`.
+    """
+    sheet = Sheet(document)
+    sheet.refuse_unknown(_TABLES)
+    applications = [(row, _application(row)) for row in sheet.rows("application", title="name")]
+    units = {each.name: each.unit for _, each in applications if each.name}
+    products = [
+        (row, _product(row, units, _psa(row, psas)))
+        for row in sheet.rows("product", title="application")
+    ]
+    companies = [
+        (row, _company(sheet, row, units, sources, psas))
+        for row in sheet.rows("company", title="name")
+    ]
+    rules.check(applications, products, companies)
+    if sheet.problems:
+        raise ConfigError(
+            sheet.problems,
+            remedy=f"Correct {document.path}, then run `kisi check`. Nothing was sent.",
+        )
+    return BillingMapping(
+        tuple(application for _, application in applications),
+        tuple(product for _, product in products),
+        tuple(company for _, company in companies),
+    )
+
+
+def _application(row: Row) -> Application:
+    row.refuse_unknown(_APPLICATION)
+    unit = row.text("unit", required=False) or Unit.DEVICE
+    if unit not in set(Unit):
+        row.problem(f"There is no such unit; {did_you_mean(unit, list(Unit))}", "unit")
+        unit = Unit.DEVICE
+    return Application(
+        name=row.text("name"),
+        keys=row.texts("keys"),
+        unit=Unit(unit),
+        bill=row.flag("bill", default=True),
+    )
+
+
+def _product(row: Row, units: Mapping[str, Unit], psa: str) -> ProductRow:
+    """A general product row, or (with a parent) a client's exception."""
+    if row.parent is None and "bill" in row.data:
+        row.problem(
+            "This belongs into [[application]] (never billed), or into a client's "
+            "[[company.product]] (left to people there).",
+            "bill",
+        )
+    row.refuse_unknown(_EXCEPTION)
+    application = row.text("application")
+    if application and application not in units:
+        hint = did_you_mean(application, units)
+        row.problem(f"There is no [[application]] of this name; {hint}", "application")
+    products = {category: row.ident(category) for category in Category if category in row.data}
+    bill = row.parent is None or row.flag("bill", default=True)
+    unit = units.get(application, Unit.DEVICE)
+    if not bill and products:
+        row.problem("It names products, and bill = false says that nothing is billed.")
+    elif bill and not products:
+        row.problem(
+            "It names no product: write all = ID, or windows_workstations, windows_servers and "
+            "non_windows." + (" To leave it to people, write bill = false." if row.parent else "")
+        )
+    elif Category.ALL in products and len(products) > 1:
+        row.problem("It names a product for all devices and for categories; keep one of the two.")
+    elif bill and unit is not Unit.DEVICE and Category.ALL not in products:
+        row.problem(f'An application with unit = "{unit}" has no categories: write all = ID.')
+    return ProductRow(application, psa, products, bill)
+
+
+def _company(
+    sheet: Sheet,
+    row: Row,
+    units: Mapping[str, Unit],
+    sources: Collection[str],
+    psas: Collection[str],
+) -> Company:
+    row.refuse_unknown(_COMPANY)
+    psa = _psa(row, psas)
+    exceptions = []
+    for inner in sheet.rows_of(row, "product", title="application"):
+        if inner.data.get("psa", psa) != psa:
+            inner.problem("An exception is for its client's own PSA; leave this key out.", "psa")
+        exceptions.append((inner, _product(inner, units, psa)))
+    rules.one_exception_an_application(exceptions)
+    return Company(
+        name=row.text("name"),
+        tenants=_tenants(row, sources),
+        psa=psa,
+        company=row.ident("company"),
+        agreement=row.ident("agreement"),
+        billing=row.flag("billing", default=True),
+        exceptions=tuple(exception for _, exception in exceptions),
+    )
+
+
+def _psa(row: Row, psas: Collection[str]) -> str:
+    if "psa" not in row.data:
+        if len(psas) == 1:
+            return next(iter(psas))
+        if psas:
+            row.problem(f"This key is missing, and kisi.toml has several: {listed(psas)}.", "psa")
+        else:
+            row.problem("kisi.toml has no [psa.NAME] that this could be billed in.", "psa")
+        return ""
+    psa = row.text("psa")
+    if psa and psa not in psas:
+        row.problem(
+            f"There is no [psa.{shorten(psa)}] in kisi.toml; {did_you_mean(psa, psas)}", "psa"
+        )
+        return ""
+    return psa
+
+
+def _tenants(row: Row, sources: Collection[str]) -> tuple[TenantRef, ...]:
+    if "tenants" not in row.data:
+        row.problem("This key is missing.", "tenants")
+    refs = [_tenant(row, text, sources) for text in row.texts("tenants")]
+    for ref in sorted({ref for ref in refs if refs.count(ref) > 1 and ref.source}):
+        row.problem(f'"{shorten(str(ref))}" is named twice.', "tenants")
+    return tuple(refs)
+
+
+def _tenant(row: Row, text: str, sources: Collection[str]) -> TenantRef:
+    source, colon, tenant = text.partition(":")
+    if not colon or not tenant.strip():
+        row.problem(
+            f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as '
+            f'"{next(iter(sources), "hq")}:{shorten(text.strip(":"))}".',
+            "tenants",
+        )
+    elif source not in sources:
+        hint = did_you_mean(source, sources)
+        row.problem(
+            f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; {hint}',
+            "tenants",
+        )
+    else:
+        return TenantRef(source, tenant)
+    return TenantRef("", "")

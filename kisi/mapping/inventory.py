@@ -1,0 +1,179 @@
+"""What can be mapped: everything the sources and PSAs have, beside what the mapping says of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from kisi.errors import KisiError
+from kisi.model import Application, BillingMapping, Company, Reading, Tenant, TenantRef
+from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
+from kisi.sources import UsageSource
+from kisi.usage import Matcher
+
+
+@dataclass(frozen=True, slots=True)
+class TenantEntry:
+    """A tenant, and the client it is mapped to."""
+
+    tenant: Tenant
+    company: Company | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNameEntry:
+    """A key name, or a report's application, and where it was seen."""
+
+    name: str
+    application: Application | None
+    tenants: int
+    """In how many tenants it was seen."""
+    used: int
+    """The sources' own figures of uses, added up."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyEntry:
+    """A PSA company, and the clients of the mapping that are billed there."""
+
+    psa: str
+    company: PsaCompany
+    clients: tuple[Company, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementEntry:
+    """A PSA agreement, and the client billed on it."""
+
+    psa: str
+    agreement: PsaAgreement
+    client: Company | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductEntry:
+    """A PSA product, and the applications it bills."""
+
+    psa: str
+    product: PsaProduct
+    applications: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Both sides, as they are now."""
+
+    tenants: tuple[TenantEntry, ...] = ()
+    key_names: tuple[KeyNameEntry, ...] = ()
+    companies: tuple[CompanyEntry, ...] = ()
+    agreements: tuple[AgreementEntry, ...] = ()
+    products: tuple[ProductEntry, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Whole sentences about what could not be read."""
+    exit_code: int = 0
+
+    def only_unmapped(self) -> Inventory:
+        """What nothing is mapped to: what is not billed, and who has no Kaspersky."""
+        return replace(
+            self,
+            tenants=tuple(entry for entry in self.tenants if entry.company is None),
+            key_names=tuple(entry for entry in self.key_names if entry.application is None),
+            companies=tuple(entry for entry in self.companies if not entry.clients),
+            agreements=(),
+            products=(),
+        )
+
+
+def take_inventory(
+    mapping: BillingMapping,
+    sources: Mapping[str, UsageSource],
+    psas: Mapping[str, Psa],
+    *,
+    keys: bool = True,
+) -> Inventory:
+    """Reads both sides. What cannot be read is said in `missing`; the rest is still there.
+
+    Args:
+        mapping: The mapping as it is.
+        sources: The configured sources.
+        psas: The configured PSAs.
+        keys: Also look into every tenant for key names (some requests a tenant).
+    """
+    troubles: list[KisiError] = []
+    tenants: list[Tenant] = []
+    readings: list[Reading] = []
+    for source in sources.values():
+        try:
+            found = source.tenants()
+        except KisiError as error:
+            troubles.append(error)
+            continue
+        tenants += found
+        if keys:
+            enabled = [tenant for tenant in found if tenant.enabled]
+            for _, reading in source.read(enabled, lambda _key: False):
+                if isinstance(reading, KisiError):
+                    troubles.append(reading)
+                else:
+                    readings.append(reading)
+    owner = {ref: company for company in mapping.companies for ref in company.tenants}
+    psa_parts = [_psa_entries(name, psa, mapping, troubles) for name, psa in psas.items()]
+    return Inventory(
+        tenants=tuple(TenantEntry(tenant, owner.get(tenant.ref)) for tenant in tenants),
+        key_names=tuple(_key_names(readings, mapping)),
+        companies=tuple(entry for part in psa_parts for entry in part.companies),
+        agreements=tuple(entry for part in psa_parts for entry in part.agreements),
+        products=tuple(entry for part in psa_parts for entry in part.products),
+        missing=tuple(f"{error.message} {error.remedy}".strip() for error in troubles),
+        exit_code=max((error.exit_code for error in troubles), default=0),
+    )
+
+
+def _key_names(readings: Iterable[Reading], mapping: BillingMapping) -> Iterable[KeyNameEntry]:
+    matcher = Matcher(mapping.applications)
+    seen: dict[str, set[TenantRef]] = {}
+    used: Counter[str] = Counter()
+    for reading in readings:
+        for key in reading.keys:
+            seen.setdefault(key.name, set()).add(reading.tenant.ref)
+            used[key.name] += key.used or 0
+        for figure in reading.figures:
+            seen.setdefault(figure.name, set()).add(reading.tenant.ref)
+            used[figure.name] += figure.quantity
+    for name in sorted(seen):
+        yield KeyNameEntry(name, matcher.match(name), len(seen[name]), used[name])
+
+
+def _psa_entries(
+    name: str, psa: Psa, mapping: BillingMapping, troubles: list[KisiError]
+) -> Inventory:
+    try:
+        companies, agreements = psa.all_companies(), psa.all_agreements()
+        products = psa.all_products()
+    except KisiError as error:
+        troubles.append(error)
+        return Inventory()
+    clients = [company for company in mapping.companies if company.psa == name]
+    rows = [*mapping.products, *(row for client in clients for row in client.exceptions)]
+    rows = [row for row in rows if row.psa == name]
+
+    def applications(product: PsaProduct) -> tuple[str, ...]:
+        names = [row.application for row in rows if product.id in row.products.values()]
+        return tuple(dict.fromkeys(names))
+
+    return Inventory(
+        companies=tuple(
+            CompanyEntry(name, company, tuple(c for c in clients if c.company == company.id))
+            for company in companies
+        ),
+        agreements=tuple(
+            AgreementEntry(
+                name,
+                agreement,
+                next((c for c in clients if c.agreement == agreement.id), None),
+            )
+            for agreement in agreements
+        ),
+        products=tuple(ProductEntry(name, product, applications(product)) for product in products),
+    )

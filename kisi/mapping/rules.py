@@ -1,0 +1,127 @@
+"""What rows of mapping.toml must not do together: bill one thing twice, or two things as one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from kisi.config.sentences import shorten
+from kisi.mapping.rows import Row
+from kisi.model import Application, Company, ProductRow
+
+Clash = tuple[str, str, str]
+"""A product, and two applications that would be billed as it."""
+
+
+def check(
+    applications: Sequence[tuple[Row, Application]],
+    products: Sequence[tuple[Row, ProductRow]],
+    companies: Sequence[tuple[Row, Company]],
+) -> None:
+    """Notes, at the rows concerned, everything that rows do wrong together."""
+    _once(
+        (
+            (row, application.name.casefold())
+            for row, application in applications
+            if application.name
+        ),
+        "{first} has this name already.",
+    )
+    _once(
+        (
+            (row, (product.psa, product.application))
+            for row, product in products
+            if product.psa and product.application
+        ),
+        "{first} says already how this application is billed; keep one row of the two.",
+    )
+    _once(
+        (
+            (row, (company.psa, company.agreement))
+            for row, company in companies
+            if company.psa and company.agreement
+        ),
+        "{first} is billed on this agreement already; a client is one row, with all its tenants.",
+    )
+    _once(
+        (
+            (row, ref)
+            for row, company in companies
+            if company.billing
+            for ref in dict.fromkeys(company.tenants)
+        ),
+        '"{key}" is billed to {first} already; set billing = false for one of them.',
+    )
+    billed = {application.name for _, application in applications if application.bill}
+    _one_application_a_product(billed, products, companies)
+
+
+def one_exception_an_application(exceptions: Iterable[tuple[Row, ProductRow]]) -> None:
+    """Notes where a client has two exceptions for one application."""
+    _once(
+        ((row, exception.application) for row, exception in exceptions if exception.application),
+        "{first} is an exception for this application already; keep one of the two.",
+    )
+
+
+def _once(rows: Iterable[tuple[Row, Hashable]], problem: str) -> None:
+    """Notes each row with a key that an earlier row has."""
+    first: dict[Hashable, Row] = {}
+    for row, key in rows:
+        if key in first:
+            row.problem(problem.format(first=first[key], key=shorten(str(key))))
+        else:
+            first[key] = row
+
+
+def _one_application_a_product(
+    billed: set[str],
+    products: Sequence[tuple[Row, ProductRow]],
+    companies: Sequence[tuple[Row, Company]],
+) -> None:
+    """Notes where two applications of one client are billed as one product of its PSA.
+
+    Each client is judged by its effective rows: its exceptions, and the general rows of its PSA for
+    other applications. A clash of general rows is noted once, at the later row, unless the
+    exceptions of every client of that PSA avoid it.
+    """
+    rows = {(product.psa, product.application): row for row, product in products}
+    general: dict[str, dict[str, ProductRow]] = defaultdict(dict)
+    for _, product in products:
+        if product.psa and product.application in billed:
+            general[product.psa].setdefault(product.application, product)
+    clashes = {psa: _clashes(effective) for psa, effective in general.items()}
+    met: dict[str, set[Clash]] = defaultdict(set)
+    for row, company in companies:
+        expected = clashes.get(company.psa, set())
+        found = expected
+        if company.exceptions:
+            own = {x.application: x for x in company.exceptions if x.application in billed}
+            found = _clashes({**general[company.psa], **own})
+        for clash in sorted(found - expected):
+            row.problem(_sentence(clash))
+        met[company.psa] |= found & expected
+    for psa, expected in clashes.items():
+        for clash in sorted(met.get(psa, expected)):
+            rows[psa, clash[2]].problem(_sentence(clash))
+
+
+def _clashes(effective: Mapping[str, ProductRow]) -> set[Clash]:
+    """The clashes among the rows of one client, by application."""
+    taken: dict[str, str] = {}
+    found = set()
+    for application, row in effective.items():
+        for product in dict.fromkeys(row.products.values()):
+            first = taken.setdefault(product, application)
+            if product and first != application:
+                found.add((product, first, application))
+    return found
+
+
+def _sentence(clash: Clash) -> str:
+    product, *applications = clash
+    first, second = (f'"{shorten(application)}"' for application in applications)
+    return (
+        f"{first} and {second} would both be billed as product {shorten(product)}, which shows "
+        "only their sum; give each a product of its own."
+    )

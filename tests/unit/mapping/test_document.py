@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from kisi.errors import ConfigError, ExitCode, StateError
+from kisi.mapping.document import MappingDocument
+
+TEXT = "# mine\r\n[[company]]\r\nname = 'Böhm'"
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "mapping.toml"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def no_sleep(_seconds):
+    raise AssertionError("nothing to wait for")
+
+
+def test_a_changed_text_is_written_and_the_one_before_is_kept(path):
+    document = MappingDocument.read(path)
+    assert document.text == TEXT
+    document.text += "\r\n# more"
+    assert document.save(no_sleep)
+    assert path.read_bytes() == f"{TEXT}\r\n# more".encode()
+    assert path.with_name("mapping.toml.bak").read_bytes() == TEXT.encode()
+    assert names(path.parent) == ["mapping.toml", "mapping.toml.bak"]
+
+
+def test_a_document_can_be_saved_again_and_again(path):
+    document = MappingDocument.read(path)
+    for text in ("a = 1", "a = 2"):
+        document.text = text
+        assert document.save(no_sleep)
+    assert path.read_text() == "a = 2"
+    assert path.with_name("mapping.toml.bak").read_text() == "a = 1"
+
+
+def test_an_unchanged_text_is_not_written(path):
+    assert not MappingDocument.read(path).save(no_sleep)
+    assert not MappingDocument.read(path.with_name("none.toml")).save(no_sleep)
+    assert names(path.parent) == ["mapping.toml"]
+
+
+def test_a_missing_file_is_an_empty_text_and_is_created_without_a_backup(tmp_path):
+    document = MappingDocument.read(tmp_path / "mapping.toml")
+    assert document.text == ""
+    document.text = "a = 1\n"
+    assert document.save(no_sleep)
+    assert names(tmp_path) == ["mapping.toml"]
+
+
+def test_a_file_that_someone_else_changed_is_left_alone(path):
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    path.write_text("theirs = 1")
+    with pytest.raises(ConfigError, match="changed since kisi read it") as caught:
+        document.save(no_sleep)
+    assert caught.value.exit_code is ExitCode.CONFIG
+    assert path.read_text() == "theirs = 1"
+    assert names(path.parent) == ["mapping.toml"]
+
+
+def test_a_file_that_vanished_is_not_created_again(path):
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    path.unlink()
+    with pytest.raises(ConfigError, match="vanished since"):
+        document.save(no_sleep)
+    assert names(path.parent) == []
+
+
+def test_a_file_that_appeared_is_not_overwritten(tmp_path):
+    document = MappingDocument.read(tmp_path / "mapping.toml")
+    document.text = "a = 1"
+    (tmp_path / "mapping.toml").write_text("theirs = 1")
+    with pytest.raises(ConfigError, match="appeared since"):
+        document.save(no_sleep)
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(path, monkeypatch):
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateError, match="No space left on device") as caught:
+        document.save(no_sleep)
+    assert caught.value.exit_code is ExitCode.STATE
+    assert path.read_bytes() == TEXT.encode()
+    assert names(path.parent) == ["mapping.toml"]
+
+
+@posix
+def test_a_read_only_file_is_not_replaced(path):
+    path.chmod(0o444)
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    with pytest.raises(StateError, match="read-only"):
+        document.save(no_sleep)
+    assert path.read_bytes() == TEXT.encode()
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
+    document = MappingDocument.read(tmp_path / "none" / "mapping.toml")
+    document.text = "a = 1"
+    with pytest.raises(StateError):
+        document.save(no_sleep)
+
+
+def hold(monkeypatch, times):
+    """Makes the next renames fail as Windows does while another program has the file open."""
+    replace, left = Path.replace, [times]
+
+    def held(self, target):
+        if left[0]:
+            left[0] -= 1
+            raise PermissionError(errno.EACCES, "being used by another process")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", held)
+
+
+def test_a_file_that_another_program_holds_is_tried_for_two_seconds(path, monkeypatch):
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    waits = []
+    hold(monkeypatch, 10)
+    assert document.save(waits.append)
+    assert sum(waits) == pytest.approx(2)
+    assert path.read_text() == "a = 1"
+
+
+def test_a_file_that_stays_held_is_left_as_it_was(path, monkeypatch):
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    hold(monkeypatch, 1000)
+    with pytest.raises(StateError, match="used by another process"):
+        document.save(lambda _: None)
+    assert path.read_bytes() == TEXT.encode()
+    assert names(path.parent) == ["mapping.toml"]
+
+
+@posix
+def test_permissions_stay_and_a_link_stays_a_link(path, tmp_path):
+    path.chmod(0o640)
+    link = tmp_path / "links" / "mapping.toml"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    document = MappingDocument.read(link)
+    document.text = "a = 1"
+    assert document.save(no_sleep)
+    assert link.is_symlink()
+    assert path.read_text() == "a = 1"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.with_name("mapping.toml.bak").stat().st_mode) == 0o640
+    assert names(link.parent) == ["mapping.toml"]
+
+
+@posix
+def test_a_new_file_has_the_permissions_that_new_files_have(tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    document = MappingDocument.read(tmp_path / "mapping.toml")
+    document.text = "a = 1"
+    document.save(no_sleep)
+    assert (tmp_path / "mapping.toml").stat().st_mode == other.stat().st_mode
+
+
+def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypatch):
+    document = MappingDocument.read(path)
+    document.text = "a = 1"
+    monkeypatch.delattr(os, "chown", raising=False)
+    monkeypatch.setattr("kisi.mapping.document._FOLDERS_SYNC", False)
+    assert document.save(no_sleep)
+    assert path.read_text() == "a = 1"
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(path):
+    path.write_bytes(b"# ok\nname = '\xff'\n")
+    with pytest.raises(ConfigError, match="line 2: the file is not UTF-8"):
+        MappingDocument.read(path)
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        MappingDocument.read(tmp_path)

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.errors import ConfigError, ExitCode
+from kisi.mapping.edit import (
+    RowKind,
+    append_exception,
+    append_row,
+    read_rows,
+    remove_exceptions,
+    remove_row,
+    replace_row,
+    set_value,
+)
+
+COMPANY, PRODUCT, APPLICATION = RowKind.COMPANY, RowKind.PRODUCT, RowKind.APPLICATION
+TEXT = """\
+# Clients of Example MSP
+
+[[application]]            # the only one
+name = "KES"
+
+[[company]]
+name = "Contoso"           # since 2019
+tenants = ["hq:VSRV1"]     # HQ
+  billing = false  # until May
+[[company.product]]  # contract 17
+application = "KES"
+all = 1250
+
+# --- B ---
+[[company]]
+name = "Böhm"
+tenants = [
+  "hq:VSRV2",  # Lyon
+  "hq:VSRV3",
+]
+
+[[product]]
+application = "KES"
+all = 1200
+# the end
+"""
+NEW = {"name": "Fabrikam", "tenants": ["hub:Fabrikam"], "company": 7, "billing": False}
+
+
+def meaning(text):
+    return tomllib.loads(text.removeprefix("\ufeff"))
+
+
+def changed_lines(before, after):
+    """What is only in `before`, what only in `after`."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    start = 0
+    while start < min(len(old), len(new)) and old[start] == new[start]:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    return "".join(old[start : len(old) - end]), "".join(new[start : len(new) - end])
+
+
+def test_a_new_row_stands_behind_the_last_of_its_kind_and_nothing_else_changes():
+    after = append_row(TEXT, COMPANY, NEW)
+    gone, come = changed_lines(TEXT, after)
+    assert gone == ""
+    assert come.strip() == (
+        '[[company]]\nname = "Fabrikam"\ntenants = ["hub:Fabrikam"]\ncompany = 7\nbilling = false'
+    )
+    assert after.index("Fabrikam") < after.index("[[product]]")
+
+
+def test_a_row_of_a_new_kind_stands_at_the_end():
+    text = "# mine\n[[company]]\nname = 'A'"
+    assert append_row(text, PRODUCT, {"application": "KES", "all": 1}) == (
+        text + '\n\n[[product]]\napplication = "KES"\nall = 1'
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff"])
+def test_the_first_row_of_an_empty_file(text):
+    assert append_row(text, COMPANY, {"name": "A"}) == text + '[[company]]\nname = "A"\n'
+
+
+def test_a_row_is_added_with_its_exceptions():
+    row = {**NEW, "product": [{"application": "KES", "bill": False}]}
+    after = append_row(TEXT, COMPANY, row)
+    assert read_rows(after, COMPANY)[-1] == row
+
+
+def test_an_exception_stands_with_its_company():
+    after = append_exception(TEXT, 0, {"application": "Mail", "bill": False})
+    gone, come = changed_lines(TEXT, after)
+    assert gone == ""
+    assert come.strip() == '[[company.product]]\napplication = "Mail"\nbill = false'
+    assert [row["application"] for row in read_rows(after, COMPANY)[0]["product"]] == [
+        "KES",
+        "Mail",
+    ]
+    assert "product" not in read_rows(remove_exceptions(after, 0), COMPANY)[0]
+    assert remove_exceptions(after, 1) == after
+
+
+def test_a_value_is_set_in_place_and_its_line_keeps_its_comment():
+    after = set_value(TEXT, COMPANY, 0, "billing", True)
+    assert changed_lines(TEXT, after) == (
+        "  billing = false  # until May\n",
+        "  billing = true  # until May\n",
+    )
+
+
+def test_a_new_key_goes_behind_the_rows_last_one_before_its_sub_tables():
+    after = set_value(TEXT, COMPANY, 0, "agreement", 1042)
+    assert changed_lines(TEXT, after) == ("", "  agreement = 1042\n")
+    assert read_rows(after, COMPANY)[0]["agreement"] == 1042
+    assert set_value("[[company]]", COMPANY, 0, "company", "x") == '[[company]]\ncompany = "x"'
+
+
+def test_a_key_is_taken_away_with_its_line():
+    after = set_value(TEXT, COMPANY, 0, "billing", None)
+    assert changed_lines(TEXT, after) == ("  billing = false  # until May\n", "")
+    assert set_value(after, COMPANY, 0, "billing", None) == after
+
+
+def test_a_list_with_comments_inside_is_left_to_people():
+    with pytest.raises(ConfigError, match="line 17: the value of tenants has comments inside"):
+        set_value(TEXT, COMPANY, 1, "tenants", ["hq:VSRV2"])
+
+
+def test_a_row_is_removed_with_its_sub_tables_and_comments_above_it_stay():
+    after = remove_row(TEXT, COMPANY, 0)
+    assert [row["name"] for row in read_rows(after, COMPANY)] == ["Böhm"]
+    assert "# --- B ---\n[[company]]" in after
+    assert "contract 17" not in after
+    assert after.startswith("# Clients of Example MSP\n\n[[application]]")
+    assert meaning(remove_row(after, COMPANY, 0)).keys() == {"application", "product"}
+
+
+def test_sub_tables_that_stand_elsewhere_belong_to_their_row():
+    text = '[[company]]\nname = "A"\n[[product]]\nall = 1\n[[company.product]]\nall = 2\n'
+    assert remove_row(text, COMPANY, 0) == "[[product]]\nall = 1\n"
+
+
+def test_replacing_a_row_touches_only_the_lines_that_differ():
+    row = {
+        "name": "Contoso",
+        "tenants": ["hq:VSRV1"],
+        "billing": True,
+        "product": [{"application": "KES", "all": 9}],
+    }
+    after = replace_row(TEXT, COMPANY, 0, row)
+    assert read_rows(after, COMPANY)[0] == row
+    assert 'name = "Contoso"           # since 2019\ntenants = ["hq:VSRV1"]     # HQ\n' in after
+    assert replace_row(after, COMPANY, 0, row) == after
+    assert read_rows(replace_row(TEXT, COMPANY, 0, {"name": "X"}), COMPANY)[0] == {"name": "X"}
+
+
+def test_true_and_1_are_not_the_same():
+    text = "[[company]]\nbilling = 1\n"
+    assert replace_row(text, COMPANY, 0, {"billing": True}) == "[[company]]\nbilling = true\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_the_byte_order_mark_stay(end, mark):
+    text = mark + TEXT.replace("\n", end)
+    after = append_row(text, COMPANY, NEW)
+    after = set_value(after, COMPANY, 0, "agreement", 5)
+    assert after.startswith(mark + "# Clients")
+    assert after.count("\n") == after.count(end)
+    assert meaning(after)["company"][-1] == NEW
+
+
+def test_keys_are_found_however_they_are_quoted():
+    text = '[["company"]]\n"billing"=false\n'
+    assert set_value(text, COMPANY, 0, "billing", True) == '[["company"]]\n"billing"=true\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'company = [{ name = "A" }]\n',
+        '[company]\nname = "A"\n',
+        "company = []\n[x]\n",
+    ],
+)  # fmt: skip
+def test_rows_in_other_forms_are_refused(text):
+    with pytest.raises(ConfigError) as caught:
+        append_row(text, COMPANY, NEW)
+    assert caught.value.exit_code is ExitCode.CONFIG
+    assert caught.value.remedy
+
+
+def test_exceptions_in_an_inline_list_are_refused():
+    text = '[[company]]\nname = "A"\nproduct = [{ application = "KES", all = 1 }]\n'
+    with pytest.raises(ConfigError, match="in a way that kisi cannot change"):
+        append_exception(text, 0, {"application": "Mail", "all": 2})
+    with pytest.raises(ConfigError, match="in a way that kisi cannot change"):
+        remove_exceptions(text, 0)
+    assert set_value(text, COMPANY, 0, "company", 3)
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_a_row_that_is_not_there_is_refused(index):
+    with pytest.raises(ConfigError, match="there is no company row number"):
+        remove_row(TEXT, COMPANY, index)
+
+
+def test_a_text_that_is_not_toml_is_refused():
+    with pytest.raises(ConfigError, match="is not TOML"):
+        append_row("[[company]", COMPANY, NEW)
+
+
+def test_a_name_that_cannot_be_written_is_refused():
+    with pytest.raises(ConfigError):
+        append_row(TEXT, COMPANY, {"name": "\ud800"})
+
+
+def test_one_table_is_read_as_one_row():
+    assert read_rows("[company]\nname = 'A'\n", COMPANY) == [{"name": "A"}]
+    assert read_rows("", APPLICATION) == []
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(NAMES, NAMES, st.sampled_from(["\n", "\r\n"]), st.integers(0, 1))
+def test_any_name_can_be_added_changed_and_removed_again_without_a_trace(name, tenant, end, index):
+    text = TEXT.replace("\n", end)
+    added = append_row(text, COMPANY, {"name": name, "tenants": [tenant]})
+    assert read_rows(added, COMPANY)[2] == {"name": name, "tenants": [tenant]}
+    assert remove_row(added, COMPANY, 2) == text
+    renamed = set_value(text, COMPANY, index, "name", name)
+    assert read_rows(renamed, COMPANY)[index]["name"] == name
+    assert (
+        set_value(renamed, COMPANY, index, "name", read_rows(text, COMPANY)[index]["name"]) == text
+    )

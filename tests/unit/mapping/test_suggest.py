@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+
+from kisi.mapping.suggest import DEFAULT_MIN_SCORE, suggest_companies
+from tests.unit.mapping import names
+
+
+def first(tenant, *companies):
+    found = suggest_companies({"hq:1": tenant}, dict(enumerate_ids(companies)))["hq:1"]
+    return found[0] if found else None
+
+
+def enumerate_ids(companies):
+    return ((str(number), name) for number, name in enumerate(companies, 1))
+
+
+CROWD = [
+    f"{name} {trade}"
+    for name in ("Fabrikam", "Tailspin", "Wingtip")
+    for trade in ("Bau", "Dental", "Foods")
+]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 2026, 7919])
+def test_first_suggestions_are_right_and_found_on_400_tenants_and_600_companies(seed):
+    """Precision 0.994 to 1.0 and recall 0.90 to 0.95 on these and on seeds 1 to 8.
+
+    The rules were made while looking at seeds 1 to 8; 2026 and 7919 were only ever measured.
+    """
+    lists = names.build(seed)
+    assert len(lists.tenants) == 400
+    assert len(lists.companies) >= 600
+    found = suggest_companies(lists.tenants, lists.companies)
+    firsts = {
+        tenant: best[0].company
+        for tenant, best in found.items()
+        if best and best[0].score >= DEFAULT_MIN_SCORE
+    }
+    right = [tenant for tenant, company in firsts.items() if lists.truth[tenant] == company]
+    known = [tenant for tenant, company in lists.truth.items() if company]
+    assert len(right) / len(firsts) >= 0.98
+    assert len(right) / len(known) >= 0.85
+
+
+def test_the_lists_are_the_same_every_time():
+    assert names.build(5) == names.build(5)
+    assert names.build(5) != names.build(6)
+
+
+def test_the_same_name_is_certain_and_says_so():
+    best = first("Contoso GmbH", "Contoso GmbH", *CROWD)
+    assert (best.tenant, best.company, best.score, best.reason) == (
+        "hq:1",
+        "1",
+        1.0,
+        "the same name",
+    )
+
+
+@pytest.mark.parametrize(
+    ("tenant", "company", "reason"),
+    [
+        ("CONTOSO", "Contoso GmbH", "but for spelling and legal form"),
+        ("Contoso AG", "Contoso GmbH", "another legal form"),
+        ("Contoso - HQ", "Contoso GmbH", "words that tell sites apart"),
+        ("Contso Dental", "Contoso Dental Ltd", 'taking "contso" for "contoso"'),
+        ("Dental Contoso", "Contoso Dental", "the same words"),
+        ("Contosodental", "Contoso Dental", "other spaces"),
+        ("BMDF", "Baltic Marine Data Freight SE", "initials"),
+    ],
+)
+def test_what_people_do_to_names_is_seen_through_and_told(tenant, company, reason):
+    best = first(tenant, company, *CROWD)
+    assert best.company == "1"
+    assert best.score >= DEFAULT_MIN_SCORE
+    assert reason in best.reason
+
+
+@pytest.mark.parametrize("tenant", ["Contoso", "Contoso GmbH", "Contoso Ltd"])
+def test_of_two_companies_with_one_name_neither_is_suggested(tenant):
+    found = suggest_companies({"hq:1": tenant}, {"1": "Contoso GmbH", "2": "Contoso Ltd"})["hq:1"]
+    assert {suggestion.company for suggestion in found} == {"1", "2"}
+    assert all(suggestion.score < DEFAULT_MIN_SCORE for suggestion in found)
+    assert all("another company fits as well" in suggestion.reason for suggestion in found)
+
+
+def test_a_company_that_another_tenant_fits_better_is_not_suggested():
+    found = suggest_companies(
+        {"hq:1": "Meyer Logistik", "hq:2": "Meier Logistik"},
+        {"1": "Meyer Logistik GmbH", **{f"c{number}": name for number, name in enumerate(CROWD)}},
+    )
+    assert found["hq:1"][0].score >= DEFAULT_MIN_SCORE
+    assert found["hq:2"][0].score < DEFAULT_MIN_SCORE
+    assert "another tenant fits this company better" in found["hq:2"][0].reason
+
+
+def test_two_sites_of_one_client_are_both_suggested():
+    found = suggest_companies(
+        {"hq:1": "Contoso - HQ", "hq:2": "Contoso (old)"}, {"1": "Contoso Ltd", "2": "Fabrikam"}
+    )
+    assert [found[tenant][0].company for tenant in found] == ["1", "1"]
+    assert all(found[tenant][0].score >= DEFAULT_MIN_SCORE for tenant in found)
+
+
+@pytest.mark.parametrize("tenant", ["Northwind", "ABC", "Müller Bau Hamburg", "!!", ""])
+def test_a_tenant_that_the_psa_does_not_know_gets_no_confident_suggestion(tenant):
+    best = first(tenant, "Alpha Beta Consulting", "Müller Bau Berlin", "!?", *CROWD)
+    assert best is None or best.score < DEFAULT_MIN_SCORE
+
+
+def test_every_tenant_is_in_the_answer_in_order_and_lists_are_short():
+    companies = {
+        str(number): f"Contoso {trade}"
+        for number, trade in enumerate(["Bau", "Dental", "Foods", "Motors"])
+    }
+    found = suggest_companies({"b": "Contoso", "a": "nothing alike"}, companies, limit=3)
+    assert list(found) == ["b", "a"]
+    assert len(found["b"]) == 3
+    assert found["a"] == ()
+
+
+def test_a_common_word_brings_names_together_where_there_is_no_rarer_one():
+    companies = {str(number): f"Client {number:03}" for number in range(120)}
+    found = suggest_companies({"hq:1": "Client 077", "hq:2": "Client"}, companies)
+    assert found["hq:1"][0].company == "77"
+    assert all(suggestion.score < DEFAULT_MIN_SCORE for suggestion in found["hq:2"])
