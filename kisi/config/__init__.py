@@ -1,0 +1,36 @@
+"""`kisi.toml`, which people write: connections and rules, checked and turned into the model.
+
+`load_config` gives a `Config` or all problems at once. A source or PSA declares its own section as
+a subclass of `Section` with the types that are exported here.
+"""
+
+from __future__ import annotations
+
+from kisi.config.load import Config, Draft, Kinds, Notify, draft_config, load_config
+from kisi.config.settings import (
+    FingerprintStr,
+    LocalPath,
+    SecretRef,
+    Section,
+    ServerUrl,
+    Table,
+    Text,
+    Workers,
+)
+
+__all__ = [
+    "Config",
+    "Draft",
+    "FingerprintStr",
+    "Kinds",
+    "LocalPath",
+    "Notify",
+    "SecretRef",
+    "Section",
+    "ServerUrl",
+    "Table",
+    "Text",
+    "Workers",
+    "draft_config",
+    "load_config",
+]

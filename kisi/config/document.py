@@ -1,0 +1,160 @@
+"""Reads a TOML file that a person edits, and says in words what is wrong with its text."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kisi.errors import ConfigError
+
+MAX_BYTES = 16 * 2**20
+"""A larger file is not one that a person or `kisi map` wrote; 50,000 clients take about 6 MiB."""
+
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_BARE_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=(?!.*(?:\"\"\"|'''))")
+_DECLARED_TWICE = re.compile(r"Cannot declare \((.*)\) twice")
+
+_ADVICE = (
+    ("Cannot overwrite", "{key} is written a second time here; keep one of the two."),
+    (
+        "Cannot mutate",
+        "This adds to a table that was closed before; write all its keys in one place.",
+    ),
+    ("Cannot redefine", "This table was defined before; write all its keys in one place."),
+    ("Duplicate inline", "A key is written twice between the braces; keep one of the two."),
+    (
+        "Unescaped '\\'",
+        "Inside \"double quotes\" a backslash must be doubled; or use 'single quotes'.",
+    ),
+    (
+        "Invalid hex value",
+        "In \"double quotes\" \\U and \\u mean something else; use 'single quotes'.",
+    ),
+    ("Illegal character '\\n'", "The text is not closed with a quote at the end of this line."),
+    ("Illegal character", "There is a character here that TOML does not allow; remove it."),
+    ("Found invalid character", "There is a character here that TOML does not allow; remove it."),
+    ("Unterminated string", "A text is not closed with its quotes."),
+    ("Expected ']", "A table's name is not closed: write [name] or [[name]]."),
+    ("Expected '='", "A key needs = and a value after it: key = value."),
+    ("Unclosed array", "A list is not closed with ]."),
+    ("Unclosed inline table", "A table is not closed with }}."),
+    (
+        "Expected newline",
+        "Something follows the value; a value takes one line, and text needs quotes.",
+    ),
+    ("Invalid value", "Here must be a value: text in quotes, a number, true or false, or a list."),
+    ("Invalid statement", "Here must be a key = value, a [table] or a # comment."),
+    ("Invalid date", "This is not a date that exists."),
+    ("Escaped character", "This \\u or \\U is not a character; use 'single quotes'."),
+    ("Invalid initial character", "Here must be a key; special characters in a key need quotes."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A TOML file: its text and what stands in it."""
+
+    path: Path
+    text: str = field(repr=False)
+    data: dict[str, Any] = field(repr=False)
+
+
+def read_document(path: Path, *, if_missing: str) -> Document:
+    """Reads `path` as UTF-8 (a byte order mark and CRLF line ends are fine) and parses it.
+
+    Args:
+        path: The file.
+        if_missing: What to do where there is no such file.
+
+    Raises:
+        ConfigError: The file is missing, unreadable, too large, not UTF-8, or not TOML. Messages
+            give line and column, and repeat nothing of the line: a secret may stand there.
+    """
+    return parse_document(path, _decode(path, _read(path, if_missing)))
+
+
+def parse_document(path: Path, text: str) -> Document:
+    """Parses `text`, the content of `path` now or in a moment.
+
+    Raises:
+        ConfigError: It is not TOML; the message gives line and column.
+    """
+    try:
+        return Document(path, text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        problem = _explain(str(error), text)
+    except RecursionError:
+        problem = "Lists or tables are nested too deeply."
+    except ValueError:
+        problem = "A number or a date in it is beyond what kisi can read."
+    raise ConfigError(
+        f"{path.name}: {problem}",
+        remedy=f"Correct {path}, then run `kisi check`. Nothing was sent.",
+    )
+
+
+def _read(path: Path, if_missing: str) -> bytes:
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path.name}: {path} is a folder, not a file.")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{path.name}: There is no file {path}.", remedy=if_missing) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path.name}: {path} cannot be read: {error.strerror}.",
+            remedy="Let the user that runs kisi read it.",
+        ) from None
+    except ValueError:
+        raise ConfigError(f"The path {str(path)!r} is not a file's name.") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(
+            f"{path.name}: The file is larger than {MAX_BYTES // 2**20} MiB, "
+            "so it is not what kisi expects there."
+        )
+    return raw
+
+
+def _decode(path: Path, raw: bytes) -> str:
+    remedy = "Save it as UTF-8 in your editor."
+    if raw[:2] in _BYTE_ORDER_MARKS:
+        encoding = _BYTE_ORDER_MARKS[raw[:2]]
+        raise ConfigError(f"{path.name}: The file is {encoding}, not UTF-8.", remedy=remedy)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path.name}: line {line}: The file is not UTF-8 here.", remedy=remedy
+        ) from None
+
+
+def _explain(message: str, text: str) -> str:
+    """What `tomllib` said, with a position that editors know and advice in words."""
+    position = _POSITION.search(message)
+    said = message[: position.start()] if position else message
+    if position and position[1]:
+        place = f"line {position[1]}, column {position[2]}"
+        line = int(position[1])
+    else:
+        place = "the end of the file"
+        line = len(text.splitlines())
+    if declared := _DECLARED_TWICE.match(said):
+        table = ".".join(part.strip(" '\"") for part in declared[1].split(",") if part.strip())
+        return f"{place}: [{table}] is defined already; write all its keys in one place."
+    advice = next((advice for start, advice in _ADVICE if said.startswith(start)), None)
+    if advice is None:
+        return f"{place}: This is not TOML."
+    return f"{place}: " + advice.format(key=_key_of_line(text, line))
+
+
+def _key_of_line(text: str, line: int) -> str:
+    """The key that a line sets, for a message; never its value."""
+    lines = text.splitlines()
+    key = _BARE_KEY.match(lines[line - 1]) if 0 < line <= len(lines) else None
+    return f'The key "{key[1]}"' if key else "A key"

@@ -1,0 +1,206 @@
+"""Turns `kisi.toml` into a `Config`, with all problems of the whole file at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, tzinfo
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+
+from kisi.config.document import read_document
+from kisi.config.problems import Model, check_table, place
+from kisi.config.sentences import did_you_mean, listed, shorten
+from kisi.config.settings import Section
+from kisi.config.tables import Counting, Guards, Notifications, Top
+from kisi.config.zone import billing_zone
+from kisi.errors import ConfigError
+from kisi.model import CountingRules, GuardRules
+
+Kinds = Mapping[str, type[Section]]
+"""`kind` to the settings class of the source or PSA that it names."""
+
+_SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """`[notify]`: references to the addresses that hear of a run. None: nobody is told."""
+
+    healthcheck: str | None = None
+    webhook: str | None = None
+
+    def secrets(self, name: str = "") -> dict[str, str]:
+        """The references that are set, by field; there is no default."""
+        del name
+        fields = {"healthcheck": self.healthcheck, "webhook": self.webhook}
+        return {field: reference for field, reference in fields.items() if reference}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of kisi.toml, validated. Paths are absolute, secrets still references."""
+
+    path: Path
+    """kisi.toml itself."""
+    mapping_path: Path
+    state_dir: Path
+    """The folder of journal, lock and logs; it may not exist yet."""
+    timezone: tzinfo
+    """The billing time zone: it decides what day today is."""
+    evidence_days: int
+    sources: Mapping[str, Section]
+    """Section name to settings, in the file's order."""
+    psa: Mapping[str, Section]
+    counting: CountingRules
+    guards: GuardRules
+    notify: Notify
+
+    @property
+    def base(self) -> Path:
+        """The folder of kisi.toml, from which relative paths start."""
+        return self.path.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What can be used of a kisi.toml that may be wrong in places, for `kisi check`."""
+
+    config: Config
+    """Wrong keys have their defaults, wrong sections are left out: never to be run with."""
+    problems: tuple[str, ...]
+    source_names: tuple[str, ...]
+    """Also of sections that are wrong, so that the mapping can be checked against them."""
+    psa_names: tuple[str, ...]
+
+
+def load_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Config:
+    """Reads `kisi.toml`.
+
+    Args:
+        path: The file.
+        source_kinds: The settings class of each `kind` of source.
+        psa_kinds: The settings class of each `kind` of PSA.
+
+    Raises:
+        ConfigError: All problems, each as `kisi.toml: [sources.hq] url: Sentence.`
+    """
+    draft = draft_config(path, source_kinds, psa_kinds)
+    if draft.problems:
+        raise ConfigError(
+            draft.problems,
+            remedy=f"Correct {draft.config.path}, then run `kisi check`. Nothing was sent.",
+        )
+    return draft.config
+
+
+def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
+    """Reads as much of `kisi.toml` as is right, and collects what is not.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not TOML: nothing of it can be used.
+    """
+    path = path.expanduser().absolute()
+    data = read_document(path, if_missing="`kisi init` writes a kisi.toml to start from.").data
+    reader = _Reader(path.parent)
+    reader.refuse_dates(data)
+    top = reader.table(Top, data, ())
+    counting = reader.table(Counting, top.counting, ("counting",))
+    guards = reader.table(Guards, top.guards, ("guards",))
+    notify = reader.table(Notifications, top.notify, ("notify",))
+    sources = reader.sections("sources", top.sources, source_kinds)
+    psa = reader.sections("psa", top.psa, psa_kinds)
+    config = Config(
+        path=path,
+        mapping_path=top.mapping or path.parent / "mapping.toml",
+        state_dir=top.state_dir or user_state_path("kisi", appauthor=False),
+        timezone=billing_zone(top.timezone),
+        evidence_days=top.evidence_days,
+        sources=sources,
+        psa=psa,
+        counting=CountingRules(**counting.model_dump()),
+        guards=GuardRules(**guards.model_dump()),
+        notify=Notify(**notify.model_dump()),
+    )
+    problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
+    return Draft(config, problems, tuple(top.sources), tuple(top.psa))
+
+
+class _Reader:
+    """Reads table after table and keeps the problems."""
+
+    def __init__(self, base: Path) -> None:
+        self.problems: list[str] = []
+        self._base = base
+
+    def table(self, model: type[Model], data: Mapping[str, Any], name: tuple[str, ...]) -> Model:
+        """`data` as a `model`; keys that are wrong are reported and have their defaults.
+
+        Only for models whose every key has a default.
+        """
+        checked, problems = check_table(model, data, name, self._base)
+        if checked is not None:
+            return checked
+        self.problems += problems
+        right = {
+            key: value
+            for key, value in data.items()
+            if check_table(model, {key: value}, name, self._base)[0] is not None
+        }
+        return check_table(model, right, name, self._base)[0] or model()
+
+    def sections(self, table: str, data: Mapping[str, Any], kinds: Kinds) -> dict[str, Section]:
+        """The sections of `[sources]` or `[psa]` that are right, by name."""
+        if not data:
+            self.problems.append(
+                f"[{table}.NAME]: There is none; kisi needs one at least, with a kind of "
+                f"{listed(kinds)}."
+            )
+        sections = {}
+        for name, settings in data.items():
+            section = self._section((table, name), settings, kinds)
+            if section is not None:
+                sections[name] = section
+        return sections
+
+    def _section(self, name: tuple[str, str], settings: object, kinds: Kinds) -> Section | None:
+        if not isinstance(settings, dict):
+            self.problems.append(
+                f"{place(name[:1], name[1])}: Each of these needs a name of its own: "
+                f"write [{name[0]}.NAME] above its keys."
+            )
+            return None
+        if not _SECTION_NAME.fullmatch(name[1]):
+            self.problems.append(
+                f"{place(name)}: The name may hold letters from A to Z, digits, - and _ only."
+            )
+        kind = settings.get("kind")
+        if not isinstance(kind, str):
+            problem = "This key is missing" if kind is None else "This must be text in quotes"
+            self.problems.append(f"{place(name, 'kind')}: {problem}; known are {listed(kinds)}.")
+            return None
+        if kind not in kinds:
+            self.problems.append(
+                f'{place(name, "kind")}: Unknown kind "{shorten(kind)}"; '
+                f"{did_you_mean(kind, kinds)}"
+            )
+            return None
+        section, problems = check_table(kinds[kind], settings, name, self._base)
+        self.problems += problems
+        return section
+
+    def refuse_dates(self, data: Mapping[str, Any], table: tuple[str, ...] = ()) -> None:
+        """No key of kisi.toml is a date; pydantic's JSON mode would take one for text."""
+        for key, value in data.items():
+            if isinstance(value, dict):
+                self.refuse_dates(value, (*table, key))
+            elif any(
+                isinstance(entry, datetime | date | time)
+                for entry in (value if isinstance(value, list) else [value])
+            ):
+                self.problems.append(
+                    f"{place(table, key)}: This is a date or time; put text in quotes."
+                )

@@ -1,0 +1,143 @@
+"""What a section of `kisi.toml` is made of: the base class, and types that several sections share.
+
+A source or PSA declares its settings as a subclass of `Section`, one field a key. The types here
+check what every address, path, secret or fingerprint must be; their `ValueError`s are sentences for
+the operator that never repeat the value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from kisi.secret_reference import SecretReference, default_reference
+
+
+class Table(BaseModel):
+    """A table of `kisi.toml`: frozen, and without room for keys that are not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Section(Table):
+    """Settings of one `[sources.NAME]` or `[psa.NAME]`, told apart by `kind`."""
+
+    kind: str
+
+    def secrets(self, name: str) -> dict[str, str]:
+        """The references of all secrets that this section needs, by field.
+
+        A field that was left out has its default, the environment variable
+        `KISI_<SECTION NAME>_<KEY>`. A subclass may leave out what its settings do not need.
+
+        Args:
+            name: The section's name, `hq` of `[sources.hq]`.
+        """
+        return {
+            field: getattr(self, field) or default_reference(name, field)
+            for field in secret_fields(type(self))
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """Marks a field that holds a reference to a secret."""
+
+
+def secret_fields(table: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of `table` that are a `SecretRef`."""
+    return tuple(
+        name
+        for name, field in table.model_fields.items()
+        if any(isinstance(mark, _Secret) for mark in field.metadata)
+    )
+
+
+def _reference(text: str | None) -> str | None:
+    return None if text is None else str(SecretReference.parse(text))
+
+
+SecretRef = Annotated[str | None, AfterValidator(_reference), _Secret()]
+"""A reference to a secret (`env:NAME` and so on), never the secret; None: the section's default."""
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether `host` can only be this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _server_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    if not host or parts.scheme not in {"https", "http"} or re.search(r"[\s\x00-\x1f]", text):
+        raise ValueError(
+            "This is not the address of a server, such as https://ksc.example.com:13299."
+        )
+    if "@" in parts.netloc:
+        raise ValueError(
+            "The address must hold no user and no password; they have keys of their own."
+        )
+    if parts.query or parts.fragment:
+        raise ValueError("The address must end before any ? or #.")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError(
+            "The address must begin with https://, because passwords are sent there "
+            "(http:// only on a loopback address, such as 127.0.0.1)."
+        )
+    return text.rstrip("/")
+
+
+ServerUrl = Annotated[
+    str, AfterValidator(_server_url), Field(examples=["https://ksc.example.com:13299"])
+]
+"""An address to which secrets may be sent: https, or http on a loopback address."""
+
+
+def _local_path(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value.strip() or "\0" in value:
+        raise ValueError("This is not a path.")
+    base = (info.context or {}).get("base", Path())
+    try:
+        return str(base / Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("There is no home folder that ~ could stand for; write it out.") from None
+
+
+LocalPath = Annotated[Path, BeforeValidator(_local_path)]
+"""A path, or a glob of paths: relative ones are relative to the file's folder, `~` is known."""
+
+
+def _fingerprint(text: str) -> str:
+    algorithm, _, digits = text.lower().partition(":")
+    digits = re.sub(r"[:\s]", "", digits)
+    if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError(
+            'This is not a fingerprint: write "sha256:" and 64 hexadecimal digits, as '
+            "`kisi check --online` prints them."
+        )
+    return f"sha256:{digits}"
+
+
+FingerprintStr = Annotated[str, AfterValidator(_fingerprint)]
+"""The SHA-256 of a server's certificate: `sha256:` and 64 lower-case hexadecimal digits. Colons
+between the digits and upper case are accepted, as `openssl x509 -fingerprint` prints them."""
+
+Workers = Annotated[int, Field(ge=1, le=16)]
+"""How many requests a source or PSA is sent at once."""
+
+Text = Annotated[str, Field(min_length=1)]
+"""Text that must not be empty."""

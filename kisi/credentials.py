@@ -1,0 +1,194 @@
+"""Follows references to secrets, and registers each secret for redaction.
+
+A reference says where a secret is (`kisi.secret_reference`); this module fetches it. Messages name
+the reference and never the value. All secrets of all sections are resolved together, so that an
+operator sees everything that is missing at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from kisi.errors import ConfigError
+from kisi.redaction import REDACTOR, RedactingFilter, Redactor
+from kisi.secret_reference import Scheme, SecretReference
+
+__all__ = ["REDACTOR", "RedactingFilter", "Redactor", "resolve", "resolve_all"]
+
+_LARGEST = 64 * 1024
+_HAS_MODES = os.name == "posix"
+"""Windows guards files by access lists, which a file in a user's profile inherits."""
+
+Secrets = Mapping[tuple[str, str], Mapping[str, str]]
+"""`("sources", "hq")` to field to secret; the addresses of `[notify]` are at `("notify", "")`."""
+
+
+class Holder(Protocol):
+    """A section that names secrets."""
+
+    def secrets(self, name: str) -> Mapping[str, str]:
+        """The references of the section called `name`, by field."""
+
+
+class Configured(Protocol):
+    """What of `kisi.config.Config` is read here."""
+
+    @property
+    def path(self) -> Path:
+        """kisi.toml."""
+
+    @property
+    def sources(self) -> Mapping[str, Holder]:
+        """`[sources.NAME]`."""
+
+    @property
+    def psa(self) -> Mapping[str, Holder]:
+        """`[psa.NAME]`."""
+
+    @property
+    def notify(self) -> Holder:
+        """`[notify]`."""
+
+
+def resolve_all(config: Configured) -> Secrets:
+    """Resolves every secret that `config` names.
+
+    Raises:
+        ConfigError: All that could not be resolved, each as
+            `kisi.toml: [sources.hq] password: Sentence.`
+    """
+    holders: dict[tuple[str, str], Holder] = {
+        **{("sources", name): section for name, section in config.sources.items()},
+        **{("psa", name): section for name, section in config.psa.items()},
+        ("notify", ""): config.notify,
+    }
+    problems: list[str] = []
+    secrets: dict[tuple[str, str], dict[str, str]] = {}
+    for (table, name), holder in holders.items():
+        found = secrets[table, name] = {}
+        place = (
+            f"{config.path.name}: [{table}.{name}]" if name else f"{config.path.name}: [{table}]"
+        )
+        for field, reference in holder.secrets(name).items():
+            try:
+                found[field] = resolve(reference, base=config.path.parent)
+            except ConfigError as error:
+                problems += [f"{place} {field}: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(
+            problems, remedy="Provide what is missing, then run `kisi check`. Nothing was sent."
+        )
+    return secrets
+
+
+def resolve(reference: str, *, base: Path) -> str:
+    """Fetches one secret and registers it with `REDACTOR`.
+
+    Line ends at the end are dropped, because editors and `echo` add one.
+
+    Args:
+        reference: `env:NAME`, `file:PATH`, `credential:NAME` or `keyring:SERVICE/USER`.
+        base: The folder that a relative `PATH` starts from.
+
+    Raises:
+        ConfigError: There is no such secret, or it is empty, or others can read it.
+    """
+    try:
+        parsed = SecretReference.parse(reference)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    secret = _FETCH[parsed.scheme](parsed.target, base).rstrip("\r\n")
+    if not secret:
+        raise ConfigError(f"The secret {parsed} is empty.")
+    if any(char in "\r\n\0" or "\ud800" <= char <= "\udfff" for char in secret):
+        raise ConfigError(f"The secret {parsed} is not one line of UTF-8 text.")
+    REDACTOR.add(secret)
+    return secret
+
+
+def _from_environment(name: str, base: Path) -> str:
+    del base
+    if name not in os.environ:
+        raise ConfigError(
+            f"The environment variable {name} is not set for the user that runs kisi."
+        )
+    return os.environ[name]
+
+
+def _from_file(target: str, base: Path) -> str:
+    try:
+        path = base / Path(target).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"There is no home folder for file:{target}.") from None
+    return _read(path, private=_HAS_MODES)
+
+
+def _from_systemd(name: str, base: Path) -> str:
+    del base
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ConfigError(
+            f"There is no credential:{name}, because kisi was not started by systemd with "
+            f"credentials. Put LoadCredential={name}:PATH into the service, or use env: or file:."
+        )
+    return _read(Path(folder) / name, private=False)
+
+
+def _read(path: Path, *, private: bool) -> str:
+    """The text of a small file; with `private` only if no other user can read or change it."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            raw = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"The file {path} cannot be read: {error.strerror}.") from None
+    if private and mode & 0o077:
+        raise ConfigError(
+            f"The file {path} is open to other users (mode {mode:04o}). "
+            f"Run `chmod 600 {shlex.quote(str(path))}`."
+        )
+    if len(raw) > _LARGEST:
+        raise ConfigError(f"The file {path} is too large to hold a secret.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"The file {path} is not UTF-8 text.") from None
+
+
+def _from_keyring(target: str, base: Path) -> str:
+    del base
+    service, _, user = target.rpartition("/")
+    try:
+        keyring, errors = import_module("keyring"), import_module("keyring.errors")
+    except ImportError:
+        raise ConfigError(
+            f"keyring:{target} needs the package keyring: run `pipx inject kisi keyring`, or "
+            "install kisi[keyring]."
+        ) from None
+    try:
+        secret: str | None = keyring.get_password(service, user)
+    except (errors.KeyringError, RuntimeError, OSError) as error:
+        raise ConfigError(
+            f"The keyring gave no keyring:{target} ({type(error).__name__}). A job without a "
+            "login session often has no keyring; use file: or credential: there."
+        ) from None
+    if secret is None:
+        raise ConfigError(
+            f"The keyring holds no keyring:{target}. "
+            f"Run `keyring set {shlex.quote(service)} {shlex.quote(user)}`."
+        )
+    return secret
+
+
+_FETCH: Mapping[Scheme, Callable[[str, Path], str]] = {
+    Scheme.ENV: _from_environment,
+    Scheme.FILE: _from_file,
+    Scheme.CREDENTIAL: _from_systemd,
+    Scheme.KEYRING: _from_keyring,
+}
