@@ -1,0 +1,41 @@
+"""The one place where kisi talks HTTP: who is trusted, how long it takes, what is sent twice.
+
+A `Client` belongs to one server. Its promises:
+
+* A certificate that is not trusted ends the call before any byte of a request, password included.
+* No redirect is followed, and nothing of the environment changes trust or authentication.
+* A call ends within its time, also where the server drips one byte a second, and its body is
+  bounded, also where it is a compressed bomb. An answer that did not arrive whole is never one.
+* A request is repeated only as far as its caller allows (`Repeat`), with the waits that the
+  server asks for. What may have been applied raises `AnswerLost`; what was not sent, `NotSent`.
+"""
+
+from kisi.transport.answer import Answer
+from kisi.transport.certificate import Certificate, certificate_of
+from kisi.transport.client import Client, Sign, fingerprint_of
+from kisi.transport.clock import Clock, SystemClock
+from kisi.transport.clocks import LARGEST_SKEW, clock_finding, clock_skew
+from kisi.transport.policy import Limits, Repeat, retry_after
+from kisi.transport.proxies import is_loopback
+from kisi.transport.trust import Trust, fingerprint, normal_fingerprint
+
+__all__ = [
+    "LARGEST_SKEW",
+    "Answer",
+    "Certificate",
+    "Client",
+    "Clock",
+    "Limits",
+    "Repeat",
+    "Sign",
+    "SystemClock",
+    "Trust",
+    "certificate_of",
+    "clock_finding",
+    "clock_skew",
+    "fingerprint",
+    "fingerprint_of",
+    "is_loopback",
+    "normal_fingerprint",
+    "retry_after",
+]

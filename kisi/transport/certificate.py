@@ -1,0 +1,61 @@
+"""What certificate does a server present, and until when? For people to compare and to renew."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kisi.transport.client import fingerprint_of
+
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A server's certificate.
+
+    Args:
+        fingerprint: `sha256:` and 64 hex digits.
+        expires: When it ends (aware, UTC); None if that cannot be told.
+        expired: It has ended, or is not valid yet.
+    """
+
+    fingerprint: str
+    expires: datetime | None = None
+    expired: bool = False
+
+
+def certificate_of(host: str, port: int) -> Certificate:
+    """The certificate that a server presents. Nothing is trusted, no request is sent.
+
+    The standard library tells the dates only of certificates that it verifies, so the presented one
+    is made the only trusted one of a second handshake.
+
+    Raises:
+        NotSent: The server cannot be reached, or does not speak TLS.
+    """
+    fingerprint, der = fingerprint_of(host, port)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    flags = ssl.VerifyFlags
+    context.verify_flags = flags.VERIFY_X509_TRUSTED_FIRST | flags.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=der)
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            ends = (secure.getpeercert() or {}).get("notAfter")
+    except ssl.SSLCertVerificationError as error:
+        return Certificate(fingerprint, expired=error.verify_code in _NOT_NOW)
+    except OSError:
+        return Certificate(fingerprint)
+    if not isinstance(ends, str):
+        return Certificate(fingerprint)
+    return Certificate(fingerprint, datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC))
+
+
+_NOT_YET_VALID, _HAS_EXPIRED = 9, 10
+_NOT_NOW = (_NOT_YET_VALID, _HAS_EXPIRED)

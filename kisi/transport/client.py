@@ -1,0 +1,269 @@
+"""The HTTP client that sources and PSAs share."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from kisi import __version__
+from kisi.errors import BadAnswer, NotSent, TransportError, Untrusted
+from kisi.transport.answer import Answer
+from kisi.transport.clock import Clock, SystemClock
+from kisi.transport.connection import Attempt
+from kisi.transport.faults import translate
+from kisi.transport.line import Line, look
+from kisi.transport.policy import Limits, Repeat, may_repeat, wait_before_repeat
+from kisi.transport.trust import Stage, Trust, fingerprint, stages
+
+_LOG = logging.getLogger(__name__)
+_STALE = 10.0
+"""Seconds after which an idle connection is not trusted with a request that cannot be repeated."""
+
+Sign = Callable[[str, str], Mapping[str, str]]
+"""Makes the headers that sign one try of a request, from its method and path."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    url: str
+    params: Any
+    body: bytes | None
+    headers: Mapping[str, str]
+    sign: Sign | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.method} {self.path.partition('?')[0]}"
+
+    def prepared(self) -> requests.PreparedRequest:
+        signed = self.sign(self.method, self.path) if self.sign else {}
+        return requests.Request(
+            self.method,
+            self.url,
+            params=self.params,
+            data=self.body,
+            headers={**self.headers, **signed},
+        ).prepare()
+
+
+class Client:
+    """Sends requests to one server: bounded in time and size, and repeated only where that is safe.
+
+    Thread-safe: each thread has a session, and so a connection, of its own. Redirects are never
+    followed. The environment gives proxies (not for loopback addresses) and nothing else: neither
+    `.netrc` nor `REQUESTS_CA_BUNDLE` can change who is trusted or how kisi logs in, except that
+    the latter names the authorities where nothing is pinned.
+
+    Args:
+        base_url: Scheme, host, port and an optional path that every request's path is put after.
+        trust: Pins; without any, the system's authorities.
+        headers: Sent with every request.
+        limits: Time, size and attempts.
+        clock: Time and waiting.
+        label: Whom we talk to, as the operator calls it; it begins every message.
+        jitter: Random numbers from 0 to 1.
+
+    Raises:
+        ConfigError: A pinned certificate cannot be read.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        trust: Trust | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        clock: Clock,
+        label: str,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._where = urlsplit(self._base).netloc.rpartition("@")[2]
+        self._headers = {
+            "User-Agent": f"kisi/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            **(headers or {}),
+        }
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._label = label
+        self._jitter = jitter
+        self._stages = stages(trust or Trust())
+        self._stage = 0
+        self._thread = threading.local()
+        self._lock = threading.Lock()
+        self._lines: list[Line] = []
+        self._requests = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests were tried so far, repeats included."""
+        with self._lock:
+            return self._requests
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the server."""
+        parts = urlsplit(self._base)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,  # noqa: ANN401  any JSON value
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: Repeat = Repeat.NEVER,
+        sign: Sign | None = None,
+    ) -> Answer:
+        """Sends a request and returns the answer, whatever its status.
+
+        Args:
+            method: The HTTP method.
+            path: Put after the base URL.
+            params: The query.
+            json: Sent as the body, with its content type; `None` sends none.
+            body: Sent as it is, instead of `json`.
+            headers: In addition to the client's own.
+            repeat: When the request may be sent again.
+            sign: Called before every try, for headers such as a signature over the time.
+
+        Raises:
+            Untrusted: The certificate is wrong; nothing was sent.
+            NotSent: Nothing of the request left this machine.
+            AnswerLost: It was sent, and may have been applied.
+            BadAnswer: The answer is too large or cannot be decompressed.
+        """
+        own = dict(headers or {})
+        if json is not None:
+            body = jsonlib.dumps(json, allow_nan=False).encode()
+            own.setdefault("Content-Type", "application/json")
+        url = f"{self._base}/{path.lstrip('/')}"
+        request = _Request(method, path, url, params, body, {**self._headers, **own}, sign)
+        outcome = self._repeatedly(request, repeat)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        """Closes all connections of all threads. Safe to call twice."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        for line in lines:
+            line.hang_up()
+
+    def _repeatedly(self, request: _Request, repeat: Repeat) -> Answer | TransportError:
+        ends = self._limits.ends(self._clock.monotonic())
+        attempt, trouble = 1, ""
+        while True:
+            outcome = self._judged(request, repeat, ends)
+            if not may_repeat(repeat, outcome, attempt, self._limits):
+                break
+            wait = wait_before_repeat(outcome, attempt, self._limits, self._jitter())
+            if self._clock.monotonic() + wait >= ends:
+                break
+            trouble = _trouble(outcome)
+            _LOG.info("%s: %s: %s Again in %.1f s.", self._label, request.title, trouble, wait)
+            self._clock.sleep(wait)
+            attempt += 1
+        if trouble and isinstance(outcome, Answer):
+            _LOG.warning("%s: %s took %d tries. %s", self._label, request.title, attempt, trouble)
+        return outcome
+
+    def _judged(self, request: _Request, repeat: Repeat, ends: float) -> Answer | TransportError:
+        """One try; where the certificate is judged wrong, once more for each other way to judge."""
+        presented, first = b"", self._stage
+        for offset in range(len(self._stages)):
+            number = (first + offset) % len(self._stages)
+            attempt = Attempt(self._clock, ends=ends, read=self._limits.read)
+            outcome = self._once(request, repeat, attempt, self._stages[number])
+            if not attempt.untrusted:
+                self._stage = number
+                return outcome
+            presented = attempt.presented or presented
+        if not presented:
+            presented = look(self._base, self._limits, self._clock).presented
+        return self._untrusted(presented)
+
+    def _once(
+        self, request: _Request, repeat: Repeat, attempt: Attempt, stage: Stage
+    ) -> Answer | TransportError:
+        line = self._line()
+        now = self._clock.monotonic()
+        if now >= attempt.ends:
+            return NotSent(f"{self._label}: the time is over; {request.title} was not sent.")
+        if repeat is not Repeat.READ and now - line.last_used > _STALE:
+            line.hang_up()
+        with self._lock:
+            self._requests += 1
+        try:
+            return line.send(request.prepared(), stage, attempt, self._limits)
+        except BadAnswer as error:
+            return BadAnswer(f"{self._label}: {request.title}: {error.message}")
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            return translate(
+                error, attempt, label=self._label, where=self._where, request=request.title
+            )
+        finally:
+            line.last_used = self._clock.monotonic()
+
+    def _line(self) -> Line:
+        line: Line | None = getattr(self._thread, "line", None)
+        with self._lock:
+            if line is None or line not in self._lines:
+                line = self._thread.line = Line(self._base)
+                self._lines.append(line)
+        return line
+
+    def _untrusted(self, presented: bytes) -> Untrusted:
+        shown = fingerprint(presented) if presented else ""
+        what = f"Its fingerprint is {shown}." if shown else "Its fingerprint could not be read."
+        pins = self._stages[0].pins
+        expected = ""
+        if pins is not None:
+            expected = f" Pinned: {', '.join(sorted(pins))}."
+        return Untrusted(
+            f"{self._label}: the certificate of {self._where} is not trusted. {what}{expected} "
+            "Nothing was sent, no password either.",
+            presented=shown,
+            remedy="Ask whoever runs that server whether its certificate was renewed. Only if the "
+            "fingerprint is theirs, put it into `fingerprints`, or the new certificate's file into "
+            "`ca_files`.",
+        )
+
+
+def fingerprint_of(host: str, port: int) -> tuple[str, bytes]:
+    """The fingerprint (`sha256:...`) and the certificate (DER) that a server presents.
+
+    Nothing is trusted and no request is sent: this is for showing a person what to compare.
+
+    Raises:
+        NotSent: The server cannot be reached, or does not speak TLS.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    attempt = look(f"https://{where}", Limits(), SystemClock())
+    if not attempt.presented:
+        raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
+    return fingerprint(attempt.presented), attempt.presented
+
+
+def _trouble(outcome: Answer | TransportError) -> str:
+    if isinstance(outcome, TransportError):
+        return outcome.message
+    return f"It answered {outcome.status}: {outcome.excerpt()!r}."

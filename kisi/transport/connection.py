@@ -1,0 +1,198 @@
+"""Connections that know their deadline, what they have sent, and whom they talk to.
+
+`requests` and `urllib3` do the work. Three things are added underneath, because neither offers
+them: every read from the socket respects the total time of the call (a server that drips one byte
+a second, even of its headers, would otherwise never run into a read time-out); a connection
+remembers whether any byte of the request left; and a pinned certificate is compared after the
+handshake and before the first byte.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import requests.adapters
+import urllib3.connection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from kisi.transport.clock import Clock
+from kisi.transport.trust import Stage, fingerprint
+
+
+class Attempt:
+    """One try of one request: the time it has, and what its connection came to know."""
+
+    def __init__(self, clock: Clock, *, ends: float, read: float) -> None:
+        self._clock = clock
+        self.ends = ends
+        """The instant of the clock at which it must be over."""
+        self._read = read
+        self.watched = False
+        """A connection of ours carries it, so that `sent` can be relied on."""
+        self.sent = False
+        """At least one byte of the request may have left."""
+        self.presented = b""
+        """The server's certificate (DER), where it was judged by its fingerprint."""
+        self.untrusted = False
+        """The certificate was found wrong; nothing was sent."""
+
+    def patience(self) -> float:
+        """Seconds that the next read from the socket may take.
+
+        Raises:
+            TimeoutError: The time for the whole call is over.
+        """
+        left = self.ends - self._clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time for this call is over")
+        return min(self._read, left)
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """A `requests` adapter of one thread whose connections judge certificates by `stage`."""
+
+    def __init__(self, stage: Stage, attempt: Attempt) -> None:
+        self.stage = stage
+        self.attempt = attempt
+        """The try under way. The caller sets it before every request."""
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:  # noqa: ANN401
+        """The pool for a request, made to open connections that report to `attempt`."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        self.attempt.watched = True
+        kind = _SecureConnection if pool.scheme == "https" else _PlainConnection
+        pool.ConnectionCls = partial(kind, self)
+        return pool  # type: ignore[no-any-return]
+
+    def build_connection_pool_key_attributes(
+        self,
+        request: requests.PreparedRequest,
+        verify: Any,  # noqa: ANN401
+        cert: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Host and TLS settings of the pool: `stage` alone, whatever the session's `verify` is."""
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {
+            "ssl_context": self.stage.context,
+            "cert_reqs": self.stage.context.verify_mode,
+            "assert_hostname": None if self.stage.match_name else False,
+        }
+
+    def cert_verify(self, *_args: object) -> None:
+        """Leaves the pool alone: `requests` would add its own bundle to the pinned authorities."""
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401
+        """The manager of a proxy. A proxy that is itself reached by TLS must prove its name."""
+        if proxy.lower().startswith("https:"):
+            kwargs["proxy_ssl_context"] = ssl.create_default_context()
+        return super().proxy_manager_for(proxy, **kwargs)
+
+
+class _Watched:
+    """What both kinds of connection add to `urllib3`'s: the attempt is told, and timed."""
+
+    sock: Any
+    _adapter: Adapter
+    _ready = False
+
+    def connect(self) -> None:
+        self._ready = False
+        super().connect()  # type: ignore[misc]
+        self._judge()
+        self._ready = True
+
+    def send(self, data: Any) -> None:  # noqa: ANN401
+        if self.sock is None:
+            self.connect()
+        if self._ready:  # before that, it is a proxy's CONNECT
+            self._adapter.attempt.sent = True
+        super().send(data)  # type: ignore[misc]
+
+    def response_class(
+        self,
+        sock: socket.socket,
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> http.client.HTTPResponse:
+        return _Response(_TimedReader(sock, self._adapter.attempt.patience), *args, **kwargs)
+
+    def _judge(self) -> None:
+        """Holds the peer against the pins. A connection without TLS has nothing to judge."""
+
+
+class _PlainConnection(_Watched, urllib3.connection.HTTPConnection):  # type: ignore[misc]
+    def __init__(self, adapter: Adapter, **settings: Any) -> None:  # noqa: ANN401
+        self._adapter = adapter
+        super().__init__(**settings)
+
+
+class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+    def __init__(self, adapter: Adapter, **settings: Any) -> None:  # noqa: ANN401
+        self._adapter = adapter
+        super().__init__(**settings)
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except ssl.SSLCertVerificationError:
+            self._adapter.attempt.untrusted = True
+            raise
+
+    def _judge(self) -> None:
+        pins = self._adapter.stage.pins
+        if pins is None:
+            return
+        attempt = self._adapter.attempt
+        attempt.presented = self.sock.getpeercert(binary_form=True) or b""
+        if fingerprint(attempt.presented) not in pins:
+            raise ssl.SSLCertVerificationError("the certificate is not pinned")
+        self.is_verified = True
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket, with what is left of the call's time as the time-out of each read."""
+
+    def __init__(self, sock: socket.socket, patience: Callable[[], float]) -> None:
+        self._sock = sock
+        self._patience = patience
+        self._raw = sock.makefile("rb", buffering=0)
+        self.ended = False
+        """The peer has sent all that it will ever send."""
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What `http.client` asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401
+        self._sock.settimeout(self._patience())
+        count = self._raw.readinto(buffer)
+        self.ended = count == 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, reader: _TimedReader, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self._reader = reader
+        sock: Any = reader
+        super().__init__(sock, *args, **kwargs)
+
+    def begin(self) -> None:
+        super().begin()
+        if (
+            self._reader.ended
+        ):  # `http.client` takes a connection cut inside the headers as their end
+            raise http.client.IncompleteRead(b"")

@@ -1,0 +1,112 @@
+"""How long a call may take, and when its request may be sent again. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+from kisi.errors import NotSent, TransportError, Untrusted
+from kisi.transport.answer import Answer
+
+_UNPROCESSED = frozenset({429, 503})
+_FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
+"""Server faults. 520 to 524 are Cloudflare's, which stands in front of ConnectWise's cloud."""
+_NOT_SENT_ATTEMPTS = 3
+"""A closed port or an unknown name is given less patience than a busy server."""
+_SECONDS = re.compile(r"\d+(\.\d+)?")
+
+
+class Repeat(StrEnum):
+    """When a request may be sent again without asking its caller."""
+
+    NEVER = "never"
+    """Sent at most once, whatever happens: a write, or a read that moves an iterator."""
+    UNPROCESSED = "unprocessed"
+    """Again only if it surely was not processed: not sent, or answered 429 or 503."""
+    READ = "read"
+    """Again also after a server fault, a lost answer, or a body that is no JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The patience of a `Client`, in seconds, bytes and attempts."""
+
+    connect: float = 5.0
+    read: float = 30.0
+    """The longest silence of a server that is answering."""
+    call: float = 120.0
+    """One call in total: connecting, sending, all repeats and the waits between them."""
+    body: int = 64 * 2**20
+    """The largest body that is read, decompressed."""
+    attempts: int = 4
+    retry_after_cap: float = 120.0
+    """The longest wait that a server may ask for."""
+    run_ends: float | None = None
+    """The instant of `Clock.monotonic` at which the whole run must end; None for no end."""
+
+    def ends(self, now: float) -> float:
+        """The instant at which a call that begins `now` must be over."""
+        own = now + self.call
+        return own if self.run_ends is None else min(own, self.run_ends)
+
+
+def may_repeat(
+    repeat: Repeat, outcome: Answer | TransportError, attempt: int, limits: Limits
+) -> bool:
+    """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`."""
+    if repeat is Repeat.NEVER or isinstance(outcome, Untrusted) or attempt >= limits.attempts:
+        return False
+    if isinstance(outcome, NotSent):
+        return attempt < _NOT_SENT_ATTEMPTS
+    if isinstance(outcome, TransportError):
+        return repeat is Repeat.READ
+    if outcome.status in _UNPROCESSED:
+        return True
+    return repeat is Repeat.READ and (outcome.status in _FAULTS or outcome.broken)
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """The seconds that a server asks to wait (RFC 9110, section 10.2.3), never negative.
+
+    A date is measured against the answer's own `Date`, so that a wrong clock on either side does
+    not matter; without one, against `now`, or the present. Nonsense is treated as absent.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    until = _date(text)
+    if until is None:
+        return None
+    since = _date(headers.get("Date", "")) or now or datetime.now(UTC)
+    return max(0.0, (until - since).total_seconds())
+
+
+def wait_before_repeat(
+    outcome: Answer | TransportError, attempt: int, limits: Limits, chance: float
+) -> float:
+    """Seconds to wait after the `attempt`-th try: what the server asks for, else a backoff.
+
+    Args:
+        outcome: What the try came to.
+        attempt: 1 after the first try.
+        limits: Caps what a server may ask for.
+        chance: A random number from 0 to 1, so that many clients do not come back together.
+    """
+    asked = retry_after(outcome.headers) if isinstance(outcome, Answer) else None
+    if asked is not None:
+        return min(asked, limits.retry_after_cap)
+    return float(0.5 * 2 ** (attempt - 1) * (1 + chance / 2))
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -1,0 +1,140 @@
+"""The pure part: when a request may be repeated, and after which wait."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
+from kisi.transport import Answer, Limits, Repeat, SystemClock, retry_after
+from kisi.transport.policy import may_repeat, wait_before_repeat
+
+LIMITS = Limits()
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def answer(status: int, body: bytes = b"{}", headers: dict[str, str] | None = None) -> Answer:
+    return Answer(status, JSON if headers is None else headers, body)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [NotSent("x"), AnswerLost("x"), BadAnswer("x"), *map(answer, (200, 429, 500, 503, 504))],
+)
+def test_never_is_never(outcome: Answer | NotSent) -> None:
+    assert not may_repeat(Repeat.NEVER, outcome, 1, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "unprocessed", "read"),
+    [
+        (NotSent("x"), True, True),
+        (Untrusted("x"), False, False),
+        (AnswerLost("x"), False, True),
+        (BadAnswer("x"), False, True),
+        (answer(429), True, True),
+        (answer(503), True, True),
+        (answer(500), False, True),
+        (answer(502), False, True),
+        (answer(504), False, True),
+        (answer(401), False, False),
+        (answer(403), False, False),
+        (answer(404, b"<html>", {"Content-Type": "text/html"}), False, False),
+        (answer(200), False, False),
+        (answer(204, b""), False, False),
+        (answer(200, b'{"cut'), False, True),
+        (answer(200, b""), False, True),
+        (answer(200, b"<html>", {"Content-Type": "text/html"}), False, True),
+        (answer(200, b"{", {}), False, True),
+        (answer(200, b"pong", {"Content-Type": "text/plain"}), False, False),
+    ],
+)
+def test_what_may_be_repeated(outcome: Answer | NotSent, unprocessed: bool, read: bool) -> None:
+    assert may_repeat(Repeat.UNPROCESSED, outcome, 1, LIMITS) is unprocessed
+    assert may_repeat(Repeat.READ, outcome, 1, LIMITS) is read
+
+
+def test_attempts_are_counted_and_an_unreachable_server_gets_three() -> None:
+    assert may_repeat(Repeat.READ, answer(503), 3, LIMITS)
+    assert not may_repeat(Repeat.READ, answer(503), 4, LIMITS)
+    assert may_repeat(Repeat.READ, NotSent("x"), 2, LIMITS)
+    assert not may_repeat(Repeat.READ, NotSent("x"), 3, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "2"}, 2.0),
+        ({"Retry-After": " 0.5 "}, 0.5),
+        ({"Retry-After": "99999"}, 99999.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-3"}, None),
+        ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "Tue, 99 Nov 2026 12:00:07 GMT"}, None),
+        ({}, None),
+        ({"Retry-After": "Tue, 03 Nov 2026 12:00:07 GMT"}, 7.0),
+        ({"Retry-After": "Tue, 03 Nov 2026 12:00:07 -0000"}, 7.0),
+        ({"Retry-After": "Tue, 03 Nov 2026 11:00:00 GMT"}, 0.0),
+        (
+            {
+                "Retry-After": "Tue, 03 Nov 2026 12:00:07 GMT",
+                "Date": "Tue, 03 Nov 2026 12:00:04 GMT",
+            },
+            3.0,
+        ),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_nonsense_is_absent(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_after(headers, now=datetime(2026, 11, 3, 12, tzinfo=UTC)) == seconds
+
+
+def test_without_any_clock_a_past_date_means_now() -> None:
+    assert retry_after({"Retry-After": "Tue, 03 Nov 2020 12:00:07 GMT"}) == 0.0
+
+
+@given(st.text(max_size=40))
+def test_no_retry_after_header_breaks_anything(text: str) -> None:
+    seconds = retry_after({"Retry-After": text})
+    assert seconds is None or seconds >= 0
+
+
+def test_what_the_server_asks_for_is_capped_and_wins_over_the_backoff() -> None:
+    asked = Answer(429, {"Retry-After": "99999"}, b"")
+    assert wait_before_repeat(asked, 1, LIMITS, 0.0) == LIMITS.retry_after_cap
+    assert [wait_before_repeat(NotSent("x"), n, LIMITS, 0.0) for n in (1, 2, 3)] == [0.5, 1.0, 2.0]
+    assert wait_before_repeat(answer(500), 1, LIMITS, 1.0) == 0.75
+
+
+def test_a_call_ends_with_the_run() -> None:
+    assert Limits(call=120).ends(1000) == 1120
+    assert Limits(call=120, run_ends=1007).ends(1000) == 1007
+
+
+def test_json_says_what_came_instead() -> None:
+    page = Answer(200, {"Content-Type": "text/html"}, b"<h1>Service\n maintenance</h1>" + b"x" * 99)
+    with pytest.raises(BadAnswer, match=r"text/html: '<h1>Service maintenance</h1>x+…'"):
+        page.json()
+    with pytest.raises(BadAnswer, match="no content type: ''"):
+        Answer(200, {}, b"").json()
+    with pytest.raises(BadAnswer):
+        Answer(200, {}, b'{"a": NaN}').json()
+    with pytest.raises(BadAnswer):
+        Answer(200, {}, b"[" * 200_000).json()
+
+
+def test_json_with_a_byte_order_mark_is_json() -> None:
+    assert Answer(200, {}, b"\xef\xbb\xbf" + b'{"a": 1}').json() == {"a": 1}
+    assert Answer(200, {"Content-Type": "application/problem+json"}, b"null").json() is None
+
+
+def test_the_systems_clock_is_aware_and_goes_forward() -> None:
+    clock = SystemClock()
+    before = clock.monotonic()
+    clock.sleep(-1)
+    assert clock.monotonic() >= before
+    assert clock.now().tzinfo is UTC
