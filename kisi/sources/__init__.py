@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 from kisi.errors import KisiError
-from kisi.model import Key, Reading, Tenant, TenantRef
+from kisi.model import Finding, Key, Reading, Tenant, TenantRef
 
 Select = Callable[[Key], bool]
 """Says of a key whether its devices must be read. Injected: sources know no billing rules."""
@@ -37,6 +37,12 @@ class UsageSource(Protocol):
         A tenant that cannot be read completely is handed over as the error that says why, and does
         not stop the others. Rows (`Reading.rows`) hold only keys for which `select` was true.
         """
+
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the server whose certificate is the MSP's to renew; None if none is."""
+
+    def check_online(self) -> tuple[Finding, ...]:
+        """Reachability, login and clock, for `kisi check --online`. Never raises."""
 
     def close(self) -> None:
         """Ends sessions. Safe to call twice, and after a failure."""

@@ -14,7 +14,9 @@ from kisi.transport import Clock, Limits
 class SourceModule(Protocol):
     """What a module that implements a source declares."""
 
-    SETTINGS: type[Section]
+    @property
+    def SETTINGS(self) -> type[Section]:  # noqa: N802 - a constant of the module
+        """The settings of its section in kisi.toml."""
 
     def open_source(
         self,

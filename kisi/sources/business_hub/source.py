@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kisi.errors import KisiError, SourceError
-from kisi.model import Reading, Tenant, TenantRef
+from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.sources import Select
 from kisi.sources.business_hub.files import (
     ReportFile,
@@ -75,6 +75,23 @@ class BusinessHub:
         for tenant in tenants:
             reading = found.get(tenant.ref)
             yield tenant.ref, _selected(reading, select) if reading else self._absent()
+
+    def check_online(self) -> tuple[Finding, ...]:
+        """The newest reports and their age, and whether they can be read whole."""
+        try:
+            files = self.files()
+            tenants = self.tenants()
+        except SourceError as error:
+            return (Finding(Level.PROBLEM, error.message, error.remedy),)
+        ages = (
+            Finding(
+                Level.OK,
+                f"sources.{self.name} reads {file.path}, "
+                f"{file.age(self._clock.now()).total_seconds() / 3600:.0f} hours old.",
+            )
+            for file in files
+        )
+        return (*ages, Finding(Level.OK, f"sources.{self.name} has {len(tenants)} companies."))
 
     def address(self) -> tuple[str, int] | None:
         """None: reports are files."""

@@ -1,0 +1,90 @@
+"""What `kisi check --online` asks Security Center: certificate, login, clock, release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Protocol
+
+from kisi.errors import KisiError, NotSent, SourceError
+from kisi.model import Finding, Level, Tenant
+from kisi.transport import Clock, certificate_of, clock_finding
+
+_SOON = timedelta(days=30)
+_IF_SKEWED = "a key could be counted after its end, or not until it"
+
+
+class Server(Protocol):
+    """What is asked; `KscSource` is one."""
+
+    name: str
+    clock: Clock
+
+    def address(self) -> tuple[str, int] | None:
+        """Host and port."""
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """All virtual servers."""
+
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead."""
+
+    def server_version(self) -> str:
+        """The full version."""
+
+
+def check_online(server: Server) -> tuple[Finding, ...]:
+    """All checks; those that need the login only if it was accepted."""
+    return tuple(_check(server))
+
+
+def _check(server: Server) -> Iterator[Finding]:
+    label = f"sources.{server.name}"
+    address = server.address()
+    if address is not None:
+        yield from _certificate(server, label, *address)
+    try:
+        tenants = server.tenants()
+        enabled = sum(tenant.enabled for tenant in tenants)
+        yield Finding(
+            Level.OK,
+            f"{label} accepted the login; it has {len(tenants)} virtual servers, {enabled} enabled.",
+        )
+        yield clock_finding(server.clock_skew(), label, _IF_SKEWED)
+        yield Finding(Level.OK, f"{label} runs Security Center {server.server_version()}.")
+    except SourceError as error:
+        yield problem(error)
+
+
+def _certificate(server: Server, label: str, host: str, port: int) -> Iterator[Finding]:
+    try:
+        certificate = certificate_of(host, port)
+    except NotSent as error:
+        yield problem(error)
+        return
+    yield Finding(
+        Level.NOTE,
+        f"{label} presents the certificate {certificate.fingerprint}.",
+        "Compare it on the server itself (klserver.cer), then pin it with `fingerprints` or "
+        "`ca_files` in kisi.toml.",
+    )
+    if certificate.expired:
+        yield Finding(
+            Level.PROBLEM,
+            f"The certificate of {label} has expired, or is not valid yet.",
+            "Renew it in Security Center, then pin the new one.",
+        )
+    elif certificate.expires is not None:
+        left = certificate.expires - server.clock.now()
+        level = Level.WARNING if left < _SOON else Level.OK
+        yield Finding(
+            level,
+            f"The certificate of {label} ends on {certificate.expires:%Y-%m-%d}, "
+            f"in {left.days} days.",
+            "Pin the next one beside it before it is replaced." if level is Level.WARNING else "",
+        )
+
+
+def problem(error: KisiError) -> Finding:
+    """An error as a finding."""
+    return Finding(Level.PROBLEM, error.message, error.remedy)

@@ -1,0 +1,190 @@
+"""Lists of Security Center, read whole or not at all.
+
+Keys and their hosts come from an iterator, which every `GetNextItems` moves even if its answer is
+lost: it is never repeated, a broken list is opened again, once. Devices come from an accessor that
+any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511) and Kaspersky's own
+samples contradict each other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from kisi.errors import Incomplete, LoginRefused, SourceError
+from kisi.model import Device
+from kisi.sources.ksc.problems import Denied, Vanished
+from kisi.sources.ksc.records import HOST_FIELDS, Malformed, device
+from kisi.sources.ksc.session import Session
+from kisi.sources.ksc.wire import Params
+from kisi.transport import Repeat
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
+_HOSTS_A_CHUNK = 500
+_LIFETIME = 3600
+
+
+class _Broken(Exception):
+    """A list did not arrive whole; `why` is the error, should a second reading fail too."""
+
+    def __init__(self, why: SourceError) -> None:
+        super().__init__(why.message)
+        self.why = why
+
+
+def read_iterator(
+    session: Session, opener: str, arguments: Mapping[str, Any], *, page: int
+) -> list[Params]:
+    """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
+
+    Raises:
+        Incomplete: The list did not arrive whole twice.
+        SourceError: It cannot be read.
+    """
+    return _twice(lambda: _walk_iterator(session, opener, arguments, page))
+
+
+def read_devices(session: Session) -> dict[str, Device]:
+    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
+
+    Raises:
+        Incomplete: The list did not arrive whole twice.
+        SourceError: It cannot be read.
+    """
+    return _twice(lambda: _walk_devices(session))
+
+
+def _twice(walk: Callable[[], _T]) -> _T:
+    try:
+        return walk()
+    except _Broken as broken:
+        _LOG.warning("A list is read again from its start. %s", broken.why.message)
+    try:
+        return walk()
+    except _Broken as broken:
+        raise broken.why from broken
+
+
+def _walk_iterator(
+    session: Session, opener: str, arguments: Mapping[str, Any], page: int
+) -> list[Params]:
+    opened = _open(session, opener, arguments)
+    count = _whole_number(session, opener, opened, "lKeyCount")
+    iterator = opened.get("wstrIterator")
+    if not isinstance(iterator, str) or not iterator:
+        if count == 0:
+            return []
+        raise _broken(session, f"{opener} gave no iterator.")
+    try:
+        return _drain(session, iterator, count, page)
+    finally:
+        session.release("GroupSyncIterator.ReleaseIterator", {"szwIterator": iterator})
+
+
+def _drain(session: Session, iterator: str, count: int, page: int) -> list[Params]:
+    """Rows until `count` of them are there. A chunk that comes twice is counted once."""
+    rows: list[Params] = []
+    seen: set[str] = set()
+    idle = 0
+    while len(rows) < count:
+        arguments = {"szwIterator": iterator, "nCount": page}
+        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Repeat.NEVER)
+        marks = [repr(sorted(row.items())) for row in chunk]
+        fresh = [row for row, mark in zip(chunk, marks, strict=True) if mark not in seen]
+        idle = 0 if fresh else idle + 1
+        if not chunk or idle > 1:
+            raise _broken(session, f"a list of {count} rows ended after {len(rows)}.")
+        seen.update(marks)
+        rows += fresh
+    if len(seen) > count:
+        raise _broken(session, f"a list of {count} rows holds {len(rows)}: it changed meanwhile.")
+    return rows
+
+
+def _walk_devices(session: Session) -> dict[str, Device]:
+    opener = "HostGroup.FindHosts"
+    opened = _open(
+        session,
+        opener,
+        {
+            "wstrFilter": '(KLHST_WKS_DN="*")',
+            "vecFieldsToReturn": list(HOST_FIELDS),
+            "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
+            "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
+            "lMaxLifeTime": _LIFETIME,
+        },
+    )
+    count = _whole_number(session, opener, opened, "PxgRetVal")
+    accessor = opened.get("strAccessor")
+    if not isinstance(accessor, str) or not accessor:
+        if count == 0:
+            return {}
+        raise _broken(session, f"{opener} gave no accessor.")
+    try:
+        return _collect(session, accessor, count)
+    finally:
+        session.release("ChunkAccessor.Release", {"strAccessor": accessor})
+
+
+def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
+    devices: dict[str, Device] = {}
+    start = 0
+    while start < count:
+        arguments = {"strAccessor": accessor, "nStart": start, "nCount": _HOSTS_A_CHUNK}
+        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Repeat.READ)
+        if not chunk:
+            break
+        try:
+            devices.update((found.id, found) for found in map(device, chunk))
+        except Malformed as error:
+            raise session.place.error(Incomplete, str(error)) from error
+        start += len(chunk)
+    if len(devices) != count:
+        raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
+    return devices
+
+
+def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params:
+    try:
+        return session.call(opener, arguments, Repeat.UNPROCESSED)
+    except Vanished:
+        raise
+    except Incomplete as error:
+        raise _Broken(error) from error
+
+
+def _chunk(
+    session: Session, method: str, arguments: Mapping[str, Any], container: str, repeat: Repeat
+) -> list[Params]:
+    """The rows of one step of a list. If it fails, opening the list again may help."""
+    try:
+        answer = session.call(method, arguments, repeat)
+    except (Denied, LoginRefused):
+        raise
+    except SourceError as error:
+        if not session.alive:
+            raise
+        # An iterator that is gone ends this list, not the whole reading as a key that is gone does.
+        gone = isinstance(error, Vanished)
+        raise _Broken(Incomplete(error.message) if gone else error) from error
+    returned = _whole_number(session, method, answer, "PxgRetVal")
+    holder = answer.get(container)
+    rows = holder.get("KLCSP_ITERATOR_ARRAY", []) if isinstance(holder, dict) else []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _broken(session, f"{method} answered with something else than rows.")
+    if len(rows) != returned:
+        raise _broken(session, f"{method} announced {returned} rows and delivered {len(rows)}.")
+    return rows
+
+
+def _whole_number(session: Session, method: str, answer: Params, name: str) -> int:
+    value = answer.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _broken(session, f"the answer to {method} has no count in {name}.")
+    return value
+
+
+def _broken(session: Session, what: str) -> _Broken:
+    return _Broken(session.place.error(Incomplete, what))

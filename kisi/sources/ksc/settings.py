@@ -1,0 +1,37 @@
+"""`[sources.NAME]` with `kind = "ksc"`: an Administration Server and who logs in to it."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
+
+
+class KscSettings(Section):
+    """Settings of a Kaspersky Security Center Administration Server."""
+
+    kind: Literal["ksc"] = "ksc"
+    url: ServerUrl
+    """Address and port of the OpenAPI, `https://ksc.example.com:13299`."""
+    user: Text
+    password: SecretRef = None
+    internal_user: bool = True
+    """A user of Security Center itself; false: one of Windows or a domain."""
+    domain: str = ""
+    """The domain of a domain user."""
+    ca_files: tuple[LocalPath, ...] = ()
+    """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
+    fingerprints: tuple[FingerprintStr, ...] = ()
+    """Pinned certificates by their SHA-256."""
+    workers: Workers = 4
+    """How many virtual servers are read at once."""
+
+    @model_validator(mode="after")
+    def _domain_belongs_to_domain_users(self) -> Self:
+        if self.domain and self.internal_user:
+            raise ValueError("domain is for domain users: set internal_user = false, or leave it.")
+        if not (self.domain.isascii() and self.domain.isprintable()) or '"' in self.domain:
+            raise ValueError("domain must be printable ASCII without quotes.")
+        return self

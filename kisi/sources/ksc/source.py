@@ -1,0 +1,215 @@
+"""An Administration Server as a source of usage: its virtual servers are the tenants."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from kisi.errors import Incomplete, KisiError, LoginRefused, SourceError
+from kisi.model import Finding, Reading, Tenant, TenantRef
+from kisi.sources import Select
+from kisi.sources.ksc import records
+from kisi.sources.ksc.checks import check_online
+from kisi.sources.ksc.logins import Logins
+from kisi.sources.ksc.problems import Place, Vanished
+from kisi.sources.ksc.reader import read_tenant
+from kisi.sources.ksc.records import Malformed, VirtualServer
+from kisi.sources.ksc.session import OpenApi, Session
+from kisi.sources.ksc.wire import Params
+from kisi.transport import Client, Clock, Repeat, clock_skew
+
+_LOG = logging.getLogger(__name__)
+_VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
+
+
+class KscSource:
+    """The virtual servers of one Kaspersky Security Center Administration Server.
+
+    Logs in when it is first asked something. One refused login on the main server is final: every
+    later question is answered with the same error, without another login.
+
+    Args:
+        name: The section's name.
+        client: Talks to the server; closed with this source.
+        api: The OpenAPI over that client.
+        clock: Tells when readings were made.
+        workers: How many virtual servers are read at once, each in a session of its own.
+    """
+
+    def __init__(
+        self, name: str, client: Client, api: OpenApi, *, clock: Clock, workers: int
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._api = api
+        self.clock = clock
+        self._workers = workers
+        self._main_place = Place(name)
+        self._main_lock = threading.RLock()
+        self._main: Session | None = None
+        self._refusal: LoginRefused | None = None
+        self._skew: timedelta | None = None
+        self._servers: dict[str, VirtualServer] | None = None
+        self._logins = Logins()
+        self._stopped = threading.Event()
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """All virtual servers, also disabled ones, by `KLVSRV_UID`.
+
+        Virtual servers of secondary Administration Servers are not among them: each server with
+        virtual servers of its own is a source.
+
+        Raises:
+            SourceError: The list did not arrive whole, or the login was refused.
+        """
+        with self._main_lock:
+            self._servers = self._read_servers()
+            return tuple(
+                Tenant(TenantRef(self.name, server.uid), server.name or server.uid, server.enabled)
+                for server in self._servers.values()
+            )
+
+    def read(
+        self, tenants: Collection[Tenant], select: Select
+    ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
+        """Reads each of `tenants` whole, several at once, and hands them over as they arrive."""
+        stopped = self._stopped = threading.Event()
+        waiting = ThreadPoolExecutor(self._workers, thread_name_prefix=f"ksc-{self.name}")
+        try:
+            results = {
+                waiting.submit(self._read_one, tenant, select, stopped): tenant.ref
+                for tenant in tenants
+            }
+            for done in as_completed(list(results)):
+                yield results.pop(done), done.result()
+        finally:
+            stopped.set()
+            waiting.shutdown(wait=True, cancel_futures=True)
+
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the Administration Server."""
+        return self._client.address
+
+    def check_online(self) -> tuple[Finding, ...]:
+        """The certificate to pin, its end, the login, the clock, the release."""
+        return check_online(self)
+
+    def close(self) -> None:
+        """Ends the main session and all connections. Safe to call twice, and after a failure."""
+        self._stopped.set()
+        with self._main_lock:
+            if self._main is not None:
+                self._main.end()
+                self._main = None
+        self._client.close()
+
+    def server_version(self) -> str:
+        """The full version of Security Center, such as `14.0.0.10902`, for `kisi check --online`.
+
+        Raises:
+            SourceError: It cannot be asked, or the login was refused.
+        """
+        answer = self._ask_main("HostGroup.GetStaticInfo", {"pValues": list(_VERSIONS)})
+        info = answer.get("PxgRetVal")
+        values = info if isinstance(info, dict) else {}
+        known = (values.get(name) for name in _VERSIONS)
+        return next((str(value)[:40] for value in known if value), "unknown")
+
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the server's; None if the server does not say.
+
+        Raises:
+            SourceError: The login failed.
+        """
+        with self._main_lock:
+            self._main_session()
+            return self._skew
+
+    def _read_one(
+        self, tenant: Tenant, select: Select, stopped: threading.Event
+    ) -> Reading | KisiError:
+        try:
+            server = self._server_of(tenant)
+            return read_tenant(
+                lambda: self._session_on(server, stopped), server, tenant, select, self.clock
+            )
+        except KisiError as error:
+            return error
+
+    @contextmanager
+    def _session_on(self, server: VirtualServer, stopped: threading.Event) -> Iterator[Session]:
+        place = Place(self.name, server.name)
+        with self._logins.one_more(place):
+            if stopped.is_set():
+                raise place.error(SourceError, "the run was stopped before it was read.")
+            session, _ = self._api.start(place, stopped)
+        try:
+            yield session
+        finally:
+            session.end()
+
+    def _server_of(self, tenant: Tenant) -> VirtualServer:
+        """The virtual server of a tenant that can be read.
+
+        Raises:
+            SourceError: There is none, or nobody can log in to it.
+        """
+        place = Place(self.name, tenant.name)
+        with self._main_lock:
+            if self._servers is None:
+                self._servers = self._read_servers()
+            server = self._servers.get(tenant.ref.tenant)
+        if server is None:
+            raise place.error(SourceError, "the server does not list it any more.")
+        if not server.enabled:
+            raise place.error(
+                SourceError,
+                "it is disabled, so that nobody can log in to it.",
+                "Enable it in Security Center, or set `billing = false` for its client.",
+            )
+        if not server.name or server.id is None:
+            raise place.error(Incomplete, "the server does not say its name or its number.")
+        return server
+
+    def _read_servers(self) -> dict[str, VirtualServer]:
+        answer = self._ask_main("VServers.GetVServers", {"lParentGroup": -1})
+        rows = answer.get("PxgRetVal")
+        if not isinstance(rows, list):
+            raise self._main_place.error(Incomplete, "VServers.GetVServers gave no list.")
+        try:
+            servers = [records.virtual_server(row) for row in rows]
+        except Malformed as error:
+            raise self._main_place.error(Incomplete, str(error)) from error
+        by_uid = {server.uid: server for server in servers}
+        if len(by_uid) != len(servers):
+            raise self._main_place.error(Incomplete, "two virtual servers have the same UID.")
+        return by_uid
+
+    def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
+        """Calls a method on the main server; in a new session, once, if the old one has died."""
+        with self._main_lock:
+            session = self._main_session()
+            try:
+                return session.call(method, arguments, Repeat.READ)
+            except Vanished:
+                if session.alive:
+                    raise
+            session.end()
+            return self._main_session().call(method, arguments, Repeat.READ)
+
+    def _main_session(self) -> Session:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._main is None or not self._main.alive:
+            try:
+                self._main, answer = self._api.start(self._main_place)
+            except LoginRefused as refusal:
+                self._refusal = refusal
+                raise
+            self._skew = clock_skew(answer, self.clock.now())
+        return self._main

@@ -1,0 +1,174 @@
+"""Security Center's JSON: how its types look on the wire, its errors, its login header. Pure.
+
+Inside containers and arrays, types that JSON cannot tell apart are wrapped as
+`{"type": "long", "value": 5}`; the arguments of a call themselves are bare
+(https://support.kaspersky.com/help/KSC/14/KSCAPI/index.html, "Data format").
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_INT_32 = range(-(2**31), 2**31)
+
+Params = dict[str, Any]
+"""A container, decoded: attribute to value. Attributes without a value are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class PxgError:
+    """What a failed call answers, with HTTP status 200 (KSC/15 a00337 lists the codes)."""
+
+    code: int
+    subcode: int
+    module: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who logs in."""
+
+    user: str
+    password: str = field(repr=False)
+    domain: str = ""
+    internal: bool = True
+    """A user of Security Center itself, not one of Windows or a domain."""
+
+    def authorization(self) -> str:
+        """The value of `Authorization`, in the form of Kaspersky's own client (KlAkOAPI)."""
+        return (
+            f'KSCBasic user="{encoded_name(self.user)}", pass="{encoded_name(self.password)}", '
+            f'domain="{self.domain}", internal="{int(self.internal)}"'
+        )
+
+
+def encoded_name(text: str) -> str:
+    """Base64 of the UTF-8 of `text`, as headers carry names."""
+    return base64.b64encode(text.encode()).decode("ascii")
+
+
+class WireError(ValueError):
+    """A wrapped value is not of the type that it claims."""
+
+
+def decode(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    """Unwraps all values inside a JSON value. Instants become aware, in UTC; `""` becomes None.
+
+    Raises:
+        WireError: A wrapped value is not of the type that it claims.
+    """
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("type")
+    if value.keys() == {"type", "value"} and isinstance(kind, str) and kind in _DECODERS:
+        try:
+            return _DECODERS[kind](value["value"])
+        except (ValueError, OverflowError) as error:
+            raise WireError(f"{str(value['value'])[:80]!r} is no {kind}.") from error
+    return {name: decode(item) for name, item in value.items()}
+
+
+def encode(value: Any) -> Any:  # noqa: ANN401  any value that the interface knows
+    """A value as it stands inside a container or an array. None is left out of containers."""
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    if value is None or isinstance(value, bool | str) or (type(value) is int and value in _INT_32):
+        return value
+    for kind, word, form in _WRAPPED:
+        if isinstance(value, kind):
+            return {"type": word, "value": form(value)}
+    raise TypeError(f"Security Center knows no {type(value).__name__}.")
+
+
+def encode_arguments(arguments: Mapping[str, Any]) -> Params:
+    """The body of a call: a container among its arguments is bare, what it holds is not."""
+    return {
+        name: _members(value) if isinstance(value, Mapping) else encode(value)
+        for name, value in arguments.items()
+    }
+
+
+def error_in(document: Mapping[str, Any]) -> PxgError | None:
+    """The error that a decoded answer reports, if it does."""
+    reported = document.get("PxgError")
+    if reported is None:
+        return None
+    fields = reported if isinstance(reported, dict) else {"message": str(reported)}
+
+    def number(name: str) -> int:
+        value = fields.get(name)
+        return value if isinstance(value, int) else 0
+
+    return PxgError(
+        code=number("code"),
+        subcode=number("subcode"),
+        module=str(fields.get("module", "")),
+        message=str(fields.get("message", "")),
+    )
+
+
+def _members(params: Mapping[str, Any]) -> Params:
+    return {name: encode(value) for name, value in params.items() if value is not None}
+
+
+_WRAPPED: tuple[tuple[type, str, Callable[[Any], object]], ...] = (
+    (int, "long", int),
+    (float, "double", float),
+    (bytes, "binary", lambda value: base64.b64encode(value).decode("ascii")),
+    (datetime, "datetime", lambda value: f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"),
+    (date, "date", date.isoformat),
+    (Mapping, "params", _members),
+)
+"""Python type, type word, form of the value. A `datetime` is a `date`, and so comes before it."""
+
+
+def _expect(value: object, kind: type[_T]) -> _T:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise WireError(f"a {type(value).__name__}")
+    return value
+
+
+def _long(value: object) -> int:
+    return int(value) if isinstance(value, str) else _expect(value, int)
+
+
+def _double(value: object) -> float:
+    return float(value) if isinstance(value, int) else _expect(value, float)
+
+
+def _datetime(value: object) -> datetime | None:
+    if value is None or value == "":
+        return None
+    parsed = datetime.fromisoformat(_expect(value, str))
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _date(value: object) -> date | None:
+    return None if value is None or value == "" else date.fromisoformat(_expect(value, str))
+
+
+def _binary(value: object) -> bytes:
+    return base64.b64decode(_expect(value, str), validate=True)
+
+
+def _params(value: object) -> Params:
+    return {name: decode(item) for name, item in _expect(value, dict).items()}
+
+
+_DECODERS: Mapping[str, Callable[[object], Any]] = {
+    "long": _long,
+    "datetime": _datetime,
+    "date": _date,
+    "binary": _binary,
+    "float": _double,
+    "double": _double,
+    "params": _params,
+}
