@@ -1,0 +1,66 @@
+"""Quantities, money and instants in the one form in which kisi writes them everywhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from decimal import ROUND_HALF_UP, Context, Decimal
+
+_CENT = Decimal("0.01")
+_ANY_DOUBLE = Context(prec=400)
+"""Enough digits for whatever a PSA can store, so that no figure can break a report."""
+
+
+def quantity(value: Decimal | int) -> str:
+    """A quantity without noise: `10`, `2.5`."""
+    number = Decimal(value)
+    return format(number.normalize(_ANY_DOUBLE), "f") if number else "0"
+
+
+def signed(value: Decimal | int) -> str:
+    """A change of a quantity: `+2`, `-10`, `0`."""
+    return f"+{quantity(value)}" if value > 0 else quantity(value)
+
+
+def money(value: Decimal) -> str:
+    """An amount, rounded half up to cents: `405.00`. The PSA's currency, whatever that is."""
+    return format(_cents(value), "f")
+
+
+def signed_money(value: Decimal) -> str:
+    """A change of an amount: `+9.00`, `-450.00`, `0.00`."""
+    amount = _cents(value)
+    return f"+{amount:f}" if amount > 0 else f"{amount:f}"
+
+
+def _cents(value: Decimal) -> Decimal:
+    amount = value.quantize(_CENT, ROUND_HALF_UP, _ANY_DOUBLE)
+    return amount or Decimal("0.00")
+
+
+def json_number(value: Decimal | None) -> int | float | None:
+    """A JSON number without noise: an integer where it is one; None stays null."""
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def moment(at: datetime, zone: tzinfo) -> str:
+    """An instant in the billing time zone, to the minute: `2026-11-03 06:00`."""
+    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def day(at: datetime, zone: tzinfo) -> str:
+    """The day of an instant in the billing time zone: `2026-11-03`."""
+    return at.astimezone(zone).strftime("%Y-%m-%d")
+
+
+def instant(at: datetime | None) -> str | None:
+    """An instant for programs, in UTC to the second: `2026-11-03T05:00:00Z`."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def plural(number: int, noun: str, plural_form: str = "") -> str:
+    """A number with its noun: `1 line`, `3 lines`, `2 companies`."""
+    return f"{number} {noun if number == 1 else plural_form or noun + 's'}"

@@ -1,0 +1,60 @@
+"""What `kisi check` found, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kisi.model import Finding, Level
+from kisi.render.report import Entry, Remark, Report, Section, Tone
+
+_MARKS = {
+    Level.OK: ("✓", Tone.GOOD),
+    Level.NOTE: ("·", Tone.DIM),
+    Level.WARNING: ("!", Tone.HELD),
+    Level.PROBLEM: ("✗", Tone.BAD),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Findings about one thing, and the exit code that a problem there means."""
+
+    title: str
+    findings: tuple[Finding, ...]
+    exit_code: int
+
+
+def findings_report(areas: Sequence[Area], *, detailed: bool) -> Report:
+    """All findings; what is fine only where it is asked for."""
+    sections = []
+    for area in areas:
+        shown = [f for f in area.findings if detailed or f.level is not Level.OK]
+        if shown:
+            sections.append(Section(area.title, items=tuple(_entry(f) for f in shown)))
+    return Report("Check", tuple(sections))
+
+
+def _entry(finding: Finding) -> Entry:
+    mark, tone = _MARKS[finding.level]
+    remarks = (Remark(finding.remedy, Tone.DIM),) if finding.remedy else ()
+    return Entry(mark, tone, finding.message, remarks=remarks)
+
+
+def findings_document(areas: Sequence[Area], exit_code: int) -> dict[str, Any]:
+    """The findings as JSON data."""
+    return {
+        "format_version": 1,
+        "exit_code": exit_code,
+        "areas": [
+            {
+                "title": area.title,
+                "findings": [
+                    {"level": f.level, "message": f.message, "remedy": f.remedy or None}
+                    for f in area.findings
+                ],
+            }
+            for area in areas
+        ],
+    }

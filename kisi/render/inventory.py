@@ -1,0 +1,225 @@
+"""`kisi map list`: everything that can be mapped, with its ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kisi.mapping.inventory import Inventory
+from kisi.model import Company
+from kisi.render.csv_text import Value, csv_text
+from kisi.render.report import Cell, Grid, Remark, Report, Section, Tone, row
+
+Json = dict[str, Any]
+_COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapped to", "used")
+
+
+def inventory_report(inventory: Inventory) -> Report:
+    """The lists as a person reads them: ids to copy on the left, names beside them."""
+    sections = [
+        _section(
+            "Tenants",
+            ("tenant", "name", "mapped to"),
+            (
+                row(
+                    str(entry.tenant.ref),
+                    entry.tenant.name + ("" if entry.tenant.enabled else " (disabled)"),
+                    _client([entry.company] if entry.company else []),
+                )
+                for entry in inventory.tenants
+            ),
+        ),
+        _section(
+            "Key names",
+            ("key name", "application", "tenants", "in use"),
+            (
+                row(
+                    entry.name,
+                    _or_nothing(entry.application.name if entry.application else ""),
+                    str(entry.tenants),
+                    str(entry.used),
+                )
+                for entry in inventory.key_names
+            ),
+            right=frozenset({2, 3}),
+        ),
+        _section(
+            "Companies",
+            ("psa", "company", "name", "mapped to"),
+            (
+                row(entry.psa, entry.company.id, _name(entry.company), _client(entry.clients))
+                for entry in inventory.companies
+            ),
+        ),
+        _section(
+            "Agreements",
+            ("psa", "agreement", "company", "name", "until", "mapped to"),
+            (
+                row(
+                    entry.psa,
+                    entry.agreement.id,
+                    entry.agreement.company,
+                    _name(entry.agreement),
+                    entry.agreement.ends.isoformat() if entry.agreement.ends else "",
+                    _client([entry.client] if entry.client else []),
+                )
+                for entry in inventory.agreements
+            ),
+        ),
+        _section(
+            "Products",
+            ("psa", "product", "name", "bills"),
+            (
+                row(
+                    entry.psa,
+                    entry.product.id,
+                    _name(entry.product),
+                    _or_nothing(", ".join(entry.applications)),
+                )
+                for entry in inventory.products
+            ),
+        ),
+    ]
+    return Report("What can be mapped", tuple(section for section in sections if section.items))
+
+
+def _section(
+    title: str,
+    headers: tuple[str, ...],
+    rows: Iterable[tuple[Cell, ...]],
+    right: frozenset[int] = frozenset(),
+) -> Section:
+    everything = tuple(rows)
+    if not everything:
+        return Section(title)
+    note = Remark(f"{len(everything)} in all", Tone.DIM)
+    return Section(title, items=(Grid(headers, everything, right), note))
+
+
+def _name(thing: Any) -> str:  # noqa: ANN401 - a company, an agreement or a product of a PSA
+    return str(thing.name) + ("" if thing.active else " (inactive)")
+
+
+def _or_nothing(text: str) -> Cell:
+    return Cell(text) if text else Cell("—", Tone.HELD)
+
+
+def _client(companies: Iterable[Company]) -> Cell:
+    return _or_nothing(
+        ", ".join(c.name + ("" if c.billing else " (billing off)") for c in companies)
+    )
+
+
+def inventory_document(inventory: Inventory) -> Json:
+    """The lists as JSON data."""
+    return {
+        "format_version": 1,
+        "exit_code": inventory.exit_code,
+        "tenants": [
+            {
+                "source": entry.tenant.ref.source,
+                "tenant": entry.tenant.ref.tenant,
+                "name": entry.tenant.name,
+                "enabled": entry.tenant.enabled,
+                "mapped_to": entry.company.name if entry.company else None,
+            }
+            for entry in inventory.tenants
+        ],
+        "key_names": [
+            {
+                "name": entry.name,
+                "application": entry.application.name if entry.application else None,
+                "tenants": entry.tenants,
+                "used": entry.used,
+            }
+            for entry in inventory.key_names
+        ],
+        "companies": [
+            {
+                "psa": entry.psa,
+                "company": entry.company.id,
+                "name": entry.company.name,
+                "active": entry.company.active,
+                "mapped_to": [client.name for client in entry.clients],
+            }
+            for entry in inventory.companies
+        ],
+        "agreements": [
+            {
+                "psa": entry.psa,
+                "agreement": entry.agreement.id,
+                "company": entry.agreement.company,
+                "name": entry.agreement.name,
+                "type": entry.agreement.kind,
+                "active": entry.agreement.active,
+                "starts": entry.agreement.starts.isoformat() if entry.agreement.starts else None,
+                "ends": entry.agreement.ends.isoformat() if entry.agreement.ends else None,
+                "mapped_to": entry.client.name if entry.client else None,
+            }
+            for entry in inventory.agreements
+        ],
+        "products": [
+            {
+                "psa": entry.psa,
+                "product": entry.product.id,
+                "name": entry.product.name,
+                "active": entry.product.active,
+                "price": float(entry.product.price) if entry.product.price is not None else None,
+                "bills": list(entry.applications),
+            }
+            for entry in inventory.products
+        ],
+        "unmapped": _unmapped(inventory),
+        "missing": list(inventory.missing),
+    }
+
+
+def _unmapped(inventory: Inventory) -> Json:
+    """As in the JSON of a run, with the PSA's accounts that no client has."""
+    return {
+        "tenants": [
+            {
+                "source": entry.tenant.ref.source,
+                "tenant": entry.tenant.ref.tenant,
+                "name": entry.tenant.name,
+            }
+            for entry in inventory.tenants
+            if entry.company is None
+        ],
+        "applications": [
+            {"company": None, "application": entry.name, "quantity": entry.used, "estimated": True}
+            for entry in inventory.key_names
+            if entry.application is None
+        ],
+        "accounts": [
+            {"psa": entry.psa, "company": entry.company.id, "name": entry.company.name}
+            for entry in inventory.companies
+            if not entry.clients and entry.company.active
+        ],
+    }
+
+
+def inventory_csv(inventory: Inventory) -> str:
+    """The lists as one table, a kind a row."""
+    rows: list[list[Value]] = []
+    for tenant in inventory.tenants:
+        ref = tenant.tenant.ref
+        client = tenant.company.name if tenant.company else None
+        name, enabled = tenant.tenant.name, tenant.tenant.enabled
+        rows.append(["tenant", ref.source, ref.tenant, name, None, enabled, client, None])
+    for key in inventory.key_names:
+        application = key.application.name if key.application else None
+        rows.append(["key name", None, None, key.name, None, None, application, key.used])
+    for company in inventory.companies:
+        one = company.company
+        clients = ", ".join(client.name for client in company.clients)
+        rows.append(["company", company.psa, one.id, one.name, None, one.active, clients, None])
+    for agreement in inventory.agreements:
+        a = agreement.agreement
+        client = agreement.client.name if agreement.client else None
+        rows.append(["agreement", agreement.psa, a.id, a.name, a.company, a.active, client, None])
+    for product in inventory.products:
+        p = product.product
+        bills = ", ".join(product.applications)
+        rows.append(["product", product.psa, p.id, p.name, None, p.active, bills, None])
+    return csv_text(_COLUMNS, rows)

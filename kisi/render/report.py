@@ -1,0 +1,128 @@
+"""What a person reads, before it has a medium: sections of entries, lists and grids.
+
+Texts are raw here, also those of remote systems; `terminal` and `web` escape them. Kisi's own
+symbols (`→`, `·`, `✗`) are written as they are, and replaced where a terminal cannot show them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Tone(StrEnum):
+    """What a text means for the reader; a colour on a terminal, a class on a page."""
+
+    PLAIN = "plain"
+    DIM = "dim"
+    STRONG = "strong"
+    GOOD = "good"
+    CHANGE = "change"
+    HELD = "held"
+    ORPHANED = "orphaned"
+    BAD = "bad"
+    COMMAND = "command"
+    """A command to copy: on its own line, and never broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence, or a command."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A quantity before and after, aligned over the whole report."""
+
+    before: str
+    """Empty where there is only one quantity."""
+    after: str
+    change: str = ""
+    """What stands in brackets: `+2, +9.00 a month`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing with a mark: a billing line, a failure."""
+
+    mark: str
+    """One character: what happens to it."""
+    tone: Tone
+    label: str
+    figures: Figures | None = None
+    state: str = ""
+    """What became of it: `applied`."""
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def state_tone(self) -> Tone:
+        """Good, unless the entry itself is not."""
+        return self.tone if self.tone in {Tone.BAD, Tone.HELD} else Tone.GOOD
+
+    @property
+    def label_tone(self) -> Tone:
+        """Plain, unless it is bad news."""
+        return self.tone if self.tone is Tone.BAD else Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A short list under a caption, each item with an amount or another lead."""
+
+    caption: str
+    rows: tuple[tuple[str, str], ...]
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text in a grid that has a meaning of its own."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    right: frozenset[int] = frozenset()
+    """Columns of numbers."""
+    flexible: frozenset[int] = frozenset()
+    """Columns of prose, which may wrap."""
+
+
+Item = Entry | Remark | Listing | Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A headed part: a client, the totals."""
+
+    title: str
+    facts: tuple[str, ...] = ()
+    """What is known of it, beside the title."""
+    items: tuple[Item, ...] = ()
+    tone: Tone = Tone.STRONG
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything an operator reads of one command; nothing at all on a quiet day."""
+
+    title: str
+    sections: tuple[Section, ...]
+    facts: tuple[str, ...] = ()
+    """When and by what it was made; for media that outlive the moment."""
+    verdict: str = ""
+    """The last line."""
+
+
+def row(*texts: str | Cell) -> tuple[Cell, ...]:
+    """A grid's row from texts and cells."""
+    return tuple(text if isinstance(text, Cell) else Cell(text) for text in texts)

@@ -1,0 +1,105 @@
+"""Text that came from elsewhere, made safe to show, and text measured in terminal cells."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+_FALLBACKS = {"→": "->", "…": "...", "·": "-", "✗": "x"}
+"""What stands for kisi's own symbols where an encoding cannot carry them."""
+
+
+def safe_text(text: str, encoding: str = "utf-8") -> str:
+    r"""Makes remote text safe for a terminal, a page or a log: nothing can act, nothing is lost.
+
+    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters,
+    lone surrogates, and whatever `encoding` cannot carry become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
+    """
+    if text.isprintable() and _carries(encoding, text):
+        return text
+    return "".join(_safe(char, encoding) for char in text)
+
+
+def _safe(char: str, encoding: str) -> str:
+    # Bidirectional controls and zero-width joiners are format characters, so not printable.
+    if char.isprintable() and _carries(encoding, char):
+        return char
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _carries(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def adapted(text: str, encoding: str) -> str:
+    """Safe text in which kisi's own symbols have an ASCII stand-in where `encoding` lacks them."""
+    for symbol, fallback in _FALLBACKS.items():
+        if symbol in text and not _carries(encoding, symbol):
+            text = text.replace(symbol, fallback)
+    return safe_text(text, encoding)
+
+
+def cells(text: str) -> int:
+    """How many terminal cells a text takes: CJK characters two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(_cells(char) for char in text)
+
+
+def _cells(char: str) -> int:
+    if unicodedata.category(char) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
+    """Shortens a text to `width` cells; what is cut off is marked with `ellipsis`."""
+    if cells(text) <= width:
+        return text
+    head, _ = _split(text, width - cells(ellipsis))
+    return (head + ellipsis) if head else _split(text, width)[0]
+
+
+def _split(text: str, width: int) -> tuple[str, str]:
+    """The longest start of `text` within `width` cells, with its combining marks; and the rest."""
+    used = 0
+    for index, char in enumerate(text):
+        used += _cells(char)
+        if used > width:
+            return text[:index], text[index:]
+    return text, ""
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Breaks a text at spaces into lines of at most `width` cells; longer words are broken too."""
+    lines: list[str] = []
+    line = ""
+    for word in _words(text, max(width, 2)):
+        if line and cells(line) + 1 + cells(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def _words(text: str, width: int) -> Iterable[str]:
+    for word in text.split(" "):
+        rest = word
+        while cells(rest) > width:
+            head, rest = _split(rest, width)
+            yield head
+        yield rest
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Fills a text up to `width` cells; `right` puts it at the right edge."""
+    gap = " " * (width - cells(text))
+    return gap + text if right else text + gap

@@ -1,0 +1,344 @@
+"""A realistic run: six clients, each with something else to say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+from kisi.errors import ExitCode
+from kisi.model import (
+    ApplicationUsage,
+    DeviceClass,
+    Evidence,
+    KeyEvidence,
+    TenantUsage,
+    Unit,
+    Action,
+    Category,
+    Company,
+    CompanyPlan,
+    Failure,
+    Hold,
+    Line,
+    LineFact,
+    Outcome,
+    Plan,
+    PlannedLine,
+    Status,
+    Tenant,
+    TenantRef,
+    UnmappedUse,
+)
+from kisi.reconcile.verdict import exit_code, last_line
+from kisi.render.explain_view import ExplainedLine, ExplainedTenant, ExplainView
+from kisi.render.plan_json import plan_document
+from kisi.render.plan_view import EarlierWrite, Mode, PlanView
+from kisi.render.status_view import (
+    Billing,
+    CertificateExpiry,
+    ClientRow,
+    KeyExpiry,
+    LineTrend,
+    OpenHold,
+    RunEnd,
+    RunRow,
+    StatusView,
+    TrendPoint,
+)
+
+KES = "Kaspersky Endpoint Security for Business Advanced"
+CLOUD = "Kaspersky Endpoint Security Cloud Plus"
+NOW = datetime(2026, 11, 3, 5, 12, 44, tzinfo=UTC)
+BERLIN = timezone(timedelta(hours=1), "CET")
+
+
+def company(name: str, agreement: str, psa: str = "cw") -> Company:
+    return Company(
+        name, (TenantRef("hq", f"VSRV-{agreement}"),), psa, company="250", agreement=agreement
+    )
+
+
+def line(
+    before: str | None,
+    after: int,
+    category: Category = Category.WINDOWS_WORKSTATIONS,
+    *,
+    application: str = KES,
+    psa: str = "cw",
+    agreement: str = "1042",
+    product: str = "1201",
+    line_id: str | None = "9001",
+    price: str | None = "4.50",
+    **more: object,
+) -> PlannedLine:
+    held = None if before is None else Decimal(before)
+    action = Action.CREATE if held is None else Action.NONE if held == after else Action.UPDATE
+    return PlannedLine(
+        psa=psa,
+        company="250",
+        agreement=agreement,
+        application=application,
+        categories=(category,),
+        product=product,
+        line_id=None if held is None else line_id,
+        action=action,
+        before=held,
+        after=after,
+        unit_price=None if price is None else Decimal(price),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def hold(guard: str, reason: str, plan_id: str) -> Hold:
+    return Hold(guard, reason, f"If that is right: kisi sync --accept {plan_id}")
+
+
+def contoso(outcome: Outcome | None = None) -> CompanyPlan:
+    """Two updates and a create, all free."""
+    return CompanyPlan(
+        company("Contoso", "1042"),
+        Status.READY,
+        lines=(
+            line("90", 92, outcome=outcome),
+            line("10", 12, Category.WINDOWS_SERVERS, product="1202", outcome=outcome),
+            line("12", 12, Category.NON_WINDOWS, product="1203"),
+            line(None, 25, Category.ALL, application=CLOUD, price="3.20", outcome=outcome),
+        ),
+        others=(
+            Line("7001", "1042", "88", Decimal(1), "Managed Firewall", Decimal("120.00")),
+            Line("7002", "1042", "91", Decimal("2.5"), "Backup per TB", Decimal("19.90")),
+        ),
+        agreement_name="Managed Security 2026",
+        plan_id="77b0e1c2",
+    )
+
+
+def fabrikam() -> CompanyPlan:
+    """Held: reclassified devices, with the line held along, and a drift elsewhere."""
+    plan_id = "a3f90b11"
+    return CompanyPlan(
+        company("Fabrikam Maschinenbau GmbH & Co. KG", "2044"),
+        Status.HELD,
+        lines=(
+            line(
+                "10",
+                0,
+                Category.WINDOWS_SERVERS,
+                hold=hold("to-zero", "it would go from 10 to 0", plan_id),
+            ),
+            line(
+                "90",
+                100,
+                hold=hold("with", "held with windows_servers (to-zero), so that nothing is billed "
+                     "twice or not at all", plan_id),
+            ),
+            line(
+                "25",
+                31,
+                Category.ALL,
+                application=CLOUD,
+                price="3.20",
+                hold=Hold(
+                    "drift",
+                    "the PSA holds 25, kisi last confirmed 28: a person changed it",
+                    f"To write kisi's number: kisi sync --accept {plan_id}; to keep the person's: "
+                    "`bill = false` for this application in a [[company.product]] of the client",
+                ),
+            ),
+        ),
+        agreement_name="All-in Care",
+        plan_id=plan_id,
+    )
+
+
+def nordwind() -> CompanyPlan:
+    """An agreement that changed in the mapping."""
+    plan_id = "0c44d8e9"
+    return CompanyPlan(
+        company("Nordwind Traders", "3100"),
+        Status.HELD,
+        lines=(
+            line(
+                "40",
+                0,
+                orphaned=True,
+                agreement="2999",
+                line_id="812",
+                hold=Hold(
+                    "orphaned",
+                    "kisi wrote this line of product 1201 on agreement 2999, and the mapping no "
+                    "longer bills it there; it would go to 0 so that nothing is billed twice",
+                    f"To set it to 0 and bill as mapped now: kisi sync --accept {plan_id}",
+                ),
+            ),
+            line(
+                None,
+                40,
+                agreement="3100",
+                hold=Hold(
+                    "with",
+                    f"held with {KES} (orphaned), so that nothing is billed twice or not at all",
+                    f"To set it to 0 and bill as mapped now: kisi sync --accept {plan_id}",
+                ),
+            ),
+        ),
+        left=(line("5", 5, Category.ALL, application="Kaspersky Security for Mail Server"),),
+        agreement_name="Workplace 2027",
+        plan_id=plan_id,
+    )
+
+
+def tailspin() -> CompanyPlan:
+    """Unmapped usage, and a line that is not billable."""
+    name = "Tailspin Toys"
+    return CompanyPlan(
+        company(name, "4001", psa="tp"),
+        Status.READY,
+        lines=(line("7", 8, Category.ALL, psa="tp", price=None, billable=False),),
+        unmapped=(
+            UnmappedUse(name, "Kaspersky Security for Mail Server", 12),
+            UnmappedUse(name, KES, 3, estimated=False, category=Category.NON_WINDOWS),
+        ),
+        notes=(
+            "Tailspin: Key 2B1A-0001 (Kaspersky Total Security, 4 in use) is not in the server's "
+            "own storage, so it is not counted.",
+        ),
+        plan_id="5e5e0101",
+    )
+
+
+def wingtip() -> CompanyPlan:
+    """Failed."""
+    failure = Failure(
+        "source-incomplete",
+        "hq: the list of devices of VSRV-5000 ended after 40 of 112. The lines of this client stay "
+        "as they are.",
+        "Run it again; if it stays, look at the Administration Server's load.",
+        ExitCode.SOURCE,
+    )
+    return CompanyPlan(company("Wingtip", "5000"), Status.FAILED, failure=failure)
+
+
+def quiet_client() -> CompanyPlan:
+    """Nothing to say."""
+    return CompanyPlan(
+        company("Adventure Works", "6000"),
+        Status.READY,
+        lines=(line("33", 33), line("4", 4, Category.WINDOWS_SERVERS)),
+        agreement_name="Care",
+        plan_id="11112222",
+    )
+
+
+def fact(name: str = "Old Client") -> LineFact:
+    return LineFact(
+        psa="cw",
+        company="9",
+        agreement="77",
+        line_id="4711",
+        product="1201",
+        application=KES,
+        categories=(Category.ALL,),
+        name=name,
+        tenants=(),
+        confirmed=Decimal(6),
+        highest=Decimal(6),
+        lowest=Decimal(6),
+    )
+
+
+def view(plan: Plan, mode: Mode = Mode.PREVIEW, **more: object) -> PlanView:
+    return PlanView(
+        plan=plan,
+        mode=mode,
+        exit_code=exit_code(plan),
+        last_line=last_line(plan),
+        generated_at=NOW,
+        version="1.0.0",
+        zone=BERLIN,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def six_clients() -> Plan:
+    return Plan(
+        companies=(contoso(), fabrikam(), nordwind(), tailspin(), wingtip(), quiet_client()),
+        unmapped_tenants=(
+            Tenant(TenantRef("hq", "VSRVa80a675f-40d1-4f50-aec8-ff79bd8793d4"), "Fourth Coffee"),
+            Tenant(TenantRef("hub", "Proseware Inc"), "Proseware Inc", enabled=False),
+        ),
+        plan_id="4f2a91c0d3e7",
+    )
+
+
+def earlier(outcome: Outcome | None = Outcome.APPLIED) -> EarlierWrite:
+    return EarlierWrite("Contoso", line("90", 92), 41, NOW, outcome, "the PSA shows 92")
+
+
+def status_view(**more: object) -> StatusView:
+    def run(number: int, hours: float, end: RunEnd = RunEnd.FINISHED, code: int | None = 0, **counts: int) -> RunRow:
+        at = NOW - timedelta(hours=hours)
+        ended = at + timedelta(seconds=131) if end is not RunEnd.CRASHED else None
+        return RunRow(number, "sync", at, end, ended, code, "298 of 300 clients proven current; not: Fabrikam (held: to-zero), Wingtip (...).", "", **counts)
+
+    def trend(*points: tuple[str, int], category: Category = Category.WINDOWS_WORKSTATIONS) -> LineTrend:
+        return LineTrend(KES, (category,), "1201", "9001", tuple(TrendPoint(Decimal(q), NOW - timedelta(days=d)) for q, d in points))
+
+    def client(name: str, agreement: str, **other: object) -> ClientRow:
+        return ClientRow(name, "cw", "250", agreement, **{"status": Status.READY, "since": NOW - timedelta(days=33), "confirmed_at": NOW, **other})
+
+    fab = fabrikam()
+    values = dict(
+        at=NOW + timedelta(hours=2), version="1.0.0", zone=BERLIN,
+        runs=(run(43, 0, code=6, current=298, billed=300, applied=12, held=3, failed=1), run(42, 24, current=300, billed=300, applied=0, held=0, failed=0), run(41, 48, RunEnd.CRASHED, None), run(40, 72, RunEnd.INTERRUPTED, 130, current=120, billed=300, applied=4, held=0, failed=0)),
+        clients=(
+            client("Contoso", "1042", lines=(trend(("86", 200), ("88", 90), ("89", 60), ("90", 33), ("91", 8), ("92", 0)), trend(("10", 200), ("12", 0), category=Category.WINDOWS_SERVERS))),
+            client(fab.company.name, "2044", status=Status.HELD, guard="to-zero", reason="it would go from 10 to 0", remedy="If that is right: kisi sync --accept a3f90b11", since=NOW - timedelta(days=2), confirmed_at=NOW - timedelta(days=2), lines=(trend(("90", 300)),)),
+            client("Wingtip", "5000", status=Status.FAILED, guard="source-incomplete", reason="hq: the list of devices of VSRV-5000 ended after 40 of 112. The lines of this client stay as they are.", since=NOW, confirmed_at=NOW - timedelta(days=1)),
+            client("Lamna Healthcare", "5100", status=None, since=None, confirmed_at=None),
+            client("Internal", "5200", billing=Billing.OFF),
+        ),
+        holds=(OpenHold(fab.company.name, "cw", "250", "2044", fab.plan_id, fab.lines, NOW - timedelta(days=2)),),
+        unmapped=tailspin().unmapped,
+        unmapped_tenants=six_clients().unmapped_tenants,
+        keys=(KeyExpiry("Contoso", TenantRef("hq", "VSRV-1042"), "1C2D-000451-5D6E7F80", KES, NOW + timedelta(days=12), 92), KeyExpiry("Tailspin Toys", TenantRef("hq", "VSRV-4001"), "0B1C-000451-5D6E7F11", CLOUD, NOW + timedelta(days=3)), KeyExpiry("Far", TenantRef("hq", "x"), "F", KES, NOW + timedelta(days=90))),
+        certificates=(CertificateExpiry("hq", NOW + timedelta(days=20)),),
+        unsettled=(earlier(None),),
+        last_run=plan_document(view(six_clients(), Mode.SYNC, run=43)),
+    )
+    return StatusView(**{**values, **more})
+
+
+def evidence(number: int, counted: bool = True, reason: str = "active key", device_class: DeviceClass = DeviceClass.WINDOWS_WORKSTATION, os_name: str = "Microsoft Windows 11") -> Evidence:
+    return Evidence(f"dev-{number}", f"PC-{number:02d}", os_name, device_class, counted, "1C2D-000451-5D6E7F80", reason)
+
+
+def usage(devices: tuple[Evidence, ...], **more: object) -> ApplicationUsage:
+    counted = [one for one in devices if one.counted]
+    left = Counter(one.reason for one in devices if not one.counted)
+    values = dict(
+        application=KES, unit=Unit.DEVICE, quantities={Category.WINDOWS_WORKSTATIONS: len(counted)}, rows=len(devices), counted_rows=len(counted), left_out=dict(left), evidence=devices,
+        keys=(KeyEvidence("1C2D-000451-5D6E7F80", f"{KES} 100-149 Node", True, "subscription", 6, 120, NOW + timedelta(days=90)), KeyEvidence("2B1A-000451-00000001", f"{KES} Trial", False, "trial key", None)),
+    )
+    return ApplicationUsage(**{**values, **more})
+
+
+def tenant_usage(*applications: ApplicationUsage, **more: object) -> TenantUsage:
+    keys = (*(key for one in applications for key in one.keys), KeyEvidence("0FFF-1", "Kaspersky Mail", True, "commercial", 12))
+    values = dict(tenant=Tenant(TenantRef("hq", "VSRVa80a675f"), "Contoso HQ"), at=NOW, applications=applications, keys=keys, unmapped=tailspin().unmapped[:1], notes=("Key 2B1A is odd.",))
+    return TenantUsage(**{**values, **more})
+
+
+def explain_view(**more: object) -> ExplainView:
+    before = tenant_usage(usage((evidence(1), evidence(2), evidence(5), evidence(6))))
+    now = tenant_usage(
+        usage((evidence(1), evidence(2, False, "expired on the device"), evidence(3), evidence(4, False, "reserve key"), evidence(5), evidence(7, device_class=DeviceClass.UNKNOWN, os_name="")), unknown_devices=("PC-07",)),
+        usage((evidence(1), evidence(8, device_class=DeviceClass.MOBILE, os_name="Android 14")), application=CLOUD, unit=Unit.USER, quantities={Category.ALL: 1}, keys=()),
+    )
+    values = dict(
+        name="Contoso", psa="cw", company="250", agreement="1042", run=43, at=NOW, zone=BERLIN,
+        lines=(ExplainedLine(KES, (Category.WINDOWS_WORKSTATIONS,), "1201", "9001", Decimal(4)), ExplainedLine(CLOUD, (Category.ALL,), "1300", "9002", Decimal(1))),
+        tenants=(ExplainedTenant(now, NOW - timedelta(days=3), True, before, 40),),
+    )
+    return ExplainView(**{**values, **more})
