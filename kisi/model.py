@@ -570,3 +570,26 @@ class Receipt:
     """The PSA refused our credentials: nothing more is sent to it in this run."""
     request_id: str = ""
     """The PSA's own id of the request, for its support."""
+
+
+# --- checking -----------------------------------------------------------------------------------
+
+
+class Level(StrEnum):
+    """How a finding of `kisi check` ends."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Nothing is wrong, or it could not be proven."""
+    WARNING = "warning"
+    """It works, and someone should know."""
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked: in whole sentences what is so, and what to do about it."""
+
+    level: Level
+    message: str
+    remedy: str = ""

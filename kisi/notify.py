@@ -36,9 +36,7 @@ class Notifier:
     warn: Callable[[str], None]
 
     @classmethod
-    def of(
-        cls, addresses: Mapping[str, str], clock: Clock, warn: Callable[[str], None]
-    ) -> Self:
+    def of(cls, addresses: Mapping[str, str], clock: Clock, warn: Callable[[str], None]) -> Self:
         """The notifier with the resolved addresses of `[notify]`, by key."""
         return cls(addresses.get("healthcheck"), addresses.get("webhook"), clock, warn)
 

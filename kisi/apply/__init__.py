@@ -21,6 +21,7 @@ from kisi.model import (
     Action,
     Agreement,
     AgreementRef,
+    Company,
     CompanyPlan,
     Outcome,
     Plan,
@@ -59,11 +60,21 @@ class Desk:
     progress: Callable[[int, int], None]
 
 
-@dataclass(slots=True)
-class _Closed:
-    """PSAs to which nothing more is sent, and why."""
+class _Door:
+    """The way to one PSA: how many writes it takes at once, and why it is closed, if it is."""
 
-    reasons: dict[str, str] = field(default_factory=dict)
+    def __init__(self, psa: Psa) -> None:
+        self.closed = ""
+        self.places = threading.BoundedSemaphore(max(1, psa.workers))
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the threads of one run share."""
+
+    doors: Mapping[str, _Door]
+    foreign: list[ForeignChange] = field(default_factory=list)
+    broken: list[StateError] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +89,12 @@ class Applied:
 
 def apply(plan: Plan, desk: Desk) -> Applied:
     """Writes every change of `plan` that is not held, and tells what became of each line."""
-    closed = _Closed()
-    foreign: list[ForeignChange] = []
-    broken: list[StateError] = []
+    state = _State({name: _Door(psa) for name, psa in desk.psas.items()})
     done: dict[int, CompanyPlan] = {}
     work = [i for i, company in enumerate(plan.companies) if _to_write(company.lines)]
 
     def one(index: int) -> None:
-        try:
-            done[index] = _company(plan.companies[index], desk, closed, foreign)
-        except StateError as error:
-            broken.append(error)
-            desk.stop.set()
+        done[index] = _company(plan.companies[index], desk, state)
         desk.progress(len(done), len(work))
 
     for name, psa in desk.psas.items():
@@ -102,9 +107,9 @@ def apply(plan: Plan, desk: Desk) -> Applied:
     )
     return Applied(
         plan=replace(plan, companies=companies),
-        interrupted=desk.stop.is_set() and not broken,
-        foreign_changes=tuple(foreign),
-        state_error=broken[0] if broken else None,
+        interrupted=desk.stop.is_set() and not state.broken,
+        foreign_changes=tuple(state.foreign),
+        state_error=state.broken[0] if state.broken else None,
     )
 
 
@@ -127,9 +132,7 @@ def _order(line: PlannedLine) -> tuple[bool, bool]:
     return (not line.orphaned, line.delta >= 0)
 
 
-def _company(
-    company: CompanyPlan, desk: Desk, closed: _Closed, foreign: list[ForeignChange]
-) -> CompanyPlan:
+def _company(company: CompanyPlan, desk: Desk, state: _State) -> CompanyPlan:
     lines = list(_settled(company.lines))
     todo = sorted(
         (i for i, line in enumerate(lines) if line.outcome is None), key=lambda i: _order(lines[i])
@@ -137,48 +140,45 @@ def _company(
     failed: list[PlannedLine] = []
     for index in todo:
         line = lines[index]
-        if desk.stop.is_set():
-            lines[index] = replace(line, detail="not tried: the run was interrupted")
-            continue
-        why = closed.reasons.get(line.psa) or _waits_for(line, failed)
-        if why:
-            lines[index] = replace(line, outcome=Outcome.FAILED, detail=f"not sent: {why}")
-            failed.append(lines[index])
-            continue
-        lines[index] = _line(line, company, desk, closed, foreign)
+        with state.doors[line.psa].places:
+            lines[index] = _line(line, company.company, failed, desk, state)
         if lines[index].outcome is not Outcome.APPLIED:
             failed.append(lines[index])
     return replace(company, lines=tuple(lines))
 
 
 def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine]) -> str:
+    """Which failed decrease `line` would have had to wait for; empty if none."""
+    if line.delta <= 0:
+        return ""
     for other in failed:
         if other.orphaned and line.action is Action.CREATE:
             return f"line {other.line_id} of the earlier mapping could not be set to 0 first"
-        if other.application == line.application:
+        if other.application == line.application and other.delta < 0:
             return f"{other.category} of the same application could not be written"
     return ""
 
 
 def _line(
     line: PlannedLine,
-    company: CompanyPlan,
+    client: Company,
+    failed: Sequence[PlannedLine],
     desk: Desk,
-    closed: _Closed,
-    foreign: list[ForeignChange],
+    state: _State,
 ) -> PlannedLine:
-    agreement = desk.agreements[AgreementRef(line.psa, line.company, line.agreement)]
-    client = company.company
-    operation = desk.journal.intent(desk.run, desk.clock.now(), line, client)
+    if desk.stop.is_set():
+        return replace(line, detail="not tried: the run was stopped")
+    why = state.doors[line.psa].closed or _waits_for(line, failed)
+    if why:
+        return replace(line, outcome=Outcome.FAILED, detail=f"not sent: {why}")
     try:
-        written = write(desk.psas[line.psa], line, agreement, desk.today, desk.clock.sleep)
-    except ForeignChange as error:
-        foreign.append(error)
-        closed.reasons[line.psa] = "another line of an agreement changed during a write"
-        written = Written(Outcome.UNKNOWN, detail=error.message)
-    if written.denied:
-        closed.reasons[line.psa] = "the PSA refused our credentials"
-    _store(operation, written, desk)
+        operation = desk.journal.intent(desk.run, desk.clock.now(), line, client)
+    except StateError as error:
+        state.broken.append(error)
+        desk.stop.set()
+        return replace(line, detail="not tried: the journal failed")
+    written = _send(line, desk, state)
+    _store(operation, written, desk, state)
     return replace(
         line,
         outcome=written.outcome,
@@ -187,7 +187,23 @@ def _line(
     )
 
 
-def _store(operation: Operation, written: Written, desk: Desk) -> None:
+def _send(line: PlannedLine, desk: Desk, state: _State) -> Written:
+    """Writes a line whose intent is stored; closes the door if nothing more may be sent."""
+    agreement = desk.agreements[AgreementRef(line.psa, line.company, line.agreement)]
+    door = state.doors[line.psa]
+    try:
+        written = write(desk.psas[line.psa], line, agreement, desk.today, desk.clock.sleep)
+    except ForeignChange as error:
+        state.foreign.append(error)
+        door.closed = "another line of an agreement changed during a write"
+        return Written(Outcome.UNKNOWN, detail=error.message)
+    if written.denied:
+        door.closed = "the PSA refused our credentials"
+    return written
+
+
+def _store(operation: Operation, written: Written, desk: Desk, state: _State) -> None:
+    """Commits an outcome or, where that fails, prints it and stops the run: it must not be lost."""
     try:
         desk.journal.outcome(
             operation,
@@ -198,6 +214,16 @@ def _store(operation: Operation, written: Written, desk: Desk) -> None:
             detail=written.detail,
             request_id=written.request_id,
         )
-    except StateError:
-        desk.emergency(emergency_line(operation, written.outcome))
-        raise
+    except StateError as error:
+        desk.emergency(
+            emergency_line(
+                operation,
+                written.outcome,
+                line_id=written.line_id,
+                quantity=written.quantity,
+                detail=written.detail,
+                request_id=written.request_id,
+            )
+        )
+        state.broken.append(error)
+        desk.stop.set()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from kisi.errors import PsaError
+from kisi.errors import ForeignChange, PsaError
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -72,7 +72,9 @@ def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep:
             return _applied(line, receipt)
         if receipt.verdict not in {Verdict.UNKNOWN, Verdict.STALE}:
             return _failed(receipt)
-        written = _read_back(psa, line, receipt, today, sleep)
+        refused = receipt.verdict is Verdict.STALE and sends == 1
+        otherwise = Outcome.FAILED if refused else Outcome.UNKNOWN
+        written = _read_back(psa, line, receipt, today, sleep, otherwise)
         if written is not None:
             return written
         if receipt.verdict is Verdict.STALE or sends >= SENDS:
@@ -83,14 +85,14 @@ def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep:
 
 
 def _send(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep: Sleep) -> Receipt:
-    for attempt in range(1, TRIES + 1):
+    for attempt in range(1, TRIES):
         receipt = psa.write(line, agreement, today)
         again = receipt.verdict in {Verdict.NOT_SENT, Verdict.THROTTLED}
         wait = receipt.wait or float(attempt)
-        if not again or attempt == TRIES or wait > LONGEST_WAIT:
-            break
+        if not again or wait > LONGEST_WAIT:
+            return receipt
         sleep(wait)
-    return receipt
+    return psa.write(line, agreement, today)
 
 
 def _applied(line: PlannedLine, receipt: Receipt) -> Written:
@@ -113,21 +115,32 @@ def _failed(receipt: Receipt) -> Written:
 
 
 def _read_back(
-    psa: Psa, line: PlannedLine, receipt: Receipt, today: date, sleep: Sleep
+    psa: Psa,
+    line: PlannedLine,
+    receipt: Receipt,
+    today: date,
+    sleep: Sleep,
+    otherwise: Outcome,
 ) -> Written | None:
-    """What the PSA shows, or None if it shows that nothing was written."""
+    """What the PSA shows, or None if it shows that nothing was written.
+
+    `otherwise` is the outcome where it shows neither before nor after, or nothing at all: unknown,
+    unless every request is known to have been refused.
+    """
     ref = AgreementRef(line.psa, line.company, line.agreement)
     for wait in READ_BACK_AFTER:
         if wait:
             sleep(wait)
         try:
             found = _mine(line, psa.lines(ref), today)
+        except ForeignChange:
+            raise
         except PsaError as error:
             detail = f"{receipt.message} Reading back failed too: {error.message}"
-            return Written(Outcome.UNKNOWN, detail=detail, request_id=receipt.request_id)
-        shown = _shown(line, found)
+            return Written(otherwise, detail=detail, request_id=receipt.request_id)
+        shown = _shown(line, found, otherwise)
         if shown is not None:
-            return shown
+            return replace(shown, request_id=receipt.request_id)
         if receipt.verdict is Verdict.STALE:
             break
     return None
@@ -139,10 +152,10 @@ def _mine(line: PlannedLine, lines: tuple[Line, ...], today: date) -> list[Line]
     return [found for found in lines if found.product == line.product and is_live(found, today)]
 
 
-def _shown(line: PlannedLine, found: list[Line]) -> Written | None:
+def _shown(line: PlannedLine, found: list[Line], otherwise: Outcome) -> Written | None:
     if len(found) > 1:
         listed = ", ".join(item.id for item in found)
-        return Written(Outcome.UNKNOWN, detail=f"there are now several lines of it: {listed}")
+        return Written(otherwise, detail=f"there are now several lines of it: {listed}")
     if not found:
         if line.line_id is None:
             return None
@@ -153,7 +166,7 @@ def _shown(line: PlannedLine, found: list[Line]) -> Written | None:
     if holds == line.before:
         return None
     return Written(
-        Outcome.UNKNOWN,
+        otherwise,
         line_id=found[0].id,
         quantity=holds,
         detail=f"the PSA shows {holds:f} instead of {line.after}",

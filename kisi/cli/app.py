@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from kisi import __version__
+from kisi.cli.check import check
 from kisi.cli.demo import demo, sandbox
 from kisi.cli.init import init
 from kisi.cli.map import map_app
 from kisi.cli.preview import preview
+from kisi.cli.status import status
 from kisi.cli.sync import sync
 
 _EXIT_CODES = """
@@ -48,8 +50,10 @@ def root(
 
 
 app.command()(init)
+app.command()(check)
 app.add_typer(map_app, name="map")
 app.command()(preview)
 app.command()(sync)
+app.command()(status)
 app.command()(sandbox)
 app.command()(demo)

@@ -11,35 +11,15 @@ import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from kisi.config import Config, Draft, Kinds, Section, draft_config
 from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
-from kisi.model import BillingMapping
+from kisi.model import BillingMapping, Finding, Level
 
 _HAS_MODES = os.name == "posix"
-
-
-class Level(StrEnum):
-    """How grave a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """It works, and someone should know."""
-    ERROR = "error"
-    """No command that needs this would run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: in whole sentences what is so, and what to do about it."""
-
-    level: Level
-    text: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +35,7 @@ class FilesCheck:
     @property
     def passed(self) -> bool:
         """Whether there is no error among the findings."""
-        return all(finding.level is not Level.ERROR for finding in self.findings)
+        return all(finding.level is not Level.PROBLEM for finding in self.findings)
 
 
 def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck:
@@ -71,7 +51,7 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
     except ConfigError as error:
         return FilesCheck(tuple(_errors(error)))
     config = draft.config
-    findings = [Finding(Level.ERROR, problem) for problem in draft.problems]
+    findings = [Finding(Level.PROBLEM, problem) for problem in draft.problems]
     if not draft.problems:
         findings.append(Finding(Level.OK, _summary(config)))
     mapping = _check_mapping(draft, findings)
@@ -87,7 +67,7 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
 
 def _errors(error: ConfigError) -> Iterator[Finding]:
     for problem in error.problems:
-        yield Finding(Level.ERROR, problem, error.remedy)
+        yield Finding(Level.PROBLEM, problem, error.remedy)
 
 
 def _summary(config: Config) -> str:
@@ -154,7 +134,7 @@ def _missing_files(place: str, section: Section, config: Config) -> Iterator[Fin
                 file = config.base / path
                 if not (file.is_file() and os.access(file, os.R_OK)):
                     yield Finding(
-                        Level.ERROR,
+                        Level.PROBLEM,
                         f"{place} {key}: There is no file {file} that this user can read.",
                     )
 
@@ -163,10 +143,10 @@ def _unusable_state(folder: Path) -> Iterator[Finding]:
     """The state folder is made by the first `sync`, if its nearest parent allows that."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
-        yield Finding(Level.ERROR, f"state_dir: {there} is a file, so it can hold no journal.")
+        yield Finding(Level.PROBLEM, f"state_dir: {there} is a file, so it can hold no journal.")
     elif not os.access(there, os.W_OK | os.X_OK):
         yield Finding(
-            Level.ERROR,
+            Level.PROBLEM,
             f"state_dir: This user cannot write to {there}, so `kisi sync` would end with exit 8.",
             "Run kisi as the user that owns it, or set state_dir to another folder.",
         )

@@ -7,19 +7,17 @@ import threading
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import Applied, Desk, apply
-from kisi.cli.options import Format
 from kisi.cli.output import Voice, explain_error
-from kisi.cli.planning import Asked, reconciled, remember
+from kisi.cli.planning import Asked, reconciled, remember, view_of
 from kisi.cli.progress import shown
-from kisi.cli.report import document_of, show_plan
+from kisi.cli.report import Wish, show_plan
 from kisi.cli.setup import Setup, opened, who
 from kisi.cli.signals import stopping
-from kisi.errors import ExitCode, Interrupted, KisiError, StateError, Withheld, worst
+from kisi.errors import ExitCode, KisiError, NotSent, StateError, Withheld, worst
 from kisi.journal import (
     ClientState,
     ConfirmedLine,
@@ -29,11 +27,14 @@ from kisi.journal import (
     Subject,
 )
 from kisi.lock import run_lock
-from kisi.model import Action, CompanyPlan, Outcome, Plan, PlannedLine
+from kisi.model import Action, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
 from kisi.notify import Notifier
 from kisi.plan import line_key, ref_of
 from kisi.reconcile import Reconciled, resolve
-from kisi.reconcile.verdict import exit_code, is_current, last_line, summarise, trouble
+from kisi.reconcile.verdict import exit_code, is_current, summarise, trouble
+from kisi.render.plan_json import plan_document
+from kisi.render.plan_view import Mode
+from kisi.transport import certificate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,7 @@ class Order:
     accepted: tuple[str, ...]
     jitter: float
     lock_timeout: float
-    format_: Format
-    output_file: Path | None
+    wish: Wish
 
 
 def daily(order: Order, voice: Voice) -> ExitCode:
@@ -59,7 +59,8 @@ def daily(order: Order, voice: Voice) -> ExitCode:
         document = None
         code: int = ExitCode.BUG
         try:
-            with run_lock(setup.config.state_dir, order.lock_timeout):
+            started = setup.clock.now()
+            with run_lock(setup.config.state_dir, order.lock_timeout, started=started):
                 run = _Run(order, setup, voice, stop)
                 code = run.go()
                 document = run.document
@@ -93,7 +94,9 @@ class _Run:
                 plan_scope=asked.scope,
             )
             for crashed in journal.crashed_runs:
-                self.voice.insist(f"Run {crashed} ended without a word; what it left is settled now.")
+                self.voice.insist(
+                    f"Run {crashed} ended without a word; what it left is settled now."
+                )
             try:
                 return self._in(journal, run)
             except KisiError as error:
@@ -127,7 +130,7 @@ class _Run:
         if applied.state_error is not None:
             raise applied.state_error
         self._record(journal, run, found, applied)
-        return self._tell(journal, run, applied)
+        return self._tell(journal, run, found, applied)
 
     def _settle(self, journal: Journal, run: int, found: Reconciled) -> None:
         for settlement in found.settlements:
@@ -183,28 +186,44 @@ class _Run:
         journal.record_usage(run, pairs)
         journal.prune(at - timedelta(days=self.setup.config.evidence_days))
 
-    def _tell(self, journal: Journal, run: int, applied: Applied) -> ExitCode:
+    def _tell(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> ExitCode:
         codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
         code = ExitCode.INTERRUPTED if applied.interrupted else worst(codes)
-        now = self.setup.clock.now()
-        self.document = document_of(applied.plan, mode="sync", now=now, code=code, run=run)
-        unmapped = self.document["unmapped"]
-        journal.replace_latest(run, now, Subject.REPORT, self.document)
-        journal.replace_latest(run, now, Subject.UNMAPPED, unmapped)
+        view = view_of(
+            applied.plan,
+            found,
+            self.setup,
+            mode=Mode.SYNC,
+            code=code,
+            run=run,
+            accepted=self.order.accepted,
+        )
+        self.document = plan_document(view)
+        if not self.order.asked.scope:
+            at = view.generated_at
+            journal.replace_latest(run, at, Subject.REPORT, self.document)
+            journal.replace_latest(run, at, Subject.CERTIFICATES, self._certificates(found))
         for error in applied.foreign_changes:
             self.voice.insist(explain_error(error))
         state = RunState.INTERRUPTED if applied.interrupted else RunState.FINISHED
-        self._end(journal, run, code, last_line(applied.plan), applied.plan, state)
-        return show_plan(
-            applied.plan,
-            mode="sync",
-            voice=self.voice,
-            format_=self.order.format_,
-            output_file=self.order.output_file,
-            now=now,
-            code=code,
-            run=run,
-        )
+        self._end(journal, run, code, view.last_line, applied.plan, state)
+        show_plan(view, self.voice, self.order.wish)
+        return code
+
+    def _certificates(self, found: Reconciled) -> list[dict[str, object]]:
+        """When the certificates end of the servers that were just read, for `kisi status`."""
+        ends: list[dict[str, object]] = []
+        for name in sorted({ref.source for ref in found.usages}):
+            address = self.setup.sources[name].address()
+            if address is None:
+                continue
+            try:
+                expires = certificate_of(*address).expires
+            except NotSent:
+                continue
+            if expires is not None:
+                ends.append({"server": name, "expires": expires.isoformat()})
+        return ends
 
     def _end(
         self,
@@ -223,12 +242,18 @@ class _Run:
                 self.setup.clock.now(),
                 exit_code=code,
                 state=state,
-                summary=asdict(summarise(plan)),
+                summary={**asdict(summarise(plan)), **_clients(plan)},
                 message=message,
             )
         except StateError as error:
             self.voice.insist(explain_error(error))
             raise
+
+
+def _clients(plan: Plan) -> dict[str, int]:
+    """How many clients are billed, and how many of them are proven current."""
+    billed = [company for company in plan.companies if company.status is not Status.OFF]
+    return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
 
 
 _LOOK_AGAIN = "Look at `kisi preview` again; it shows the ids of now."
@@ -276,10 +301,18 @@ def _replaced(plan: Plan, found: Reconciled) -> Collection[LineKey]:
     ]
 
 
+def _unmapped(company: CompanyPlan) -> Hold | None:
+    """Usage that nothing bills, as the reason why a client is not ready to be invoiced."""
+    if not company.unmapped:
+        return None
+    uses = ", ".join(f"{use.application} ({use.quantity})" for use in company.unmapped)
+    return Hold("unmapped", f"nothing bills {uses}", "Map it: `kisi map product`.")
+
+
 def _state(company: CompanyPlan) -> ClientState:
     ref = ref_of(company.company)
     held = next((line.hold for line in company.lines if line.hold is not None), None)
-    cause = company.failure or held
+    cause = company.failure or held or _unmapped(company)
     return ClientState(
         name=company.company.name,
         psa=ref.psa,

@@ -53,7 +53,7 @@ def demo(
     ] = None,
     no_color: options.NoColor = False,
 ) -> None:
-    """Run preview, sync, a second sync and status on simulated systems. Nothing leaves this machine.
+    """Run preview, sync, sync again and status on simulated systems, on this machine only.
 
     Exits 0 if every step did what it should: the first sync writes, the second writes nothing.
     """
@@ -90,9 +90,7 @@ def _steps(path: Path, served: Sandbox, *, no_color: bool) -> bool:
 
 def _written(served: Sandbox) -> int:
     """Writes that reached a PSA; Security Center is only ever read, though all by POST."""
-    return sum(
-        logged.method in _WRITES for logged in list(served.log) if logged.server != "ksc"
-    )
+    return sum(logged.method in _WRITES for logged in list(served.log) if logged.server != "ksc")
 
 
 @contextmanager

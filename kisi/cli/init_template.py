@@ -44,8 +44,8 @@ url = ""
 # An account of its own that can read every virtual server.
 user = ""
 #password = "env:KISI_HQ_PASSWORD"
-# false: a Windows or domain account; then with its domain.
-#internal_user = true
+# For a Windows or domain account instead of an internal user of Security Center:
+#internal_user = false
 #domain = "EXAMPLE"
 # The server's certificate is usually self-signed, and must then be pinned: by a file (the server
 # has it as klserver.cer), or by a fingerprint, which `kisi check --online` prints.

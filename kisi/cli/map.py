@@ -39,20 +39,27 @@ def map_list(
 
     Everything a first mapping.toml needs, also before there is one.
     """
+    from kisi.cli.report import Wish, show, terminal_text
     from kisi.cli.setup import opened
     from kisi.mapping.inventory import take_inventory
-    from kisi.render.inventory import inventory_csv, inventory_json, inventory_table
+    from kisi.render.inventory import inventory_csv, inventory_document, inventory_report
+    from kisi.render.plan_json import dumps
+    from kisi.render.text import safe_text
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     with opened(config) as setup:
         inventory = take_inventory(setup.mapping, setup.sources, setup.psas)
     if unmapped:
         inventory = inventory.only_unmapped()
-    render = {
-        Format.JSON: inventory_json,
-        Format.CSV: inventory_csv,
-    }.get(output.chosen(format_, json=json), inventory_table)
-    output.result(render(inventory), output_file)
+    wish = Wish(output.chosen(format_, json=json), output_file)
+    show(
+        {
+            Format.TABLE: lambda: terminal_text(inventory_report(inventory), voice, wish),
+            Format.JSON: lambda: dumps(inventory_document(inventory)),
+            Format.CSV: lambda: inventory_csv(inventory),
+        },
+        wish,
+    )
     for sentence in inventory.missing:
-        voice.insist(sentence)
+        voice.insist(safe_text(sentence))
     raise typer.Exit(inventory.exit_code)

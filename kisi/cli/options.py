@@ -30,7 +30,8 @@ Config = Annotated[
     ),
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Only errors, and the last line if something is wrong.")
+    bool,
+    typer.Option("--quiet", "-q", help="Only errors, and the last line if something is wrong."),
 ]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="More detail; -vv shows each request.")

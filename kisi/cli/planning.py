@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from kisi.journal import Journal
     from kisi.model import Company, Plan
     from kisi.reconcile import Memory, Reconciled, Rules
+    from kisi.render.plan_view import Mode, PlanView
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +51,77 @@ class Asked:
         return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan and what made it."""
+def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: bool) -> PlanView:
+    """The plan as of now: reads the journal, and writes nothing anywhere.
 
-    setup: Setup
-    plan: Plan
-
-
-@contextmanager
-def planned(config: Path | None, asked: Asked, voice: Voice) -> Iterator[Planned]:
-    """The plan as of now, for `preview`: reads the journal, and writes nothing anywhere."""
+    Args:
+        config: kisi.toml, as given.
+        asked: Which clients.
+        voice: How to speak.
+        detailed: Changes that wait to be written count for the exit code.
+    """
+    from kisi.cli.output import explain_error
     from kisi.cli.progress import shown
     from kisi.cli.setup import opened
     from kisi.cli.signals import stopping
+    from kisi.errors import worst
     from kisi.journal import Journal
     from kisi.reconcile import resolve
+    from kisi.reconcile.verdict import exit_code
+    from kisi.render.plan_view import Mode
 
     with stopping() as stop, opened(config) as setup:
         rules = setup.rules()
         with Journal.open(setup.config.state_dir, readonly=True) as journal:
-            memory = remember(journal, rules)
+            memory, problem = remember(journal, rules), journal.problem
+        if problem is not None:
+            voice.insist(explain_error(problem))
         with shown(voice, stop) as report:
             found = reconciled(setup, rules, memory, asked, report)
-        yield Planned(setup, resolve(found.plan, setup.psas))
+        plan = resolve(found.plan, setup.psas)
+        codes = [exit_code(plan, detailed=detailed), *([problem.exit_code] if problem else [])]
+        return view_of(plan, found, setup, mode=Mode.PREVIEW, code=worst(codes))
+
+
+def view_of(
+    plan: Plan,
+    found: Reconciled,
+    setup: Setup,
+    *,
+    mode: Mode,
+    code: int,
+    run: int | None = None,
+    accepted: tuple[str, ...] = (),
+) -> PlanView:
+    """What the renderers want to know of a run."""
+    from kisi import __version__
+    from kisi.reconcile.verdict import last_line
+    from kisi.render.plan_view import EarlierWrite, PlanView
+
+    earlier = tuple(
+        EarlierWrite(
+            client=settlement.operation.name,
+            line=settlement.operation.line,
+            run=settlement.operation.run_id,
+            at=settlement.operation.at,
+            outcome=settlement.outcome,
+            detail=settlement.detail,
+        )
+        for settlement in found.settlements
+    )
+    return PlanView(
+        plan=plan,
+        mode=mode,
+        exit_code=code,
+        last_line=last_line(plan),
+        generated_at=setup.clock.now(),
+        version=__version__,
+        zone=setup.config.timezone,
+        left=found.left,
+        earlier=earlier,
+        run=run,
+        accepted=accepted,
+    )
 
 
 def remember(journal: Journal, rules: Rules) -> Memory:

@@ -28,18 +28,11 @@ def preview(
 
     Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
     """
-    from kisi.cli.planning import Asked, planned
-    from kisi.cli.report import show_plan
+    from kisi.cli.planning import Asked, preview_view
+    from kisi.cli.report import Wish, show_plan
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    with planned(config, Asked(tuple(only or ()), tuple(exclude or ())), voice) as found:
-        code = show_plan(
-            found.plan,
-            mode="preview",
-            voice=voice,
-            format_=output.chosen(format_, json=json),
-            output_file=output_file,
-            detailed=detailed_exitcode,
-            now=found.setup.clock.now(),
-        )
-    raise typer.Exit(code)
+    asked = Asked(tuple(only or ()), tuple(exclude or ()))
+    view = preview_view(config, asked, voice, detailed=detailed_exitcode)
+    show_plan(view, voice, Wish(output.chosen(format_, json=json), output_file))
+    raise typer.Exit(view.exit_code)

@@ -15,7 +15,7 @@ Report = Callable[[str, int, int], None]
 
 @contextmanager
 def shown(voice: Voice, stop: threading.Event) -> Iterator[Report]:
-    """Shows how far each source and PSA is; raises `Interrupted` in its callers once `stop` is set."""
+    """Shows how far each source and PSA is; raises `Interrupted` once `stop` is set."""
     check = _checked(stop)
     if voice.quiet or not sys.stderr.isatty() or not voice.colored(sys.stderr):
         yield check

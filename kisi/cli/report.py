@@ -1,69 +1,79 @@
-"""Shows a plan in the format that was asked for, and says the last line."""
+"""Shows a result in the format that was asked for, and says the last line."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kisi.cli.options import Format
 from kisi.cli.output import Voice, result
-from kisi.errors import ExitCode
 
 if TYPE_CHECKING:
-    from kisi.model import Plan
+    from kisi.render.plan_view import PlanView
+    from kisi.render.report import Report
 
 
-def show_plan(
-    plan: Plan,
-    *,
-    mode: str,
-    voice: Voice,
-    format_: Format,
-    output_file: Path | None,
-    now: datetime,
-    detailed: bool = False,
-    code: ExitCode | None = None,
-    run: int | None = None,
-) -> ExitCode:
-    """Writes the plan to stdout or a file, its last line to stderr, and returns the exit code.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How the operator wants a result.
 
     Args:
-        plan: With outcomes after `sync`.
-        mode: `preview` or `sync`.
-        voice: How to speak.
-        format_: How the result is written.
-        output_file: Where, if not to stdout.
-        now: When it was made.
-        detailed: Pending changes count (`--detailed-exitcode`).
-        code: The exit code, where the plan alone does not tell it.
-        run: The journal's id of the run.
+        format: How it is written.
+        output: Where, if not to stdout.
     """
-    from kisi.reconcile.verdict import exit_code, last_line
+
+    format: Format
+    output: Path | None = None
+
+
+def show_plan(view: PlanView, voice: Voice, wish: Wish) -> None:
+    """Writes a run's result to stdout or a file, and its last line to stderr.
+
+    The last line is always said where something is wrong; on a good day, unless quiet.
+    """
+    from kisi.render.plan_csv import plan_csv
+    from kisi.render.plan_html import plan_html
+    from kisi.render.plan_json import dumps, plan_document
+    from kisi.render.plan_report import plan_report
     from kisi.render.text import safe_text
 
-    code = exit_code(plan, detailed=detailed) if code is None else code
-    result(_rendered(plan, mode, voice, format_, output_file, now, code, run), output_file)
-    say = voice.insist if code else voice.say
-    say(safe_text(last_line(plan)))
-    return code
+    verbose = voice.verbose > 0
+    say = voice.insist if view.exit_code else voice.say
+    if voice.quiet and not view.exit_code and wish == Wish(Format.TABLE):
+        return
+    show(
+        {
+            Format.TABLE: lambda: terminal_text(plan_report(view, verbose=verbose), voice, wish),
+            Format.JSON: lambda: dumps(plan_document(view)),
+            Format.CSV: lambda: plan_csv(view),
+            Format.HTML: lambda: plan_html(view, verbose=verbose),
+        },
+        wish,
+    )
+    say(safe_text(view.last_line))
 
 
-def _rendered(
-    plan: Plan,
-    mode: str,
-    voice: Voice,
-    format_: Format,
-    output_file: Path | None,
-    now: datetime,
-    code: ExitCode,
-    run: int | None,
-) -> str:
-    if format_ is Format.TABLE:
-        from kisi.render.plan_table import plan_table
+def show(texts: dict[Format, Callable[[], str]], wish: Wish) -> None:
+    """Writes the text of the wished format, or says which formats this command has."""
+    import typer
 
-        color = output_file is None and voice.colored(sys.stdout)
-        return plan_table(plan, mode=mode, verbose=voice.verbose > 0, color=color)
-    document = document_of(plan, mode=mode, now=now, code=code, run=run)
-    return document
+    if wish.format not in texts:
+        known = ", ".join(texts)
+        raise typer.BadParameter(f"This command writes {known}.", param_hint="--format")
+    result(texts[wish.format](), wish.output)
+
+
+def terminal_text(report: Report, voice: Voice, wish: Wish) -> str:
+    """A report as text: as wide as the terminal, coloured if that is welcome."""
+    from kisi.render.terminal import Terminal, lay_out
+
+    if wish.output is not None:
+        return lay_out(report, Terminal()).plain
+    tty = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if tty else 80
+    page = lay_out(report, Terminal(width, sys.stdout.encoding or "ascii"))
+    return page.ansi() if page and voice.colored(sys.stdout) else page.plain

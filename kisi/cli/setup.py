@@ -119,17 +119,23 @@ def opened(given: Path | None) -> Iterator[Setup]:
     }
     psas = {
         name: PSAS[section.kind].open_psa(
-            name, section, secrets["psa", name], base=base, clock=clock, limits=limits
+            name,
+            section,
+            secrets["psa", name],
+            base=base,
+            clock=clock,
+            limits=limits,
+            state=config.state_dir,
         )
         for name, section in config.psa.items()
     }
     try:
-        yield Setup(
-            config, mapping, sources, psas, clock, secrets["notify", ""], _digest(config)
-        )
+        yield Setup(config, mapping, sources, psas, clock, secrets["notify", ""], _digest(config))
     finally:
-        for thing in (*sources.values(), *psas.values()):
-            thing.close()
+        for source in sources.values():
+            source.close()
+        for psa in psas.values():
+            psa.close()
 
 
 def _digest(config: Config) -> str:

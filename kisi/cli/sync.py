@@ -39,11 +39,12 @@ def sync(
 ) -> None:
     """Bring the PSA's agreements to what the clients really use. Made for cron.
 
-    Everything is read first; nothing is written for a client whose count is not complete. What looks
-    wrong is held and reported with the command that releases it.
+    Everything is read first; nothing is written for a client whose count is not complete. What
+    looks wrong is held and reported with the command that releases it.
     """
     from kisi.cli.daily import Order, daily
     from kisi.cli.planning import Asked
+    from kisi.cli.report import Wish
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     order = Order(
@@ -52,7 +53,6 @@ def sync(
         accepted=tuple(dict.fromkeys(accept or ())),
         jitter=jitter,
         lock_timeout=lock_timeout,
-        format_=output.chosen(format_, json=json),
-        output_file=output_file,
+        wish=Wish(output.chosen(format_, json=json), output_file),
     )
     raise typer.Exit(daily(order, voice))

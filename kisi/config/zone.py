@@ -57,8 +57,5 @@ class SystemZone(tzinfo):
         again = local.timestamp() != moment.timestamp()
         return local.replace(tzinfo=self, fold=int(again))
 
-    def __repr__(self) -> str:
-        return "SystemZone()"
-
     def __str__(self) -> str:
         return "the system's time zone"

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from kisi.errors import KisiError
-from kisi.model import Agreement, AgreementRef, Hold, Line, PlannedLine, Receipt
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,13 @@ class Psa(Protocol):
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every product that can be a line, for `kisi map`."""
+
+    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
+        """Login, clock and rights, for `kisi check --online`; writes nothing, never raises.
+
+        Args:
+            agreement: A mapped agreement, to ask about rights on it; None if there is none.
+        """
 
     def close(self) -> None:
         """Closes connections. Safe to call twice."""

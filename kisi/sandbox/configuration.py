@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,16 @@ timezone  = "UTC"
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A file that another program exports for kisi to read."""
+
+    path: str
+    """Relative to `kisi.toml`."""
+    content: bytes
+    modified: datetime
+
+
 @dataclass(slots=True)
 class Part:
     """Something that a sandbox simulates: a server, files, or both, and how kisi is told of it."""
@@ -34,23 +46,26 @@ class Part:
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Contents of secret files by name; the section refers to them as `file:secrets/NAME`."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Further files by their path relative to `kisi.toml`, for example reports."""
+    """Further files by their path relative to `kisi.toml`."""
     mapping: str = ""
     """Further rows of `mapping.toml`."""
+    reports: Callable[[], Iterable[Report]] = tuple
+    """What is exported anew with every configuration, because the world behind it moves on."""
 
 
-def ksc_part(ksc: Ksc, server: Server) -> Part:
-    """The section `[sources.hq]`."""
+def ksc_part(ksc: Ksc, server: Server, name: str = "hq") -> Part:
+    """The section `[sources.NAME]`; each server needs a name of its own in the log."""
+    secret = f"{server.name}-password"
     config = f"""\
-[sources.hq]                          # Kaspersky Security Center
+[sources.{name}]                          # Kaspersky Security Center
 kind = "ksc"
 url = "{server.url}"
 user = {literal(ksc.account.user)}
-password = "file:secrets/ksc-password"
+password = "file:secrets/{secret}"
 internal_user = {literal(ksc.account.internal)}
 fingerprints = ["{server.fingerprint}"]   # its own certificate: pinned, not trusted by name
 """
-    return Part("ksc", server, config, {"ksc-password": ksc.account.password})
+    return Part(server.name, server, config, {secret: ksc.account.password})
 
 
 def connectwise_part(cw: ConnectWise, server: Server) -> Part:
@@ -91,9 +106,10 @@ def write(directory: Path, parts: Sequence[Part], mapping: str | None) -> Path:
             file.touch(mode=0o600)
             file.write_text(value, encoding="utf-8")
         for name, content in part.files.items():
-            file = directory / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+            _put(directory / name, content)
+        for report in part.reports():
+            modified = report.modified.timestamp()
+            os.utime(_put(directory / report.path, report.content), (modified, modified))
     path = directory / "kisi.toml"
     sections = [part.config for part in parts if part.config]
     path.write_text("\n".join([_HEAD, *sections]), encoding="utf-8")
@@ -101,6 +117,12 @@ def write(directory: Path, parts: Sequence[Part], mapping: str | None) -> Path:
         text = "\n".join([mapping, *(part.mapping for part in parts if part.mapping)])
         (directory / "mapping.toml").write_text(text, encoding="utf-8")
     return path
+
+
+def _put(file: Path, content: bytes) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
 
 
 def mapping_text(billing: Billing, clients: Sequence[Client]) -> str:
@@ -127,17 +149,49 @@ def _product(row: BilledApplication) -> str:
 
 
 def _company(client: Client) -> str:
+    return company_row(
+        client.name,
+        [f"hq:{client.tenant}", *client.more_tenants],
+        psa="cw",
+        company=client.company_id,
+        agreement=client.agreement_id,
+        billing=client.billing,
+        exceptions=client.exceptions,
+    )
+
+
+def company_row(
+    name: str,
+    tenants: Sequence[str],
+    *,
+    psa: str,
+    company: int,
+    agreement: int,
+    billing: bool = True,
+    exceptions: Iterable[Mapping[str, str | int | bool]] = (),
+) -> str:
+    """A client's row of `mapping.toml`, with its exceptions.
+
+    Args:
+        name: What kisi calls it.
+        tenants: Each as `source:tenant`.
+        psa: The section's name.
+        company: The PSA's number of the company or account.
+        agreement: The PSA's number of the agreement.
+        billing: The toggle.
+        exceptions: `[[company.product]]` rows.
+    """
     values: dict[str, Any] = {
-        "name": client.name,
-        "tenants": [f"hq:{client.tenant}", *client.more_tenants],
-        "psa": "cw",
-        "company": client.company_id,
-        "agreement": client.agreement_id,
+        "name": name,
+        "tenants": list(tenants),
+        "psa": psa,
+        "company": company,
+        "agreement": agreement,
     }
-    if not client.billing:
+    if not billing:
         values["billing"] = False
     rows = [table("[[company]]", values)]
-    rows += [table("[[company.product]]", exception) for exception in client.exceptions]
+    rows += [table("[[company.product]]", exception) for exception in exceptions]
     return "".join(rows)
 
 

@@ -73,6 +73,7 @@ class Ksc:
         port: int = 0,
         faults: Faults | None = None,
         log: list[Logged] | None = None,
+        name: str = "ksc",
     ) -> Server:
         """A server for it, not started yet; by default with a new certificate of its own."""
         struck = (faults or Faults()).around(self.labels)
@@ -91,7 +92,7 @@ class Ksc:
                     session.busy.release()
 
         return Server(
-            "ksc",
+            name,
             self.handle,
             tls=tls or Certificate.make(),
             port=port,

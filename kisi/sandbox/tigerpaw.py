@@ -11,9 +11,10 @@ known here, on `POST /api/rmm/tsiWS.asmx`:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
+from kisi.sandbox import configuration
 from kisi.sandbox.configuration import Part, literal, table
 from kisi.sandbox.exchange import Exchange
 from kisi.sandbox.faults import Faults, method_and_path
@@ -194,16 +195,21 @@ def product_row(application: str, **products: Item) -> str:
     return table("[[product]]", {"application": application, "psa": "tp", **ids})
 
 
-def company_row(name: str, tenants: Sequence[str], agreement: Agreement) -> str:
+def company_row(
+    name: str,
+    tenants: Sequence[str],
+    agreement: Agreement,
+    exceptions: Iterable[Mapping[str, str | int | bool]] = (),
+) -> str:
     """A row of `mapping.toml`: a client that is billed on an agreement of Tigerpaw."""
-    values = {
-        "name": name,
-        "tenants": list(tenants),
-        "psa": "tp",
-        "company": agreement.account.number,
-        "agreement": agreement.number,
-    }
-    return table("[[company]]", values)
+    return configuration.company_row(
+        name,
+        tenants,
+        psa="tp",
+        company=agreement.account.number,
+        agreement=agreement.number,
+        exceptions=exceptions,
+    )
 
 
 def _utc_now() -> datetime:

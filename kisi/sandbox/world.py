@@ -96,6 +96,26 @@ class World:
         self.servers.append(server)
         return server
 
+    def tenant(
+        self,
+        name: str,
+        *,
+        application: str = APPLICATION,
+        kind: str = "subscription",
+        **devices: int,
+    ) -> VirtualServer:
+        """Add a virtual server with a key and devices that use it; arguments as of `client`.
+
+        Raises:
+            KeyError: There is no such kind of device or key.
+        """
+        server, key = self.server(name), self.make_key(application, kind=kind)
+        server.keys.append(key)
+        for plural, count in devices.items():
+            for _ in range(count):
+                key.use(server.add_device(_PLURALS[plural]))
+        return server
+
     def make_key(
         self,
         name: str = APPLICATION,
@@ -205,7 +225,7 @@ class World:
         mapped: bool = True,
         **devices: int,
     ) -> Client:
-        """Add a client: virtual server, key, devices that use it, company, agreement.
+        """Add a client of ConnectWise: virtual server, key, devices, company, agreement.
 
         Args:
             name: The name on both sides.
@@ -218,10 +238,8 @@ class World:
             KeyError: There is no such kind of device or key.
         """
         company = self.company(name)
-        client = Client(self, self.server(name), company, self.agreement(company), mapped=mapped)
-        client.key(application, kind=kind)
-        for plural, count in devices.items():
-            client.add_devices(_PLURALS[plural], count)
+        server = self.tenant(name, application=application, kind=kind, **devices)
+        client = Client(self, server, company, self.agreement(company), mapped=mapped)
         self.clients.append(client)
         return client
 

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from http import HTTPStatus
 
 from kisi.errors import PsaError, TransportError
+from kisi.model import Finding, Level
 from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES, Collection, additions
 from kisi.psa.connectwise.refusals import login_remedy, read_refusal, transport_remedy
 from kisi.psa.connectwise.values import as_id
 from kisi.psa.connectwise.wire import Wire
-from kisi.transport import Answer, Clock
+from kisi.transport import Answer, Clock, clock_finding, clock_skew
 
-LARGEST_SKEW = timedelta(minutes=5)
-"""A clock that is further off may put an effective date on the wrong day."""
+_IF_SKEWED = "an addition could start on the wrong day"
 
 _NO_ADDITION = 2**31 - 1
 """The largest id there can be: no addition has it."""
-
-
-class Level(StrEnum):
-    """How a finding ends."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Nothing is wrong, or it could not be proven."""
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked."""
-
-    level: Level
-    message: str
-    remedy: str = ""
 
 
 def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Finding, ...]:
@@ -54,7 +32,7 @@ def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Findi
         return (Finding(Level.PROBLEM, error.message, error.remedy),)
     return (
         _login(wire, answer),
-        _skew(wire, answer, clock.now()),
+        clock_finding(clock_skew(answer, clock.now()), f"psa.{wire.name}", _IF_SKEWED),
         _release(wire, answer),
         _right_to_read(wire, COMPANIES),
         _right_to_read(wire, CATALOG),
@@ -81,26 +59,6 @@ def _login(wire: Wire, answer: Answer) -> Finding:
         )
     return Finding(
         Level.OK, f"psa.{wire.name} accepted the login; the API member sees {count} agreements."
-    )
-
-
-def _skew(wire: Wire, answer: Answer, now: datetime) -> Finding:
-    """Compares this machine's clock with the answer's `Date` header (RFC 9110, 6.6.1)."""
-    try:
-        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
-    except ValueError:
-        return Finding(Level.NOTE, f"psa.{wire.name} does not say what time it is.")
-    if theirs.tzinfo is None:
-        theirs = theirs.replace(tzinfo=UTC)
-    skew = now - theirs
-    if abs(skew) <= LARGEST_SKEW:
-        return Finding(Level.OK, f"The clocks of this machine and of psa.{wire.name} agree.")
-    direction = "ahead of" if skew > timedelta(0) else "behind"
-    return Finding(
-        Level.PROBLEM,
-        f"This machine's clock is {abs(skew) // timedelta(minutes=1)} minutes {direction}"
-        f" psa.{wire.name}'s, so an addition could start on the wrong day.",
-        "Set the clock, and keep it set with NTP.",
     )
 
 

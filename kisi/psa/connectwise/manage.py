@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from datetime import date
 
 from kisi.errors import KisiError
-from kisi.model import Agreement, AgreementRef, Hold, Line, PlannedLine, Receipt
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise import catalog
 from kisi.psa.connectwise.agreements import read_agreements
-from kisi.psa.connectwise.checks import Finding, check_online
+from kisi.psa.connectwise.checks import check_online
 from kisi.psa.connectwise.lines import read_lines
 from kisi.psa.connectwise.wire import Wire
 from kisi.psa.connectwise.writes import write

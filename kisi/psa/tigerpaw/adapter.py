@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 
 from kisi.errors import ConfigError, KisiError, PsaError
-from kisi.model import Agreement, AgreementRef, Hold, Line, PlannedLine, Receipt, Verdict
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt, Verdict
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.tigerpaw.checks import Finding, check_online
+from kisi.psa.tigerpaw.checks import check_online
 from kisi.psa.tigerpaw.judge import judge, not_a_number
 from kisi.psa.tigerpaw.probe import Probe, Step
 from kisi.psa.tigerpaw.reads import Reads

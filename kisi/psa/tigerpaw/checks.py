@@ -5,43 +5,20 @@ The SOAP login is not among it: no operation of that service is known that would
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
-
 from kisi.errors import PsaError
+from kisi.model import Finding, Level
 from kisi.psa.tigerpaw.records import names_product
 from kisi.psa.tigerpaw.rest import Rest
 from kisi.psa.tigerpaw.settings import TigerpawSettings
-from kisi.transport import Answer, Clock
+from kisi.transport import Clock, clock_finding, clock_skew
 
-LARGEST_SKEW = timedelta(minutes=5)
-"""How far a signature's date may be off is not documented; within this nobody refuses it."""
+_IF_SKEWED = "it may refuse the signatures"
 
 _RIGHTS = (
     ("/api/accounts/search", "AccountName", "Accounts"),
     ("/api/agreements/search", "AgreementNumber", "Recurring agreements"),
     ("/api/pricebook/items/search", "ItemId", "Price book items"),
 )
-
-
-class Level(StrEnum):
-    """How a finding ends."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Nothing is wrong, or it could not be proven."""
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked."""
-
-    level: Level
-    message: str
-    remedy: str = ""
 
 
 def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[Finding, ...]:
@@ -54,7 +31,7 @@ def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[
         return (_problem(error),)
     return (
         Finding(Level.OK, f"{rest.label} accepted the REST keys."),
-        _skew(rest, answer, clock.now()),
+        clock_finding(clock_skew(answer, clock.now()), rest.label, _IF_SKEWED),
         _database(rest),
         _external_product(rest, settings.external_product),
         *(_right_to_read(rest, *right) for right in _RIGHTS),
@@ -64,24 +41,6 @@ def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[
 
 def _problem(error: PsaError) -> Finding:
     return Finding(Level.PROBLEM, error.message, error.remedy)
-
-
-def _skew(rest: Rest, answer: Answer, now: datetime) -> Finding:
-    """Compares this machine's clock with the answer's `Date` header (RFC 9110, 6.6.1)."""
-    try:
-        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
-    except ValueError:
-        return Finding(Level.NOTE, f"{rest.label} does not say what time it is.")
-    skew = now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
-    if abs(skew) <= LARGEST_SKEW:
-        return Finding(Level.OK, f"The clocks of this machine and of {rest.label} agree.")
-    direction = "ahead of" if skew > timedelta(0) else "behind"
-    return Finding(
-        Level.PROBLEM,
-        f"This machine's clock is {abs(skew) // timedelta(minutes=1)} minutes {direction} that of "
-        f"{rest.label}, which may refuse the signatures because of it.",
-        "Set the clock, and keep it set with NTP.",
-    )
 
 
 def _database(rest: Rest) -> Finding:

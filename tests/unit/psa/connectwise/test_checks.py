@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from kisi.psa.connectwise.checks import Level
+from kisi.model import Level
 from tests.unit.psa.connectwise.conftest import AGREEMENTS, API, NO_RIGHT, connect, sent
 
 COUNT = f"{AGREEMENTS}/count"

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from kisi.psa.tigerpaw.checks import Level
+from kisi.model import Level
 
 
 @pytest.fixture

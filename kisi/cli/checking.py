@@ -1,0 +1,155 @@
+"""What `kisi check` does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from kisi.cli.check_files import check_files
+from kisi.cli.output import Voice
+from kisi.cli.setup import Setup, config_path, load, opened
+from kisi.config import Section
+from kisi.errors import ConfigError, ExitCode, worst
+from kisi.journal import repair
+from kisi.lock import run_lock
+from kisi.mapping.online import check_lines, check_tenants, some_agreement
+from kisi.model import Finding, Level
+from kisi.psa.registry import PSAS
+from kisi.psa.tigerpaw import Tigerpaw
+from kisi.render.findings import Area
+from kisi.render.text import safe_text
+from kisi.sources.registry import SOURCES
+
+
+def check_all(config: Path | None, *, online: bool, voice: Voice) -> list[Area]:
+    """All findings, by what they are about. Online only if the files are right."""
+    source_kinds = {kind: module.SETTINGS for kind, module in SOURCES.items()}
+    psa_kinds = {kind: module.SETTINGS for kind, module in PSAS.items()}
+    files = check_files(config_path(config), source_kinds, psa_kinds)
+    areas = [Area("Files and secrets", files.findings, ExitCode.CONFIG)]
+    if online and files.passed:
+        voice.say("Asking the systems ...")
+        with opened(config) as setup:
+            areas += _online(setup)
+    return areas
+
+
+def _online(setup: Setup) -> Iterable[Area]:
+    rules = setup.rules()
+    for name, source in setup.sources.items():
+        yield Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
+        found = check_tenants(name, source, setup.mapping, rules.now, rules.counting)
+        yield Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
+    for name, psa in setup.psas.items():
+        ref = some_agreement(setup.mapping, name)
+        answers = psa.check_online(ref.agreement if ref else None)
+        yield Area(f"psa.{name}", answers, ExitCode.PSA)
+        if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
+            lines = check_lines(name, psa, setup.mapping, rules.today)
+            yield Area(
+                f"psa.{name}: mapped agreements and products", tuple(lines), ExitCode.WITHHELD
+            )
+
+
+def code_of(areas: Sequence[Area]) -> ExitCode:
+    """3 ends it; of the others the worst wins."""
+    codes = [
+        area.exit_code
+        for area in areas
+        if any(finding.level is Level.PROBLEM for finding in area.findings)
+    ]
+    return ExitCode.CONFIG if ExitCode.CONFIG in codes else worst(codes)
+
+
+def verdict(areas: Sequence[Area], *, online: bool) -> str:
+    """One sentence, and the next command."""
+    everything = [finding for area in areas for finding in area.findings]
+    problems = _count(everything, Level.PROBLEM)
+    warnings = _count(everything, Level.WARNING)
+    if problems:
+        return f"{problems} problems, {warnings} warnings. Nothing was changed."
+    more = f", {warnings} warnings" if warnings else ""
+    following = "kisi preview" if online else "kisi check --online"
+    return f"No problems{more}. Next: {following}"
+
+
+def _count(findings: Iterable[Finding], level: Level) -> int:
+    return sum(finding.level is level for finding in findings)
+
+
+def schema_text() -> str:
+    """The JSON Schema of kisi.toml, for editors."""
+    from kisi.config.tables import Top
+
+    schema = Top.model_json_schema()
+    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+
+    def sections(modules: Iterable[tuple[str, type[Section]]]) -> dict[str, Any]:
+        for kind, settings in modules:
+            own = settings.model_json_schema(ref_template="#/$defs/{model}")
+            definitions.update(own.pop("$defs", {}))
+            definitions[kind] = own
+        return {
+            "type": "object",
+            "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/{kind}"} for kind, _ in modules]},
+        }
+
+    properties = schema["properties"]
+    properties["sources"] = sections([(kind, m.SETTINGS) for kind, m in SOURCES.items()])
+    properties["psa"] = sections([(kind, m.SETTINGS) for kind, m in PSAS.items()])
+    schema["title"] = "kisi.toml"
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def repair_journal(config: Path | None, voice: Voice) -> ExitCode:
+    """Acknowledges a damaged journal, so that the next run starts with an empty one.
+
+    What kisi wrote before is then known only to the PSA: equal lines are taken over silently,
+    different ones are held.
+    """
+    settings, _ = load(config)
+    with run_lock(settings.state_dir, 0):
+        kept = repair(settings.state_dir)
+    if not kept:
+        voice.say("The journal is not damaged; nothing was changed.")
+        return ExitCode.OK
+    voice.insist("The damaged journal is kept as " + ", ".join(str(path) for path in kept) + ".")
+    voice.insist("The next run starts with an empty one: look at `kisi preview` first.")
+    return ExitCode.OK
+
+
+def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
+    """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching.
+
+    Raises:
+        ConfigError: There is no terminal, or no Tigerpaw that may write.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError(
+            "--probe-tigerpaw writes to an agreement and asks before each step, so it needs a "
+            "terminal. Nothing was sent.",
+            remedy="Run it by hand, on a scratch agreement that also holds one manual charge.",
+        )
+    with opened(config) as setup:
+        found = [psa for psa in setup.psas.values() if isinstance(psa, Tigerpaw)]
+        if not found:
+            raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
+        item = typer.prompt("Price book item to write on the scratch agreement", err=True)
+        passed = True
+        for step in found[0].probe(agreement, item, lambda text: _confirmed(safe_text(text))):
+            passed = step.passed
+            voice.insist(("✓ " if step.passed else "✗ ") + safe_text(step.message))
+    if passed:
+        voice.insist("Proven. Now set `soap_template_verified = true` in kisi.toml.")
+        return ExitCode.OK
+    return ExitCode.WRITE
+
+
+def _confirmed(question: str) -> bool:
+    return typer.confirm(question, err=True)

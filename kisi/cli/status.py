@@ -1,0 +1,108 @@
+"""`kisi status`: how it stands, from the journal alone; and whether you may invoice."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from kisi.cli import options, output
+from kisi.cli.options import Format
+from kisi.errors import ExitCode
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """`26h`, `90m` or `2d`.
+
+    Raises:
+        typer.BadParameter: It is none of these.
+    """
+    match = re.fullmatch(r"(\d+)([mhd])", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a duration such as 26h, 90m or 2d.")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def instant(text: str) -> datetime | timedelta:
+    """A day (`2026-11-01`), or a duration before now.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return duration(text)
+
+
+def status(
+    config: options.Config = None,
+    company: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Only clients with such a name, in detail.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only clients that failed, are held, or not proven.")
+    ] = False,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Exit 0 only if every billed client may be invoiced.")
+    ] = False,
+    max_age: Annotated[
+        str, typer.Option(metavar="AGE", help="How old a proof may be for --ready.")
+    ] = "26h",
+    format_: options.As = Format.TABLE,
+    json: options.Json = False,
+    output_file: options.Output = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    no_color: options.NoColor = False,
+) -> None:
+    """Show the last runs, each client's state and lines, and what waits for you.
+
+    Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
+    """
+    from kisi.cli.past import Question, status_view
+    from kisi.cli.report import Wish, show, terminal_text
+    from kisi.render.plan_json import dumps
+    from kisi.render.readiness import readiness, ready_sentence
+    from kisi.render.status_csv import status_csv
+    from kisi.render.status_json import status_document
+    from kisi.render.status_report import status_report
+    from kisi.render.text import safe_text
+    from kisi.render.web import web_page
+
+    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
+    question = Question(company=company, since=instant(since) if since else None, failed=failed)
+    view, problem = status_view(config, question)
+    answer = readiness(view, duration(max_age))
+    wish = Wish(output.chosen(format_, json=json), output_file)
+    detailed = voice.verbose > 0 or company is not None
+    table = wish.format is Format.TABLE
+    if not (ready and table):
+        show(
+            {
+                Format.TABLE: lambda: terminal_text(
+                    status_report(view, detailed=detailed), voice, wish
+                ),
+                Format.JSON: lambda: dumps(status_document(view, answer if ready else None)),
+                Format.CSV: lambda: status_csv(view),
+                Format.HTML: lambda: web_page(status_report(view, detailed=True)),
+            },
+            wish,
+        )
+    if problem is not None:
+        voice.insist(output.explain_error(problem))
+        raise typer.Exit(problem.exit_code)
+    if ready:
+        sentence = safe_text(ready_sentence(answer))
+        if table:
+            output.result(sentence, wish.output)
+        else:
+            voice.say(sentence)
+        raise typer.Exit(ExitCode.OK if answer.ready else ExitCode.WITHHELD)

@@ -1,0 +1,138 @@
+"""The offline part of `kisi check` finds everything at once and hands on what is right."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from kisi.cli.check_files import check_files
+from kisi.config import LocalPath, SecretRef, Section, ServerUrl
+from kisi.model import Level
+
+
+class Server(Section):
+    url: ServerUrl
+    password: SecretRef = None
+    ca_files: tuple[LocalPath, ...] = ()
+    template: LocalPath | None = None
+
+
+KINDS = {"ksc": Server}
+KISI = """\
+state_dir = "state"
+[sources.hq]
+kind = "ksc"
+url = "https://ksc.example.com:13299"
+[psa.cw]
+kind = "ksc"
+url = "https://api.example.com"
+"""
+MAPPING = """\
+[[company]]
+name = "Contoso"
+tenants = ["hq:A"]
+company = 1
+agreement = 2
+"""
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    monkeypatch.setenv("KISI_HQ_PASSWORD", "tr0ub4dor")
+    monkeypatch.setenv("KISI_CW_PASSWORD", "tr0ub4dor")
+
+    def checked(kisi=KISI, mapping=MAPPING):
+        (tmp_path / "kisi.toml").write_text(kisi)
+        if mapping is not None:
+            (tmp_path / "mapping.toml").write_text(mapping)
+        return check_files(tmp_path / "kisi.toml", KINDS, KINDS)
+
+    return checked
+
+
+def errors(result):
+    return [finding.message for finding in result.findings if finding.level is Level.PROBLEM]
+
+
+def warnings(result):
+    return [finding for finding in result.findings if finding.level is Level.WARNING]
+
+
+def test_files_without_a_fault_pass_and_are_handed_on(check, tmp_path):
+    result = check()
+    assert result.passed
+    assert {finding.level for finding in result.findings} == {Level.OK}
+    assert [finding.message.replace(str(tmp_path), "") for finding in result.findings] == [
+        "/kisi.toml is right: sources hq; PSAs cw; billing days are those of the system's time zone.",
+        "/mapping.toml is right: 0 applications, 1 clients, 1 of them with billing on.",
+        "All 2 secrets are there.",
+    ]
+    assert result.config.sources["hq"].url == "https://ksc.example.com:13299"
+    assert result.mapping.companies[0].name == "Contoso"
+    assert result.secrets["psa", "cw"] == {"password": "tr0ub4dor"}
+
+
+def test_problems_of_config_mapping_secrets_and_files_come_together(check, monkeypatch, tmp_path):
+    monkeypatch.delenv("KISI_CW_PASSWORD")
+    kisi = KISI.replace('"https://ksc', '"http://ksc') + 'ca_files = ["missing.cer"]\n'
+    kisi += "[guards]\nadopt = 1\n"
+    result = check(kisi, MAPPING + 'psa = "cx"\n')
+    assert not result.passed
+    assert (result.config, result.mapping, result.secrets) == (None, None, None)
+    found = "\n".join(errors(result))
+    assert len(errors(result)) == 5
+    assert "[guards] adopt" in found
+    assert "[sources.hq] url" in found
+    assert "[psa.cx]" in found
+    assert "KISI_CW_PASSWORD is not set" in found
+    assert f"[psa.cw] ca_files: There is no file {tmp_path / 'missing.cer'}" in found
+
+
+def test_a_source_that_is_wrong_is_still_known_to_the_mapping(check):
+    result = check(KISI.replace('"https://ksc', '"http://ksc'))
+    assert len(errors(result)) == 1
+    assert result.mapping is not None
+
+
+def test_a_kisi_toml_that_cannot_be_read_is_the_only_finding(check):
+    result = check("[sources")
+    assert len(result.findings) == 1
+    assert not result.passed
+
+
+def test_a_missing_mapping_is_a_warning_with_the_next_step(check):
+    result = check(mapping=None)
+    assert result.passed
+    assert result.mapping.companies == ()
+    (warning,) = warnings(result)
+    assert "nothing is billed" in warning.message
+    assert "kisi map list" in warning.remedy
+
+
+def test_files_that_are_named_must_be_there(check, tmp_path):
+    (tmp_path / "charges.xml").write_text("<x/>")
+    assert check(KISI + 'template = "charges.xml"\n').passed
+    (tmp_path / "charges.xml").unlink()
+    (problem,) = errors(check(KISI + 'template = "charges.xml"\n'))
+    assert problem.startswith("kisi.toml: [psa.cw] template: There is no file ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+def test_a_file_that_everybody_can_change_is_pointed_out(check, tmp_path):
+    check()
+    (tmp_path / "kisi.toml").chmod(0o646)
+    result = check_files(tmp_path / "kisi.toml", KINDS, KINDS)
+    (warning,) = warnings(result)
+    assert result.passed
+    assert warning.remedy == f"Run `chmod o-w {tmp_path / 'kisi.toml'}`."
+
+
+def test_a_state_folder_that_cannot_be_used_is_an_error(check, tmp_path, monkeypatch):
+    (tmp_path / "state").write_text("")
+    (problem,) = errors(check())
+    assert "is a file, so it can hold no journal" in problem
+    (tmp_path / "state").unlink()
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    (problem,) = errors(check())
+    assert problem.startswith(f"state_dir: This user cannot write to {tmp_path}")

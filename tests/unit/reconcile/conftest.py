@@ -1,0 +1,242 @@
+"""A whole small business in memory: sources, PSAs, a mapping, the real journal, and its days."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from kisi.apply import Applied, Desk, apply
+from kisi.errors import ExitCode, worst
+from kisi.journal import ConfirmedLine, Journal, LineKey
+from kisi.model import (
+    BillingMapping,
+    Company,
+    CompanyPlan,
+    CountingRules,
+    GuardRules,
+    Plan,
+    TenantRef,
+)
+from kisi.plan import line_key
+from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.verdict import exit_code
+from tests.unit.build import (
+    ALL_ROW,
+    COMPANY,
+    SERVER_2022,
+    TODAY,
+    WINDOWS_11,
+    device,
+    mapping,
+    reading,
+    tenant,
+)
+from tests.unit.fakes import FakeClock, FakePsa, FakeSource
+
+OPEN = GuardRules(
+    decrease_percent=1000, increase_percent=10**9, create_units=10**9, run_percent=1000
+)
+"""Limits that nothing exceeds; `to-zero`, `adopt`, `drift` and so on still hold."""
+
+
+def devices(workstations: int = 0, servers: int = 0, prefix: str = "pc"):
+    """So many devices of a tenant."""
+    return [
+        *(device(f"{prefix}-w{number}", WINDOWS_11) for number in range(workstations)),
+        *(device(f"{prefix}-s{number}", SERVER_2022) for number in range(servers)),
+    ]
+
+
+def company(number: int, **more: object) -> Company:
+    """A second, third ... client; its tenant is `VSRV-<number>` of `hq`."""
+    values = {
+        "name": f"Client {number}",
+        "tenants": (TenantRef("hq", f"VSRV-{number}"),),
+        "psa": "cw",
+        "company": str(250 + number - 1),
+        "agreement": str(1042 + number - 1),
+    }
+    return Company(**{**values, **more})
+
+
+@dataclass
+class Day:
+    """What became of one run."""
+
+    run: int
+    found: Reconciled
+    applied: Applied
+
+    @property
+    def plan(self) -> Plan:
+        return self.applied.plan
+
+    @property
+    def code(self) -> ExitCode:
+        foreign = [error.exit_code for error in self.applied.foreign_changes]
+        return worst([exit_code(self.plan), *foreign])
+
+    def client(self, name: str = "Contoso") -> CompanyPlan:
+        return next(plan for plan in self.plan.companies if plan.company.name == name)
+
+
+@dataclass
+class Scene:
+    """Everything a run works with."""
+
+    journal: Journal
+    clock: FakeClock = field(default_factory=FakeClock)
+    sources: dict[str, FakeSource] = field(default_factory=dict)
+    psas: dict[str, FakePsa] = field(default_factory=dict)
+    mapping: BillingMapping = field(default_factory=lambda: mapping(ALL_ROW))
+    counting: CountingRules = field(default_factory=CountingRules)
+    guards: GuardRules = OPEN
+    stop: threading.Event = field(default_factory=threading.Event)
+    told: list[tuple[str, int, int]] = field(default_factory=list)
+
+    @property
+    def hq(self) -> FakeSource:
+        return self.sources["hq"]
+
+    @property
+    def cw(self) -> FakePsa:
+        return self.psas["cw"]
+
+    def add_source(self, name: str) -> FakeSource:
+        self.sources[name] = FakeSource(name)
+        return self.sources[name]
+
+    def add_psa(self, name: str, *, workers: int = 1) -> FakePsa:
+        self.psas[name] = FakePsa(name, clock=self.clock, workers=workers)
+        return self.psas[name]
+
+    def uses(self, workstations: int = 0, servers: int = 0, uid: str = "VSRV-1", **more) -> None:
+        """From now on a tenant of `hq` uses the application on so many devices."""
+        name = {"VSRV-1": "Contoso"}.get(uid, f"Tenant {uid}")
+        self.hq.add(
+            reading(devices(workstations, servers, uid), of=tenant(name, uid, "hq"), **more)
+        )
+
+    def bill(self, *companies: Company) -> None:
+        """From now on exactly these clients are mapped."""
+        self.mapping = replace(self.mapping, companies=companies)
+
+    def rules(self) -> Rules:
+        return Rules(self.mapping, self.counting, self.guards, self.clock.now(), TODAY)
+
+    def remember(self) -> Memory:
+        return Memory(
+            facts=self.journal.facts(self.clock.now(), self.guards.baseline_days),
+            accepts=self.journal.accept_counts(),
+            pending=self.journal.pending(),
+        )
+
+    def look(self, *, only=(), exclude=(), memory: Memory | None = None) -> Reconciled:
+        """The guarded plan; writes nothing."""
+        return reconcile(
+            self.rules(),
+            self.sources,
+            self.psas,
+            memory or self.remember(),
+            select(self.mapping.companies, only, exclude),
+            lambda *told: self.told.append(told),
+        )
+
+    def sync(self, *accepted: str, only=(), exclude=()) -> Day:
+        """A run as `kisi sync` makes it."""
+        at = self.clock.now()
+        run = self.journal.begin_run(at, version="1", command="sync", config_hash="")
+        self.journal.record_mapping(self.mapping.companies)
+        found = self.look(only=only, exclude=exclude)
+        for one in found.settlements:
+            self.journal.settle(
+                one.operation,
+                run,
+                at,
+                one.outcome,
+                line_id=one.line_id,
+                quantity=one.quantity,
+                detail=one.detail,
+            )
+        for plan_id in accepted:
+            held = [
+                line
+                for plan in found.plan.companies
+                if plan_id in {found.plan.plan_id, plan.plan_id}
+                for line in plan.lines
+                if line.hold is not None
+            ]
+            assert held, f"{plan_id} is no id of {found.plan}"
+            self.journal.use_id(plan_id, run, at, "ada", held)
+        plan = resolve(found.plan, self.psas, accepted)
+        self.journal.confirm(run, at, _equal(plan))
+        desk = Desk(
+            psas=self.psas,
+            agreements=found.agreements,
+            journal=self.journal,
+            run=run,
+            today=TODAY,
+            clock=self.clock,
+            stop=self.stop,
+            emergency=pytest.fail,
+            progress=lambda done, total: None,
+        )
+        applied = apply(plan, desk)
+        self.journal.disown(_replaced(applied.plan, found))
+        return Day(run, found, applied)
+
+    def facts(self) -> dict[tuple[str, str, str], float]:
+        """What the journal says that kisi owns and last confirmed."""
+        found = self.journal.facts(self.clock.now(), 30)
+        return {(one.agreement, one.product, one.line_id): float(one.confirmed) for one in found}
+
+    def sent(self, psa: str = "cw") -> int:
+        return len(self.psas[psa].sent)
+
+
+def _equal(plan: Plan):
+    for client in plan.companies:
+        for line in client.lines:
+            if not line.changes and line.line_id is not None:
+                yield ConfirmedLine.of(line, client.company)
+
+
+def _replaced(plan: Plan, found: Reconciled) -> list[LineKey]:
+    created = {
+        line_key(line): line.line_id
+        for client in plan.companies
+        for line in client.lines
+        if line.action == "create" and line.outcome == "applied"
+    }
+    return [
+        LineKey(fact.psa, fact.agreement, fact.line_id)
+        for fact in found.facts
+        if created.get((fact.psa, fact.agreement, fact.product), fact.line_id) != fact.line_id
+    ]
+
+
+@pytest.fixture
+def make_scene(tmp_path: Path) -> Iterator[Callable[[], Scene]]:
+    """Contoso: a tenant of `hq`, an agreement in `cw`, an empty journal."""
+    with ExitStack() as stack:
+        made = 0
+
+        def make() -> Scene:
+            nonlocal made
+            made += 1
+            scene = Scene(stack.enter_context(Journal.open(tmp_path / f"state{made}")))
+            scene.add_source("hq")
+            scene.add_psa("cw").agreement(COMPANY.company, COMPANY.agreement)
+            return scene
+
+        yield make
+
+
+@pytest.fixture
+def scene(make_scene: Callable[[], Scene]) -> Scene:
+    return make_scene()

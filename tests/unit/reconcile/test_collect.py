@@ -1,0 +1,165 @@
+"""Sources that fail, tenants that fail, are missing or disabled: never a number, never a zero."""
+
+from dataclasses import replace
+
+import pytest
+
+from kisi.errors import ExitCode, Incomplete, LoginRefused, SourceError
+from kisi.model import Application, Status, TenantRef
+from kisi.reconcile import select
+from kisi.reconcile.verdict import last_line
+from tests.unit.build import ALL_ROW, COMPANY, key, mapping, reading, row, tenant
+from tests.unit.reconcile.conftest import company, devices
+
+HQ_1, HQ_2 = TenantRef("hq", "VSRV-1"), TenantRef("hq", "VSRV-2")
+BROKEN = SourceError("hq could not be reached.", remedy="Look at its network.")
+
+
+@pytest.fixture
+def two(scene):
+    """Two clients that were billed 10 and 20 yesterday."""
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(10)
+    scene.uses(20, uid="VSRV-2")
+    scene.sync()
+    scene.cw.sent.clear()
+    return scene
+
+
+def held(scene):
+    return scene.cw.quantities("1042"), scene.cw.quantities("1043")
+
+
+def failure(day, name="Contoso"):
+    found = day.client(name).failure
+    return found.guard, found.exit_code
+
+
+def test_a_tenant_that_could_not_be_read_fails_its_client_alone(two):
+    two.hq.answers[HQ_1] = Incomplete("Contoso: the list ended early.", remedy="Run it again.")
+    two.uses(25, uid="VSRV-2")
+    day = two.sync()
+    assert failure(day) == ("source-incomplete", ExitCode.SOURCE)
+    assert day.client().failure.remedy == "Run it again."
+    assert day.client("Client 2").status is Status.READY
+    assert held(two) == ({"1200": 10}, {"1200": 25})
+    assert day.code is ExitCode.SOURCE
+    assert last_line(day.plan) == (
+        "1 of 2 clients proven current; not: Contoso (source-incomplete: "
+        "Contoso: the list ended early.)."
+    )
+
+
+@pytest.mark.parametrize("error", [BROKEN, LoginRefused("hq refused the login.")])
+def test_a_source_that_cannot_be_read_fails_all_its_clients(two, error):
+    two.hq.broken = error
+    day = two.sync()
+    assert failure(day) == failure(day, "Client 2") == ("source-incomplete", ExitCode.SOURCE)
+    assert held(two) == ({"1200": 10}, {"1200": 20})
+    assert two.sent() == 0
+
+
+def test_a_source_that_breaks_in_the_middle_gives_nothing_of_what_it_gave_before(two):
+    two.uses(11)
+    two.uses(21, uid="VSRV-2")
+    two.hq.breaks = (BROKEN, 1)
+    day = two.sync()
+    assert failure(day) == failure(day, "Client 2") == ("source-incomplete", ExitCode.SOURCE)
+    assert held(two) == ({"1200": 10}, {"1200": 20})
+    assert day.found.usages == {}
+
+
+def test_another_source_goes_on(two):
+    hub = two.add_source("hub")
+    hub.add(reading(devices(7, prefix="hub"), of=tenant("Coho", "Coho", "hub")))
+    two.cw.agreement("252", "1044")
+    two.bill(COMPANY, company(3, name="Coho", tenants=(TenantRef("hub", "Coho"),)))
+    two.hq.broken = BROKEN
+    day = two.sync()
+    assert failure(day) == ("source-incomplete", ExitCode.SOURCE)
+    assert two.cw.quantities("1044") == {"1200": 7}
+
+
+def test_a_missing_tenant_is_never_zero(two):
+    del two.hq.answers[HQ_1]
+    day = two.sync()
+    assert failure(day) == ("tenant-missing", ExitCode.SOURCE)
+    assert "hq:VSRV-1 does not exist" in day.client().failure.reason
+    assert held(two) == ({"1200": 10}, {"1200": 20})
+
+
+def test_a_disabled_tenant_is_a_missing_one(two):
+    two.hq.disabled.add(HQ_1)
+    day = two.sync()
+    assert failure(day) == ("tenant-missing", ExitCode.SOURCE)
+    assert "(Contoso) is disabled in its source" in day.client().failure.reason
+    assert two.hq.reads[-1] == [HQ_2]
+    assert held(two) == ({"1200": 10}, {"1200": 20})
+
+
+def test_one_missing_tenant_of_several_fails_the_client(two):
+    two.bill(replace(COMPANY, tenants=(HQ_2, TenantRef("hq", "VSRV-7"))), company(9))
+    assert failure(two.sync()) == ("tenant-missing", ExitCode.SOURCE)
+
+
+def test_a_tenant_is_known_by_its_id_not_its_name(two):
+    two.hq.add(reading(devices(12), of=tenant("Contoso (renamed)", "VSRV-1")))
+    two.hq.add(reading(devices(99), of=tenant("Contoso", "VSRV-8")))
+    day = two.sync(only=["Contoso"])
+    assert day.code is ExitCode.OK
+    assert two.cw.quantities("1042") == {"1200": 12}
+    assert [one.ref.tenant for one in day.plan.unmapped_tenants] == ["VSRV-8"]
+
+
+def test_a_key_of_two_applications_fails_whoever_uses_it(two):
+    apps = (Application("KES", keys=("Kaspersky Endp*",)), Application("EDR", keys=("Kasp*rsky*",)))
+    tie = (Application("KES", keys=("Kaspersky*",)), Application("EDR", keys=("Kaspersky?*",)))
+    rows = [replace(ALL_ROW, application="KES")]
+    two.mapping = mapping(*rows, applications=tie, companies=[COMPANY])
+    assert failure(two.sync()) == ("ambiguous", ExitCode.WITHHELD)
+    two.mapping = mapping(*rows, applications=apps, companies=[COMPANY])
+    assert two.sync().client().failure is None
+
+
+def test_a_reading_that_contradicts_itself_fails_its_client(two):
+    two.hq.add(reading(devices(3), rows=[row("pc-w0", "K9")], keys=[key()]))
+    two.hq.answers[HQ_1] = replace(two.hq.answers[HQ_1], rows=(row("pc-w0", "K1"),) * 1)
+    two.hq.add(reading([], rows=[row(f"other-{n}") for n in range(9)], keys=[key()]))
+    assert failure(two.sync()) == ("source-incomplete", ExitCode.SOURCE)
+    assert held(two) == ({"1200": 10}, {"1200": 20})
+
+
+def test_a_first_look_tells_what_could_not_be_read(scene):
+    scene.mapping = mapping(companies=())
+    scene.uses(5)
+    scene.hq.answers[HQ_2] = Incomplete("Tenant VSRV-2: the list ended early.")
+    hub = scene.add_source("hub")
+    hub.broken = SourceError("No report file.")
+    day = scene.sync()
+    assert {one.reason for one in day.plan.failures} == {
+        "Tenant VSRV-2: the list ended early.",
+        "No report file.",
+    }
+    assert day.code is ExitCode.SOURCE
+    assert last_line(day.plan).startswith("Nothing could be read")
+
+
+def test_a_source_that_no_billed_client_has_is_not_asked(scene):
+    hub = scene.add_source("hub")
+    hub.broken = SourceError("No report file.")
+    scene.uses(5)
+    assert scene.sync().code is ExitCode.OK
+
+
+def test_who_watches_is_told_what_is_read(scene):
+    scene.uses(5)
+    scene.look()
+    assert scene.told == [("hq", 0, 1), ("hq", 1, 1), ("cw", 0, 1), ("cw", 1, 1)]
+
+
+def test_without_globs_every_client_is_chosen():
+    clients = (COMPANY, company(2))
+    assert select(clients) == clients
+    assert select(clients, exclude=["client ?"]) == (COMPANY,)
+    assert select(clients, only=["*"], exclude=["*"]) == ()

@@ -1,0 +1,125 @@
+"""Reading the PSAs: whose trouble is whose, how often is asked, and prices that only inform."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from kisi.errors import ExitCode, PsaError
+from kisi.model import AgreementRef, Category, Status, Unfit
+from kisi.psa import PsaProduct
+from tests.unit.build import ALL_ROW, COMPANY, SPLIT_ROW, mapping
+from tests.unit.reconcile.conftest import company
+
+UNREADABLE = PsaError("The additions did not arrive whole.", remedy="Run it again.")
+
+
+@pytest.fixture
+def two(scene):
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(10)
+    scene.uses(20, uid="VSRV-2")
+    return scene
+
+
+def test_a_psa_that_cannot_be_read_fails_its_clients_and_no_other_psas(two):
+    tp = two.add_psa("tp")
+    tp.agreement("500", "7001")
+    row_tp = replace(ALL_ROW, psa="tp", products={Category.ALL: "KES"})
+    theirs = company(2, psa="tp", company="500", agreement="7001")
+    two.mapping = mapping(ALL_ROW, row_tp, companies=[COMPANY, theirs])
+    two.cw.broken = PsaError("ConnectWise refused the login.", remedy="Check the keys.")
+    day = two.sync()
+    failure = day.client().failure
+    assert (failure.guard, failure.exit_code, failure.remedy) == (
+        "psa",
+        ExitCode.PSA,
+        "Check the keys.",
+    )
+    assert tp.quantities("7001") == {"KES": 20}
+    assert day.code is ExitCode.PSA
+    assert two.cw.sent == []
+
+
+def test_lines_that_cannot_be_read_fail_that_client_alone(two):
+    two.cw.unreadable["1042"] = (UNREADABLE, None)
+    day = two.sync()
+    assert (day.client().failure.guard, day.code) == ("psa", ExitCode.PSA)
+    assert two.cw.held("1042") == []
+    assert two.cw.quantities("1043") == {"1200": 20}
+
+
+def test_an_agreement_that_cannot_be_judged_fails_that_client_alone(two):
+    judge = two.cw._judge
+    two.cw._judge = lambda ref: UNREADABLE if ref.agreement == "1042" else judge(ref)
+    day = two.sync()
+    assert day.client().failure.reason == UNREADABLE.message
+    assert two.cw.looks == ["1043"]
+
+
+def test_an_agreement_that_is_not_fit_fails_its_client_and_its_lines_are_not_read(two):
+    unfit = Unfit("agreement", "it ended on 2026-10-31", "Map the one that follows it.")
+    two.cw.agreement("250", "1042", unfit=unfit)
+    day = two.sync()
+    failure = day.client().failure
+    assert (failure.guard, failure.exit_code) == ("agreement", ExitCode.WITHHELD)
+    assert day.client().status is Status.FAILED
+    assert two.cw.looks == ["1043"]
+
+
+def test_a_client_that_was_not_counted_is_not_read_in_the_psa(two):
+    del two.hq.answers[COMPANY.tenants[0]]
+    two.sync()
+    assert two.cw.asked_agreements == [AgreementRef("cw", "251", "1043")]
+    assert two.cw.looks == ["1043"]
+
+
+def test_all_agreements_are_asked_for_once_and_each_ones_lines_once(two):
+    two.sync()
+    assert sorted(ref.agreement for ref in two.cw.asked_agreements) == ["1042", "1043"]
+    assert sorted(two.cw.looks) == ["1042", "1043"]
+
+
+def test_a_new_line_shows_the_catalogues_price_and_name(two):
+    two.cw.prices = {"1200": PsaProduct("1200", "KES Advanced", price=Decimal("4.50"))}
+    day = two.sync()
+    for client in day.plan.companies:
+        assert (client.lines[0].unit_price, client.lines[0].description) == (
+            Decimal("4.50"),
+            "KES Advanced",
+        )
+    assert two.cw.asked_products == ["1200"]
+
+
+def test_a_product_without_a_price_is_shown_without_one(two):
+    two.mapping = mapping(SPLIT_ROW)
+    two.cw.prices = {"1202": PsaProduct("1202", "KES servers")}
+    two.uses(workstations=1, servers=1)
+    lines = {line.product: line for line in two.look().plan.companies[0].lines}
+    assert (lines["1201"].unit_price, lines["1202"].unit_price) == (None, None)
+    assert (lines["1201"].description, lines["1202"].description) == ("", "KES servers")
+
+
+def test_missing_prices_are_noted_and_stop_nothing(two):
+    two.cw.prices = PsaError("The catalogue did not answer.")
+    day = two.sync()
+    assert day.plan.notes == ("Prices of cw could not be read: The catalogue did not answer.",)
+    assert day.code is ExitCode.OK
+    assert two.cw.quantities() == {"1200": 10}
+
+
+def test_prices_are_not_asked_for_where_nothing_is_new(two):
+    two.sync()
+    two.cw.asked_products.clear()
+    two.uses(11)
+    two.sync()
+    assert two.cw.asked_products == []
+
+
+def test_a_first_create_shows_what_else_is_on_the_agreement(two):
+    backup = two.cw.put("9001", 3, description="Backup")
+    first = two.sync()
+    assert first.client().others == (backup,)
+    assert two.sync().client().others == ()
+    assert {line.product: line.quantity for line in two.cw.held()} == {"9001": 3, "1200": 10}

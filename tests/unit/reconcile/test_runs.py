@@ -1,0 +1,380 @@
+"""Whole days: what the PSA holds after a run, after the next, and after a mapping has changed."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from kisi.errors import ExitCode
+from kisi.model import (
+    Application,
+    Category,
+    GuardRules,
+    Hold,
+    Outcome,
+    ProductRow,
+    Status,
+    TenantRef,
+)
+from kisi.reconcile.verdict import Summary, last_line, summarise
+from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, key, mapping, reading, row, tenant
+from tests.unit.fakes import LOST, planned
+from tests.unit.reconcile.conftest import company, devices
+
+
+def test_100_devices_are_billed_as_90_and_10_and_the_second_run_writes_nothing(scene):
+    scene.mapping = mapping(SPLIT_ROW)
+    scene.uses(workstations=90, servers=10)
+    day = scene.sync()
+    assert scene.cw.quantities() == {"1201": 90, "1202": 10}
+    assert day.code is ExitCode.OK
+    assert last_line(day.plan) == "1 of 1 clients proven current."
+    assert scene.sent() == 2
+    assert sorted(scene.facts().values()) == [10, 90]
+    for _ in range(3):
+        again = scene.sync()
+        assert again.code is ExitCode.OK
+        assert [line.outcome for line in again.client().lines] == [Outcome.UNCHANGED] * 2
+    assert scene.sent() == 2
+    assert scene.journal.history.operations(again.run) == ()
+
+
+def test_a_changed_use_changes_the_line_that_is_there(scene):
+    scene.uses(10)
+    (first,) = scene.sync().client().lines
+    scene.uses(12)
+    (second,) = scene.sync().client().lines
+    assert scene.cw.quantities() == {"1200": 12}
+    assert second.line_id == first.line_id
+    assert len(scene.cw.held()) == 1
+
+
+def test_an_equal_line_of_a_person_is_owned_without_a_word(scene):
+    there = scene.cw.put("1200", 5)
+    scene.uses(5)
+    day = scene.sync()
+    assert day.code is ExitCode.OK
+    assert scene.facts() == {("1042", "1200", there.id): 5}
+    assert scene.sent() == 0
+
+
+def test_a_line_that_kisi_never_wrote_is_adopted_only_when_accepted(scene):
+    scene.cw.put("1200", 4)
+    scene.uses(5)
+    day = scene.sync()
+    assert day.code is ExitCode.WITHHELD
+    assert day.client().lines[0].hold.guard == "adopt"
+    assert scene.cw.quantities() == {"1200": 4}
+    assert scene.sync(day.client().plan_id).code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 5}
+
+
+def test_a_persons_change_is_held_as_drift_and_kept(scene):
+    scene.uses(10)
+    scene.sync()
+    scene.cw.put("1200", 8, line_id=scene.cw.held()[0].id)
+    for _ in range(2):
+        day = scene.sync()
+        assert day.client().lines[0].hold.guard == "drift"
+        assert day.client().lines[0].outcome is Outcome.HELD
+    assert scene.cw.quantities() == {"1200": 8}
+    scene.sync(day.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 10}
+
+
+def test_a_deleted_line_is_never_silently_created_again(scene):
+    scene.uses(10)
+    scene.sync()
+    scene.cw.remove(scene.cw.held()[0])
+    day = scene.sync()
+    assert day.client().lines[0].hold.guard == "deleted"
+    assert scene.cw.held() == []
+    scene.sync(day.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 10}
+    assert list(scene.facts()) == [("1042", "1200", scene.cw.held()[0].id)]
+    assert scene.sync().code is ExitCode.OK
+
+
+def test_a_cancelled_line_is_no_line(scene):
+    scene.cw.put("1200", 10, cancelled=date(2026, 11, 1))
+    scene.uses(10)
+    scene.sync()
+    assert sorted(line.cancelled is None for line in scene.cw.held()) == [False, True]
+
+
+def test_two_lines_of_one_product_fail_the_client_and_nothing_of_it_is_written(scene):
+    scene.mapping = mapping(SPLIT_ROW)
+    scene.cw.put("1201", 3)
+    scene.cw.put("1201", 4)
+    scene.uses(workstations=9, servers=2)
+    day = scene.sync()
+    assert day.client().failure.guard == "ambiguous"
+    assert "301 (3), 302 (4)" in day.client().failure.reason
+    assert day.code is ExitCode.WITHHELD
+    assert scene.sent() == 0
+
+
+def test_a_create_whose_answer_is_lost_makes_one_line_also_if_it_is_shown_late(scene):
+    scene.cw.late = 3
+    scene.cw.reactions.append(LOST)
+    scene.uses(10)
+    assert scene.sync().code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 10}
+    scene.sync()
+    assert scene.sent() == 1
+
+
+def test_report_mode_holds_every_change_and_no_id_releases_it(scene):
+    scene.cw.report = Hold("report", "psa.cw is set to report", "Write it by hand.")
+    scene.uses(10)
+    day = scene.sync()
+    assert day.code is ExitCode.WITHHELD
+    assert day.client().status is Status.HELD
+    assert day.client().lines[0].hold.guard == "report"
+    assert scene.sent() == 0
+
+
+# --- a mapping that changes ---------------------------------------------------------------------
+
+
+def test_a_new_agreement_never_bills_twice(scene):
+    scene.uses(10)
+    scene.sync()
+    scene.cw.agreement("250", "2000")
+    scene.bill(replace(COMPANY, agreement="2000"))
+    day = scene.sync()
+    orphan, create = day.client().lines
+    assert (orphan.agreement, orphan.after, orphan.hold.guard) == ("1042", 0, "orphaned")
+    assert (create.agreement, create.after, create.hold.guard) == ("2000", 10, "with")
+    assert (scene.cw.quantities("1042"), scene.cw.quantities("2000")) == ({"1200": 10}, {})
+    scene.sync(day.client().plan_id)
+    assert (scene.cw.quantities("1042"), scene.cw.quantities("2000")) == (
+        {"1200": 0},
+        {"1200": 10},
+    )
+    assert scene.sync().code is ExitCode.OK
+
+
+def test_a_client_that_moves_to_another_psa_is_not_billed_in_both(scene):
+    scene.uses(10)
+    scene.sync()
+    tp = scene.add_psa("tp")
+    tp.agreement("500", "7001")
+    row_tp = replace(ALL_ROW, psa="tp", products={Category.ALL: "KES"})
+    moved = replace(COMPANY, psa="tp", company="500", agreement="7001")
+    scene.mapping = mapping(ALL_ROW, row_tp, companies=[moved])
+    day = scene.sync()
+    assert [line.hold.guard for line in day.client().lines] == ["orphaned", "with"]
+    assert (scene.cw.quantities(), tp.quantities("7001")) == ({"1200": 10}, {})
+    scene.sync(day.client().plan_id)
+    assert (scene.cw.quantities(), tp.quantities("7001")) == ({"1200": 0}, {"KES": 10})
+
+
+def test_an_old_agreement_that_cannot_be_read_fails_the_client(scene):
+    from kisi.errors import PsaError
+
+    scene.uses(10)
+    scene.sync()
+    scene.cw.agreement("250", "2000")
+    scene.cw.unreadable["1042"] = (PsaError("The additions did not arrive whole."), None)
+    scene.bill(replace(COMPANY, agreement="2000"))
+    day = scene.sync()
+    assert (day.client().failure.guard, day.code) == ("psa", ExitCode.PSA)
+    assert scene.cw.held("2000") == []
+
+
+def test_an_old_agreement_that_bills_nothing_any_more_is_not_waited_for(scene):
+    scene.uses(10)
+    scene.sync()
+    scene.cw.agreement("250", "2000")
+    scene.cw.agreement("250", "1042", gone=True)
+    scene.bill(replace(COMPANY, agreement="2000"))
+    assert scene.sync().code is ExitCode.OK
+    assert scene.cw.quantities("2000") == {"1200": 10}
+    assert scene.cw.quantities("1042") == {"1200": 10}
+
+
+def test_a_client_switched_off_is_neither_read_nor_written_and_its_lines_are_listed(scene):
+    scene.uses(10)
+    scene.sync()
+    scene.bill(replace(COMPANY, billing=False))
+    scene.hq.reads.clear()
+    scene.cw.looks.clear()
+    day = scene.sync()
+    assert day.client().status is Status.OFF
+    assert [(fact.line_id, fact.confirmed) for fact in day.found.left] == [("301", 10)]
+    assert (scene.hq.reads, scene.cw.looks) == ([], [])
+    assert scene.cw.quantities() == {"1200": 10}
+    assert day.code is ExitCode.OK
+    assert last_line(day.plan) == "No client is billed; 0 tenants are unmapped. Next: `kisi map`."
+
+
+def test_lines_left_to_people_stay_and_are_listed(scene):
+    scene.uses(10)
+    scene.sync()
+    exception = ProductRow(KES, "cw", {}, bill=False)
+    scene.bill(replace(COMPANY, exceptions=(exception,)))
+    scene.uses(30)
+    day = scene.sync()
+    assert day.client().lines == ()
+    assert [(line.line_id, line.before) for line in day.client().left] == [("301", Decimal(10))]
+    assert scene.cw.quantities() == {"1200": 10}
+
+
+def test_an_exception_of_a_client_wins_over_the_general_row(scene):
+    special = replace(ALL_ROW, products={Category.ALL: "1250"})
+    scene.bill(replace(COMPANY, exceptions=(special,)), company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(4)
+    scene.uses(5, uid="VSRV-2")
+    scene.sync()
+    assert (scene.cw.quantities("1042"), scene.cw.quantities("1043")) == ({"1250": 4}, {"1200": 5})
+
+
+# --- several of everything ----------------------------------------------------------------------
+
+
+def test_the_tenants_of_a_client_add_up_over_sources(scene):
+    hub = scene.add_source("hub")
+    hub.add(reading(devices(7, prefix="hub"), of=tenant("Contoso Ltd", "Contoso Ltd", "hub")))
+    both = (*COMPANY.tenants, TenantRef("hub", "Contoso Ltd"))
+    scene.bill(replace(COMPANY, tenants=both))
+    scene.uses(3)
+    scene.sync()
+    assert scene.cw.quantities() == {"1200": 10}
+
+
+def test_a_device_in_two_tenants_of_one_source_is_billed_once(scene):
+    scene.uses(3)
+    scene.hq.add(reading(devices(3, prefix="VSRV-1"), of=tenant("Contoso Lab", "VSRV-9")))
+    scene.bill(replace(COMPANY, tenants=(*COMPANY.tenants, TenantRef("hq", "VSRV-9"))))
+    scene.sync()
+    assert scene.cw.quantities() == {"1200": 3}
+
+
+def test_several_psas_are_written_in_one_run(scene):
+    tp = scene.add_psa("tp")
+    tp.agreement("500", "7001")
+    theirs = company(2, psa="tp", company="500", agreement="7001")
+    row_tp = replace(ALL_ROW, psa="tp", products={Category.ALL: "KES"})
+    scene.mapping = mapping(ALL_ROW, row_tp, companies=[COMPANY, theirs])
+    scene.uses(4)
+    scene.uses(5, uid="VSRV-2")
+    assert scene.sync().code is ExitCode.OK
+    assert (scene.cw.quantities(), tp.quantities("7001")) == ({"1200": 4}, {"KES": 5})
+    assert (scene.cw.looks, tp.looks) == (["1042"], ["7001"])
+
+
+def test_only_and_exclude_concern_names_in_any_case(scene):
+    scene.bill(COMPANY, company(2), company(3, name="Contrast [East]"))
+    for number, uid in enumerate(("VSRV-1", "VSRV-2", "VSRV-3"), start=3):
+        scene.cw.agreement(str(247 + number), str(1039 + number))
+        scene.uses(number, uid=uid)
+    day = scene.sync(only=["cont*"], exclude=["*EAST]"])
+    assert [plan.company.name for plan in day.plan.companies] == ["Contoso"]
+    assert scene.hq.reads == [[TenantRef("hq", "VSRV-1")]]
+    held = [scene.cw.quantities(str(1042 + number)) for number in range(3)]
+    assert held == [{"1200": 3}, {}, {}]
+
+
+def test_a_run_over_some_clients_still_knows_whose_lines_are_whose(scene):
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(3)
+    scene.uses(4, uid="VSRV-2")
+    scene.sync()
+    day = scene.sync(only=["Contoso"])
+    assert day.found.left == ()
+    assert day.found.plan.unmapped_tenants == ()
+    assert [line.orphaned for line in day.client().lines] == [False]
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_an_accepted_plan_releases_every_client_at_once(scene, number):
+    clients = [company(one) for one in range(1, number)]
+    scene.bill(*clients)
+    for one, client in enumerate(clients, start=1):
+        scene.cw.agreement(client.company, client.agreement)
+        scene.cw.put("1200", 40, client.agreement)
+        scene.uses(one, uid=f"VSRV-{one}")
+    held = scene.sync()
+    assert scene.sent() == 0
+    scene.sync(held.found.plan.plan_id)
+    assert [scene.cw.quantities(client.agreement) for client in clients] == [
+        {"1200": one} for one in range(1, number)
+    ]
+
+
+# --- what is not billed -------------------------------------------------------------------------
+
+
+def test_what_no_row_bills_is_told_with_its_quantity(scene):
+    edr = key("K2", "Kaspersky EDR Optimum", used=7)
+    scene.hq.add(reading(devices(5), keys=[key(), edr]))
+    day = scene.sync()
+    (use,) = day.client().unmapped
+    assert (use.company, use.application, use.quantity) == ("Contoso", "Kaspersky EDR Optimum", 7)
+    assert day.code is ExitCode.WITHHELD
+    assert scene.cw.quantities() == {"1200": 5}
+    assert last_line(day.plan).endswith("; unmapped usage: Contoso.")
+
+
+def test_a_known_application_that_is_never_billed_is_not_reported(scene):
+    mail = key("K2", "Kaspersky Mail", used=7)
+    scene.hq.add(reading(devices(5), keys=[key(), mail]))
+    apps = (Application(KES), Application("Kaspersky Mail", bill=False))
+    scene.mapping = mapping(ALL_ROW, applications=apps)
+    assert scene.sync().code is ExitCode.OK
+
+
+def test_without_a_mapping_every_tenant_is_shown_and_nothing_is_sent(scene):
+    scene.mapping = mapping(companies=())
+    scene.uses(5, uid="VSRV-1")
+    scene.uses(6, uid="VSRV-2")
+    day = scene.sync()
+    names = [one.name for one in day.plan.unmapped_tenants]
+    assert names == ["Contoso", "Tenant VSRV-2"]
+    uses = {(use.company, use.application): use.quantity for use in day.plan.unmapped_uses}
+    assert uses == {("Contoso", KES): 5, ("Tenant VSRV-2", KES): 6}
+    assert scene.cw.asked_agreements == []
+    assert last_line(day.plan) == "No client is billed; 2 tenants are unmapped. Next: `kisi map`."
+
+
+def test_tenants_of_a_source_in_use_that_nobody_mapped_are_listed(scene):
+    scene.uses(5)
+    scene.uses(6, uid="VSRV-2")
+    day = scene.sync()
+    assert [one.ref.tenant for one in day.plan.unmapped_tenants] == ["VSRV-2"]
+    assert scene.hq.reads == [[TenantRef("hq", "VSRV-1")]]
+
+
+def test_rows_of_a_key_that_does_not_count_are_never_asked_for(scene):
+    trial = key("K2", key_type=3)
+    uses = [row("pc-w0", "K1"), row("pc-w1", "K2")]
+    scene.hq.add(reading(devices(2), rows=uses, keys=[key(), trial]))
+    scene.sync()
+    assert scene.cw.quantities() == {"1200": 1}
+
+
+# --- holds and the summary ----------------------------------------------------------------------
+
+
+def test_each_line_is_counted_in_exactly_one_place(scene):
+    scene.mapping = mapping(SPLIT_ROW)
+    scene.guards = GuardRules()
+    scene.uses(workstations=9, servers=2)
+    scene.cw.put("1201", 9)
+    scene.cw.put("1203", 4)
+    day = scene.sync()
+    summary = summarise(day.plan)
+    assert summary == Summary(create=0, update=0, unchanged=1, held=2)
+    assert day.client().status is Status.HELD
+    assert scene.cw.quantities() == {"1201": 9, "1203": 4}
+
+
+def test_a_planned_line_of_the_fakes_is_what_the_planner_makes(scene):
+    """The short form that tests of `kisi.apply` use is no other value than the planner's."""
+    scene.uses(5)
+    (line,) = scene.look().plan.companies[0].lines
+    assert line == planned(None, 5, application=KES)

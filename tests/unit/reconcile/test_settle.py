@@ -1,0 +1,221 @@
+"""Writes whose outcome nobody stored: the next run asks the PSA before it does anything else."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from kisi.errors import ExitCode, PsaError
+from kisi.model import AgreementRef, GuardRules, Outcome
+from kisi.reconcile.settle import settle, settled_facts
+from tests.unit.build import COMPANY, TODAY, fact, line
+from tests.unit.fakes import LOST, Reaction, planned
+
+REF = AgreementRef("cw", "250", "1042")
+
+
+@pytest.fixture
+def pending(scene):
+    """An operation without an outcome, as a run leaves it that was killed."""
+
+    def intend(planned_line, client=COMPANY):
+        at = scene.clock.now()
+        run = scene.journal.begin_run(at, version="1", command="sync", config_hash="")
+        return scene.journal.intent(run, at, planned_line, client)
+
+    return intend
+
+
+def settled(operation, *lines):
+    (found,) = settle([operation], {REF: lines}, TODAY)
+    return found
+
+
+def test_an_update_that_the_psa_shows_was_applied(pending):
+    found = settled(pending(planned(10, 12, line_id="301")), line("1200", 12))
+    assert (found.outcome, found.line_id, found.quantity) == (Outcome.APPLIED, "301", 12)
+
+
+def test_an_update_that_the_psa_does_not_show_was_not(pending):
+    found = settled(pending(planned(10, 12, line_id="301")), line("1200", 10))
+    assert (found.outcome, found.quantity) == (Outcome.FAILED, 10)
+
+
+@pytest.mark.parametrize(("lines", "shows"), [([line("1200", 11)], "11"), ([], "no line")])
+def test_an_update_of_which_the_psa_shows_something_else_is_unknown(pending, lines, shows):
+    found = settled(pending(planned(10, 12, line_id="301")), *lines)
+    assert (found.outcome, found.detail) == (Outcome.UNKNOWN, f"the PSA shows {shows}")
+
+
+def test_a_create_is_found_by_its_product(pending):
+    operation = pending(planned(None, 12))
+    found = settled(operation, line("9", 12, "300"), line("1200", 12, "305"))
+    assert (found.outcome, found.line_id) == (Outcome.APPLIED, "305")
+    assert settled(operation).outcome is Outcome.FAILED
+    assert settled(operation, line("1200", 7)).outcome is Outcome.UNKNOWN
+
+
+def test_of_two_lines_the_one_with_the_quantity_is_the_created_one(pending):
+    found = settled(pending(planned(None, 12)), line("1200", 5, "301"), line("1200", 12, "302"))
+    assert (found.outcome, found.line_id) == (Outcome.APPLIED, "302")
+
+
+def test_a_cancelled_line_is_not_the_created_one(pending):
+    gone = line("1200", 12, cancelled=TODAY)
+    assert settled(pending(planned(None, 12)), gone).outcome is Outcome.FAILED
+
+
+def test_what_was_not_read_is_not_settled(pending):
+    assert settle([pending(planned(None, 12))], {}, TODAY) == ()
+
+
+def test_a_settled_update_is_confirmed_within_its_baseline(pending):
+    found = settled(pending(planned(10, 12, line_id="301")), line("1200", 12))
+    known = fact("1200", 10, unsettled=True)
+    (now,) = settled_facts([known], [found])
+    assert (now.confirmed, now.lowest, now.highest) == (12, 10, 12)
+    assert not now.unsettled
+
+
+def test_a_settled_create_is_owned_from_now_on(pending):
+    found = settled(pending(planned(None, 12)), line("1200", 12, "305"))
+    (now,) = settled_facts([], [found])
+    assert (now.line_id, now.product, now.confirmed) == ("305", "1200", 12)
+    assert (now.name, now.tenants) == (COMPANY.name, COMPANY.tenants)
+
+
+def test_an_unknown_update_marks_its_fact_and_an_unknown_create_makes_none(pending):
+    update = settled(pending(planned(10, 12, line_id="301")), line("1200", 11))
+    create = settled(pending(planned(None, 4, "1201")), line("1201", 5, "302"))
+    (now,) = settled_facts([fact("1200", 10)], [update, create])
+    assert (now.line_id, now.confirmed, now.unsettled) == ("301", 10, True)
+
+
+# --- in whole runs ------------------------------------------------------------------------------
+
+
+def test_a_run_killed_after_its_create_was_applied_is_finished_by_the_next(scene, pending):
+    pending(planned(None, 10))
+    there = scene.cw.put("1200", 10)
+    scene.uses(10)
+    day = scene.sync()
+    assert day.code is ExitCode.OK
+    assert [one.outcome for one in day.found.settlements] == [Outcome.APPLIED]
+    assert scene.journal.pending() == ()
+    assert scene.facts() == {("1042", "1200", there.id): 10}
+    assert scene.sent() == 0
+
+
+def test_a_run_killed_before_its_create_arrived_creates_it_once(scene, pending):
+    operation = pending(planned(None, 10))
+    scene.uses(10)
+    assert scene.sync().code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 10}
+    assert scene.sent() == 1
+    assert scene.journal.pending() == ()
+    (left,) = scene.journal.history.operations(operation.run_id)
+    assert (left.outcome, left.settled) == (Outcome.FAILED, True)
+
+
+def test_neither_before_nor_after_is_held_as_drift_until_somebody_decides(scene, pending):
+    scene.guards = GuardRules(decrease_units=100)
+    scene.uses(10)
+    scene.sync()
+    there = scene.cw.held()[0]
+    pending(planned(10, 12, line_id=there.id))
+    scene.cw.put("1200", 11, line_id=there.id)
+    scene.uses(12)
+    for _ in range(2):
+        day = scene.sync()
+        hold = day.client().lines[0].hold
+        assert hold.guard == "drift"
+        assert "an earlier write has an unknown outcome" in hold.reason
+        assert len(scene.journal.pending()) == 1
+        assert scene.cw.quantities() == {"1200": 11}
+    assert scene.sync(day.client().plan_id).code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 12}
+    assert scene.journal.pending() == ()
+
+
+def test_an_unknown_write_of_this_run_is_settled_by_the_next(scene):
+    scene.uses(10)
+    scene.cw.reactions.append(LOST)
+    scene.cw.unreadable["1042"] = (PsaError("The additions did not arrive whole."), None)
+    scene.sync()
+    assert scene.cw.held() == []
+    del scene.cw.unreadable["1042"]
+    reads = iter([False, True])
+    scene.cw.reactions.append(Reaction(LOST.verdict, lands=True))
+    real = scene.cw.lines
+
+    def lines(ref):
+        if next(reads, False):
+            raise PsaError("The additions did not arrive whole.")
+        return real(ref)
+
+    scene.cw.lines = lines
+    day = scene.sync()
+    assert day.client().lines[0].outcome is Outcome.UNKNOWN
+    assert day.code is ExitCode.WRITE
+    assert len(scene.journal.pending()) == 1
+    after = scene.sync()
+    assert after.code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 10}
+    assert scene.journal.pending() == ()
+
+
+def test_a_write_on_an_agreement_that_is_no_longer_mapped_is_settled_there(scene, pending):
+    old = replace(COMPANY, agreement="2000")
+    scene.cw.agreement("250", "2000")
+    there = scene.cw.put("1200", 10, "2000")
+    pending(planned(None, 10, agreement="2000"), old)
+    scene.uses(10)
+    day = scene.sync()
+    assert [one.outcome for one in day.found.settlements] == [Outcome.APPLIED]
+    orphan, create = day.client().lines
+    assert (orphan.line_id, orphan.hold.guard, create.hold.guard) == (there.id, "orphaned", "with")
+    assert scene.cw.held("1042") == []
+
+
+def test_a_write_of_a_client_that_is_not_billed_any_more_is_settled_too(scene, pending):
+    stranger = replace(COMPANY, name="Fabrikam", company="900", agreement="2000", tenants=())
+    scene.cw.agreement("900", "2000")
+    scene.cw.put("1200", 10, "2000")
+    pending(planned(None, 10, agreement="2000", company="900"), stranger)
+    scene.uses(5)
+    day = scene.sync()
+    assert [one.outcome for one in day.found.settlements] == [Outcome.APPLIED]
+    assert [one.agreement for one in day.found.left] == ["2000"]
+    assert scene.cw.looks == ["1042", "2000"]
+    assert scene.cw.quantities("2000") == {"1200": 10}
+
+
+def test_a_write_to_a_psa_that_is_not_configured_any_more_waits(scene, pending):
+    pending(planned(None, 10, psa="tp", agreement="7001", company="500"))
+    scene.uses(5)
+    day = scene.sync()
+    assert day.code is ExitCode.OK
+    assert day.found.settlements == ()
+    assert len(scene.journal.pending()) == 1
+
+
+def test_a_write_whose_agreement_cannot_be_read_waits(scene, pending):
+    scene.cw.agreement("900", "2000")
+    scene.cw.unreadable["2000"] = (PsaError("The additions did not arrive whole."), None)
+    stranger = replace(COMPANY, name="Fabrikam", company="900", agreement="2000", tenants=())
+    pending(planned(None, 10, agreement="2000", company="900"), stranger)
+    scene.uses(5)
+    assert scene.sync().found.settlements == ()
+    assert len(scene.journal.pending()) == 1
+    assert scene.cw.quantities("1042") == {"1200": 5}
+
+
+def test_a_preview_settles_in_its_head_alone(scene, pending):
+    pending(planned(None, 10))
+    scene.cw.put("1200", 10)
+    scene.uses(12)
+    found = scene.look()
+    (change,) = found.plan.companies[0].lines
+    assert (change.hold, change.before, change.after) == (None, Decimal(10), 12)
+    assert len(scene.journal.pending()) == 1
+    assert scene.facts() == {}

@@ -1,0 +1,164 @@
+"""Every example is one that works, and the reference names every key there is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from pydantic import BaseModel
+
+from kisi.cli.check_files import Level, check_files
+from kisi.config import load_config
+from kisi.config.problems import check_table
+from kisi.config.tables import Counting, Guards, Notifications, Top
+from kisi.mapping.file import load_mapping
+from kisi.psa.registry import PSAS
+from kisi.sources.registry import SOURCES
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
+PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
+
+
+@pytest.fixture
+def secrets(monkeypatch):
+    """Every variable that the examples refer to, or that is a default of theirs."""
+    for example in EXAMPLES.rglob("kisi.toml"):
+        config = load_config(example, SOURCE_KINDS, PSA_KINDS)
+        sections = [*config.sources.items(), *config.psa.items(), ("", config.notify)]
+        for name, section in sections:
+            for reference in section.secrets(name).values():
+                monkeypatch.setenv(reference.partition(":")[2], "tr0ub4dor")
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize("name", ["minimal", "everything"])
+def test_an_example_passes_the_offline_checks(tmp_path, name):
+    folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
+    (folder / "klserver.cer").write_text("the server's certificate")
+    result = check_files(folder / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
+    assert [finding for finding in result.findings if finding.level is not Level.OK] == []
+    assert result.mapping.companies
+    assert result.secrets["psa", "cw"]["public_key"] == "tr0ub4dor"
+
+
+def test_everything_sets_every_key_of_the_common_tables_and_every_kind():
+    data = tomllib.loads((EXAMPLES / "everything" / "kisi.toml").read_text(encoding="utf-8"))
+    assert data.keys() == set(Top.model_fields)
+    for table, model in (("counting", Counting), ("guards", Guards), ("notify", Notifications)):
+        assert data[table].keys() == set(model.model_fields)
+        assert check_table(model, data[table], (table,), EXAMPLES)[1] == []
+    assert {section["kind"] for section in data["sources"].values()} == set(SOURCE_KINDS)
+    assert {section["kind"] for section in data["psa"].values()} == set(PSA_KINDS)
+
+
+def test_everything_shows_every_form_of_the_mapping():
+    config = load_config(EXAMPLES / "everything" / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
+    mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
+    assert {application.unit for application in mapping.applications} == {
+        "device",
+        "user",
+        "mailbox",
+    }
+    assert {company.psa for company in mapping.companies} == set(config.psa)
+    assert {company.billing for company in mapping.companies} == {True, False}
+    assert {each.bill for company in mapping.companies for each in company.exceptions} == {
+        True,
+        False,
+    }
+    assert any(len(company.tenants) > 1 for company in mapping.companies)
+
+
+def test_the_service_passes_the_credentials_that_its_configuration_names():
+    service = _unit("kisi.service")["Service"]
+    passed = {line.partition(":")[0] for line in service["LoadCredential"]}
+    config = load_config(EXAMPLES / "systemd" / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
+    named = {
+        reference.removeprefix("credential:")
+        for name, section in (*config.sources.items(), *config.psa.items())
+        for reference in section.secrets(name).values()
+    }
+    assert named == passed
+    assert config.state_dir == Path("/var/lib") / service["StateDirectory"][0]
+    assert service["NoNewPrivileges"] == service["ProtectHome"] == ["yes"]
+    assert service["ProtectSystem"] == ["strict"]
+    assert "SuccessExitStatus" not in service
+    assert service["ExecStart"][0].split()[1:] == ["sync", "--config", "/etc/kisi/kisi.toml"]
+
+
+def test_the_timer_runs_every_day_and_catches_up():
+    timer = _unit("kisi.timer")["Timer"]
+    assert timer["OnCalendar"] == ["*-*-* 03:15:00"]
+    assert timer["Persistent"] == ["true"]
+
+
+def test_the_task_runs_every_day_catches_up_and_never_overlaps():
+    space = {"t": "http://schemas.microsoft.com/windows/2004/02/mit/task"}
+    task = ET.fromstring((EXAMPLES / "windows" / "kisi-task.xml").read_text(encoding="utf-8"))
+    settings = {
+        setting.tag.partition("}")[2]: setting.text for setting in task.find("t:Settings", space)
+    }
+    assert settings["StartWhenAvailable"] == "true"
+    assert settings["DisallowStartIfOnBatteries"] == "false"
+    assert settings["ExecutionTimeLimit"] == "PT1H"
+    assert settings["MultipleInstancesPolicy"] == "IgnoreNew"
+    assert task.findtext(".//t:DaysInterval", namespaces=space) == "1"
+    assert "PYTHONUTF8=1" in task.findtext(".//t:Arguments", namespaces=space)
+
+
+def test_the_cron_line_names_time_user_and_command():
+    text = (EXAMPLES / "cron" / "kisi.cron").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if re.match(r"\d", line)]
+    assert line.split()[:8] == ["15", "3", "*", "*", "*", "kisi", "kisi", "sync"]
+    assert "%" not in line
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Top, Counting, Guards, Notifications, *SOURCE_KINDS.values(), *PSA_KINDS.values()],
+    ids=lambda model: model.__name__,
+)
+def test_the_reference_names_every_key(model):
+    named = {*re.findall(r"`\[?(\w+)(?:\.NAME)?\]?`", REFERENCE)}
+    assert set(_keys(model)) <= named
+
+
+def test_the_examples_in_the_reference_are_right(tmp_path):
+    blocks = re.findall(r"```toml\n(.*?)```", REFERENCE, re.DOTALL)
+    config, mapping, exceptions = blocks
+    (tmp_path / "kisi.toml").write_text(config, encoding="utf-8")
+    (tmp_path / "mapping.toml").write_text(mapping, encoding="utf-8")
+    loaded = load_config(tmp_path / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
+    assert load_mapping(loaded.mapping_path, sources=loaded.sources, psas=loaded.psa).companies
+    applications = (EXAMPLES / "everything" / "mapping.toml").read_text(encoding="utf-8")
+    (tmp_path / "mapping.toml").write_text(
+        applications.partition("[[company]]")[0] + exceptions, encoding="utf-8"
+    )
+    both = load_mapping(tmp_path / "mapping.toml", sources=["hq", "hub"], psas=["cw", "tp"])
+    assert len(both.companies[0].exceptions) == 2
+
+
+def _keys(model):
+    for key, field in model.model_fields.items():
+        yield key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation)
+
+
+def _unit(name):
+    """A systemd unit; keys may repeat, so values are lists."""
+    units = {}
+    for line in (EXAMPLES / "systemd" / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            units[line.strip("[]")] = section = {}
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            section.setdefault(key, []).append(value)
+    return units

@@ -1,0 +1,127 @@
+"""Nothing that leaves the process as text holds a secret, in whatever wrapping."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from base64 import b64encode, urlsafe_b64encode
+from html import escape
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.redaction import MASK, RedactingFilter, Redactor
+
+SECRET = 'p"ss/w?rd & größe+<1>'
+
+
+@pytest.fixture
+def redactor():
+    it = Redactor()
+    it.add(SECRET)
+    return it
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        SECRET,
+        json.dumps({"password": SECRET}),
+        json.dumps({"password": SECRET}, ensure_ascii=False),
+        repr({"password": SECRET}),
+        escape(SECRET),
+        escape(SECRET, quote=False),
+        quote(SECRET, safe=""),
+        quote(SECRET, safe="").lower(),
+        quote_plus(SECRET),
+        urlencode({"k": SECRET}),
+        b64encode(SECRET.encode()).decode(),
+        urlsafe_b64encode(SECRET.encode()).decode(),
+    ],
+)
+def test_every_encoding_of_a_secret_is_masked(redactor, wrapped):
+    masked = redactor.redact(f"before {wrapped} after")
+    assert MASK in masked
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    assert not any(part in masked for part in (SECRET, "größe", "gr%C3", "gr%c3", "gr\\u00f6"))
+
+
+@given(st.text(max_size=8), st.text(min_size=8, max_size=30), st.text(max_size=8))
+def test_basic_credentials_of_any_user_are_masked(user, secret, tail):
+    redactor = Redactor()
+    redactor.add(secret)
+    whole = b64encode(f"{user}:{secret}{tail}".encode()).decode()
+    assert MASK in redactor.redact(f"Authorization: Basic {whole}")
+
+
+@given(st.lists(st.text(min_size=4), min_size=1, max_size=4), st.text())
+def test_no_registered_secret_survives(secrets, text):
+    redactor = Redactor()
+    for secret in secrets:
+        redactor.add(secret)
+    masked = redactor.redact(text + secrets[0] + text)
+    assert secrets[0] not in masked.replace(MASK, "\0")
+
+
+def test_a_longer_secret_is_masked_before_one_that_it_contains(redactor):
+    redactor.add(SECRET + "-2026")
+    assert redactor.redact(SECRET + "-2026") == MASK
+
+
+def test_a_secret_of_a_few_characters_does_not_shred_the_output():
+    redactor = Redactor()
+    redactor.add("a")
+    redactor.add("")
+    assert redactor.redact("a plain sentence") == "a plain sentence"
+
+
+@pytest.fixture
+def log(redactor):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(RedactingFilter(redactor))
+    logger = logging.getLogger("kisi.tests.redaction")
+    logger.propagate = False
+    logger.addHandler(handler)
+    yield logger, stream
+    logger.removeHandler(handler)
+    handler.close()
+
+
+def test_messages_arguments_tracebacks_and_stacks_are_redacted(log):
+    logger, stream = log
+    logger.warning("login as %s with %s", "kisi", SECRET)
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        logger.exception("failed", stack_info=True)
+    written = stream.getvalue()
+    assert f"login as kisi with {MASK}" in written
+    assert f"ValueError: {MASK}" in written
+    assert "Stack (most recent call last)" in written
+    assert SECRET not in written
+
+
+def test_a_record_with_wrong_arguments_is_still_logged_and_redacted(log):
+    logger, stream = log
+    logger.warning("%d requests", SECRET)
+    assert stream.getvalue().startswith("%d requests (")
+    assert SECRET not in stream.getvalue()
+
+
+def test_a_formatter_cannot_bring_the_traceback_back(redactor):
+    try:
+        raise ValueError(SECRET)
+    except ValueError as error:
+        record = logging.makeLogRecord(
+            {"msg": "x", "exc_info": (ValueError, error, error.__traceback__)}
+        )
+    assert RedactingFilter(redactor).filter(record)
+    assert record.exc_info is None
+    assert record.exc_text.endswith(f"ValueError: {MASK}")
+    assert RedactingFilter(redactor).filter(record)
+    assert record.exc_text.endswith(f"ValueError: {MASK}")
