@@ -9,6 +9,7 @@ import typer
 from kisi import __version__
 from kisi.cli.check import check
 from kisi.cli.demo import demo, sandbox
+from kisi.cli.explain import explain
 from kisi.cli.init import init
 from kisi.cli.map import map_app
 from kisi.cli.preview import preview
@@ -55,5 +56,6 @@ app.add_typer(map_app, name="map")
 app.command()(preview)
 app.command()(sync)
 app.command()(status)
+app.command()(explain)
 app.command()(sandbox)
 app.command()(demo)

@@ -82,9 +82,7 @@ def _server_url(text: str) -> str:
     except ValueError:
         host = ""
     if not host or parts.scheme not in {"https", "http"} or re.search(r"[\s\x00-\x1f]", text):
-        raise ValueError(
-            "This is not the address of a server, such as https://ksc.example.com:13299."
-        )
+        raise ValueError("This is not the address of a server, such as https://server.example.com.")
     if "@" in parts.netloc:
         raise ValueError(
             "The address must hold no user and no password; they have keys of their own."
@@ -100,7 +98,7 @@ def _server_url(text: str) -> str:
 
 
 ServerUrl = Annotated[
-    str, AfterValidator(_server_url), Field(examples=["https://ksc.example.com:13299"])
+    str, AfterValidator(_server_url), Field(examples=["https://server.example.com"])
 ]
 """An address to which secrets may be sent: https, or http on a loopback address."""
 

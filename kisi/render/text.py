@@ -59,14 +59,6 @@ def _cells(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def cut(text: str, width: int, ellipsis: str = "…") -> str:
-    """Shortens a text to `width` cells; what is cut off is marked with `ellipsis`."""
-    if cells(text) <= width:
-        return text
-    head, _ = _split(text, width - cells(ellipsis))
-    return (head + ellipsis) if head else _split(text, width)[0]
-
-
 def _split(text: str, width: int) -> tuple[str, str]:
     """The longest start of `text` within `width` cells, with its combining marks; and the rest."""
     used = 0

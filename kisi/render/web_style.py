@@ -8,7 +8,7 @@ STYLE = """
   --line: #2b3138; --good: #57c26f; --change: #58b8dd; --held: #e0ac4a; --orphaned: #c39be0;
   --bad: #ff7b80; --shade: #1d2228; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 64rem; padding: 2rem 1.25rem; background: var(--paper);
+body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem; background: var(--paper);
   color: var(--text); font: 0.95rem/1.5 system-ui, "Segoe UI", sans-serif; }
 h1 { font-size: 1.4rem; margin: 0; }
 h2 { font-size: 1.05rem; margin: 0 0 .35rem; }
@@ -21,8 +21,8 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; font-weight: normal; font-size: .85rem; color: var(--dim); }
 td, th { padding: .12rem .7rem .12rem 0; vertical-align: top; overflow-wrap: anywhere; }
 .entries { table-layout: fixed; }
-.c-mark { width: 1.5rem; } .c-before { width: 6rem; } .c-after { width: 4.5rem; }
-.c-change { width: 14.5rem; } .c-state { width: 5.5rem; }
+.c-mark { width: 1.5rem; } .c-before { width: 5rem; } .c-after { width: 4.5rem; }
+.c-change { width: 13.5rem; } .c-state { width: 5rem; }
 td.mark { font-weight: bold; text-align: center; padding-right: .4rem; }
 td.figure, th.figure { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.after { text-align: left; }

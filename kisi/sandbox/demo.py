@@ -2,7 +2,8 @@
 
 A dozen clients with what a real fleet has: keys that do not count, devices of every kind, lines
 that people made by hand, an agreement that ran out, names that try to break the output. The first
-run creates lines, the second finds nothing to do.
+run creates lines, the second finds nothing to do. These are in Kaspersky Security Center and
+ConnectWise; `kisi.sandbox.demo_sandbox` adds clients of Business Hub and Tigerpaw.
 """
 
 from __future__ import annotations
@@ -62,6 +63,13 @@ def _everyday_clients(world: World) -> None:
 
     world.client("Proseware", workstations=11, unknown=2)
 
+    two_sites = world.client("School of Fine Art", workstations=16, macs=9)
+    campus = world.tenant("School of Fine Art, campus", workstations=7, macs=2)
+    (carried,) = two_sites.devices("mac")[:1]
+    campus.devices.append(carried)
+    campus.keys[0].use(carried)
+    two_sites.more_tenants.append(f"hq:{campus.uid}")
+
 
 def _clients_with_keys_that_do_not_count(world: World) -> None:
     now = world.now()
@@ -105,9 +113,7 @@ def _clients_with_peculiar_agreements(world: World) -> None:
 
 
 def _strangers(world: World) -> None:
-    new = world.client("Trey Research", mapped=False, workstations=6)
-    del world.agreements[new.agreement_id], world.companies[new.company_id]
-    world.clients.remove(new)
+    world.tenant("Trey Research", workstations=6)
     world.agreement(world.company("Lucerne Publishing"), "Managed Workplace")
 
 

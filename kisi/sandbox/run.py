@@ -11,14 +11,17 @@ from kisi.sandbox.connectwise import ConnectWise
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Certificate, Logged
 from kisi.sandbox.ksc import Ksc
+from kisi.sandbox.tigerpaw import SOAP_PATH
 from kisi.sandbox.world import World
+
+_WRITES = {"POST", "PATCH", "PUT", "DELETE"}
 
 
 class Sandbox:
     """Kaspersky Security Center over HTTPS and ConnectWise Manage over HTTP, from `start` on.
 
     Args:
-        world: What they serve; default: an empty one. `kisi.sandbox.demo` has lively ones.
+        world: What they serve; default: an empty one. `kisi.sandbox.demo` has a lively one.
         ksc_port: The port of Kaspersky Security Center; 0 takes a free one.
         cw_port: The port of ConnectWise Manage; 0 takes a free one.
         cw_tls: A certificate for ConnectWise, for clients that know only HTTPS.
@@ -103,6 +106,14 @@ class Sandbox:
             if logged.server == server and method in {None, logged.method}
         ]
 
+    @property
+    def writes(self) -> list[Logged]:
+        """The requests so far that ask a PSA to change something.
+
+        Kaspersky Security Center is only ever read, and Tigerpaw searched, by POST too.
+        """
+        return [logged for logged in list(self.log) if _is_write(logged)]
+
     def write_config(self, directory: Path, *, mapping: bool = True) -> Path:
         """Write `kisi.toml`, secret files and, if wanted, `mapping.toml`, ready to be used.
 
@@ -117,3 +128,9 @@ class Sandbox:
         self.parts[0] = ksc_part(self.ksc, self.ksc_server)
         rows = mapping_text(self.world.billing, self.world.clients) if mapping else None
         return write(directory, self.parts, rows)
+
+
+def _is_write(logged: Logged) -> bool:
+    if logged.server == "tigerpaw":
+        return logged.path == SOAP_PATH
+    return logged.server == "connectwise" and logged.method in _WRITES

@@ -33,6 +33,20 @@ NOW = datetime(2026, 10, 14, 2, 30, tzinfo=UTC)
 _WRITES = {"POST", "PATCH", "PUT", "DELETE"}
 
 
+class _Stream(io.TextIOWrapper):
+    """A stream that keeps what is written, and is as a pipe is."""
+
+    def __init__(self) -> None:
+        self._kept = io.BytesIO()
+        super().__init__(self._kept, encoding="utf-8", newline="")
+
+    @property
+    def text(self) -> str:
+        """What was written so far."""
+        self.flush()
+        return self._kept.getvalue().decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What one command did and said."""
@@ -146,12 +160,10 @@ class Operator:
     def run_bare(self, *arguments: str) -> Result:
         """Runs a command as it is."""
         began = len(self.sandbox.log)
-        out, err = io.StringIO(), io.StringIO()
+        out, err = _Stream(), _Stream()
         with redirect_stdout(out), redirect_stderr(err):
             code = run(arguments)
-        result = Result(
-            int(code), out.getvalue(), err.getvalue(), tuple(self.sandbox.log[began:])
-        )
+        result = Result(int(code), out.text, err.text, tuple(self.sandbox.log[began:]))
         assert "Traceback" not in result.err
         assert code != 1, result.err
         assert not (self.ends_sessions and self.sandbox.ksc.open_sessions)

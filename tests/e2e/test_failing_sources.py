@@ -171,18 +171,18 @@ def test_an_incomplete_first_reading_creates_no_line(
     assert reason in result.err
 
 
-@pytest.mark.parametrize(
-    "passing",
-    [
-        _fault("status", "HostGroup.FindHosts", code=500),
-        _fault("reset_before", "GroupSyncIterator.GetNextItems"),
-        _fault("lost", "GroupSyncIterator.GetNextItems"),
-        _fault("twist", "LicenseKeys.AcquireKeyHosts", cut=1),
-        _fault("twist", "LicenseKeys.AcquireKeyHosts", dies_after=0),
-        _fault("twist", "Session.StartSession", dies_after=4),
-        _fault("status", "LicenseKeys.EnumKeys", code=503, headers={"Retry-After": "7"}),
-    ],
-)
+PASSING = {
+    "server fault": _fault("status", "HostGroup.FindHosts", code=500),
+    "reset": _fault("reset_before", "GroupSyncIterator.GetNextItems"),
+    "answer lost": _fault("lost", "GroupSyncIterator.GetNextItems"),
+    "cut list": _fault("twist", "LicenseKeys.AcquireKeyHosts", cut=1),
+    "iterator expires": _fault("twist", "LicenseKeys.AcquireKeyHosts", dies_after=0),
+    "session dies once": _fault("twist", "Session.StartSession", dies_after=4),
+    "busy": _fault("status", "LicenseKeys.EnumKeys", code=503, headers={"Retry-After": "7"}),
+}
+
+
+@pytest.mark.parametrize("passing", PASSING.values(), ids=PASSING)
 def test_trouble_that_passes_costs_nothing_but_time(operator: Operator, passing: Break):
     product = operator.bill_as_one()
     contoso = operator.client("Contoso", workstations=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 
@@ -312,13 +313,20 @@ def test_the_table_of_a_first_run_says_what_was_billed(operator: Operator):
     assert (quiet.code, quiet.err) == (0, "")
 
 
-def test_csv_and_html_are_written_whole_to_a_file(operator: Operator):
-    operator.bill_as_one()
-    operator.client(workstations=9)
-    for kind, opening in (("csv", "client,"), ("html", "<!DOCTYPE html>")):
-        file = operator.folder.parent / f"plan.{kind}"
-        result = operator.run("preview", "--format", kind, "--output", str(file))
-        assert (result.code, result.out) == (0, "")
-        text = file.read_text(encoding="utf-8")
-        assert text.lstrip("\ufeff").lower().startswith(opening.lower())
-        assert "Contoso" in text
+def test_csv_has_a_row_a_line_and_html_is_a_page(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client(workstations=9)
+    folder = operator.folder.parent
+
+    assert operator.run("preview", "--format", "csv", "--output", str(folder / "plan.csv")).out == ""
+    assert operator.run("preview", "--format", "html", "--output", str(folder / "plan.html")).out == ""
+
+    with (folder / "plan.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["product"] == str(product)]
+    assert [(row["company"], row["action"], row["after"]) for row in rows] == [
+        ("Contoso", "create", "9")
+    ]
+    assert rows[0]["agreement"] == str(contoso.agreement_id)
+    page = (folder / "plan.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert "Contoso" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kisi import secret_reference
 from kisi.config import (
     FingerprintStr,
     LocalPath,
@@ -22,6 +24,7 @@ from kisi.config import (
     Text,
     Workers,
     load_config,
+    sentences,
 )
 from kisi.config.tables import Counting, Guards
 from kisi.errors import ConfigError, ExitCode
@@ -358,7 +361,7 @@ def test_errors_of_a_settings_class_itself_are_sentences(tmp_path):
 def test_an_example_is_shown_for_a_missing_key_that_has_one(problems):
     found = problems(HQ.replace('url = "https://ksc.example.com:13299/"\n', "") + TP)
     assert found == [
-        '[sources.hq] url: This key is missing. For example: url = "https://ksc.example.com:13299"'
+        '[sources.hq] url: This key is missing. For example: url = "https://server.example.com"'
     ]
 
 
@@ -384,3 +387,12 @@ def test_whatever_a_file_holds_it_is_a_configuration_or_a_list_of_problems(load,
         assert all(problem.startswith("kisi.toml: ") for problem in found)
     else:
         assert found.sources.keys() | found.psa.keys()
+
+
+@pytest.mark.parametrize(
+    "module", [sentences, secret_reference], ids=lambda module: module.__name__
+)
+def test_examples_in_docstrings_are_right(module):
+    results = doctest.testmod(module)
+    assert results.attempted
+    assert not results.failed

@@ -48,7 +48,7 @@ def _check(server: Server) -> Iterator[Finding]:
         enabled = sum(tenant.enabled for tenant in tenants)
         yield Finding(
             Level.OK,
-            f"{label} accepted the login; it has {len(tenants)} virtual servers, {enabled} enabled.",
+            f"{label} accepted the login; {enabled} of {len(tenants)} virtual servers are enabled.",
         )
         yield clock_finding(server.clock_skew(), label, _IF_SKEWED)
         yield Finding(Level.OK, f"{label} runs Security Center {server.server_version()}.")

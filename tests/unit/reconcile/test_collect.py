@@ -122,11 +122,11 @@ def test_a_key_of_two_applications_fails_whoever_uses_it(two):
     assert two.sync().client().failure is None
 
 
-def test_a_reading_that_contradicts_itself_fails_its_client(two):
-    two.hq.add(reading(devices(3), rows=[row("pc-w0", "K9")], keys=[key()]))
-    two.hq.answers[HQ_1] = replace(two.hq.answers[HQ_1], rows=(row("pc-w0", "K1"),) * 1)
-    two.hq.add(reading([], rows=[row(f"other-{n}") for n in range(9)], keys=[key()]))
-    assert failure(two.sync()) == ("source-incomplete", ExitCode.SOURCE)
+def test_devices_of_other_servers_fail_the_client_that_would_be_billed_for_them(two):
+    two.hq.add(reading([], rows=[row(f"other-{number}") for number in range(9)], keys=[key()]))
+    day = two.sync()
+    assert failure(day) == ("source-incomplete", ExitCode.SOURCE)
+    assert "9 of 9 devices" in day.client().failure.reason
     assert held(two) == ({"1200": 10}, {"1200": 20})
 
 

@@ -1,0 +1,111 @@
+"""Finds what `kisi explain` shows: a client, a run, and what was read of the client in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from kisi.cli.setup import load
+from kisi.errors import ConfigError
+from kisi.journal import ClientRecord, History, Journal, LineHistory, Run
+from kisi.render.explain_view import (
+    ExplainedLine,
+    ExplainedTenant,
+    ExplainView,
+    of_application,
+)
+
+
+def explained(
+    config: Path | None, company: str, run_id: int | None, application: str | None
+) -> ExplainView:
+    """What is known of a client in a run, by default the last that read it.
+
+    Raises:
+        ConfigError: The files are wrong, or there is no such client, run or evidence.
+        StateError: The journal cannot be read.
+    """
+    settings, _ = load(config)
+    with Journal.open(settings.state_dir, readonly=True) as journal:
+        if journal.problem is not None:
+            raise journal.problem
+        history = journal.history
+        client = _client(history.clients(unmapped=True), company)
+        records = [
+            record
+            for record in history.usage_at(client.name, run_id)
+            if (record.psa, record.agreement) == (client.psa, client.agreement)
+        ]
+        run = _run(history, run_id, max((record.last_run for record in records), default=None))
+        if run is None or not records:
+            raise _nothing(client, run_id)
+        view = ExplainView(
+            name=client.name,
+            psa=client.psa,
+            company=client.company,
+            agreement=client.agreement,
+            run=run.id,
+            at=run.at,
+            zone=settings.timezone,
+            lines=tuple(_lines(history.line_history(client.name), client, run.id)),
+            tenants=tuple(
+                ExplainedTenant(
+                    usage=record.usage,
+                    since=record.first_at,
+                    read=record.read,
+                    previous=record.previous,
+                    previous_run=record.previous_run,
+                )
+                for record in records
+            ),
+        )
+    return of_application(view, application) if application else view
+
+
+def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
+    """The client called so; else the only one whose name holds these words."""
+    name = wanted.casefold()
+    found = [one for one in clients if one.name.casefold() == name]
+    found = found or [one for one in clients if name in one.name.casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{one.name} ({one.psa}, agreement {one.agreement})" for one in found)
+        raise ConfigError(
+            f"{len(found)} clients are called like {wanted!r}: {listed}.",
+            remedy="Name one of them in full; two rows of one name need different names.",
+        )
+    near = get_close_matches(wanted, [one.name for one in clients], n=3)
+    raise ConfigError(
+        f"The journal knows no client {wanted!r}.",
+        remedy="Did you mean " + ", ".join(near) + "?" if near else "`kisi status -v` lists them.",
+    )
+
+
+def _run(history: History, run_id: int | None, newest: int | None) -> Run | None:
+    wanted = newest if run_id is None else run_id
+    return None if wanted is None else history.run(wanted)
+
+
+def _nothing(client: ClientRecord, run_id: int | None) -> ConfigError:
+    when = "yet" if run_id is None else f"as of run {run_id}"
+    return ConfigError(
+        f"The journal holds no usage of {client.name} {when}.",
+        remedy="`kisi status` lists the runs; evidence is kept for `evidence_days`.",
+    )
+
+
+def _lines(
+    history: Iterable[LineHistory], client: ClientRecord, run: int
+) -> Iterable[ExplainedLine]:
+    for line in history:
+        known = [one for one in line.quantities if one.first_run <= run]
+        if known and (line.key.psa, line.key.agreement) == (client.psa, client.agreement):
+            yield ExplainedLine(
+                application=line.application,
+                categories=line.categories,
+                product=line.product,
+                line_id=line.key.line_id,
+                quantity=known[-1].quantity,
+            )

@@ -1,0 +1,135 @@
+"""Remote text is shown and never acts; widths are terminal cells."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.render.figures import (
+    day,
+    instant,
+    json_number,
+    moment,
+    money,
+    plural,
+    quantity,
+    signed,
+    signed_money,
+)
+from kisi.render.text import adapted, cells, padded, safe_text, wrap
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Müller & Söhne", "Müller & Söhne"),
+        ("東京 株式会社", "東京 株式会社"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\nb\tc\r", "a\\x0ab\\x09c\\x0d"),
+        ("\x9b0m", "\\x9b0m"),
+        ("evil\u202egnp.exe", "evil\\u202egnp.exe"),
+        ("\u2066x\u2069\u200e", "\\u2066x\\u2069\\u200e"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+        ("no\xa0break", "no\\xa0break"),
+        ("[bold]not markup[/]", "[bold]not markup[/]"),
+        ("", ""),
+    ],
+)
+def test_what_could_act_on_a_terminal_is_shown_as_an_escape(text, shown):
+    assert safe_text(text) == shown
+
+
+def test_what_the_encoding_lacks_is_shown_as_an_escape():
+    assert safe_text("Łódź 東", "cp1252") == "\\u0141ód\\u017a \\u6771"
+    assert safe_text("ü", "ascii") == "\\xfc"
+
+
+@given(st.text())
+def test_safe_text_is_printable_and_loses_nothing(text):
+    shown = safe_text(text)
+    assert shown.isprintable()
+    assert "\n" not in shown
+    assert len(shown) >= len(text)
+    assert safe_text(shown) == shown
+
+
+@given(st.text(), st.sampled_from(["ascii", "cp1252", "utf-8", "cp850"]))
+def test_adapted_text_can_always_be_encoded(text, encoding):
+    adapted(text, encoding).encode(encoding)
+
+
+def test_symbols_have_stand_ins_only_where_the_encoding_lacks_them():
+    assert adapted("1 → 2 · … ✗", "utf-8") == "1 → 2 · … ✗"
+    assert adapted("1 → 2 · … ✗", "cp1252") == "1 -> 2 · … x"
+    assert adapted("1 → 2 · … ✗", "ascii") == "1 -> 2 - ... x"
+
+
+def test_cells_count_wide_characters_twice_and_combining_marks_not_at_all():
+    assert cells("abc") == 3
+    assert cells("東京") == 4
+    assert cells("e\u0301") == 1
+    assert padded("東", 4) == "東  "
+    assert padded("7", 3, right=True) == "  7"
+
+
+def test_text_wraps_at_spaces_and_breaks_only_what_is_too_long():
+    assert wrap("Kaspersky Endpoint Security", 18) == ["Kaspersky Endpoint", "Security"]
+    assert wrap("abcdefgh ij", 5) == ["abcde", "fgh", "ij"]
+    assert wrap("東京都港区", 5) == ["東京", "都港", "区"]
+    assert wrap("", 5) == [""]
+
+
+@given(st.text(), st.integers(min_value=2, max_value=40))
+def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text, width):
+    safe = safe_text(text)
+    lines = wrap(safe, width)
+    assert all(cells(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == safe.replace(" ", "")
+
+
+def test_quantities_are_written_without_noise():
+    assert [quantity(Decimal(x)) for x in ("10", "2.50", "100", "0", "-0", "1E+3")] == [
+        "10",
+        "2.5",
+        "100",
+        "0",
+        "0",
+        "1000",
+    ]
+    assert [signed(Decimal(x)) for x in ("2", "-10", "0")] == ["+2", "-10", "0"]
+    assert len(quantity(Decimal("1E+308"))) == 309
+
+
+def test_money_is_exact_and_rounded_half_up_to_cents():
+    assert money(Decimal("0.1") + Decimal("0.2")) == "0.30"
+    assert money(Decimal("2.675")) == "2.68"
+    assert signed_money(Decimal("9")) == "+9.00"
+    assert signed_money(Decimal("-450")) == "-450.00"
+    assert signed_money(Decimal("-0.001")) == "0.00"
+    assert money(Decimal("1E+308") * 90).endswith(".00")
+
+
+def test_json_numbers_are_integers_where_they_can_be():
+    assert [json_number(Decimal(x)) for x in ("90", "90.0", "4.5", "0.1")] == [90, 90, 4.5, 0.1]
+    assert isinstance(json_number(Decimal("90.0")), int)
+    assert json_number(None) is None
+
+
+def test_instants_are_told_in_the_billing_time_zone_and_to_programs_in_utc():
+    kiritimati = timezone(timedelta(hours=14))
+    at = datetime(2026, 12, 31, 11, 5, 59, 123, tzinfo=UTC)
+    assert moment(at, kiritimati) == "2027-01-01 01:05"
+    assert day(at, kiritimati) == "2027-01-01"
+    assert instant(at.astimezone(kiritimati)) == "2026-12-31T11:05:59Z"
+    assert instant(None) is None
+
+
+def test_nouns_follow_their_number():
+    assert [plural(n, "line") for n in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert plural(2, "mailbox", "mailboxes") == "2 mailboxes"
