@@ -21,8 +21,10 @@ def main() -> int:
         return 0
     for package in packages:
         for hole in package.get("vulns", ()):
-            print(f"{package['name']} {package['version']}: {hole['id']}, fixed in "
-                  f"{', '.join(hole['fix_versions']) or 'no version yet'}")
+            print(
+                f"{package['name']} {package['version']}: {hole['id']}, fixed in "
+                f"{', '.join(hole['fix_versions']) or 'no version yet'}"
+            )
     asked = [package for package in packages if "skip_reason" not in package]
     print(f"pip-audit: {len(asked)} of {len(packages)} packages could be checked.")
     return 1 if any(package.get("vulns") for package in packages) else 0

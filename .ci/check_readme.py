@@ -13,8 +13,15 @@ def kisi_help(*command: str) -> str:
     """The help text, at a fixed width and without colours."""
     environment = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUTF8": "1", "PATH": ""}
     arguments = [sys.executable, "-m", "kisi", *command, "--help"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT,
-                          env=environment, encoding="utf-8")
+    done = subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=environment,
+        encoding="utf-8",
+    )
     return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 

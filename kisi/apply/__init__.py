@@ -8,6 +8,7 @@ other, except where a PSA refuses our credentials or something that was not ours
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,9 @@ from kisi.psa import Psa
 from kisi.transport import Clock
 
 __all__ = ["Applied", "Desk", "apply"]
+
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,7 @@ def _line(
         desk.stop.set()
         return replace(line, detail="not tried: the journal failed")
     written = _send(line, desk, state)
+    _log(line, client, written)
     _store(operation, written, desk, state)
     return replace(
         line,
@@ -200,6 +205,20 @@ def _send(line: PlannedLine, desk: Desk, state: _State) -> Written:
     if written.denied:
         door.closed = "the PSA refused our credentials"
     return written
+
+
+def _log(line: PlannedLine, client: Company, written: Written) -> None:
+    LOG.info(
+        "%s, agreement %s, product %s: %s -> %s %s%s%s",
+        client.name,
+        line.agreement,
+        line.product,
+        "new" if line.before is None else line.before,
+        line.after,
+        written.outcome,
+        f" (request {written.request_id})" if written.request_id else "",
+        f": {written.detail}" if written.detail else "",
+    )
 
 
 def _store(operation: Operation, written: Written, desk: Desk, state: _State) -> None:

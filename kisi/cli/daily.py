@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Collection, Iterable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import Applied, Desk, apply
+from kisi.cli.logfile import logged
 from kisi.cli.output import Voice, explain_error
 from kisi.cli.planning import Asked, reconciled, remember, view_of
 from kisi.cli.progress import shown
@@ -36,6 +38,8 @@ from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import Mode
 from kisi.transport import certificate_of
 
+LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -60,7 +64,8 @@ def daily(order: Order, voice: Voice) -> ExitCode:
         code: int = ExitCode.BUG
         try:
             started = setup.clock.now()
-            with run_lock(setup.config.state_dir, order.lock_timeout, started=started):
+            state = setup.config.state_dir
+            with run_lock(state, order.lock_timeout, started=started), logged(state):
                 run = _Run(order, setup, voice, stop)
                 code = run.go()
                 document = run.document
@@ -93,6 +98,7 @@ class _Run:
                 config_hash=self.setup.digest,
                 plan_scope=asked.scope,
             )
+            LOG.info("run %s begins, %s", run, asked.scope or "all clients")
             for crashed in journal.crashed_runs:
                 self.voice.insist(
                     f"Run {crashed} ended without a word; what it left is settled now."
@@ -236,6 +242,7 @@ class _Run:
     ) -> None:
         if code == ExitCode.INTERRUPTED:
             state = RunState.INTERRUPTED
+        LOG.info("run %s ends with exit code %s: %s", run, int(code), message)
         try:
             journal.end_run(
                 run,

@@ -55,19 +55,20 @@ def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
             stream.reconfigure(errors="backslashreplace")
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
     handler.addFilter(RedactingFilter())
-    logging.basicConfig(
-        level=logging.ERROR if quiet else levels[min(verbose, 2)], handlers=[handler], force=True
-    )
+    level = logging.ERROR if quiet else levels[min(verbose, 2)]
+    handler.setLevel(level)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     return Voice(quiet=quiet, verbose=verbose, color=not no_color)
 
 
-class _OneLine(logging.Formatter):
+class OneLine(logging.Formatter):
     """A log record is one line, whatever remote text is in it."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one safe line."""
         from kisi.render.text import safe_text
 
         return safe_text(super().format(record))

@@ -8,18 +8,15 @@ parsed, and it must mean what the old one meant plus exactly the change asked fo
 from __future__ import annotations
 
 import copy
-import json
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from kisi.errors import ConfigError
-from kisi.mapping.toml_text import BYTE_ORDER_MARK, Entry, Section, has_comment, scan
+from kisi.mapping.toml_proof import meaning, proven, same
+from kisi.mapping.toml_text import Entry, Section, has_comment, scan
 from kisi.mapping.toml_write import Row, cut, insert, insert_key, line_end, render, render_value
-
-_BY_HAND = "Make the change in an editor; `kisi check` says whether the file is right."
 
 
 class RowKind(StrEnum):
@@ -40,7 +37,7 @@ def read_rows(text: str, kind: RowKind) -> list[dict[str, Any]]:
     Raises:
         ConfigError: The text is not TOML.
     """
-    rows = _parse(text).get(kind, [])
+    rows = meaning(text).get(kind, [])
     return rows if isinstance(rows, list) else [rows]
 
 
@@ -50,11 +47,23 @@ def append_row(text: str, kind: RowKind, row: Row) -> str:
     Raises:
         ConfigError: The file holds forms that cannot be edited safely.
     """
+    return append_rows(text, kind, [row])
+
+
+def append_rows(text: str, kind: RowKind, rows: Sequence[Row]) -> str:
+    """Adds rows behind the last one of their kind, a blank line between them.
+
+    Raises:
+        ConfigError: As `append_row`.
+    """
+    if not rows:
+        return text
     places = _places(text, kind)
     at = max((place.end for place in places), default=len(text))
-    wanted = _parse(text)
-    wanted.setdefault(kind, []).append(_plain(row))
-    return _proven(insert(text, at, render(kind, row, line_end(text))), wanted)
+    wanted = meaning(text)
+    wanted.setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
+    end = line_end(text)
+    return proven(insert(text, at, end.join(render(kind, row, end) for row in rows)), wanted)
 
 
 def append_exception(text: str, company: int, row: Row) -> str:
@@ -64,10 +73,10 @@ def append_exception(text: str, company: int, row: Row) -> str:
         ConfigError: There is no such row, or the file holds forms that cannot be edited safely.
     """
     place = _place(text, RowKind.COMPANY, company)
-    wanted = _parse(text)
-    wanted[RowKind.COMPANY][company].setdefault(EXCEPTION, []).append(_plain(row))
+    wanted = meaning(text)
+    wanted[RowKind.COMPANY][company].setdefault(EXCEPTION, []).append(copy.deepcopy(dict(row)))
     block = render(f"{RowKind.COMPANY}.{EXCEPTION}", row, line_end(text))
-    return _proven(insert(text, place.end, block), wanted)
+    return proven(insert(text, place.end, block), wanted)
 
 
 def remove_row(text: str, kind: RowKind, index: int) -> str:
@@ -79,11 +88,11 @@ def remove_row(text: str, kind: RowKind, index: int) -> str:
         ConfigError: There is no such row, or the file holds forms that cannot be edited safely.
     """
     place = _place(text, kind, index)
-    wanted = _parse(text)
+    wanted = meaning(text)
     del wanted[kind][index]
     if not wanted[kind]:
         del wanted[kind]
-    return _proven(cut(text, place.sections), wanted)
+    return proven(cut(text, place.sections), wanted)
 
 
 def remove_exceptions(text: str, company: int) -> str:
@@ -93,9 +102,26 @@ def remove_exceptions(text: str, company: int) -> str:
         ConfigError: There is no such row, or the file holds forms that cannot be edited safely.
     """
     place = _place(text, RowKind.COMPANY, company)
-    wanted = _parse(text)
+    wanted = meaning(text)
     wanted[RowKind.COMPANY][company].pop(EXCEPTION, None)
-    return _proven(cut(text, place.sections[1:]), wanted)
+    return proven(cut(text, place.sections[1:]), wanted)
+
+
+def remove_exception(text: str, company: int, index: int) -> str:
+    """Takes one `[[company.product]]` of a company row away; the others keep their text.
+
+    Raises:
+        ConfigError: There is no such row, or the file holds forms that cannot be edited safely.
+    """
+    sections = _place(text, RowKind.COMPANY, company).sections[1:]
+    wanted = meaning(text)
+    exceptions = wanted[RowKind.COMPANY][company].get(EXCEPTION, [])
+    if len(sections) != len(exceptions) or not 0 <= index < len(sections):
+        raise _other_form(RowKind.COMPANY)
+    del exceptions[index]
+    if not exceptions:
+        del wanted[RowKind.COMPANY][company][EXCEPTION]
+    return proven(cut(text, sections[index : index + 1]), wanted)
 
 
 def set_value(text: str, kind: RowKind, index: int, key: str, value: object) -> str:
@@ -112,18 +138,43 @@ def set_value(text: str, kind: RowKind, index: int, key: str, value: object) -> 
         ConfigError: There is no such row, the value is a list with comments inside, or the file
             holds forms that cannot be edited safely.
     """
-    own = _place(text, kind, index).sections[0]
-    wanted = _parse(text)
-    entry = own.entry(key)
-    if value is None:
-        wanted[kind][index].pop(key, None)
-        return _proven(text[: entry.start] + text[entry.end :] if entry else text, wanted)
-    wanted[kind][index][key] = value
-    if entry is None:
-        return _proven(insert_key(text, own, f"{key} = {render_value(value)}"), wanted)
-    _refuse_comments(text, entry, key)
-    changed = text[: entry.value_start] + render_value(value) + text[entry.value_end :]
-    return _proven(changed, wanted)
+    return set_values(text, kind, {index: {key: value}})
+
+
+def set_values(text: str, kind: RowKind, rows: Mapping[int, Mapping[str, object]]) -> str:
+    """Sets keys of several rows at once: row number to key to value, as for `set_value`.
+
+    Raises:
+        ConfigError: As `set_value`.
+    """
+    places = {index: _place(text, kind, index) for index in rows} if rows else {}
+    wanted = meaning(text)
+    for index in sorted(rows, reverse=True):
+        own = places[index].sections[0]
+        for key, value in rows[index].items():
+            if value is None:
+                wanted[kind][index].pop(key, None)
+            else:
+                wanted[kind][index][key] = value
+        text = _with_values(text, own, rows[index])
+    return proven(text, wanted)
+
+
+def _with_values(text: str, own: Section, values: Mapping[str, object]) -> str:
+    """`text` with keys of one section changed: the new ones first, as they stand behind all."""
+    entries = {key: own.entry(key) for key in values}
+    for key, value in reversed(list(values.items())):
+        if entries[key] is None and value is not None:
+            text = insert_key(text, own, f"{key} = {render_value(value)}")
+    known = [(entry, key) for key, entry in entries.items() if entry is not None]
+    for entry, key in sorted(known, key=lambda pair: pair[0].start, reverse=True):
+        value = values[key]
+        if value is None:
+            text = text[: entry.start] + text[entry.end :]
+        else:
+            _refuse_comments(text, entry, key)
+            text = text[: entry.value_start] + render_value(value) + text[entry.value_end :]
+    return text
 
 
 def replace_row(text: str, kind: RowKind, index: int, row: Row) -> str:
@@ -135,10 +186,10 @@ def replace_row(text: str, kind: RowKind, index: int, row: Row) -> str:
     _place(text, kind, index)
     old = read_rows(text, kind)[index]
     for key in {**old, **row}:
-        if key != EXCEPTION and _canonical(old.get(key)) != _canonical(row.get(key)):
+        if key != EXCEPTION and not same(old.get(key), row.get(key)):
             text = set_value(text, kind, index, key, row.get(key))
     exceptions = row.get(EXCEPTION, [])
-    if kind is RowKind.COMPANY and _canonical(old.get(EXCEPTION, [])) != _canonical(exceptions):
+    if kind is RowKind.COMPANY and not same(old.get(EXCEPTION, []), exceptions):
         text = remove_exceptions(text, index)
         for exception in exceptions:
             text = append_exception(text, index, exception)
@@ -160,7 +211,7 @@ class _Place:
 
 
 def _places(text: str, kind: RowKind) -> list[_Place]:
-    rows = _parse(text).get(kind, [])
+    rows = meaning(text).get(kind, [])
     found: list[list[Section]] = []
     for section in scan(text):
         if section.path == (kind,) and section.array:
@@ -168,11 +219,7 @@ def _places(text: str, kind: RowKind) -> list[_Place]:
         elif section.path[:1] == (kind,) and found:
             found[-1].append(section)
     if not isinstance(rows, list) or len(found) != len(rows):
-        raise ConfigError(
-            f"mapping.toml: the {kind} rows are not written as [[{kind}]] tables, so kisi cannot "
-            "change one of them without touching others. The file was left as it is.",
-            remedy=f"Write each row under its own [[{kind}]] heading.",
-        )
+        raise _other_form(kind)
     return [_Place(tuple(sections)) for sections in found]
 
 
@@ -197,43 +244,9 @@ def _refuse_comments(text: str, entry: Entry, key: str) -> None:
         )
 
 
-# --- proof --------------------------------------------------------------------------------------
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(
-            f"mapping.toml is not TOML: {error}. It was left as it is.",
-            remedy="Correct it in an editor; `kisi check` says where it is wrong.",
-        ) from error
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    return copy.deepcopy(dict(row))
-
-
-def _canonical(value: object) -> str:
-    """Equal for values that TOML holds apart only in layout; True and 1 differ, 1 and 1.0 too."""
-    return json.dumps(value, sort_keys=True, default=repr)
-
-
-def _proven(text: str, wanted: Mapping[str, Any]) -> str:
-    """`text`, if it means exactly `wanted`."""
-    try:
-        text.encode("utf-8")
-        means = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
-    except (UnicodeEncodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _unsafe() from error
-    if _canonical(means) != _canonical(wanted):
-        raise _unsafe()
-    return text
-
-
-def _unsafe() -> ConfigError:
+def _other_form(kind: RowKind) -> ConfigError:
     return ConfigError(
-        "mapping.toml is written in a way that kisi cannot change without touching something else. "
-        "The file was left as it is.",
-        remedy=_BY_HAND,
+        f"mapping.toml: the {kind} rows are not written as [[{kind}]] tables, so kisi cannot "
+        "change one of them without touching others. The file was left as it is.",
+        remedy=f"Write each row under its own [[{kind}]] heading.",
     )

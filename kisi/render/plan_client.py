@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from kisi.model import Action, CompanyPlan, Hold, Line, Outcome, PlannedLine, Status
+from kisi.model import Action, CompanyPlan, Failure, Hold, Line, Outcome, PlannedLine, Status
 from kisi.render.figures import money, quantity, signed, signed_money
-from kisi.render.plan_view import UNWRITTEN, money_after, money_before
+from kisi.render.plan_view import (
+    UNWRITTEN,
+    accept_command,
+    money_after,
+    money_before,
+    released_by_id,
+)
 from kisi.render.report import Entry, Figures, Item, Listing, Remark, Section, Tone
 from kisi.render.words import billed_as, unmapped_as
 
@@ -25,7 +31,7 @@ def client_section(
         title=company.company.name,
         facts=tuple(_facts(company)),
         items=(
-            *_failure(company),
+            *((failure_entry(company.failure),) if company.failure else ()),
             *_lines(company, common, verbose=verbose),
             *_beside(company),
         ),
@@ -40,16 +46,14 @@ def _facts(company: CompanyPlan) -> Iterable[str]:
     yield f"{name}({client.agreement})" if name else f"agreement {client.agreement}"
     if company.status is Status.OFF:
         yield "billing off"
-    if any(line.hold for line in company.lines):
+    if released_by_id(company):
         yield f"plan {company.plan_id}"
 
 
-def _failure(company: CompanyPlan) -> Iterable[Item]:
-    failure = company.failure
-    if failure is None:
-        return
+def failure_entry(failure: Failure) -> Entry:
+    """Why a client, or a whole source, failed, and what to do now."""
     remarks = (Remark(failure.remedy),) if failure.remedy else ()
-    yield Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=remarks)
+    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=remarks)
 
 
 def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> Iterable[Item]:
@@ -58,9 +62,9 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
     for index, line in enumerate(shown):
         told_below = remedies[index : index + 2] == [remedies[index]] * 2
         yield _entry(line, company, common, tell_remedy=not told_below)
-    held = [line for line in company.lines if line.hold is not None]
-    if len(held) > 1 and any(company.plan_id in line.hold.remedy for line in held if line.hold):
-        text = f"Plan {company.plan_id} releases all {len(held)} held lines of this client at once."
+    released = released_by_id(company)
+    if released > 1:
+        text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
         yield Remark(text, Tone.DIM)
 
 
@@ -130,7 +134,7 @@ def _remarks(
 
 def _release(remedy: str, company: CompanyPlan) -> Iterable[Remark]:
     """The remedy, with the command that releases the hold on a line of its own."""
-    command = f"kisi sync --accept {company.plan_id}"
+    command = accept_command(company)
     lead, found, rest = remedy.partition(command)
     if not found:
         yield Remark(remedy)

@@ -12,9 +12,17 @@ from datetime import tzinfo
 
 from kisi.model import CompanyPlan, Failure, Hold, LineFact, Outcome, Status, Tenant, UnmappedUse
 from kisi.render.figures import moment, plural, quantity
-from kisi.render.plan_client import client_section, line_figures
+from kisi.render.plan_client import client_section, failure_entry, line_figures
 from kisi.render.plan_totals import totals_section
-from kisi.render.plan_view import UNWRITTEN, EarlierWrite, Mode, PlanView, is_quiet, is_quiet_client
+from kisi.render.plan_view import (
+    UNWRITTEN,
+    EarlierWrite,
+    Mode,
+    PlanView,
+    accept_command,
+    is_quiet,
+    is_quiet_client,
+)
 from kisi.render.report import Entry, Item, Listing, Remark, Report, Section, Tone
 from kisi.render.words import billed_as, unmapped_as
 
@@ -47,7 +55,7 @@ def _sections(view: PlanView, *, verbose: bool) -> Iterable[Section]:
     alike = _alike(shown)
     common = _common_holds(shown)
     for company in sorted(shown, key=_rank):
-        if company.failure is None or company.failure not in alike:
+        if company.failure not in alike or company.unmapped:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
         yield Section(f"Held: {hold.guard}", (), (Remark(hold.reason), Remark(hold.remedy)))
@@ -88,20 +96,14 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
         hold
         for company in companies
         for hold in {line.hold for line in company.lines if line.hold is not None}
-        if company.plan_id not in hold.remedy
+        if accept_command(company) not in hold.remedy
     )
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def failure_entry(failure: Failure) -> Entry:
-    """Why a client, or a whole source, failed, and what to do now."""
-    remarks = (Remark(failure.remedy),) if failure.remedy else ()
-    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=remarks)
-
-
 def _failed_alike(failure: Failure, names: Sequence[str]) -> Section:
-    listing = Listing("", tuple(("", name) for name in names))
-    return Section(f"{len(names)} clients failed", (), (failure_entry(failure), listing), Tone.BAD)
+    items = (failure_entry(failure), Remark(", ".join(names)))
+    return Section(f"{len(names)} clients failed", (), items, Tone.BAD)
 
 
 def earlier_entry(write: EarlierWrite, zone: tzinfo) -> Entry:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from kisi.reconcile.verdict import Summary, summarise
 from kisi.render.figures import money, plural, quantity, signed, signed_money
-from kisi.render.plan_view import Amount, Mode, PlanView, Totals, totals
+from kisi.render.plan_view import Amount, Mode, PlanView, Totals, released_by_id, totals
 from kisi.render.report import Cell, Grid, Item, Remark, Section, Tone, row
 
 _BILLED = {Mode.PREVIEW: "to bill", Mode.SYNC: "billed"}
@@ -79,9 +79,10 @@ def _counts(summary: Summary) -> Iterable[str]:
 
 def _accept_all(view: PlanView) -> Iterable[Remark]:
     """The whole plan's id, where one client's would not be enough."""
-    holds = [sum(line.hold is not None for line in one.lines) for one in view.plan.companies]
-    clients = [number for number in holds if number]
+    clients = [number for number in map(released_by_id, view.plan.companies) if number]
     if len(clients) > 1:
         lines = plural(sum(clients), "line")
-        yield Remark(f"To release everything that is held ({lines} of {len(clients)} clients):")
+        yield Remark(
+            f"To release everything that can be accepted ({lines} of {len(clients)} clients):"
+        )
         yield Remark(f"kisi sync --accept {view.plan.plan_id}", Tone.COMMAND)

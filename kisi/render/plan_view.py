@@ -82,6 +82,17 @@ class Totals:
     """Writes that failed or have an unknown outcome."""
 
 
+def accept_command(company: CompanyPlan) -> str:
+    """The command that releases what is held of a client."""
+    return f"kisi sync --accept {company.plan_id}"
+
+
+def released_by_id(company: CompanyPlan) -> int:
+    """How many lines of a client its id releases; none where the PSA is set to report only."""
+    command = accept_command(company)
+    return sum(line.hold is not None and command in line.hold.remedy for line in company.lines)
+
+
 def money_before(line: PlannedLine) -> Decimal | None:
     """What the line bills a month now; None if its price is not known."""
     return _money(line, line.before or Decimal(0))

@@ -35,7 +35,7 @@ class Line:
     """One thread's session to the server at `url`, and the adapter that it talks through."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._proxies = proxies_for(url)
         self._session = _Session()
         self._adapter: Adapter | None = None
         self.last_used = 0.0
@@ -51,7 +51,7 @@ class Line:
             prepared,
             stream=True,
             allow_redirects=False,
-            proxies=proxies_for(self._url),
+            proxies=self._proxies,
             timeout=(min(limits.connect, patience), patience),
         )
         with response:

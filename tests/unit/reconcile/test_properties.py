@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from random import Random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -147,14 +148,17 @@ def test_after_a_run_without_faults_everything_is_right_and_the_next_writes_noth
 
 
 @SHARED
-@given(fleet=FLEETS, data=st.data())
-def test_the_plan_does_not_depend_on_the_order_of_anything_that_is_read(make_scene, fleet, data):
+@given(fleet=FLEETS, seed=st.integers(0, 2**32))
+def test_the_plan_does_not_depend_on_the_order_of_anything_that_is_read(make_scene, fleet, seed):
     scene = build(make_scene(), fleet)
     scene.guards = GuardRules()
     first = scene.look().plan
 
+    dice = Random(seed)
+
     def shuffled(items):
-        return data.draw(st.permutations(list(items)))
+        items = list(items)
+        return dice.sample(items, len(items))
 
     scene.hq.answers = {
         ref: replace(

@@ -8,18 +8,16 @@ from decimal import Decimal
 
 from kisi.errors import ExitCode
 from kisi.model import (
-    ApplicationUsage,
-    DeviceClass,
-    Evidence,
-    KeyEvidence,
-    TenantUsage,
-    Unit,
     Action,
+    ApplicationUsage,
     Category,
     Company,
     CompanyPlan,
+    DeviceClass,
+    Evidence,
     Failure,
     Hold,
+    KeyEvidence,
     Line,
     LineFact,
     Outcome,
@@ -28,6 +26,8 @@ from kisi.model import (
     Status,
     Tenant,
     TenantRef,
+    TenantUsage,
+    Unit,
     UnmappedUse,
 )
 from kisi.reconcile.verdict import exit_code, last_line
@@ -130,8 +130,12 @@ def fabrikam() -> CompanyPlan:
             line(
                 "90",
                 100,
-                hold=hold("with", "held with windows_servers (to-zero), so that nothing is billed "
-                     "twice or not at all", plan_id),
+                hold=hold(
+                    "with",
+                    "held with windows_servers (to-zero), so that nothing is billed "
+                    "twice or not at all",
+                    plan_id,
+                ),
             ),
             line(
                 "25",
@@ -201,8 +205,10 @@ def tailspin() -> CompanyPlan:
             UnmappedUse(name, KES, 3, estimated=False, category=Category.NON_WINDOWS),
         ),
         notes=(
-            "Tailspin: Key 2B1A-0001 (Kaspersky Total Security, 4 in use) is not in the server's "
-            "own storage, so it is not counted.",
+            (
+                "Tailspin: Key 2B1A-0001 (Kaspersky Total Security, 4 in use) is not in the server's "
+                "own storage, so it is not counted."
+            ),
         ),
         plan_id="5e5e0101",
     )
@@ -277,68 +283,238 @@ def earlier(outcome: Outcome | None = Outcome.APPLIED) -> EarlierWrite:
 
 
 def status_view(**more: object) -> StatusView:
-    def run(number: int, hours: float, end: RunEnd = RunEnd.FINISHED, code: int | None = 0, **counts: int) -> RunRow:
+    def run(
+        number: int,
+        hours: float,
+        end: RunEnd = RunEnd.FINISHED,
+        code: int | None = 0,
+        **counts: int,
+    ) -> RunRow:
         at = NOW - timedelta(hours=hours)
         ended = at + timedelta(seconds=131) if end is not RunEnd.CRASHED else None
-        return RunRow(number, "sync", at, end, ended, code, "298 of 300 clients proven current; not: Fabrikam (held: to-zero), Wingtip (...).", "", **counts)
+        return RunRow(
+            number,
+            "sync",
+            at,
+            end,
+            ended,
+            code,
+            "298 of 300 clients proven current; not: Fabrikam (held: to-zero), Wingtip (...).",
+            "",
+            **counts,
+        )
 
-    def trend(*points: tuple[str, int], category: Category = Category.WINDOWS_WORKSTATIONS) -> LineTrend:
-        return LineTrend(KES, (category,), "1201", "9001", tuple(TrendPoint(Decimal(q), NOW - timedelta(days=d)) for q, d in points))
+    def trend(
+        *points: tuple[str, int], category: Category = Category.WINDOWS_WORKSTATIONS
+    ) -> LineTrend:
+        return LineTrend(
+            KES,
+            (category,),
+            "1201",
+            "9001",
+            tuple(TrendPoint(Decimal(q), NOW - timedelta(days=d)) for q, d in points),
+        )
 
     def client(name: str, agreement: str, **other: object) -> ClientRow:
-        return ClientRow(name, "cw", "250", agreement, **{"status": Status.READY, "since": NOW - timedelta(days=33), "confirmed_at": NOW, **other})
+        return ClientRow(
+            name,
+            "cw",
+            "250",
+            agreement,
+            **{
+                "status": Status.READY,
+                "since": NOW - timedelta(days=33),
+                "confirmed_at": NOW,
+                **other,
+            },
+        )
 
     fab = fabrikam()
-    values = dict(
-        at=NOW + timedelta(hours=2), version="1.0.0", zone=BERLIN,
-        runs=(run(43, 0, code=6, current=298, billed=300, applied=12, held=3, failed=1), run(42, 24, current=300, billed=300, applied=0, held=0, failed=0), run(41, 48, RunEnd.CRASHED, None), run(40, 72, RunEnd.INTERRUPTED, 130, current=120, billed=300, applied=4, held=0, failed=0)),
-        clients=(
-            client("Contoso", "1042", lines=(trend(("86", 200), ("88", 90), ("89", 60), ("90", 33), ("91", 8), ("92", 0)), trend(("10", 200), ("12", 0), category=Category.WINDOWS_SERVERS))),
-            client(fab.company.name, "2044", status=Status.HELD, guard="to-zero", reason="it would go from 10 to 0", remedy="If that is right: kisi sync --accept a3f90b11", since=NOW - timedelta(days=2), confirmed_at=NOW - timedelta(days=2), lines=(trend(("90", 300)),)),
-            client("Wingtip", "5000", status=Status.FAILED, guard="source-incomplete", reason="hq: the list of devices of VSRV-5000 ended after 40 of 112. The lines of this client stay as they are.", since=NOW, confirmed_at=NOW - timedelta(days=1)),
+    values = {
+        "at": NOW + timedelta(hours=2),
+        "version": "1.0.0",
+        "zone": BERLIN,
+        "runs": (
+            run(43, 0, code=6, current=298, billed=300, applied=12, held=3, failed=1),
+            run(42, 24, current=300, billed=300, applied=0, held=0, failed=0),
+            run(41, 48, RunEnd.CRASHED, None),
+            run(
+                40,
+                72,
+                RunEnd.INTERRUPTED,
+                130,
+                current=120,
+                billed=300,
+                applied=4,
+                held=0,
+                failed=0,
+            ),
+        ),
+        "clients": (
+            client(
+                "Contoso",
+                "1042",
+                lines=(
+                    trend(("86", 200), ("88", 90), ("89", 60), ("90", 33), ("91", 8), ("92", 0)),
+                    trend(("10", 200), ("12", 0), category=Category.WINDOWS_SERVERS),
+                ),
+            ),
+            client(
+                fab.company.name,
+                "2044",
+                status=Status.HELD,
+                guard="to-zero",
+                reason="it would go from 10 to 0",
+                remedy="If that is right: kisi sync --accept a3f90b11",
+                since=NOW - timedelta(days=2),
+                confirmed_at=NOW - timedelta(days=2),
+                lines=(trend(("90", 300)),),
+            ),
+            client(
+                "Wingtip",
+                "5000",
+                status=Status.FAILED,
+                guard="source-incomplete",
+                reason="hq: the list of devices of VSRV-5000 ended after 40 of 112. The lines of this client stay as they are.",
+                since=NOW,
+                confirmed_at=NOW - timedelta(days=1),
+            ),
             client("Lamna Healthcare", "5100", status=None, since=None, confirmed_at=None),
             client("Internal", "5200", billing=Billing.OFF),
         ),
-        holds=(OpenHold(fab.company.name, "cw", "250", "2044", fab.plan_id, fab.lines, NOW - timedelta(days=2)),),
-        unmapped=tailspin().unmapped,
-        unmapped_tenants=six_clients().unmapped_tenants,
-        keys=(KeyExpiry("Contoso", TenantRef("hq", "VSRV-1042"), "1C2D-000451-5D6E7F80", KES, NOW + timedelta(days=12), 92), KeyExpiry("Tailspin Toys", TenantRef("hq", "VSRV-4001"), "0B1C-000451-5D6E7F11", CLOUD, NOW + timedelta(days=3)), KeyExpiry("Far", TenantRef("hq", "x"), "F", KES, NOW + timedelta(days=90))),
-        certificates=(CertificateExpiry("hq", NOW + timedelta(days=20)),),
-        unsettled=(earlier(None),),
-        last_run=plan_document(view(six_clients(), Mode.SYNC, run=43)),
-    )
+        "holds": (
+            OpenHold(
+                fab.company.name,
+                "cw",
+                "250",
+                "2044",
+                fab.plan_id,
+                fab.lines,
+                NOW - timedelta(days=2),
+            ),
+        ),
+        "unmapped": tailspin().unmapped,
+        "unmapped_tenants": six_clients().unmapped_tenants,
+        "keys": (
+            KeyExpiry(
+                "Contoso",
+                TenantRef("hq", "VSRV-1042"),
+                "1C2D-000451-5D6E7F80",
+                KES,
+                NOW + timedelta(days=12),
+                92,
+            ),
+            KeyExpiry(
+                "Tailspin Toys",
+                TenantRef("hq", "VSRV-4001"),
+                "0B1C-000451-5D6E7F11",
+                CLOUD,
+                NOW + timedelta(days=3),
+            ),
+            KeyExpiry("Far", TenantRef("hq", "x"), "F", KES, NOW + timedelta(days=90)),
+        ),
+        "certificates": (CertificateExpiry("hq", NOW + timedelta(days=20)),),
+        "unsettled": (earlier(None),),
+        "last_run": plan_document(view(six_clients(), Mode.SYNC, run=43)),
+    }
     return StatusView(**{**values, **more})
 
 
-def evidence(number: int, counted: bool = True, reason: str = "active key", device_class: DeviceClass = DeviceClass.WINDOWS_WORKSTATION, os_name: str = "Microsoft Windows 11") -> Evidence:
-    return Evidence(f"dev-{number}", f"PC-{number:02d}", os_name, device_class, counted, "1C2D-000451-5D6E7F80", reason)
+def evidence(
+    number: int,
+    counted: bool = True,
+    reason: str = "active key",
+    device_class: DeviceClass = DeviceClass.WINDOWS_WORKSTATION,
+    os_name: str = "Microsoft Windows 11",
+) -> Evidence:
+    return Evidence(
+        f"dev-{number}",
+        f"PC-{number:02d}",
+        os_name,
+        device_class,
+        counted,
+        "1C2D-000451-5D6E7F80",
+        reason,
+    )
 
 
 def usage(devices: tuple[Evidence, ...], **more: object) -> ApplicationUsage:
     counted = [one for one in devices if one.counted]
     left = Counter(one.reason for one in devices if not one.counted)
-    values = dict(
-        application=KES, unit=Unit.DEVICE, quantities={Category.WINDOWS_WORKSTATIONS: len(counted)}, rows=len(devices), counted_rows=len(counted), left_out=dict(left), evidence=devices,
-        keys=(KeyEvidence("1C2D-000451-5D6E7F80", f"{KES} 100-149 Node", True, "subscription", 6, 120, NOW + timedelta(days=90)), KeyEvidence("2B1A-000451-00000001", f"{KES} Trial", False, "trial key", None)),
-    )
+    values = {
+        "application": KES,
+        "unit": Unit.DEVICE,
+        "quantities": {Category.WINDOWS_WORKSTATIONS: len(counted)},
+        "rows": len(devices),
+        "counted_rows": len(counted),
+        "left_out": dict(left),
+        "evidence": devices,
+        "keys": (
+            KeyEvidence(
+                "1C2D-000451-5D6E7F80",
+                f"{KES} 100-149 Node",
+                True,
+                "subscription",
+                6,
+                120,
+                NOW + timedelta(days=90),
+            ),
+            KeyEvidence("2B1A-000451-00000001", f"{KES} Trial", False, "trial key", None),
+        ),
+    }
     return ApplicationUsage(**{**values, **more})
 
 
 def tenant_usage(*applications: ApplicationUsage, **more: object) -> TenantUsage:
-    keys = (*(key for one in applications for key in one.keys), KeyEvidence("0FFF-1", "Kaspersky Mail", True, "commercial", 12))
-    values = dict(tenant=Tenant(TenantRef("hq", "VSRVa80a675f"), "Contoso HQ"), at=NOW, applications=applications, keys=keys, unmapped=tailspin().unmapped[:1], notes=("Key 2B1A is odd.",))
+    keys = (
+        *(key for one in applications for key in one.keys),
+        KeyEvidence("0FFF-1", "Kaspersky Mail", True, "commercial", 12),
+    )
+    values = {
+        "tenant": Tenant(TenantRef("hq", "VSRVa80a675f"), "Contoso HQ"),
+        "at": NOW,
+        "applications": applications,
+        "keys": keys,
+        "unmapped": tailspin().unmapped[:1],
+        "notes": ("Key 2B1A is odd.",),
+    }
     return TenantUsage(**{**values, **more})
 
 
 def explain_view(**more: object) -> ExplainView:
     before = tenant_usage(usage((evidence(1), evidence(2), evidence(5), evidence(6))))
     now = tenant_usage(
-        usage((evidence(1), evidence(2, False, "expired on the device"), evidence(3), evidence(4, False, "reserve key"), evidence(5), evidence(7, device_class=DeviceClass.UNKNOWN, os_name="")), unknown_devices=("PC-07",)),
-        usage((evidence(1), evidence(8, device_class=DeviceClass.MOBILE, os_name="Android 14")), application=CLOUD, unit=Unit.USER, quantities={Category.ALL: 1}, keys=()),
+        usage(
+            (
+                evidence(1),
+                evidence(2, False, "expired on the device"),
+                evidence(3),
+                evidence(4, False, "reserve key"),
+                evidence(5),
+                evidence(7, device_class=DeviceClass.UNKNOWN, os_name=""),
+            ),
+            unknown_devices=("PC-07",),
+        ),
+        usage(
+            (evidence(1), evidence(8, device_class=DeviceClass.MOBILE, os_name="Android 14")),
+            application=CLOUD,
+            unit=Unit.USER,
+            quantities={Category.ALL: 1},
+            keys=(),
+        ),
     )
-    values = dict(
-        name="Contoso", psa="cw", company="250", agreement="1042", run=43, at=NOW, zone=BERLIN,
-        lines=(ExplainedLine(KES, (Category.WINDOWS_WORKSTATIONS,), "1201", "9001", Decimal(4)), ExplainedLine(CLOUD, (Category.ALL,), "1300", "9002", Decimal(1))),
-        tenants=(ExplainedTenant(now, NOW - timedelta(days=3), True, before, 40),),
-    )
+    values = {
+        "name": "Contoso",
+        "psa": "cw",
+        "company": "250",
+        "agreement": "1042",
+        "run": 43,
+        "at": NOW,
+        "zone": BERLIN,
+        "lines": (
+            ExplainedLine(KES, (Category.WINDOWS_WORKSTATIONS,), "1201", "9001", Decimal(4)),
+            ExplainedLine(CLOUD, (Category.ALL,), "1300", "9002", Decimal(1)),
+        ),
+        "tenants": (ExplainedTenant(now, NOW - timedelta(days=3), True, before, 40),),
+    }
     return ExplainView(**{**values, **more})

@@ -32,7 +32,9 @@ from kisi.render.plan_view import Mode
 
 NAMES = st.one_of(
     st.text(max_size=12),
-    st.sampled_from(["[/]", "\x1b[2J", "\u202eabc", "=cmd", 'a"b', "a\nb", "東京", "\ud800", " x "]),
+    st.sampled_from(
+        ["[/]", "\x1b[2J", "\u202eabc", "=cmd", 'a"b', "a\nb", "東京", "\ud800", " x "]
+    ),
 )
 MONEY = st.one_of(st.none(), st.decimals(0, 10**6, places=2))
 QUANTITIES = st.decimals(0, 10**6, places=3)
@@ -65,16 +67,20 @@ def lines() -> st.SearchStrategy[PlannedLine]:
 def companies() -> st.SearchStrategy[CompanyPlan]:
     return st.builds(
         CompanyPlan,
-        company=st.builds(
-            Company, NAMES, st.just(()), psa=NAMES, company=NAMES, agreement=NAMES
-        ),
+        company=st.builds(Company, NAMES, st.just(()), psa=NAMES, company=NAMES, agreement=NAMES),
         status=st.sampled_from(Status),
         lines=st.lists(lines(), max_size=3).map(tuple),
         failure=st.none() | st.builds(Failure, NAMES, NAMES, NAMES, st.sampled_from(ExitCode)),
         others=st.lists(
             st.builds(
-                Line, id=NAMES, agreement=st.just(""), product=NAMES, quantity=QUANTITIES,
-                description=NAMES, unit_price=MONEY, billable=st.booleans(),
+                Line,
+                id=NAMES,
+                agreement=st.just(""),
+                product=NAMES,
+                quantity=QUANTITIES,
+                description=NAMES,
+                unit_price=MONEY,
+                billable=st.booleans(),
             ),
             max_size=2,
         ).map(tuple),
@@ -93,8 +99,13 @@ PLANS = st.builds(
     ).map(tuple),
     unmapped_uses=st.lists(
         st.builds(
-            UnmappedUse, NAMES, NAMES, st.integers(0, 999), st.booleans(),
-            st.none() | st.builds(TenantRef, NAMES, NAMES), st.none() | st.sampled_from(Category),
+            UnmappedUse,
+            NAMES,
+            NAMES,
+            st.integers(0, 999),
+            st.booleans(),
+            st.none() | st.builds(TenantRef, NAMES, NAMES),
+            st.none() | st.sampled_from(Category),
         ),
         max_size=2,
     ).map(tuple),
@@ -140,8 +151,13 @@ def parsed_company(data: dict[str, Any]) -> CompanyPlan:
     )
     others = tuple(
         Line(
-            one["line_id"], "", one["product"], Decimal(str(one["quantity"])), one["description"],
-            number(one["unit_price"]), one["billable"],
+            one["line_id"],
+            "",
+            one["product"],
+            Decimal(str(one["quantity"])),
+            one["description"],
+            number(one["unit_price"]),
+            one["billable"],
         )
         for one in data["others"]
     )
@@ -168,7 +184,10 @@ def parsed(text: str) -> Plan:
         ),
         unmapped_uses=tuple(
             UnmappedUse(
-                one["company"], one["application"], one["quantity"], one["estimated"],
+                one["company"],
+                one["application"],
+                one["quantity"],
+                one["estimated"],
                 None if one["source"] is None else TenantRef(one["source"], one["tenant"]),
                 Category(one["category"]) if one["category"] else None,
             )
@@ -208,7 +227,12 @@ def test_the_contract_names_are_all_there_and_quantities_are_numbers(preview):
     }
     assert {"adopt", "hold", "outcome", "category", "product", "application"} <= create.keys()
     assert document["summary"] == {
-        "create": 1, "update": 3, "unchanged": 3, "held": 5, "failed": 1, "applied": 0,
+        "create": 1,
+        "update": 3,
+        "unchanged": 3,
+        "held": 5,
+        "failed": 1,
+        "applied": 0,
     }
 
 
@@ -222,7 +246,9 @@ def test_a_clients_reason_is_the_sentence_of_its_failure_or_first_hold(preview):
 def test_unmapped_collects_tenants_and_the_uses_of_every_client(preview):
     unmapped = plan_document(preview)["unmapped"]
     assert [one["name"] for one in unmapped["tenants"]] == ["Fourth Coffee", "Proseware Inc"]
-    assert [(one["company"], one["quantity"], one["estimated"]) for one in unmapped["applications"]] == [
+    assert [
+        (one["company"], one["quantity"], one["estimated"]) for one in unmapped["applications"]
+    ] == [
         ("Tailspin Toys", 12, True),
         ("Tailspin Toys", 3, False),
     ]
@@ -237,8 +263,12 @@ def test_totals_tell_what_is_billed_apart_from_what_is_held(preview):
 
 def test_a_sync_names_its_run_its_accepts_and_what_it_settled():
     view = samples.view(
-        samples.six_clients(), Mode.SYNC, run=43, accepted=("a3f90b11",),
-        earlier=(samples.earlier(), samples.earlier(None)), left=(samples.fact(),),
+        samples.six_clients(),
+        Mode.SYNC,
+        run=43,
+        accepted=("a3f90b11",),
+        earlier=(samples.earlier(), samples.earlier(None)),
+        left=(samples.fact(),),
     )
     document = plan_document(view)
     assert (document["mode"], document["run"], document["accepted"]) == ("sync", 43, ["a3f90b11"])

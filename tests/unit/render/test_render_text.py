@@ -109,8 +109,8 @@ def test_quantities_are_written_without_noise():
 def test_money_is_exact_and_rounded_half_up_to_cents():
     assert money(Decimal("0.1") + Decimal("0.2")) == "0.30"
     assert money(Decimal("2.675")) == "2.68"
-    assert signed_money(Decimal("9")) == "+9.00"
-    assert signed_money(Decimal("-450")) == "-450.00"
+    assert signed_money(Decimal(9)) == "+9.00"
+    assert signed_money(Decimal(-450)) == "-450.00"
     assert signed_money(Decimal("-0.001")) == "0.00"
     assert money(Decimal("1E+308") * 90).endswith(".00")
 

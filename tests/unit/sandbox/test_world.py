@@ -76,7 +76,7 @@ def test_the_demo_is_lively_and_the_same_every_day():
 
     kinds = {key.key_type for client in made.clients for key in client.server.keys}
     systems = {device.system for client in made.clients for device in client.devices()}
-    assert len([client for client in made.clients if client.mapped]) == 13
+    assert len([client for client in made.clients if client.mapped]) == 14
     assert kinds >= {KeyType.COMMERCIAL, KeyType.SUBSCRIPTION, KeyType.TRIAL}
     assert systems == set(SYSTEMS.values())
     statuses = [client.agreement.status(made.today) for client in made.clients]
@@ -84,12 +84,35 @@ def test_the_demo_is_lively_and_the_same_every_day():
     assert named(made, HOSTILE).devices()
     assert sum(not client.billing for client in made.clients) == 1
     mapped = {client.tenant for client in made.clients}
+    mapped |= {tenant[3:] for client in made.clients for tenant in client.more_tenants}
     assert [server.name for server in made.servers if server.uid not in mapped] == ["Trey Research"]
     billed = {client.company_id for client in made.clients}
     strangers = [company.name for number, company in made.companies.items() if number not in billed]
     assert strangers == ["Lucerne Publishing"]
     later = demo(lambda: NOW + timedelta(days=1))
     assert [client.tenant for client in later.clients] == [client.tenant for client in made.clients]
+
+
+def test_a_client_of_the_demo_has_two_virtual_servers_that_share_a_device():
+    made = demo(lambda: NOW)
+
+    school = named(made, "School of Fine Art")
+    campus = next(server for server in made.servers if f"hq:{server.uid}" in school.more_tenants)
+    ids = [{device.host_id for device in server.devices} for server in (school.server, campus)]
+
+    assert len(ids[0] & ids[1]) == 1
+    assert {use.host_id for use in campus.keys[0].uses} == ids[1]
+
+
+def test_a_tenant_is_the_kaspersky_side_alone():
+    made = world()
+
+    server = made.tenant("Contoso", kind="commercial", servers=2)
+
+    assert [use.host_id for use in server.keys[0].uses] == [d.host_id for d in server.devices]
+    assert (made.companies, made.agreements, made.clients) == ({}, {}, [])
+    with pytest.raises(KeyError):
+        made.tenant("Fabrikam", toasters=1)
 
 
 def test_a_key_name_of_the_demo_always_belongs_to_an_application():

@@ -100,6 +100,7 @@ def test_a_certificate_that_changes_between_two_requests_is_noticed(
     server = serve(lambda peer: peer.request() and peer.answer(), old.context)
     client = connect(server.url, trust=Trust(fingerprints=(old.fingerprint,)))
     client.send("GET", "/")
+    server.wait_for_hang_up()
     server._context = new.context
     with pytest.raises(Untrusted, match=new.fingerprint):
         client.send("GET", "/")

@@ -1,0 +1,52 @@
+"""The log of the daily run: one line an event, in the state folder, kept small."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from kisi.cli.output import OneLine
+from kisi.credentials import RedactingFilter
+from kisi.errors import StateError
+
+_BYTES, _FILES = 2 * 2**20, 5
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextmanager
+def logged(state_dir: Path) -> Iterator[None]:
+    """Writes `kisi.log` for as long as the lock is held; its holder alone may rotate it.
+
+    Under systemd nothing is written: the system's journal has stderr already.
+
+    Raises:
+        StateError: The file cannot be opened.
+    """
+    if os.environ.get("JOURNAL_STREAM"):
+        yield
+        return
+    path = state_dir / "kisi.log"
+    try:
+        handler = RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
+    except OSError as error:
+        raise StateError(
+            f"The log {path} cannot be written: {error.strerror}. Nothing was read or written.",
+            remedy="Make the state folder writable for the account that runs kisi.",
+        ) from error
+    handler.setFormatter(OneLine(_FORMAT))
+    handler.addFilter(RedactingFilter())
+    handler.setLevel(logging.INFO)
+    package = logging.getLogger("kisi")
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(min(logging.getLogger().level, logging.INFO))
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()

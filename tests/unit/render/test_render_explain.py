@@ -1,0 +1,184 @@
+"""What `kisi explain` shows: each quantity down to the devices."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+import render_samples as samples
+
+from kisi.model import Unit
+from kisi.render.explain_csv import explain_csv
+from kisi.render.explain_json import explain_document
+from kisi.render.explain_report import explain_report
+from kisi.render.explain_view import ExplainView, device_changes, of_application, other_keys
+from kisi.render.plan_json import dumps
+from kisi.render.terminal import Terminal, lay_out
+from kisi.render.text import cells
+
+
+def shown(view: ExplainView, width: int = 120, **more: bool) -> str:
+    return lay_out(explain_report(view, **more), Terminal(width)).plain
+
+
+def test_quantity_product_conservation_keys_and_classes_are_told():
+    report = shown(samples.explain_view())
+    assert report.startswith(
+        "Contoso   cw · agreement 1042 · run 43 of 2026-11-03 06:12\n"
+        "  = Kaspersky Endpoint Security for Business Advanced, workstations"
+        "      4 (product 1201, line 9001)\n"
+    )
+    assert "4 devices · Contoso HQ (hq:VSRVa80a675f) · read 2026-11-03 06:12 · unchanged since" in (
+        report.replace("\n  ", " ")
+    )
+    assert "  6 rows = 4 counted + 1 expired on the device + 1 reserve key\n" in report
+    assert "  Counted: 3 workstations, 1 unknown device\n" in report
+    assert "subscription  6 of 120  2027-02-01" in report
+    assert "trial key" in report
+    assert "Counted, with an unknown operating system: PC-07" in report
+    assert "Also there   Contoso HQ" in report
+    assert "12  Kaspersky Security for Mail Server (KSC's own figure)" in report
+    assert "0FFF-1  Kaspersky Mail  commercial      12" in report
+    assert "Note: Key 2B1A is odd." in report
+    assert "device  operating system" not in report
+
+
+def test_users_are_worked_out_in_words():
+    assert (
+        "  Counted: 1 workstation, 1 mobile device; users: 1, the larger of computers and half of"
+        " the mobile devices\n"
+    ) in shown(samples.explain_view())
+
+
+def test_devices_that_came_and_went_are_told_with_the_reason():
+    assert (
+        "  Came and went since run 40:\n"
+        "    +  PC-03, Microsoft Windows 11\n"
+        "    +  PC-07, unknown system\n"
+        "    -  PC-02: expired on the device\n"
+        "    -  PC-06: does not use it any more\n"
+    ) in shown(samples.explain_view())
+
+
+def test_a_long_list_of_changes_is_shortened_unless_devices_are_asked_for():
+    now = samples.tenant_usage(samples.usage(tuple(samples.evidence(n) for n in range(30))))
+    before = samples.tenant_usage(samples.usage(()))
+    tenant = samples.ExplainedTenant(now, samples.NOW, True, before, 42)
+    view = samples.explain_view(tenants=(tenant,))
+    assert "and 10 more; --devices lists them all" in shown(view)
+    assert "more" not in shown(view, devices=True)
+
+
+def test_without_an_earlier_reading_or_a_change_nothing_came_or_went():
+    tenant = samples.explain_view().tenants[0]
+    first = replace(tenant, previous=None, previous_run=None)
+    same = replace(tenant, previous=tenant.usage)
+    for one in (first, same):
+        assert "Came and went" not in shown(samples.explain_view(tenants=(one,)))
+
+
+def test_each_device_is_counted_or_left_out_with_the_reason():
+    report = shown(samples.explain_view(), devices=True)
+    assert (
+        "PC-02   Microsoft Windows 11  workstation     1C2D-000451-5D6E7F80  expired on the device"
+        in report
+    )
+    assert "PC-03   Microsoft Windows 11  workstation     1C2D-000451-5D6E7F80  counted" in report
+
+
+def test_a_tenant_that_was_not_read_says_so():
+    tenant = replace(samples.explain_view().tenants[0], read=False)
+    assert "not in this run" in shown(samples.explain_view(tenants=(tenant,)))
+
+
+def test_a_client_without_readings_or_lines_says_so():
+    report = shown(samples.explain_view(tenants=(), lines=()))
+    assert "kisi keeps no line of this client." in report
+    assert "No reading of this client is in the journal." in report
+
+
+def test_a_figure_without_devices_shows_what_there_is():
+    usage = samples.usage(
+        (),
+        rows=12,
+        counted_rows=12,
+        unit=Unit.MAILBOX,
+        keys=(),
+        quantities={samples.Category.ALL: 12},
+    )
+    bare = replace(samples.tenant_usage(usage, notes=(), unmapped=()), keys=())
+    report = shown(
+        samples.explain_view(tenants=(samples.ExplainedTenant(bare, samples.NOW),)), devices=True
+    )
+    assert "12 mailboxes" in report
+    assert "12 rows = 12 counted\n" in report
+    assert "Counted:" not in report
+    assert "Also there" not in report
+
+
+def test_the_view_can_be_narrowed_to_one_application():
+    view = of_application(samples.explain_view(), "*cloud*")
+    assert [line.application for line in view.lines] == [samples.CLOUD]
+    assert [one.application for one in view.tenants[0].usage.applications] == [samples.CLOUD]
+    assert view.tenants[0].usage.unmapped == ()
+    assert other_keys(view.tenants[0].usage) == ()
+
+
+@pytest.mark.parametrize("width", [20, 80, 120])
+def test_the_explanation_fits_the_terminal(width):
+    report = shown(samples.explain_view(), width, devices=True)
+    assert all(cells(line) <= width for line in report.splitlines())
+
+
+def test_the_json_has_the_whole_evidence():
+    document = json.loads(dumps(explain_document(samples.explain_view())))
+    tenant = document["tenants"][0]
+    first, second = tenant["applications"]
+    assert first["conservation"] == "6 rows = 4 counted + 1 expired on the device + 1 reserve key"
+    assert first["quantities"] == {"windows_workstations": 4}
+    assert (first["came"], first["went"]) == (["dev-3", "dev-7"], ["dev-2", "dev-6"])
+    assert [one["counted"] for one in first["devices"]] == [True, False, True, False, True, True]
+    assert first["keys"][0]["expires"] == "2027-02-01T05:12:44Z"
+    assert second["unit"] == "user"
+    assert [key["serial"] for key in tenant["other_keys"]] == ["0FFF-1"]
+    assert document["lines"][0]["quantity"] == 4
+    tenant = replace(samples.explain_view().tenants[0], previous=None)
+    bare = explain_document(samples.explain_view(tenants=(tenant,)))
+    assert bare["tenants"][0]["applications"][0]["came"] is None
+
+
+def test_the_csv_has_a_row_for_each_device_and_each_quantity():
+    rows = list(csv.DictReader(StringIO(explain_csv(samples.explain_view()), newline="")))
+    first = [row for row in rows if row["application"] == samples.KES]
+    assert [(row["kind"], row["device"], row["counted"], row["change"]) for row in first] == [
+        ("quantity", "", "", ""),
+        ("device", "dev-1", "true", ""),
+        ("device", "dev-2", "false", "went"),
+        ("device", "dev-3", "true", "came"),
+        ("device", "dev-4", "false", ""),
+        ("device", "dev-5", "true", ""),
+        ("device", "dev-7", "true", "came"),
+        ("went", "dev-6", "false", "went"),
+    ]
+    assert (first[0]["category"], first[0]["quantity"]) == ("windows_workstations", "4")
+
+
+def test_the_csv_of_a_first_reading_calls_nothing_new():
+    tenant = replace(samples.explain_view().tenants[0], previous=None)
+    rows = csv.DictReader(
+        StringIO(explain_csv(samples.explain_view(tenants=(tenant,))), newline="")
+    )
+    assert {row["change"] for row in rows} == {""}
+
+
+def test_changes_compare_counted_devices_only():
+    tenant = samples.explain_view().tenants[0]
+    changes = device_changes(tenant, tenant.usage.applications[0])
+    assert [one.device for one in changes.came] == ["dev-3", "dev-7"]
+    assert [(one.device, one.counted) for one in changes.went] == [
+        ("dev-2", False),
+        ("dev-6", True),
+    ]

@@ -1,0 +1,334 @@
+"""What the operator reads of a run on a terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+import render_samples as samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kisi.errors import ExitCode
+from kisi.model import (
+    Category,
+    CompanyPlan,
+    Failure,
+    Hold,
+    Outcome,
+    Plan,
+    Status,
+    Tenant,
+    TenantRef,
+    UnmappedUse,
+)
+from kisi.render.page import Page
+from kisi.render.plan_report import plan_report
+from kisi.render.plan_view import Mode, PlanView
+from kisi.render.terminal import Terminal, lay_out
+from kisi.render.text import cells
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def page(view: PlanView, width: int = 80, encoding: str = "utf-8", **more: bool) -> Page:
+    return lay_out(plan_report(view, **more), Terminal(width, encoding))
+
+
+def text(plan: Plan, mode: Mode = Mode.PREVIEW, width: int = 120, **more: bool) -> str:
+    return page(samples.view(plan, mode), width, **more).plain
+
+
+def part(report: str, title: str) -> str:
+    """The section of a client."""
+    return next(one for one in report.split("\n\n") if one.startswith(title))
+
+
+def test_a_clients_changes_with_money_and_what_else_its_agreement_bills(preview):
+    assert part(page(preview, 120).plain, "Contoso") == (
+        "Contoso   cw · Managed Security 2026 (1042)\n"
+        "  ~ Kaspersky Endpoint Security for Business Advanced, workstations"
+        "              90 → 92  (+2, +9.00 a month)\n"
+        "  ~ Kaspersky Endpoint Security for Business Advanced, servers"
+        "                   10 → 12  (+2, +9.00 a month)\n"
+        "  + Kaspersky Endpoint Security Cloud Plus"
+        "                                      new → 25  (+25, +80.00 a month)\n"
+        "  Also on this agreement, and not kisi's:\n"
+        "      1  Managed Firewall at 120.00 (product 88, line 7001)\n"
+        "    2.5  Backup per TB at 19.90 (product 91, line 7002)"
+    )
+
+
+def test_a_hold_tells_its_guard_its_reason_and_the_command_on_its_own_line(preview):
+    lines = part(page(preview, 120).plain, "Fabrikam").splitlines()
+    assert lines[0].endswith("cw · All-in Care (2044) · plan a3f90b11")
+    assert lines[1].startswith("  ! Kaspersky Endpoint Security for Business Advanced, servers")
+    assert lines[2:7] == [
+        "      to-zero: it would go from 10 to 0",
+        lines[3],
+        "      with: held with windows_servers (to-zero), so that nothing is billed twice or not at all",
+        "      If that is right:",
+        "        kisi sync --accept a3f90b11",
+    ]
+    assert lines[8:12] == [
+        "      drift: the PSA holds 25, kisi last confirmed 28: a person changed it",
+        "      To write kisi's number:",
+        "        kisi sync --accept a3f90b11",
+        (
+            "      To keep the person's: `bill = false` for this application in a [[company.product]]"
+            " of the client"
+        ),
+    ]
+    assert lines[-1] == "  Plan a3f90b11 releases all 3 held lines of this client at once."
+
+
+def test_orphans_unmapped_usage_notes_and_what_is_left_to_people_are_shown(preview):
+    report = page(preview, 120).plain
+    orphan = part(report, "Nordwind")
+    assert (
+        "  - Kaspersky Endpoint Security for Business Advanced, workstations (line 812)" in orphan
+    )
+    assert "(-40, -180.00 a month)" in orphan
+    assert "  Left to people:\n    5  Kaspersky Security for Mail Server" in orphan
+    tailspin = part(report, "Tailspin")
+    assert "7 → 8   (+1, not billable)" in tailspin
+    assert "12  Kaspersky Security for Mail Server (KSC's own figure)" in tailspin
+    assert " 3  Kaspersky Endpoint Security for Business Advanced, non-Windows\n" in tailspin
+    assert "Note: Tailspin: Key 2B1A-0001" in tailspin
+
+
+def test_failures_and_unmapped_tenants_say_what_to_do(preview):
+    report = page(preview, 120).plain
+    assert "✗ source-incomplete: hq: the list of devices" in part(report, "Wingtip")
+    assert "Run it again; if it stays" in part(report, "Wingtip")
+    tenants = part(report, "2 unmapped tenants")
+    assert "Fourth Coffee (hq:VSRVa80a675f-40d1-4f50-aec8-ff79bd8793d4)" in tenants
+    assert "Proseware Inc (hub:Proseware Inc), disabled" in tenants
+
+
+def test_totals_tell_units_and_money_apart_from_what_is_held(preview):
+    totals = part(page(preview).plain, "Totals")
+    assert totals == (
+        "Totals   1 create · 3 update · 5 held · 1 failed · 3 unchanged\n"
+        "                   units         money a month\n"
+        "  cw  to bill  149 → 178  +29  670.50 → 768.50  +98.00\n"
+        "      held     165 → 171   +6  710.00 → 729.20  +19.20\n"
+        "  tp  to bill      7 → 8   +1             0.00\n"
+        "  To release everything that can be accepted (5 lines of 2 clients):\n"
+        "    kisi sync --accept 4f2a91c0d3e7\n"
+    )
+
+
+def test_money_of_unknown_prices_is_left_out_and_said_so():
+    one = replace(samples.contoso(), lines=(samples.line("1", 2, price=None),))
+    report = text(Plan((one,)))
+    assert "(+1)" in report
+    assert "The money leaves out 1 line of unknown price." in report
+    mixed = replace(one, lines=(*one.lines, samples.line("1", 3)))
+    assert "4.50 → 13.50  +9.00" in text(Plan((mixed,)))
+
+
+def test_trouble_comes_last_next_to_the_last_line(preview):
+    report = page(preview).plain
+    order = ["Contoso", "Tailspin", "Fabrikam", "Nordwind", "Wingtip", "2 unmapped", "Totals"]
+    # Unmapped usage withholds a client like a hold does, in the order of the mapping.
+    order = [order[0], *order[2:4], order[1], *order[4:]]
+    assert (
+        sorted(order, key=lambda title: report.index("\n\n" + title) if title != "Contoso" else 0)
+        == order
+    )
+
+
+def test_a_quiet_day_is_empty_unless_asked_for():
+    plan = Plan((samples.quiet_client(), CompanyPlan(samples.company("Off", "9"), Status.OFF)))
+    assert text(plan) == ""
+    assert page(samples.view(plan)).ansi() == ""
+    told = text(plan, verbose=True)
+    assert re.search(r"= Kaspersky Endpoint Security for Business Advanced, servers +4\n", told)
+    assert "Off   cw · agreement 9 · billing off" in told
+
+
+@pytest.mark.parametrize(
+    "loud",
+    [
+        {"unmapped_tenants": (Tenant(TenantRef("hq", "x"), "New"),)},
+        {"unmapped_uses": (UnmappedUse("New", "Kaspersky", 3),)},
+        {"failures": (Failure("source-incomplete", "hub: no file", "", ExitCode.SOURCE),)},
+        {"notes": ("Prices of cw could not be read.",)},
+    ],
+)
+def test_a_day_is_not_quiet_if_anything_needs_a_person(loud):
+    assert next(iter(loud.values()))
+    assert text(Plan((samples.quiet_client(),), **loud)) != ""
+
+
+def test_a_day_on_which_an_earlier_write_was_settled_is_not_quiet():
+    plan = Plan((samples.quiet_client(),))
+    view = samples.view(plan, Mode.SYNC, run=42, earlier=(samples.earlier(), samples.earlier(None)))
+    report = page(view, 120).plain
+    assert "~ Contoso: Kaspersky Endpoint Security for Business Advanced, workstations" in report
+    assert "sent 2026-11-03 06:12 in run 41" in report
+    assert "applied" in report
+    assert "unknown" in report
+
+
+def test_a_sync_tells_what_became_of_each_line():
+    lines = (
+        samples.line("90", 92, outcome=Outcome.APPLIED),
+        samples.line(
+            "10",
+            12,
+            Category.WINDOWS_SERVERS,
+            outcome=Outcome.FAILED,
+            detail="not sent: the PSA refused our credentials",
+        ),
+        samples.line(
+            "1",
+            2,
+            Category.NON_WINDOWS,
+            outcome=Outcome.UNKNOWN,
+            detail="the answer was lost; the PSA shows 7",
+        ),
+        samples.line("5", 6, Category.ALL, detail="not tried: the run was interrupted"),
+    )
+    report = text(Plan((replace(samples.contoso(), lines=lines, others=()),)), Mode.SYNC)
+    assert "(+2, +9.00 a month) applied\n" in report
+    assert re.search(r"✗ .*, servers .* failed\n      not sent: the PSA refused", report)
+    assert re.search(r"\? .*, non-Windows .* unknown\n      the answer was lost", report)
+    assert "      not tried: the run was interrupted\n" in report
+    assert "not written" in part(report, "Totals")
+    assert "billed" in part(report, "Totals")
+
+
+def test_clients_that_fail_alike_are_told_once():
+    failure = Failure("source-incomplete", "hq cannot be reached", "Look at hq.", ExitCode.SOURCE)
+    failed = [
+        CompanyPlan(samples.company(name, name), Status.FAILED, failure=failure)
+        for name in ("Adatum", "Litware", "Trey")
+    ]
+    odd = replace(failed[2], unmapped=samples.tailspin().unmapped)
+    report = text(Plan((failed[0], failed[1], odd)))
+    assert part(report, "2 clients failed") == (
+        "2 clients failed\n  ✗ source-incomplete: hq cannot be reached\n      Look at hq.\n"
+        "  Adatum, Litware"
+    )
+    assert part(report, "Trey").startswith("Trey   cw · agreement Trey\n  ✗ source-incomplete")
+
+
+def test_a_hold_that_no_id_releases_is_explained_once_for_all_clients():
+    hold = Hold("report", "tp is set to report", 'Set write = "soap" in [psa.tp].')
+    held = [
+        CompanyPlan(
+            samples.company(name, name, psa="tp"),
+            Status.HELD,
+            lines=(samples.line("1", 2, psa="tp", hold=hold),),
+            plan_id=f"{name}0000",
+        )
+        for name in ("Adatum", "Litware")
+    ]
+    report = text(Plan(tuple(held), plan_id="4f2a"))
+    assert part(report, "Adatum").endswith("\n      report (see below)")
+    assert "--accept" not in report
+    assert "plan Adatum0000" not in report
+    assert part(report, "Held: report") == (
+        'Held: report\n  tp is set to report\n  Set write = "soap" in [psa.tp].'
+    )
+    alone = text(Plan((held[0],)))
+    assert '      report: tp is set to report\n      Set write = "soap"' in alone
+
+
+def test_a_first_look_without_a_mapping_shows_what_each_tenant_uses():
+    tenant = Tenant(TenantRef("hq", "VSRV-1"), "Fourth Coffee")
+    uses = (
+        UnmappedUse("Fourth Coffee", samples.KES, 90, True, tenant.ref),
+        UnmappedUse("Lost", samples.CLOUD, 2, estimated=False),
+    )
+    plan = Plan((), unmapped_tenants=(tenant,), unmapped_uses=uses)
+    assert text(plan) == (
+        "1 unmapped tenant\n"
+        "  Fourth Coffee (hq:VSRV-1)\n"
+        "    90  Kaspersky Endpoint Security for Business Advanced (KSC's own figure)\n"
+        "  Lost\n"
+        "    2  Kaspersky Endpoint Security Cloud Plus\n"
+        "  To bill them, or to say that they are not billed: `kisi map`\n"
+    )
+
+
+def test_what_failed_without_a_client_and_what_belongs_to_nobody_is_shown():
+    plan = Plan(
+        (samples.quiet_client(),),
+        failures=(
+            Failure("source-incomplete", "hub: no file is newer than 72 h", "", ExitCode.SOURCE),
+        ),
+        notes=("Prices of cw could not be read.",),
+    )
+    report = page(samples.view(plan, left=(samples.fact(),)), 120, verbose=True).plain
+    assert "Not read\n  ✗ source-incomplete: hub: no file" in report
+    assert (
+        "6  Old Client: Kaspersky Endpoint Security for Business Advanced (cw, agreement 77"
+        in report
+    )
+    assert "Notes\n  Prices of cw" in report
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 46, 80, 100, 120, 200])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_nothing_but_a_command_is_wider_than_the_terminal(preview, width, encoding):
+    report = page(preview, width, encoding, verbose=True).plain
+    report.encode(encoding)
+    long = [line for line in report.splitlines() if cells(line) > width]
+    assert all(line.strip().startswith("kisi sync --accept ") for line in long)
+
+
+@pytest.mark.parametrize("width", [20, 80, 120])
+def test_colours_change_nothing_but_colours(preview, width):
+    shown = page(preview, width)
+    assert ANSI.sub("", shown.ansi()) == shown.plain
+    assert "\x1b[" in shown.ansi()
+    assert "\x1b" not in shown.plain
+    assert shown.rich_text().plain == shown.plain
+
+
+HOSTILE = (
+    "[/]",
+    "[link=http://x]y[/link]",
+    "\x1b[2J",
+    "\u202egnp",
+    "a\nb",
+    "x" * 300,
+    "",
+    "  ",
+    "東" * 60,
+    "e\u0301",
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE)),
+    st.sampled_from([20, 80]),
+    st.sampled_from(["ascii", "utf-8"]),
+)
+def test_no_name_can_break_the_report_or_act_on_the_terminal(name, width, encoding):
+    plan = samples.six_clients()
+    company = replace(plan.companies[0].company, name=name)
+    lines = tuple(replace(line, application=name) for line in plan.companies[0].lines)
+    first = replace(
+        plan.companies[0], company=company, lines=lines, agreement_name=name, notes=(name,)
+    )
+    shown = page(
+        samples.view(replace(plan, companies=(first, *plan.companies[1:]))), width, encoding
+    )
+    shown.plain.encode(encoding)
+    assert all(line.isprintable() for line in shown.plain.splitlines())
+    assert ANSI.sub("", shown.ansi()) == shown.plain
+    if name.strip() and name.isascii() and name.isprintable() and " " not in name:
+        assert name in shown.plain.replace("\n", "").replace(" ", "")
+
+
+def test_a_huge_quantity_cannot_break_the_report():
+    huge = replace(samples.contoso(), lines=(samples.line("1E+300", 2),))
+    assert "Contoso" in page(samples.view(Plan((huge,))), 80).plain
+    assert Decimal("1E+300") == huge.lines[0].before
