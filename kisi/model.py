@@ -385,6 +385,8 @@ class Line:
     """The PSA calls it cancelled or expired without giving a day."""
     one_time: bool = False
     """A charge that is gone after the next invoice: never kisi's."""
+    problem: str = ""
+    """Why it could not be read (nothing but id and product then means anything); else empty."""
 
 
 # --- the plan -----------------------------------------------------------------------------------

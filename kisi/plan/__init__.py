@@ -4,7 +4,7 @@
 `with_ids` names the result. Guards (`kisi.guards`) stand between the last two.
 """
 
-from kisi.plan.ids import LineKey, line_key, with_ids
+from kisi.plan.ids import LineKey, line_key, whole_id, with_ids
 from kisi.plan.lines import (
     Held,
     attribute,
@@ -33,5 +33,6 @@ __all__ = [
     "ref_of",
     "rows_of",
     "wants",
+    "whole_id",
     "with_ids",
 ]

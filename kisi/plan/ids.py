@@ -35,10 +35,15 @@ def with_ids(plan: Plan, accepts: Mapping[LineKey, int]) -> Plan:
         accepts: How often a held change of each line was accepted before.
     """
     companies = tuple(_named(company, accepts) for company in plan.companies)
-    held = [company for company in companies if _held(company.lines)]
-    relevant = held or [company for company in companies if any(x.changes for x in company.lines)]
-    digest = _digest([company.plan_id for company in relevant])
-    return replace(plan, companies=companies, plan_id=digest[:_PLAN_DIGITS])
+    return replace(plan, companies=companies, plan_id=whole_id(companies))
+
+
+def whole_id(companies: Iterable[CompanyPlan]) -> str:
+    """The id of a plan whose clients have theirs."""
+    plans = tuple(companies)
+    held = [company for company in plans if _held(company.lines)]
+    relevant = held or [company for company in plans if any(x.changes for x in company.lines)]
+    return _digest(company.plan_id for company in relevant)[:_PLAN_DIGITS]
 
 
 def _named(company: CompanyPlan, accepts: Mapping[LineKey, int]) -> CompanyPlan:

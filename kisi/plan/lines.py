@@ -43,6 +43,14 @@ class Ambiguous(Exception):
         self.lines = lines
 
 
+class Unreadable(Exception):
+    """The line to write holds nobody knows what."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self.line = line
+
+
 def is_live(line: Line, today: date) -> bool:
     """Whether a line can still bill: not one-time, not cancelled today.
 
@@ -58,12 +66,15 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
 
     Raises:
         Ambiguous: More than one is left.
+        Unreadable: The quantity of the one that is left is not known.
     """
     live = [line for line in lines if line.product == product and is_live(line, today)]
     in_effect = [line for line in live if line.starts is None or line.starts <= today]
     chosen = in_effect or live
     if len(chosen) > 1:
         raise Ambiguous(chosen)
+    if chosen and chosen[0].problem:
+        raise Unreadable(chosen[0])
     return chosen[0] if chosen else None
 
 
@@ -89,6 +100,8 @@ def plan_company(
         lines = _current(company, wants.wanted, held.lines, facts, today)
     except Ambiguous as error:
         return failed(company, _ambiguous(error.lines), unmapped=wants.unmapped)
+    except Unreadable as error:
+        return failed(company, _unreadable(error.line), unmapped=wants.unmapped)
     planned = {line.line_id for line in lines}
     orphans, left = _orphans(company, wants, held, facts, planned, today)
     creates = any(line.action is Action.CREATE for line in lines)
@@ -125,6 +138,15 @@ def _ambiguous(lines: Sequence[Line]) -> Failure:
         reason=f"the agreement has {len(lines)} live lines of product {lines[0].product}: {listed}",
         remedy="Cancel all but one of them in the PSA; kisi never picks one.",
         exit_code=ExitCode.WITHHELD,
+    )
+
+
+def _unreadable(line: Line) -> Failure:
+    return Failure(
+        guard="psa",
+        reason=f"line {line.id} of product {line.product} cannot be read: {line.problem}",
+        remedy="Correct the line in the PSA.",
+        exit_code=ExitCode.PSA,
     )
 
 

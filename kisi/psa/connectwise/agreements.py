@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import date
 
-from kisi.errors import KisiError, PsaError
+from kisi.errors import AccessRefused, KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Unfit
 from kisi.psa import PsaAgreement
 from kisi.psa.connectwise.endpoints import AGREEMENTS
@@ -23,7 +23,7 @@ from kisi.psa.connectwise.values import (
     shown,
     text,
 )
-from kisi.psa.connectwise.wire import AccessRefused, Wire
+from kisi.psa.connectwise.wire import Wire
 
 FIELDS = (
     "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"

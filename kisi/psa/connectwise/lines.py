@@ -65,13 +65,25 @@ def product_of(row: Row) -> str:
 
 
 def _line(row: Row, ref: AgreementRef) -> Line:
-    """One addition, or the error that fails its agreement: half a list is no list."""
+    """One addition.
+
+    What cannot be read of it matters only if it is the one that kisi would write: an agreement also
+    holds additions of other vendors and of people. Without an id or a product nobody can tell.
+    """
+    try:
+        line, product = str(row_id(row)), product_of(row)
+    except ValueError as error:
+        raise PsaError(
+            f"Addition {row_id(row)} of agreement {ref.agreement} (psa.{ref.psa}) could not be"
+            f" read: {error}. The agreement's lines are not known, so none of them was written.",
+            remedy="Correct the addition in ConnectWise.",
+        ) from error
     try:
         cancelled = day(row, "cancelledDate")
         return Line(
-            id=str(row_id(row)),
+            id=line,
             agreement=ref.agreement,
-            product=product_of(row),
+            product=product,
             quantity=quantity_of(row),
             description=text(row, "description") or text(part(row, "product"), "identifier"),
             unit_price=number_or_none(row, "unitPrice"),
@@ -81,8 +93,4 @@ def _line(row: Row, ref: AgreementRef) -> Line:
             dead=cancelled is None and text(row, "agreementStatus").casefold() in _DEAD,
         )
     except ValueError as error:
-        raise PsaError(
-            f"Addition {row_id(row)} of agreement {ref.agreement} (psa.{ref.psa}) could not be"
-            f" read: {error}. The agreement's lines are not known, so none of them was written.",
-            remedy="Correct the addition in ConnectWise.",
-        ) from error
+        return Line(line, ref.agreement, product, Decimal(0), problem=str(error))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from kisi.errors import PsaError, TransportError
+from kisi.errors import AccessRefused, PsaError, TransportError
 from kisi.psa.connectwise.endpoints import Collection
 from kisi.psa.connectwise.refusals import (
     Refusal,
@@ -38,10 +38,6 @@ LONGEST_URL = 1745
 """Characters of an address that ConnectWise calls safe."""
 
 _FORWARD_ONLY = {"pagination-type": "forward-only"}
-
-
-class AccessRefused(PsaError):
-    """Credentials, rights or the address are wrong: no other request of this kind can succeed."""
 
 
 def request_headers(

@@ -168,6 +168,13 @@ def test_lines_of_unmapped_clients_and_of_those_with_billing_off_are_left():
     assert attribute([off], [fact("1200", 5)])[1] == (fact("1200", 5),)
 
 
+def test_a_line_of_unknown_quantity_fails_the_client_only_if_it_is_the_one_to_write():
+    broken = [line("1200", 0, problem="quantity is missing")]
+    found = plan(5, broken)
+    assert (found.failure.guard, found.failure.exit_code) == ("psa", 5)
+    assert only(plan(5, [line("9", 0, "7", problem="quantity is missing")])).after == 5
+
+
 NUMBERS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 9))
 
 

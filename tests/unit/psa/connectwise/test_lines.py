@@ -76,11 +76,6 @@ def test_what_only_decorates_may_be_absent(psa, api):
     [
         ({"product": None}, "product/id is missing"),
         ({"product": {"identifier": "KES"}}, "product/id is missing"),
-        ({"quantity": None}, "quantity is missing"),
-        ({"quantity": "many"}, "quantity is 'many'"),
-        ({"quantity": True}, "quantity is True"),
-        ({"cancelledDate": "soon"}, "cancelledDate is 'soon'"),
-        ({"effectiveDate": 5}, "effectiveDate is 5"),
     ],
 )
 def test_an_addition_that_cannot_be_read_fails_its_agreement(psa, api, changes, says):
@@ -96,3 +91,21 @@ def test_an_addition_without_an_id_fails_its_agreement(psa, api):
     api.get(ADDITIONS, json=[addition_row(id=None)])
     with pytest.raises(PsaError, match=r"additions of agreement 1042.*id is missing"):
         psa.lines(REF)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"quantity": None}, "quantity is missing"),
+        ({"quantity": "many"}, "quantity is 'many'"),
+        ({"quantity": True}, "quantity is True"),
+        ({"cancelledDate": "soon"}, "cancelledDate is 'soon'"),
+        ({"effectiveDate": 5}, "effectiveDate is 5"),
+    ],
+)
+def test_what_cannot_be_read_of_an_addition_is_a_problem_of_that_line_alone(
+    psa, api, changes, says
+):
+    line = read(psa, api, **changes)
+    assert says in line.problem
+    assert (line.id, line.product) == ("301", "1201")
