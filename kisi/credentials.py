@@ -22,6 +22,9 @@ from kisi.secret_reference import Scheme, SecretReference
 __all__ = ["REDACTOR", "RedactingFilter", "Redactor", "resolve", "resolve_all"]
 
 _LARGEST = 64 * 1024
+_LOGIN_NAME = "user"
+"""How the key of a login name ends. It is kept beside its password, but a common word such as
+`kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
 _HAS_MODES = os.name == "posix"
 """Windows guards files by access lists, which a file in a user's profile inherits."""
 
@@ -77,7 +80,9 @@ def resolve_all(config: Configured) -> Secrets:
         )
         for field, reference in holder.secrets(name).items():
             try:
-                found[field] = resolve(reference, base=config.path.parent)
+                found[field] = resolve(
+                    reference, base=config.path.parent, hidden=not field.endswith(_LOGIN_NAME)
+                )
             except ConfigError as error:
                 problems += [f"{place} {field}: {problem}" for problem in error.problems]
     if problems:
@@ -87,7 +92,7 @@ def resolve_all(config: Configured) -> Secrets:
     return secrets
 
 
-def resolve(reference: str, *, base: Path) -> str:
+def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
     """Fetches one secret and registers it with `REDACTOR`.
 
     Line ends at the end are dropped, because editors and `echo` add one.
@@ -95,6 +100,7 @@ def resolve(reference: str, *, base: Path) -> str:
     Args:
         reference: `env:NAME`, `file:PATH`, `credential:NAME` or `keyring:SERVICE/USER`.
         base: The folder that a relative `PATH` starts from.
+        hidden: False does not register it: it is a login name.
 
     Raises:
         ConfigError: There is no such secret, or it is empty, or others can read it.
@@ -108,7 +114,8 @@ def resolve(reference: str, *, base: Path) -> str:
         raise ConfigError(f"The secret {parsed} is empty.")
     if any(char in "\r\n\0" or "\ud800" <= char <= "\udfff" for char in secret):
         raise ConfigError(f"The secret {parsed} is not one line of UTF-8 text.")
-    REDACTOR.add(secret)
+    if hidden:
+        REDACTOR.add(secret)
     return secret
 
 

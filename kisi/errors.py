@@ -7,6 +7,7 @@ KisiError
 │   ├── LoginRefused         the server said no to our credentials: never tried again in this run
 │   └── Incomplete           a list did not arrive whole: it is not a number
 ├── PsaError             5   a PSA could not be read, or refused us
+│   ├── AccessRefused        credentials, rights or the address are wrong
 │   └── ForeignChange    7   a write changed something that was not ours
 ├── Withheld             6   a person must decide: a stale or used id
 ├── WriteError           7   a write failed, or its outcome is unknown
@@ -107,6 +108,10 @@ class PsaError(KisiError):
     """A PSA could not be read, or refused us; nothing was written because of it."""
 
     exit_code = ExitCode.PSA
+
+
+class AccessRefused(PsaError):
+    """Credentials, rights or the address are wrong: no other request of this kind can succeed."""
 
 
 class ForeignChange(PsaError):

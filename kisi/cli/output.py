@@ -43,7 +43,16 @@ class Voice:
     def colored(self, stream: TextIO) -> bool:
         """Whether `stream` is a terminal that wants colours."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        return self.color and not plain and stream.isatty()
+        return self.color and not plain and stream.isatty() and _understands_colors()
+
+
+def _understands_colors() -> bool:
+    """Whether the console knows ANSI colours; old ones of Windows do not."""
+    if os.name != "nt":
+        return True
+    from rich.console import detect_legacy_windows
+
+    return not detect_legacy_windows()
 
 
 def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
@@ -104,6 +113,8 @@ def result(text: str, output: Path | None) -> None:
         StateError: The file cannot be written; the old one is untouched.
     """
     if output is None:
+        if "\r\n" in text and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(newline="")  # CSV ends its own lines; Windows would double it
         if text:
             write(sys.stdout, text)
         return

@@ -23,7 +23,7 @@ from kisi.guards.rules import (
     Guard,
 )
 from kisi.model import Action, CompanyPlan, Hold, Plan, PlannedLine, Status
-from kisi.plan import net_change
+from kisi.plan import net_change, whole_id
 
 __all__ = ["Context", "FactIndex", "empty_sources", "guard", "release", "withhold"]
 
@@ -153,13 +153,18 @@ def _judged(company: CompanyPlan) -> CompanyPlan:
 
 
 def release(plan: Plan, accepted: Collection[str]) -> Plan:
-    """Takes the holds off the clients that `accepted` names, by their id or the whole plan's."""
+    """Takes the holds off the clients that `accepted` names, by their id or the whole plan's.
+
+    Where others are still held, the plan has a new id: the one that would release those next time.
+    """
     everything = plan.plan_id in accepted
     companies = tuple(
         _judged(_released(company)) if everything or company.plan_id in accepted else company
         for company in plan.companies
     )
-    return replace(plan, companies=companies)
+    is_held = any(line.hold is not None for company in companies for line in company.lines)
+    plan_id = whole_id(companies) if is_held else plan.plan_id
+    return replace(plan, companies=companies, plan_id=plan_id)
 
 
 def _released(company: CompanyPlan) -> CompanyPlan:

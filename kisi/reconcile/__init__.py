@@ -205,7 +205,7 @@ def _draft(
     if not company.billing:
         return CompanyPlan(company=company, status=Status.OFF)
     facts = owned.get(ref_of(company), ())
-    places = [ref_of(company), *{_place(fact) for fact in facts}]
+    places = [ref_of(company), *dict.fromkeys(map(_place, facts))]
     failure = collected.failure_of(company)
     tenants = [collected.usages[ref] for ref in company.tenants if ref in collected.usages]
     uses = tuple(replace(use, company=company.name) for t in tenants for use in t.unmapped)

@@ -99,10 +99,10 @@ def _nobody(plan: Plan) -> str:
 def trouble(company: CompanyPlan) -> str:
     """Why a client is not current, in a few words."""
     if company.failure is not None:
-        return f"{company.failure.guard}: {company.failure.reason}"
+        return f"{company.failure.guard}: {company.failure.reason}".rstrip(".")
     bad = next((line for line in company.lines if line.outcome in _BAD), None)
     if bad is not None:
-        return f"{bad.outcome}: {bad.detail}"
+        return f"{bad.outcome}: {bad.detail}".rstrip(". ")
     held = next((line for line in company.lines if line.hold is not None), None)
     if held is not None and held.hold is not None:
         return f"held: {held.hold.guard}"

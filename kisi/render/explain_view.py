@@ -62,11 +62,6 @@ class DeviceChanges:
     """As they are now where they are still listed (with the reason why they do not count), else as
     they were."""
 
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.came or self.went)
-
 
 def device_changes(tenant: ExplainedTenant, usage: ApplicationUsage) -> DeviceChanges:
     """What came and went between the reading before and this one."""

@@ -74,6 +74,7 @@ class Page:
             file=StringIO(),
             force_terminal=True,
             color_system="standard",
+            legacy_windows=False,
             _environ={},
             no_color=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 
 from kisi.model import Action, CompanyPlan, Failure, Hold, Line, Outcome, PlannedLine, Status
 from kisi.render.figures import money, quantity, signed, signed_money
@@ -58,10 +59,8 @@ def failure_entry(failure: Failure) -> Entry:
 
 def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> Iterable[Item]:
     shown = [line for line in company.lines if verbose or line.changes or line.hold]
-    remedies = [line.hold.remedy if line.hold else "" for line in shown]
-    for index, line in enumerate(shown):
-        told_below = remedies[index : index + 2] == [remedies[index]] * 2
-        yield _entry(line, company, common, tell_remedy=not told_below)
+    for line, following in zip_longest(shown, shown[1:]):
+        yield _entry(line, following, company, common)
     released = released_by_id(company)
     if released > 1:
         text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
@@ -69,7 +68,10 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
 
 
 def _entry(
-    line: PlannedLine, company: CompanyPlan, common: Collection[Hold], *, tell_remedy: bool
+    line: PlannedLine,
+    following: PlannedLine | None,
+    company: CompanyPlan,
+    common: Collection[Hold],
 ) -> Entry:
     mark, tone = _mark(line)
     label = billed_as(line.application, line.categories)
@@ -81,7 +83,7 @@ def _entry(
         label=label,
         figures=line_figures(line),
         state=line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else "",
-        remarks=tuple(_remarks(line, company, common, tell_remedy=tell_remedy)),
+        remarks=tuple(_remarks(line, following, company, common)),
     )
 
 
@@ -117,9 +119,13 @@ def _money(line: PlannedLine) -> Iterable[str]:
 
 
 def _remarks(
-    line: PlannedLine, company: CompanyPlan, common: Collection[Hold], *, tell_remedy: bool
+    line: PlannedLine,
+    following: PlannedLine | None,
+    company: CompanyPlan,
+    common: Collection[Hold],
 ) -> Iterable[Remark]:
-    if line.detail:
+    """What is to be said of a line; what the following line says too is left to it."""
+    if line.detail and (following is None or following.detail != line.detail):
         yield Remark(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
     hold = line.hold
     if hold is None:
@@ -128,7 +134,7 @@ def _remarks(
         yield Remark(f"{hold.guard} (see below)", Tone.HELD)
         return
     yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
-    if tell_remedy:
+    if following is None or following.hold is None or following.hold.remedy != hold.remedy:
         yield from _release(hold.remedy, company)
 
 

@@ -27,6 +27,8 @@ def totals_section(view: PlanView) -> Section:
     if unpriced:
         lines = plural(unpriced, "line")
         items.append(Remark(f"The money leaves out {lines} of unknown price.", Tone.DIM))
+    if view.accepted:
+        items.append(Remark(f"Accepted in this run: {', '.join(view.accepted)}"))
     items += _accept_all(view)
     return Section("Totals", tuple(_counts(summarise(view.plan))), tuple(items))
 

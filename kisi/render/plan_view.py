@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
@@ -117,8 +117,7 @@ def totals(plan: Plan) -> tuple[Totals, ...]:
     )
 
 
-def _totals(psa: str, lines: Iterable[PlannedLine]) -> Totals:
-    lines = list(lines)
+def _totals(psa: str, lines: Sequence[PlannedLine]) -> Totals:
     held = [line for line in lines if line.hold]
     free = [line for line in lines if not line.hold]
     unwritten = [line for line in free if line.outcome in UNWRITTEN]

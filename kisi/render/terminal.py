@@ -85,7 +85,8 @@ class _Setter:
             change=max(cells(self._change(figures)) for _, figures in with_figures),
         )
         state = max(cells(self._text(entry.state)) for entry, _ in with_figures)
-        figures_width = columns.before + len(self._arrow) + columns.after + 1 + columns.change
+        before = columns.before + len(self._arrow) if columns.before else 0
+        figures_width = before + columns.after + 1 + columns.change
         left = self._width - self._indent - 2 - 2 - figures_width - (state + 1 if state else 0)
         longest = max(cells(self._text(entry.label)) for entry, _ in with_figures)
         if left < min(longest, _LABEL_MIN):
@@ -118,20 +119,19 @@ class _Setter:
             yield from self._grid(item)
 
     def _entry(self, entry: Entry) -> Iterator[Line]:
-        margin = Span(" " * self._indent)
-        mark = (Span(self._text(entry.mark), entry.tone), Span(" "))
-        beside = entry.figures is not None and self._columns.label
-        label_width = self._columns.label if beside else self._width - self._indent - 2
-        labels = wrap(self._text(entry.label), label_width)
-        for number, label in enumerate(labels):
-            lead = (margin, *mark) if number == 0 else (margin, Span("  "))
-            if number == 0 and beside and entry.figures is not None:
-                figures = self._figures(entry.figures, entry)
-                yield (*lead, Span(padded(label, label_width + 2)), *figures)
-            else:
-                yield (*lead, Span(label, entry.label_tone))
-        if entry.figures is not None and not beside:
-            below = "".join(span.text for span in self._figures(entry.figures, entry)).split()
+        margin, tone = Span(" " * self._indent), entry.label_tone
+        mark = (margin, Span(self._text(entry.mark), entry.tone), Span(" "))
+        figures, column = entry.figures, self._columns.label
+        if figures is not None and column:
+            label, *more = wrap(self._text(entry.label), column)
+            yield (*mark, Span(padded(label, column + 2), tone), *self._figures(figures, entry))
+        else:
+            label, *more = wrap(self._text(entry.label), self._width - self._indent - 2)
+            yield (*mark, Span(label, tone))
+        for text in more:
+            yield (margin, Span("  "), Span(text, tone))
+        if figures is not None and not column:
+            below = "".join(span.text for span in self._figures(figures, entry)).split()
             yield from self._paragraph(" ".join(below), entry.tone, self._indent + 2)
         for remark in entry.remarks:
             yield from self._remark(remark, self._indent * 3)
@@ -140,7 +140,7 @@ class _Setter:
         columns = self._columns
         before = self._text(figures.before)
         change = self._change(figures)
-        arrow = self._arrow if before else " " * len(self._arrow)
+        arrow = self._arrow if before else " " * len(self._arrow) if columns.before else ""
         return (
             Span(padded(before, columns.before, right=True)),
             Span(arrow, Tone.DIM),
@@ -172,18 +172,16 @@ class _Setter:
             for lead, text in rows:
                 yield from self._paragraph(f"{lead} {text}", listing.tone, self._indent * 2)
             return
-        indent = self._indent * 2 + widest + 2
+        column = widest + 2 if widest else 0
+        margin = " " * (self._indent * 2)
         for lead, text in rows:
-            first, *rest = wrap(text, self._width - indent)
-            margin = Span(" " * (self._indent * 2))
+            first, *rest = wrap(text, self._width - len(margin) - column)
             yield (
-                margin,
-                Span(padded(lead, widest, right=True)),
-                Span("  "),
+                Span(margin + padded(padded(lead, widest, right=True), column)),
                 Span(first, listing.tone),
             )
             for line in rest:
-                yield (Span(" " * indent), Span(line, listing.tone))
+                yield (Span(margin + " " * column), Span(line, listing.tone))
 
     def _grid(self, grid: Grid) -> Iterator[Line]:
         safe = replace(

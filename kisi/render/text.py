@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import accumulate
 
-_FALLBACKS = {"→": "->", "…": "...", "·": "-", "✗": "x"}
+_FALLBACKS = {"→": "->", "…": "...", "·": "-", "✗": "x", "✓": "+"}
 """What stands for kisi's own symbols where an encoding cannot carry them."""
+_BREAK = re.compile(" (?!- )")
+"""Where a line may end. Key names have dashes, and a dash in front of a line is kisi's own mark."""
 
 
 def safe_text(text: str, encoding: str = "utf-8") -> str:
@@ -60,13 +64,10 @@ def _cells(char: str) -> int:
 
 
 def _split(text: str, width: int) -> tuple[str, str]:
-    """The longest start of `text` within `width` cells, with its combining marks; and the rest."""
-    used = 0
-    for index, char in enumerate(text):
-        used += _cells(char)
-        if used > width:
-            return text[:index], text[index:]
-    return text, ""
+    """Splits a text wider than `width` cells behind what fits, with its combining marks."""
+    used = accumulate(map(_cells, text))
+    end = next(index for index, total in enumerate(used) if total > width)
+    return text[:end], text[end:]
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -83,7 +84,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def _words(text: str, width: int) -> Iterable[str]:
-    for word in text.split(" "):
+    for word in _BREAK.split(text):
         rest = word
         while cells(rest) > width:
             head, rest = _split(rest, width)

@@ -154,11 +154,14 @@ def test_an_incomplete_virtual_server_leaves_its_clients_lines_alone(
     assert not operator.sandbox.ksc.open_iterators
 
 
-@pytest.mark.parametrize(("broken", "reason"), BROKEN)
+FIRST = ("cut list of uses", "wrong server answers", "main server answers", "no rights", "missing")
+
+
+@pytest.mark.parametrize(("broken", "reason"), [case for case in BROKEN if case.id in FIRST])
 def test_an_incomplete_first_reading_creates_no_line(
     operator: Operator, broken: Break, reason: str
 ):
-    operator.bill_as_one()
+    product = operator.bill_as_one()
     contoso = operator.client("Contoso", workstations=8)
     fabrikam = operator.client("Fabrikam", workstations=3)
     broken(operator, contoso)
@@ -166,7 +169,7 @@ def test_an_incomplete_first_reading_creates_no_line(
     result = operator.sync()
 
     assert contoso.additions == []
-    assert list(fabrikam.quantities.values()) == [3]
+    assert fabrikam.quantities == {product: 3}
     assert (result.code, result.company("Contoso")["status"]) == (4, "failed")
     assert reason in result.err
 

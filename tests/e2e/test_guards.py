@@ -377,7 +377,11 @@ def test_a_changed_agreement_never_bills_twice(operator: Operator):
     for _ in range(2):
         held = _night(operator)
         assert _total(operator, contoso) == 100
-        assert set(held.holds("Contoso").values()) == {"orphaned", "with"}
+        lines = held.company("Contoso")["lines"]
+        assert {(line["action"], line["hold"]["guard"]) for line in lines} == {
+            ("update", "orphaned"),
+            ("create", "with"),
+        }
         assert held.code == 6
 
     assert _night(operator, *_command(held, "Contoso")).code == 0
@@ -627,19 +631,19 @@ def test_a_cancelled_or_later_line_does_not_make_another_ambiguous(operator: Ope
     product = operator.bill_as_one()
     contoso = operator.client(workstations=20)
     world = operator.world
-    cancelled = world.add_line(contoso.agreement_id, product, 18)
+    cancelled, later, current = (
+        world.add_line(contoso.agreement_id, product, quantity) for quantity in (18, 30, 20)
+    )
     cancelled.cancelled_date = world.now() - timedelta(days=40)
-    later = world.add_line(contoso.agreement_id, product, 30)
     later.effective_date = world.now() + timedelta(days=40)
-    current = world.add_line(contoso.agreement_id, product, 20)
 
     result = operator.sync()
 
-    assert [line.quantity for line in (cancelled, later, current)] == [18, 30, 20]
+    assert [line.quantity for line in contoso.additions] == [18, 30, 20]
     assert (result.code, result.writes) == (0, [])
     contoso.add_devices()
     assert _night(operator).code == 0
-    assert [line.quantity for line in (cancelled, later, current)] == [18, 30, 21]
+    assert [line.quantity for line in contoso.additions] == [18, 30, 21]
 
 
 # --- agreements ---------------------------------------------------------------------------------

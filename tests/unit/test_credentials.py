@@ -210,3 +210,17 @@ def test_every_missing_secret_of_every_section_is_reported_at_once(tmp_path, mon
         "kisi.toml: [notify] webhook",
     ]
     assert "KISI_C" in caught.value.problems[3]
+
+
+def test_a_login_name_is_resolved_like_a_secret_and_never_masked(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAME", "a-login-called-kisi")
+    monkeypatch.setenv("WORD", "a-password-called-kisi")
+    config = Configured(
+        tmp_path / "kisi.toml",
+        {},
+        {"tp": Holder({"soap_user": "env:NAME", "soap_password": "env:WORD"})},
+        Holder(),
+    )
+    assert resolve_all(config)["psa", "tp"]["soap_user"] == "a-login-called-kisi"
+    told = REDACTOR.redact("a-login-called-kisi and a-password-called-kisi")
+    assert told == "a-login-called-kisi and ***"

@@ -301,6 +301,21 @@ def test_without_an_intent_nothing_is_sent(bench, psa):
     assert {line.outcome for company in applied.plan.companies for line in company.lines} == {None}
 
 
+def test_a_journal_that_fails_once_is_not_trusted_again(bench, psa):
+    real, calls = bench.journal.intent, []
+
+    def fails_once(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise StateError("The disk is full.")
+        return real(*args)
+
+    bench.journal.intent = fails_once
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    assert applied.state_error.message == "The disk is full."
+    assert psa.sent == []
+
+
 def test_an_outcome_that_cannot_be_stored_is_printed_and_ends_all_writing(bench, psa):
     psa.reactions.extend([DONE, Reaction(DONE.verdict, lands=True, before=bench.fail_journal)])
     applied = bench.apply(

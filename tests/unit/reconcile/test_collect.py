@@ -44,6 +44,7 @@ def test_a_tenant_that_could_not_be_read_fails_its_client_alone(two):
     assert day.client().failure.remedy == "Run it again."
     assert day.client("Client 2").status is Status.READY
     assert held(two) == ({"1200": 10}, {"1200": 25})
+    assert day.plan.failures == ()
     assert day.code is ExitCode.SOURCE
     assert last_line(day.plan) == (
         "1 of 2 clients proven current; not: Contoso (source-incomplete: "

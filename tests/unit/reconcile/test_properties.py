@@ -119,7 +119,9 @@ def test_what_the_journal_calls_confirmed_is_in_the_psa(make_scene, fleet, react
             for line in scene.cw.held(client.agreement)
         }
         sure = [fact for fact in facts if not fact.unsettled]
-        assert {(one.agreement, one.line_id): one.confirmed for one in sure}.items() <= there.items()
+        assert {
+            (one.agreement, one.line_id): one.confirmed for one in sure
+        }.items() <= there.items()
         for plan in day.plan.companies:
             for line in plan.lines:
                 if line.outcome is Outcome.APPLIED:

@@ -29,7 +29,7 @@ def test_quantity_product_conservation_keys_and_classes_are_told():
     assert report.startswith(
         "Contoso   cw · agreement 1042 · run 43 of 2026-11-03 06:12\n"
         "  = Kaspersky Endpoint Security for Business Advanced, workstations"
-        "      4 (product 1201, line 9001)\n"
+        "  4 (product 1201, line 9001)\n"
     )
     assert "4 devices · Contoso HQ (hq:VSRVa80a675f) · read 2026-11-03 06:12 · unchanged since" in (
         report.replace("\n  ", " ")

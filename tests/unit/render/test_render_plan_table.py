@@ -145,6 +145,8 @@ def test_a_quiet_day_is_empty_unless_asked_for():
     plan = Plan((samples.quiet_client(), CompanyPlan(samples.company("Off", "9"), Status.OFF)))
     assert text(plan) == ""
     assert page(samples.view(plan)).ansi() == ""
+    assert not page(samples.view(plan))
+    assert page(samples.view(plan), verbose=True)
     told = text(plan, verbose=True)
     assert re.search(r"= Kaspersky Endpoint Security for Business Advanced, servers +4\n", told)
     assert "Off   cw · agreement 9 · billing off" in told
@@ -193,13 +195,25 @@ def test_a_sync_tells_what_became_of_each_line():
         ),
         samples.line("5", 6, Category.ALL, detail="not tried: the run was interrupted"),
     )
-    report = text(Plan((replace(samples.contoso(), lines=lines, others=()),)), Mode.SYNC)
+    plan = Plan((replace(samples.contoso(), lines=lines, others=()),))
+    report = page(samples.view(plan, Mode.SYNC, accepted=("77b0e1c2",)), 120).plain
     assert "(+2, +9.00 a month) applied\n" in report
     assert re.search(r"✗ .*, servers .* failed\n      not sent: the PSA refused", report)
     assert re.search(r"\? .*, non-Windows .* unknown\n      the answer was lost", report)
     assert "      not tried: the run was interrupted\n" in report
     assert "not written" in part(report, "Totals")
     assert "billed" in part(report, "Totals")
+    assert "Accepted in this run: 77b0e1c2\n" in report
+
+
+def test_what_is_said_of_several_lines_is_said_once_below_the_last():
+    lines = tuple(
+        samples.line("1", after, detail=detail)
+        for after, detail in ((2, "billed from 2026-12-01"), (3, "billed from 2026-12-01"), (4, ""))
+    )
+    report = text(Plan((replace(samples.contoso(), lines=lines),)))
+    assert report.count("billed from 2026-12-01") == 1
+    assert re.search(r"1 → 3 .*\n      billed from 2026-12-01\n.*1 → 4", report)
 
 
 def test_clients_that_fail_alike_are_told_once():

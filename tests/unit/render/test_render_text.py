@@ -85,6 +85,10 @@ def test_text_wraps_at_spaces_and_breaks_only_what_is_too_long():
     assert wrap("", 5) == [""]
 
 
+def test_no_line_starts_with_the_dash_of_a_key_name():
+    assert wrap("Security for Business - Advanced", 21) == ["Security for", "Business - Advanced"]
+
+
 @given(st.text(), st.integers(min_value=2, max_value=40))
 def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text, width):
     safe = safe_text(text)
