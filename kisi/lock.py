@@ -11,18 +11,22 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
-from kisi.errors import Locked, StateError
+from kisi.errors import Interrupted, Locked, StateError
 
 _LOCK = "kisi.lock"
 _HOLDER = "kisi.lock.json"
+_LOOKS_EVERY = 0.1
+"""Seconds between two tries while another run holds the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,11 @@ class Holder:
 
 @contextmanager
 def run_lock(
-    state_dir: Path, timeout: float = 0.0, *, started: datetime | None = None
+    state_dir: Path,
+    timeout: float = 0.0,
+    *,
+    started: datetime | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[None]:
     """Holds the lock of a state folder while the block runs; creates the folder (0700) if missing.
 
@@ -49,15 +57,17 @@ def run_lock(
         state_dir: The state folder.
         timeout: Seconds to wait for another run to end; 0 tries once.
         started: When this run started, told to whoever finds the lock taken.
+        stop: Ends the waiting once it is set.
 
     Raises:
+        Interrupted: `stop` was set while another run held the lock.
         Locked: Another run holds the lock; names its process, host and start as far as known.
         StateError: The folder or the lock file cannot be used.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(state_dir / _LOCK, timeout=max(timeout, 0.0), mode=0o600)
-        lock.acquire()
+        lock = FileLock(state_dir / _LOCK, timeout=0, mode=0o600)
+        _acquire(lock, timeout, stop or threading.Event())
     except Timeout as error:
         known = holder(state_dir)
         raise Locked(
@@ -81,6 +91,27 @@ def run_lock(
         lock.release()
 
 
+def _acquire(lock: BaseFileLock, timeout: float, stop: threading.Event) -> None:
+    """Takes the lock within `timeout` seconds.
+
+    Raises:
+        Interrupted: `stop` was set first.
+        Timeout: Another run held it all the time.
+    """
+    ends = time.monotonic() + timeout
+    while True:
+        try:
+            lock.acquire()
+        except Timeout:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise
+        else:
+            return
+        if stop.wait(min(left, _LOOKS_EVERY)):
+            raise Interrupted("Stopped by a signal while another run held the lock.")
+
+
 def holder(state_dir: Path) -> Holder | None:
     """Who took the lock last and has not released it; None if that is not known.
 
@@ -91,6 +122,24 @@ def holder(state_dir: Path) -> Holder | None:
         return Holder(int(said["pid"]), str(said["host"])[:80], str(said["started"])[:40])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_running(state_dir: Path) -> bool:
+    """Whether a run is going on, as far as can be told without the lock.
+
+    A run that was killed leaves its word behind; on this machine the system is asked whether its
+    process still exists. Windows has no harmless way to ask, so there the word stands.
+    """
+    known = holder(state_dir)
+    if known is None or known.host != socket.gethostname() or os.name != "posix":
+        return known is not None
+    try:
+        os.kill(known.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        return True
+    return True
 
 
 def _announce(state_dir: Path, started: datetime | None) -> None:

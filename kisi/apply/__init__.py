@@ -9,13 +9,15 @@ other, except where a PSA refuses our credentials or something that was not ours
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from kisi.apply.write import Written, write
+from kisi.apply.write import Waits, Written, write
+from kisi.credentials import REDACTOR
 from kisi.errors import ForeignChange, StateError
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
@@ -51,6 +53,8 @@ class Desk:
         stop: Set by a signal: nothing new is begun.
         emergency: Prints a line that could not be stored.
         progress: Told how many clients are done, and of how many.
+        pause: Waits so many seconds, or until `stop` is set; by default as the clock does.
+        ends: The instant of the clock's `monotonic` from which on nothing new is begun.
     """
 
     psas: Mapping[str, Psa]
@@ -62,6 +66,16 @@ class Desk:
     stop: threading.Event
     emergency: Callable[[str], None]
     progress: Callable[[int, int], None]
+    pause: Callable[[float], None] | None = None
+    ends: float = math.inf
+
+    def waited(self, seconds: float) -> bool:
+        """Waits where a PSA asks for it; False if the run ends, so that nothing is sent again."""
+        if self.stop.is_set() or self.clock.monotonic() + seconds >= self.ends:
+            return False
+        if seconds:
+            (self.pause or self.clock.sleep)(seconds)
+        return not self.stop.is_set()
 
 
 class _Door:
@@ -172,6 +186,9 @@ def _line(
 ) -> PlannedLine:
     if desk.stop.is_set():
         return replace(line, detail="not tried: the run was stopped")
+    if desk.clock.monotonic() >= desk.ends:
+        detail = "not sent: the time of this run was over before it was its turn"
+        return replace(line, outcome=Outcome.FAILED, detail=detail)
     why = state.doors[line.psa].closed or _waits_for(line, failed)
     if why:
         return replace(line, outcome=Outcome.FAILED, detail=f"not sent: {why}")
@@ -182,6 +199,7 @@ def _line(
         desk.stop.set()
         return replace(line, detail="not tried: the journal failed")
     written = _send(line, desk, state)
+    written = replace(written, detail=REDACTOR.redact(written.detail))  # remote text is in it
     _log(line, client, written)
     _store(operation, written, desk, state)
     return replace(
@@ -197,7 +215,8 @@ def _send(line: PlannedLine, desk: Desk, state: _State) -> Written:
     agreement = desk.agreements[AgreementRef(line.psa, line.company, line.agreement)]
     door = state.doors[line.psa]
     try:
-        written = write(desk.psas[line.psa], line, agreement, desk.today, desk.clock.sleep)
+        waits = Waits(desk.waited, desk.clock.sleep)
+        written = write(desk.psas[line.psa], line, agreement, desk.today, waits)
     except ForeignChange as error:
         state.foreign.append(error)
         door.closed = "another line of an agreement changed during a write"

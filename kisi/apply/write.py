@@ -35,8 +35,21 @@ LONGEST_WAIT = 120.0
 """Seconds; a longer `Retry-After` is not waited for."""
 READ_BACK_AFTER = (0.0, 1.0, 2.0, 4.0)
 """Seconds to wait before each look, because a PSA may show a write late."""
+_NOT_WRITTEN = "Read back, it was not written; the next run tries it again."
 
-Sleep = Callable[[float], None]
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How a write waits.
+
+    Args:
+        before_sending: Before a request is sent again; says whether it still may be.
+        before_looking: Before the PSA is read again: to its end, because looking too early would
+            take a write for lost that only shows late.
+    """
+
+    before_sending: Callable[[float], bool]
+    before_looking: Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class Written:
     request_id: str = ""
 
 
-def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep: Sleep) -> Written:
+def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: Waits) -> Written:
     """Brings one line to its quantity.
 
     Args:
@@ -59,39 +72,38 @@ def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep:
         line: What to write; absolute, never a difference.
         agreement: The agreement as it was read in this run.
         today: The day in the billing time zone.
-        sleep: Waits so many seconds.
+        waits: How to wait.
 
     Raises:
         ForeignChange: Something else on the agreement changed.
     """
     sends = 0
     while True:
-        receipt = _send(psa, line, agreement, today, sleep)
+        receipt = _send(psa, line, agreement, today, waits)
         sends += 1
         if receipt.verdict is Verdict.APPLIED:
             return _applied(line, receipt)
         if receipt.verdict not in {Verdict.UNKNOWN, Verdict.STALE}:
             return _failed(receipt)
-        refused = receipt.verdict is Verdict.STALE and sends == 1
-        otherwise = Outcome.FAILED if refused else Outcome.UNKNOWN
-        written = _read_back(psa, line, receipt, today, sleep, otherwise)
+        stale = receipt.verdict is Verdict.STALE
+        otherwise = Outcome.FAILED if stale and sends == 1 else Outcome.UNKNOWN
+        written = _read_back(psa, line, receipt, today, waits, otherwise)
         if written is not None:
             return written
-        if receipt.verdict is Verdict.STALE or sends >= SENDS:
-            return _failed(receipt)
+        if stale or sends >= SENDS or not waits.before_sending(0):
+            return _failed(replace(receipt, message=f"{receipt.message} {_NOT_WRITTEN}"))
         LOG.warning(
             "agreement %s, product %s: not written, sending again", line.agreement, line.product
         )
 
 
-def _send(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, sleep: Sleep) -> Receipt:
+def _send(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: Waits) -> Receipt:
     for attempt in range(1, TRIES):
         receipt = psa.write(line, agreement, today)
         again = receipt.verdict in {Verdict.NOT_SENT, Verdict.THROTTLED}
         wait = receipt.wait or float(attempt)
-        if not again or wait > LONGEST_WAIT:
+        if not again or wait > LONGEST_WAIT or not waits.before_sending(wait):
             return receipt
-        sleep(wait)
     return psa.write(line, agreement, today)
 
 
@@ -119,7 +131,7 @@ def _read_back(
     line: PlannedLine,
     receipt: Receipt,
     today: date,
-    sleep: Sleep,
+    waits: Waits,
     otherwise: Outcome,
 ) -> Written | None:
     """What the PSA shows, or None if it shows that nothing was written.
@@ -130,7 +142,7 @@ def _read_back(
     ref = AgreementRef(line.psa, line.company, line.agreement)
     for wait in READ_BACK_AFTER:
         if wait:
-            sleep(wait)
+            waits.before_looking(wait)
         try:
             found = _mine(line, psa.lines(ref), today)
         except ForeignChange:
@@ -153,21 +165,27 @@ def _mine(line: PlannedLine, lines: tuple[Line, ...], today: date) -> list[Line]
 
 
 def _shown(line: PlannedLine, found: list[Line], otherwise: Outcome) -> Written | None:
-    if len(found) > 1:
+    if len(found) == 1:
+        return _judge(line, found[0], otherwise)
+    if found:
         listed = ", ".join(item.id for item in found)
         return Written(otherwise, detail=f"there are now several lines of it: {listed}")
-    if not found:
-        if line.line_id is None:
-            return None
-        return Written(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
-    holds = found[0].quantity
-    if holds == line.after:
-        return Written(Outcome.APPLIED, line_id=found[0].id, quantity=holds)
-    if holds == line.before:
+    if line.line_id is None:
+        return None
+    return Written(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
+
+
+def _judge(line: PlannedLine, shown: Line, otherwise: Outcome) -> Written | None:
+    if shown.problem:
+        detail = f"the PSA shows a line that cannot be read: {shown.problem}"
+        return Written(otherwise, line_id=shown.id, detail=detail)
+    if shown.quantity == line.after:
+        return Written(Outcome.APPLIED, line_id=shown.id, quantity=shown.quantity)
+    if shown.quantity == line.before:
         return None
     return Written(
         otherwise,
-        line_id=found[0].id,
-        quantity=holds,
-        detail=f"the PSA shows {holds:f} instead of {line.after}",
+        line_id=shown.id,
+        quantity=shown.quantity,
+        detail=f"the PSA shows {shown.quantity:f} instead of {line.after}; the next run holds it",
     )

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
-import click
 import typer
 
 from kisi.cli.app import app
 from kisi.errors import ExitCode, Interrupted, KisiError
 
 __all__ = ["app", "run"]
+
+_command_of = cache(typer.main.get_command)
+"""Built once, also where one process runs several commands, as `kisi demo` does."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,13 +30,11 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code. Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
     """
-    command = typer.main.get_command(app)
     try:
-        result = command.main(list(arguments), prog_name="kisi", standalone_mode=False)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return ExitCode.USAGE
-    except click.Abort:
+        result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
+    except typer.TyperException as error:
+        return _say_usage(error)
+    except typer.Abort:
         return _say_interrupted()
     except KisiError as error:
         return _say(error)
@@ -42,6 +43,16 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
         return _say_bug(error, verbose="-vv" in arguments)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _say_usage(error: typer.TyperException) -> int:
+    """Wrong arguments, in Typer's own words; those it raises itself also show how it is used."""
+    show = getattr(error, "show", None)
+    if show is None:
+        sys.stderr.write(f"Error: {error.format_message()}\n")
+    else:
+        show(sys.stderr)
+    return ExitCode.USAGE
 
 
 def _say(error: KisiError) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -18,7 +17,7 @@ from kisi.cli.planning import Asked, reconciled, remember, view_of
 from kisi.cli.progress import shown
 from kisi.cli.report import Wish, show_plan
 from kisi.cli.setup import Setup, opened, who
-from kisi.cli.signals import stopping
+from kisi.cli.signals import Stop, attentively, stopping
 from kisi.errors import ExitCode, KisiError, NotSent, StateError, Withheld, worst
 from kisi.journal import (
     ClientState,
@@ -36,7 +35,7 @@ from kisi.reconcile import Reconciled, resolve
 from kisi.reconcile.verdict import exit_code, is_current, summarise, trouble
 from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import Mode
-from kisi.transport import certificate_of
+from kisi.transport import SystemClock, certificate_of
 
 LOG = logging.getLogger(__name__)
 
@@ -55,9 +54,11 @@ class Order:
 
 def daily(order: Order, voice: Voice) -> ExitCode:
     """Runs once: under the lock, in the journal, told to whoever is to be notified."""
-    with stopping() as stop, opened(order.config) as setup:
+    waits = random.uniform(0, order.jitter) + order.lock_timeout  # noqa: S311 - spreads load only
+    with stopping() as stop, opened(order.config, stop, waits=waits) as setup:
         if order.jitter:
-            setup.clock.sleep(random.uniform(0, order.jitter))  # noqa: S311 - spreads load only
+            setup.clock.sleep(waits - order.lock_timeout)
+            stop.check()
         notifier = Notifier.of(setup.notify, setup.clock, voice.insist)
         notifier.start()
         document = None
@@ -65,9 +66,10 @@ def daily(order: Order, voice: Voice) -> ExitCode:
         try:
             started = setup.clock.now()
             state = setup.config.state_dir
-            with run_lock(state, order.lock_timeout, started=started), logged(state):
+            lock = run_lock(state, order.lock_timeout, started=started, stop=stop.asked)
+            with lock, logged(state):
                 run = _Run(order, setup, voice, stop)
-                code = run.go()
+                code = attentively(run.go)
                 document = run.document
         except KisiError as error:
             code = error.exit_code
@@ -80,7 +82,7 @@ def daily(order: Order, voice: Voice) -> ExitCode:
 class _Run:
     """One run under the lock."""
 
-    def __init__(self, order: Order, setup: Setup, voice: Voice, stop: threading.Event) -> None:
+    def __init__(self, order: Order, setup: Setup, voice: Voice, stop: Stop) -> None:
         self.order = order
         self.setup = setup
         self.voice = voice
@@ -128,10 +130,13 @@ class _Run:
             run=run,
             today=rules.today,
             clock=self.setup.clock,
-            stop=self.stop,
+            pause=SystemClock(self.stop.asked).sleep,
+            ends=self.setup.ends,
+            stop=self.stop.asked,
             emergency=self.voice.insist,
             progress=lambda _done, _total: None,
         )
+        self.stop.writing = True
         applied = apply(plan, desk)
         if applied.state_error is not None:
             raise applied.state_error
@@ -204,6 +209,8 @@ class _Run:
             run=run,
             accepted=self.order.accepted,
         )
+        if applied.interrupted:
+            view = replace(view, last_line=f"{_STOPPED} {view.last_line}")
         self.document = plan_document(view)
         if not self.order.asked.scope:
             at = view.generated_at
@@ -263,6 +270,7 @@ def _clients(plan: Plan) -> dict[str, int]:
     return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
 
 
+_STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 _LOOK_AGAIN = "Look at `kisi preview` again; it shows the ids of now."
 
 
@@ -320,14 +328,15 @@ def _state(company: CompanyPlan) -> ClientState:
     ref = ref_of(company.company)
     held = next((line.hold for line in company.lines if line.hold is not None), None)
     cause = company.failure or held or _unmapped(company)
+    is_unwritten = company.status is Status.READY and not is_current(company)
     return ClientState(
         name=company.company.name,
         psa=ref.psa,
         company=ref.company,
         agreement=ref.agreement,
-        status=company.status,
-        guard=cause.guard if cause else "",
-        reason=cause.reason if cause else ("" if is_current(company) else trouble(company)),
+        status=Status.FAILED if is_unwritten else company.status,
+        guard="write" if is_unwritten else cause.guard if cause else "",
+        reason=trouble(company) if is_unwritten else cause.reason if cause else "",
         remedy=cause.remedy if cause else "",
         confirmed=is_current(company),
     )

@@ -106,5 +106,5 @@ def _wait() -> None:
     from kisi.cli.signals import stopping
 
     with stopping() as stop:
-        while not stop.wait(0.2):
+        while not stop.asked.wait(0.2):
             continue

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from kisi.cli.completion import client_names
+
 
 class Format(StrEnum):
     """How a result is written."""
@@ -45,9 +47,24 @@ Output = Annotated[
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="GLOB", help="Only clients with such a name (repeatable)."),
+    typer.Option(
+        "--only",
+        metavar="GLOB",
+        autocompletion=client_names,
+        help="Only clients with such a name (repeatable).",
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="GLOB", help="Not clients with such a name (repeatable)."),
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        autocompletion=client_names,
+        help="Not clients with such a name (repeatable).",
+    ),
 ]
+PsaName = Annotated[
+    str | None,
+    typer.Option("--psa", metavar="NAME", help="Which [psa.NAME]; needed if there are several."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]

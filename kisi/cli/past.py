@@ -15,6 +15,7 @@ from kisi.errors import StateError
 from kisi.journal import (
     ClientRecord,
     HeldPlan,
+    History,
     Journal,
     Latest,
     LineHistory,
@@ -23,8 +24,8 @@ from kisi.journal import (
     RunState,
     Subject,
 )
-from kisi.lock import holder
-from kisi.model import Category, Status, Tenant, TenantRef, UnmappedUse
+from kisi.lock import is_running
+from kisi.model import BillingMapping, Category, Status, Tenant, TenantRef, UnmappedUse
 from kisi.render.plan_view import EarlierWrite
 from kisi.render.status_view import (
     Billing,
@@ -52,7 +53,7 @@ class Question:
     since: datetime | timedelta | None = None
     failed: bool = False
 
-    def concerns(self, client: ClientRecord) -> bool:
+    def concerns(self, client: ClientRow) -> bool:
         """Whether a client is asked for."""
         named = self.company is None or fnmatchcase(client.name.casefold(), self.company.casefold())
         fine = client.status in {Status.READY, Status.OFF} and not client.guard
@@ -66,7 +67,7 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
         ConfigError: The files are wrong.
         StateError: The journal cannot be read at all.
     """
-    settings, _ = load(config)
+    settings, mapping = load(config)
     now = SystemClock().now()
     since = question.since
     if isinstance(since, timedelta):
@@ -75,8 +76,8 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
         since = since.replace(tzinfo=settings.timezone)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         history = journal.history
-        running = holder(settings.state_dir) is not None
-        clients = [client for client in history.clients() if question.concerns(client)]
+        running = is_running(settings.state_dir)
+        clients = filter(question.concerns, _clients(history, mapping))
         stored_keys = history.keys()
         report = history.latest(Subject.REPORT)
         unmapped = report.value.get("unmapped", {}) if report else {}
@@ -88,7 +89,7 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
                 _run(run, running=running)
                 for run in history.last_runs(RUNS if since is None else MANY_RUNS, since)
             ),
-            clients=tuple(_client(client, history.line_history(client.name)) for client in clients),
+            clients=tuple(clients),
             holds=tuple(_hold(hold) for hold in history.open_holds()),
             unmapped=tuple(_uses(unmapped)),
             unmapped_tenants=tuple(_tenants(unmapped)),
@@ -132,6 +133,19 @@ def _run(run: Run, *, running: bool) -> RunRow:
         held=numbers.get("held"),
         failed=numbers.get("failed"),
     )
+
+
+def _clients(history: History, mapping: BillingMapping) -> Iterable[ClientRow]:
+    """The clients of the journal, and those that the mapping bills and no run has judged yet."""
+    new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
+    for client in history.clients():
+        place = (client.psa, client.agreement)
+        if Billing(client.billing) is Billing.ON:
+            new.pop(place, None)
+        if place not in new:
+            yield _client(client, history.line_history(client.name))
+    for one in new.values():
+        yield ClientRow(one.name, one.psa, one.company, one.agreement)
 
 
 def _client(client: ClientRecord, history: Iterable[LineHistory]) -> ClientRow:

@@ -63,21 +63,21 @@ def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: b
     from kisi.cli.output import explain_error
     from kisi.cli.progress import shown
     from kisi.cli.setup import opened
-    from kisi.cli.signals import stopping
+    from kisi.cli.signals import attentively, stopping
     from kisi.errors import worst
     from kisi.journal import Journal
     from kisi.reconcile import resolve
     from kisi.reconcile.verdict import exit_code
     from kisi.render.plan_view import Mode
 
-    with stopping() as stop, opened(config) as setup:
+    with stopping() as stop, opened(config, stop) as setup:
         rules = setup.rules()
         with Journal.open(setup.config.state_dir, readonly=True) as journal:
             memory, problem = remember(journal, rules), journal.problem
         if problem is not None:
             voice.insist(explain_error(problem))
         with shown(voice, stop) as report:
-            found = reconciled(setup, rules, memory, asked, report)
+            found = attentively(lambda: reconciled(setup, rules, memory, asked, report))
         plan = resolve(found.plan, setup.psas)
         codes = [exit_code(plan, detailed=detailed), *([problem.exit_code] if problem else [])]
         return view_of(plan, found, setup, mode=Mode.PREVIEW, code=worst(codes))

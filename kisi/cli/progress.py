@@ -8,18 +8,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kisi.cli.output import Voice
-from kisi.errors import Interrupted
+from kisi.cli.signals import Stop
 
 Report = Callable[[str, int, int], None]
 
 
 @contextmanager
-def shown(voice: Voice, stop: threading.Event) -> Iterator[Report]:
-    """Shows how far each source and PSA is; raises `Interrupted` once `stop` is set."""
-    check = _checked(stop)
+def shown(voice: Voice, stop: Stop) -> Iterator[Report]:
+    """Shows how far each source and PSA is; raises `Interrupted` once `stop` is asked for."""
+
+    def check(_what: str, _done: int, _total: int) -> None:
+        stop.check()
+
     if voice.quiet or not sys.stderr.isatty() or not voice.colored(sys.stderr):
         yield check
-        return
+    else:
+        with _bars(stop) as report:
+            yield report
+    stop.check()
+
+
+@contextmanager
+def _bars(stop: Stop) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
@@ -29,18 +39,10 @@ def shown(voice: Voice, stop: threading.Event) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
 
         def report(what: str, done: int, total: int) -> None:
-            check(what, done, total)
+            stop.check()
             with lock:
                 if what not in tasks:
                     tasks[what] = bars.add_task(f"reading {what}", total=total)
                 bars.update(tasks[what], completed=done, total=total)
 
         yield report
-
-
-def _checked(stop: threading.Event) -> Report:
-    def check(_what: str, _done: int, _total: int) -> None:
-        if stop.is_set():
-            raise Interrupted("Stopped by a signal before anything was written.")
-
-    return check

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from kisi.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kisi.cli.signals import Stop
     from kisi.config import Config
     from kisi.model import BillingMapping
     from kisi.psa import Psa
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
+SOURCES_SECONDS = 1200.0
+"""The sources are read within so many of them: what was read by then can still be billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Setup:
     """The resolved addresses of `[notify]`, by key."""
     digest: str
     """Of both files, to tell later which rules a run had."""
+    ends: float
+    """The instant of `clock.monotonic` at which a run must end."""
 
     def rules(self) -> Rules:
         """The rules as of now."""
@@ -80,23 +85,41 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     Raises:
         ConfigError: All problems of both files.
     """
-    from kisi.config import load_config
+    from kisi.config import draft_config
     from kisi.mapping.file import load_mapping
+    from kisi.model import BillingMapping
     from kisi.psa.registry import PSAS
     from kisi.sources.registry import SOURCES
 
-    config = load_config(
+    draft = draft_config(
         config_path(given),
         {kind: module.SETTINGS for kind, module in SOURCES.items()},
         {kind: module.SETTINGS for kind, module in PSAS.items()},
     )
-    mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
-    return config, mapping
+    problems, mapping = list(draft.problems), BillingMapping()
+    path = draft.config.mapping_path
+    try:
+        mapping = load_mapping(path, sources=draft.source_names, psas=draft.psa_names)
+    except ConfigError as error:
+        if not problems:
+            raise
+        problems += error.problems
+    if problems:
+        raise ConfigError(
+            problems,
+            remedy=f"Correct {draft.config.path}, then run `kisi check`. Nothing was sent.",
+        )
+    return draft.config, mapping
 
 
 @contextmanager
-def opened(given: Path | None) -> Iterator[Setup]:
+def opened(given: Path | None, stop: Stop | None = None, *, waits: float = 0.0) -> Iterator[Setup]:
     """Loads the files, resolves all secrets and opens what they name; closes it at the end.
+
+    Args:
+        given: kisi.toml, as given.
+        stop: What ends the reading early.
+        waits: Seconds that may pass before the run begins.
 
     Raises:
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
@@ -108,12 +131,15 @@ def opened(given: Path | None) -> Iterator[Setup]:
 
     config, mapping = load(given)
     secrets = resolve_all(config)
-    clock = SystemClock()
-    limits = Limits(run_ends=clock.monotonic() + RUN_SECONDS)
+    dropped = None if stop is None else stop.reading
+    clock = SystemClock(dropped)
+    begins = clock.monotonic() + waits
+    limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)
+    read_by = replace(limits, run_ends=begins + SOURCES_SECONDS)
     base = config.path.parent
     sources = {
         name: SOURCES[section.kind].open_source(
-            name, section, secrets["sources", name], base=base, clock=clock, limits=limits
+            name, section, secrets["sources", name], base=base, clock=clock, limits=read_by
         )
         for name, section in config.sources.items()
     }
@@ -130,7 +156,16 @@ def opened(given: Path | None) -> Iterator[Setup]:
         for name, section in config.psa.items()
     }
     try:
-        yield Setup(config, mapping, sources, psas, clock, secrets["notify", ""], _digest(config))
+        yield Setup(
+            config,
+            mapping,
+            sources,
+            psas,
+            clock,
+            secrets["notify", ""],
+            _digest(config),
+            begins + RUN_SECONDS,
+        )
     finally:
         for source in sources.values():
             source.close()

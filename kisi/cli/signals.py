@@ -4,29 +4,68 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from types import FrameType
+from typing import TypeVar
 
-from kisi.errors import ExitCode
+from kisi.errors import ExitCode, Interrupted
 
+_T = TypeVar("_T")
 _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+_SAID = b"\nStopping: a write under way is finished first. Once more ends kisi at once.\n"
+_STEP = 0.2
+
+
+@dataclass(slots=True)
+class Stop:
+    """What a signal asks for.
+
+    Args:
+        asked: Set by the first signal: nothing new is begun.
+        reading: Set along with it as long as nothing is written: what is under way is dropped too.
+        writing: Writes have begun; what is under way then is finished, with all the reads it takes.
+    """
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    reading: threading.Event = field(default_factory=threading.Event)
+    writing: bool = False
+
+    def ask(self) -> None:
+        """The run is to end."""
+        self.asked.set()
+        if not self.writing:
+            self.reading.set()
+
+    def check(self) -> None:
+        """To be called where nothing was written yet.
+
+        Raises:
+            Interrupted: The run is to end.
+        """
+        if self.asked.is_set():
+            raise Interrupted("Stopped by a signal before anything was written.")
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that a signal sets. A second signal ends the process at once.
+def stopping() -> Iterator[Stop]:
+    """What a first signal sets. A second one ends the process at once.
 
     What was sent by then and not answered stays in the journal as an intent without an outcome; the
     next run settles it.
     """
-    stop = threading.Event()
+    stop = Stop()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.asked.is_set():
             os._exit(ExitCode.INTERRUPTED)
-        stop.set()
+        stop.ask()
+        with suppress(OSError, ValueError):  # nobody may be listening
+            os.write(sys.stderr.fileno(), _SAID)  # a signal may come in the middle of a `print`
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
@@ -38,3 +77,17 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def attentively(work: Callable[[], _T]) -> _T:
+    """Runs `work` in a thread of its own and returns what it returns, or raises what it raises.
+
+    Python hears signals in the main thread alone, and on Windows not while that waits for a lock
+    or a socket (https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers).
+    So the main thread does nothing but wait, in short steps.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="run") as pool:
+        job = pool.submit(work)
+        while wait([job], timeout=_STEP).not_done:
+            continue
+        return job.result()

@@ -117,6 +117,7 @@ _CATEGORY_WORDS = {
     ),
     Category.NON_WINDOWS: frozenset(
         {"nonwindows", "nonwin", "mac", "macos", "linux", "mobile", "mobiles", "android", "ios"}
+        | {"other", "others"}
     ),
 }
 _EMPTY_WORDS = frozenset(

@@ -1,15 +1,27 @@
-"""A change of mapping.toml that is made up, but not saved: its text, and what must hold for it."""
+"""mapping.toml before and after a change that is not saved yet, and what must hold for it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kisi.mapping.edit import EXCEPTION
-from kisi.model import Application, Company, ProductRow, Unit
+from kisi.model import Application, BillingMapping, Company, ProductRow, Unit
 
 _LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """mapping.toml as it is, or as changes have left it so far: checked, and not saved."""
+
+    text: str
+    """All of it."""
+    mapping: BillingMapping
+    """What it means; its rows are in the text's order."""
+    psas: tuple[str, ...]
+    """The names of the PSAs in kisi.toml: rows name theirs only where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,9 @@ def application_row(application: Application) -> dict[str, Any]:
     return row
 
 
-def product_row(row: ProductRow, psas: Collection[str], *, exception: bool = False) -> dict[str, Any]:
+def product_row(
+    row: ProductRow, psas: Collection[str], *, exception: bool = False
+) -> dict[str, Any]:
     """`[[product]]`, or an exception of a client; `psa` only where kisi.toml has several."""
     values: dict[str, Any] = {"application": row.application}
     if len(psas) > 1 and not exception:
@@ -90,8 +104,3 @@ def product_words(products: Mapping[Any, str]) -> str:
     if list(products) == ["all"]:
         return products["all"]
     return ", ".join(f"{category} {product}" for category, product in products.items())
-
-
-def sentences(parts: Iterable[str]) -> tuple[str, ...]:
-    """The sentences that say something."""
-    return tuple(part for part in parts if part)

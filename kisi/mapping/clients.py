@@ -1,7 +1,7 @@
 """The clients of mapping.toml: found by what a person types, added, changed, removed.
 
-Pure: a text and what it means in, a `Change` out. Names may repeat, so a client can also be named by
-its agreement (`cw:1042`) or by one of its tenants (`hq:VSRV...`).
+Pure: a `Draft` in, a `Change` out. Names may repeat, so a client can also be named by its agreement
+(`cw:1042`) or by one of its tenants (`hq:VSRV...`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.change import Change, company_row, toml_id
+from kisi.mapping.change import Change, Draft, company_row, toml_id
 from kisi.mapping.edit import RowKind, append_rows, remove_row, set_values
 from kisi.model import BillingMapping, Company, TenantRef
 
@@ -79,14 +79,13 @@ def the_client(mapping: BillingMapping, wanted: str) -> int:
     return found[0]
 
 
-def add_clients(
-    text: str, mapping: BillingMapping, companies: Sequence[Company], psas: Collection[str]
-) -> Change:
+def add_clients(draft: Draft, companies: Sequence[Company]) -> Change:
     """Adds clients; tenants of one on an agreement that is mapped already join the client there.
 
     Raises:
         ConfigError: A tenant is mapped already, or the agreement is mapped to another company.
     """
+    mapping = draft.mapping
     wanted, problems = _merged(mapping, companies)
     if problems:
         raise ConfigError(problems, remedy=f"{UNTOUCHED} Leave these out, or correct them.")
@@ -95,11 +94,12 @@ def add_clients(
     new = [company for key, company in wanted.items() if key not in on]
     joined = {row: replace(mapping.companies[row], tenants=c.tenants) for row, c in known.items()}
     text = set_values(
-        text,
+        draft.text,
         RowKind.COMPANY,
         {row: {"tenants": list(map(str, company.tenants))} for row, company in joined.items()},
     )
-    text = append_rows(text, RowKind.COMPANY, [company_row(company, psas) for company in new])
+    rows = [company_row(company, draft.psas) for company in new]
+    text = append_rows(text, RowKind.COMPANY, rows)
     done = [_joined(mapping.companies[row], company) for row, company in joined.items()]
     done += [_added(company) for company in new]
     return Change(text, (*joined.values(), *new), done=tuple(done))
@@ -149,14 +149,13 @@ def _joined(before: Company, after: Company) -> str:
     return f"Added {new} to {called(before)}, {billed}."
 
 
-def change_clients(
-    text: str, mapping: BillingMapping, changed: Mapping[int, Company], psas: Collection[str]
-) -> Change:
+def change_clients(draft: Draft, changed: Mapping[int, Company]) -> Change:
     """Gives clients other values; what stays as it is keeps its text. Exceptions are not touched.
 
     Raises:
         ConfigError: A tenant is mapped to another client already, or the text cannot be edited.
     """
+    mapping = draft.mapping
     owners = {ref: row for row, each in enumerate(mapping.companies) for ref in each.tenants}
     problems = [
         f'Tenant "{shorten(str(ref))}" is mapped already, to {called(mapping.companies[owner])}.'
@@ -166,15 +165,10 @@ def change_clients(
     ]
     if problems:
         raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
-    values = {row: _differences(mapping.companies[row], new) for row, new in changed.items()}
+    values = {row: differences(mapping.companies[row], new) for row, new in changed.items()}
     values = {row: each for row, each in values.items() if each}
-    text = set_values(text, RowKind.COMPANY, values)
-    ids = {"tenants", "psa", "company", "agreement"}
-    verify = tuple(
-        changed[row]
-        for row, each in values.items()
-        if ids & set(each) or (changed[row].billing and "billing" in each)
-    )
+    text = set_values(draft.text, RowKind.COMPANY, values)
+    verify = tuple(changed[row] for row, each in values.items() if must_exist(each))
     done = tuple(
         f"Changed {called(mapping.companies[row])}: {_in_words(each)}."
         for row, each in values.items()
@@ -182,9 +176,9 @@ def change_clients(
     return Change(text, verify, done=done)
 
 
-def _differences(old: Company, new: Company) -> dict[str, object]:
+def differences(old: Company, new: Company) -> dict[str, object]:
     """The keys of a row that must change, with their new values."""
-    values: dict[str, tuple[object, object, object]] = {
+    kept: dict[str, tuple[object, object, object]] = {
         "name": (old.name, new.name, new.name),
         "tenants": (old.tenants, new.tenants, [str(ref) for ref in new.tenants]),
         "psa": (old.psa, new.psa, new.psa),
@@ -192,7 +186,13 @@ def _differences(old: Company, new: Company) -> dict[str, object]:
         "agreement": (old.agreement, new.agreement, toml_id(new.agreement)),
         "billing": (old.billing, new.billing, new.billing),
     }
-    return {key: written for key, (a, b, written) in values.items() if a != b}
+    return {key: written for key, (a, b, written) in kept.items() if a != b}
+
+
+def must_exist(values: Mapping[str, object]) -> bool:
+    """Whether changed keys of a client bring ids in, or switch its billing on."""
+    ids = {"tenants", "psa", "company", "agreement"}
+    return bool(ids & set(values)) or values.get("billing") is True
 
 
 def _in_words(values: Mapping[str, object]) -> str:
@@ -207,20 +207,18 @@ def _in_words(values: Mapping[str, object]) -> str:
     return ", ".join(words)
 
 
-def remove_client(text: str, mapping: BillingMapping, row: int) -> Change:
+def remove_client(draft: Draft, row: int) -> Change:
     """Takes a client out. Its lines in the PSA stay as they are.
 
     Raises:
         ConfigError: The text cannot be edited.
     """
-    company = mapping.companies[row]
-    return Change(
-        remove_row(text, RowKind.COMPANY, row),
-        done=(
-            f"Removed {called(company)}. Its lines in psa.{company.psa} stay as they are, and kisi "
-            "does not keep them up any more.",
-        ),
+    company = draft.mapping.companies[row]
+    done = (
+        f"Removed {called(company)}. Its lines in psa.{company.psa} stay as they are; kisi does "
+        "not keep them up any more."
     )
+    return Change(remove_row(draft.text, RowKind.COMPANY, row), done=(done,))
 
 
 def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:

@@ -147,7 +147,11 @@ def set_values(text: str, kind: RowKind, rows: Mapping[int, Mapping[str, object]
     Raises:
         ConfigError: As `set_value`.
     """
-    places = {index: _place(text, kind, index) for index in rows} if rows else {}
+    if not rows:
+        return text
+    places = _places(text, kind)
+    if not 0 <= min(rows) <= max(rows) < len(places):
+        raise _no_such_row(kind, min(rows) if min(rows) < 0 else max(rows), len(places))
     wanted = meaning(text)
     for index in sorted(rows, reverse=True):
         own = places[index].sections[0]
@@ -226,12 +230,16 @@ def _places(text: str, kind: RowKind) -> list[_Place]:
 def _place(text: str, kind: RowKind, index: int) -> _Place:
     places = _places(text, kind)
     if not 0 <= index < len(places):
-        raise ConfigError(
-            f"mapping.toml: there is no {kind} row number {index + 1}; it has {len(places)}. "
-            "The file was left as it is.",
-            remedy="Run `kisi map list` to see the rows.",
-        )
+        raise _no_such_row(kind, index, len(places))
     return places[index]
+
+
+def _no_such_row(kind: RowKind, index: int, rows: int) -> ConfigError:
+    return ConfigError(
+        f"mapping.toml: there is no {kind} row number {index + 1}; it has {rows}. "
+        "The file was left as it is.",
+        remedy="Run `kisi map export` to see the rows.",
+    )
 
 
 def _refuse_comments(text: str, entry: Entry, key: str) -> None:

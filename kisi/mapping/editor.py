@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kisi.config.document import MAX_BYTES, parse_document
 from kisi.errors import ConfigError
+from kisi.mapping.change import Draft
 from kisi.mapping.document import MappingDocument
 from kisi.mapping.file import read_mapping
 from kisi.mapping.toml_text import BYTE_ORDER_MARK
@@ -35,13 +36,11 @@ class MappingEditor:
     ) -> None:
         self._document = document
         self._sources = tuple(sources)
-        self.psas = tuple(psas)
+        self._psas = tuple(psas)
         self.mapping = self._mapping_of(document.text)
 
     @classmethod
-    def open(
-        cls, path: Path, *, sources: Collection[str], psas: Collection[str]
-    ) -> MappingEditor:
+    def open(cls, path: Path, *, sources: Collection[str], psas: Collection[str]) -> MappingEditor:
         """Reads `path`; a missing file maps nothing.
 
         Raises:
@@ -55,18 +54,18 @@ class MappingEditor:
         return self._document.path
 
     @property
-    def text(self) -> str:
-        """Its text, as it was read or saved last."""
-        return self._document.text
+    def draft(self) -> Draft:
+        """The file as it was read or saved last."""
+        return Draft(self._document.text, self.mapping, self._psas)
 
-    def check(self, text: str) -> BillingMapping:
-        """What `text` would mean as the file.
+    def check(self, text: str) -> Draft:
+        """`text` with what it would mean as the file.
 
         Raises:
             ConfigError: It would be wrong: all problems, with rows and lines of the new text.
         """
         try:
-            return self._mapping_of(text)
+            return Draft(text, self._mapping_of(text), self._psas)
         except ConfigError as error:
             raise ConfigError(
                 ["The change was not made, because then:", *error.problems],
@@ -83,7 +82,7 @@ class MappingEditor:
             ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
             StateError: The disk is full, or the file is read-only.
         """
-        mapping = self.check(text)
+        mapping = self.check(text).mapping
         before, self._document.text = self._document.text, text
         try:
             written = self._document.save()
@@ -101,4 +100,4 @@ class MappingEditor:
                 "does not read."
             )
         document = parse_document(path, text.removeprefix(BYTE_ORDER_MARK))
-        return read_mapping(document, sources=self._sources, psas=self.psas)
+        return read_mapping(document, sources=self._sources, psas=self._psas)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from kisi.errors import KisiError
@@ -12,6 +12,9 @@ from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import UsageSource
 from kisi.usage import Matcher
 
+Progress = Callable[[str, int, int], None]
+"""Told what is being read, how much of it is done, and how much there is."""
+
 
 @dataclass(frozen=True, slots=True)
 class TenantEntry:
@@ -19,6 +22,8 @@ class TenantEntry:
 
     tenant: Tenant
     company: Company | None
+    uses: tuple[tuple[str, int], ...] = ()
+    """Key names and how often they are used there, by the source's own figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,10 @@ class Inventory:
     missing: tuple[str, ...] = ()
     """Whole sentences about what could not be read."""
     exit_code: int = 0
+    sources_read: frozenset[str] = frozenset()
+    """The sources whose list of tenants is whole."""
+    psas_read: frozenset[str] = frozenset()
+    """The PSAs whose lists are whole."""
 
     def only_unmapped(self) -> Inventory:
         """What nothing is mapped to: what is not billed, and who has no Kaspersky."""
@@ -79,10 +88,16 @@ class Inventory:
             self,
             tenants=tuple(entry for entry in self.tenants if entry.company is None),
             key_names=tuple(entry for entry in self.key_names if entry.application is None),
-            companies=tuple(entry for entry in self.companies if not entry.clients),
+            companies=tuple(
+                entry for entry in self.companies if not entry.clients and entry.company.active
+            ),
             agreements=(),
             products=(),
         )
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Nobody wants to know."""
 
 
 def take_inventory(
@@ -91,6 +106,7 @@ def take_inventory(
     psas: Mapping[str, Psa],
     *,
     keys: bool = True,
+    progress: Progress = _silent,
 ) -> Inventory:
     """Reads both sides. What cannot be read is said in `missing`; the rest is still there.
 
@@ -99,61 +115,89 @@ def take_inventory(
         sources: The configured sources.
         psas: The configured PSAs.
         keys: Also look into every tenant for key names (some requests a tenant).
+        progress: Told as sources, tenants and PSAs are read.
     """
     troubles: list[KisiError] = []
     tenants: list[Tenant] = []
-    readings: list[Reading] = []
-    for source in sources.values():
+    readings: dict[TenantRef, Reading] = {}
+    read: set[str] = set()
+    for name, source in sources.items():
         try:
             found = source.tenants()
         except KisiError as error:
             troubles.append(error)
             continue
+        read.add(name)
         tenants += found
-        if keys:
-            enabled = [tenant for tenant in found if tenant.enabled]
-            for _, reading in source.read(enabled, lambda _key: False):
-                if isinstance(reading, KisiError):
-                    troubles.append(reading)
-                else:
-                    readings.append(reading)
-    owner = {ref: company for company in mapping.companies for ref in company.tenants}
-    psa_parts = [_psa_entries(name, psa, mapping, troubles) for name, psa in psas.items()]
+        enabled = [tenant for tenant in found if tenant.enabled and keys]
+        for done, (ref, reading) in enumerate(source.read(enabled, lambda _key: False), 1):
+            progress(name, done, len(enabled))
+            if isinstance(reading, KisiError):
+                troubles.append(reading)
+            else:
+                readings[ref] = reading
+    uses = {ref: _uses(reading) for ref, reading in readings.items()}
+    psa_parts = {}
+    for done, (name, psa) in enumerate(psas.items()):
+        progress("PSAs", done, len(psas))
+        part = _psa_entries(name, psa, mapping, troubles)
+        if part is not None:
+            psa_parts[name] = part
+    owner = _owners(mapping)
     return Inventory(
-        tenants=tuple(TenantEntry(tenant, owner.get(tenant.ref)) for tenant in tenants),
-        key_names=tuple(_key_names(readings, mapping)),
-        companies=tuple(entry for part in psa_parts for entry in part.companies),
-        agreements=tuple(entry for part in psa_parts for entry in part.agreements),
-        products=tuple(entry for part in psa_parts for entry in part.products),
+        tenants=tuple(
+            TenantEntry(tenant, owner.get(tenant.ref), tuple(uses.get(tenant.ref, {}).items()))
+            for tenant in tenants
+        ),
+        key_names=tuple(_key_names(uses, mapping)),
+        companies=tuple(entry for part in psa_parts.values() for entry in part.companies),
+        agreements=tuple(entry for part in psa_parts.values() for entry in part.agreements),
+        products=tuple(entry for part in psa_parts.values() for entry in part.products),
         missing=tuple(f"{error.message} {error.remedy}".strip() for error in troubles),
         exit_code=max((error.exit_code for error in troubles), default=0),
+        sources_read=frozenset(read),
+        psas_read=frozenset(psa_parts),
     )
 
 
-def _key_names(readings: Iterable[Reading], mapping: BillingMapping) -> Iterable[KeyNameEntry]:
+def _owners(mapping: BillingMapping) -> dict[TenantRef, Company]:
+    """The client of each tenant; of two that name it, the one that is billed."""
+    billed_last = sorted(mapping.companies, key=lambda company: company.billing)
+    return {ref: company for company in billed_last for ref in company.tenants}
+
+
+def _uses(reading: Reading) -> dict[str, int]:
+    """Key names of a tenant, or a report's applications, with the uses that it states."""
+    uses: Counter[str] = Counter()
+    for key in reading.keys:
+        uses[key.name] += key.used or 0
+    for figure in reading.figures:
+        uses[figure.name] += figure.quantity
+    return dict(uses)
+
+
+def _key_names(
+    uses: Mapping[TenantRef, Mapping[str, int]], mapping: BillingMapping
+) -> Iterable[KeyNameEntry]:
     matcher = Matcher(mapping.applications)
-    seen: dict[str, set[TenantRef]] = {}
+    tenants: Counter[str] = Counter()
     used: Counter[str] = Counter()
-    for reading in readings:
-        for key in reading.keys:
-            seen.setdefault(key.name, set()).add(reading.tenant.ref)
-            used[key.name] += key.used or 0
-        for figure in reading.figures:
-            seen.setdefault(figure.name, set()).add(reading.tenant.ref)
-            used[figure.name] += figure.quantity
-    for name in sorted(seen):
-        yield KeyNameEntry(name, matcher.match(name), len(seen[name]), used[name])
+    for names in uses.values():
+        tenants.update(names.keys())
+        used.update(names)
+    for name in sorted(tenants):
+        yield KeyNameEntry(name, matcher.match(name), tenants[name], used[name])
 
 
 def _psa_entries(
     name: str, psa: Psa, mapping: BillingMapping, troubles: list[KisiError]
-) -> Inventory:
+) -> Inventory | None:
     try:
         companies, agreements = psa.all_companies(), psa.all_agreements()
         products = psa.all_products()
     except KisiError as error:
         troubles.append(error)
-        return Inventory()
+        return None
     clients = [company for company in mapping.companies if company.psa == name]
     rows = [*mapping.products, *(row for client in clients for row in client.exceptions)]
     rows = [row for row in rows if row.psa == name]

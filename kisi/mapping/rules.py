@@ -25,6 +25,7 @@ def check(
             for row, application in applications
             if application.name
         ),
+        "name",
         "{first} has this name already.",
     )
     _once(
@@ -33,6 +34,7 @@ def check(
             for row, product in products
             if product.psa and product.application
         ),
+        "application",
         "{first} says already how this application is billed; keep one row of the two.",
     )
     _once(
@@ -41,6 +43,7 @@ def check(
             for row, company in companies
             if company.psa and company.agreement
         ),
+        "agreement",
         "{first} is billed on this agreement already; a client is one row, with all its tenants.",
     )
     _once(
@@ -50,7 +53,8 @@ def check(
             if company.billing
             for ref in dict.fromkeys(company.tenants)
         ),
-        '"{key}" is billed to {first} already; set billing = false for one of them.',
+        "tenants",
+        '"{value}" is billed to {first} already; set billing = false for one of them.',
     )
     billed = {application.name for _, application in applications if application.bill}
     _one_application_a_product(billed, products, companies)
@@ -60,18 +64,19 @@ def one_exception_an_application(exceptions: Iterable[tuple[Row, ProductRow]]) -
     """Notes where a client has two exceptions for one application."""
     _once(
         ((row, exception.application) for row, exception in exceptions if exception.application),
+        "application",
         "{first} is an exception for this application already; keep one of the two.",
     )
 
 
-def _once(rows: Iterable[tuple[Row, Hashable]], problem: str) -> None:
-    """Notes each row with a key that an earlier row has."""
+def _once(rows: Iterable[tuple[Row, Hashable]], key: str, problem: str) -> None:
+    """Notes, at its `key`, each row with a value that an earlier row has."""
     first: dict[Hashable, Row] = {}
-    for row, key in rows:
-        if key in first:
-            row.problem(problem.format(first=first[key], key=shorten(str(key))))
+    for row, value in rows:
+        if value in first:
+            row.problem(problem.format(first=first[value], value=shorten(str(value))), key)
         else:
-            first[key] = row
+            first[value] = row
 
 
 def _one_application_a_product(

@@ -98,12 +98,12 @@ def plan_company(
         return failed(company, failure, unmapped=wants.unmapped)
     try:
         lines = _current(company, wants.wanted, held.lines, facts, today)
+        planned = {line.line_id for line in lines}
+        orphans, left = _orphans(company, wants, held, facts, planned, today)
     except Ambiguous as error:
         return failed(company, _ambiguous(error.lines), unmapped=wants.unmapped)
     except Unreadable as error:
         return failed(company, _unreadable(error.line), unmapped=wants.unmapped)
-    planned = {line.line_id for line in lines}
-    orphans, left = _orphans(company, wants, held, facts, planned, today)
     creates = any(line.action is Action.CREATE for line in lines)
     others = [line for line in held.lines if is_live(line, today) and line.id not in planned]
     return CompanyPlan(
@@ -194,7 +194,11 @@ def _orphans(
     planned: Collection[str | None],
     today: date,
 ) -> tuple[list[PlannedLine], list[PlannedLine]]:
-    """Owned lines that still bill and that nothing maps to any more; and those left to people."""
+    """Owned lines that still bill and that nothing maps to any more; and those left to people.
+
+    Raises:
+        Unreadable: One of the former may still bill, and nobody knows how much.
+    """
     orphans, left = [], []
     for fact in facts:
         here = (fact.psa, fact.agreement) == (company.psa, company.agreement)
@@ -203,9 +207,14 @@ def _orphans(
         ref = AgreementRef(fact.psa, fact.company, fact.agreement)
         agreement, lines = held.elsewhere.get(ref, (held.agreement, held.lines if here else ()))
         line = next((line for line in lines if line.id == fact.line_id), None)
-        if line is None or agreement.gone or not is_live(line, today) or line.quantity <= 0:
+        if line is None or agreement.gone or not is_live(line, today):
             continue
-        if fact.application in wants.left_to_people:
+        left_to_people = fact.application in wants.left_to_people
+        if line.problem and not left_to_people:
+            raise Unreadable(line)
+        if line.quantity <= 0:
+            continue
+        if left_to_people:
             left.append(_orphan(fact, line, after=int(line.quantity), action=Action.NONE))
         else:
             orphans.append(_orphan(fact, line, after=0, action=Action.UPDATE))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.model import (
     BillingMapping,
@@ -126,8 +127,11 @@ def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, terms:
 
 
 def failure(guard: str, error: KisiError) -> Failure:
-    """An error as the reason why nothing of a client was written."""
-    return Failure(guard, error.message, error.remedy, error.exit_code)
+    """An error as the reason why nothing of a client was written.
+
+    Remote text is in it, and it is shown and stored: a server may say our own secrets to us.
+    """
+    return Failure(guard, REDACTOR.redact(error.message), error.remedy, error.exit_code)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from kisi.credentials import REDACTOR
 from kisi.errors import KisiError, PsaError
 from kisi.model import (
     Action,
@@ -87,7 +88,8 @@ def _has_lines(agreement: Agreement | None, elsewhere: bool) -> bool:  # noqa: F
 
 def _read_lines(psa: Psa, refs: list[AgreementRef], state: PsaState, progress: Progress) -> None:
     progress(psa.name, 0, len(refs))
-    with ThreadPoolExecutor(max_workers=max(1, psa.workers)) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(1, psa.workers))
+    try:
         jobs = [(ref, pool.submit(psa.lines, ref)) for ref in refs]
         for done, (ref, job) in enumerate(jobs, start=1):
             try:
@@ -95,6 +97,8 @@ def _read_lines(psa: Psa, refs: list[AgreementRef], state: PsaState, progress: P
             except PsaError as error:
                 state.failures[ref] = failure("psa", error)
             progress(psa.name, done, len(refs))
+    finally:
+        pool.shutdown(cancel_futures=True)  # where `progress` has ended it, nothing more is read
 
 
 def with_prices(
@@ -110,7 +114,8 @@ def with_prices(
         try:
             found = psas[name].products(ids)
         except PsaError as error:
-            notes.append(f"Prices of {name} could not be read: {error.message}")
+            said = REDACTOR.redact(error.message)
+            notes.append(f"Prices of {name} could not be read: {said}")
             continue
         products |= {(name, product.id): product for product in found.values()}
 

@@ -45,8 +45,11 @@ def settle(
 def _settle(operation: Operation, lines: tuple[Line, ...], today: date) -> Settlement:
     meant = operation.line
     line = _line_of(meant, lines, today)
-    holds = None if line is None else line.quantity
     line_id = meant.line_id if line is None else line.id
+    if line is not None and line.problem:
+        detail = f"the PSA shows a line that cannot be read: {line.problem}"
+        return Settlement(operation, Outcome.UNKNOWN, line_id, None, detail)
+    holds = None if line is None else line.quantity
     if holds == meant.after:
         outcome, detail = Outcome.APPLIED, "an earlier run wrote it; the PSA shows it"
     elif holds == meant.before:

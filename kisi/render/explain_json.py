@@ -9,6 +9,7 @@ from kisi.render.explain_view import (
     ExplainView,
     device_changes,
     other_keys,
+    shared_devices,
 )
 from kisi.render.figures import instant, json_number
 from kisi.render.plan_json import FORMAT_VERSION, Json, use_data
@@ -26,7 +27,7 @@ def explain_document(view: ExplainView) -> Json:
         "run": view.run,
         "began_at": instant(view.at),
         "lines": [_line(line) for line in view.lines],
-        "tenants": [_tenant(tenant) for tenant in view.tenants],
+        "tenants": [_tenant(tenant, view) for tenant in view.tenants],
     }
 
 
@@ -40,7 +41,7 @@ def _line(line: ExplainedLine) -> Json:
     }
 
 
-def _tenant(tenant: ExplainedTenant) -> Json:
+def _tenant(tenant: ExplainedTenant, view: ExplainView) -> Json:
     usage = tenant.usage
     return {
         "source": usage.tenant.ref.source,
@@ -50,14 +51,14 @@ def _tenant(tenant: ExplainedTenant) -> Json:
         "read_in_this_run": tenant.read,
         "since": instant(tenant.since),
         "previous_run": tenant.previous_run,
-        "applications": [_application(one, tenant) for one in usage.applications],
+        "applications": [_application(one, tenant, view) for one in usage.applications],
         "unmapped": [use_data(use) for use in usage.unmapped],
         "other_keys": [_key(key) for key in other_keys(usage)],
         "notes": list(usage.notes),
     }
 
 
-def _application(usage: ApplicationUsage, tenant: ExplainedTenant) -> Json:
+def _application(usage: ApplicationUsage, tenant: ExplainedTenant, view: ExplainView) -> Json:
     changes = device_changes(tenant, usage) if tenant.previous else None
     return {
         "application": usage.application,
@@ -71,6 +72,7 @@ def _application(usage: ApplicationUsage, tenant: ExplainedTenant) -> Json:
         "keys": [_key(key) for key in usage.keys],
         "unknown_devices": list(usage.unknown_devices),
         "devices": [_device(item) for item in usage.evidence],
+        "shared": [item.device for item in shared_devices(view, tenant, usage)],
         "came": [item.device for item in changes.came] if changes else None,
         "went": [item.device for item in changes.went] if changes else None,
     }

@@ -12,6 +12,7 @@ from kisi.render.explain_view import (
     ExplainView,
     device_changes,
     other_keys,
+    shared_devices,
 )
 from kisi.render.figures import day, moment, plural, quantity
 from kisi.render.report import (
@@ -65,14 +66,14 @@ def _sections(view: ExplainView, *, devices: bool) -> Iterable[Section]:
     yield Section(view.name, facts, lines or (Remark("kisi keeps no line of this client."),))
     for tenant in view.tenants:
         for usage in tenant.usage.applications:
-            yield _application(usage, tenant, view.zone, devices=devices)
+            yield _application(usage, tenant, view, devices=devices)
         yield from _rest(tenant, view.zone)
     if not view.tenants:
         yield Section("Usage", (), (Remark("No reading of this client is in the journal."),))
 
 
 def _application(
-    usage: ApplicationUsage, tenant: ExplainedTenant, zone: tzinfo, *, devices: bool
+    usage: ApplicationUsage, tenant: ExplainedTenant, view: ExplainView, *, devices: bool
 ) -> Section:
     amount = plural(
         usage.total, _UNITS[usage.unit], "mailboxes" if usage.unit is Unit.MAILBOX else ""
@@ -80,14 +81,18 @@ def _application(
     items: list[Item] = [Remark(conservation(usage))]
     if usage.evidence:
         items.append(_classes(usage))
-    items += _keys(usage.keys, zone)
+    shared = shared_devices(view, tenant, usage)
+    if shared:
+        names = ", ".join(_device(item) for item in shared)
+        items.append(Remark(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
+    items += _keys(usage.keys, view.zone)
     items += _came_and_went(usage, tenant, everything=devices)
     if usage.unknown_devices:
         names = ", ".join(usage.unknown_devices)
         items.append(Remark(f"Counted, with an unknown operating system: {names}", Tone.HELD))
     if devices and usage.evidence:
         items.append(_devices(usage.evidence))
-    return Section(usage.application, (amount, *_tenant(tenant, zone)), tuple(items))
+    return Section(usage.application, (amount, *_tenant(tenant, view.zone)), tuple(items))
 
 
 def _tenant(tenant: ExplainedTenant, zone: tzinfo) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
-from kisi.model import ApplicationUsage, Category, Evidence, KeyEvidence, TenantUsage
+from kisi.model import ApplicationUsage, Category, Evidence, KeyEvidence, TenantUsage, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,26 @@ def _application(usage: TenantUsage | None, name: str) -> ApplicationUsage | Non
 def _counted(usage: ApplicationUsage | None) -> Mapping[str, Evidence]:
     evidence: Iterable[Evidence] = usage.evidence if usage else ()
     return {item.device: item for item in evidence if item.counted}
+
+
+def shared_devices(
+    view: ExplainView, tenant: ExplainedTenant, usage: ApplicationUsage
+) -> tuple[Evidence, ...]:
+    """Counted devices that a tenant before this one, of the same source, has too: they bill once.
+
+    Users are worked out for each tenant and then added, so that nothing of them is shared.
+    """
+    if usage.unit is Unit.USER:
+        return ()
+    source = tenant.usage.tenant.ref.source
+    before = takewhile(lambda other: other is not tenant, view.tenants)
+    known = {
+        device
+        for other in before
+        if other.usage.tenant.ref.source == source
+        for device in _counted(_application(other.usage, usage.application))
+    }
+    return tuple(item for device, item in _counted(usage).items() if device in known)
 
 
 def other_keys(usage: TenantUsage) -> tuple[KeyEvidence, ...]:

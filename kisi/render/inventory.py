@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kisi.mapping.inventory import Inventory
+from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, TenantEntry
 from kisi.model import Company
 from kisi.render.csv_text import Value, csv_text
-from kisi.render.report import Cell, Grid, Remark, Report, Section, Tone, row
+from kisi.render.report import Cell, Grid, Report, Section, Tone, row
 
 Json = dict[str, Any]
 _COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapped to", "used")
@@ -17,40 +17,9 @@ _COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapp
 def inventory_report(inventory: Inventory) -> Report:
     """The lists as a person reads them: ids to copy on the left, names beside them."""
     sections = [
-        _section(
-            "Tenants",
-            ("tenant", "name", "mapped to"),
-            (
-                row(
-                    str(entry.tenant.ref),
-                    entry.tenant.name + ("" if entry.tenant.enabled else " (disabled)"),
-                    _client([entry.company] if entry.company else []),
-                )
-                for entry in inventory.tenants
-            ),
-        ),
-        _section(
-            "Key names",
-            ("key name", "application", "tenants", "in use"),
-            (
-                row(
-                    entry.name,
-                    _or_nothing(entry.application.name if entry.application else ""),
-                    str(entry.tenants),
-                    str(entry.used),
-                )
-                for entry in inventory.key_names
-            ),
-            right=frozenset({2, 3}),
-        ),
-        _section(
-            "Companies",
-            ("psa", "company", "name", "mapped to"),
-            (
-                row(entry.psa, entry.company.id, _name(entry.company), _client(entry.clients))
-                for entry in inventory.companies
-            ),
-        ),
+        _tenants("Tenants", inventory.tenants),
+        _key_names("Key names", inventory.key_names),
+        _companies("Companies", inventory.companies),
         _section(
             "Agreements",
             ("psa", "agreement", "company", "name", "until", "mapped to"),
@@ -65,6 +34,7 @@ def inventory_report(inventory: Inventory) -> Report:
                 )
                 for entry in inventory.agreements
             ),
+            flexible=frozenset({3, 5}),
         ),
         _section(
             "Products",
@@ -78,22 +48,83 @@ def inventory_report(inventory: Inventory) -> Report:
                 )
                 for entry in inventory.products
             ),
+            flexible=frozenset({2, 3}),
         ),
     ]
     return Report("What can be mapped", tuple(section for section in sections if section.items))
+
+
+def unmapped_report(inventory: Inventory) -> Report:
+    """What nothing is mapped to, on each side; the last list is the sales view."""
+    bills_nothing = [entry for entry in inventory.key_names if entry.application is None]
+    sections = [
+        _tenants("Tenants that are no client's", inventory.tenants, mapped=False),
+        _key_names("Key names of no application", bills_nothing, mapped=False),
+        _companies("Companies without Kaspersky", inventory.companies, mapped=False),
+    ]
+    return Report("Unmapped", tuple(section for section in sections if section.items))
+
+
+def _tenants(title: str, entries: Iterable[TenantEntry], *, mapped: bool = True) -> Section:
+    headers = ("tenant", "name", *(["mapped to"] if mapped else []))
+    rows = (
+        row(
+            str(entry.tenant.ref),
+            entry.tenant.name + ("" if entry.tenant.enabled else " (disabled)"),
+            *([_client([entry.company] if entry.company else [])] if mapped else []),
+        )
+        for entry in entries
+    )
+    return _section(title, headers, rows, flexible=frozenset(range(1, len(headers))))
+
+
+def _key_names(title: str, entries: Iterable[KeyNameEntry], *, mapped: bool = True) -> Section:
+    headers = ("key name", "in use", "tenants", *(["application"] if mapped else []))
+    rows = (
+        row(
+            entry.name,
+            str(entry.used),
+            str(entry.tenants),
+            *([_or_nothing(entry.application.name if entry.application else "")] if mapped else []),
+        )
+        for entry in entries
+    )
+    return _section(
+        title,
+        headers,
+        rows,
+        right=frozenset({1, 2}),
+        flexible=frozenset({0, 3} if mapped else {0}),
+    )
+
+
+def _companies(title: str, entries: Iterable[CompanyEntry], *, mapped: bool = True) -> Section:
+    headers = ("psa", "company", "name", *(["mapped to"] if mapped else []))
+    rows = (
+        row(
+            entry.psa,
+            entry.company.id,
+            _name(entry.company),
+            *([_client(entry.clients)] if mapped else []),
+        )
+        for entry in entries
+    )
+    return _section(title, headers, rows, flexible=frozenset(range(2, len(headers))))
 
 
 def _section(
     title: str,
     headers: tuple[str, ...],
     rows: Iterable[tuple[Cell, ...]],
+    *,
     right: frozenset[int] = frozenset(),
+    flexible: frozenset[int] = frozenset(),
 ) -> Section:
     everything = tuple(rows)
     if not everything:
         return Section(title)
-    note = Remark(f"{len(everything)} in all", Tone.DIM)
-    return Section(title, items=(Grid(headers, everything, right), note))
+    grid = Grid(headers, everything, right, flexible)
+    return Section(title, facts=(f"{len(everything)} in all",), items=(grid,))
 
 
 def _name(thing: Any) -> str:  # noqa: ANN401 - a company, an agreement or a product of a PSA

@@ -130,12 +130,20 @@ def _remarks(
     hold = line.hold
     if hold is None:
         return
+    if accept_command(company) not in hold.remedy:
+        yield Remark(_to_write_by_hand(line))
     if hold in common:
         yield Remark(f"{hold.guard} (see below)", Tone.HELD)
         return
     yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
     if following is None or following.hold is None or following.hold.remedy != hold.remedy:
         yield from _release(hold.remedy, company)
+
+
+def _to_write_by_hand(line: PlannedLine) -> str:
+    """Which line it is, for whoever makes a change that no id releases."""
+    which = "a new line" if line.line_id is None else f"line {line.line_id}"
+    return f"{which} of product {line.product}"
 
 
 def _release(remedy: str, company: CompanyPlan) -> Iterable[Remark]:

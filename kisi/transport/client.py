@@ -131,6 +131,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         repeat: Repeat = Repeat.NEVER,
         sign: Sign | None = None,
+        parting: bool = False,
     ) -> Answer:
         """Sends a request and returns the answer, whatever its status.
 
@@ -143,6 +144,8 @@ class Client:
             headers: In addition to the client's own.
             repeat: When the request may be sent again.
             sign: Called before every try, for headers such as a signature over the time.
+            parting: It only says goodbye: sent once, with little patience, and also after the
+                run's end or a stop.
 
         Raises:
             Untrusted: The certificate is wrong; nothing was sent.
@@ -156,7 +159,8 @@ class Client:
             own.setdefault("Content-Type", "application/json")
         url = f"{self._base}/{path.lstrip('/')}"
         request = _Request(method, path, url, params, body, {**self._headers, **own}, sign)
-        outcome = self._repeatedly(request, repeat)
+        limits = self._limits.for_parting() if parting else self._limits
+        outcome = self._repeatedly(request, repeat, limits)
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
@@ -168,14 +172,16 @@ class Client:
         for line in lines:
             line.hang_up()
 
-    def _repeatedly(self, request: _Request, repeat: Repeat) -> Answer | TransportError:
-        ends = self._limits.ends(self._clock.monotonic())
+    def _repeatedly(
+        self, request: _Request, repeat: Repeat, limits: Limits
+    ) -> Answer | TransportError:
+        ends = limits.ends(self._clock.monotonic())
         attempt, trouble = 1, ""
         while True:
-            outcome = self._judged(request, repeat, ends)
-            if not may_repeat(repeat, outcome, attempt, self._limits):
+            outcome = self._judged(request, repeat, limits, ends)
+            if limits.stopped or not may_repeat(repeat, outcome, attempt, limits):
                 break
-            wait = wait_before_repeat(outcome, attempt, self._limits, self._jitter())
+            wait = wait_before_repeat(outcome, attempt, limits, self._jitter())
             if self._clock.monotonic() + wait >= ends:
                 break
             trouble = _trouble(outcome)
@@ -186,13 +192,15 @@ class Client:
             _LOG.warning("%s: %s took %d tries. %s", self._label, request.title, attempt, trouble)
         return outcome
 
-    def _judged(self, request: _Request, repeat: Repeat, ends: float) -> Answer | TransportError:
+    def _judged(
+        self, request: _Request, repeat: Repeat, limits: Limits, ends: float
+    ) -> Answer | TransportError:
         """One try; where the certificate is judged wrong, once more for each other way to judge."""
         presented, first = b"", self._stage
         for offset in range(len(self._stages)):
             number = (first + offset) % len(self._stages)
-            attempt = Attempt(self._clock, ends=ends, read=self._limits.read)
-            outcome = self._once(request, repeat, attempt, self._stages[number])
+            attempt = Attempt(self._clock, ends=ends, read=limits.read, stop=limits.stop)
+            outcome = self._once(request, repeat, attempt, limits, self._stages[number])
             if not attempt.untrusted:
                 self._stage = number
                 return outcome
@@ -202,10 +210,12 @@ class Client:
         return self._untrusted(presented)
 
     def _once(
-        self, request: _Request, repeat: Repeat, attempt: Attempt, stage: Stage
+        self, request: _Request, repeat: Repeat, attempt: Attempt, limits: Limits, stage: Stage
     ) -> Answer | TransportError:
         line = self._line()
         now = self._clock.monotonic()
+        if limits.stopped:
+            return NotSent(f"{self._label}: the run was stopped; {request.title} was not sent.")
         if now >= attempt.ends:
             return NotSent(f"{self._label}: the time is over; {request.title} was not sent.")
         if repeat is not Repeat.READ and now - line.last_used > _STALE:
@@ -213,7 +223,7 @@ class Client:
         with self._lock:
             self._requests += 1
         try:
-            return line.send(request.prepared(), stage, attempt, self._limits)
+            return line.send(request.prepared(), stage, attempt, limits)
         except BadAnswer as error:
             return BadAnswer(f"{self._label}: {request.title}: {error.message}")
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

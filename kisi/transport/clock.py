@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -21,7 +22,14 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock.
+
+    Args:
+        stop: Once it is set, nobody waits any longer.
+    """
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
 
     def now(self) -> datetime:
         """The present instant, aware, in UTC."""
@@ -32,5 +40,5 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Waits for `seconds`; not at all if they are not positive."""
-        time.sleep(max(0.0, seconds))
+        """Waits for `seconds`, or until stopped; not at all if they are not positive."""
+        self._stop.wait(max(0.0, seconds))

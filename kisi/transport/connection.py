@@ -13,7 +13,8 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,12 +25,18 @@ from urllib3.connectionpool import HTTPConnectionPool
 from kisi.transport.clock import Clock
 from kisi.transport.trust import Stage, fingerprint
 
+_PIECE = 1.0
+"""Seconds after which a read that still waits looks whether the run was stopped."""
+
 
 class Attempt:
     """One try of one request: the time it has, and what its connection came to know."""
 
-    def __init__(self, clock: Clock, *, ends: float, read: float) -> None:
+    def __init__(
+        self, clock: Clock, *, ends: float, read: float, stop: threading.Event | None = None
+    ) -> None:
         self._clock = clock
+        self._stop = stop
         self.ends = ends
         """The instant of the clock at which it must be over."""
         self._read = read
@@ -52,6 +59,22 @@ class Attempt:
         if left <= 0:
             raise TimeoutError("the time for this call is over")
         return min(self._read, left)
+
+    def pieces(self) -> Iterator[float]:
+        """The time of the next read from the socket, in pieces to be waited one after another.
+
+        They add up to `patience`, so that they end also where the clock stands still.
+
+        Raises:
+            TimeoutError: The time for the whole call is over, or the run was stopped.
+        """
+        left = self.patience()
+        while left > 0:
+            if self._stop is not None and self._stop.is_set():
+                raise TimeoutError("the run was stopped")
+            piece = min(left, _PIECE, self.patience())
+            yield piece
+            left -= piece
 
 
 class Adapter(requests.adapters.HTTPAdapter):
@@ -121,7 +144,7 @@ class _Watched:
         *args: Any,  # noqa: ANN401
         **kwargs: Any,  # noqa: ANN401
     ) -> http.client.HTTPResponse:
-        return _Response(_TimedReader(sock, self._adapter.attempt.patience), *args, **kwargs)
+        return _Response(_TimedReader(sock, self._adapter.attempt.pieces), *args, **kwargs)
 
     def _judge(self) -> None:
         """Holds the peer against the pins. A connection without TLS has nothing to judge."""
@@ -157,12 +180,14 @@ class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: 
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket, with what is left of the call's time as the time-out of each read."""
+    """Reads from a socket, each time no longer than the call has time and nobody stops the run."""
 
-    def __init__(self, sock: socket.socket, patience: Callable[[], float]) -> None:
+    def __init__(self, sock: socket.socket, pieces: Callable[[], Iterator[float]]) -> None:
         self._sock = sock
-        self._patience = patience
-        self._raw = sock.makefile("rb", buffering=0)
+        self._pieces = pieces
+        self._held = sock.makefile("rb", buffering=0)
+        """Keeps the socket open until this reader is closed; it is not read through, because it
+        refuses to be read again after a time-out."""
         self.ended = False
         """The peer has sent all that it will ever send."""
 
@@ -174,13 +199,18 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401
-        self._sock.settimeout(self._patience())
-        count = self._raw.readinto(buffer)
-        self.ended = count == 0
-        return count
+        for piece in self._pieces():
+            self._sock.settimeout(piece)
+            try:
+                count = self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue
+            self.ended = count == 0
+            return count
+        raise TimeoutError("it was silent for too long")
 
     def close(self) -> None:
-        self._raw.close()
+        self._held.close()
         super().close()
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Self
 
 from kisi.errors import NotSent, TransportError, Untrusted
 from kisi.transport.answer import Answer
@@ -18,6 +20,8 @@ _FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
 """Server faults. 520 to 524 are Cloudflare's, which stands in front of ConnectWise's cloud."""
 _NOT_SENT_ATTEMPTS = 3
 """A closed port or an unknown name is given less patience than a busy server."""
+_PARTING = 3.0
+"""Seconds for a request that only says goodbye."""
 _SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
@@ -48,11 +52,23 @@ class Limits:
     """The longest wait that a server may ask for."""
     run_ends: float | None = None
     """The instant of `Clock.monotonic` at which the whole run must end; None for no end."""
+    stop: threading.Event | None = None
+    """Once it is set nothing is sent any more, and what is under way fails within a second."""
 
     def ends(self, now: float) -> float:
         """The instant at which a call that begins `now` must be over."""
         own = now + self.call
         return own if self.run_ends is None else min(own, self.run_ends)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is to be sent any more."""
+        return self.stop is not None and self.stop.is_set()
+
+    def for_parting(self) -> Self:
+        """For a request that only says goodbye: a few seconds, also when the run is over."""
+        read, call = min(self.read, _PARTING), min(self.call, _PARTING)
+        return replace(self, read=read, call=call, attempts=1, run_ends=None, stop=None)
 
 
 def may_repeat(

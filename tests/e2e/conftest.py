@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -208,6 +209,9 @@ def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operat
     """An operator with an empty world, at `NOW`. Nothing waits: a wait moves the clocks on."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KISI_CONFIG", raising=False)
+    # No test here trusts a public authority, and reading them all would take longer than a run.
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     with time_machine.travel(NOW, tick=True) as clock, Sandbox() as sandbox:

@@ -62,7 +62,7 @@ def _refused(operator: Operator, *arguments: str) -> Result:
 URL = r'^url = "https://.*"$'
 
 CONFIG: dict[str, tuple[Edit, list[str]]] = {
-    "half written": (_add("[psa.cw"), ["line ", "not closed"]),
+    "half written": (_add("[psa.tp"), ["line ", "not closed"]),
     "text not closed": (_swap(r'^user = "kisi"$', 'user = "kisi'), ["line 10", "quote"]),
     "no value": (_top("evidence_days ="), ["line 1"]),
     "a table twice": (_add('[psa.cw]\nkind = "connectwise"'), ["line ", "[psa.cw]"]),
@@ -329,7 +329,9 @@ def test_secrets_come_from_the_environment_or_systemd_too(
     monkeypatch.setenv("KISI_HQ_PASSWORD", files.sandbox.ksc.account.password)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(files.folder / "secrets"))
     _spoil(files, "kisi.toml", _swap("^password = .*$", ""))
-    _spoil(files, "kisi.toml", _swap("^private_key = .*$", 'private_key = "credential:cw-private-key"'))
+    _spoil(
+        files, "kisi.toml", _swap("^private_key = .*$", 'private_key = "credential:cw-private-key"')
+    )
 
     assert files.sync().code == 0
 
@@ -344,10 +346,13 @@ def test_no_secret_is_ever_printed(files: Operator):
         "status", match="GET */additions", times=None, code=500, body=" ".join(secrets)
     )
 
-    result = files.run("sync", "-vv")
-
-    assert result.code == 5
-    assert [secret for secret in secrets if secret in result.out + result.err] == []
+    for arguments in (["sync", "-vv"], ["sync", "--json"], ["preview", "--format", "html"]):
+        result = files.run(*arguments)
+        assert result.code == 5
+        assert [secret for secret in secrets if secret in result.out + result.err] == []
+    stored = [path.read_bytes() for path in files.state.iterdir()]
+    assert stored
+    assert not [secret for secret in secrets if any(secret.encode() in data for data in stored)]
 
 
 # --- other trouble before the first request -----------------------------------------------------
@@ -437,7 +442,7 @@ def test_a_state_folder_that_cannot_be_used_is_named(files: Operator):
 def test_a_damaged_journal_is_never_taken_for_an_empty_one(files: Operator):
     contoso = files.world.clients[0]
     files.sync()
-    for file in files.state.glob("*.sqlite*"):
+    for file in files.state.glob("*.db*"):
         file.write_bytes(b"\x00damaged" * 4096)
     contoso.add_devices()
 

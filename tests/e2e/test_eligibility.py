@@ -191,7 +191,11 @@ def test_by_default_the_literal_rule_decides(operator: Operator, arrange, expect
 OPTIONS: dict[str, tuple[str, Arrange, tuple[int, int]]] = {
     "in grace": ("grace", _limited(limit_date=FUTURE, end_date=PAST, grace_days=14), (3, 1)),
     "grace over": ("grace", _limited(limit_date=FUTURE, end_date=PAST, grace_days=2), (0, 0)),
-    "grace without a term": ("grace", _limited(limit_date=FUTURE, end_date=PAST, grace_days=None), (0, 0)),
+    "grace without a term": (
+        "grace",
+        _limited(limit_date=FUTURE, end_date=PAST, grace_days=None),
+        (0, 0),
+    ),
     "soft cancelled": ("soft_cancelled", _subscription(state=State.SOFT_CANCELLED), (3, 1)),
     "hard cancelled": ("soft_cancelled", _subscription(state=State.HARD_CANCELLED), (0, 0)),
     "soft cancelled and ended": (

@@ -85,7 +85,9 @@ BROKEN = [
         _fault("twist", "LicenseKeys.EnumKeys", cut=1), "ended after", id="cut list of keys"
     ),
     pytest.param(
-        _fault("twist", "LicenseKeys.AcquireKeyHosts", cut=1), "ended after 7", id="cut list of uses"
+        _fault("twist", "LicenseKeys.AcquireKeyHosts", cut=1),
+        "ended after 7",
+        id="cut list of uses",
     ),
     pytest.param(
         _fault("twist", "HostGroup.FindHosts", cut=1),
@@ -323,3 +325,25 @@ def test_a_refused_login_of_connectwise_ends_with_its_exit_code(operator: Operat
     assert contoso.additions == []
     assert (result.code, result.writes) == (5, [])
     assert "Contoso" in result.last_line
+
+
+def test_of_several_troubles_the_worst_gives_the_exit_code(operator: Operator):
+    product = operator.bill_as_one()
+    names = ("Edited", "Unreadable", "Unwritable", "Fine")
+    clients = {name: operator.client(name, workstations=20) for name in names}
+    operator.sync()
+    for client in clients.values():
+        client.add_devices()
+
+    clients["Edited"].additions[0].quantity = 19
+    assert operator.sync("--only", "Edited").code == 6
+    clients["Unreadable"].server.readable = False
+    assert operator.sync("--only", "Edited", "--only", "Unreadable").code == 4
+    match = f"PATCH */{clients['Unwritable'].agreement_id}/*"
+    operator.sandbox.faults.add("status", match=match, times=None, code=400)
+    result = operator.sync()
+
+    assert result.code == 7
+    held = {name: client.quantities[product] for name, client in clients.items()}
+    assert held == {"Edited": 19, "Unreadable": 20, "Unwritable": 20, "Fine": 21}
+    assert result.last_line.startswith("1 of 4 clients proven current; not: Edited (held: drift)")

@@ -631,7 +631,7 @@ def test_a_cancelled_or_later_line_does_not_make_another_ambiguous(operator: Ope
     product = operator.bill_as_one()
     contoso = operator.client(workstations=20)
     world = operator.world
-    cancelled, later, current = (
+    cancelled, later, _ = (
         world.add_line(contoso.agreement_id, product, quantity) for quantity in (18, 30, 20)
     )
     cancelled.cancelled_date = world.now() - timedelta(days=40)
@@ -855,7 +855,10 @@ def test_ids_are_the_same_in_preview_and_sync_and_every_night(operator: Operator
     results += [operator.preview(), operator.sync()]
 
     ids = [
-        (result.document["plan_id"], *(result.company(n)["plan_id"] for n in ("Contoso", "Fabrikam")))
+        (
+            result.document["plan_id"],
+            *(result.company(n)["plan_id"] for n in ("Contoso", "Fabrikam")),
+        )
         for result in results
     ]
     assert len(set(ids)) == 1

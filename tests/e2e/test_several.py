@@ -45,6 +45,8 @@ def test_a_device_in_two_virtual_servers_of_one_client_is_billed_once(operator: 
     assert operator.sync().code == 0
 
     assert contoso.quantities == {product: 7 + 1 + 5}
+    told = operator.run("explain", "Contoso").out
+    assert "In a tenant above too, and billed once (2): " in told
 
 
 def test_the_first_mapped_tenant_decides_the_class_of_a_device_in_both(operator: Operator):

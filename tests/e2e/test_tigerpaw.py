@@ -276,7 +276,14 @@ def test_by_default_the_exact_change_is_shown_and_nothing_is_sent(operator, repo
     assert "sends nothing" in hold["reason"]
     assert 'write = "soap" in [psa.tp]' in hold["remedy"]
     shown = flat(operator.run("preview").out)
-    for words in (str(contoso.agreement.number), "new → 90", "new → 10", "by hand"):
+    for words in (
+        f"({contoso.agreement.number})",
+        "new → 90",
+        f"a new line of product {workstations}",
+        "new → 10",
+        f"a new line of product {servers}",
+        "by hand",
+    ):
         assert words in shown
 
 
@@ -301,6 +308,8 @@ def test_what_a_person_wrote_by_hand_is_owned_without_a_word(operator, reporting
     assert (later.code, later.holds("Contoso")) == (6, {workstations: "report"})
     line = lines(later, "Contoso")[workstations]
     assert (line["before"], line["after"], line["adopt"]) == (90, 91, False)
+    charge = contoso.charge(workstations)
+    assert f"line {charge.id} of product {workstations}" in operator.run("preview").out
 
 
 def test_no_id_releases_what_is_only_reported(operator, reporting):

@@ -27,7 +27,6 @@ from kisi.model import (
     Unfit,
     Verdict,
 )
-from kisi.plan import is_live
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import Select
 from tests.unit.build import NOW
@@ -257,12 +256,6 @@ class FakePsa:
     def _new_id(self) -> str:
         self._made += 1
         return str(self._made)
-
-
-def live_lines(psa: FakePsa, product: str, today: date, agreement: str = "1042") -> int:
-    """How many lines bill a product."""
-    lines = psa.held(agreement)
-    return sum(line.product == product and is_live(line, today) for line in lines)
 
 
 @dataclass

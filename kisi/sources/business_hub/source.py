@@ -87,7 +87,7 @@ class BusinessHub:
             Finding(
                 Level.OK,
                 f"sources.{self.name} reads {file.path}, "
-                f"{file.age(self._clock.now()).total_seconds() / 3600:.0f} hours old.",
+                f"{file.age(self._clock.now()).total_seconds() / 3600:.0f} h old.",
             )
             for file in files
         )

@@ -20,6 +20,10 @@ CHECK_LOGIN = (
     "Security Center itself, false for one of Windows or a domain, with `domain`). Try the same "
     "login in the console before the next run."
 )
+_LATER = (
+    "Run kisi again: most troubles of a server pass. If this one stays, `kisi check --online` and "
+    "the server's own log say more."
+)
 NOT_AGAIN = "kisi did not try again, because too many wrong passwords block the account."
 
 
@@ -49,13 +53,13 @@ class Place:
         return f'Source {self.source}, virtual server "{self.server[:80]}"'
 
     def error(self, kind: type[_E], what: str, remedy: str = "") -> _E:
-        """An error of `kind`: where, what, and what kisi does not do because of it."""
+        """An error of `kind`: where, what, what kisi does not do because of it, what to do now."""
         effect = (
             "Nothing of this source is billed: the lines of its clients stay as they are."
             if self.server is None
             else "Its client's lines stay as they are."
         )
-        return kind(f"{self}: {what} {effect}", remedy=remedy)
+        return kind(f"{self}: {what} {effect}", remedy=remedy or _LATER)
 
 
 @dataclass(frozen=True, slots=True)

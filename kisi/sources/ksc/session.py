@@ -74,15 +74,19 @@ class OpenApi:
         arguments: Mapping[str, Any],
         headers: Mapping[str, str],
         repeat: Repeat,
+        *,
+        parting: bool = False,
     ) -> tuple[Params, Answer]:
         """Calls `method` and returns its decoded answer, without `PxgError`, and the raw one.
+
+        A `parting` call is made also once the run is over, and with little patience.
 
         Raises:
             SourceError: It failed; subclasses say what that means.
         """
         waits = iter(() if repeat is Repeat.NEVER else _PENDING_WAITS)
         while True:
-            answer = self._send(place, method, arguments, headers, repeat)
+            answer = self._send(place, method, arguments, headers, repeat, parting=parting)
             document = _document(place, method, answer)
             error = error_in(document)
             if error is None:
@@ -100,6 +104,8 @@ class OpenApi:
         arguments: Mapping[str, Any],
         headers: Mapping[str, str],
         repeat: Repeat,
+        *,
+        parting: bool,
     ) -> Answer:
         try:
             answer = self._client.send(
@@ -108,6 +114,7 @@ class OpenApi:
                 json=encode_arguments(arguments),
                 headers=headers,
                 repeat=repeat,
+                parting=parting,
             )
         except NotSent as error:
             raise place.error(SourceError, error.message, error.remedy) from error
@@ -143,7 +150,7 @@ class Session:
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
         """Gives something back. That it fails harms nobody: it ends with the session."""
-        if self.alive:
+        if self.alive and not self._stopped.is_set():
             self._try(method, arguments)
 
     def end(self) -> None:
@@ -155,13 +162,17 @@ class Session:
 
     def _try(self, method: str, arguments: Mapping[str, Any]) -> None:
         try:
-            self._request(method, arguments, Repeat.READ)
+            self._request(method, arguments, Repeat.NEVER, parting=True)
         except SourceError as error:
             _LOG.info("%s failed, which changes nothing: %s", method, error.message)
 
-    def _request(self, method: str, arguments: Mapping[str, Any], repeat: Repeat) -> Params:
+    def _request(
+        self, method: str, arguments: Mapping[str, Any], repeat: Repeat, *, parting: bool = False
+    ) -> Params:
         try:
-            document, _ = self._api.request(self.place, method, arguments, self._headers, repeat)
+            document, _ = self._api.request(
+                self.place, method, arguments, self._headers, repeat, parting=parting
+            )
         except _SessionDied:
             self.alive = False
             raise

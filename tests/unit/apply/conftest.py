@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ class Bench:
     stop: threading.Event = field(default_factory=threading.Event)
     emergency: list[str] = field(default_factory=list)
     progress: list[tuple[int, int]] = field(default_factory=list)
+    pause: Callable[[float], None] | None = None
+    ends: float = math.inf
     run: int = 0
 
     @property
@@ -57,6 +60,8 @@ class Bench:
             stop=self.stop,
             emergency=self.emergency.append,
             progress=lambda done, total: self.progress.append((done, total)),
+            pause=self.pause,
+            ends=self.ends,
         )
         return apply(Plan(plans), desk)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, ForeignChange, PsaError, StateError
 from kisi.model import Failure, Hold, Outcome, Status
 from tests.unit.apply.conftest import client
@@ -275,6 +276,57 @@ def test_a_stop_beforehand_writes_nothing(bench, psa):
     assert bench.operations() == []
 
 
+def test_a_stop_while_waiting_for_the_psa_sends_nothing_again(bench, psa):
+    waited = []
+
+    def pause(seconds):
+        waited.append(seconds)
+        bench.stop.set()
+
+    bench.pause = pause
+    psa.reactions.append(busy(30))
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    first, second = applied.plan.companies
+    assert (waited, len(psa.sent)) == ([30], 1)
+    assert outcomes(first) == [("1200", Outcome.FAILED)]
+    assert outcomes(second) == [("1200", None)]
+    assert applied.interrupted
+    assert bench.outcomes() == [("1200", Outcome.FAILED, True)]
+
+
+def test_a_stop_after_an_unclear_write_is_read_back_to_the_end_and_not_sent_again(bench, psa):
+    psa.reactions.append(Reaction(VANISHED.verdict, before=bench.stop.set))
+    applied = bench.apply(client(planned(None, 5)))
+    assert outcomes(applied.plan.companies[0]) == [("1200", Outcome.FAILED)]
+    assert (len(psa.sent), bench.clock.slept) == (1, [1, 2, 4])
+
+
+def test_after_the_end_of_the_run_nothing_is_sent_any_more(bench, psa):
+    bench.ends = 5
+    psa.reactions.append(VANISHED)
+    lines = bench.write(planned(None, 5), planned(None, 6, "1201"))
+    assert [line.outcome for line in lines] == [Outcome.FAILED] * 2
+    assert "the time of this run was over" in lines[1].detail
+    assert sent(psa) == [("1200", 5)]
+    assert len(bench.operations()) == 1
+
+
+def test_a_wait_beyond_the_end_of_the_run_is_not_begun(bench, psa):
+    bench.ends = 20
+    psa.reactions.append(busy(30))
+    (line,) = bench.write(planned(None, 5))
+    assert (line.outcome, bench.clock.slept, len(psa.sent)) == (Outcome.FAILED, [], 1)
+
+
+def test_a_secret_that_the_psa_says_to_us_is_neither_shown_nor_stored(bench, psa):
+    REDACTOR.add("private-key-in-an-answer")
+    psa.reactions.append(Reaction(REFUSED.verdict, message="Wrong: private-key-in-an-answer."))
+    (line,) = bench.write(planned(None, 5))
+    assert "private-key" not in line.detail
+    assert "private-key" not in bench.operations()[0].detail
+    assert line.detail.startswith("Wrong: ")
+
+
 # --- the journal fails --------------------------------------------------------------------------
 
 
@@ -346,7 +398,7 @@ def test_an_unknown_outcome_that_cannot_be_stored_is_printed_with_what_was_seen(
     bench.apply(client(planned(10, 12, line_id=there.id)))
     told = json.loads(bench.emergency[0])
     assert (told["outcome"], told["quantity"]) == ("unknown", "11")
-    assert told["detail"] == "the PSA shows 11 instead of 12"
+    assert told["detail"] == "the PSA shows 11 instead of 12; the next run holds it"
 
 
 def test_waiting_goes_over_the_clock_that_was_given(bench, psa):

@@ -121,7 +121,10 @@ def test_it_is_never_sent_a_third_time(bench, psa):
     there = psa.put("1200", 10)
     script(bench, VANISHED, VANISHED)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
-    assert (line.outcome, line.detail) == (Outcome.FAILED, "The connection broke.")
+    assert (line.outcome, line.detail) == (
+        Outcome.FAILED,
+        "The connection broke. Read back, it was not written; the next run tries it again.",
+    )
     assert len(psa.sent) == 2
     assert psa.quantities() == {"1200": 10}
     assert bench.outcomes() == [("1200", Outcome.FAILED, True)]
@@ -151,7 +154,10 @@ def test_another_value_in_the_psa_is_an_unknown_outcome(bench, psa):
     rounds = Reaction(LOST.verdict, before=lambda: psa.put("1200", 11, line_id=there.id))
     script(bench, rounds)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
-    assert (line.outcome, line.detail) == (Outcome.UNKNOWN, "the PSA shows 11 instead of 12")
+    assert (line.outcome, line.detail) == (
+        Outcome.UNKNOWN,
+        "the PSA shows 11 instead of 12; the next run holds it",
+    )
     assert len(psa.sent) == 1
     assert bench.outcomes() == [("1200", Outcome.UNKNOWN, False)]
     assert [op.quantity for op in bench.journal.pending()] == [11]
@@ -190,7 +196,9 @@ def test_a_stale_write_is_refused_and_not_sent_again(bench, psa):
     there = psa.put("1200", 10)
     script(bench, CHANGED)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
-    assert (line.outcome, line.detail) == (Outcome.FAILED, CHANGED.message)
+    assert line.outcome is Outcome.FAILED
+    assert line.detail.startswith(CHANGED.message)
+    assert "the next run tries it again" in line.detail
     assert (len(psa.sent), len(psa.looks)) == (1, 1)
     assert psa.quantities() == {"1200": 10}
     assert bench.clock.slept == []
@@ -228,6 +236,21 @@ def test_a_stale_answer_to_the_second_send_leaves_the_first_unknown(bench, psa):
     script(bench, VANISHED, somebody)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert line.outcome is Outcome.UNKNOWN
+    assert len(bench.journal.pending()) == 1
+
+
+@pytest.mark.parametrize("after", [0, 12])
+def test_a_line_whose_quantity_cannot_be_read_back_proves_nothing(bench, psa, after):
+    there = psa.put("1200", 10)
+    spoils = Reaction(
+        LOST.verdict,
+        before=lambda: psa.put("1200", 0, line_id=there.id, problem="quantity is missing"),
+    )
+    script(bench, spoils)
+    (line,) = bench.write(planned(10, after, line_id=there.id))
+    assert line.outcome is Outcome.UNKNOWN
+    assert line.detail == "the PSA shows a line that cannot be read: quantity is missing"
+    assert len(psa.sent) == 1
     assert len(bench.journal.pending()) == 1
 
 

@@ -48,7 +48,7 @@ def test_a_tenant_that_could_not_be_read_fails_its_client_alone(two):
     assert day.code is ExitCode.SOURCE
     assert last_line(day.plan) == (
         "1 of 2 clients proven current; not: Contoso (source-incomplete: "
-        "Contoso: the list ended early.)."
+        "Contoso: the list ended early)."
     )
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, PsaError
 from kisi.model import AgreementRef, Category, Status, Unfit
 from kisi.psa import PsaProduct
@@ -21,6 +22,18 @@ def two(scene):
     scene.uses(10)
     scene.uses(20, uid="VSRV-2")
     return scene
+
+
+def test_a_secret_that_a_server_says_to_us_is_not_shown(two):
+    REDACTOR.add("private-key-in-a-list")
+    said = "Wrong key: private-key-in-a-list."
+    two.cw.unreadable["1042"] = (PsaError(said), None)
+    two.cw.prices = PsaError(said)
+    plan = two.look().plan
+    assert [client.failure is None for client in plan.companies] == [False, True]
+    shown = plan.companies[0].failure.reason + "".join(plan.notes)
+    assert shown.count("Wrong key: ") == 2
+    assert "private-key" not in shown
 
 
 def test_a_psa_that_cannot_be_read_fails_its_clients_and_no_other_psas(two):

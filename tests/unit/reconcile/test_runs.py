@@ -10,6 +10,7 @@ from kisi.errors import ExitCode
 from kisi.model import (
     Application,
     Category,
+    CountingRules,
     GuardRules,
     Hold,
     Outcome,
@@ -19,7 +20,18 @@ from kisi.model import (
     Unfit,
 )
 from kisi.reconcile.verdict import Summary, last_line, summarise
-from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, key, mapping, reading, row, tenant
+from tests.unit.build import (
+    ALL_ROW,
+    COMPANY,
+    KES,
+    SPLIT_ROW,
+    device,
+    key,
+    mapping,
+    reading,
+    row,
+    tenant,
+)
 from tests.unit.fakes import LOST, planned
 from tests.unit.reconcile.conftest import company, devices
 
@@ -199,6 +211,29 @@ def test_an_old_agreement_that_cannot_be_read_fails_the_client(scene):
     assert scene.cw.held("2000") == []
 
 
+def test_an_old_line_of_which_nobody_knows_what_it_bills_fails_the_client(scene):
+    scene.uses(10)
+    scene.sync()
+    scene.cw.agreement("250", "2000")
+    there = scene.cw.held()[0]
+    scene.cw.put("1200", 0, line_id=there.id, problem="quantity is missing")
+    scene.bill(replace(COMPANY, agreement="2000"))
+    day = scene.sync()
+    assert (day.client().failure.guard, day.code) == ("psa", ExitCode.PSA)
+    assert "301 of product 1200 cannot be read: quantity is missing" in day.client().failure.reason
+    assert scene.cw.held("2000") == []
+
+
+def test_an_unreadable_line_that_people_keep_fails_nobody(scene):
+    scene.uses(10)
+    scene.sync()
+    there = scene.cw.held()[0]
+    scene.cw.put("1200", 0, line_id=there.id, problem="quantity is missing")
+    scene.cw.put("9001", 0, problem="quantity is missing")
+    scene.bill(replace(COMPANY, exceptions=(ProductRow(KES, "cw", {}, bill=False),)))
+    assert scene.sync().client().failure is None
+
+
 def test_an_old_agreement_that_bills_nothing_any_more_is_not_waited_for(scene):
     scene.uses(10)
     scene.sync()
@@ -365,6 +400,16 @@ def test_tenants_of_a_source_in_use_that_nobody_mapped_are_listed(scene):
     day = scene.sync()
     assert [one.ref.tenant for one in day.plan.unmapped_tenants] == ["VSRV-2"]
     assert scene.hq.reads == [[TenantRef("hq", "VSRV-1")]]
+
+
+def test_devices_with_an_unknown_operating_system_are_named_and_can_be_held(scene):
+    scene.hq.add(reading([device("toaster", os_name=""), *devices(2)]))
+    (note,) = scene.look().plan.companies[0].notes
+    assert note == f"{KES}: 1 devices with an unknown operating system: toaster."
+    scene.counting = CountingRules(unknown_device="hold")
+    day = scene.sync()
+    assert day.client().lines[0].hold.guard == "unknown-device"
+    assert scene.cw.held() == []
 
 
 def test_rows_of_a_key_that_does_not_count_are_never_asked_for(scene):

@@ -47,6 +47,13 @@ def test_an_update_of_which_the_psa_shows_something_else_is_unknown(pending, lin
     assert (found.outcome, found.detail) == (Outcome.UNKNOWN, f"the PSA shows {shows}")
 
 
+@pytest.mark.parametrize("change", [planned(10, 0, line_id="301"), planned(0, 5, line_id="301")])
+def test_a_line_that_cannot_be_read_settles_nothing(pending, change):
+    found = settled(pending(change), line("1200", 0, problem="quantity is missing"))
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.detail == "the PSA shows a line that cannot be read: quantity is missing"
+
+
 def test_a_create_is_found_by_its_product(pending):
     operation = pending(planned(None, 12))
     found = settled(operation, line("9", 12, "300"), line("1200", 12, "305"))
@@ -58,6 +65,11 @@ def test_a_create_is_found_by_its_product(pending):
 def test_of_two_lines_the_one_with_the_quantity_is_the_created_one(pending):
     found = settled(pending(planned(None, 12)), line("1200", 5, "301"), line("1200", 12, "302"))
     assert (found.outcome, found.line_id) == (Outcome.APPLIED, "302")
+
+
+def test_a_line_that_cannot_be_read_may_be_the_created_one(pending):
+    found = settled(pending(planned(None, 12)), line("1200", 0, problem="quantity is missing"))
+    assert found.outcome is Outcome.UNKNOWN
 
 
 def test_a_cancelled_line_is_not_the_created_one(pending):

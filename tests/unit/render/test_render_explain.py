@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 import render_samples as samples
 
-from kisi.model import Unit
+from kisi.model import Tenant, TenantRef, Unit
 from kisi.render.explain_csv import explain_csv
 from kisi.render.explain_json import explain_document
 from kisi.render.explain_report import explain_report
@@ -182,3 +182,26 @@ def test_changes_compare_counted_devices_only():
         ("dev-2", False),
         ("dev-6", True),
     ]
+
+
+def test_a_device_in_two_tenants_of_a_client_is_named_where_it_is_not_billed_again():
+    both, alone = samples.evidence(1), samples.evidence(2)
+    users = samples.usage((both,), application=samples.CLOUD, unit=Unit.USER)
+
+    def tenant(name: str, source: str = "hq") -> samples.ExplainedTenant:
+        usage = samples.tenant_usage(
+            samples.usage((both, alone) if name == "first" else (both,)),
+            users,
+            tenant=Tenant(TenantRef(source, name), name),
+        )
+        return samples.ExplainedTenant(usage, samples.NOW)
+
+    view = samples.explain_view(tenants=(tenant("first"), tenant("second"), tenant("x", "branch")))
+    report = shown(view)
+    assert report.count("In a tenant above too") == 1
+    assert "  In a tenant above too, and billed once (1): PC-01\n" in report
+    told = [
+        [one["shared"] for one in tenant["applications"]]
+        for tenant in explain_document(view)["tenants"]
+    ]
+    assert told == [[[], []], [["dev-1"], []], [[], []]]

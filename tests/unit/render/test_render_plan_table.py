@@ -253,6 +253,18 @@ def test_a_hold_that_no_id_releases_is_explained_once_for_all_clients():
     assert '      report: tp is set to report\n      Set write = "soap"' in alone
 
 
+def test_a_change_that_no_id_releases_names_its_line_for_whoever_makes_it_by_hand():
+    hold = Hold("report", "tp is set to report", "Make it by hand.")
+    lines = (
+        samples.line("88", 90, psa="tp", product="KES-WS", line_id="30001", hold=hold),
+        samples.line(None, 10, psa="tp", product="KES-SRV", line_id=None, hold=hold),
+    )
+    held = CompanyPlan(samples.company("Contoso", "7001", psa="tp"), Status.HELD, lines=lines)
+    report = text(Plan((held,)))
+    assert "\n      line 30001 of product KES-WS\n" in report
+    assert "\n      a new line of product KES-SRV\n" in report
+
+
 def test_a_first_look_without_a_mapping_shows_what_each_tenant_uses():
     tenant = Tenant(TenantRef("hq", "VSRV-1"), "Fourth Coffee")
     uses = (

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import responses
 
-from kisi.errors import PsaError
-from kisi.psa.connectwise.wire import CHUNK, LONGEST_URL, PAGE_SIZE, AccessRefused
+from kisi.errors import AccessRefused, PsaError
+from kisi.psa.connectwise.wire import CHUNK, LONGEST_URL, PAGE_SIZE
 from tests.unit.psa.connectwise.conftest import (
     ADDITIONS,
     AGREEMENTS,

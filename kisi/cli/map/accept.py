@@ -1,0 +1,42 @@
+"""`kisi map accept`: the suggestions that a person has looked through become rows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kisi.cli import options, output
+from kisi.cli.map.editing import Offline
+
+
+def map_accept(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What `kisi map suggest` wrote (CSV or JSON); - is stdin."
+        ),
+    ],
+    config: options.Config = None,
+    offline: Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    no_color: options.NoColor = False,
+) -> None:
+    """Add the suggestions whose `accept` is yes to mapping.toml: all of them, or none.
+
+    Clients are added with billing off unless their `billing` says yes; they go live one by one with
+    `kisi map billing`. Two tenants on one agreement become one client.
+    """
+    from kisi.cli.map.editing import editing
+    from kisi.cli.map.table import read_table
+    from kisi.mapping.accept import accept
+    from kisi.mapping.proposals_file import read_proposals
+
+    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
+    text = sys.stdin.read() if str(file) == "-" else read_table(file)
+    with editing(config, voice, offline=offline) as desk:
+        proposals = read_proposals(text, name=file.name)
+        desk.carry_out(accept(desk.editor, proposals, desk.sources))

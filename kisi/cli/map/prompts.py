@@ -1,0 +1,129 @@
+"""Plain questions: a line out, a line in. Works over SSH, on Windows, on any console."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kisi.cli.output import Voice, write
+
+if TYPE_CHECKING:
+    from kisi.errors import KisiError
+    from kisi.render.report import Report
+
+Ask = Callable[[str], str]
+"""Shows a question and returns the line that was typed; raises `EOFError` at the end of input."""
+
+
+class Quit(Exception):
+    """The person wants to stop; everything confirmed so far is saved."""
+
+    def __init__(self, *, interrupted: bool = False) -> None:
+        super().__init__()
+        self.interrupted = interrupted
+
+
+class Back(Exception):
+    """The person wants the question before this one again."""
+
+
+class Skip(Exception):
+    """The person leaves this one as it is."""
+
+
+_COMMANDS: dict[str, type[Quit | Back | Skip]] = {
+    "q": Quit,
+    "quit": Quit,
+    "b": Back,
+    "back": Back,
+    "s": Skip,
+    "skip": Skip,
+}
+
+
+class Prompter:
+    """Asks and shows.
+
+    Args:
+        voice: Whether colours are welcome.
+        ask: How a line is read; for tests. Default: from the terminal.
+    """
+
+    def __init__(self, voice: Voice, ask: Ask | None = None) -> None:
+        self._voice = voice
+        self._ask = ask or _from_terminal
+
+    def show(self, report: Report) -> None:
+        """Shows something to choose from, after a blank line."""
+        from kisi.cli.options import Format
+        from kisi.cli.report import Wish, terminal_text
+
+        write(sys.stdout, "\n" + terminal_text(report, self._voice, Wish(Format.TABLE)))
+
+    def say(self, text: str) -> None:
+        """Says a sentence; remote text in it cannot act."""
+        from kisi.render.text import adapted
+
+        write(sys.stdout, adapted(text, sys.stdout.encoding or "ascii"))
+
+    def complain(self, error: KisiError) -> None:
+        """Says what cannot be done, and what to do instead."""
+        from kisi.cli.output import explain_error
+
+        write(sys.stdout, explain_error(error))
+
+    def line(self, question: str, default: str = "") -> str:
+        """The line that was typed, or `default` for an empty one.
+
+        Raises:
+            Quit: `q`, the end of input, or ^C.
+            Back: `b`.
+            Skip: `s`.
+        """
+        from kisi.render.text import adapted
+
+        hint = f" [{default}]" if default else ""
+        prompt = adapted(f"{question}{hint}: ", sys.stdout.encoding or "ascii")
+        try:
+            typed = self._ask(prompt).strip()
+        except EOFError:
+            raise Quit from None
+        except KeyboardInterrupt:
+            raise Quit(interrupted=True) from None
+        command = _COMMANDS.get(typed.casefold())
+        if command is not None:
+            raise command
+        return typed or default
+
+    def yes(self, question: str, *, default: bool) -> bool:
+        """A question that is answered with y or n."""
+        words = {"y": True, "yes": True, "n": False, "no": False}
+        while True:
+            typed = self.line(f"{question} (y/n)", "y" if default else "n").casefold()
+            if typed in words:
+                return words[typed]
+            self.say("Please type y or n.")
+
+    def number(self, question: str, count: int, default: int | None = None) -> int:
+        """One of `count` numbered choices, counted from 0."""
+        while True:
+            place = number_of(self.line(question, str(default + 1) if default is not None else ""))
+            if place is not None and 0 <= place < count:
+                return place
+            self.say(f"Please type a number from 1 to {count}.")
+
+
+def number_of(typed: str) -> int | None:
+    """The place in a list that a typed number names, counted from 0; None if it is no number."""
+    return int(typed) - 1 if typed.isascii() and typed.isdigit() and len(typed) < 10 else None
+
+
+def _from_terminal(prompt: str) -> str:
+    sys.stdout.write(prompt)
+    sys.stdout.flush()
+    typed = sys.stdin.readline()
+    if not typed:
+        sys.stdout.write("\n")
+        raise EOFError
+    return typed

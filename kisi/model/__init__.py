@@ -1,0 +1,102 @@
+"""The nouns of kisi, as values: what sources report, what PSAs hold, what a plan says.
+
+Pure data: standard library only, frozen, no behaviour beyond reading oneself. Instants are aware
+`datetime`s in UTC, dates are days in the billing time zone, quantities that were counted are `int`,
+quantities that a PSA holds are `Decimal` (ConnectWise stores a double, Tigerpaw an integer).
+"""
+
+from __future__ import annotations
+
+from kisi.model.billing import (
+    SPLIT,
+    Application,
+    BillingMapping,
+    Category,
+    Company,
+    CountingRules,
+    DeviceClass,
+    GuardRules,
+    ProductRow,
+    TenantRef,
+    Unit,
+)
+from kisi.model.finding import (
+    Finding,
+    Level,
+)
+from kisi.model.lines import (
+    Agreement,
+    AgreementRef,
+    Line,
+    Receipt,
+    Unfit,
+    Verdict,
+)
+from kisi.model.plan import (
+    Action,
+    CompanyPlan,
+    Failure,
+    Hold,
+    LineFact,
+    Outcome,
+    Plan,
+    PlannedLine,
+    Status,
+)
+from kisi.model.reading import (
+    Device,
+    Figure,
+    Key,
+    KeyRow,
+    Reading,
+    Tenant,
+)
+from kisi.model.usage import (
+    ApplicationUsage,
+    Evidence,
+    KeyEvidence,
+    TenantUsage,
+    UnmappedUse,
+)
+
+__all__ = [
+    "SPLIT",
+    "Action",
+    "Agreement",
+    "AgreementRef",
+    "Application",
+    "ApplicationUsage",
+    "BillingMapping",
+    "Category",
+    "Company",
+    "CompanyPlan",
+    "CountingRules",
+    "Device",
+    "DeviceClass",
+    "Evidence",
+    "Failure",
+    "Figure",
+    "Finding",
+    "GuardRules",
+    "Hold",
+    "Key",
+    "KeyEvidence",
+    "KeyRow",
+    "Level",
+    "Line",
+    "LineFact",
+    "Outcome",
+    "Plan",
+    "PlannedLine",
+    "ProductRow",
+    "Reading",
+    "Receipt",
+    "Status",
+    "Tenant",
+    "TenantRef",
+    "TenantUsage",
+    "Unfit",
+    "Unit",
+    "UnmappedUse",
+    "Verdict",
+]

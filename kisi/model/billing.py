@@ -1,0 +1,133 @@
+"""What is billed to whom: the mapping and the rules, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Category(StrEnum):
+    """How an application is billed: as one product (`ALL`) or as three."""
+
+    ALL = "all"
+    WINDOWS_WORKSTATIONS = "windows_workstations"
+    WINDOWS_SERVERS = "windows_servers"
+    NON_WINDOWS = "non_windows"
+
+
+SPLIT = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS, Category.NON_WINDOWS)
+"""The three categories of an application that is billed by category."""
+
+
+class DeviceClass(StrEnum):
+    """What a device is. `MOBILE` and `OTHER` are both billed as non-Windows devices."""
+
+    WINDOWS_WORKSTATION = "windows_workstation"
+    WINDOWS_SERVER = "windows_server"
+    MOBILE = "mobile"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+class Unit(StrEnum):
+    """What one unit of an application is."""
+
+    DEVICE = "device"
+    USER = "user"
+    MAILBOX = "mailbox"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TenantRef:
+    """A client on the Kaspersky side, `source:tenant` in mapping.toml."""
+
+    source: str
+    """The section name of `[sources.NAME]`."""
+    tenant: str
+    """KSC: `KLVSRV_UID`. Business Hub: the company's name in the report."""
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.tenant}"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A Kaspersky application as the MSP bills it."""
+
+    name: str
+    keys: tuple[str, ...] = ()
+    """Case-insensitive globs on the key name; empty means `name` + `*`."""
+    unit: Unit = Unit.DEVICE
+    bill: bool = True
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """The patterns a key name is matched with."""
+        return self.keys or (self.name + "*",)
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """Which PSA products bill an application: one (`all`), or one a category."""
+
+    application: str
+    psa: str
+    products: Mapping[Category, str]
+    """Category to product id. Empty where `bill` is false."""
+    bill: bool = True
+    """False only in a client's exception: its lines of this application are left to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A client: its tenants on one side, its agreement on the other."""
+
+    name: str
+    tenants: tuple[TenantRef, ...]
+    psa: str
+    company: str
+    """ConnectWise: the company id. Tigerpaw: the account number."""
+    agreement: str
+    billing: bool = True
+    exceptions: tuple[ProductRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BillingMapping:
+    """All of mapping.toml, validated."""
+
+    applications: tuple[Application, ...] = ()
+    products: tuple[ProductRow, ...] = ()
+    companies: tuple[Company, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CountingRules:
+    """`[counting]`: every default is the literal reading of Kaspersky's rule."""
+
+    grace: bool = False
+    soft_cancelled: bool = False
+    oem: bool = False
+    pending: bool = False
+    reported_keys: bool = False
+    unknown_device: str = "non_windows"
+    """`windows_workstations`, `windows_servers`, `non_windows`, or `hold`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRules:
+    """`[guards]`: when a change waits for a person."""
+
+    baseline_days: int = 30
+    decrease_percent: float = 25
+    decrease_units: float = 3
+    increase_percent: float = 50
+    increase_units: float = 10
+    create_units: float = 500
+    run_percent: float = 10
+    run_units: float = 50
+    adopt: str = "hold"
+    """`hold` or `allow`."""
+    drift: str = "hold"
+    """`hold` or `overwrite`."""

@@ -1,0 +1,160 @@
+"""What a run would do, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from kisi.errors import ExitCode
+from kisi.model.billing import Category, Company, TenantRef
+from kisi.model.lines import Line
+from kisi.model.reading import Tenant
+from kisi.model.usage import UnmappedUse
+
+
+class Action(StrEnum):
+    """What the numbers ask for, also where it is held."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    NONE = "none"
+
+
+class Status(StrEnum):
+    """A client in a plan."""
+
+    READY = "ready"
+    HELD = "held"
+    FAILED = "failed"
+    OFF = "off"
+
+
+class Outcome(StrEnum):
+    """What became of a planned line in `sync`."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    HELD = "held"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a change waits for a person."""
+
+    guard: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why nothing of a client was written."""
+
+    guard: str
+    reason: str
+    remedy: str
+    exit_code: ExitCode
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A line of a client's agreement: what it is, what it should be."""
+
+    psa: str
+    company: str
+    """The PSA's id of the company."""
+    agreement: str
+    application: str
+    categories: tuple[Category, ...]
+    product: str
+    line_id: str | None
+    action: Action
+    before: Decimal | None
+    after: int
+    unit_price: Decimal | None = None
+    description: str = ""
+    adopt: bool = False
+    """kisi has never written this line, and its quantity differs."""
+    orphaned: bool = False
+    billable: bool = True
+    hold: Hold | None = None
+    outcome: Outcome | None = None
+    detail: str = ""
+    """What the operator should read about a failed or unknown outcome."""
+
+    @property
+    def category(self) -> str:
+        """The categories joined by `+`, as the contract's JSON has it."""
+        return "+".join(self.categories)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the numbers ask for a write."""
+        return self.action is not Action.NONE
+
+    @property
+    def delta(self) -> Decimal:
+        """How many units more (or, negative, fewer) are to be billed."""
+        return Decimal(self.after) - (self.before or Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class LineFact:
+    """What the journal knows of a line that kisi owns."""
+
+    psa: str
+    company: str
+    agreement: str
+    line_id: str
+    product: str
+    application: str
+    categories: tuple[Category, ...]
+    name: str
+    """The client's name when the line was last confirmed."""
+    tenants: tuple[TenantRef, ...]
+    confirmed: Decimal
+    """The quantity last written and shown, or read and equal."""
+    highest: Decimal
+    """The highest quantity confirmed within the baseline, `confirmed` included."""
+    lowest: Decimal
+    accepts: int = 0
+    """How often a held change of this line was accepted."""
+    unsettled: bool = False
+    """An earlier write has an unknown outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyPlan:
+    """All planned lines of one client."""
+
+    company: Company
+    status: Status
+    lines: tuple[PlannedLine, ...] = ()
+    failure: Failure | None = None
+    unmapped: tuple[UnmappedUse, ...] = ()
+    others: tuple[Line, ...] = ()
+    """Other live lines of the agreement, for a client's first create."""
+    left: tuple[PlannedLine, ...] = ()
+    """Owned lines that stay as they are: billing off, an exception with `bill = false`."""
+    notes: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
+    """Applications of which devices with an unknown operating system are counted."""
+    plan_id: str = ""
+    agreement_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run would do."""
+
+    companies: tuple[CompanyPlan, ...]
+    unmapped_tenants: tuple[Tenant, ...] = ()
+    unmapped_uses: tuple[UnmappedUse, ...] = ()
+    """Of tenants that belong to no client; a client's own are in its `CompanyPlan`."""
+    failures: tuple[Failure, ...] = ()
+    """What failed without a client to tell it."""
+    notes: tuple[str, ...] = ()
+    plan_id: str = ""

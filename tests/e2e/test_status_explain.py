@@ -1,0 +1,572 @@
+"""Are we ready to invoice, why is a quantity what it is, and is everything right?"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from kisi.sandbox.billing import Client
+from kisi.sandbox.http import Certificate
+from kisi.sandbox.licences import EndDateType, KeyUse, stable_guid
+from kisi.sandbox.world import APPLICATION
+from tests.e2e.conftest import Operator, Result
+from tests.e2e.contract import check_plan
+
+Situation = Callable[[Operator, Client], object]
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _ready(operator: Operator, *arguments: str) -> Result:
+    result = operator.run("status", "--ready", *arguments)
+    assert result.requests == ()
+    return result
+
+
+# --- ready to invoice ---------------------------------------------------------------------------
+
+
+def _reclassify(_: Operator, contoso: Client) -> None:
+    for device in contoso.devices("server"):
+        device.system = contoso.devices("workstation")[0].system
+
+
+def _to_one_product(operator: Operator, _: Client) -> None:
+    operator.world.billing.applications.clear()
+    operator.bill_as_one()
+
+
+def _change_agreement(operator: Operator, contoso: Client) -> None:
+    contoso.agreement = operator.world.agreement(contoso.company)
+
+
+def _edit(_: Operator, contoso: Client) -> None:
+    contoso.additions[0].quantity = 7
+
+
+def _delete_line(operator: Operator, contoso: Client) -> None:
+    del operator.world.lines[contoso.additions[0].id]
+
+
+def _lose_state(operator: Operator, contoso: Client) -> None:
+    shutil.rmtree(operator.state)
+    contoso.add_devices()
+
+
+def _rename_key(_: Operator, contoso: Client) -> None:
+    contoso.first_key.name = "Kaspersky Next EDR Foundations"
+
+
+def _use_an_unmapped_key(_: Operator, contoso: Client) -> None:
+    contoso.key("Kaspersky Next EDR Foundations", devices=contoso.devices())
+
+
+def _double(operator: Operator, contoso: Client) -> None:
+    operator.world.add_line(contoso.agreement_id, contoso.additions[0].product_id, 5)
+
+
+def _end_agreement(operator: Operator, contoso: Client) -> None:
+    contoso.agreement.end_date = operator.world.today - timedelta(days=1)
+
+
+def _deny(_: Operator, contoso: Client) -> None:
+    contoso.server.readable = False
+
+
+def _refuse_writes(operator: Operator, contoso: Client) -> None:
+    contoso.add_devices()
+    match = f"PATCH *agreements/{contoso.agreement_id}/*"
+    operator.sandbox.faults.add("status", match=match, times=None, code=400)
+
+
+def _hide_writes(operator: Operator, contoso: Client) -> None:
+    """The write is applied, its answer is lost, and the agreement cannot be read afterwards."""
+    contoso.add_devices()
+    path = f"*agreements/{contoso.agreement_id}/additions"
+    operator.sandbox.faults.add("lost", match=f"PATCH {path}/*", times=None)
+    operator.sandbox.faults.add("status", match=f"GET {path}", times=None, after=1, code=500)
+
+
+SITUATIONS: dict[str, tuple[Situation, int]] = {
+    "to zero": (lambda _, contoso: contoso.remove_devices(100), 6),
+    "decrease": (lambda _, contoso: contoso.remove_devices(49), 6),
+    "servers taken for workstations": (_reclassify, 6),
+    "categories changed to one product": (_to_one_product, 6),
+    "agreement changed": (_change_agreement, 6),
+    "edited by hand": (_edit, 6),
+    "deleted": (_delete_line, 6),
+    "state lost": (_lose_state, 6),
+    "key renamed": (_rename_key, 6),
+    "key unmapped": (_use_an_unmapped_key, 6),
+    "two lines": (_double, 6),
+    "agreement ended": (_end_agreement, 6),
+    "source incomplete": (_deny, 4),
+    "virtual server gone": (lambda operator, one: operator.world.servers.remove(one.server), 4),
+    "write refused": (_refuse_writes, 7),
+    "write of unknown outcome": (_hide_writes, 7),
+}
+
+
+@pytest.mark.parametrize(("situation", "code"), SITUATIONS.values(), ids=SITUATIONS)
+def test_only_a_clean_run_is_ready_to_invoice(operator: Operator, situation: Situation, code: int):
+    operator.bill_by_category()
+    operator.client("Fabrikam", workstations=400)
+    contoso = operator.client("Contoso", workstations=90, servers=10)
+    operator.sync()
+    clean = _ready(operator)
+    assert clean.code == 0
+    assert clean.out.startswith("Ready to invoice: 2 of 2 billed clients")
+
+    operator.next_night()
+    situation(operator, contoso)
+    assert operator.sync().code == code
+
+    answer = _ready(operator)
+    assert answer.code == 6
+    assert answer.out.startswith("NOT ready to invoice: ")
+    assert "Contoso (" in answer.out
+    if situation is not _to_one_product:
+        assert "Fabrikam" not in answer.out
+    blockers = json.loads(_ready(operator, "--json").out)["ready"]["blockers"]
+    assert [one["name"] for one in blockers].count("Contoso") == 1
+
+
+def test_an_accepted_hold_makes_it_ready_again(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=90)
+    operator.sync()
+    _edit(operator, contoso)
+    held = operator.sync()
+    assert _ready(operator).code == 6
+
+    operator.sync("--accept", held.company("Contoso")["plan_id"])
+
+    assert _ready(operator).code == 0
+
+
+def test_before_the_first_run_nothing_is_ready(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+
+    assert _ready(operator).code == 6
+    assert not operator.state.exists()
+
+
+def test_an_old_proof_is_no_proof(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+
+    operator.next_night(2)
+
+    stale = _ready(operator)
+    assert stale.code == 6
+    assert "Contoso (last confirmed 2026-10-14" in stale.out
+    assert _ready(operator, "--max-age", "3d").code == 0
+    operator.sync()
+    assert _ready(operator).code == 0
+
+
+def test_a_client_that_no_run_has_billed_yet_is_not_ready(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+    operator.client("Fabrikam", workstations=5)
+
+    answer = _ready(operator)
+
+    assert answer.code == 6
+    assert "Fabrikam (" in answer.out
+
+
+def test_a_client_that_is_no_longer_billed_does_not_stand_in_the_way(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=90)
+    operator.client("Fabrikam", workstations=5)
+    contoso.server.readable = False
+    operator.sync()
+    assert _ready(operator).code == 6
+
+    contoso.billing = False
+    operator.sync()
+
+    assert _ready(operator).code == 0
+
+
+def test_a_run_over_other_clients_proves_nothing_of_this_one(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=90)
+    operator.client("Fabrikam", workstations=5)
+    _use_an_unmapped_key(operator, contoso)
+    operator.sync()
+    assert _ready(operator).code == 6
+
+    assert operator.sync("--only", "Fabrikam").code == 0
+
+    answer = _ready(operator)
+    assert answer.code == 6
+    assert "Contoso (" in answer.out
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def test_status_shows_runs_holds_and_the_command_that_releases_them(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=90)
+    operator.client("Fabrikam", workstations=5)
+    operator.sync()
+    operator.next_night()
+    _edit(operator, contoso)
+    held = operator.sync()
+
+    table = operator.run("status")
+    assert table.code == 0
+    assert table.requests == ()
+    assert f"kisi sync --accept {held.company('Contoso')['plan_id']}" in _flat(table.out)
+    assert "the PSA holds 7, kisi last confirmed 90" in _flat(table.out)
+
+    document = json.loads(operator.run("status", "--json").out)
+    check_plan(document["last_run"])
+    assert [run["exit_code"] for run in document["runs"]] == [6, 0]
+    assert [hold["plan_id"] for hold in document["holds"]] == [held.company("Contoso")["plan_id"]]
+    assert {one["name"]: one["status"] for one in document["clients"]} == {
+        "Contoso": "held",
+        "Fabrikam": "ready",
+    }
+
+
+def test_status_can_be_narrowed(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=90)
+    operator.client("Fabrikam", workstations=5)
+    operator.sync()
+    operator.next_night(3)
+    contoso.server.readable = False
+    operator.sync()
+
+    def names(*arguments: str) -> set[str]:
+        document = json.loads(operator.run("status", "--json", *arguments).out)
+        return {client["name"] for client in document["clients"]}
+
+    assert names() == {"Contoso", "Fabrikam"}
+    assert names("--failed") == {"Contoso"}
+    assert names("--company", "fab*") == {"Fabrikam"}
+    runs = json.loads(operator.run("status", "--json", "--since", "1d").out)["runs"]
+    assert [run["exit_code"] for run in runs] == [4]
+
+
+def test_status_shows_how_the_quantity_of_a_line_went(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=90)
+    for _ in range(3):
+        operator.sync()
+        operator.next_night()
+        contoso.add_devices(n=5)
+
+    document = json.loads(operator.run("status", "--json", "--company", "Contoso").out)
+
+    (line,) = document["clients"][0]["lines"]
+    assert line["product"] == str(product)
+    assert [point["quantity"] for point in line["quantities"]] == [90, 95, 100]
+
+
+def test_status_warns_of_keys_that_end_within_a_month(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", kind="commercial", workstations=9)
+    fabrikam = operator.client("Fabrikam", kind="commercial", workstations=9)
+    contoso.first_key.limit_date = operator.world.now() + timedelta(days=20)
+    fabrikam.first_key.limit_date = operator.world.now() + timedelta(days=40)
+    operator.sync()
+
+    document = json.loads(operator.run("status", "--json").out)
+
+    assert [key["name"] for key in document["expiring_keys"]] == ["Contoso"]
+    assert contoso.first_key.serial in operator.run("status").out
+
+
+def test_status_shows_a_damaged_journal_and_exits_with_eight(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+    for file in operator.state.glob("journal.db*"):
+        file.write_bytes(b"\x00damaged" * 4096)
+
+    assert operator.run("status").code == 8
+    assert _ready(operator).code == 8
+
+
+# --- explain ------------------------------------------------------------------------------------
+
+
+def _mixed(operator: Operator) -> Client:
+    """A client with uses of every kind."""
+    operator.bill_by_category()
+    contoso = operator.client("Contoso", workstations=5, servers=2, linux=1, unknown=1)
+    reserve = contoso.key(kind="commercial", devices=contoso.devices("linux"))
+    for device in contoso.devices("server"):
+        reserve.use(device, current=False)
+    contoso.first_key.uses[0].pending = True
+    contoso.first_key.uses.append(KeyUse(stable_guid("elsewhere"), "ELSEWHERE"))
+    contoso.key(kind="trial", devices=contoso.devices()[:3])
+    operator.sync()
+    return contoso
+
+
+def _explained(operator: Operator, *arguments: str) -> dict:
+    result = operator.run("explain", "Contoso", "--json", *arguments)
+    assert (result.code, result.requests) == (0, ())
+    return json.loads(result.out)
+
+
+def test_explain_leads_every_quantity_back_to_its_devices(operator: Operator):
+    contoso = _mixed(operator)
+
+    (tenant,) = _explained(operator)["tenants"]
+    (application,) = tenant["applications"]
+
+    assert tenant["tenant"] == contoso.tenant
+    assert application["quantities"] == {
+        "windows_workstations": 4,
+        "windows_servers": 2,
+        "non_windows": 2,
+    }
+    counted = [device for device in application["devices"] if device["counted"]]
+    assert len(counted) == application["quantity"] == 8
+    assert application["left_out"] == {
+        "activation pending": 1,
+        "reserve key": 2,
+        "the same device again": 1,
+        "not a device of this server": 1,
+    }
+    assert application["rows"] == application["counted_rows"] + 5
+    assert application["unknown_devices"] == ["UNKNOWN-0009"]
+    left = {
+        device["name"]: device["reason"]
+        for device in application["devices"]
+        if not device["counted"]
+    }
+    assert left["WORKSTATION-0001"] == "activation pending"
+    assert left["ELSEWHERE"] == "not a device of this server"
+    keys = {key["serial"]: key["reason"] for key in application["keys"]}
+    assert keys[contoso.first_key.serial] == "subscription"
+    assert "trial key" in keys.values()
+
+
+def test_explain_says_the_same_in_words_and_as_csv(operator: Operator):
+    contoso = _mixed(operator)
+
+    table = operator.run("explain", "contoso", "--devices")
+    assert table.code == 0
+    for text in (
+        "13 rows = 8 counted + 1 activation pending + 1 not a device of this server",
+        "+ 2 reserve key + 1 the same device again",
+        "activation pending",
+        contoso.first_key.serial,
+    ):
+        assert text in _flat(table.out)
+    rows = list(
+        csv.DictReader(io.StringIO(operator.run("explain", "Contoso", "--format", "csv").out))
+    )
+    names = {value for row in rows for value in row.values()}
+    assert {"WORKSTATION-0001", "SERVER-0006", "LINUX-0008", "ELSEWHERE"} <= names
+
+
+def test_a_past_run_still_lists_devices_that_are_gone(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=40)
+    operator.sync()
+    gone = {device.name for device in contoso.remove_devices(4)}
+    contoso.add_devices("linux", 2)
+    operator.next_night(7)
+    operator.sync()
+
+    then, now = _explained(operator, "--run", "1"), _explained(operator)
+
+    def names(document: dict) -> set[str]:
+        (application,) = document["tenants"][0]["applications"]
+        return {device["name"] for device in application["devices"] if device["counted"]}
+
+    assert len(names(then)) == 40
+    assert gone <= names(then)
+    assert not gone & names(now)
+    (application,) = now["tenants"][0]["applications"]
+    assert (len(application["came"]), len(application["went"])) == (2, 4)
+    table = operator.run("explain", "Contoso", "--run", "1", "--devices")
+    assert all(name in table.out for name in gone)
+    assert then["lines"][0]["quantity"] == 40
+    assert now["lines"][0]["quantity"] == 38
+
+
+def test_explain_names_what_it_does_not_know(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=40)
+    operator.sync()
+
+    unknown = operator.run("explain", "Kontoso")
+    assert unknown.code == 3
+    assert "Did you mean Contoso?" in unknown.err
+    later = operator.run("explain", "Contoso", "--run", "99")
+    assert later.code == 3
+    assert "99" in later.err
+
+
+# --- check --------------------------------------------------------------------------------------
+
+
+def test_check_finds_everything_that_is_wrong_at_once(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+    good = operator.run("check")
+    assert (good.code, good.requests) == (0, ())
+    assert not operator.state.exists()
+
+    operator.by_hand()
+    (operator.folder / "secrets" / "ksc-password").chmod(0o644)
+    with operator.config.open("a", encoding="utf-8") as file:
+        file.write('[guards]\nadoption = "hold"\n')
+    mapping = operator.folder / "mapping.toml"
+    text = mapping.read_text(encoding="utf-8").replace("agreement =", "agreements =")
+    mapping.write_text(text, encoding="utf-8")
+
+    bad = operator.run("check")
+    assert (bad.code, bad.requests) == (3, ())
+    for words in ("[guards] adoption", "agreements", "chmod 600"):
+        assert words in _flat(bad.out + bad.err)
+
+
+def test_check_online_of_a_good_installation_finds_nothing_and_writes_nothing(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+
+    result = operator.run("check", "--online")
+
+    assert result.code == 0
+    assert operator.world.lines == {}
+    assert not operator.state.exists()
+    assert operator.sandbox.ksc_server.fingerprint in result.out.replace("\n", "").replace(" ", "")
+
+
+def _break_password(operator: Operator, _: Client) -> None:
+    operator.sandbox.ksc.account.password = "changed"
+
+
+def _rotate(operator: Operator, _: Client) -> None:
+    operator.sandbox.ksc_server.present(Certificate.make())
+
+
+def _disable(_: Operator, contoso: Client) -> None:
+    contoso.server.enabled = False
+
+
+def _take_rights(operator: Operator, _: Client) -> None:
+    operator.sandbox.cw.rights.clear()
+
+
+def _delete_agreement(operator: Operator, contoso: Client) -> None:
+    del operator.world.agreements[contoso.agreement_id]
+
+
+def _delete_product(operator: Operator, _: Client) -> None:
+    operator.world.catalog.clear()
+
+
+def _deactivate_product(operator: Operator, _: Client) -> None:
+    for item in operator.world.catalog.values():
+        item.inactive = True
+
+
+def _give_away(operator: Operator, contoso: Client) -> None:
+    contoso.agreement.company_id = operator.world.company("Somebody Else").id
+
+
+CHECKS: dict[str, tuple[Situation, int, str]] = {
+    "password changed": (_break_password, 4, "login was refused"),
+    "certificate changed": (_rotate, 4, "sha256:"),
+    "tenant gone": (lambda operator, one: operator.world.servers.remove(one.server), 4, "Contoso"),
+    "tenant disabled": (_disable, 4, "disabled"),
+    "no rights in ConnectWise": (_take_rights, 5, "permission"),
+    "agreement gone": (_delete_agreement, 6, "does not exist"),
+    "agreement of another company": (_give_away, 6, "Somebody Else"),
+    "product gone": (_delete_product, 6, "1201"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "code", "words"), CHECKS.values(), ids=CHECKS)
+def test_check_online_says_what_a_run_would_stumble_over(
+    operator: Operator, spoil: Situation, code: int, words: str
+):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=3)
+    operator.client("Fabrikam", workstations=3)
+    operator.by_hand()
+    spoil(operator, contoso)
+
+    before = dict(operator.world.lines)
+    result = operator.run("check", "--online")
+
+    assert result.code == code
+    assert words in _flat(result.out)
+    assert operator.world.lines == before
+
+
+def _store_elsewhere(_: Operator, contoso: Client) -> None:
+    contoso.first_key.installed = False
+
+
+def _end_soon(operator: Operator, contoso: Client) -> None:
+    contoso.agreement.end_date = operator.world.today + timedelta(days=50)
+
+
+def _expire_soon(operator: Operator, contoso: Client) -> None:
+    contoso.first_key.end_date_type = EndDateType.LIMITED
+    contoso.first_key.limit_date = operator.world.now() + timedelta(days=9)
+
+
+WARNINGS: dict[str, tuple[Situation, str]] = {
+    "key on the main server": (_store_elsewhere, "reported_keys"),
+    "agreement that ends soon": (_end_soon, "2026-12-03"),
+}
+
+
+@pytest.mark.parametrize(("arrange", "words"), WARNINGS.values(), ids=WARNINGS)
+def test_check_online_warns_of_what_will_bill_too_little(
+    operator: Operator, arrange: Situation, words: str
+):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=3)
+    arrange(operator, contoso)
+
+    result = operator.run("check", "--online")
+
+    assert result.code == 0
+    assert words in _flat(result.out)
+
+
+def test_check_online_measures_the_clocks(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+    real = operator.world.now
+    operator.sandbox.ksc_server._sockets.now = lambda: real() + timedelta(minutes=20, seconds=30)
+
+    result = operator.run("check", "--online")
+
+    assert result.code == 4
+    assert "clock is 20 minutes behind that of sources.hq" in _flat(result.out)
+
+
+def test_check_prints_the_schema_of_kisi_toml(operator: Operator):
+    result = operator.run_bare("check", "--schema")
+
+    schema = json.loads(result.out)
+    assert result.code == 0
+    assert {"sources", "psa", "counting", "guards", "notify"} <= set(schema["properties"])
+    assert APPLICATION not in result.out
