@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from kisi.apply.write import Waits, Written, write
+from kisi.apply.write import SHOWN_AFTER, Waits, Written, write
 from kisi.credentials import REDACTOR
 from kisi.errors import ForeignChange, StateError
 from kisi.journal import Journal, Operation, emergency_line
@@ -33,7 +33,7 @@ from kisi.model import (
 from kisi.psa import Psa
 from kisi.transport import Clock
 
-__all__ = ["Applied", "Desk", "apply"]
+__all__ = ["SHOWN_AFTER", "Applied", "Desk", "apply"]
 
 
 LOG = logging.getLogger(__name__)

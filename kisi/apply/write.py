@@ -35,6 +35,8 @@ LONGEST_WAIT = 120.0
 """Seconds; a longer `Retry-After` is not waited for."""
 READ_BACK_AFTER = (0.0, 1.0, 2.0, 4.0)
 """Seconds to wait before each look, because a PSA may show a write late."""
+SHOWN_AFTER = sum(READ_BACK_AFTER)
+"""Seconds after which a PSA is believed not to have what it does not show."""
 _NOT_WRITTEN = "Read back, it was not written; the next run tries it again."
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from kisi import __version__
-from kisi.apply import Applied, Desk, apply
+from kisi.apply import SHOWN_AFTER, Applied, Desk, apply
+from kisi.cli.books import (
+    client_counts,
+    client_state,
+    difference,
+    equal_lines,
+    replaced_lines,
+    what_is_left,
+)
 from kisi.cli.logfile import logged
 from kisi.cli.output import Voice, explain_error
 from kisi.cli.planning import Asked, reconciled, remember, view_of
@@ -19,20 +27,13 @@ from kisi.cli.report import Wish, show_plan
 from kisi.cli.setup import Setup, opened, who
 from kisi.cli.signals import Stop, attentively, stopping
 from kisi.errors import ExitCode, KisiError, NotSent, StateError, Withheld, worst
-from kisi.journal import (
-    ClientState,
-    ConfirmedLine,
-    Journal,
-    LineKey,
-    RunState,
-    Subject,
-)
+from kisi.journal import Journal, Operation, RunState, Subject
 from kisi.lock import run_lock
-from kisi.model import Action, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
+from kisi.model import Plan
 from kisi.notify import Notifier
-from kisi.plan import line_key, ref_of
+from kisi.plan import line_key
 from kisi.reconcile import Reconciled, resolve
-from kisi.reconcile.verdict import exit_code, is_current, summarise, trouble
+from kisi.reconcile.verdict import exit_code, summarise
 from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import Mode
 from kisi.transport import SystemClock, certificate_of
@@ -114,15 +115,15 @@ class _Run:
     def _in(self, journal: Journal, run: int) -> ExitCode:
         rules = self.setup.rules()
         journal.record_mapping(self.setup.mapping.companies)
+        memory = remember(journal, rules)
+        self._let_arrive(memory.pending)
         with shown(self.voice, self.stop) as report:
-            found = reconciled(
-                self.setup, rules, remember(journal, rules), self.order.asked, report
-            )
+            found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
         self._accept(journal, run, found.plan)
         plan = resolve(found.plan, self.setup.psas, self.order.accepted)
         journal.record_plan(run, self.setup.clock.now(), plan)
-        journal.confirm(run, self.setup.clock.now(), _equal(plan))
+        journal.confirm(run, self.setup.clock.now(), equal_lines(plan))
         desk = Desk(
             psas=self.setup.psas,
             agreements=found.agreements,
@@ -142,6 +143,18 @@ class _Run:
             raise applied.state_error
         self._record(journal, run, found, applied)
         return self._tell(journal, run, found, applied)
+
+    def _let_arrive(self, pending: Iterable[Operation]) -> None:
+        """Waits until a PSA would show a create that the run before sent just before it ended.
+
+        Otherwise that line could be missing from the list now, and be created once more.
+        """
+        sent = [operation.at for operation in pending if operation.line.line_id is None]
+        if sent:
+            age = (self.setup.clock.now() - max(sent)).total_seconds()
+            if 0 <= age < SHOWN_AFTER:
+                self.voice.say("The run before ended in the middle; waiting for its last write.")
+                self.setup.clock.sleep(SHOWN_AFTER - age)
 
     def _settle(self, journal: Journal, run: int, found: Reconciled) -> None:
         for settlement in found.settlements:
@@ -179,15 +192,15 @@ class _Run:
             return text
         now = {line_key(line): line for company in plan.companies for line in company.lines}
         for line in then.lines:
-            text += "\n" + _difference(line, now.get(line_key(line)))
+            text += "\n" + difference(line, now.get(line_key(line)))
         return text
 
     def _record(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> None:
         at = self.setup.clock.now()
         plan = applied.plan
-        journal.record_plan(run, at, _what_is_left(plan))
-        journal.disown(_replaced(plan, found))
-        journal.record_clients(run, at, (_state(company) for company in plan.companies))
+        journal.record_plan(run, at, what_is_left(plan))
+        journal.disown(replaced_lines(plan, found))
+        journal.record_clients(run, at, (client_state(company) for company in plan.companies))
         pairs = (
             (company.company, found.usages[ref])
             for company in plan.companies
@@ -256,7 +269,7 @@ class _Run:
                 self.setup.clock.now(),
                 exit_code=code,
                 state=state,
-                summary={**asdict(summarise(plan)), **_clients(plan)},
+                summary={**asdict(summarise(plan)), **client_counts(plan)},
                 message=message,
             )
         except StateError as error:
@@ -264,79 +277,5 @@ class _Run:
             raise
 
 
-def _clients(plan: Plan) -> dict[str, int]:
-    """How many clients are billed, and how many of them are proven current."""
-    billed = [company for company in plan.companies if company.status is not Status.OFF]
-    return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
-
-
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 _LOOK_AGAIN = "Look at `kisi preview` again; it shows the ids of now."
-
-
-def _difference(then: PlannedLine, now: PlannedLine | None) -> str:
-    where = f"{then.application}, {then.category} (agreement {then.agreement})"
-    if now is None:
-        return f"{where}: it was {then.before} → {then.after}; there is no such line now."
-    if (now.before, now.after) == (then.before, then.after) and now.hold is not None:
-        return f"{where}: {then.before} → {then.after} is still held, beside other changes."
-    return f"{where}: it was {then.before} → {then.after}; now it is {now.before} → {now.after}."
-
-
-def _equal(plan: Plan) -> Iterable[ConfirmedLine]:
-    """Lines that were read and hold what they should."""
-    for company in plan.companies:
-        for line in company.lines:
-            if not line.changes and line.line_id is not None:
-                yield ConfirmedLine.of(line, company.company)
-
-
-def _what_is_left(plan: Plan) -> Plan:
-    """The plan with only the lines that are still held, as the next run will find them."""
-    companies = tuple(
-        replace(company, lines=tuple(line for line in company.lines if line.hold is not None))
-        for company in plan.companies
-    )
-    return replace(plan, companies=companies)
-
-
-def _replaced(plan: Plan, found: Reconciled) -> Collection[LineKey]:
-    """Lines that are gone for good, because another was created in their place."""
-    created = {
-        line_key(line): line.line_id
-        for company in plan.companies
-        for line in company.lines
-        if line.action is Action.CREATE and line.outcome is Outcome.APPLIED
-    }
-    return [
-        LineKey(fact.psa, fact.agreement, fact.line_id)
-        for fact in found.facts
-        if (key := (fact.psa, fact.agreement, fact.product)) in created
-        and created[key] != fact.line_id
-    ]
-
-
-def _unmapped(company: CompanyPlan) -> Hold | None:
-    """Usage that nothing bills, as the reason why a client is not ready to be invoiced."""
-    if not company.unmapped:
-        return None
-    uses = ", ".join(f"{use.application} ({use.quantity})" for use in company.unmapped)
-    return Hold("unmapped", f"nothing bills {uses}", "Map it: `kisi map product`.")
-
-
-def _state(company: CompanyPlan) -> ClientState:
-    ref = ref_of(company.company)
-    held = next((line.hold for line in company.lines if line.hold is not None), None)
-    cause = company.failure or held or _unmapped(company)
-    is_unwritten = company.status is Status.READY and not is_current(company)
-    return ClientState(
-        name=company.company.name,
-        psa=ref.psa,
-        company=ref.company,
-        agreement=ref.agreement,
-        status=Status.FAILED if is_unwritten else company.status,
-        guard="write" if is_unwritten else cause.guard if cause else "",
-        reason=trouble(company) if is_unwritten else cause.reason if cause else "",
-        remedy=cause.remedy if cause else "",
-        confirmed=is_current(company),
-    )

@@ -14,7 +14,7 @@ from kisi.mapping.suggest import DEFAULT_MIN_SCORE, Suggestion, suggest_companie
 from kisi.model import SPLIT, BillingMapping, Category, Tenant, Unit
 from kisi.usage import Matcher
 
-_SURE_PRODUCT = 0.75
+SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is proposed for acceptance."""
 
 
@@ -188,7 +188,7 @@ def _billed(
         best.setdefault(found.category, (found.product, found.score, found.reason))
     chosen = _one_or_three(best, group.unit)
     score = min((best[category][1] for category in chosen), default=0.0)
-    sure = bool(chosen) and score >= _SURE_PRODUCT
+    sure = bool(chosen) and score >= SURE_PRODUCT
     if sure:
         taken.update((psa, best[category][0]) for category in chosen)
     return ApplicationProposal(

@@ -138,9 +138,9 @@ def reconcile(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
     collected = collect(sources, billed, terms, everything=not mapping.companies, progress=progress)
-    known = _of_configured(memory.facts, psas)
+    known = tuple(fact for fact in memory.facts if fact.psa in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
-    settlements = settle(memory.pending, state.lines, rules.today)
+    settlements = settle(memory.pending, state.agreements, state.lines, rules.today)
     facts = settled_facts(known, settlements)
     owned, left = attribute(mapping.companies, facts)
     drafts = [_draft(company, rules, collected, state, owned) for company in companies]
@@ -158,7 +158,10 @@ def reconcile(
         notes=notes,
     )
     plan = with_ids(plan, memory.accepts)
-    return Reconciled(plan, collected.usages, state.agreements, settlements, facts, left)
+    unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
+    return Reconciled(
+        plan, collected.usages, state.agreements, settlements, facts, (*left, *unreachable)
+    )
 
 
 def resolve(plan: Plan, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
@@ -166,10 +169,6 @@ def resolve(plan: Plan, psas: Mapping[str, Psa], accepted: Collection[str] = ())
     released = guards.release(plan, accepted)
     holds = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
     return replace(released, companies=guards.withhold(released.companies, holds))
-
-
-def _of_configured(facts: Iterable[LineFact], psas: Mapping[str, Psa]) -> tuple[LineFact, ...]:
-    return tuple(fact for fact in facts if fact.psa in psas)
 
 
 def _read(
@@ -186,7 +185,7 @@ def _read(
     counted = [company for company in billed if collected.failure_of(company) is None]
     refs = {ref_of(company) for company in counted}
     owned, _ = attribute(mapping.companies, facts)
-    places = {_place(fact) for ref in refs for fact in owned.get(ref, ())}
+    places = {_place(fact) for ref in refs for fact in owned.get(ref, ()) if fact.confirmed}
     places |= {place_of(op) for op in memory.pending if op.line.psa in psas}
     return read_psas(psas, refs, places - refs, today, progress)
 

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.journal import Operation
-from kisi.model import AgreementRef, Line, LineFact, Outcome, PlannedLine
+from kisi.model import Agreement, AgreementRef, Line, LineFact, Outcome, PlannedLine
 from kisi.plan import is_live
 
 
@@ -31,14 +31,22 @@ def place_of(operation: Operation) -> AgreementRef:
 
 
 def settle(
-    pending: Iterable[Operation], lines: Mapping[AgreementRef, tuple[Line, ...]], today: date
+    pending: Iterable[Operation],
+    agreements: Mapping[AgreementRef, Agreement],
+    lines: Mapping[AgreementRef, tuple[Line, ...]],
+    today: date,
 ) -> tuple[Settlement, ...]:
-    """Settles every pending operation whose agreement was read."""
+    """Settles every pending operation whose agreement was read, or bills nothing any more."""
     found = []
     for operation in pending:
         ref = place_of(operation)
         if ref in lines:
             found.append(_settle(operation, lines[ref], today))
+        elif ref in agreements and agreements[ref].gone:
+            detail = "its agreement is gone or has ended, so it bills nothing"
+            found.append(
+                Settlement(operation, Outcome.FAILED, operation.line.line_id, None, detail)
+            )
     return tuple(found)
 
 

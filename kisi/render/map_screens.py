@@ -118,7 +118,7 @@ def agreements_screen(
         owner = owners.get(agreement.id)
         if owner is not None:
             remarks.append(Remark(f"mapped to {owner.name}: the tenant joins it", Tone.HELD))
-        mark = str(number) if len(agreements) > 1 else "·"
+        mark = f"{number} " if len(agreements) > 1 else "·"
         words = agreement_words(agreement)
         entries.append(Entry(mark, Tone.PLAIN, words, remarks=tuple(remarks)))
     title = "Agreements of" if len(entries) > 1 else "Agreement of"

@@ -195,6 +195,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def small_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte is the most that is read of a body."""
+    monkeypatch.setattr("kisi.transport.Limits", partial(Limits, body=2**20))
+
+
+@pytest.fixture
 def short_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of six seconds, of which three are for the sources."""
     monkeypatch.setattr(setup, "RUN_SECONDS", 6.0)

@@ -165,7 +165,7 @@ def test_a_server_behind_a_proxy_is_reached_through_it(
 
         assert billed.sync().code == 0
 
-        assert set(proxy.asked) == {"CONNECT ksc.invalid:13299 HTTP/1.1"}
+        assert {line.rpartition(" ")[0] for line in proxy.asked} == {"CONNECT ksc.invalid:13299"}
         assert billed.contoso.quantities == {billed.product: 8}
     monkeypatch.delenv("HTTPS_PROXY")
     billed.heals()

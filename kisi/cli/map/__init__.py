@@ -21,7 +21,6 @@ from kisi.cli.map.table import map_export, map_import
 __all__ = ["map_app"]
 
 map_app = typer.Typer(
-    help="Map tenants to clients and applications to products (mapping.toml).",
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -25,7 +25,7 @@ def map_accept(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Add the suggestions whose `accept` is yes to mapping.toml: all of them, or none.
+    """Add suggestions to mapping.toml: all that say yes, or none.
 
     Clients are added with billing off unless their `billing` says yes; they go live one by one with
     `kisi map billing`. Two tenants on one agreement become one client.
@@ -40,3 +40,9 @@ def map_accept(
     with editing(config, voice, offline=offline) as desk:
         proposals = read_proposals(text, name=file.name)
         desk.carry_out(accept(desk.editor, proposals, desk.sources))
+    quiet_rows = [row for row in proposals.clients if row.accept and not row.billing]
+    if quiet_rows:
+        voice.say(
+            f"{len(quiet_rows)} are not billed yet. One by one, or by a glob on names: "
+            "kisi map billing CLIENT on"
+        )

@@ -37,7 +37,9 @@ def map_application(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Add an application, or change one; what is not given stays as it is.
+    """Add an application, or change one.
+
+    What is not given stays as it is.
 
     kisi map application "Mail" --key "Kaspersky Security for Mail Server*" --no-bill
     """

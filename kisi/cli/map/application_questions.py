@@ -12,7 +12,7 @@ from kisi.errors import ConfigError
 from kisi.mapping.applications import ApplicationSuggestion, group_key_names, suggest_products
 from kisi.mapping.billed import find_application, set_application, set_product
 from kisi.mapping.change import Change
-from kisi.mapping.proposals import unmatched_key_names
+from kisi.mapping.proposals import SURE_PRODUCT, unmatched_key_names
 from kisi.mapping.search import search
 from kisi.model import SPLIT, Application, Category, ProductRow, Unit
 from kisi.render.map_screens import MOST_CHOICES, application_screen, products_screen
@@ -73,6 +73,13 @@ def ask_for_applications(session: Session) -> None:
     """
     found = open_applications(session)
     in_turn(session, [(e.group.name, _OneApplication(session, e).ask) for e in found])
+
+
+def _is_sure(suggestion: ProductSuggestion | None, category: Category) -> bool:
+    """Whether Enter alone may take the first suggestion."""
+    if suggestion is None:
+        return False
+    return suggestion.category is category and suggestion.score >= SURE_PRODUCT
 
 
 def _with_keys(application: Application, group: ApplicationSuggestion) -> Application:
@@ -187,7 +194,7 @@ class _OneApplication:
         title = f"Product for {_CATEGORIES[category]}{where}"
         found = self._suggested(psa, category)
         self._prompter.show(products_screen(title, found))
-        default = "1" if found else ""
+        default = "1" if found and _is_sure(found[0][1], category) else ""
         while True:
             typed = self._prompter.line(f"Product: number or part of a name; {_HELP}", default)
             chosen = number_of(typed)

@@ -38,7 +38,7 @@ def map_billing(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Switch the billing of a client, or of all with such names, on or off.
+    """Switch the billing of clients on or off.
 
     Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
     first, and the next `kisi preview` shows what will be billed.

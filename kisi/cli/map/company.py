@@ -30,7 +30,7 @@ def map_company(
     client: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CLIENT]",
+            metavar="CLIENT",
             autocompletion=client_names,
             help="Change this client: its name, agreement (cw:1042) or a tenant. Without: add one.",
         ),

@@ -22,6 +22,9 @@ from kisi.mapping.live import Live
 from kisi.mapping.stale import stale_entries
 from kisi.render.map_screens import Standing, overview_screen
 
+_SITTING = 24 * 3600.0
+"""Seconds that the systems may be asked in: a person maps hundreds of clients in one go."""
+
 Part = tuple[str, Callable[[Session], None]]
 """What it is called in the menu, and the questions."""
 
@@ -34,7 +37,7 @@ def map_on_a_terminal(config: Path | None, voice: Voice) -> int:
     """
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")
-    with opened(config) as setup:
+    with opened(config, seconds=_SITTING) as setup:
         editor, today = editor_of(setup), setup.rules().today
         prompter = Prompter(voice)
         prompter.say("Reading both sides ...")
@@ -58,7 +61,7 @@ def converse(session: Session) -> int:
     except Quit as quit_:
         code = ExitCode.INTERRUPTED if quit_.interrupted else ExitCode.OK
     kept = "1 answer is" if session.kept == 1 else f"{session.kept} answers are"
-    session.prompter.say(f"\n{kept} in {session.editor.path}.")
+    session.prompter.say(f"{kept} in {session.editor.path}.")
     if session.kept:
         session.prompter.say("`kisi preview` shows what would be billed, and writes nothing.")
     return code

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.live import Live
 
+_SAID = 20
+"""Sentences that are said of a change of many rows."""
+
 Offline = Annotated[
     bool,
     typer.Option("--offline", help="Do not ask the systems whether the ids exist and are active."),
@@ -59,8 +62,11 @@ class Editing:
         if not self.editor.save(change.text):
             self.voice.say("Nothing to change: mapping.toml says so already.")
             return
-        for sentence in change.done:
+        shown = change.done if self.voice.verbose else change.done[:_SAID]
+        for sentence in shown:
             self.voice.say(safe_text(sentence))
+        if len(change.done) > len(shown):
+            self.voice.say(f"... and {len(change.done) - len(shown)} more (-v says them all).")
         if self.live is None and (change.companies or change.products):
             self.voice.say("The ids were not validated (--offline); `kisi check --online` does it.")
 

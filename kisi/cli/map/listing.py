@@ -34,10 +34,11 @@ def map_list(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """List tenants, key names, companies, agreements and products with their ids. Writes nothing.
+    """List everything that can be mapped, with its ids.
 
-    Everything a first mapping.toml needs, also before there is one. With --unmapped also PSA
-    companies without Kaspersky: the sales view.
+    Tenants, key names, companies, agreements and products: all that a first mapping.toml needs, also
+    before there is one. With --unmapped also PSA companies without Kaspersky: the sales view.
+    Writes nothing.
     """
     from kisi.cli.map.editing import inventory_of, tell_missing
     from kisi.cli.setup import opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -62,10 +63,11 @@ class Prompter:
         write(sys.stdout, "\n" + terminal_text(report, self._voice, Wish(Format.TABLE)))
 
     def say(self, text: str) -> None:
-        """Says a sentence; remote text in it cannot act."""
-        from kisi.render.text import adapted
+        """Says a sentence, as wide as the terminal; remote text in it cannot act."""
+        from kisi.render.text import adapted, wrap
 
-        write(sys.stdout, adapted(text, sys.stdout.encoding or "ascii"))
+        width = shutil.get_terminal_size().columns
+        write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
 
     def complain(self, error: KisiError) -> None:
         """Says what cannot be done, and what to do instead."""
@@ -84,7 +86,7 @@ class Prompter:
         from kisi.render.text import adapted
 
         hint = f" [{default}]" if default else ""
-        prompt = adapted(f"{question}{hint}: ", sys.stdout.encoding or "ascii")
+        prompt = adapted(f"{question}{hint}: ", _encoding())
         try:
             typed = self._ask(prompt).strip()
         except EOFError:
@@ -117,6 +119,10 @@ class Prompter:
 def number_of(typed: str) -> int | None:
     """The place in a list that a typed number names, counted from 0; None if it is no number."""
     return int(typed) - 1 if typed.isascii() and typed.isdigit() and len(typed) < 10 else None
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "ascii"
 
 
 def _from_terminal(prompt: str) -> str:

@@ -17,7 +17,7 @@ def map_remove(
     client: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CLIENT]",
+            metavar="CLIENT",
             autocompletion=client_names,
             help="The client: its name, agreement (cw:1042) or a tenant.",
         ),
@@ -39,9 +39,9 @@ def map_remove(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Take a client, an exception, an application or its products out of mapping.toml.
+    """Take rows out of mapping.toml.
 
-    Nothing is sent: lines in the PSA stay as they are. The text before is kept as mapping.toml.bak.
+    A client, a client's exception, an application, or what it is billed as. Nothing is sent: lines in the PSA stay as they are. The text before is kept as mapping.toml.bak.
     """
     from kisi.cli.map.editing import editing
 

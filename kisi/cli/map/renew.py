@@ -18,9 +18,9 @@ def map_renew(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Move clients whose agreement ended to its successor on the same company, after showing it.
+    """Move clients to what follows an ended agreement.
 
-    A successor is the only free agreement of the company that runs today, or the only one with the
+    It is shown first. A successor is the only free agreement of the company that runs today, or the only one with the
     old one's type and name. Where a person must choose, the choices are shown and nothing is moved.
     """
     from kisi.cli.map.editing import Editing, editor_of, inventory_of, tell_missing

@@ -30,10 +30,10 @@ def map_suggest(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Suggest a company for each unmapped tenant, and products for unmapped applications.
+    """Suggest who is whom, and why. Nothing is bound.
 
-    Nothing is bound. Write a file, look through it, change `accept` where you know better, and
-    hand it to `kisi map accept`:
+    A company for each unmapped tenant, products for each unmapped application. Write a file, look
+    through it, change `accept` where you know better, and hand it to `kisi map accept`:
 
     kisi map suggest --format csv --output suggestions.csv
     """

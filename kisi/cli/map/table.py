@@ -30,9 +30,9 @@ def map_export(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Write all of mapping.toml as one table, for a spreadsheet. Reads the file alone.
+    """Write all of mapping.toml as one table.
 
-    `kisi map import` takes it back without a loss; comments stay in mapping.toml.
+    For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss; comments stay in mapping.toml.
     """
     from kisi.cli.setup import load
     from kisi.mapping.mapping_csv import mapping_csv
@@ -59,9 +59,9 @@ def map_import(
     verbose: options.Verbose = 0,
     no_color: options.NoColor = False,
 ) -> None:
-    """Bring mapping.toml to what a table says: only rows that differ are touched.
+    """Bring mapping.toml to what a table says.
 
-    A client is the one on the same agreement, else the one of the same company and name, else the
+    Only rows that differ are touched. A client is the one on the same agreement, else the one of the same company and name, else the
     one with the same tenants. What the table does not name stays, unless --remove-missing.
     """
     from kisi.cli.map.editing import editing

@@ -10,7 +10,17 @@ from decimal import Decimal
 from kisi.errors import PsaError
 from kisi.model import AgreementRef, Line
 from kisi.psa.connectwise.endpoints import additions
-from kisi.psa.connectwise.values import Row, as_id, day, number, number_or_none, part, row_id, text
+from kisi.psa.connectwise.values import (
+    Row,
+    as_id,
+    day,
+    day_or_none,
+    number,
+    number_or_none,
+    part,
+    row_id,
+    text,
+)
 from kisi.psa.connectwise.wire import Wire
 
 FIELDS = (
@@ -93,4 +103,5 @@ def _line(row: Row, ref: AgreementRef) -> Line:
             dead=cancelled is None and text(row, "agreementStatus").casefold() in _DEAD,
         )
     except ValueError as error:
-        return Line(line, ref.agreement, product, Decimal(0), problem=str(error))
+        over = day_or_none(row, "cancelledDate")
+        return Line(line, ref.agreement, product, Decimal(0), cancelled=over, problem=str(error))

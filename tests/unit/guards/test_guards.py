@@ -237,6 +237,16 @@ def test_an_id_releases_exactly_one_client():
     assert second.plan_id != first.plan_id
 
 
+def test_after_a_release_the_plan_has_the_id_that_the_next_run_gives_it():
+    one = client(planned(2, 0))
+    two = client(planned(3, 0), company=replace(COMPANY, name="B", agreement="2"))
+    three = client(planned(4, 0), company=replace(COMPANY, name="C", agreement="3"))
+    plan = named(one, two, three)
+    released = release(plan, [plan.companies[0].plan_id])
+    assert released.plan_id == named(two, three).plan_id != plan.plan_id
+    assert release(plan, [plan.plan_id]).plan_id == plan.plan_id
+
+
 def test_the_remedy_is_the_very_command():
     (company,) = named(client(planned(2, 0))).companies
     assert f"kisi sync --accept {company.plan_id}" in company.lines[0].hold.remedy

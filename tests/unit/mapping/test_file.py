@@ -238,7 +238,8 @@ def test_an_exception_leaves_to_people_or_names_products_of_its_own_psa(problems
 
 def test_two_general_rows_for_one_application_and_psa_are_refused(problems, load):
     (found,) = problems(KES + KES_1 + KES_1.replace("1", "2"))
-    assert found.startswith('[[product]] "KES" (row 2, line 6): [[product]] "KES" (row 1, line 3)')
+    second = '[[product]] "KES" (row 2, line 6) application: [[product]] "KES" (row 1, line 3)'
+    assert found.startswith(second)
     rows = KES_1 + 'psa = "cw"\n' + KES_1 + 'psa = "tp"\n'
     assert len(load(KES + rows, psas=("cw", "tp")).products) == 2
 
@@ -246,7 +247,9 @@ def test_two_general_rows_for_one_application_and_psa_are_refused(problems, load
 def test_two_clients_on_one_agreement_are_refused_also_with_billing_off(problems, load):
     second = company("Fabrikam", '"1042"', ["hq:B"], "billing = false\n")
     (found,) = problems(CONTOSO + second)
-    assert found.startswith('[[company]] "Fabrikam" (row 2, line 6): [[company]] "Contoso"')
+    assert found.startswith(
+        '[[company]] "Fabrikam" (row 2, line 6) agreement: [[company]] "Contoso"'
+    )
     other = second.replace("billing = false", 'psa = "tp"')
     assert load(CONTOSO + 'psa = "cw"\n' + other, psas=("cw", "tp"))
 

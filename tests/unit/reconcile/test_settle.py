@@ -8,7 +8,7 @@ import pytest
 from kisi.errors import ExitCode, PsaError
 from kisi.model import AgreementRef, GuardRules, Outcome
 from kisi.reconcile.settle import settle, settled_facts
-from tests.unit.build import COMPANY, TODAY, fact, line
+from tests.unit.build import AGREEMENT, COMPANY, TODAY, fact, line
 from tests.unit.fakes import LOST, Reaction, planned
 
 REF = AgreementRef("cw", "250", "1042")
@@ -27,7 +27,7 @@ def pending(scene):
 
 
 def settled(operation, *lines):
-    (found,) = settle([operation], {REF: lines}, TODAY)
+    (found,) = settle([operation], {}, {REF: lines}, TODAY)
     return found
 
 
@@ -78,7 +78,14 @@ def test_a_cancelled_line_is_not_the_created_one(pending):
 
 
 def test_what_was_not_read_is_not_settled(pending):
-    assert settle([pending(planned(None, 12))], {}, TODAY) == ()
+    assert settle([pending(planned(None, 12))], {}, {}, TODAY) == ()
+
+
+def test_a_write_to_an_agreement_that_has_ended_is_settled_without_reading_it(pending):
+    ended = replace(AGREEMENT, gone=True)
+    (found,) = settle([pending(planned(None, 12))], {REF: ended}, {}, TODAY)
+    assert found.outcome is Outcome.FAILED
+    assert "ended" in found.detail
 
 
 def test_a_settled_update_is_confirmed_within_its_baseline(pending):

@@ -1,0 +1,88 @@
+"""What the daily run enters in the journal, worked out from its plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from kisi.journal import ClientState, ConfirmedLine, LineKey
+from kisi.model import Action, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
+from kisi.plan import line_key, ref_of
+from kisi.reconcile import Reconciled
+from kisi.reconcile.verdict import is_current, trouble
+
+
+def client_counts(plan: Plan) -> dict[str, int]:
+    """How many clients are billed, and how many of them are proven current."""
+    billed = [company for company in plan.companies if company.status is not Status.OFF]
+    return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
+
+
+def difference(then: PlannedLine, now: PlannedLine | None) -> str:
+    """What became of a line since an id was shown for it."""
+    where = f"{then.application}, {then.category} (agreement {then.agreement})"
+    if now is None:
+        return f"{where}: it was {then.before} → {then.after}; there is no such line now."
+    if (now.before, now.after) == (then.before, then.after) and now.hold is not None:
+        return f"{where}: {then.before} → {then.after} is still held, beside other changes."
+    return f"{where}: it was {then.before} → {then.after}; now it is {now.before} → {now.after}."
+
+
+def equal_lines(plan: Plan) -> Iterable[ConfirmedLine]:
+    """Lines that were read and hold what they should."""
+    for company in plan.companies:
+        for line in company.lines:
+            if not line.changes and line.line_id is not None:
+                yield ConfirmedLine.of(line, company.company)
+
+
+def what_is_left(plan: Plan) -> Plan:
+    """The plan with only the lines that are still held, as the next run will find them."""
+    companies = tuple(
+        replace(company, lines=tuple(line for line in company.lines if line.hold is not None))
+        for company in plan.companies
+    )
+    return replace(plan, companies=companies)
+
+
+def replaced_lines(plan: Plan, found: Reconciled) -> Collection[LineKey]:
+    """Lines that are gone for good, because another was created in their place."""
+    created = {
+        line_key(line): line.line_id
+        for company in plan.companies
+        for line in company.lines
+        if line.action is Action.CREATE and line.outcome is Outcome.APPLIED
+    }
+    return [
+        LineKey(fact.psa, fact.agreement, fact.line_id)
+        for fact in found.facts
+        if (key := (fact.psa, fact.agreement, fact.product)) in created
+        and created[key] != fact.line_id
+    ]
+
+
+def _unmapped(company: CompanyPlan) -> Hold | None:
+    """Usage that nothing bills, as the reason why a client is not ready to be invoiced."""
+    if not company.unmapped:
+        return None
+    uses = ", ".join(f"{use.application} ({use.quantity})" for use in company.unmapped)
+    return Hold("unmapped", f"nothing bills {uses}", "Map it: `kisi map product`.")
+
+
+def client_state(company: CompanyPlan) -> ClientState:
+    """How a client stands, for `kisi status`."""
+    ref = ref_of(company.company)
+    held = next((line.hold for line in company.lines if line.hold is not None), None)
+    cause = company.failure or held or _unmapped(company)
+    is_unwritten = company.status is Status.READY and not is_current(company)
+    return ClientState(
+        name=company.company.name,
+        psa=ref.psa,
+        company=ref.company,
+        agreement=ref.agreement,
+        status=Status.FAILED if is_unwritten else company.status,
+        guard="write" if is_unwritten else cause.guard if cause else "",
+        reason=trouble(company) if is_unwritten else cause.reason if cause else "",
+        remedy=cause.remedy if cause else "",
+        confirmed=is_current(company),
+    )

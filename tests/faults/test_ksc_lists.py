@@ -1,0 +1,301 @@
+"""Lists that are not whole, and numbers that are whole and still cannot be right."""
+
+from __future__ import annotations
+
+import pytest
+
+from kisi.sandbox.licences import Device
+from tests.faults.conftest import Trial, trouble, warnings
+
+KEYS = "LicenseKeys.EnumKeys"
+USES = "LicenseKeys.AcquireKeyHosts"
+HOSTS = "HostGroup.FindHosts"
+PAGE = "GroupSyncIterator.GetNextItems"
+CHUNK = "ChunkAccessor.GetItemsChunk"
+
+
+@pytest.fixture
+def paged(billed: Trial) -> Trial:
+    """Contoso has so many devices (26) that every list of them takes several pages."""
+    billed.contoso.add_devices(n=18)
+    billed.operator.more = "[guards]\nincrease_units = 100\n"
+    billed.sandbox.ksc.max_items = 5
+    return billed
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opener", [USES, HOSTS])
+@pytest.mark.fault(16, injection="a page comes twice", outcome="every device counts once: billed")
+def test_a_page_that_comes_twice_is_counted_once(paged: Trial, opener: str):
+    fault = paged.fault("twist", f"{opener}@Contoso", repeat_page=True)
+
+    result = paged.sync()
+
+    assert (result.code, fault.fired) == (0, 1)
+    assert paged.contoso.quantities == {paged.product: 26}
+    paged.heals()
+
+
+@pytest.mark.fault(
+    17, injection="a device is added while a list is read", outcome="counted whole, or not yet"
+)
+def test_a_device_that_comes_while_its_list_is_read_is_billed_the_next_day(paged: Trial):
+    paged.fault("call", f"{PAGE}@Contoso", after=2, function=paged.contoso.add_devices)
+
+    result = paged.sync()
+
+    assert result.code == 0
+    assert paged.contoso.quantities == {paged.product: 26}
+    assert len(paged.contoso.devices()) == 27
+    paged.heals()
+
+
+@pytest.mark.fault(
+    17,
+    injection="a device is removed while a list is read",
+    outcome="its use without a device is not counted, and said",
+)
+def test_a_device_that_goes_while_its_list_is_read_is_not_counted(paged: Trial):
+    paged.fault("call", f"{PAGE}@Contoso", after=2, function=paged.contoso.remove_devices)
+
+    result = paged.sync()
+
+    assert result.code == 0
+    assert paged.contoso.quantities == {paged.product: 25}
+    assert "not among its own devices" in " ".join(result.company("Contoso")["notes"])
+    paged.heals()
+
+
+@pytest.mark.fault(
+    17,
+    injection="a device moves between two tenants of a client while they are read",
+    outcome="counted once",
+)
+def test_a_device_that_moves_while_it_is_read_is_counted_once(paged: Trial):
+    branch = paged.operator.client("Contoso branch", workstations=4, mapped=False)
+    paged.contoso.more_tenants.append(f"hq:{branch.tenant}")
+    moving = paged.contoso.devices()[0]
+
+    def move() -> None:
+        branch.server.devices.append(moving)
+        branch.first_key.use(moving)
+
+    paged.fault("call", f"{USES}@Contoso", function=move)
+
+    result = paged.sync()
+
+    assert result.code == 0
+    assert paged.contoso.quantities == {paged.product: 26 + 4}
+
+    def arrive(device: Device) -> None:
+        paged.contoso.server.remove_device(device)
+
+    arrive(moving)
+    assert paged.sync().code == 0
+    assert paged.contoso.quantities == {paged.product: 25 + 5}
+
+
+@pytest.mark.parametrize("opener", [KEYS, USES, HOSTS])
+@pytest.mark.fault(
+    17, injection="a total that does not fit, once", outcome="the list is read again: billed"
+)
+def test_a_total_that_does_not_fit_once_is_read_again(paged: Trial, opener: str):
+    fault = paged.fault("twist", f"{opener}@Contoso", announced=2)
+    paged.contoso.key("Something else", devices=paged.contoso.devices()[:1], kind="trial")
+    paged.contoso.key("Something more", devices=paged.contoso.devices()[:1], kind="trial")
+
+    result = paged.sync()
+
+    assert (result.code, fault.fired) == (0, 1)
+    assert "A list is read again from its start" in " ".join(warnings(result))
+    assert paged.contoso.quantities == {paged.product: 26}
+    paged.heals()
+
+
+@pytest.mark.parametrize("opener", [USES, HOSTS])
+@pytest.mark.fault(
+    17, injection="a total that never fits", outcome="source-incomplete: that client fails, exit 4"
+)
+def test_a_total_that_never_fits_is_no_number(paged: Trial, opener: str):
+    paged.fault("twist", f"{opener}@Contoso", times=None, announced=30)
+
+    result = paged.sync()
+
+    assert (result.code, result.writes) == (4, [])
+    cause = trouble(result, "Contoso")
+    assert cause.guard == "source-incomplete"
+    assert "30" in cause.reason
+    assert "26" in cause.reason
+    assert "Run kisi again" in cause.remedy
+    assert paged.contoso.quantities == {paged.product: 6}
+    paged.heals()
+
+
+@pytest.mark.parametrize(
+    ("twist", "opener", "words"),
+    [
+        ({"cut": 5}, KEYS, "ended after"),
+        ({"cut": 5}, USES, "a list of 26 rows ended after 21"),
+        ({"cut": 5}, HOSTS, "of 26 devices, 21 arrived"),
+        ({"dies_after": 1}, USES, "is gone"),
+        ({"dies_after": 1}, HOSTS, "is gone"),
+    ],
+)
+@pytest.mark.fault(
+    18,
+    injection="the last page is missing, or the iterator expires",
+    outcome="source-incomplete: that client fails, exit 4; others are billed",
+)
+def test_a_list_without_its_last_page_is_no_number(
+    paged: Trial, twist: dict[str, int], opener: str, words: str
+):
+    paged.fabrikam.add_devices()
+    paged.fault("twist", f"{opener}@Contoso", times=None, **twist)
+
+    result = paged.sync()
+
+    assert result.code == 4
+    assert len(result.writes) == 1
+    assert trouble(result, "Contoso").guard == "source-incomplete"
+    assert words in paged.sentence
+    assert paged.contoso.quantities == {paged.product: 6}
+    assert paged.fabrikam.quantities == {paged.product: 4}
+    paged.heals()
+
+
+# --- whole, and wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["devices", "keys"])
+@pytest.mark.fault(
+    19,
+    injection="a source knows no device, or no key, any more",
+    outcome="empty-source holds everything of it, exit 6, no write",
+)
+def test_a_source_that_knows_nothing_any_more_bills_nobody_zero(billed: Trial, what: str):
+    servers = [billed.contoso.server, billed.fabrikam.server]
+    before = [list(getattr(server, what)) for server in servers]
+    for server in servers:
+        getattr(server, what).clear()
+
+    result = billed.sync()
+
+    assert result.writes == []
+    assert result.code in ({6} if what == "keys" else {4, 6})
+    if what == "keys":
+        assert trouble(result, "Contoso").guard == "empty-source"
+        assert "counts 0, and there was more" in trouble(result, "Contoso").reason
+    assert "Contoso" in billed.sentence
+    assert "Fabrikam" in billed.sentence
+    for server, kept in zip(servers, before, strict=True):
+        getattr(server, what).extend(kept)
+    billed.heals()
+
+
+@pytest.mark.parametrize("gone", ["removed", "disabled"])
+@pytest.mark.fault(
+    20,
+    injection="one mapped virtual server is gone or disabled",
+    outcome="tenant-missing: that client fails, exit 4; others are billed",
+)
+def test_a_missing_tenant_is_never_zero(billed: Trial, gone: str):
+    billed.fabrikam.add_devices()
+    server, servers = billed.contoso.server, billed.world.servers
+    if gone == "removed":
+        servers.remove(server)
+    server.enabled = gone != "disabled"
+
+    result = billed.sync()
+
+    assert result.code == 4
+    assert trouble(result, "Contoso").guard == "tenant-missing"
+    assert trouble(result, "Contoso").remedy
+    assert "not: Contoso (tenant-missing: the mapped tenant hq:" in billed.sentence
+    assert billed.contoso.quantities == {billed.product: 6}
+    assert billed.fabrikam.quantities == {billed.product: 4}
+    server.enabled = True
+    if server not in servers:
+        servers.append(server)
+    billed.heals()
+
+
+@pytest.mark.fault(
+    21,
+    injection="a virtual server is renamed",
+    outcome="billed as before, because ids decide; the new name is a note",
+)
+def test_a_renamed_tenant_is_the_same_and_said(billed: Trial):
+    billed.contoso.server.name = "Contoso Holding"
+
+    result = billed.sync()
+
+    assert result.code == 0
+    assert billed.contoso.quantities == {billed.product: 8}
+    notes = result.company("Contoso")["notes"]
+    assert any("is now called 'Contoso Holding'; it was 'Contoso'" in note for note in notes)
+    again = billed.sync()
+    assert not any("is now called" in note for note in again.company("Contoso")["notes"])
+    billed.heals()
+
+
+@pytest.mark.fault(
+    22,
+    injection="a client uses a licence that nothing bills",
+    outcome="listed with its quantity, never billed silently; exit 6",
+)
+def test_a_licence_that_nothing_bills_is_listed_and_not_billed(billed: Trial):
+    name = "Kaspersky Brand New Thing"
+    billed.contoso.key(name, devices=billed.contoso.devices())
+
+    result = billed.sync()
+
+    assert result.code == 6
+    (use,) = result.document["unmapped"]["applications"]
+    assert (use["company"], use["application"], use["quantity"]) == ("Contoso", name, 8)
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert "unmapped usage: Contoso" in billed.sentence
+    billed.world.billing.bill(name)
+    billed.heals()
+
+
+@pytest.mark.fault(
+    23,
+    injection="40 % of a client's devices vanish",
+    outcome="decrease holds, exit 6; `--accept` releases exactly that, once",
+)
+def test_a_client_that_loses_much_waits_for_a_person_who_decides_once(trial: Trial):
+    trial.contoso.add_devices(n=4)
+    assert trial.sync().code == 0
+    trial.contoso.remove_devices(4)
+
+    held = trial.sync()
+
+    assert (held.code, held.writes) == (6, [])
+    assert trouble(held, "Contoso").guard == "decrease"
+    assert "fall by 4 (40 %) from 10" in trouble(held, "Contoso").reason
+    plan_id = held.company("Contoso")["plan_id"]
+    assert f"kisi sync --accept {plan_id}" in trouble(held, "Contoso").remedy
+    accepted = trial.sync("--accept", plan_id)
+    assert (accepted.code, len(accepted.writes)) == (0, 1)
+    assert trial.contoso.quantities == {trial.product: 6}
+    used = trial.sync("--accept", plan_id)
+    assert (used.code, used.writes) == (6, [])
+    assert "an id works once" in trial.sentence
+    trial.heals()
+
+
+@pytest.mark.fault(
+    24, injection="a thousand times as many devices", outcome="increase holds, exit 6, no write"
+)
+def test_a_thousandfold_count_waits_for_a_person(billed: Trial):
+    extra = billed.contoso.add_devices(n=8000 - 8)
+
+    result = billed.sync()
+
+    assert (result.code, result.writes) == (6, [])
+    assert trouble(result, "Contoso").guard == "increase"
+    assert "to 8000" in trouble(result, "Contoso").reason
+    billed.contoso.remove_devices(len(extra))
+    billed.heals()
