@@ -86,3 +86,8 @@ def client_state(company: CompanyPlan) -> ClientState:
         remedy=cause.remedy if cause else "",
         confirmed=is_current(company),
     )
+
+
+def tenant_names(found: Reconciled) -> dict[str, str]:
+    """What each tenant that was read is called, by `source:tenant`."""
+    return {str(ref): usage.tenant.name for ref, usage in found.usages.items()}

@@ -18,6 +18,7 @@ from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
 from kisi.model import BillingMapping, Finding, Level
+from kisi.render.figures import plural
 
 _HAS_MODES = os.name == "posix"
 
@@ -97,8 +98,8 @@ def _check_mapping(draft: Draft, findings: list[Finding]) -> BillingMapping | No
     findings.append(
         Finding(
             Level.OK,
-            f"{path} is right: {len(mapping.applications)} applications, "
-            f"{len(mapping.companies)} clients, {billed} of them with billing on.",
+            f"{path} is right: {plural(len(mapping.applications), 'application')}, "
+            f"{plural(len(mapping.companies), 'client')}, {billed} with billing on.",
         )
     )
     return mapping
@@ -111,7 +112,7 @@ def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
         findings += _errors(error)
         return None
     count = sum(len(fields) for fields in secrets.values())
-    findings.append(Finding(Level.OK, f"All {count} secrets are there."))
+    findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
     return secrets
 
 

@@ -21,6 +21,7 @@ from kisi.mapping.online import check_lines, check_tenants, some_agreement
 from kisi.model import Finding, Level
 from kisi.psa.registry import PSAS
 from kisi.psa.tigerpaw import Tigerpaw
+from kisi.render.figures import plural
 from kisi.render.findings import Area
 from kisi.render.text import safe_text
 from kisi.sources.registry import SOURCES
@@ -72,8 +73,9 @@ def verdict(areas: Sequence[Area], *, online: bool) -> str:
     problems = _count(everything, Level.PROBLEM)
     warnings = _count(everything, Level.WARNING)
     if problems:
-        return f"{problems} problems, {warnings} warnings. Nothing was changed."
-    more = f", {warnings} warnings" if warnings else ""
+        found = f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}"
+        return f"{found}. Nothing was changed."
+    more = f", {plural(warnings, 'warning')}" if warnings else ""
     following = "kisi preview" if online else "kisi check --online"
     return f"No problems{more}. Next: {following}"
 

@@ -17,6 +17,7 @@ from kisi.cli.books import (
     difference,
     equal_lines,
     replaced_lines,
+    tenant_names,
     what_is_left,
 )
 from kisi.cli.logfile import logged
@@ -56,7 +57,7 @@ class Order:
 def daily(order: Order, voice: Voice) -> ExitCode:
     """Runs once: under the lock, in the journal, told to whoever is to be notified."""
     waits = random.uniform(0, order.jitter) + order.lock_timeout  # noqa: S311 - spreads load only
-    with stopping() as stop, opened(order.config, stop, waits=waits) as setup:
+    with stopping() as stop, opened(order.config, stop, waits=waits, settles=True) as setup:
         if order.jitter:
             setup.clock.sleep(waits - order.lock_timeout)
             stop.check()
@@ -142,6 +143,9 @@ class _Run:
         if applied.state_error is not None:
             raise applied.state_error
         self._record(journal, run, found, applied)
+        journal.replace_latest(
+            run, rules.now, Subject.TENANTS, {**memory.tenants, **tenant_names(found)}
+        )
         return self._tell(journal, run, found, applied)
 
     def _let_arrive(self, pending: Iterable[Operation]) -> None:

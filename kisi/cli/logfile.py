@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from kisi.errors import StateError
 
 _BYTES, _FILES = 2 * 2**20, 5
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A log that only its owner can read: it names clients and what they use."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY
+        file = os.fdopen(os.open(self.baseFilename, flags, 0o600), "ab")
+        return TextIOWrapper(file, encoding=self.encoding)
 
 
 @contextmanager
@@ -31,7 +41,7 @@ def logged(state_dir: Path) -> Iterator[None]:
         return
     path = state_dir / "kisi.log"
     try:
-        handler = RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
+        handler = _PrivateFile(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
     except OSError as error:
         raise StateError(
             f"The log {path} cannot be written: {error.strerror}. Nothing was read or written.",

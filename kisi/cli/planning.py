@@ -126,12 +126,15 @@ def view_of(
 
 def remember(journal: Journal, rules: Rules) -> Memory:
     """What the journal knows that a plan needs."""
+    from kisi.journal import Subject
     from kisi.reconcile import Memory
 
+    tenants = journal.history.latest(Subject.TENANTS)
     return Memory(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
+        tenants=tenants.value if tenants else {},
     )
 
 

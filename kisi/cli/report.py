@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from kisi.cli.options import Format
 from kisi.cli.output import Voice, result
 
+_WIDE = 120
+"""Where nobody says how wide it is (a file, a pipe): few names are broken, and a mail shows it."""
+
 if TYPE_CHECKING:
     from kisi.render.plan_view import PlanView
     from kisi.render.report import Report
@@ -72,8 +75,7 @@ def terminal_text(report: Report, voice: Voice, wish: Wish) -> str:
     from kisi.render.terminal import Terminal, lay_out
 
     if wish.output is not None:
-        return lay_out(report, Terminal()).plain
-    tty = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if tty else 80
+        return lay_out(report, Terminal(_WIDE)).plain
+    width = shutil.get_terminal_size((_WIDE, 0)).columns
     page = lay_out(report, Terminal(width, sys.stdout.encoding or "ascii"))
     return page.ansi() if page and voice.colored(sys.stdout) else page.plain

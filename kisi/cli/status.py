@@ -78,7 +78,9 @@ def status(
     from kisi.render.web import web_page
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    question = Question(company=company, since=instant(since) if since else None, failed=failed)
+    filtered = failed and not ready  # who may be invoiced is asked of everybody
+    moment = instant(since) if since else None
+    question = Question(company=company, since=moment, failed=filtered)
     view, problem = status_view(config, question)
     answer = readiness(view, duration(max_age))
     wish = Wish(output.chosen(format_, json=json), output_file)

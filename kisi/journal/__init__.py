@@ -12,7 +12,7 @@ client ───────┼── psa, agreement (together unique), company,
  ├─ accept        product, how many times a held change of it was accepted
  └─ usage         tenant ──> content (compressed JSON, stored once)        [first_run .. last_run]
 used_id           an accepted id: run, at, who
-latest            report, unmapped, notes, certificates: the last run's only
+latest            report, unmapped, notes, certificates, tenants: the last run's only
 ```
 
 Everything that can stay the same is a range of runs: an unchanged day moves the end of each range

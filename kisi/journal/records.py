@@ -46,6 +46,8 @@ class Subject(StrEnum):
     """What sources and PSAs wanted the operator to know."""
     CERTIFICATES = "certificates"
     """The servers' certificates and when they expire."""
+    TENANTS = "tenants"
+    """What each tenant was called when it was last read: `source:tenant` to name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -109,7 +109,10 @@ def check_lines(name: str, psa: Psa, mapping: BillingMapping, today: date) -> It
                 "Renew it, then `kisi map renew`.",
             )
     yield from products
-    yield Finding(Level.OK, f"psa.{name}: {len(clients)} billed clients were looked at.")
+    yield Finding(
+        Level.OK,
+        f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
+    )
 
 
 def _products(psa: Psa, mapping: BillingMapping, clients: Collection[Company]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
 refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
-outside. It keeps no state of its own between runs and decides no quantity.
+outside. It decides no quantity, and keeps nothing between runs but what proves its own writes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,13 @@ class Psa(Protocol):
     """What this PSA calls a client: `company` or `account`."""
 
     def withheld(self) -> Hold | None:
-        """Why this PSA's writes are all held (report-only mode), or None. No id releases it."""
+        """Why this PSA's writes are all held, whatever they are, or None. No id releases it.
+
+        Asked after all lines were read: what was found then counts too.
+
+        Raises:
+            StateError: It rests on what is kept in the state folder, and that cannot be read.
+        """
 
     def agreements(
         self, refs: Collection[AgreementRef], today: date
@@ -76,6 +82,7 @@ class Psa(Protocol):
         """All lines of one agreement, also cancelled ones, whole.
 
         Raises:
+            ForeignChange: An earlier write is seen to have changed something else.
             PsaError: The list did not arrive whole.
         """
 

@@ -41,7 +41,13 @@ from kisi.plan import (
     with_ids,
 )
 from kisi.psa import Psa
-from kisi.reconcile.collect import Collected, Progress, collect, unmapped_tenants
+from kisi.reconcile.collect import (
+    Collected,
+    Progress,
+    collect,
+    renamed,
+    unmapped_tenants,
+)
 from kisi.reconcile.lines import PsaState, read_psas, with_prices
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts
 from kisi.sources import UsageSource
@@ -79,6 +85,8 @@ class Memory:
     facts: tuple[LineFact, ...] = ()
     accepts: Mapping[LineKey, int] = field(default_factory=dict)
     pending: tuple[Operation, ...] = ()
+    tenants: Mapping[str, str] = field(default_factory=dict)
+    """What tenants (`source:tenant`) were called when they were last read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,8 @@ def reconcile(
     settlements = settle(memory.pending, state.agreements, state.lines, rules.today)
     facts = settled_facts(known, settlements)
     owned, left = attribute(mapping.companies, facts)
-    drafts = [_draft(company, rules, collected, state, owned) for company in companies]
+    names = memory.tenants
+    drafts = [_draft(company, rules, collected, names, state, owned) for company in companies]
     plans, notes = _guarded(drafts, rules, collected, facts, psas)
     plan = Plan(
         companies=plans,
@@ -198,6 +207,7 @@ def _draft(
     company: Company,
     rules: Rules,
     collected: Collected,
+    names: Mapping[str, str],
     state: PsaState,
     owned: Mapping[AgreementRef, tuple[LineFact, ...]],
 ) -> CompanyPlan:
@@ -208,7 +218,10 @@ def _draft(
     failure = collected.failure_of(company)
     tenants = [collected.usages[ref] for ref in company.tenants if ref in collected.usages]
     uses = tuple(replace(use, company=company.name) for t in tenants for use in t.unmapped)
-    notes = tuple(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes)
+    notes = (
+        *(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes),
+        *renamed((t.tenant for t in tenants), names),
+    )
     if failure is None:
         failure = next((state.failures[ref] for ref in places if ref in state.failures), None)
     if failure is not None:

@@ -148,3 +148,14 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
     """Tenants that no client of the mapping has."""
     mapped = {ref for company in mapping.companies for ref in company.tenants}
     return tuple(tenant for tenant in tenants if tenant.ref not in mapped)
+
+
+def renamed(tenants: Iterable[Tenant], names: Mapping[str, str]) -> Iterable[str]:
+    """Says which tenants are called something else than in `names`, by `source:tenant`."""
+    for tenant in tenants:
+        before = names.get(str(tenant.ref), tenant.name)
+        if before != tenant.name:
+            yield (
+                f"The tenant {tenant.ref} is now called {tenant.name[:80]!r}; it was "
+                f"{before[:80]!r}. Ids decide, so nothing else changes."
+            )

@@ -86,6 +86,10 @@ def last_line(plan: Plan) -> str:
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
         text += "; unmapped usage: " + _listed(company.company.name for company in unmapped)
+    noted = [company for company in billed if company.notes]
+    if noted:
+        names = _listed(company.company.name for company in noted)
+        text += f"; notes (`kisi preview -v`): {names}"
     return text + "."
 
 

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -45,10 +45,36 @@ Place = tuple[str, str]
 """PSA and agreement."""
 LineId = tuple[str, str]
 """PSA and the line's own id."""
+Event = tuple[str, dict[str, Any]]
+"""A method of `Scene` and its arguments."""
 
 
 class Crash(BaseException):
     """The process ends here and now. No code of kisi may catch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A run in which requests are struck by faults."""
+
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    """What `Faults.add` takes; `options` are those of the kind."""
+    lag: int = 0
+    """So many reads after a write ConnectWise still shows what was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A run whose process dies when it comes to its first intent or outcome."""
+
+    method: str
+    """`intent` or `outcome`."""
+    committed: bool
+    """Whether that is still stored."""
+
+
+Trouble = Struck | Killed
+"""What a run has to go through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,29 +207,91 @@ class Scene:
         psa, number = line
         return (self.world if psa == "cw" else self.tigerpaw).lines[int(number)]
 
-    # --- what people do -------------------------------------------------------------------------
+    # --- what happens between runs --------------------------------------------------------------
 
-    def edit(self, line: LineId, quantity: int) -> None:
+    def happen(self, events: list[Event]) -> None:
+        """Each event is the name of a method of this class, and its arguments."""
+        for name, how in events:
+            getattr(self, name)(**how)
+
+    def use(self, client: int, application: str, kind: str, change: int) -> None:
+        """A client uses an application on more devices, or on fewer."""
+        self.clients[client].use(application, kind, change)
+
+    def reinstall(self, client: int, number: int) -> None:
+        """Workstations become servers: the total stays."""
+        one = self.clients[client]
+        number = min(number, one.uses[APPLICATION, "workstation"])
+        one.use(APPLICATION, "workstation", -number)
+        one.use(APPLICATION, "server", number)
+
+    def edit(self, line: int, quantity: int) -> None:
         """A person sets a quantity."""
-        self.record(line).quantity = quantity
-        self.set_by_kisi.discard(line)
+        for found in self._some_line(line):
+            self._record(found).quantity = quantity
+            self.set_by_kisi.discard(found)
 
-    def remove(self, line: LineId, *, cancel: bool) -> None:
+    def remove(self, line: int, *, cancel: bool) -> None:
         """A person deletes a line, or (ConnectWise) cancels it."""
-        record = self.record(line)
-        if cancel and isinstance(record, Addition):
-            record.cancelled_date = self.world.now()
-        else:
-            del (self.world if line[0] == "cw" else self.tigerpaw).lines[record.id]
+        for found in self._some_line(line):
+            record = self._record(found)
+            if cancel and isinstance(record, Addition):
+                record.cancelled_date = self.world.now()
+            else:
+                del (self.world if found[0] == "cw" else self.tigerpaw).lines[record.id]
 
-    def add(self, client: Billed, product: str, quantity: int) -> None:
-        """A person adds a line to the agreement that is mapped."""
-        if client.psa == "cw":
-            self.world.add_line(int(client.agreement), int(product), quantity)
+    def add(self, client: int, row: int, quantity: int) -> None:
+        """A person adds a line to the mapped agreement, of a product that kisi bills there."""
+        one = self.clients[client]
+        products = [product for _, _, product in self.rows(one)]
+        product = products[row % len(products)]
+        if one.psa == "cw":
+            self.world.add_line(int(one.agreement), int(product), quantity)
         else:
-            self.tigerpaw.charge(int(client.agreement), product, quantity)
+            self.tigerpaw.charge(int(one.agreement), product, quantity)
+
+    def sleep(self, nights: int) -> None:
+        """Nothing is run for some nights."""
+        self.operator.next_night(nights)
+
+    def _some_line(self, number: int) -> list[LineId]:
+        lines = sorted(self.lines())
+        return [lines[number % len(lines)]] if lines else []
+
+    def _record(self, line: LineId) -> Addition | Charge:
+        psa, number = line
+        return (self.world if psa == "cw" else self.tigerpaw).lines[int(number)]
 
     # --- the mapping ----------------------------------------------------------------------------
+
+    def bill_in_another_way(self, psa: str) -> None:
+        """By category becomes as one product, and the other way round."""
+        self.by_category[psa] = not self.by_category[psa]
+
+    def move_to_the_other_agreement(self, client: int) -> None:
+        """A client is billed on its other agreement from now on."""
+        one = self.clients[client]
+        one.agreement = next(other for other in one.agreements if other != one.agreement)
+
+    def toggle_billing(self, client: int) -> None:
+        """`billing` of a client."""
+        self.clients[client].billing = not self.clients[client].billing
+
+    def take_the_other_product(self, row: int) -> None:
+        """A general row names another product."""
+        rows = sorted(self.products)
+        self.products[rows[row % len(rows)]].reverse()
+
+    def make_an_exception(self, client: int, what: str) -> None:
+        """`[[company.product]]`: none, its lines left to people, or another product."""
+        one = self.clients[client]
+        flat = self.products[one.psa, APPLICATION, "all"][1]
+        rows: dict[str, list[dict[str, str | int | bool]]] = {
+            "none": [],
+            "people": [{"application": APPLICATION, "bill": False}],
+            "flat": [{"application": APPLICATION, "all": int(flat) if one.psa == "cw" else flat}],
+        }
+        one.exceptions = rows[what]
 
     def rows(self, client: Billed) -> Iterator[tuple[str, str, str]]:
         """Application, category and product of every row in force for a client."""
@@ -273,20 +361,20 @@ class Scene:
         self._says_the_truth(document)
         return result
 
-    def crash(self, method: str, *, committed: bool) -> None:
-        """One `kisi sync` that ends like a killed process at its first intent or outcome."""
-        original: Callable[..., Any] = getattr(Journal, method)
+    def _killed(self, how: Killed, *arguments: str) -> None:
+        original: Callable[..., Any] = getattr(Journal, how.method)
 
-        def dies(journal: Journal, *arguments: Any, **more: Any) -> Any:
-            if committed:
-                original(journal, *arguments, **more)
+        def dies(journal: Journal, *values: Any, **more: Any) -> Any:
+            if how.committed:
+                original(journal, *values, **more)
             raise Crash
 
-        with self._watched(), mock.patch.object(Journal, method, dies):
-            try:
-                self.operator.sync()
-            except Crash:
-                pass
+        with (
+            self._watched(),
+            mock.patch.object(Journal, how.method, dies),
+            suppress(Crash),
+        ):
+            self.operator.sync(*arguments)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -306,19 +394,36 @@ class Scene:
         self._never_too_much(after)
         self._journal_is_true(before, after)
 
-    def catch_up(self) -> None:
-        """ConnectWise shows to every reader what was written."""
-        cw = self.sandbox.cw
-        cw.lag()
-        for client in self.clients:
-            for agreement in client.agreements if client.psa == "cw" else ():
-                for _ in range(100):
-                    cw.resources.reader.read(int(agreement))
-
-    def calm(self) -> None:
-        """Nothing goes wrong any more; sessions that a fault kept open are forgotten."""
-        self.sandbox.faults.clear()
+    def run(self, trouble: Trouble, *arguments: str) -> None:
+        """One `kisi sync` in which things go wrong; afterwards they do not any more."""
+        if isinstance(trouble, Killed):
+            self._killed(trouble, *arguments)
+            return
+        for fault in trouble.faults:
+            switch = {name: fault[name] for name in ("match", "times", "after")}
+            self.sandbox.faults.add(fault["kind"], **switch, **fault["options"])
+        self.sandbox.cw.lag(reads=trouble.lag)
+        self.operator.ends_sessions = not trouble.faults
+        self.sync(*arguments)
+        self.operator.ends_sessions = True
         self.sandbox.ksc.sessions.open.clear()
+        self.sandbox.faults.clear()
+        self._catch_up()
+
+    def id_of(self, accepts: str) -> str:
+        """An id that some run has shown: the whole `plan`, a `client`'s, or one of `yesterday`."""
+        last = self.documents[-1]
+        if accepts == "client":
+            return next(iter(one for one in last["companies"]))["plan_id"]
+        return (self.documents[-2:][0] if accepts == "yesterday" else last)["plan_id"]
+
+    def _catch_up(self) -> None:
+        """ConnectWise shows to every reader what was written."""
+        self.sandbox.cw.lag()
+        reader = self.sandbox.cw.resources.reader
+        for number in self.world.agreements:
+            for _ in range(5):
+                reader.read(number)
 
     # --- what must hold -------------------------------------------------------------------------
 

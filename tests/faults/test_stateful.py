@@ -1,7 +1,7 @@
 """Random lives of three clients in two PSAs: usage, people, mapping and faults, in any order.
 
 `KISI_SOAK=600` runs other lives for so many seconds (`make soak`); without it the same few lives
-are run every time. A failure prints the steps that lead to it.
+are run every time. A failure prints the days that lead to it.
 """
 
 from __future__ import annotations
@@ -10,33 +10,35 @@ import os
 import time
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from kisi.sandbox.ksc import pxg_error
 from kisi.sandbox.world import APPLICATION
-from tests.faults.machine import CATEGORIES, DETECTION, Scene
+from tests.faults.machine import CATEGORIES, DETECTION, Event, Killed, Scene, Struck, Trouble
 
 SOAK = float(os.environ.get("KISI_SOAK", "0"))
 COMMON: dict[str, Any] = {
     "deadline": None,
     "database": None,
-    "stateful_step_count": 25,
-    "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.generate],
     "print_blob": False,
+    "stateful_step_count": 12,
+    "suppress_health_check": list(HealthCheck),
 }
-BOUNDED = settings(derandomize=True, max_examples=8, phases=[Phase.generate], **COMMON)
-SOAKING = settings(max_examples=20, phases=[Phase.generate], **COMMON)
+BOUNDED = settings(derandomize=True, max_examples=8, **COMMON)
+SOAKING = settings(max_examples=50, **COMMON)
 
+Draw = st.SearchStrategy
+Options = dict[str, Any]
 CLIENT = st.integers(0, 2)
+SOME = st.integers(0, 99)
 LOOSE = """
 [guards]
 decrease_units = 1000
@@ -46,22 +48,65 @@ run_units = 1000
 adopt = "{adopt}"
 drift = "{drift}"
 """
-GUARDS = st.one_of(
-    st.just(""),
-    st.builds(
-        lambda adopt, drift: LOOSE.format(adopt=adopt, drift=drift),
-        st.sampled_from(["hold", "allow"]),
-        st.sampled_from(["hold", "overwrite"]),
-    ),
-)
 
+
+def _guards(adopt: str, drift: str) -> str:
+    return LOOSE.format(adopt=adopt, drift=drift)
+
+
+LOOSE_GUARDS = st.builds(
+    _guards, st.sampled_from(["hold", "allow"]), st.sampled_from(["hold", "overwrite"])
+)
+GUARDS = st.one_of(LOOSE_GUARDS, LOOSE_GUARDS, st.just(""))
+
+
+# --- what happens between two runs ----------------------------------------------------------------
+
+
+def _event(name: str, **how: Draw[Any]) -> Draw[Event]:
+    """A method of `Scene` and its arguments."""
+    return st.tuples(st.just(name), st.fixed_dictionaries(how))
+
+
+USAGE = _event(
+    "use",
+    client=CLIENT,
+    application=st.sampled_from([APPLICATION, APPLICATION, DETECTION]),
+    kind=st.sampled_from(sorted(CATEGORIES)),
+    change=st.integers(-4, 6),
+)
+REINSTALLED = _event("reinstall", client=CLIENT, number=st.integers(1, 4))
+PEOPLE = st.one_of(
+    _event("edit", line=SOME, quantity=st.integers(0, 20)),
+    _event("remove", line=SOME, cancel=st.booleans()),
+    _event("add", client=CLIENT, row=SOME, quantity=st.integers(0, 20)),
+)
+MAPPING = st.one_of(
+    _event("bill_in_another_way", psa=st.sampled_from(["cw", "tp"])),
+    _event("move_to_the_other_agreement", client=CLIENT),
+    _event("toggle_billing", client=CLIENT),
+    _event("take_the_other_product", row=SOME),
+    _event("make_an_exception", client=CLIENT, what=st.sampled_from(["none", "people", "flat"])),
+)
+RARE = st.one_of(PEOPLE, MAPPING, _event("sleep", nights=st.integers(1, 40)))
+EVENT = st.one_of(USAGE, USAGE, USAGE, USAGE, REINSTALLED, RARE)
+
+# --- what happens to a run ------------------------------------------------------------------------
+
+NOTHING: Draw[Options] = st.just({})
+CODES = st.sampled_from([400, 401, 403, 404, 409, 429, 500, 502, 503, 504])
+STATUS = st.fixed_dictionaries(
+    {"code": CODES}, optional={"headers": st.just({"Retry-After": "2"})}
+)
+PXG_ERROR = st.builds(
+    lambda code: {"code": 200, "body": pxg_error(code)}, st.sampled_from([1125, 1184, 1195, 1453])
+)
 APPLIED = st.fixed_dictionaries({"applied": st.booleans()})
-NOTHING: st.SearchStrategy[dict[str, Any]] = st.just({})
-_BROKEN = {
-    "status": st.fixed_dictionaries(
-        {"code": st.sampled_from([400, 401, 403, 404, 409, 429, 500, 502, 503, 504])},
-        optional={"applied": st.just(False), "headers": st.just({"Retry-After": "2"})},
-    ),
+UNCLEAR = st.fixed_dictionaries(
+    {"code": st.sampled_from([408, 500, 502, 504]), "applied": st.booleans()}
+)
+BROKEN: dict[str, Draw[Options]] = {
+    "status": STATUS,
     "hang": st.just({"seconds": 0.02}),
     "reset_before": NOTHING,
     "truncate": NOTHING,
@@ -71,41 +116,26 @@ _BROKEN = {
     "garbage": st.fixed_dictionaries({"compressed": st.booleans()}),
     "empty": NOTHING,
 }
-_BROKEN_WRITE = {
-    **_BROKEN,
+BROKEN_WRITE = {
+    **BROKEN,
+    "status": STATUS | UNCLEAR,
     "lost": NOTHING,
     "hang": st.fixed_dictionaries({"seconds": st.just(0.02), "applied": st.booleans()}),
-    "empty": APPLIED,
     "garbage": APPLIED,
-    "status": st.one_of(
-        _BROKEN["status"],
-        st.fixed_dictionaries(
-            {"code": st.sampled_from([408, 500, 502, 504]), "applied": st.just(True)}
-        ),
-    ),
+    "empty": APPLIED,
 }
-_BROKEN_KSC = {
-    **_BROKEN,
-    "status": st.one_of(
-        _BROKEN["status"],
-        st.builds(
-            lambda code: {"code": 200, "body": pxg_error(code)},
-            st.sampled_from([1125, 1184, 1195, 1453]),
-        ),
-    ),
-}
-_TWISTS = st.sampled_from([{"refuse": "no"}, {"fault": "no"}, {"ignore": True}])
+REFUSED = st.sampled_from([{"refuse": "no"}, {"fault": "no"}, {"ignore": True}])
 
 
-def _faults(kinds: dict[str, Any], *matches: str) -> st.SearchStrategy[dict[str, Any]]:
+def _fault(kinds: dict[str, Draw[Options]], *matches: str) -> Draw[Options]:
     """One fault switch: what `Faults.add` takes."""
     return st.one_of(
         st.fixed_dictionaries(
             {
                 "kind": st.just(kind),
                 "match": st.sampled_from(matches),
-                "times": st.sampled_from([1, 1, 2, 4, None]),
-                "after": st.integers(0, 3),
+                "times": st.sampled_from([1, 2, 4, None]),
+                "after": st.integers(0, 2),
                 "options": options,
             }
         )
@@ -113,164 +143,60 @@ def _faults(kinds: dict[str, Any], *matches: str) -> st.SearchStrategy[dict[str,
     )
 
 
-FAULT = st.one_of(
-    _faults(_BROKEN_KSC, "LicenseKeys.*", "ChunkAccessor.*", "HostGroup.*", "*@Contoso"),
-    _faults(_BROKEN, "GET */finance/agreements", "GET */additions", "GET /api/*"),
-    _faults(_BROKEN_WRITE, "POST */additions", "PATCH */additions/*", "POST */tsiWS.asmx"),
-    _faults({"twist": _TWISTS}, "POST */tsiWS.asmx"),
+WRITES = ("POST */additions", "PATCH */additions/*", "POST */tsiWS.asmx")
+WRITE_FAULT = _fault(BROKEN_WRITE, *WRITES) | _fault({"twist": REFUSED}, WRITES[-1])
+READ_FAULT = _fault(
+    BROKEN | {"status": STATUS | PXG_ERROR}, "LicenseKeys.*", "ChunkAccessor.*", "*@Contoso"
+) | _fault(BROKEN, "GET */finance/agreements", "GET */additions", "GET /api/*")
+
+
+READ_FAULTS = st.builds(Struck, faults=st.lists(READ_FAULT, min_size=1, max_size=2))
+WRITE_FAULTS = st.builds(
+    Struck, faults=st.lists(WRITE_FAULT, min_size=1, max_size=3), lag=st.integers(0, 3)
 )
-WRITE_FAULT = _faults(_BROKEN_WRITE, "POST */additions", "PATCH */additions/*", "POST */tsiWS.asmx")
+KILLED = st.builds(
+    Killed, method=st.sampled_from(["intent", "outcome"]), committed=st.booleans()
+)
+TROUBLE = st.one_of(st.just(Struck()), READ_FAULTS, WRITE_FAULTS, WRITE_FAULTS, KILLED)
 
 
 class Lives(RuleBasedStateMachine):
-    """Everything that may happen; `Scene` checks every run."""
+    """One or two runs a step; `Scene` checks after each what must always hold."""
 
     scene: Scene
 
-    @initialize(guards=GUARDS, uses=st.lists(st.integers(0, 12), min_size=6, max_size=6))
+    @initialize(guards=GUARDS, uses=st.lists(st.integers(2, 12), min_size=6, max_size=6))
     def begin(self, guards: str, uses: list[int]) -> None:
         self.scene = Scene(guards)
-        for client, (some, more) in zip(
-            self.scene.clients, zip(uses[::2], uses[1::2], strict=True), strict=True
-        ):
-            client.use(APPLICATION, "workstation", some)
-            client.use(APPLICATION, "server", more)
-            client.use(DETECTION, "server", more // 2)
+        for client in range(3):
+            some, more = uses[client * 2 : client * 2 + 2]
+            self.scene.use(client, APPLICATION, "workstation", some)
+            self.scene.use(client, APPLICATION, "server", more)
+            self.scene.use(client, DETECTION, "server", more // 2)
+        self.scene.sync()
 
     def teardown(self) -> None:
         if hasattr(self, "scene"):
             self.scene.close()
 
-    # --- between runs
-
     @rule(
-        client=CLIENT,
-        application=st.sampled_from([APPLICATION, APPLICATION, DETECTION]),
-        kind=st.sampled_from(sorted(CATEGORIES)),
-        change=st.integers(-4, 6),
+        events=st.lists(EVENT, min_size=1, max_size=4),
+        trouble=TROUBLE,
+        accepts=st.sampled_from(["plan", "plan", "plan", "client", "yesterday", None]),
+        more=TROUBLE,
     )
-    def usage_changes(self, client: int, application: str, kind: str, change: int) -> None:
-        self.scene.clients[client].use(application, kind, change)
-
-    @rule(client=CLIENT, number=st.integers(1, 4))
-    def devices_become_servers(self, client: int, number: int) -> None:
-        one = self.scene.clients[client]
-        number = min(number, one.uses[APPLICATION, "workstation"])
-        one.use(APPLICATION, "workstation", -number)
-        one.use(APPLICATION, "server", number)
-
-    @precondition(lambda self: self.scene.lines())
-    @rule(line=st.integers(0, 99), quantity=st.integers(0, 20))
-    def a_person_edits(self, line: int, quantity: int) -> None:
-        lines = sorted(self.scene.lines())
-        self.scene.edit(lines[line % len(lines)], quantity)
-
-    @precondition(lambda self: self.scene.lines())
-    @rule(line=st.integers(0, 99), cancel=st.booleans())
-    def a_person_removes(self, line: int, cancel: bool) -> None:
-        lines = sorted(self.scene.lines())
-        self.scene.remove(lines[line % len(lines)], cancel=cancel)
-
-    @rule(client=CLIENT, row=st.integers(0, 9), quantity=st.integers(0, 20))
-    def a_person_adds(self, client: int, row: int, quantity: int) -> None:
-        one = self.scene.clients[client]
-        rows = list(self.scene.rows(one))
-        if rows:
-            self.scene.add(one, rows[row % len(rows)][2], quantity)
-
-    @rule(psa=st.sampled_from(["cw", "tp"]))
-    def billed_in_another_way(self, psa: str) -> None:
-        """By category becomes as one, and the other way round."""
-        self.scene.by_category[psa] = not self.scene.by_category[psa]
-
-    @rule(client=CLIENT)
-    def another_agreement(self, client: int) -> None:
-        one = self.scene.clients[client]
-        one.agreement = next(other for other in one.agreements if other != one.agreement)
-
-    @rule(client=CLIENT)
-    def billing_is_toggled(self, client: int) -> None:
-        one = self.scene.clients[client]
-        one.billing = not one.billing
-
-    @rule(row=st.integers(0, 99))
-    def another_product(self, row: int) -> None:
-        rows = sorted(self.scene.products)
-        self.scene.products[rows[row % len(rows)]].reverse()
-
-    @rule(client=CLIENT, what=st.sampled_from(["none", "people", "flat"]))
-    def an_exception(self, client: int, what: str) -> None:
-        one = self.scene.clients[client]
-        flat = self.scene.products[one.psa, APPLICATION, "all"][1]
-        product = int(flat) if one.psa == "cw" else flat
-        rows = {
-            "none": [],
-            "people": [{"application": APPLICATION, "bill": False}],
-            "flat": [{"application": APPLICATION, "all": product}],
-        }
-        one.exceptions = rows[what]
-
-    @rule(nights=st.integers(1, 40))
-    def nights_pass(self, nights: int) -> None:
-        self.scene.operator.next_night(nights)
-
-    # --- runs
-
-    @rule()
-    def a_good_run(self) -> None:
-        self.scene.sync()
-
-    @rule(faults=st.lists(FAULT, min_size=1, max_size=3))
-    def a_run_with_faults(self, faults: list[dict[str, Any]]) -> None:
-        self._struck(faults)
-
-    @rule(faults=st.lists(WRITE_FAULT, min_size=1, max_size=3), more=st.integers(1, 6))
-    def a_run_whose_writes_fail(self, faults: list[dict[str, Any]], more: int) -> None:
-        for one in self.scene.clients:
-            one.use(APPLICATION, "workstation", more)
-        self._struck(faults)
-
-    @rule(lag=st.integers(1, 3), faults=st.lists(WRITE_FAULT, max_size=2))
-    def a_run_that_reads_late(self, lag: int, faults: list[dict[str, Any]]) -> None:
-        """ConnectWise shows writes only some reads later."""
-        self.scene.sandbox.cw.lag(reads=lag)
-        self._struck(faults)
-        self.scene.catch_up()
-
-    @precondition(lambda self: self.scene.documents)
-    @rule(
-        client=st.none() | CLIENT,
-        run=st.integers(1, 3),
-        faults=st.lists(WRITE_FAULT, max_size=2),
-    )
-    def a_person_accepts(self, client: int | None, run: int, faults: list[dict[str, Any]]) -> None:
-        """The id of a client or of the whole plan, of the last run or of an older one."""
-        document = self.scene.documents[-run:][0]
-        plan = document if client is None else document["companies"][client]
-        self._struck(faults, "--accept", plan["plan_id"])
-
-    @rule(
-        method=st.sampled_from(["intent", "outcome"]),
-        committed=st.booleans(),
-        more=st.integers(-2, 3),
-    )
-    def a_run_is_killed(self, method: str, committed: bool, more: int) -> None:
-        for one in self.scene.clients:
-            one.use(APPLICATION, "server", more)
-        self.scene.crash(method, committed=committed)
+    def a_day(
+        self, events: list[Event], trouble: Trouble, accepts: str | None, more: Trouble
+    ) -> None:
+        """A run and, where a person accepts what it held (or what one before it did), another."""
+        self.scene.happen(events)
+        self.scene.run(trouble)
+        if accepts is not None:
+            self.scene.run(more, "--accept", self.scene.id_of(accepts))
 
     @rule()
     def it_settles_down(self) -> None:
         self.scene.settles_down()
-
-    def _struck(self, faults: list[dict[str, Any]], *arguments: str) -> None:
-        for fault in faults:
-            switch = {name: fault[name] for name in ("match", "times", "after")}
-            self.scene.sandbox.faults.add(fault["kind"], **switch, **fault["options"])
-        self.scene.operator.ends_sessions = not faults
-        self.scene.sync(*arguments)
-        self.scene.calm()
-        self.scene.operator.ends_sessions = True
 
 
 def test_random_lives() -> None:

@@ -23,7 +23,7 @@ from kisi.mapping.stale import stale_entries
 from kisi.render.map_screens import Standing, overview_screen
 
 _SITTING = 24 * 3600.0
-"""Seconds that the systems may be asked in: a person maps hundreds of clients in one go."""
+"""Seconds in which the systems may be asked: a person maps hundreds of clients in one go."""
 
 Part = tuple[str, Callable[[Session], None]]
 """What it is called in the menu, and the questions."""
@@ -37,7 +37,7 @@ def map_on_a_terminal(config: Path | None, voice: Voice) -> int:
     """
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")
-    with opened(config, seconds=_SITTING) as setup:
+    with opened(config, waits=_SITTING) as setup:
         editor, today = editor_of(setup), setup.rules().today
         prompter = Prompter(voice)
         prompter.say("Reading both sides ...")

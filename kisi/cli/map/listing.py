@@ -36,8 +36,8 @@ def map_list(
 ) -> None:
     """List everything that can be mapped, with its ids.
 
-    Tenants, key names, companies, agreements and products: all that a first mapping.toml needs, also
-    before there is one. With --unmapped also PSA companies without Kaspersky: the sales view.
+    Tenants, key names, companies, agreements and products: all that a first mapping.toml needs,
+    also before there is one. With --unmapped also PSA companies without Kaspersky: the sales view.
     Writes nothing.
     """
     from kisi.cli.map.editing import inventory_of, tell_missing

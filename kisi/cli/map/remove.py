@@ -41,7 +41,8 @@ def map_remove(
 ) -> None:
     """Take rows out of mapping.toml.
 
-    A client, a client's exception, an application, or what it is billed as. Nothing is sent: lines in the PSA stay as they are. The text before is kept as mapping.toml.bak.
+    A client, a client's exception, an application, or what it is billed as. Nothing is sent: lines
+    in the PSA stay as they are. The text before is kept as mapping.toml.bak.
     """
     from kisi.cli.map.editing import editing
 

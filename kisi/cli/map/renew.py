@@ -20,8 +20,9 @@ def map_renew(
 ) -> None:
     """Move clients to what follows an ended agreement.
 
-    It is shown first. A successor is the only free agreement of the company that runs today, or the only one with the
-    old one's type and name. Where a person must choose, the choices are shown and nothing is moved.
+    It is shown first. A successor is the only free agreement of the company that runs today, or the
+    only one with the old one's type and name. Where a person must choose, the choices are shown and
+    nothing is moved.
     """
     from kisi.cli.map.editing import Editing, editor_of, inventory_of, tell_missing
     from kisi.cli.report import Wish, terminal_text

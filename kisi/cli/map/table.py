@@ -32,7 +32,8 @@ def map_export(
 ) -> None:
     """Write all of mapping.toml as one table.
 
-    For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss; comments stay in mapping.toml.
+    For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss;
+    comments stay in mapping.toml.
     """
     from kisi.cli.setup import load
     from kisi.mapping.mapping_csv import mapping_csv
@@ -61,8 +62,9 @@ def map_import(
 ) -> None:
     """Bring mapping.toml to what a table says.
 
-    Only rows that differ are touched. A client is the one on the same agreement, else the one of the same company and name, else the
-    one with the same tenants. What the table does not name stays, unless --remove-missing.
+    Only rows that differ are touched. A client is the one on the same agreement, else the one of
+    the same company and name, else the one with the same tenants. What the table does not name
+    stays, unless --remove-missing.
     """
     from kisi.cli.map.editing import editing
     from kisi.mapping.merge import merge

@@ -31,6 +31,7 @@ def open_psa(
     clock: Clock,
     limits: Limits,
     state: Path | None = None,  # noqa: ARG001  # nothing here is kept between runs
+    settles: bool = False,  # noqa: ARG001  # so nothing can be left
 ) -> ConnectWise:
     """The ConnectWise of `[psa.NAME]`; sends nothing yet.
 
@@ -42,6 +43,7 @@ def open_psa(
         clock: For time-outs and `kisi check --online`.
         limits: For every request.
         state: The folder for what must be kept.
+        settles: Whether what an earlier run left there may be settled.
 
     Raises:
         ConfigError: A secret cannot be part of a request.

@@ -1,8 +1,9 @@
 """Tigerpaw: lines are the Additional Charges of an agreement.
 
 Tigerpaw has two APIs, and this package uses both: REST to read (`signature`, `rest`, `records`,
-`reads`, `judge`) and SOAP to write (`template`, `soap`, `snapshot`, `submission`, `write`).
-`adapter` puts them behind `kisi.psa.Psa`; `checks` and `probe` serve `kisi check`.
+`reads`, `judge`) and SOAP to write (`template`, `soap`, `snapshot`, `kept`, `snapshots`,
+`submission`, `write`). `adapter` puts them behind `kisi.psa.Psa`; `checks` and `probe` serve
+`kisi check`.
 `docs/tigerpaw.md` says what is assumed about Tigerpaw and how to prove it.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from kisi.psa.tigerpaw.adapter import Tigerpaw
 from kisi.psa.tigerpaw.rest import Rest
 from kisi.psa.tigerpaw.settings import TigerpawSettings
+from kisi.psa.tigerpaw.snapshots import Snapshots
 from kisi.psa.tigerpaw.soap import Soap
 from kisi.psa.tigerpaw.template import load_template
 from kisi.psa.tigerpaw.write import Writer
@@ -33,6 +35,7 @@ def open_psa(
     clock: Clock,
     limits: Limits,
     state: Path | None = None,
+    settles: bool = False,
 ) -> Tigerpaw:
     """The Tigerpaw of `[psa.NAME]`; sends nothing yet.
 
@@ -45,6 +48,7 @@ def open_psa(
         clock: For signatures and time-outs.
         limits: For every request.
         state: In its folder `snapshots` the charges of before a write are kept; default: `base`.
+        settles: Whether reading may remove or mark the files there that an earlier run left.
 
     Raises:
         ConfigError: The template of a charge is unusable.
@@ -60,7 +64,18 @@ def open_psa(
         label=label,
         first_row=settings.first_row,
     )
-    psa = Tigerpaw(name, settings, rest=rest, clock=clock, client=client)
+    snapshots = Snapshots(
+        label, name, folder=(state or base) / "snapshots", item_field=settings.item_field
+    )
+    psa = Tigerpaw(
+        name,
+        settings,
+        rest=rest,
+        clock=clock,
+        client=client,
+        snapshots=snapshots,
+        settles=settles,
+    )
     if settings.write == "soap":
         soap = Soap(
             client,
@@ -71,12 +86,10 @@ def open_psa(
             escaped=settings.soap_escaped,
         )
         psa.writer = Writer(
-            label,
-            name,
             read=psa.reads.charges,
             soap=soap,
             template=template,
-            snapshots=(state or base) / "snapshots",
+            snapshots=snapshots,
             clock=clock,
         )
     return psa

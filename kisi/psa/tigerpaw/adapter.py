@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 
 from kisi.errors import ConfigError, KisiError, PsaError
@@ -16,6 +17,8 @@ from kisi.psa.tigerpaw.reads import Reads
 from kisi.psa.tigerpaw.records import names_product
 from kisi.psa.tigerpaw.rest import KeysRefused, Rest, Unusable
 from kisi.psa.tigerpaw.settings import TigerpawSettings
+from kisi.psa.tigerpaw.snapshot import Snapshot
+from kisi.psa.tigerpaw.snapshots import Snapshots
 from kisi.psa.tigerpaw.write import Writer
 from kisi.transport import Client, Clock
 
@@ -29,6 +32,8 @@ class Tigerpaw:
         name: The section name of `[psa.NAME]`.
         settings: That section.
         rest: What sends reads.
+        snapshots: The files that tell what became of every submit.
+        settles: Whether `lines` may remove or mark those that an earlier run left.
         client: The connection that `rest` and `writer` share; closed with this.
         clock: For the day of `all_agreements` and for `check_online`.
 
@@ -47,6 +52,8 @@ class Tigerpaw:
         settings: TigerpawSettings,
         *,
         rest: Rest,
+        snapshots: Snapshots,
+        settles: bool,
         client: Client,
         clock: Clock,
     ) -> None:
@@ -57,6 +64,8 @@ class Tigerpaw:
             rest, external_product=settings.external_product, item_field=settings.item_field
         )
         self.writer: Writer | None = None
+        self._snapshots = snapshots
+        self._settles = settles
         self._clock = clock
         self._client = client
 
@@ -66,7 +75,14 @@ class Tigerpaw:
         return self._client.requests
 
     def withheld(self) -> Hold | None:
-        """In report mode, and while nobody has proven the SOAP template, every write is held."""
+        """Every write is held after a foreign change, in report mode, without a proven template.
+
+        Raises:
+            StateError: Whether there was a foreign change cannot be read.
+        """
+        foreign = self._snapshots.hold()
+        if foreign:
+            return foreign
         if self.settings.write == "report":
             return Hold(
                 "report",
@@ -133,7 +149,7 @@ class Tigerpaw:
         if product and not names_product({"Product": product}, self.settings.external_product):
             others.append(f"{ref.agreement} ({product:.40})")
         cross_referenced = accounts[ref.company]
-        return judge(
+        judged = judge(
             ref,
             record,
             account_exists=cross_referenced is not None,
@@ -141,16 +157,18 @@ class Tigerpaw:
             external_product=self.settings.external_product,
             today=today,
         )
+        return replace(judged, unfit=judged.unfit or self._snapshots.unfit(ref.agreement))
 
     def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
         """All additional charges of one agreement; one request.
 
         Raises:
-            ForeignChange: They show it, where the look after a submit had failed.
+            ForeignChange: They show it, where nobody has looked since a submit of this run or of
+                an earlier one.
         """
         charges = self.reads.charges(ref.agreement)
-        if self.writer:
-            self.writer.seen(ref.agreement, charges)
+        now = Snapshot(ref.agreement, self._clock.now(), charges)
+        self._snapshots.compare(now, settle=self._settles)
         return tuple(charge.line(ref.agreement) for charge in charges)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
@@ -161,7 +179,12 @@ class Tigerpaw:
         """Write one charge. A new one is refused unsent if its item is missing or inactive.
 
         There is no date to give: the quantity counts for whatever Tigerpaw bills next.
+
+        Raises:
+            ForeignChange: Another charge changed, with this submit or an earlier one of this run.
         """
+        if self._snapshots.stopped:
+            raise self._snapshots.stopped
         hold = self.withheld()
         if hold or not self.writer:
             reason = hold.reason if hold else f"{self.rest.label} has no SOAP login."

@@ -13,7 +13,7 @@ from kisi.errors import ForeignChange, PsaError
 from kisi.psa.tigerpaw.records import Charge
 from kisi.psa.tigerpaw.snapshot import Snapshot, raw
 from kisi.psa.tigerpaw.template import ChargeValues
-from kisi.psa.tigerpaw.write import Submitted, Writer
+from kisi.psa.tigerpaw.write import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ class Probe:
             print_when_quantity_zero=bool(ours and ours.print_when_quantity_zero),
         )
         submitted = self.writer.submit(values, before)
-        after = self._prove(submitted)
-        found = submitted.ours(after)
+        after = self._prove()
+        found = submitted.kept.ours(after)
         if found is None or found.quantity != quantity:
             seen = f"shows {found.quantity}" if found else "is not there"
             raise Failed(
@@ -123,9 +123,9 @@ class Probe:
             )
         return after, found
 
-    def _prove(self, submitted: Submitted) -> Snapshot:
+    def _prove(self) -> Snapshot:
         try:
-            return self.writer.prove(submitted)
+            return self.writer.prove(self.agreement)
         except ForeignChange as error:
             raise Failed(
                 f"{error.message} This template must not be used: it does not leave other charges "

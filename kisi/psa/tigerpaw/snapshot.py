@@ -1,13 +1,10 @@
-"""The charges of an agreement before a write: compared with those after it, kept for restoring."""
+"""The charges of an agreement at one moment, and how they differ from those at another: pure."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 
 from kisi.psa.tigerpaw.records import Charge
 
@@ -82,27 +79,6 @@ def _change(before: Charge, after: Charge, otherwise: str) -> str:
         for name in names
     ]
     return f"{_named(before)}: {', '.join(differences) or otherwise}"
-
-
-def save(snapshot: Snapshot, folder: Path, psa: str) -> Path:
-    """Keep a snapshot in a new file that only its owner can read; returns the file's path.
-
-    Raises:
-        OSError: It could not be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp = snapshot.taken.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", psa)
-    path = folder / f"{safe}-{snapshot.agreement}-{stamp}.json"
-    content = {
-        "psa": psa,
-        "agreement": snapshot.agreement,
-        "taken": snapshot.taken.astimezone(UTC).isoformat(),
-        "charges": raw(snapshot.charges),
-    }
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
 
 
 def raw(charges: Iterable[Charge]) -> Sequence[Mapping[str, object]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.mapping.suggest import DEFAULT_MIN_SCORE, suggest_companies
+from kisi.sandbox.fleet import fleet as build_fleet
 from tests.unit.mapping import names
 
 
@@ -125,3 +126,22 @@ def test_a_common_word_brings_names_together_where_there_is_no_rarer_one():
     found = suggest_companies({"hq:1": "Client 077", "hq:2": "Client"}, companies)
     assert found["hq:1"][0].company == "77"
     assert all(suggestion.score < DEFAULT_MIN_SCORE for suggestion in found["hq:2"])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_sandboxs_fleet_is_found_too(seed):
+    """Precision 1.0 and recall 0.97 to 0.98: 400 virtual servers, 600 companies."""
+    fleet = build_fleet(400, seed=seed)
+    tenants = {server.uid: server.name for server in fleet.world.servers}
+    companies = {str(company.id): company.name for company in fleet.world.companies.values()}
+    assert (len(tenants), len(companies)) == (400, 600)
+    found = suggest_companies(tenants, companies)
+    firsts = {
+        tenant: int(best[0].company)
+        for tenant, best in found.items()
+        if best and best[0].score >= DEFAULT_MIN_SCORE
+    }
+    right = [tenant for tenant, company in firsts.items() if fleet.truth[tenant] == company]
+    known = [tenant for tenant, company in fleet.truth.items() if company]
+    assert len(right) / len(firsts) >= 0.98
+    assert len(right) / len(known) >= 0.95

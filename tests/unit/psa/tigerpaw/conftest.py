@@ -105,7 +105,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     with ExitStack() as stack:
         server = stack.enter_context(world.serve(faults=faults, log=log))
 
-        def make(**settings: object) -> Tigerpaw:
+        def make(*, settles: bool = True, **settings: object) -> Tigerpaw:
             values = {"kind": "tigerpaw", "url": server.url, "write": "soap", **settings}
             values.setdefault("soap_template_verified", True)
             secrets = {
@@ -121,6 +121,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
                 base=tmp_path,
                 clock=clock,
                 limits=Limits(read=2.0),
+                settles=settles,
             )
             stack.callback(psa.close)
             return psa

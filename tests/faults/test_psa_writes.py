@@ -1,0 +1,258 @@
+"""Answers to writes that are late, lost, or wrong. A write counts when the PSA shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import CREATE, UPDATE, Trial, outcome
+
+BOTH = pytest.mark.parametrize("first", [True, False], ids=["create", "update"])
+"""Contoso's line is made, or brought from 6 to 8."""
+
+
+@pytest.fixture
+def due(trial: Trial, first: bool) -> Trial:
+    """Contoso's line is due: it is to be created, or to be updated."""
+    trial.fabrikam.mapped = False
+    if not first:
+        trial.bill()
+    return trial
+
+
+def match(first: bool) -> str:
+    """The write that is due."""
+    return CREATE if first else UPDATE
+
+
+def count(first: bool) -> int:
+    """What is to be billed."""
+    return 6 if first else 8
+
+
+def effective(trial: Trial) -> list[float | None]:
+    """The quantities of all lines that ConnectWise has for Contoso."""
+    return [line.quantity for line in trial.contoso.additions]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("code", "headers"), [(429, {"Retry-After": "30"}), (503, {"Retry-After": "30"}), (429, {})]
+)
+@pytest.mark.fault(
+    29, injection="429, or 503 with `Retry-After`, on a write", outcome="waits, one effective write"
+)
+def test_a_throttled_write_is_sent_when_the_psa_says(
+    due: Trial, first: bool, code: int, headers: dict[str, str]
+):
+    due.fault("status", match(first), code=code, headers=headers)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 2)
+    assert sum(due.operator.slept) == (30 if headers else 10)
+    assert effective(due) == [count(first)]
+    due.heals(due.contoso)
+
+
+@BOTH
+@pytest.mark.fault(
+    29,
+    injection="429 with `Retry-After: 99999` on a write",
+    outcome="not waited for: fails, exit 7, and the next run writes it",
+)
+def test_a_write_is_not_waited_for_all_day(due: Trial, first: bool):
+    due.fault("status", match(first), times=None, code=429, headers={"Retry-After": "99999"})
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes), due.operator.slept) == (7, 1, [])
+    assert "ConnectWise asks to wait and wrote nothing" in outcome(result, "Contoso")[1]
+    assert "Contoso" in due.sentence
+    assert due.pending() == ()
+    due.heals(due.contoso)
+
+
+UNCLEAR = {
+    "500": ("status", {"code": 500, "applied": True}),
+    "502 page": ("status", {"code": 502, "applied": True, "body": "<h1>Bad gateway</h1>"}),
+    "empty 200": ("empty", {"applied": True}),
+    "garbage 200": ("garbage", {"applied": True}),
+    "truncated": ("truncate", {}),
+    "cut chunk": ("chunk_cut", {}),
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("kind", "options"), UNCLEAR.values(), ids=UNCLEAR)
+@pytest.mark.fault(
+    30,
+    injection="a write is applied, and the answer is 500, 502, empty, garbage or cut",
+    outcome="read back: confirmed; one request, one line",
+)
+def test_an_applied_write_with_an_unclear_answer_is_confirmed(
+    due: Trial, first: bool, kind: str, options: dict[str, object]
+):
+    due.fault(kind, match(first), **options)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 1)
+    assert effective(due) == [count(first)]
+    assert outcome(result, "Contoso") == ("applied", "")
+    (operation,) = due.operations()
+    assert (operation.outcome, operation.quantity, operation.settled) == ("applied", count(first), True)
+    due.heals(due.contoso)
+
+
+@BOTH
+@pytest.mark.fault(
+    31,
+    injection="500 on a write that was not applied",
+    outcome="read back: not there; sent once more, one effective write",
+)
+def test_a_write_that_was_not_applied_is_sent_once_more(due: Trial, first: bool):
+    due.fault("status", match(first), code=500)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 2)
+    assert effective(due) == [count(first)]
+    due.heals(due.contoso)
+
+
+@BOTH
+@pytest.mark.parametrize("code", [502, 503, 504])
+@pytest.mark.fault(
+    32,
+    injection="502, 503 or 504 on every write of one client",
+    outcome="read back after each of two sends: failed, exit 7; other clients are billed",
+)
+def test_a_psa_that_stays_down_fails_that_write_alone(due: Trial, first: bool, code: int):
+    due.fabrikam.mapped = True
+    path = f"{match(first).split()[0]} */agreements/{due.contoso.agreement_id}/*"
+    due.fault("status", path, times=None, code=code)
+
+    result = due.sync()
+
+    mine = [one for one in result.writes if str(due.contoso.agreement_id) in one.path]
+    assert (result.code, len(mine)) == (7, 2)
+    what, why = outcome(result, "Contoso")
+    assert what == "failed"
+    assert f"It answered {code}" in why
+    assert "it was not written; the next run tries it again" in why
+    assert "not: Contoso (failed: " in due.sentence
+    assert due.fabrikam.quantities == {due.product: 3}
+    assert effective(due) == ([] if first else [6])
+    assert due.pending() == ()
+    due.heals()
+
+
+@pytest.mark.parametrize("first", [False], ids=["update"])
+@pytest.mark.fault(
+    33, injection="the answer to an update is lost (RST)", outcome="read back: confirmed, one request"
+)
+def test_a_lost_answer_to_an_update_is_confirmed(due: Trial, first: bool):
+    due.fault("lost", UPDATE)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 1)
+    assert effective(due) == [8]
+    due.heals(due.contoso)
+
+
+@pytest.mark.parametrize("first", [True], ids=["create"])
+@pytest.mark.fault(
+    34,
+    injection="the answer to a create is lost (RST)",
+    outcome="found by agreement and product: adopted as ours; never two lines",
+)
+def test_a_lost_answer_to_a_create_finds_its_line(due: Trial, first: bool):
+    due.fault("lost", CREATE)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 1)
+    (line,) = due.contoso.additions
+    (operation,) = due.operations()
+    assert (operation.outcome, operation.quantity) == ("applied", 6)
+    assert result.company("Contoso")["lines"][0]["line_id"] == str(line.id)
+    due.heals(due.contoso)
+
+
+@pytest.mark.parametrize("first", [True], ids=["create"])
+@pytest.mark.fault(
+    34,
+    injection="the answer to a create is lost, and reading back fails for the rest of the run",
+    outcome="unknown, exit 7, nothing sent again; the next run finds the line: one line",
+)
+def test_a_create_that_cannot_be_looked_for_is_not_sent_again(due: Trial, first: bool):
+    due.fault("lost", CREATE)
+    due.fault("status", "GET */additions", after=1, times=None, code=500)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (7, 1)
+    what, why = outcome(result, "Contoso")
+    assert what == "unknown"
+    assert "Reading back failed too" in why
+    (pending,) = due.pending()
+    assert pending.outcome == "unknown"
+    due.heals(due.contoso)
+
+
+@pytest.mark.parametrize("first", [True], ids=["create"])
+@pytest.mark.fault(
+    35, injection="a create was really not done (RST before it)", outcome="created once, by a re-send"
+)
+def test_a_create_that_never_arrived_is_sent_once_more(due: Trial, first: bool):
+    due.fault("reset_before", CREATE)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 2)
+    assert effective(due) == [6]
+    due.heals(due.contoso)
+
+
+@BOTH
+@pytest.mark.parametrize("kept", [5.0, 7.5], ids=["capped", "rounded"])
+@pytest.mark.fault(
+    36,
+    injection="ConnectWise keeps another quantity than was sent (a cap, rounding)",
+    outcome="unknown, exit 7; the quantity is shown, and held from the next run on",
+)
+def test_another_quantity_than_was_sent_is_not_taken_for_ours(due: Trial, first: bool, kept: float):
+    writer = due.sandbox.cw.resources.writer
+    writer.keep_quantity = lambda _: kept
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (7, 1)
+    what, why = outcome(result, "Contoso")
+    assert what == "unknown"
+    assert f"the PSA shows {kept} instead of {count(first)}; the next run holds it" in why
+    assert effective(due) == [kept]
+    writer.keep_quantity = float
+    held = due.sync()
+    assert (held.code, held.writes) == (6, [])
+    due.heals(due.contoso, accept=True)
+
+
+@BOTH
+@pytest.mark.fault(
+    37,
+    injection="a lost answer, and the PSA shows the write only three seconds later",
+    outcome="read back after 0, 1, 2 and 4 seconds: confirmed, nothing sent twice",
+)
+def test_a_write_that_shows_late_is_waited_for(due: Trial, first: bool):
+    due.sandbox.cw.lag(seconds=3)
+    due.fault("lost", match(first))
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 1)
+    assert due.operator.slept[-2:] == [1.0, 2.0]
+    assert effective(due) == [count(first)]
+    due.sandbox.cw.lag()
+    due.heals(due.contoso)

@@ -1,0 +1,168 @@
+"""The same of Tigerpaw, whose one write proves itself by reading all charges before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kisi.journal import Journal, Operation
+from tests.e2e.conftest import Operator, Result
+from tests.e2e.tigerpaw_side import TigerpawSide, submits
+from tests.faults.conftest import outcome
+from tests.faults.secrecy import no_secrets
+
+SUBMIT = "POST /api/rmm/tsiWS.asmx"
+
+
+class Ledger:
+    """A client in Tigerpaw whose charge is due, beside a charge of another vendor."""
+
+    def __init__(self, operator: Operator, *, first: bool) -> None:
+        self.operator = operator
+        self.first = first
+        self.side = TigerpawSide(operator)
+        self.item = self.side.bill_as_one()
+        self.client = self.side.client("Contoso", workstations=6)
+        self.other = self.side.tigerpaw.charge(self.client.agreement, "BACKUP", 5, price=9.0)
+        self.results: list[Result] = []
+        if not first:
+            assert self.sync().code == 0
+            self.client.add_devices("workstation", 2)
+
+    @property
+    def due(self) -> int:
+        """What is to be billed."""
+        return 6 if self.first else 8
+
+    def fault(self, kind: str, match: str, **options: Any) -> None:
+        """Sets a fault switch."""
+        self.operator.sandbox.faults.add(kind, match=match, **options)
+
+    def sync(self) -> Result:
+        """`kisi sync`."""
+        self.results.append(self.operator.sync("-vv"))
+        return self.results[-1]
+
+    def pending(self) -> tuple[Operation, ...]:
+        """Writes of which nobody knows what they did."""
+        with Journal.open(self.operator.state, readonly=True) as journal:
+            return journal.pending()
+
+    def heals(self) -> None:
+        """A clean run bills once, the next writes nothing, and no other charge has moved."""
+        self.operator.sandbox.faults.clear()
+        result = self.sync()
+        assert result.code == 0, result.err
+        assert self.client.quantities == {self.item: self.due, "BACKUP": 5}
+        assert self.other.price == 9.0
+        again = self.sync()
+        assert (again.code, submits(again)) == (0, [])
+        assert self.pending() == ()
+        assert not list((self.operator.state / "snapshots").iterdir())
+
+
+@pytest.fixture(params=[True, False], ids=["create", "update"])
+def ledger(operator: Operator, request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """The charge is to be created, or to be updated."""
+    ledger = Ledger(operator, first=request.param)
+    yield ledger
+    no_secrets(operator.folder, ledger.results)
+
+
+@pytest.mark.fault(
+    25, injection="Tigerpaw resets every connection on reading", outcome="exit 5, no submit"
+)
+def test_a_tigerpaw_that_cannot_be_read_is_not_written_to(ledger: Ledger):
+    ledger.fault("reset_before", "GET *", times=None)
+
+    result = ledger.sync()
+
+    assert (result.code, submits(result)) == (5, [])
+    assert "Contoso" in result.last_line
+    ledger.heals()
+
+
+@pytest.mark.fault(
+    26, injection="401 on a Tigerpaw submit", outcome="exit 7; nothing more is submitted"
+)
+def test_a_refused_soap_login_submits_nothing_more(ledger: Ledger):
+    ledger.fault("status", SUBMIT, times=None, code=401)
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (7, 1)
+    assert outcome(result, "Contoso")[0] == "failed"
+    assert ledger.pending() == ()
+    ledger.heals()
+
+
+@pytest.mark.fault(
+    29, injection="429 with `Retry-After` on a Tigerpaw submit", outcome="waits, one effective submit"
+)
+def test_a_throttled_submit_is_sent_when_tigerpaw_says(ledger: Ledger):
+    ledger.fault("status", SUBMIT, code=429, headers={"Retry-After": "30"})
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (0, 2)
+    assert 30 in ledger.operator.slept
+    ledger.heals()
+
+
+UNCLEAR = {
+    "500": ("status", {"code": 500, "applied": True}),
+    "lost": ("lost", {}),
+    "truncated": ("truncate", {}),
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), UNCLEAR.values(), ids=UNCLEAR)
+@pytest.mark.fault(
+    34,
+    injection="a Tigerpaw submit is applied, and its answer is 500, lost or cut",
+    outcome="the charges show it: confirmed; one submit, one charge",
+)
+def test_an_applied_submit_with_an_unclear_answer_is_confirmed(
+    ledger: Ledger, kind: str, options: dict[str, Any]
+):
+    ledger.fault(kind, SUBMIT, **options)
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (0, 1)
+    assert outcome(result, "Contoso")[0] == "applied"
+    ledger.heals()
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "status"])
+@pytest.mark.fault(
+    35,
+    injection="a Tigerpaw submit was not carried out (RST, 500)",
+    outcome="the charges show it: submitted once more, one charge",
+)
+def test_a_submit_that_was_not_carried_out_is_sent_once_more(ledger: Ledger, kind: str):
+    ledger.fault(kind, SUBMIT, **({"code": 500} if kind == "status" else {}))
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (0, 2)
+    ledger.heals()
+
+
+@pytest.mark.fault(
+    32,
+    injection="502 on every Tigerpaw submit",
+    outcome="the charges show that nothing was written: failed, exit 7",
+)
+def test_a_tigerpaw_that_stays_down_fails_the_write(ledger: Ledger):
+    ledger.fault("status", SUBMIT, times=None, code=502)
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (7, 2)
+    assert outcome(result, "Contoso")[0] == "failed"
+    assert "the next run tries it again" in outcome(result, "Contoso")[1]
+    assert "not: Contoso (failed: " in result.last_line
+    ledger.heals()

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+
+from kisi.errors import ConfigError
+from kisi.mapping.billed import (
+    find_application,
+    remove_application,
+    remove_client_exception,
+    remove_product,
+    set_application,
+    set_exception,
+    set_product,
+    the_application,
+)
+from kisi.mapping.change import toml_id
+from kisi.model import SPLIT, Application, Category, ProductRow, Unit
+
+TEXT = """\
+[[application]]
+name = "KES"      # our name
+
+[[application]]
+name = "Mail"
+keys = ["Mail*"]
+bill = false
+
+[[product]]
+application = "KES"
+all = 1200        # flat
+
+[[company]]
+name = "Contoso"
+tenants = ["hq:V1"]
+company = 250
+agreement = 1042
+[[company.product]]   # contract 17
+application = "KES"
+all = 1250
+[[company.product]]   # by hand
+application = "Mail"
+bill = false
+"""
+BY_CATEGORY = ProductRow("KES", "cw", dict(zip(SPLIT, ("1", "2", "3"), strict=True)))
+
+
+@pytest.fixture
+def draft(sides):
+    return sides.editor(TEXT).draft
+
+
+def exception(application="KES", product="1300", **more):
+    products = {Category.ALL: product} if product else {}
+    return ProductRow(application, "cw", products, **more)
+
+
+@pytest.mark.parametrize(
+    ("ident", "written"),
+    [("250", 250), ("0", "0"), ("007", "007"), ("KES", "KES"), ("²", "²"), ("9" * 19, "9" * 19)],
+)
+def test_an_id_is_a_number_only_where_nothing_is_lost(ident, written):
+    assert toml_id(ident) == written
+
+
+def test_an_application_is_found_by_name_in_any_case(draft):
+    assert find_application(draft.mapping, "mail") == 1
+    assert the_application(draft.mapping, "kes").name == "KES"
+    with pytest.raises(ConfigError, match=r'no .*"Male"; did you mean "Mail"'):
+        the_application(draft.mapping, "Male")
+
+
+def test_a_new_application_has_only_the_keys_that_say_something(draft):
+    change = set_application(draft, Application("EDR", ("EDR*",), Unit.DEVICE))
+    assert '\n[[application]]\nname = "EDR"\n\n' in change.text
+    change = set_application(draft, Application("Cloud", ("A*", "B*"), Unit.USER, bill=False))
+    assert 'name = "Cloud"\nkeys = ["A*", "B*"]\nunit = "user"\nbill = false\n' in change.text
+    assert change.done == ('Added application "Cloud", never billed.',)
+
+
+def test_an_application_is_changed_in_place(draft):
+    change = set_application(draft, Application("mail", ("Mail*", "Post*"), Unit.MAILBOX))
+    expected = TEXT.replace('["Mail*"]', '["Mail*", "Post*"]')
+    expected = expected.replace("bill = false\n", 'bill = true\nunit = "mailbox"\n', 1)
+    assert sorted(change.text.splitlines()) == sorted(expected.splitlines())
+    assert set_application(draft, draft.mapping.applications[1]).text == TEXT
+
+
+def test_a_product_row_is_turned_from_one_product_to_three_and_back(draft, sides):
+    three = set_product(draft, BY_CATEGORY)
+    assert "all = 1200" not in three.text
+    assert three.products == (BY_CATEGORY,)
+    assert "Before: 1200" in three.done[0]
+    back = set_product(sides.editor(three.text).draft, draft.mapping.products[0])
+    assert sides.editor(back.text).mapping == draft.mapping
+    assert set_product(draft, draft.mapping.products[0]).text == TEXT
+
+
+def test_a_first_product_row_is_added(sides):
+    draft = sides.editor('[[application]]\nname = "KES"\n').draft
+    change = set_product(draft, exception(product="KES-ADV"))
+    assert change.text.endswith('\n\n[[product]]\napplication = "KES"\nall = "KES-ADV"\n')
+
+
+def test_an_exception_is_changed_and_the_others_keep_their_text(draft, sides):
+    change = set_exception(draft, 0, exception())
+    assert "all = 1300" in change.text
+    assert "all = 1250" not in change.text
+    assert '[[company.product]]   # by hand\napplication = "Mail"\n' in change.text
+    assert set_exception(draft, 0, exception(product="1250")).text == TEXT
+    left = set_exception(draft, 0, exception(product="", bill=False))
+    assert left.products == ()
+    assert "is left to people" in left.done[0]
+    assert not sides.editor(left.text).mapping.companies[0].exceptions[1].bill
+
+
+def test_an_exception_is_taken_out(draft):
+    change = remove_client_exception(draft, 0, "Mail")
+    assert "by hand" not in change.text
+    assert "contract 17" in change.text
+    with pytest.raises(ConfigError, match='no exception for "EDR"'):
+        remove_client_exception(draft, 0, "EDR")
+
+
+def test_products_are_taken_out(draft):
+    change = remove_product(draft, "KES", "cw")
+    assert "flat" not in change.text
+    with pytest.raises(ConfigError, match=r'no \[\[product\]\] of "Mail" for psa.cw'):
+        remove_product(draft, "Mail", "cw")
+
+
+def test_an_application_is_taken_out_with_all_that_names_it(draft, sides):
+    change = remove_application(draft, "kes")
+    mapping = sides.editor(change.text).mapping
+    assert [application.name for application in mapping.applications] == ["Mail"]
+    assert mapping.products == ()
+    assert [each.application for each in mapping.companies[0].exceptions] == ["Mail"]
+    assert change.done == (
+        'Removed application "KES", 1 of its product rows and 1 exceptions of clients.',
+    )

@@ -1,0 +1,256 @@
+"""The mapping as a table: written, read back, edited in between."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kisi.config.document import parse_document
+from kisi.errors import ConfigError
+from kisi.mapping.change import Draft, application_row, company_row, product_row
+from kisi.mapping.edit import RowKind, append_rows
+from kisi.mapping.file import read_mapping
+from kisi.mapping.mapping_csv import COLUMNS, mapping_csv
+from kisi.mapping.merge import merge
+from kisi.mapping.table_import import read_mapping_csv
+from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
+
+TEXT = """\
+# ours
+[[application]]
+name = "KES"              # all of it
+
+[[application]]
+name = "Mail"
+keys = ["Mail;*", "Post*"]
+unit = "mailbox"
+bill = false
+
+[[product]]
+application = "KES"
+windows_workstations = 1201
+windows_servers = "1202"  # text, to see that it stays
+
+[[company]]
+name = "=Contoso"         # hostile
+tenants = ["hq:V1", "hq:a; b "]
+company = 250
+agreement = 1042
+[[company.product]]
+application = "KES"
+all = 1250
+[[company.product]]
+application = "Mail"
+bill = false
+
+[[company]]
+name = "Fabrikam"
+tenants = ["hq:V2"]
+company = 251
+agreement = 1043
+billing = false
+"""
+
+
+def exported(draft):
+    """The table as rows of cells, to be edited."""
+    return list(csv.DictReader(StringIO(mapping_csv(draft.mapping), newline="")))
+
+
+def written(rows):
+    buffer = StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def draft(sides):
+    return sides.editor(TEXT).draft
+
+
+def imported(draft, rows, **more):
+    text = rows if isinstance(rows, str) else written(rows)
+    table = read_mapping_csv(text, draft, sources=["hq"], name="m.csv")
+    return merge(draft, table, remove_missing=more.get("remove_missing", False))
+
+
+@pytest.mark.parametrize("remove_missing", [True, False])
+def test_a_table_that_nobody_edited_changes_nothing(draft, remove_missing):
+    change = imported(draft, mapping_csv(draft.mapping), remove_missing=remove_missing)
+    assert change.text == TEXT
+    assert (change.companies, change.products, change.done) == ((), (), ())
+
+
+def test_a_table_makes_the_whole_mapping_anew(draft, sides):
+    text = mapping_csv(draft.mapping)
+    change = imported(sides.editor("").draft, text)
+    assert sides.editor(change.text).mapping == draft.mapping
+    assert len(change.companies) == 2
+
+
+def test_only_the_row_that_was_edited_is_touched(draft):
+    rows = exported(draft)
+    (fabrikam,) = [row for row in rows if row["name"] == "Fabrikam"]
+    fabrikam |= {"billing": "yes", "tenants": "hq:V2; hq:V3"}
+    change = imported(draft, rows)
+    assert change.text == TEXT.replace("billing = false\n", "billing = true\n").replace(
+        '["hq:V2"]', '["hq:V2", "hq:V3"]'
+    )
+    assert [company.name for company in change.companies] == ["Fabrikam"]
+    assert change.done == ('Changed "Fabrikam" (cw:1043).',)
+
+
+def test_a_client_can_be_moved_to_another_agreement_or_renamed(draft):
+    rows = exported(draft)
+    moved = [{**row, "agreement": row["agreement"].replace("1043", "1077")} for row in rows]
+    assert imported(draft, moved).text == TEXT.replace("1043", "1077")
+    renamed = [
+        {**row, "agreement": row["agreement"].replace("1043", "1077"), "name": "F"}
+        if row["name"] == "Fabrikam"
+        else row
+        for row in rows
+    ]
+    assert imported(draft, renamed).text == TEXT.replace("1043", "1077").replace("Fabrikam", "F")
+
+
+def test_products_and_applications_are_changed_in_place(draft):
+    rows = exported(draft)
+    for row in rows:
+        if row["kind"] == "product":
+            row |= {"windows_workstations": "", "windows_servers": "", "all": "1200"}
+        if row["application"] == "Mail" and row["kind"] == "application":
+            row |= {"bill": "", "unit": "", "keys": ""}
+    change = imported(draft, rows)
+    assert 'application = "KES"\nall = 1200\n' in change.text
+    assert 'name = "Mail"\nunit = "device"\nbill = false\n' in change.text
+    assert change.products == (ProductRow("KES", "cw", {Category.ALL: "1200"}),)
+
+
+def test_an_edited_exception_leaves_the_other_one_alone(draft):
+    rows = exported(draft)
+    for row in rows:
+        if row["kind"] == "exception" and row["application"] == "KES":
+            row["all"] = "1300"
+    change = imported(draft, rows)
+    assert "all = 1300" in change.text
+    assert "1250" not in change.text
+    assert '[[company.product]]\napplication = "Mail"\nbill = false\n' in change.text
+
+
+def test_what_the_table_does_not_name_stays_unless_it_is_to_go(draft, sides):
+    rows = [row for row in exported(draft) if row["name"] == "=Contoso"][:0]
+    rows = [row for row in exported(draft) if row["name"] == "Fabrikam"]
+    assert imported(draft, rows).text == TEXT
+    change = imported(draft, rows, remove_missing=True)
+    mapping = sides.editor(change.text).mapping
+    assert [company.name for company in mapping.companies] == ["Fabrikam"]
+    assert (mapping.applications, mapping.products) == ((), ())
+    assert 'Removed "=Contoso" (cw:1042).' in change.done
+
+
+def test_exceptions_that_the_table_does_not_name_go_too_if_they_are_to(draft):
+    rows = [row for row in exported(draft) if row["kind"] != "exception"]
+    assert imported(draft, rows).text == TEXT
+    assert "company.product" not in imported(draft, rows, remove_missing=True).text
+
+
+def test_a_new_client_is_not_billed_unless_the_table_says_so(draft):
+    row = {"kind": "company", "name": "L", "tenants": "hq:V9", "company": "1", "agreement": "2"}
+    assert not imported(draft, [row]).companies[0].billing
+    assert imported(draft, [{**row, "billing": "true"}]).companies[0].billing
+
+
+def test_a_column_that_is_missing_changes_nothing(draft):
+    text = "kind,application\napplication,mail\n"
+    assert imported(draft, text).text == TEXT
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"kind": "client"}, 'There is no kind "client"'),
+        ({"kind": "company", "name": "L"}, '"agreement" is empty'),
+        ({"kind": "company", "tenants": "V1"}, "write SOURCE:TENANT"),
+        ({"kind": "company", "psa": "tp"}, "There is no [psa.tp]"),
+        ({"kind": "company", "billing": "maybe"}, '"billing" must be true or false'),
+        ({"kind": "application", "application": "X", "unit": "seat"}, 'no unit "seat"'),
+        ({"kind": "product"}, '"application" is empty'),
+        ({"kind": "exception", "agreement": "7"}, "No company of this table is on agreement cw:7"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(draft, row, words):
+    with pytest.raises(ConfigError) as caught:
+        imported(draft, [row])
+    assert words in caught.value.message
+    assert caught.value.message.startswith("m.csv, line 2: ")
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
+IDS = st.one_of(st.integers(1, 2**63 - 1).map(str), st.sampled_from(["007", "KES; ADV", "=1", "ü"]))
+PRODUCTS = st.one_of(
+    IDS.map(lambda ident: {Category.ALL: ident}),
+    st.dictionaries(st.sampled_from(list(Category)[1:]), IDS, min_size=1),
+)
+
+
+@st.composite
+def mappings(draw):
+    names = draw(st.lists(NAMES, unique_by=str.casefold, min_size=1, max_size=3))
+    applications = [
+        Application(
+            name, tuple(draw(st.lists(NAMES, max_size=2))), Unit.DEVICE, draw(st.booleans())
+        )
+        for name in names
+    ]
+    agreements = draw(st.lists(IDS, unique=True, max_size=4))
+    companies = [
+        Company(
+            draw(NAMES),
+            (TenantRef("hq", draw(NAMES) + str(number)),),
+            "cw",
+            draw(IDS),
+            agreement,
+            draw(st.booleans()),
+            tuple(
+                ProductRow(names[0], "cw", products) if products else
+                ProductRow(names[0], "cw", {}, bill=False)
+                for products in draw(st.lists(st.one_of(st.none(), PRODUCTS), max_size=1))
+            ),
+        )
+        for number, agreement in enumerate(agreements)
+    ]  # fmt: skip
+    row = ProductRow(names[-1], "cw", draw(PRODUCTS))
+    return BillingMapping(tuple(applications), (row,), tuple(companies))
+
+
+@given(mappings())
+def test_no_mapping_loses_anything_on_the_way_out_and_in(tmp_path_factory, mapping):
+    text = ""
+    rows = {
+        RowKind.APPLICATION: [application_row(each) for each in mapping.applications],
+        RowKind.PRODUCT: [product_row(each, ["cw"]) for each in mapping.products],
+        RowKind.COMPANY: [company_row(each, ["cw"]) for each in mapping.companies],
+    }
+    for kind, each in rows.items():
+        text = append_rows(text, kind, each)
+    try:
+        draft = read(text)
+    except ConfigError:
+        return  # two applications on one product, one tenant twice: not a mapping at all
+    assert imported(draft, mapping_csv(draft.mapping), remove_missing=True).text == text
+    empty = Draft("", BillingMapping(), ("cw",))
+    anew = imported(empty, mapping_csv(draft.mapping))
+    assert read(anew.text).mapping == draft.mapping
+
+
+def read(text):
+    from pathlib import Path
+
+    document = parse_document(Path("mapping.toml"), text)
+    return Draft(text, read_mapping(document, sources=["hq"], psas=["cw"]), ("cw",))
