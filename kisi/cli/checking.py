@@ -130,7 +130,7 @@ def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
     """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching.
 
     Raises:
-        ConfigError: There is no terminal, or no Tigerpaw that may write.
+        ConfigError: There is no terminal, no Tigerpaw, or the agreement is a client's.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
@@ -142,6 +142,15 @@ def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
         found = [psa for psa in setup.psas.values() if isinstance(psa, Tigerpaw)]
         if not found:
             raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
+        mapped = next(
+            (one for one in setup.mapping.companies if one.agreement == agreement), None
+        )
+        if mapped is not None:
+            raise ConfigError(
+                f"Agreement {agreement} is that of {mapped.name} in mapping.toml, not a scratch "
+                "one. Nothing was sent.",
+                remedy="Make an agreement for the probe, with one manual charge on it.",
+            )
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
         passed = True
         for step in found[0].probe(agreement, item, lambda text: _confirmed(safe_text(text))):

@@ -1,0 +1,87 @@
+"""Proving the Tigerpaw template: a person at a terminal, and a scratch agreement."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kisi.sandbox import Sandbox
+from kisi.sandbox.tigerpaw import Agreement, Tigerpaw
+from kisi.sandbox.world import APPLICATION, World
+
+pexpect = pytest.importorskip("pexpect", reason="there is no such terminal on Windows")
+
+
+@dataclass
+class Stand:
+    sandbox: Sandbox
+    tigerpaw: Tigerpaw
+    scratch: Agreement
+    config: Path
+
+    def probe(self, agreement: int, *answers: str) -> tuple[int, str]:
+        """Runs the probe on a terminal; each answer is typed at one question."""
+        terminal = pexpect.spawn(
+            sys.executable,
+            ["-m", "kisi", "check", "--probe-tigerpaw", str(agreement), "-c", str(self.config)],
+            dimensions=(50, 200),
+            encoding="utf-8",
+            timeout=30,
+        )
+        for answer in answers:
+            terminal.expect([r"agreement: ", r"\[y/N\]: "])
+            terminal.sendline(answer)
+        seen = terminal.read()
+        terminal.close()
+        return terminal.exitstatus, seen
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    world = World()
+    world.billing.bill(APPLICATION, all=world.product("KES").id)
+    world.client("Contoso", workstations=2)
+    tigerpaw = Tigerpaw(world.now)
+    tigerpaw.item("KES-TP", 3.0)
+    scratch = tigerpaw.agreement(tigerpaw.account("Scratch"))
+    tigerpaw.charge(scratch, tigerpaw.item("MANUAL", 10.0), 4)
+    with Sandbox(world) as sandbox:
+        server = tigerpaw.serve(faults=sandbox.faults, log=sandbox.log)
+        sandbox.add(tigerpaw.part(server))
+        yield Stand(sandbox, tigerpaw, scratch, sandbox.write_config(tmp_path))
+
+
+def quantities(stand: Stand) -> dict[str, int]:
+    return {charge.item: charge.quantity for charge in stand.tigerpaw.charges(stand.scratch)}
+
+
+def test_a_template_is_proven_step_by_step_and_other_charges_stay(stand):
+    code, seen = stand.probe(stand.scratch.number, "KES-TP", "y")
+    assert code == 0
+    assert "soap_template_verified = true" in seen
+    assert quantities(stand) == {"MANUAL": 4, "KES-TP": 0}
+
+
+def test_nothing_is_sent_unless_the_person_agrees(stand):
+    code, _ = stand.probe(stand.scratch.number, "KES-TP", "n")
+    assert code != 0
+    assert quantities(stand) == {"MANUAL": 4}
+
+
+def test_a_clients_own_agreement_is_no_scratch_agreement(stand):
+    (client,) = stand.sandbox.world.clients
+    code, seen = stand.probe(client.agreement_id)
+    assert code == 3
+    assert "Contoso" in seen
+    assert stand.sandbox.writes == []
+
+
+def test_a_service_that_replaces_all_charges_fails_the_probe(stand):
+    stand.tigerpaw.replace = True
+    code, seen = stand.probe(stand.scratch.number, "KES-TP", "y")
+    assert code == 7
+    assert "MANUAL" in seen
