@@ -5,8 +5,10 @@
 """
 
 from kisi.usage.client import ClientUsage, combine
-from kisi.usage.count import Terms, Tie, category_of, conservation, count_tenant, licensed_users
+from kisi.usage.count import Tie, conservation, count_tenant
 from kisi.usage.matcher import Matcher
+from kisi.usage.rows import category_of, licensed_users
+from kisi.usage.terms import Terms
 
 __all__ = [
     "ClientUsage",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kisi.model import ApplicationUsage, Category, CountingRules, TenantUsage, Unit
-from kisi.usage.count import category_of
+from kisi.usage.rows import category_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,8 @@ many keys, products or rows it has there.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from kisi import licensing
 from kisi.errors import Incomplete
@@ -18,10 +16,7 @@ from kisi.model import (
     Application,
     ApplicationUsage,
     Category,
-    CountingRules,
-    Device,
     DeviceClass,
-    Evidence,
     Figure,
     Key,
     KeyEvidence,
@@ -31,54 +26,15 @@ from kisi.model import (
     Unit,
     UnmappedUse,
 )
-from kisi.usage.matcher import Matcher
+from kisi.usage.rows import count_rows, quantities
+from kisi.usage.terms import Terms
 
-SAME_DEVICE = "the same device again"
-FOREIGN_DEVICE = "not a device of this server"
-
-_CATEGORY = {
-    DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
-    DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
-    DeviceClass.MOBILE: Category.NON_WINDOWS,
-    DeviceClass.OTHER: Category.NON_WINDOWS,
-}
 _FOREIGN_TOLERATED = 2
 _FOREIGN_SHARE = 0.02
 
 
 class Tie(Incomplete):
     """A key name belongs to two applications equally well; whoever uses it cannot be billed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a count is made by.
-
-    Args:
-        matcher: Knows the applications of the mapping.
-        billed: Names of the applications that some product bills.
-        rules: `[counting]`.
-        now: The instant at which keys must be unexpired (aware, UTC).
-    """
-
-    matcher: Matcher
-    billed: frozenset[str]
-    rules: CountingRules
-    now: datetime
-
-    def selects(self, key: Key) -> bool:
-        """Whether the devices that use `key` must be read from the source.
-
-        They must if the key counts and its application is billed. For everything else the server's
-        own figure is enough, except where it gives none.
-        """
-        if not licensing.judge_key(key, self.rules, self.now).counts:
-            return False
-        application = self.matcher.match(key.name)
-        if application is None or application.name not in self.billed:
-            wanted = application is None or application.bill
-            return wanted and key.used is None
-        return application.bill
 
 
 @dataclass(slots=True)
@@ -167,9 +123,9 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     application = group.application
     if application is None:  # pragma: no cover - `count_tenant` passes only known applications
         raise AssertionError(group.name)
-    rows, left_out, evidence = _count_rows(group.rows, reading.devices, terms)
+    rows, left_out, evidence = count_rows(group.rows, reading.devices, terms)
     counted = [item for item in evidence if item.counted]
-    quantities = _quantities(counted, application.unit, terms.rules)
+    totals = quantities(counted, application.unit, terms.rules)
     units = 0
     for figure in group.figures:
         units += figure.quantity
@@ -177,11 +133,11 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
             left_out[figure.closed] += figure.quantity
         else:
             category = Category.ALL if application.unit is not Unit.DEVICE else figure.category
-            quantities[category] += figure.quantity
+            totals[category] += figure.quantity
     usage = ApplicationUsage(
         application=application.name,
         unit=application.unit,
-        quantities=dict(quantities),
+        quantities=dict(totals),
         rows=len(group.rows) + units,
         counted_rows=rows + sum(f.quantity for f in group.figures if not f.closed),
         left_out=dict(left_out),
@@ -193,78 +149,6 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     )
     _conserve(usage, reading.tenant.name)
     return usage
-
-
-def _count_rows(
-    rows: Sequence[KeyRow], devices: Mapping[str, Device], terms: Terms
-) -> tuple[int, Counter[str], list[Evidence]]:
-    """Counted rows, rows left out by reason, and one evidence a device."""
-    left_out: Counter[str] = Counter()
-    records: dict[str, Evidence] = {}
-    counted = 0
-    for row in rows:
-        reason, counts = _judge(row, devices, terms)
-        earlier = records.get(row.device)
-        if counts and earlier is not None and earlier.counted:
-            counts, reason = False, SAME_DEVICE
-        if counts:
-            counted += 1
-        else:
-            left_out[reason] += 1
-        if earlier is None or counts:
-            records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
-    return counted, left_out, list(records.values())
-
-
-def _judge(row: KeyRow, devices: Mapping[str, Device], terms: Terms) -> tuple[str, bool]:
-    judgement = licensing.judge_row(row, terms.rules, terms.now)
-    if judgement.counts and row.device not in devices:
-        return FOREIGN_DEVICE, False
-    return judgement.reason, judgement.counts
-
-
-def _evidence(
-    row: KeyRow, devices: Mapping[str, Device], *, counted: bool, reason: str
-) -> Evidence:
-    device = devices.get(row.device, Device(row.device, row.name))
-    return Evidence(
-        device=row.device,
-        name=device.name or row.name,
-        os_name=device.os_name,
-        device_class=licensing.classify(device),
-        counted=counted,
-        serial=row.serial,
-        reason=reason,
-    )
-
-
-def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
-    """The category a device is billed in; an unknown one as `unknown_device` says."""
-    if device_class is not DeviceClass.UNKNOWN:
-        return _CATEGORY[device_class]
-    if rules.unknown_device == "hold":
-        return Category.NON_WINDOWS
-    return Category(rules.unknown_device)
-
-
-def _quantities(counted: Sequence[Evidence], unit: Unit, rules: CountingRules) -> Counter[Category]:
-    if unit is Unit.DEVICE:
-        return Counter(category_of(item.device_class, rules) for item in counted)
-    if unit is Unit.MAILBOX:
-        return Counter({Category.ALL: len(counted)} if counted else {})
-    mobile = sum(item.device_class is DeviceClass.MOBILE for item in counted)
-    users = licensed_users(computers=len(counted) - mobile, mobile=mobile)
-    return Counter({Category.ALL: users} if users else {})
-
-
-def licensed_users(*, computers: int, mobile: int) -> int:
-    """Users under a per-user licence; one is a computer or server and up to two mobile devices.
-
-    https://support.kaspersky.com/Cloud/1.0/en-US/180753.htm gives 10 computers and 12 mobile
-    devices as 10 users, 10 and 32 as 16. An odd number of mobile devices is not documented: kisi
-    rounds up.
-    """
-    return max(computers, (mobile + 1) // 2)
 
 
 def _conserve(usage: ApplicationUsage, tenant: str) -> None:
@@ -290,7 +174,7 @@ def _unmapped(groups: Sequence[_Group], reading: Reading, terms: Terms) -> Itera
         known = group.application
         if known is not None and (not known.bill or known.name in terms.billed):
             continue
-        counted, _, _ = _count_rows(group.rows, reading.devices, terms)
+        counted, _, _ = count_rows(group.rows, reading.devices, terms)
         figures = sum(figure.quantity for figure in group.figures if not figure.closed)
         own = sum(key.used or 0 for key, judgement in group.keys if judgement.counts)
         quantity = counted + figures or own
