@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +43,47 @@ def lines(result: Result, client: str) -> dict[str, dict[str, Any]]:
 def flat(text: str) -> str:
     """Text without its line breaks."""
     return " ".join(text.split())
+
+
+def only_snapshot(operator: Operator) -> Path:
+    """The one file that says what became of a submit."""
+    (path,) = (operator.state / "snapshots").iterdir()
+    return path
+
+
+def snapshot_name(operator: Operator) -> str:
+    """The name of that file, as `Operator.files` has it."""
+    return str(only_snapshot(operator).relative_to(operator.folder))
+
+
+def killed_at_the_submit(operator: Operator, side: TigerpawSide) -> None:
+    """One `kisi sync` in a process of its own, which is killed once its submit has arrived."""
+    operator.write_files()
+    operator.ends_sessions = False  # a killed process logs out nowhere
+    program = (
+        "import sys, time_machine\n"
+        "from datetime import datetime\n"
+        "with time_machine.travel(datetime.fromisoformat(sys.argv.pop(1)), tick=True):\n"
+        "    from kisi.__main__ import main\n"
+        "    main()\n"
+    )
+    command = [sys.executable, "-P", "-c", program, operator.world.now().isoformat()]
+    running: list[subprocess.Popen[str]] = []
+
+    def kill() -> None:
+        running[0].kill()
+
+    operator.sandbox.faults.add("call", match=SUBMIT, function=kill)
+    command += ["sync", "--config", str(operator.config)]
+    with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
+        running.append(process)
+        _, said = process.communicate(timeout=60)
+    assert operator.sandbox.faults.fired("call"), said
+    for _ in range(1000):
+        if side.tigerpaw.submits:
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("Tigerpaw never acted on the submit")
 
 
 # --- the main job ---------------------------------------------------------------------------------
@@ -386,8 +430,8 @@ def test_a_submit_that_replaces_all_charges_stops_tigerpaw_at_the_first_write(op
     assert f"charge {setup.id} (SETUP) with quantity 1 is gone" in said
     assert "soap_template_verified = false" in said
 
-    kept = Path(re.search(r"are in (\S+\.json)", said)[1])
-    assert kept.parent == operator.state / "snapshots"
+    kept = Path(re.search(r"as they were before is (\S+\.json)", said)[1])
+    assert kept == only_snapshot(operator)
     state = json.loads(kept.read_text(encoding="utf-8"))
     assert (state["psa"], state["agreement"]) == ("tp", str(contoso.agreement.number))
     assert state["charges"] == before
@@ -406,10 +450,112 @@ def test_after_the_charges_were_restored_the_next_run_goes_on_as_if_nothing_had_
 
     side.tigerpaw.lines[backup.id] = backup
     side.tigerpaw.replace = False
+    only_snapshot(operator).unlink()
     result = operator.sync()
 
     assert result.code == 0
     assert contoso.quantities == {"BACKUP": 5, workstations: 90, servers: 10}
+
+
+def test_until_a_person_deletes_the_file_no_later_night_sends_anything(operator, side):
+    product = operator.bill_as_one()
+    elsewhere = operator.client("Elsewhere", workstations=3)
+    item = side.bill_as_one()
+    contoso = side.client("Contoso", workstations=7)
+    side.tigerpaw.charge(contoso.agreement, "BACKUP", 5)
+    side.tigerpaw.replace = True
+    assert operator.sync().code == 7
+    assert contoso.quantities == {item: 7}
+    kept = only_snapshot(operator)
+
+    operator.next_night()
+    same = operator.sync()
+    assert (same.code, submits(same)) == (6, [])
+    assert operator.run("status", "--ready").code == 6
+
+    operator.next_night()
+    contoso.add_devices("workstation")
+    fabrikam = side.client("Fabrikam", workstations=5)
+    elsewhere.server.keys[0].use(elsewhere.server.add_device("workstation"))
+    for result in (operator.preview(), operator.sync()):
+        assert (result.code, submits(result)) == (6, [])
+        assert (
+            "charges of agreement 7001 that are not kisi's" in result.company("Contoso")["reason"]
+        )
+        assert result.holds("Fabrikam") == {item: "foreign-change"}
+        hold = lines(result, "Fabrikam")[item]["hold"]
+        assert f"agreement 7001, 2026-10-14 02:30 UTC, {kept}" in hold["reason"]
+        assert "Then delete the file" in hold["remedy"]
+    accepted = operator.sync("--accept", result.document["plan_id"])
+    assert (accepted.code, submits(accepted)) == (6, [])
+    assert (contoso.quantities, fabrikam.charges) == ({item: 7}, [])
+    assert elsewhere.quantities == {product: 4}
+    assert only_snapshot(operator) == kept
+
+
+# --- a run that was killed ------------------------------------------------------------------------
+
+
+def test_a_run_killed_at_a_harmless_submit_is_healed_by_the_next(operator, side):
+    item = side.bill_as_one()
+    contoso = side.client("Contoso", workstations=7)
+    backup = side.tigerpaw.charge(contoso.agreement, "BACKUP", 5)
+    killed_at_the_submit(operator, side)
+    assert contoso.quantities == {"BACKUP": 5, item: 7}
+    left = operator.files()[snapshot_name(operator)]
+    assert json.loads(left)["submitted"]["quantity"] == 7
+
+    operator.preview()
+    assert operator.files()[snapshot_name(operator)] == left
+    result = operator.sync()
+
+    assert (result.code, submits(result)) == (0, [])
+    assert not list((operator.state / "snapshots").iterdir())
+    assert (contoso.quantities, backup.quantity) == ({"BACKUP": 5, item: 7}, 5)
+    operator.next_night()
+    backup.quantity = 6
+    assert operator.sync().code == 0
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_run_killed_at_a_submit_that_replaces_stops_the_next_before_it_writes(
+    operator, side, torn
+):
+    item = side.bill_as_one()
+    contoso = side.client("Contoso", workstations=7)
+    backup = side.tigerpaw.charge(contoso.agreement, "BACKUP", 5)
+    side.tigerpaw.replace = True
+    killed_at_the_submit(operator, side)
+    assert contoso.quantities == {item: 7}
+    kept = only_snapshot(operator)
+    said = f"charge {backup.id} (BACKUP) with quantity 5 is gone"
+    if torn:
+        kept.write_bytes(kept.read_bytes()[:100])
+        said = "on agreement 7001 cannot be read ("
+    fabrikam = side.client("Fabrikam", workstations=5)
+
+    shown = operator.preview()
+    assert only_snapshot(operator) == kept
+    result = operator.sync()
+
+    marked = only_snapshot(operator)
+    assert marked.name == f"{kept.stem}.foreign.json"
+    for told, path in ((shown, kept), (result, marked)):
+        assert (told.code, submits(told)) == (7, [])
+        reason = told.company("Contoso")["reason"]
+        assert said in reason
+        assert f"as they were before is {path}." in reason
+        assert told.holds("Fabrikam") == {item: "foreign-change"}
+    operator.next_night()
+    again = operator.sync()
+    assert (again.code, submits(again), fabrikam.charges) == (6, [], [])
+
+    side.tigerpaw.replace = False
+    side.tigerpaw.lines[backup.id] = backup
+    marked.unlink()
+    assert operator.sync().code == 0
+    assert contoso.quantities == {"BACKUP": 5, item: 7}
+    assert fabrikam.quantities == {item: 5}
 
 
 def test_a_person_who_edits_another_charge_at_that_moment_stops_the_run_too(operator, side):
@@ -438,6 +584,9 @@ def test_a_submit_that_creates_twice_stops_the_run(operator, side):
     assert result.code == 7
     assert len(submits(result)) == 1
     assert len(contoso.charges) == 2
+    again = operator.sync()
+    assert (again.code, submits(again)) == (6, [])
+    only_snapshot(operator).unlink()
     again = operator.sync()
     assert (again.code, submits(again)) == (6, [])
     assert "2 live lines of product " + item in again.company("Contoso")["reason"]
