@@ -7,6 +7,7 @@ sources, and stays silent whatever is wrong.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,19 @@ from typing import Any
 import typer
 
 _BYTE_ORDER_MARK = "\ufeff"
+
+
+class _Completion(str):
+    """A completion that Typer keeps though it does not begin with the very letters that were typed.
+
+    It may be in another case, or escaped for the shell.
+    """
+
+    __slots__ = ()
+
+    def startswith(self, *_: object) -> bool:
+        """True: what fits was decided before."""
+        return True
 
 
 def client_names(context: typer.Context, incomplete: str) -> list[str]:
@@ -27,7 +41,16 @@ def client_names(context: typer.Context, incomplete: str) -> list[str]:
         return []
     typed = incomplete.casefold()
     begin = [name for name in names if name.casefold().startswith(typed)]
-    return begin or [name for name in names if typed in name.casefold()]
+    found = begin or [name for name in names if typed in name.casefold()]
+    return [_Completion(_for_the_shell(name)) for name in found]
+
+
+def _for_the_shell(name: str) -> str:
+    """Bash takes a completion as it stands, so that a space in it would end the word."""
+    word = os.environ.get("COMP_WORDS", "").rpartition("\n")[2]
+    if os.environ.get("_KISI_COMPLETE") != "complete_bash" or word.startswith(("'", '"')):
+        return name
+    return re.sub(r"([^\w.,:/@%+-])", r"\\\1", name)
 
 
 def _mapping_path(given: Path | str | None) -> Path:

@@ -138,11 +138,12 @@ def take_inventory(
                 readings[ref] = reading
     uses = {ref: _uses(reading) for ref, reading in readings.items()}
     psa_parts = {}
-    for done, (name, psa) in enumerate(psas.items()):
-        progress("PSAs", done, len(psas))
+    progress("PSAs", 0, len(psas))
+    for done, (name, psa) in enumerate(psas.items(), 1):
         part = _psa_entries(name, psa, mapping, troubles)
         if part is not None:
             psa_parts[name] = part
+        progress("PSAs", done, len(psas))
     owner = _owners(mapping)
     return Inventory(
         tenants=tuple(

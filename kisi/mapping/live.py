@@ -54,14 +54,6 @@ class Live:
             self._companies[psa] = {company.id: company for company in found}
         return self._companies[psa].get(ident)
 
-    def agreement(self, ref: AgreementRef) -> Agreement:
-        """An agreement, judged as `sync` judges it.
-
-        Raises:
-            PsaError: It cannot be read.
-        """
-        return self._judged([ref])[ref]
-
     def refuse(self, change: Change) -> None:
         """Does nothing if every id of a change exists and is fit to be billed.
 

@@ -97,7 +97,10 @@ def companies_screen(
 
 def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> Cell:
     owner = owners.get((entry.psa, entry.company.id))
-    return Cell(entry.company.name + (f" (mapped: {owner.name})" if owner else ""))
+    if owner is None:
+        return Cell(entry.company.name)
+    known = "mapped" if owner.name == entry.company.name else f"mapped: {owner.name}"
+    return Cell(f"{entry.company.name} ({known})")
 
 
 def _more(count: int) -> tuple[Item, ...]:

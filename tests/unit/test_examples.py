@@ -17,6 +17,7 @@ from kisi.config.problems import check_table
 from kisi.config.tables import Counting, Guards, Notifications, Top
 from kisi.mapping.file import load_mapping
 from kisi.psa.registry import PSAS
+from kisi.sandbox.fleet import fleet
 from kisi.sources.registry import SOURCES
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def secrets(monkeypatch):
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("name", ["minimal", "everything"])
+@pytest.mark.parametrize("name", ["minimal", "everything", "large-fleet"])
 def test_an_example_passes_the_offline_checks(tmp_path, name):
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     (folder / "klserver.cer").write_text("the server's certificate")
@@ -73,6 +74,16 @@ def test_everything_shows_every_form_of_the_mapping():
         False,
     }
     assert any(len(company.tenants) > 1 for company in mapping.companies)
+
+
+def test_the_large_fleet_is_the_one_that_the_names_are_of():
+    """Each client has the company that truly is its; tests/e2e/test_map.py makes the file anew."""
+    config = load_config(EXAMPLES / "large-fleet" / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
+    mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
+    truth = fleet(400).truth
+    assert len(mapping.companies) > 350
+    for company in mapping.companies:
+        assert [truth[ref.tenant] for ref in company.tenants] == [int(company.company)]
 
 
 def test_the_service_passes_the_credentials_that_its_configuration_names():

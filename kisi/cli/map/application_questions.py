@@ -31,6 +31,8 @@ _CATEGORIES = {
 }
 _UNITS = (Unit.DEVICE, Unit.USER, Unit.MAILBOX)
 
+FoundProduct = tuple["ProductEntry", "ProductSuggestion | None"]
+"""A product, and why it is suggested; None where a search found it."""
 Answer = Callable[[], Change]
 """Asks what else must be known, and makes the change."""
 
@@ -75,11 +77,10 @@ def ask_for_applications(session: Session) -> None:
     in_turn(session, [(e.group.name, _OneApplication(session, e).ask) for e in found])
 
 
-def _is_sure(suggestion: ProductSuggestion | None, category: Category) -> bool:
-    """Whether Enter alone may take the first suggestion."""
-    if suggestion is None:
-        return False
-    return suggestion.category is category and suggestion.score >= SURE_PRODUCT
+def _is_sure(found: Sequence[FoundProduct], category: Category) -> bool:
+    """Whether Enter alone may take the first of the suggestions."""
+    best = found[0][1] if found else None
+    return best is not None and best.category is category and best.score >= SURE_PRODUCT
 
 
 def _with_keys(application: Application, group: ApplicationSuggestion) -> Application:
@@ -194,7 +195,7 @@ class _OneApplication:
         title = f"Product for {_CATEGORIES[category]}{where}"
         found = self._suggested(psa, category)
         self._prompter.show(products_screen(title, found))
-        default = "1" if found and _is_sure(found[0][1], category) else ""
+        default = "1" if _is_sure(found, category) else ""
         while True:
             typed = self._prompter.line(f"Product: number or part of a name; {_HELP}", default)
             chosen = number_of(typed)
@@ -211,9 +212,7 @@ class _OneApplication:
         products = self._session.inventory.products
         return {e.product.id: e for e in products if e.psa == psa and e.product.active}
 
-    def _suggested(
-        self, psa: str, category: Category
-    ) -> list[tuple[ProductEntry, ProductSuggestion | None]]:
+    def _suggested(self, psa: str, category: Category) -> list[FoundProduct]:
         """Products with a like name that bill nothing else, those of the category first."""
         entries = self._entries(psa)
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
@@ -221,7 +220,7 @@ class _OneApplication:
         ranked = sorted(found, key=lambda each: each.category is not category)
         return [(entries[each.product], each) for each in ranked[:5]]
 
-    def _search(self, psa: str, typed: str) -> list[tuple[ProductEntry, ProductSuggestion | None]]:
+    def _search(self, psa: str, typed: str) -> list[FoundProduct]:
         entries = self._entries(psa)
         names = {id_: (entry.product.name, id_) for id_, entry in entries.items()}
         return [(entries[id_], None) for id_ in search(typed.removeprefix("/"), names)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 from kisi.cli import options, output
 from kisi.cli.completion import client_names
 from kisi.cli.map.company import Switch
-from kisi.cli.map.editing import Offline
+from kisi.cli.map.editing import Offline, confirmed
 from kisi.errors import Withheld
 
 if TYPE_CHECKING:
@@ -74,11 +73,9 @@ def _ask(wanted: str, changed: Sequence[Company], switch: Switch, *, yes: bool) 
         return
     some = ", ".join(called(company) for company in changed[:_SHOWN])
     more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-    sentence = safe_text(f'"{wanted}" names {len(changed)} clients: {some}{more}.')
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        output.write(sys.stderr, sentence)
-        if typer.confirm(f"Switch the billing of all of them {switch}?", err=True):
-            return
+    sentence = f'"{wanted}" names {len(changed)} clients: {some}{more}.'
+    if confirmed(f"{safe_text(sentence)} Switch the billing of all of them {switch}?"):
+        return
     raise Withheld(
         f"{sentence} mapping.toml was left as it is.",
         remedy="Name one by what stands in brackets, or say --yes to switch all of them.",

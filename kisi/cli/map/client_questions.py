@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kisi.cli.map.prompts import Back, number_of
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from kisi.mapping.suggest import Suggestion
     from kisi.psa import PsaAgreement
 
+Ranked = tuple["Suggestion", "CompanyEntry"]
+_FAR_BEHIND = 0.25
+"""A suggestion with so much less of a score than the best is not worth a line."""
+_MAPPED_ALREADY = 0.1
 _HELP = "s skip, b back, q quit"
 
 
@@ -67,7 +71,7 @@ class _OneTenant:
         self,
         session: Session,
         entry: TenantEntry,
-        ranked: Sequence[tuple[Suggestion, CompanyEntry]],
+        ranked: Sequence[Ranked],
     ) -> None:
         self._session = session
         self._prompter = session.prompter
@@ -92,9 +96,10 @@ class _OneTenant:
     def _company(self, place: str) -> CompanyEntry:
         """The company that was picked or found."""
         owners = self._session.owners_of_companies()
-        self._prompter.show(tenant_screen(self._entry, place, self._ranked, owners))
-        choices = [company for _, company in self._ranked]
-        sure = bool(self._ranked) and self._ranked[0][0].score >= DEFAULT_MIN_SCORE
+        ranked = self._worth_showing(owners)
+        self._prompter.show(tenant_screen(self._entry, place, ranked, owners))
+        choices = [company for _, company in ranked]
+        sure = bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE
         default = "1" if sure else ""
         while True:
             typed = self._prompter.line(f"Company: number or part of a name; {_HELP}", default)
@@ -109,8 +114,19 @@ class _OneTenant:
             self._prompter.show(companies_screen(found, owners))
             choices, default = found[:MOST_CHOICES], "1" if len(found) == 1 else ""
 
-    def _search(self, typed: str) -> list[CompanyEntry]:
+    def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
+        """The likeliest companies; of two that are about as likely, one without a client first."""
 
+        def likelihood(ranked: Ranked) -> float:
+            suggestion, entry = ranked
+            mapped = (entry.psa, entry.company.id) in owners
+            return suggestion.score - _MAPPED_ALREADY * mapped
+
+        best = max((suggestion.score for suggestion, _ in self._ranked), default=0.0)
+        near = [each for each in self._ranked if each[0].score >= best - _FAR_BEHIND]
+        return sorted(near, key=likelihood, reverse=True)
+
+    def _search(self, typed: str) -> list[CompanyEntry]:
         active = [each for each in self._session.inventory.companies if each.company.active]
         names = {place: (each.company.name, each.company.id) for place, each in enumerate(active)}
         return [active[place] for place in search(typed.removeprefix("/"), names)]

@@ -61,7 +61,7 @@ def converse(session: Session) -> int:
     except Quit as quit_:
         code = ExitCode.INTERRUPTED if quit_.interrupted else ExitCode.OK
     kept = "1 answer is" if session.kept == 1 else f"{session.kept} answers are"
-    session.prompter.say(f"{kept} in {session.editor.path}.")
+    session.prompter.say(f"{kept} in {session.editor.path.name}.")
     if session.kept:
         session.prompter.say("`kisi preview` shows what would be billed, and writes nothing.")
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,12 @@ def inventory_of(setup: Setup, voice: Voice, *, keys: bool = True) -> Inventory:
         return take_inventory(
             setup.mapping, setup.sources, setup.psas, keys=keys, progress=progress
         )
+
+
+def confirmed(question: str) -> bool:
+    """Asks a person on a terminal; without one the answer is no."""
+    on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    return on_a_terminal and typer.confirm(question, err=True)
 
 
 def tell_missing(inventory: Inventory, voice: Voice) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import typer
 
 from kisi.cli import options, output
+from kisi.cli.map.editing import confirmed
 from kisi.errors import ExitCode, Withheld
 
 
@@ -63,9 +63,7 @@ def _ask(moves: int, *, yes: bool) -> None:
         Withheld: Nobody said so.
     """
     clients = "1 client" if moves == 1 else f"{moves} clients"
-    if yes:
-        return
-    if sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm(f"Move {clients}?", err=True):
+    if yes or confirmed(f"Move {clients}?"):
         return
     raise Withheld(
         f"{clients} could be moved; mapping.toml was left as it is.",

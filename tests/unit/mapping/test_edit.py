@@ -11,11 +11,14 @@ from kisi.mapping.edit import (
     RowKind,
     append_exception,
     append_row,
+    append_rows,
     read_rows,
+    remove_exception,
     remove_exceptions,
     remove_row,
     replace_row,
     set_value,
+    set_values,
 )
 
 COMPANY, PRODUCT, APPLICATION = RowKind.COMPANY, RowKind.PRODUCT, RowKind.APPLICATION
@@ -125,6 +128,46 @@ def test_a_key_is_taken_away_with_its_line():
     after = set_value(TEXT, COMPANY, 0, "billing", None)
     assert changed_lines(TEXT, after) == ("  billing = false  # until May\n", "")
     assert set_value(after, COMPANY, 0, "billing", None) == after
+
+
+def test_many_rows_are_added_as_one_after_the_other():
+    one_by_one = append_row(append_row(TEXT, COMPANY, NEW), COMPANY, {"name": "Last"})
+    assert append_rows(TEXT, COMPANY, [NEW, {"name": "Last"}]) == one_by_one
+    assert append_rows(TEXT, COMPANY, []) == TEXT
+
+
+def test_keys_of_many_rows_are_set_as_one_after_the_other():
+    after = set_values(
+        TEXT,
+        COMPANY,
+        {
+            1: {"company": 8, "name": "Boehm", "agreement": 9},
+            0: {"billing": None, "tenants": ["hq:VSRV9"], "company": 7},
+        },
+    )
+    gone = [line for line in TEXT.splitlines() if line not in after.splitlines()]
+    assert gone == [
+        'tenants = ["hq:VSRV1"]     # HQ',
+        "  billing = false  # until May",
+        'name = "Böhm"',
+    ]
+    first, second = read_rows(after, COMPANY)
+    assert (first["tenants"], first["company"], "billing" in first) == (["hq:VSRV9"], 7, False)
+    assert list(second)[-2:] == ["company", "agreement"]
+    assert set_values(TEXT, COMPANY, {}) == TEXT
+    with pytest.raises(ConfigError, match="no company row number 0"):
+        set_values(TEXT, COMPANY, {0: {"name": "A"}, -1: {"name": "B"}})
+
+
+def test_one_exception_is_taken_out_and_the_others_keep_their_text():
+    two = append_exception(TEXT, 0, {"application": "Mail", "bill": False})
+    assert remove_exception(two, 0, 1) == TEXT
+    assert "contract 17" not in remove_exception(two, 0, 0)
+    assert "product" not in read_rows(remove_exception(TEXT, 0, 0), COMPANY)[0]
+    inline = '[[company]]\nproduct = [{ application = "KES", all = 1 }]\n'
+    for text, index in ((TEXT, 1), (inline, 0)):
+        with pytest.raises(ConfigError, match="cannot change one of them"):
+            remove_exception(text, 0, index)
 
 
 def test_a_list_with_comments_inside_is_left_to_people():

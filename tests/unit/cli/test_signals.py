@@ -1,0 +1,75 @@
+"""Signals: the first asks, the main thread is free to hear it, and afterwards all is as before."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from kisi.cli.signals import Stop, attentively, stopping
+from kisi.errors import Interrupted
+
+
+def test_a_stop_while_reading_drops_what_is_under_way():
+    stop = Stop()
+    stop.check()
+    stop.ask()
+    assert stop.asked.is_set()
+    assert stop.reading.is_set()
+    with pytest.raises(Interrupted, match="before anything was written"):
+        stop.check()
+
+
+def test_a_stop_while_writing_leaves_what_is_under_way():
+    stop = Stop(writing=True)
+    stop.ask()
+    assert stop.asked.is_set()
+    assert not stop.reading.is_set()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_asks_and_says_so_and_the_old_handlers_come_back(name: str, capfd):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with stopping() as stop:
+        signal.raise_signal(number)
+        assert stop.asked.is_set()
+    assert signal.getsignal(number) is before
+    assert "Stopping: a write under way is finished first" in capfd.readouterr().err
+
+
+def test_outside_the_main_thread_no_handler_is_changed():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def work() -> None:
+        with stopping():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_work_is_done_beside_the_main_thread_which_hears_a_signal_meanwhile():
+    heard = threading.Event()
+
+    def work() -> str:
+        assert threading.current_thread() is not threading.main_thread()
+        signal.raise_signal(signal.SIGTERM)
+        assert heard.wait(30)
+        return "done"
+
+    with stopping() as stop:
+        heard = stop.asked
+        assert attentively(work) == "done"
+
+
+def test_what_the_work_raises_is_raised():
+    def work() -> None:
+        raise Interrupted("Enough.")
+
+    with pytest.raises(Interrupted, match="Enough"):
+        attentively(work)
