@@ -53,17 +53,26 @@ class Notifier:
             self._send(self.webhook, {"exit_code": int(code), **(document or {})})
 
     def _send(self, url: str, document: Mapping[str, object] | None = None) -> None:
-        parts = urlsplit(url)
-        limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
-        base = f"{parts.scheme}://{parts.netloc}"
-        client = Client(base, limits=limits, clock=self.clock, label="notify")
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
-            answer = client.send("POST" if document else "GET", path, json=document)
-            if answer.status >= 400:
-                self.warn(f"The monitoring service answered {answer.status}; nothing else changed.")
-        except KisiError as error:
-            text = f"The monitoring service could not be told: {error.message}"
-            self.warn(REDACTOR.redact(text))
+            status = self._answer(url, document)
+        except (KisiError, ValueError) as error:  # an address may be none at all
+            said = error.message if isinstance(error, KisiError) else "its address is not usable."
+            self.warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
+            return
+        if not 200 <= status < 300:  # also a redirect: nothing is sent to where it points
+            self.warn(f"The monitoring service answered {status}; nothing else changed.")
+
+    def _answer(self, url: str, document: Mapping[str, object] | None) -> int:
+        parts = urlsplit(url)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        REDACTOR.add(path)  # whoever knows it can report in our name
+        client = Client(
+            f"{parts.scheme}://{parts.netloc}",
+            limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
+            clock=self.clock,
+            label="notify",
+        )
+        try:
+            return client.send("POST" if document else "GET", path, json=document).status
         finally:
             client.close()

@@ -1,9 +1,9 @@
 """Brings the PSAs to the plan: intent, send, classify, read back, outcome; journaled at each step.
 
 Within a client decreases come first, and an increase or create of the same application waits for
-them; every create waits for the client's orphaned lines. So a run that breaks off in the middle
-leaves a client billed too little until the next run, never too much. Clients do not wait for each
-other, except where a PSA refuses our credentials or something that was not ours has changed.
+them; what begins to bill waits for the client's orphaned lines. So a run that breaks off in the
+middle leaves a client billed too little until the next run, never too much. Clients do not wait for
+each other, except where a PSA refuses our credentials or something that was not ours has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from kisi.credentials import REDACTOR
 from kisi.errors import ForeignChange, StateError
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
-    Action,
     Agreement,
     AgreementRef,
     Company,
@@ -170,7 +169,7 @@ def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine]) -> str:
     if line.delta <= 0:
         return ""
     for other in failed:
-        if other.orphaned and line.action is Action.CREATE:
+        if other.orphaned and line.begins:
             return f"line {other.line_id} of the earlier mapping could not be set to 0 first"
         if other.application == line.application and other.delta < 0:
             return f"{other.category} of the same application could not be written"

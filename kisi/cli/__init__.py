@@ -6,9 +6,11 @@ to. Commands import what they need inside themselves, to keep `kisi --help` fast
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import typer
 
@@ -30,6 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code. Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
     """
+    _replace_closed_streams()
     try:
         result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
     except typer.TyperException as error:
@@ -43,6 +46,13 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
         return _say_bug(error, verbose="-vv" in arguments)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _replace_closed_streams() -> None:
+    """A process may be started without stdout or stderr (`>&-`, pythonw); nothing is said there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _say_usage(error: typer.TyperException) -> int:
@@ -77,5 +87,6 @@ def _say_bug(error: Exception, *, verbose: bool) -> int:
     write(sys.stderr, REDACTOR.redact("Error: this is a bug of kisi: " + safe_text(kind)))
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
-        write(sys.stderr, REDACTOR.redact("".join(traceback.format_exception(error))))
+        told = "".join(traceback.format_exception(error)).splitlines()
+        write(sys.stderr, REDACTOR.redact("\n".join(map(safe_text, told))))
     return ExitCode.BUG

@@ -142,9 +142,7 @@ def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
         found = [psa for psa in setup.psas.values() if isinstance(psa, Tigerpaw)]
         if not found:
             raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
-        mapped = next(
-            (one for one in setup.mapping.companies if one.agreement == agreement), None
-        )
+        mapped = next((one for one in setup.mapping.companies if one.agreement == agreement), None)
         if mapped is not None:
             raise ConfigError(
                 f"Agreement {agreement} is that of {mapped.name} in mapping.toml, not a scratch "

@@ -36,7 +36,7 @@ from kisi.plan import line_key
 from kisi.reconcile import Reconciled, resolve
 from kisi.reconcile.verdict import exit_code, summarise
 from kisi.render.plan_json import plan_document
-from kisi.render.plan_view import Mode
+from kisi.render.plan_view import Mode, PlanView
 from kisi.transport import SystemClock, certificate_of
 
 LOG = logging.getLogger(__name__)
@@ -71,8 +71,11 @@ def daily(order: Order, voice: Voice) -> ExitCode:
             lock = run_lock(state, order.lock_timeout, started=started, stop=stop.asked)
             with lock, logged(state):
                 run = _Run(order, setup, voice, stop)
-                code = attentively(run.go)
-                document = run.document
+                view = attentively(run.go)
+            code, document = view.exit_code, plan_document(view)
+            if setup.is_outdated():
+                voice.insist(_CHANGED)
+            show_plan(view, voice, order.wish)  # what cannot be shown was billed all the same
         except KisiError as error:
             code = error.exit_code
             raise
@@ -89,9 +92,8 @@ class _Run:
         self.setup = setup
         self.voice = voice
         self.stop = stop
-        self.document: dict[str, object] | None = None
 
-    def go(self) -> ExitCode:
+    def go(self) -> PlanView:
         asked = self.order.asked
         asked.companies(self.setup)
         with Journal.open(self.setup.config.state_dir) as journal:
@@ -113,7 +115,7 @@ class _Run:
                 self._end(journal, run, error.exit_code, error.message, Plan(()))
                 raise
 
-    def _in(self, journal: Journal, run: int) -> ExitCode:
+    def _in(self, journal: Journal, run: int) -> PlanView:
         rules = self.setup.rules()
         journal.record_mapping(self.setup.mapping.companies)
         memory = remember(journal, rules)
@@ -214,7 +216,7 @@ class _Run:
         journal.record_usage(run, pairs)
         journal.prune(at - timedelta(days=self.setup.config.evidence_days))
 
-    def _tell(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> ExitCode:
+    def _tell(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> PlanView:
         codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
         code = ExitCode.INTERRUPTED if applied.interrupted else worst(codes)
         view = view_of(
@@ -228,17 +230,15 @@ class _Run:
         )
         if applied.interrupted:
             view = replace(view, last_line=f"{_STOPPED} {view.last_line}")
-        self.document = plan_document(view)
         if not self.order.asked.scope:
             at = view.generated_at
-            journal.replace_latest(run, at, Subject.REPORT, self.document)
+            journal.replace_latest(run, at, Subject.REPORT, plan_document(view))
             journal.replace_latest(run, at, Subject.CERTIFICATES, self._certificates(found))
         for error in applied.foreign_changes:
             self.voice.insist(explain_error(error))
         state = RunState.INTERRUPTED if applied.interrupted else RunState.FINISHED
         self._end(journal, run, code, view.last_line, applied.plan, state)
-        show_plan(view, self.voice, self.order.wish)
-        return code
+        return view
 
     def _certificates(self, found: Reconciled) -> list[dict[str, object]]:
         """When the certificates end of the servers that were just read, for `kisi status`."""
@@ -281,5 +281,9 @@ class _Run:
             raise
 
 
+_CHANGED = (
+    "kisi.toml or mapping.toml was changed while this run was under way. It kept to both as they "
+    "were when it began; the next run goes by the new ones."
+)
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 _LOOK_AGAIN = "Look at `kisi preview` again; it shows the ids of now."

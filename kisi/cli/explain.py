@@ -7,12 +7,18 @@ from typing import Annotated
 import typer
 
 from kisi.cli import options, output
+from kisi.cli.completion import client_names
 from kisi.cli.options import Format
 
 
 def explain(
     company: Annotated[
-        str, typer.Argument(metavar="COMPANY", help="The client's name, or a part of it.")
+        str,
+        typer.Argument(
+            metavar="COMPANY",
+            help="The client's name, or a part of it.",
+            autocompletion=client_names,
+        ),
     ],
     application: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only applications with such a name.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -59,6 +60,7 @@ def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
     """Sets up logging and encodings for one command."""
     from kisi.credentials import RedactingFilter
 
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -118,17 +120,28 @@ def result(text: str, output: Path | None) -> None:
         if text:
             write(sys.stdout, text)
         return
-    beside = output.with_name(output.name + ".part")
     try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            file.write(text if text.endswith("\n") or not text else text + "\n")
-        beside.replace(output)
+        _write_file(output, text if text.endswith("\n") or not text else text + "\n")
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise StateError(
             f"The result could not be written to {output}: {error.strerror}.",
             remedy="Choose another --output; nothing that was billed depends on it.",
         ) from error
+
+
+def _write_file(path: Path, text: str) -> None:
+    """Puts a whole file in the place of an old one; a device or a pipe is written to instead."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", newline="")
+        return
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="")
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):  # what could not be made need not be removed
+            beside.unlink()
+        raise
 
 
 def chosen(wanted: Format, *, json: bool) -> Format:

@@ -58,6 +58,13 @@ class Setup:
             today=now.astimezone(self.config.timezone).date(),
         )
 
+    def is_outdated(self) -> bool:
+        """Whether one of the files has changed, or is gone, since it was read."""
+        try:
+            return _digest(self.config) != self.digest
+        except OSError:
+            return True
+
 
 def config_path(given: Path | None) -> Path:
     """Finds kisi.toml: the option, `$KISI_CONFIG`, the working folder, the platform's folder.

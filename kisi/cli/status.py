@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kisi.cli import options, output
+from kisi.cli.completion import client_names
 from kisi.cli.options import Format
 from kisi.errors import ExitCode
 
@@ -42,7 +43,12 @@ def instant(text: str) -> datetime | timedelta:
 def status(
     config: options.Config = None,
     company: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only clients with such a name, in detail.")
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only clients with such a name, in detail.",
+            autocompletion=client_names,
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")

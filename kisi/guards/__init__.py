@@ -1,9 +1,9 @@
 """Which changes must wait for a person? A plan and the journal's facts in, holds out. Pure.
 
 A hold leaves the line, and every other changing line of the same client and application, as they
-are; the first guard in the order of `rules` names it. An orphaned line takes along every create of
-its client. Failures (a source or agreement that cannot be trusted) are decided earlier and have no
-lines here.
+are; the first guard in the order of `rules` names it. An orphaned line takes along every line of
+its client that begins to bill, also of an application that has another name by now. Failures (a
+source or agreement that cannot be trusted) are decided earlier and have no lines here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kisi.guards.rules import (
     FactIndex,
     Guard,
 )
-from kisi.model import Action, CompanyPlan, Hold, Plan, PlannedLine, Status
+from kisi.model import CompanyPlan, Hold, Plan, PlannedLine, Status
 from kisi.plan import net_change, whole_id
 
 __all__ = ["Context", "FactIndex", "empty_sources", "guard", "release", "withhold"]
@@ -84,11 +84,11 @@ def _first_hold(
 
 
 def _take_along(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
-    """Holds what must not change alone: the same application, and creates beside an orphan."""
+    """Holds what must not change alone: the same application, and what begins beside an orphan."""
     result = list(lines)
     orphan = next((line for line in result if line.orphaned and line.hold), None)
     if orphan is not None:
-        result = [_with(line, orphan) if line.action is Action.CREATE else line for line in result]
+        result = [_with(line, orphan) if line.begins else line for line in result]
     causes: dict[str, PlannedLine] = {}
     for line in result:
         if line.hold is not None:

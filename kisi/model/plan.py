@@ -96,6 +96,11 @@ class PlannedLine:
         return self.action is not Action.NONE
 
     @property
+    def begins(self) -> bool:
+        """Whether kisi would bill where it billed nothing: it may take over from another line."""
+        return self.delta > 0 and (self.adopt or not self.before)
+
+    @property
     def delta(self) -> Decimal:
         """How many units more (or, negative, fewer) are to be billed."""
         return Decimal(self.after) - (self.before or Decimal(0))

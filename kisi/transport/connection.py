@@ -66,15 +66,21 @@ class Attempt:
         They add up to `patience`, so that they end also where the clock stands still.
 
         Raises:
-            TimeoutError: The time for the whole call is over, or the run was stopped.
+            TimeoutError: The time for the whole call is over.
         """
+        self._hurry()
         left = self.patience()
         while left > 0:
-            if self._stop is not None and self._stop.is_set():
-                raise TimeoutError("the run was stopped")
             piece = min(left, _PIECE, self.patience())
             yield piece
             left -= piece
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """After a stop an answer has one more second: it may be telling of a new session."""
+        if self._stop is not None and self._stop.is_set():
+            self._stop = None
+            self.ends = min(self.ends, self._clock.monotonic() + _PIECE)
 
 
 class Adapter(requests.adapters.HTTPAdapter):

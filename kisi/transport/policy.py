@@ -53,7 +53,7 @@ class Limits:
     run_ends: float | None = None
     """The instant of `Clock.monotonic` at which the whole run must end; None for no end."""
     stop: threading.Event | None = None
-    """Once it is set nothing is sent any more, and what is under way fails within a second."""
+    """Once it is set nothing is sent any more, and what is under way fails within seconds."""
 
     def ends(self, now: float) -> float:
         """The instant at which a call that begins `now` must be over."""

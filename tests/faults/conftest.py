@@ -7,8 +7,10 @@ exit code and the sentence that the operator read, and no secret may appear anyw
 
 from __future__ import annotations
 
+import json
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,15 +19,19 @@ from typing import Any
 
 import pytest
 
-from kisi.cli import setup
 from kisi.journal import Journal, Operation, Run, RunState
 from kisi.sandbox import Sandbox
 from kisi.sandbox.billing import Client
 from kisi.sandbox.faults import Fault
 from kisi.sandbox.world import World
 from kisi.transport import Limits, SystemClock
-from tests.e2e.conftest import Operator, Result, operator  # noqa: F401  # a fixture
+from tests.e2e import conftest as e2e
+from tests.e2e.conftest import Operator, Result
+from tests.faults.processes import Ended, Process
 from tests.faults.secrecy import no_secrets
+
+operator = e2e.operator
+"""The end-to-end tests' own fixture."""
 
 CREATE = "POST */additions"
 UPDATE = "PATCH */additions/*"
@@ -48,7 +54,8 @@ class Trial:
         product: Bills all devices.
         contoso: A client with 6 workstations.
         fabrikam: A client with 3.
-        results: Every run so far.
+        results: Every run so far, in this process.
+        ended: Every run so far, in processes of their own.
     """
 
     def __init__(self, operator: Operator) -> None:
@@ -57,6 +64,7 @@ class Trial:
         self.contoso = operator.client("Contoso", workstations=6)
         self.fabrikam = operator.client("Fabrikam", workstations=3)
         self.results: list[Result] = []
+        self.ended: list[Ended] = []
 
     @property
     def sandbox(self) -> Sandbox:
@@ -94,6 +102,20 @@ class Trial:
         assert run.state is RunState.FINISHED
         assert run.message.splitlines()[0] in result.err
         return result
+
+    @contextmanager
+    def process(self, *arguments: str) -> Iterator[Process]:
+        """A command in a process of its own; its end is waited for."""
+        self.operator.write_files()
+        with Process(self.operator.config, *arguments) as process:
+            yield process
+            self.ended.append(process.end())
+
+    def states(self) -> list[str]:
+        """How `kisi status` says that the last runs ended, newest first."""
+        status = self.operator.run("status", "--json")
+        assert status.code == 0
+        return [run["state"] for run in json.loads(status.out)["runs"]]
 
     @property
     def last_run(self) -> Run:
@@ -171,13 +193,36 @@ def calls(result: Result, method: str) -> int:
 
 
 @pytest.fixture
-def trial(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:  # noqa: F811
+def trial(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     """Two clients who were never billed. A wait takes its time on every clock, and no real time."""
-    slept = operator.slept
-    monkeypatch.setattr(SystemClock, "monotonic", lambda _: time.monotonic() + sum(slept))
+    _wait_no_real_time(operator.slept, monkeypatch)
     trial = Trial(operator)
     yield trial
     no_secrets(operator.folder, trial.results)
+
+
+def _wait_no_real_time(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SystemClock, "monotonic", lambda _: time.monotonic() + sum(slept))
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    """The same two clients at the real time of day, for kisi in processes of its own.
+
+    Runs in this process still take no real time where they wait.
+    """
+    monkeypatch.delenv("KISI_CONFIG", raising=False)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with Sandbox() as sandbox:
+        operator = Operator(sandbox, tmp_path / "kisi", clock=None)
+        _wait_no_real_time(operator.slept, monkeypatch)
+        monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: operator.slept.append(seconds))
+        trial = Trial(operator)
+        yield trial
+        no_secrets(operator.folder, [*trial.results, *trial.ended])
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
@@ -187,26 +232,9 @@ def billed(trial: Trial) -> Trial:
     return trial
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patience for tests: a second and a half for a call, a third of a second for silence."""
-    short = partial(Limits, connect=1.0, read=0.3, call=1.5)
-    monkeypatch.setattr("kisi.transport.Limits", short)
-
-
-@pytest.fixture
-def small_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A megabyte is the most that is read of a body."""
-    monkeypatch.setattr("kisi.transport.Limits", partial(Limits, body=2**20))
-
-
-@pytest.fixture
-def short_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run of six seconds, of which three are for the sources."""
-    monkeypatch.setattr(setup, "RUN_SECONDS", 6.0)
-    monkeypatch.setattr(setup, "SOURCES_SECONDS", 3.0)
-
-
-def texts(folder: Path, pattern: str) -> Iterable[str]:
-    """The content of files."""
-    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob(pattern))]
+@contextmanager
+def limits(**changed: float) -> Iterator[None]:
+    """Runs inside have other limits for their requests, such as less patience."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kisi.transport.Limits", partial(Limits, **changed))
+        yield

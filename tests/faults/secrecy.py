@@ -62,7 +62,9 @@ def stored_in(state: Path) -> Iterator[tuple[str, str]]:
 def _values(path: Path) -> Iterator[tuple[str, str]]:
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        tables = [
+            row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        ]
         for table in tables:
             for row in database.execute(f'SELECT * FROM "{table}"'):
                 for value in row:

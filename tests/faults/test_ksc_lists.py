@@ -179,7 +179,9 @@ def test_a_source_that_knows_nothing_any_more_bills_nobody_zero(billed: Trial, w
     clients = (billed.contoso, billed.fabrikam)
     lost = [billed.contoso.server.keys, billed.fabrikam.server.keys]
     if what == "devices":
-        lost = [known for client in clients for known in (client.server.devices, client.first_key.uses)]
+        lost = [
+            known for client in clients for known in (client.server.devices, client.first_key.uses)
+        ]
     kept = [list(known) for known in lost]
     for known in lost:
         known.clear()

@@ -270,7 +270,9 @@ def test_a_persons_number_is_kept_until_a_person_decides(billed: Trial):
 
     assert (result.code, result.writes) == (6, [])
     assert trouble(result, "Contoso").guard == "drift"
-    assert "holds 7, kisi last confirmed 6: a person changed it" in trouble(result, "Contoso").reason
+    assert (
+        "holds 7, kisi last confirmed 6: a person changed it" in trouble(result, "Contoso").reason
+    )
     billed.heals(accept=True)
 
 

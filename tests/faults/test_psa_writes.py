@@ -100,7 +100,11 @@ def test_an_applied_write_with_an_unclear_answer_is_confirmed(
     assert effective(due) == [count(first)]
     assert outcome(result, "Contoso") == ("applied", "")
     (operation,) = due.operations()
-    assert (operation.outcome, operation.quantity, operation.settled) == ("applied", count(first), True)
+    assert (operation.outcome, operation.quantity, operation.settled) == (
+        "applied",
+        count(first),
+        True,
+    )
     due.heals(due.contoso)
 
 
@@ -149,7 +153,9 @@ def test_a_psa_that_stays_down_fails_that_write_alone(due: Trial, first: bool, c
 
 @pytest.mark.parametrize("first", [False], ids=["update"])
 @pytest.mark.fault(
-    33, injection="the answer to an update is lost (RST)", outcome="read back: confirmed, one request"
+    33,
+    injection="the answer to an update is lost (RST)",
+    outcome="read back: confirmed, one request",
 )
 def test_a_lost_answer_to_an_update_is_confirmed(due: Trial, first: bool):
     due.fault("lost", UPDATE)
@@ -203,7 +209,9 @@ def test_a_create_that_cannot_be_looked_for_is_not_sent_again(due: Trial, first:
 
 @pytest.mark.parametrize("first", [True], ids=["create"])
 @pytest.mark.fault(
-    35, injection="a create was really not done (RST before it)", outcome="created once, by a re-send"
+    35,
+    injection="a create was really not done (RST before it)",
+    outcome="created once, by a re-send",
 )
 def test_a_create_that_never_arrived_is_sent_once_more(due: Trial, first: bool):
     due.fault("reset_before", CREATE)

@@ -82,6 +82,7 @@ PEOPLE = st.one_of(
     _event("add", client=CLIENT, row=SOME, quantity=st.integers(0, 20)),
 )
 MAPPING = st.one_of(
+    _event("rename", application=st.sampled_from([APPLICATION, DETECTION])),
     _event("bill_in_another_way", psa=st.sampled_from(["cw", "tp"])),
     _event("move_to_the_other_agreement", client=CLIENT),
     _event("toggle_billing", client=CLIENT),
@@ -135,7 +136,7 @@ def _fault(kinds: dict[str, Draw[Options]], *matches: str) -> Draw[Options]:
                 "kind": st.just(kind),
                 "match": st.sampled_from(matches),
                 "times": st.sampled_from([1, 2, 4, None]),
-                "after": st.integers(0, 2),
+                "after": st.sampled_from([0, 0, 1, 2]),
                 "options": options,
             }
         )
@@ -143,8 +144,10 @@ def _fault(kinds: dict[str, Draw[Options]], *matches: str) -> Draw[Options]:
     )
 
 
-WRITES = ("POST */additions", "PATCH */additions/*", "POST */tsiWS.asmx")
-WRITE_FAULT = _fault(BROKEN_WRITE, *WRITES) | _fault({"twist": REFUSED}, WRITES[-1])
+ADDITIONS, CHARGES = "P* */additions*", "POST */tsiWS.asmx"
+WRITE_FAULT = st.one_of(
+    _fault(BROKEN_WRITE, ADDITIONS, ADDITIONS, CHARGES), _fault({"twist": REFUSED}, CHARGES)
+)
 READ_FAULT = _fault(
     BROKEN | {"status": STATUS | PXG_ERROR}, "LicenseKeys.*", "ChunkAccessor.*", "*@Contoso"
 ) | _fault(BROKEN, "GET */finance/agreements", "GET */additions", "GET /api/*")
@@ -165,14 +168,19 @@ class Lives(RuleBasedStateMachine):
 
     scene: Scene
 
-    @initialize(guards=GUARDS, uses=st.lists(st.integers(2, 12), min_size=6, max_size=6))
-    def begin(self, guards: str, uses: list[int]) -> None:
+    @initialize(
+        guards=GUARDS,
+        uses=st.lists(st.integers(2, 12), min_size=6, max_size=6),
+        trouble=TROUBLE,
+    )
+    def begin(self, guards: str, uses: list[int], trouble: Trouble) -> None:
         self.scene = Scene(guards)
         for client in range(3):
             some, more = uses[client * 2 : client * 2 + 2]
             self.scene.use(client, APPLICATION, "workstation", some)
             self.scene.use(client, APPLICATION, "server", more)
             self.scene.use(client, DETECTION, "server", more // 2)
+        self.scene.run(trouble)
         self.scene.sync()
 
     def teardown(self) -> None:

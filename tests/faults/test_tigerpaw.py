@@ -24,7 +24,7 @@ class Ledger:
         self.first = first
         self.side = TigerpawSide(operator)
         self.item = self.side.bill_as_one()
-        self.client = self.side.client("Contoso", workstations=6)
+        self.client = self.side.client("Northwind", workstations=6)
         self.other = self.side.tigerpaw.charge(self.client.agreement, "BACKUP", 5, price=9.0)
         self.results: list[Result] = []
         if not first:
@@ -80,7 +80,7 @@ def test_a_tigerpaw_that_cannot_be_read_is_not_written_to(ledger: Ledger):
     result = ledger.sync()
 
     assert (result.code, submits(result)) == (5, [])
-    assert "Contoso" in result.last_line
+    assert "not: Northwind (psa: " in result.document["last_line"]
     ledger.heals()
 
 
@@ -93,13 +93,15 @@ def test_a_refused_soap_login_submits_nothing_more(ledger: Ledger):
     result = ledger.sync()
 
     assert (result.code, len(submits(result))) == (7, 1)
-    assert outcome(result, "Contoso")[0] == "failed"
+    assert outcome(result, "Northwind")[0] == "failed"
     assert ledger.pending() == ()
     ledger.heals()
 
 
 @pytest.mark.fault(
-    29, injection="429 with `Retry-After` on a Tigerpaw submit", outcome="waits, one effective submit"
+    29,
+    injection="429 with `Retry-After` on a Tigerpaw submit",
+    outcome="waits, one effective submit",
 )
 def test_a_throttled_submit_is_sent_when_tigerpaw_says(ledger: Ledger):
     ledger.fault("status", SUBMIT, code=429, headers={"Retry-After": "30"})
@@ -132,7 +134,7 @@ def test_an_applied_submit_with_an_unclear_answer_is_confirmed(
     result = ledger.sync()
 
     assert (result.code, len(submits(result))) == (0, 1)
-    assert outcome(result, "Contoso")[0] == "applied"
+    assert outcome(result, "Northwind")[0] == "applied"
     ledger.heals()
 
 
@@ -162,7 +164,7 @@ def test_a_tigerpaw_that_stays_down_fails_the_write(ledger: Ledger):
     result = ledger.sync()
 
     assert (result.code, len(submits(result))) == (7, 2)
-    assert outcome(result, "Contoso")[0] == "failed"
-    assert "the next run tries it again" in outcome(result, "Contoso")[1]
-    assert "not: Contoso (failed: " in result.last_line
+    assert outcome(result, "Northwind")[0] == "failed"
+    assert "the next run tries it again" in outcome(result, "Northwind")[1]
+    assert "not: Northwind (failed: " in result.document["last_line"]
     ledger.heals()

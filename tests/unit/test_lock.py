@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kisi.errors import ExitCode, Locked, StateError
-from kisi.lock import holder, run_lock
+from kisi.errors import ExitCode, Interrupted, Locked, StateError
+from kisi.lock import holder, is_running, run_lock
 
 STARTED = datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
 HOLD = """
@@ -143,3 +144,44 @@ def test_a_folder_that_cannot_be_used_is_said_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(StateError, match="lock in the state folder") as refused, run_lock(state):
         pytest.fail("no lock, no run")
     assert "state_dir" in refused.value.remedy
+
+
+def test_a_stop_ends_the_waiting_for_another_run(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with another_run(tmp_path) as other:
+        with (
+            pytest.raises(Interrupted, match="while another run held the lock"),
+            run_lock(tmp_path, timeout=3600, stop=stop),
+        ):
+            pytest.fail("two runs at once")
+        known = holder(tmp_path)
+        assert known
+        assert known.pid == other.pid
+
+
+def test_a_run_goes_on_as_long_as_its_process_exists(tmp_path: Path) -> None:
+    assert not is_running(tmp_path)
+    with another_run(tmp_path) as other:
+        assert is_running(tmp_path)
+        other.kill()
+        other.wait()
+        assert holder(tmp_path)
+        assert is_running(tmp_path) is (os.name != "posix")  # Windows cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("host", "error"), [("elsewhere", None), (socket.gethostname(), PermissionError)]
+)
+def test_what_cannot_be_asked_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, error: type[OSError] | None
+) -> None:
+    said = {"pid": 2**22 + 1, "host": host, "started": ""}
+    (tmp_path / "kisi.lock.json").write_text(json.dumps(said), encoding="utf-8")
+
+    def kill(_pid: int, _signal: int) -> None:
+        assert error
+        raise error
+
+    monkeypatch.setattr("kisi.lock.os.kill", kill)
+    assert is_running(tmp_path)

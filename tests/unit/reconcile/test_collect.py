@@ -153,6 +153,19 @@ def test_a_source_that_no_billed_client_has_is_not_asked(scene):
     assert scene.sync().code is ExitCode.OK
 
 
+def test_a_tenant_with_a_new_name_is_said_once_and_billed_as_before(scene):
+    scene.uses(5)
+    names = {"hq:VSRV-1": "Contoso Ltd", "hq:VSRV-2": "Fabrikam"}
+    plan = scene.look(memory=replace(scene.remember(), tenants=names)).plan
+    (note,) = plan.companies[0].notes
+    assert note == (
+        "The tenant hq:VSRV-1 is now called 'Contoso'; it was 'Contoso Ltd'. "
+        "Ids decide, so nothing else changes."
+    )
+    assert plan.companies[0].status is Status.READY
+    assert scene.look().plan.companies[0].notes == ()
+
+
 def test_who_watches_is_told_what_is_read(scene):
     scene.uses(5)
     scene.look()

@@ -1,15 +1,18 @@
 """Reading the PSAs: whose trouble is whose, how often is asked, and prices that only inform."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from kisi.credentials import REDACTOR
-from kisi.errors import ExitCode, PsaError
+from kisi.errors import ExitCode, Interrupted, PsaError
 from kisi.model import AgreementRef, Category, Status, Unfit
 from kisi.psa import PsaProduct
-from tests.unit.build import ALL_ROW, COMPANY, SPLIT_ROW, mapping
+from kisi.reconcile.lines import read_psas
+from tests.unit.build import ALL_ROW, COMPANY, SPLIT_ROW, TODAY, mapping
 from tests.unit.reconcile.conftest import company
 
 UNREADABLE = PsaError("The additions did not arrive whole.", remedy="Run it again.")
@@ -136,3 +139,28 @@ def test_a_first_create_shows_what_else_is_on_the_agreement(two):
     assert first.client().others == (backup,)
     assert two.sync().client().others == ()
     assert {line.product: line.quantity for line in two.cw.held()} == {"9001": 3, "1200": 10}
+
+
+def test_where_the_run_is_stopped_no_further_agreement_is_read(scene, monkeypatch):
+    refs = [scene.cw.agreement(str(250 + n), str(1042 + n)).ref for n in range(50)]
+    cancelled, read, end = threading.Event(), [], ThreadPoolExecutor.shutdown
+
+    def lines(ref):
+        read.append(ref)
+        assert len(read) == 1 or cancelled.wait(30)
+        return ()
+
+    def shutdown(pool, **how):
+        end(pool, **{**how, "wait": False})
+        cancelled.set()
+        end(pool, **how)
+
+    def stop(_psa, done, _total):
+        if done:
+            raise Interrupted("Stopped.")
+
+    monkeypatch.setattr(scene.cw, "lines", lines)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
+    with pytest.raises(Interrupted):
+        read_psas(scene.psas, refs, (), TODAY, stop)
+    assert len(read) <= 2
