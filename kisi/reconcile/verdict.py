@@ -96,9 +96,9 @@ def last_line(plan: Plan) -> str:
 def _nobody(plan: Plan) -> str:
     if plan.failures:
         return "Nothing could be read: " + _listed(failure.reason for failure in plan.failures)
-    if plan.companies:
-        return "No client is billed: billing is off for all of them. Next: `kisi map billing`."
     tenants = len(plan.unmapped_tenants)
+    if plan.companies and not tenants:
+        return "No client is billed: billing is off for all of them. Next: `kisi map billing`."
     return f"No client is billed; {tenants} tenants are unmapped. Next: `kisi map`."
 
 

@@ -409,7 +409,7 @@ class Scene:
         self.set_by_kisi |= changed
         self._changed_rightly(before, after)
         self._one_line_a_product(after)
-        self._never_too_much(after)
+        self._never_too_much(before, after)
         self._journal_is_true(before, after)
 
     def run(self, trouble: Trouble, *arguments: str) -> None:
@@ -484,8 +484,10 @@ class Scene:
         twice = [where for where, number in ours.items() if number > 1]
         assert not twice, f"kisi made two lines of {twice}"
 
-    def _never_too_much(self, after: Mapping[LineId, Held]) -> None:
-        """What kisi bills a client is never more than the client was ever seen to use."""
+    def _never_too_much(
+        self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]
+    ) -> None:
+        """No run brings what kisi bills a client above what the client was ever seen to use."""
         for client in self.clients:
             for application in (APPLICATION, DETECTION):
                 products = {
@@ -494,14 +496,18 @@ class Scene:
                     for product in every
                     if (psa, name) == (client.psa, application)
                 }
-                billed = sum(
-                    held.quantity
-                    for line, held in after.items()
-                    if line in self.set_by_kisi
-                    and held.place[1] in client.agreements
-                    and held.product in products
+                ours = [
+                    line
+                    for line in self.set_by_kisi & after.keys()
+                    if after[line].place[1] in client.agreements
+                    and after[line].product in products
+                ]
+                were, are = (
+                    sum(state[line].quantity for line in ours if line in state)
+                    for state in (before, after)
                 )
-                assert billed <= client.most[application], f"{client.name} is billed {billed}"
+                most = max(were, client.most[application])
+                assert are <= most, f"{client.name} is billed {are}, and used {most} at most"
 
     def _journal_is_true(
         self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]

@@ -121,14 +121,16 @@ def test_an_increase_does_not_wait_for_another_increase(bench, psa):
     assert psa.quantities() == {"1202": 10}
 
 
-def test_every_create_waits_for_an_orphan_that_could_not_be_set_to_0(bench, psa):
+def test_what_begins_to_bill_waits_for_an_orphan_that_could_not_be_set_to_0(bench, psa):
     orphan = planned(9, 0, "1200", line_id=psa.put("1200", 9).id, orphaned=True)
     more = planned(3, 5, "1202", line_id=psa.put("1202", 3).id, application="EDR")
     psa.reactions.append(REFUSED)
-    lines = bench.write(orphan, planned(None, 9, "1300", application="Mail"), more)
-    assert [line.outcome for line in lines] == [Outcome.FAILED, Outcome.FAILED, Outcome.APPLIED]
+    again = planned(0, 9, "1204", line_id=psa.put("1204", 0).id, application="Renamed")
+    lines = bench.write(orphan, planned(None, 9, "1300", application="Mail"), more, again)
+    outcomes = [line.outcome for line in lines]
+    assert outcomes == [Outcome.FAILED, Outcome.FAILED, Outcome.APPLIED, Outcome.FAILED]
     assert "of the earlier mapping could not be set to 0 first" in lines[1].detail
-    assert psa.quantities() == {"1200": 9, "1202": 5}
+    assert psa.quantities() == {"1200": 9, "1202": 5, "1204": 0}
 
 
 def test_an_unknown_decrease_holds_up_the_increases_too(bench, psa):

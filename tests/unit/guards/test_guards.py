@@ -187,10 +187,6 @@ def test_creates_of_the_client_wait_for_its_orphaned_lines():
 
 def test_so_does_every_other_line_that_begins_to_bill():
     """The orphan's application may have another name by now, and its usage go to such a line."""
-    begin = replace(
-        context(fact("1100", 9, "1"), fact("1201", 0, "2"), fact("1400", 5, "4")),
-        rules=GuardRules(adopt="allow"),
-    )
     lines = (
         planned(9, 0, "1100", "1", orphaned=True),
         planned(0, 9, "1201", "2", application="Renamed"),
@@ -198,11 +194,9 @@ def test_so_does_every_other_line_that_begins_to_bill():
         planned(9, 2, "1500", "5", application="Fourth", adopt=True),
         planned(5, 6, "1400", "4", application="Third"),
     )
-    (found,) = guard([client(*lines)], begin)
-    assert [line.hold.guard if line.hold else None for line in found.lines] == [
-        *("orphaned", "with", "with"),
-        *(None, None),
-    ]
+    facts = [fact("1100", 9, "1"), fact("1201", 0, "2"), fact("1400", 5, "4")]
+    held = guards_of(*lines, facts=facts, adopt="allow")
+    assert held == ["orphaned", "with", "with", None, None]
 
 
 def companies(*changes):

@@ -139,5 +139,7 @@ def test_without_billed_clients_the_last_line_says_what_to_do():
     tenants: tuple[Tenant, ...] = (tenant(), tenant("Fabrikam", "VSRV-2"))
     text = last_line(plan(named("A", status=Status.OFF), unmapped_tenants=tenants))
     assert text == "No client is billed; 2 tenants are unmapped. Next: `kisi map`."
+    text = last_line(plan(named("A", status=Status.OFF)))
+    assert text.startswith("No client is billed: billing is off for all of them.")
     broken = (Failure("source-incomplete", "hq is down", "", ExitCode.SOURCE),)
     assert last_line(plan(failures=broken)) == "Nothing could be read: hq is down"
