@@ -36,7 +36,14 @@ Quiet = Annotated[
     typer.Option("--quiet", "-q", help="Only errors, and the last line if something is wrong."),
 ]
 Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="More detail; -vv shows each request.")
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        help="More detail; -vv shows each request.",
+    ),
 ]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
 As = Annotated[Format, typer.Option("--format", case_sensitive=False, help="How to write it.")]

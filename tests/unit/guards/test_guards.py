@@ -191,7 +191,7 @@ def test_so_does_every_other_line_that_begins_to_bill():
         planned(9, 0, "1100", "1", orphaned=True),
         planned(0, 9, "1201", "2", application="Renamed"),
         planned(2, 9, "1300", "3", application="Another", adopt=True),
-        planned(9, 2, "1500", "5", application="Fourth", adopt=True),
+        planned(4, 2, "1500", "5", application="Fourth", adopt=True),
         planned(5, 6, "1400", "4", application="Third"),
     )
     facts = [fact("1100", 9, "1"), fact("1201", 0, "2"), fact("1400", 5, "4")]
