@@ -260,7 +260,10 @@ def test_a_client_switched_off_is_neither_read_nor_written_and_its_lines_are_lis
     assert (scene.hq.reads, scene.cw.looks) == ([], [])
     assert scene.cw.quantities() == {"1200": 10}
     assert day.code is ExitCode.OK
-    assert last_line(day.plan) == "No client is billed; 0 tenants are unmapped. Next: `kisi map`."
+    assert (
+        last_line(day.plan)
+        == "No client is billed: billing is off for all of them. Next: `kisi map billing`."
+    )
 
 
 def test_lines_left_to_people_stay_and_are_listed(scene):
