@@ -84,6 +84,15 @@ REDACTOR = Redactor()
 """The redactor of this process; `kisi.credentials.resolve` registers secrets with it."""
 
 
+def remote_text(text: str, longest: int) -> str:
+    """What a remote system said, fit for a message: on one line, without our secrets, then cut.
+
+    A server may say our own credentials to us. Cut first, half a secret would not be found again.
+    """
+    line = " ".join(REDACTOR.redact(text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
 class RedactingFilter(logging.Filter):
     """Redacts log records. To be added to every handler: a logger's filters miss its children.
 

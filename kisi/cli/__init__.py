@@ -88,5 +88,5 @@ def _say_bug(error: Exception, *, verbose: bool) -> int:
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
         told = "".join(traceback.format_exception(error)).splitlines()
-        write(sys.stderr, REDACTOR.redact("\n".join(map(safe_text, told))))
+        write(sys.stderr, REDACTOR.redact("\n".join(safe_text(line) for line in told)))
     return ExitCode.BUG

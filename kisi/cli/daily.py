@@ -112,7 +112,7 @@ class _Run:
             try:
                 return self._in(journal, run)
             except KisiError as error:
-                self._end(journal, run, error.exit_code, error.message, Plan(()))
+                self._end_early(journal, run, error)
                 raise
 
     def _in(self, journal: Journal, run: int) -> PlanView:
@@ -267,18 +267,27 @@ class _Run:
         if code == ExitCode.INTERRUPTED:
             state = RunState.INTERRUPTED
         LOG.info("run %s ends with exit code %s: %s", run, int(code), message)
+        journal.end_run(
+            run,
+            self.setup.clock.now(),
+            exit_code=code,
+            state=state,
+            summary={**asdict(summarise(plan)), **client_counts(plan)},
+            message=message,
+        )
+
+    def _end_early(self, journal: Journal, run: int, error: KisiError) -> None:
+        """Closes the run that `error` ends, which is told later; a journal that fails, only once.
+
+        Raises:
+            StateError: The journal cannot be written, and that is news.
+        """
         try:
-            journal.end_run(
-                run,
-                self.setup.clock.now(),
-                exit_code=code,
-                state=state,
-                summary={**asdict(summarise(plan)), **client_counts(plan)},
-                message=message,
-            )
-        except StateError as error:
-            self.voice.insist(explain_error(error))
-            raise
+            self._end(journal, run, error.exit_code, error.message, Plan(()))
+        except StateError:
+            if not isinstance(error, StateError):
+                self.voice.insist(explain_error(error))
+                raise
 
 
 _CHANGED = (

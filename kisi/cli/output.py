@@ -17,6 +17,9 @@ from typing import TextIO
 from kisi.cli.options import Format
 from kisi.errors import KisiError, StateError
 
+_MOST_LINES = 50
+"""Of one error; the others would only push these out of sight."""
+
 
 @dataclass(frozen=True, slots=True)
 class Voice:
@@ -154,7 +157,10 @@ def explain_error(error: KisiError) -> str:
     from kisi.credentials import REDACTOR
     from kisi.render.text import safe_text
 
-    lines = [safe_text(line) for line in error.message.splitlines()]
+    told = error.message.splitlines()
+    lines = [safe_text(line) for line in told[:_MOST_LINES]]
+    if len(told) > _MOST_LINES:
+        lines.append(f"... and {len(told) - _MOST_LINES} more.")
     text = "\n".join(["Error: " + lines[0], *("       " + line for line in lines[1:])])
     if error.remedy:
         text += "\nTo do: " + safe_text(error.remedy)

@@ -100,7 +100,9 @@ def parse_document(path: Path, text: str) -> Document:
 def _read(path: Path, if_missing: str) -> bytes:
     try:
         if path.is_dir():
-            raise ConfigError(f"{path.name}: {path} is a folder, not a file.")
+            raise ConfigError(
+                f"{path.name}: {path} is a folder, not a file.", remedy="Name the file in it."
+            )
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -111,11 +113,14 @@ def _read(path: Path, if_missing: str) -> bytes:
             remedy="Let the user that runs kisi read it.",
         ) from None
     except ValueError:
-        raise ConfigError(f"The path {str(path)!r} is not a file's name.") from None
+        raise ConfigError(
+            f"The path {str(path)!r} is not a file's name.", remedy="Name a file that exists."
+        ) from None
     if len(raw) > MAX_BYTES:
         raise ConfigError(
             f"{path.name}: The file is larger than {MAX_BYTES // 2**20} MiB, "
-            "so it is not what kisi expects there."
+            "so it is not what kisi expects there.",
+            remedy=f"See what was saved as {path}, and put the right file there.",
         )
     return raw
 

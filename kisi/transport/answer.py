@@ -9,8 +9,11 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from kisi.errors import BadAnswer
+from kisi.redaction import remote_text
 
 _NO_CONTENT = 204
+_OPENING = 8192
+"""Bytes of a body that messages are made from."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,8 @@ class Answer:
         return json.loads(self.body, parse_constant=_refuse)
 
     def excerpt(self, limit: int = 80) -> str:
-        """The first `limit` characters of the body on one line, for a message."""
-        text = " ".join(self.body[: limit * 8].decode("utf-8", "replace").split())
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        """The first `limit` characters of the body, for a message; see `remote_text`."""
+        return remote_text(self.body[:_OPENING].decode("utf-8", "replace"), limit)
 
 
 def _refuse(constant: str) -> NoReturn:

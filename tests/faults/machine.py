@@ -445,9 +445,7 @@ class Scene:
 
     # --- what must hold -------------------------------------------------------------------------
 
-    def _changed_rightly(
-        self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]
-    ) -> None:
+    def _changed_rightly(self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]) -> None:
         """Every line holds what it held, or what it should; no line is gone, none is odd."""
         assert before.keys() <= after.keys()
         wanted = {
@@ -480,13 +478,13 @@ class Scene:
         return {(one.key.psa, one.key.line_id) for lines in histories for one in lines}
 
     def _one_line_a_product(self, after: Mapping[LineId, Held]) -> None:
-        ours = Counter((after[line].place, after[line].product) for line in self.made & after.keys())
+        ours = Counter(
+            (after[line].place, after[line].product) for line in self.made & after.keys()
+        )
         twice = [where for where, number in ours.items() if number > 1]
         assert not twice, f"kisi made two lines of {twice}"
 
-    def _never_too_much(
-        self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]
-    ) -> None:
+    def _never_too_much(self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]) -> None:
         """No run brings what kisi bills a client above what the client was ever seen to use."""
         for client in self.clients:
             for application in (APPLICATION, DETECTION):
@@ -499,8 +497,7 @@ class Scene:
                 ours = [
                     line
                     for line in self.set_by_kisi & after.keys()
-                    if after[line].place[1] in client.agreements
-                    and after[line].product in products
+                    if after[line].place[1] in client.agreements and after[line].product in products
                 ]
                 were, are = (
                     sum(state[line].quantity for line in ours if line in state)
@@ -509,9 +506,7 @@ class Scene:
                 most = max(were, client.most[application])
                 assert are <= most, f"{client.name} is billed {are}, and used {most} at most"
 
-    def _journal_is_true(
-        self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]
-    ) -> None:
+    def _journal_is_true(self, before: Mapping[LineId, Held], after: Mapping[LineId, Held]) -> None:
         """What this run confirmed, the PSA held in this run; what it wrote last, it holds now."""
         if not self.operator.state.exists():
             return
@@ -529,7 +524,11 @@ class Scene:
             if operation.outcome is Outcome.APPLIED:
                 line = operation.line
                 place = (line.psa, line.agreement)
-                held = [x.quantity for x in after.values() if (x.place, x.product) == (place, line.product)]
+                held = [
+                    x.quantity
+                    for x in after.values()
+                    if (x.place, x.product) == (place, line.product)
+                ]
                 assert line.after in held, f"{line} was not written: {held}"
 
     def _says_the_truth(self, document: dict[str, Any]) -> None:
@@ -543,7 +542,11 @@ class Scene:
                 continue
             place = (client.psa, client.agreement)
             for product, number in self.desired(client).items():
-                held = [one.quantity for one in lines.values() if (one.place, one.product) == (place, product)]
+                held = [
+                    one.quantity
+                    for one in lines.values()
+                    if (one.place, one.product) == (place, product)
+                ]
                 assert held == [number] or (not held and number == 0), (client.name, product, held)
         if document["exit_code"] == ExitCode.OK:
             assert all(row["current"] or row["status"] == "off" for row in document["companies"])
@@ -581,4 +584,3 @@ def _jumping(clock: time_machine.Traveller) -> Callable[[SystemClock, float], No
 def _psa_writes(result: Result) -> list[Any]:
     soap = [one for one in result.sent_to("tigerpaw") if one.path.endswith("tsiWS.asmx")]
     return [*result.writes, *soap]
-

@@ -96,9 +96,7 @@ EVENT = st.one_of(USAGE, USAGE, USAGE, USAGE, REINSTALLED, RARE)
 
 NOTHING: Draw[Options] = st.just({})
 CODES = st.sampled_from([400, 401, 403, 404, 409, 429, 500, 502, 503, 504])
-STATUS = st.fixed_dictionaries(
-    {"code": CODES}, optional={"headers": st.just({"Retry-After": "2"})}
-)
+STATUS = st.fixed_dictionaries({"code": CODES}, optional={"headers": st.just({"Retry-After": "2"})})
 PXG_ERROR = st.builds(
     lambda code: {"code": 200, "body": pxg_error(code)}, st.sampled_from([1125, 1184, 1195, 1453])
 )
@@ -157,9 +155,7 @@ READ_FAULTS = st.builds(Struck, faults=st.lists(READ_FAULT, min_size=1, max_size
 WRITE_FAULTS = st.builds(
     Struck, faults=st.lists(WRITE_FAULT, min_size=1, max_size=3), lag=st.integers(0, 3)
 )
-KILLED = st.builds(
-    Killed, method=st.sampled_from(["intent", "outcome"]), committed=st.booleans()
-)
+KILLED = st.builds(Killed, method=st.sampled_from(["intent", "outcome"]), committed=st.booleans())
 TROUBLE = st.one_of(st.just(Struck()), READ_FAULTS, WRITE_FAULTS, WRITE_FAULTS, KILLED)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from kisi.errors import BadAnswer, TransportError, Untrusted
+from kisi.redaction import REDACTOR, remote_text
 from kisi.transport import Answer
 
 _LONGEST = 300
@@ -78,8 +79,8 @@ class Refusal:
 def read_refusal(answer: Answer) -> Refusal:
     """Reads any answer as a refusal; never fails, whatever the body is."""
     code, message = _from_body(answer)
-    said = " ".join(message.split())
-    return Refusal(answer.status, _cut(" ".join(code.split()), 60), said, request_id(answer))
+    said = " ".join(REDACTOR.redact(message).split())
+    return Refusal(answer.status, remote_text(code, 60), said, request_id(answer))
 
 
 def request_id(answer: Answer) -> str:

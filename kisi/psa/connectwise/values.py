@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
+from kisi.redaction import remote_text
+
 Row = Mapping[str, object]
 """One record of an answer, as JSON has it."""
 
@@ -120,5 +122,4 @@ def number_or_none(row: Row, field: str) -> Decimal | None:
 
 def shown(value: object) -> str:
     """A remote value for a sentence, cut to a sane length."""
-    spelled = repr(value)
-    return spelled if len(spelled) <= 60 else spelled[:57] + "..."
+    return remote_text(repr(value), 60)

@@ -16,6 +16,7 @@ from typing import Any
 
 from kisi.model import Line
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.redaction import remote_text
 
 Record = Mapping[str, Any]
 """One JSON object."""
@@ -92,7 +93,7 @@ def _whole(record: Record, name: str) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        shown = f"{value!r:.40}"
+        shown = remote_text(repr(value), 40)
         raise ValueError(f"{name} of an additional charge is {shown}, no whole number")  # noqa: TRY004
     return value
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kisi.errors import NotSent, PsaError, TransportError
 from kisi.psa.tigerpaw.signature import signed_headers
+from kisi.redaction import remote_text
 from kisi.transport import Answer, Client, Clock, Repeat
 
 Read = TypeVar("Read")
@@ -199,7 +200,7 @@ class Rest:
         except TransportError as error:
             raise PsaError(f"{said}: {error.message}", remedy=error.remedy) from error
         if isinstance(content, dict) and content.get("Success") is False:
-            message = str(content.get("Message") or "no message")[:200]
+            message = remote_text(str(content.get("Message") or "no message"), 200)
             raise PsaError(f"{said} with Success: false, {message}")
         self._known = True
         return content

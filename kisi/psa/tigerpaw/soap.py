@@ -19,6 +19,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kisi.errors import NotSent, TransportError
+from kisi.redaction import remote_text
 from kisi.transport import Answer, Client, Repeat, retry_after
 
 AUTH_NAMESPACE = "http://www.tigerpawsoftware.com/"
@@ -174,4 +175,4 @@ def _parse(body: bytes) -> Element:
 def _text(root: Element, name: str) -> str:
     """The text of the first element of this name in any namespace, on one line, cut to a size."""
     found = root.find(f".//{{*}}{name}")
-    return "" if found is None else " ".join((found.text or "").split())[:_LONGEST_TEXT]
+    return "" if found is None else remote_text(found.text or "", _LONGEST_TEXT)

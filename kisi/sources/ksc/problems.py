@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
+from kisi.redaction import remote_text
 from kisi.sources.ksc.wire import PxgError
 
 _E = TypeVar("_E", bound=SourceError)
@@ -106,6 +107,6 @@ _OTHER = _Meaning(Incomplete, "{method} failed ({detail}).")
 def problem(place: Place, method: str, error: PxgError) -> SourceError:
     """The error that a `PxgError` means (codes: KSC/15 a00337)."""
     meaning = _MEANINGS.get(error.code, _OTHER)
-    detail = f'{error.code} {error.module[:20]}: "{error.message[:_LONGEST]}"'
+    detail = f'{error.code} {error.module[:20]}: "{remote_text(error.message, _LONGEST)}"'
     what = meaning.what.replace("{method}", method).replace("{detail}", detail)
     return place.error(meaning.kind, what, meaning.remedy)

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from kisi.model import Device, Key, KeyRow
+from kisi.redaction import remote_text
 from kisi.sources.ksc.wire import Params
 
 _T = TypeVar("_T")
@@ -189,5 +190,6 @@ class _Record:
         if value is None:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise Malformed(f"{name} of a {self._what} is {str(value)[:80]!r} and not {words}.")
+            shown = remote_text(str(value), 80)
+            raise Malformed(f"{name} of a {self._what} is {shown!r} and not {words}.")
         return value

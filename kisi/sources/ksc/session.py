@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from kisi.errors import Incomplete, LoginRefused, NotSent, SourceError, TransportError
+from kisi.redaction import remote_text
 from kisi.sources.ksc import problems
 from kisi.sources.ksc.problems import Denied, Place, Vanished, problem
 from kisi.sources.ksc.wire import (
@@ -185,7 +186,7 @@ class _SessionDied(Vanished):
 
 def _refusal(place: Place, method: str, answer: Answer) -> SourceError:
     """What an HTTP status other than 200 means: login, session or protocol failed."""
-    said = (answer.headers.get("X-KSC-ErrorMsg") or answer.excerpt())[:80]
+    said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
     detail = f"HTTP {answer.status}: {said!r}"
     status = answer.status
     if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and method == _START):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
+from kisi.redaction import remote_text
+
 _T = TypeVar("_T")
 _INT_32 = range(-(2**31), 2**31)
 
@@ -72,7 +74,7 @@ def decode(value: Any) -> Any:  # noqa: ANN401  any JSON value
         try:
             return _DECODERS[kind](value["value"])
         except (ValueError, OverflowError) as error:
-            raise WireError(f"{str(value['value'])[:80]!r} is no {kind}.") from error
+            raise WireError(f"{remote_text(str(value['value']), 80)!r} is no {kind}.") from error
     return {name: decode(item) for name, item in value.items()}
 
 

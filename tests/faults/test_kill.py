@@ -1,0 +1,165 @@
+"""kill -9 at every moment of a write. The next run finds out what became of it."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from concurrent.futures import Future
+
+import pytest
+
+from kisi.sandbox.http import Logged
+from tests.faults.conftest import CREATE, UPDATE, Trial
+from tests.faults.processes import Process
+from tests.faults.test_tigerpaw import SUBMIT, Ledger
+
+
+@pytest.fixture(params=[True, False], ids=["create", "update"])
+def due(live: Trial, request: pytest.FixtureRequest) -> Trial:
+    """One client, whose line is to be created, or to be updated."""
+    live.fabrikam.mapped = False
+    if not request.param:
+        live.bill()
+    return live
+
+
+def match(trial: Trial) -> str:
+    """The write that is due."""
+    return UPDATE if trial.contoso.additions else CREATE
+
+
+def writes(trial: Trial) -> list[Logged]:
+    """The writes that reached ConnectWise since the first run."""
+    return trial.sandbox.writes
+
+
+def kill(trial: Trial, when: str, *, call: str = "", once: str = "") -> None:
+    """A `kisi sync` that a server kills.
+
+    Args:
+        trial: Whose.
+        when: Before the server acts, once it was applied, or once it was answered.
+        call: The request; by default the write that is due.
+        once: What kisi must have said before.
+    """
+    running: Future[Process] = Future()
+
+    def number() -> int:
+        process = running.result()
+        process.wait_for(once)
+        return process.pid
+
+    trial.fault("kill", call or match(trial), pid=number, when=when)
+    with trial.process("sync", "-v") as process:
+        running.set_result(process)
+    assert trial.ended[-1].code == -signal.SIGKILL
+    trial.sandbox.ksc.sessions.open.clear()  # in truth it takes some minutes to forget them
+
+
+def recovers(trial: Trial, *, sent: int) -> None:
+    """The killed run is told of, and a clean one settles what it left.
+
+    Args:
+        trial: After the kill.
+        sent: How many writes have reached ConnectWise in the end; each of them once.
+    """
+    assert trial.states()[0] == "crashed"
+    trial.heals(trial.contoso)
+    assert "ended without a word; what it left is settled now" in trial.results[-2].err
+    assert len(writes(trial)) == sent
+    assert trial.states()[:3] == ["finished", "finished", "crashed"]
+
+
+@pytest.mark.fault(
+    40,
+    injection="kill -9 after the intent, before ConnectWise applies the write",
+    outcome="run `crashed`; the next run finds nothing written and writes it, once",
+)
+def test_killed_before_the_write_is_applied(due: Trial):
+    kill(due, "before")
+
+    (pending,) = due.pending()
+    assert pending.outcome is None
+    recovers(due, sent=2)
+
+
+@pytest.mark.fault(
+    40,
+    injection="kill -9 after ConnectWise applied the write, before its answer",
+    outcome="run `crashed`; the next run finds it written and sends nothing",
+)
+def test_killed_after_the_write_was_applied(due: Trial):
+    kill(due, "applied")
+
+    (pending,) = due.pending()
+    assert pending.outcome is None
+    recovers(due, sent=1)
+
+
+@pytest.mark.fault(
+    40,
+    injection="kill -9 as soon as the answer is sent",
+    outcome="run `crashed`; whether the outcome was stored or not, nothing is sent again",
+)
+def test_killed_after_the_answer(due: Trial):
+    kill(due, "answered")
+
+    assert len(due.pending()) <= 1
+    recovers(due, sent=1)
+
+
+@pytest.mark.fault(
+    40,
+    injection="kill -9 after the answer was read, before its outcome is stored",
+    outcome="run `crashed`; the next run finds it written and sends nothing",
+)
+def test_killed_before_the_outcome_is_stored(due: Trial):
+    held: list[sqlite3.Connection] = []
+
+    def hold() -> None:
+        """The intent is stored; from now on nothing more can be, until we let go."""
+        path = due.operator.state / "journal.db"
+        held.append(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+        held[0].execute("BEGIN IMMEDIATE")
+
+    due.fault("call", match(due), function=hold)
+    kill(due, "answered", once=", request id ")
+    held[0].rollback()
+    held[0].close()
+
+    (pending,) = due.pending()
+    assert pending.outcome is None
+    recovers(due, sent=1)
+
+
+@pytest.mark.fault(
+    40,
+    injection="kill -9 while the sources are read",
+    outcome="run `crashed`, nothing pending; the next run gets the lock at once and bills",
+)
+def test_killed_before_anything_was_written(due: Trial):
+    kill(due, "before", call="HostGroup.FindHosts@Contoso")
+
+    assert due.pending() == ()
+    assert writes(due) == []
+    recovers(due, sent=1)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["create", "update"])
+@pytest.mark.parametrize(("when", "sent"), [("before", 2), ("applied", 1), ("answered", 1)])
+@pytest.mark.fault(
+    40,
+    injection="kill -9 before, after and beyond a Tigerpaw submit",
+    outcome="run `crashed`; the next run reads the charges first: one charge, nothing else moved",
+)
+def test_killed_around_a_submit(live: Trial, when: str, sent: int, first: bool):
+    live.contoso.mapped = live.fabrikam.mapped = False
+    ledger = Ledger(live.operator, first=first)
+    live.sandbox.log.clear()
+
+    kill(live, when, call=SUBMIT)
+
+    assert live.states()[0] == "crashed"
+    ledger.heals()
+    assert len(live.sandbox.writes) == sent
+    assert live.states()[:3] == ["finished", "finished", "crashed"]
