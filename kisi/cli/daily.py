@@ -59,6 +59,7 @@ def daily(order: Order, voice: Voice) -> ExitCode:
     waits = random.uniform(0, order.jitter) + order.lock_timeout  # noqa: S311 - spreads load only
     with stopping() as stop, opened(order.config, stop, waits=waits, settles=True) as setup:
         if order.jitter:
+            LOG.info("--jitter: begins in %.0f s", waits - order.lock_timeout)
             setup.clock.sleep(waits - order.lock_timeout)
             stop.check()
         notifier = Notifier.of(setup.notify, setup.clock, voice.insist)

@@ -252,3 +252,17 @@ def test_a_wait_for_the_lock_ends_at_once(live: Trial):
     assert "Stopped by a signal while another run held the lock." in live.ended[-1].err
     assert live.sandbox.log == []
     live.heals()
+
+
+@pytest.mark.fault(
+    41, injection="^C while `--jitter` spreads the load", outcome="the wait ends at once; exit 130"
+)
+def test_a_random_wait_ends_at_once(live: Trial):
+    with live.process("sync", "-v", "--jitter", "1000000") as process:
+        process.wait_for("--jitter: begins in")
+        process.stop(signal.SIGINT)
+
+    assert live.ended[-1].code == INTERRUPTED
+    assert "Stopped by a signal before anything was written." in live.ended[-1].err
+    assert live.sandbox.log == []
+    live.heals()

@@ -11,7 +11,7 @@ from kisi.model import Finding, Level, Tenant
 from kisi.transport import Clock, certificate_of, clock_finding
 
 _SOON = timedelta(days=30)
-_IF_SKEWED = "a key could be counted after its end, or not until it"
+IF_SKEWED = "a key could be counted after its end, or not until it"
 
 
 class Server(Protocol):
@@ -50,7 +50,7 @@ def _check(server: Server) -> Iterator[Finding]:
             Level.OK,
             f"{label} accepted the login; {enabled} of {len(tenants)} virtual servers are enabled.",
         )
-        yield clock_finding(server.clock_skew(), label, _IF_SKEWED)
+        yield clock_finding(server.clock_skew(), label, IF_SKEWED)
         yield Finding(Level.OK, f"{label} runs Security Center {server.server_version()}.")
     except SourceError as error:
         yield problem(error)

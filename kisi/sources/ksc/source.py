@@ -11,17 +11,17 @@ from datetime import timedelta
 from typing import Any
 
 from kisi.errors import Incomplete, KisiError, LoginRefused, SourceError
-from kisi.model import Finding, Reading, Tenant, TenantRef
+from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.sources import Select
 from kisi.sources.ksc import records
-from kisi.sources.ksc.checks import check_online
+from kisi.sources.ksc.checks import IF_SKEWED, check_online
 from kisi.sources.ksc.logins import Logins
 from kisi.sources.ksc.problems import Place, Vanished
 from kisi.sources.ksc.reader import read_tenant
 from kisi.sources.ksc.records import Malformed, VirtualServer
 from kisi.sources.ksc.session import OpenApi, Session
 from kisi.sources.ksc.wire import Params
-from kisi.transport import Client, Clock, Repeat, clock_skew
+from kisi.transport import Client, Clock, Repeat, clock_finding, clock_skew
 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
@@ -212,4 +212,7 @@ class KscSource:
                 self._refusal = refusal
                 raise
             self._skew = clock_skew(answer, self.clock.now())
+            finding = clock_finding(self._skew, f"sources.{self.name}", IF_SKEWED)
+            if finding.level is Level.PROBLEM:
+                _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main

@@ -1,0 +1,218 @@
+"""Clocks that jump, zones at the ends of the world, nights that are an hour longer or shorter."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from kisi.sandbox import ksc_records
+from kisi.sandbox.billing import Client
+from tests.faults.conftest import CREATE, UPDATE, Trial, warnings
+
+
+def at(trial: Trial, instant: str) -> None:
+    """It is this instant, on every clock."""
+    trial.operator._clock.move_to(datetime.fromisoformat(instant).replace(tzinfo=UTC))
+
+
+def jump(trial: Trial, **by: float) -> None:
+    """Somebody sets the clock of this machine."""
+    trial.operator._clock.shift(timedelta(**by))
+
+
+def billed_from(client: Client) -> date:
+    """The first day of a client's only line."""
+    (line,) = client.additions
+    assert line.effective_date is not None
+    return line.effective_date.date()
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    58,
+    injection="the clock jumps by an hour, a day or a year while a run is under way",
+    outcome="no deadline is met early or late; billed once; runs keep their order",
+)
+@pytest.mark.parametrize("by", [{"hours": 1}, {"hours": -1}, {"days": -1}, {"days": 365}], ids=str)
+@pytest.mark.parametrize("match", ["LicenseKeys.EnumKeys@Contoso", UPDATE])
+def test_a_clock_that_jumps_changes_no_number(billed: Trial, match: str, by: dict[str, float]):
+    for key in (billed.contoso.first_key, billed.fabrikam.first_key):
+        assert key.subscription
+    billed.fault("call", match, function=lambda: jump(billed, **by))
+
+    result = billed.sync()
+
+    assert result.code == 0, result.err
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert len(result.writes) == 1
+    assert billed.last_run.id == 2
+    status = json.loads(billed.operator.run("status", "--json").out)
+    assert [run["run"] for run in status["runs"]] == [2, 1]
+    assert billed.operator.slept == []
+    billed.heals()
+
+
+@pytest.mark.fault(
+    58,
+    injection="this machine's clock is two days ahead of the server's, or behind",
+    outcome="billed, with a warning that names the skew; `check --online` calls it a problem",
+)
+@pytest.mark.parametrize(("days", "words"), [(2, "behind"), (-2, "ahead of")])
+def test_a_clock_that_is_days_off_is_a_warning(billed: Trial, days: int, words: str):
+    server = billed.sandbox.ksc_server._sockets
+    server.now = lambda: datetime.now(UTC) + timedelta(days=days)
+
+    result = billed.sync()
+    check = billed.operator.run("check", "--online")
+
+    assert result.code == 0
+    (warning,) = warnings(result)
+    assert re.search(rf"This machine's clock is 28(79|80) minutes {words} that of sour", warning)
+    assert "a key could be counted after its end, or not until it" in warning
+    assert re.search(rf"28(79|80) minutes {words}", " ".join(check.out.split()))
+    assert check.code == 4
+    server.now = billed.world.now
+    billed.heals()
+
+
+@pytest.mark.fault(
+    58,
+    injection="a server does not say what time it is, or nonsense",
+    outcome="billed, no warning",
+)
+@pytest.mark.parametrize("said", ["", "tomorrow", "Thu, 99 Foo 2026"])
+def test_a_server_without_a_clock_is_believed(billed: Trial, said: str):
+    wire = billed.sandbox.ksc_server._sockets.RequestHandlerClass
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "date_time_string", lambda *_: said)
+        result = billed.sync()
+
+    assert (result.code, warnings(result)) == (0, [])
+    billed.heals()
+
+
+@pytest.mark.fault(
+    60,
+    injection="Security Center writes instants naive, with an offset, with fractions, or as dates",
+    outcome="all are read as UTC, to the second in which a key ends",
+)
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S+00:00", "%Y%m%dT%H%M%SZ"]
+)
+@pytest.mark.parametrize(("second", "counts"), [(-1, True), (0, False)])
+def test_every_form_of_an_instant_is_utc(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, form: str, second: int, counts: bool
+):
+    """The machine itself is in another zone."""
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    ends = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
+    at(trial, "2026-10-14T02:30:00")
+    key = trial.contoso.key(kind="commercial", limit_date=ends)
+    key.uses = trial.contoso.first_key.uses
+    trial.contoso.server.keys.remove(trial.contoso.first_key)
+    monkeypatch.setattr(ksc_records, "_date", lambda value: format(value, form) if value else "")
+    trial.operator._clock.move_to(ends + timedelta(seconds=second), tick=False)
+
+    result = trial.operator.sync()
+
+    assert result.code == 0, result.err
+    assert trial.contoso.quantities == ({trial.product: 6} if counts else {})
+
+
+# --- days -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    59,
+    injection="nights of summer time, ends of month and year, 29 February, zones from -11 to +14",
+    outcome="a new line begins on the day of the billing time zone; a second run writes nothing",
+)
+@pytest.mark.parametrize(
+    ("zone", "instant", "day"),
+    [
+        ("Europe/Berlin", "2026-10-25T00:30:00", "2026-10-25"),
+        ("Europe/Berlin", "2026-10-25T01:30:00", "2026-10-25"),
+        ("Europe/Berlin", "2027-03-28T00:59:59", "2027-03-28"),
+        ("Europe/Berlin", "2027-03-28T01:00:00", "2027-03-28"),
+        ("Europe/Berlin", "2026-11-30T22:59:59", "2026-11-30"),
+        ("Europe/Berlin", "2026-11-30T23:00:00", "2026-12-01"),
+        ("Europe/Berlin", "2026-12-31T23:00:00", "2027-01-01"),
+        ("Pacific/Kiritimati", "2026-12-31T09:59:59", "2026-12-31"),
+        ("Pacific/Kiritimati", "2026-12-31T10:00:00", "2027-01-01"),
+        ("Pacific/Pago_Pago", "2027-01-01T10:59:59", "2026-12-31"),
+        ("Pacific/Pago_Pago", "2027-01-01T11:00:00", "2027-01-01"),
+        ("America/St_Johns", "2027-03-01T03:29:59", "2027-02-28"),
+        ("UTC", "2028-02-29T12:00:00", "2028-02-29"),
+        ("Asia/Kathmandu", "2028-02-29T18:15:00", "2028-03-01"),
+    ],
+)
+def test_a_day_is_one_of_the_billing_zone(trial: Trial, zone: str, instant: str, day: str):
+    trial.configure('timezone  = "UTC"', f'timezone = "{zone}"')
+    at(trial, instant)
+
+    assert trial.sync().code == 0
+
+    assert billed_from(trial.contoso) == date.fromisoformat(day)
+    again = trial.sync()
+    assert (again.code, again.writes) == (0, [])
+
+
+@pytest.mark.fault(
+    59,
+    injection="midnight of a month's end comes between two writes of a run",
+    outcome="one day for the whole run: the one on which it began",
+)
+def test_a_run_over_midnight_has_one_day(trial: Trial):
+    trial.configure('kind = "connectwise"', 'kind = "connectwise"\nworkers = 1')
+    at(trial, "2026-10-31T23:59:50")
+    trial.fault("call", CREATE, function=lambda: jump(trial, seconds=30))
+
+    assert trial.sync().code == 0
+
+    days = {billed_from(client) for client in (trial.contoso, trial.fabrikam)}
+    assert days == {date(2026, 10, 31)}
+    trial.heals()
+
+
+@pytest.mark.fault(
+    59,
+    injection="the run of the 1st, with nothing changed, after the month was invoiced",
+    outcome="writes nothing: the closed month is not touched",
+)
+def test_the_first_of_the_month_touches_nothing_old(trial: Trial):
+    at(trial, "2026-10-31T23:00:00")
+    assert trial.sync().code == 0
+    for client in (trial.contoso, trial.fabrikam):
+        client.agreement.invoiced_through = date(2026, 10, 31)
+        client.agreement.next_invoice_date = date(2026, 12, 1)
+    at(trial, "2026-11-01T00:30:00")
+
+    result = trial.sync()
+
+    assert (result.code, result.writes) == (0, [])
+    trial.heals()
+
+
+@pytest.mark.fault(
+    59,
+    injection="the hour that summer time repeats has two runs at the same wall-clock time",
+    outcome="two runs, one write; the evidence of each is kept under its own id",
+)
+def test_the_repeated_hour_has_two_runs_and_one_write(trial: Trial):
+    trial.configure('timezone  = "UTC"', 'timezone = "Europe/Berlin"')
+    at(trial, "2026-10-25T00:30:00")
+    first = trial.sync()
+    at(trial, "2026-10-25T01:30:00")
+    second = trial.sync()
+
+    assert (len(first.writes), second.writes) == (2, [])
+    status = json.loads(trial.operator.run("status", "--json").out)
+    assert [run["run"] for run in status["runs"]] == [2, 1]
+    for run in ("1", "2"):
+        told = trial.operator.run("explain", "Contoso", "--run", run, "--json")
+        assert told.code == 0, told.err
