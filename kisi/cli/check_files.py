@@ -57,7 +57,7 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
         findings.append(Finding(Level.OK, _summary(config)))
     mapping = _check_mapping(draft, findings)
     secrets = _check_secrets(config, findings)
-    for file in (config.path, config.mapping_path):
+    for file in (config.path, config.mapping_path, config.state_dir):
         findings += _writable_by_all(file)
     for table, sections in (("sources", config.sources), ("psa", config.psa)):
         for name, section in sections.items():
@@ -117,7 +117,10 @@ def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
 
 
 def _writable_by_all(path: Path) -> Iterator[Finding]:
-    """A stranger who can change kisi.toml can have the passwords sent to a server of his own."""
+    """A stranger who can change kisi.toml can have the passwords sent to a server of his own.
+
+    One who can change the state folder can make kisi forget, or believe what never was.
+    """
     if _HAS_MODES and path.exists() and path.stat().st_mode & stat.S_IWOTH:
         yield Finding(
             Level.WARNING,

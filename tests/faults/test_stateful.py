@@ -32,7 +32,7 @@ COMMON: dict[str, Any] = {
     "stateful_step_count": 12,
     "suppress_health_check": list(HealthCheck),
 }
-BOUNDED = settings(derandomize=True, max_examples=8, **COMMON)
+BOUNDED = settings(derandomize=True, max_examples=6, **COMMON)
 SOAKING = settings(max_examples=50, **COMMON)
 
 Draw = st.SearchStrategy

@@ -60,7 +60,7 @@ def save(before: Snapshot, values: ChargeValues, folder: Path, psa: str) -> Kept
     Raises:
         OSError: They could not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     taken = before.taken.astimezone(UTC)
     path = folder / f"{psa}-{before.agreement}-{taken:%Y%m%dT%H%M%S.%fZ}.json"
     content = {

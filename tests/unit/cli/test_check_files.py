@@ -119,13 +119,18 @@ def test_files_that_are_named_must_be_there(check, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
-def test_a_file_that_everybody_can_change_is_pointed_out(check, tmp_path):
+@pytest.mark.parametrize("name", ["kisi.toml", "mapping.toml", "state"])
+def test_a_file_that_everybody_can_change_is_pointed_out(check, tmp_path, name):
     check()
-    (tmp_path / "kisi.toml").chmod(0o646)
+    (tmp_path / "state").mkdir()
+    before = warnings(check_files(tmp_path / "kisi.toml", KINDS, KINDS))
+    (tmp_path / "mapping.toml").touch()
+    (tmp_path / name).chmod(0o757)
     result = check_files(tmp_path / "kisi.toml", KINDS, KINDS)
-    (warning,) = warnings(result)
+    (warning,) = [one for one in warnings(result) if one not in before]
     assert result.passed
-    assert warning.remedy == f"Run `chmod o-w {tmp_path / 'kisi.toml'}`."
+    assert warning.message == f"Every user of this machine can change {tmp_path / name}."
+    assert warning.remedy == f"Run `chmod o-w {tmp_path / name}`."
 
 
 def test_a_state_folder_that_cannot_be_used_is_an_error(check, tmp_path, monkeypatch):

@@ -1,0 +1,390 @@
+"""Trouble with printing or telling never changes what is billed, nor the exit code of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kisi import notify
+from kisi.render.text import cells
+from tests.faults.conftest import CREATE, Trial
+from tests.faults.monitor import TOKEN, Monitor
+from tests.faults.processes import LONGEST, _command
+
+STATE = 8
+POSIX = os.name == "posix"
+posix = pytest.mark.skipif(not POSIX, reason="shells, devices and terminals of POSIX")
+
+
+def shell(trial: Trial, redirection: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    """A command run by a shell: its exit code, and what came out where the shell still listens."""
+    trial.operator.write_files()
+    words = [*_command(), *arguments, "--config", str(trial.operator.config)]
+    line = f'"$@" {redirection}; echo "exit $?" >&9'
+    read, write = os.pipe()
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"exec 9>&{write}; {line}", "bash", *words],
+        capture_output=True,
+        check=False,
+        timeout=LONGEST,
+        pass_fds=[write],
+        env={**os.environ, **environment},
+    )
+    os.close(write)
+    with os.fdopen(read) as told:
+        code = int(told.read().split()[1])
+    said = (done.stdout + done.stderr).decode("utf-8", "replace")
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    return code, said
+
+
+@pytest.mark.fault(
+    55,
+    injection="stdout or stderr is a closed pipe, closed, or a full disk",
+    outcome="billed as ever, exit code of the run, no traceback",
+)
+@posix
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        "| true",
+        "2>&1 | true",
+        ">/dev/full",
+        ">/dev/full 2>&1",
+        ">&-",
+        "2>&-",
+        ">&- 2>&- <&-",
+    ],
+)
+def test_a_result_that_nobody_reads_was_billed_all_the_same(live: Trial, redirection: str):
+    if "|" in redirection:  # the exit code of kisi, not of the pipe's other end
+        redirection = f"{redirection}; (exit ${{PIPESTATUS[0]}})"
+
+    code, said = shell(live, redirection, "sync", "-v")
+
+    assert code == 0
+    assert live.contoso.quantities == {live.product: 6}
+    if redirection == ">/dev/full":
+        assert "The result could not be printed: No space left on device." in said
+    with live.journal() as journal:
+        assert journal.history.last_runs(1)[0].exit_code == 0
+    live.heals()
+
+
+@pytest.mark.fault(
+    55,
+    injection="stdout speaks ASCII or Windows-1252, and names do not fit in",
+    outcome="billed; what does not fit is escaped, kisi's own symbols have stand-ins",
+)
+@posix
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_names_that_an_encoding_cannot_carry_are_escaped(live: Trial, encoding: str):
+    live.contoso.company.name = live.contoso.server.name = "株式会社 Müller"
+
+    code, said = shell(
+        live, "", "sync", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C", COLUMNS="100"
+    )
+
+    assert code == 0
+    assert r"\u682a\u5f0f\u4f1a\u793e" in said
+    assert live.contoso.quantities == {live.product: 6}
+    live.heals()
+
+
+@pytest.mark.fault(
+    55,
+    injection="--output names a folder, a place that does not exist, or a device without space",
+    outcome="billed and journaled as ever; then exit 8 with a sentence, and no file lies around",
+)
+@pytest.mark.parametrize(
+    "output", ["", ".", "nowhere/report.json", "kisi.toml/report.json", "/dev/full"]
+)
+def test_a_report_that_cannot_be_written_changes_nothing(billed: Trial, output: str):
+    if output == "/dev/full" and not Path(output).exists():
+        pytest.skip("there is no such device")
+    where = output if output in {"", "/dev/full"} else str(billed.operator.folder / output)
+    files = set(billed.operator.files())
+
+    result = billed.operator.sync("--output", where)
+
+    billed.results.append(result)
+    assert result.code == STATE, result.err
+    assert "The result could not be written to " in result.err
+    assert "nothing that was billed depends on it" in result.err
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert billed.last_run.exit_code == 0
+    assert billed.sentence == "2 of 2 clients proven current."
+    assert set(billed.operator.files()) == files
+    if output == "/dev/full":
+        assert Path(output).is_char_device()
+    billed.heals()
+
+
+@pytest.mark.fault(
+    55,
+    injection="--output names a device or a pipe, as /dev/stdout",
+    outcome="it is written to, and never replaced by a file",
+)
+@posix
+def test_a_pipe_is_written_to_and_stays_one(billed: Trial, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+
+    assert billed.operator.sync("--output", str(pipe)).code == 0
+
+    reader.join(LONGEST)
+    assert pipe.is_fifo()
+    assert json.loads(heard[0])["exit_code"] == 0
+    billed.heals()
+
+
+@pytest.mark.fault(
+    55,
+    injection="the log file is on a full disk",
+    outcome="billed as ever, no traceback",
+)
+@posix
+def test_a_log_that_cannot_be_written_changes_nothing(billed: Trial):
+    log = billed.operator.state / "kisi.log"
+    log.unlink()
+    log.symlink_to("/dev/full")
+
+    result = billed.sync()
+
+    assert result.code == 0
+    assert "Logging error" not in result.err
+    assert billed.contoso.quantities == {billed.product: 8}
+    log.unlink()
+    billed.heals()
+
+
+# --- terminals ------------------------------------------------------------------------------------
+
+ANSI = re.compile(r"\x1b")
+COLORFUL = {"TERM": "xterm-256color", "NO_COLOR": "", "PYTHONUTF8": "1"}
+
+
+def on_terminal(trial: Trial, *arguments: str, width: int = 100, **environment: str) -> str:
+    """What a command shows on a terminal of this width."""
+    import pexpect
+
+    trial.operator.write_files()
+    path, *rest = [*_command(), *arguments, "--config", str(trial.operator.config)]
+    inherited = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    child = pexpect.spawn(
+        path,
+        rest,
+        dimensions=(24, width),
+        env={**inherited, **COLORFUL, **environment},
+        encoding="utf-8",
+        timeout=LONGEST,
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    return str(child.before)
+
+
+@pytest.mark.fault(
+    56,
+    injection="a terminal; then NO_COLOR, TERM=dumb or --no-color",
+    outcome="colours and progress only on a terminal that wants them",
+)
+@posix
+def test_colours_are_only_where_they_are_welcome(live: Trial):
+    assert ANSI.search(on_terminal(live, "preview"))
+    assert not ANSI.search(on_terminal(live, "preview", NO_COLOR="1"))
+    assert not ANSI.search(on_terminal(live, "preview", TERM="dumb"))
+    _, piped = shell(live, "2>&1 | cat; (exit ${PIPESTATUS[0]})", "preview", **COLORFUL)
+    assert not ANSI.search(piped)
+
+
+@pytest.mark.fault(
+    56,
+    injection="a terminal 20 columns wide",
+    outcome="everything is wrapped, nothing is cut off; only commands are longer",
+)
+@posix
+def test_a_very_narrow_terminal_shows_everything(live: Trial):
+    live.contoso.company.name = live.contoso.server.name = "Contoso Elektrotechnik 漢字漢字漢字"
+
+    said = on_terminal(live, "preview", width=20, NO_COLOR="1")
+
+    lines = [line.rstrip("\r") for line in said.splitlines()]
+    result = lines[: next(i for i, line in enumerate(lines) if "clients proven" in line)]
+    wide = [line for line in result if cells(line) > 20 and "kisi " not in line]
+    assert not wide
+    assert "Elektrotechnik" in said
+    assert "漢字漢字漢字" in said
+
+
+# --- whoever is told ------------------------------------------------------------------------------
+
+
+def tell(trial: Trial, url: str) -> None:
+    """From now on the run is told to this address, both ways."""
+    trial.operator.write_files()
+    for name in ("ping-url", "webhook-url"):
+        secret = trial.operator.folder / "secrets" / name
+        secret.touch(mode=0o600)
+        secret.write_text(url)
+    trial.operator.more = (
+        '[notify]\nhealthcheck = "file:secrets/ping-url"\nwebhook = "file:secrets/webhook-url"\n'
+    )
+
+
+def _status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return behave
+
+
+def _hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+
+
+@pytest.fixture
+def monitors() -> Iterator[list[Monitor]]:
+    """Closes what a test has opened."""
+    opened: list[Monitor] = []
+    yield opened
+    for monitor in opened:
+        monitor.close()
+
+
+def _codes(heard: list[tuple[str, str, Any]]) -> list[tuple[str, str]]:
+    return [(method, path.removeprefix(f"/{TOKEN}")) for method, path, _ in heard]
+
+
+def test_the_service_hears_start_end_and_summary(billed: Trial, monitors: list[Monitor]):
+    monitors.append(Monitor(_status(200)))
+    tell(billed, monitors[0].url)
+
+    result = billed.sync()
+
+    heard = monitors[0].heard
+    assert _codes(heard) == [("GET", "/start"), ("GET", "/0"), ("POST", "")]
+    assert heard[-1][2] == result.document
+    assert "monitoring" not in result.err
+
+
+def test_the_service_hears_of_a_run_that_could_not_begin(billed: Trial, monitors: list[Monitor]):
+    monitors.append(Monitor(_status(200)))
+    tell(billed, monitors[0].url)
+    (billed.operator.state / "journal.db").write_bytes(b"none")
+
+    assert billed.operator.run("sync").code == STATE
+
+    heard = monitors[0].heard
+    assert _codes(heard) == [("GET", "/start"), ("GET", "/8"), ("POST", "")]
+    assert heard[-1][2] == {"exit_code": 8}
+    for damaged in billed.operator.state.glob("journal.corrupt-*"):
+        damaged.unlink()
+
+
+@pytest.mark.fault(
+    62,
+    injection="the monitoring service answers 500, redirects, or hangs up",
+    outcome="a warning for each, without the address; exit code and bills as ever",
+)
+@pytest.mark.parametrize(
+    "behave",
+    [
+        _status(500),
+        _status(302, Location=f"http://127.0.0.1:9/{TOKEN}"),
+        _status(404),
+        _hang_up,
+    ],
+    ids=["500", "redirect", "404", "hangs up"],
+)
+def test_a_service_in_trouble_is_a_warning(
+    billed: Trial,
+    monitors: list[Monitor],
+    behave: Callable[[BaseHTTPRequestHandler], None],
+):
+    monitors.append(Monitor(behave))
+    tell(billed, monitors[0].url)
+
+    result = billed.sync()
+
+    assert result.code == 0
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert result.err.count("The monitoring service ") == 3
+    assert TOKEN not in result.err
+    billed.heals()
+
+
+@pytest.mark.fault(
+    62,
+    injection="the monitoring service hangs for a minute",
+    outcome="given up after 10 seconds each time; a warning, exit code and bills as ever",
+)
+def test_a_service_that_hangs_is_given_up(
+    billed: Trial, monitors: list[Monitor], monkeypatch: pytest.MonkeyPatch
+):
+    assert notify.SECONDS == 10
+    monkeypatch.setattr(notify, "SECONDS", 0.3)
+    monitors.append(Monitor(lambda _: monitors[0].over.wait(60)))
+    tell(billed, monitors[0].url)
+    billed.fault("status", CREATE, times=None, code=400)
+    billed.fabrikam.remove_devices(3)
+
+    result = billed.sync()
+
+    assert result.code == 6, "Fabrikam's line would go to 0"
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert result.err.count("it did not answer in time") == 3
+    assert TOKEN not in result.err
+    billed.fabrikam.add_devices(n=3)
+    billed.heals()
+
+
+@pytest.mark.fault(
+    62,
+    injection="nobody listens at the service's address, or it is none at all",
+    outcome="a warning for each; exit code and bills as ever",
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:{port}/" + TOKEN,
+        "https://127.0.0.1:{port}/" + TOKEN,
+        TOKEN,
+        f"//127.0.0.1/{TOKEN}",
+        f"http://[::1/{TOKEN}",
+        f"http://127.0.0.1:port/{TOKEN}",
+        f"ftp://127.0.0.1/{TOKEN}",
+        f"http://{'x' * 300}.invalid/{TOKEN}",
+    ],
+)
+def test_an_address_where_nobody_listens_is_a_warning(billed: Trial, url: str):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    tell(billed, url.format(port=port))
+
+    result = billed.sync()
+
+    assert result.code == 0
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert result.err.count("The monitoring service could not be told: ") == 3
+    assert TOKEN not in result.err
+    billed.heals()
