@@ -6,15 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kisi.errors import ExitCode
 from kisi.model import (
     Action,
     Agreement,
     AgreementRef,
     Category,
     Company,
+    CompanyPlan,
+    Failure,
     Status,
     TenantRef,
     Unfit,
+    UnmappedUse,
 )
 from kisi.plan import Held, Wanted, Wants, attribute, plan_company
 from tests.unit.build import AGREEMENT, COMPANY, KES, REF, TODAY, fact, line
@@ -173,6 +177,109 @@ def test_a_line_of_unknown_quantity_fails_the_client_only_if_it_is_the_one_to_wr
     found = plan(5, broken)
     assert (found.failure.guard, found.failure.exit_code) == ("psa", 5)
     assert only(plan(5, [line("9", 0, "7", problem="quantity is missing")])).after == 5
+
+
+UNMAPPED = (UnmappedUse("Contoso", "Mail", 4, estimated=False),)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "lines", "failure"),
+    [
+        (
+            replace(AGREEMENT, unfit=Unfit("agreement", "it ended", "renew it")),
+            [],
+            Failure("agreement", "it ended", "renew it", ExitCode.WITHHELD),
+        ),
+        (
+            AGREEMENT,
+            [line("1200", 5, "1"), line("1200", "6.50", "2"), line("9", 1, "3")],
+            Failure(
+                "ambiguous",
+                "the agreement has 2 live lines of product 1200: 1 (5), 2 (6.50)",
+                "Cancel all but one of them in the PSA; kisi never picks one.",
+                ExitCode.WITHHELD,
+            ),
+        ),
+    ],
+)
+def test_a_failure_says_why_and_forgets_no_unmapped_use(agreement, lines, failure):
+    wanted = replace(want(6), unmapped=UNMAPPED)
+    found = plan_company(COMPANY, wanted, Held(agreement, tuple(lines)), (), TODAY)
+    assert found == CompanyPlan(COMPANY, Status.FAILED, failure=failure, unmapped=UNMAPPED)
+
+
+def test_a_line_that_cannot_be_read_forgets_no_unmapped_use():
+    wanted = replace(want(6), unmapped=UNMAPPED)
+    broken = (line("1200", 0, problem="quantity is missing"),)
+    found = plan_company(COMPANY, wanted, Held(AGREEMENT, broken), (), TODAY)
+    assert found.unmapped == UNMAPPED
+    assert found.failure.remedy == "Correct the line in the PSA."
+
+
+SHOWN = {"unit_price": Decimal("4.5"), "description": "Endpoint", "billable": False}
+
+
+def test_a_planned_line_carries_what_the_psa_says_of_it():
+    found = plan(9, [line("1200", 8, **SHOWN)], [fact("1200", 8)])
+    planned = only(found)
+    assert {name: getattr(planned, name) for name in SHOWN} == SHOWN
+    assert found.agreement_name == "Managed Security"
+    assert found.unmapped == ()
+
+
+def test_so_does_an_orphan():
+    facts = [fact("1100", 8, "300")]
+    orphan, _ = plan(9, [line("1100", 8, "300", **SHOWN)], facts).lines
+    assert {name: getattr(orphan, name) for name in SHOWN} == SHOWN
+    assert (orphan.before, orphan.line_id, orphan.product) == (8, "300", "1100")
+
+
+def test_each_owned_line_is_judged_for_itself():
+    """What comes before an orphan is mapped, gone, cancelled, or at zero already."""
+    lines = [
+        line("1200", 9, "1"),
+        line("1102", 5, "3", cancelled=YESTERDAY),
+        line("1103", 0, "4"),
+        line("1104", 1, "5"),
+    ]
+    facts = [fact(f"{1099 + n}", 5, str(n)) for n in (2, 3, 4, 5)]
+    found = plan(9, lines, [fact("1200", 9, "1"), *facts])
+    assert [(item.line_id, item.after) for item in found.lines] == [("5", 0), ("1", 9)]
+
+
+def test_a_line_elsewhere_that_was_not_read_is_not_mistaken_for_one_here():
+    elsewhere = [fact("1100", 5, "7", agreement="900")]
+    assert only(plan(9, [line("8", 5, "7")], elsewhere)).action is Action.CREATE
+
+
+def test_lines_left_to_people_keep_their_quantity():
+    wants = Wants((), left_to_people=frozenset({KES}))
+    held = Held(AGREEMENT, (line("1200", "7.50"),))
+    (left,) = plan_company(COMPANY, wants, held, [fact("1200", 7)], TODAY).left
+    assert (left.action, left.after, left.orphaned) == (Action.NONE, 7, False)
+
+
+@pytest.mark.parametrize(
+    ("number", "listed"), [(5, "d0, d1, d2, d3, d4"), (6, "d0, d1, d2, d3, d4 ...")]
+)
+def test_notes_are_whole_sentences(number, listed):
+    devices = tuple(f"d{n}" for n in range(number))
+    wanted = Wants((Wanted("1200", KES, (Category.ALL,), 9, unknown_devices=devices),))
+    held = Held(AGREEMENT, (line("1200", 8, billable=False),))
+    assert plan_company(COMPANY, wanted, held, [fact("1200", 8)], TODAY).notes == (
+        (
+            f"The line of product 1200 ({KES}) is not billable in the PSA; its quantity is kept up to "
+            "date, and nothing is invoiced for it."
+        ),
+        f"{KES}: {number} devices with an unknown operating system: {listed}.",
+    )
+
+
+def test_a_line_belongs_to_the_client_of_its_agreement_whoever_has_its_tenants():
+    moved = replace(COMPANY, name="Branch", company="251", agreement="2000")
+    taker = replace(COMPANY, tenants=(TenantRef("hq", "VSRV-9"),))
+    owned, _ = attribute([moved, taker], [fact("1200", 5)])
+    assert list(owned) == [REF]
 
 
 NUMBERS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 9))

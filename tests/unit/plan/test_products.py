@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from kisi.model import Application, Category, ProductRow, Unit
+from kisi.errors import ExitCode
+from kisi.model import Application, Category, Failure, ProductRow, Unit, UnmappedUse
 from kisi.plan import billed_applications, wants
 from kisi.usage import ClientUsage
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, mapping
@@ -87,3 +88,47 @@ def test_applications_are_billed_if_any_row_says_so():
     company = replace(COMPANY, exceptions=(left,))
     subject = mapping(ALL_ROW, applications=(Application(KES), never), companies=(company,))
     assert billed_applications(subject) == {KES}
+
+
+def test_every_application_of_a_client_is_wanted_whatever_another_one_says():
+    left = ProductRow("Mail", "cw", {}, bill=False)
+    storage = ProductRow("Storage", "cw", {W: "1301"})
+    rows = (left, ALL_ROW, storage)
+    apps = tuple(Application(name) for name in ("Mail", KES, "Storage"))
+    uses = [used(windows_servers=3), used("Storage", windows_workstations=2, non_windows=1)]
+    found = wants(mapping(*rows, applications=apps), COMPANY, uses)
+    assert quantities(found) == {"1200": 3, "1301": 2}
+    assert found.unmapped == (UnmappedUse("Contoso", "Storage", 1, estimated=False, category=N),)
+
+
+def test_usage_without_a_row_adds_to_what_is_unmapped():
+    storage = ProductRow("Storage", "cw", {W: "1301"})
+    apps = (Application("Storage"), Application("Other"), Application("More"))
+    uses = [
+        used("Storage", windows_workstations=2, windows_servers=4),
+        used("Other", windows_servers=5),
+        used("More", all=6),
+    ]
+    found = wants(mapping(storage, applications=apps), COMPANY, uses)
+    assert found.unmapped == (
+        UnmappedUse("Contoso", "Storage", 4, estimated=False, category=S),
+        UnmappedUse("Contoso", "Other", 5, estimated=False),
+        UnmappedUse("Contoso", "More", 6, estimated=False),
+    )
+
+
+def test_a_category_that_nobody_uses_is_not_unmapped():
+    row = ProductRow(KES, "cw", {W: "1201"})
+    assert wants(mapping(row), COMPANY, [used(windows_workstations=5)]).unmapped == ()
+
+
+def test_a_total_without_categories_fails_with_a_way_out():
+    found = wants(mapping(SPLIT_ROW), COMPANY, [used(all=40)])
+    assert found.wanted == ()
+    assert found.failure == Failure(
+        "category",
+        f"the report has only a total for {KES}, which is billed by category",
+        "Map the application to one product (`all = ...`) for this client, or export a report "
+        "with a category or one row a device.",
+        ExitCode.WITHHELD,
+    )

@@ -7,8 +7,10 @@ from kisi.model import (
     Application,
     Category,
     CountingRules,
+    Device,
     DeviceClass,
     Figure,
+    KeyRow,
     Unit,
 )
 from kisi.usage import Tie, conservation, count_tenant, licensed_users
@@ -249,6 +251,46 @@ def test_soft_cancelled_and_unstored_keys_are_pointed_out():
 def test_a_use_of_a_key_that_was_not_listed_makes_the_tenant_incomplete():
     with pytest.raises(Incomplete, match="K9"):
         count_tenant(reading(fleet(1), [row("w0", "K9")]), terms())
+
+
+def test_figures_add_up_by_category_and_by_reason():
+    figures = (
+        Figure(KES, WORKSTATIONS, 7),
+        Figure(KES, WORKSTATIONS, 5),
+        Figure(KES, SERVERS, 2),
+        Figure(KES, SERVERS, 3, closed="status Expired"),
+        Figure(KES, WORKSTATIONS, 4, closed="status Expired"),
+    )
+    usage = only(count_tenant(reading(keys=[], figures=figures), terms()))
+    assert usage.quantities == {WORKSTATIONS: 12, SERVERS: 2}
+    assert conservation(usage) == "21 rows = 14 counted + 7 status Expired"
+
+
+def test_figures_of_users_and_mailboxes_have_no_category():
+    figures = (Figure(KES, WORKSTATIONS, 7), Figure(KES, Category.ALL, 5))
+    usage = only(count_tenant(reading(keys=[], figures=figures), terms(users(KES))))
+    assert usage.quantities == {Category.ALL: 12}
+
+
+def test_an_application_lists_the_keys_behind_it():
+    keys = [key(used=3, licenses=10), key("K2", key_type=3), key("K3", "Other")]
+    usage = only(count_tenant(reading(fleet(1), [row("w0")], keys), terms()))
+    assert [(one.serial, one.counted, one.used, one.licenses) for one in usage.keys] == [
+        ("K1", True, 3, 10),
+        ("K2", False, None, None),
+    ]
+
+
+def test_an_unknown_device_without_a_name_is_pointed_out_by_its_id():
+    nameless = Device("id-7", "", "")
+    usage = only(count_tenant(reading([nameless], [KeyRow("K1", "id-7")]), terms()))
+    assert usage.unknown_devices == ("id-7",)
+
+
+def test_the_rules_decide_which_keys_are_worth_reading():
+    oem = key(key_type=5)
+    assert not terms().selects(oem)
+    assert terms(rules=CountingRules(oem=True)).selects(oem)
 
 
 ROWS = st.lists(
