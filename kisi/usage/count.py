@@ -158,7 +158,7 @@ def _conserve(usage: ApplicationUsage, tenant: str) -> None:
             f"{tenant}, {usage.application}: {usage.rows} rows were read, but {usage.counted_rows} "
             f"counted and {left} left out do not add up. This is a bug of kisi; "
             "the client's lines stay as they are.",
-            remedy="Please report it with the output of `kisi -vv preview`.",
+            remedy="Please report it with the output of `kisi preview -vv`.",
         )
 
 

@@ -97,6 +97,59 @@ def test_contradictory_data_is_pointed_out(subject):
     assert "K1" in judge_key(subject, LITERAL, NOW).warning
 
 
+REASONS = [
+    (key(), "commercial", ""),
+    (subscription(), "subscription", ""),
+    (key(key_type=2), "beta key", ""),
+    (key(key_type=3), "trial key", ""),
+    (key(key_type=4), "test key", ""),
+    (key(key_type=5), "OEM key", ""),
+    (key(key_type=9), "key of an unknown type", "Key K1 has no known key type."),
+    (subscription(state=1), "paused subscription", ""),
+    (subscription(state=2), "soft-cancelled subscription", ""),
+    (subscription(state=3), "hard-cancelled subscription", ""),
+    (subscription(state=7), "subscription in the unknown state 7", ""),
+    (
+        subscription(state=None),
+        "subscription without a state",
+        "Subscription K1 reports no state.",
+    ),
+    (subscription(end_date_type=3), "paused subscription", ""),
+    (key(limit_date=None), "no limit date", "Key K1 reports no limit date."),
+    (key(limit_date=EARLIER), "expired", ""),
+    (subscription(end_date_type=0, limit_date=EARLIER), "expired", ""),
+    (
+        subscription(limit_date=EARLIER),
+        "expired",
+        "Subscription K1 is called unlimited and has a limit date in the past.",
+    ),
+    (subscription(limit_date=LATER, **GRACE), "subscription in its grace term", ""),
+    (subscription(limit_date=LATER, **{**GRACE, "grace_days": 2}), "expired", ""),
+    (key(stored=False), "not in the server's own storage", ""),
+    (key(closed="status Expired"), "status Expired", ""),
+]
+
+
+@pytest.mark.parametrize(("subject", "reason", "warning"), REASONS, ids=lambda case: str(case)[:40])
+def test_every_judgement_has_its_words(subject, reason, warning):
+    judgement = judge_key(subject, LITERAL, NOW)
+    assert (judgement.reason, judgement.warning) == (reason, warning)
+
+
+def test_an_end_date_is_of_subscriptions_alone_and_only_where_they_are_limited():
+    assert judge_key(key(end_date_type=2, end_date=EARLIER), LITERAL, NOW).counts
+    assert judge_key(subscription(end_date=EARLIER), LITERAL, NOW).counts
+
+
+def test_an_instant_is_over_when_it_has_come():
+    ended = {"end_date_type": 2, "end_date": NOW, "limit_date": LATER}
+    assert judge_key(subscription(**ended), LITERAL, NOW).reason == "expired"
+    in_grace = subscription(**ended, grace_days=1)
+    assert judge_key(in_grace, LITERAL, NOW).reason == "subscription in its grace term"
+    assert judge_key(in_grace, LITERAL, NOW + timedelta(days=1)).reason == "expired"
+    assert judge_row(row("a", expires=NOW), LITERAL, NOW).reason == "expired on the device"
+
+
 def test_a_use_counts_if_it_is_the_active_activated_unexpired_key():
     assert judge_row(row("a"), LITERAL, NOW).counts
     assert judge_row(row("a", expires=LATER), LITERAL, NOW).counts
@@ -125,6 +178,7 @@ CLASSES = [
     ("<Unix>", 0, DeviceClass.OTHER),
     ("Mac OS X", 0x1000, DeviceClass.OTHER),
     ("Novell Netware", 0, DeviceClass.OTHER),
+    ("XWindows", 0, DeviceClass.OTHER),
     ("Android", 0x1000, DeviceClass.MOBILE),
     ("iOS", 0, DeviceClass.MOBILE),
     ("iPadOS 17", 0, DeviceClass.MOBILE),
@@ -159,3 +213,7 @@ def test_a_key_expires_at_the_earlier_of_its_dates():
     assert expires(subscription()) is None
     limited = subscription(end_date_type=2, end_date=NOW, limit_date=LATER)
     assert expires(limited) == NOW
+    assert expires(subscription(end_date_type=2, end_date=NOW)) == NOW
+    assert expires(key(end_date_type=2, end_date=NOW)) == LATER
+    assert expires(subscription(end_date=NOW, limit_date=LATER)) == LATER
+    assert expires(subscription(end_date_type=2)) is None

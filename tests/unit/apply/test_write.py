@@ -5,6 +5,7 @@ import pytest
 from kisi.apply.write import LONGEST_WAIT
 from kisi.errors import PsaError
 from kisi.model import Outcome
+from tests.unit.build import REF, TODAY
 from tests.unit.fakes import (
     CHANGED,
     DENIED,
@@ -278,3 +279,127 @@ def test_refused_credentials_are_told(bench, psa):
     script(bench, DENIED, DONE)
     (line,) = bench.write(planned(None, 90))
     assert (line.outcome, line.detail) == (Outcome.FAILED, "401: wrong keys.")
+
+
+# --- what is kept of a write ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reactions", "outcome"),
+    [
+        ([REFUSED], Outcome.FAILED),
+        ([LOST], Outcome.APPLIED),
+        ([VANISHED, VANISHED], Outcome.FAILED),
+        ([CHANGED], Outcome.FAILED),
+    ],
+)
+def test_the_psas_own_id_of_the_last_request_is_kept(bench, psa, reactions, outcome):
+    script(bench, *reactions)
+    bench.write(planned(None, 90))
+    (operation,) = bench.operations()
+    assert operation.outcome is outcome
+    assert operation.request_id == f"request-{len(reactions)}"
+
+
+def test_what_the_psa_said_is_kept(bench, psa):
+    script(bench, REFUSED, Reaction(DONE.verdict, lands=True, message="From 1 December on."))
+    refused, done = bench.write(planned(None, 90), planned(None, 5, "1300", application="EDR"))
+    assert [line.detail for line in (refused, done)] == [
+        "The item is not active.",
+        "From 1 December on.",
+    ]
+    kept = {operation.line.product: operation.detail for operation in bench.operations()}
+    assert kept == {"1200": refused.detail, "1300": done.detail}
+
+
+@pytest.mark.parametrize("before", [[], [UNREACHED], [UNREACHED, UNREACHED], [VANISHED]])
+def test_every_try_is_of_today(bench, psa, before):
+    script(bench, *before)
+    bench.write(planned(None, 90))
+    assert [line.starts for line in psa.held()] == [TODAY]
+
+
+def test_it_is_read_back_where_it_was_written(bench, psa):
+    asked = []
+    lines = psa.lines
+    psa.lines = lambda ref: asked.append(ref) or lines(ref)
+    script(bench, LOST)
+    bench.write(planned(None, 90))
+    assert asked == [REF]
+
+
+def test_a_line_that_cannot_be_read_back_is_named(bench, psa):
+    there = psa.put("1200", 10)
+    spoil = Reaction(
+        LOST.verdict,
+        before=lambda: psa.put("1200", 0, line_id=there.id, problem="quantity is missing"),
+    )
+    script(bench, spoil)
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert (line.outcome, line.line_id) == (Outcome.UNKNOWN, there.id)
+    assert line.detail == "the PSA shows a line that cannot be read: quantity is missing"
+
+
+def test_a_new_line_that_cannot_be_read_back_is_named(bench, psa):
+    spoil = Reaction(LOST.verdict, before=lambda: psa.put("1200", 0, problem="quantity is missing"))
+    script(bench, spoil)
+    (line,) = bench.write(planned(None, 12))
+    assert (line.outcome, line.line_id) == (Outcome.UNKNOWN, psa.held()[0].id)
+
+
+def test_the_id_is_kept_where_reading_back_fails_too(bench, psa):
+    script(bench, LOST)
+    psa.unreadable["1042"] = (UNREADABLE, None)
+    (line,) = bench.write(planned(None, 90))
+    (operation,) = bench.operations()
+    assert (operation.outcome, operation.request_id) == (Outcome.UNKNOWN, "request-1")
+    assert line.detail == (
+        "The answer was lost. Reading back failed too: The charges could not be read."
+    )
+
+
+def test_what_was_proven_is_kept_with_its_quantity_and_line(bench, psa):
+    bench.write(planned(None, 90))
+    (created,) = bench.operations()
+    assert (created.quantity, created.detail) == (90, "")
+    script(bench, LOST)
+    bench.write(planned(90, 91, line_id=psa.held()[0].id))
+    assert bench.operations()[-1].quantity == 91
+
+
+def test_a_line_that_shows_something_else_is_named(bench, psa):
+    there = psa.put("1200", 10)
+    script(bench, Reaction(LOST.verdict, before=lambda: psa.put("1200", 11, line_id=there.id)))
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    (operation,) = bench.operations()
+    assert (operation.outcome, operation.quantity) == (Outcome.UNKNOWN, 11)
+    assert line.line_id == there.id
+
+
+def test_a_created_line_that_shows_something_else_is_named(bench, psa):
+    script(bench, Reaction(LOST.verdict, before=lambda: psa.put("1200", 7)))
+    (line,) = bench.write(planned(None, 12))
+    assert (line.outcome, line.line_id) == (Outcome.UNKNOWN, psa.held()[0].id)
+
+
+def test_the_log_has_one_line_a_write(bench, psa, caplog):
+    there = psa.put("1200", 10)
+    script(bench, DONE, REFUSED)
+    with caplog.at_level("INFO", logger="kisi.apply"):
+        bench.write(planned(10, 12, line_id=there.id), planned(None, 5, "1300", application="EDR"))
+    told = {record.getMessage() for record in caplog.records if record.name == "kisi.apply"}
+    assert told == {
+        "Contoso, agreement 1042, product 1200: 10 -> 12 applied (request request-1)",
+        (
+            "Contoso, agreement 1042, product 1300: new -> 5 failed (request request-2): "
+            "The item is not active."
+        ),
+    }
+
+
+def test_an_increase_by_one_waits_for_a_failed_decrease_too(bench, psa):
+    fewer = planned(10, 8, "1201", line_id=psa.put("1201", 10).id)
+    more = planned(3, 4, "1202", line_id=psa.put("1202", 3).id)
+    script(bench, REFUSED)
+    assert [line.outcome for line in bench.write(fewer, more)] == [Outcome.FAILED] * 2
+    assert psa.quantities() == {"1201": 10, "1202": 3}

@@ -259,6 +259,9 @@ def test_after_a_release_the_plan_has_the_id_that_the_next_run_gives_it():
     released = release(plan, [plan.companies[0].plan_id])
     assert released.plan_id == named(two, three).plan_id != plan.plan_id
     assert release(plan, [plan.plan_id]).plan_id == plan.plan_id
+    free = client(planned(9, 10), company=replace(COMPANY, name="D", agreement="4"))
+    among_others = named(one, free)
+    assert release(among_others, [among_others.plan_id]).plan_id == among_others.plan_id
 
 
 def test_the_remedy_is_the_very_command():

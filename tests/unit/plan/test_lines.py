@@ -208,6 +208,11 @@ def test_a_failure_says_why_and_forgets_no_unmapped_use(agreement, lines, failur
     assert found == CompanyPlan(COMPANY, Status.FAILED, failure=failure, unmapped=UNMAPPED)
 
 
+def test_a_plan_without_trouble_forgets_none_either():
+    wanted = replace(want(6), unmapped=UNMAPPED)
+    assert plan_company(COMPANY, wanted, Held(AGREEMENT, ()), (), TODAY).unmapped == UNMAPPED
+
+
 def test_a_line_that_cannot_be_read_forgets_no_unmapped_use():
     wanted = replace(want(6), unmapped=UNMAPPED)
     broken = (line("1200", 0, problem="quantity is missing"),)

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +12,18 @@ from kisi.model import (
     Device,
     DeviceClass,
     Figure,
+    KeyEvidence,
     KeyRow,
+    TenantRef,
     Unit,
+    UnmappedUse,
 )
 from kisi.usage import Tie, conservation, count_tenant, licensed_users
 from tests.unit.build import (
     EARLIER,
     KES,
+    LATER,
+    NOW,
     SERVER_2022,
     device,
     key,
@@ -291,6 +298,119 @@ def test_the_rules_decide_which_keys_are_worth_reading():
     oem = key(key_type=5)
     assert not terms().selects(oem)
     assert terms(rules=CountingRules(oem=True)).selects(oem)
+
+
+def test_a_tie_is_told_with_what_ends_it():
+    one, two = Application("One", ("Kaspersky*",)), Application("Two", ("kaspersky?*",))
+    with pytest.raises(Tie) as caught:
+        count_tenant(reading(fleet(1)), terms(one, two))
+    assert caught.value.message == (
+        f"Contoso: the key name {KES!r} belongs equally to 'One' and 'Two'. "
+        "Nothing of this client was billed."
+    )
+    assert caught.value.remedy == (
+        "Make one `keys` pattern in mapping.toml longer, so that it wins."
+    )
+
+
+@pytest.mark.parametrize(("closed", "ties"), [("", True), ("status Expired", False)])
+def test_a_report_ties_only_where_its_figure_counts(closed, ties):
+    one, two = Application("One", ("Kaspersky*",)), Application("Two", ("kaspersky?*",))
+    subject = reading(keys=[], figures=(Figure(KES, Category.ALL, 5, closed=closed),))
+    if ties:
+        with pytest.raises(Tie):
+            count_tenant(subject, terms(one, two))
+    else:
+        assert count_tenant(subject, terms(one, two)).applications == ()
+
+
+def test_foreign_devices_are_told_with_what_to_look_at():
+    rows = [row(f"x{n}") for n in range(3)]
+    with pytest.raises(Incomplete) as caught:
+        count_tenant(reading([], rows), terms())
+    assert caught.value.message == (
+        "Contoso: 3 of 3 devices that use its keys are not among its own devices and may be "
+        "another client's. Its lines stay as they are."
+    )
+    assert caught.value.remedy == (
+        "Run it again; if it stays, see which devices `kisi explain` lists, and whether the key "
+        "is shared with other servers."
+    )
+
+
+def test_rows_that_do_not_add_up_make_the_tenant_incomplete(monkeypatch):
+    monkeypatch.setattr("kisi.usage.count.count_rows", lambda *_: (1, Counter(), []))
+    with pytest.raises(Incomplete) as caught:
+        count_tenant(reading(fleet(3)), terms())
+    assert caught.value.message == (
+        f"Contoso, {KES}: 3 rows were read, but 1 counted and 0 left out do not add up. This is "
+        "a bug of kisi; the client's lines stay as they are."
+    )
+    assert caught.value.remedy == "Please report it with the output of `kisi preview -vv`."
+
+
+def test_every_key_name_of_an_application_belongs_to_it():
+    keys = [key(name=f"{KES} 50 Node"), key("K2", f"{KES} 100 Node")]
+    rows = [row("w0"), row("w1", "K2")]
+    assert only(count_tenant(reading(fleet(2), rows, keys), terms())).total == 2
+
+
+def test_a_tenants_usage_says_when_and_by_which_keys():
+    usage = count_tenant(reading(fleet(1), keys=[key(used=3, licenses=10)]), terms())
+    assert usage.at == NOW
+    assert usage.keys == (KeyEvidence("K1", KES, True, "commercial", 3, 10, LATER),)
+
+
+def test_unmapped_figures_and_devices_add_up_and_name_their_tenant():
+    figures = (Figure("Other", Category.ALL, 5), Figure("Other", Category.ALL, 3, closed="trial"))
+    subject = reading(fleet(2), None, [key(name="Other", used=9)], figures=figures)
+    assert count_tenant(subject, terms()).unmapped == (
+        UnmappedUse("Contoso", "Other", 7, estimated=False, tenant=TenantRef("hq", "VSRV-1")),
+    )
+
+
+def test_notes_name_the_key_its_use_and_the_way_out():
+    keys = [
+        key("K0"),
+        key("K1", stored=False, used=9),
+        key("K2", stored=False, used=None),
+        subscription("K3", state=2, used=4),
+    ]
+    assert count_tenant(reading(keys=keys, rows=[]), terms()).notes == (
+        (
+            f"Key K1 ({KES}, 9 in use) is not in the server's own storage, so it is not counted; "
+            "`reported_keys = true` under [counting] would count it."
+        ),
+        (
+            f"Key K2 ({KES}, in use) is not in the server's own storage, so it is not counted; "
+            "`reported_keys = true` under [counting] would count it."
+        ),
+        f"Key K3 ({KES}, 4 in use) is not counted: soft-cancelled subscription.",
+    )
+
+
+def test_evidence_knows_a_device_by_its_own_name_or_by_its_uses():
+    devices = [Device("w0", "DESK-1", "Linux"), Device("w1", "", "Linux")]
+    rows = [KeyRow("K1", "w0", "use-0"), KeyRow("K1", "w1", "use-1"), KeyRow("K1", "x", "use-x")]
+    usage = only(count_tenant(reading(devices, rows), terms()))
+    assert [(one.device, one.name, one.os_name) for one in usage.evidence] == [
+        ("w0", "DESK-1", "Linux"),
+        ("w1", "use-1", "Linux"),
+        ("x", "use-x", ""),
+    ]
+
+
+@pytest.mark.parametrize("unit", [Unit.MAILBOX, Unit.USER, Unit.DEVICE])
+def test_nothing_counted_is_no_quantity(unit):
+    rows = [row("w0", current=False)]
+    application = Application(KES, unit=unit)
+    assert only(count_tenant(reading(fleet(1), rows), terms(application))).quantities == {}
+
+
+def test_devices_of_a_mailbox_application_are_mailboxes():
+    application = Application(KES, unit=Unit.MAILBOX)
+    usage = only(count_tenant(reading(fleet(2, 1)), terms(application)))
+    assert usage.quantities == {Category.ALL: 3}
 
 
 ROWS = st.lists(

@@ -47,3 +47,21 @@ def test_brackets_and_other_signs_are_literal():
 def test_many_stars_stay_fast():
     matcher = Matcher([Application("A", ("*a" * 20 + "**b",))])
     assert names(matcher, "a" * 30) == []
+
+
+@pytest.mark.parametrize(
+    ("glob", "matching", "others"),
+    [
+        ("KES", ["KES", "kes"], ["KES 1", "1 KES", ""]),
+        ("KES*", ["KES", "KES 1"], ["1 KES"]),
+        ("*KES", ["KES", "1 KES"], ["KES 1"]),
+        ("a*b*c*d", ["abcd", "a1b2c3d", "abbccdd"], ["a1c3b2d", "abcd1", "acd", "abd", "ad"]),
+        ("a*b*c", ["abc", "a--b--c"], ["ac", "acb", "ab"]),
+        ("a?c", ["abc"], ["ac", "abbc"]),
+        ("*", ["", "x"], []),
+    ],
+)
+def test_stars_stand_for_any_text_in_the_order_of_the_pattern(glob, matching, others):
+    matcher = Matcher([Application("A", (glob,))])
+    assert [name for name in matching if names(matcher, name) != ["A"]] == []
+    assert [name for name in others if names(matcher, name)] == []
