@@ -28,9 +28,9 @@ from kisi.cli.report import Wish, show_plan
 from kisi.cli.setup import Setup, opened, who
 from kisi.cli.signals import Stop, attentively, stopping
 from kisi.errors import ExitCode, KisiError, NotSent, StateError, Withheld, worst
-from kisi.journal import Journal, Operation, RunState, Subject
+from kisi.journal import Journal, Operation, PackedUsage, RunState, Subject
 from kisi.lock import run_lock
-from kisi.model import Plan
+from kisi.model import Plan, TenantRef, TenantUsage
 from kisi.notify import Notifier
 from kisi.plan import line_key
 from kisi.reconcile import Reconciled, resolve
@@ -93,6 +93,7 @@ class _Run:
         self.setup = setup
         self.voice = voice
         self.stop = stop
+        self.packed: dict[TenantRef, PackedUsage] = {}
 
     def go(self) -> PlanView:
         asked = self.order.asked
@@ -122,7 +123,7 @@ class _Run:
         memory = remember(journal, rules)
         self._let_arrive(memory.pending)
         with shown(self.voice, self.stop) as report:
-            found = reconciled(self.setup, rules, memory, self.order.asked, report)
+            found = reconciled(self.setup, rules, memory, self.order.asked, report, self._keep)
         self._settle(journal, run, found)
         self._accept(journal, run, found.plan)
         plan = resolve(found.plan, self.setup.psas, self.order.accepted)
@@ -150,6 +151,10 @@ class _Run:
             run, rules.now, Subject.TENANTS, {**memory.tenants, **tenant_names(found)}
         )
         return self._tell(journal, run, found, applied)
+
+    def _keep(self, usage: TenantUsage) -> None:
+        """Packs a tenant's evidence while others are read; it is stored when all is written."""
+        self.packed[usage.tenant.ref] = PackedUsage.of(usage)
 
     def _let_arrive(self, pending: Iterable[Operation]) -> None:
         """Waits until a PSA would show a create that the run before sent just before it ended.
@@ -209,7 +214,7 @@ class _Run:
         journal.disown(replaced_lines(plan, found))
         journal.record_clients(run, at, (client_state(company) for company in plan.companies))
         pairs = (
-            (company.company, found.usages[ref])
+            (company.company, self.packed[ref])
             for company in plan.companies
             for ref in company.company.tenants
             if ref in found.usages

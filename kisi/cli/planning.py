@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kisi.cli.setup import Setup
     from kisi.journal import Journal
     from kisi.model import Company, Plan
-    from kisi.reconcile import Memory, Reconciled, Rules
+    from kisi.reconcile import Keep, Memory, Reconciled, Rules
     from kisi.render.plan_view import Mode, PlanView
 
 
@@ -139,10 +139,16 @@ def remember(journal: Journal, rules: Rules) -> Memory:
 
 
 def reconciled(
-    setup: Setup, rules: Rules, memory: Memory, asked: Asked, report: Report
+    setup: Setup,
+    rules: Rules,
+    memory: Memory,
+    asked: Asked,
+    report: Report,
+    keep: Keep | None = None,
 ) -> Reconciled:
-    """Reads everything and works out the guarded plan."""
-    from kisi.reconcile import reconcile
+    """Reads everything and works out the guarded plan; evidence goes to `keep`, or is dropped."""
+    from kisi.reconcile import forget, reconcile
 
     companies = asked.companies(setup)
-    return reconcile(rules, setup.sources, setup.psas, memory, companies, report)
+    keep = keep or forget
+    return reconcile(rules, setup.sources, setup.psas, memory, companies, report, keep)

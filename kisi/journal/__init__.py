@@ -33,6 +33,7 @@ Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) 
 
 from __future__ import annotations
 
+from kisi.journal.evidence import PackedUsage
 from kisi.journal.history import History
 from kisi.journal.operations import emergency_line, operation_key
 from kisi.journal.past import (
@@ -69,6 +70,7 @@ __all__ = [
     "LineHistory",
     "LineKey",
     "Operation",
+    "PackedUsage",
     "QuantityRange",
     "Run",
     "RunState",

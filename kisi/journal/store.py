@@ -13,6 +13,7 @@ from kisi.errors import StateError
 from kisi.journal import clients, damage, evidence, holds, lines, opening, operations, runs
 from kisi.journal.codec import pack
 from kisi.journal.database import Database
+from kisi.journal.evidence import PackedUsage
 from kisi.journal.history import History
 from kisi.journal.past import ClientRecord, UsedId
 from kisi.journal.records import (
@@ -23,7 +24,7 @@ from kisi.journal.records import (
     RunState,
     Subject,
 )
-from kisi.model import Company, LineFact, Outcome, Plan, PlannedLine, TenantUsage
+from kisi.model import Company, LineFact, Outcome, Plan, PlannedLine
 
 
 class Journal:
@@ -241,7 +242,7 @@ class Journal:
 
     # --- usage ----------------------------------------------------------------------------------
 
-    def record_usage(self, run_id: int, usages: Iterable[tuple[Company, TenantUsage]]) -> None:
+    def record_usage(self, run_id: int, usages: Iterable[tuple[Company, PackedUsage]]) -> None:
         """What the run read of each client's tenants; evidence is stored only if it changed."""
         evidence.record_usage(self._db, run_id, usages)
 

@@ -43,8 +43,10 @@ from kisi.plan import (
 from kisi.psa import Psa
 from kisi.reconcile.collect import (
     Collected,
+    Keep,
     Progress,
     collect,
+    forget,
     renamed,
     unmapped_tenants,
 )
@@ -54,11 +56,13 @@ from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine
 
 __all__ = [
+    "Keep",
     "Memory",
     "Progress",
     "Reconciled",
     "Rules",
     "Settlement",
+    "forget",
     "reconcile",
     "resolve",
     "select",
@@ -95,6 +99,7 @@ class Reconciled:
 
     plan: Plan
     usages: Mapping[TenantRef, TenantUsage]
+    """The numbers; the evidence went to `keep` as each tenant was counted."""
     agreements: Mapping[AgreementRef, Agreement]
     settlements: tuple[Settlement, ...]
     facts: tuple[LineFact, ...]
@@ -126,6 +131,7 @@ def reconcile(
     memory: Memory,
     companies: Collection[Company],
     progress: Progress,
+    keep: Keep,
 ) -> Reconciled:
     """Reads everything a run needs and works out the guarded plan, with its ids.
 
@@ -136,6 +142,7 @@ def reconcile(
         memory: What the journal remembers.
         companies: The clients this run concerns; a mapping without clients shows every tenant.
         progress: Told what is being read.
+        keep: Given each tenant's usage with its evidence, once, in the thread that counted it.
 
     Returns:
         The plan with its holds, none of them released. Trouble with a client is in its plan.
@@ -145,7 +152,8 @@ def reconcile(
     terms = Terms(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
-    collected = collect(sources, billed, terms, everything=not mapping.companies, progress=progress)
+    everything = not mapping.companies
+    collected = collect(sources, billed, terms, everything=everything, progress=progress, keep=keep)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
     settlements = settle(memory.pending, state.agreements, state.lines, rules.today)

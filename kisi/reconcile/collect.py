@@ -18,10 +18,17 @@ from kisi.model import (
     TenantUsage,
 )
 from kisi.sources import UsageSource
-from kisi.usage import Terms, Tie, count_tenant
+from kisi.usage import Terms, Tie, count_tenant, without_evidence
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
+
+Keep = Callable[[TenantUsage], None]
+"""Given each tenant's usage once, with all its evidence, in the thread that reads its source."""
+
+
+def forget(_usage: TenantUsage) -> None:
+    """Keeps no evidence, for whoever only wants the numbers."""
 
 
 @dataclass(slots=True)
@@ -31,6 +38,7 @@ class Collected:
     tenants: dict[TenantRef, Tenant] = field(default_factory=dict)
     """Every tenant that exists, by source."""
     usages: dict[TenantRef, TenantUsage] = field(default_factory=dict)
+    """Without evidence, but where a device may be in several tenants of a client."""
     failures: dict[TenantRef, Failure] = field(default_factory=dict)
     broken: dict[str, Failure] = field(default_factory=dict)
     """Sources that could not be read at all."""
@@ -54,6 +62,16 @@ class Collected:
         return totals
 
 
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What counting needs beside the readings."""
+
+    terms: Terms
+    shared: Collection[TenantRef]
+    """Tenants of clients that have several: their devices are compared before they are added."""
+    keep: Keep
+
+
 def collect(
     sources: Mapping[str, UsageSource],
     companies: Collection[Company],
@@ -61,8 +79,12 @@ def collect(
     *,
     everything: bool,
     progress: Progress,
+    keep: Keep,
 ) -> Collected:
     """Reads and counts the tenants of `companies`, all sources at once.
+
+    The evidence of a tenant goes to `keep` and out of memory before the next one is counted, so
+    that memory follows the largest tenant and not the fleet.
 
     Args:
         sources: The configured sources, by name.
@@ -70,7 +92,11 @@ def collect(
         terms: What is counted.
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
+        keep: Given each tenant's usage as it is counted.
     """
+    desk = _Desk(
+        terms, {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}, keep
+    )
     wanted = {ref for company in companies for ref in company.tenants}
     needed = [
         (name, source)
@@ -82,7 +108,7 @@ def collect(
         return result
     with ThreadPoolExecutor(max_workers=len(needed)) as pool:
         jobs = [
-            pool.submit(_read_source, source, None if everything else wanted, terms, progress)
+            pool.submit(_read_source, source, None if everything else wanted, desk, progress)
             for _, source in needed
         ]
         for (name, _), job in zip(needed, jobs, strict=True):
@@ -98,7 +124,7 @@ def collect(
 
 
 def _read_source(
-    source: UsageSource, wanted: Collection[TenantRef] | None, terms: Terms, progress: Progress
+    source: UsageSource, wanted: Collection[TenantRef] | None, desk: _Desk, progress: Progress
 ) -> Collected:
     part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
     chosen = [
@@ -107,23 +133,26 @@ def _read_source(
         if tenant.enabled and (wanted is None or ref in wanted)
     ]
     progress(source.name, 0, len(chosen))
-    for done, (ref, reading) in enumerate(source.read(chosen, terms.selects), start=1):
-        _count(part, ref, reading, terms)
+    for done, (ref, reading) in enumerate(source.read(chosen, desk.terms.selects), start=1):
+        _count(part, ref, reading, desk)
         progress(source.name, done, len(chosen))
     return part
 
 
-def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, terms: Terms) -> None:
+def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, desk: _Desk) -> None:
     if isinstance(reading, KisiError):
         part.failures[ref] = failure("source-incomplete", reading)
         return
     try:
-        part.usages[ref] = count_tenant(reading, terms)
+        usage = count_tenant(reading, desk.terms)
     except Tie as error:
         tie = Failure("ambiguous", error.message, error.remedy, ExitCode.WITHHELD)
         part.failures[ref] = tie
     except SourceError as error:
         part.failures[ref] = failure("source-incomplete", error)
+    else:
+        desk.keep(usage)
+        part.usages[ref] = usage if ref in desk.shared else without_evidence(usage)
 
 
 def failure(guard: str, error: KisiError) -> Failure:

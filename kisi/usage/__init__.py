@@ -4,7 +4,7 @@
 `combine` adds up a client's tenants.
 """
 
-from kisi.usage.client import ClientUsage, combine
+from kisi.usage.client import ClientUsage, combine, without_evidence
 from kisi.usage.count import Tie, conservation, count_tenant
 from kisi.usage.matcher import Matcher
 from kisi.usage.rows import category_of, licensed_users
@@ -20,4 +20,5 @@ __all__ = [
     "conservation",
     "count_tenant",
     "licensed_users",
+    "without_evidence",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kisi.journal import ClientState, Journal, RunState, Subject
+from kisi.journal import ClientState, Journal, PackedUsage, RunState, Subject
 from kisi.model import CompanyPlan, Outcome, Plan, Status
 from tests.unit.journal.builders import (
     begin,
@@ -32,7 +32,7 @@ def unchanged_night(journal: Journal, number: int) -> None:
     run = begin(journal, number)
     at = day(number)
     journal.record_mapping(fleet)
-    journal.record_usage(run, [(one, usage(one, 5, at)) for one in fleet])
+    journal.record_usage(run, [(one, PackedUsage.of(usage(one, 5, at))) for one in fleet])
     lines = {
         one: [
             line(one, line_id=f"{one.agreement}-{product}", product=str(product), after=5)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.journal import Journal
+from kisi.journal import Journal, PackedUsage
 from kisi.model import Company, TenantRef, TenantUsage
 from tests.unit.journal.builders import begin, company, day, held, usage
 from tests.unit.journal.test_clients import plan_of
@@ -22,7 +22,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def night(journal: Journal, number: int, *read: tuple[Company, TenantUsage]) -> int:
     run = begin(journal, number)
     journal.record_mapping([company(1), company(2)])
-    journal.record_usage(run, read)
+    journal.record_usage(run, [(client, PackedUsage.of(usage)) for client, usage in read])
     return run
 
 

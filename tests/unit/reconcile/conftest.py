@@ -21,6 +21,7 @@ from kisi.model import (
     GuardRules,
     Plan,
     TenantRef,
+    TenantUsage,
 )
 from kisi.plan import line_key
 from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
@@ -98,6 +99,7 @@ class Scene:
     guards: GuardRules = OPEN
     stop: threading.Event = field(default_factory=threading.Event)
     told: list[tuple[str, int, int]] = field(default_factory=list)
+    kept: list[TenantUsage] = field(default_factory=list)
 
     @property
     def hq(self) -> FakeSource:
@@ -145,6 +147,7 @@ class Scene:
             memory or self.remember(),
             select(self.mapping.companies, only, exclude),
             lambda *told: self.told.append(told),
+            self.kept.append,
         )
 
     def sync(self, *accepted: str, only=(), exclude=()) -> Day:

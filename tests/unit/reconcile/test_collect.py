@@ -177,3 +177,24 @@ def test_without_globs_every_client_is_chosen():
     assert select(clients) == clients
     assert select(clients, exclude=["client ?"]) == (COMPANY,)
     assert select(clients, only=["*"], exclude=["*"]) == ()
+
+
+def test_evidence_is_handed_over_and_not_held(two):
+    two.look()
+    kept = {usage.tenant.ref: usage for usage in two.kept[-2:]}
+    assert [len(kept[ref].applications[0].evidence) for ref in (HQ_1, HQ_2)] == [10, 20]
+    usages = two.look().usages
+    assert [usages[ref].applications[0].evidence for ref in (HQ_1, HQ_2)] == [(), ()]
+    assert [usages[ref].applications[0].total for ref in (HQ_1, HQ_2)] == [10, 20]
+
+
+def test_a_device_in_two_tenants_of_a_client_is_one_device(scene):
+    both = (
+        reading(devices(3), of=tenant("Contoso")),
+        reading(devices(3), of=tenant("East", "VSRV-2")),
+    )
+    for one in both:
+        scene.hq.add(one)
+    scene.bill(replace(COMPANY, tenants=(HQ_1, HQ_2)))
+    scene.sync()
+    assert scene.cw.quantities("1042") == {"1200": 3}
