@@ -308,7 +308,7 @@ def test_after_the_end_of_the_run_nothing_is_sent_any_more(bench, psa):
     psa.reactions.append(VANISHED)
     lines = bench.write(planned(None, 5), planned(None, 6, "1201"))
     assert [line.outcome for line in lines] == [Outcome.FAILED] * 2
-    assert "the time of this run was over" in lines[1].detail
+    assert lines[1].detail == "not sent: the time of this run was over before it was its turn"
     assert sent(psa) == [("1200", 5)]
     assert len(bench.operations()) == 1
 
@@ -368,6 +368,10 @@ def test_a_journal_that_fails_once_is_not_trusted_again(bench, psa):
     applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
     assert applied.state_error.message == "The disk is full."
     assert psa.sent == []
+    assert {line.detail for company in applied.plan.companies for line in company.lines} == {
+        "not tried: the journal failed",
+        "not tried: the run was stopped",
+    }
 
 
 def test_an_outcome_that_cannot_be_stored_is_printed_and_ends_all_writing(bench, psa):

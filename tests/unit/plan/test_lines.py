@@ -27,6 +27,9 @@ TOMORROW = TODAY + timedelta(days=1)
 YESTERDAY = TODAY - timedelta(days=1)
 
 
+PRODUCTS = (("1201", 0), ("1202", 10), ("1203", 3))
+
+
 def want(quantity, product="1200"):
     return Wants((Wanted(product, KES, (Category.ALL,), quantity),))
 
@@ -45,6 +48,12 @@ def test_a_missing_line_is_created_and_nothing_is_created_for_nothing():
     planned = only(plan(90))
     assert (planned.action, planned.before, planned.after) == (Action.CREATE, None, 90)
     assert plan(0).lines == ()
+
+
+def test_nothing_of_one_product_keeps_no_other_from_being_billed():
+    wanted = Wants(tuple(want(quantity, product).wanted[0] for product, quantity in PRODUCTS))
+    found = plan_company(COMPANY, wanted, Held(AGREEMENT, ()), (), TODAY)
+    assert [(line.product, line.after) for line in found.lines] == [("1202", 10), ("1203", 3)]
 
 
 def test_a_different_quantity_is_updated_an_equal_one_left():
