@@ -49,6 +49,9 @@ def terminal(config: Path, *arguments: str) -> Iterator[Any]:
 
     from pexpect import fdpexpect
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores ^C, and so would what it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     ours, its = pty.openpty()
     termios.tcsetwinsize(its, (40, 80))
     command = [sys.executable, "-m", "kisi", "map", *arguments, "--config", str(config)]

@@ -39,6 +39,14 @@ def test_a_signal_asks_and_says_so_and_the_old_handlers_come_back(name: str, cap
     assert "Stopping: a write under way is finished first" in capfd.readouterr().err
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has the real one")
+def test_ctrl_break_of_windows_asks_too(monkeypatch):
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    with stopping() as stop:
+        signal.raise_signal(signal.SIGUSR1)
+        assert stop.asked.is_set()
+
+
 def test_outside_the_main_thread_no_handler_is_changed():
     before = signal.getsignal(signal.SIGTERM)
     seen = []
