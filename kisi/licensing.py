@@ -9,6 +9,7 @@ Attributes: https://support.kaspersky.com/help/KSC/13/KSCAPI/a00115.html (keys),
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,15 +41,33 @@ class Judgement:
     reason: str
     warning: str = ""
     """A sentence for the operator where the data contradicts itself."""
+    setting: str = ""
+    """The setting of `[counting]` that would lift the rule that failed, if there is one."""
 
 
 def judge_key(key: Key, rules: CountingRules, now: datetime) -> Judgement:
     """Whether the uses of `key` count at `now` (aware, UTC). The first rule that fails names it."""
+    failed = next(_failed(key, rules, now), None)
+    if failed is not None:
+        return failed
+    return Judgement(counts=True, reason="subscription" if is_subscription(key) else "commercial")
+
+
+def settings_for(key: Key, rules: CountingRules, now: datetime) -> tuple[str, ...]:
+    """The settings of `[counting]` that would together count a key; empty if it counts, or never.
+
+    An expired OEM key has none: `oem = true` alone would change nothing.
+    """
+    settings = [failed.setting for failed in _failed(key, rules, now)]
+    return tuple(settings) if all(settings) else ()
+
+
+def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Judgement]:
+    """What each rule says that `key` does not pass."""
     for rule in (_closed, _type, _state, _pause, _limit, _end, _storage):
         judgement = rule(key, rules, now)
         if judgement is not None:
-            return judgement
-    return Judgement(counts=True, reason="subscription" if is_subscription(key) else "commercial")
+            yield judgement
 
 
 def is_subscription(key: Key) -> bool:
@@ -56,8 +75,8 @@ def is_subscription(key: Key) -> bool:
     return key.subscription or key.key_type == SUBSCRIPTION
 
 
-def _no(reason: str, warning: str = "") -> Judgement:
-    return Judgement(counts=False, reason=reason, warning=warning)
+def _no(reason: str, warning: str = "", *, setting: str = "") -> Judgement:
+    return Judgement(counts=False, reason=reason, warning=warning, setting=setting)
 
 
 def _closed(key: Key, _rules: CountingRules, _now: datetime) -> Judgement | None:
@@ -70,15 +89,16 @@ def _type(key: Key, rules: CountingRules, _now: datetime) -> Judgement | None:
     if key.key_type == COMMERCIAL or is_subscription(key):
         return None
     if key.key_type == OEM:
-        return None if rules.oem else _no(_TYPE_NAMES[OEM])
+        return None if rules.oem else _no(_TYPE_NAMES[OEM], setting="oem")
     return _no("key of an unknown type", f"Key {key.serial} has no known key type.")
 
 
 def _state(key: Key, rules: CountingRules, _now: datetime) -> Judgement | None:
     if not is_subscription(key) or key.state == ACTIVE:
         return None
-    if key.state == SOFT_CANCELLED and rules.soft_cancelled:
-        return None
+    if key.state == SOFT_CANCELLED:
+        name = _STATE_NAMES[SOFT_CANCELLED]
+        return None if rules.soft_cancelled else _no(name, setting="soft_cancelled")
     if key.state is None:
         return _no("subscription without a state", f"Subscription {key.serial} reports no state.")
     return _no(_STATE_NAMES.get(key.state, f"subscription in the unknown state {key.state}"))
@@ -111,12 +131,13 @@ def _end(key: Key, rules: CountingRules, now: datetime) -> Judgement | None:
     if key.end_date > now:
         return None
     if key.end_date + timedelta(days=key.grace_days) > now:
-        return None if rules.grace else _no("subscription in its grace term")
+        return None if rules.grace else _no("subscription in its grace term", setting="grace")
     return _no("expired")
 
 
 def _storage(key: Key, rules: CountingRules, _now: datetime) -> Judgement | None:
-    return None if key.stored or rules.reported_keys else _no(NOT_STORED)
+    counts = key.stored or rules.reported_keys
+    return None if counts else _no(NOT_STORED, setting="reported_keys")
 
 
 def expires(key: Key) -> datetime | None:
@@ -128,13 +149,13 @@ def expires(key: Key) -> datetime | None:
 
 
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Judgement:
-    """Whether one use of a key counts at `now`: the device's active key, activated, not expired."""
+    """Whether one use of a key counts at `now`: the device's active key, not expired, activated."""
     if not row.current:
         return _no(RESERVE)
-    if row.pending and not rules.pending:
-        return _no(PENDING)
     if row.expires is not None and row.expires <= now:
         return _no(EXPIRED_ON_DEVICE)
+    if row.pending and not rules.pending:
+        return _no(PENDING, setting="pending")
     return Judgement(counts=True, reason="active key")
 
 

@@ -7,33 +7,60 @@ message in the first place.
 
 from __future__ import annotations
 
-import json
+import html
 import logging
 import re
+import sys
 from base64 import b64encode, urlsafe_b64encode
+from bisect import bisect_right
 from collections.abc import Iterator
-from html import escape
 from threading import Lock
-from urllib.parse import quote, quote_plus
+from urllib.parse import unquote_to_bytes
 
 MASK = "***"
 _SHORTEST = 4
 """A shorter secret is not replaced: it would shred the output, and the holes would show it."""
 _SHORTEST_BASE64 = 6
+_LAYERS = 2
+"""How often a text is decoded: JSON inside HTML, an address inside an address."""
+_WIDEST = 40
+"""Characters that one of a secret can take, encoded twice: `%26%23x0001F600%3B`."""
+
+_ENCODED = re.compile(
+    r"""
+    \\u[d][89ab][0-9a-f]{2}\\u[d][c-f][0-9a-f]{2}    # JSON, a pair of surrogates
+    | (?-i:\\U)[0-9a-f]{8}
+    | \\(?: u[0-9a-f]{4} | x[0-9a-f]{2} | ["'\\/bfnrt] )
+    | &(?: \#[0-9]{1,7};? | \#x[0-9a-f]{1,6};? | [a-z][a-z0-9]{1,31}; )
+    | %[0-7][0-9a-f]                                 # UTF-8, one character each
+    | %[cd][0-9a-f]%[89ab][0-9a-f]
+    | %e[0-9a-f](?:%[89ab][0-9a-f]){2}
+    | %f[0-7](?:%[89ab][0-9a-f]){3}
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""One character as JSON, Python, HTML or an address spells it, in either case of its digits."""
+_HEXADECIMAL = re.compile(r"[ux]([0-9a-f]+)", re.IGNORECASE)
+_SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+_Span = tuple[int, int]
 
 
 class Redactor:
     """Replaces registered secrets in text, also in the encodings that protocols wrap them in.
 
-    Of each secret these forms are known: itself, in JSON, in XML, percent-encoded, and its base64
-    wherever in a longer base64 text it stands, so that the `Basic` credentials of a user and this
-    secret are covered too. Safe to use from several threads.
+    A secret is found as it is and in base64, wherever in a longer base64 text it stands, so that
+    the `Basic` credentials of a user and this secret are covered too; and both also with any of
+    their characters as JSON, Python's `repr`, HTML or percent-encoding spells it. For that not the
+    secret is encoded, in all the ways there are, but the text is decoded and looked through again.
+    Safe to use from several threads.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._longest = 0
 
     def add(self, secret: str) -> None:
         """Registers a secret. One of fewer than 4 characters is ignored."""
@@ -42,25 +69,119 @@ class Redactor:
         with self._lock:
             self._forms.update(_forms(secret))
             longest_first = sorted(self._forms, key=len, reverse=True)
+            self._longest = len(longest_first[0])
             self._pattern = re.compile("|".join(re.escape(form) for form in longest_first))
 
     def redact(self, text: str) -> str:
         """`text` with `***` in place of every registered secret."""
+        return self.opening(text, len(text))
+
+    def opening(self, text: str, end: int) -> str:
+        """The first `end` characters of `text`, redacted.
+
+        A secret that reaches over the end is masked like any other; cut, it would not be found.
+        """
         pattern = self._pattern
-        return pattern.sub(MASK, text) if pattern else text
+        if pattern is None:
+            return text[:end]
+        shown, at = [], 0
+        for start, stop in _merged(_spans(pattern, text[: end + _WIDEST * self._longest])):
+            if start >= end:
+                break
+            shown += [text[at:start], MASK]
+            at = stop
+        return "".join([*shown, text[at:end]])
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> Iterator[_Span]:
+    """Where secrets are in `text` as it stands, and as it reads once it is decoded."""
+    layer = text
+    maps: list[_Decoded] = []
+    for _ in range(_LAYERS + 1):
+        for match in pattern.finditer(layer):
+            span = match.span()
+            for decoded in reversed(maps):
+                span = decoded.source(span)
+            yield span
+        decoded = _Decoded(layer)
+        if decoded.text == layer:
+            return
+        layer = decoded.text
+        maps.append(decoded)
+
+
+def _merged(spans: Iterator[_Span]) -> Iterator[_Span]:
+    """The same places in their order, each once: two that overlap are one."""
+    last: _Span | None = None
+    for start, stop in sorted(spans):
+        if last is not None and start < last[1]:
+            last = last[0], max(last[1], stop)
+            continue
+        if last is not None:
+            yield last
+        last = start, stop
+    if last is not None:
+        yield last
+
+
+class _Decoded:
+    """A text with every encoded character in it decoded, and where each came from.
+
+    Attributes:
+        text: The decoded text.
+    """
+
+    def __init__(self, encoded: str) -> None:
+        parts: list[str] = []
+        self._starts, self._sources, length, at = [0], [(0, 0)], 0, 0
+        for match in _ENCODED.finditer(encoded):
+            plain, letter = encoded[at : match.start()], _letter(match[0])
+            parts += [plain, letter]
+            at = match.end()
+            self._starts += [length + len(plain), length + len(plain) + len(letter)]
+            self._sources += [match.span(), (at, at)]
+            length += len(plain) + len(letter)
+        self.text = "".join([*parts, encoded[at:]])
+
+    def source(self, span: _Span) -> _Span:
+        """Where the characters of `span` stand in the encoded text."""
+        return self._place(span[0])[0], self._place(span[1] - 1)[1]
+
+    def _place(self, index: int) -> _Span:
+        piece = bisect_right(self._starts, index) - 1
+        start, stop = self._sources[piece]
+        if start != stop:
+            return start, stop
+        offset = index - self._starts[piece]
+        return start + offset, start + offset + 1
+
+
+def _letter(encoded: str) -> str:
+    """The character that a match of `_ENCODED` spells; itself where it spells none."""
+    if encoded[0] == "%":
+        return unquote_to_bytes(encoded).decode("utf-8", "ignore") or encoded
+    if encoded[0] == "\\" and len(encoded) == len("\\/"):
+        return _SHORT.get(encoded[1], encoded[1])
+    if encoded[0] == "&" and encoded[1] != "#":
+        return html.unescape(encoded)
+    codes = [int(code, 16) for code in _HEXADECIMAL.findall(encoded)]
+    codes = codes or [int(encoded[2:].rstrip(";"))]
+    if len(codes) > 1:
+        return chr(0x10000 + ((codes[0] - 0xD800) << 10) + codes[1] - 0xDC00)
+    return chr(codes[0]) if codes[0] <= sys.maxunicode else encoded
 
 
 def _forms(secret: str) -> Iterator[str]:
-    yield secret
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
-    yield escape(secret)
-    yield escape(secret, quote=False)
-    for encode in (quote, quote_plus):
-        encoded = encode(secret, safe="")
-        yield encoded
-        yield re.sub(r"%..", lambda code: code[0].lower(), encoded)
+    """What to look for: the secret, also as decoding changes it, and its base64.
+
+    A secret may hold what looks encoded, such as `%41`; and a form has `+` in place of a space.
+    """
+    read = secret
+    for _ in range(_LAYERS + 1):
+        if len(read) >= _SHORTEST:
+            yield read
+            yield read.replace(" ", "+")
+        read = _Decoded(read).text
     for form in _base64_forms(secret.encode()):
         if len(form) >= _SHORTEST_BASE64:
             yield form
@@ -82,6 +203,15 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
 
 REDACTOR = Redactor()
 """The redactor of this process; `kisi.credentials.resolve` registers secrets with it."""
+
+
+def remote_name(text: str) -> str:
+    """What a remote system calls something, for people: whole, but for our secrets.
+
+    Only for names that decide nothing. Ids, and what a rule is matched against, stay as they came:
+    a password that is a common word must not change what is billed.
+    """
+    return REDACTOR.redact(text)
 
 
 def remote_text(text: str, longest: int) -> str:

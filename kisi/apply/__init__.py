@@ -1,9 +1,10 @@
 """Brings the PSAs to the plan: intent, send, classify, read back, outcome; journaled at each step.
 
 Within a client decreases come first, and an increase or create of the same application waits for
-them; what begins to bill waits for the client's orphaned lines. So a run that breaks off in the
-middle leaves a client billed too little until the next run, never too much. Clients do not wait for
-each other, except where a PSA refuses our credentials or something that was not ours has changed.
+them; what may bill an orphaned line's devices instead waits for that line. So a run that breaks off
+in the middle leaves a client billed too little until the next run, never too much. Clients do not
+wait for each other, except where a PSA refuses our credentials or something that was not ours has
+changed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from kisi.model import (
     Plan,
     PlannedLine,
 )
+from kisi.plan import takes_over
 from kisi.psa import Psa
 from kisi.transport import Clock
 
@@ -158,20 +160,23 @@ def _company(company: CompanyPlan, desk: Desk, state: _State) -> CompanyPlan:
     for index in todo:
         line = lines[index]
         with state.doors[line.psa].places:
-            lines[index] = _line(line, company.company, failed, desk, state)
+            why = _waits_for(line, failed, company.lines)
+            lines[index] = _line(line, company.company, why, desk, state)
         if lines[index].outcome is not Outcome.APPLIED:
             failed.append(lines[index])
     return replace(company, lines=tuple(lines))
 
 
-def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine]) -> str:
+def _waits_for(
+    line: PlannedLine, failed: Sequence[PlannedLine], beside: Sequence[PlannedLine]
+) -> str:
     """Which failed decrease `line` would have had to wait for; empty if none."""
     if line.delta <= 0:
         return ""
     for other in failed:
-        if other.orphaned and line.begins:
+        if other.orphaned and takes_over(line, other, beside):
             return f"line {other.line_id} of the earlier mapping could not be set to 0 first"
-        if other.application == line.application and other.delta < 0:
+        if other.delta < 0 and not other.applications.isdisjoint(line.applications):
             return f"{other.category} of the same application could not be written"
     return ""
 
@@ -179,7 +184,7 @@ def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine]) -> str:
 def _line(
     line: PlannedLine,
     client: Company,
-    failed: Sequence[PlannedLine],
+    waits_for: str,
     desk: Desk,
     state: _State,
 ) -> PlannedLine:
@@ -188,7 +193,7 @@ def _line(
     if desk.clock.monotonic() >= desk.ends:
         detail = "not sent: the time of this run was over before it was its turn"
         return replace(line, outcome=Outcome.FAILED, detail=detail)
-    why = state.doors[line.psa].closed or _waits_for(line, failed)
+    why = state.doors[line.psa].closed or waits_for
     if why:
         return replace(line, outcome=Outcome.FAILED, detail=f"not sent: {why}")
     try:

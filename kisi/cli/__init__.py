@@ -84,9 +84,9 @@ def _say_bug(error: Exception, *, verbose: bool) -> int:
     from kisi.render.text import safe_text
 
     kind = f"{type(error).__name__}: {error}"
-    write(sys.stderr, REDACTOR.redact("Error: this is a bug of kisi: " + safe_text(kind)))
+    write(sys.stderr, "Error: this is a bug of kisi: " + safe_text(REDACTOR.redact(kind)))
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
-        told = "".join(traceback.format_exception(error)).splitlines()
-        write(sys.stderr, REDACTOR.redact("\n".join(safe_text(line) for line in told)))
+        told = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
+        write(sys.stderr, "\n".join(safe_text(line) for line in told))
     return ExitCode.BUG

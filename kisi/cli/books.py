@@ -72,8 +72,7 @@ def _unmapped(company: CompanyPlan) -> Hold | None:
 def client_state(company: CompanyPlan) -> ClientState:
     """How a client stands, for `kisi status`."""
     ref = ref_of(company.company)
-    held = next((line.hold for line in company.lines if line.hold is not None), None)
-    cause = company.failure or held or _unmapped(company)
+    cause = company.failure or company.hold or _unmapped(company)
     is_unwritten = company.status is Status.READY and not is_current(company)
     return ClientState(
         name=company.company.name,

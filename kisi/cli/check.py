@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from kisi.cli import options, output
-from kisi.cli.options import Format
-from kisi.errors import ConfigError
+from kisi.cli.options import FindingsFormat, Format
 
 
 def check(
@@ -32,7 +31,7 @@ def check(
             help="Prove the Tigerpaw template on a scratch agreement (on a terminal only).",
         ),
     ] = None,
-    format_: options.As = Format.TABLE,
+    format_: options.AsFindings = FindingsFormat.TABLE,
     json: options.Json = False,
     output_file: options.Output = None,
     quiet: options.Quiet = False,
@@ -58,9 +57,7 @@ def check(
     if probe_tigerpaw is not None:
         raise typer.Exit(checking.probe(config, probe_tigerpaw, voice))
     areas = checking.check_all(config, online=online, voice=voice)
-    wish = Wish(output.chosen(format_, json=json), output_file)
-    if wish.format not in {Format.TABLE, Format.JSON}:
-        raise ConfigError("`kisi check` writes table or json.")
+    wish = Wish(output.chosen(Format(format_), json=json), output_file)
     code = checking.code_of(areas)
     detailed = voice.verbose > 0 or online
     show(

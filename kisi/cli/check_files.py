@@ -7,20 +7,17 @@ together, also where one of them alone would stop every other command.
 from __future__ import annotations
 
 import os
-import shlex
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kisi.cli.check_rights import check_rights
 from kisi.config import Config, Draft, Kinds, Section, draft_config
 from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
 from kisi.model import BillingMapping, Finding, Level
 from kisi.render.figures import plural
-
-_HAS_MODES = os.name == "posix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,7 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
         findings.append(Finding(Level.OK, _summary(config)))
     mapping = _check_mapping(draft, findings)
     secrets = _check_secrets(config, findings)
-    for file in (config.path, config.mapping_path, config.state_dir):
-        findings += _writable_by_all(file)
+    findings += check_rights(config)
     for table, sections in (("sources", config.sources), ("psa", config.psa)):
         for name, section in sections.items():
             findings += _missing_files(f"{config.path.name}: [{table}.{name}]", section, config)
@@ -114,19 +110,6 @@ def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
     count = sum(len(fields) for fields in secrets.values())
     findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
     return secrets
-
-
-def _writable_by_all(path: Path) -> Iterator[Finding]:
-    """A stranger who can change kisi.toml can have the passwords sent to a server of his own.
-
-    One who can change the state folder can make kisi forget, or believe what never was.
-    """
-    if _HAS_MODES and path.exists() and path.stat().st_mode & stat.S_IWOTH:
-        yield Finding(
-            Level.WARNING,
-            f"Every user of this machine can change {path}.",
-            f"Run `chmod o-w {shlex.quote(str(path))}`.",
-        )
 
 
 def _missing_files(place: str, section: Section, config: Config) -> Iterator[Finding]:

@@ -15,6 +15,8 @@ from typing import Any
 import typer
 
 _BYTE_ORDER_MARK = "\ufeff"
+_COULD_ACT = re.compile("[\\\\`$\"'!\u2018-\u201f]")
+"""What ends a quotation or is run inside one, in some shell; PowerShell takes curly quotes too."""
 
 
 class _Completion(str):
@@ -33,7 +35,8 @@ class _Completion(str):
 def client_names(context: typer.Context, incomplete: str) -> list[str]:
     """The clients whose names begin with what was typed, or else hold it; case does not matter.
 
-    Names that a shell could not show on one line are left out.
+    Names that no quotation holds in every shell are left out: zsh runs what is completed through
+    `eval`, and what a half-open quotation means in bash is not known here.
     """
     try:
         names = _names(_mapping_path(context.params.get("config")))
@@ -46,9 +49,12 @@ def client_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _for_the_shell(name: str) -> str:
-    """Bash takes a completion as it stands, so that a space in it would end the word."""
+    """Bash and PowerShell take a completion as it stands: a space in it would end the word."""
+    shell = os.environ.get("_KISI_COMPLETE", "").removeprefix("complete_")
     word = os.environ.get("COMP_WORDS", "").rpartition("\n")[2]
-    if os.environ.get("_KISI_COMPLETE") != "complete_bash" or word.startswith(("'", '"')):
+    if shell in {"powershell", "pwsh"} and not re.fullmatch(r"[\w./-]+", name):
+        return f"'{name}'"
+    if shell != "bash" or word.startswith(("'", '"')):
         return name
     return re.sub(r"([^\w.,:/@%+-])", r"\\\1", name)
 
@@ -73,7 +79,11 @@ def _names(path: Path) -> list[str]:
     companies = _read(path).get("company", [])
     rows = companies if isinstance(companies, list) else []
     names = (row.get("name") for row in rows if isinstance(row, dict))
-    return sorted({name for name in names if isinstance(name, str) and name.isprintable()})
+    return sorted({name for name in names if isinstance(name, str) and _harmless(name)})
+
+
+def _harmless(name: str) -> bool:
+    return name.isprintable() and not _COULD_ACT.search(name)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,11 +27,19 @@ from kisi.cli.progress import shown
 from kisi.cli.report import Wish, show_plan
 from kisi.cli.setup import Setup, opened, who
 from kisi.cli.signals import Stop, attentively, stopping
-from kisi.errors import ExitCode, KisiError, NotSent, StateError, Withheld, worst
-from kisi.journal import Journal, Operation, PackedUsage, RunState, Subject
+from kisi.cli.telling import telling
+from kisi.errors import (
+    ConfigError,
+    ExitCode,
+    KisiError,
+    NotSent,
+    StateError,
+    Withheld,
+    worst,
+)
+from kisi.journal import Billing, Journal, Operation, PackedUsage, RunState, Subject
 from kisi.lock import run_lock
 from kisi.model import Plan, TenantRef, TenantUsage
-from kisi.notify import Notifier
 from kisi.plan import line_key
 from kisi.reconcile import Reconciled, resolve
 from kisi.reconcile.verdict import exit_code, summarise
@@ -57,32 +65,25 @@ class Order:
 def daily(order: Order, voice: Voice) -> ExitCode:
     """Runs once: under the lock, in the journal, told to whoever is to be notified."""
     waits = random.uniform(0, order.jitter) + order.lock_timeout  # noqa: S311 - spreads load only
-    with stopping() as stop, opened(order.config, stop, waits=waits, settles=True) as setup:
+    with (
+        stopping() as stop,
+        telling(order.config, order.asked.scope, voice) as told,
+        opened(order.config, stop, waits=waits, settles=True) as setup,
+    ):
         if order.jitter:
             LOG.info("--jitter: begins in %.0f s", waits - order.lock_timeout)
             setup.clock.sleep(waits - order.lock_timeout)
             stop.check()
-        notifier = Notifier.of(setup.notify, setup.clock, voice.insist)
-        notifier.start()
-        document = None
-        code: int = ExitCode.BUG
-        try:
-            started = setup.clock.now()
-            state = setup.config.state_dir
-            lock = run_lock(state, order.lock_timeout, started=started, stop=stop.asked)
-            with lock, logged(state):
-                run = _Run(order, setup, voice, stop)
-                view = attentively(run.go)
-            code, document = view.exit_code, plan_document(view)
-            if setup.is_outdated():
-                voice.insist(_CHANGED)
-            show_plan(view, voice, order.wish)  # what cannot be shown was billed all the same
-        except KisiError as error:
-            code = error.exit_code
-            raise
-        finally:
-            notifier.finish(code, document)
-    return ExitCode(code)
+        told.start()
+        started = setup.clock.now()
+        state = setup.config.state_dir
+        lock = run_lock(state, order.lock_timeout, started=started, stop=stop.asked)
+        with lock, logged(state):
+            view = told.view = attentively(_Run(order, setup, voice, stop).go)
+        if setup.is_outdated():
+            voice.insist(_CHANGED)
+        show_plan(view, voice, order.wish)  # what cannot be shown was billed all the same
+    return ExitCode(view.exit_code)
 
 
 class _Run:
@@ -119,6 +120,7 @@ class _Run:
 
     def _in(self, journal: Journal, run: int) -> PlanView:
         rules = self.setup.rules()
+        self._refuse_to_forget(journal)
         journal.record_mapping(self.setup.mapping.companies)
         memory = remember(journal, rules)
         self._let_arrive(memory.pending)
@@ -151,6 +153,21 @@ class _Run:
             run, rules.now, Subject.TENANTS, {**memory.tenants, **tenant_names(found)}
         )
         return self._tell(journal, run, found, applied)
+
+    def _refuse_to_forget(self, journal: Journal) -> None:
+        """A mapping without any client is an accident where clients were billed until now.
+
+        Raises:
+            ConfigError: It is one; nobody would be billed, and nothing would look wrong.
+        """
+        billed = [one.name for one in journal.history.clients() if one.billing is Billing.ON]
+        if billed and not self.setup.mapping.companies:
+            raise ConfigError(
+                f"{self.setup.config.mapping_path} maps no client or does not exist, and "
+                f"{len(billed)} were billed until now. Nothing was read or written.",
+                remedy="Restore it (a .bak may lie beside it). To end a client's billing on "
+                "purpose: `kisi map billing CLIENT off`.",
+            )
 
     def _keep(self, usage: TenantUsage) -> None:
         """Packs a tenant's evidence while others are read; it is stored when all is written."""

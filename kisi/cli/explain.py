@@ -8,7 +8,7 @@ import typer
 
 from kisi.cli import options, output
 from kisi.cli.completion import client_names
-from kisi.cli.options import Format
+from kisi.cli.options import Format, RowsFormat
 
 
 def explain(
@@ -27,10 +27,11 @@ def explain(
         bool, typer.Option("--devices", help="List every device, counted or left out, and why.")
     ] = False,
     run: Annotated[
-        int | None, typer.Option(metavar="ID", help="A past run (see `kisi status`).")
+        int | None,
+        typer.Option(metavar="ID", min=1, max=10**9, help="A past run (see `kisi status`)."),
     ] = None,
     config: options.Config = None,
-    format_: options.As = Format.TABLE,
+    format_: options.AsRows = RowsFormat.TABLE,
     json: options.Json = False,
     output_file: options.Output = None,
     quiet: options.Quiet = False,
@@ -50,7 +51,7 @@ def explain(
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     view = explained(config, company, run, application)
-    wish = Wish(output.chosen(format_, json=json), output_file)
+    wish = Wish(output.chosen(Format(format_), json=json), output_file)
     show(
         {
             Format.TABLE: lambda: terminal_text(explain_report(view, devices=devices), voice, wish),

@@ -119,6 +119,8 @@ company = ""
 #reported_keys = false
 # Devices with an unknown system: "windows_workstations", "windows_servers", "non_windows", "hold".
 #unknown_device = "non_windows"
+# List counted devices that were not seen for more than so many days; 0 lists none.
+#unseen_days = 0
 
 # --- When a change waits for a person -------------------------------------------------------
 

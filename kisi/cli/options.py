@@ -20,6 +20,21 @@ class Format(StrEnum):
     HTML = "html"
 
 
+class RowsFormat(StrEnum):
+    """How a list is written that is no page to hand on."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class FindingsFormat(StrEnum):
+    """How the findings of `kisi check` are written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -46,7 +61,10 @@ Verbose = Annotated[
     ),
 ]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
-As = Annotated[Format, typer.Option("--format", case_sensitive=False, help="How to write it.")]
+_AS = typer.Option("--format", case_sensitive=False, help="How to write it.")
+As = Annotated[Format, _AS]
+AsRows = Annotated[RowsFormat, _AS]
+AsFindings = Annotated[FindingsFormat, _AS]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 Output = Annotated[
     Path | None,

@@ -6,10 +6,11 @@ the exit code.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -74,7 +75,7 @@ def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
     level = logging.ERROR if quiet else levels[min(verbose, 2)]
     handler.setLevel(level)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
     return Voice(quiet=quiet, verbose=verbose, color=not no_color)
 
 
@@ -133,18 +134,31 @@ def result(text: str, output: Path | None) -> None:
 
 
 def _write_file(path: Path, text: str) -> None:
-    """Puts a whole file in the place of an old one; a device or a pipe is written to instead."""
+    """Puts a whole file in the place of an old one; a device or a pipe is written to instead.
+
+    Client names are in it: a new file is for its owner alone, an old one keeps its permissions.
+    """
+    from kisi.whole_file import PRIVATE, put_whole
+
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8", newline="")
         return
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):  # what could not be made need not be removed
-            beside.unlink()
-        raise
+    target = _behind_a_link(path)
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
+    put_whole(target, text.encode(), mode=mode)
+
+
+def _behind_a_link(path: Path) -> Path:
+    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours.
+
+    Raises:
+        PermissionError: It is the link of neither this user nor the folder's owner.
+    """
+    if hasattr(os, "geteuid") and path.is_symlink():
+        trusted = {os.geteuid(), path.parent.stat().st_uid}
+        if path.lstat().st_uid not in trusted:
+            raise PermissionError(errno.EPERM, "it is another user's link")
+    return Path(os.path.realpath(path))
 
 
 def chosen(wanted: Format, *, json: bool) -> Format:
@@ -157,11 +171,11 @@ def explain_error(error: KisiError) -> str:
     from kisi.credentials import REDACTOR
     from kisi.render.text import safe_text
 
-    told = error.message.splitlines()
+    told = REDACTOR.redact(error.message).splitlines() or [""]
     lines = [safe_text(line) for line in told[:_MOST_LINES]]
     if len(told) > _MOST_LINES:
         lines.append(f"... and {len(told) - _MOST_LINES} more.")
     text = "\n".join(["Error: " + lines[0], *("       " + line for line in lines[1:])])
     if error.remedy:
-        text += "\nTo do: " + safe_text(error.remedy)
-    return REDACTOR.redact(text)
+        text += "\nTo do: " + safe_text(REDACTOR.redact(error.remedy))
+    return text

@@ -36,16 +36,24 @@ class Asked:
         """The clients, in the mapping's order.
 
         Raises:
-            ConfigError: `--only` names nobody.
+            ConfigError: One of the globs names nobody, or nobody is left.
         """
-        from kisi.reconcile import select
+        from kisi.reconcile import names, select
 
-        chosen = select(setup.mapping.companies, self.only, self.exclude)
-        if self.only and not chosen:
+        clients = setup.mapping.companies
+        globs = (*self.only, *self.exclude)
+        nobody = [glob for glob in globs if not any(names(glob, client) for client in clients)]
+        if nobody:
+            listed = ", ".join(repr(glob) for glob in nobody)
             raise ConfigError(
-                "No client of mapping.toml has a name that matches "
-                + ", ".join(repr(glob) for glob in self.only)
-                + ". Nothing was read or written.",
+                f"No client of mapping.toml has a name that matches {listed}. "
+                "Nothing was read or written.",
+                remedy="`kisi map list` shows the names.",
+            )
+        chosen = select(clients, self.only, self.exclude)
+        if globs and not chosen:
+            raise ConfigError(
+                "--only and --exclude leave no client. Nothing was read or written.",
                 remedy="`kisi map list` shows the names.",
             )
         return chosen
@@ -70,7 +78,7 @@ def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: b
     from kisi.reconcile.verdict import exit_code
     from kisi.render.plan_view import Mode
 
-    with stopping() as stop, opened(config, stop) as setup:
+    with stopping("Stopping: a preview writes nothing.") as stop, opened(config, stop) as setup:
         rules = setup.rules()
         with Journal.open(setup.config.state_dir, readonly=True) as journal:
             memory, problem = remember(journal, rules), journal.problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kisi.cli.signals import Stop
-    from kisi.config import Config
+    from kisi.config import Config, Draft
     from kisi.model import BillingMapping
     from kisi.psa import Psa
     from kisi.reconcile import Rules
@@ -38,8 +39,6 @@ class Setup:
     sources: Mapping[str, UsageSource]
     psas: Mapping[str, Psa]
     clock: Clock
-    notify: Mapping[str, str]
-    """The resolved addresses of `[notify]`, by key."""
     digest: str
     """Of both files, to tell later which rules a run had."""
     ends: float
@@ -86,27 +85,37 @@ def config_path(given: Path | None) -> Path:
     )
 
 
+def draft(given: Path | None) -> Draft:
+    """As much of kisi.toml as is right, and what is not; never to be run with as it is.
+
+    Raises:
+        ConfigError: There is no such file, or nothing of it can be used.
+    """
+    from kisi.config import draft_config
+    from kisi.psa.registry import PSAS
+    from kisi.sources.registry import SOURCES
+
+    return draft_config(
+        config_path(given),
+        {kind: module.SETTINGS for kind, module in SOURCES.items()},
+        {kind: module.SETTINGS for kind, module in PSAS.items()},
+    )
+
+
 def load(given: Path | None) -> tuple[Config, BillingMapping]:
     """Both files, checked; nothing is sent.
 
     Raises:
         ConfigError: All problems of both files.
     """
-    from kisi.config import draft_config
     from kisi.mapping.file import load_mapping
     from kisi.model import BillingMapping
-    from kisi.psa.registry import PSAS
-    from kisi.sources.registry import SOURCES
 
-    draft = draft_config(
-        config_path(given),
-        {kind: module.SETTINGS for kind, module in SOURCES.items()},
-        {kind: module.SETTINGS for kind, module in PSAS.items()},
-    )
-    problems, mapping = list(draft.problems), BillingMapping()
-    path = draft.config.mapping_path
+    read = draft(given)
+    problems, mapping = list(read.problems), BillingMapping()
+    path = read.config.mapping_path
     try:
-        mapping = load_mapping(path, sources=draft.source_names, psas=draft.psa_names)
+        mapping = load_mapping(path, sources=read.source_names, psas=read.psa_names)
     except ConfigError as error:
         if not problems:
             raise
@@ -114,9 +123,9 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     if problems:
         raise ConfigError(
             problems,
-            remedy=f"Correct {draft.config.path}, then run `kisi check`. Nothing was sent.",
+            remedy=f"Correct {read.config.path}, then run `kisi check`. Nothing was sent.",
         )
-    return draft.config, mapping
+    return read.config, mapping
 
 
 @contextmanager
@@ -174,7 +183,6 @@ def opened(
             sources,
             psas,
             clock,
-            secrets["notify", ""],
             _digest(config),
             begins + RUN_SECONDS,
         )
@@ -192,5 +200,14 @@ def _digest(config: Config) -> str:
 
 
 def who() -> str:
-    """The person or account that runs kisi, for the journal."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("USERNAME", "?")
+    """The person or account that runs kisi, for the journal.
+
+    A container may run it as an account that has no name; then it is its number.
+    """
+    person = os.environ.get("SUDO_USER")
+    if person:
+        return person
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # before Python 3.13 not yet an OSError alone
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "?"

@@ -17,7 +17,8 @@ from kisi.errors import ExitCode, Interrupted
 
 _T = TypeVar("_T")
 _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-_SAID = b"\nStopping: a write under way is finished first. Once more ends kisi at once.\n"
+_FINISHING = "Stopping: a write under way is finished first."
+_AGAIN = "Once more ends kisi at once."
 _STEP = 0.2
 
 
@@ -52,20 +53,24 @@ class Stop:
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
+def stopping(said: str = _FINISHING) -> Iterator[Stop]:
     """What a first signal sets. A second one ends the process at once.
+
+    Args:
+        said: What the first signal makes kisi say: what becomes of the work under way.
 
     What was sent by then and not answered stays in the journal as an intent without an outcome; the
     next run settles it.
     """
     stop = Stop()
+    message = f"\n{said} {_AGAIN}\n".encode()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.asked.is_set():
             os._exit(ExitCode.INTERRUPTED)
         stop.ask()
         with suppress(OSError, ValueError):  # nobody may be listening
-            os.write(sys.stderr.fileno(), _SAID)  # a signal may come in the middle of a `print`
+            os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():

@@ -14,30 +14,41 @@ from kisi.cli.options import Format
 from kisi.errors import ExitCode
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=36_500)
+_YEARS = range(1970, 9999)
+"""Of a day: in every time zone it is one that Python can count with."""
 
 
-def duration(text: str) -> timedelta:
-    """`26h`, `90m` or `2d`.
+def duration(text: str, option: str) -> timedelta:
+    """`26h`, `90m` or `2d`; at most 36500 days.
 
     Raises:
-        typer.BadParameter: It is none of these.
+        typer.BadParameter: It is none of these. Names the `option`.
     """
-    match = re.fullmatch(r"(\d+)([mhd])", text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a duration such as 26h, 90m or 2d.")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    match = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
+    age = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
+    if age is None or age > _LONGEST:
+        raise typer.BadParameter(
+            f"{text[:40]!r} is not a duration such as 26h, 90m or 2d, of at most "
+            f"{_LONGEST.days} days.",
+            param_hint=option,
+        )
+    return age
 
 
-def instant(text: str) -> datetime | timedelta:
-    """A day (`2026-11-01`), or a duration before now.
+def instant(text: str, option: str) -> datetime | timedelta:
+    """A day (`2026-11-01`) from 1970 on, or a duration before now.
 
     Raises:
-        typer.BadParameter: It is neither.
+        typer.BadParameter: It is neither. Names the `option`.
     """
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        return duration(text)
+        return duration(text, option)
+    if moment.year not in _YEARS:
+        raise typer.BadParameter(f"{text!r} is no day of a run.", param_hint=option)
+    return moment
 
 
 def status(
@@ -85,10 +96,11 @@ def status(
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     filtered = failed and not ready  # who may be invoiced is asked of everybody
-    moment = instant(since) if since else None
+    moment = instant(since, "--since") if since else None
+    oldest = duration(max_age, "--max-age")
     question = Question(company=company, since=moment, failed=filtered)
     view, problem = status_view(config, question)
-    answer = readiness(view, duration(max_age))
+    answer = readiness(view, oldest)
     wish = Wish(output.chosen(format_, json=json), output_file)
     detailed = voice.verbose > 0 or company is not None
     table = wish.format is Format.TABLE

@@ -9,6 +9,9 @@ import typer
 from kisi.cli import options, output
 from kisi.cli.options import Format
 
+_DAY = 86_400
+"""Seconds: whoever waits longer runs into the next daily run."""
+
 
 def sync(
     config: options.Config = None,
@@ -24,11 +27,15 @@ def sync(
     exclude: options.Exclude = None,
     jitter: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0, help="Wait a random time of up to so long first."),
+        typer.Option(
+            metavar="SECONDS", min=0, max=_DAY, help="Wait a random time of up to so long first."
+        ),
     ] = 0,
     lock_timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0, help="Wait so long for another run to end."),
+        typer.Option(
+            metavar="SECONDS", min=0, max=_DAY, help="Wait so long for another run to end."
+        ),
     ] = 0,
     format_: options.As = Format.TABLE,
     json: options.Json = False,
@@ -40,7 +47,8 @@ def sync(
     """Bring the PSA's agreements to what the clients really use. Made for cron.
 
     Everything is read first; nothing is written for a client whose count is not complete. What
-    looks wrong is held and reported with the command that releases it.
+    looks wrong is held and reported with the command that releases it. A run with --only or
+    --exclude is not the daily one: the healthcheck of [notify] is not pinged.
     """
     from kisi.cli.daily import Order, daily
     from kisi.cli.planning import Asked

@@ -8,6 +8,7 @@ the operator that never repeat the value.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -43,6 +44,18 @@ class Section(Table):
             field: getattr(self, field) or default_reference(name, field)
             for field in secret_fields(type(self))
         }
+
+    def files_read(self, base: Path) -> Iterator[Path]:
+        """The files of this machine that are read because this section names them.
+
+        Args:
+            base: The folder of `kisi.toml`.
+        """
+        for key in type(self).model_fields:
+            value = getattr(self, key)
+            for path in value if isinstance(value, tuple) else (value,):
+                if isinstance(path, Path):
+                    yield base / path
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Counting(Table):
     unknown_device: Literal["windows_workstations", "windows_servers", "non_windows", "hold"] = (
         "non_windows"
     )
+    unseen_days: Annotated[int, Field(ge=0, le=36_500)] = _COUNTING.unseen_days
 
 
 class Guards(Table):

@@ -1,8 +1,8 @@
 """Which changes must wait for a person? A plan and the journal's facts in, holds out. Pure.
 
 A hold leaves the line, and every other changing line of the same client and application, as they
-are; the first guard in the order of `rules` names it. An orphaned line takes along every line of
-its client that begins to bill, also of an application that has another name by now. Failures (a
+are; the first guard in the order of `rules` names it. An orphaned line takes along what may bill
+its devices from now on, also under another application and for another client. Failures (a
 source or agreement that cannot be trusted) are decided earlier and have no lines here.
 """
 
@@ -17,13 +17,12 @@ from kisi.guards.rules import (
     BEFORE_RUN,
     RUN,
     RUN_REMEDY,
-    WITH,
     Context,
     FactIndex,
     Guard,
 )
-from kisi.model import CompanyPlan, Hold, Plan, PlannedLine, Status
-from kisi.plan import net_change, whole_id
+from kisi.model import WITH, Awaited, CompanyPlan, Hold, Plan, PlannedLine, Status
+from kisi.plan import net_change, takes_over, whole_id
 
 __all__ = ["Context", "FactIndex", "empty_sources", "guard", "release", "withhold"]
 
@@ -65,7 +64,7 @@ def _hold_lines(company: CompanyPlan, order: Sequence[Guard], context: Context) 
         replace(line, hold=_first_hold(line, company, order, context)) if line.changes else line
         for line in company.lines
     ]
-    return replace(company, lines=_take_along(lines))
+    return _take_along(replace(company, lines=tuple(lines)))
 
 
 def _first_hold(
@@ -83,20 +82,55 @@ def _first_hold(
     return Hold(first.name, "; also ".join(reason for _, reason in fired), first.remedy)
 
 
-def _take_along(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
-    """Holds what must not change alone: the same application, and what begins beside an orphan."""
+def _take_along(company: CompanyPlan) -> CompanyPlan:
+    """Holds what must not change alone: what may take over from an orphan, one application."""
+    lines = list(company.lines)
+    for awaited in company.awaits:
+        lines = [
+            _after(line, awaited) if takes_over(line, awaited.line, lines) else line
+            for line in lines
+        ]
+    for orphan in [line for line in lines if line.orphaned and line.hold]:
+        lines = [_with(line, orphan) if takes_over(line, orphan, lines) else line for line in lines]
+    return replace(company, lines=_spread(lines))
+
+
+def _spread(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
+    """Holds along every changing line of the applications of which one is held.
+
+    A line that the mapping has given from one application to another binds the two together.
+    """
     result = list(lines)
-    orphan = next((line for line in result if line.orphaned and line.hold), None)
-    if orphan is not None:
-        result = [_with(line, orphan) if line.begins else line for line in result]
     causes: dict[str, PlannedLine] = {}
-    for line in result:
-        if line.hold is not None:
-            causes.setdefault(line.application, line)
-    return tuple(
-        _with(line, causes[line.application]) if line.application in causes else line
-        for line in result
+    while True:
+        for line in result:
+            if line.hold is not None:
+                for application in line.applications:
+                    causes.setdefault(application, line)
+        free = [
+            index
+            for index, line in enumerate(result)
+            if line.changes
+            and line.hold is None
+            and not causes.keys().isdisjoint(line.applications)
+        ]
+        if not free:
+            return tuple(result)
+        for index in free:
+            named = next(name for name in causes if name in result[index].applications)
+            result[index] = _with(result[index], causes[named])
+
+
+def _after(line: PlannedLine, awaited: Awaited) -> PlannedLine:
+    if not line.changes or line.hold is not None:
+        return line
+    orphan = awaited.line
+    reason = (
+        f"line {orphan.line_id} of agreement {orphan.agreement} still bills {orphan.application} "
+        f"for one of this client's tenants, and {awaited.owner} shows it as orphaned"
     )
+    remedy = f"Settle it there first: `kisi preview --only {awaited.owner!r}`."
+    return replace(line, hold=Hold(WITH, reason, remedy))
 
 
 def _with(line: PlannedLine, cause: PlannedLine) -> PlannedLine:
@@ -142,7 +176,7 @@ def _hold_decreases(company: CompanyPlan, psa: str, hold: Hold) -> CompanyPlan:
         else line
         for line in company.lines
     ]
-    return replace(company, lines=_take_along(lines))
+    return _take_along(replace(company, lines=tuple(lines)))
 
 
 def _judged(company: CompanyPlan) -> CompanyPlan:

@@ -2,8 +2,8 @@ r"""Mapping data as CSV that spreadsheets open unharmed and that is read back wi
 
 A cell is the text itself, but for what a spreadsheet, a terminal or a CSV reader could stumble
 over: control characters, a backslash and spaces at either end are written as `\x1b`, `\\` and
-`\x20`, and a text that would be a formula has an apostrophe in front (OWASP ASVS 1.2.10). Several
-values in one cell are divided by `; `.
+`\x20`. A text that would be a formula has an apostrophe in front, and what would be one behind a
+delimiter is written as `\x3d` (`kisi.formulas`). Several values in one cell are divided by `; `.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from io import StringIO
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
+from kisi.formulas import STARTS, guarded_inside
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "'")
+_GUARDED = (*STARTS, "'")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4}))")
 _DELIMITERS = ",;\t"
 
@@ -119,11 +120,12 @@ def _row(header: Sequence[str], cells: Sequence[str], line: int, name: str) -> C
 
 
 def _guarded(cell: str) -> str:
-    return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
+    inside = guarded_inside(cell, _spelled)
+    return "'" + inside if inside.startswith(_GUARDED) else inside
 
 
 def _unguarded(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
 
 
 def _escaped(text: str) -> str:
@@ -138,8 +140,10 @@ def _escaped(text: str) -> str:
 def _escaped_letter(letter: str) -> str:
     if letter == "\\":
         return "\\\\"
-    if letter.isprintable():
-        return letter
+    return letter if letter.isprintable() else _spelled(letter)
+
+
+def _spelled(letter: str) -> str:
     code = ord(letter)
     if code < 0x100:
         return f"\\x{code:02x}"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import secrets
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from kisi.errors import ConfigError, StateError
-
-_ATTEMPTS = 11
-_PAUSE = 0.2
-"""Eleven attempts with pauses of 0.2 s: two seconds for a virus scanner or an editor to let go."""
-_FOLDERS_SYNC = os.name == "posix"
+from kisi.whole_file import put_whole
 
 
 class MappingDocument:
@@ -76,9 +70,10 @@ class MappingDocument:
         try:
             mode = self._mode()
             if before is not None:
-                _write(self._target.with_name(f"{self._target.name}.bak"), before, mode, sleep)
+                backup = self._target.with_name(f"{self._target.name}.bak")
+                put_whole(backup, before, mode=mode, sleep=sleep)
             self._unchanged_on_disk()
-            _write(self._target, content, mode, sleep)
+            put_whole(self._target, content, mode=mode, sleep=sleep)
         except OSError as error:
             raise StateError(
                 f"{self.path} could not be written ({error.strerror or type(error).__name__}). "
@@ -125,56 +120,3 @@ def _content(path: Path) -> bytes | None:
             "It was left as it is.",
             remedy="Let the account that runs kisi read it.",
         ) from error
-
-
-def _write(path: Path, content: bytes, mode: int | None, sleep: Callable[[float], None]) -> None:
-    """Puts a complete file in the place of `path`; after an error the old one is there, alone."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(new, "xb", opener=_private if mode is not None else None) as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if mode is not None:
-            _keep_rights(new, path, mode)
-        _replace(new, path, sleep)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _private(name: str, flags: int) -> int:
-    """Opens a new file that nobody else may read until it has the old one's rights."""
-    return os.open(name, flags, 0o600)
-
-
-def _keep_rights(new: Path, old: Path, mode: int) -> None:
-    """Gives the new file the permissions and, as far as we may, the owner of the old one."""
-    if hasattr(os, "chown") and old.exists():
-        owner = old.stat()
-        with contextlib.suppress(PermissionError):  # only root gives files away
-            os.chown(new, owner.st_uid, owner.st_gid)
-    new.chmod(mode)
-
-
-def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            new.replace(path)
-        except PermissionError:
-            sleep(_PAUSE)
-        else:
-            return
-    new.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name itself survive a power cut, where folders can be synced (not Windows)."""
-    if not _FOLDERS_SYNC:
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

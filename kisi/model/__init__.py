@@ -33,7 +33,9 @@ from kisi.model.lines import (
     Verdict,
 )
 from kisi.model.plan import (
+    WITH,
     Action,
+    Awaited,
     CompanyPlan,
     Failure,
     Hold,
@@ -61,11 +63,13 @@ from kisi.model.usage import (
 
 __all__ = [
     "SPLIT",
+    "WITH",
     "Action",
     "Agreement",
     "AgreementRef",
     "Application",
     "ApplicationUsage",
+    "Awaited",
     "BillingMapping",
     "Category",
     "Company",

@@ -113,6 +113,8 @@ class CountingRules:
     reported_keys: bool = False
     unknown_device: str = "non_windows"
     """`windows_workstations`, `windows_servers`, `non_windows`, or `hold`."""
+    unseen_days: int = 0
+    """Counted devices that were not seen for more days are listed; 0: none are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Agreement:
     bill_start: date | None = None
     next_invoice: date | None = None
     ends: date | None = None
-    prorated: bool = False
+    prorated: bool | None = None
+    """Whether a change within a period is invoiced in part; None: the PSA does not say."""
     gone: bool = False
     """It does not exist, or is not active today, so that its lines bill nothing."""
 

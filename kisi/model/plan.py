@@ -40,6 +40,10 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+WITH = "with"
+"""The guard of a hold that only follows from another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Why a change waits for a person."""
@@ -76,10 +80,16 @@ class PlannedLine:
     after: int
     unit_price: Decimal | None = None
     description: str = ""
+    obstacle: str = ""
+    """Why the PSA will hardly take it: what its catalogue says of a new line's product."""
     adopt: bool = False
     """kisi has never written this line, and its quantity differs."""
+    formerly: str = ""
+    """The application that this line billed until now, if the mapping gives it to another one."""
     orphaned: bool = False
     billable: bool = True
+    prorated: bool | None = None
+    """False: the new quantity counts in full for the next invoice, whenever it changed."""
     hold: Hold | None = None
     outcome: Outcome | None = None
     detail: str = ""
@@ -94,6 +104,11 @@ class PlannedLine:
     def changes(self) -> bool:
         """Whether the numbers ask for a write."""
         return self.action is not Action.NONE
+
+    @property
+    def applications(self) -> frozenset[str]:
+        """What the line bills, and what it billed: of these, no line may change alone."""
+        return frozenset({self.application, self.formerly} - {""})
 
     @property
     def begins(self) -> bool:
@@ -132,6 +147,15 @@ class LineFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Awaited:
+    """An orphan that bills a client's tenant and that another client's plan shows."""
+
+    line: PlannedLine
+    owner: str
+    """The name of that other client."""
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyPlan:
     """All planned lines of one client."""
 
@@ -147,8 +171,16 @@ class CompanyPlan:
     notes: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
     """Applications of which devices with an unknown operating system are counted."""
+    awaits: tuple[Awaited, ...] = ()
+    """What must be 0 before this client's lines may bill instead."""
     plan_id: str = ""
     agreement_name: str = ""
+
+    @property
+    def hold(self) -> Hold | None:
+        """What the client waits for: its first hold that does not only follow from another one."""
+        holds = [line.hold for line in self.lines if line.hold is not None]
+        return next((hold for hold in holds if hold.guard != WITH), holds[0] if holds else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,27 @@
 """What would change? Usage, mapping, the PSA's lines and the journal's facts in, a plan out. Pure.
 
-`wants` distributes usage over products, `plan_company` compares with the agreement's lines,
-`with_ids` names the result. Guards (`kisi.guards`) stand between the last two.
+`wants` distributes usage over products, `attribute` finds whose the lines are, `plan_company`
+compares the two, `with_ids` names the result. Guards (`kisi.guards`) stand between the last two.
 """
 
 from kisi.plan.ids import LineKey, line_key, whole_id, with_ids
-from kisi.plan.lines import (
-    Held,
-    attribute,
-    candidate,
-    failed,
-    is_live,
-    net_change,
-    plan_company,
-    ref_of,
+from kisi.plan.lines import candidate, failed, net_change, plan_company
+from kisi.plan.orphans import Held, is_live, takes_over
+from kisi.plan.owners import Inherited, Owners, attribute, ref_of
+from kisi.plan.products import (
+    Wanted,
+    Wants,
+    billed_applications,
+    left_to_people,
+    rows_of,
+    wants,
 )
-from kisi.plan.products import Wanted, Wants, billed_applications, rows_of, wants
 
 __all__ = [
     "Held",
+    "Inherited",
     "LineKey",
+    "Owners",
     "Wanted",
     "Wants",
     "attribute",
@@ -27,11 +29,13 @@ __all__ = [
     "candidate",
     "failed",
     "is_live",
+    "left_to_people",
     "line_key",
     "net_change",
     "plan_company",
     "ref_of",
     "rows_of",
+    "takes_over",
     "wants",
     "whole_id",
     "with_ids",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +10,6 @@ from kisi.errors import ExitCode
 from kisi.model import (
     Action,
     Agreement,
-    AgreementRef,
     Company,
     CompanyPlan,
     Failure,
@@ -20,19 +18,9 @@ from kisi.model import (
     PlannedLine,
     Status,
 )
+from kisi.plan.orphans import Held, Unreadable, awaited_lines, is_live, orphans_of
+from kisi.plan.owners import Inherited
 from kisi.plan.products import Wanted, Wants
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a client's PSA holds."""
-
-    agreement: Agreement
-    lines: tuple[Line, ...]
-    elsewhere: Mapping[AgreementRef, tuple[Agreement, tuple[Line, ...]]] = field(
-        default_factory=dict
-    )
-    """Other agreements on which kisi owns lines of this client (a mapping that has changed)."""
 
 
 class Ambiguous(Exception):
@@ -41,24 +29,6 @@ class Ambiguous(Exception):
     def __init__(self, lines: Sequence[Line]) -> None:
         super().__init__()
         self.lines = lines
-
-
-class Unreadable(Exception):
-    """The line to write holds nobody knows what."""
-
-    def __init__(self, line: Line) -> None:
-        super().__init__()
-        self.line = line
-
-
-def is_live(line: Line, today: date) -> bool:
-    """Whether a line can still bill: not one-time, not cancelled today.
-
-    A cancellation in the future is still billing.
-    """
-    if line.one_time or (line.dead and line.cancelled is None):
-        return False
-    return line.cancelled is None or line.cancelled > today
 
 
 def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
@@ -79,7 +49,12 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
 
 
 def plan_company(
-    company: Company, wants: Wants, held: Held, facts: Collection[LineFact], today: date
+    company: Company,
+    wants: Wants,
+    held: Held,
+    facts: Collection[LineFact],
+    today: date,
+    inherited: Collection[Inherited] = (),
 ) -> CompanyPlan:
     """The plan of one client, before guards.
 
@@ -89,6 +64,7 @@ def plan_company(
         held: What its PSA holds.
         facts: The lines that kisi owns for this client, wherever they are.
         today: The day in the billing time zone.
+        inherited: Lines that billed its tenants and that another client's plan shows.
 
     Returns:
         A plan whose status is `READY` or `FAILED`; guards decide about holds.
@@ -97,9 +73,10 @@ def plan_company(
     if failure is not None:
         return failed(company, failure, unmapped=wants.unmapped)
     try:
-        lines = _current(company, wants.wanted, held.lines, facts, today)
+        lines = _current(company, wants.wanted, held, facts, today)
         planned = {line.line_id for line in lines}
-        orphans, left = _orphans(company, wants, held, facts, planned, today)
+        orphans, left = orphans_of(company, wants, held, facts, planned, today)
+        awaits = tuple(awaited_lines(company, held, inherited, today))
     except Ambiguous as error:
         return failed(company, _ambiguous(error.lines), unmapped=wants.unmapped)
     except Unreadable as error:
@@ -115,6 +92,7 @@ def plan_company(
         left=tuple(left),
         notes=tuple(_notes(lines, wants)),
         unknown=frozenset(want.application for want in wants.wanted if want.unknown_devices),
+        awaits=awaits,
         agreement_name=held.agreement.name,
     )
 
@@ -153,18 +131,26 @@ def _unreadable(line: Line) -> Failure:
 def _current(
     company: Company,
     wanted: Sequence[Wanted],
-    lines: Sequence[Line],
+    held: Held,
     facts: Collection[LineFact],
     today: date,
 ) -> list[PlannedLine]:
-    owned = {(fact.agreement, fact.line_id) for fact in facts if fact.psa == company.psa}
+    agreement, lines = held.agreement, held.lines
+    products = {line.id: line.product for line in lines}
+    owned = {
+        fact.line_id: fact.application
+        for fact in facts
+        if (fact.psa, fact.agreement) == (company.psa, company.agreement)
+        and products.get(fact.line_id) == fact.product
+    }
     planned = []
     for want in wanted:
         line = candidate(lines, want.product, today)
         if line is None and want.quantity == 0:
             continue
         same = line is not None and line.quantity == want.quantity
-        adopt = line is not None and not same and (company.agreement, line.id) not in owned
+        adopt = line is not None and not same and line.id not in owned
+        formerly = owned.get(line.id, want.application) if line else want.application
         planned.append(
             PlannedLine(
                 psa=company.psa,
@@ -180,64 +166,12 @@ def _current(
                 unit_price=line.unit_price if line else None,
                 description=line.description if line else "",
                 adopt=adopt,
+                formerly="" if formerly == want.application else formerly,
                 billable=line.billable if line else True,
+                prorated=agreement.prorated,
             )
         )
     return planned
-
-
-def _orphans(
-    company: Company,
-    wants: Wants,
-    held: Held,
-    facts: Collection[LineFact],
-    planned: Collection[str | None],
-    today: date,
-) -> tuple[list[PlannedLine], list[PlannedLine]]:
-    """Owned lines that still bill and that nothing maps to any more; and those left to people.
-
-    Raises:
-        Unreadable: One of the former may still bill, and nobody knows how much.
-    """
-    orphans, left = [], []
-    for fact in facts:
-        here = (fact.psa, fact.agreement) == (company.psa, company.agreement)
-        if here and fact.line_id in planned:
-            continue
-        ref = AgreementRef(fact.psa, fact.company, fact.agreement)
-        agreement, lines = held.elsewhere.get(ref, (held.agreement, held.lines if here else ()))
-        line = next((line for line in lines if line.id == fact.line_id), None)
-        if line is None or agreement.gone or not is_live(line, today):
-            continue
-        left_to_people = fact.application in wants.left_to_people
-        if line.problem and not left_to_people:
-            raise Unreadable(line)
-        if line.quantity <= 0:
-            continue
-        if left_to_people:
-            left.append(_orphan(fact, line, after=int(line.quantity), action=Action.NONE))
-        else:
-            orphans.append(_orphan(fact, line, after=0, action=Action.UPDATE))
-    return orphans, left
-
-
-def _orphan(fact: LineFact, line: Line, *, after: int, action: Action) -> PlannedLine:
-    return PlannedLine(
-        psa=fact.psa,
-        company=fact.company,
-        agreement=fact.agreement,
-        application=fact.application,
-        categories=fact.categories,
-        product=line.product,
-        line_id=line.id,
-        action=action,
-        before=line.quantity,
-        after=after,
-        unit_price=line.unit_price,
-        description=line.description,
-        orphaned=action is Action.UPDATE,
-        billable=line.billable,
-    )
 
 
 def _notes(lines: Sequence[PlannedLine], wants: Wants) -> Iterable[str]:
@@ -252,43 +186,6 @@ def _notes(lines: Sequence[PlannedLine], wants: Wants) -> Iterable[str]:
         if devices:
             some = ", ".join(devices[:5]) + (" ..." if len(devices) > 5 else "")
             yield f"{application}: {len(devices)} devices with an unknown operating system: {some}."
-
-
-def attribute(
-    companies: Sequence[Company], facts: Iterable[LineFact]
-) -> tuple[Mapping[AgreementRef, tuple[LineFact, ...]], tuple[LineFact, ...]]:
-    """Finds the client of every line that kisi owns.
-
-    A line belongs to the client of its agreement. If no client is mapped to that agreement any
-    more, it belongs to the billed client with the same PSA company or with one of the same tenants,
-    so that a changed mapping cannot bill twice. What belongs to nobody is left as it is.
-
-    Returns:
-        Facts by the client's agreement, and the facts that belong to no billed client.
-    """
-    mapped = {(company.psa, company.agreement): company for company in companies}
-    billed = [company for company in companies if company.billing]
-    found: dict[AgreementRef, list[LineFact]] = {}
-    left: list[LineFact] = []
-    for fact in facts:
-        company = mapped.get((fact.psa, fact.agreement))
-        if company is None:
-            company = next((row for row in billed if _same_client(row, fact)), None)
-        if company is None or not company.billing:
-            left.append(fact)
-        else:
-            found.setdefault(ref_of(company), []).append(fact)
-    return {ref: tuple(items) for ref, items in found.items()}, tuple(left)
-
-
-def _same_client(company: Company, fact: LineFact) -> bool:
-    same_company = (company.psa, company.company) == (fact.psa, fact.company)
-    return same_company or not set(company.tenants).isdisjoint(fact.tenants)
-
-
-def ref_of(company: Company) -> AgreementRef:
-    """Where a client is billed."""
-    return AgreementRef(company.psa, company.company, company.agreement)
 
 
 def net_change(lines: Iterable[PlannedLine]) -> Decimal:

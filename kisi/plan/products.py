@@ -37,6 +37,8 @@ class Wants:
     unmapped: tuple[UnmappedUse, ...] = ()
     left_to_people: frozenset[str] = frozenset()
     """Applications whose lines people keep for this client (`bill = false` in an exception)."""
+    left_products: frozenset[str] = frozenset()
+    """What bills them for other clients: an application's new name changes nothing."""
     failure: Failure | None = None
 
 
@@ -76,8 +78,19 @@ def wants(mapping: BillingMapping, company: Company, usages: Sequence[ClientUsag
         total = sum(usage.quantities.values())
         if usage.application not in rows and total:
             unmapped.append(UnmappedUse(company.name, usage.application, total, estimated=False))
-    left = frozenset(name for name, row in rows.items() if not row.bill)
-    return Wants(tuple(wanted), tuple(unmapped), left)
+    left = left_to_people(mapping, company)
+    products = frozenset(
+        product
+        for row in mapping.products
+        if row.psa == company.psa and row.application in left
+        for product in row.products.values()
+    )
+    return Wants(tuple(wanted), tuple(unmapped), left, products)
+
+
+def left_to_people(mapping: BillingMapping, company: Company) -> frozenset[str]:
+    """Applications that kisi leaves alone for a client, used or not."""
+    return frozenset(name for name, row in rows_of(mapping, company).items() if not row.bill)
 
 
 def _unsplit(usage: ClientUsage) -> int:

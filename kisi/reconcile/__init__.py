@@ -32,9 +32,11 @@ from kisi.model import (
 from kisi.plan import (
     Held,
     LineKey,
+    Owners,
     attribute,
     billed_applications,
     failed,
+    left_to_people,
     plan_company,
     ref_of,
     wants,
@@ -50,7 +52,7 @@ from kisi.reconcile.collect import (
     renamed,
     unmapped_tenants,
 )
-from kisi.reconcile.lines import PsaState, read_psas, with_prices
+from kisi.reconcile.lines import PsaState, read_psas, with_products
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts
 from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine
@@ -63,6 +65,7 @@ __all__ = [
     "Rules",
     "Settlement",
     "forget",
+    "names",
     "reconcile",
     "resolve",
     "select",
@@ -114,14 +117,19 @@ def select(
     """The clients a run concerns, by globs on their names; case does not matter."""
 
     def matches(company: Company, globs: Collection[str]) -> bool:
-        name = company.name.casefold()
-        return any(fnmatchcase(name, glob.casefold()) for glob in globs)
+        return any(names(glob, company) for glob in globs)
 
     return tuple(
         company
         for company in companies
         if (not only or matches(company, only)) and not matches(company, exclude)
     )
+
+
+def names(glob: str, company: Company) -> bool:
+    """Whether a glob means a client; `*` and `?` are signs, `[` is not, as in mapping.toml."""
+    literal = glob.casefold().replace("[", "[[]")
+    return fnmatchcase(company.name.casefold(), literal)
 
 
 def reconcile(
@@ -158,9 +166,9 @@ def reconcile(
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
     settlements = settle(memory.pending, state.agreements, state.lines, rules.today)
     facts = settled_facts(known, settlements)
-    owned, left = attribute(mapping.companies, facts)
+    owners = attribute(mapping.companies, facts)
     names = memory.tenants
-    drafts = [_draft(company, rules, collected, names, state, owned) for company in companies]
+    drafts = [_draft(company, rules, collected, names, state, owners) for company in companies]
     plans, notes = _guarded(drafts, rules, collected, facts, psas)
     plan = Plan(
         companies=plans,
@@ -177,7 +185,7 @@ def reconcile(
     plan = with_ids(plan, memory.accepts)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     return Reconciled(
-        plan, collected.usages, state.agreements, settlements, facts, (*left, *unreachable)
+        plan, collected.usages, state.agreements, settlements, facts, (*owners.left, *unreachable)
     )
 
 
@@ -201,8 +209,8 @@ def _read(
     """Reads the agreements of the clients that were counted, and where else they have lines."""
     counted = [company for company in billed if collected.failure_of(company) is None]
     refs = {ref_of(company) for company in counted}
-    owned, _ = attribute(mapping.companies, facts)
-    places = {_place(fact) for ref in refs for fact in owned.get(ref, ()) if fact.confirmed}
+    owners = attribute(mapping.companies, facts)
+    places = {place for ref in refs for place in _places(owners, ref, confirmed=True)}
     places |= {place_of(op) for op in memory.pending if op.line.psa in psas}
     return read_psas(psas, refs, places - refs, today, progress)
 
@@ -211,36 +219,49 @@ def _place(fact: LineFact) -> AgreementRef:
     return AgreementRef(fact.psa, fact.company, fact.agreement)
 
 
+def _places(owners: Owners, ref: AgreementRef, *, confirmed: bool = False) -> list[AgreementRef]:
+    """Where the lines are that a client plans or waits for."""
+    facts = [*owners.own.get(ref, ()), *(one.fact for one in owners.awaited.get(ref, ()))]
+    return [_place(fact) for fact in facts if fact.confirmed or not confirmed]
+
+
 def _draft(
     company: Company,
     rules: Rules,
     collected: Collected,
     names: Mapping[str, str],
     state: PsaState,
-    owned: Mapping[AgreementRef, tuple[LineFact, ...]],
+    owners: Owners,
 ) -> CompanyPlan:
     if not company.billing:
         return CompanyPlan(company=company, status=Status.OFF)
-    facts = owned.get(ref_of(company), ())
-    places = [ref_of(company), *dict.fromkeys(map(_place, facts))]
+    ref = ref_of(company)
+    places = [ref, *dict.fromkeys(_places(owners, ref))]
+    left = left_to_people(rules.mapping, company)
     failure = collected.failure_of(company)
     tenants = [collected.usages[ref] for ref in company.tenants if ref in collected.usages]
-    uses = tuple(replace(use, company=company.name) for t in tenants for use in t.unmapped)
+    uses = tuple(
+        replace(use, company=company.name)
+        for tenant in tenants
+        for use in tenant.unmapped
+        if use.application not in left
+    )
     notes = (
         *(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes),
         *renamed((t.tenant for t in tenants), names),
     )
     if failure is None:
-        failure = next((state.failures[ref] for ref in places if ref in state.failures), None)
+        failure = next((state.failures[at] for at in places if at in state.failures), None)
     if failure is not None:
         return failed(company, failure, unmapped=uses, notes=notes)
     wanted = wants(rules.mapping, company, combine(tenants, rules.counting))
     held = Held(
-        agreement=state.agreements[ref_of(company)],
-        lines=state.lines.get(ref_of(company), ()),
+        agreement=state.agreements[ref],
+        lines=state.lines.get(ref, ()),
         elsewhere=state.elsewhere(places[1:]),
     )
-    plan = plan_company(company, wanted, held, facts, rules.today)
+    facts, awaited = owners.own.get(ref, ()), owners.awaited.get(ref, ())
+    plan = plan_company(company, wanted, held, facts, rules.today, awaited)
     return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
 
 
@@ -254,7 +275,8 @@ def _guarded(
     index = FactIndex(facts)
     silent = guards.empty_sources(collected.totals(), drafts, index)
     context = Context(rules.guards, rules.counting, index, silent)
-    return with_prices(guards.guard(drafts, context), psas)
+    informed, notes = with_products(drafts, psas)
+    return guards.guard(informed, context), notes
 
 
 def _broken(collected: Collected, billed: Collection[Company]) -> Iterable[Failure]:

@@ -18,7 +18,7 @@ from kisi.model import (
     TenantUsage,
 )
 from kisi.sources import UsageSource
-from kisi.usage import Terms, Tie, count_tenant, without_evidence
+from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
@@ -145,9 +145,8 @@ def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, desk: 
         return
     try:
         usage = count_tenant(reading, desk.terms)
-    except Tie as error:
-        tie = Failure("ambiguous", error.message, error.remedy, ExitCode.WITHHELD)
-        part.failures[ref] = tie
+    except Undecided as error:
+        part.failures[ref] = failure(error.guard, error)
     except SourceError as error:
         part.failures[ref] = failure("source-incomplete", error)
     else:
@@ -160,7 +159,8 @@ def failure(guard: str, error: KisiError) -> Failure:
 
     Remote text is in it, and it is shown and stored: a server may say our own secrets to us.
     """
-    return Failure(guard, REDACTOR.redact(error.message), error.remedy, error.exit_code)
+    said, advice = REDACTOR.redact(error.message), REDACTOR.redact(error.remedy)
+    return Failure(guard, said, advice, error.exit_code)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

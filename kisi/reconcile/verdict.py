@@ -109,9 +109,8 @@ def trouble(company: CompanyPlan) -> str:
     bad = next((line for line in company.lines if line.outcome in _BAD), None)
     if bad is not None:
         return f"{bad.outcome}: {bad.detail}".rstrip(". ")
-    held = next((line for line in company.lines if line.hold is not None), None)
-    if held is not None and held.hold is not None:
-        return f"held: {held.hold.guard}"
+    if company.hold is not None:
+        return f"held: {company.hold.guard}"
     waiting = sum(not _shown(line) for line in company.lines)
     return f"{waiting} change{'s' if waiting != 1 else ''} to write"
 

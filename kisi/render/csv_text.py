@@ -7,18 +7,20 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from io import StringIO
 
+from kisi.formulas import STARTS, guarded_inside
 from kisi.render.figures import quantity
 from kisi.render.text import safe_text
 
 Value = str | int | Decimal | bool | None
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+_STARTS = (*STARTS, "\t", "\r", "\n", "\0")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     r"""A table as CSV (RFC 4180): a header, then one row a line, each ended by `\r\n`.
 
     Numbers are plain. Texts are escaped like everywhere, and a text that a spreadsheet would run as
-    a formula gets an apostrophe in front (OWASP ASVS 1.2.10). Write it with `newline=""`.
+    a formula gets an apostrophe in front, also behind a delimiter inside it (`kisi.formulas`).
+    Write it with `newline=""`.
     """
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
@@ -34,5 +36,5 @@ def _text(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
         return quantity(value)
-    guard = "'" if value.startswith(_FORMULA_STARTS) else ""
-    return guard + safe_text(value)
+    guard = "'" if value.startswith(_STARTS) else ""
+    return guard + guarded_inside(safe_text(value), lambda start: f"'{start}")

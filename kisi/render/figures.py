@@ -46,12 +46,20 @@ def json_number(value: Decimal | None) -> int | float | None:
 
 def moment(at: datetime, zone: tzinfo) -> str:
     """An instant in the billing time zone, to the minute: `2026-11-03 06:00`."""
-    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+    return _local(at, zone).strftime("%Y-%m-%d %H:%M")
 
 
 def day(at: datetime, zone: tzinfo) -> str:
     """The day of an instant in the billing time zone: `2026-11-03`."""
-    return at.astimezone(zone).strftime("%Y-%m-%d")
+    return _local(at, zone).strftime("%Y-%m-%d")
+
+
+def _local(at: datetime, zone: tzinfo) -> datetime:
+    """`at` in `zone`; in its own where that leaves the calendar: `9999-12-31` stands for never."""
+    try:
+        return at.astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return at
 
 
 def instant(at: datetime | None) -> str | None:

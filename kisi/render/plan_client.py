@@ -17,6 +17,8 @@ from kisi.render.plan_view import (
 from kisi.render.report import Entry, Figures, Item, Listing, Remark, Section, Tone
 from kisi.render.words import billed_as, unmapped_as
 
+_IN_FULL = "This agreement does not prorate: what changes counts in full on its next invoice."
+
 
 def client_section(
     company: CompanyPlan, common: Collection[Hold] = (), *, verbose: bool = False
@@ -61,6 +63,8 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
     shown = [line for line in company.lines if verbose or line.changes or line.hold]
     for line, following in zip_longest(shown, shown[1:]):
         yield _entry(line, following, company, common)
+    if any(line.changes and line.prorated is False for line in company.lines):
+        yield Remark(_IN_FULL, Tone.DIM)
     released = released_by_id(company)
     if released > 1:
         text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."

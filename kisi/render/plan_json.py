@@ -84,10 +84,9 @@ def _company(plan: CompanyPlan) -> Json:
 
 
 def _reason(plan: CompanyPlan) -> str | None:
-    """The sentence of the failure or of the first hold."""
-    if plan.failure is not None:
-        return plan.failure.reason
-    return next((line.hold.reason for line in plan.lines if line.hold is not None), None)
+    """The sentence of the failure or of the hold."""
+    cause = plan.failure or plan.hold
+    return cause.reason if cause else None
 
 
 def line_data(line: PlannedLine) -> Json:
@@ -106,6 +105,7 @@ def line_data(line: PlannedLine) -> Json:
         "after": line.after,
         "unit_price": json_number(line.unit_price),
         "billable": line.billable,
+        "prorated": line.prorated,
         "adopt": line.adopt,
         "orphaned": line.orphaned,
         "hold": _hold(line.hold) if line.hold else None,

@@ -67,7 +67,7 @@ def _sections(view: PlanView, *, verbose: bool) -> Iterable[Section]:
         items = tuple(earlier_entry(write, view.zone) for write in view.earlier)
         yield Section("Writes of earlier runs whose outcome was not known", (), items)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
-    if view.left and verbose:
+    if view.left:
         yield Section("Lines of kisi that belong to no billed client", (), (_left(view.left),))
     if plan.notes:
         yield Section("Notes", (), tuple(Remark(note) for note in plan.notes))

@@ -89,7 +89,13 @@ class Addition:
     updated_at: datetime | None = None
 
     def status(self, agreement: Agreement, today: date) -> str:
-        """`agreementStatus` of the line: its own if it was cancelled, else its agreement's."""
+        """`agreementStatus` of the line: its own by its dates, else its agreement's.
+
+        That a line which begins later is Inactive is nowhere said; agreements are, and a client
+        that looks for Active lines alone would add a second one.
+        """
         if self.cancelled_date is not None and self.cancelled_date.date() <= today:
             return "Cancelled"
-        return agreement.status(today)
+        of_agreement = agreement.status(today)
+        later = self.effective_date is not None and self.effective_date.date() > today
+        return "Inactive" if later and of_agreement == "Active" else of_agreement

@@ -25,6 +25,22 @@ timezone  = "UTC"
 """
 
 
+_WRITTEN = ("kisi.toml", "mapping.toml", "secrets", "state", "exports")
+"""What a sandbox writes into its folder, or what the runs on it do."""
+
+
+def is_foreign(directory: Path) -> bool:
+    """Says whether a folder holds a configuration, or parts of one, that no sandbox wrote.
+
+    `write` replaces files: a person's mapping must never be among them.
+    """
+    try:
+        head = (directory / "kisi.toml").read_text(encoding="utf-8")[: len(_HEAD)]
+    except (OSError, ValueError):
+        return any(os.path.lexists(directory / name) for name in _WRITTEN)
+    return head.partition("\n")[0] != _HEAD.partition("\n")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A file that another program exports for kisi to read."""

@@ -7,7 +7,6 @@ https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,27 +14,12 @@ from typing import Any
 
 from kisi.sandbox.agreements import Addition, Agreement, CatalogItem
 from kisi.sandbox.cw_lists import CwError
+from kisi.sandbox.cw_values import OTHER, date, invalid, number, text
 from kisi.sandbox.world import World
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _BILL_CUSTOMER = frozenset({"Billable", "DoNotBill", "NoCharge"})
 _NUMBERS = {"lessIncluded": "less_included", "unitPrice": "unit_price", "unitCost": "unit_cost"}
 _DATES = {"effectiveDate": "effective_date", "cancelledDate": "cancelled_date"}
-_OTHER = frozenset(
-    [
-        "serialNumber",
-        "invoiceDescription",
-        "taxableFlag",
-        "purchaseItemFlag",
-        "specialOrderFlag",
-        "uom",
-        "sequenceNumber",
-        "opportunity",
-        "invoiceGrouping",
-        "prorateCurrentPeriodFlag",
-        "customFields",
-    ]
-)
 _COMPUTED = frozenset(
     [
         "id",
@@ -58,12 +42,6 @@ _INVOICED = (
     "additional products for this period. Please prorate the agreement or update the start date "
     "to on or after the Next Invoice Date."
 )
-
-
-def invalid(code: str, field: str, message: str) -> CwError:
-    """The refusal of an addition because of one field."""
-    error = {"code": code, "message": message, "resource": "addition", "field": field}
-    return CwError(400, "InvalidObject", "Addition object is invalid", [error])
 
 
 @dataclass(slots=True)
@@ -111,14 +89,18 @@ class Writer:
         return self._save(changed)
 
     def _operate(self, line: Addition, operation: Any) -> None:  # noqa: ANN401 - JSON
-        if not isinstance(operation, dict) or operation.get("op") not in _OPERATIONS:
+        given = operation if isinstance(operation, dict) else {}
+        verb, path = given.get("op"), given.get("path")
+        if not isinstance(verb, str) or verb not in _OPERATIONS:
             raise CwError(400, "InvalidObject", "The operation must be add, replace or remove.")
-        path = str(operation.get("path", "")).removeprefix("/")
+        if not isinstance(path, str):
+            raise CwError(400, "InvalidObject", "The operation needs a path.")
+        path = path.removeprefix("/")
         if "/" in path:
             return  # inside a reference nothing happens, and the answer is 200 all the same
         if path not in _WRITABLE | _COMPUTED:
             raise invalid("InvalidField", path, f"There is no field {path}.")
-        self._assign(line, path, None if operation["op"] == "remove" else operation.get("value"))
+        self._assign(line, path, None if verb == "remove" else given.get("value"))
 
     def _built(self, line_id: int, agreement: Agreement, body: Any) -> Addition:  # noqa: ANN401
         if not isinstance(body, dict):
@@ -145,20 +127,20 @@ class Writer:
         if field == "product":
             line.product_id = self._item(value).id
         elif field == "quantity":
-            number = _number(field, value)
-            line.quantity = None if number is None else self.keep_quantity(number)
+            quantity = number(field, value)
+            line.quantity = None if quantity is None else self.keep_quantity(quantity)
         elif field in _NUMBERS:
-            setattr(line, _NUMBERS[field], _number(field, value) or 0.0)
+            setattr(line, _NUMBERS[field], number(field, value) or 0.0)
         elif field in _DATES:
-            setattr(line, _DATES[field], _date(field, value))
+            setattr(line, _DATES[field], date(field, value))
         elif field == "billCustomer":
-            if value not in _BILL_CUSTOMER:
-                raise invalid("InvalidValue", field, f"{value} is not a value of billCustomer.")
+            if not isinstance(value, str) or value not in _BILL_CUSTOMER:
+                raise invalid("InvalidValue", field, "There is no such value of billCustomer.")
             line.bill_customer = value
         elif field == "description":
-            line.description = str(value or "")
-        elif field in _OTHER:
-            line.other[field] = value
+            line.description = text(field, value) or ""
+        elif field in OTHER:
+            line.other[field] = OTHER[field](field, value)
 
     def _item(self, reference: Any) -> CatalogItem:  # noqa: ANN401 - JSON
         wanted = reference if isinstance(reference, dict) else {}
@@ -189,31 +171,11 @@ class Writer:
 
 _OPERATIONS = frozenset({"add", "replace", "remove"})
 _WRITABLE = (
-    _OTHER
+    OTHER.keys()
     | _NUMBERS.keys()
     | _DATES.keys()
     | {"product", "quantity", "billCustomer", "description"}
 )
-
-
-def _number(field: str, value: Any) -> float | None:  # noqa: ANN401 - JSON
-    if value is None:
-        return None
-    wrong = invalid("InvalidValue", field, f"{field} must be a number.")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise wrong
-    try:
-        return float(value)  # text that looks like a number is taken for one
-    except ValueError:
-        raise wrong from None
-
-
-def _date(field: str, value: Any) -> datetime | None:  # noqa: ANN401 - JSON
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
-        raise invalid("UnsupportedFormat", field, f"Unsupported format applied to {field}")
-    return datetime.fromisoformat(value)
 
 
 @dataclass(slots=True)

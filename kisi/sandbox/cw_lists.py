@@ -7,6 +7,7 @@ unless `pageSize` says otherwise, and never more than 1000.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from kisi.sandbox.cw_records import Json
 
 _DEFAULT_SIZE = 25
 _LARGEST_SIZE = 1000
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class CwError(Exception):
@@ -82,7 +84,7 @@ class Query:
         try:
             matches = parse(self.parameters.get("conditions", ""), fields)
             return [record for record in records if matches(record)]
-        except (ConditionError, TypeError, ValueError) as error:
+        except (ConditionError, TypeError, ValueError, RecursionError) as error:
             raise CwError(400, "ConnectWiseApi", f"Invalid conditions: {error}") from error
 
     def page(self, records: Sequence[Json], *, link_at_end: bool) -> Listing:
@@ -149,7 +151,7 @@ class Query:
 
     def _number(self, name: str, default: int) -> int:
         text = self.parameters.get(name) or str(default)
-        if not text.isdecimal():
+        if not _NUMBER.fullmatch(text):
             raise CwError(400, "InvalidObject", f"{name} must be a number.")
         return int(text)
 

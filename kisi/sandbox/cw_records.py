@@ -82,7 +82,8 @@ def instant(value: datetime | date | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        plain = value.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+        return f"{plain.isoformat()}Z"  # strftime does not pad the year everywhere
     return f"{value.isoformat()}T00:00:00Z"
 
 

@@ -17,8 +17,10 @@ from kisi.sandbox.world import World
 AREAS = {"finance": "agreements", "company": "companies", "procurement": "catalog"}
 """Module of a path to the name its rights have."""
 
-_ADDITIONS = re.compile(r"finance/agreements/(\d+)/additions(?:/(\d+|count))?")
-_LISTS = re.compile(r"(finance/agreements|company/companies|procurement/catalog)(?:/(\d+|count))?")
+_ADDITIONS = re.compile(r"finance/agreements/([0-9]{1,9})/additions(?:/([0-9]{1,9}|count))?")
+_LISTS = re.compile(
+    r"(finance/agreements|company/companies|procurement/catalog)(?:/([0-9]{1,9}|count))?"
+)
 
 
 @dataclass(frozen=True, slots=True)

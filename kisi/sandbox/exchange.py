@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _KNOWN = frozenset(int(status) for status in HTTPStatus)
@@ -100,9 +101,13 @@ class Exchange:
         """The request's body, decoded.
 
         Raises:
-            ValueError: The body is not JSON.
+            ValueError: The body is not JSON, which has no NaN and no Infinity, or holds a number
+                that would become one.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body, parse_constant=_no_number, parse_float=_finite)
+        except RecursionError as error:
+            raise ValueError("The body is nested too deeply.") from error
 
     def respond(
         self,
@@ -163,4 +168,16 @@ def _encode(content: object) -> bytes:
         return content
     if isinstance(content, str):
         return content.encode()
-    return json.dumps(content, ensure_ascii=False).encode()
+    # Half of a surrogate pair, which JSON can escape, has no place in UTF-8.
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _no_number(text)
+    return number
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"JSON has no {word}.")

@@ -15,7 +15,6 @@ Answers that contradict the documentation or each other without a fault are attr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,7 +143,7 @@ class Ksc:
             return self._open(exchange, method)
         session = self._session(exchange)
         if method == "Session.EndSession":
-            self.sessions.open.pop(session.token, None)
+            self.sessions.end(session)
             return {}
         if method not in METHODS:
             raise PxgError(1194, "KLCONN", f"There is no such call: {method}")
@@ -171,6 +170,7 @@ class Ksc:
             return self.sessions.find(token, self.world.now())
         bound = exchange.connection.get("session")
         if isinstance(bound, Session):
+            bound.count_call()
             return bound
         raise Refused(401, _UNAUTHENTICATED)
 
@@ -201,7 +201,7 @@ def _arguments(exchange: Exchange) -> dict[str, Any]:
         return {}
     try:
         arguments = exchange.json()
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise PxgError(1192, "KLSTD", "The body is not JSON.") from error
     if not isinstance(arguments, dict):
         raise PxgError(1192, "KLSTD", "The body is not an object.")

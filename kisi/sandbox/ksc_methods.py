@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kisi.sandbox import ksc_records as records
 from kisi.sandbox.ksc_records import Params, PxgError, container, encode
@@ -22,6 +22,7 @@ T = TypeVar("T")
 _FILTER = re.compile(r'\(?\s*(KLHST_WKS_\w+)\s*=\s*"((?:[^"]|"")*)"\s*\)?')
 _LONGEST_LIFE = 7200
 _DEFAULT_LIFE = 900
+_TWO_31 = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,40 @@ class Call:
         """A mandatory argument.
 
         Raises:
-            PxgError: It is missing or has another type.
+            PxgError: It is missing or has another type; an int has 32 bits.
         """
         value = self.arguments.get(name)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+        if not fits or (isinstance(value, int) and not -_TWO_31 <= value < _TWO_31):
             raise PxgError(1192, "KLSTD", f"Bad or missing argument: {name}")
-        return value
+        return cast("T", value)
+
+    def take_count(self, name: str, least: int = 0) -> int:
+        """A mandatory argument that is a number of something.
+
+        Raises:
+            PxgError: It is missing, no number, or smaller than `least`.
+        """
+        count = self.take(name, int)
+        if count < least:
+            raise PxgError(1192, "KLSTD", f"{name} must be at least {least}.")
+        return count
+
+    def take_orders(self, name: str) -> list[tuple[str, bool]]:
+        """An array of `Name` and `Asc` in params containers; clients leave it out, too.
+
+        Raises:
+            PxgError: It holds something else.
+        """
+        orders = []
+        for element in self.take(name, list) if name in self.arguments else []:
+            value = element.get("value") if isinstance(element, dict) else None
+            order = value if isinstance(value, dict) else {}
+            attribute, ascending = order.get("Name"), order.get("Asc", True)
+            if not isinstance(attribute, str) or not isinstance(ascending, bool):
+                raise PxgError(1192, "KLSTD", f"{name} must hold params with Name and Asc.")
+            orders.append((attribute, ascending))
+        return orders
 
     def take_names(self, name: str) -> list[str]:
         """A mandatory argument that is an array of strings.
@@ -110,6 +139,15 @@ def get_vservers(call: Call) -> Params:
     }
 
 
+def get_vserver_info(call: Call) -> Params:
+    """VServers.GetVServerInfo: attributes of one virtual server, from the main server."""
+    wanted, fields = call.take("lVServer", int), call.take_names("pFields2Return")
+    for server in [] if call.server.is_virtual else call.ksc.world.servers:
+        if server.id == wanted:
+            return {"PxgRetVal": encode(records.of_server(server), fields)}
+    raise PxgError(1186, "KLSTD", "The virtual server was not found.")
+
+
 def get_static_info(call: Call) -> Params:
     """HostGroup.GetStaticInfo: which server is this?"""
     integers = {
@@ -166,16 +204,14 @@ def acquire_key_hosts(call: Call) -> Params:
 
 
 def _iterator(call: Call, rows: list[Params]) -> Params:
-    name, result = call.keep(rows, call.take("lTimeoutSec", int))
+    name, result = call.keep(rows, call.take_count("lTimeoutSec"))
     return {"lKeyCount": result.announced, "wstrIterator": name}
 
 
 def get_next_items(call: Call) -> Params:
     """GroupSyncIterator.GetNextItems: moves the iterator, even if the answer is lost."""
     result = call.result("szwIterator")
-    count = call.take("nCount", int)
-    if count < 1:
-        raise PxgError(1192, "KLSTD", "nCount must be positive.")
+    count = call.take_count("nCount", least=1)
     page = result.next_page(min(count, call.ksc.max_items))
     last = result.position >= len(result.rows)
     return {
@@ -190,14 +226,14 @@ def find_hosts(call: Call) -> Params:
     call.need_rights()
     fields = call.take_names("vecFieldsToReturn")
     matches = _compile(call.take("wstrFilter", str))
+    orders = call.take_orders("vecFieldsToOrder")
     life = call.take("lMaxLifeTime", int)
     if not 0 < life <= _LONGEST_LIFE:
         raise PxgError(1229, "KLSTD", "lMaxLifeTime is at most 7200.")
     hosts = [records.of_host(device) for device in call.server.devices]
     hosts = [host for host in hosts if matches(host)]
-    for order in reversed(call.arguments.get("vecFieldsToOrder") or []):
-        name, ascending = order["value"]["Name"], order["value"].get("Asc", True)
-        hosts.sort(key=lambda host: str(host.get(name) or ""), reverse=not ascending)
+    for attribute, ascending in reversed(orders):
+        hosts.sort(key=lambda host: str(host.get(attribute) or ""), reverse=not ascending)
     name, result = call.keep([container(encode(host, fields)) for host in hosts], life)
     return {"PxgRetVal": result.announced, "strAccessor": name}
 
@@ -215,7 +251,7 @@ def _compile(expression: str) -> Callable[[Params], bool]:
 def get_items_chunk(call: Call) -> Params:
     """ChunkAccessor.GetItemsChunk: any part of a result set, as often as one likes."""
     result = call.result("strAccessor")
-    start, count = call.take("nStart", int), call.take("nCount", int)
+    start, count = call.take_count("nStart"), call.take_count("nCount")
     page = result.page_at(start, min(count, call.ksc.max_items))
     return {"PxgRetVal": len(page), "pChunk": {"KLCSP_ITERATOR_ARRAY": page}}
 
@@ -249,5 +285,6 @@ METHODS: dict[str, Callable[[Call], Params]] = {
     "LicenseKeys.AcquireKeyHosts": acquire_key_hosts,
     "LicenseKeys.EnumKeys": enum_keys,
     "Session.Ping": ping,
+    "VServers.GetVServerInfo": get_vserver_info,
     "VServers.GetVServers": get_vservers,
 }

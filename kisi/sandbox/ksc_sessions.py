@@ -88,9 +88,20 @@ class Session:
     server: VirtualServer
     last_used: datetime
     calls_left: int | None = None
-    """After so many calls the server forgets it; None: never."""
+    """After so many calls the server forgets it (once it has ended, at once); None: never."""
     results: dict[str, ResultSet] = field(default_factory=dict)
     busy: threading.Lock = field(default_factory=threading.Lock)
+
+    def count_call(self) -> None:
+        """Count a call.
+
+        Raises:
+            Refused: The session has ended, or was forgotten.
+        """
+        if self.calls_left == 0:
+            raise Refused(403, "Forbidden")
+        if self.calls_left is not None:
+            self.calls_left -= 1
 
     def result(self, identifier: str, now: datetime) -> ResultSet:
         """A result set of this session by its opaque name.
@@ -194,14 +205,16 @@ class Sessions:
         session = self.open.get(token)
         if session is None:
             raise Refused(403, "Forbidden")
-        forgotten = session.calls_left == 0 or now - session.last_used > self.idle
-        if forgotten:
-            del self.open[token]
-            raise Refused(403, "Forbidden")
+        if session.calls_left == 0 or now - session.last_used > self.idle:
+            self.end(session)
+        session.count_call()
         session.last_used = now
-        if session.calls_left is not None:
-            session.calls_left -= 1
         return session
+
+    def end(self, session: Session) -> None:
+        """End a session, however it was begun: its connection is none the wiser."""
+        session.calls_left = 0
+        self.open.pop(session.token, None)
 
     def name(self, kind: str) -> str:
         """The next opaque name."""

@@ -10,10 +10,14 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from kisi.sandbox.exchange import Exchange
+
+_LARGEST_BODY = 64 * 2**20
+_LONGEST_LINE = 1024
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,19 +61,36 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing on stderr: the log is `Server.log`."""
 
     def _answer(self) -> None:
-        self.server.on_request(Exchange(self.command, self.path, self.headers, self._body(), self))
+        try:
+            exchange = Exchange(self.command, self.path, self.headers, self._body(), self)
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)  # and closes: who knows where the next begins
+        else:
+            self.server.on_request(exchange)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
     def _body(self) -> bytes:
+        """The request's body.
+
+        Raises:
+            ValueError: Its length is no number, or larger than any body should be.
+        """
         if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self.rfile.read(_size(self.headers.get("Content-Length") or "0", 10))
         body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
+        while size := _size(self.rfile.readline(_LONGEST_LINE).split(b";")[0].decode("ascii"), 16):
             body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
+            self.rfile.readline(_LONGEST_LINE)
+        self.rfile.readline(_LONGEST_LINE)
         return body
+
+
+def _size(text: str, base: int) -> int:
+    size = int(text, base)
+    if not 0 <= size <= _LARGEST_BODY:
+        raise ValueError("No such length.")
+    return size
 
 
 class Sockets(ThreadingHTTPServer):

@@ -1,7 +1,7 @@
 """A simulated Tigerpaw: the REST reads and the one SOAP write that billing needs.
 
-The reads are in `kisi.sandbox.tigerpaw_rest`, the write in `kisi.sandbox.tigerpaw_soap`. The twists
-known here, on `POST /api/rmm/tsiWS.asmx`:
+The reads are in `kisi.sandbox.tigerpaw_rest` and `kisi.sandbox.tigerpaw_search`, the write in
+`kisi.sandbox.tigerpaw_soap`. The twists known here, on `POST /api/rmm/tsiWS.asmx`:
 
 * `replace=True`: the submit replaces all charges of the agreement;
 * `refuse="text"`: the result says `Success: false`; `fault="text"`: a SOAP fault;

@@ -23,7 +23,12 @@ class Account:
 
     def record(self) -> dict[str, Any]:
         """An `AccountSummary`."""
-        details = {"Name": self.name, "AccountId": f"A{self.number}", "Status": "Active"}
+        details = {
+            "Name": self.name,
+            "AccountId": f"A{self.number}",
+            "AccountType": "Customer",
+            "Status": "Active",
+        }
         return {"AccountNumber": self.number, "Account": details}
 
     def cross_references(self) -> list[dict[str, Any]]:
@@ -50,19 +55,39 @@ class Agreement:
     ends: date | None
     external_product: str = ""
 
+    def active(self, today: date) -> bool:
+        """Whether it has begun and not ended."""
+        begun = self.starts is None or self.starts <= today
+        return begun and (self.ends is None or self.ends >= today)
+
     def record(self, charges: int) -> dict[str, Any]:
         """An `AgreementSummary`, in which charges are only counted."""
         return {
             "AgreementNumber": self.number,
             "AccountName": self.account.name,
-            "Agreement": {
-                "AccountNumber": self.account.number,
-                "ExternalProduct": self.external_product,
-                "StartDate": _date_time(self.starts),
-                "EndDate": _date_time(self.ends),
-                "Type": self.kind,
-            },
+            "Agreement": self._terms(),
             "AdditionalCharges": charges,
+        }
+
+    def details(self, charges: list[dict[str, Any]]) -> dict[str, Any]:
+        """An `AgreementDetail`, which lists them."""
+        return {
+            "AgreementNumber": self.number,
+            "Account": self.account.record()["Account"],
+            "Agreement": self._terms(),
+            "AdditionalCharges": charges,
+            "CoveredAssetTypes": [],
+            "CustomerAssetTypes": [],
+            "Invoices": 0,
+        }
+
+    def _terms(self) -> dict[str, Any]:
+        return {
+            "AccountNumber": self.account.number,
+            "ExternalProduct": self.external_product,
+            "StartDate": _date_time(self.starts),
+            "EndDate": _date_time(self.ends),
+            "Type": self.kind,
         }
 
 

@@ -4,10 +4,13 @@ Envelope, header, namespaces and action are enforced as shown on the operation's
 (https://api.paulsonsav.com/api/rmm/tsiWS.asmx?op=SubmitAgreementAdditionalCharges). What goes
 inside `<Params>` is not public: here it is the elements of kisi's packaged template, or the same as
 escaped text. A charge with a `DetailId` is updated, one without is made; prices stay unless given.
+Numbers that are none are a fault, as in every ASMX service, and nothing of such a request is done.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, ParseError
@@ -26,6 +29,10 @@ _ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 _AUTH = "http://www.tigerpawsoftware.com/"
 _BODY = "http://www.tigerpawsoftware.com"
 _OPERATION = "SubmitAgreementAdditionalCharges"
+_UNREADABLE = (
+    "Server was unable to read request. ---> There is an error in XML document. ---> Input string "
+    "was not in a correct format."
+)
 
 
 class Fault(Exception):
@@ -72,9 +79,9 @@ def _request(world: Tigerpaw, exchange: Exchange) -> tuple[list[Element], int]:
     inner = params[0] if len(params) else _parse((params.text or "").encode())
     charges = inner.findall("./{*}AdditionalCharge")
     number = _text(inner, "AgreementNumber")
-    if not charges or not number.isdigit():
+    if not charges or not number:
         raise Refusal("The request holds no agreement number or no charge.")
-    return charges, int(number)
+    return charges, _whole(number)
 
 
 def _carry_out(world: Tigerpaw, exchange: Exchange, agreement: int, charges: list[Element]) -> int:
@@ -89,12 +96,14 @@ def _carry_out(world: Tigerpaw, exchange: Exchange, agreement: int, charges: lis
         raise Refusal(f"Agreement {agreement} was not found.")
     if world.external_product not in known.account.external_products:
         raise Refusal(f"Account {known.account.number} is not cross-referenced.")
+    submitted = [_read(world, agreement, element) for element in charges]
+    # Only now, when nothing can be wrong with any of them, is the first one carried out.
     world.submits += 1
     if twists.get("ignore"):
         return 0
-    kept = [_one(world, agreement, element) for element in charges]
+    kept = [_commit(world, agreement, one) for one in submitted]
     if twists.get("double"):
-        kept += [_one(world, agreement, element) for element in charges]
+        kept += [_commit(world, agreement, one) for one in submitted]
     if world.replace or twists.get("replace"):
         for charge in world.charges(agreement):
             if charge not in kept:
@@ -102,30 +111,74 @@ def _carry_out(world: Tigerpaw, exchange: Exchange, agreement: int, charges: lis
     return kept[-1].id
 
 
-def _one(world: Tigerpaw, agreement: int, element: Element) -> Charge:
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A charge as it is to become."""
+
+    known: Charge | None
+    """The one that is updated; None: a new one is made."""
+    item: str
+    description: str
+    quantity: int
+    price: float | None
+    one_time: bool
+    print_when_quantity_zero: bool
+
+
+def _read(world: Tigerpaw, agreement: int, element: Element) -> _Submitted:
     item, detail = _text(element, "ItemId"), _text(element, "DetailId")
-    if not detail:
-        if item not in world.items or world.items[item].inactive:
-            raise Refusal(f"Item {item} was not found.")
-        charge = world.charge(agreement, item, 0, source="API")
-        charge.description = _text(element, "ItemDescription") or charge.description
-    else:
-        found = world.lines.get(int(detail))
-        if found is None or found.agreement != agreement:
-            raise Refusal(f"Charge {detail} was not found.")
-        charge = found
-    charge.quantity = int(_text(element, "Quantity"))
-    if price := _text(element, "Price"):
-        charge.price = float(price)
-    charge.one_time = _text(element, "DeleteAfterInvoicing") == "true"
-    charge.print_when_quantity_zero = _text(element, "PrintWhenQuantityZero") == "true"
+    charge = _Submitted(
+        known=world.lines.get(_whole(detail)) if detail else None,
+        item=item,
+        description=_text(element, "ItemDescription"),
+        quantity=_whole(_text(element, "Quantity")),
+        price=_price(_text(element, "Price")),
+        one_time=_flag(_text(element, "DeleteAfterInvoicing")),
+        print_when_quantity_zero=_flag(_text(element, "PrintWhenQuantityZero")),
+    )
+    if not detail and (item not in world.items or world.items[item].inactive):
+        raise Refusal(f"Item {item} was not found.")
+    if detail and (charge.known is None or charge.known.agreement != agreement):
+        raise Refusal(f"Charge {detail} was not found.")
     return charge
+
+
+def _commit(world: Tigerpaw, agreement: int, submitted: _Submitted) -> Charge:
+    charge = submitted.known
+    if charge is None:
+        charge = world.charge(agreement, submitted.item, 0, source="API")
+        charge.description = submitted.description or charge.description
+    charge.quantity = submitted.quantity
+    if submitted.price is not None:
+        charge.price = submitted.price
+    charge.one_time = submitted.one_time
+    charge.print_when_quantity_zero = submitted.print_when_quantity_zero
+    return charge
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise Fault(_UNREADABLE)
+    return int(text)
+
+
+def _price(text: str) -> float | None:
+    """An amount; where there is none, the price stays."""
+    if text and not re.fullmatch(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?", text):
+        raise Fault(_UNREADABLE)
+    return float(text) if text else None
+
+
+def _flag(text: str) -> bool:
+    if text not in {"true", "1", "false", "0", ""}:
+        raise Fault(_UNREADABLE)
+    return text in {"true", "1"}
 
 
 def _parse(text: bytes) -> Element:
     try:
         return fromstring(text, forbid_dtd=True)
-    except (ParseError, DefusedXmlException) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise Fault(f"Server was unable to read request. {error}") from error
 
 
@@ -141,6 +194,7 @@ def _envelope(body: str) -> str:
 
 
 def _fault(reason: str) -> str:
+    reason = "".join(filter(str.isprintable, reason))  # a header may hold what XML may not
     return _envelope(
         "<soap:Fault><faultcode>soap:Server</faultcode>"
         f"<faultstring>{escape(reason)}</faultstring><detail /></soap:Fault>"

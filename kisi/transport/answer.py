@@ -9,11 +9,13 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from kisi.errors import BadAnswer
-from kisi.redaction import remote_text
+from kisi.redaction import REDACTOR, remote_text
 
 _NO_CONTENT = 204
 _OPENING = 8192
-"""Bytes of a body that messages are made from."""
+"""Characters of a body that messages are made from."""
+_READ = 2**18
+"""Bytes of a body that secrets are looked for in: much more, so that none is cut in two."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,11 @@ class Answer:
 
     def excerpt(self, limit: int = 80) -> str:
         """The first `limit` characters of the body, for a message; see `remote_text`."""
-        return remote_text(self.body[:_OPENING].decode("utf-8", "replace"), limit)
+        return remote_text(self.opening(), limit)
+
+    def opening(self) -> str:
+        """The beginning of the body as text, without our secrets."""
+        return REDACTOR.opening(self.body[:_READ].decode("utf-8", "replace"), _OPENING)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -52,9 +52,15 @@ def certificate_of(host: str, port: int) -> Certificate:
         return Certificate(fingerprint, expired=error.verify_code in _NOT_NOW)
     except OSError:
         return Certificate(fingerprint)
-    if not isinstance(ends, str):
-        return Certificate(fingerprint)
-    return Certificate(fingerprint, datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC))
+    return Certificate(fingerprint, _instant(ends))
+
+
+def _instant(ends: object) -> datetime | None:
+    """When a certificate's `notAfter` is; None for what is no date."""
+    try:
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 _NOT_YET_VALID, _HAS_EXPIRED = 9, 10

@@ -41,10 +41,8 @@ class _Request:
     body: bytes | None
     headers: Mapping[str, str]
     sign: Sign | None
-
-    @property
-    def title(self) -> str:
-        return f"{self.method} {self.path.partition('?')[0]}"
+    title: str
+    """What messages call it."""
 
     def prepared(self) -> requests.PreparedRequest:
         signed = self.sign(self.method, self.path) if self.sign else {}
@@ -73,6 +71,7 @@ class Client:
         clock: Time and waiting.
         label: Whom we talk to, as the operator calls it; it begins every message.
         jitter: Random numbers from 0 to 1.
+        hidden: The address is a secret: no message and no log names host or path.
 
     Raises:
         ConfigError: A pinned certificate cannot be read.
@@ -88,9 +87,12 @@ class Client:
         clock: Clock,
         label: str,
         jitter: Callable[[], float] = random.random,
+        hidden: bool = False,
     ) -> None:
         self._base = base_url.rstrip("/")
-        self._where = urlsplit(self._base).netloc.rpartition("@")[2]
+        host = urlsplit(self._base).netloc.rpartition("@")[2]
+        self._where = "the server" if hidden else host
+        self._hidden = hidden
         self._headers = {
             "User-Agent": f"kisi/{__version__}",
             "Accept": "application/json",
@@ -158,7 +160,8 @@ class Client:
             body = jsonlib.dumps(json, allow_nan=False).encode()
             own.setdefault("Content-Type", "application/json")
         url = f"{self._base}/{path.lstrip('/')}"
-        request = _Request(method, path, url, params, body, {**self._headers, **own}, sign)
+        title = method if self._hidden else f"{method} {path.partition('?')[0]}"
+        request = _Request(method, path, url, params, body, {**self._headers, **own}, sign, title)
         limits = self._limits.for_parting() if parting else self._limits
         outcome = self._repeatedly(request, repeat, limits)
         if isinstance(outcome, TransportError):
@@ -212,7 +215,10 @@ class Client:
     def _once(
         self, request: _Request, repeat: Repeat, attempt: Attempt, limits: Limits, stage: Stage
     ) -> Answer | TransportError:
-        line = self._line()
+        try:
+            line = self._line()
+        except NotSent as error:  # raised, because trying again would change nothing
+            raise NotSent(f"{self._label}: {error.message}", remedy=error.remedy) from error
         now = self._clock.monotonic()
         if limits.stopped:
             return NotSent(f"{self._label}: the run was stopped; {request.title} was not sent.")

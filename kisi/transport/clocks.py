@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
 from kisi.model import Finding, Level
 from kisi.transport.answer import Answer
+from kisi.transport.dates import http_date
 
 LARGEST_SKEW = timedelta(minutes=5)
 """A clock that is further off may put something on the wrong day, or be refused."""
@@ -17,11 +17,8 @@ def clock_skew(answer: Answer, now: datetime) -> timedelta | None:
 
     None if the server does not say what time it is.
     """
-    try:
-        theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
-    except ValueError:
-        return None
-    return now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    theirs = http_date(answer.headers.get("Date", ""))
+    return None if theirs is None else now - theirs
 
 
 def clock_finding(skew: timedelta | None, server: str, consequence: str) -> Finding:

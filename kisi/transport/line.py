@@ -88,7 +88,7 @@ def look(url: str, limits: Limits, clock: Clock) -> Attempt:
     try:
         line.send(requests.Request("GET", url).prepare(), unverified(()), attempt, limits)
     except (requests.RequestException, OSError) as error:
-        _LOG.debug("Looking at the certificate of %s: %s", url, type(error).__name__)
+        _LOG.debug("Looking at a certificate: %s", type(error).__name__)
     finally:
         line.hang_up()
     return attempt

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Self
 
 from kisi.errors import NotSent, TransportError, Untrusted
 from kisi.transport.answer import Answer
+from kisi.transport.dates import http_date
 
 _UNPROCESSED = frozenset({429, 503})
 _FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
@@ -45,8 +45,8 @@ class Limits:
     """The longest silence of a server that is answering."""
     call: float = 120.0
     """One call in total: connecting, sending, all repeats and the waits between them."""
-    body: int = 64 * 2**20
-    """The largest body that is read, decompressed."""
+    body: int = 16 * 2**20
+    """The largest body that is read, decompressed. Parsed, JSON takes up to 30 times as much."""
     attempts: int = 4
     retry_after_cap: float = 120.0
     """The longest wait that a server may ask for."""
@@ -96,10 +96,10 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     if _SECONDS.fullmatch(text):
         seconds = float(text)
         return seconds if math.isfinite(seconds) else None
-    until = _date(text)
+    until = http_date(text)
     if until is None:
         return None
-    since = _date(headers.get("Date", "")) or now or datetime.now(UTC)
+    since = http_date(headers.get("Date", "")) or now or datetime.now(UTC)
     return max(0.0, (until - since).total_seconds())
 
 
@@ -118,11 +118,3 @@ def wait_before_repeat(
     if asked is not None:
         return min(asked, limits.retry_after_cap)
     return float(0.5 * 2 ** (attempt - 1) * (1 + chance / 2))
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -5,7 +5,7 @@
 """
 
 from kisi.usage.client import ClientUsage, combine, without_evidence
-from kisi.usage.count import Tie, conservation, count_tenant
+from kisi.usage.count import Undecided, conservation, count_tenant
 from kisi.usage.matcher import Matcher
 from kisi.usage.rows import category_of, licensed_users
 from kisi.usage.terms import Terms
@@ -14,7 +14,7 @@ __all__ = [
     "ClientUsage",
     "Matcher",
     "Terms",
-    "Tie",
+    "Undecided",
     "category_of",
     "combine",
     "conservation",

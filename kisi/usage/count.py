@@ -7,11 +7,12 @@ many keys, products or rows it has there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kisi import licensing
-from kisi.errors import Incomplete
+from kisi.errors import ExitCode, Incomplete
 from kisi.model import (
     Application,
     ApplicationUsage,
@@ -26,15 +27,29 @@ from kisi.model import (
     Unit,
     UnmappedUse,
 )
-from kisi.usage.rows import count_rows, quantities
+from kisi.usage.notes import device_notes, key_notes, some
+from kisi.usage.rows import Tally, count_rows, quantities
 from kisi.usage.terms import Terms
 
 _FOREIGN_TOLERATED = 2
 _FOREIGN_SHARE = 0.02
 
 
-class Tie(Incomplete):
-    """A key name belongs to two applications equally well; whoever uses it cannot be billed."""
+class Undecided(Incomplete):
+    """The reading is whole, and a person must say what is to be billed of it.
+
+    Args:
+        guard: `ambiguous`: a key name belongs to two applications equally well. `category`: users
+            cannot be worked out from a number of non-Windows devices.
+        message: What was read and not billed.
+        remedy: What decides it.
+    """
+
+    exit_code = ExitCode.WITHHELD
+
+    def __init__(self, guard: str, message: str, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.guard = guard
 
 
 @dataclass(slots=True)
@@ -46,18 +61,22 @@ class _Group:
     keys: list[tuple[Key, licensing.Judgement]] = field(default_factory=list)
     rows: list[KeyRow] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    tally: Tally = field(default_factory=lambda: (0, Counter(), []))
 
 
 def count_tenant(reading: Reading, terms: Terms) -> TenantUsage:
     """Counts one complete tenant: an `ApplicationUsage` for each billed application it uses.
 
     Raises:
-        Tie: A key in use belongs to two applications equally well.
+        Undecided: A key in use belongs to two applications equally well, or the users of an
+            application cannot be worked out.
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
     judged = {key.serial: licensing.judge_key(key, terms.rules, terms.now) for key in reading.keys}
     groups = _group(reading, judged, terms)
     _refuse_foreign(reading, groups, terms)
+    for group in groups:
+        group.tally = count_rows(group.rows, reading.devices, terms)
     billed = [g for g in groups if g.application and g.application.bill and g.name in terms.billed]
     return TenantUsage(
         tenant=reading.tenant,
@@ -65,19 +84,20 @@ def count_tenant(reading: Reading, terms: Terms) -> TenantUsage:
         applications=tuple(_count(group, reading, terms) for group in billed),
         unmapped=tuple(_unmapped(groups, reading, terms)),
         keys=tuple(_key_evidence(key, judged[key.serial]) for key in reading.keys),
-        notes=(*reading.notes, *_notes(reading.keys, judged)),
+        notes=(*reading.notes, *_notes(reading, groups, terms)),
     )
 
 
 def _group(
     reading: Reading, judged: Mapping[str, licensing.Judgement], terms: Terms
 ) -> list[_Group]:
-    groups: dict[str, _Group] = {}
+    groups: dict[tuple[str, bool], _Group] = {}
 
     def of(name: str, *, used: bool) -> _Group:
         found = terms.matcher.matches(name)
         if len(found) > 1 and used:
-            raise Tie(
+            raise Undecided(
+                "ambiguous",
                 f"{reading.tenant.name}: the key name {name!r} belongs equally to "
                 + " and ".join(repr(application.name) for application in found)
                 + ". Nothing of this client was billed.",
@@ -85,7 +105,7 @@ def _group(
             )
         application = found[0] if len(found) == 1 else None
         label = application.name if application else name
-        return groups.setdefault(label, _Group(label, application))
+        return groups.setdefault((label, application is not None), _Group(label, application))
 
     by_serial: dict[str, _Group] = {}
     for key in reading.keys:
@@ -104,18 +124,19 @@ def _group(
 
 def _refuse_foreign(reading: Reading, groups: Sequence[_Group], terms: Terms) -> None:
     active = {
-        row.device
+        row.device: row.name or row.device
         for group in groups
         for row in group.rows
         if licensing.judge_row(row, terms.rules, terms.now).counts
     }
-    foreign = active - reading.devices.keys()
+    foreign = [name for device, name in active.items() if device not in reading.devices]
     if len(foreign) > max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)):
         raise Incomplete(
             f"{reading.tenant.name}: {len(foreign)} of {len(active)} devices that use its keys are "
-            "not among its own devices and may be another client's. Its lines stay as they are.",
-            remedy="Run it again; if it stays, see which devices `kisi explain` lists, "
-            "and whether the key is shared with other servers.",
+            "not among its own devices and may be another client's. Its lines stay as they are. "
+            f"They are {some(foreign)}.",
+            remedy="Run it again; if it stays, see on which server these devices are, and whether "
+            "the key is shared with other servers.",
         )
 
 
@@ -123,23 +144,20 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     application = group.application
     if application is None:  # pragma: no cover - `count_tenant` passes only known applications
         raise AssertionError(group.name)
-    rows, left_out, evidence = count_rows(group.rows, reading.devices, terms)
-    counted = [item for item in evidence if item.counted]
-    totals = quantities(counted, application.unit, terms.rules)
-    units = 0
+    told = [figure for figure in group.figures if not figure.closed]
+    if application.unit is Unit.USER:
+        _refuse_non_windows(told, application.name, reading.tenant.name)
+    rows, left_out, evidence = group.tally
     for figure in group.figures:
-        units += figure.quantity
         if figure.closed:
             left_out[figure.closed] += figure.quantity
-        else:
-            category = Category.ALL if application.unit is not Unit.DEVICE else figure.category
-            totals[category] += figure.quantity
+    counted = [item for item in evidence if item.counted]
     usage = ApplicationUsage(
         application=application.name,
         unit=application.unit,
-        quantities=dict(totals),
-        rows=len(group.rows) + units,
-        counted_rows=rows + sum(f.quantity for f in group.figures if not f.closed),
+        quantities=dict(quantities(counted, told, application.unit, terms.rules)),
+        rows=len(group.rows) + sum(figure.quantity for figure in group.figures),
+        counted_rows=rows + sum(figure.quantity for figure in told),
         left_out=dict(left_out),
         evidence=tuple(evidence),
         keys=tuple(_key_evidence(key, judgement) for key, judgement in group.keys),
@@ -149,6 +167,18 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     )
     _conserve(usage, reading.tenant.name)
     return usage
+
+
+def _refuse_non_windows(told: Iterable[Figure], application: str, tenant: str) -> None:
+    number = sum(figure.quantity for figure in told if figure.category is Category.NON_WINDOWS)
+    if number:
+        raise Undecided(
+            "category",
+            f"{tenant}: the report tells {number} non-Windows devices of {application} only as a "
+            "number, and its users cannot be worked out from it: a Mac or Linux computer is a "
+            "user, two mobile devices are one. Nothing of this client was billed.",
+            remedy="Export one row a device, or the number of users with the category `all`.",
+        )
 
 
 def _conserve(usage: ApplicationUsage, tenant: str) -> None:
@@ -174,7 +204,7 @@ def _unmapped(groups: Sequence[_Group], reading: Reading, terms: Terms) -> Itera
         known = group.application
         if known is not None and (not known.bill or known.name in terms.billed):
             continue
-        counted, _, _ = count_rows(group.rows, reading.devices, terms)
+        counted = group.tally[0]
         figures = sum(figure.quantity for figure in group.figures if not figure.closed)
         own = sum(key.used or 0 for key, judgement in group.keys if judgement.counts)
         quantity = counted + figures or own
@@ -200,21 +230,7 @@ def _key_evidence(key: Key, judgement: licensing.Judgement) -> KeyEvidence:
     )
 
 
-_WORTH_A_NOTE = ("soft-cancelled subscription", "subscription in its grace term")
-
-
-def _notes(keys: Sequence[Key], judged: Mapping[str, licensing.Judgement]) -> Iterable[str]:
-    for key in keys:
-        judgement = judged[key.serial]
-        if judgement.warning:
-            yield judgement.warning
-        if judgement.counts or key.used == 0:
-            continue
-        uses = "in use" if key.used is None else f"{key.used} in use"
-        if judgement.reason == licensing.NOT_STORED:
-            yield (
-                f"Key {key.serial} ({key.name}, {uses}) is not in the server's own storage, so it "
-                "is not counted; `reported_keys = true` under [counting] would count it."
-            )
-        elif judgement.reason in _WORTH_A_NOTE:
-            yield f"Key {key.serial} ({key.name}, {uses}) is not counted: {judgement.reason}."
+def _notes(reading: Reading, groups: Iterable[_Group], terms: Terms) -> Iterable[str]:
+    yield from key_notes(reading.keys, terms)
+    evidence = (item for group in groups for item in group.tally[2])
+    yield from device_notes(evidence, reading.devices, terms)

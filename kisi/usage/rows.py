@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kisi import licensing
 from kisi.model import (
@@ -12,6 +12,7 @@ from kisi.model import (
     Device,
     DeviceClass,
     Evidence,
+    Figure,
     KeyRow,
     Unit,
 )
@@ -28,10 +29,21 @@ _CATEGORY = {
 }
 
 
-def count_rows(
-    rows: Sequence[KeyRow], devices: Mapping[str, Device], terms: Terms
-) -> tuple[int, Counter[str], list[Evidence]]:
-    """Counted rows, rows left out by reason, and one evidence a device."""
+_COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
+"""Categories of figures that are computers to a user licence; the third may be anything."""
+
+_TELLING = (licensing.RESERVE, licensing.EXPIRED_ON_DEVICE, licensing.PENDING, FOREIGN_DEVICE)
+"""Reasons why a device is not counted, the one that says most last."""
+
+Tally = tuple[int, Counter[str], list[Evidence]]
+"""Counted rows, rows left out by reason, and one evidence a device."""
+
+
+def count_rows(rows: Sequence[KeyRow], devices: Mapping[str, Device], terms: Terms) -> Tally:
+    """Counts the uses of one application's keys.
+
+    A device that does not count is told with the reason that was nearest to counting it.
+    """
     left_out: Counter[str] = Counter()
     records: dict[str, Evidence] = {}
     counted = 0
@@ -44,16 +56,21 @@ def count_rows(
             counted += 1
         else:
             left_out[reason] += 1
-        if earlier is None or counts:
+        if earlier is None or counts or _tells_more(reason, earlier):
             records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
     return counted, left_out, list(records.values())
 
 
 def _judge(row: KeyRow, devices: Mapping[str, Device], terms: Terms) -> tuple[str, bool]:
     judgement = licensing.judge_row(row, terms.rules, terms.now)
-    if judgement.counts and row.device not in devices:
+    in_use = judgement.counts or judgement.reason == licensing.PENDING
+    if in_use and row.device not in devices:
         return FOREIGN_DEVICE, False
     return judgement.reason, judgement.counts
+
+
+def _tells_more(reason: str, earlier: Evidence) -> bool:
+    return not earlier.counted and _TELLING.index(reason) > _TELLING.index(earlier.reason)
 
 
 def _evidence(
@@ -80,15 +97,23 @@ def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
     return Category(rules.unknown_device)
 
 
-def quantities(counted: Sequence[Evidence], unit: Unit, rules: CountingRules) -> Counter[Category]:
-    """The counted devices as units: by category, or as users or mailboxes under `ALL`."""
+def quantities(
+    counted: Sequence[Evidence], figures: Iterable[Figure], unit: Unit, rules: CountingRules
+) -> Counter[Category]:
+    """Counted devices and figures as units: by category, or as users or mailboxes under `ALL`."""
+    told: Counter[Category] = Counter()
+    for figure in figures:
+        told[figure.category] += figure.quantity
     if unit is Unit.DEVICE:
-        return Counter(category_of(item.device_class, rules) for item in counted)
+        told.update(category_of(item.device_class, rules) for item in counted)
+        return told
     if unit is Unit.MAILBOX:
-        return Counter({Category.ALL: len(counted)} if counted else {})
-    mobile = sum(item.device_class is DeviceClass.MOBILE for item in counted)
-    users = licensed_users(computers=len(counted) - mobile, mobile=mobile)
-    return Counter({Category.ALL: users} if users else {})
+        units = len(counted) + told.total()
+    else:
+        mobile = sum(item.device_class is DeviceClass.MOBILE for item in counted)
+        computers = len(counted) - mobile + sum(told[category] for category in _COMPUTERS)
+        units = told[Category.ALL] + licensed_users(computers=computers, mobile=mobile)
+    return Counter({Category.ALL: units} if units else {})
 
 
 def licensed_users(*, computers: int, mobile: int) -> int:

@@ -39,3 +39,8 @@ class Terms:
             wanted = application is None or application.bill
             return wanted and key.used is None
         return application.bill
+
+    def never_bills(self, key: Key) -> bool:
+        """Whether `key` is of an application with `bill = false`."""
+        application = self.matcher.match(key.name)
+        return application is not None and not application.bill

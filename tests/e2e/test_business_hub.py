@@ -121,6 +121,23 @@ def test_ten_desktops_and_thirty_three_mobiles_are_seventeen_users(operator, hub
     assert quantities() == {product.id: 17}
 
 
+def test_users_are_not_guessed_from_a_number_of_non_windows_devices(operator, hub):
+    product = operator.world.product("CLOUD-PLUS")
+    operator.world.billing.bill(CLOUD_PLUS, unit="user", all=product)
+    guess, nothing = hub_client(operator.world, "Bellows College")
+    users, quantities = hub_client(operator.world, "Lamna")
+    hub.licence("Bellows College", CLOUD_PLUS, 10, category="windows_workstations")
+    hub.licence("Bellows College", CLOUD_PLUS, 32, category="non_windows")
+    hub.licence("Lamna", CLOUD_PLUS, 16)
+    serve(operator, hub, guess, users)
+
+    result = operator.sync()
+
+    assert (result.code, nothing(), quantities()) == (6, {}, {product.id: 16})
+    assert "Bellows College (category: " in result.last_line
+    assert "32 non-Windows devices" in result.company("Bellows College")["reason"]
+
+
 def test_ten_desktops_and_thirty_three_mobiles_in_security_center_are_seventeen_users(operator):
     product = operator.world.product("CLOUD-PLUS")
     operator.world.billing.bill(CLOUD_PLUS, unit="user", all=product)

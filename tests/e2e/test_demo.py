@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+import pytest
+
+from kisi.sandbox.configuration import is_foreign
 from tests.e2e.conftest import Operator
 
 
@@ -24,3 +28,28 @@ def test_the_demo_bills_clients_of_every_kind_and_writes_nothing_the_second_time
     report = operator.run_bare("status", "--json", "--config", str(tmp_path / "kept" / "kisi.toml"))
     text = json.dumps(json.loads(report.out))
     assert "Woodgrove Bank" in text
+
+
+@pytest.mark.parametrize("command", [["demo", "--keep"], ["sandbox", "--directory"]])
+@pytest.mark.parametrize(
+    "own", ["kisi.toml", "mapping.toml", "state/journal.db", "secrets/cw-public-key"]
+)
+def test_what_a_person_has_in_a_folder_is_never_overwritten(
+    operator: Operator, tmp_path: Path, command: list[str], own: str
+):
+    folder = tmp_path / "kisi-of-a-person"
+    (folder / own).parent.mkdir(parents=True)
+    (folder / own).write_text("# Made by a person, with the sandbox as a model.\n")
+
+    result = operator.run_bare(*command, str(folder))
+
+    assert result.code == 3
+    assert "holds a configuration that is not a sandbox's. Nothing was started" in result.err
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / own]
+    assert (folder / own).read_text() == "# Made by a person, with the sandbox as a model.\n"
+
+
+def test_a_folder_of_the_sandbox_may_be_used_again(operator: Operator, tmp_path: Path):
+    operator.sandbox.write_config(tmp_path / "kept")
+    assert not is_foreign(tmp_path / "kept")
+    assert not is_foreign(tmp_path / "new")

@@ -242,6 +242,9 @@ def _billed(operator: Operator, arrange: Arrange) -> tuple[float, float]:
         (_subscription(limit_date=PAST), "called unlimited and has a limit date in the past"),
         (_key(installed=False), "`reported_keys = true`"),
         (_limited(limit_date=FUTURE, end_date=PAST, grace_days=14), "in its grace term"),
+        (_key("oem"), "`oem = true`"),
+        (_use(pending=True), "`pending = true`"),
+        (_device_of_another_server, "may be another client's: ELSEWHERE."),
     ],
 )
 def test_what_most_likely_bills_too_little_is_said(operator: Operator, arrange, words):
@@ -250,6 +253,19 @@ def test_what_most_likely_bills_too_little_is_said(operator: Operator, arrange, 
 
     assert any(words in note for note in operator.preview().company("Contoso")["notes"])
     assert words in " ".join(operator.run("preview", "-v").out.split())
+
+
+def test_devices_that_were_not_seen_for_long_are_billed_and_named(operator: Operator):
+    product = operator.bill_as_one()
+    client = operator.client(workstations=5)
+    client.devices()[2].last_visible = NOW - timedelta(days=45)
+    operator.more = "\n[counting]\nunseen_days = 30\n"
+
+    (note,) = operator.sync().company("Contoso")["notes"]
+
+    assert client.quantities == {product: 5}
+    name = client.devices()[2].name
+    assert note == f"Contoso: 1 counted device was not seen for more than 30 days: {name}."
 
 
 def test_a_device_with_two_applications_counts_in_each(operator: Operator):

@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, quote_plus
@@ -43,6 +44,10 @@ def forms(secret: str) -> Iterator[str]:
     yield json.dumps(secret)[1:-1]
     yield quote(secret, safe="")
     yield quote_plus(secret)
+    yield escape(secret)
+    yield "".join(f"\\u{ord(letter):04x}" for letter in secret)
+    yield "".join(f"&#{ord(letter)};" for letter in secret)
+    yield "".join(f"%{byte:02x}" for byte in secret.encode())
     for before in range(3):  # inside a longer text, as in `Basic` of company, key and secret
         raw = bytes(before) + secret.encode()
         first, end = -(-before * 8 // 6), len(raw) * 8 // 6

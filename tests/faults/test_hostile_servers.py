@@ -122,6 +122,28 @@ def test_no_json_can_be_too_much(billed: Trial, body: str):
     billed.heals()
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Tue, 03 Nov 99999999999999999999 12:00:07 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Sat, 01 Jan 0001 00:00:00 +2359",
+        "9" * 5000,
+    ],
+)
+@pytest.mark.parametrize("code", [200, 429, 503])
+def test_no_date_of_a_server_ends_the_run(billed: Trial, code: int, date: str):
+    """Not in `Date`, by which clocks are compared, and not in `Retry-After`."""
+    headers = {"Date": date, "Retry-After": date}
+    billed.fault("status", "*", code=code, headers=headers, body="{}")
+    billed.fault("status", "*/agreements*", code=code, headers=headers, body="[]")
+
+    results = [billed.operator.run("check", "--online"), billed.sync()]
+
+    assert {result.code for result in results} <= {0, 4, 5, 6}
+    billed.heals()
+
+
 def test_a_create_that_is_answered_by_a_stranger_is_never_taken_for_done(trial: Trial):
     """Somebody between kisi and ConnectWise answers every write with a plausible success."""
     forged = {"id": 90001, "product": {"id": trial.product}, "quantity": 6, "agreementId": 1042}

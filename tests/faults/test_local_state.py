@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from kisi import whole_file
 from kisi.cli import setup
 from kisi.journal import opening, schema
 from kisi.mapping import document
@@ -565,7 +566,10 @@ def test_a_run_keeps_to_the_mapping_that_it_read(billed: Trial, spoil: Callable[
     assert "mapping.toml was changed while this run was under way" in result.err
 
     after = billed.operator.run("sync")
-    if spoil is _half_written:
+    if spoil is _unlinked:
+        assert (after.code, after.requests) == (3, ())
+        assert "does not exist, and 2 were billed until now. Nothing was read" in after.err
+    elif spoil is _half_written:
         assert (after.code, after.requests) == (3, ())
         assert "mapping.toml: the end of the file: A text is not closed" in after.err
         assert "Nothing was sent." in after.err
@@ -586,7 +590,7 @@ def test_a_run_keeps_to_the_mapping_that_it_read(billed: Trial, spoil: Callable[
 )
 @pytest.mark.parametrize(
     ("call", "number", "times"),
-    [("os.fsync", errno.ENOSPC, 1), ("Path.replace", errno.EACCES, document._ATTEMPTS)],
+    [("os.fsync", errno.ENOSPC, 1), ("Path.replace", errno.EACCES, whole_file._ATTEMPTS)],
 )
 def test_a_mapping_that_cannot_be_saved_stays_as_it_was(
     billed: Trial, monkeypatch: pytest.MonkeyPatch, call: str, number: int, times: int
@@ -600,8 +604,8 @@ def test_a_mapping_that_cannot_be_saved_stays_as_it_was(
     billed.operator.by_hand()
     before = billed.operator.files()
     with monkeypatch.context() as patch:
-        patch.setattr(f"kisi.mapping.document.{call}", fails)
-        patch.setattr(document, "_PAUSE", 0.0)
+        patch.setattr(f"kisi.whole_file.{call}", fails)
+        patch.setattr(whole_file, "_PAUSE", 0.0)
         result = billed.operator.run("map", "billing", "Contoso", "off", "--offline")
 
     assert result.code == STATE, result.err
@@ -629,7 +633,7 @@ def test_an_interrupted_save_leaves_the_old_mapping(
     billed.operator.by_hand()
     before = billed.operator.files()
     with monkeypatch.context() as patch:
-        patch.setattr(f"kisi.mapping.document.{call}", interrupted)
+        patch.setattr(f"kisi.whole_file.{call}", interrupted)
         result = billed.operator.run("map", "billing", "Contoso", "off", "--offline")
 
     assert result.code == 130

@@ -154,6 +154,60 @@ def test_a_pipe_is_written_to_and_stays_one(billed: Trial, tmp_path: Path):
 
 @pytest.mark.fault(
     55,
+    injection="a link, a pipe or somebody's file lies where a report could first be written",
+    outcome="it is not touched; the report is for its owner alone, and an old one keeps its rights",
+)
+@posix
+def test_a_report_goes_past_whatever_lies_beside_it(billed: Trial, tmp_path: Path):
+    report, theirs = tmp_path / "report.json", tmp_path / "theirs"
+    theirs.write_text("kept")
+    (tmp_path / "report.json.part").symlink_to(theirs)
+
+    assert billed.operator.sync("--output", str(report)).code == 0
+
+    assert report.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "report.json.part").unlink()
+    os.mkfifo(tmp_path / "report.json.part")
+    report.chmod(0o640)
+    assert billed.operator.sync("--output", str(report)).code == 0
+    assert report.stat().st_mode & 0o777 == 0o640
+    assert json.loads(report.read_text())["exit_code"] == 0
+    assert theirs.read_text() == "kept"
+    assert {path.name for path in tmp_path.iterdir()} >= {"report.json", "report.json.part"}
+    assert not list(tmp_path.glob(".report*"))
+    billed.heals()
+
+
+@pytest.mark.fault(
+    55,
+    injection="--output names a link, of the operator's own or of another user",
+    outcome="the file behind an own link is written and the link stays; another's: exit 8",
+)
+@posix
+def test_a_report_follows_only_a_link_of_its_own_user(
+    billed: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+
+    assert billed.operator.sync("--output", str(link)).code == 0
+    written = target.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", lambda _: os.stat_result((0o120777, *[0] * 3, 4321, *[0] * 5)))
+        refused = billed.operator.sync("--output", str(link))
+
+    billed.results.append(refused)
+    assert json.loads(written)["exit_code"] == 0
+    assert link.is_symlink()
+    assert refused.code == STATE
+    assert "it is another user's link" in refused.err
+    assert target.read_text() == written
+    billed.heals()
+
+
+@pytest.mark.fault(
+    55,
     injection="the log file is on a full disk",
     outcome="billed as ever, no traceback",
 )
@@ -283,7 +337,7 @@ def test_the_service_hears_start_end_and_summary(billed: Trial, monitors: list[M
 
     heard = monitors[0].heard
     assert _codes(heard) == [("GET", "/start"), ("GET", "/0"), ("POST", "")]
-    assert heard[-1][2] == result.document
+    assert heard[-1][2] == {**result.document, "scope": None}
     assert "monitoring" not in result.err
 
 
@@ -296,7 +350,8 @@ def test_the_service_hears_of_a_run_that_could_not_begin(billed: Trial, monitors
 
     heard = monitors[0].heard
     assert _codes(heard) == [("GET", "/start"), ("GET", "/8"), ("POST", "")]
-    assert heard[-1][2] == {"exit_code": 8}
+    assert heard[-1][2]["exit_code"] == STATE
+    assert heard[-1][2]["last_line"].startswith("The journal was damaged")
     for damaged in billed.operator.state.glob("journal.corrupt-*"):
         damaged.unlink()
 
@@ -329,6 +384,46 @@ def test_a_service_in_trouble_is_a_warning(
     assert result.code == 0
     assert billed.contoso.quantities == {billed.product: 8}
     assert result.err.count("The monitoring service ") == 3
+    assert TOKEN not in result.err
+    billed.heals()
+
+
+@pytest.mark.fault(
+    62,
+    injection="the address has its token in the query, and the service hangs up",
+    outcome="start and exit code go onto the path, before the query; no part of it is printed",
+)
+def test_an_address_with_a_query_is_kept_whole_and_secret(billed: Trial, monitors: list[Monitor]):
+    monitors.append(Monitor(_hang_up))
+    tell(billed, f"{monitors[0].url}/?key=q-{TOKEN}&x=1")
+
+    result = billed.sync()
+
+    assert result.code == 0
+    query = f"?key=q-{TOKEN}&x=1"
+    assert _codes(monitors[0].heard) == [
+        ("GET", f"/start{query}"),
+        ("GET", f"/0{query}"),
+        ("POST", f"/{query}"),
+    ]
+    assert result.err.count("The monitoring service could not be told: [notify]: the server ") == 3
+    port = monitors[0].url.rpartition(":")[2].partition("/")[0]
+    assert not [part for part in (TOKEN, "key=", f":{port}") if part in result.err]
+    billed.heals()
+
+
+@pytest.mark.fault(
+    62,
+    injection="the name of the service's host is secret, and cannot be resolved or trusted",
+    outcome="a warning for each, without the name; exit code and bills as ever",
+)
+def test_the_host_of_the_service_is_not_named(billed: Trial):
+    tell(billed, f"https://user:pw-{TOKEN}@{TOKEN}.invalid/x")
+
+    result = billed.sync("-vv")
+
+    assert result.code == 0
+    assert result.err.count("its name could not be resolved") == 3
     assert TOKEN not in result.err
     billed.heals()
 

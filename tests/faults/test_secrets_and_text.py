@@ -297,6 +297,9 @@ def _echoes(folder: Path) -> Iterator[str]:
         yield secret
         yield b64encode(secret.encode()).decode()
         yield json.dumps(secret)
+        yield "".join(f"\\u{ord(letter):04x}" for letter in secret)
+        yield "".join(f"&#{ord(letter)};" for letter in secret)
+        yield "".join(f"%{byte:02x}" for byte in secret.encode())
     login = "acme+{cw-public-key}:{cw-private-key}".format_map(secrets)
     yield "Authorization: Basic " + b64encode(login.encode()).decode()
 
@@ -324,6 +327,9 @@ def test_what_servers_say_of_our_secrets_goes_no_further(operator: Operator):
         {"kind": "html", "body": f"<title>{said}</title>"},
         {"kind": "status", "code": 302, "headers": {"Location": f"http://127.0.0.1/?{said[:99]}"}},
         {"kind": "status", "code": 403, "headers": {"X-KSC-ErrorMsg": said[:200]}},
+        {"kind": "status", "code": 400, "headers": {"x-cw-request-id": said}},
+        {"kind": "status", "code": 200, "body": pxg_error(1234, "x", said)},
+        {"kind": "status", "code": 500, "body": " " * 8180 + said},
     ]
     results = []
     operator.ends_sessions = False
@@ -339,6 +345,31 @@ def test_what_servers_say_of_our_secrets_goes_no_further(operator: Operator):
 
     assert {4, 5, 7} <= {result.code for result in results}
     no_secrets(operator.folder, results)
+
+
+@pytest.mark.fault(
+    53,
+    injection="names of virtual servers, devices, agreements and products hold our credentials",
+    outcome="billed by ids; the names are shown and stored with *** instead",
+)
+def test_a_secret_in_a_name_goes_no_further(operator: Operator):
+    trial = Trial(operator)
+    assert operator.sync().code == 0
+    for number, secret in enumerate(secrets_in(operator.folder).values()):
+        client = operator.client(f"Client {number}", workstations=2)
+        client.server.name = f"server {secret}"
+        client.agreement.name = f"agreement {secret}"
+        for device in client.devices():
+            device.name = f"device {secret}"
+        operator.world.add_line(client.agreement_id, operator.world.product(secret), 1)
+        operator.world.tenant(f"unmapped {secret}", workstations=1)
+
+    results = [operator.run(*command, "-vv") for command in COMMANDS]
+
+    assert "device ***" in operator.run("explain", "Client 1", "--devices").out
+    assert client.quantities[trial.product] == 2
+    no_secrets(operator.folder, results)
+    trial.heals()
 
 
 @pytest.mark.fault(

@@ -258,7 +258,7 @@ def test_a_wait_for_the_lock_ends_at_once(live: Trial):
     41, injection="^C while `--jitter` spreads the load", outcome="the wait ends at once; exit 130"
 )
 def test_a_random_wait_ends_at_once(live: Trial):
-    with live.process("sync", "-v", "--jitter", "1000000") as process:
+    with live.process("sync", "-v", "--jitter", "86400") as process:
         process.wait_for("--jitter: begins in")
         process.stop(signal.SIGINT)
 

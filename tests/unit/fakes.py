@@ -112,6 +112,7 @@ class FakePsa:
         self.unreadable: dict[str, tuple[PsaError, int | None]] = {}
         self.report: Hold | None = None
         self.prices: dict[str, PsaProduct] | PsaError = {}
+        self.missing: set[str] = set()
         self.sent: list[PlannedLine] = []
         self.looks: list[str] = []
         self.asked_agreements: list[AgreementRef] = []
@@ -200,7 +201,8 @@ class FakePsa:
         self.asked_products += ids
         if isinstance(self.prices, PsaError):
             raise self.prices
-        return {item: self.prices[item] for item in ids if item in self.prices}
+        there = (item for item in ids if item not in self.missing)
+        return {item: self.prices.get(item, PsaProduct(item, "")) for item in there}
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
         assert agreement.ref == AgreementRef(line.psa, line.company, line.agreement)

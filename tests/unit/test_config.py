@@ -129,7 +129,9 @@ def test_every_key_can_be_set(load, tmp_path):
         + 'password = "file:hq.txt"\ninternal_user = false\nca_files = ["klserver.cer", "/c.pem"]\n'
         f'fingerprints = ["SHA256:{":".join(["AB"] * 32)}"]\nworkers = 16\n'
         '[sources.hub]\nkind = "business-hub"\nfiles = ["exports/*.csv"]\nmax_age_hours = 1\n'
-        '[sources.hub.columns]\ncompany = "Firma"\n' + TP + "[counting]\noem = true\n"
+        '[sources.hub.columns]\ncompany = "Firma"\n'
+        + TP
+        + "[counting]\noem = true\nunseen_days = 60\n"
         'unknown_device = "hold"\n[guards]\nrun_units = 5\ndrift = "overwrite"\n'
         '[notify]\nhealthcheck = "env:KISI_PING_URL"\n'
     )
@@ -144,7 +146,7 @@ def test_every_key_can_be_set(load, tmp_path):
     assert (hq.internal_user, hq.workers) == (False, 16)
     assert hub.files == (tmp_path / "exports/*.csv",)
     assert hub.columns.company == "Firma"
-    assert config.counting == CountingRules(oem=True, unknown_device="hold")
+    assert config.counting == CountingRules(oem=True, unseen_days=60, unknown_device="hold")
     assert config.guards == GuardRules(run_units=5, drift="overwrite")
     assert config.notify.secrets() == {"healthcheck": "env:KISI_PING_URL"}
 
@@ -189,6 +191,13 @@ def test_all_problems_are_found_at_once_with_file_table_and_key(problems):
         "[sources.hub] files: This must not be empty.",
         '[sources.hub.columns] compny: Unknown key; did you mean "company"?',
         '[psa.tp] kind: Unknown kind "tigerpow"; did you mean "tigerpaw"?',
+    ]
+
+
+def test_days_that_devices_were_not_seen_for_may_be_none_and_not_fewer(load, problems):
+    assert load(HQ + TP + "[counting]\nunseen_days = 0\n").counting == CountingRules()
+    assert problems(HQ + TP + "[counting]\nunseen_days = -1\n") == [
+        "[counting] unseen_days: This must be at least 0."
     ]
 
 

@@ -10,7 +10,7 @@ from html import escape
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kisi.redaction import MASK, RedactingFilter, Redactor
@@ -40,6 +40,13 @@ def redactor():
         urlencode({"k": SECRET}),
         b64encode(SECRET.encode()).decode(),
         urlsafe_b64encode(SECRET.encode()).decode(),
+        quote(quote(SECRET, safe=""), safe=""),
+        escape(json.dumps({"password": SECRET})),
+        json.dumps({"password": SECRET}).replace("/", "\\/").replace("\\u00f6", "\\u00F6"),
+        repr(json.dumps({"password": SECRET})),
+        "".join(f"&#{ord(letter)};" for letter in SECRET),
+        "".join(f"&#X{ord(letter):X};" for letter in SECRET),
+        SECRET.replace("&", "&amp;").replace('"', "&quot;").replace("ö", "&ouml;"),
     ],
 )
 def test_every_encoding_of_a_secret_is_masked(redactor, wrapped):
@@ -65,6 +72,70 @@ def test_no_registered_secret_survives(secrets, text):
         redactor.add(secret)
     masked = redactor.redact(text + secrets[0] + text)
     assert secrets[0] not in masked.replace(MASK, "\0")
+
+
+_NAMES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "ß": "&szlig;"}
+_SHORT = {"/": r"\/", '"': r"\"", "\\": "\\\\", "\t": r"\t", "\n": r"\n"}
+SPELLINGS = {
+    "JSON": lambda letter: (
+        json.dumps(letter)[1:-1] if ord(letter) > 126 else rf"\u{ord(letter):04x}"
+    ),
+    "JSON, upper case": lambda letter: SPELLINGS["JSON"](letter).upper().replace("\\U", "\\u"),
+    "JSON, short": lambda letter: _SHORT.get(letter) or SPELLINGS["JSON"](letter),
+    "HTML, decimal": lambda letter: f"&#{ord(letter)};",
+    "HTML, hexadecimal": lambda letter: f"&#x{ord(letter):X};",
+    "HTML, named": lambda letter: _NAMES.get(letter) or f"&#X{ord(letter):x};",
+    "address": lambda letter: "".join(f"%{byte:02X}" for byte in letter.encode()),
+    "address, lower case": lambda letter: "".join(f"%{byte:02x}" for byte in letter.encode()),
+}
+LETTERS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    | st.sampled_from("\\%&;'\"/+=# <>abcdefnrtux0123456789"),
+    min_size=4,
+    max_size=24,
+)
+
+
+@given(
+    LETTERS, st.sampled_from(sorted(SPELLINGS)), st.randoms(use_true_random=False), st.booleans()
+)
+def test_any_letters_of_a_secret_may_be_spelled_otherwise(secret, spelling, random, packed):
+    redactor = Redactor()
+    redactor.add(secret)
+    bare = b64encode(f"acme+key:{secret}".encode()).decode() if packed else secret
+    spelled = "".join(
+        letter if letter.isalnum() and random.random() < 0.5 else SPELLINGS[spelling](letter)
+        for letter in bare
+    )
+    masked = redactor.redact(f'{{"message": "{spelled}"}}')
+    assert MASK in masked
+    assert spelled not in masked
+    if not packed:
+        assert masked == f'{{"message": "{MASK}"}}'
+
+
+@given(LETTERS, st.integers(0, 60), st.sampled_from(sorted(SPELLINGS)))
+def test_an_opening_shows_no_part_of_a_secret_that_reaches_over_its_end(secret, end, spelling):
+    assume("." not in secret)
+    redactor = Redactor()
+    redactor.add(secret)
+    text = "." * 20 + "".join(map(SPELLINGS[spelling], secret)) + "." * 20
+    shown = redactor.opening(text, end)
+    assert shown == "." * end if end <= 20 else shown.rstrip(".") == "." * 20 + MASK
+
+
+def test_text_that_only_looks_encoded_stays_as_it_is(redactor):
+    text = r"C:\new\table 100%25 &amp; &bogus; \ud800 %ff %C3( \Uffffffff"
+    assert redactor.redact(text) == text
+
+
+def test_a_secret_that_looks_encoded_is_found_plain_and_encoded():
+    redactor = Redactor()
+    redactor.add('p%41"&amp;\\n')
+    redactor.add("&amp;")
+    assert redactor.redact('p%41"&amp;\\n') == MASK
+    assert redactor.redact(json.dumps('p%41"&amp;\\n')) == f'"{MASK}"'
+    assert redactor.redact("A & B") == "A & B"
 
 
 def test_a_longer_secret_is_masked_before_one_that_it_contains(redactor):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +35,7 @@ def map_accept(
     from kisi.mapping.proposals_file import read_proposals
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    text = sys.stdin.read() if str(file) == "-" else read_table(file)
+    text = read_table(file)
     with editing(config, voice, offline=offline) as desk:
         proposals = read_proposals(text, name=file.name)
         desk.carry_out(accept(desk.editor, proposals, desk.sources))

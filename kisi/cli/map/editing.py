@@ -116,7 +116,7 @@ def inventory_of(setup: Setup, voice: Voice, *, keys: bool = True) -> Inventory:
     from kisi.cli.signals import stopping
     from kisi.mapping.inventory import take_inventory
 
-    with stopping() as stop, shown(voice, stop) as progress:
+    with stopping("Stopping: nothing is changed.") as stop, shown(voice, stop) as progress:
         return take_inventory(
             setup.mapping, setup.sources, setup.psas, keys=keys, progress=progress
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kisi.cli import options, output
-from kisi.cli.options import Format
+from kisi.cli.options import Format, RowsFormat
 from kisi.cli.output import Voice
 from kisi.cli.report import Wish
 
@@ -27,7 +27,7 @@ def map_list(
         bool,
         typer.Option("--stale", help="Only what is gone, renamed, inactive, or ends in 60 days."),
     ] = False,
-    format_: options.As = Format.TABLE,
+    format_: options.AsRows = RowsFormat.TABLE,
     json: options.Json = False,
     output_file: options.Output = None,
     quiet: options.Quiet = False,
@@ -47,7 +47,7 @@ def map_list(
     if unmapped and stale:
         raise typer.BadParameter("--unmapped and --stale are two lists; ask for one of them.")
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    wish = Wish(output.chosen(format_, json=json), output_file)
+    wish = Wish(output.chosen(Format(format_), json=json), output_file)
     with opened(config) as setup:
         inventory = inventory_of(setup, voice, keys=not stale)
         entries = stale_entries(setup.mapping, inventory, setup.rules().today)

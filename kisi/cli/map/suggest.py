@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kisi.cli import options, output
-from kisi.cli.options import Format
+from kisi.cli.options import Format, RowsFormat
 
 
 def map_suggest(
@@ -23,7 +23,7 @@ def map_suggest(
             help="Leave out weaker suggestions.",
         ),
     ] = None,
-    format_: options.As = Format.TABLE,
+    format_: options.AsRows = RowsFormat.TABLE,
     json: options.Json = False,
     output_file: options.Output = None,
     quiet: options.Quiet = False,
@@ -51,7 +51,7 @@ def map_suggest(
     with opened(config) as setup:
         inventory = inventory_of(setup, voice)
         proposals = propose(setup.mapping, inventory, setup.rules().today, min_score=least)
-    wish = Wish(output.chosen(format_, json=json), output_file)
+    wish = Wish(output.chosen(Format(format_), json=json), output_file)
     document = {**proposals_document(proposals), "exit_code": int(inventory.exit_code)}
     show(
         {

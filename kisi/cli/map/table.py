@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -80,13 +81,15 @@ def map_import(
 
 
 def read_table(file: Path) -> str:
-    """The text of a file that a person edited.
+    """The text of a file that a person edited; `-` is stdin.
 
     Raises:
-        ConfigError: It is missing, unreadable, or not UTF-8.
+        ConfigError: It is missing, unreadable, larger than a mapping may be, or not UTF-8.
     """
+    from kisi.config.document import MAX_BYTES
+
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        text = _limited(file, MAX_BYTES)
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{file} is not UTF-8. Nothing was changed.",
@@ -97,3 +100,19 @@ def read_table(file: Path) -> str:
             f"{file} cannot be read ({error.strerror}). Nothing was changed.",
             remedy="Name a file that `kisi map suggest` or `kisi map export` wrote.",
         ) from error
+    if text is None:
+        raise ConfigError(
+            f"{file} is larger than {MAX_BYTES // 2**20} MiB. Nothing was changed.",
+            remedy="Name a file that `kisi map suggest` or `kisi map export` wrote.",
+        )
+    return text
+
+
+def _limited(file: Path, largest: int) -> str | None:
+    """The whole text; None if it is larger, and then no more than `largest` of it was read."""
+    if str(file) == "-":
+        text = sys.stdin.read(largest + 1)
+        return text if len(text) <= largest else None
+    with file.open("rb") as stream:
+        raw = stream.read(largest + 1)
+    return raw.decode("utf-8-sig") if len(raw) <= largest else None

@@ -18,12 +18,14 @@ from kisi.psa.connectwise.values import (
     day,
     day_or_none,
     flag,
+    name,
     part,
     row_id,
     shown,
     text,
 )
 from kisi.psa.connectwise.wire import Wire
+from kisi.redaction import remote_text
 
 FIELDS = (
     "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
@@ -84,7 +86,7 @@ def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaErr
         idle = _idle(row, today)
         return Agreement(
             ref,
-            name=text(row, "name"),
+            name=name(row, "name"),
             unfit=_foreign(ref, row) or idle,
             bill_start=day(row, "billStartDate"),
             next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
@@ -105,8 +107,8 @@ def listed(row: Row) -> PsaAgreement:
     return PsaAgreement(
         id=str(row_id(row)),
         company=str(part(row, "company").get("id", "")),
-        name=text(row, "name"),
-        kind=text(part(row, "type"), "name"),
+        name=name(row, "name"),
+        kind=name(part(row, "type"), "name"),
         active=not flag(row, "cancelledFlag") and _status(row) in ("", "active"),
         starts=day_or_none(row, "startDate"),
         ends=None if flag(row, "noEndingDateFlag") else day_or_none(row, "endDate"),
@@ -133,7 +135,7 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
         raise ValueError("company/id is missing")
     if str(company["id"]) == ref.company:
         return None
-    owner = f"company {shown(company['id'])} ({text(company, 'name') or 'no name'})"
+    owner = f"company {shown(company['id'])} ({name(company, 'name') or 'no name'})"
     return Unfit(
         "agreement",
         f"{_called(row)} belongs to {owner} in ConnectWise, and the client is mapped to company"
@@ -157,17 +159,14 @@ def _idle(row: Row, today: date) -> Unfit | None:
             "Map the client to the agreement that runs today, or wait until then.",
         )
     if status not in ("", "active"):
-        return Unfit(
-            "agreement",
-            f"{called} is not active: ConnectWise calls it {text(row, 'agreementStatus')[:40]}.",
-            _REMAP,
-        )
+        said = remote_text(text(row, "agreementStatus"), 40)
+        return Unfit("agreement", f"{called} is not active: ConnectWise calls it {said}.", _REMAP)
     return None
 
 
 def _called(row: Row) -> str:
-    name = text(row, "name")
-    return f"Agreement {row_id(row)} {name!r}" if name else f"Agreement {row_id(row)}"
+    called = name(row, "name")
+    return f"Agreement {row_id(row)} {called!r}" if called else f"Agreement {row_id(row)}"
 
 
 def _status(row: Row) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise import agreements
 from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES
-from kisi.psa.connectwise.values import Row, as_id, flag, number_or_none, row_id, text
+from kisi.psa.connectwise.values import Row, as_id, flag, name, number_or_none, row_id, text
 from kisi.psa.connectwise.wire import Wire
 
 ITEM_FIELDS = "id,identifier,description,productClass,inactiveFlag,price"
@@ -43,7 +43,7 @@ def all_companies(wire: Wire) -> tuple[PsaCompany, ...]:
     return tuple(
         PsaCompany(
             id=str(row_id(row)),
-            name=text(row, "name") or text(row, "identifier"),
+            name=name(row, "name") or name(row, "identifier"),
             active=not flag(row, "deletedFlag"),
         )
         for row in wire.rows(COMPANIES, COMPANY_FIELDS)
@@ -57,7 +57,7 @@ def all_agreements(wire: Wire) -> tuple[PsaAgreement, ...]:
 
 def _product(row: Row) -> PsaProduct:
     """A catalog item. One of class Bundle cannot be an addition, so it is not active either."""
-    names = (text(row, "identifier"), text(row, "description"))
+    names = (name(row, "identifier"), name(row, "description"))
     return PsaProduct(
         id=str(row_id(row)),
         name=": ".join(dict.fromkeys(filter(None, names))),

@@ -10,6 +10,7 @@ from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES, Colle
 from kisi.psa.connectwise.refusals import login_remedy, read_refusal, transport_remedy
 from kisi.psa.connectwise.values import as_id
 from kisi.psa.connectwise.wire import Wire
+from kisi.redaction import remote_text
 from kisi.transport import Answer, Clock, clock_finding, clock_skew
 
 _IF_SKEWED = "an addition could start on the wrong day"
@@ -63,7 +64,7 @@ def _login(wire: Wire, answer: Answer) -> Finding:
 
 
 def _release(wire: Wire, answer: Answer) -> Finding:
-    release = " ".join(answer.headers.get("api-current-version", "").split())[:40]
+    release = remote_text(answer.headers.get("api-current-version", ""), 40)
     if not release:
         return Finding(Level.NOTE, f"psa.{wire.name} does not say which release it runs.")
     return Finding(Level.OK, f"psa.{wire.name} runs ConnectWise {release}.")

@@ -15,6 +15,7 @@ from kisi.psa.connectwise.values import (
     as_id,
     day,
     day_or_none,
+    name,
     number,
     number_or_none,
     part,
@@ -29,6 +30,8 @@ FIELDS = (
 )
 
 _DEAD = frozenset({"cancelled", "expired"})
+_PLACES = 6
+"""No product is counted finer; what a double shows behind them nobody has entered."""
 """`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
 whether ConnectWise says it of additions that start later, and taking one for dead would add a
 second one."""
@@ -51,7 +54,7 @@ def read_lines(wire: Wire, ref: AgreementRef) -> tuple[Line, ...]:
 
 
 def quantity_of(row: Row) -> Decimal:
-    """The quantity of an addition.
+    """The quantity of an addition: a double, of which the noise behind the sixth place is cut off.
 
     Raises:
         ValueError: It is absent or no number. Absent is not zero: nobody has said so.
@@ -59,7 +62,8 @@ def quantity_of(row: Row) -> Decimal:
     quantity = number(row, "quantity")
     if quantity is None:
         raise ValueError("quantity is missing")
-    return quantity
+    exact = round(quantity, _PLACES)
+    return quantity if quantity == exact else exact
 
 
 def product_of(row: Row) -> str:
@@ -95,7 +99,7 @@ def _line(row: Row, ref: AgreementRef) -> Line:
             agreement=ref.agreement,
             product=product,
             quantity=quantity_of(row),
-            description=text(row, "description") or text(part(row, "product"), "identifier"),
+            description=name(row, "description") or name(part(row, "product"), "identifier"),
             unit_price=number_or_none(row, "unitPrice"),
             billable=text(row, "billCustomer").casefold() in ("", "billable"),
             starts=day(row, "effectiveDate"),

@@ -85,7 +85,8 @@ def read_refusal(answer: Answer) -> Refusal:
 
 def request_id(answer: Answer) -> str:
     """ConnectWise's id of the request (`x-cw-request-id`), safe for a log line; may be empty."""
-    return _REQUEST_ID.sub("", answer.headers.get("x-cw-request-id", ""))[:64]
+    said = _REQUEST_ID.sub("", REDACTOR.redact(answer.headers.get("x-cw-request-id", "")))
+    return remote_text(said, 64)  # without what stood between them, letters could be a secret again
 
 
 def login_remedy(name: str, refusal: Refusal) -> str:
@@ -144,7 +145,7 @@ def _detail(error: dict[str, object]) -> str:
 
 def _from_text(answer: Answer) -> str:
     """A web page's title, or the beginning of plain text."""
-    opening = answer.body[:4096].decode("utf-8", "replace")
+    opening = answer.opening()
     if "<" not in opening:
         return opening
     title = _TITLE.search(opening)

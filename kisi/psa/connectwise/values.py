@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
-from kisi.redaction import remote_text
+from kisi.psa.figures import figure
+from kisi.redaction import remote_name, remote_text
 
 Row = Mapping[str, object]
 """One record of an answer, as JSON has it."""
@@ -60,6 +61,11 @@ def text(row: Row, field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def name(row: Row, field: str) -> str:
+    """A text field for people, which decides nothing; empty if it is absent."""
+    return remote_name(text(row, field))
+
+
 def flag(row: Row, field: str) -> bool:
     """A boolean field; absent means false."""
     return row.get(field) is True
@@ -90,16 +96,13 @@ def number(row: Row, field: str) -> Decimal | None:
     """A numeric field exactly as it was written in the answer, or None if it is absent.
 
     Raises:
-        ValueError: It is there and is no finite number.
+        ValueError: It is there and is no number that anybody could bill.
     """
     value = row.get(field)
     if value is None:
         return None
-    try:
-        read = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value))
-    except InvalidOperation:
-        read = Decimal("NaN")
-    if not read.is_finite():
+    read = figure(value)
+    if read is None:
         raise ValueError(f"{field} is {shown(value)}")
     return read
 

@@ -10,6 +10,7 @@ from kisi.model import Finding, Level
 from kisi.psa.tigerpaw.records import names_product
 from kisi.psa.tigerpaw.rest import Rest
 from kisi.psa.tigerpaw.settings import TigerpawSettings
+from kisi.redaction import remote_text
 from kisi.transport import Clock, clock_finding, clock_skew
 
 _IF_SKEWED = "it may refuse the signatures"
@@ -56,7 +57,7 @@ def _database(rest: Rest) -> Finding:
             f"{rest.label} serves an archived database: nothing in it is invoiced any more.",
             "Correct url in kisi.toml.",
         )
-    version = str(fields.get("DatabaseVersion") or "")[:40]
+    version = remote_text(str(fields.get("DatabaseVersion") or ""), 40)
     if not version:
         return Finding(Level.NOTE, f"{rest.label} does not say which version it is.")
     return Finding(Level.OK, f"{rest.label} runs database version {version}.")

@@ -31,6 +31,8 @@ def judge(
         unfit: Unfit | None = _no_account(ref)
     elif agreement is None:
         unfit = _no_agreement(ref)
+    elif agreement.number != ref.agreement:
+        unfit = _of_another_number(ref, agreement)
     elif agreement.account != ref.company:
         unfit = _of_another_account(ref, agreement)
     elif not cross_referenced:
@@ -73,6 +75,14 @@ def _no_agreement(ref: AgreementRef) -> Unfit:
         "agreement",
         f"Tigerpaw has no agreement {ref.agreement}.",
         "Correct agreement in mapping.toml, or make the agreement in Tigerpaw.",
+    )
+
+
+def _of_another_number(ref: AgreementRef, agreement: AgreementRecord) -> Unfit:
+    return Unfit(
+        "agreement",
+        f"Tigerpaw calls agreement {ref.agreement} {agreement.number:.40}.",
+        f'Write "{agreement.number:.40}" in mapping.toml, so that no agreement has two names.',
     )
 
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from math import isfinite
 from typing import Any
 
 from kisi.model import Line
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.redaction import remote_text
+from kisi.psa.figures import LARGEST, figure
+from kisi.redaction import remote_name, remote_text
 
 Record = Mapping[str, Any]
 """One JSON object."""
@@ -39,7 +39,7 @@ class Charge:
     """`UseFlatPrice`: the price is the whole line's."""
     print_when_quantity_zero: bool
     raw: Record
-    """As it was received: what a snapshot keeps and comparisons look at."""
+    """As it was received, without our secrets: what a snapshot keeps and comparisons look at."""
 
     def line(self, agreement: str) -> Line:
         """The charge as a billing line. Tigerpaw gives it no dates."""
@@ -78,31 +78,33 @@ def _charge(record: object, item_field: str) -> Charge:
         id=str(_whole(record, "DetailId")),
         item=str(item),
         quantity=_whole(record, "Quantity"),
-        description=str(record.get("ItemDescription") or ""),
+        description=remote_name(str(record.get("ItemDescription") or "")),
         price=money(record.get("Price")),
         one_time=record.get("DeleteAfterInvoicing") is True,
         flat=record.get("UseFlatPrice") is True,
         print_when_quantity_zero=record.get("PrintWhenQuantityZero") is True,
-        raw=record,
+        raw={name: _kept(value) for name, value in record.items()},
     )
+
+
+def _kept(value: object) -> object:
+    return remote_name(value) if isinstance(value, str) else value
 
 
 def _whole(record: Record, name: str) -> int:
     """A whole number; `5.0` is one, `true` and `"5"` are not."""
     value = record.get(name)
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= LARGEST:
         shown = remote_text(repr(value), 40)
-        raise ValueError(f"{name} of an additional charge is {shown}, no whole number")  # noqa: TRY004
+        raise ValueError(f"{name} of an additional charge is {shown}, no whole number")
     return value
 
 
 def money(value: object) -> Decimal | None:
     """A price, or None where there is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return None
-    return Decimal(str(value))
+    return figure(value) if isinstance(value, int | float) else None
 
 
 def day(value: object) -> date | None:
@@ -162,8 +164,8 @@ def read_agreement(record: object) -> AgreementRecord:
     return AgreementRecord(
         number=_number(outer["AgreementNumber"]),
         account=_number(inner["AccountNumber"]),
-        account_name=str(outer.get("AccountName") or ""),
-        kind=str(inner.get("Type") or ""),
+        account_name=remote_name(str(outer.get("AccountName") or "")),
+        kind=remote_name(str(inner.get("Type") or "")),
         external_product=str(inner.get("ExternalProduct") or ""),
         starts=day(inner.get("StartDate")),
         ends=day(inner.get("EndDate")),
@@ -182,7 +184,7 @@ def read_account(record: object) -> PsaCompany:
         raise ValueError("an account does not say its AccountNumber")
     inner = outer.get("Account")
     name = inner.get("Name") if isinstance(inner, dict) else None
-    return PsaCompany(id=number, name=str(name or f"Account {number}"))
+    return PsaCompany(id=number, name=remote_name(str(name or f"Account {number}")))
 
 
 def read_item(record: object) -> PsaProduct:
@@ -204,7 +206,7 @@ def read_item(record: object) -> PsaProduct:
     prices = {money(level.get("SellingPrice")) for level in levels}
     return PsaProduct(
         id=number,
-        name=str(details.get("ItemDescription") or number),
+        name=remote_name(str(details.get("ItemDescription") or number)),
         active=details.get("Inactive") is not True,
         price=prices.pop() if len(prices) == 1 else None,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kisi.psa.tigerpaw.records import Charge
+from kisi.redaction import remote_text
 
 _SHOWN = {
     "Quantity": "quantity",
@@ -69,16 +70,20 @@ def foreign_changes(before: Snapshot, after: Snapshot, ours: str | None) -> tupl
 
 
 def _named(charge: Charge) -> str:
-    return f"charge {charge.id} ({charge.item or charge.description or 'no item'})"[:100]
+    called = charge.item or charge.description or "no item"
+    return f"charge {charge.id} ({remote_text(called, 80)})"
 
 
 def _change(before: Charge, after: Charge, otherwise: str) -> str:
     names = [name for name in _SHOWN if before.raw.get(name) != after.raw.get(name)]
     differences = [
-        f"{_SHOWN[name]} {before.raw.get(name)!s:.40} to {after.raw.get(name)!s:.40}"
-        for name in names
+        f"{_SHOWN[name]} {_value(before, name)} to {_value(after, name)}" for name in names
     ]
     return f"{_named(before)}: {', '.join(differences) or otherwise}"
+
+
+def _value(charge: Charge, name: str) -> str:
+    return remote_text(str(charge.raw.get(name)), 40)
 
 
 def raw(charges: Iterable[Charge]) -> Sequence[Mapping[str, object]]:

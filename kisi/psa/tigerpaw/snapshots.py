@@ -19,6 +19,7 @@ from kisi.model import Hold, Unfit
 from kisi.psa.tigerpaw.kept import Kept, KeptFile, find, load, marked, save
 from kisi.psa.tigerpaw.snapshot import Snapshot
 from kisi.psa.tigerpaw.template import ChargeValues
+from kisi.redaction import remote_text
 
 _log = logging.getLogger(__name__)
 
@@ -114,9 +115,10 @@ class Snapshots:
         except FileNotFoundError:  # another run has proven it by now
             return ""
         except (OSError, ValueError) as error:
+            why = remote_text(str(error), 100)
             return (
                 f"the file of the submit of {file.taken} on agreement {file.agreement} cannot be "
-                f"read ({error!s:.100}), so whether that changed anything else is not known."
+                f"read ({why}), so whether that changed anything else is not known."
             )
         changes = kept.foreign_changes(after)
         if not changes:

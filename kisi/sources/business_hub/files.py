@@ -73,9 +73,14 @@ def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
     return tuple(picked.values())
 
 
-def _newest(pattern: str, base: Path) -> ReportFile:
+def matching(pattern: str, base: Path) -> tuple[Path, ...]:
+    """What fits a glob, relative to `base` or absolute."""
     names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
-    found = [file for name in names if (file := _look(base / name))]
+    return tuple(base / name for name in names)
+
+
+def _newest(pattern: str, base: Path) -> ReportFile:
+    found = [file for path in matching(pattern, base) if (file := _look(path))]
     if not found:
         raise SourceError(
             f'No report file fits the pattern "{pattern}" in {base}. No number of this source '

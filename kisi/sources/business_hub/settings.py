@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kisi.config import Section, Table, Text
+from kisi.sources.business_hub.files import matching
 from kisi.sources.business_hub.table import fold
 
 ACTIVE_STATUS = (
@@ -87,6 +90,11 @@ class HubSettings(Section):
     uncounted_types: Words = UNCOUNTED_TYPES
     final_line_end: bool = True
     """Whether a report whose last line has no end is taken to be cut off."""
+
+    def files_read(self, base: Path) -> Iterator[Path]:
+        """Every report that fits a glob: each may be the newest one day."""
+        for pattern in self.files:
+            yield from matching(pattern, base)
 
     @model_validator(mode="after")
     def _no_word_means_both(self) -> Self:

@@ -51,7 +51,7 @@ class Place:
     def __str__(self) -> str:
         if self.server is None:
             return f"Source {self.source}, main server"
-        return f'Source {self.source}, virtual server "{self.server[:80]}"'
+        return f'Source {self.source}, virtual server "{remote_text(self.server, 80)}"'
 
     def error(self, kind: type[_E], what: str, remedy: str = "") -> _E:
         """An error of `kind`: where, what, what kisi does not do because of it, what to do now."""
@@ -107,6 +107,7 @@ _OTHER = _Meaning(Incomplete, "{method} failed ({detail}).")
 def problem(place: Place, method: str, error: PxgError) -> SourceError:
     """The error that a `PxgError` means (codes: KSC/15 a00337)."""
     meaning = _MEANINGS.get(error.code, _OTHER)
-    detail = f'{error.code} {error.module[:20]}: "{remote_text(error.message, _LONGEST)}"'
+    module, message = remote_text(error.module, 20), remote_text(error.message, _LONGEST)
+    detail = f'{error.code} {module}: "{message}"'
     what = meaning.what.replace("{method}", method).replace("{detail}", detail)
     return place.error(meaning.kind, what, meaning.remedy)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 
 from kisi.errors import Incomplete
 from kisi.model import Key, KeyRow, Reading, Tenant
+from kisi.redaction import remote_text
 from kisi.sources import Select
 from kisi.sources.ksc import records
 from kisi.sources.ksc.lists import read_devices, read_iterator
@@ -88,9 +89,10 @@ def _check_server(session: Session, server: VirtualServer) -> None:
         raise session.place.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
     number = info.get("KLADMSRV_VSID")
     if info.get("KLADMSRV_IS_VIRTUAL") is not True or number != server.id or number is None:
+        shown = remote_text(str(number), 20)
         raise session.place.error(
             Incomplete,
-            f"the wrong virtual server answered: number {str(number)[:20]} instead of {server.id}.",
+            f"the wrong virtual server answered: number {shown} instead of {server.id}.",
             "Check whether two virtual servers have the same name.",
         )
 

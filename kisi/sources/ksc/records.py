@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from kisi.model import Device, Key, KeyRow
-from kisi.redaction import remote_text
+from kisi.redaction import remote_name, remote_text
 from kisi.sources.ksc.wire import Params
 
 _T = TypeVar("_T")
@@ -134,11 +134,11 @@ def key_row(serial: str, row: object, note: Note) -> KeyRow:
     return KeyRow(
         serial=serial,
         device=device,
-        name=record.text("KLLICSRV_HOSTDN"),
+        name=remote_name(record.text("KLLICSRV_HOSTDN")),
         current=current is True,
         pending=record.flag("KLLIC_LIC_IS_PENDING_SUBSCRIPTION") is True,
         expires=record.instant("KLLICSRV_EXPIRATION_TIME"),
-        product=record.text("KLLICSRV_PRODUCT"),
+        product=remote_name(record.text("KLLICSRV_PRODUCT")),
     )
 
 
@@ -151,7 +151,7 @@ def device(row: object) -> Device:
     record = _Record(row, "device")
     return Device(
         id=record.identity("KLHST_WKS_HOSTNAME"),
-        name=record.text("KLHST_WKS_DN"),
+        name=remote_name(record.text("KLHST_WKS_DN")),
         os_name=record.text("KLHST_WKS_OS_NAME"),
         ctype=record.integer("KLHST_WKS_CTYPE") or 0,
         last_seen=record.instant("KLHST_WKS_LAST_VISIBLE"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from kisi.errors import Incomplete, KisiError, LoginRefused, SourceError
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
+from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
 from kisi.sources.ksc import records
 from kisi.sources.ksc.checks import IF_SKEWED, check_online
@@ -70,7 +71,11 @@ class KscSource:
         with self._main_lock:
             self._servers = self._read_servers()
             return tuple(
-                Tenant(TenantRef(self.name, server.uid), server.name or server.uid, server.enabled)
+                Tenant(
+                    TenantRef(self.name, server.uid),
+                    remote_name(server.name) or server.uid,
+                    server.enabled,
+                )
                 for server in self._servers.values()
             )
 
@@ -118,7 +123,7 @@ class KscSource:
         info = answer.get("PxgRetVal")
         values = info if isinstance(info, dict) else {}
         known = (values.get(name) for name in _VERSIONS)
-        return next((str(value)[:40] for value in known if value), "unknown")
+        return next((remote_text(str(value), 40) for value in known if value), "unknown")
 
     def clock_skew(self) -> timedelta | None:
         """How far this machine's clock is ahead of the server's; None if the server does not say.

@@ -128,9 +128,29 @@ def test_what_begins_to_bill_waits_for_an_orphan_that_could_not_be_set_to_0(benc
     again = planned(0, 9, "1204", line_id=psa.put("1204", 0).id, application="Renamed")
     lines = bench.write(orphan, planned(None, 9, "1300", application="Mail"), more, again)
     outcomes = [line.outcome for line in lines]
-    assert outcomes == [Outcome.FAILED, Outcome.FAILED, Outcome.APPLIED, Outcome.FAILED]
+    assert outcomes == [Outcome.FAILED] * 4
     assert "of the earlier mapping could not be set to 0 first" in lines[1].detail
-    assert psa.quantities() == {"1200": 9, "1202": 5, "1204": 0}
+    assert psa.quantities() == {"1200": 9, "1202": 3, "1204": 0}
+
+
+def test_what_only_grows_goes_on_where_the_orphans_application_has_another_line(bench, psa):
+    orphan = planned(9, 0, "1200", line_id=psa.put("1200", 9).id, orphaned=True)
+    other = planned(7, 6, "1201", line_id=psa.put("1201", 7).id)
+    more = planned(3, 5, "1202", line_id=psa.put("1202", 3).id, application="EDR")
+    psa.reactions.append(REFUSED)
+    assert [line.outcome for line in bench.write(orphan, other, more)] == [
+        Outcome.FAILED,
+        Outcome.APPLIED,
+        Outcome.APPLIED,
+    ]
+
+
+def test_a_line_given_to_another_application_waits_for_the_one_it_came_from(bench, psa):
+    fewer = planned(10, 3, "1200", line_id=psa.put("1200", 10).id, application="B", formerly="A")
+    more = planned(3, 10, "1300", line_id=psa.put("1300", 3).id, application="A", formerly="B")
+    psa.reactions.append(REFUSED)
+    assert [line.outcome for line in bench.write(fewer, more)] == [Outcome.FAILED] * 2
+    assert psa.quantities() == {"1200": 10, "1300": 3}
 
 
 def test_an_unknown_decrease_holds_up_the_increases_too(bench, psa):

@@ -9,6 +9,7 @@ import pytest
 from kisi.cli.check_files import check_files
 from kisi.config import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
+from kisi.sources.business_hub.settings import HubSettings
 
 
 class Server(Section):
@@ -118,19 +119,76 @@ def test_files_that_are_named_must_be_there(check, tmp_path):
     assert problem.startswith("kisi.toml: [psa.cw] template: There is no file ")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
-@pytest.mark.parametrize("name", ["kisi.toml", "mapping.toml", "state"])
-def test_a_file_that_everybody_can_change_is_pointed_out(check, tmp_path, name):
-    check()
-    (tmp_path / "state").mkdir()
-    before = warnings(check_files(tmp_path / "kisi.toml", KINDS, KINDS))
-    (tmp_path / "mapping.toml").touch()
-    (tmp_path / name).chmod(0o757)
-    result = check_files(tmp_path / "kisi.toml", KINDS, KINDS)
-    (warning,) = [one for one in warnings(result) if one not in before]
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+FILES = ("kisi.toml", "mapping.toml", "state/journal.db", "ca/own.cer", "secrets/key", "hub/a.csv")
+EVERYTHING = (
+    KISI
+    + 'password = "file:secrets/key"\nca_files = ["ca/own.cer"]\n'
+    + '[sources.hub]\nkind = "business-hub"\nfiles = ["hub/*.csv"]\n'
+)
+
+
+@pytest.fixture
+def everything(check, tmp_path, monkeypatch):
+    """All that a configuration can name, in folders of their own, for their owner alone."""
+    monkeypatch.setitem(KINDS, "business-hub", HubSettings)
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (tmp_path / name).touch(mode=0o600)
+    (tmp_path / "secrets/key").write_text("tr0ub4dor")
+    assert not warnings(check(EVERYTHING))
+    return tmp_path
+
+
+@posix
+@pytest.mark.parametrize("name", [one for one in FILES if one != "secrets/key"])
+def test_a_file_that_everybody_can_change_is_pointed_out(everything, name):
+    (everything / name).chmod(0o646)
+    result = check_files(everything / "kisi.toml", KINDS, KINDS)
+    (warning,) = warnings(result)
     assert result.passed
-    assert warning.message == f"Every user of this machine can change {tmp_path / name}."
-    assert warning.remedy == f"Run `chmod o-w {tmp_path / name}`."
+    assert warning.message == f"Every user of this machine can change {everything / name}."
+    assert warning.remedy == f"Run `chmod o-w {everything / name}`."
+
+
+@posix
+@pytest.mark.parametrize("name", [".", "ca", "secrets", "hub"])
+def test_a_folder_in_which_everybody_can_replace_files_is_pointed_out(everything, name):
+    folder = everything / name
+    folder.chmod(0o703)
+    (warning,) = warnings(check_files(everything / "kisi.toml", KINDS, KINDS))
+    assert warning.message == f"Every user of this machine can replace the files in {folder}."
+    assert warning.remedy == f"Run `chmod o-w {folder}`."
+    folder.chmod(0o1777)
+    assert not warnings(check_files(everything / "kisi.toml", KINDS, KINDS))
+    folder.chmod(0o700)
+
+
+@posix
+def test_the_folder_behind_a_link_counts_too(everything):
+    shared = everything / "shared"
+    shared.mkdir()
+    (everything / "ca/own.cer").rename(shared / "own.cer")
+    (everything / "ca/own.cer").symlink_to(shared / "own.cer")
+    shared.chmod(0o777)
+    (warning,) = warnings(check_files(everything / "kisi.toml", KINDS, KINDS))
+    assert warning.message.endswith(f"replace the files in {shared}.")
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o750, 0o701, 0o757])
+def test_a_state_folder_that_others_can_get_at_is_pointed_out(everything, mode):
+    (everything / "state").chmod(mode)
+    (warning,) = warnings(check_files(everything / "kisi.toml", KINDS, KINDS))
+    assert f"the state folder {everything / 'state'} (mode {mode:04o})" in warning.message
+    assert warning.remedy == f"Run `chmod 700 {everything / 'state'}`."
+
+
+def test_where_there_are_no_modes_none_are_judged(everything, monkeypatch):
+    monkeypatch.setattr("kisi.cli.check_rights._HAS_MODES", False)
+    (everything / "state").chmod(0o777)
+    (everything / "kisi.toml").chmod(0o666)
+    assert not warnings(check_files(everything / "kisi.toml", KINDS, KINDS))
 
 
 def test_a_state_folder_that_cannot_be_used_is_an_error(check, tmp_path, monkeypatch):

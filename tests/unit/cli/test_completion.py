@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -77,10 +81,51 @@ def test_bash_gets_names_that_stay_one_word(config, capsys, monkeypatch, word, c
     assert capsys.readouterr().out.splitlines() == completed
 
 
-def test_completion_loads_nothing_heavy():
-    import subprocess
-    import sys
+HOSTILE = (
+    "a$(id)",
+    "a`id`",
+    'a"; id; "',
+    "a'; id; '",
+    "a\\",
+    "a!id",
+    "a\u2019; id",
+    "a\nid",
+    "a\x1b[2J",
+)
 
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell", "pwsh"])
+def test_a_name_that_a_shell_could_run_is_left_out(config, capsys, monkeypatch, shell):
+    rows = "".join(f"[[company]]\nname = {json.dumps(name)}\n" for name in (*HOSTILE, "ab; id"))
+    (config.parent / "clients.toml").write_text(rows, encoding="utf-8")
+    monkeypatch.chdir(config.parent)
+    monkeypatch.setenv("_KISI_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", 'kisi\npreview\n--only\n"a')
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert completed("a") == ["'ab; id'" if shell in {"powershell", "pwsh"} else "ab; id"]
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", 'kisi preview --only "a')
+    with pytest.raises(SystemExit):
+        app(prog_name="kisi")
+    assert not set(capsys.readouterr().out) & set("\\`$!\x1b")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    "typed", ["kisi preview --only '", 'kisi preview --only "', "kisi preview --only "]
+)
+def test_what_bash_completes_is_one_word_whatever_quote_is_open(config, monkeypatch, typed):
+    rows = "".join(f"[[company]]\nname = {json.dumps(name)}\n" for name in (*HOSTILE, "ab; id"))
+    (config.parent / "clients.toml").write_text(rows, encoding="utf-8")
+    monkeypatch.setenv("_KISI_COMPLETE", "complete_bash")
+    quote = typed[-1].strip()
+    monkeypatch.setenv("COMP_WORDS", typed.replace(" ", "\n"))
+    (word,) = completed("a", config)
+    line = f"printf %s {quote}{word}{quote}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == "ab; id"
+
+
+def test_completion_loads_nothing_heavy():
     code = (
         "import sys, kisi.cli.completion;"
         "heavy = {'pydantic', 'requests', 'sqlite3', 'kisi.config'} & set(sys.modules);"

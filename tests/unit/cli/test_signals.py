@@ -39,6 +39,15 @@ def test_a_signal_asks_and_says_so_and_the_old_handlers_come_back(name: str, cap
     assert "Stopping: a write under way is finished first" in capfd.readouterr().err
 
 
+def test_work_without_writes_does_not_speak_of_one(capfd):
+    with stopping("Stopping the simulated systems.") as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked.is_set()
+    assert capfd.readouterr().err == (
+        "\nStopping the simulated systems. Once more ends kisi at once.\n"
+    )
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has the real one")
 def test_ctrl_break_of_windows_asks_too(monkeypatch):
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)

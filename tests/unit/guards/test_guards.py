@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from kisi.guards import Context, FactIndex, empty_sources, guard, release, withhold
 from kisi.model import (
     Action,
+    Awaited,
     Category,
     CompanyPlan,
     CountingRules,
@@ -21,14 +22,16 @@ from kisi.plan import with_ids
 from tests.unit.build import COMPANY, KES, fact
 
 
-def planned(before, after, product="1200", line_id="301", application=KES, **more):
+def planned(
+    before, after, product="1200", line_id="301", application=KES, agreement="1042", **more
+):
     action = Action.CREATE if before is None else Action.UPDATE
     if before == after:
         action = Action.NONE
     return PlannedLine(
         psa="cw",
         company="250",
-        agreement="1042",
+        agreement=agreement,
         application=application,
         categories=(Category.ALL,),
         product=product,
@@ -196,7 +199,57 @@ def test_so_does_every_other_line_that_begins_to_bill():
     )
     facts = [fact("1100", 9, "1"), fact("1201", 0, "2"), fact("1400", 5, "4")]
     held = guards_of(*lines, facts=facts, adopt="allow")
-    assert held == ["orphaned", "with", "with", None, None]
+    assert held == ["orphaned", "with", "with", None, "with"]
+
+
+def test_where_an_orphans_application_has_another_line_only_that_and_what_begins_wait():
+    lines = (
+        planned(9, 0, "1100", "1", orphaned=True),
+        planned(7, 8, "1201", "2"),
+        planned(5, 6, "1400", "4", application="Third"),
+    )
+    facts = [fact("1100", 9, "1"), fact("1201", 7, "2"), fact("1400", 5, "4")]
+    assert guards_of(*lines, facts=facts) == ["orphaned", "with", None]
+
+
+def test_two_applications_that_change_places_change_together_or_not_at_all():
+    lines = (
+        planned(10, 3, "1200", "1", application="Select", formerly="Advanced"),
+        planned(3, 10, "1300", "2", application="Advanced", formerly="Select"),
+        planned(5, 6, "1400", "4", application="Third"),
+    )
+    facts = [fact("1200", 10, "1"), fact("1300", 3, "2"), fact("1400", 5, "4")]
+    assert guards_of(*lines, facts=facts) == ["decrease", "with", None]
+
+
+def test_what_is_held_spreads_over_every_application_that_a_line_binds_together():
+    lines = (
+        planned(4, 5, "1500", "3", application="C", formerly="B"),
+        planned(5, 6, "1400", "2", application="B", formerly="A"),
+        planned(9, 0, "1300", "1", application="A"),
+    )
+    facts = [fact("1300", 9, "1"), fact("1400", 5, "2"), fact("1500", 4, "3")]
+    assert guards_of(*lines, facts=facts) == ["with", "with", "to-zero"]
+
+
+def test_a_client_waits_for_an_orphan_that_another_client_shows():
+    orphan = planned(15, 0, "1200", "1", orphaned=True, agreement="900")
+    waiting = replace(
+        client(
+            planned(None, 9),
+            planned(5, 3, "1300", "2", application="Mail"),
+            planned(5, 6, "1400", "3", application="EDR"),
+        ),
+        awaits=(Awaited(orphan, "Contoso North"),),
+    )
+    (held,) = guard([waiting], context(fact("1300", 5, "2"), fact("1400", 5, "3")))
+    create, fewer, more = held.lines
+    assert (create.hold.guard, fewer.hold, more.hold) == ("with", None, None)
+    assert create.hold.reason == (
+        f"line 1 of agreement 900 still bills {KES} for one of this client's tenants, and "
+        "Contoso North shows it as orphaned"
+    )
+    assert create.hold.remedy == "Settle it there first: `kisi preview --only 'Contoso North'`."
 
 
 def companies(*changes):

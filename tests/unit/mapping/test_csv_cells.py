@@ -4,10 +4,11 @@ import csv
 from io import StringIO
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
+from kisi.formulas import STARTS
 from kisi.mapping.csv_cells import csv_cell, csv_list, read_csv, write_csv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -31,9 +32,26 @@ def test_any_list_of_texts_comes_back(texts):
     assert list(round_trip(csv_list(texts)).several("a")) == texts
 
 
+ODD = st.text(st.sampled_from("=+-@\uff1d,;|\t \"'\\x3da"), max_size=12)
+
+
+@example(['"=1', "a", " =1"], ";")
+@given(st.lists(ODD.filter(bool), min_size=1, max_size=3), st.sampled_from(",;|\t"))
+def test_no_delimiter_makes_a_formula_of_what_is_inside_a_cell(texts, delimiter):
+    cells = {"a": csv_cell(texts[0]), "b": csv_list(texts)}
+    table = write_csv(["a", "b"], [cells])
+    for row in csv.reader(StringIO(table, newline=""), delimiter=delimiter):
+        assert not [one for one in row if one.lstrip(' "').startswith(STARTS)]
+    (row,) = read_csv(table, ["a", "b"], name="t")
+    assert row.cells["a"] == texts[0]
+    assert list(row.several("b")) == texts
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
+        ("a;=1|@x, -2", "a;\\x3d1|\\x40x, \\x2d2"),
+        ("Kyoto-Osaka; A+B", "Kyoto-Osaka; A+B"),
         ("Müller; Söhne", "Müller; Söhne"),
         ("=1+1", "'=1+1"),
         ("'quoted", "''quoted"),

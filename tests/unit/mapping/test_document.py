@@ -184,7 +184,7 @@ def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypat
     document = MappingDocument.read(path)
     document.text = "a = 1"
     monkeypatch.delattr(os, "chown", raising=False)
-    monkeypatch.setattr("kisi.mapping.document._FOLDERS_SYNC", False)
+    monkeypatch.setattr("kisi.whole_file._FOLDERS_SYNC", False)
     assert document.save(no_sleep)
     assert path.read_text() == "a = 1"
 

@@ -12,16 +12,14 @@ from kisi.model import (
     Agreement,
     AgreementRef,
     Category,
-    Company,
     CompanyPlan,
     Failure,
     Status,
-    TenantRef,
     Unfit,
     UnmappedUse,
 )
-from kisi.plan import Held, Wanted, Wants, attribute, plan_company
-from tests.unit.build import AGREEMENT, COMPANY, KES, REF, TODAY, fact, line
+from kisi.plan import Held, Inherited, Wanted, Wants, plan_company
+from tests.unit.build import AGREEMENT, COMPANY, KES, TODAY, fact, line
 
 TOMORROW = TODAY + timedelta(days=1)
 YESTERDAY = TODAY - timedelta(days=1)
@@ -48,6 +46,11 @@ def test_a_missing_line_is_created_and_nothing_is_created_for_nothing():
     planned = only(plan(90))
     assert (planned.action, planned.before, planned.after) == (Action.CREATE, None, 90)
     assert plan(0).lines == ()
+
+
+@pytest.mark.parametrize("prorated", [True, False, None])
+def test_a_line_knows_whether_its_change_is_prorated(prorated):
+    assert only(plan(5, agreement=replace(AGREEMENT, prorated=prorated))).prorated is prorated
 
 
 def test_nothing_of_one_product_keeps_no_other_from_being_billed():
@@ -149,36 +152,65 @@ def test_lines_left_to_people_are_listed_and_not_orphaned():
     assert [item.line_id for item in found.left] == ["301"]
 
 
+def test_lines_left_to_people_are_so_also_under_a_new_name_of_their_application():
+    wants = Wants((), left_to_people=frozenset({"Renamed"}), left_products=frozenset({"1200"}))
+    held = Held(AGREEMENT, (line("1200", 7),))
+    found = plan_company(COMPANY, wants, held, [fact("1200", 7)], TODAY)
+    assert (found.lines, len(found.left)) == ((), 1)
+
+
+def test_a_line_to_which_a_person_gave_another_product_is_not_kisis_any_more():
+    other = line("9", 6)
+    found = plan(6, [other], [fact("1200", 6)])
+    assert [(item.product, item.action) for item in found.lines] == [("1200", Action.CREATE)]
+    assert only(plan(5, [replace(other, product="1200")], [fact("1100", 6)])).adopt
+
+
+def test_a_line_that_the_mapping_gives_to_another_application_says_so():
+    given = replace(fact("1200", 6), application="Before")
+    assert only(plan(7, [line("1200", 6)], [given])).formerly == "Before"
+    assert only(plan(7, [line("1200", 6)], [fact("1200", 6)])).formerly == ""
+
+
+@pytest.mark.parametrize(("quantity", "awaited"), [(9, 1), (1, 1), (0, 0)])
+def test_a_client_waits_for_a_line_of_its_tenants_that_another_client_shows(quantity, awaited):
+    old = replace(line("1200", quantity, "1"), agreement="900")
+    inherited = Inherited(fact("1200", 9, "1", agreement="900"), "Contoso North")
+    held = Held(AGREEMENT, (), {OLD: (Agreement(OLD), (old,))})
+    found = plan_company(COMPANY, want(5), held, (), TODAY, [inherited])
+    assert [(one.owner, one.line.line_id) for one in found.awaits] == [
+        ("Contoso North", "1")
+    ] * awaited
+    assert only(found).action is Action.CREATE
+    assert {(one.line.orphaned, one.line.after) for one in found.awaits} <= {(True, 0)}
+
+
+def test_a_line_that_is_waited_for_and_cannot_be_read_fails_the_client():
+    old = replace(line("1200", 0, "1", problem="quantity is missing"), agreement="900")
+    held = Held(AGREEMENT, (), {OLD: (Agreement(OLD), (old,))})
+    inherited = Inherited(fact("1200", 9, "1", agreement="900"), "North")
+    found = plan_company(COMPANY, want(5), held, (), TODAY, [inherited])
+    assert (found.failure.guard, found.lines) == ("psa", ())
+
+
+def test_a_cancelled_line_of_another_client_is_not_waited_for():
+    old = replace(line("1200", 9, "1", cancelled=TODAY), agreement="900")
+    held = Held(AGREEMENT, (), {OLD: (Agreement(OLD), (old,))})
+    inherited = Inherited(fact("1200", 9, "1", agreement="900"), "North")
+    assert plan_company(COMPANY, want(5), held, (), TODAY, [inherited]).awaits == ()
+
+
+def test_a_line_of_an_agreement_that_was_not_read_is_not_looked_for_here():
+    """Line ids of two PSAs may be equal."""
+    elsewhere = replace(fact("1200", 9), psa="tp", agreement="900")
+    found = plan(9, [line("1200", 9)], [fact("1200", 9), elsewhere])
+    assert [(item.line_id, item.orphaned) for item in found.lines] == [("301", False)]
+
+
 def test_a_line_that_is_not_billable_is_kept_up_to_date_and_pointed_out():
     found = plan(9, [line("1200", 8, billable=False)], [fact("1200", 8)])
     assert only(found).action is Action.UPDATE
     assert "not billable" in " ".join(found.notes)
-
-
-def test_a_line_belongs_to_the_client_of_its_agreement():
-    owned, left = attribute([COMPANY], [fact("1200", 5)])
-    assert list(owned) == [REF]
-    assert left == ()
-
-
-@pytest.mark.parametrize(
-    "moved",
-    [
-        replace(COMPANY, agreement="2000"),
-        replace(COMPANY, agreement="2000", company="251"),
-        replace(COMPANY, agreement="2000", tenants=(TenantRef("hq", "VSRV-9"),)),
-    ],
-)
-def test_a_line_follows_a_client_whose_agreement_or_company_was_changed(moved):
-    owned, _ = attribute([moved], [fact("1200", 5)])
-    assert [len(facts) for facts in owned.values()] == [1]
-
-
-def test_lines_of_unmapped_clients_and_of_those_with_billing_off_are_left():
-    stranger = Company("Else", (TenantRef("hq", "VSRV-7"),), "cw", "9", "99")
-    off = replace(COMPANY, billing=False)
-    assert attribute([stranger], [fact("1200", 5)])[1] == (fact("1200", 5),)
-    assert attribute([off], [fact("1200", 5)])[1] == (fact("1200", 5),)
 
 
 def test_a_line_of_unknown_quantity_fails_the_client_only_if_it_is_the_one_to_write():
@@ -287,13 +319,6 @@ def test_notes_are_whole_sentences(number, listed):
         ),
         f"{KES}: {number} devices with an unknown operating system: {listed}.",
     )
-
-
-def test_a_line_belongs_to_the_client_of_its_agreement_whoever_has_its_tenants():
-    moved = replace(COMPANY, name="Branch", company="251", agreement="2000")
-    taker = replace(COMPANY, tenants=(TenantRef("hq", "VSRV-9"),))
-    owned, _ = attribute([moved, taker], [fact("1200", 5)])
-    assert list(owned) == [REF]
 
 
 NUMBERS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 9))

@@ -59,6 +59,16 @@ def test_an_exception_of_the_client_wins():
     assert quantities(found) == {"1250": 4}
 
 
+def test_what_bills_an_application_elsewhere_is_known_where_it_is_left_to_people():
+    own = ProductRow(KES, "cw", {}, bill=False)
+    rows = (SPLIT_ROW, ProductRow("Mail", "cw", {Category.ALL: "1300"}))
+    elsewhere = ProductRow(KES, "tp", {Category.ALL: "KES"})
+    company = replace(COMPANY, exceptions=(own,))
+    billed = mapping(*rows, elsewhere, applications=[Application(KES), Application("Mail")])
+    assert wants(billed, company, []).left_products == {"1201", "1202", "1203"}
+    assert wants(billed, COMPANY, []).left_products == frozenset()
+
+
 def test_an_application_left_to_people_is_neither_wanted_nor_unmapped():
     own = ProductRow(KES, "cw", {}, bill=False)
     company = replace(COMPANY, exceptions=(own,))

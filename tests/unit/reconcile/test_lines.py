@@ -117,6 +117,27 @@ def test_a_product_without_a_price_is_shown_without_one(two):
     assert (lines["1201"].description, lines["1202"].description) == ("", "KES servers")
 
 
+@pytest.mark.parametrize(
+    ("catalogue", "said"),
+    [
+        ("missing", "product 1200 does not exist in psa.cw"),
+        (
+            "inactive",
+            "product 1200 is inactive in psa.cw, or of a class that no agreement takes",
+        ),
+    ],
+)
+def test_a_new_line_that_the_psa_would_refuse_is_held_before_it_is_sent(two, catalogue, said):
+    if catalogue == "missing":
+        two.cw.missing.add("1200")
+    else:
+        two.cw.prices = {"1200": PsaProduct("1200", "Bundle", active=False)}
+    day = two.sync()
+    assert {line.hold.guard for line in day.client().lines} == {"product"}
+    assert day.client().lines[0].hold.reason == said
+    assert (two.sent(), day.code) == (0, 6)
+
+
 def test_missing_prices_are_noted_and_stop_nothing(two):
     two.cw.prices = PsaError("The catalogue did not answer.")
     day = two.sync()

@@ -194,12 +194,12 @@ def nordwind() -> CompanyPlan:
 
 
 def tailspin() -> CompanyPlan:
-    """Unmapped usage, and a line that is not billable."""
+    """Unmapped usage, and a line that is not billable, on an agreement that does not prorate."""
     name = "Tailspin Toys"
     return CompanyPlan(
         company(name, "4001", psa="tp"),
         Status.READY,
-        lines=(line("7", 8, Category.ALL, psa="tp", price=None, billable=False),),
+        lines=(line("7", 8, Category.ALL, psa="tp", price=None, billable=False, prorated=False),),
         unmapped=(
             UnmappedUse(name, "Kaspersky Security for Mail Server", 12),
             UnmappedUse(name, KES, 3, estimated=False, category=Category.NON_WINDOWS),

@@ -135,6 +135,7 @@ def parsed_line(data: dict[str, Any]) -> PlannedLine:
         adopt=data["adopt"],
         orphaned=data["orphaned"],
         billable=data["billable"],
+        prorated=data["prorated"],
         hold=Hold(**data["hold"]) if data["hold"] else None,
         outcome=Outcome(data["outcome"]) if data["outcome"] else None,
         detail=data["detail"] or "",

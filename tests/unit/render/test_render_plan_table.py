@@ -94,6 +94,7 @@ def test_orphans_unmapped_usage_notes_and_what_is_left_to_people_are_shown(previ
     assert "  Left to people:\n    5  Kaspersky Security for Mail Server" in orphan
     tailspin = part(report, "Tailspin")
     assert "7 → 8   (+1, not billable)" in tailspin
+    assert "This agreement does not prorate: what changes counts in full" in tailspin
     assert "12  Kaspersky Security for Mail Server (KSC's own figure)" in tailspin
     assert " 3  Kaspersky Endpoint Security for Business Advanced, non-Windows\n" in tailspin
     assert "Note: Tailspin: Key 2B1A-0001" in tailspin

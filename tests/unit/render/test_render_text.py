@@ -45,6 +45,15 @@ def test_what_could_act_on_a_terminal_is_shown_as_an_escape(text, shown):
     assert safe_text(text) == shown
 
 
+@pytest.mark.parametrize("hours", [-12, 14])
+def test_an_instant_at_the_end_of_the_calendar_is_a_day_in_every_zone(hours):
+    zone = timezone(timedelta(hours=hours))
+    never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    unset = datetime(1, 1, 1, tzinfo=UTC)
+    assert (day(never, zone), moment(never, zone)[:10]) == ("9999-12-31", "9999-12-31")
+    assert day(unset, zone).lstrip("0") == "1-01-01"
+
+
 def test_what_the_encoding_lacks_is_shown_as_an_escape():
     assert safe_text("Łódź 東", "cp1252") == "\\u0141ód\\u017a \\u6771"
     assert safe_text("ü", "ascii") == "\\xfc"

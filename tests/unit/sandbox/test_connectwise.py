@@ -275,7 +275,14 @@ def test_invalid_additions_are_refused_with_the_field(sandbox, cw, contoso, body
 
 
 @pytest.mark.parametrize(
-    "written", ["2026-11-21", "2026-11-21T00:00:00.000Z", "2026-11-21T00:00:00-04:00", 20261121]
+    "written",
+    [
+        "2026-11-21",
+        "2026-11-21T00:00:00.000Z",
+        "2026-11-21T00:00:00-04:00",
+        "2026-13-11T14:32:00Z",
+        20261121,
+    ],
 )
 def test_dates_not_in_plain_utc_are_an_unsupported_format(cw, contoso, written):
     answer = cw.post(
@@ -318,6 +325,56 @@ def test_a_date_in_an_invoiced_period_is_refused_unless_the_agreement_prorates(c
     assert later.status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("quantity", "NaN", "InvalidValue"),
+        ("quantity", "Infinity", "InvalidValue"),
+        ("quantity", "1_0", "InvalidValue"),
+        ("quantity", "1e999", "InvalidValue"),
+        ("quantity", True, "InvalidValue"),
+        ("quantity", "many", "InvalidValue"),
+        ("quantity", 10**400, "InvalidValue"),
+        ("quantity", 1e300, "OutOfRange"),
+        ("billCustomer", [], "InvalidValue"),
+        ("serialNumber", "x" * 51, "MaxLength"),
+        ("serialNumber", 7, "InvalidValue"),
+        ("taxableFlag", "yes", "InvalidValue"),
+        ("customFields", {}, "InvalidValue"),
+        ("opportunity", 7, "InvalidValue"),
+    ],
+)
+def test_values_that_a_field_cannot_hold_are_refused_and_nothing_changes(
+    sandbox, cw, contoso, field, value, code
+):
+    line = sandbox.world.add_line(contoso.agreement_id, 1201, 5)
+
+    answer = cw.patch(contoso.agreement_id, line.id, ("description", "new"), (field, value))
+
+    assert errors(answer) == (400, "InvalidObject", code, field)
+    assert (line.quantity, line.description, line.other) == (5, "KES-WS", {})
+
+
+def test_references_are_kept_without_what_is_nested_in_them(sandbox, cw, contoso):
+    line = sandbox.world.add_line(contoso.agreement_id, 1201, 5)
+    written = {"id": 3, "name": "Spring", "_info": {"opportunity_href": "x"}}
+
+    kept = cw.patch(
+        contoso.agreement_id,
+        line.id,
+        ("opportunity", written),
+        ("customFields", [{"id": 1, "value": "x"}]),
+        ("serialNumber", "x" * 50),
+        *((field, None) for field in ("taxableFlag", "uom", "invoiceGrouping")),
+    ).json()
+
+    assert kept["opportunity"] == {"id": 3, "name": "Spring"}
+    assert (kept["customFields"], kept["serialNumber"]) == ([{"id": 1, "value": "x"}], "x" * 50)
+    assert kept.keys().isdisjoint({"taxableFlag", "uom", "invoiceGrouping"})
+    cleared = cw.patch(contoso.agreement_id, line.id, ("customFields", None)).json()
+    assert "customFields" not in cleared
+
+
 @pytest.mark.parametrize("path", ["quantity", "/quantity"])
 def test_a_patch_sets_the_quantity_and_answers_with_the_whole_record(sandbox, cw, contoso, path):
     line = sandbox.world.add_line(contoso.agreement_id, 1201, 5)
@@ -350,6 +407,7 @@ def test_fields_are_case_sensitive_and_a_refused_patch_changes_nothing(sandbox, 
     assert cw.patch(*where, {"op": "move", "path": "quantity"}).status_code == 400
     path = "finance/agreements/{}/additions/{}".format(*where)
     assert cw.send("PATCH", path, json={"quantity": 7}).status_code == 400
+    assert cw.send("PATCH", path, json=[{"op": "replace"}]).status_code == 400
     assert contoso.quantities == {1201: 5}
     assert cw.patch(*where, {"op": "remove", "path": "quantity"}).json()["billedQuantity"] == 0
 
@@ -387,6 +445,19 @@ def test_cancelled_additions_are_listed_and_say_so_from_their_day_on(sandbox, cw
     assert [row["agreementStatus"] for row in rows] == ["Cancelled", "Active"]
     assert [row["id"] for row in live] == [later.id]
     assert cw.get(f"{path}/count", conditions='agreementStatus="Active"').json() == {"count": 1}
+
+
+def test_an_addition_that_begins_later_is_inactive_until_its_day(sandbox, cw, contoso, clock):
+    line = sandbox.world.add_line(contoso.agreement_id, 1201, 5)
+    line.effective_date = sandbox.world.now() + timedelta(days=1)
+    path = f"finance/agreements/{contoso.agreement_id}/additions/{line.id}"
+
+    assert cw.get(path).json()["agreementStatus"] == "Inactive"
+    contoso.agreement.cancelled = True
+    assert cw.get(path).json()["agreementStatus"] == "Cancelled"
+    contoso.agreement.cancelled = False
+    clock.now += timedelta(days=1)
+    assert cw.get(path).json()["agreementStatus"] == "Active"
 
 
 def test_a_quantity_can_be_rounded_or_capped_by_the_server(sandbox, cw, contoso):

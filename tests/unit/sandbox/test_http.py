@@ -73,14 +73,36 @@ def test_a_bug_in_a_simulated_vendor_is_answered_with_500_and_raised_at_close():
     assert [str(error) for error in failure.value.exceptions] == ["a bug in the vendor"]
 
 
-def test_a_malformed_request_is_a_bug_that_close_raises():
-    server = Server("vendor", echo).start()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
-        raw.sendall(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
-        assert raw.recv(1) == b""
+def test_an_answer_that_cannot_be_sent_is_a_bug_that_close_raises():
+    server = Server("vendor", lambda exchange: exchange.respond(200, "", {"X": "東京"})).start()
+    with pytest.raises(requests.ConnectionError):
+        get(server.url)
 
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(ExceptionGroup, match="vendor failed"):
         server.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"GET http://[x HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_a_malformed_request_is_refused_and_its_connection_closed(request_: bytes):
+    with (
+        Server("vendor", echo) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw,
+    ):
+        raw.sendall(request_)
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert server.log == []
 
 
 def test_an_unanswered_exchange_is_404_and_unknown_statuses_have_a_phrase():

@@ -28,6 +28,17 @@ def test_virtual_servers_come_as_sorted_wrapped_params_from_the_main_server_only
     assert inside.call("VServers.GetVServers", lParentGroup=-1) == {"PxgRetVal": []}
 
 
+def test_one_virtual_server_is_told_by_its_id_from_the_main_server_only(sandbox, ksc):
+    server = sandbox.world.server("Contoso")
+    asked = {"lVServer": server.id, "pFields2Return": ["KLVSRV_DN", "KLVSRV_UID"]}
+
+    told = ksc.session().call("VServers.GetVServerInfo", **asked)
+
+    assert told == {"PxgRetVal": {"KLVSRV_DN": "Contoso", "KLVSRV_UID": server.uid}}
+    assert ksc.session().error("VServers.GetVServerInfo", **asked | {"lVServer": 9}) == 1186
+    assert ksc.session("Contoso").error("VServers.GetVServerInfo", **asked) == 1186
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_the_guard_call_tells_which_server_answers(sandbox, ksc, wrapped):
     server = sandbox.world.server("Contoso")
@@ -161,6 +172,18 @@ def test_filters_select_hosts_and_unknown_ones_are_refused(sandbox, ksc):
     assert (
         session.hosts([], f'KLHST_WKS_HOSTNAME = "{client.devices()[0].host_id}"')["PxgRetVal"] == 1
     )
+    ordered = session.call(
+        "HostGroup.FindHosts",
+        wstrFilter="",
+        vecFieldsToReturn=["KLHST_WKS_DN"],
+        vecFieldsToOrder=[{"type": "params", "value": {"Name": "KLHST_WKS_DN", "Asc": False}}],
+        lMaxLifeTime=60,
+    )
+    page = session.call(
+        "ChunkAccessor.GetItemsChunk", strAccessor=ordered["strAccessor"], nStart=0, nCount=9
+    )
+    names = [row["value"]["KLHST_WKS_DN"] for row in page["pChunk"]["KLCSP_ITERATOR_ARRAY"]]
+    assert names == sorted(names, reverse=True)
     assert session.hosts([], "(&(KLHST_WKS_STATUS&4<>0))")["PxgError"]["code"] == 1192
 
 
@@ -252,6 +275,11 @@ def test_unknown_methods_and_wrong_case_are_no_such_call(ksc, method):
         ("VServers.GetVServers", {"lParentGroup": True}),
         ("LicenseKeys.EnumKeys", {"pFields": ["KLLIC_SERIAL"]}),
         ("LicenseKeys.EnumKeys", {"pFields": [], "pFieldsToOrder": [{"type": "params"}]}),
+        ("VServers.GetVServers", {"lParentGroup": 2**31}),
+        (
+            "LicenseKeys.EnumKeys",
+            {"pFields": [], "pFieldsToOrder": [], "pOptions": {}, "lTimeoutSec": -1},
+        ),
         (
             "LicenseKeys.AcquireKeyHosts",
             {"pInData": {}, "pFields": [], "pFieldsToOrder": [], "lTimeoutSec": 0},
@@ -322,6 +350,17 @@ def test_a_login_on_the_connection_lasts_as_long_as_the_connection(ksc):
     ksc.http.close()
 
     assert ksc.post("Session.Ping", {}).status_code == 401
+
+
+def test_a_login_on_the_connection_ends_and_dies_as_any_other(sandbox, ksc):
+    login = {"Authorization": ksc.authorization()}
+    ksc.post("login", login)
+    assert ksc.post("Session.EndSession", {}).json() == {}
+    assert ksc.post("Session.Ping", {}).status_code == 403
+
+    sandbox.faults.add("twist", match="login", dies_after=1)
+    ksc.post("login", login)
+    assert [ksc.post("Session.Ping", {}).status_code for _ in range(2)] == [200, 403]
 
 
 @pytest.mark.parametrize(

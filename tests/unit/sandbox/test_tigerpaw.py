@@ -89,7 +89,8 @@ def test_a_wrong_signature_or_an_old_one_is_refused(bench, options):
 
 def test_a_request_without_any_signature_is_refused(bench):
     url = bench.server.url + "/api/diagnostics/validate/user"
-    for headers in ({}, {"Authorization": "TSI ???", "X-TSI-Date": "soon"}):
+    endless = "Sat, 21 Nov 2026 20:00:00 +99999999999999"
+    for headers in ({}, *({"Authorization": "TSI ?", "X-TSI-Date": at} for at in ("x", endless))):
         assert bench.session.get(url, headers=headers, timeout=5).status_code == 401
 
 
@@ -99,6 +100,12 @@ def test_a_request_without_any_signature_is_refused(bench):
         "/api/agreements/9999",
         "/api/agreements/9999/additionalcharges",
         "/api/accounts/9999/service/externalproducts",
+        "/api/agreements/9999/details",
+        "/api/agreements/9999/additionalcharges/30001",
+        "/api/agreements/account/9999",
+        "/api/accounts/9999",
+        "/api/pricebook/items",
+        "/api/pricebook/items/9999",
         "/api/pricebook/items/details",
     ],
 )
@@ -112,6 +119,100 @@ def test_missing_records_are_told_in_either_of_two_ways(bench, path):
 def test_what_the_interface_does_not_have_is_a_violation(bench):
     assert bench.read("/api/agreements/1/additionalcharges", method="POST").status_code == 404
     assert bench.world.violations == ["There is no POST /api/agreements/1/additionalcharges."]
+
+
+def test_single_records_are_read_by_their_numbers(bench, agreement):
+    (charge,) = bench.world.charges(agreement)
+    item = bench.world.items["KES-WS"]
+    numbered = f"/api/agreements/{agreement.number}"
+
+    details = bench.read(f"{numbered}/details").json()
+    assert details["AdditionalCharges"] == [charge.record()]
+    assert details["Account"]["Name"] == "Contoso"
+    assert bench.read(f"{numbered}/additionalcharges/{charge.id}").json() == charge.record()
+    assert bench.read("/api/agreements/9/additionalcharges/30001").status_code == 404
+    assert bench.read("/api/accounts/500").json() == agreement.account.record()
+    assert bench.read("/api/pricebook/items", params={"itemId": item.id}).json() == item.record()
+    assert bench.read(f"/api/pricebook/items/{item.number}").json() == item.record()
+    version = bench.read("/api/diagnostics/database/version").json()
+    assert version == {"Success": True, "Message": "18.2.1"}
+
+
+def test_an_account_s_agreements_are_all_of_them_or_those_active_today(bench, agreement):
+    bench.world.agreement(agreement.account, ends=date(2026, 11, 20))
+    bench.world.agreement(agreement.account, starts=date(2026, 11, 22))
+    path = "/api/agreements/account/500"
+
+    def numbers(answer):
+        return [one["AgreementNumber"] for one in answer.json()["Agreements"]]
+
+    assert numbers(bench.read(path)) == [7001, 7002, 7003]
+    assert numbers(bench.read(path, params={"activeOnly": "True"})) == [7001]
+    assert numbers(bench.read(f"{path}/true")) == [7001]
+    assert bench.read(path).json()["TotalCount"] == 3
+    assert bench.read(path, params={"activeOnly": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("criteria", "found"),
+    [
+        ([("AccountName", None, "wood")], ["Woodgrove Bank"]),
+        ([("AccountName", "EndsWith", "wood")], []),
+        ([("AccountName", "EndsWith", "BANK")], ["Woodgrove Bank", "Bank"]),
+        ([("AccountName", None, "bank")], ["Bank"]),
+        ([("AccountNumber", "Contains", "501")], ["Contoso"]),
+        ([("Agreement", None, "7001")], ["Woodgrove Bank"]),
+        ([("ExternalId", None, "502-1")], ["Bank"]),
+        ([("ExteralProduct", None, "Kasp")], ["Woodgrove Bank", "Contoso"]),
+        ([("Email", "Contains", "")], []),
+        ([("AccountName", None, "con"), ("AccountName", None, "bank")], ["Contoso", "Bank"]),
+        ([("AccountName", "Contains", "bank"), ("AccountNumber", None, "502")], ["Bank"]),
+    ],
+)
+def test_criteria_of_one_type_widen_a_search_and_other_types_narrow_it(bench, criteria, found):
+    bench.world.agreement(bench.world.account("Woodgrove Bank"))
+    bench.world.account("Contoso")
+    bench.world.account("Bank", cross_referenced=False)
+    body = {
+        "Criteria": [
+            {"SearchType": kind, "Criteria": text} | ({"MatchType": match} if match else {})
+            for kind, match, text in criteria
+        ]
+    }
+    page = bench.read("/api/accounts/search", method="POST", json=body).json()
+    assert [one["Account"]["Name"] for one in page["Accounts"]] == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"SearchType": "Colour"}, {"MatchType": "Sounds"}, {"Criteria": 1}, {"SearchType": None}],
+)
+def test_a_criterion_that_the_interface_does_not_know_is_refused(bench, change):
+    criterion = {"SearchType": "AccountName", "Criteria": "x"} | change
+    answer = bench.read("/api/accounts/search", method="POST", json={"Criteria": [criterion]})
+    assert answer.status_code == 400
+    assert answer.json()["Message"]
+
+
+@pytest.mark.usefixtures("agreement")
+@pytest.mark.parametrize(
+    ("path", "text", "found"),
+    [
+        ("accounts/search/name", "con", 1),
+        ("accounts/search/name", "toso", 0),
+        ("agreements/search/externalproduct", "Kaspersky", 0),
+        ("pricebook/items/search/itemid/false", "", 2),
+        ("pricebook/items/search/itemid/true", "", 1),
+        ("pricebook/items/search/itemdescription", "kes", 1),
+    ],
+)
+def test_a_search_by_one_text_takes_it_as_a_string(bench, path, text, found):
+    path = f"/api/{path}"
+    page = bench.read(path, method="POST", json=text, params={"pageRequest.pageSize": "1"}).json()
+    assert (page["TotalCount"], page["PageSize"]) == (found, 1)
+    assert bench.read(path, method="POST", json={"Criteria": text}).status_code == 400
+    wrong = bench.read(path, method="POST", json=text, params={"startRow": "x"})
+    assert wrong.status_code == 400
 
 
 def test_a_search_gives_pages_of_what_contains_the_text(bench):
@@ -169,7 +270,7 @@ def test_an_account_without_cross_reference_cannot_be_billed(bench):
     ("change", "headers", "reason"),
     [
         (("tigerpawsoftware.com/", "tigerpawsoftware.com"), {}, "user name or password"),
-        (("", ""), {"SOAPAction": '"urn:x"'}, "SOAPAction"),
+        (("", ""), {"SOAPAction": '"urn:x\x01"'}, "SOAPAction: urn:x."),
         (
             ('Charges xmlns="http://www.tigerpawsoftware.com"', 'Charges xmlns="urn:x"'),
             {},
@@ -244,6 +345,10 @@ def test_records_have_no_field_that_the_api_does_not_have(bench, agreement):
         "TsiWebAccountSummary": agreement.account.record(),
         "TsiWebAccountExternalProduct": agreement.account.cross_references()[0],
         "TsiWebAgreementSummary": agreement.record(1),
+        "TsiWebAccount": agreement.account.record()["Account"],
+        "TsiWebAgreementDetail": agreement.details([]),
+        "TsiWebPriceBookItemSummary": world.items["OLD"].record(),
+        "TsiWebResponse": bench.read("/api/diagnostics/database/version").json(),
         "TsiWebAgreement": agreement.record(1)["Agreement"],
         "TsiWebAgreementAdditionalCharge": world.charges(agreement)[0].record(),
         "TsiWebPriceBookItemDetail": world.items["OLD"].details(),

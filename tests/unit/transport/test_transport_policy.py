@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
-from kisi.transport import Answer, Limits, Repeat, SystemClock, retry_after
+from kisi.transport import (
+    Answer,
+    Limits,
+    Repeat,
+    SystemClock,
+    clock_finding,
+    clock_skew,
+    retry_after,
+)
 from kisi.transport.policy import may_repeat, wait_before_repeat
 
 LIMITS = Limits()
@@ -74,6 +82,15 @@ def test_attempts_are_counted_and_an_unreachable_server_gets_three() -> None:
         ({"Retry-After": "-3"}, None),
         ({"Retry-After": "9" * 400}, None),
         ({"Retry-After": "Tue, 99 Nov 2026 12:00:07 GMT"}, None),
+        ({"Retry-After": "Tue, 03 Nov 99999999999999 12:00:07 GMT"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -1200"}, None),
+        (
+            {
+                "Retry-After": "Tue, 03 Nov 2026 12:00:07 GMT",
+                "Date": "Fri, 31 Dec 9999 23:59:59 -1200",
+            },
+            7.0,
+        ),
         ({}, None),
         ({"Retry-After": "Tue, 03 Nov 2026 12:00:07 GMT"}, 7.0),
         ({"Retry-After": "Tue, 03 Nov 2026 12:00:07 -0000"}, 7.0),
@@ -97,10 +114,15 @@ def test_without_any_clock_a_past_date_means_now() -> None:
     assert retry_after({"Retry-After": "Tue, 03 Nov 2020 12:00:07 GMT"}) == 0.0
 
 
-@given(st.text(max_size=40))
-def test_no_retry_after_header_breaks_anything(text: str) -> None:
+_WORDS = ("Tue,", "31", "Dec", "9999", "9" * 20, "0001", "23:59:59", "GMT", "-2359", "+" + "9" * 20)
+
+
+@given(st.text(max_size=40) | st.lists(st.sampled_from(_WORDS), max_size=7).map(" ".join))
+def test_no_date_of_a_header_breaks_anything(text: str) -> None:
     seconds = retry_after({"Retry-After": text})
     assert seconds is None or seconds >= 0
+    skew = clock_skew(Answer(200, {"Date": text}, b""), datetime.now(UTC))
+    assert skew is None or "clock" in clock_finding(skew, "psa.cw", "dates are wrong").message
 
 
 def test_what_the_server_asks_for_is_capped_and_wins_over_the_backoff() -> None:

@@ -184,6 +184,20 @@ def test_loopback_is_never_asked_for_through_a_proxy(monkeypatch: pytest.MonkeyP
     assert not is_loopback("localhost.example")
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_socks_proxy_is_refused_in_a_sentence(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "socks5h://127.0.0.1:1080")
+    with pytest.raises(NotSent, match="names a SOCKS proxy") as caught:
+        connect("https://psa.example").send("GET", "/", repeat=Repeat.READ)
+    assert "HTTPS_PROXY" in caught.value.remedy
+    with pytest.raises(NotSent, match="SOCKS"):
+        fingerprint_of("psa.example", 443)
+    monkeypatch.setenv("NO_PROXY", "psa.example")
+    assert proxies_for("https://psa.example") == {}
+
+
 def test_a_pin_holds_through_a_proxy(
     serve: Serve, connect: Connect, certificate: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

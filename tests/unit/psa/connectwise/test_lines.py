@@ -66,6 +66,14 @@ def test_an_addition_is_dead_only_where_its_status_says_so_without_a_day(
     assert line.cancelled == (date(2026, 12, 31) if cancelled else None)
 
 
+@pytest.mark.parametrize(
+    ("said", "quantity"),
+    [(6.000000001, "6"), (5.9999999999, "6"), (6.5, "6.5"), (0.0001, "0.0001"), (90.0, "90")],
+)
+def test_the_noise_of_a_double_is_no_change(psa, api, said, quantity):
+    assert read(psa, api, quantity=said).quantity == Decimal(quantity)
+
+
 def test_what_only_decorates_may_be_absent(psa, api):
     line = read(psa, api, unitPrice="free", effectiveDate=None, unknownField={"new": 1})
     assert (line.unit_price, line.starts, line.description) == (None, None, "KES-WKS")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from kisi.psa.connectwise.refusals import read_refusal, request_id
+from kisi.redaction import Redactor
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT
 
@@ -96,3 +97,31 @@ def test_the_request_id_cannot_forge_a_log_line():
     assert request_id(Answer(200, {"x-cw-request-id": "c92-34\r\nERROR all is lost"}, b"")) == (
         "c92-34ERRORallislost"
     )
+
+
+SECRET = "s3cr3t-Private-Key"
+
+
+@pytest.fixture
+def secret(monkeypatch):
+    """The process's redactor knows it, for this test."""
+    redactor = Redactor()
+    redactor.add(SECRET)
+    for module in ("kisi.redaction", "kisi.psa.connectwise.refusals", "kisi.transport.answer"):
+        monkeypatch.setattr(f"{module}.REDACTOR", redactor)
+    return SECRET
+
+
+@pytest.mark.parametrize("said", [SECRET, " ".join(SECRET), "x" * 60 + SECRET, "x" * 9999])
+def test_a_request_id_is_short_and_holds_no_secret(secret, said):
+    shown = request_id(answer(400, {}, **{"x-cw-request-id": said}))
+    assert len(shown) <= 64
+    assert "s3cr" not in shown
+
+
+@pytest.mark.parametrize("before", [0, 4090, 8180])
+@pytest.mark.parametrize("page", ["{}", "<html><title>{}</title>"])
+def test_a_secret_at_any_place_of_a_page_is_masked_before_the_page_is_cut(secret, before, page):
+    said = answer(502, page.format(" " * before + secret + " for you").encode())
+    assert "s3cr" not in str(read_refusal(said))
+    assert "s3cr" not in said.excerpt()

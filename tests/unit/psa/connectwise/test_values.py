@@ -58,7 +58,21 @@ def test_a_number_is_read_as_it_is_written(stored, means):
     assert number({"quantity": stored}, "quantity") == (None if means is None else Decimal(means))
 
 
-@pytest.mark.parametrize("stored", [True, "NaN", "Infinity", "many", [], "9" * 100 + "x"])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        True,
+        "NaN",
+        "Infinity",
+        "many",
+        [],
+        "9" * 100 + "x",
+        1e308,
+        10**400,
+        "1e999999999",
+        "-1e-999999",
+    ],
+)
 def test_what_is_no_number_is_an_error_that_is_cut_to_length(stored):
     with pytest.raises(ValueError, match="quantity is ") as caught:
         number({"quantity": stored}, "quantity")

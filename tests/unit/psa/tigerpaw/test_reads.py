@@ -80,6 +80,7 @@ def test_missing_accounts_and_agreements_and_those_of_others_have_their_own_sent
         "no account": AgreementRef("tp", "999", "7001"),
         "no agreement": AgreementRef("tp", "500", "9999"),
         "another": AgreementRef("tp", "501", str(agreement.number)),
+        "another spelling": AgreementRef("tp", "500", f"0{agreement.number}"),
         "account name": AgreementRef("tp", "Contoso", "7001"),
         "agreement name": AgreementRef("tp", "500", "7001/details"),
     }
@@ -89,12 +90,14 @@ def test_missing_accounts_and_agreements_and_those_of_others_have_their_own_sent
         "no account": "account",
         "no agreement": "agreement",
         "another": "agreement",
+        "another spelling": "agreement",
         "account name": "account",
         "agreement name": "agreement",
     }
     assert found["no account"].unfit.reason == "Tigerpaw has no account 999."
     assert found["no agreement"].unfit.reason == "Tigerpaw has no agreement 9999."
     assert "belongs to account 500 (Contoso), not to account 501" in found["another"].unfit.reason
+    assert found["another spelling"].unfit.reason == "Tigerpaw calls agreement 07001 7001."
     assert [key for key, one in found.items() if one.gone] == ["no agreement"]
     assert not any("details" in call for call in scene.calls())
 

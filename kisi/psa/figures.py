@@ -1,0 +1,34 @@
+"""The quantities and prices of a PSA's answers, which are not always what anybody could bill."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+LARGEST = 10**15
+"""From here on it is no quantity and no price, and sums of products would break every report."""
+_LONGEST = 40
+"""Characters: more than any double or decimal of a database has."""
+
+
+def figure(value: object) -> Decimal | None:
+    """A JSON number, or a text that spells one, exactly as it was written.
+
+    None for what nobody can bill: `true`, NaN, infinity, `1e400`, a million digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        return None
+    spelled = str(value)
+    if len(spelled) > _LONGEST:
+        return None
+    try:
+        read = Decimal(spelled)
+    except InvalidOperation:
+        return None
+    return read if read.is_finite() and _within_reach(read) else None
+
+
+def _within_reach(number: Decimal) -> bool:
+    """Looks at the exponent first: `1e999999999` would fill the memory before it is compared."""
+    return abs(number.adjusted()) < _LONGEST and abs(number) < LARGEST

@@ -1,0 +1,87 @@
+"""Puts a file in the place of another: whole or not at all, and past nothing that lies in wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_ATTEMPTS = 11
+_PAUSE = 0.2
+"""Eleven attempts with pauses of 0.2 s: two seconds for a virus scanner or an editor to let go."""
+_FOLDERS_SYNC = os.name == "posix"
+PRIVATE = 0o600
+
+
+def put_whole(
+    path: Path,
+    content: bytes,
+    *,
+    mode: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Puts a complete file in the place of `path`; after an error the old one is there, alone.
+
+    It is written beside `path` under a name that nobody can know, into a file that did not exist.
+
+    Args:
+        path: The file itself: a link would be replaced.
+        content: All of it.
+        mode: The permissions; with them the owner of an old file is kept too. None: the system's.
+        sleep: Waits between attempts while another program holds the file (Windows).
+
+    Raises:
+        OSError: It could not be written.
+    """
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(new, "xb", opener=_private if mode is not None else None) as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if mode is not None:
+            _keep_rights(new, path, mode)
+        _replace(new, path, sleep)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _private(name: str, flags: int) -> int:
+    """Opens a new file that nobody else may read until it has the old one's rights."""
+    return os.open(name, flags, PRIVATE)
+
+
+def _keep_rights(new: Path, old: Path, mode: int) -> None:
+    """Gives the new file the permissions and, as far as we may, the owner of the old one."""
+    if hasattr(os, "chown") and old.exists():
+        owner = old.stat()
+        with contextlib.suppress(PermissionError):  # only root gives files away
+            os.chown(new, owner.st_uid, owner.st_gid)
+    new.chmod(mode)
+
+
+def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            new.replace(path)
+        except PermissionError:
+            sleep(_PAUSE)
+        else:
+            return
+    new.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name itself survive a power cut, where folders can be synced (not Windows)."""
+    if not (_FOLDERS_SYNC and os.access(folder, os.R_OK)):
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,201 @@
+"""The mapping moves clients between agreements, rows and applications: nobody is billed twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from kisi.sandbox.world import APPLICATION
+from tests.e2e.conftest import Operator
+
+SELECT = "Kaspersky Endpoint Security for Business - Select"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A `[[company]]` of PSA company 250."""
+
+    name: str
+    tenants: tuple[str, ...]
+    agreement: int
+    billing: bool = True
+
+    def __str__(self) -> str:
+        return (
+            f"[[company]]\nname = {json.dumps(self.name)}\ntenants = {json.dumps(self.tenants)}\n"
+            f"company = 250\nagreement = {self.agreement}\nbilling = {str(self.billing).lower()}\n"
+        )
+
+
+def application(name: str, product: int, *keys: str) -> str:
+    return (
+        f'[[application]]\nname = "{name}"\nkeys = {json.dumps(keys or [name + "*"])}\n'
+        f'[[product]]\napplication = "{name}"\nall = {product}\n'
+    )
+
+
+class Desk:
+    """An operator with two tenants of one PSA company, who edits mapping.toml by hand."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.advanced = operator.bill_as_one()
+        self.north = operator.client("Contoso", workstations=6)
+        self.south = operator.client("Contoso South", workstations=9)
+        self.old = self.north.agreement_id
+        self.new, self.other = (
+            operator.world.agreement(self.north.company, "new").id for _ in "ab"
+        )
+        self.n, self.s = f"hq:{self.north.tenant}", f"hq:{self.south.tenant}"
+        operator.by_hand()
+
+    def maps(self, *rows: Row, applications: Iterable[str] = ()) -> None:
+        parts = [*(applications or [application(APPLICATION, self.advanced)]), *map(str, rows)]
+        (self.operator.folder / "mapping.toml").write_text("\n".join(parts), encoding="utf-8")
+
+    def sync(self, code: int, *arguments: str) -> str:
+        """Syncs, and tells the last line."""
+        result = self.operator.sync(*arguments)
+        assert result.code == code, result.err
+        return result.err.strip().splitlines()[-1]
+
+    def billed(self, *agreements: int) -> list[list[float]]:
+        return [
+            [one.quantity for one in self.operator.world.additions(agreement)]
+            for agreement in agreements
+        ]
+
+    def ready(self) -> int:
+        return self.operator.run("status", "--ready").code
+
+
+@pytest.fixture
+def desk(operator: Operator) -> Desk:
+    return Desk(operator)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("only", [(), ("--only", "Munich")])
+def test_of_two_clients_of_a_company_the_one_that_moved_waits_for_its_old_line(
+    desk: Desk, turned: bool, only: tuple[str, ...]
+):
+    berlin = Row("Berlin", (desk.n,), desk.old)
+    desk.maps(berlin, Row("Munich", (desk.s,), desk.other))
+    desk.sync(0)
+    rows = [berlin, Row("Munich", (desk.s,), desk.new)]
+    desk.maps(*(reversed(rows) if turned else rows))
+    assert "Munich (held: orphaned)" in desk.sync(6, *only)
+    assert desk.billed(desk.old, desk.other, desk.new) == [[6], [9], []]
+    assert desk.ready() == 6
+
+    document = desk.operator.run("preview", "--json").document
+    desk.sync(0, "--accept", document["plan_id"])
+    assert desk.billed(desk.old, desk.other, desk.new) == [[6], [0], [9]]
+
+
+def test_the_line_of_a_client_that_was_taken_out_stays_and_is_listed(desk: Desk):
+    berlin = Row("Berlin", (desk.n,), desk.old)
+    desk.maps(berlin, Row("Munich", (desk.s,), desk.other))
+    desk.sync(0)
+    desk.maps(berlin)
+    desk.north.add_devices(n=1)
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.other) == [[7], [9]]
+    assert "Munich" in desk.operator.run("preview").out
+
+
+def test_where_a_client_is_split_nobody_takes_its_devices_before_its_line_is_0(desk: Desk):
+    desk.maps(Row("Contoso", (desk.n, desk.s), desk.old))
+    desk.sync(0)
+    desk.maps(Row("North", (desk.n,), desk.new), Row("South", (desk.s,), desk.other))
+    last = desk.sync(6)
+    assert "North (held: orphaned), South (held: with)" in last
+    assert desk.billed(desk.old, desk.new, desk.other) == [[15], [], []]
+    assert "South (held: with)" in desk.sync(6, "--only", "South")
+
+    companies = desk.operator.run("preview", "--json").document["companies"]
+    desk.sync(6, "--accept", companies[0]["plan_id"])
+    assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], []]
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], [9]]
+
+
+def test_a_tenant_that_is_billed_on_a_new_row_is_not_billed_on_the_old_one_that_is_off(desk: Desk):
+    desk.maps(Row("Contoso", (desk.n,), desk.old))
+    desk.sync(0)
+    desk.maps(
+        Row("Contoso old", (desk.n,), desk.old, billing=False), Row("Contoso", (desk.n,), desk.new)
+    )
+    assert "Contoso (held: orphaned)" in desk.sync(6)
+    assert desk.billed(desk.old, desk.new) == [[6], []]
+    assert desk.ready() == 6
+
+
+def test_an_application_that_takes_anothers_keys_over_waits_for_its_line(desk: Desk):
+    row = Row("Contoso", (desk.n,), desk.old)
+    select = desk.operator.world.product("SEL").id
+    desk.north.add_devices(n=4, key=desk.north.key(SELECT))
+    desk.maps(
+        row,
+        applications=[application(APPLICATION, desk.advanced), application(SELECT, select)],
+    )
+    desk.sync(0)
+    assert desk.billed(desk.old) == [[6, 4]]
+    both = application(APPLICATION, desk.advanced, f"{APPLICATION}*", f"{SELECT}*")
+    desk.maps(row, applications=[both])
+    assert "Contoso (held: orphaned)" in desk.sync(6)
+    assert desk.billed(desk.old) == [[6, 4]]
+
+
+def test_a_line_to_which_a_person_gave_another_product_is_left_to_them(desk: Desk):
+    desk.maps(Row("Contoso", (desk.n,), desk.old))
+    desk.sync(0)
+    (line,) = desk.operator.world.additions(desk.old)
+    line.product_id = desk.operator.world.product("SOMETHING-ELSE").id
+    assert "Contoso (held: deleted)" in desk.sync(6)
+    document = desk.operator.run("preview", "--json").document
+    desk.sync(0, "--accept", document["plan_id"])
+    assert desk.billed(desk.old) == [[6, 6]]
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing\n"])
+def test_a_mapping_that_is_gone_is_an_error_and_not_a_quiet_night(desk: Desk, text: str | None):
+    desk.maps(Row("Contoso", (desk.n,), desk.old))
+    desk.sync(0)
+    file = desk.operator.folder / "mapping.toml"
+    file.unlink()
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    for _ in range(2):
+        result = desk.operator.run("sync", "-q")
+        assert result.code == 3
+        assert "maps no client or does not exist, and 1 were billed until now" in result.err
+    assert desk.billed(desk.old) == [[6]]
+    desk.maps(Row("Contoso", (desk.n,), desk.old))
+    desk.sync(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--exclude", "Contosso"), "No client of mapping.toml has a name that matches 'Contosso'"),
+        (("--only", "Contoso", "--only", "X*"), "has a name that matches 'X*'"),
+        (("--exclude", "*"), "--only and --exclude leave no client"),
+    ],
+)
+def test_a_choice_of_clients_that_names_nobody_is_an_error(
+    desk: Desk, arguments: tuple[str, ...], said: str
+):
+    desk.maps(Row("Contoso", (desk.n,), desk.old))
+    result = desk.operator.run("sync", *arguments)
+    assert (result.code, said in result.err) == (3, True)
+    assert desk.billed(desk.old) == [[]]
+
+
+def test_brackets_in_a_name_are_only_brackets(desk: Desk):
+    desk.maps(Row("Contoso [EU]", (desk.n,), desk.old), Row("Contoso E", (desk.s,), desk.other))
+    desk.sync(0, "--only", "Contoso [EU]")
+    assert desk.billed(desk.old, desk.other) == [[6], []]
