@@ -123,10 +123,6 @@ def _increase(line: PlannedLine, _company: CompanyPlan, context: Context) -> str
     )
 
 
-def _product(line: PlannedLine, _company: CompanyPlan, _context: Context) -> str | None:
-    return f"product {line.product} {line.obstacle}" if line.obstacle else None
-
-
 def _create(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
     limit = context.rules.create_units
     if line.action is not Action.CREATE or line.after <= limit:
@@ -182,12 +178,6 @@ BEFORE_RUN = (
     Guard("to-zero", _to_zero, _REALLY),
     Guard("decrease", _decrease, _REALLY),
     Guard("increase", _increase, _REALLY),
-    Guard(
-        "product",
-        _product,
-        "Correct its [[product]] row: `kisi map list` shows the products. To try it all the same: "
-        "{accept}",
-    ),
     Guard("create", _create, _REALLY),
 )
 AFTER_RUN = (

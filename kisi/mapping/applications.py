@@ -35,6 +35,7 @@ _TAIL = re.compile(
     re.IGNORECASE,
 )
 _FEWEST_WORDS = 2
+PER_USER_OR_DEVICE = "per user or per device? look at the licence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class ApplicationSuggestion:
     """The key names, sorted."""
     unit: Unit
     """What one unit seems to be, by the words of the names."""
+    doubt: str = ""
+    """What a person must look up before this unit bills anybody; empty: the names tell it."""
 
 
 def group_key_names(names: Iterable[str]) -> tuple[ApplicationSuggestion, ...]:
@@ -66,15 +69,18 @@ def group_key_names(names: Iterable[str]) -> tuple[ApplicationSuggestion, ...]:
         stem = application_of(name)
         stems[_words(stem)].add(stem)
         seen[_words(stem)].add(name)
-    groups = (
-        ApplicationSuggestion(
-            name=min(stems[key], key=lambda stem: (stem.isupper(), stem)),
-            keys=tuple(f"{stem}*" for stem in _without_regard_to_case(stems[key])),
-            seen=tuple(sorted(seen[key])),
-            unit=_unit(seen[key]),
+    groups = []
+    for key in stems:
+        unit, doubt = _unit(seen[key])
+        groups.append(
+            ApplicationSuggestion(
+                name=min(stems[key], key=lambda stem: (stem.isupper(), stem)),
+                keys=tuple(f"{stem}*" for stem in _without_regard_to_case(stems[key])),
+                seen=tuple(sorted(seen[key])),
+                unit=unit,
+                doubt=doubt,
+            )
         )
-        for key in stems
-    )
     return tuple(sorted(groups, key=lambda group: group.name.casefold()))
 
 
@@ -96,13 +102,28 @@ def _without_regard_to_case(stems: Iterable[str]) -> Iterable[str]:
     return {stem.casefold(): stem for stem in sorted(stems)}.values()
 
 
-def _unit(names: Iterable[str]) -> Unit:
+def _unit(names: Iterable[str]) -> tuple[Unit, str]:
+    """What one unit seems to be, and the doubt that is left.
+
+    Endpoint Security Cloud is licensed per user; licences from before April 2019 are per device. A
+    name that does not say which leaves a doubt, because the two bill differently.
+    """
     text = " ".join(names).casefold()
     if re.search(r"office 365|mail ?address|mailbox", text):
-        return Unit.MAILBOX
-    if "endpoint security cloud" in text and re.search(r"\busers?\b", text):
+        return Unit.MAILBOX, ""
+    if "endpoint security cloud" not in text:
+        return Unit.DEVICE, ""
+    said = {_said_unit(name) for name in names}
+    unit = Unit.DEVICE if said == {Unit.DEVICE} else Unit.USER
+    return unit, "" if said == {unit} else PER_USER_OR_DEVICE
+
+
+def _said_unit(name: str) -> Unit | None:
+    """The unit that a key name itself speaks of: `10-14 User; 20-28 Mobile device` is per user."""
+    if re.search(r"\busers?\b", name, re.IGNORECASE):
         return Unit.USER
-    return Unit.DEVICE
+    devices = r"\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
+    return Unit.DEVICE if re.search(devices, name, re.IGNORECASE) else None
 
 
 # --- products -----------------------------------------------------------------------------------

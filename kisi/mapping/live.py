@@ -88,8 +88,9 @@ class Live:
                 for problem in [*self._of_tenants(company), *self._of_account(company)]
             )
             unfit = judged[ref].unfit
-            if unfit is not None:
-                yield f"{called(company)}: {unfit.reason} {unfit.remedy}".strip()
+            if unfit is not None:  # of one that is gone, the remedy is for a client that is there
+                remedy = "" if judged[ref].gone else unfit.remedy
+                yield f"{called(company)}: {unfit.reason} {remedy}".strip()
 
     def _of_tenants(self, company: Company) -> Iterable[str]:
         for ref in company.tenants:

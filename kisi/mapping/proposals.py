@@ -191,15 +191,16 @@ def _billed(
     sure = bool(chosen) and score >= SURE_PRODUCT
     if sure:
         taken.update((psa, best[category][0]) for category in chosen)
+    like = best[chosen[0]][2] if chosen else "no product has a like name"
     return ApplicationProposal(
-        accept=sure,
+        accept=sure and not group.doubt,
         name=group.name,
         keys=group.keys,
         unit=group.unit,
         psa=psa,
         products={category: best[category][0] for category in chosen},
         score=score,
-        reason=best[chosen[0]][2] if chosen else "no product has a like name",
+        reason="; ".join(filter(None, (like, group.doubt))),
     )
 
 

@@ -80,8 +80,6 @@ class PlannedLine:
     after: int
     unit_price: Decimal | None = None
     description: str = ""
-    obstacle: str = ""
-    """Why the PSA will hardly take it: what its catalogue says of a new line's product."""
     adopt: bool = False
     """kisi has never written this line, and its quantity differs."""
     formerly: str = ""

@@ -52,7 +52,8 @@ from kisi.reconcile.collect import (
     renamed,
     unmapped_tenants,
 )
-from kisi.reconcile.lines import PsaState, read_psas, with_products
+from kisi.reconcile.lines import PsaState, read_psas
+from kisi.reconcile.products import with_products
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts
 from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine

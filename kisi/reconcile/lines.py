@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 
-from kisi.credentials import REDACTOR
 from kisi.errors import KisiError, PsaError
 from kisi.model import (
-    Action,
     Agreement,
     AgreementRef,
-    CompanyPlan,
     Failure,
     Line,
-    PlannedLine,
 )
-from kisi.psa import Psa, PsaProduct
+from kisi.psa import Psa
 from kisi.reconcile.collect import Progress, failure
-
-_INACTIVE = "is inactive in psa.{psa}, or of a class that no agreement takes"
 
 
 @dataclass(slots=True)
@@ -101,42 +95,3 @@ def _read_lines(psa: Psa, refs: list[AgreementRef], state: PsaState, progress: P
             progress(psa.name, done, len(refs))
     finally:
         pool.shutdown(cancel_futures=True)  # where `progress` has ended it, nothing more is read
-
-
-def with_products(
-    companies: Iterable[CompanyPlan], psas: Mapping[str, Psa]
-) -> tuple[tuple[CompanyPlan, ...], tuple[str, ...]]:
-    """Adds to creates what the catalogue says of their products: name, price, whether they are fit.
-
-    It only informs where it can be read, so a note says if it cannot.
-    """
-    plans = tuple(companies)
-    creates = [line for plan in plans for line in plan.lines if line.action is Action.CREATE]
-    products: dict[tuple[str, str], PsaProduct] = {}
-    notes: list[str] = []
-    read: set[str] = set()
-    for name in sorted({line.psa for line in creates}):
-        ids = sorted({line.product for line in creates if line.psa == name})
-        try:
-            found = psas[name].products(ids)
-        except PsaError as error:
-            said = REDACTOR.redact(error.message)
-            notes.append(f"Prices of {name} could not be read: {said}")
-            continue
-        read.add(name)
-        products |= {(name, product.id): product for product in found.values()}
-
-    def informed(line: PlannedLine) -> PlannedLine:
-        if line.action is not Action.CREATE or line.psa not in read:
-            return line
-        product = products.get((line.psa, line.product))
-        if product is None:
-            return replace(line, obstacle=f"does not exist in psa.{line.psa}")
-        obstacle = "" if product.active else _INACTIVE.format(psa=line.psa)
-        described = replace(line, unit_price=product.price, description=product.name)
-        return replace(described, obstacle=obstacle)
-
-    informed_plans = (
-        replace(plan, lines=tuple(informed(line) for line in plan.lines)) for plan in plans
-    )
-    return tuple(informed_plans), tuple(notes)

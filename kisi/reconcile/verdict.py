@@ -86,6 +86,9 @@ def last_line(plan: Plan) -> str:
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
         text += "; unmapped usage: " + _listed(company.company.name for company in unmapped)
+    tenants = len(plan.unmapped_tenants)
+    if tenants:
+        text += f"; {tenants} tenant{'s' if tenants > 1 else ''} of no client"
     noted = [company for company in billed if company.notes]
     if noted:
         names = _listed(company.company.name for company in noted)

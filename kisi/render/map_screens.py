@@ -159,7 +159,7 @@ def application_screen(
     more = len(key_names) - _MOST_KEY_NAMES
     if more > 0:
         items.append(Remark(f"and {more} more key names", Tone.DIM))
-    facts = (*([place] if place else []), f"counted per {group.unit}")
+    facts = (*([place] if place else []), group.doubt or f"counted per {group.unit}")
     numbered = tuple(row(str(number), words) for number, words in enumerate(choices, 1))
     grid = Grid(("", ""), numbered, flexible=frozenset({1}))
     return Report(

@@ -161,6 +161,20 @@ def test_a_line_to_which_a_person_gave_another_product_is_left_to_them(desk: Des
     assert desk.billed(desk.old) == [[6, 6]]
 
 
+def test_a_line_makes_no_room_for_one_that_cannot_be_made(desk: Desk):
+    """A mistyped product: there is nothing to accept, and what is billed stays billed."""
+    row = Row("Contoso", (desk.n,), desk.old)
+    desk.maps(row)
+    desk.sync(0)
+    desk.maps(row, applications=[application(APPLICATION, 7777)])
+    assert "Contoso (product: product 7777, which is to bill" in desk.sync(6)
+    preview = desk.operator.run("preview", "--json")
+    assert (preview.code, "sync --accept" in preview.out) == (6, False)
+    plan_id = preview.document["companies"][0]["plan_id"]
+    desk.operator.sync("--accept", plan_id)
+    assert desk.billed(desk.old) == [[6]]
+
+
 @pytest.mark.parametrize("text", [None, "", "# nothing\n"])
 def test_a_mapping_that_is_gone_is_an_error_and_not_a_quiet_night(desk: Desk, text: str | None):
     desk.maps(Row("Contoso", (desk.n,), desk.old))

@@ -272,20 +272,14 @@ def test_two_charges_of_one_item_are_ambiguous_and_neither_is_written(operator, 
         assert str(twin.id) in result.company("Contoso")["reason"]
 
 
-def test_a_new_charge_of_an_inactive_item_is_held_and_if_accepted_refused_unsent(operator, side):
+def test_a_new_charge_of_an_inactive_item_fails_its_client_unsent(operator, side):
     side.bill_by_category()
     side.tigerpaw.items["KES-SRV"].inactive = True
     contoso = side.client("Contoso", workstations=9, servers=2)
 
-    held = operator.sync()
-    assert (held.code, contoso.quantities, submits(held)) == (6, {}, [])
-    assert "product KES-SRV is inactive in psa.tp" in flat(operator.run("preview").out)
-
-    result = operator.sync("--accept", held.document["plan_id"])
-    assert result.code == 7
-    assert contoso.quantities == {"KES-WS": 9}
-    assert len(submits(result)) == 1
-    assert "KES-SRV is inactive in the price book" in flat(operator.run("status").out)
+    result = operator.sync()
+    assert (result.code, contoso.quantities, submits(result)) == (6, {}, [])
+    assert "product KES-SRV, which is to bill" in flat(operator.run("status").out)
 
 
 def test_an_existing_charge_of_an_item_that_became_inactive_is_kept_right(operator, side):

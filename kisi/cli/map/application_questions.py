@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kisi.cli.map.prompts import Back, Skip, number_of
@@ -97,6 +98,7 @@ class _OneApplication:
         self._prompter = session.prompter
         self._found = found
         self._unit = found.group.unit
+        self._doubt = found.group.doubt
 
     def ask(self, place: str) -> None:
         """Asks until an answer is saved.
@@ -121,24 +123,30 @@ class _OneApplication:
         """How it is billed; `u` changes what is counted."""
         while True:
             answers = self._answers()
-            group = replace(self._found.group, unit=self._unit)
+            group = replace(self._found.group, unit=self._unit, doubt=self._doubt)
             names = [e for e in self._session.inventory.key_names if e.name in group.seen]
             self._prompter.show(application_screen(group, place, names, list(answers)))
-            typed = self._prompter.line(f"Number, or u to count something else; {_HELP}", "1")
+            default = "" if self._doubt else "1"
+            typed = self._prompter.line(f"Number, or u to count something else; {_HELP}", default)
             chosen = number_of(typed)
             if chosen is not None and 0 <= chosen < len(answers):
                 return list(answers.values())[chosen]
             if typed.casefold() == "u":
                 self._unit = _UNITS[(_UNITS.index(self._unit) + 1) % len(_UNITS)]
+                self._doubt = ""
             else:
                 self._prompter.say(f"Please type a number from 1 to {len(answers)}, or u.")
 
     def _answers(self) -> dict[str, Answer]:
         """Words to what they lead to; users and mailboxes have no categories."""
-        answers: dict[str, Answer] = {"as one product": lambda: self._billed((Category.ALL,))}
-        if self._unit is Unit.DEVICE:
+        answers: dict[str, Answer] = {}
+        units = (Unit.USER, Unit.DEVICE) if self._doubt else (self._unit,)
+        for unit in units:
+            words = f"as one product, counted per {unit}" if self._doubt else "as one product"
+            answers[words] = partial(self._billed, (Category.ALL,), unit)
+        if Unit.DEVICE in units:
             words = "by category: workstations, servers and the rest as three products"
-            answers[words] = lambda: self._billed(SPLIT)
+            answers[words] = partial(self._billed, SPLIT, Unit.DEVICE)
         answers["never: it is known and not billed (bill = false)"] = self._never
         if not self._found.known and self._session.editor.mapping.applications:
             answers["its key names belong to an application of mapping.toml"] = self._belongs
@@ -166,9 +174,10 @@ class _OneApplication:
         application = _with_keys(applications[chosen], self._found.group)
         return set_application(self._session.editor.draft, application)
 
-    def _billed(self, categories: Sequence[Category]) -> Change:
+    def _billed(self, categories: Sequence[Category], unit: Unit) -> Change:
         """Asks for the products in each PSA, and bills the application as them."""
         editor = self._session.editor
+        self._unit = unit
         application = self._row()
         change = set_application(editor.draft, application)
         rows = [self._products(application.name, psa, categories) for psa in self._found.psas]

@@ -42,6 +42,12 @@ _COMMANDS: dict[str, type[Quit | Back | Skip]] = {
     "skip": Skip,
 }
 
+_HELP = (
+    "A number takes what stands beside it, Enter alone what stands in [brackets]. Where a name is "
+    "asked for, any part of it searches; a slash before it searches for what would be a command. "
+    "s skips this one, b goes back to the question before, q quits; what was saved stays saved."
+)
+
 
 class Prompter:
     """Asks and shows.
@@ -76,7 +82,7 @@ class Prompter:
         write(sys.stdout, explain_error(error))
 
     def line(self, question: str, default: str = "") -> str:
-        """The line that was typed, or `default` for an empty one.
+        """The line that was typed, or `default` for an empty one; `?` tells what can be typed.
 
         Raises:
             Quit: `q`, the end of input, or ^C.
@@ -87,16 +93,20 @@ class Prompter:
 
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())
-        try:
-            typed = self._ask(prompt).strip()
-        except EOFError:
-            raise Quit from None
-        except KeyboardInterrupt:
-            raise Quit(interrupted=True) from None
+        while (typed := self._typed(prompt)) == "?":
+            self.say(_HELP)
         command = _COMMANDS.get(typed.casefold())
         if command is not None:
             raise command
         return typed or default
+
+    def _typed(self, prompt: str) -> str:
+        try:
+            return self._ask(prompt).strip()
+        except EOFError:
+            raise Quit from None
+        except KeyboardInterrupt:
+            raise Quit(interrupted=True) from None
 
     def yes(self, question: str, *, default: bool) -> bool:
         """A question that is answered with y or n."""

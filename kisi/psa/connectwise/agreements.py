@@ -32,8 +32,6 @@ FIELDS = (
     "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag"
 )
 
-_REMAP = "Renew it in ConnectWise, or map the client to its running agreement with `kisi map`."
-
 
 def read_agreements(
     wire: Wire, refs: Collection[AgreementRef], today: date
@@ -79,11 +77,11 @@ def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaErr
             "agreement",
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
             " see it.",
-            "Map the client to its running agreement with `kisi map`.",
+            f"If another one takes its place: {_move(ref)}.",
         )
         return Agreement(ref, unfit=missing, gone=True)
     try:
-        idle = _idle(row, today)
+        idle = _idle(ref, row, today)
         return Agreement(
             ref,
             name=name(row, "name"),
@@ -144,24 +142,34 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
     )
 
 
-def _idle(row: Row, today: date) -> Unfit | None:
+def _idle(ref: AgreementRef, row: Row, today: date) -> Unfit | None:
     """Why the agreement bills nothing on `today`; None if it is active."""
     status, called = _status(row), _called(row)
+    renew = f"Renew it in ConnectWise. If that makes a new agreement: {_move(ref)}."
     starts, ends = day(row, "startDate"), _end(row)
     if flag(row, "cancelledFlag") or status == "cancelled":
-        return Unfit("agreement", f"{called} is cancelled in ConnectWise.", _REMAP)
+        return Unfit("agreement", f"{called} is cancelled in ConnectWise.", renew)
     if ends is not None and ends < today:
-        return Unfit("agreement", f"{called} ended on {ends}.", _REMAP)
+        return Unfit("agreement", f"{called} ended on {ends}.", renew)
     if starts is not None and starts > today:
         return Unfit(
             "agreement",
             f"{called} starts only on {starts}.",
-            "Map the client to the agreement that runs today, or wait until then.",
+            f"Wait until then, or name the agreement that runs today: {_by_hand(ref)}.",
         )
     if status not in ("", "active"):
         said = remote_text(text(row, "agreementStatus"), 40)
-        return Unfit("agreement", f"{called} is not active: ConnectWise calls it {said}.", _REMAP)
+        return Unfit("agreement", f"{called} is not active: ConnectWise calls it {said}.", renew)
     return None
+
+
+def _move(ref: AgreementRef) -> str:
+    """The commands that move a client to another agreement."""
+    return f"`kisi map renew`, or {_by_hand(ref)}"
+
+
+def _by_hand(ref: AgreementRef) -> str:
+    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"
 
 
 def _called(row: Row) -> str:

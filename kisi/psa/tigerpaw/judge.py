@@ -74,7 +74,7 @@ def _no_agreement(ref: AgreementRef) -> Unfit:
     return Unfit(
         "agreement",
         f"Tigerpaw has no agreement {ref.agreement}.",
-        "Correct agreement in mapping.toml, or make the agreement in Tigerpaw.",
+        f"If another one takes its place: {_move(ref)}.",
     )
 
 
@@ -115,13 +115,22 @@ def _out_of_term(ref: AgreementRef, agreement: AgreementRecord, today: date) -> 
         return Unfit(
             "agreement",
             f"Agreement {ref.agreement} starts on {agreement.starts}.",
-            "Nothing to do if it is to be billed from then on; otherwise map the agreement that "
-            "is active today.",
+            "Nothing to do if it is to be billed from then on; otherwise name the agreement that "
+            f"is active today: {_by_hand(ref)}.",
         )
     if agreement.ends and agreement.ends < today:
         return Unfit(
             "agreement",
             f"Agreement {ref.agreement} ended on {agreement.ends}.",
-            "Map the agreement that follows it in mapping.toml, or extend it in Tigerpaw.",
+            f"Extend it in Tigerpaw. If another one follows it: {_move(ref)}.",
         )
     return None
+
+
+def _move(ref: AgreementRef) -> str:
+    """The commands that move a client to another agreement."""
+    return f"`kisi map renew`, or {_by_hand(ref)}"
+
+
+def _by_hand(ref: AgreementRef) -> str:
+    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"

@@ -4,7 +4,12 @@ from fnmatch import fnmatch
 
 import pytest
 
-from kisi.mapping.applications import application_of, group_key_names, suggest_products
+from kisi.mapping.applications import (
+    PER_USER_OR_DEVICE,
+    application_of,
+    group_key_names,
+    suggest_products,
+)
 from kisi.model import Category, Unit
 
 ADVANCED = "Kaspersky Endpoint Security for Business - Advanced"
@@ -65,11 +70,20 @@ def test_key_names_are_grouped_and_every_one_fits_a_glob_of_its_group():
     [
         ("Kaspersky Security for Microsoft Office 365", Unit.MAILBOX),
         ("Kaspersky Endpoint Security Cloud Plus, User", Unit.USER),
-        ("Kaspersky Endpoint Security Cloud", Unit.DEVICE),
+        ("Kaspersky Endpoint Security Cloud. 10-14 User; 20-28 Mobile device 1 year", Unit.USER),
+        ("Kaspersky Endpoint Security Cloud. 10-14 Node 1 year Base License", Unit.DEVICE),
+        (ADVANCED, Unit.DEVICE),
     ],
 )
-def test_the_unit_is_guessed_from_the_words(key_name, unit):
-    assert group_key_names([key_name])[0].unit is unit
+def test_the_unit_is_told_by_the_words(key_name, unit):
+    (group,) = group_key_names([key_name])
+    assert (group.unit, group.doubt) == (unit, "")
+
+
+@pytest.mark.parametrize("others", [[], ["Kaspersky Endpoint Security Cloud Plus. 10-14 Node"]])
+def test_a_name_that_may_be_per_user_or_per_device_leaves_a_doubt(others):
+    (group,) = group_key_names(["Kaspersky Endpoint Security Cloud Plus", *others])
+    assert (group.unit, group.doubt) == (Unit.USER, PER_USER_OR_DEVICE)
 
 
 def test_products_are_suggested_with_the_category_their_name_speaks_of():

@@ -122,6 +122,16 @@ def test_two_applications_are_never_proposed_for_one_product(sides):
     assert len(products) == len(set(products)) == 1
 
 
+def test_what_may_be_licensed_per_user_or_per_device_is_not_marked_however_like_its_name(sides):
+    cloud = "Kaspersky Endpoint Security Cloud Plus"
+    sides.hq.add("V3", "X", **{cloud: 3})
+    sides.cw.product("1300", cloud)
+    (row,) = [row for row in proposed(sides).applications if row.name == cloud]
+    assert (row.accept, row.unit, row.score) == (False, Unit.USER, 1.0)
+    assert dict(row.products) == {Category.ALL: "1300"}
+    assert "per user or per device?" in row.reason
+
+
 def test_a_weak_likeness_is_shown_and_not_marked(sides):
     sides.cw.catalog.clear()
     sides.cw.product("1", "Kaspersky Endpoint Security")

@@ -12,7 +12,7 @@ from kisi.errors import ExitCode, Interrupted, PsaError
 from kisi.model import AgreementRef, Category, Status, Unfit
 from kisi.psa import PsaProduct
 from kisi.reconcile.lines import read_psas
-from tests.unit.build import ALL_ROW, COMPANY, SPLIT_ROW, TODAY, mapping
+from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, mapping
 from tests.unit.reconcile.conftest import company
 
 UNREADABLE = PsaError("The additions did not arrive whole.", remedy="Run it again.")
@@ -120,22 +120,27 @@ def test_a_product_without_a_price_is_shown_without_one(two):
 @pytest.mark.parametrize(
     ("catalogue", "said"),
     [
-        ("missing", "product 1200 does not exist in psa.cw"),
-        (
-            "inactive",
-            "product 1200 is inactive in psa.cw, or of a class that no agreement takes",
-        ),
+        ("missing", "does not exist in psa.cw"),
+        ("inactive", "is inactive in psa.cw, or nothing that an agreement can have"),
     ],
 )
-def test_a_new_line_that_the_psa_would_refuse_is_held_before_it_is_sent(two, catalogue, said):
+def test_a_new_line_that_the_psa_would_refuse_fails_its_client_unsent(two, catalogue, said):
     if catalogue == "missing":
         two.cw.missing.add("1200")
     else:
         two.cw.prices = {"1200": PsaProduct("1200", "Bundle", active=False)}
     day = two.sync()
-    assert {line.hold.guard for line in day.client().lines} == {"product"}
-    assert day.client().lines[0].hold.reason == said
+    failure = day.client().failure
+    assert failure.guard == "product"
+    assert failure.reason == f"product 1200, which is to bill {KES}, {said}"
     assert (two.sent(), day.code) == (0, 6)
+
+
+def test_a_product_that_is_gone_changes_nothing_of_a_line_that_is_there(two):
+    two.sync()
+    two.cw.missing.add("1200")
+    two.uses(11)
+    assert two.sync().code == 0
 
 
 def test_missing_prices_are_noted_and_stop_nothing(two):

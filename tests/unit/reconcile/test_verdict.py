@@ -127,6 +127,15 @@ def test_the_last_line_tells_what_is_used_and_not_billed():
     assert text == "1 of 1 clients proven current; unmapped usage: Contoso."
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(1, "; 1 tenant of no client."), (2, "; 2 tenants of no client.")]
+)
+def test_the_last_line_tells_of_tenants_that_no_client_has(number, said):
+    whole = replace(plan(named("Contoso", EQUAL)), unmapped_tenants=(tenant(),) * number)
+    assert last_line(whole) == f"1 of 1 clients proven current{said}"
+    assert exit_code(whole) == 0
+
+
 def test_the_last_line_stays_short():
     clients = [failed(f"Client {number}") for number in range(10)]
     text = last_line(plan(*clients))

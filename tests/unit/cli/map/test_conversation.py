@@ -191,6 +191,12 @@ def test_a_slash_searches_for_what_would_be_a_command_and_an_id_is_found(person)
     assert 'name = "Fabrikam"\ntenants = ["hq:V1"]' in person.file
 
 
+def test_a_question_mark_tells_what_can_be_typed_and_searches_for_nothing(person):
+    person.types("1", "?", "q")
+    assert "any part of it searches" in person.heard
+    assert "No active company" not in person.heard
+
+
 def test_a_long_list_of_finds_is_cut_and_says_so(person, sides):
     for number in range(300, 320):
         sides.cw.client(str(number), f"Trader {number}", f"9{number}")
@@ -302,6 +308,18 @@ def test_users_and_mailboxes_have_one_product_and_no_categories(person):
     assert 'unit = "user"' in person.file
     second = person.heard[person.heard.index("counted per user") :]
     assert "by category" not in second
+
+
+@pytest.mark.parametrize(("choice", "unit"), [("1", '\nunit = "user"'), ("2", "")])
+def test_per_user_or_per_device_is_asked_where_the_name_does_not_tell(person, sides, choice, unit):
+    cloud = "Kaspersky Endpoint Security Cloud Plus"
+    sides.hq.add("V3", "X", **{cloud: 3})
+    sides.cw.product("1300", cloud)
+    person.types("2", "", choice, "", "s", text=BILLED)
+    assert "per user or per device? look at the licence" in person.heard
+    assert "Please type a number from 1 to" in person.heard, "Enter alone decides nothing"
+    assert f'name = "{cloud}"{unit}\n' in person.file
+    assert f'[[product]]\napplication = "{cloud}"\nall = 1300\n' in person.file
 
 
 def test_key_names_can_be_given_to_an_application_of_the_file(person):

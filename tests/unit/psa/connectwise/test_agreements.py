@@ -59,6 +59,13 @@ def test_an_agreement_that_must_not_be_billed_says_why(psa, api, changes, says, 
     assert got.gone is gone
 
 
+@pytest.mark.parametrize("changes", [{"cancelledFlag": True}, {"agreementStatus": "Expired"}, None])
+def test_what_took_the_agreements_place_is_named_by_a_command_that_can_do_it(psa, api, changes):
+    api.get(AGREEMENTS, json=[] if changes is None else [agreement_row(**changes)])
+    remedy = psa.agreements([REF], TODAY)[REF].unfit.remedy
+    assert remedy.endswith("`kisi map renew`, or `kisi map company cw:1042 --agreement ID`.")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
