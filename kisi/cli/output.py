@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -119,8 +120,8 @@ def result(text: str, output: Path | None) -> None:
         StateError: The file cannot be written; the old one is untouched.
     """
     if output is None:
-        if "\r\n" in text and hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(newline="")  # CSV ends its own lines; Windows would double it
+        if isinstance(sys.stdout, TextIOWrapper):
+            _prepare(sys.stdout, text)
         if text:
             write(sys.stdout, text)
         return
@@ -131,6 +132,18 @@ def result(text: str, output: Path | None) -> None:
             f"The result could not be written to {output}: {error.strerror}.",
             remedy="Choose another --output; nothing that was billed depends on it.",
         ) from error
+
+
+def _prepare(stdout: TextIOWrapper, text: str) -> None:
+    """Lets a file for another program be the same through a pipe as with --output.
+
+    A page says that it is UTF-8, and CSV is read back as that; a terminal keeps its own encoding.
+    """
+    is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
+    if is_csv:
+        stdout.reconfigure(newline="")  # CSV ends its own lines; Windows would double it
+    if (is_csv or is_page) and not stdout.isatty():
+        stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _write_file(path: Path, text: str) -> None:

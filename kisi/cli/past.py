@@ -59,6 +59,13 @@ class Question:
         fine = client.status in {Status.READY, Status.OFF} and not client.guard
         return named and not (self.failed and fine)
 
+    def nobody(self) -> str:
+        """What to say where clients are known and none of them is asked for."""
+        if self.company is None:
+            return "No client failed or is held."
+        trouble = " failed or is held" if self.failed else ""
+        return f'No client with a name like "{self.company}"{trouble or " is known"}.'
+
 
 def status_view(config: Path | None, question: Question) -> tuple[StatusView, StateError | None]:
     """Everything `kisi status` shows, and what is wrong with the journal, if anything.
@@ -77,7 +84,7 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
     with Journal.open(settings.state_dir, readonly=True) as journal:
         history = journal.history
         running = is_running(settings.state_dir)
-        clients = filter(question.concerns, _clients(history, mapping))
+        known = tuple(_clients(history, mapping))
         stored_keys = history.keys()
         report = history.latest(Subject.REPORT)
         unmapped = report.value.get("unmapped", {}) if report else {}
@@ -89,7 +96,8 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
                 _run(run, running=running)
                 for run in history.last_runs(RUNS if since is None else MANY_RUNS, since)
             ),
-            clients=tuple(clients),
+            clients=tuple(filter(question.concerns, known)),
+            nobody=question.nobody() if known else "",
             holds=tuple(_hold(hold) for hold in history.open_holds()),
             unmapped=tuple(_uses(unmapped)),
             unmapped_tenants=tuple(_tenants(unmapped)),

@@ -15,6 +15,7 @@ from kisi.errors import ExitCode
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=36_500)
+_DURATION = f"a duration such as 26h, 90m or 2d, of at most {_LONGEST.days} days"
 _YEARS = range(1970, 9999)
 """Of a day: in every time zone it is one that Python can count with."""
 
@@ -25,15 +26,16 @@ def duration(text: str, option: str) -> timedelta:
     Raises:
         typer.BadParameter: It is none of these. Names the `option`.
     """
+    age = _age(text)
+    if age is None:
+        raise typer.BadParameter(f"{text[:40]!r} is not {_DURATION}.", param_hint=option)
+    return age
+
+
+def _age(text: str) -> timedelta | None:
     match = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
     age = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
-    if age is None or age > _LONGEST:
-        raise typer.BadParameter(
-            f"{text[:40]!r} is not a duration such as 26h, 90m or 2d, of at most "
-            f"{_LONGEST.days} days.",
-            param_hint=option,
-        )
-    return age
+    return age if age is not None and age <= _LONGEST else None
 
 
 def instant(text: str, option: str) -> datetime | timedelta:
@@ -45,7 +47,13 @@ def instant(text: str, option: str) -> datetime | timedelta:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return duration(text, option)
+        age = _age(text)
+        if age is None:
+            raise typer.BadParameter(
+                f"{text[:40]!r} is neither a day such as 2026-11-01 nor {_DURATION}.",
+                param_hint=option,
+            ) from None
+        return age
     if moment.year not in _YEARS:
         raise typer.BadParameter(f"{text!r} is no day of a run.", param_hint=option)
     return moment

@@ -70,13 +70,13 @@ def group_key_names(names: Iterable[str]) -> tuple[ApplicationSuggestion, ...]:
         stems[_words(stem)].add(stem)
         seen[_words(stem)].add(name)
     groups = []
-    for key in stems:
-        unit, doubt = _unit(seen[key])
+    for key, members in seen.items():
+        unit, doubt = _unit(members)
         groups.append(
             ApplicationSuggestion(
                 name=min(stems[key], key=lambda stem: (stem.isupper(), stem)),
                 keys=tuple(f"{stem}*" for stem in _without_regard_to_case(stems[key])),
-                seen=tuple(sorted(seen[key])),
+                seen=tuple(sorted(members)),
                 unit=unit,
                 doubt=doubt,
             )

@@ -86,9 +86,8 @@ def last_line(plan: Plan) -> str:
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
         text += "; unmapped usage: " + _listed(company.company.name for company in unmapped)
-    tenants = len(plan.unmapped_tenants)
-    if tenants:
-        text += f"; {tenants} tenant{'s' if tenants > 1 else ''} of no client"
+    if plan.unmapped_tenants:
+        text += f"; {_tenants(plan)} unmapped"
     noted = [company for company in billed if company.notes]
     if noted:
         names = _listed(company.company.name for company in noted)
@@ -99,10 +98,14 @@ def last_line(plan: Plan) -> str:
 def _nobody(plan: Plan) -> str:
     if plan.failures:
         return "Nothing could be read: " + _listed(failure.reason for failure in plan.failures)
-    tenants = len(plan.unmapped_tenants)
-    if plan.companies and not tenants:
+    if plan.companies and not plan.unmapped_tenants:
         return "No client is billed: billing is off for all of them. Next: `kisi map billing`."
-    return f"No client is billed; {tenants} tenants are unmapped. Next: `kisi map`."
+    return f"No client is billed; {_tenants(plan)} unmapped. Next: `kisi map`."
+
+
+def _tenants(plan: Plan) -> str:
+    number = len(plan.unmapped_tenants)
+    return f"{number} tenant{'' if number == 1 else 's'}"
 
 
 def trouble(company: CompanyPlan) -> str:

@@ -45,7 +45,10 @@ def overview_screen(standing: Standing, parts: Sequence[str]) -> Report:
         ),
         flexible=frozenset({1}),
     )
-    stale = f"{standing.stale} mappings are not what they were: kisi map list --stale"
+    were = (
+        "mapping is not what it was" if standing.stale == 1 else "mappings are not what they were"
+    )
+    stale = f"{standing.stale} {were}: kisi map list --stale"
     items: list[Item] = [grid, *([Remark(stale, Tone.HELD)] if standing.stale else [])]
     sections = [Section("Not mapped yet", items=tuple(items))]
     if parts:

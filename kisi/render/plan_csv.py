@@ -112,7 +112,7 @@ def _use(use: UnmappedUse) -> Row:
         "application": use.application,
         "category": use.category.value if use.category else None,
         "used": use.quantity,
-        "detail": "KSC's own figure" if use.estimated else None,
+        "detail": "the source's figure" if use.estimated else None,
     }
 
 

@@ -149,7 +149,7 @@ def tenant_data(tenant: Tenant) -> Json:
 
 
 def use_data(use: UnmappedUse) -> Json:
-    """Something used that no row bills; `estimated` marks KSC's own figure."""
+    """Something used that no row bills; `estimated` marks the source's own figure."""
     return {
         "company": use.company,
         "application": use.application,

@@ -37,7 +37,7 @@ def overview(view: StatusView, *, told_below: bool = False) -> Section:
         told_below: Every client follows in detail, so none is told here.
     """
     if not view.clients:
-        return Section("Clients", (), (Remark("No run has seen a client yet."),))
+        return Section("Clients", (), (Remark(view.nobody or "No run has seen a client yet."),))
     counts = Counter(state_of(client).split(" (")[0] for client in view.clients)
     facts = tuple(f"{number} {state}" for state, number in counts.most_common())
     troubled = [] if told_below else [client for client in view.clients if _troubled(client)]

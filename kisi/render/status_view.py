@@ -140,6 +140,8 @@ class StatusView:
     runs: tuple[RunRow, ...] = ()
     """Newest first."""
     clients: tuple[ClientRow, ...] = ()
+    nobody: str = ""
+    """Why there is no client here, in a sentence; empty: the journal knows none at all."""
     holds: tuple[OpenHold, ...] = ()
     unmapped: tuple[UnmappedUse, ...] = ()
     unmapped_tenants: tuple[Tenant, ...] = ()

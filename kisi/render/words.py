@@ -46,4 +46,4 @@ def billed_as(application: str, categories: Sequence[Category]) -> str:
 def unmapped_as(use: UnmappedUse) -> str:
     """What is used and not billed, with a mark where the quantity is only the server's figure."""
     name = billed_as(use.application, (use.category,) if use.category else ())
-    return f"{name} (KSC's own figure)" if use.estimated else name
+    return f"{name} (the source's figure)" if use.estimated else name

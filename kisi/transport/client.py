@@ -105,6 +105,7 @@ class Client:
         self._jitter = jitter
         self._stages = stages(trust or Trust())
         self._stage = 0
+        self._answered = False
         self._thread = threading.local()
         self._lock = threading.Lock()
         self._lines: list[Line] = []
@@ -121,6 +122,18 @@ class Client:
         """Host and port of the server."""
         parts = urlsplit(self._base)
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    def why_trusted(self, presented: str) -> str:
+        """Why the server's certificate of this fingerprint is trusted, as a clause for a person.
+
+        Empty where it is not pinned, and no answer came yet that would prove its chain.
+        """
+        exact, *chain = self._stages
+        if exact.pins is not None and presented in exact.pins:
+            return "which is pinned"
+        if not self._answered or not (chain or exact.pins is None):
+            return ""
+        return "issued by one of `ca_files`" if chain else "which this machine's authorities issued"
 
     def send(
         self,
@@ -206,6 +219,7 @@ class Client:
             outcome = self._once(request, repeat, attempt, limits, self._stages[number])
             if not attempt.untrusted:
                 self._stage = number
+                self._answered |= isinstance(outcome, Answer)
                 return outcome
             presented = attempt.presented or presented
         if not presented:

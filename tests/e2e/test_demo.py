@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,20 @@ def test_the_demo_bills_clients_of_every_kind_and_writes_nothing_the_second_time
     report = operator.run_bare("status", "--json", "--config", str(tmp_path / "kept" / "kisi.toml"))
     text = json.dumps(json.loads(report.out))
     assert "Woodgrove Bank" in text
+
+
+def test_a_missing_package_is_named_with_a_command_that_finds_it(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+):
+    for module in [name for name in sys.modules if name.startswith("kisi.sandbox")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+
+    result = operator.run_bare("demo")
+
+    assert result.code == 3
+    assert "needs the package cryptography, which is not installed" in result.err
+    assert "pipx inject kisi cryptography" in result.err
 
 
 @pytest.mark.parametrize("command", [["demo", "--keep"], ["sandbox", "--directory"]])

@@ -412,11 +412,15 @@ def test_what_time_has_overtaken_is_listed(mapped: Operator):
 
 
 def test_a_source_that_cannot_be_read_is_said_and_the_rest_is_listed(mapped: Operator):
+    intact = mapped.sandbox.cw.private_key
     mapped.sandbox.ksc.account.password = "changed"
     for arguments in (["list"], ["suggest"], ["list", "--stale"], []):
         result = mapped.run("map", *arguments)
         assert result.code == 4
         assert "hq" in result.err
+    mapped.sandbox.cw.private_key = "changed meanwhile"
+    assert "Nothing is unmapped" not in mapped.run("map").err, "nothing could be read"
+    mapped.sandbox.cw.private_key = intact
     listed = mapped.run("map", "list").out
     assert "Tenants" not in listed
     assert "Companies" in listed

@@ -264,6 +264,18 @@ def test_status_can_be_narrowed(operator: Operator):
     assert [run["exit_code"] for run in runs] == [4]
 
 
+def test_who_asks_for_clients_that_there_are_none_of_is_told_so(operator: Operator):
+    operator.bill_as_one()
+    assert "No run has seen a client yet." in operator.run("status", "--failed").out
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+
+    assert "No client failed or is held." in operator.run("status", "--failed").out
+    told = operator.run("status", "--company", "zzz*").out
+    assert 'No client with a name like "zzz*" is known.' in told
+    assert "No run has seen" not in told
+
+
 def test_status_shows_how_the_quantity_of_a_line_went(operator: Operator):
     product = operator.bill_as_one()
     contoso = operator.client("Contoso", workstations=90)
@@ -453,6 +465,15 @@ def test_check_online_of_a_good_installation_finds_nothing_and_writes_nothing(op
     assert operator.world.lines == {}
     assert not operator.state.exists()
     assert operator.sandbox.ksc_server.fingerprint in result.out.replace("\n", "").replace(" ", "")
+
+
+def test_check_online_asks_to_pin_only_a_certificate_that_is_not_trusted_yet(operator: Operator):
+    operator.by_hand()
+    assert ", which is pinned." in _flat(operator.run("check", "--online").out)
+    _rotate(operator, operator.client("Contoso"))
+    told = _flat(operator.run("check", "--online").out)
+    assert "which is pinned" not in told
+    assert "then pin it with `fingerprints`" in told
 
 
 def _break_password(operator: Operator, _: Client) -> None:

@@ -102,6 +102,26 @@ def test_names_that_an_encoding_cannot_carry_are_escaped(live: Trial, encoding: 
     live.heals()
 
 
+@posix
+@pytest.mark.parametrize(
+    "arguments",
+    [["preview", "--format", "html"], ["preview", "--format", "csv"], ["map", "export"]],
+    ids=["page", "csv", "map export"],
+)
+def test_what_another_program_reads_is_utf_8_whatever_the_console_speaks(
+    live: Trial, arguments: list[str]
+):
+    name = "株式会社 Müller"
+    live.contoso.company.name = live.contoso.server.name = name
+
+    code, said = shell(
+        live, "", *arguments, PYTHONIOENCODING="cp1252", PYTHONUTF8="0", LC_ALL="C", COLUMNS="100"
+    )
+
+    assert code == 0
+    assert name in said
+
+
 @pytest.mark.fault(
     55,
     injection="--output names a folder, a place that does not exist, or a device without space",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -25,6 +28,7 @@ EXAMPLES = ROOT / "examples"
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
 PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
+INSTALLED = "/usr/local/bin/kisi"
 
 
 @pytest.fixture
@@ -90,17 +94,53 @@ def test_the_service_passes_the_credentials_that_its_configuration_names():
     service = _unit("kisi.service")["Service"]
     passed = {line.partition(":")[0] for line in service["LoadCredential"]}
     config = load_config(EXAMPLES / "systemd" / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
-    named = {
-        reference.removeprefix("credential:")
-        for name, section in (*config.sources.items(), *config.psa.items())
-        for reference in section.secrets(name).values()
-    }
-    assert named == passed
+    assert _references(config) == {f"credential:{name}" for name in passed}
     assert config.state_dir == Path("/var/lib") / service["StateDirectory"][0]
+    assert config.mapping_path.parent == config.state_dir  # where the user kisi may write
     assert service["NoNewPrivileges"] == service["ProtectHome"] == ["yes"]
     assert service["ProtectSystem"] == ["strict"]
     assert "SuccessExitStatus" not in service
-    assert service["ExecStart"][0].split()[1:] == ["sync", "--config", "/etc/kisi/kisi.toml"]
+    command = service["ExecStart"][0].split()
+    assert command == [INSTALLED, "sync", "--config", "/etc/kisi/kisi.toml"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
+def test_by_hand_kisi_gets_what_the_service_gives_it(tmp_path):
+    """`systemctl` and `systemd-run` are stood in for: the one shows the unit, the other its words."""
+    unit = EXAMPLES / "systemd" / "kisi.service"
+    drop_in = "LoadCredentialEncrypted=more:/etc/kisi/more.cred"
+    _executable(tmp_path / "systemctl", f'cat "{unit}"; echo "{drop_in}"')
+    _executable(tmp_path / "systemd-run", "printf '%s\\n' \"$@\"")
+    done = subprocess.run(
+        ["/bin/sh", str(EXAMPLES / "systemd" / "kisi-by-hand"), "sync", "--only", "A *"],
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    options, command = done.stdout.split("--\n")
+    words = options.splitlines()
+    assert command.splitlines() == [INSTALLED, "sync", "--only", "A *"]
+    assert {"--wait", "--collect", "--pipe", "--pty"} <= set(words)
+    assert "--setenv=KISI_CONFIG=/etc/kisi/kisi.toml" in words
+    service = _unit("kisi.service")["Service"]
+    same = ("User", "Group", "StateDirectory", "StateDirectoryMode", "UMask", "LoadCredential")
+    given = {f"--property={key}={value}" for key in same for value in service[key]}
+    assert {*given, f"--property={drop_in}"} <= set(words)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
+def test_by_hand_says_so_if_there_is_no_service(tmp_path):
+    _executable(tmp_path / "systemctl", "echo 'No files found for kisi.service.' >&2; exit 1")
+    done = subprocess.run(
+        ["/bin/sh", str(EXAMPLES / "systemd" / "kisi-by-hand"), "status"],
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "No files found" in done.stderr
 
 
 def test_the_timer_runs_every_day_and_catches_up():
@@ -121,12 +161,33 @@ def test_the_task_runs_every_day_catches_up_and_never_overlaps():
     assert settings["MultipleInstancesPolicy"] == "IgnoreNew"
     assert task.findtext(".//t:DaysInterval", namespaces=space) == "1"
     assert "PYTHONUTF8=1" in task.findtext(".//t:Arguments", namespaces=space)
+    assert task.findtext(".//t:LogonType", namespaces=space) == "Password"
+
+
+def test_what_is_scheduled_is_what_the_pages_install():
+    steps = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in (steps, readme):
+        assert "sudo python3 -m venv /opt/kisi && sudo /opt/kisi/bin/pip install .\n" in page
+        assert f"sudo ln -s /opt/kisi/bin/kisi {INSTALLED}\n" in page
+    assert f"* * * kisi {INSTALLED} sync " in readme
+    task = (EXAMPLES / "windows" / "kisi-task.xml").read_text(encoding="utf-8")
+    assert 'py -m venv "C:\\Program Files\\kisi"\n' in steps
+    for text in (task, readme):
+        assert "C:\\Program Files\\kisi\\Scripts\\kisi.exe" in text
+    assert "schtasks /Create /TN kisi /SC DAILY /ST 06:30 /RU .\\kisi /RP * /TR" in readme
+
+
+def test_the_cron_configuration_needs_no_environment():
+    config = load_config(EXAMPLES / "cron" / "kisi.toml", SOURCE_KINDS, PSA_KINDS)
+    assert all(reference.startswith("file:/etc/kisi/") for reference in _references(config))
+    assert config.mapping_path.parent == config.state_dir == Path("/var/lib/kisi")
 
 
 def test_the_cron_line_names_time_user_and_command():
     text = (EXAMPLES / "cron" / "kisi.cron").read_text(encoding="utf-8")
     (line,) = [line for line in text.splitlines() if re.match(r"\d", line)]
-    assert line.split()[:8] == ["15", "3", "*", "*", "*", "kisi", "kisi", "sync"]
+    assert line.split()[:8] == ["15", "3", "*", "*", "*", "kisi", INSTALLED, "sync"]
     assert "%" not in line
     assert text.endswith("\n")
 
@@ -161,6 +222,20 @@ def _keys(model):
         yield key
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _keys(field.annotation)
+
+
+def _references(config):
+    """Where the secrets of all sections are."""
+    return {
+        reference
+        for name, section in (*config.sources.items(), *config.psa.items())
+        for reference in section.secrets(name).values()
+    }
+
+
+def _executable(path, script):
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
 
 
 def _unit(name):

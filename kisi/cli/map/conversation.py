@@ -20,6 +20,7 @@ from kisi.cli.setup import opened
 from kisi.errors import ExitCode
 from kisi.mapping.live import Live
 from kisi.mapping.stale import stale_entries
+from kisi.render.figures import plural
 from kisi.render.map_screens import Standing, overview_screen
 
 _SITTING = 24 * 3600.0
@@ -90,7 +91,7 @@ def _parts(session: Session) -> dict[str, Part]:
     tenants, applications = len(open_tenants(session)), len(open_applications(session))
     parts: dict[str, Part] = {}
     if tenants:
-        parts["clients"] = (f"clients: {tenants} tenants, one by one", ask_for_clients)
+        parts["clients"] = (f"clients: {plural(tenants, 'tenant')}, one by one", ask_for_clients)
     if applications:
         words = f"applications: {applications} to be billed as products"
         parts["applications"] = (words, ask_for_applications)

@@ -33,5 +33,8 @@ def show_overview(config: Path | None, voice: Voice) -> int:
     report = unmapped_report(inventory.only_unmapped())
     result(terminal_text(report, voice, Wish(Format.TABLE)), None)
     tell_missing(inventory, voice)
-    voice.say(_NEXT if report.sections else "Nothing is unmapped.")
+    if report.sections:
+        voice.say(_NEXT)
+    elif not inventory.missing:
+        voice.say("Nothing is unmapped.")
     return inventory.exit_code

@@ -9,6 +9,10 @@ import typer
 from kisi.cli import options, output
 from kisi.cli.options import Format, RowsFormat
 
+_AS_A_FILE = """\
++ is marked for acceptance, ? is for you to decide. As a file to look through:
+  kisi map suggest --format csv --output suggestions.csv"""
+
 
 def map_suggest(
     config: options.Config = None,
@@ -43,6 +47,7 @@ def map_suggest(
     from kisi.mapping.proposals import propose
     from kisi.mapping.proposals_file import proposals_csv, proposals_document
     from kisi.mapping.suggest import DEFAULT_MIN_SCORE
+    from kisi.render.figures import plural
     from kisi.render.plan_json import dumps
     from kisi.render.proposals import proposals_report
 
@@ -65,10 +70,14 @@ def map_suggest(
     marked = sum(row.accept for row in proposals.clients)
     marked += sum(row.accept for row in proposals.applications)
     count = len(proposals.clients) + len(proposals.applications)
+    without = len(proposals.without)
     voice.say(
-        f"{count} suggestions, {marked} of them marked for acceptance; {len(proposals.without)} "
-        f"unmapped tenants have none from {least:g} on."
+        f"{plural(count, 'suggestion')}, {marked} of them marked for acceptance; "
+        f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
+        f"{least:g} on."
     )
+    if count and wish.format is Format.TABLE:
+        voice.say(_AS_A_FILE)
     if output_file is not None and wish.format is not Format.TABLE:
         voice.say(f"Look through {output_file}, then: kisi map accept {output_file}")
     raise typer.Exit(inventory.exit_code)

@@ -59,7 +59,9 @@ def _login(wire: Wire, answer: Answer) -> Finding:
             f"Give its security role the right {AGREEMENTS.right}.",
         )
     return Finding(
-        Level.OK, f"psa.{wire.name} accepted the login; the API member sees {count} agreements."
+        Level.OK,
+        f"psa.{wire.name} accepted the login; the API member sees {count} "
+        f"agreement{'' if count == 1 else 's'}.",
     )
 
 

@@ -23,6 +23,9 @@ class Server(Protocol):
     def address(self) -> tuple[str, int] | None:
         """Host and port."""
 
+    def why_trusted(self, fingerprint: str) -> str:
+        """Why such a certificate is trusted, as a clause; empty if nothing says so yet."""
+
     def tenants(self) -> tuple[Tenant, ...]:
         """All virtual servers."""
 
@@ -40,9 +43,14 @@ def check_online(server: Server) -> tuple[Finding, ...]:
 
 def _check(server: Server) -> Iterator[Finding]:
     label = f"sources.{server.name}"
+    login = tuple(_login(server, label))  # first: only an answer proves an issuer
     address = server.address()
     if address is not None:
         yield from _certificate(server, label, *address)
+    yield from login
+
+
+def _login(server: Server, label: str) -> Iterator[Finding]:
     try:
         tenants = server.tenants()
         enabled = sum(tenant.enabled for tenant in tenants)
@@ -62,12 +70,17 @@ def _certificate(server: Server, label: str, host: str, port: int) -> Iterator[F
     except NotSent as error:
         yield problem(error)
         return
-    yield Finding(
-        Level.NOTE,
-        f"{label} presents the certificate {certificate.fingerprint}.",
-        "Compare it on the server itself (klserver.cer), then pin it with `fingerprints` or "
-        "`ca_files` in kisi.toml.",
-    )
+    presents = f"{label} presents the certificate {certificate.fingerprint}"
+    trusted = server.why_trusted(certificate.fingerprint)
+    if trusted:
+        yield Finding(Level.OK, f"{presents}, {trusted}.")
+    else:
+        yield Finding(
+            Level.NOTE,
+            f"{presents}.",
+            "Compare it on the server itself (klserver.cer), then pin it with `fingerprints` or "
+            "`ca_files` in kisi.toml.",
+        )
     if certificate.expired:
         yield Finding(
             Level.PROBLEM,

@@ -100,6 +100,10 @@ class KscSource:
         """Host and port of the Administration Server."""
         return self._client.address
 
+    def why_trusted(self, fingerprint: str) -> str:
+        """Why a certificate with this fingerprint is trusted, as a clause; empty if it is not."""
+        return self._client.why_trusted(fingerprint)
+
     def check_online(self) -> tuple[Finding, ...]:
         """The certificate to pin, its end, the login, the clock, the release."""
         return check_online(self)

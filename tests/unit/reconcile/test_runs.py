@@ -394,7 +394,7 @@ def test_without_a_mapping_every_tenant_is_shown_and_nothing_is_sent(scene):
     uses = {(use.company, use.application): use.quantity for use in day.plan.unmapped_uses}
     assert uses == {("Contoso", KES): 5, ("Tenant VSRV-2", KES): 6}
     assert scene.cw.asked_agreements == []
-    assert last_line(day.plan) == "No client is billed; 2 tenants are unmapped. Next: `kisi map`."
+    assert last_line(day.plan) == "No client is billed; 2 tenants unmapped. Next: `kisi map`."
 
 
 def test_tenants_of_a_source_in_use_that_nobody_mapped_are_listed(scene):

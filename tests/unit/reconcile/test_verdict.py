@@ -128,7 +128,7 @@ def test_the_last_line_tells_what_is_used_and_not_billed():
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(1, "; 1 tenant of no client."), (2, "; 2 tenants of no client.")]
+    ("number", "said"), [(1, "; 1 tenant unmapped."), (2, "; 2 tenants unmapped.")]
 )
 def test_the_last_line_tells_of_tenants_that_no_client_has(number, said):
     whole = replace(plan(named("Contoso", EQUAL)), unmapped_tenants=(tenant(),) * number)
@@ -147,7 +147,7 @@ def test_the_last_line_stays_short():
 def test_without_billed_clients_the_last_line_says_what_to_do():
     tenants: tuple[Tenant, ...] = (tenant(), tenant("Fabrikam", "VSRV-2"))
     text = last_line(plan(named("A", status=Status.OFF), unmapped_tenants=tenants))
-    assert text == "No client is billed; 2 tenants are unmapped. Next: `kisi map`."
+    assert text == "No client is billed; 2 tenants unmapped. Next: `kisi map`."
     text = last_line(plan(named("A", status=Status.OFF)))
     assert text.startswith("No client is billed: billing is off for all of them.")
     broken = (Failure("source-incomplete", "hq is down", "", ExitCode.SOURCE),)

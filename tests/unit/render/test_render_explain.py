@@ -40,7 +40,7 @@ def test_quantity_product_conservation_keys_and_classes_are_told():
     assert "trial key" in report
     assert "Counted, with an unknown operating system: PC-07" in report
     assert "Also there   Contoso HQ" in report
-    assert "12  Kaspersky Security for Mail Server (KSC's own figure)" in report
+    assert "12  Kaspersky Security for Mail Server (the source's figure)" in report
     assert "0FFF-1  Kaspersky Mail  commercial      12" in report
     assert "Note: Key 2B1A is odd." in report
     assert "device  operating system" not in report

@@ -95,7 +95,7 @@ def test_orphans_unmapped_usage_notes_and_what_is_left_to_people_are_shown(previ
     tailspin = part(report, "Tailspin")
     assert "7 → 8   (+1, not billable)" in tailspin
     assert "This agreement does not prorate: what changes counts in full" in tailspin
-    assert "12  Kaspersky Security for Mail Server (KSC's own figure)" in tailspin
+    assert "12  Kaspersky Security for Mail Server (the source's figure)" in tailspin
     assert " 3  Kaspersky Endpoint Security for Business Advanced, non-Windows\n" in tailspin
     assert "Note: Tailspin: Key 2B1A-0001" in tailspin
 
@@ -276,7 +276,7 @@ def test_a_first_look_without_a_mapping_shows_what_each_tenant_uses():
     assert text(plan) == (
         "1 unmapped tenant\n"
         "  Fourth Coffee (hq:VSRV-1)\n"
-        "    90  Kaspersky Endpoint Security for Business Advanced (KSC's own figure)\n"
+        "    90  Kaspersky Endpoint Security for Business Advanced (the source's figure)\n"
         "  Lost\n"
         "    2  Kaspersky Endpoint Security Cloud Plus\n"
         "  To bill them, or to say that they are not billed: `kisi map`\n"

@@ -103,7 +103,7 @@ def test_open_holds_have_the_command_that_releases_them():
 
 def test_unmapped_usage_unsettled_writes_and_what_expires_soon_are_shown():
     report = shown(samples.status_view())
-    assert "12  Tailspin Toys: Kaspersky Security for Mail Server (KSC's own figure)" in report
+    assert "12  Tailspin Toys: Kaspersky Security for Mail Server (the source's figure)" in report
     assert "Fourth Coffee (hq:VSRVa80a675f" in report
     assert "Writes of unknown outcome\n  ? Contoso: Kaspersky Endpoint" in report
     keys = report[report.index("Keys that end") : report.index("Certificates")]

@@ -122,7 +122,12 @@ def test_an_authority_vouches_for_its_certificates_whatever_their_name(
     impostor = serve(keep_alive, issued(stranger, "ksc.example.com"))
     trust = Trust(ca_files=(tmp_path / "ca.pem",), fingerprints=(OTHER,))
     client = connect(server.url, trust=trust)
+    presented = fingerprint_of("127.0.0.1", server.port)[0]
+    assert client.why_trusted(OTHER) == "which is pinned"
+    assert client.why_trusted(presented) == "", "nothing has proved it yet"
+    server.connections = 0
     client.send("GET", "/")
+    assert client.why_trusted(presented) == "issued by one of `ca_files`"
     assert server.connections == 2
     client.close()
     client.send("GET", "/")
@@ -143,7 +148,9 @@ def test_without_pins_the_authorities_and_the_name_decide(
         connect(good.url).send("GET", "/")
     assert caught.value.presented == fingerprint_of("127.0.0.1", good.port)[0]
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    assert connect(good.url).send("GET", "/").status == 200
+    client = connect(good.url)
+    assert client.send("GET", "/").status == 200
+    assert client.why_trusted(OTHER) == "which this machine's authorities issued"
     with pytest.raises(Untrusted):
         connect(misnamed.url).send("GET", "/")
     assert misnamed.requests == []

@@ -398,7 +398,7 @@ def test_a_wrong_number_in_the_menu_is_asked_again_and_back_stays_there(person):
 
 def test_stale_mappings_are_pointed_out(person):
     person.types("q", text=BILLED + "\n" + CONTOSO.replace("1042", "1099"))
-    assert "1 mappings are not what they were: kisi map list --stale" in person.heard
+    assert "1 mapping is not what it was: kisi map list --stale" in person.heard
 
 
 def test_a_question_of_yes_or_no_takes_nothing_else(person):
