@@ -101,6 +101,8 @@ class Billed:
     server: VirtualServer
     keys: dict[str, Key]
     agreement: str = ""
+    old_row: str = ""
+    """The agreement of a second row of the same tenant, with billing off; empty for none."""
     billing: bool = True
     exceptions: list[dict[str, str | int | bool]] = field(default_factory=list)
     uses: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -288,6 +290,13 @@ class Scene:
         """A client is billed on its other agreement from now on."""
         one = self.clients[client]
         one.agreement = next(other for other in one.agreements if other != one.agreement)
+        one.old_row = ""
+
+    def leave_the_old_row_off(self, client: int) -> None:
+        """The same by a new row: the one of the old agreement stays, with billing off."""
+        self.move_to_the_other_agreement(client)
+        one = self.clients[client]
+        one.old_row = next(other for other in one.agreements if other != one.agreement)
 
     def toggle_billing(self, client: int) -> None:
         """`billing` of a client."""
@@ -348,6 +357,7 @@ class Scene:
                     items = {one: self.tigerpaw.items[row[one]] for one in row}
                     of_tigerpaw.append(tigerpaw_product(name, **items))
         of_clients = [self._company_row(client) for client in self.clients]
+        of_clients += [self._old_row(client) for client in self.clients if client.old_row]
         self.part.mapping = "\n".join([*of_tigerpaw, *of_clients])
 
     def _company_row(self, client: Billed) -> str:
@@ -362,6 +372,16 @@ class Scene:
                 one | {"application": self.names[str(one["application"])]}
                 for one in client.exceptions
             ],
+        )
+
+    def _old_row(self, client: Billed) -> str:
+        return company_row(
+            _old(client),
+            [f"hq:{client.server.uid}"],
+            psa=client.psa,
+            company=client.company,
+            agreement=int(client.old_row),
+            billing=False,
         )
 
     # --- runs -----------------------------------------------------------------------------------
@@ -474,7 +494,8 @@ class Scene:
 
     def _owned(self) -> set[LineId]:
         with Journal.open(self.operator.state, readonly=True) as journal:
-            histories = [journal.history.line_history(one.name) for one in self.clients]
+            names = [name for one in self.clients for name in (one.name, _old(one))]
+            histories = [journal.history.line_history(name) for name in names]
         return {(one.key.psa, one.key.line_id) for lines in histories for one in lines}
 
     def _one_line_a_product(self, after: Mapping[LineId, Held]) -> None:
@@ -535,7 +556,10 @@ class Scene:
         """A client that is called current has the lines it should have."""
         lines = self.lines()
         for row in document["companies"]:
-            client = next(one for one in self.clients if one.name == row["name"])
+            client = next((one for one in self.clients if one.name == row["name"]), None)
+            if client is None:
+                assert (row["status"], row["lines"]) == ("off", [])
+                continue
             for line in row["lines"]:
                 self._holds_for_a_reason(line)
             if not row["current"] or not client.billing:
@@ -574,6 +598,10 @@ class Scene:
         with Journal.open(self.operator.state, readonly=True) as journal:
             unsettled = [one for one in journal.pending() if one.outcome is None]
         assert not unsettled, "an intent was left without an outcome"
+
+
+def _old(client: Billed) -> str:
+    return f"{client.name}, old row"
 
 
 def _jumping(clock: time_machine.Traveller) -> Callable[[SystemClock, float], None]:

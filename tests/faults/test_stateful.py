@@ -85,6 +85,7 @@ MAPPING = st.one_of(
     _event("rename", application=st.sampled_from([APPLICATION, DETECTION])),
     _event("bill_in_another_way", psa=st.sampled_from(["cw", "tp"])),
     _event("move_to_the_other_agreement", client=CLIENT),
+    _event("leave_the_old_row_off", client=CLIENT),
     _event("toggle_billing", client=CLIENT),
     _event("take_the_other_product", row=SOME),
     _event("make_an_exception", client=CLIENT, what=st.sampled_from(["none", "people", "flat"])),
