@@ -145,9 +145,7 @@ def test_after_a_power_loss_at_any_commit_the_journal_is_whole(tmp_path: Path) -
             assert journal.history.last_runs()[0].state is RunState.RUNNING
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.floats(0, 1))
 def test_a_log_that_was_cut_anywhere_loses_whole_commits_only(tmp_path: Path, kept: float) -> None:
     shutil.rmtree(tmp_path)

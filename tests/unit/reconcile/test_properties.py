@@ -28,7 +28,6 @@ from tests.unit.reconcile.conftest import company
 
 SHARED = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 COUNTS = st.integers(0, 6)

@@ -200,7 +200,7 @@ def parsed(text: str) -> Plan:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PLANS)
 def test_the_json_holds_the_whole_plan(plan):
     text = dumps(plan_document(samples.view(plan)))

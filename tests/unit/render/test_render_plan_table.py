@@ -332,7 +332,7 @@ HOSTILE = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.one_of(st.text(max_size=40), st.sampled_from(HOSTILE)),
     st.sampled_from([20, 80]),

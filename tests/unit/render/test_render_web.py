@@ -81,7 +81,7 @@ def test_a_quiet_day_has_a_page_too():
     assert "There is nothing else to report." in page
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.one_of(st.text(), st.sampled_from(["<script>alert(1)</script>", "\"'><b>", "&lt;", "\x00"]))
 )
