@@ -37,6 +37,7 @@ from kisi.errors import (
     Withheld,
     worst,
 )
+from kisi.guards import freed_lines
 from kisi.journal import Billing, Journal, Operation, PackedUsage, RunState, Subject
 from kisi.lock import run_lock
 from kisi.model import Plan, TenantRef, TenantUsage
@@ -211,8 +212,14 @@ class _Run:
             if plan_id not in by_id:
                 raise Withheld(self._stale(journal, plan_id, plan), remedy=_LOOK_AGAIN)
         for plan_id in self.order.accepted:
-            held = [line for c in by_id[plan_id] for line in c.lines if line.hold is not None]
-            journal.use_id(plan_id, run, self.setup.clock.now(), who(), held)
+            freed = freed_lines(plan, plan_id)
+            if not freed and any(company.hold for company in by_id[plan_id]):
+                raise Withheld(
+                    f"The id {plan_id} releases nothing: what is held there waits for a line that "
+                    "another client's plan shows as orphaned. Nothing was written.",
+                    remedy="Accept that client's id first; `kisi preview` shows it.",
+                )
+            journal.use_id(plan_id, run, self.setup.clock.now(), who(), freed)
 
     def _stale(self, journal: Journal, plan_id: str, plan: Plan) -> str:
         text = f"The id {plan_id} does not fit the plan of now. Nothing was written."

@@ -24,7 +24,7 @@ from kisi.guards.rules import (
 from kisi.model import WITH, Awaited, CompanyPlan, Hold, Plan, PlannedLine, Status
 from kisi.plan import net_change, takes_over, whole_id
 
-__all__ = ["Context", "FactIndex", "empty_sources", "guard", "release", "withhold"]
+__all__ = ["Context", "FactIndex", "empty_sources", "freed_lines", "guard", "release", "withhold"]
 
 
 def empty_sources(
@@ -87,11 +87,16 @@ def _take_along(company: CompanyPlan) -> CompanyPlan:
     lines = list(company.lines)
     for awaited in company.awaits:
         lines = [
-            _after(line, awaited) if takes_over(line, awaited.line, lines) else line
+            _after(line, awaited)
+            if line.hold is None and takes_over(line, awaited.line, lines)
+            else line
             for line in lines
         ]
     for orphan in [line for line in lines if line.orphaned and line.hold]:
-        lines = [_with(line, orphan) if takes_over(line, orphan, lines) else line for line in lines]
+        lines = [
+            _with(line, orphan) if line.hold is None and takes_over(line, orphan, lines) else line
+            for line in lines
+        ]
     return replace(company, lines=_spread(lines))
 
 
@@ -122,19 +127,17 @@ def _spread(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
 
 
 def _after(line: PlannedLine, awaited: Awaited) -> PlannedLine:
-    if not line.changes or line.hold is not None:
-        return line
     orphan = awaited.line
     reason = (
         f"line {orphan.line_id} of agreement {orphan.agreement} still bills {orphan.application} "
         f"for one of this client's tenants, and {awaited.owner} shows it as orphaned"
     )
-    remedy = f"Settle it there first: `kisi preview --only {awaited.owner!r}`."
+    remedy = "Settle it there first, with the id of that client; no id releases it here."
     return replace(line, hold=Hold(WITH, reason, remedy))
 
 
 def _with(line: PlannedLine, cause: PlannedLine) -> PlannedLine:
-    if not line.changes or line.hold is not None or cause.hold is None:
+    if cause.hold is None:
         return line
     what = cause.application if cause.application != line.application else cause.category
     reason = f"held with {what} ({cause.hold.guard}), so that nothing is billed twice or not at all"
@@ -201,9 +204,21 @@ def release(plan: Plan, accepted: Collection[str]) -> Plan:
     return replace(plan, companies=companies, plan_id=plan_id)
 
 
+def freed_lines(plan: Plan, plan_id: str) -> tuple[PlannedLine, ...]:
+    """The held lines that an id releases, as they stand in `plan`."""
+    after = release(plan, [plan_id])
+    return tuple(
+        line
+        for held, free in zip(plan.companies, after.companies, strict=True)
+        for line, now in zip(held.lines, free.lines, strict=True)
+        if line.hold is not None and now.hold is None
+    )
+
+
 def _released(company: CompanyPlan) -> CompanyPlan:
+    """Without its holds, but for those that wait for another client's line to be 0."""
     lines = tuple(replace(line, hold=None) for line in company.lines)
-    return replace(company, lines=lines)
+    return _take_along(replace(company, lines=lines))
 
 
 def withhold(

@@ -116,8 +116,10 @@ def test_where_a_client_is_split_nobody_takes_its_devices_before_its_line_is_0(d
     assert desk.billed(desk.old, desk.new, desk.other) == [[15], [], []]
     assert "South (held: with)" in desk.sync(6, "--only", "South")
 
-    companies = desk.operator.run("preview", "--json").document["companies"]
-    desk.sync(6, "--accept", companies[0]["plan_id"])
+    document = desk.operator.run("preview", "--json").document
+    desk.sync(6, "--accept", document["companies"][1]["plan_id"])
+    assert desk.billed(desk.old, desk.new, desk.other) == [[15], [], []]
+    desk.sync(6, "--accept", document["plan_id"])
     assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], []]
     desk.sync(0)
     assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], [9]]

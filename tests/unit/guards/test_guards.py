@@ -249,7 +249,14 @@ def test_a_client_waits_for_an_orphan_that_another_client_shows():
         f"line 1 of agreement 900 still bills {KES} for one of this client's tenants, and "
         "Contoso North shows it as orphaned"
     )
-    assert create.hold.remedy == "Settle it there first: `kisi preview --only 'Contoso North'`."
+    assert create.hold.remedy == (
+        "Settle it there first, with the id of that client; no id releases it here."
+    )
+    plan = with_ids(Plan((held,)), {})
+    for plan_id in (plan.plan_id, plan.companies[0].plan_id):
+        (still,) = release(plan, [plan_id]).companies
+        assert [line.hold is None for line in still.lines] == [False, True, True]
+        assert still.status is Status.HELD
 
 
 def companies(*changes):
