@@ -152,6 +152,43 @@ def test_an_application_that_takes_anothers_keys_over_waits_for_its_line(desk: D
     assert desk.billed(desk.old) == [[6, 4]]
 
 
+def test_two_applications_that_change_places_change_together_or_not_at_all(desk: Desk):
+    row = Row("Contoso", (desk.n,), desk.old)
+    select = desk.operator.world.product("SEL").id
+    desk.north.add_devices(n=13, key=desk.north.key(SELECT))
+    both = ((APPLICATION, desk.advanced), (SELECT, select))
+    desk.maps(row, applications=[application(*one) for one in both])
+    desk.sync(0)
+    assert desk.billed(desk.old) == [[6, 13]]
+    swapped = ((APPLICATION, select), (SELECT, desk.advanced))
+    desk.maps(row, applications=[application(*one) for one in swapped])
+    desk.sync(6)
+    assert desk.billed(desk.old) == [[6, 13]]
+
+
+def test_what_people_keep_stays_theirs_under_a_new_name_of_its_application(desk: Desk):
+    row = Row("Contoso", (desk.n,), desk.old)
+    desk.maps(row)
+    desk.sync(0)
+    desk.operator.world.additions(desk.old)[0].quantity = 4.0
+    left = '[[company.product]]\napplication = "Ours"\nbill = false\n'
+    desk.maps(row, applications=[application("Ours", desk.advanced, f"{APPLICATION}*")])
+    mapping = desk.operator.folder / "mapping.toml"
+    mapping.write_text(mapping.read_text(encoding="utf-8") + left, encoding="utf-8")
+    desk.sync(0)
+    assert desk.billed(desk.old) == [[4]]
+
+
+def test_the_noise_of_a_double_is_nobodys_change(desk: Desk):
+    desk.maps(Row("Contoso", (desk.n,), desk.old))
+    desk.sync(0)
+    desk.operator.world.additions(desk.old)[0].quantity = 6.000000001
+    desk.sync(0)
+    desk.north.add_devices(n=1)
+    desk.sync(0)
+    assert desk.billed(desk.old) == [[7]]
+
+
 def test_a_line_to_which_a_person_gave_another_product_is_left_to_them(desk: Desk):
     desk.maps(Row("Contoso", (desk.n,), desk.old))
     desk.sync(0)
