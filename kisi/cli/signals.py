@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from types import FrameType
 from typing import TypeVar
 
@@ -63,25 +64,50 @@ def stopping(said: str = _FINISHING) -> Iterator[Stop]:
     next run settles it.
     """
     stop = Stop()
-    message = f"\n{said} {_AGAIN}\n".encode()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.asked.is_set():
-            os._exit(ExitCode.INTERRUPTED)
-        stop.ask()
-        with suppress(OSError, ValueError):  # nobody may be listening
-            os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
-
-    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    heard: SimpleQueue[int | None] = SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(heard, stop), name="signals", daemon=True)
+    handle = _handler(heard, f"\n{said} {_AGAIN}\n".encode())
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    listener.start()
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        heard.put(None)
+        listener.join()
+
+
+def _listen(heard: SimpleQueue[int | None], stop: Stop) -> None:
+    while heard.get() is not None:
+        stop.ask()
+
+
+def _handler(
+    heard: SimpleQueue[int | None], message: bytes
+) -> Callable[[int, FrameType | None], None]:
+    """What a signal runs, in the main thread, between any two of its steps.
+
+    The main thread may hold any lock just then, also that of the very event to be set, and would
+    wait for itself for ever. `SimpleQueue.put` is made to be called from such places
+    (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put); a thread does the rest.
+    """
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(ExitCode.INTERRUPTED)
+        asked = True
+        heard.put(number)
+        with suppress(OSError, ValueError):  # nobody may be listening
+            os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
+
+    return handle
 
 
 def attentively(work: Callable[[], _T]) -> _T:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -34,7 +36,7 @@ def test_a_signal_asks_and_says_so_and_the_old_handlers_come_back(name: str, cap
     before = signal.getsignal(number)
     with stopping() as stop:
         signal.raise_signal(number)
-        assert stop.asked.is_set()
+        assert stop.asked.wait(30)
     assert signal.getsignal(number) is before
     assert "Stopping: a write under way is finished first" in capfd.readouterr().err
 
@@ -42,7 +44,7 @@ def test_a_signal_asks_and_says_so_and_the_old_handlers_come_back(name: str, cap
 def test_work_without_writes_does_not_speak_of_one(capfd):
     with stopping("Stopping the simulated systems.") as stop:
         signal.raise_signal(signal.SIGINT)
-        assert stop.asked.is_set()
+        assert stop.asked.wait(30)
     assert capfd.readouterr().err == (
         "\nStopping the simulated systems. Once more ends kisi at once.\n"
     )
@@ -53,7 +55,23 @@ def test_ctrl_break_of_windows_asks_too(monkeypatch):
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
     with stopping() as stop:
         signal.raise_signal(signal.SIGUSR1)
-        assert stop.asked.is_set()
+        assert stop.asked.wait(30)
+
+
+def test_a_signal_never_waits_for_a_lock_that_the_main_thread_holds():
+    """As it does for a moment whenever it begins or ends to wait for the event."""
+    script = (
+        "import signal\n"
+        "from kisi.cli.signals import stopping\n"
+        "with stopping() as stop:\n"
+        "    with stop.asked._cond:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    assert stop.asked.wait(30)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=False, timeout=60, capture_output=True
+    )
+    assert (ended.returncode, b"Stopping: " in ended.stderr) == (0, True)
 
 
 def test_outside_the_main_thread_no_handler_is_changed():
