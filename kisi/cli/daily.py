@@ -38,9 +38,9 @@ from kisi.errors import (
     worst,
 )
 from kisi.guards import freed_lines
-from kisi.journal import Billing, Journal, Operation, PackedUsage, RunState, Subject
+from kisi.journal import Billing, Journal, Operation, RunState, Subject
 from kisi.lock import run_lock
-from kisi.model import Plan, TenantRef, TenantUsage
+from kisi.model import Plan
 from kisi.plan import line_key
 from kisi.reconcile import Reconciled, resolve
 from kisi.reconcile.verdict import exit_code, summarise
@@ -95,7 +95,6 @@ class _Run:
         self.setup = setup
         self.voice = voice
         self.stop = stop
-        self.packed: dict[TenantRef, PackedUsage] = {}
 
     def go(self) -> PlanView:
         asked = self.order.asked
@@ -126,7 +125,7 @@ class _Run:
         memory = remember(journal, rules)
         self._let_arrive(memory.pending)
         with shown(self.voice, self.stop) as report:
-            found = reconciled(self.setup, rules, memory, self.order.asked, report, self._keep)
+            found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
         self._accept(journal, run, found.plan)
         plan = resolve(found.plan, self.setup.psas, self.order.accepted)
@@ -169,10 +168,6 @@ class _Run:
                 remedy="Restore it (a .bak may lie beside it). To end a client's billing on "
                 "purpose: `kisi map billing CLIENT off`.",
             )
-
-    def _keep(self, usage: TenantUsage) -> None:
-        """Packs a tenant's evidence while others are read; it is stored when all is written."""
-        self.packed[usage.tenant.ref] = PackedUsage.of(usage)
 
     def _let_arrive(self, pending: Iterable[Operation]) -> None:
         """Waits until a PSA would show a create that the run before sent just before it ended.
@@ -238,10 +233,10 @@ class _Run:
         journal.disown(replaced_lines(plan, found))
         journal.record_clients(run, at, (client_state(company) for company in plan.companies))
         pairs = (
-            (company.company, self.packed[ref])
+            (company.company, found.evidence[ref])
             for company in plan.companies
             for ref in company.company.tenants
-            if ref in found.usages
+            if ref in found.evidence
         )
         journal.record_usage(run, pairs)
         journal.prune(at - timedelta(days=self.setup.config.evidence_days))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kisi.cli.setup import Setup
     from kisi.journal import Journal
     from kisi.model import Company, Plan
-    from kisi.reconcile import Keep, Memory, Reconciled, Rules
+    from kisi.reconcile import Memory, Reconciled, Rules
     from kisi.render.plan_view import Mode, PlanView
 
 
@@ -82,10 +82,10 @@ def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: b
         rules = setup.rules()
         with Journal.open(setup.config.state_dir, readonly=True) as journal:
             memory, problem = remember(journal, rules), journal.problem
-        if problem is not None:
-            voice.insist(explain_error(problem))
-        with shown(voice, stop) as report:
-            found = attentively(lambda: reconciled(setup, rules, memory, asked, report))
+            if problem is not None:
+                voice.insist(explain_error(problem))
+            with shown(voice, stop) as report:
+                found = attentively(lambda: reconciled(setup, rules, memory, asked, report))
         plan = resolve(found.plan, setup.psas)
         codes = [exit_code(plan, detailed=detailed), *([problem.exit_code] if problem else [])]
         return view_of(plan, found, setup, mode=Mode.PREVIEW, code=worst(codes))
@@ -143,20 +143,15 @@ def remember(journal: Journal, rules: Rules) -> Memory:
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         tenants=tenants.value if tenants else {},
+        behind=journal.history.usage_behind,
     )
 
 
 def reconciled(
-    setup: Setup,
-    rules: Rules,
-    memory: Memory,
-    asked: Asked,
-    report: Report,
-    keep: Keep | None = None,
+    setup: Setup, rules: Rules, memory: Memory, asked: Asked, report: Report
 ) -> Reconciled:
-    """Reads everything and works out the guarded plan; evidence goes to `keep`, or is dropped."""
-    from kisi.reconcile import forget, reconcile
+    """Reads everything and works out the guarded plan."""
+    from kisi.reconcile import reconcile
 
     companies = asked.companies(setup)
-    keep = keep or forget
-    return reconcile(rules, setup.sources, setup.psas, memory, companies, report, keep)
+    return reconcile(rules, setup.sources, setup.psas, memory, companies, report)

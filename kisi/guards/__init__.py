@@ -2,7 +2,8 @@
 
 A hold leaves the line, and every other changing line of the same client and application, as they
 are; the first guard in the order of `rules` names it. An orphaned line takes along what may bill
-its devices from now on, also under another application and for another client. Failures (a
+its devices from now on, also under another application and for another client; and what was held
+takes along the application that the same devices went to, or came from. Failures (a
 source or agreement that cannot be trusted) are decided earlier and have no lines here.
 """
 
@@ -21,7 +22,7 @@ from kisi.guards.rules import (
     FactIndex,
     Guard,
 )
-from kisi.model import WITH, Awaited, CompanyPlan, Hold, Plan, PlannedLine, Status
+from kisi.model import WITH, Awaited, CompanyPlan, Hold, Move, Plan, PlannedLine, Status
 from kisi.plan import net_change, takes_over, whole_id
 
 __all__ = ["Context", "FactIndex", "empty_sources", "freed_lines", "guard", "release", "withhold"]
@@ -97,13 +98,14 @@ def _take_along(company: CompanyPlan) -> CompanyPlan:
             _with(line, orphan) if line.hold is None and takes_over(line, orphan, lines) else line
             for line in lines
         ]
-    return replace(company, lines=_spread(lines))
+    return replace(company, lines=_spread(lines, company.moves))
 
 
-def _spread(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
+def _spread(lines: Sequence[PlannedLine], moves: Sequence[Move]) -> tuple[PlannedLine, ...]:
     """Holds along every changing line of the applications of which one is held.
 
-    A line that the mapping has given from one application to another binds the two together.
+    A line that the mapping has given from one application to another binds the two together, and
+    so do devices that have moved from one to the other.
     """
     result = list(lines)
     causes: dict[str, PlannedLine] = {}
@@ -113,17 +115,23 @@ def _spread(lines: Sequence[PlannedLine]) -> tuple[PlannedLine, ...]:
                 for application in line.applications:
                     causes.setdefault(application, line)
         free = [
-            index
+            (index, next(name for name in causes if name in bound))
             for index, line in enumerate(result)
-            if line.changes
-            and line.hold is None
-            and not causes.keys().isdisjoint(line.applications)
+            if line.changes and line.hold is None
+            for bound in [line.applications | _moved(line, moves)]
+            if not causes.keys().isdisjoint(bound)
         ]
         if not free:
             return tuple(result)
-        for index in free:
-            named = next(name for name in causes if name in result[index].applications)
-            result[index] = _with(result[index], causes[named])
+        for index, named in free:
+            result[index] = _with(result[index], causes[named], moves)
+
+
+def _moved(line: PlannedLine, moves: Iterable[Move]) -> set[str]:
+    """The applications to which a falling line's devices went; from which a rising line's came."""
+    if line.delta < 0:
+        return {move.new for move in moves if move.old == line.application}
+    return {move.old for move in moves if move.new == line.application}
 
 
 def _after(line: PlannedLine, awaited: Awaited) -> PlannedLine:
@@ -136,11 +144,15 @@ def _after(line: PlannedLine, awaited: Awaited) -> PlannedLine:
     return replace(line, hold=Hold(WITH, reason, remedy))
 
 
-def _with(line: PlannedLine, cause: PlannedLine) -> PlannedLine:
+def _with(line: PlannedLine, cause: PlannedLine, moves: Iterable[Move] = ()) -> PlannedLine:
     if cause.hold is None:
         return line
     what = cause.application if cause.application != line.application else cause.category
     reason = f"held with {what} ({cause.hold.guard}), so that nothing is billed twice or not at all"
+    pair = {line.application, cause.application}
+    for move in moves:
+        if {move.old, move.new} == pair:
+            reason += f": {move.devices} devices went from {move.old} to {move.new}"
     return replace(line, hold=Hold(WITH, reason, cause.hold.remedy))
 
 

@@ -17,7 +17,7 @@ from kisi.journal.clients import client_id, clients
 from kisi.journal.codec import dumps, fingerprint, from_epoch, unpack
 from kisi.journal.database import Database
 from kisi.journal.past import StoredKey, UsageRecord
-from kisi.journal.records import Billing
+from kisi.journal.records import Billing, LineKey
 from kisi.journal.runs import last_run
 from kisi.model import ApplicationUsage, Company, TenantRef, TenantUsage
 
@@ -33,6 +33,19 @@ _PREVIOUS = """
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.client = ? AND usage.tenant = ? AND usage.id < ? AND usage.content != ?
     ORDER BY usage.id DESC LIMIT 1
+"""
+_BEHIND = """
+    SELECT usage.last_at, content.body
+    FROM usage JOIN content ON content.id = usage.content
+    WHERE usage.id IN (
+        SELECT max(usage.id) FROM usage
+            JOIN client ON client.id = usage.client
+            JOIN line ON line.client = client.id
+            JOIN line_quantity ON line_quantity.id = line.current
+        WHERE client.psa = ? AND client.agreement = ? AND line.line_id = ?
+            AND usage.first_run <= line_quantity.last_run
+        GROUP BY usage.tenant)
+    ORDER BY usage.tenant
 """
 
 
@@ -52,6 +65,11 @@ class PackedUsage:
         text = dumps(_canonical(usage))
         body = compress(text.encode("ascii"), 9)
         return cls(usage.tenant.ref, usage.at, fingerprint(text), body)
+
+    def whole(self) -> TenantUsage:
+        """The usage that was packed, with all its evidence."""
+        usage: TenantUsage = unpack(TenantUsage, self.body)
+        return replace(usage, at=self.at)
 
 
 def record_usage(db: Database, run_id: int, usages: Iterable[tuple[Company, PackedUsage]]) -> None:
@@ -172,6 +190,13 @@ def _usage(db: Database, row: Row, asked: int) -> UsageRecord:
 def _restored(row: Row) -> TenantUsage:
     usage: TenantUsage = unpack(TenantUsage, row["body"])
     return replace(usage, at=from_epoch(row["last_at"]))
+
+
+def usage_behind(db: Database, line: LineKey) -> tuple[TenantUsage, ...]:
+    """What a client's tenants used when one of its lines was last proven to be right."""
+    with db.snapshot():
+        rows = db.rows(_BEHIND, line.psa, line.agreement, line.line_id)
+        return tuple(_restored(row) for row in rows)
 
 
 def keys(db: Database) -> tuple[StoredKey, ...]:

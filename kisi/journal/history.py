@@ -26,7 +26,7 @@ from kisi.journal.records import (
     Operation,
     Subject,
 )
-from kisi.model import Status
+from kisi.model import Status, TenantUsage
 
 
 class History:
@@ -111,6 +111,13 @@ class History:
         A tenant that the run did not read is represented by the reading before, with `read` false.
         """
         return evidence.usage_at(self._db, name, run_id)
+
+    def usage_behind(self, line: LineKey) -> tuple[TenantUsage, ...]:
+        """What a client's tenants used when one of its lines was last proven to be right.
+
+        Empty for a line that kisi never had; without tenants whose evidence is too old to be kept.
+        """
+        return evidence.usage_behind(self._db, line)
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""

@@ -154,6 +154,15 @@ class Awaited:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """Devices that were counted for one application, and are counted for another one now."""
+
+    old: str
+    new: str
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyPlan:
     """All planned lines of one client."""
 
@@ -171,6 +180,8 @@ class CompanyPlan:
     """Applications of which devices with an unknown operating system are counted."""
     awaits: tuple[Awaited, ...] = ()
     """What must be 0 before this client's lines may bill instead."""
+    moves: tuple[Move, ...] = ()
+    """Where one application bills less because another one bills the same devices."""
     plan_id: str = ""
     agreement_name: str = ""
 

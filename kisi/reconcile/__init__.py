@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from kisi import guards
 from kisi.guards import Context, FactIndex
-from kisi.journal import Operation
+from kisi.journal import Operation, PackedUsage
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -45,27 +45,24 @@ from kisi.plan import (
 from kisi.psa import Psa
 from kisi.reconcile.collect import (
     Collected,
-    Keep,
     Progress,
     collect,
-    forget,
     renamed,
     unmapped_tenants,
 )
 from kisi.reconcile.lines import PsaState, read_psas
+from kisi.reconcile.moved import Behind, nothing_behind, with_moves
 from kisi.reconcile.products import with_products
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts
 from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine
 
 __all__ = [
-    "Keep",
     "Memory",
     "Progress",
     "Reconciled",
     "Rules",
     "Settlement",
-    "forget",
     "names",
     "reconcile",
     "resolve",
@@ -95,6 +92,8 @@ class Memory:
     pending: tuple[Operation, ...] = ()
     tenants: Mapping[str, str] = field(default_factory=dict)
     """What tenants (`source:tenant`) were called when they were last read."""
+    behind: Behind = nothing_behind
+    """What a client used, with the evidence, when a line was last proven to be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,8 @@ class Reconciled:
 
     plan: Plan
     usages: Mapping[TenantRef, TenantUsage]
-    """The numbers; the evidence went to `keep` as each tenant was counted."""
+    """The numbers, without their evidence."""
+    evidence: Mapping[TenantRef, PackedUsage]
     agreements: Mapping[AgreementRef, Agreement]
     settlements: tuple[Settlement, ...]
     facts: tuple[LineFact, ...]
@@ -140,7 +140,6 @@ def reconcile(
     memory: Memory,
     companies: Collection[Company],
     progress: Progress,
-    keep: Keep,
 ) -> Reconciled:
     """Reads everything a run needs and works out the guarded plan, with its ids.
 
@@ -151,7 +150,6 @@ def reconcile(
         memory: What the journal remembers.
         companies: The clients this run concerns; a mapping without clients shows every tenant.
         progress: Told what is being read.
-        keep: Given each tenant's usage with its evidence, once, in the thread that counted it.
 
     Returns:
         The plan with its holds, none of them released. Trouble with a client is in its plan.
@@ -162,7 +160,7 @@ def reconcile(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
     everything = not mapping.companies
-    collected = collect(sources, billed, terms, everything=everything, progress=progress, keep=keep)
+    collected = collect(sources, billed, terms, everything=everything, progress=progress)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
     settlements = settle(memory.pending, state.agreements, state.lines, rules.today)
@@ -170,6 +168,7 @@ def reconcile(
     owners = attribute(mapping.companies, facts)
     names = memory.tenants
     drafts = [_draft(company, rules, collected, names, state, owners) for company in companies]
+    drafts = [with_moves(one, collected.evidence, memory.behind) for one in drafts]
     plans, notes = _guarded(drafts, rules, collected, facts, psas)
     plan = Plan(
         companies=plans,
@@ -186,7 +185,13 @@ def reconcile(
     plan = with_ids(plan, memory.accepts)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     return Reconciled(
-        plan, collected.usages, state.agreements, settlements, facts, (*owners.left, *unreachable)
+        plan=plan,
+        usages=collected.usages,
+        evidence=collected.evidence,
+        agreements=state.agreements,
+        settlements=settlements,
+        facts=facts,
+        left=(*owners.left, *unreachable),
     )
 
 

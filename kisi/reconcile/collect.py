@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, KisiError, SourceError
+from kisi.journal import PackedUsage
 from kisi.model import (
     BillingMapping,
     Company,
@@ -23,13 +24,6 @@ from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
 
-Keep = Callable[[TenantUsage], None]
-"""Given each tenant's usage once, with all its evidence, in the thread that reads its source."""
-
-
-def forget(_usage: TenantUsage) -> None:
-    """Keeps no evidence, for whoever only wants the numbers."""
-
 
 @dataclass(slots=True)
 class Collected:
@@ -39,6 +33,8 @@ class Collected:
     """Every tenant that exists, by source."""
     usages: dict[TenantRef, TenantUsage] = field(default_factory=dict)
     """Without evidence, but where a device may be in several tenants of a client."""
+    evidence: dict[TenantRef, PackedUsage] = field(default_factory=dict)
+    """The usages with all their evidence, packed."""
     failures: dict[TenantRef, Failure] = field(default_factory=dict)
     broken: dict[str, Failure] = field(default_factory=dict)
     """Sources that could not be read at all."""
@@ -69,7 +65,6 @@ class _Desk:
     terms: Terms
     shared: Collection[TenantRef]
     """Tenants of clients that have several: their devices are compared before they are added."""
-    keep: Keep
 
 
 def collect(
@@ -79,12 +74,11 @@ def collect(
     *,
     everything: bool,
     progress: Progress,
-    keep: Keep,
 ) -> Collected:
     """Reads and counts the tenants of `companies`, all sources at once.
 
-    The evidence of a tenant goes to `keep` and out of memory before the next one is counted, so
-    that memory follows the largest tenant and not the fleet.
+    The evidence of a tenant is packed before the next one is counted, so that memory follows the
+    largest tenant and not the fleet.
 
     Args:
         sources: The configured sources, by name.
@@ -92,11 +86,8 @@ def collect(
         terms: What is counted.
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
-        keep: Given each tenant's usage as it is counted.
     """
-    desk = _Desk(
-        terms, {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}, keep
-    )
+    desk = _Desk(terms, {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants})
     wanted = {ref for company in companies for ref in company.tenants}
     needed = [
         (name, source)
@@ -119,6 +110,7 @@ def collect(
                 continue
             result.tenants |= part.tenants
             result.usages |= part.usages
+            result.evidence |= part.evidence
             result.failures |= part.failures
     return result
 
@@ -150,7 +142,7 @@ def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, desk: 
     except SourceError as error:
         part.failures[ref] = failure("source-incomplete", error)
     else:
-        desk.keep(usage)
+        part.evidence[ref] = PackedUsage.of(usage)
         part.usages[ref] = usage if ref in desk.shared else without_evidence(usage)
 
 

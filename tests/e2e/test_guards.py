@@ -889,3 +889,33 @@ def test_the_table_names_the_command_that_releases_a_hold(operator: Operator):
     ids = [operator.preview().company(name)["plan_id"] for name in ("Contoso", "Fabrikam")]
     for plan_id in ids:
         assert f"kisi sync --accept {plan_id}" in " ".join(table.out.split())
+
+
+# --- licences that replace others ---------------------------------------------------------------
+
+
+def test_devices_whose_licence_was_replaced_are_never_billed_for_both(operator: Operator):
+    old, new = operator.bill_as_one(), operator.world.product("EDR Optimum").id
+    operator.world.billing.bill("Kaspersky Next EDR Optimum", all=new)
+    contoso = _with_a_big_neighbour(operator, workstations=20)
+    assert operator.sync().code == 0
+    devices = list(contoso.server.devices)
+    contoso.first_key.uses.clear()
+    contoso.key("Kaspersky Next EDR Optimum, 100 nodes", devices=devices)
+
+    for _ in range(2):
+        held = _night(operator)
+        assert contoso.quantities == {old: 20}
+        assert (held.code, held.writes) == (6, [])
+        assert held.holds("Contoso") == {str(old): "to-zero", str(new): "with"}
+    assert operator.run("status", "--ready").code == 6
+    reasons = {line["hold"]["reason"] for line in held.company("Contoso")["lines"]}
+    assert any(
+        reason.endswith(f": 20 devices went from {APPLICATION} to Kaspersky Next EDR Optimum")
+        for reason in reasons
+    )
+
+    accepted = _night(operator, *_command(held, "Contoso"))
+    assert contoso.quantities == {old: 0, new: 20}
+    assert accepted.code == 0
+    assert operator.run("status", "--ready").code == 0

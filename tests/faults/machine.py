@@ -125,6 +125,17 @@ class Billed:
             self.server.remove_device(device)
         self.uses[application, kind] += change
 
+    def upgrade(self, kind: str, number: int) -> None:
+        """Devices take the licence of the other application in place of what they had."""
+        old, new = self.keys[APPLICATION], self.keys[DETECTION]
+        devices = {device.host_id: device for device in self.server.devices}
+        ours = [one for one in old.uses if devices[one.host_id].name.startswith(kind.upper())]
+        for use in ours[:number]:
+            old.uses.remove(use)
+            new.use(devices[use.host_id])
+            self.uses[APPLICATION, kind] -= 1
+            self.uses[DETECTION, kind] += 1
+
     def total(self, application: str) -> int:
         """How many devices use an application."""
         return sum(number for (name, _), number in self.uses.items() if name == application)
@@ -235,6 +246,10 @@ class Scene:
         number = min(number, one.uses[APPLICATION, "workstation"])
         one.use(APPLICATION, "workstation", -number)
         one.use(APPLICATION, "server", number)
+
+    def upgrade(self, client: int, kind: str, number: int) -> None:
+        """Licences of one application are replaced by those of the other."""
+        self.clients[client].upgrade(kind, number)
 
     def edit(self, line: int, quantity: int) -> None:
         """A person sets a quantity."""

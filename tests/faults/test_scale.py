@@ -22,7 +22,7 @@ from kisi.model import (
     Tenant,
     TenantRef,
 )
-from kisi.reconcile import Memory, Rules, forget, reconcile
+from kisi.reconcile import Memory, Rules, reconcile
 from kisi.reconcile.verdict import summarise
 from kisi.sources import Select
 from tests.e2e.conftest import Operator
@@ -107,7 +107,6 @@ def fleet() -> tuple[Rules, FakePsa]:
 )
 def test_a_large_fleet_is_counted_and_planned_in_little_memory():
     rules, psa = fleet()
-    kept: list[int] = []
     tracemalloc.start()
     try:
         found = reconcile(
@@ -117,7 +116,6 @@ def test_a_large_fleet_is_counted_and_planned_in_little_memory():
             Memory(),
             rules.mapping.companies,
             lambda *_: None,
-            lambda usage: kept.append(sum(len(one.evidence) for one in usage.applications)),
         )
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -128,6 +126,10 @@ def test_a_large_fleet_is_counted_and_planned_in_little_memory():
     assert {line.action for line in lines} == {Action.CREATE}
     assert sum(line.after for line in lines) == TENANTS * (DEVICES + 2 * SOME)
     assert len(psa.looks) == len(psa.asked_agreements) == TENANTS
+    kept = [
+        sum(len(one.evidence) for one in packed.whole().applications)
+        for packed in found.evidence.values()
+    ]
     assert kept == [DEVICES + 2 * SOME] * TENANTS
     assert peak < 20 * MEGABYTE, f"{peak / MEGABYTE:.0f} MB"
 
@@ -153,7 +155,6 @@ def test_one_change_among_two_thousand_lines_is_one_update():
         Memory(),
         rules.mapping.companies,
         lambda *_: None,
-        forget,
     )
 
     summary = summarise(found.plan)

@@ -76,6 +76,9 @@ USAGE = _event(
     change=st.integers(-4, 6),
 )
 REINSTALLED = _event("reinstall", client=CLIENT, number=st.integers(1, 4))
+UPGRADED = _event(
+    "upgrade", client=CLIENT, kind=st.sampled_from(sorted(CATEGORIES)), number=st.integers(1, 12)
+)
 PEOPLE = st.one_of(
     _event("edit", line=SOME, quantity=st.integers(0, 20)),
     _event("remove", line=SOME, cancel=st.booleans()),
@@ -91,7 +94,7 @@ MAPPING = st.one_of(
     _event("make_an_exception", client=CLIENT, what=st.sampled_from(["none", "people", "flat"])),
 )
 RARE = st.one_of(PEOPLE, MAPPING, _event("sleep", nights=st.integers(1, 40)))
-EVENT = st.one_of(USAGE, USAGE, USAGE, USAGE, REINSTALLED, RARE)
+EVENT = st.one_of(USAGE, USAGE, USAGE, USAGE, REINSTALLED, UPGRADED, RARE)
 
 # --- what happens to a run ------------------------------------------------------------------------
 

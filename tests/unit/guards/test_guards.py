@@ -14,6 +14,7 @@ from kisi.model import (
     CountingRules,
     GuardRules,
     Hold,
+    Move,
     Plan,
     PlannedLine,
     Status,
@@ -378,3 +379,73 @@ def test_a_larger_decrease_of_a_line_is_never_safer(changes, extra):
 
     lower = [(before, max(0, after - extra)) for before, after in changes]
     assert held(changes) <= held(lower)
+
+
+# --- devices that changed their application -----------------------------------------------------
+
+EDR = "Kaspersky Next EDR Optimum"
+MOVED = (Move(KES, EDR, 20),)
+
+
+def migration(before, after, *more, **rules):
+    """What holds the line of the old application, and that of the new one."""
+    old = planned(before, after)
+    new = planned(None, 20, "1300", None, EDR)
+    (found,) = guard([client(old, new, *more, moves=MOVED)], context(owned(before), **rules))
+    return found
+
+
+def test_what_bills_moved_devices_waits_for_the_line_that_still_bills_them():
+    held = migration(20, 0)
+    assert [line.hold.guard for line in held.lines] == ["to-zero", "with"]
+    assert held.lines[1].hold.reason == (
+        f"held with {KES} (to-zero), so that nothing is billed twice or not at all: "
+        f"20 devices went from {KES} to {EDR}"
+    )
+    assert held.lines[1].hold.remedy == held.lines[0].hold.remedy
+
+
+def test_devices_are_not_taken_off_one_line_while_the_line_they_went_to_waits():
+    held = migration(100, 80, create_units=10)
+    assert [line.hold.guard for line in held.lines] == ["with", "create"]
+
+
+def test_a_move_that_no_guard_minds_is_written_at_once():
+    free = migration(100, 80)
+    assert [line.hold for line in free.lines] == [None, None]
+
+
+def test_only_the_applications_between_which_devices_moved_wait():
+    held = migration(20, 0, planned(5, 6, "1400", "302", "Other"))
+    assert [line.hold.guard if line.hold else None for line in held.lines] == [
+        *("to-zero", "with"),
+        None,
+    ]
+
+
+def test_devices_that_left_one_category_wait_although_another_category_is_what_is_held():
+    """The old application's servers rise too fast; its workstations, which fall, wait with them."""
+    servers = planned(10, 100, "1201", "302")
+    lines = planned(100, 80), servers, planned(None, 20, "1300", None, EDR)
+    (found,) = guard([client(*lines, moves=MOVED)], context(owned(100), fact("1201", 10, "302")))
+    assert [line.hold.guard for line in found.lines] == ["with", "increase", "with"]
+
+
+def test_a_chain_of_moves_waits_together_and_is_released_together():
+    third = "Kaspersky Next XDR Optimum"
+    lines = planned(20, 0), planned(100, 95, "1300", "302", EDR), planned(1, 4, "14", "303", third)
+    chain = (*MOVED, Move(EDR, third, 3))
+    rising = replace(lines[1], after=105, action=Action.UPDATE)
+    split = replace(lines[1], product="1301", line_id="304")
+    company = client(lines[0], rising, split, lines[2], moves=chain)
+    facts = (
+        fact("1200", 20),
+        fact("1300", 100, "302", application=EDR),
+        fact("1301", 100, "304", application=EDR),
+        fact("14", 1, "303", application=third),
+    )
+    (found,) = guard([company], context(*facts))
+    assert [line.hold.guard for line in found.lines] == ["to-zero", "with", "with", "with"]
+    plan = with_ids(Plan((found,)), {})
+    (free,) = release(plan, [plan.plan_id]).companies
+    assert [line.hold for line in free.lines] == [None] * 4

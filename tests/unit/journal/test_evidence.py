@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kisi.journal import Journal, PackedUsage
+from kisi.journal import Journal, LineKey, PackedUsage
 from kisi.model import Company, TenantRef, TenantUsage
-from tests.unit.journal.builders import begin, company, day, held, usage
+from tests.unit.journal.builders import begin, company, confirmed, day, held, usage
 from tests.unit.journal.test_clients import plan_of
 
 
@@ -116,3 +116,26 @@ def test_pruning_forgets_what_ended_and_keeps_what_is_still_so(journal: Journal)
     (record,) = journal.history.usage_at("Client 1", 2)
     assert record.previous is None
     assert journal.history.usage_at("Client 1", 1) == ()
+
+
+def test_behind_a_line_is_what_was_read_when_it_was_last_proven(journal: Journal) -> None:
+    for number, devices in ((1, 5), (2, 7), (3, 2)):
+        run = night(journal, number, (company(), usage(devices=devices, at=day(number))))
+        if number < 3:
+            journal.confirm(run, day(number), [confirmed(devices)])
+
+    key = LineKey("cw", company().agreement, confirmed(7).line_id)
+    assert journal.history.usage_behind(key) == (usage(devices=7, at=day(2)),)
+    assert journal.history.usage_behind(replace(key, line_id="999")) == ()
+    assert journal.history.usage_behind(replace(key, psa="tp")) == ()
+
+
+def test_a_tenant_that_was_not_read_that_night_stands_behind_a_line_as_it_was_before(
+    journal: Journal,
+) -> None:
+    night(journal, 1, (company(), usage(devices=5, at=day(1))))
+    second = night(journal, 2)
+    journal.confirm(second, day(2), [confirmed(5)])
+
+    key = LineKey("cw", company().agreement, confirmed(5).line_id)
+    assert journal.history.usage_behind(key) == (usage(devices=5, at=day(1)),)

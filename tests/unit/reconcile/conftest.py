@@ -21,7 +21,6 @@ from kisi.model import (
     GuardRules,
     Plan,
     TenantRef,
-    TenantUsage,
 )
 from kisi.plan import line_key
 from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
@@ -99,7 +98,6 @@ class Scene:
     guards: GuardRules = OPEN
     stop: threading.Event = field(default_factory=threading.Event)
     told: list[tuple[str, int, int]] = field(default_factory=list)
-    kept: list[TenantUsage] = field(default_factory=list)
 
     @property
     def hq(self) -> FakeSource:
@@ -136,6 +134,7 @@ class Scene:
             facts=self.journal.facts(self.clock.now(), self.guards.baseline_days),
             accepts=self.journal.accept_counts(),
             pending=self.journal.pending(),
+            behind=self.journal.history.usage_behind,
         )
 
     def look(self, *, only=(), exclude=(), memory: Memory | None = None) -> Reconciled:
@@ -147,7 +146,6 @@ class Scene:
             memory or self.remember(),
             select(self.mapping.companies, only, exclude),
             lambda *told: self.told.append(told),
-            self.kept.append,
         )
 
     def sync(self, *accepted: str, only=(), exclude=()) -> Day:
@@ -191,6 +189,15 @@ class Scene:
         )
         applied = apply(plan, desk)
         self.journal.disown(_replaced(applied.plan, found))
+        self.journal.record_usage(
+            run,
+            (
+                (client.company, found.evidence[ref])
+                for client in applied.plan.companies
+                for ref in client.company.tenants
+                if ref in found.evidence
+            ),
+        )
         return Day(run, found, applied)
 
     def facts(self) -> dict[tuple[str, str, str], float]:

@@ -179,11 +179,11 @@ def test_without_globs_every_client_is_chosen():
     assert select(clients, only=["*"], exclude=["*"]) == ()
 
 
-def test_evidence_is_handed_over_and_not_held(two):
-    two.look()
-    kept = {usage.tenant.ref: usage for usage in two.kept[-2:]}
-    assert [len(kept[ref].applications[0].evidence) for ref in (HQ_1, HQ_2)] == [10, 20]
-    usages = two.look().usages
+def test_evidence_is_packed_and_the_numbers_are_at_hand(two):
+    found = two.look()
+    whole = {ref: packed.whole() for ref, packed in found.evidence.items()}
+    assert [len(whole[ref].applications[0].evidence) for ref in (HQ_1, HQ_2)] == [10, 20]
+    usages = found.usages
     assert [usages[ref].applications[0].evidence for ref in (HQ_1, HQ_2)] == [(), ()]
     assert [usages[ref].applications[0].total for ref in (HQ_1, HQ_2)] == [10, 20]
 

@@ -444,3 +444,70 @@ def test_a_planned_line_of_the_fakes_is_what_the_planner_makes(scene):
     scene.uses(5)
     (line,) = scene.look().plan.companies[0].lines
     assert line == planned(None, 5, application=KES)
+
+
+# --- licences that replace others ---------------------------------------------------------------
+
+EDR = "Kaspersky Next EDR Optimum"
+
+
+def _licensed(scene, advanced, edr):
+    """From now on these devices of Contoso use the one application, and those the other."""
+    names = sorted({*advanced, *edr})
+    scene.hq.add(
+        reading(
+            [device(name) for name in names],
+            [*(row(name) for name in advanced), *(row(name, "K2") for name in edr)],
+            [key(), key("K2", EDR)],
+        )
+    )
+
+
+@pytest.fixture
+def upgrade(scene):
+    """Contoso, billed for twenty devices of one application, with a second one mapped."""
+    scene.mapping = mapping(ALL_ROW, ProductRow(EDR, "cw", {Category.ALL: "1300"}))
+    scene.guards = GuardRules()
+    _licensed(scene, range_of(20), ())
+    assert scene.sync().code is ExitCode.OK
+    return scene
+
+
+def range_of(end, start=0):
+    return [f"pc{number:02}" for number in range(start, end)]
+
+
+def test_a_client_whose_licences_were_replaced_is_never_billed_for_both(upgrade):
+    _licensed(upgrade, (), range_of(20))
+    for _ in range(3):
+        day = upgrade.sync()
+        assert upgrade.cw.quantities() == {"1200": 20}
+        assert day.code is ExitCode.WITHHELD
+        assert [line.hold.guard for line in day.client().lines] == ["to-zero", "with"]
+    accepted = upgrade.sync(day.client().plan_id)
+    assert upgrade.cw.quantities() == {"1200": 0, "1300": 20}
+    assert accepted.code is ExitCode.OK
+    sent = upgrade.sent()
+    assert upgrade.sync().code is ExitCode.OK
+    assert upgrade.sent() == sent
+
+
+def test_a_replacement_in_steps_too_small_to_mind_is_written_every_night(upgrade):
+    for moved in (3, 6, 9):
+        _licensed(upgrade, range_of(20, moved), range_of(moved))
+        day = upgrade.sync()
+        if moved <= 3:
+            assert upgrade.cw.quantities() == {"1200": 20 - moved, "1300": moved}
+        else:
+            assert upgrade.cw.quantities() == {"1200": 17, "1300": 3}
+            assert [line.hold.guard for line in day.client().lines] == ["decrease", "with"]
+
+
+def test_new_devices_do_not_wait_for_those_that_went(upgrade):
+    _licensed(upgrade, (), range_of(40, 20))
+    day = upgrade.sync()
+    assert upgrade.cw.quantities() == {"1200": 20, "1300": 20}
+    assert [line.hold.guard if line.hold else None for line in day.client().lines] == [
+        "to-zero",
+        None,
+    ]
