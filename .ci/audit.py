@@ -1,6 +1,6 @@
 """Known holes in the packages that kisi needs (pip-audit).
 
-Fails if one is known. Packages that the database could not be asked about are said, and pass: the
+Fails if one is known. Packages that the database could not be asked about are counted and pass: the
 check needs the network, and the rest of `make lint` does not.
 """
 

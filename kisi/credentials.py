@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from kisi.errors import ConfigError
-from kisi.redaction import REDACTOR, RedactingFilter, Redactor
+from kisi.redaction import REDACTOR
 from kisi.secret_reference import Scheme, SecretReference
-
-__all__ = ["REDACTOR", "RedactingFilter", "Redactor", "resolve", "resolve_all"]
 
 _LARGEST = 64 * 1024
 _LOGIN_NAME = "user"
@@ -175,8 +173,8 @@ def _from_keyring(target: str, base: Path) -> str:
         keyring, errors = import_module("keyring"), import_module("keyring.errors")
     except ImportError:
         raise ConfigError(
-            f"keyring:{target} needs the package keyring: run `pipx inject kisi keyring`, or "
-            "install kisi[keyring]."
+            f"keyring:{target} needs the package keyring in kisi's environment: run `pipx inject "
+            "kisi keyring`, or see docs/configuration.md#secrets."
         ) from None
     try:
         secret: str | None = keyring.get_password(service, user)

@@ -1,16 +1,22 @@
-"""Every error that kisi raises on purpose, and the exit code each one ends a run with.
+"""The errors that end a run or fail a part of it, and the exit code that each one means.
 
 ```
 KisiError
 ├── ConfigError          3   configuration, mapping or secret
 ├── SourceError          4   a source failed or was incomplete
 │   ├── LoginRefused         the server said no to our credentials: never tried again in this run
-│   └── Incomplete           a list did not arrive whole: it is not a number
+│   │   └── PasswordRefused      to the password: one more login could block the account
+│   ├── Denied               a right is missing: asking again would give the same answer
+│   ├── Incomplete           a list did not arrive whole: it is not a number
+│   │   └── Vanished             what was read is gone: reading it from the start may help
+│   └── Undecided        6   all of it was read; a person must say what is to be billed
 ├── PsaError             5   a PSA could not be read, or refused us
 │   ├── AccessRefused        credentials, rights or the address are wrong
+│   ├── Unusable             every further request would fail in the same way
+│   │   └── KeysRefused          because the keys were refused
+│   ├── NotFound             the PSA answered that there is no such thing
 │   └── ForeignChange    7   a write changed something that was not ours
 ├── Withheld             6   a person must decide: a stale or used id
-├── WriteError           7   a write failed, or its outcome is unknown
 ├── StateError           8   journal, lock file, disk
 ├── Locked              75   another run holds the lock
 ├── Interrupted        130   a signal asked us to stop
@@ -20,6 +26,10 @@ KisiError
     ├── AnswerLost           the request was sent, and no whole answer came back
     └── BadAnswer            an answer came, and it is not what the interface promises
 ```
+
+Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied` and `Vanished`
+in `kisi.sources.ksc.problems`, `Undecided` in `kisi.usage.count`, `Unusable`, `KeysRefused` and
+`NotFound` in `kisi.psa.tigerpaw.rest`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do
 because of it, and, in `remedy`, what to do now. It never holds a secret.
@@ -94,6 +104,9 @@ class SourceError(KisiError):
     """A source, or one tenant of it, could not be read completely. Never a number."""
 
     exit_code = ExitCode.SOURCE
+    event: str = ""
+    """Where it happened and what, without what follows from it: for the log, where another try may
+    still succeed. Empty if the source does not tell the two apart."""
 
 
 class LoginRefused(SourceError):
@@ -124,12 +137,6 @@ class Withheld(KisiError):
     """A person must decide first."""
 
     exit_code = ExitCode.WITHHELD
-
-
-class WriteError(KisiError):
-    """A write failed, or its outcome is unknown."""
-
-    exit_code = ExitCode.WRITE
 
 
 class StateError(KisiError):

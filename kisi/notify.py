@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-from kisi.credentials import REDACTOR
 from kisi.errors import KisiError
+from kisi.redaction import REDACTOR
 from kisi.transport import Client, Clock, Limits
 
 SECONDS = 10.0

@@ -48,7 +48,7 @@ def put_whole(
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _private(name: str, flags: int) -> int:
@@ -76,8 +76,12 @@ def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:
     new.replace(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name itself survive a power cut, where folders can be synced (not Windows)."""
+def sync_folder(folder: Path) -> None:
+    """Makes new names in a folder survive a power cut, where folders can be synced (not Windows).
+
+    Raises:
+        OSError: It could not be done.
+    """
     if not (_FOLDERS_SYNC and os.access(folder, os.R_OK)):
         return
     handle = os.open(folder, os.O_RDONLY)

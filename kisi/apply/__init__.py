@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from kisi.apply.write import SHOWN_AFTER, Waits, Written, write
-from kisi.credentials import REDACTOR
 from kisi.errors import ForeignChange, StateError
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
@@ -32,6 +31,7 @@ from kisi.model import (
 )
 from kisi.plan import takes_over
 from kisi.psa import Psa
+from kisi.redaction import REDACTOR
 from kisi.transport import Clock
 
 __all__ = ["SHOWN_AFTER", "Applied", "Desk", "apply"]
@@ -191,7 +191,7 @@ def _line(
     if desk.stop.is_set():
         return replace(line, detail="not tried: the run was stopped")
     if desk.clock.monotonic() >= desk.ends:
-        detail = "not sent: the time of this run was over before it was its turn"
+        detail = "not sent: this run's time was up before its turn came"
         return replace(line, outcome=Outcome.FAILED, detail=detail)
     why = state.doors[line.psa].closed or waits_for
     if why:
@@ -255,6 +255,7 @@ def _store(operation: Operation, written: Written, desk: Desk, state: _State) ->
             quantity=written.quantity,
             detail=written.detail,
             request_id=written.request_id,
+            acknowledged=written.acknowledged,
         )
     except StateError as error:
         desk.emergency(

@@ -1,7 +1,8 @@
 """One change, from intent to outcome: send, classify, read back, decide. Never two lines.
 
 A write counts when the PSA shows it. It is sent again only if it provably did not arrive: refused
-before sending, throttled, or read back as unchanged; at most twice after an unclear answer.
+before sending, throttled, or read back as unchanged; at most twice after an unclear answer. A
+create that the PSA acknowledged is never sent again: what it does not show now it may show later.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ READ_BACK_AFTER = (0.0, 1.0, 2.0, 4.0)
 """Seconds to wait before each look, because a PSA may show a write late."""
 SHOWN_AFTER = sum(READ_BACK_AFTER)
 """Seconds after which a PSA is believed not to have what it does not show."""
-_NOT_WRITTEN = "Read back, it was not written; the next run tries it again."
+_NOT_SHOWN = "The PSA said that it was done, and does not show it; it is not sent again."
+_NOT_WRITTEN = "Reading it back showed that it was not written; the next run tries again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Written:
     quantity: Decimal | None = None
     detail: str = ""
     denied: bool = False
+    acknowledged: bool = False
+    """The PSA said that it was done."""
     request_id: str = ""
 
 
@@ -91,7 +95,9 @@ def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits:
         otherwise = Outcome.FAILED if stale and sends == 1 else Outcome.UNKNOWN
         written = _read_back(psa, line, receipt, today, waits, otherwise)
         if written is not None:
-            return written
+            return replace(written, acknowledged=receipt.acknowledged)
+        if receipt.acknowledged and line.line_id is None:
+            return _not_shown(receipt)
         if stale or sends >= SENDS or not waits.before_sending(0):
             return _failed(replace(receipt, message=f"{receipt.message} {_NOT_WRITTEN}"))
         LOG.warning(
@@ -124,6 +130,15 @@ def _failed(receipt: Receipt) -> Written:
         Outcome.FAILED,
         detail=receipt.message,
         denied=receipt.denied,
+        request_id=receipt.request_id,
+    )
+
+
+def _not_shown(receipt: Receipt) -> Written:
+    return Written(
+        Outcome.UNKNOWN,
+        detail=f"{receipt.message} {_NOT_SHOWN}",
+        acknowledged=True,
         request_id=receipt.request_id,
     )
 
@@ -171,7 +186,7 @@ def _shown(line: PlannedLine, found: list[Line], otherwise: Outcome) -> Written 
         return _judge(line, found[0], otherwise)
     if found:
         listed = ", ".join(item.id for item in found)
-        return Written(otherwise, detail=f"there are now several lines of it: {listed}")
+        return Written(otherwise, detail=f"there are now several lines of this product: {listed}")
     if line.line_id is None:
         return None
     return Written(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")

@@ -80,11 +80,11 @@ def _say_bug(error: Exception, *, verbose: bool) -> int:
     import traceback
 
     from kisi.cli.output import write
-    from kisi.credentials import REDACTOR
+    from kisi.redaction import REDACTOR
     from kisi.render.text import safe_text
 
     kind = f"{type(error).__name__}: {error}"
-    write(sys.stderr, "Error: this is a bug of kisi: " + safe_text(REDACTOR.redact(kind)))
+    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(REDACTOR.redact(kind)))
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
         told = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()

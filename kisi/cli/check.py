@@ -27,7 +27,7 @@ def check(
     probe_tigerpaw: Annotated[
         str | None,
         typer.Option(
-            metavar="AGREEMENT",
+            metavar="[PSA:]AGREEMENT",
             help="Prove the Tigerpaw template on a scratch agreement (on a terminal only).",
         ),
     ] = None,
@@ -45,8 +45,8 @@ def check(
     """
     from kisi.cli import checking
     from kisi.cli.report import Wish, show, terminal_text
+    from kisi.json_text import dumps
     from kisi.render.findings import findings_document, findings_report
-    from kisi.render.plan_json import dumps
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     if schema:

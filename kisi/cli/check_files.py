@@ -69,7 +69,7 @@ def _errors(error: ConfigError) -> Iterator[Finding]:
 
 def _summary(config: Config) -> str:
     return (
-        f"{config.path} is right: sources {', '.join(config.sources)}; PSAs "
+        f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
         f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
     )
 
@@ -94,7 +94,7 @@ def _check_mapping(draft: Draft, findings: list[Finding]) -> BillingMapping | No
     findings.append(
         Finding(
             Level.OK,
-            f"{path} is right: {plural(len(mapping.applications), 'application')}, "
+            f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
             f"{plural(len(mapping.companies), 'client')}, {billed} with billing on.",
         )
     )
@@ -114,16 +114,11 @@ def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
 
 def _missing_files(place: str, section: Section, config: Config) -> Iterator[Finding]:
     """The files that a section names by a `Path` and that cannot be read."""
-    for key in type(section).model_fields:
-        value = getattr(section, key)
-        for path in value if isinstance(value, tuple) else (value,):
-            if isinstance(path, Path):
-                file = config.base / path
-                if not (file.is_file() and os.access(file, os.R_OK)):
-                    yield Finding(
-                        Level.PROBLEM,
-                        f"{place} {key}: There is no file {file} that this user can read.",
-                    )
+    for key, file in section.files_named(config.base):
+        if not (file.is_file() and os.access(file, os.R_OK)):
+            yield Finding(
+                Level.PROBLEM, f"{place} {key}: There is no file {file} that this user can read."
+            )
 
 
 def _unusable_state(folder: Path) -> Iterator[Finding]:

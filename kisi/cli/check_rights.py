@@ -95,7 +95,7 @@ def _state_open_to_others(folder: Path) -> Iterator[Finding]:
     if folder.is_dir() and mode & 0o077:
         yield Finding(
             Level.WARNING,
-            f"Other users of this machine can get at the state folder {folder} (mode {mode:04o}), "
-            "where clients and devices are named.",
+            f"Other users of this machine have access to the state folder {folder} (mode "
+            f"{mode:04o}), where clients and devices are named.",
             f"Run `chmod 700 {shlex.quote(str(folder))}`.",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from kisi.journal import repair
 from kisi.lock import run_lock
 from kisi.mapping.online import check_lines, check_tenants, some_agreement
 from kisi.model import Finding, Level
+from kisi.psa import Probing, Psa
 from kisi.psa.registry import PSAS
-from kisi.psa.tigerpaw import Tigerpaw
 from kisi.render.figures import plural
 from kisi.render.findings import Area
 from kisi.render.text import safe_text
@@ -139,25 +139,43 @@ def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
             remedy="Run it by hand, on a scratch agreement that also holds one manual charge.",
         )
     with opened(config) as setup:
-        found = [psa for psa in setup.psas.values() if isinstance(psa, Tigerpaw)]
-        if not found:
-            raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
-        mapped = next((one for one in setup.mapping.companies if one.agreement == agreement), None)
+        name, psa, number = _to_prove(setup.psas, agreement)
+        mapped = next(
+            (one for one in setup.mapping.companies if (one.psa, one.agreement) == (name, number)),
+            None,
+        )
         if mapped is not None:
             raise ConfigError(
-                f"Agreement {agreement} is that of {mapped.name} in mapping.toml, not a scratch "
+                f"Agreement {number} belongs to {mapped.name} in mapping.toml, so it is no scratch "
                 "one. Nothing was sent.",
                 remedy="Make an agreement for the probe, with one manual charge on it.",
             )
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
         passed = True
-        for step in found[0].probe(agreement, item, lambda text: _confirmed(safe_text(text))):
+        for step in psa.probe(number, item, lambda text: _confirmed(safe_text(text))):
             passed = step.passed
             voice.insist(("✓ " if step.passed else "✗ ") + safe_text(step.message))
     if passed:
         voice.insist("Proven. Now set `soap_template_verified = true` in kisi.toml.")
         return ExitCode.OK
     return ExitCode.WRITE
+
+
+def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, Probing, str]:
+    """The PSA that is meant by `AGREEMENT` or `PSA:AGREEMENT`, and the agreement's number."""
+    found = {name: psa for name, psa in psas.items() if isinstance(psa, Probing)}
+    if not found:
+        raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
+    named, _, number = agreement.rpartition(":")
+    if not named and len(found) == 1:
+        ((name, psa),) = found.items()
+        return name, psa, number
+    if named not in found:
+        raise ConfigError(
+            f"Which Tigerpaw is meant? kisi.toml has {', '.join(sorted(found))}. Nothing was sent.",
+            remedy=f"Name it before the agreement: --probe-tigerpaw {min(found)}:{number}",
+        )
+    return named, found[named], number
 
 
 def _confirmed(question: str) -> bool:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import SHOWN_AFTER, Applied, Desk, apply
-from kisi.cli.books import (
-    client_counts,
+from kisi.cli.journal_entries import (
     client_state,
     difference,
     equal_lines,
@@ -41,9 +40,9 @@ from kisi.guards import freed_lines
 from kisi.journal import Billing, Journal, Operation, RunState, Subject
 from kisi.lock import run_lock
 from kisi.model import Plan
-from kisi.plan import line_key
+from kisi.plan import product_key
 from kisi.reconcile import Reconciled, resolve
-from kisi.reconcile.verdict import exit_code, summarise
+from kisi.reconcile.verdict import client_counts, exit_code, summarise
 from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import Mode, PlanView
 from kisi.transport import SystemClock, certificate_of
@@ -110,7 +109,7 @@ class _Run:
             LOG.info("run %s begins, %s", run, asked.scope or "all clients")
             for crashed in journal.crashed_runs:
                 self.voice.insist(
-                    f"Run {crashed} ended without a word; what it left is settled now."
+                    f"Run {crashed} did not record its end; what it left open is being settled."
                 )
             try:
                 return self._in(journal, run)
@@ -178,7 +177,9 @@ class _Run:
         if sent:
             age = (self.setup.clock.now() - max(sent)).total_seconds()
             if 0 <= age < SHOWN_AFTER:
-                self.voice.say("The run before ended in the middle; waiting for its last write.")
+                self.voice.say(
+                    "The previous run ended in the middle; waiting for its last write to show."
+                )
                 self.setup.clock.sleep(SHOWN_AFTER - age)
 
     def _settle(self, journal: Journal, run: int, found: Reconciled) -> None:
@@ -197,12 +198,12 @@ class _Run:
         by_id = {company.plan_id: [company] for company in plan.companies}
         by_id[plan.plan_id] = list(plan.companies)
         for plan_id in self.order.accepted:
-            used = journal.is_used(plan_id)
+            used = journal.used_id(plan_id)
             if used is not None:
                 raise Withheld(
                     f"The id {plan_id} was accepted on {used.at:%Y-%m-%d %H:%M} UTC by {used.who}; "
                     "an id works once. Nothing was written.",
-                    remedy="`kisi preview` shows the ids of now.",
+                    remedy="`kisi preview` shows the current ids.",
                 )
             if plan_id not in by_id:
                 raise Withheld(self._stale(journal, plan_id, plan), remedy=_LOOK_AGAIN)
@@ -211,19 +212,19 @@ class _Run:
             if not freed and any(company.hold for company in by_id[plan_id]):
                 raise Withheld(
                     f"The id {plan_id} releases nothing: what is held there waits for a line that "
-                    "another client's plan shows as orphaned. Nothing was written.",
+                    "another client's plan shows. Nothing was written.",
                     remedy="Accept that client's id first; `kisi preview` shows it.",
                 )
             journal.use_id(plan_id, run, self.setup.clock.now(), who(), freed)
 
     def _stale(self, journal: Journal, plan_id: str, plan: Plan) -> str:
-        text = f"The id {plan_id} does not fit the plan of now. Nothing was written."
+        text = f"The id {plan_id} does not match the current plan. Nothing was written."
         then = journal.history.held_plan(plan_id)
         if then is None:
             return text
-        now = {line_key(line): line for company in plan.companies for line in company.lines}
+        now = {product_key(line): line for company in plan.companies for line in company.lines}
         for line in then.lines:
-            text += "\n" + difference(line, now.get(line_key(line)))
+            text += "\n" + difference(line, now.get(product_key(line)))
         return text
 
     def _record(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> None:
@@ -320,4 +321,4 @@ _CHANGED = (
     "were when it began; the next run goes by the new ones."
 )
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
-_LOOK_AGAIN = "Look at `kisi preview` again; it shows the ids of now."
+_LOOK_AGAIN = "Look at `kisi preview` again; it shows the current ids."

@@ -118,8 +118,8 @@ def _served(fleet: int, folder: Path) -> Iterator[Sandbox]:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"The sandbox needs the package {error.name}, which is not installed.",
-            remedy=f"Put it beside kisi: pipx inject kisi {error.name}  (or, in a clone with an "
-            "environment of its own: pip install '.[sandbox]')",
+            remedy=f"Install it into kisi's environment: pipx inject kisi {error.name}  (or, in a "
+            "clone with an environment of its own: pip install '.[sandbox]')",
         ) from error
     if is_foreign(folder):
         raise ConfigError(

@@ -73,7 +73,7 @@ def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
     if found:
         listed = ", ".join(f"{one.name} ({one.psa}, agreement {one.agreement})" for one in found)
         raise ConfigError(
-            f"{len(found)} clients are called like {wanted!r}: {listed}.",
+            f"{len(found)} clients match {wanted!r}: {listed}.",
             remedy="Name one of them in full; two rows of one name need different names.",
         )
     near = get_close_matches(wanted, [one.name for one in clients], n=3)

@@ -21,7 +21,7 @@ def explain(
         ),
     ],
     application: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only applications with such a name.")
+        str | None, typer.Option(metavar="GLOB", help="Only applications whose name matches.")
     ] = None,
     devices: Annotated[
         bool, typer.Option("--devices", help="List every device, counted or left out, and why.")
@@ -44,10 +44,10 @@ def explain(
     """
     from kisi.cli.evidence import explained
     from kisi.cli.report import Wish, show, terminal_text
+    from kisi.json_text import dumps
     from kisi.render.explain_csv import explain_csv
     from kisi.render.explain_json import explain_document
     from kisi.render.explain_report import explain_report
-    from kisi.render.plan_json import dumps
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     view = explained(config, company, run, application)

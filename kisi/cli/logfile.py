@@ -11,8 +11,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from kisi.cli.output import OneLine
-from kisi.credentials import RedactingFilter
 from kisi.errors import StateError
+from kisi.redaction import RedactingFilter
 
 _BYTES, _FILES = 2 * 2**20, 5
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -31,14 +31,9 @@ class _PrivateFile(RotatingFileHandler):
 def logged(state_dir: Path) -> Iterator[None]:
     """Writes `kisi.log` for as long as the lock is held; its holder alone may rotate it.
 
-    Under systemd nothing is written: the system's journal has stderr already.
-
     Raises:
         StateError: The file cannot be opened.
     """
-    if os.environ.get("JOURNAL_STREAM"):
-        yield
-        return
     path = state_dir / "kisi.log"
     try:
         handler = _PrivateFile(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")

@@ -61,11 +61,28 @@ Verbose = Annotated[
     ),
 ]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
-_AS = typer.Option("--format", case_sensitive=False, help="How to write it.")
+
+
+def _one_format(context: typer.Context, value: object) -> object:
+    """Refuses `--json` beside another `--format`; whichever is read last sees both."""
+    given = [
+        name
+        for name in ("format_", "json")
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    ]
+    form = context.params.get("format_", value)
+    if len(given) > 1 and form != Format.JSON:
+        raise typer.BadParameter("It is short for --format json; leave one of the two out.")
+    return value
+
+
+_AS = typer.Option("--format", case_sensitive=False, callback=_one_format, help="How to write it.")
 As = Annotated[Format, _AS]
 AsRows = Annotated[RowsFormat, _AS]
 AsFindings = Annotated[FindingsFormat, _AS]
-Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+Json = Annotated[
+    bool, typer.Option("--json", callback=_one_format, help="Short for --format json.")
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", metavar="FILE", help="Write the result to a file, not to stdout."),
@@ -76,7 +93,7 @@ Only = Annotated[
         "--only",
         metavar="GLOB",
         autocompletion=client_names,
-        help="Only clients with such a name (repeatable).",
+        help="Only clients whose name matches (repeatable).",
     ),
 ]
 Exclude = Annotated[
@@ -85,7 +102,7 @@ Exclude = Annotated[
         "--exclude",
         metavar="GLOB",
         autocompletion=client_names,
-        help="Not clients with such a name (repeatable).",
+        help="Leave out clients whose name matches (repeatable).",
     ),
 ]
 PsaName = Annotated[

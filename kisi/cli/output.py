@@ -63,7 +63,7 @@ def _understands_colors() -> bool:
 
 def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
     """Sets up logging and encodings for one command."""
-    from kisi.credentials import RedactingFilter
+    from kisi.redaction import RedactingFilter
 
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     for stream in (sys.stdout, sys.stderr):
@@ -181,7 +181,7 @@ def chosen(wanted: Format, *, json: bool) -> Format:
 
 def explain_error(error: KisiError) -> str:
     """An error as the operator reads it: what happened, then what to do."""
-    from kisi.credentials import REDACTOR
+    from kisi.redaction import REDACTOR
     from kisi.render.text import safe_text
 
     told = REDACTOR.redact(error.message).splitlines() or [""]

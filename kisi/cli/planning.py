@@ -38,11 +38,14 @@ class Asked:
         Raises:
             ConfigError: One of the globs names nobody, or nobody is left.
         """
-        from kisi.reconcile import names, select
+        from kisi.model import Glob
+        from kisi.reconcile import select
 
         clients = setup.mapping.companies
         globs = (*self.only, *self.exclude)
-        nobody = [glob for glob in globs if not any(names(glob, client) for client in clients)]
+        nobody = [
+            glob for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
+        ]
         if nobody:
             listed = ", ".join(repr(glob) for glob in nobody)
             raise ConfigError(

@@ -38,9 +38,10 @@ def show_plan(view: PlanView, voice: Voice, wish: Wish) -> None:
 
     The last line is always said where something is wrong; on a good day, unless quiet.
     """
+    from kisi.json_text import dumps
     from kisi.render.plan_csv import plan_csv
     from kisi.render.plan_html import plan_html
-    from kisi.render.plan_json import dumps, plan_document
+    from kisi.render.plan_json import plan_document
     from kisi.render.plan_report import plan_report
     from kisi.render.text import safe_text
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from kisi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kisi.cli.signals import Stop
     from kisi.config import Config, Draft
+    from kisi.credentials import Secrets
     from kisi.model import BillingMapping
     from kisi.psa import Psa
     from kisi.reconcile import Rules
@@ -112,20 +113,39 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     from kisi.model import BillingMapping
 
     read = draft(given)
-    problems, mapping = list(read.problems), BillingMapping()
+    mapping = BillingMapping()
+    problems: Sequence[str] = ()
     path = read.config.mapping_path
     try:
         mapping = load_mapping(path, sources=read.source_names, psas=read.psa_names)
     except ConfigError as error:
-        if not problems:
+        if not read.problems:
             raise
-        problems += error.problems
-    if problems:
-        raise ConfigError(
-            problems,
-            remedy=f"Correct {read.config.path}, then run `kisi check`. Nothing was sent.",
-        )
-    return read.config, mapping
+        problems = error.problems
+    return read.checked(problems), mapping
+
+
+def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
+    """Both files and all secrets.
+
+    Raises:
+        ConfigError: All problems of the files and of the secrets.
+    """
+    from kisi.credentials import resolve_all
+
+    try:
+        config, mapping = load(given)
+    except ConfigError as error:
+        readable = draft(given).config
+        try:
+            resolve_all(readable)
+        except ConfigError as more:
+            raise ConfigError(
+                [*error.problems, *more.problems],
+                remedy="Correct what is named above, then run `kisi check`. Nothing was sent.",
+            ) from error
+        raise
+    return config, mapping, resolve_all(config)
 
 
 @contextmanager
@@ -144,13 +164,11 @@ def opened(
     Raises:
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
     """
-    from kisi.credentials import resolve_all
     from kisi.psa.registry import PSAS
     from kisi.sources.registry import SOURCES
     from kisi.transport import Limits, SystemClock
 
-    config, mapping = load(given)
-    secrets = resolve_all(config)
+    config, mapping, secrets = _loaded(given)
     dropped = None if stop is None else stop.reading
     clock = SystemClock(dropped)
     begins = clock.monotonic() + waits

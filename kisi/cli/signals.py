@@ -68,9 +68,10 @@ def stopping(said: str = _FINISHING) -> Iterator[Stop]:
         yield stop
         return
     heard: SimpleQueue[int | None] = SimpleQueue()
-    listener = threading.Thread(target=_listen, args=(heard, stop), name="signals", daemon=True)
-    handle = _handler(heard, f"\n{said} {_AGAIN}\n".encode())
+    message = f"\n{said} {_AGAIN}\n".encode()
+    listener = threading.Thread(target=_listen, args=(heard, stop, message), daemon=True)
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    handle = _handler(heard)
     listener.start()
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
@@ -82,14 +83,7 @@ def stopping(said: str = _FINISHING) -> Iterator[Stop]:
         listener.join()
 
 
-def _listen(heard: SimpleQueue[int | None], stop: Stop) -> None:
-    while heard.get() is not None:
-        stop.ask()
-
-
-def _handler(
-    heard: SimpleQueue[int | None], message: bytes
-) -> Callable[[int, FrameType | None], None]:
+def _handler(heard: SimpleQueue[int | None]) -> Callable[[int, FrameType | None], None]:
     """What a signal runs, in the main thread, between any two of its steps.
 
     The main thread may hold any lock just then, also that of the very event to be set, and would
@@ -104,10 +98,16 @@ def _handler(
             os._exit(ExitCode.INTERRUPTED)
         asked = True
         heard.put(number)
-        with suppress(OSError, ValueError):  # nobody may be listening
-            os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
 
     return handle
+
+
+def _listen(heard: SimpleQueue[int | None], stop: Stop, message: bytes) -> None:
+    """Asks the run to end as soon as a signal was heard, and says so once that is certain."""
+    while heard.get() is not None:
+        stop.ask()
+        with suppress(OSError, ValueError):  # nobody may be listening
+            os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
 
 
 def attentively(work: Callable[[], _T]) -> _T:

@@ -55,17 +55,20 @@ def instant(text: str, option: str) -> datetime | timedelta:
             ) from None
         return age
     if moment.year not in _YEARS:
-        raise typer.BadParameter(f"{text!r} is no day of a run.", param_hint=option)
+        raise typer.BadParameter(
+            f"{text!r} is not a day on which there can have been a run.", param_hint=option
+        )
     return moment
 
 
 def status(
+    context: typer.Context,
     config: options.Config = None,
     company: Annotated[
         str | None,
         typer.Option(
             metavar="GLOB",
-            help="Only clients with such a name, in detail.",
+            help="Only clients whose name matches, in detail.",
             autocompletion=client_names,
         ),
     ] = None,
@@ -73,7 +76,8 @@ def status(
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only clients that failed, are held, or not proven.")
+        bool,
+        typer.Option("--failed", help="Only clients that failed, are held, or are not proven."),
     ] = False,
     ready: Annotated[
         bool, typer.Option("--ready", help="Exit 0 only if every billed client may be invoiced.")
@@ -92,9 +96,9 @@ def status(
 
     Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
     """
-    from kisi.cli.past import Question, status_view
     from kisi.cli.report import Wish, show, terminal_text
-    from kisi.render.plan_json import dumps
+    from kisi.cli.status_data import Question, status_view
+    from kisi.json_text import dumps
     from kisi.render.readiness import readiness, ready_sentence
     from kisi.render.status_csv import status_csv
     from kisi.render.status_json import status_document
@@ -102,6 +106,9 @@ def status(
     from kisi.render.text import safe_text
     from kisi.render.web import web_page
 
+    source = context.get_parameter_source("max_age")
+    if not ready and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     filtered = failed and not ready  # who may be invoiced is asked of everybody
     moment = instant(since, "--since") if since else None

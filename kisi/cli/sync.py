@@ -28,13 +28,19 @@ def sync(
     jitter: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, max=_DAY, help="Wait a random time of up to so long first."
+            metavar="SECONDS",
+            min=0,
+            max=_DAY,
+            help="First wait a random time of up to this many seconds.",
         ),
     ] = 0,
     lock_timeout: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, max=_DAY, help="Wait so long for another run to end."
+            metavar="SECONDS",
+            min=0,
+            max=_DAY,
+            help="Wait up to this many seconds for another run to end.",
         ),
     ] = 0,
     format_: options.As = Format.TABLE,

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from kisi.cli.output import Voice
 from kisi.cli.setup import draft
-from kisi.credentials import REDACTOR, resolve
+from kisi.credentials import resolve
 from kisi.errors import ConfigError, ExitCode, KisiError
+from kisi.json_text import FORMAT_VERSION
 from kisi.notify import Notifier
-from kisi.render.plan_json import FORMAT_VERSION, plan_document
+from kisi.redaction import REDACTOR
+from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import Mode, PlanView
 from kisi.transport import SystemClock
 
-_BUG = "A bug of kisi ended the run; its messages say more."
+_BUG = "A bug in kisi ended the run; its messages say more."
 
 
 @dataclass(slots=True)

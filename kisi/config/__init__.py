@@ -1,12 +1,13 @@
 """`kisi.toml`, which people write: connections and rules, checked and turned into the model.
 
-`load_config` gives a `Config` or all problems at once. A source or PSA declares its own section as
-a subclass of `Section` with the types that are exported here.
+`draft_config` reads what is right of it, and `Draft.checked` gives a `Config` or all problems at
+once. A source or PSA declares its own section as a subclass of `Section` with the types that are
+exported here.
 """
 
 from __future__ import annotations
 
-from kisi.config.load import Config, Draft, Kinds, Notify, draft_config, load_config
+from kisi.config.load import Config, Draft, Kinds, Notify, draft_config
 from kisi.config.settings import (
     FingerprintStr,
     LocalPath,
@@ -32,5 +33,4 @@ __all__ = [
     "Text",
     "Workers",
     "draft_config",
-    "load_config",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, tzinfo
 from pathlib import Path
@@ -76,29 +77,27 @@ class Draft:
     """Also of sections that are wrong, so that the mapping can be checked against them."""
     psa_names: tuple[str, ...]
 
+    def checked(self, more: Sequence[str] = ()) -> Config:
+        """The whole of kisi.toml, if nothing is wrong with it and `more` names no problem either.
 
-def load_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Config:
-    """Reads `kisi.toml`.
+        Raises:
+            ConfigError: All problems, each as `kisi.toml: [sources.hq] url: Sentence.`
+        """
+        if problems := (*self.problems, *more):
+            raise ConfigError(
+                problems,
+                remedy=f"Correct {self.config.path}, then run `kisi check`. Nothing was sent.",
+            )
+        return self.config
+
+
+def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
+    """Reads as much of `kisi.toml` as is right, and collects what is not.
 
     Args:
         path: The file.
         source_kinds: The settings class of each `kind` of source.
         psa_kinds: The settings class of each `kind` of PSA.
-
-    Raises:
-        ConfigError: All problems, each as `kisi.toml: [sources.hq] url: Sentence.`
-    """
-    draft = draft_config(path, source_kinds, psa_kinds)
-    if draft.problems:
-        raise ConfigError(
-            draft.problems,
-            remedy=f"Correct {draft.config.path}, then run `kisi check`. Nothing was sent.",
-        )
-    return draft.config
-
-
-def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
-    """Reads as much of `kisi.toml` as is right, and collects what is not.
 
     Raises:
         ConfigError: The file cannot be read, or is not TOML: nothing of it can be used.
@@ -111,11 +110,12 @@ def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
     counting = reader.table(Counting, top.counting, ("counting",))
     guards = reader.table(Guards, top.guards, ("guards",))
     notify = reader.table(Notifications, top.notify, ("notify",))
+    mapping = reader.mapping(top.mapping)
     sources = reader.sections("sources", top.sources, source_kinds)
     psa = reader.sections("psa", top.psa, psa_kinds)
     config = Config(
         path=path,
-        mapping_path=top.mapping or path.parent / "mapping.toml",
+        mapping_path=mapping,
         state_dir=top.state_dir or user_state_path("kisi", appauthor=False),
         timezone=billing_zone(top.timezone),
         evidence_days=top.evidence_days,
@@ -152,6 +152,13 @@ class _Reader:
         }
         return check_table(model, right, name, self._base)[0] or model()
 
+    def mapping(self, path: Path | None) -> Path:
+        """The mapping file; a folder is reported, and the default taken."""
+        if path and os.path.isdir(path):  # noqa: PTH112  `is_dir` may raise where nothing is read
+            self.problems.append(f"mapping: {path} is a folder; name the file in it.")
+            path = None
+        return path or self._base / "mapping.toml"
+
     def sections(self, table: str, data: Mapping[str, Any], kinds: Kinds) -> dict[str, Section]:
         """The sections of `[sources]` or `[psa]` that are right, by name."""
         if not data:
@@ -180,7 +187,7 @@ class _Reader:
         kind = settings.get("kind")
         if not isinstance(kind, str):
             problem = "This key is missing" if kind is None else "This must be text in quotes"
-            self.problems.append(f"{place(name, 'kind')}: {problem}; known are {listed(kinds)}.")
+            self.problems.append(f"{place(name, 'kind')}: {problem}; use one of {listed(kinds)}.")
             return None
         if kind not in kinds:
             self.problems.append(

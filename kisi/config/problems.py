@@ -44,7 +44,6 @@ _LIMITS = {
     "finite_number": "This must be a finite number.",
     "string_too_short": "This must not be empty.",
     "too_short": "This must not be empty.",
-    "string_pattern_mismatch": "This has a form that kisi does not know.",
 }
 
 

@@ -49,12 +49,12 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     >>> did_you_mean("pasword", ["password", "user"])
     'did you mean "password"?'
     >>> did_you_mean("colour", ["password", "user"])
-    'known are "password", "user".'
+    'use one of "password", "user".'
     """
     if not known:
         return "there are none."
     near = nearest(word, known)
-    return f'did you mean "{shorten(near)}"?' if near else f"known are {listed(known)}."
+    return f'did you mean "{shorten(near)}"?' if near else f"use one of {listed(known)}."
 
 
 def type_name(value: object) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from kisi.fingerprints import normal_fingerprint
+from kisi.loopback import is_loopback
 from kisi.secret_reference import SecretReference, default_reference
 
 
@@ -51,11 +52,19 @@ class Section(Table):
         Args:
             base: The folder of `kisi.toml`.
         """
+        yield from (path for _, path in self.files_named(base))
+
+    def files_named(self, base: Path) -> Iterator[tuple[str, Path]]:
+        """The files that this section names one by one, each with its key.
+
+        Args:
+            base: The folder of `kisi.toml`.
+        """
         for key in type(self).model_fields:
             value = getattr(self, key)
             for path in value if isinstance(value, tuple) else (value,):
                 if isinstance(path, Path):
-                    yield base / path
+                    yield key, base / path
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +89,6 @@ SecretRef = Annotated[str | None, AfterValidator(_reference), _Secret()]
 """A reference to a secret (`env:NAME` and so on), never the secret; None: the section's default."""
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether `host` can only be this machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _server_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -102,7 +103,7 @@ def _server_url(text: str) -> str:
         )
     if parts.query or parts.fragment:
         raise ValueError("The address must end before any ? or #.")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(
             "The address must begin with https://, because passwords are sent there "
             "(http:// only on a loopback address, such as 127.0.0.1)."
@@ -132,18 +133,7 @@ LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 """A path, or a glob of paths: relative ones are relative to the file's folder, `~` is known."""
 
 
-def _fingerprint(text: str) -> str:
-    algorithm, _, digits = text.lower().partition(":")
-    digits = re.sub(r"[:\s]", "", digits)
-    if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise ValueError(
-            'This is not a fingerprint: write "sha256:" and 64 hexadecimal digits, as '
-            "`kisi check --online` prints them."
-        )
-    return f"sha256:{digits}"
-
-
-FingerprintStr = Annotated[str, AfterValidator(_fingerprint)]
+FingerprintStr = Annotated[str, AfterValidator(normal_fingerprint)]
 """The SHA-256 of a server's certificate: `sha256:` and 64 lower-case hexadecimal digits. Colons
 between the digits and upper case are accepted, as `openssl x509 -fingerprint` prints them."""
 

@@ -88,9 +88,7 @@ def _take_along(company: CompanyPlan) -> CompanyPlan:
     lines = list(company.lines)
     for awaited in company.awaits:
         lines = [
-            _after(line, awaited)
-            if line.hold is None and takes_over(line, awaited.line, lines)
-            else line
+            _after(line, awaited) if line.hold is None and _awaits(line, awaited, lines) else line
             for line in lines
         ]
     for orphan in [line for line in lines if line.orphaned and line.hold]:
@@ -134,13 +132,36 @@ def _moved(line: PlannedLine, moves: Iterable[Move]) -> set[str]:
     return {move.old for move in moves if move.new == line.application}
 
 
+def _awaits(line: PlannedLine, awaited: Awaited, lines: Sequence[PlannedLine]) -> bool:
+    """Whether a line may bill what another client's line still bills.
+
+    Of a tenant that left a client which is still billed, only an application that bills more in
+    all can: so two clients that exchange tenants never wait for each other.
+    """
+    rises = line.delta > 0 and net_change(_of_same(line, lines)) > 0
+    same = awaited.line.application in line.applications
+    follows = takes_over(line, awaited.line, lines)
+    if awaited.tenant:
+        return rises and (same or follows)
+    return follows or (same and rises)
+
+
+def _of_same(line: PlannedLine, lines: Iterable[PlannedLine]) -> Iterable[PlannedLine]:
+    return (one for one in lines if not one.applications.isdisjoint(line.applications))
+
+
 def _after(line: PlannedLine, awaited: Awaited) -> PlannedLine:
-    orphan = awaited.line
-    reason = (
-        f"line {orphan.line_id} of agreement {orphan.agreement} still bills {orphan.application} "
-        f"for one of this client's tenants, and {awaited.owner} shows it as orphaned"
-    )
-    remedy = "Settle it there first, with the id of that client; no id releases it here."
+    bills, owner = awaited.line, awaited.owner
+    still = f"line {bills.line_id} of agreement {bills.agreement} still bills {bills.application}"
+    if awaited.tenant:
+        reason = f"{still} for {awaited.tenant}, which was a tenant of {owner} until now"
+        remedy = (
+            f"It is written by the first run after the one that brings the line of {owner} down; "
+            "no id releases it here."
+        )
+    else:
+        reason = f"{still} for one of this client's tenants, and {owner} shows it as orphaned"
+        remedy = "Settle it there first, with the id of that client; no id releases it here."
     return replace(line, hold=Hold(WITH, reason, remedy))
 
 

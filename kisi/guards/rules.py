@@ -14,7 +14,7 @@ from kisi.model import (
     LineFact,
     PlannedLine,
 )
-from kisi.plan import LineKey, line_key
+from kisi.plan import ProductKey, product_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,15 @@ class Context:
         counting: `[counting]`.
         facts: What the journal knows of the lines that kisi owns.
         empty_sources: Sources of which every tenant counts 0 although there was more.
+        unshown: New lines that an earlier run sent, that the PSA said it had made, and that it does
+            not show.
     """
 
     rules: GuardRules
     counting: CountingRules
     facts: FactIndex
     empty_sources: frozenset[str] = frozenset()
+    unshown: frozenset[ProductKey] = frozenset()
 
 
 class FactIndex:
@@ -40,7 +43,7 @@ class FactIndex:
     def __init__(self, facts: Iterable[LineFact]) -> None:
         self._facts = tuple(facts)
         self._lines = {(fact.psa, fact.agreement, fact.line_id): fact for fact in self._facts}
-        self._products: Mapping[LineKey, LineFact] = {
+        self._products: Mapping[ProductKey, LineFact] = {
             (fact.psa, fact.agreement, fact.product): fact for fact in self._facts
         }
 
@@ -50,7 +53,7 @@ class FactIndex:
 
     def of_product(self, line: PlannedLine) -> LineFact | None:
         """What is known of a line that kisi once had for this product on this agreement."""
-        return self._products.get(line_key(line))
+        return self._products.get(product_key(line))
 
 
 Fires = Callable[[PlannedLine, CompanyPlan, Context], str | None]
@@ -74,11 +77,15 @@ def _is_update(line: PlannedLine) -> bool:
     return line.action is Action.UPDATE and not line.orphaned
 
 
-def _empty_source(_line: PlannedLine, company: CompanyPlan, context: Context) -> str | None:
+def _empty_source(line: PlannedLine, company: CompanyPlan, context: Context) -> str | None:
     empty = {tenant.source for tenant in company.company.tenants} & context.empty_sources
-    if not empty:
+    if not empty or line.orphaned:
         return None
-    return f"every tenant of the source {', '.join(sorted(empty))} counts 0, and there was more"
+    several = "source" if len(empty) == 1 else "sources"
+    return (
+        f"every tenant of {several} {', '.join(sorted(empty))} counts 0, although there was usage "
+        "before"
+    )
 
 
 def _to_zero(line: PlannedLine, _company: CompanyPlan, _context: Context) -> str | None:
@@ -144,10 +151,13 @@ def _adopt(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | 
 
 def _drift(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
     fact = context.facts.of_line(line)
-    if context.rules.drift == "overwrite" or fact is None or line.before == fact.confirmed:
+    if context.rules.drift == "overwrite" or fact is None or line.orphaned or line.before is None:
         return None
-    if line.orphaned or line.before is None:
-        return None
+    if line.before == fact.confirmed:
+        unsure = (
+            f"the PSA holds {_number(line.before)}, and an earlier write has an unknown outcome"
+        )
+        return unsure if fact.unsettled else None
     cause = "an earlier write has an unknown outcome" if fact.unsettled else "a person changed it"
     return (
         f"the PSA holds {_number(line.before)}, kisi last confirmed {_number(fact.confirmed)}: "
@@ -155,10 +165,18 @@ def _drift(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | 
     )
 
 
+_UNSHOWN = (
+    "an earlier run created this line: the PSA said that it was done, and does not show it. If it "
+    "appears, the next run takes it over; created again before that, it may be billed twice"
+)
+
+
 def _deleted(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
     fact = context.facts.of_product(line)
-    if line.action is not Action.CREATE or fact is None:
+    if line.action is not Action.CREATE:
         return None
+    if fact is None:
+        return _UNSHOWN if product_key(line) in context.unshown else None
     return f"the line {fact.line_id} that kisi kept here is gone or cancelled: a person removed it"
 
 

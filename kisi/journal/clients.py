@@ -14,7 +14,7 @@ from kisi.model import Company, Status, TenantRef
 
 _SELECT = """
     SELECT client.*, state.status, state.guard, state.reason, state.remedy,
-        state.first_run AS since_run, state.first_at AS since_at, state.last_run, state.last_at
+        state.first_at AS since_at, state.last_run, state.last_at
     FROM client LEFT JOIN client_state AS state
         ON state.id = (SELECT max(id) FROM client_state WHERE client = client.id)
 """
@@ -107,10 +107,8 @@ def _client(row: Row) -> ClientRecord:
         guard=row["guard"] or "",
         reason=row["reason"] or "",
         remedy=row["remedy"] or "",
-        since_run=row["since_run"],
         since_at=instant("since_at"),
         last_run=row["last_run"],
         last_at=instant("last_at"),
-        confirmed_run=row["confirmed_run"],
         confirmed_at=instant("confirmed_at"),
     )

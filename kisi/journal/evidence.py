@@ -134,19 +134,11 @@ def _content(db: Database, usage: PackedUsage) -> int:
 
 
 def prune(db: Database, before: datetime) -> int:
-    """Forgets readings that ended before an instant, and holds nobody has seen since.
-
-    Lines, operations, runs and accepted ids are kept: they are small, and they are the books.
-
-    Returns:
-        How many readings were forgotten.
-    """
-    with db.transaction():
-        (row,) = db.rows("SELECT count(*) FROM usage WHERE last_at < ?", before)
-        db.execute("DELETE FROM usage WHERE last_at < ?", before)
-        db.execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
-        db.execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
-        return int(row[0])
+    """Inside a transaction: forgets readings that ended before an instant; returns how many."""
+    (row,) = db.rows("SELECT count(*) FROM usage WHERE last_at < ?", before)
+    db.execute("DELETE FROM usage WHERE last_at < ?", before)
+    db.execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
+    return int(row[0])
 
 
 def usage_at(db: Database, name: str, run_id: int | None) -> tuple[UsageRecord, ...]:

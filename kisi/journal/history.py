@@ -9,7 +9,6 @@ from sqlite3 import Row
 from kisi.journal import clients, evidence, holds, operations, runs
 from kisi.journal.codec import from_epoch, unpack
 from kisi.journal.database import Database
-from kisi.journal.lines import categories_of
 from kisi.journal.past import (
     ClientRecord,
     HeldPlan,
@@ -26,7 +25,7 @@ from kisi.journal.records import (
     Operation,
     Subject,
 )
-from kisi.model import Status, TenantUsage
+from kisi.model import TenantUsage, categories_of
 
 
 class History:
@@ -46,23 +45,16 @@ class History:
         """One run; None if there is none with this id."""
         return runs.run(self._db, run_id)
 
-    def run_at(self, at: datetime) -> Run | None:
-        """The run that began last at or before an instant."""
-        return runs.run_at(self._db, at)
-
     def operations(self, run_id: int) -> tuple[Operation, ...]:
         """The writes that a run began, in its order."""
         return operations.operations_of(self._db, run_id)
 
-    def clients(
-        self, status: Status | None = None, *, unmapped: bool = False
-    ) -> tuple[ClientRecord, ...]:
-        """Clients by name, in one state or in any; on demand also those that left the mapping."""
+    def clients(self, *, unmapped: bool = False) -> tuple[ClientRecord, ...]:
+        """Clients by name; on demand also those that left the mapping."""
         return tuple(
             client
             for client in clients.clients(self._db)
-            if (status is None or client.status is status)
-            and (unmapped or client.billing is not Billing.UNMAPPED)
+            if unmapped or client.billing is not Billing.UNMAPPED
         )
 
     def line_history(self, name: str) -> tuple[LineHistory, ...]:

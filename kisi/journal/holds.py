@@ -96,6 +96,11 @@ def _plan(row: Row) -> HeldPlan:
     )
 
 
+def prune(db: Database, before: datetime) -> None:
+    """Inside a transaction: forgets closed ids that no run has shown since an instant."""
+    db.execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
+
+
 def used(db: Database, plan_id: str) -> UsedId | None:
     """Who accepted an id, and when; None if nobody did."""
     row = db.row("SELECT * FROM used_id WHERE id = ?", plan_id)

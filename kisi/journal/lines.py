@@ -16,12 +16,10 @@ from kisi.journal.clients import client_id
 from kisi.journal.codec import dumps, loads, quantity_text
 from kisi.journal.database import Database
 from kisi.journal.records import ConfirmedLine, LineKey
-from kisi.model import Category, LineFact, Outcome, TenantRef
+from kisi.model import LineFact, Outcome, TenantRef, categories_of, category_text
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
-        coalesce((SELECT times FROM accept
-            WHERE accept.client = line.client AND accept.product = line.product), 0) AS accepts,
         EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
@@ -36,11 +34,6 @@ _BASELINE = """
     WHERE line.owned AND line_quantity.id > line.baseline_after AND line_quantity.last_at >= ?
 """
 _DESCRIBED = ("product", "application", "categories", "name", "tenants")
-
-
-def categories_of(text: str) -> tuple[Category, ...]:
-    """The categories that are stored joined by `+`."""
-    return tuple(Category(category) for category in text.split("+"))
 
 
 def facts(db: Database, now: datetime, baseline_days: int) -> tuple[LineFact, ...]:
@@ -67,7 +60,6 @@ def _fact(row: Row, seen: list[Decimal]) -> LineFact:
         confirmed=confirmed,
         highest=max((confirmed, *seen)),
         lowest=min((confirmed, *seen)),
-        accepts=row["accepts"],
         unsettled=bool(row["unsettled"]),
     )
 
@@ -79,6 +71,27 @@ def confirm_line(db: Database, run_id: int, at: datetime, line: ConfirmedLine) -
     settled.
     """
     client = client_id(db, line.psa, line.company, line.agreement, line.name)
+    _prove(db, run_id, at, client, line)
+    db.execute(
+        "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
+        " AND product = ? AND (line_id IS NULL OR line_id = ?)",
+        *(Outcome.UNKNOWN, client, line.product, line.line_id),
+    )
+
+
+def own_line(db: Database, run_id: int, at: datetime, line: ConfirmedLine) -> None:
+    """Inside a transaction: as `confirm_line` for a line that is not owned yet, settling nothing.
+
+    Of a line that is owned, what was last confirmed stays: that it holds something else now is what
+    a person must see.
+    """
+    client = client_id(db, line.psa, line.company, line.agreement, line.name)
+    owned = "SELECT id FROM line WHERE client = ? AND line_id = ? AND owned"
+    if db.row(owned, client, line.line_id) is None:
+        _prove(db, run_id, at, client, line)
+
+
+def _prove(db: Database, run_id: int, at: datetime, client: int, line: ConfirmedLine) -> None:
     row = _line_row(db, client, line)
     current = row["current"]
     last = db.row("SELECT * FROM line_quantity WHERE id = ?", current)
@@ -94,11 +107,6 @@ def confirm_line(db: Database, run_id: int, at: datetime, line: ConfirmedLine) -
             *(row["id"], quantity, run_id, at, run_id, at),
         )
         db.execute("UPDATE line SET current = ? WHERE id = ?", current, row["id"])
-    db.execute(
-        "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
-        " AND product = ? AND (line_id IS NULL OR line_id = ?)",
-        *(Outcome.UNKNOWN, client, line.product, line.line_id),
-    )
 
 
 def _line_row(db: Database, client: int, line: ConfirmedLine) -> Row:
@@ -107,7 +115,7 @@ def _line_row(db: Database, client: int, line: ConfirmedLine) -> Row:
     described = (
         line.product,
         line.application,
-        "+".join(line.categories),
+        category_text(line.categories),
         line.name,
         dumps(line.tenants),
     )

@@ -19,6 +19,7 @@ from kisi.journal import damage, schema
 from kisi.journal.damage import JOURNAL, Damaged
 from kisi.journal.database import Database
 from kisi.journal.faults import DAMAGE, as_state_errors, code_of, folder_error
+from kisi.whole_file import sync_folder
 
 _BUSY_SECONDS = 5.0
 """How long a commit waits for another program that reads or backs up the journal."""
@@ -109,12 +110,7 @@ def _create(path: Path, migrations: Sequence[str]) -> None:
         connection.execute("PRAGMA synchronous = EXTRA")
         schema.migrate(connection, migrations)
     new.replace(path)
-    if os.name == "posix":  # the new name must survive a power loss too
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _prepared(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
@@ -195,7 +191,7 @@ def _recognised(
         raise StateError(
             f"The journal {path} was written by a newer kisi (version {version}; this kisi knows"
             f" versions up to {len(migrations)}). Nothing was read or written.",
-            remedy="Install the newer kisi again. The backup of before the upgrade is beside the"
+            remedy="Install the newer kisi again. The backup from before the upgrade is beside the"
             f" journal (journal.before-v{version}.db), without what was written since.",
         )
     if not tables.issuperset(schema.TABLES):

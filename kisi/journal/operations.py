@@ -15,9 +15,9 @@ from sqlite3 import Row
 from kisi.journal.clients import client_id
 from kisi.journal.codec import dumps, from_epoch, loads, quantity_text
 from kisi.journal.database import Database
-from kisi.journal.lines import categories_of, confirm_line
+from kisi.journal.lines import confirm_line, own_line
 from kisi.journal.records import ConfirmedLine, Operation
-from kisi.model import Action, Company, Outcome, PlannedLine, TenantRef
+from kisi.model import Action, Company, Outcome, PlannedLine, TenantRef, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SELECT = """
@@ -67,21 +67,31 @@ def close(
     quantity: Decimal | None,
     detail: str,
     request_id: str,
+    acknowledged: bool,
 ) -> None:
-    """Commits what became of an operation; a proven line is owned and confirmed with it."""
+    """Commits what became of an operation; a proven line is owned and confirmed with it.
+
+    A line that was seen after a write with an unknown outcome is owned too, as it was seen: kisi
+    may have made it, and must neither forget it nor take it for a person's.
+    """
     line = operation.line
     with db.transaction():
         db.execute(
             "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
-            " detail = ?, request_id = ?, settled = ? WHERE id = ?",
+            " detail = ?, request_id = ?, acknowledged = ?, settled = ? WHERE id = ?",
             *(outcome, at, run_id, quantity, detail, request_id or operation.request_id),
-            *(outcome is not Outcome.UNKNOWN, operation.id),
+            *(acknowledged or operation.acknowledged, outcome is not Outcome.UNKNOWN, operation.id),
         )
+        found = line.line_id if line_id is None else line_id
         if outcome in _PROVEN:
             shown = Decimal(line.after) if quantity is None else quantity
-            found = line.line_id if line_id is None else line_id
             proven = ConfirmedLine.proven(line, operation.name, operation.tenants, found, shown)
             confirm_line(db, run_id, at, proven)
+        elif outcome is Outcome.UNKNOWN and found is not None and quantity is not None:
+            shown_so = ConfirmedLine.proven(
+                line, operation.name, operation.tenants, found, quantity
+            )
+            own_line(db, run_id, at, shown_so)
 
 
 def unsettled(db: Database) -> tuple[Operation, ...]:
@@ -157,9 +167,9 @@ def _operation(row: Row) -> Operation:
         tenants=loads(tuple[TenantRef, ...], row["tenants"]),
         line=line,
         outcome=row["outcome"] and Outcome(row["outcome"]),
-        outcome_at=None if row["outcome_at"] is None else from_epoch(row["outcome_at"]),
         quantity=row["quantity"] and Decimal(row["quantity"]),
         detail=row["detail"],
         request_id=row["request_id"],
+        acknowledged=bool(row["acknowledged"]),
         settled=bool(row["settled"]),
     )

@@ -47,12 +47,10 @@ class ClientRecord:
     guard: str = ""
     reason: str = ""
     remedy: str = ""
-    since_run: int | None = None
-    """The first run that found it in this very state, without another state in between."""
     since_at: datetime | None = None
+    """The first run that found it in this very state, without another state in between."""
     last_run: int | None = None
     last_at: datetime | None = None
-    confirmed_run: int | None = None
     confirmed_at: datetime | None = None
     """When all its lines were last proven; None if they never were."""
 

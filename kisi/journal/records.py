@@ -40,10 +40,6 @@ class Subject(StrEnum):
 
     REPORT = "report"
     """The run's JSON, as `sync --format json` prints it."""
-    UNMAPPED = "unmapped"
-    """What is used or present and no row bills."""
-    NOTES = "notes"
-    """What sources and PSAs wanted the operator to know."""
     CERTIFICATES = "certificates"
     """The servers' certificates and when they expire."""
     TENANTS = "tenants"
@@ -131,11 +127,12 @@ class Operation:
     """What was to be changed; without price, description and hold."""
     outcome: Outcome | None = None
     """None: no outcome was ever stored."""
-    outcome_at: datetime | None = None
     quantity: Decimal | None = None
     """What the PSA showed afterwards, where it did."""
     detail: str = ""
     request_id: str = ""
+    acknowledged: bool = False
+    """The PSA said that it was done, whatever it showed afterwards."""
     settled: bool = False
     """False while nobody knows what the write did: no outcome, or an unknown one."""
 

@@ -68,12 +68,6 @@ def run(db: Database, run_id: int) -> Run | None:
     return None if row is None else _run(row)
 
 
-def run_at(db: Database, at: datetime) -> Run | None:
-    """The run that began last at or before an instant."""
-    row = db.row("SELECT * FROM run WHERE at <= ? ORDER BY id DESC LIMIT 1", at)
-    return None if row is None else _run(row)
-
-
 def _run(row: Row) -> Run:
     return Run(
         id=row["id"],

@@ -149,7 +149,9 @@ CREATE TABLE latest (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_ACKNOWLEDGED = "ALTER TABLE operation ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

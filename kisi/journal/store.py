@@ -147,13 +147,15 @@ class Journal:
         quantity: Decimal | None = None,
         detail: str = "",
         request_id: str = "",
+        acknowledged: bool = False,
     ) -> None:
         """Commits what became of an operation in its own run.
 
         `APPLIED` and `UNCHANGED` also confirm the line, in the same transaction, at `quantity`
         (default: what was to be written) under `line_id` (needed for a create). `UNKNOWN` leaves
         the operation unsettled: `pending` returns it until `settle`, a later confirmation of the
-        line, or another operation proves what the line holds.
+        line, or another operation proves what the line holds. `acknowledged`: the PSA said that it
+        was done; that stays with the operation.
 
         Raises:
             StateError: It could not be stored; print `emergency_line`, write nothing more.
@@ -168,6 +170,7 @@ class Journal:
             quantity=quantity,
             detail=detail,
             request_id=request_id,
+            acknowledged=acknowledged,
         )
 
     def pending(self) -> tuple[Operation, ...]:
@@ -189,6 +192,7 @@ class Journal:
         quantity: Decimal | None = None,
         detail: str = "",
         request_id: str = "",
+        acknowledged: bool = False,
     ) -> None:
         """Commits what a later run (`run_id`) found out about an operation; else as `outcome`."""
         operations.close(
@@ -201,6 +205,7 @@ class Journal:
             quantity=quantity,
             detail=detail,
             request_id=request_id,
+            acknowledged=acknowledged,
         )
 
     # --- clients, holds, accepts ----------------------------------------------------------------
@@ -222,7 +227,7 @@ class Journal:
         """
         holds.record_plan(self._db, run_id, at, plan)
 
-    def is_used(self, plan_id: str) -> UsedId | None:
+    def used_id(self, plan_id: str) -> UsedId | None:
         """Who accepted an id and when; None if it can still be used."""
         return holds.used(self._db, plan_id)
 
@@ -251,7 +256,9 @@ class Journal:
 
         Lines, operations, runs and accepted ids are the books and are kept.
         """
-        return evidence.prune(self._db, before)
+        with self._db.transaction():
+            holds.prune(self._db, before)
+            return evidence.prune(self._db, before)
 
     def replace_latest(self, run_id: int, at: datetime, subject: Subject, value: object) -> None:
         """Keeps `value` (JSON data or dataclasses) in place of what the run before said of it."""

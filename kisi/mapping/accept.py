@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.billed import find_application, set_application, set_product
+from kisi.mapping.billed import find_application, set_application, set_product, with_keys
 from kisi.mapping.change import Change, Draft
 from kisi.mapping.clients import UNTOUCHED, add_clients, tenant_ref
 from kisi.mapping.editor import MappingEditor
@@ -65,11 +65,7 @@ def _application(draft: Draft, proposal: ApplicationProposal, editor: MappingEdi
     row = find_application(mapping, proposal.name)
     application = Application(proposal.name, proposal.keys, proposal.unit, proposal.bill)
     if row is not None:
-        old = mapping.applications[row]
-        new = [each for each in application.globs if each not in old.globs]
-        application = Application(old.name, old.keys, old.unit, old.bill)
-        if new:
-            application = Application(old.name, (*old.globs, *new), old.unit, old.bill)
+        application = with_keys(mapping.applications[row], application.globs)
     change = set_application(draft, application)
     if not proposal.products:
         return change

@@ -5,6 +5,9 @@ Pure: a `Draft` in, a `Change` out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
 from kisi.mapping.change import Change, Draft, application_row, product_row, product_words, toml_id
@@ -15,6 +18,7 @@ from kisi.mapping.edit import (
     append_row,
     remove_exception,
     remove_row,
+    set_exceptions,
     set_values,
 )
 from kisi.model import Application, BillingMapping, Category, ProductRow, Unit
@@ -41,6 +45,12 @@ def the_application(mapping: BillingMapping, name: str) -> Application:
             remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
         )
     return mapping.applications[row]
+
+
+def with_keys(application: Application, globs: Iterable[str]) -> Application:
+    """An application with more key names beside its own; the same one if it has them all."""
+    new = [glob for glob in globs if glob not in application.globs]
+    return replace(application, keys=(*application.globs, *new)) if new else application
 
 
 def set_application(draft: Draft, application: Application) -> Change:
@@ -79,6 +89,14 @@ def product_values(old: ProductRow, new: ProductRow) -> dict[str, object]:
     }
 
 
+def exception_values(old: ProductRow, new: ProductRow) -> dict[str, object]:
+    """The keys of a client's exception that must change, with their new values."""
+    values = product_values(old, new)
+    if old.bill is not new.bill:
+        values["bill"] = None if new.bill else False
+    return values
+
+
 def _is(application: Application) -> str:
     unit = f", billed per {application.unit}" if application.unit is not Unit.DEVICE else ""
     return unit if application.bill else ", never billed"
@@ -109,10 +127,13 @@ def set_exception(draft: Draft, client: int, row: ProductRow) -> Change:
     company, text = draft.mapping.companies[client], draft.text
     if row in company.exceptions:
         return Change(text)
-    for index, old in enumerate(company.exceptions):
-        if old.application == row.application:
-            text = remove_exception(text, client, index)
-    text = append_exception(text, client, product_row(row, draft.psas, exception=True))
+    places = {each.application: index for index, each in enumerate(company.exceptions)}
+    index = places.get(row.application)
+    if index is None:
+        text = append_exception(text, client, product_row(row, draft.psas, exception=True))
+    else:
+        values = exception_values(company.exceptions[index], row)
+        text = set_exceptions(text, client, {index: values})
     what = f"is billed as {product_words(row.products)}" if row.bill else "is left to people"
     done = f'"{shorten(row.application)}" of {called(company)} {what}.'
     return Change(text, products=(row,) if row.bill else (), done=(done,))

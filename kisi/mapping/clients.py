@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
 from kisi.mapping.change import Change, Draft, company_row, toml_id
 from kisi.mapping.edit import RowKind, append_rows, remove_row, set_values
-from kisi.model import BillingMapping, Company, TenantRef
+from kisi.model import BillingMapping, Company, Glob, TenantRef
 
 UNTOUCHED = "mapping.toml was left as it is."
 _LISTED = 12
@@ -36,7 +35,7 @@ def find_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
         lambda company: f"{company.psa}:{company.agreement}" == wanted,
         lambda company: wanted in map(str, company.tenants),
         lambda company: company.name.casefold() == wanted.casefold(),
-        lambda company: fnmatchcase(company.name.casefold(), wanted.casefold()),
+        lambda company: Glob(wanted).matches(company.name),
     )
     for rule in rules:
         found = tuple(row for row, company in enumerate(mapping.companies) if rule(company))
@@ -74,7 +73,7 @@ def the_client(mapping: BillingMapping, wanted: str) -> int:
         more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise ConfigError(
             f'"{shorten(wanted)}" names several clients: {some}{more}. {UNTOUCHED}',
-            remedy="Name the one you mean by what stands in brackets behind it.",
+            remedy="Name the one you mean by the id in parentheses after it.",
         )
     return found[0]
 

@@ -11,10 +11,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from kisi.errors import ConfigError
-from kisi.mapping.toml_proof import meaning, proven, same
+from kisi.mapping.toml_proof import meaning, proven
 from kisi.mapping.toml_text import Entry, Section, has_comment, scan
 from kisi.mapping.toml_write import Row, cut, insert, insert_key, line_end, render, render_value
 
@@ -29,16 +28,6 @@ class RowKind(StrEnum):
 
 EXCEPTION = "product"
 """The key of a company's own array of tables, `[[company.product]]`."""
-
-
-def read_rows(text: str, kind: RowKind) -> list[dict[str, Any]]:
-    """The rows of one kind as `tomllib` reads them, in the text's order.
-
-    Raises:
-        ConfigError: The text is not TOML.
-    """
-    rows = meaning(text).get(kind, [])
-    return rows if isinstance(rows, list) else [rows]
 
 
 def append_row(text: str, kind: RowKind, row: Row) -> str:
@@ -95,18 +84,6 @@ def remove_row(text: str, kind: RowKind, index: int) -> str:
     return proven(cut(text, place.sections), wanted)
 
 
-def remove_exceptions(text: str, company: int) -> str:
-    """Takes all `[[company.product]]` of a company row away.
-
-    Raises:
-        ConfigError: There is no such row, or the file holds forms that cannot be edited safely.
-    """
-    place = _place(text, RowKind.COMPANY, company)
-    wanted = meaning(text)
-    wanted[RowKind.COMPANY][company].pop(EXCEPTION, None)
-    return proven(cut(text, place.sections[1:]), wanted)
-
-
 def remove_exception(text: str, company: int, index: int) -> str:
     """Takes one `[[company.product]]` of a company row away; the others keep their text.
 
@@ -124,28 +101,39 @@ def remove_exception(text: str, company: int, index: int) -> str:
     return proven(cut(text, sections[index : index + 1]), wanted)
 
 
-def set_value(text: str, kind: RowKind, index: int, key: str, value: object) -> str:
-    """Sets one key of a row in place; the line keeps its comment. None takes the key away.
+def set_exceptions(text: str, company: int, exceptions: Mapping[int, Mapping[str, object]]) -> str:
+    """Sets keys of several `[[company.product]]` of a company row in place, as `set_values` does.
+
+    Raises:
+        ConfigError: There is no such row, a comment would be lost, or the file holds forms that
+            cannot be edited safely.
+    """
+    if not exceptions:
+        return text
+    sections = _place(text, RowKind.COMPANY, company).sections[1:]
+    wanted = meaning(text)
+    rows = wanted[RowKind.COMPANY][company].get(EXCEPTION, [])
+    if len(sections) != len(rows) or not 0 <= min(exceptions) <= max(exceptions) < len(rows):
+        raise _other_form(RowKind.COMPANY)
+    for index in sorted(exceptions, reverse=True):
+        _set(rows[index], exceptions[index])
+        text = _with_values(text, sections[index], exceptions[index])
+    return proven(text, wanted)
+
+
+def set_values(text: str, kind: RowKind, rows: Mapping[int, Mapping[str, object]]) -> str:
+    """Sets keys of several rows in place; their lines keep their comments.
 
     Args:
         text: The file's text.
         kind: Which rows.
-        index: The row's position among them, counted from 0.
-        key: A key of the row itself; a new one goes behind the row's last.
-        value: Text, a whole number, true or false, a list of text, or None.
+        rows: A row's position among them, counted from 0, to its keys and their values: text, a
+            whole number, true or false, or a list of text; None takes the key away. A new key goes
+            behind the row's last.
 
     Raises:
-        ConfigError: There is no such row, the value is a list with comments inside, or the file
-            holds forms that cannot be edited safely.
-    """
-    return set_values(text, kind, {index: {key: value}})
-
-
-def set_values(text: str, kind: RowKind, rows: Mapping[int, Mapping[str, object]]) -> str:
-    """Sets keys of several rows at once: row number to key to value, as for `set_value`.
-
-    Raises:
-        ConfigError: As `set_value`.
+        ConfigError: There is no such row, a comment would be lost (inside a list, or behind a key
+            that is taken away), or the file holds forms that cannot be edited safely.
     """
     if not rows:
         return text
@@ -154,14 +142,18 @@ def set_values(text: str, kind: RowKind, rows: Mapping[int, Mapping[str, object]
         raise _no_such_row(kind, min(rows) if min(rows) < 0 else max(rows), len(places))
     wanted = meaning(text)
     for index in sorted(rows, reverse=True):
-        own = places[index].sections[0]
-        for key, value in rows[index].items():
-            if value is None:
-                wanted[kind][index].pop(key, None)
-            else:
-                wanted[kind][index][key] = value
-        text = _with_values(text, own, rows[index])
+        _set(wanted[kind][index], rows[index])
+        text = _with_values(text, places[index].sections[0], rows[index])
     return proven(text, wanted)
+
+
+def _set(row: dict[str, object], values: Mapping[str, object]) -> None:
+    """What `_with_values` does to a section's text, done to its meaning."""
+    for key, value in values.items():
+        if value is None:
+            row.pop(key, None)
+        else:
+            row[key] = value
 
 
 def _with_values(text: str, own: Section, values: Mapping[str, object]) -> str:
@@ -173,30 +165,11 @@ def _with_values(text: str, own: Section, values: Mapping[str, object]) -> str:
     known = [(entry, key) for key, entry in entries.items() if entry is not None]
     for entry, key in sorted(known, key=lambda pair: pair[0].start, reverse=True):
         value = values[key]
+        _refuse_lost_comments(text, entry, key, goes=value is None)
         if value is None:
             text = text[: entry.start] + text[entry.end :]
         else:
-            _refuse_comments(text, entry, key)
             text = text[: entry.value_start] + render_value(value) + text[entry.value_end :]
-    return text
-
-
-def replace_row(text: str, kind: RowKind, index: int, row: Row) -> str:
-    """Makes a row mean what `row` says. Keys that stay as they are keep their lines and comments.
-
-    Raises:
-        ConfigError: As `set_value`.
-    """
-    _place(text, kind, index)
-    old = read_rows(text, kind)[index]
-    for key in {**old, **row}:
-        if key != EXCEPTION and not same(old.get(key), row.get(key)):
-            text = set_value(text, kind, index, key, row.get(key))
-    exceptions = row.get(EXCEPTION, [])
-    if kind is RowKind.COMPANY and not same(old.get(EXCEPTION, []), exceptions):
-        text = remove_exceptions(text, index)
-        for exception in exceptions:
-            text = append_exception(text, index, exception)
     return text
 
 
@@ -242,14 +215,19 @@ def _no_such_row(kind: RowKind, index: int, rows: int) -> ConfigError:
     )
 
 
-def _refuse_comments(text: str, entry: Entry, key: str) -> None:
+def _refuse_lost_comments(text: str, entry: Entry, key: str, *, goes: bool) -> None:
+    """Refuses to change a value with comments inside; and one behind it, if the key `goes`."""
     if has_comment(text[entry.value_start : entry.value_end]):
-        line = text.count("\n", 0, entry.value_start) + 1
-        raise ConfigError(
-            f"mapping.toml, line {line}: the value of {key} has comments inside, which would be "
-            "lost. The file was left as it is.",
-            remedy="Move the comments above the key, or make the change in an editor.",
-        )
+        what = f"the value of {key} has comments inside, which would be lost"
+    elif goes and has_comment(text[entry.value_end : entry.end]):
+        what = f"{key} must go, and the comment behind it would be lost"
+    else:
+        return
+    line = text.count("\n", 0, entry.value_start) + 1
+    raise ConfigError(
+        f"mapping.toml, line {line}: {what}. The file was left as it is.",
+        remedy="Move the comments above the key, or make the change in an editor.",
+    )
 
 
 def _other_form(kind: RowKind) -> ConfigError:

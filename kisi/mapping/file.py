@@ -19,8 +19,10 @@ from kisi.model import Application, BillingMapping, Category, Company, ProductRo
 _TABLES = ("application", "product", "company")
 _APPLICATION = frozenset({"name", "keys", "unit", "bill"})
 _PRODUCT = frozenset({"application", "psa", *Category})
-_EXCEPTION = _PRODUCT | {"bill"}
 _COMPANY = frozenset({"name", "tenants", "psa", "company", "agreement", "billing", "product"})
+
+Known = Mapping[str, tuple[Row, Application]]
+"""The applications by name, with their rows."""
 
 
 def load_mapping(path: Path, *, sources: Collection[str], psas: Collection[str]) -> BillingMapping:
@@ -52,13 +54,13 @@ def read_mapping(
     sheet = Sheet(document)
     sheet.refuse_unknown(_TABLES)
     applications = [(row, _application(row)) for row in sheet.rows("application", title="name")]
-    units = {each.name: each.unit for _, each in applications if each.name}
+    known = {each.name: (row, each) for row, each in applications if each.name}
     products = [
-        (row, _product(row, units, _psa(row, psas)))
+        (row, _product(row, known, _psa(row, psas)))
         for row in sheet.rows("product", title="application")
     ]
     companies = [
-        (row, _company(sheet, row, units, sources, psas))
+        (row, _company(sheet, row, known, sources, psas))
         for row in sheet.rows("company", title="name")
     ]
     rules.check(applications, products, companies)
@@ -88,22 +90,25 @@ def _application(row: Row) -> Application:
     )
 
 
-def _product(row: Row, units: Mapping[str, Unit], psa: str) -> ProductRow:
+def _product(row: Row, known: Known, psa: str) -> ProductRow:
     """A general product row, or (with a parent) a client's exception."""
-    if row.parent is None and "bill" in row.data:
+    if row.parent and "psa" in row.data:
+        row.problem("An exception is for its client's own PSA; leave this key out.", "psa")
+    elif row.parent is None and "bill" in row.data:
         row.problem(
-            "This belongs into [[application]] (never billed), or into a client's "
+            "This belongs in [[application]] (never billed), or in a client's "
             "[[company.product]] (left to people there).",
             "bill",
         )
-    row.refuse_unknown(_EXCEPTION)
+    row.refuse_unknown(_PRODUCT | {"bill"})
     application = row.text("application")
-    if application and application not in units:
-        hint = did_you_mean(application, units)
+    if application and application not in known:
+        hint = did_you_mean(application, known)
         row.problem(f"There is no [[application]] of this name; {hint}", "application")
     products = {category: row.ident(category) for category in Category if category in row.data}
     bill = row.parent is None or row.flag("bill", default=True)
-    unit = units.get(application, Unit.DEVICE)
+    rules.products_of_a_billed_application(row, products, known.get(application))
+    unit = known[application][1].unit if application in known else Unit.DEVICE
     if not bill and products:
         row.problem("It names products, and bill = false says that nothing is billed.")
     elif bill and not products:
@@ -121,17 +126,16 @@ def _product(row: Row, units: Mapping[str, Unit], psa: str) -> ProductRow:
 def _company(
     sheet: Sheet,
     row: Row,
-    units: Mapping[str, Unit],
+    known: Known,
     sources: Collection[str],
     psas: Collection[str],
 ) -> Company:
     row.refuse_unknown(_COMPANY)
     psa = _psa(row, psas)
-    exceptions = []
-    for inner in sheet.rows_of(row, "product", title="application"):
-        if inner.data.get("psa", psa) != psa:
-            inner.problem("An exception is for its client's own PSA; leave this key out.", "psa")
-        exceptions.append((inner, _product(inner, units, psa)))
+    exceptions = [
+        (inner, _product(inner, known, psa))
+        for inner in sheet.rows_of(row, "product", title="application")
+    ]
     rules.one_exception_an_application(exceptions)
     return Company(
         name=row.text("name"),

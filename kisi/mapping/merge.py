@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kisi.config.sentences import shorten
-from kisi.mapping.billed import application_values, find_application, product_values
+from kisi.mapping.billed import (
+    application_values,
+    exception_values,
+    find_application,
+    product_values,
+)
 from kisi.mapping.change import Change, Draft, application_row, company_row, product_row
 from kisi.mapping.clients import called, differences, must_exist
 from kisi.mapping.edit import (
@@ -14,6 +19,7 @@ from kisi.mapping.edit import (
     append_rows,
     remove_exception,
     remove_row,
+    set_exceptions,
     set_values,
 )
 from kisi.mapping.table_import import Imported
@@ -111,20 +117,25 @@ class _Merging:
     def _exceptions(self, row: int, company: Company) -> bool:
         """Edits the exceptions of a client at once: no row moves by it. Whether any differed."""
         old = self._draft.mapping.companies[row].exceptions
-        wanted = {each.application: each for each in company.exceptions}
-        gone = [
-            index
-            for index, each in enumerate(old)
-            if wanted.get(each.application, None if self._remove else each) != each
-        ]
-        new = [each for each in company.exceptions if each not in old]
+        places = {each.application: index for index, each in enumerate(old)}
+        changed: dict[int, ProductRow] = {}
+        new: list[ProductRow] = []
+        for each in company.exceptions:
+            index = places.pop(each.application, None)
+            if index is None:  # also a second one of the same application, which is then refused
+                new += [each] if each not in old else []
+            elif old[index] != each:
+                changed[index] = each
+        gone = sorted(places.values()) if self._remove else []
+        values = {index: exception_values(old[index], each) for index, each in changed.items()}
+        self._text = set_exceptions(self._text, row, values)
         for index in reversed(gone):
             self._text = remove_exception(self._text, row, index)
         for each in new:
             exception = product_row(each, self._draft.psas, exception=True)
             self._text = append_exception(self._text, row, exception)
-        self._products += [each for each in new if each.bill]
-        return bool(gone or new)
+        self._products += [each for each in (*changed.values(), *new) if each.bill]
+        return bool(gone or changed or new)
 
     def _missing(self, kind: RowKind, kept: Iterable[int], names: list[str]) -> None:
         if self._remove:
@@ -133,8 +144,9 @@ class _Merging:
 
     def change(self) -> Change:
         text = self._text
-        for kind in RowKind:
+        for kind in reversed(RowKind):  # from below: a refusal names a line of the file as it is
             text = set_values(text, kind, self._values[kind])
+        for kind in RowKind:
             for row in self._gone[kind]:
                 text = remove_row(text, kind, row)
             text = append_rows(text, kind, self._new[kind])

@@ -43,11 +43,42 @@ def check_tenants(
     ]
     yield from _missing(mapped, tenants)
     present = [tenants[ref] for _, ref in mapped if ref in tenants and tenants[ref].enabled]
-    for _, reading in source.read(present, lambda _key: False):
+    in_use: dict[TenantRef, Key] = {}
+    for ref, reading in source.read(present, lambda _key: False):
+        if isinstance(reading, KisiError):
+            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
+            continue
+        yield from _keys(reading, rules, now)
+        used = next((key for key in reading.keys if key.used != 0), None)
+        if used is not None:
+            in_use[ref] = used
+    if source.address() is not None:  # files are read whole, or not at all
+        yield from _devices(name, source, present, in_use)
+
+
+def _devices(
+    name: str, source: UsageSource, tenants: Collection[Tenant], in_use: Mapping[TenantRef, Key]
+) -> Iterator[Finding]:
+    """Reads the devices of one key, since an account may be allowed to list keys and no devices."""
+    tenant = next((tenant for tenant in tenants if tenant.ref in in_use), None)
+    if tenant is None:
+        yield Finding(
+            Level.NOTE,
+            f"sources.{name}: whether devices can be read could not be tried: no mapped tenant "
+            "that could be read has a key in use.",
+        )
+        return
+    key = in_use[tenant.ref]
+    for _, reading in source.read([tenant], lambda other: other.serial == key.serial):
         if isinstance(reading, KisiError):
             yield Finding(Level.PROBLEM, reading.message, reading.remedy)
         else:
-            yield from _keys(reading, rules, now)
+            listed = len(reading.rows)
+            what = f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
+            yield Finding(
+                Level.OK if listed else Level.NOTE,
+                f"{what}{key.serial} ({_uses(key)}, {listed} in its list).",
+            )
 
 
 def _missing(
@@ -60,7 +91,9 @@ def _missing(
             yield Finding(
                 Level.PROBLEM,
                 f"{company.name}: its tenant {ref} {state}; nothing of it can be billed.",
-                "See `kisi map list`; map the new tenant, or set `billing = false`.",
+                "See `kisi map list`; map the new tenant, or set `billing = false`."
+                if tenant is None
+                else "Enable it, or set `billing = false` for this client in mapping.toml.",
             )
 
 

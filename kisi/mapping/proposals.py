@@ -48,7 +48,7 @@ class ApplicationProposal:
     unit: Unit
     psa: str
     products: Mapping[Category, str]
-    """Empty where no product has a like name."""
+    """Empty where no product has a similar name."""
     bill: bool = True
     score: float = 0.0
     reason: str = ""
@@ -191,7 +191,7 @@ def _billed(
     sure = bool(chosen) and score >= SURE_PRODUCT
     if sure:
         taken.update((psa, best[category][0]) for category in chosen)
-    like = best[chosen[0]][2] if chosen else "no product has a like name"
+    like = best[chosen[0]][2] if chosen else "no product has a similar name"
     return ApplicationProposal(
         accept=sure and not group.doubt,
         name=group.name,

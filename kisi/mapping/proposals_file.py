@@ -12,6 +12,7 @@ from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.errors import ConfigError
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.csv_cells import csv_cell, csv_list, read_csv, write_csv
 from kisi.mapping.proposals import ApplicationProposal, ClientProposal, Proposals
 from kisi.model import Category, Unit
@@ -69,10 +70,10 @@ def _flag(value: bool) -> str:  # noqa: FBT001 - a value to write, not a switch
     return "yes" if value else "no"
 
 
-def proposals_document(proposals: Proposals) -> dict[str, Any]:
+def proposals_document(proposals: Proposals) -> Json:
     """The proposals as JSON data; `without_suggestion` is for reading alone."""
     return {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "exit_code": 0,
         "clients": [
             {key: getattr(client, key) for key in (*_CLIENT, *_DECORATION)}

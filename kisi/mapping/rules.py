@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from kisi.config.sentences import shorten
 from kisi.mapping.rows import Row
@@ -67,6 +67,17 @@ def one_exception_an_application(exceptions: Iterable[tuple[Row, ProductRow]]) -
         "application",
         "{first} is an exception for this application already; keep one of the two.",
     )
+
+
+def products_of_a_billed_application(
+    row: Row, products: Collection[object], application: tuple[Row, Application] | None
+) -> None:
+    """Notes where a row names products of an application that is never billed."""
+    if products and application and not application[1].bill:
+        row.problem(
+            f"It names products, and bill = false of {application[0]} says that this application "
+            "is never billed; take bill = false away there, or the products here."
+        )
 
 
 def _once(rows: Iterable[tuple[Row, Hashable]], key: str, problem: str) -> None:

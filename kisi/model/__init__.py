@@ -19,11 +19,14 @@ from kisi.model.billing import (
     ProductRow,
     TenantRef,
     Unit,
+    categories_of,
+    category_text,
 )
 from kisi.model.finding import (
     Finding,
     Level,
 )
+from kisi.model.globs import Glob
 from kisi.model.lines import (
     Agreement,
     AgreementRef,
@@ -82,6 +85,7 @@ __all__ = [
     "Failure",
     "Figure",
     "Finding",
+    "Glob",
     "GuardRules",
     "Hold",
     "Key",
@@ -105,4 +109,6 @@ __all__ = [
     "Unit",
     "UnmappedUse",
     "Verdict",
+    "categories_of",
+    "category_text",
 ]

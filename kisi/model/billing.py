@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,16 @@ class Category(StrEnum):
 
 SPLIT = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS, Category.NON_WINDOWS)
 """The three categories of an application that is billed by category."""
+
+
+def category_text(categories: Iterable[Category]) -> str:
+    """Categories joined by `+`, as the contract's JSON and the journal have them."""
+    return "+".join(categories)
+
+
+def categories_of(text: str) -> tuple[Category, ...]:
+    """The categories that are joined in a text by `category_text`."""
+    return tuple(Category(category) for category in text.split("+"))
 
 
 class DeviceClass(StrEnum):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from kisi.errors import ExitCode
-from kisi.model.billing import Category, Company, TenantRef
+from kisi.model.billing import Category, Company, TenantRef, category_text
 from kisi.model.lines import Line
 from kisi.model.reading import Tenant
 from kisi.model.usage import UnmappedUse
@@ -95,8 +95,8 @@ class PlannedLine:
 
     @property
     def category(self) -> str:
-        """The categories joined by `+`, as the contract's JSON has it."""
-        return "+".join(self.categories)
+        """The categories as one text, `category_text`."""
+        return category_text(self.categories)
 
     @property
     def changes(self) -> bool:
@@ -138,19 +138,19 @@ class LineFact:
     highest: Decimal
     """The highest quantity confirmed within the baseline, `confirmed` included."""
     lowest: Decimal
-    accepts: int = 0
-    """How often a held change of this line was accepted."""
     unsettled: bool = False
     """An earlier write has an unknown outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """An orphan that bills a client's tenant and that another client's plan shows."""
+    """A line that bills a client's tenant and that another client's plan shows."""
 
     line: PlannedLine
     owner: str
     """The name of that other client."""
+    tenant: str = ""
+    """The tenant that left that client, whose line stays; empty where the line is an orphan."""
 
 
 @dataclass(frozen=True, slots=True)

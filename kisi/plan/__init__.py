@@ -4,7 +4,8 @@
 compares the two, `with_ids` names the result. Guards (`kisi.guards`) stand between the last two.
 """
 
-from kisi.plan.ids import LineKey, line_key, whole_id, with_ids
+from kisi.plan.departures import with_departures
+from kisi.plan.ids import ProductKey, product_key, whole_id, with_ids
 from kisi.plan.lines import candidate, failed, net_change, plan_company
 from kisi.plan.orphans import Held, is_live, takes_over
 from kisi.plan.owners import Inherited, Owners, attribute, ref_of
@@ -20,8 +21,8 @@ from kisi.plan.products import (
 __all__ = [
     "Held",
     "Inherited",
-    "LineKey",
     "Owners",
+    "ProductKey",
     "Wanted",
     "Wants",
     "attribute",
@@ -30,13 +31,14 @@ __all__ = [
     "failed",
     "is_live",
     "left_to_people",
-    "line_key",
     "net_change",
     "plan_company",
+    "product_key",
     "ref_of",
     "rows_of",
     "takes_over",
     "wants",
     "whole_id",
+    "with_departures",
     "with_ids",
 ]

@@ -18,16 +18,16 @@ _VERSION = "kisi-plan-1"
 _COMPANY_DIGITS = 8
 _PLAN_DIGITS = 12
 
-LineKey = tuple[str, str, str]
+ProductKey = tuple[str, str, str]
 """PSA, agreement, product: what names a billing line before and after it exists."""
 
 
-def line_key(line: PlannedLine) -> LineKey:
+def product_key(line: PlannedLine) -> ProductKey:
     """What names a line before and after it exists."""
     return (line.psa, line.agreement, line.product)
 
 
-def with_ids(plan: Plan, accepts: Mapping[LineKey, int]) -> Plan:
+def with_ids(plan: Plan, accepts: Mapping[ProductKey, int]) -> Plan:
     """Gives the plan and each of its clients an id.
 
     Args:
@@ -46,7 +46,7 @@ def whole_id(companies: Iterable[CompanyPlan]) -> str:
     return _digest(company.plan_id for company in relevant)[:_PLAN_DIGITS]
 
 
-def _named(company: CompanyPlan, accepts: Mapping[LineKey, int]) -> CompanyPlan:
+def _named(company: CompanyPlan, accepts: Mapping[ProductKey, int]) -> CompanyPlan:
     lines = _held(company.lines) or [line for line in company.lines if line.changes]
     place = f"{company.company.psa}|{company.company.agreement}"
     plan_id = _digest([place, *(_text(line, accepts) for line in lines)])[:_COMPANY_DIGITS]
@@ -66,11 +66,11 @@ def _held(lines: Sequence[PlannedLine]) -> list[PlannedLine]:
     return [line for line in lines if line.hold is not None]
 
 
-def _text(line: PlannedLine, accepts: Mapping[LineKey, int]) -> str:
+def _text(line: PlannedLine, accepts: Mapping[ProductKey, int]) -> str:
     before = "-" if line.before is None else format(line.before.normalize(), "f")
     guard = line.hold.guard if line.hold else ""
-    times = accepts.get(line_key(line), 0)
-    parts = (*line_key(line), line.line_id or "-", guard, before, str(line.after), str(times))
+    times = accepts.get(product_key(line), 0)
+    parts = (*product_key(line), line.line_id or "-", guard, before, str(line.after), str(times))
     return "|".join(part.replace("|", "||") for part in parts)
 
 

@@ -17,6 +17,7 @@ from kisi.model import (
     LineFact,
     PlannedLine,
     Status,
+    UnmappedUse,
 )
 from kisi.plan.orphans import Held, Unreadable, awaited_lines, is_live, orphans_of
 from kisi.plan.owners import Inherited
@@ -97,9 +98,15 @@ def plan_company(
     )
 
 
-def failed(company: Company, failure: Failure, **more: object) -> CompanyPlan:
+def failed(
+    company: Company,
+    failure: Failure,
+    *,
+    unmapped: tuple[UnmappedUse, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> CompanyPlan:
     """The plan of a client of which nothing is written."""
-    return CompanyPlan(company=company, status=Status.FAILED, failure=failure, **more)  # type: ignore[arg-type]
+    return CompanyPlan(company, Status.FAILED, failure=failure, unmapped=unmapped, notes=notes)
 
 
 def _unfit(agreement: Agreement) -> Failure | None:

@@ -1,4 +1,4 @@
-"""Where billing lines live: the protocol every PSA implements, and their registry.
+"""Where billing lines live: the protocol every PSA implements. `registry` names them all.
 
 A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
 refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
@@ -7,11 +7,11 @@ outside. It decides no quantity, and keeps nothing between runs but what proves 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
@@ -48,6 +48,35 @@ class PsaProduct:
     """Identifier and description, as a person knows it."""
     active: bool = True
     price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStep:
+    """One step of the proof that a PSA's writes do what they should."""
+
+    passed: bool
+    message: str
+    """What was seen, in a sentence."""
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A PSA whose way of writing a person proves on a scratch agreement before kisi uses it."""
+
+    def probe(
+        self, agreement: str, item: str, confirm: Callable[[str], bool]
+    ) -> Iterator[ProbeStep]:
+        """Writes to a scratch agreement step by step, and says what each step showed.
+
+        Args:
+            agreement: The agreement's number.
+            item: The product to make a line of.
+            confirm: Asks a person before the first write.
+
+        Raises:
+            ConfigError: The configuration has no login that may write.
+            PsaError: The agreement could not be read, or does not exist.
+        """
 
 
 class Psa(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from fnmatch import fnmatchcase
 
 from kisi import guards
 from kisi.guards import Context, FactIndex
@@ -22,6 +21,7 @@ from kisi.model import (
     CompanyPlan,
     CountingRules,
     Failure,
+    Glob,
     GuardRules,
     LineFact,
     Plan,
@@ -31,8 +31,8 @@ from kisi.model import (
 )
 from kisi.plan import (
     Held,
-    LineKey,
     Owners,
+    ProductKey,
     attribute,
     billed_applications,
     failed,
@@ -40,6 +40,7 @@ from kisi.plan import (
     plan_company,
     ref_of,
     wants,
+    with_departures,
     with_ids,
 )
 from kisi.psa import Psa
@@ -53,7 +54,7 @@ from kisi.reconcile.collect import (
 from kisi.reconcile.lines import PsaState, read_psas
 from kisi.reconcile.moved import Behind, nothing_behind, with_moves
 from kisi.reconcile.products import with_products
-from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts
+from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts, unshown
 from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine
 
@@ -63,7 +64,6 @@ __all__ = [
     "Reconciled",
     "Rules",
     "Settlement",
-    "names",
     "reconcile",
     "resolve",
     "select",
@@ -88,7 +88,7 @@ class Memory:
     """What the journal remembers."""
 
     facts: tuple[LineFact, ...] = ()
-    accepts: Mapping[LineKey, int] = field(default_factory=dict)
+    accepts: Mapping[ProductKey, int] = field(default_factory=dict)
     pending: tuple[Operation, ...] = ()
     tenants: Mapping[str, str] = field(default_factory=dict)
     """What tenants (`source:tenant`) were called when they were last read."""
@@ -117,20 +117,14 @@ def select(
 ) -> tuple[Company, ...]:
     """The clients a run concerns, by globs on their names; case does not matter."""
 
-    def matches(company: Company, globs: Collection[str]) -> bool:
-        return any(names(glob, company) for glob in globs)
+    def named(company: Company, globs: Collection[str]) -> bool:
+        return any(Glob(glob).matches(company.name) for glob in globs)
 
     return tuple(
         company
         for company in companies
-        if (not only or matches(company, only)) and not matches(company, exclude)
+        if (not only or named(company, only)) and not named(company, exclude)
     )
-
-
-def names(glob: str, company: Company) -> bool:
-    """Whether a glob means a client; `*` and `?` are signs, `[` is not, as in mapping.toml."""
-    literal = glob.casefold().replace("[", "[[]")
-    return fnmatchcase(company.name.casefold(), literal)
 
 
 def reconcile(
@@ -163,13 +157,16 @@ def reconcile(
     collected = collect(sources, billed, terms, everything=everything, progress=progress)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
-    settlements = settle(memory.pending, state.agreements, state.lines, rules.today)
+    companies_left = ((one, left_to_people(mapping, one)) for one in mapping.companies)
+    left = {(ref_of(one), name) for one, names in companies_left for name in names}
+    settlements = settle(memory.pending, state.agreements, state.lines, rules.today, left)
     facts = settled_facts(known, settlements)
     owners = attribute(mapping.companies, facts)
     names = memory.tenants
     drafts = [_draft(company, rules, collected, names, state, owners) for company in companies]
+    drafts = with_departures(drafts, mapping.companies, facts, state.agreements)
     drafts = [with_moves(one, collected.evidence, memory.behind) for one in drafts]
-    plans, notes = _guarded(drafts, rules, collected, facts, psas)
+    plans, notes = _guarded(drafts, rules, collected, facts, psas, unshown(settlements))
     plan = Plan(
         companies=plans,
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
@@ -277,10 +274,11 @@ def _guarded(
     collected: Collected,
     facts: tuple[LineFact, ...],
     psas: Mapping[str, Psa],
+    unseen: frozenset[ProductKey],
 ) -> tuple[tuple[CompanyPlan, ...], tuple[str, ...]]:
     index = FactIndex(facts)
     silent = guards.empty_sources(collected.totals(), drafts, index)
-    context = Context(rules.guards, rules.counting, index, silent)
+    context = Context(rules.guards, rules.counting, index, silent, unseen)
     informed, notes = with_products(drafts, psas)
     return guards.guard(informed, context), notes
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -18,6 +17,7 @@ from kisi.model import (
     TenantRef,
     TenantUsage,
 )
+from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
@@ -59,7 +59,7 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Counting:
     """What counting needs beside the readings."""
 
     terms: Terms
@@ -87,7 +87,8 @@ def collect(
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
     """
-    desk = _Desk(terms, {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants})
+    shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
+    counting = _Counting(terms, shared)
     wanted = {ref for company in companies for ref in company.tenants}
     needed = [
         (name, source)
@@ -99,7 +100,7 @@ def collect(
         return result
     with ThreadPoolExecutor(max_workers=len(needed)) as pool:
         jobs = [
-            pool.submit(_read_source, source, None if everything else wanted, desk, progress)
+            pool.submit(_read_source, source, None if everything else wanted, counting, progress)
             for _, source in needed
         ]
         for (name, _), job in zip(needed, jobs, strict=True):
@@ -116,7 +117,10 @@ def collect(
 
 
 def _read_source(
-    source: UsageSource, wanted: Collection[TenantRef] | None, desk: _Desk, progress: Progress
+    source: UsageSource,
+    wanted: Collection[TenantRef] | None,
+    counting: _Counting,
+    progress: Progress,
 ) -> Collected:
     part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
     chosen = [
@@ -125,25 +129,27 @@ def _read_source(
         if tenant.enabled and (wanted is None or ref in wanted)
     ]
     progress(source.name, 0, len(chosen))
-    for done, (ref, reading) in enumerate(source.read(chosen, desk.terms.selects), start=1):
-        _count(part, ref, reading, desk)
+    for done, (ref, reading) in enumerate(source.read(chosen, counting.terms.selects), start=1):
+        _count(part, ref, reading, counting)
         progress(source.name, done, len(chosen))
     return part
 
 
-def _count(part: Collected, ref: TenantRef, reading: Reading | KisiError, desk: _Desk) -> None:
+def _count(
+    part: Collected, ref: TenantRef, reading: Reading | KisiError, counting: _Counting
+) -> None:
     if isinstance(reading, KisiError):
         part.failures[ref] = failure("source-incomplete", reading)
         return
     try:
-        usage = count_tenant(reading, desk.terms)
+        usage = count_tenant(reading, counting.terms)
     except Undecided as error:
         part.failures[ref] = failure(error.guard, error)
     except SourceError as error:
         part.failures[ref] = failure("source-incomplete", error)
     else:
         part.evidence[ref] = PackedUsage.of(usage)
-        part.usages[ref] = usage if ref in desk.shared else without_evidence(usage)
+        part.usages[ref] = usage if ref in counting.shared else without_evidence(usage)
 
 
 def failure(guard: str, error: KisiError) -> Failure:
@@ -158,7 +164,10 @@ def failure(guard: str, error: KisiError) -> Failure:
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
     if tenant is None:
         reason = f"the mapped tenant {ref} does not exist in its source"
-        remedy = "See `kisi map list`; a new or restored virtual server has a new id."
+        remedy = (
+            "See `kisi map list`: a restored virtual server has a new id, a renamed Business Hub "
+            "company a new name."
+        )
     else:
         reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
         remedy = "Enable it, or set `billing = false` for this client in mapping.toml."

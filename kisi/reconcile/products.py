@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, PsaError
 from kisi.model import Action, CompanyPlan, Failure, PlannedLine
 from kisi.plan import failed
 from kisi.psa import Psa, PsaProduct
+from kisi.redaction import REDACTOR
 
 _Catalogue = dict[tuple[str, str], PsaProduct | None]
 """What was asked for, by PSA and id; None if there is no such product."""
@@ -60,7 +60,7 @@ def _judged(plan: CompanyPlan, catalogue: _Catalogue) -> CompanyPlan:
 def _obstacle(line: PlannedLine, catalogue: _Catalogue) -> str:
     """Why the PSA would refuse a new line of this product; empty if it would not, or was not asked.
 
-    `active` is false also for what is of a class that no agreement takes, such as a bundle.
+    `active` is false for what is of a kind that no agreement can carry too, such as a bundle.
     """
     key = (line.psa, line.product)
     if key not in catalogue:
@@ -70,7 +70,7 @@ def _obstacle(line: PlannedLine, catalogue: _Catalogue) -> str:
     if product is None:
         return f"{billing} does not exist in psa.{line.psa}"
     if not product.active:
-        return f"{billing} is inactive in psa.{line.psa}, or nothing that an agreement can have"
+        return f"{billing} is inactive in psa.{line.psa}, or of a kind that no agreement can carry"
     return ""
 
 

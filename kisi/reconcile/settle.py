@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
 from kisi.journal import Operation
 from kisi.model import Agreement, AgreementRef, Line, LineFact, Outcome, PlannedLine
-from kisi.plan import is_live
+from kisi.plan import ProductKey, is_live, product_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,23 @@ def settle(
     agreements: Mapping[AgreementRef, Agreement],
     lines: Mapping[AgreementRef, tuple[Line, ...]],
     today: date,
+    left: Collection[tuple[AgreementRef, str]] = (),
 ) -> tuple[Settlement, ...]:
-    """Settles every pending operation whose agreement was read, or bills nothing any more."""
+    """Settles every pending operation whose agreement was read, or bills nothing any more.
+
+    Args:
+        pending: What to settle.
+        agreements: The agreements as they were read.
+        lines: The lines of those that were read.
+        today: The day in the billing time zone.
+        left: The agreements and applications that the mapping leaves to people.
+    """
     found = []
     for operation in pending:
         ref = place_of(operation)
         if ref in lines:
-            found.append(_settle(operation, lines[ref], today))
+            waits = (ref, operation.line.application) not in left
+            found.append(_settle(operation, lines[ref], today, waits=waits))
         elif ref in agreements and agreements[ref].gone:
             detail = "its agreement is gone or has ended, so it bills nothing"
             found.append(
@@ -50,7 +60,10 @@ def settle(
     return tuple(found)
 
 
-def _settle(operation: Operation, lines: tuple[Line, ...], today: date) -> Settlement:
+def _settle(
+    operation: Operation, lines: tuple[Line, ...], today: date, *, waits: bool
+) -> Settlement:
+    """`waits`: a new line that the PSA acknowledged and does not show may still appear."""
     meant = operation.line
     line = _line_of(meant, lines, today)
     line_id = meant.line_id if line is None else line.id
@@ -60,8 +73,11 @@ def _settle(operation: Operation, lines: tuple[Line, ...], today: date) -> Settl
     holds = None if line is None else line.quantity
     if holds == meant.after:
         outcome, detail = Outcome.APPLIED, "an earlier run wrote it; the PSA shows it"
+    elif line is None and meant.line_id is None and operation.acknowledged and waits:
+        outcome = Outcome.UNKNOWN
+        detail = "the PSA said that it was done, and does not show it"
     elif holds == meant.before:
-        outcome, detail = Outcome.FAILED, "an earlier run did not get it written"
+        outcome, detail = Outcome.FAILED, "an earlier run did not manage to write it"
     else:
         outcome = Outcome.UNKNOWN
         detail = f"the PSA shows {'no line' if holds is None else f'{holds:f}'}"
@@ -76,6 +92,17 @@ def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line |
     return next(iter(exact or mine), None)
 
 
+def unshown(settlements: Iterable[Settlement]) -> frozenset[ProductKey]:
+    """The new lines that their PSA said it had made and that it does not show."""
+    return frozenset(
+        product_key(settlement.operation.line)
+        for settlement in settlements
+        if settlement.outcome is Outcome.UNKNOWN
+        and settlement.operation.acknowledged
+        and settlement.line_id is None
+    )
+
+
 def settled_facts(
     facts: Iterable[LineFact], settlements: Iterable[Settlement]
 ) -> tuple[LineFact, ...]:
@@ -87,17 +114,29 @@ def settled_facts(
         fact = known.get(key)
         if settlement.outcome is Outcome.APPLIED and settlement.line_id is not None:
             known[key] = _confirmed(operation, settlement.line_id, fact)
-        elif settlement.outcome is Outcome.UNKNOWN and fact is not None:
-            known[key] = replace(fact, unsettled=True)
+        elif fact is not None:
+            known[key] = replace(fact, unsettled=settlement.outcome is Outcome.UNKNOWN)
+        elif settlement.outcome is Outcome.UNKNOWN and settlement.quantity is not None:
+            known[key] = _unsure(settlement, settlement.quantity)
     return tuple(known.values())
 
 
 def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> LineFact:
-    line = operation.line
-    after = Decimal(line.after)
+    after = Decimal(operation.line.after)
     if fact is not None:
         highest, lowest = max(fact.highest, after), min(fact.lowest, after)
         return replace(fact, confirmed=after, highest=highest, lowest=lowest, unsettled=False)
+    return _owned(operation, line_id, after)
+
+
+def _unsure(settlement: Settlement, quantity: Decimal) -> LineFact:
+    """A line that kisi may have made, or changed for the first time: its own, as it is shown."""
+    owned = _owned(settlement.operation, settlement.line_id or "", quantity)
+    return replace(owned, unsettled=True)
+
+
+def _owned(operation: Operation, line_id: str, quantity: Decimal) -> LineFact:
+    line = operation.line
     return LineFact(
         psa=line.psa,
         company=line.company,
@@ -108,7 +147,7 @@ def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> Lin
         categories=line.categories,
         name=operation.name,
         tenants=operation.tenants,
-        confirmed=after,
-        highest=after,
-        lowest=after,
+        confirmed=quantity,
+        highest=quantity,
+        lowest=quantity,
     )

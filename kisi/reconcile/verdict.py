@@ -9,7 +9,8 @@ from kisi.errors import ExitCode, worst
 from kisi.model import Action, CompanyPlan, Outcome, Plan, PlannedLine, Status
 
 _NAMED_AT_MOST = 8
-_BAD = (Outcome.FAILED, Outcome.UNKNOWN)
+UNWRITTEN = (Outcome.FAILED, Outcome.UNKNOWN)
+"""Outcomes after which nobody can say that the PSA holds the new quantity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def summarise(plan: Plan) -> Summary:
         update=sum(line.action is Action.UPDATE for line in free),
         unchanged=sum(line.action is Action.NONE for line in free),
         held=len(lines) - len(free),
-        failed=failed + sum(line.outcome in _BAD for line in lines),
+        failed=failed + sum(line.outcome in UNWRITTEN for line in lines),
         applied=sum(line.outcome is Outcome.APPLIED for line in lines),
     )
 
@@ -60,7 +61,7 @@ def _codes(company: CompanyPlan) -> Iterable[int]:
         yield company.failure.exit_code
     if company.unmapped or any(line.hold is not None for line in company.lines):
         yield ExitCode.WITHHELD
-    if any(line.outcome in _BAD for line in company.lines):
+    if any(line.outcome in UNWRITTEN for line in company.lines):
         yield ExitCode.WRITE
 
 
@@ -73,13 +74,22 @@ def _shown(line: PlannedLine) -> bool:
     return line.outcome is Outcome.APPLIED or not line.changes
 
 
+def client_counts(plan: Plan) -> dict[str, int]:
+    """How many clients are billed, and how many of them are proven current."""
+    billed = _billed(plan)
+    return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
+
+
+def _billed(plan: Plan) -> list[CompanyPlan]:
+    return [company for company in plan.companies if company.status is not Status.OFF]
+
+
 def last_line(plan: Plan) -> str:
     """The run in words: `298 of 300 clients proven current; not: Contoso (...), ...`."""
-    billed = [company for company in plan.companies if company.status is not Status.OFF]
-    current = [company for company in billed if is_current(company)]
+    billed = _billed(plan)
     if not billed:
         return _nobody(plan)
-    text = f"{len(current)} of {len(billed)} clients proven current"
+    text = "{current} of {billed} clients proven current".format(**client_counts(plan))
     troubled = [company for company in billed if not is_current(company)]
     if troubled:
         text += "; not: " + _listed(f"{c.company.name} ({trouble(c)})" for c in troubled)
@@ -112,7 +122,7 @@ def trouble(company: CompanyPlan) -> str:
     """Why a client is not current, in a few words."""
     if company.failure is not None:
         return f"{company.failure.guard}: {company.failure.reason}".rstrip(".")
-    bad = next((line for line in company.lines if line.outcome in _BAD), None)
+    bad = next((line for line in company.lines if line.outcome in UNWRITTEN), None)
     if bad is not None:
         return f"{bad.outcome}: {bad.detail}".rstrip(". ")
     if company.hold is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kisi.model import ApplicationUsage, Evidence, KeyEvidence
+from kisi.json_text import FORMAT_VERSION, Json
+from kisi.model import ApplicationUsage, Evidence, KeyEvidence, category_text
 from kisi.render.explain_view import (
     ExplainedLine,
     ExplainedTenant,
@@ -12,7 +13,7 @@ from kisi.render.explain_view import (
     shared_devices,
 )
 from kisi.render.figures import instant, json_number
-from kisi.render.plan_json import FORMAT_VERSION, Json, use_data
+from kisi.render.plan_json import use_data
 from kisi.usage import conservation
 
 
@@ -34,7 +35,7 @@ def explain_document(view: ExplainView) -> Json:
 def _line(line: ExplainedLine) -> Json:
     return {
         "application": line.application,
-        "category": "+".join(line.categories),
+        "category": category_text(line.categories),
         "product": line.product,
         "line_id": line.line_id,
         "quantity": json_number(line.quantity),

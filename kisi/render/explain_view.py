@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from fnmatch import fnmatchcase
 from itertools import takewhile
 
-from kisi.model import ApplicationUsage, Category, Evidence, KeyEvidence, TenantUsage, Unit
+from kisi.model import ApplicationUsage, Category, Evidence, Glob, KeyEvidence, TenantUsage, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +114,7 @@ def other_keys(usage: TenantUsage) -> tuple[KeyEvidence, ...]:
 
 def of_application(view: ExplainView, glob: str) -> ExplainView:
     """The view narrowed to the applications that match a glob; case does not matter."""
-
-    def matches(name: str) -> bool:
-        return fnmatchcase(name.casefold(), glob.casefold())
+    matches = Glob(glob).matches
 
     def narrowed(usage: TenantUsage) -> TenantUsage:
         return replace(

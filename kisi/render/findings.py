@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Finding, Level
 from kisi.render.report import Entry, Remark, Report, Section, Tone
 
@@ -42,10 +42,10 @@ def _entry(finding: Finding) -> Entry:
     return Entry(mark, tone, finding.message, remarks=remarks)
 
 
-def findings_document(areas: Sequence[Area], exit_code: int) -> dict[str, Any]:
+def findings_document(areas: Sequence[Area], exit_code: int) -> Json:
     """The findings as JSON data."""
     return {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "exit_code": exit_code,
         "areas": [
             {

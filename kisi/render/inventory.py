@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, TenantEntry
 from kisi.model import Company
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.csv_text import Value, csv_text
 from kisi.render.report import Cell, Grid, Report, Section, Tone, row
 
-Json = dict[str, Any]
 _COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapped to", "used")
 
 
@@ -127,8 +127,8 @@ def _section(
     return Section(title, facts=(f"{len(everything)} in all",), items=(grid,))
 
 
-def _name(thing: Any) -> str:  # noqa: ANN401 - a company, an agreement or a product of a PSA
-    return str(thing.name) + ("" if thing.active else " (inactive)")
+def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:
+    return thing.name + ("" if thing.active else " (inactive)")
 
 
 def _or_nothing(text: str) -> Cell:
@@ -144,7 +144,7 @@ def _client(companies: Iterable[Company]) -> Cell:
 def inventory_document(inventory: Inventory) -> Json:
     """The lists as JSON data."""
     return {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "exit_code": inventory.exit_code,
         "tenants": [
             {

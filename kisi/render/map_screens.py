@@ -81,7 +81,7 @@ def tenant_screen(
         headers = ("", "score", "company", "why")
         items.append(Grid(headers, rows, frozenset({0}), frozenset({2, 3})))
     else:
-        items.append(Remark("No company has a like name. Type a part of its name.", Tone.HELD))
+        items.append(Remark("No company has a similar name. Type a part of its name.", Tone.HELD))
     facts = (place, str(entry.tenant.ref))
     return Report("Tenant", (Section(entry.tenant.name, facts=facts, items=tuple(items)),))
 
@@ -193,7 +193,7 @@ def products_screen(
     grid = Grid(headers, rows, frozenset({0, 3, 4}), frozenset({1, 5}))
     items: tuple[Item, ...] = (grid, *_more(len(found)))
     if not found:
-        items = (Remark("No product has a like name. Type a part of its name.", Tone.HELD),)
+        items = (Remark("No product has a similar name. Type a part of its name.", Tone.HELD),)
     return Report("Products", (Section(title, items=items),))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 
 from kisi.model import Action, CompanyPlan, Failure, Hold, Line, Outcome, PlannedLine, Status
+from kisi.reconcile.verdict import UNWRITTEN
 from kisi.render.figures import money, quantity, signed, signed_money
 from kisi.render.plan_view import (
-    UNWRITTEN,
     accept_command,
     money_after,
     money_before,

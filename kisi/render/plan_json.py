@@ -6,25 +6,23 @@ Quantities and prices are JSON numbers; what is not known is null. Instants are 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
-from kisi.model import CompanyPlan, Failure, Hold, Line, LineFact, PlannedLine, Tenant, UnmappedUse
+from kisi.json_text import FORMAT_VERSION, Json
+from kisi.model import (
+    CompanyPlan,
+    Failure,
+    Hold,
+    Line,
+    LineFact,
+    PlannedLine,
+    Tenant,
+    UnmappedUse,
+    category_text,
+)
 from kisi.reconcile.verdict import is_current, summarise
 from kisi.render.figures import instant, json_number
 from kisi.render.plan_view import Amount, EarlierWrite, PlanView, totals
-
-FORMAT_VERSION = 1
-"""Of every document."""
-
-Json = dict[str, Any]
-
-
-def dumps(document: Mapping[str, Any]) -> str:
-    """JSON as kisi prints it: indented, and in ASCII, so that no encoding can harm it."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def plan_document(view: PlanView) -> Json:
@@ -191,7 +189,7 @@ def _fact(fact: LineFact) -> Json:
         "company": fact.company,
         "agreement": fact.agreement,
         "application": fact.application,
-        "category": "+".join(fact.categories),
+        "category": category_text(fact.categories),
         "product": fact.product,
         "line_id": fact.line_id,
         "quantity": json_number(fact.confirmed),

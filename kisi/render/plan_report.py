@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 
 from kisi.model import CompanyPlan, Failure, Hold, LineFact, Outcome, Status, Tenant, UnmappedUse
+from kisi.reconcile.verdict import UNWRITTEN
 from kisi.render.figures import moment, plural, quantity
 from kisi.render.plan_client import client_section, failure_entry, line_figures
 from kisi.render.plan_totals import totals_section
 from kisi.render.plan_view import (
-    UNWRITTEN,
     EarlierWrite,
     Mode,
     PlanView,

@@ -9,8 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from kisi.model import CompanyPlan, LineFact, Outcome, Plan, PlannedLine, Status
-
-UNWRITTEN = (Outcome.FAILED, Outcome.UNKNOWN)
+from kisi.reconcile.verdict import UNWRITTEN
 
 
 class Mode(StrEnum):

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from kisi.journal import Billing
 from kisi.model import Status
 from kisi.render.figures import moment, plural
-from kisi.render.status_view import Billing, ClientRow, StatusView
+from kisi.render.status_view import ClientRow, StatusView
 
 _NAMED_AT_MOST = 20
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.agreements import Renewal
 from kisi.mapping.stale import Fate, StaleEntry
 from kisi.psa import PsaAgreement
@@ -37,10 +37,10 @@ def _stale(entry: StaleEntry) -> Entry:
     return Entry(mark, tone, label, remarks=(Remark(entry.remedy, Tone.DIM),))
 
 
-def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Any:  # noqa: ANN401
+def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
     """The same as JSON data."""
     return {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "exit_code": code,
         "stale": [
             {

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
+from kisi.journal import Billing
 from kisi.model import Company, CompanyPlan, Status
 from kisi.render.figures import day, moment, quantity
 from kisi.render.plan_client import client_section
 from kisi.render.report import Entry, Figures, Item, Remark, Section, Tone
-from kisi.render.status_view import Billing, ClientRow, LineTrend, OpenHold, StatusView, TrendPoint
+from kisi.render.status_view import ClientRow, LineTrend, OpenHold, StatusView, TrendPoint
 from kisi.render.words import billed_as
 
 _POINTS = 5

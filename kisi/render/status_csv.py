@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kisi.model import category_text
 from kisi.render.csv_text import Value, csv_text
 from kisi.render.figures import instant
 from kisi.render.status_view import ClientRow, StatusView
@@ -52,7 +53,7 @@ def _client(client: ClientRow) -> Iterable[tuple[Value, ...]]:
         yield (
             *state,
             line.application,
-            "+".join(line.categories),
+            category_text(line.categories),
             line.product,
             line.line_id,
             now.quantity if now else None,

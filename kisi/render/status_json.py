@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from kisi.json_text import FORMAT_VERSION, Json
+from kisi.model import category_text
 from kisi.render.figures import instant, json_number
 from kisi.render.plan_json import (
-    FORMAT_VERSION,
-    Json,
     earlier_data,
     line_data,
     tenant_data,
@@ -103,7 +103,7 @@ def _client(client: ClientRow) -> Json:
 def _trend(line: LineTrend) -> Json:
     return {
         "application": line.application,
-        "category": "+".join(line.categories),
+        "category": category_text(line.categories),
         "product": line.product,
         "line_id": line.line_id,
         "quantities": [

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
 from kisi.errors import ExitCode
+from kisi.journal import RunState
 from kisi.render.figures import day, moment, plural, quantity
 from kisi.render.plan_report import earlier_entry, unmapped_section
 from kisi.render.report import Cell, Grid, Item, Listing, Remark, Report, Section, Tone, row
 from kisi.render.status_clients import client_detail, hold_sections, overview
-from kisi.render.status_view import KeyExpiry, RunEnd, RunRow, StatusView
+from kisi.render.status_view import KeyExpiry, RunRow, StatusView
 from kisi.render.words import ENDINGS, unmapped_as
 
 
@@ -73,9 +74,9 @@ def _came_to(run: RunRow) -> str:
 
 
 def _ending(run: RunRow) -> Cell:
-    if run.end is RunEnd.RUNNING:
+    if run.end is RunState.RUNNING:
         return Cell("running", Tone.CHANGE)
-    if run.end is not RunEnd.FINISHED or run.exit_code is None:
+    if run.end is not RunState.FINISHED or run.exit_code is None:
         return Cell(run.end, Tone.BAD)
     if run.exit_code == ExitCode.OK:
         return Cell("0 done", Tone.GOOD)

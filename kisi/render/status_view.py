@@ -6,30 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
+from kisi.journal import Billing, RunState
 from kisi.model import Category, PlannedLine, Status, Tenant, TenantRef, UnmappedUse
 from kisi.render.plan_view import EarlierWrite
 
 EXPIRY_NOTICE = timedelta(days=30)
-
-
-class RunEnd(StrEnum):
-    """How far a run came."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    INTERRUPTED = "interrupted"
-    CRASHED = "crashed"
-
-
-class Billing(StrEnum):
-    """Where a client stands in the mapping."""
-
-    ON = "on"
-    OFF = "off"
-    UNMAPPED = "unmapped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +23,7 @@ class RunRow:
     command: str
     at: datetime
     """When it began (aware)."""
-    end: RunEnd
+    end: RunState
     ended_at: datetime | None = None
     exit_code: int | None = None
     last_line: str = ""

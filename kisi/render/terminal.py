@@ -32,7 +32,7 @@ class Terminal:
     """Where a report is shown."""
 
     width: int = 80
-    """In cells; a file or a pipe has 80."""
+    """In cells; `kisi.cli.report` says how wide a file or a pipe is."""
     encoding: str = "utf-8"
 
 

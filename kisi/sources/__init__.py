@@ -1,4 +1,4 @@
-"""Where usage comes from: the protocol every source implements, and their registry.
+"""Where usage comes from: the protocol every source implements. `registry` names them all.
 
 A source hands over each tenant whole, as one `Reading`, or raises `SourceError`; it never returns
 part of a tenant. It decides nothing about billing: `kisi.licensing` and `kisi.usage` do.
@@ -35,7 +35,8 @@ class UsageSource(Protocol):
         """Reads each of `tenants` whole, in any order, as they arrive (several at once inside).
 
         A tenant that cannot be read completely is handed over as the error that says why, and does
-        not stop the others. Rows (`Reading.rows`) hold only keys for which `select` was true.
+        not stop the others. Rows (`Reading.rows`) hold only keys for which `select` was true, and
+        those that the source itself closed (`Key.closed`), if it has them anyway.
         """
 
     def address(self) -> tuple[str, int] | None:

@@ -14,10 +14,9 @@ from kisi.transport.answer import Answer
 from kisi.transport.certificate import Certificate, certificate_of
 from kisi.transport.client import Client, Sign, fingerprint_of
 from kisi.transport.clock import Clock, SystemClock
-from kisi.transport.clocks import LARGEST_SKEW, clock_finding, clock_skew
+from kisi.transport.clock_skew import LARGEST_SKEW, clock_finding, clock_skew
 from kisi.transport.policy import Limits, Repeat, retry_after
-from kisi.transport.proxies import is_loopback
-from kisi.transport.trust import Trust, fingerprint, normal_fingerprint
+from kisi.transport.trust import Trust
 
 __all__ = [
     "LARGEST_SKEW",
@@ -33,9 +32,6 @@ __all__ = [
     "certificate_of",
     "clock_finding",
     "clock_skew",
-    "fingerprint",
     "fingerprint_of",
-    "is_loopback",
-    "normal_fingerprint",
     "retry_after",
 ]

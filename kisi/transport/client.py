@@ -16,13 +16,14 @@ import urllib3.exceptions
 
 from kisi import __version__
 from kisi.errors import BadAnswer, NotSent, TransportError, Untrusted
+from kisi.fingerprints import fingerprint
 from kisi.transport.answer import Answer
 from kisi.transport.clock import Clock, SystemClock
 from kisi.transport.connection import Attempt
 from kisi.transport.faults import translate
 from kisi.transport.line import Line, look
 from kisi.transport.policy import Limits, Repeat, may_repeat, wait_before_repeat
-from kisi.transport.trust import Stage, Trust, fingerprint, stages
+from kisi.transport.trust import Stage, Trust, stages
 
 _LOG = logging.getLogger(__name__)
 _STALE = 10.0
@@ -242,16 +243,27 @@ class Client:
             line.hang_up()
         with self._lock:
             self._requests += 1
+        outcome: Answer | TransportError
         try:
-            return line.send(request.prepared(), stage, attempt, limits)
+            outcome = line.send(request.prepared(), stage, attempt, limits)
         except BadAnswer as error:
-            return BadAnswer(f"{self._label}: {request.title}: {error.message}")
+            outcome = BadAnswer(f"{self._label}: {request.title}: {error.message}")
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            return translate(
+            outcome = translate(
                 error, attempt, label=self._label, where=self._where, request=request.title
             )
         finally:
             line.last_used = self._clock.monotonic()
+        self._tell(request, outcome, line.last_used - now)
+        return outcome
+
+    def _tell(self, request: _Request, outcome: Answer | TransportError, seconds: float) -> None:
+        """One line a try, for `-vv`: no query, no body, nothing of an address that is hidden."""
+        if isinstance(outcome, Answer):
+            said = f"{self._label}: {request.title}: {outcome.status}"
+        else:
+            said = outcome.message
+        _LOG.debug("%s (%.0f ms)", said, seconds * 1000)
 
     def _line(self) -> Line:
         line: Line | None = getattr(self._thread, "line", None)

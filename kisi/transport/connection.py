@@ -22,8 +22,9 @@ import requests.adapters
 import urllib3.connection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from kisi.fingerprints import fingerprint
 from kisi.transport.clock import Clock
-from kisi.transport.trust import Stage, fingerprint
+from kisi.transport.trust import Stage
 
 _PIECE = 1.0
 """Seconds after which a read that still waits looks whether the run was stopped."""

@@ -1,23 +1,13 @@
-"""Loopback addresses, and the proxies of the environment."""
+"""The proxies of the environment."""
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
 from kisi.errors import NotSent
-
-
-def is_loopback(host: str) -> bool:
-    """Says whether `host` is this machine itself: `localhost`, 127.0.0.0/8 or ::1."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+from kisi.loopback import is_loopback
 
 
 def proxies_for(url: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ A certificate authority is judged by its chain, without the name.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import ssl
@@ -19,9 +18,9 @@ from pathlib import Path
 import certifi
 
 from kisi.errors import ConfigError
+from kisi.fingerprints import fingerprint, normal_fingerprint
 
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
-_FINGERPRINT = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +45,6 @@ class Stage:
     pins: frozenset[str] | None
     """Fingerprints of which the leaf must have one; None where the context itself has verified."""
     match_name: bool = False
-
-
-def fingerprint(der: bytes) -> str:
-    """`sha256:` and the hex digest of a certificate."""
-    return f"sha256:{hashlib.sha256(der).hexdigest()}"
-
-
-def normal_fingerprint(text: str) -> str:
-    """A fingerprint as `fingerprint` writes it: lower case, without colons between the bytes.
-
-    Raises:
-        ValueError: It is not a SHA-256 fingerprint.
-    """
-    kind, _, digits = text.strip().lower().partition(":")
-    plain = f"{kind}:{digits.replace(':', '').replace(' ', '')}"
-    if not _FINGERPRINT.fullmatch(plain):
-        raise ValueError(
-            f"{text[:100]!r} is not a certificate fingerprint: `sha256:` and 64 hex digits."
-        )
-    return plain
 
 
 def stages(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[Stage, ...]:

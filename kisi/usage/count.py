@@ -8,11 +8,11 @@ many keys, products or rows it has there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kisi import licensing
-from kisi.errors import ExitCode, Incomplete
+from kisi.errors import ExitCode, Incomplete, SourceError
 from kisi.model import (
     Application,
     ApplicationUsage,
@@ -27,7 +27,7 @@ from kisi.model import (
     Unit,
     UnmappedUse,
 )
-from kisi.usage.notes import device_notes, key_notes, some
+from kisi.usage.notes import device_notes, figure_notes, key_notes, some
 from kisi.usage.rows import Tally, count_rows, quantities
 from kisi.usage.terms import Terms
 
@@ -35,7 +35,7 @@ _FOREIGN_TOLERATED = 2
 _FOREIGN_SHARE = 0.02
 
 
-class Undecided(Incomplete):
+class Undecided(SourceError):
     """The reading is whole, and a person must say what is to be billed of it.
 
     Args:
@@ -73,10 +73,11 @@ def count_tenant(reading: Reading, terms: Terms) -> TenantUsage:
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
     judged = {key.serial: licensing.judge_key(key, terms.rules, terms.now) for key in reading.keys}
-    groups = _group(reading, judged, terms)
-    _refuse_foreign(reading, groups, terms)
+    closed = {key.serial: key.closed for key in reading.keys if key.closed}
+    groups = _group(reading, judged, closed, terms)
+    _refuse_foreign(reading, groups, closed, terms)
     for group in groups:
-        group.tally = count_rows(group.rows, reading.devices, terms)
+        group.tally = count_rows(group.rows, reading.devices, terms, closed)
     billed = [g for g in groups if g.application and g.application.bill and g.name in terms.billed]
     return TenantUsage(
         tenant=reading.tenant,
@@ -89,7 +90,10 @@ def count_tenant(reading: Reading, terms: Terms) -> TenantUsage:
 
 
 def _group(
-    reading: Reading, judged: Mapping[str, licensing.Judgement], terms: Terms
+    reading: Reading,
+    judged: Mapping[str, licensing.Judgement],
+    closed: Collection[str],
+    terms: Terms,
 ) -> list[_Group]:
     groups: dict[tuple[str, bool], _Group] = {}
 
@@ -115,19 +119,21 @@ def _group(
     for row in reading.rows:
         if row.serial not in by_serial:
             raise Incomplete(f"{reading.tenant.name}: a use names the unlisted key {row.serial}.")
-        if judged[row.serial].counts:
+        if judged[row.serial].counts or row.serial in closed:
             by_serial[row.serial].rows.append(row)
     for figure in reading.figures:
         of(figure.name, used=not figure.closed).figures.append(figure)
     return list(groups.values())
 
 
-def _refuse_foreign(reading: Reading, groups: Sequence[_Group], terms: Terms) -> None:
+def _refuse_foreign(
+    reading: Reading, groups: Sequence[_Group], closed: Collection[str], terms: Terms
+) -> None:
     active = {
         row.device: row.name or row.device
         for group in groups
         for row in group.rows
-        if licensing.judge_row(row, terms.rules, terms.now).counts
+        if row.serial not in closed and licensing.judge_row(row, terms.rules, terms.now).counts
     }
     foreign = [name for device, name in active.items() if device not in reading.devices]
     if len(foreign) > max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)):
@@ -135,8 +141,8 @@ def _refuse_foreign(reading: Reading, groups: Sequence[_Group], terms: Terms) ->
             f"{reading.tenant.name}: {len(foreign)} of {len(active)} devices that use its keys are "
             "not among its own devices and may be another client's. Its lines stay as they are. "
             f"They are {some(foreign)}.",
-            remedy="Run it again; if it stays, see on which server these devices are, and whether "
-            "the key is shared with other servers.",
+            remedy="Run it again; if it keeps happening, see on which server these devices are, "
+            "and whether the key is shared with other servers.",
         )
 
 
@@ -186,7 +192,7 @@ def _conserve(usage: ApplicationUsage, tenant: str) -> None:
     if usage.rows != usage.counted_rows + left:
         raise Incomplete(
             f"{tenant}, {usage.application}: {usage.rows} rows were read, but {usage.counted_rows} "
-            f"counted and {left} left out do not add up. This is a bug of kisi; "
+            f"counted and {left} left out do not add up. This is a bug in kisi; "
             "the client's lines stay as they are.",
             remedy="Please report it with the output of `kisi preview -vv`.",
         )
@@ -206,14 +212,19 @@ def _unmapped(groups: Sequence[_Group], reading: Reading, terms: Terms) -> Itera
             continue
         counted = group.tally[0]
         figures = sum(figure.quantity for figure in group.figures if not figure.closed)
-        own = sum(key.used or 0 for key, judgement in group.keys if judgement.counts)
-        quantity = counted + figures or own
+        read = {row.serial for row in group.rows}
+        unread = sum(
+            key.used or 0
+            for key, judgement in group.keys
+            if judgement.counts and key.serial not in read
+        )
+        quantity = counted + figures + unread
         if quantity:
             yield UnmappedUse(
                 company=reading.tenant.name,
                 application=group.name,
                 quantity=quantity,
-                estimated=not (counted or figures),
+                estimated=unread > 0,
                 tenant=reading.tenant.ref,
             )
 
@@ -232,5 +243,6 @@ def _key_evidence(key: Key, judgement: licensing.Judgement) -> KeyEvidence:
 
 def _notes(reading: Reading, groups: Iterable[_Group], terms: Terms) -> Iterable[str]:
     yield from key_notes(reading.keys, terms)
+    yield from figure_notes(reading.keys, reading.rows, terms)
     evidence = (item for group in groups for item in group.tally[2])
     yield from device_notes(evidence, reading.devices, terms)

@@ -6,12 +6,12 @@ note says so every day.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from kisi import licensing
-from kisi.model import Device, Evidence, Key
+from kisi.model import Device, Evidence, Key, KeyRow
 from kisi.usage.rows import FOREIGN_DEVICE
 from kisi.usage.terms import Terms
 
@@ -21,9 +21,13 @@ _NAME_AT_MOST = 150
 
 
 def some(names: Collection[str]) -> str:
-    """The first of `names`, and how many more there are."""
-    shown = ", ".join(_cut(name) for name in list(names)[:_NAMED_AT_MOST])
-    more = len(names) - _NAMED_AT_MOST
+    """The first of `names`, each cut to a sane length, and how many more there are."""
+    return _first([_cut(name) for name in names])
+
+
+def _first(texts: Collection[str]) -> str:
+    shown = ", ".join(list(texts)[:_NAMED_AT_MOST])
+    more = len(texts) - _NAMED_AT_MOST
     return f"{shown} and {more} more" if more > 0 else shown
 
 
@@ -41,6 +45,33 @@ def key_notes(keys: Iterable[Key], terms: Terms) -> Iterable[str]:
     for (reason, settings), found in kinds.items():
         are = _number(found, "key in use is", "keys in use are")
         yield f"{are} not counted ({reason}): {some(found)}; {_would_count(settings, found)}"
+
+
+def figure_notes(keys: Iterable[Key], rows: Iterable[KeyRow], terms: Terms) -> Iterable[str]:
+    """Keys whose own figure is greater than the list of their uses, as one sentence.
+
+    It is no failure: what the figure counts (products or devices, of which servers) differs by
+    version, and is not known for certain.
+
+    Args:
+        keys: The tenant's.
+        rows: What was read of their uses.
+        terms: What was read for: the keys that count and are billed.
+    """
+    listed = Counter(row.serial for row in rows if row.current)
+    short = [
+        f"{_cut(key.serial)} ({_cut(key.name)}: {key.used} in use by the server's own figure, "
+        f"{listed[key.serial]} in its list)"
+        for key in keys
+        if key.used is not None and key.used > listed[key.serial] and terms.selects(key)
+    ]
+    if short:
+        have = _number(short, "key has", "keys have")
+        yield (
+            f"{have} fewer uses in the list than by the server's own figure: {_first(short)}; the "
+            "account may not see all devices, or the figure counts more than this server's devices "
+            "(two products on one, or those of other servers)."
+        )
 
 
 def device_notes(

@@ -33,22 +33,35 @@ _COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
 """Categories of figures that are computers to a user licence; the third may be anything."""
 
 _TELLING = (licensing.RESERVE, licensing.EXPIRED_ON_DEVICE, licensing.PENDING, FOREIGN_DEVICE)
-"""Reasons why a device is not counted, the one that says most last."""
+"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
 
 Tally = tuple[int, Counter[str], list[Evidence]]
 """Counted rows, rows left out by reason, and one evidence a device."""
 
 
-def count_rows(rows: Sequence[KeyRow], devices: Mapping[str, Device], terms: Terms) -> Tally:
+def count_rows(
+    rows: Sequence[KeyRow],
+    devices: Mapping[str, Device],
+    terms: Terms,
+    closed: Mapping[str, str],
+) -> Tally:
     """Counts the uses of one application's keys.
 
     A device that does not count is told with the reason that was nearest to counting it.
+
+    Args:
+        rows: The uses, also those of keys that the source itself closed.
+        devices: The tenant's own.
+        terms: What is counted.
+        closed: Keys that the source closed, with its reason; their uses are left out for it.
     """
     left_out: Counter[str] = Counter()
     records: dict[str, Evidence] = {}
     counted = 0
     for row in rows:
-        reason, counts = _judge(row, devices, terms)
+        reason, counts = closed.get(row.serial, ""), False
+        if not reason:
+            reason, counts = _judge(row, devices, terms)
         earlier = records.get(row.device)
         if counts and earlier is not None and earlier.counted:
             counts, reason = False, SAME_DEVICE
@@ -70,7 +83,11 @@ def _judge(row: KeyRow, devices: Mapping[str, Device], terms: Terms) -> tuple[st
 
 
 def _tells_more(reason: str, earlier: Evidence) -> bool:
-    return not earlier.counted and _TELLING.index(reason) > _TELLING.index(earlier.reason)
+    return not earlier.counted and _telling(reason) > _telling(earlier.reason)
+
+
+def _telling(reason: str) -> int:
+    return _TELLING.index(reason) if reason in _TELLING else -1
 
 
 def _evidence(

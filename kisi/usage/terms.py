@@ -1,4 +1,4 @@
-"""What a count is made by."""
+"""What decides a count besides the reading."""
 
 from __future__ import annotations
 

@@ -198,6 +198,10 @@ MAPPING: dict[str, tuple[Edit, list[str]]] = {
         _swap(f'^application = "{re.escape(APPLICATION)}"', 'application = "Kaspersky"'),
         ["[[product]]", "application", "no [[application]]"],
     ),
+    "products of what is never billed": (
+        _swap(f'^name = "{re.escape(APPLICATION)}"', f'name = "{APPLICATION}"\nbill = false'),
+        ["[[product]]", f'[[application]] "{APPLICATION}" (row 1', "or the products here"],
+    ),
     "no product": (_swap("^all = .*$", ""), ["[[product]]", "no product"]),
     "all and a category": (
         _swap("^all = ", "windows_servers = 7\nall = "),
@@ -247,6 +251,28 @@ def test_every_command_that_sends_something_refuses(files: Operator, command: li
     _spoil(files, "kisi.toml", _top("evidence_day = 3"))
 
     assert "evidence_day" in _refused(files, *command).err
+
+
+def test_a_mapping_that_is_a_folder_is_named_with_its_key(files: Operator):
+    _spoil(files, "kisi.toml", _swap("^mapping *=.*$", 'mapping = "."'))
+
+    assert f"kisi.toml: mapping: {files.folder} is a folder; name the file in it." in (
+        _refused(files).err
+    )
+
+
+def test_a_wrong_mapping_and_a_missing_secret_are_shown_at_once(
+    files: Operator, monkeypatch: pytest.MonkeyPatch
+):
+    _spoil(files, "kisi.toml", _swap("^password *=.*$", 'password = "env:KISI_NOT_SET"'))
+    _spoil(files, "mapping.toml", _swap("^all = .*$", ""))
+    monkeypatch.delenv("KISI_NOT_SET", raising=False)
+
+    err = _refused(files, "preview").err
+
+    assert "[[product]]" in err
+    assert "[sources.hq] password: " in err
+    assert err.count("KISI_NOT_SET") == 1
 
 
 def test_all_problems_of_a_file_are_shown_at_once(files: Operator):

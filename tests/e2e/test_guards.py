@@ -798,7 +798,7 @@ def test_an_id_of_another_plan_writes_nothing_at_all(operator: Operator):
     assert fabrikam.quantities == {product: 95}
     assert operator.world.clients[-1].quantities == {product: 100}
     assert (stale.code, stale.writes) == (6, [])
-    assert "does not fit the plan of now" in stale.err
+    assert "does not match the current plan" in stale.err
     assert "it was 95 → 100; now it is 90 → 100" in stale.err
 
 

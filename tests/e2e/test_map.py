@@ -87,7 +87,7 @@ def test_a_fleet_of_400_is_mapped_in_three_commands(operator: Operator):
     assert {company["status"] for company in companies} == {"off"}
     assert f"{len(companies)} are not billed yet" in accepted.err
     assert accepted.err.count("Added ") == 19
-    assert "more (-v says them all)" in accepted.err
+    assert "more (-v shows them all)" in accepted.err
 
     assert operator.run("map", "billing", "*", "on", "--yes", "-q").code == 0
     rows = EXAMPLE.read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def test_a_client_an_application_and_its_products_are_mapped_without_a_terminal(
     assert added.err == 'Added "Fabrikam" (cw:1043): 1 tenant, billing off.\n'
     assert two.run("map", "billing", "fabrikam", "on").code == 0
     again = two.run("map", "billing", "Fabrikam", "on")
-    assert "says so already" in again.err
+    assert "already says this" in again.err
     lines = two.preview().company("Fabrikam")["lines"]
     assert [(line["product"], line["after"]) for line in lines] == [("1201", 2)]
     assert text(two) == (
@@ -234,7 +234,7 @@ def test_options_that_contradict_each_other_are_a_usage_error(two: Operator, arg
 def test_an_option_before_the_subcommand_is_not_ignored(two: Operator):
     result = two.run_bare("map", "--config", str(two.config), "list")
     assert result.code == 2
-    assert "Write it behind the subcommand: kisi map list --config" in result.err
+    assert "Put it after the subcommand: kisi map list --config" in result.err
 
 
 class _Terminal(StringIO):
@@ -442,7 +442,7 @@ def test_the_mapping_goes_out_as_a_table_and_comes_back(mapped: Operator):
     before = text(mapped)
     file = mapped.folder / "mapping.csv"
     assert mapped.run("map", "export", "--output", str(file)).code == 0
-    assert "says so already" in mapped.run("map", "import", str(file)).err
+    assert "already says this" in mapped.run("map", "import", str(file)).err
     assert text(mapped) == before
     file.write_bytes(file.read_bytes().replace(b"1042,true", b"1042,false"))
     assert mapped.run("map", "import", str(file)).code == 0

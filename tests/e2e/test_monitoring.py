@@ -82,7 +82,7 @@ def _no_journal(told: Operator) -> None:
     ("run", "code", "sentence"),
     [
         (_lock, 75, "holds the lock"),
-        (_stale, 6, "The id 000000000000 does not fit the plan of now."),
+        (_stale, 6, "The id 000000000000 does not match the current plan."),
         (_no_journal, 8, "journal"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_bug_is_not_told_as_a_good_run(
         raise ZeroDivisionError
 
     monkeypatch.setattr("kisi.cli.daily.show_plan", broken)
-    with pytest.raises(AssertionError, match="this is a bug of kisi"):
+    with pytest.raises(AssertionError, match="this is a bug in kisi"):
         told.run("sync")
 
     assert _pings(monitor) == ["/start", "/1"]

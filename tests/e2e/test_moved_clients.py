@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -123,6 +123,83 @@ def test_where_a_client_is_split_nobody_takes_its_devices_before_its_line_is_0(d
     assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], []]
     desk.sync(0)
     assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], [9]]
+
+
+def test_a_tenant_that_leaves_a_client_is_billed_anew_once_its_old_line_is_down(desk: Desk):
+    desk.maps(Row("Contoso", (desk.n, desk.s), desk.old))
+    desk.sync(0)
+    desk.maps(Row("Contoso", (desk.n,), desk.old), Row("Lab", (desk.s,), desk.new))
+    for only in (("--only", "Lab"), ("--only", "Lab"), ()):
+        assert "Lab (held: with)" in desk.sync(6, *only)
+        assert desk.billed(desk.old, desk.new) == [[15], []]
+    document = desk.operator.run("preview", "--json").document
+    (line,) = document["companies"][1]["lines"]
+    assert "which was a tenant of Contoso until now" in line["hold"]["reason"]
+    desk.sync(6, "--accept", document["companies"][1]["plan_id"])
+    assert desk.billed(desk.old, desk.new) == [[15], []]
+
+    desk.sync(6, "--accept", document["plan_id"])
+    assert desk.billed(desk.old, desk.new) == [[6], []]
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.new) == [[6], [9]]
+    assert desk.ready() == 0
+
+
+def test_a_tenant_that_moves_to_a_client_that_is_billed_already_waits_too(desk: Desk):
+    third = desk.operator.client("Third", workstations=20)
+    maps = Row("Contoso", (desk.n, desk.s), desk.old), Row("Lab", (f"hq:{third.tenant}",), desk.new)
+    desk.maps(*maps)
+    desk.sync(0)
+    both = Row("Lab", (f"hq:{third.tenant}", desk.s), desk.new)
+    desk.maps(Row("Contoso", (desk.n,), desk.old), both)
+    assert "Contoso (held: decrease), Lab (held: with)" in desk.sync(6)
+    assert desk.billed(desk.old, desk.new) == [[15], [20]]
+
+
+@pytest.mark.parametrize("trouble", ["source", "refused"])
+def test_where_the_old_line_cannot_come_down_the_tenant_is_not_billed_twice(
+    desk: Desk, trouble: str
+):
+    desk.north.add_devices(n=50)
+    desk.maps(Row("Contoso", (desk.n, desk.s), desk.old))
+    desk.sync(0)
+    desk.maps(Row("Contoso", (desk.n,), desk.old), Row("Lab", (desk.s,), desk.new))
+    if trouble == "source":
+        desk.north.server.enabled = False
+        desk.sync(4)
+        desk.north.server.enabled = True
+    else:
+        desk.operator.sandbox.faults.add("status", match="PATCH *", code=400)
+        desk.sync(7)
+    assert desk.billed(desk.old, desk.new) == [[65], []]
+    desk.sync(6)
+    assert desk.billed(desk.old, desk.new) == [[56], []]
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.new) == [[56], [9]]
+
+
+def test_two_clients_that_change_agreements_never_wait_for_each_other(desk: Desk):
+    north, south = Row("North", (desk.n,), desk.old), Row("South", (desk.s,), desk.new)
+    desk.maps(north, south)
+    desk.sync(0)
+    desk.maps(Row("North", (desk.n,), desk.new), Row("South", (desk.s,), desk.old))
+    desk.north.add_devices(n=2)
+    assert "South (held: with)" in desk.sync(6)
+    assert desk.billed(desk.old, desk.new) == [[6], [8]]
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.new) == [[9], [8]]
+
+
+def test_where_a_client_is_split_over_clients_that_are_billed_already_they_wait(desk: Desk):
+    third = desk.operator.client("Third", workstations=20)
+    rows = Row("Contoso", (desk.n, desk.s), desk.old), Row("Lab", (f"hq:{third.tenant}",), desk.new)
+    desk.maps(*rows)
+    desk.sync(0)
+    desk.maps(
+        Row("North", (desk.n,), desk.other), replace(rows[1], tenants=(*rows[1].tenants, desk.s))
+    )
+    assert "North (held: orphaned), Lab (held: with)" in desk.sync(6)
+    assert desk.billed(desk.old, desk.other, desk.new) == [[15], [], [20]]
 
 
 def test_a_tenant_that_is_billed_on_a_new_row_is_not_billed_on_the_old_one_that_is_off(desk: Desk):

@@ -82,6 +82,39 @@ def test_a_format_that_a_command_has_not_is_refused_before_anything_is_asked(
     assert f"<{formats}>" in operator.run_bare(*command, "--help").out
 
 
+@pytest.mark.parametrize("command", [["preview"], ["sync"], ["status"], ["check"], ["map", "list"]])
+def test_json_beside_another_format_is_refused_before_anything_is_asked(
+    operator: Operator, command: list[str]
+):
+    for options in (["--json", "--format", "TABLE"], ["--format", "table", "--json"]):
+        result = operator.run(*command, *options)
+        assert (result.code, result.out, result.requests) == (2, "", ())
+        assert "It is short for --format json; leave one of the two out." in result.err
+    assert operator.run(*command, "--json", "--format", "json").out.startswith("{")
+
+
+def test_an_age_of_a_proof_that_nobody_asks_for_is_refused(operator: Operator):
+    result = operator.run("status", "--max-age", "1h")
+    assert (result.code, result.out) == (2, "")
+    assert "--max-age: It is for --ready alone" in result.err
+
+
+def test_twice_verbose_shows_every_request(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+    result = operator.run("sync", "-vv")
+    told = [line for line in result.err.splitlines() if line.startswith("DEBUG ")]
+    shown = [line for line in told if line.endswith(" ms)")]
+    assert len(shown) == len(result.requests) > 0
+    assert any(
+        "Security Center (hq): POST /api/v1.0/" in line and ": 200 (" in line for line in shown
+    )
+    assert any(": GET /finance/agreements: 200 (" in line for line in shown)
+    assert any(": POST /finance/agreements/" in line and ": 201 (" in line for line in shown)
+    assert not any("?" in line for line in shown)
+    assert "DEBUG" not in operator.run("preview", "-v").err
+
+
 def _commands(group: Any, *above: str) -> Iterator[tuple[str, set[str]]]:
     """Every command by its name, with its options."""
     for name, command in group.commands.items():

@@ -23,7 +23,7 @@ class Stand:
     scratch: Agreement
     config: Path
 
-    def probe(self, agreement: int, *answers: str) -> tuple[int, str]:
+    def probe(self, agreement: int | str, *answers: str) -> tuple[int, str]:
         """Runs the probe on a terminal; each answer is typed at one question."""
         terminal = pexpect.spawn(
             sys.executable,
@@ -74,10 +74,34 @@ def test_nothing_is_sent_unless_the_person_agrees(stand):
 
 def test_a_clients_own_agreement_is_no_scratch_agreement(stand):
     (client,) = stand.sandbox.world.clients
-    code, seen = stand.probe(client.agreement_id)
-    assert code == 3
-    assert "Contoso" in seen
+    mapping = stand.config.with_name("mapping.toml")
+    mapping.write_text(
+        mapping.read_text(encoding="utf-8")
+        + f'[[company]]\nname = "Adatum"\ntenants = ["hq:VSRV-2"]\npsa = "tp"\n'
+        f"company = 1\nagreement = {stand.scratch.number}\nbilling = false\n",
+        encoding="utf-8",
+    )
+    code, seen = stand.probe(stand.scratch.number)
+    assert (code, "belongs to Adatum" in seen) == (3, True)
+    code, seen = stand.probe(client.agreement_id, "KES-TP")
+    assert (code, "Contoso" in seen) == (5, False)
     assert stand.sandbox.writes == []
+
+
+def test_of_several_tigerpaws_the_one_to_prove_must_be_named(stand):
+    text = stand.config.read_text(encoding="utf-8")
+    section = text[text.index("[psa.tp]") :].partition("\n[")[0]
+    second = section.replace("[psa.tp]", "[psa.other]") + "\n"
+    stand.config.write_text(text + "\n" + second, encoding="utf-8")
+    number = stand.scratch.number
+    for unnamed in (number, f"cw:{number}"):
+        code, seen = stand.probe(unnamed)
+        assert code == 3
+        assert "kisi.toml has other, tp" in seen
+        assert f"--probe-tigerpaw other:{number}" in seen
+    code, _ = stand.probe(f"tp:{number}", "KES-TP", "y")
+    assert code == 0
+    assert quantities(stand) == {"MANUAL": 4, "KES-TP": 0}
 
 
 def test_a_service_that_replaces_all_charges_fails_the_probe(stand):

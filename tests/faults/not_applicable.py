@@ -9,6 +9,6 @@ NOT_APPLICABLE: Mapping[int, str] = {
     "`tests/unit/journal/test_durability.py` copies the database and its log after every commit, "
     "cuts the log anywhere, and opens the copy: it is whole, with at most one write unsettled.",
     64: "There is no saved plan file that could be stale or tampered with. `--accept` takes an id, "
-    "and what it releases is worked out anew: an id that does not fit the plan of now, or was used "
+    "and what it releases is worked out anew: an id that does not match the current plan, or was used "
     "before, writes nothing (rows 23 and 39).",
 }

@@ -90,9 +90,9 @@ def test_after_the_end_of_the_run_no_write_is_begun(
     assert limited.contoso.quantities == {limited.product: 6}
     assert outcome(result, "Fabrikam") == (
         "failed",
-        "not sent: the time of this run was over before it was its turn",
+        "not sent: this run's time was up before its turn came",
     )
-    assert "not: Fabrikam (failed: not sent: the time of this run was over" in limited.sentence
+    assert "not: Fabrikam (failed: not sent: this run's time was up" in limited.sentence
     assert limited.pending() == ()
     monkeypatch.setattr(Journal, "outcome", store)
     limited.heals()

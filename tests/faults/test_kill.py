@@ -65,7 +65,7 @@ def recovers(trial: Trial, *, sent: int) -> None:
     """
     assert trial.states()[0] == "crashed"
     trial.heals(trial.contoso)
-    assert "ended without a word; what it left is settled now" in trial.results[-2].err
+    assert "did not record its end; what it left open is being settled" in trial.results[-2].err
     assert len(writes(trial)) == sent
     assert trial.states()[:3] == ["finished", "finished", "crashed"]
 

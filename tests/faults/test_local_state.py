@@ -145,7 +145,7 @@ def test_an_outcome_that_cannot_be_stored_is_printed_and_ends_the_run(
     disk.free()
     again = trial.sync()
     assert again.code == 0, again.err
-    assert "ended without a word" in again.err
+    assert "did not record its end" in again.err
     assert len(again.writes) == 1, "only Fabrikam's is still to be written"
     trial.heals()
 
@@ -339,7 +339,7 @@ NEXT = "ALTER TABLE run ADD COLUMN weather TEXT NOT NULL DEFAULT '';"
 @pytest.mark.fault(
     63,
     injection="kisi is upgraded, and the journal has a new version",
-    outcome="migrated, with a copy of before; the first run goes on where the last one ended",
+    outcome="migrated, with a copy from before; the first run goes on where the last one ended",
 )
 def test_an_older_journal_is_migrated_with_a_backup(billed: Trial, monkeypatch: pytest.MonkeyPatch):
     with_versions(monkeypatch, [*schema.MIGRATIONS, NEXT])

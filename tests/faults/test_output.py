@@ -376,6 +376,11 @@ def test_the_service_hears_of_a_run_that_could_not_begin(billed: Trial, monitors
         damaged.unlink()
 
 
+def _warned(err: str, why: str) -> int:
+    """How often an operator reads why the service could not be told; `-vv` says it once more."""
+    return sum(why in line for line in err.splitlines() if not line.startswith("DEBUG"))
+
+
 @pytest.mark.fault(
     62,
     injection="the monitoring service answers 500, redirects, or hangs up",
@@ -443,7 +448,7 @@ def test_the_host_of_the_service_is_not_named(billed: Trial):
     result = billed.sync("-vv")
 
     assert result.code == 0
-    assert result.err.count("its name could not be resolved") == 3
+    assert _warned(result.err, "its name could not be resolved") == 3
     assert TOKEN not in result.err
     billed.heals()
 
@@ -467,7 +472,7 @@ def test_a_service_that_hangs_is_given_up(
 
     assert result.code == 6, "Fabrikam's line would go to 0"
     assert billed.contoso.quantities == {billed.product: 8}
-    assert result.err.count("it did not answer in time") == 3
+    assert _warned(result.err, "it did not answer in time") == 3
     assert TOKEN not in result.err
     billed.fabrikam.add_devices(n=3)
     billed.heals()

@@ -215,7 +215,7 @@ def test_a_conflict_is_read_back_and_not_forced(billed: Trial, code: int):
     what, why = outcome(result, "Contoso")
     assert what == "failed"
     assert f"something changed since it was read. It answered {code}" in why
-    assert "the next run tries it again" in why
+    assert "the next run tries again" in why
     assert billed.contoso.quantities == {billed.product: 6}
     assert billed.pending() == ()
     billed.heals()

@@ -393,7 +393,7 @@ def test_the_traceback_of_a_bug_holds_no_secret(billed: Trial, monkeypatch: pyte
         assert run(["sync", "-vv", "--config", str(billed.operator.config)]) == 1
 
     said = err.getvalue()
-    assert "this is a bug of kisi: RuntimeError: GET https://acme:***@api.example" in said
+    assert "this is a bug in kisi: RuntimeError: GET https://acme:***@api.example" in said
     assert "Traceback" in said
     assert "\x1b" not in said
     no_secrets(billed.operator.folder, more=[("stdout", out.getvalue()), ("stderr", said)])

@@ -165,6 +165,107 @@ def test_a_tigerpaw_that_stays_down_fails_the_write(ledger: Ledger):
 
     assert (result.code, len(submits(result))) == (7, 2)
     assert outcome(result, "Northwind")[0] == "failed"
-    assert "the next run tries it again" in outcome(result, "Northwind")[1]
+    assert "the next run tries again" in outcome(result, "Northwind")[1]
     assert "not: Northwind (failed: " in result.document["last_line"]
+    ledger.heals()
+
+
+def shows_what_was(ledger: Ledger, *, count: bool) -> None:
+    """From now on Tigerpaw shows the charges of this moment; with `count` their number too."""
+    agreement = ledger.client.agreement
+    path = f"GET /api/agreements/{agreement.number}"
+    charges = [charge.record() for charge in ledger.client.charges]
+    ledger.fault("status", f"{path}/additionalcharges", times=None, code=200, body=charges)
+    if count:
+        body = agreement.record(len(charges))
+        ledger.fault("status", path, times=None, code=200, body=body)
+
+
+@pytest.mark.parametrize("count", [True, False], ids=["stale", "short"])
+@pytest.mark.fault(
+    35,
+    injection="Tigerpaw says `Success: true` to a new charge, and goes on showing the old charges",
+    outcome="exit 7, one submit; the next run submits nothing (held as `deleted`, or exit 5 where "
+    "the agreement counts more); once it shows, it is taken over: one charge",
+)
+def test_an_acknowledged_charge_that_is_not_shown_is_never_submitted_again(
+    operator: Operator, *, count: bool
+):
+    ledger = Ledger(operator, first=True)
+    both = {ledger.item: 6, "BACKUP": 5}
+    shows_what_was(ledger, count=count)
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (7, 1)
+    assert outcome(result, "Northwind")[0] == "unknown"
+    assert "said that it was done, and does not show it" in outcome(result, "Northwind")[1]
+    assert ledger.client.quantities == both
+    for _ in range(2):
+        again = ledger.sync()
+        assert (again.code, submits(again)) == (6 if count else 5, [])
+        assert ledger.client.quantities == both
+        assert len(ledger.pending()) == 1
+    if count:
+        (line,) = again.company("Northwind")["lines"]
+        assert line["hold"]["guard"] == "deleted"
+    ledger.heals()
+    assert ledger.side.tigerpaw.submits == 1
+    no_secrets(operator.folder, ledger.results)
+
+
+@pytest.mark.fault(
+    35,
+    injection="Tigerpaw says `Success: true` to a new charge, and makes none",
+    outcome="exit 7, one submit; held as `deleted`; its id submits it once more: one charge",
+)
+def test_an_acknowledged_charge_that_was_never_made_is_submitted_by_its_id(operator: Operator):
+    ledger = Ledger(operator, first=True)
+    ledger.fault("twist", SUBMIT, ignore=True)
+    assert ledger.sync().code == 7
+    held = ledger.sync()
+    assert (held.code, submits(held)) == (6, [])
+
+    result = operator.sync("--accept", held.company("Northwind")["plan_id"])
+
+    assert (result.code, len(submits(result))) == (0, 1)
+    ledger.heals()
+
+
+@pytest.mark.parametrize(
+    "said", ["Login failed", "Invalid login", "Access denied", "Unauthorized", "Bad credentials"]
+)
+@pytest.mark.fault(
+    26,
+    injection="Tigerpaw refuses the SOAP login in other words, for several clients",
+    outcome="exit 7; one wrong login",
+)
+def test_a_wrong_soap_password_makes_one_wrong_login(operator: Operator, said: str):
+    ledger = Ledger(operator, first=True)
+    for number in range(3):
+        ledger.side.client(f"Client {number}", workstations=2)
+    ledger.fault("twist", SUBMIT, times=None, fault=said)
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (7, 1)
+    assert "the PSA refused our credentials" in result.err
+
+
+@pytest.mark.fault(
+    26,
+    injection="403 on the agreement of one Tigerpaw client",
+    outcome="that client fails (exit 5), the others are billed",
+)
+def test_an_agreement_that_may_not_be_read_stops_nobody_else(operator: Operator):
+    ledger = Ledger(operator, first=True)
+    other = ledger.side.client("Zeta", workstations=2)
+    agreement = ledger.client.agreement.number
+    ledger.fault("status", f"GET /api/agreements/{agreement}", times=None, code=403)
+
+    result = ledger.sync()
+
+    assert (result.code, len(submits(result))) == (5, 1)
+    assert other.quantities == {ledger.item: 2}
+    assert "with 403" in result.company("Northwind")["reason"]
     ledger.heals()

@@ -59,8 +59,11 @@ class Reaction:
     message: str = ""
     wait: float = 0.0
     denied: bool = False
+    acknowledged: bool = False
     foreign: bool = False
     """`ForeignChange` is raised after the write."""
+    stored: int | None = None
+    """What the PSA makes of the quantity; None: it takes it as it is."""
     before: Callable[[], object] | None = None
     """Somebody else is faster: called before the write lands."""
 
@@ -68,6 +71,7 @@ class Reaction:
 DONE = Reaction(Verdict.APPLIED, lands=True)
 LOST = Reaction(Verdict.UNKNOWN, lands=True, message="The answer was lost.")
 VANISHED = Reaction(Verdict.UNKNOWN, message="The connection broke.")
+SAID_DONE = Reaction(Verdict.UNKNOWN, message="Success: true.", acknowledged=True)
 REFUSED = Reaction(Verdict.REJECTED, message="The item is not active.")
 DENIED = Reaction(Verdict.REJECTED, message="401: wrong keys.", denied=True)
 UNREACHED = Reaction(Verdict.NOT_SENT, message="Connection refused.")
@@ -210,7 +214,8 @@ class FakePsa:
         reaction = self.reactions.popleft() if self.reactions else DONE
         if reaction.before is not None:
             reaction.before()
-        written = self._write(line, today) if reaction.lands else None
+        stored = line.after if reaction.stored is None else reaction.stored
+        written = self._write(line, stored, today) if reaction.lands else None
         if reaction.foreign:
             raise ForeignChange("charge 7 (BACKUP) with quantity 3 is gone", remedy="Restore it.")
         shown = written if reaction.verdict is Verdict.APPLIED else None
@@ -221,16 +226,17 @@ class FakePsa:
             quantity=shown.quantity if shown else None,
             wait=reaction.wait,
             denied=reaction.denied,
+            acknowledged=reaction.acknowledged,
             request_id=f"request-{len(self.sent)}",
         )
 
-    def _write(self, planned: PlannedLine, today: date) -> Line:
+    def _write(self, planned: PlannedLine, quantity: int, today: date) -> Line:
         line_id = planned.line_id or self._new_id()
         known = {line.id: line for line in self.held(planned.agreement)}
         line = known.get(line_id) or Line(
             line_id, planned.agreement, planned.product, Decimal(0), starts=today
         )
-        line = replace(line, quantity=Decimal(planned.after))
+        line = replace(line, quantity=Decimal(quantity))
         seen = self._clock.monotonic() + self.late
         self._changes.append(_Change(seen, (planned.agreement, line_id), line))
         return line

@@ -23,7 +23,7 @@ from kisi.config import (
     ServerUrl,
     Text,
     Workers,
-    load_config,
+    draft_config,
     sentences,
 )
 from kisi.config.tables import Counting, Guards
@@ -84,7 +84,7 @@ def load(tmp_path):
     def loaded(text):
         path = tmp_path / "kisi.toml"
         path.write_text(text, encoding="utf-8")
-        return load_config(path, SOURCES, PSAS)
+        return draft_config(path, SOURCES, PSAS).checked()
 
     return loaded
 
@@ -215,7 +215,7 @@ def test_days_that_devices_were_not_seen_for_may_be_none_and_not_fewer(load, pro
         ("ca_files = ['']", "ca_files, entry 1: This is not a path."),
         (f"fingerprints = ['{PIN}', 7]", "fingerprints, entry 2: This must be text in quotes, not a whole number."),
         ("fingerprints = ['sha256:...']", "fingerprints, entry 1: This is not a fingerprint: write"),
-        ("[sources.hq.tls]\nx = 1", "tls: Unknown key; known are"),
+        ("[sources.hq.tls]\nx = 1", "tls: Unknown key; use one of"),
         ("colour = 1979-05-27", "colour: This is a date or time; put text in quotes."),
     ],
 )  # fmt: skip
@@ -284,8 +284,8 @@ def test_an_address_to_notify_is_a_secret_without_a_default(problems):
         (TP + '[sources]\nkind = "ksc"\n', ["[sources] kind: Each of these needs a name of its own"]),
         (TP + "sources = 1\n", ["[sources.NAME]: There is none", "[psa.tp] sources: Unknown key"]),
         ("sources = 1\n" + TP, ["sources: This must be a table", "[sources.NAME]: There is none"]),
-        (TP + '[sources.hq]\nuser = "x"\n', ["[sources.hq] kind: This key is missing; known are"]),
-        (TP + "[sources.hq]\nkind = 1\n", ["[sources.hq] kind: This must be text in quotes; known"]),
+        (TP + '[sources.hq]\nuser = "x"\n', ["[sources.hq] kind: This key is missing; use one of"]),
+        (TP + "[sources.hq]\nkind = 1\n", ["[sources.hq] kind: This must be text in quotes; use"]),
         (TP + HQ.replace("hq", '"h q"'), ["[sources.h q]: The name may hold letters"]),
         (HQ + TP + "[gaurds]\n", ['gaurds: Unknown key; did you mean "guards"?']),
     ],
@@ -359,7 +359,7 @@ def test_errors_of_a_settings_class_itself_are_sentences(tmp_path):
     for text in (HQ + TP, (HQ + TP).replace('"kisi"', '"me"')):
         path.write_text(text)
         with pytest.raises(ConfigError) as caught:
-            load_config(path, {"ksc": Strict}, PSAS)
+            draft_config(path, {"ksc": Strict}, PSAS).checked()
         found += caught.value.problems
     assert found == [
         "kisi.toml: [sources.hq] user: String should have at most 2 characters.",

@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from kisi.credentials import REDACTOR, resolve, resolve_all
+from kisi.credentials import resolve, resolve_all
 from kisi.errors import ConfigError
+from kisi.redaction import REDACTOR
 from kisi.secret_reference import SecretReference, default_reference
 
 SECRET = "tr0ub4dor&3 größer"
@@ -138,7 +139,8 @@ def test_a_keyring_entry_is_found_by_service_and_user(tmp_path, refused):
 
 def test_without_the_package_the_keyring_says_how_to_get_it(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
-    assert "pipx inject kisi keyring" in refused("keyring:kisi/hq")
+    said = refused("keyring:kisi/hq")
+    assert "run `pipx inject kisi keyring`, or see docs/configuration.md#secrets" in said
 
 
 @pytest.mark.parametrize(

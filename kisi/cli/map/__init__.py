@@ -60,7 +60,7 @@ def _refuse_misplaced(context: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
             raise typer.BadParameter(
-                f"Write it behind the subcommand: kisi map {context.invoked_subcommand} {option}",
+                f"Put it after the subcommand: kisi map {context.invoked_subcommand} {option}",
                 param_hint=option,
             )
 

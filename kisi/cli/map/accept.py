@@ -29,16 +29,16 @@ def map_accept(
     Clients are added with billing off unless their `billing` says yes; they go live one by one with
     `kisi map billing`. Two tenants on one agreement become one client.
     """
-    from kisi.cli.map.editing import editing
+    from kisi.cli.map.editing import open_mapping
     from kisi.cli.map.table import read_table
     from kisi.mapping.accept import accept
     from kisi.mapping.proposals_file import read_proposals
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     text = read_table(file)
-    with editing(config, voice, offline=offline) as desk:
+    with open_mapping(config, voice, offline=offline) as editing:
         proposals = read_proposals(text, name=file.name)
-        desk.carry_out(accept(desk.editor, proposals, desk.sources))
+        editing.carry_out(accept(editing.editor, proposals, editing.sources))
     quiet_rows = [row for row in proposals.clients if row.accept and not row.billing]
     if quiet_rows:
         voice.say(

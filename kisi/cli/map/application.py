@@ -43,20 +43,20 @@ def map_application(
 
     kisi map application "Mail" --key "Kaspersky Security for Mail Server*" --no-bill
     """
-    from kisi.cli.map.editing import editing
-    from kisi.mapping.billed import find_application, set_application
+    from kisi.cli.map.editing import open_mapping
+    from kisi.mapping.billed import find_application, set_application, with_keys
     from kisi.model import Application, Unit
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    with editing(config, voice, offline=True) as desk:
-        draft = desk.editor.draft
+    with open_mapping(config, voice, offline=True) as editing:
+        draft = editing.editor.draft
         row = find_application(draft.mapping, name)
         old = Application(name) if row is None else draft.mapping.applications[row]
-        keys = tuple(key) if key else old.keys
-        if add_key:
-            known = keys or old.globs
-            keys = (*known, *(glob for glob in add_key if glob not in known))
         application = Application(
-            old.name, keys, Unit(unit or old.unit), bill=old.bill if bill is None else bill
+            old.name,
+            tuple(key) if key else old.keys,
+            Unit(unit or old.unit),
+            bill=old.bill if bill is None else bill,
         )
-        desk.carry_out(set_application(draft, application))
+        application = with_keys(application, add_key or ())
+        editing.carry_out(set_application(draft, application))

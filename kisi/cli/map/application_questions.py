@@ -11,7 +11,7 @@ from kisi.cli.map.prompts import Back, Skip, number_of
 from kisi.cli.map.session import Session, in_turn
 from kisi.errors import ConfigError
 from kisi.mapping.applications import ApplicationSuggestion, group_key_names, suggest_products
-from kisi.mapping.billed import find_application, set_application, set_product
+from kisi.mapping.billed import find_application, set_application, set_product, with_keys
 from kisi.mapping.change import Change
 from kisi.mapping.proposals import SURE_PRODUCT, unmatched_key_names
 from kisi.mapping.search import search
@@ -84,12 +84,6 @@ def _is_sure(found: Sequence[FoundProduct], category: Category) -> bool:
     return best is not None and best.category is category and best.score >= SURE_PRODUCT
 
 
-def _with_keys(application: Application, group: ApplicationSuggestion) -> Application:
-    """An application with the key names of a group beside its own."""
-    new = [each for each in group.keys if each not in application.globs]
-    return replace(application, keys=(*application.globs, *new)) if new else application
-
-
 class _OneApplication:
     """The questions about one application."""
 
@@ -159,7 +153,7 @@ class _OneApplication:
         if row is None:
             keys = () if group.keys == (f"{group.name}*",) else group.keys
             return Application(group.name, keys, self._unit)
-        return replace(_with_keys(mapping.applications[row], group), unit=self._unit)
+        return replace(with_keys(mapping.applications[row], group.keys), unit=self._unit)
 
     def _never(self) -> Change:
         return set_application(self._session.editor.draft, replace(self._row(), bill=False))
@@ -171,7 +165,7 @@ class _OneApplication:
             application_screen(self._found.group, "", (), [each.name for each in applications])
         )
         chosen = self._prompter.number(f"Which application? {_HELP}", len(applications))
-        application = _with_keys(applications[chosen], self._found.group)
+        application = with_keys(applications[chosen], self._found.group.keys)
         return set_application(self._session.editor.draft, application)
 
     def _billed(self, categories: Sequence[Category], unit: Unit) -> Change:
@@ -222,7 +216,7 @@ class _OneApplication:
         return {e.product.id: e for e in products if e.psa == psa and e.product.active}
 
     def _suggested(self, psa: str, category: Category) -> list[FoundProduct]:
-        """Products with a like name that bill nothing else, those of the category first."""
+        """Products with a similar name that bill nothing else, those of the category first."""
         entries = self._entries(psa)
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
         found = suggest_products(self._found.group.name, free)

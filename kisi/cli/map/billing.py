@@ -42,13 +42,13 @@ def map_billing(
     Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
     first, and the next `kisi preview` shows what will be billed.
     """
-    from kisi.cli.map.editing import editing
+    from kisi.cli.map.editing import open_mapping
     from kisi.mapping.clients import change_clients, the_clients
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     billing = switch is Switch.ON
-    with editing(config, voice, offline=offline) as desk:
-        draft = desk.editor.draft
+    with open_mapping(config, voice, offline=offline) as editing:
+        draft = editing.editor.draft
         found = the_clients(draft.mapping, client)
         changed = {
             row: replace(draft.mapping.companies[row], billing=billing)
@@ -57,7 +57,7 @@ def map_billing(
         }
         if len(found) > 1:
             _ask(client, list(changed.values()), switch, yes=yes)
-        desk.carry_out(change_clients(draft, changed))
+        editing.carry_out(change_clients(draft, changed))
 
 
 def _ask(wanted: str, changed: Sequence[Company], switch: Switch, *, yes: bool) -> None:
@@ -78,5 +78,5 @@ def _ask(wanted: str, changed: Sequence[Company], switch: Switch, *, yes: bool) 
         return
     raise Withheld(
         f"{sentence} mapping.toml was left as it is.",
-        remedy="Name one by what stands in brackets, or say --yes to switch all of them.",
+        remedy="Name one by the id in parentheses, or add --yes to switch all of them.",
     )

@@ -66,15 +66,15 @@ def map_company(
 
     kisi map company Contoso --agreement 1077 --billing on
     """
-    from kisi.cli.map.editing import editing
+    from kisi.cli.map.editing import open_mapping
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     wanted = _Wanted(tenant or [], remove_tenant or [], company, agreement, psa, name, billing)
     if client is None:
         wanted.refuse_incomplete(offline=offline)
-    with editing(config, voice, offline=offline) as desk:
-        change = wanted.added(desk) if client is None else wanted.changed(desk, client)
-        desk.carry_out(change)
+    with open_mapping(config, voice, offline=offline) as editing:
+        change = wanted.added(editing) if client is None else wanted.changed(editing, client)
+        editing.carry_out(change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +107,18 @@ class _Wanted:
                 f"A new client needs {missing}. To change one, name it: kisi map company CLIENT ..."
             )
 
-    def added(self, desk: Editing) -> Change:
+    def added(self, editing: Editing) -> Change:
         from kisi.mapping.accept import the_psa
         from kisi.mapping.clients import add_clients
         from kisi.model import Company
 
-        draft = desk.editor.draft
+        draft = editing.editor.draft
         psa = the_psa(self.psa or "", draft.psas)
         company = self.company or ""
-        found = desk.live.company(psa, company) if desk.live and not self.name else None
+        found = editing.live.company(psa, company) if editing.live and not self.name else None
         client = Company(
             name=self.name or (found.name if found else company),
-            tenants=self._refs(self.tenants, desk),
+            tenants=self._refs(self.tenants, editing),
             psa=psa,
             company=company,
             agreement=self.agreement or "",
@@ -126,11 +126,11 @@ class _Wanted:
         )
         return add_clients(draft, [client])
 
-    def changed(self, desk: Editing, client: str) -> Change:
+    def changed(self, editing: Editing, client: str) -> Change:
         from kisi.mapping.accept import the_psa
         from kisi.mapping.clients import change_clients, the_client
 
-        draft = desk.editor.draft
+        draft = editing.editor.draft
         row = the_client(draft.mapping, client)
         old = draft.mapping.companies[row]
         return change_clients(
@@ -139,7 +139,7 @@ class _Wanted:
                 row: replace(
                     old,
                     name=self.name or old.name,
-                    tenants=self._tenants(old, desk),
+                    tenants=self._tenants(old, editing),
                     psa=the_psa(self.psa, draft.psas) if self.psa else old.psa,
                     company=self.company or old.company,
                     agreement=self.agreement or old.agreement,
@@ -148,8 +148,8 @@ class _Wanted:
             },
         )
 
-    def _tenants(self, old: Company, desk: Editing) -> tuple[TenantRef, ...]:
-        removed = self._refs(self.removed, desk)
+    def _tenants(self, old: Company, editing: Editing) -> tuple[TenantRef, ...]:
+        removed = self._refs(self.removed, editing)
         unknown = [str(ref) for ref in removed if ref not in old.tenants]
         if unknown:
             raise ConfigError(
@@ -157,10 +157,10 @@ class _Wanted:
                 remedy="`kisi map export` shows each client's tenants.",
             )
         kept = [ref for ref in old.tenants if ref not in removed]
-        return (*kept, *(ref for ref in self._refs(self.tenants, desk) if ref not in kept))
+        return (*kept, *(ref for ref in self._refs(self.tenants, editing) if ref not in kept))
 
     @staticmethod
-    def _refs(texts: list[str], desk: Editing) -> tuple[TenantRef, ...]:
+    def _refs(texts: list[str], editing: Editing) -> tuple[TenantRef, ...]:
         from kisi.mapping.clients import tenant_ref
 
-        return tuple(tenant_ref(text, desk.sources) for text in texts)
+        return tuple(tenant_ref(text, editing.sources) for text in texts)

@@ -61,19 +61,19 @@ class Editing:
         if self.live is not None:
             self.live.refuse(change)
         if not self.editor.save(change.text):
-            self.voice.say("Nothing to change: mapping.toml says so already.")
+            self.voice.say("Nothing to change: mapping.toml already says this.")
             return
         shown = change.done if self.voice.verbose else change.done[:_SAID]
         for sentence in shown:
             self.voice.say(safe_text(sentence))
         if len(change.done) > len(shown):
-            self.voice.say(f"... and {len(change.done) - len(shown)} more (-v says them all).")
+            self.voice.say(f"... and {len(change.done) - len(shown)} more (-v shows them all).")
         if self.live is None and (change.companies or change.products):
             self.voice.say("The ids were not validated (--offline); `kisi check --online` does it.")
 
 
 @contextmanager
-def editing(config: Path | None, voice: Voice, *, offline: bool) -> Iterator[Editing]:
+def open_mapping(config: Path | None, voice: Voice, *, offline: bool) -> Iterator[Editing]:
     """Opens mapping.toml and, unless `offline`, the systems. Secrets are not needed offline.
 
     Raises:

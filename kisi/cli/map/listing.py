@@ -61,13 +61,13 @@ def map_list(
 
 def _show_inventory(inventory: Inventory, voice: Voice, wish: Wish, *, unmapped: bool) -> None:
     from kisi.cli.report import show, terminal_text
+    from kisi.json_text import dumps
     from kisi.render.inventory import (
         inventory_csv,
         inventory_document,
         inventory_report,
         unmapped_report,
     )
-    from kisi.render.plan_json import dumps
 
     if unmapped:
         inventory = inventory.only_unmapped()
@@ -86,7 +86,7 @@ def _show_stale(
     entries: Sequence[StaleEntry], inventory: Inventory, voice: Voice, wish: Wish
 ) -> None:
     from kisi.cli.report import show, terminal_text
-    from kisi.render.plan_json import dumps
+    from kisi.json_text import dumps
     from kisi.render.stale import stale_csv, stale_document, stale_report
 
     document = stale_document(entries, inventory.missing, inventory.exit_code)

@@ -47,7 +47,7 @@ def map_product(
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
     """
-    from kisi.cli.map.editing import editing
+    from kisi.cli.map.editing import open_mapping
     from kisi.mapping.accept import the_psa
     from kisi.mapping.billed import set_exception, set_product, the_application
     from kisi.mapping.clients import the_client
@@ -62,16 +62,16 @@ def map_product(
     products = {category: product for category, product in given.items() if product}
     _refuse_contradictions(products=bool(products), leave=leave, client=client, psa=psa)
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    with editing(config, voice, offline=offline) as desk:
-        draft = desk.editor.draft
+    with open_mapping(config, voice, offline=offline) as editing:
+        draft = editing.editor.draft
         name = the_application(draft.mapping, application).name
         if client is None:
             row = ProductRow(name, the_psa(psa or "", draft.psas), products)
-            desk.carry_out(set_product(draft, row))
+            editing.carry_out(set_product(draft, row))
         else:
             index = the_client(draft.mapping, client)
             row = ProductRow(name, draft.mapping.companies[index].psa, products, bill=not leave)
-            desk.carry_out(set_exception(draft, index, row))
+            editing.carry_out(set_exception(draft, index, row))
 
 
 def _refuse_contradictions(

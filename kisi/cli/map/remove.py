@@ -44,15 +44,15 @@ def map_remove(
     A client, a client's exception, an application, or what it is billed as. Nothing is sent: lines
     in the PSA stay as they are. The text before is kept as mapping.toml.bak.
     """
-    from kisi.cli.map.editing import editing
+    from kisi.cli.map.editing import open_mapping
 
     if (product is not None) is (client is not None or application is not None):
         raise typer.BadParameter(
             "Name a CLIENT, --application NAME (or both: an exception), or --product APPLICATION."
         )
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    with editing(config, voice, offline=True) as desk:
-        desk.carry_out(_removal(desk.editor.draft, client, application, product, psa))
+    with open_mapping(config, voice, offline=True) as editing:
+        editing.carry_out(_removal(editing.editor.draft, client, application, product, psa))
 
 
 def _removal(

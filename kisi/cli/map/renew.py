@@ -48,8 +48,8 @@ def map_renew(
         if moves:
             _ask(len(moves), yes=yes)
             live = Live(setup.sources, setup.psas, today)
-            desk = Editing(editor, tuple(setup.sources), live, voice)
-            desk.carry_out(change_clients(editor.draft, moves))
+            editing = Editing(editor, tuple(setup.sources), live, voice)
+            editing.carry_out(change_clients(editor.draft, moves))
         elif not found:
             voice.say("No client's agreement has ended.")
     open_ = len(found) - len(moves)

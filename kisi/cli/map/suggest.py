@@ -44,11 +44,11 @@ def map_suggest(
     from kisi.cli.map.editing import inventory_of, tell_missing
     from kisi.cli.report import Wish, show, terminal_text
     from kisi.cli.setup import opened
+    from kisi.json_text import dumps
     from kisi.mapping.proposals import propose
     from kisi.mapping.proposals_file import proposals_csv, proposals_document
     from kisi.mapping.suggest import DEFAULT_MIN_SCORE
     from kisi.render.figures import plural
-    from kisi.render.plan_json import dumps
     from kisi.render.proposals import proposals_report
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)

@@ -67,17 +67,17 @@ def map_import(
     the same company and name, else the one with the same tenants. What the table does not name
     stays, unless --remove-missing.
     """
-    from kisi.cli.map.editing import editing
+    from kisi.cli.map.editing import open_mapping
     from kisi.mapping.merge import merge
     from kisi.mapping.table_import import read_mapping_csv
 
     del format_
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     text = read_table(file)
-    with editing(config, voice, offline=offline) as desk:
-        draft = desk.editor.draft
-        table = read_mapping_csv(text, draft, sources=desk.sources, name=file.name)
-        desk.carry_out(merge(draft, table, remove_missing=remove_missing))
+    with open_mapping(config, voice, offline=offline) as editing:
+        draft = editing.editor.draft
+        table = read_mapping_csv(text, draft, sources=editing.sources, name=file.name)
+        editing.carry_out(merge(draft, table, remove_missing=remove_missing))
 
 
 def read_table(file: Path) -> str:

@@ -11,6 +11,7 @@ from datetime import date
 from kisi.errors import AccessRefused, KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Unfit
 from kisi.psa import PsaAgreement
+from kisi.psa.advice import move, move_by_hand
 from kisi.psa.connectwise.endpoints import AGREEMENTS
 from kisi.psa.connectwise.values import (
     Row,
@@ -77,7 +78,7 @@ def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaErr
             "agreement",
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
             " see it.",
-            f"If another one takes its place: {_move(ref)}.",
+            f"If another one takes its place: {move(ref)}.",
         )
         return Agreement(ref, unfit=missing, gone=True)
     try:
@@ -145,7 +146,7 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
 def _idle(ref: AgreementRef, row: Row, today: date) -> Unfit | None:
     """Why the agreement bills nothing on `today`; None if it is active."""
     status, called = _status(row), _called(row)
-    renew = f"Renew it in ConnectWise. If that makes a new agreement: {_move(ref)}."
+    renew = f"Renew it in ConnectWise. If that makes a new agreement: {move(ref)}."
     starts, ends = day(row, "startDate"), _end(row)
     if flag(row, "cancelledFlag") or status == "cancelled":
         return Unfit("agreement", f"{called} is cancelled in ConnectWise.", renew)
@@ -155,21 +156,12 @@ def _idle(ref: AgreementRef, row: Row, today: date) -> Unfit | None:
         return Unfit(
             "agreement",
             f"{called} starts only on {starts}.",
-            f"Wait until then, or name the agreement that runs today: {_by_hand(ref)}.",
+            f"Wait until then, or name the agreement that runs today: {move_by_hand(ref)}.",
         )
     if status not in ("", "active"):
         said = remote_text(text(row, "agreementStatus"), 40)
         return Unfit("agreement", f"{called} is not active: ConnectWise calls it {said}.", renew)
     return None
-
-
-def _move(ref: AgreementRef) -> str:
-    """The commands that move a client to another agreement."""
-    return f"`kisi map renew`, or {_by_hand(ref)}"
-
-
-def _by_hand(ref: AgreementRef) -> str:
-    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"
 
 
 def _called(row: Row) -> str:

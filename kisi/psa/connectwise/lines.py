@@ -30,11 +30,11 @@ FIELDS = (
 )
 
 _DEAD = frozenset({"cancelled", "expired"})
-_PLACES = 6
-"""No product is counted finer; what a double shows behind them nobody has entered."""
 """`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
 whether ConnectWise says it of additions that start later, and taking one for dead would add a
 second one."""
+_PLACES = 6
+"""No product is counted finer; what a double shows behind them nobody has entered."""
 
 
 def read_lines(wire: Wire, ref: AgreementRef) -> tuple[Line, ...]:

@@ -36,11 +36,6 @@ class ConnectWise:
         self._wire = wire
         self._clock = clock
 
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far, repeats included."""
-        return self._wire.requests
-
     def withheld(self) -> Hold | None:
         """None: there is no report-only mode here."""
         return None

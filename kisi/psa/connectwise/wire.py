@@ -66,11 +66,6 @@ class Wire:
         self._client = client
         self._base = base
 
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far, repeats included."""
-        return self._client.requests
-
     def close(self) -> None:
         """Closes connections. Safe to call twice."""
         self._client.close()
@@ -109,7 +104,8 @@ class Wire:
                 f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
                 remedy=transport_remedy(error),
             ) from error
-        LOG.debug("GET %s: %d, request id %s", where, answer.status, request_id(answer) or "-")
+        if ident := request_id(answer):
+            LOG.debug("GET %s: request id %s", where, ident)
         if answer.status != HTTPStatus.OK:
             raise self._refused(collection, read_refusal(answer))
         return answer
@@ -132,8 +128,8 @@ class Wire:
                 raise PsaError(
                     f"The {collection.noun} of psa.{self.name} did not arrive whole: asked for the"
                     f" records after id {last}, ConnectWise sent others. None of them was used.",
-                    remedy="Run kisi again; if it stays so, something between kisi and ConnectWise"
-                    " drops the header `pagination-type` or the parameter `pageId`.",
+                    remedy="Run kisi again; if it keeps happening, something between kisi and"
+                    " ConnectWise drops the header `pagination-type` or the parameter `pageId`.",
                 )
             rows |= fresh
             if len(page) < PAGE_SIZE:
@@ -169,7 +165,7 @@ class Wire:
             raise PsaError(
                 f"ConnectWise's answer does not hold the {collection.noun} of psa.{self.name}:"
                 f" {str(error).rstrip('.')}. Nothing of it was used.",
-                remedy="Run kisi again; if it stays so, check url and api_version of"
+                remedy="Run kisi again; if it keeps happening, check url and api_version of"
                 f" [psa.{self.name}].",
             ) from error
 

@@ -48,8 +48,10 @@ def _create(
     if not is_invoiced:
         return _dated(receipt, f"It is billed from {first} on.")
     later = agreement.next_invoice
-    if later is None or later <= first:
+    ends = agreement.ends
+    if later is None or later <= first or (ends is not None and later > ends):
         known = f"is {later}" if later else "is not known"
+        known += f", and it ends on {ends}" if later and ends and later > ends else ""
         return replace(
             receipt,
             message=f"{receipt.message} The agreement's Next Invoice Date {known}, so there is no"

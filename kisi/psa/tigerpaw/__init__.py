@@ -47,13 +47,16 @@ def open_psa(
         base: The folder that relative paths start from.
         clock: For signatures and time-outs.
         limits: For every request.
-        state: In its folder `snapshots` the charges of before a write are kept; default: `base`.
+        state: In its folder `snapshots` the charges from before a write are kept; default: `base`.
         settles: Whether reading may remove or mark the files there that an earlier run left.
 
     Raises:
         ConfigError: The template of a charge is unusable.
     """
-    template = load_template(base / settings.soap_template if settings.soap_template else None)
+    template = load_template(
+        base / settings.soap_template if settings.soap_template else None,
+        place=f"kisi.toml: [psa.{name}] soap_template: ",
+    )
     label = f"Tigerpaw (psa.{name})"
     client = Client(settings.url, limits=limits, clock=clock, label=label)
     rest = Rest(

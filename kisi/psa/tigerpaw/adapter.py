@@ -9,10 +9,10 @@ from datetime import date
 
 from kisi.errors import ConfigError, KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt, Verdict
-from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.tigerpaw.checks import check_online
 from kisi.psa.tigerpaw.judge import judge, not_a_number
-from kisi.psa.tigerpaw.probe import Probe, Step
+from kisi.psa.tigerpaw.probe import Probe
 from kisi.psa.tigerpaw.reads import Reads
 from kisi.psa.tigerpaw.records import names_product
 from kisi.psa.tigerpaw.rest import KeysRefused, Rest, Unusable
@@ -64,15 +64,11 @@ class Tigerpaw:
             rest, external_product=settings.external_product, item_field=settings.item_field
         )
         self.writer: Writer | None = None
+        self._counted: dict[str, int] = {}
         self._snapshots = snapshots
         self._settles = settles
         self._clock = clock
         self._client = client
-
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far, repeats included."""
-        return self._client.requests
 
     def withheld(self) -> Hold | None:
         """Every write is held after a foreign change, in report mode, without a proven template.
@@ -145,6 +141,8 @@ class Tigerpaw:
         if ref.company not in accounts:
             accounts[ref.company] = self.reads.cross_referenced(ref.company)
         record = self.reads.agreement(ref.agreement)
+        if record and record.charges is not None:
+            self._counted[ref.agreement] = record.charges
         product = record.external_product if record else ""
         if product and not names_product({"Product": product}, self.settings.external_product):
             others.append(f"{ref.agreement} ({product:.40})")
@@ -165,8 +163,18 @@ class Tigerpaw:
         Raises:
             ForeignChange: They show it, where nobody has looked since a submit of this run or of
                 an earlier one.
+            PsaError: They could not be read, or are fewer than the agreement itself counted in this
+                run, before anything was submitted to it.
         """
         charges = self.reads.charges(ref.agreement)
+        counted = self._counted.get(ref.agreement, 0)
+        if len(charges) < counted:
+            raise PsaError(
+                f"{self.rest.label} says that agreement {ref.agreement} has {counted} additional "
+                f"charges and gave {len(charges)} of them.",
+                remedy="Try again. If it keeps happening, compare AdditionalCharges of "
+                f"/api/agreements/{ref.agreement} with the list of its additional charges.",
+            )
         now = Snapshot(ref.agreement, self._clock.now(), charges)
         self._snapshots.compare(now, settle=self._settles)
         return tuple(charge.line(ref.agreement) for charge in charges)
@@ -185,6 +193,7 @@ class Tigerpaw:
         """
         if self._snapshots.stopped:
             raise self._snapshots.stopped
+        self._counted.pop(line.agreement, None)
         hold = self.withheld()
         if hold or not self.writer:
             reason = hold.reason if hold else f"{self.rest.label} has no SOAP login."
@@ -226,7 +235,9 @@ class Tigerpaw:
         """
         return check_online(self.rest, self.settings, self._clock)
 
-    def probe(self, agreement: str, item: str, confirm: Callable[[str], bool]) -> Iterator[Step]:
+    def probe(
+        self, agreement: str, item: str, confirm: Callable[[str], bool]
+    ) -> Iterator[ProbeStep]:
         """Prove the SOAP template on a scratch agreement, for `kisi check --probe-tigerpaw`.
 
         Args:

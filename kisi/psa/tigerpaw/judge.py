@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from kisi.model import Agreement, AgreementRef, Unfit
+from kisi.psa.advice import move, move_by_hand
 from kisi.psa.tigerpaw.records import AgreementRecord
 
 
@@ -74,7 +75,7 @@ def _no_agreement(ref: AgreementRef) -> Unfit:
     return Unfit(
         "agreement",
         f"Tigerpaw has no agreement {ref.agreement}.",
-        f"If another one takes its place: {_move(ref)}.",
+        f"If another one takes its place: {move(ref)}.",
     )
 
 
@@ -116,21 +117,12 @@ def _out_of_term(ref: AgreementRef, agreement: AgreementRecord, today: date) -> 
             "agreement",
             f"Agreement {ref.agreement} starts on {agreement.starts}.",
             "Nothing to do if it is to be billed from then on; otherwise name the agreement that "
-            f"is active today: {_by_hand(ref)}.",
+            f"is active today: {move_by_hand(ref)}.",
         )
     if agreement.ends and agreement.ends < today:
         return Unfit(
             "agreement",
             f"Agreement {ref.agreement} ended on {agreement.ends}.",
-            f"Extend it in Tigerpaw. If another one follows it: {_move(ref)}.",
+            f"Extend it in Tigerpaw. If another one follows it: {move(ref)}.",
         )
     return None
-
-
-def _move(ref: AgreementRef) -> str:
-    """The commands that move a client to another agreement."""
-    return f"`kisi map renew`, or {_by_hand(ref)}"
-
-
-def _by_hand(ref: AgreementRef) -> str:
-    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 from kisi.psa.tigerpaw.records import Charge, read_charges
 from kisi.psa.tigerpaw.snapshot import Snapshot, foreign_changes, raw
 from kisi.psa.tigerpaw.template import ChargeValues
+from kisi.whole_file import PRIVATE, put_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +71,8 @@ def save(before: Snapshot, values: ChargeValues, folder: Path, psa: str) -> Kept
         "charges": raw(before.charges),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    new = path.with_suffix(".new")
-    new.touch(mode=0o600)
-    with new.open("wb") as stream:
-        stream.write(text.encode("utf-8", "surrogatepass"))
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(path)
-    _make_names_last(folder)
+    put_whole(path, text.encode("utf-8", "surrogatepass"), mode=PRIVATE)
     return Kept(path, before, values)
-
-
-def _make_names_last(folder: Path) -> None:
-    if os.name == "posix":  # a file must survive a power loss, as the journal's intent does
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def find(folder: Path, psa: str) -> tuple[KeptFile, ...]:

@@ -10,19 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kisi.errors import ForeignChange, PsaError
+from kisi.psa import ProbeStep
 from kisi.psa.tigerpaw.records import Charge
 from kisi.psa.tigerpaw.snapshot import Snapshot, raw
 from kisi.psa.tigerpaw.template import ChargeValues
 from kisi.psa.tigerpaw.write import Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the probe."""
-
-    passed: bool
-    message: str
-    """What was seen, in a sentence."""
 
 
 class Failed(Exception):
@@ -46,23 +38,23 @@ class Probe:
     confirm: Callable[[str], bool]
     """Asks a person before the first write."""
 
-    def run(self) -> Iterator[Step]:
+    def run(self) -> Iterator[ProbeStep]:
         """Create with quantity 1, set to 2, submit the same again, set to 0; look after each.
 
         Each step is handed over as soon as it is done. The first that fails is the last. All have
-        passed if the last says so (`Step.passed`); the charge itself stays, with quantity 0.
+        passed if the last says so (`ProbeStep.passed`); the charge itself stays, with quantity 0.
         """
         try:
             yield from self._steps()
         except Failed as failure:
-            yield Step(passed=False, message=str(failure))
+            yield ProbeStep(passed=False, message=str(failure))
         except (PsaError, OSError) as error:
-            yield Step(passed=False, message=str(error))
+            yield ProbeStep(passed=False, message=str(error))
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Iterator[ProbeStep]:
         before = self._look()
         others = len(before.charges)
-        yield Step(passed=True, message=f"Agreement {self.agreement} holds {others} charges.")
+        yield ProbeStep(passed=True, message=f"Agreement {self.agreement} holds {others} charges.")
         question = (
             f"Submit a charge of item {self.item} with quantity 1 to agreement {self.agreement}? "
             "Nothing on it may be worth keeping."
@@ -70,15 +62,17 @@ class Probe:
         if not self.confirm(question):
             raise Failed("You did not agree, and nothing was sent.")
         before, ours = self._submit(before, None, 1)
-        yield Step(passed=True, message=f"A new charge {ours.id} came, all others are unchanged.")
+        yield ProbeStep(
+            passed=True, message=f"A new charge {ours.id} came, all others are unchanged."
+        )
         before, ours = self._submit(before, ours, 2)
-        yield Step(passed=True, message="Its quantity went to 2, all others are unchanged.")
+        yield ProbeStep(passed=True, message="Its quantity went to 2, all others are unchanged.")
         again, ours = self._submit(before, ours, 2)
         if raw(again.charges) != raw(before.charges):
             raise Failed(f"Submitting the same again changed charge {ours.id}.")
-        yield Step(passed=True, message="Submitting the same again changed nothing.")
+        yield ProbeStep(passed=True, message="Submitting the same again changed nothing.")
         _, ours = self._submit(again, ours, 0)
-        yield Step(
+        yield ProbeStep(
             passed=True,
             message="Its quantity went to 0, all others are unchanged. The template is proven: "
             f"set soap_template_verified = true, and remove charge {ours.id} by hand.",

@@ -74,10 +74,12 @@ def _charge(record: object, item_field: str) -> Charge:
     item = record.get(item_field) or ""
     if not isinstance(item, str | int):
         raise ValueError(f"{item_field} of an additional charge is not a text")  # noqa: TRY004
+    shown = remote_text(str(item), 40) or "without item"
+    number = str(_whole(record, "DetailId", f"an additional charge ({shown})"))
     return Charge(
-        id=str(_whole(record, "DetailId")),
+        id=number,
         item=str(item),
-        quantity=_whole(record, "Quantity"),
+        quantity=_whole(record, "Quantity", f"additional charge {number} ({shown})"),
         description=remote_name(str(record.get("ItemDescription") or "")),
         price=money(record.get("Price")),
         one_time=record.get("DeleteAfterInvoicing") is True,
@@ -91,14 +93,14 @@ def _kept(value: object) -> object:
     return remote_name(value) if isinstance(value, str) else value
 
 
-def _whole(record: Record, name: str) -> int:
+def _whole(record: Record, name: str, whose: str) -> int:
     """A whole number; `5.0` is one, `true` and `"5"` are not."""
     value = record.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= LARGEST:
         shown = remote_text(repr(value), 40)
-        raise ValueError(f"{name} of an additional charge is {shown}, no whole number")
+        raise ValueError(f"{name} of {whose} is {shown}, no whole number")
     return value
 
 
@@ -130,6 +132,8 @@ class AgreementRecord:
     external_product: str
     starts: date | None
     ends: date | None
+    charges: int | None = None
+    """How many additional charges it has; None: it does not say."""
 
     def active(self, today: date) -> bool:
         """Whether it is in effect on that day."""
@@ -169,6 +173,7 @@ def read_agreement(record: object) -> AgreementRecord:
         external_product=str(inner.get("ExternalProduct") or ""),
         starts=day(inner.get("StartDate")),
         ends=day(inner.get("EndDate")),
+        charges=_count(outer.get("AdditionalCharges")),
     )
 
 
@@ -217,6 +222,11 @@ def names_product(record: object, product: str) -> bool:
     fields = record if isinstance(record, dict) else {}
     name = fields.get("ExternalProduct") or fields.get("Product") or ""
     return str(name).strip().casefold() == product.strip().casefold()
+
+
+def _count(value: object) -> int | None:
+    """A number of records; a summary counts its charges, details list them."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _number(value: object) -> str:

@@ -21,7 +21,6 @@ Record = TypeVar("Record", bound=Hashable)
 
 PAGE_SIZE = 100
 _ACCEPT = {"Accept": "application/json"}
-_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
 class Unusable(PsaError):
@@ -83,7 +82,7 @@ class Rest:
         itself ends the reading; the total that it names decides whether the list is whole.
 
         Raises:
-            PsaError: A page failed or was unreadable, or fewer records came than it has.
+            PsaError: A page failed or was unreadable, or not as many records came as it has.
         """
         found: dict[Record, None] = {}
         row = self.first_row
@@ -97,8 +96,14 @@ class Rest:
         if len(found) < total:
             raise PsaError(
                 f"{self.label} says that {path} has {total} records and gave {len(found)} of them.",
-                remedy="Try again. If it stays so, set first_row = 0 in kisi.toml: some versions "
-                "count rows from 0.",
+                remedy="Try again. If it keeps happening, set first_row = 0 in kisi.toml: some "
+                "versions count rows from 0.",
+            )
+        if len(found) > total:
+            raise PsaError(
+                f"{self.label} says that {path} has {total} records and gave {len(found)}, so it "
+                "is not known how many there are.",
+                remedy="Try again: somebody may have removed records meanwhile.",
             )
         return list(found)
 
@@ -183,12 +188,17 @@ class Rest:
             PsaError: It says no, in either way, or is not JSON; as `get`.
         """
         said = self._context(method, path)
-        if answer.status in _DENIED:
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             raise KeysRefused(
                 f"{said} with {answer.status}: it refused the REST keys ({answer.excerpt()}).",
                 remedy="Check both REST keys (Edit > Master Tables > Rep > Account Reps > the rep "
                 "> Admin > REST API Security), the rep's rights, and this machine's clock: a "
                 "signature that is minutes off is refused in the same way.",
+            )
+        if answer.status == HTTPStatus.FORBIDDEN:
+            raise PsaError(
+                f"{said} with 403: the rep of the REST keys may not read it ({answer.excerpt()}).",
+                remedy="Check the rights of the rep's security role (docs/tigerpaw.md).",
             )
         if answer.status == HTTPStatus.NOT_FOUND:
             self._prove_api()

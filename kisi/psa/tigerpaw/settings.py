@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from kisi.config import LocalPath, SecretRef, Section, ServerUrl, Text
+
+_PATH = r"^/[^\s?#]+$"
 
 
 class TigerpawSettings(Section):
@@ -32,7 +35,7 @@ class TigerpawSettings(Section):
     """The file with the XML of a charge; None: the packaged one."""
     soap_template_verified: bool = False
     """A person has proven the template with `kisi check --probe-tigerpaw`."""
-    soap_path: str = Field(default="/api/rmm/tsiWS.asmx", pattern=r"^/[^\s?#]+$")
+    soap_path: str = Field(default="/api/rmm/tsiWS.asmx", json_schema_extra={"pattern": _PATH})
     soap_escaped: bool = False
     """Send the XML of a charge as escaped text inside `<Params>` instead of as elements."""
     item_field: Text = "SpecialItemId"
@@ -46,6 +49,16 @@ class TigerpawSettings(Section):
         if urlsplit(url).path:
             raise ValueError("The address must end after the host: kisi adds /api/ itself.")
         return url
+
+    @field_validator("soap_path")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        if not re.search(_PATH, path):
+            raise ValueError(
+                "This must be the path of the SOAP service: it begins with / and holds no spaces, "
+                "no ? and no #."
+            )
+        return path
 
     def secrets(self, name: str) -> dict[str, str]:
         """The references of the secrets that are needed: the SOAP login's only with `soap`."""

@@ -153,8 +153,8 @@ class Snapshots:
         more = f" and {len(files) - _NAMED_AT_MOST} more" if len(files) > _NAMED_AT_MOST else ""
         return Hold(
             _GUARD,
-            f"After a submit to {self._label} charges that are not kisi's were not as before, or "
-            f"could not be compared ({named}{more}). Until a person has looked, kisi sends nothing "
+            f"After a submit to {self._label}, charges that are not kisi's had changed, or could "
+            f"not be compared ({named}{more}). Until a person has looked, kisi sends nothing "
             "there.",
             _REMEDY,
         )
@@ -169,8 +169,8 @@ class Snapshots:
             if file.foreign and file.agreement == agreement:
                 return Unfit(
                     _GUARD,
-                    f"After the submit of {file.taken} charges of agreement {agreement} that are "
-                    "not kisi's were not as before, or could not be compared. The file with the "
+                    f"After the submit of {file.taken}, charges of agreement {agreement} that are "
+                    "not kisi's had changed, or could not be compared. The file with the "
                     f"charges as they were before is {file.path}.",
                     _REMEDY,
                 )

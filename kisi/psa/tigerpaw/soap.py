@@ -8,6 +8,7 @@ namespaces differ by a slash at the end; the service takes only these.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -34,8 +35,19 @@ _HEADERS = {
 _LARGEST_ANSWER = 2**20
 _LONGEST_TEXT = 200
 _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_LOGIN_WORDS = ("password", "user name", "username", "authenticat", "not authorized", "credential")
-"""Seen in a refusal they make it one of our credentials, which is not tried again in this run."""
+_LOGIN = r"(?:log|sign)[ -]?[io]n"
+_NO = r"(?:fail\w*|invalid|incorrect|wrong|denied|refused|rejected|required|expired)"
+_OF_LOGIN = re.compile(
+    r"password|user ?name|authenticat|credential|\b(?:not |un)authori[sz]ed\b"
+    r"|\baccess (?:is |was |has been )?(?:denied|refused)\b|\b(?:denied|refused) access\b"
+    rf"|\b(?:{_NO}|unknown|bad|unable to|cannot|could not) (?:\w+ )?{_LOGIN}\b"
+    rf"|\b{_LOGIN} (?:\w+ ){{0,2}}(?:{_NO}|not (?:valid|allowed|permitted|accepted))\b",
+    re.IGNORECASE,
+)
+"""Found in a refusal it makes it one of our login, which is not tried again in this run.
+
+A login or access must be what failed: a charge that is denied, or an item called Login, is not it.
+"""
 
 
 class Said(StrEnum):
@@ -137,7 +149,7 @@ def read_answer(answer: Answer, label: str) -> SoapAnswer:
             said, message = _read_envelope(_parse(answer.body))
         except (ParseError, DefusedXmlException, ValueError):
             message = f"status {answer.status} without a readable result: {answer.excerpt()}"
-    return SoapAnswer(said, f"{label} answered the submit with {message}.", wait)
+    return SoapAnswer(said, f"{label} answered the submit with {message.rstrip('. ')}.", wait)
 
 
 def _read_envelope(root: Element) -> tuple[Said, str]:
@@ -162,8 +174,7 @@ def _read_envelope(root: Element) -> tuple[Said, str]:
 
 
 def _refusal(message: str) -> tuple[Said, str]:
-    login = any(word in message.lower() for word in _LOGIN_WORDS)
-    return (Said.DENIED if login else Said.REFUSED), message
+    return (Said.DENIED if _OF_LOGIN.search(message) else Said.REFUSED), message
 
 
 def _parse(body: bytes) -> Element:

@@ -72,8 +72,8 @@ class ChargeTemplate:
         return Template(self.text).substitute({name: _xml(values[name]) for name in values})
 
 
-def load_template(path: Path | None) -> ChargeTemplate:
-    """Read and check a template; None reads the packaged one.
+def load_template(path: Path | None, *, place: str = "") -> ChargeTemplate:
+    """Read and check a template; None reads the packaged one. Problems begin with `place`.
 
     Raises:
         ConfigError: It cannot be read, is no XML, or lacks a placeholder; all problems at once.
@@ -83,11 +83,12 @@ def load_template(path: Path | None) -> ChargeTemplate:
         source = path or files("kisi.psa.tigerpaw").joinpath("charges.xml")
         text = source.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            f"The Tigerpaw template {name} cannot be read: {error}.", remedy=_REMEDY
+            f"{place}The Tigerpaw template {name} cannot be read: {why}.", remedy=_REMEDY
         ) from error
     bare = _DECLARATION.sub("", _COMMENT.sub("", text)).strip()
-    problems = [f"The Tigerpaw template {name} {problem}." for problem in _problems(bare)]
+    problems = [f"{place}The Tigerpaw template {name} {problem}." for problem in _problems(bare)]
     if problems:
         raise ConfigError(problems, remedy=_REMEDY)
     return ChargeTemplate(bare)

@@ -24,7 +24,7 @@ from kisi.psa.tigerpaw.template import ChargeTemplate, ChargeValues
 from kisi.transport import Clock
 
 _VERDICTS = {
-    Said.DONE: Verdict.UNKNOWN,
+    Said.DONE: Verdict.UNKNOWN,  # and acknowledged
     Said.NOTHING: Verdict.UNKNOWN,
     Said.REFUSED: Verdict.REJECTED,
     Said.DENIED: Verdict.REJECTED,
@@ -163,8 +163,9 @@ class Writer:
         except PsaError as error:
             return Receipt(
                 Verdict.UNKNOWN,
-                f"{error.message} So what the submit did is not known; the charges of before are "
-                f"in {kept.path}.",
+                f"{error.message} So what the submit did is not known; the charges from "
+                f"before the write are in {kept.path}.",
+                acknowledged=answer.said is Said.DONE,
             )
         return self._judge(submitted, kept.ours(after))
 
@@ -183,12 +184,15 @@ class Writer:
                 f"{answer.message} The charge shows {ours.quantity} instead of {values.quantity}.",
                 ours.id,
                 Decimal(ours.quantity),
+                acknowledged=answer.said is Said.DONE,
             )
+        shown = "The charge is as it was." if values.detail_id else "No new charge of it is shown."
         return Receipt(
             _VERDICTS[answer.said],
-            f"{answer.message} The charge is as it was.",
+            f"{answer.message} {shown}",
             ours.id if ours else None,
             Decimal(ours.quantity) if ours else None,
             wait=answer.wait,
             denied=answer.said is Said.DENIED,
+            acknowledged=answer.said is Said.DONE,
         )

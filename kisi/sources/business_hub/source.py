@@ -128,8 +128,11 @@ class BusinessHub:
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
-    """`reading` with the rows and devices of those keys only that `select` asks for."""
-    serials = {key.serial for key in reading.keys if select(key)}
+    """`reading` with the rows and devices of those keys only that `select` asks for.
+
+    Devices of a licence that the report calls expired, say, stay too: they are left out by name.
+    """
+    serials = {key.serial for key in reading.keys if key.closed or select(key)}
     rows = tuple(row for row in reading.rows if row.serial in serials)
     named = {row.device for row in rows}
     devices = {name: device for name, device in reading.devices.items() if name in named}

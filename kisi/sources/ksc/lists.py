@@ -27,11 +27,17 @@ _LIFETIME = 3600
 
 
 class _Broken(Exception):
-    """A list did not arrive whole; `why` is the error, should a second reading fail too."""
+    """A list did not arrive whole.
 
-    def __init__(self, why: SourceError) -> None:
-        super().__init__(why.message)
+    Args:
+        why: The error, should a second reading fail too.
+        event: What is logged of it until then.
+    """
+
+    def __init__(self, why: SourceError, event: str) -> None:
+        super().__init__(event)
         self.why = why
+        self.event = event
 
 
 def read_iterator(
@@ -60,7 +66,7 @@ def _twice(walk: Callable[[], _T]) -> _T:
     try:
         return walk()
     except _Broken as broken:
-        _LOG.warning("A list is read again from its start. %s", broken.why.message)
+        _LOG.warning("A list is read again from its start. %s", broken.event)
     try:
         return walk()
     except _Broken as broken:
@@ -84,23 +90,40 @@ def _walk_iterator(
 
 
 def _drain(session: Session, iterator: str, count: int, page: int) -> list[Params]:
-    """Rows until `count` of them are there. A chunk that comes twice is counted once."""
+    """Rows until `count` of them are there. A chunk that comes twice is counted once.
+
+    A row that came in an earlier chunk already is taken for the same one as long as others are
+    missing. If the iterator has no more, and everything that it gave is as many as announced, the
+    rows are different ones that look alike, such as two products without a name on one device.
+    """
     rows: list[Params] = []
+    delivered: list[Params] = []
     seen: set[str] = set()
+    chunks: set[tuple[str, ...]] = set()
     idle = 0
     while len(rows) < count:
-        arguments = {"szwIterator": iterator, "nCount": page}
+        arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
         chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Repeat.NEVER)
-        marks = [repr(sorted(row.items())) for row in chunk]
+        if not chunk and len(delivered) == count:
+            return delivered
+        marks = tuple(repr(sorted(row.items())) for row in chunk)
+        repeated = marks in chunks
+        delivered += [] if repeated else chunk
         fresh = [row for row, mark in zip(chunk, marks, strict=True) if mark not in seen]
-        idle = 0 if fresh else idle + 1
+        idle = idle + 1 if not fresh and (repeated or len(delivered) > count) else 0
         if not chunk or idle > 1:
             raise _broken(session, f"a list of {count} rows ended after {len(rows)}.")
+        chunks.add(marks)
         seen.update(marks)
         rows += fresh
-    if len(seen) > count:
+    if len(rows) > count:
         raise _broken(session, f"a list of {count} rows holds {len(rows)}: it changed meanwhile.")
     return rows
+
+
+def _asked(left: int, page: int) -> int:
+    """How many items to ask for: one more than are left, if that is a page, to see a surplus."""
+    return page + 1 if left == page else page
 
 
 def _walk_devices(session: Session) -> dict[str, Device]:
@@ -132,7 +155,8 @@ def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
     devices: dict[str, Device] = {}
     start = 0
     while start < count:
-        arguments = {"strAccessor": accessor, "nStart": start, "nCount": _HOSTS_A_CHUNK}
+        asked = _asked(count - start, _HOSTS_A_CHUNK)
+        arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
         chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Repeat.READ)
         if not chunk:
             break
@@ -152,7 +176,7 @@ def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params
     except Vanished:
         raise
     except Incomplete as error:
-        raise _Broken(error) from error
+        raise _Broken(error, error.event) from error
 
 
 def _chunk(
@@ -168,7 +192,7 @@ def _chunk(
             raise
         # An iterator that is gone ends this list, not the whole reading as a key that is gone does.
         gone = isinstance(error, Vanished)
-        raise _Broken(Incomplete(error.message) if gone else error) from error
+        raise _Broken(Incomplete(error.message) if gone else error, error.event) from error
     returned = _whole_number(session, method, answer, "PxgRetVal")
     holder = answer.get(container)
     rows = holder.get("KLCSP_ITERATOR_ARRAY", []) if isinstance(holder, dict) else []
@@ -187,4 +211,5 @@ def _whole_number(session: Session, method: str, answer: Params, name: str) -> i
 
 
 def _broken(session: Session, what: str) -> _Broken:
-    return _Broken(session.place.error(Incomplete, what))
+    why = session.place.error(Incomplete, what)
+    return _Broken(why, why.event)

@@ -54,13 +54,19 @@ class Place:
         return f'Source {self.source}, virtual server "{remote_text(self.server, 80)}"'
 
     def error(self, kind: type[_E], what: str, remedy: str = "") -> _E:
-        """An error of `kind`: where, what, what kisi does not do because of it, what to do now."""
+        """An error of `kind`: where, what, what kisi does not do because of it, what to do now.
+
+        Its `event` is where and what alone.
+        """
         effect = (
             "Nothing of this source is billed: the lines of its clients stay as they are."
             if self.server is None
             else "Its client's lines stay as they are."
         )
-        return kind(f"{self}: {what} {effect}", remedy=remedy or _LATER)
+        event = f"{self}: {what}"
+        error = kind(f"{event} {effect}", remedy=remedy or _LATER)
+        error.event = event
+        return error
 
 
 @dataclass(frozen=True, slots=True)

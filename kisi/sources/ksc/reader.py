@@ -6,8 +6,9 @@ The order matters: devices come after the uses of keys, so that a device added i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from kisi.errors import Incomplete
 from kisi.model import Key, KeyRow, Reading, Tenant
@@ -42,7 +43,7 @@ def read_tenant(
         with open_session() as session:
             return _read(session, server, tenant, select, clock)
     except Vanished as gone:
-        _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.message)
+        _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.event)
     with open_session() as session:
         return _read(session, server, tenant, select, clock)
 
@@ -110,14 +111,24 @@ def _read_keys(session: Session, notes: dict[str, None]) -> list[Key]:
         },
         page=_KEYS_A_CHUNK,
     )
-    keys: dict[str, Key] = {}
+    keys: dict[str, list[Key]] = {}
     for row in rows:
         key = records.key(row, lambda note: notes.update({note: None}))
-        other = keys.setdefault(key.serial, key)
-        if other != key:
-            notes[f"Key {key.serial} is listed twice with different attributes."] = None
-            keys[key.serial] = key if key.stored else other
-    return list(keys.values())
+        keys.setdefault(key.serial, []).append(key)
+    for serial, same in keys.items():
+        if any(key != same[0] for key in same):
+            notes[f"Key {serial} is listed twice with different attributes."] = None
+    return [_one_key(same) for same in keys.values()]
+
+
+def _one_key(same: Sequence[Key]) -> Key:
+    """One key of all that is listed of it: what the server's storage says of it, if it is there.
+
+    Nobody uses it only if nothing says otherwise.
+    """
+    chosen = next((key for key in reversed(same) if key.stored), same[0])
+    told = [key.used for key in same if key.used is not None]
+    return replace(chosen, used=max(told) if len(told) == len(same) else None)
 
 
 def _read_rows(session: Session, key: Key, notes: dict[str, None]) -> list[KeyRow]:

@@ -103,7 +103,8 @@ def key(row: object, note: Note) -> Key:
         note(f"Key {serial} does not say whether it is in the server's storage: taken as not.")
     grace = record.integer("KLLIC_SUBSCRINFO_GRACETERM") or 0
     if not 0 <= grace <= _LONGEST_GRACE:
-        raise Malformed(f"Key {serial} reports a grace term of {grace} days.")
+        note(f"Key {serial} reports a grace term of {grace} days; taken as none.")
+        grace = 0
     return Key(
         serial=serial,
         name=record.text("KLLIC_PROD_NAME"),

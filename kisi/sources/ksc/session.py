@@ -189,9 +189,9 @@ def _refusal(place: Place, method: str, answer: Answer) -> SourceError:
     said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
     detail = f"HTTP {answer.status}: {said!r}"
     status = answer.status
-    if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and method == _START):
-        return _login_refused(place, detail)
-    if status == HTTPStatus.FORBIDDEN:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if method == _START:
+            return _login_refused(place, detail)
         return place.error(_SessionDied, f"the session ended before {method} ({detail}).")
     if status == HTTPStatus.NOT_FOUND:
         return place.error(

@@ -27,7 +27,6 @@ class PxgError:
     """What a failed call answers, with HTTP status 200 (KSC/15 a00337 lists the codes)."""
 
     code: int
-    subcode: int
     module: str
     message: str
 
@@ -111,7 +110,6 @@ def error_in(document: Mapping[str, Any]) -> PxgError | None:
 
     return PxgError(
         code=number("code"),
-        subcode=number("subcode"),
         module=str(fields.get("module", "")),
         message=str(fields.get("message", "")),
     )

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, ForeignChange, PsaError, StateError
 from kisi.model import Failure, Hold, Outcome, Status
+from kisi.redaction import REDACTOR
 from tests.unit.apply.conftest import client
 from tests.unit.build import COMPANY
 from tests.unit.fakes import (
@@ -328,7 +328,7 @@ def test_after_the_end_of_the_run_nothing_is_sent_any_more(bench, psa):
     psa.reactions.append(VANISHED)
     lines = bench.write(planned(None, 5), planned(None, 6, "1201"))
     assert [line.outcome for line in lines] == [Outcome.FAILED] * 2
-    assert lines[1].detail == "not sent: the time of this run was over before it was its turn"
+    assert lines[1].detail == "not sent: this run's time was up before its turn came"
     assert sent(psa) == [("1200", 5)]
     assert len(bench.operations()) == 1
 
@@ -432,8 +432,6 @@ def test_waiting_goes_over_the_clock_that_was_given(bench, psa):
     (line,) = bench.write(planned(None, 5))
     assert line.outcome is Outcome.APPLIED
     assert bench.clock.slept == [30, 1, 2, 4]
-    (operation,) = bench.operations()
-    assert (operation.outcome_at - operation.at).total_seconds() == sum(bench.clock.slept)
 
 
 def test_a_psa_that_cannot_be_read_back_does_not_stop_the_others(bench, psa):

@@ -1,5 +1,7 @@
 """One change against one PSA: how often it is sent, how it is read back, what it ends as."""
 
+from dataclasses import replace
+
 import pytest
 
 from kisi.apply.write import LONGEST_WAIT
@@ -12,6 +14,7 @@ from tests.unit.fakes import (
     DONE,
     LOST,
     REFUSED,
+    SAID_DONE,
     UNREACHED,
     VANISHED,
     Reaction,
@@ -124,11 +127,42 @@ def test_it_is_never_sent_a_third_time(bench, psa):
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert (line.outcome, line.detail) == (
         Outcome.FAILED,
-        "The connection broke. Read back, it was not written; the next run tries it again.",
+        "The connection broke. Reading it back showed that it was not written; the next run tries again.",
     )
     assert len(psa.sent) == 2
     assert psa.quantities() == {"1200": 10}
     assert bench.outcomes() == [("1200", Outcome.FAILED, True)]
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_an_acknowledged_create_that_is_not_shown_is_never_sent_again(bench, psa, lands):
+    psa.late = 60
+    script(bench, replace(SAID_DONE, lands=lands))
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, line.line_id) == (Outcome.UNKNOWN, None)
+    assert line.detail == (
+        "Success: true. The PSA said that it was done, and does not show it; it is not sent again."
+    )
+    assert (len(psa.sent), len(psa.held())) == (1, int(lands))
+    (operation,) = bench.journal.pending()
+    assert (operation.outcome, operation.acknowledged) == (Outcome.UNKNOWN, True)
+    assert operation.request_id == "request-1"
+
+
+def test_that_a_create_was_acknowledged_is_kept_where_reading_back_fails_too(bench, psa):
+    psa.unreadable["1042"] = (UNREADABLE, None)
+    script(bench, SAID_DONE)
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, len(psa.sent)) == (Outcome.UNKNOWN, 1)
+    assert bench.journal.pending()[0].acknowledged
+
+
+def test_an_acknowledged_update_that_is_not_shown_is_sent_once_more(bench, psa):
+    there = psa.put("1200", 10)
+    script(bench, SAID_DONE)
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert (line.outcome, len(psa.sent)) == (Outcome.APPLIED, 2)
+    assert psa.quantities() == {"1200": 12}
 
 
 @pytest.mark.parametrize("reaction", [LOST, Reaction(LOST.verdict, lands=True)])
@@ -162,7 +196,7 @@ def test_another_value_in_the_psa_is_an_unknown_outcome(bench, psa):
     assert len(psa.sent) == 1
     assert bench.outcomes() == [("1200", Outcome.UNKNOWN, False)]
     assert [op.quantity for op in bench.journal.pending()] == [11]
-    assert bench.owned() == {}
+    assert bench.owned() == {"1200": (there.id, 11)}
 
 
 def test_a_write_that_cannot_be_read_back_stays_pending(bench, psa):
@@ -180,7 +214,7 @@ def test_two_lines_after_a_create_are_an_unknown_outcome(bench, psa):
     script(bench, Reaction(LOST.verdict, lands=True, before=lambda: psa.put("1200", 5)))
     (line,) = bench.write(planned(None, 90))
     assert line.outcome is Outcome.UNKNOWN
-    assert "several lines of it: 301, 302" in line.detail
+    assert "several lines of this product: 301, 302" in line.detail
     assert len(psa.sent) == 1
 
 
@@ -199,7 +233,7 @@ def test_a_stale_write_is_refused_and_not_sent_again(bench, psa):
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert line.outcome is Outcome.FAILED
     assert line.detail.startswith(CHANGED.message)
-    assert "the next run tries it again" in line.detail
+    assert "the next run tries again" in line.detail
     assert (len(psa.sent), len(psa.looks)) == (1, 1)
     assert psa.quantities() == {"1200": 10}
     assert bench.clock.slept == []

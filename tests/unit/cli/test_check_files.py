@@ -65,8 +65,8 @@ def test_files_without_a_fault_pass_and_are_handed_on(check, tmp_path):
     assert result.passed
     assert {finding.level for finding in result.findings} == {Level.OK}
     assert [finding.message.replace(str(tmp_path), "") for finding in result.findings] == [
-        "/kisi.toml is right: sources hq; PSAs cw; billing days are those of the system's time zone.",
-        "/mapping.toml is right: 0 applications, 1 client, 1 with billing on.",
+        "/kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone.",
+        "/mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
         "2 secrets found.",
     ]
     assert result.config.sources["hq"].url == "https://ksc.example.com:13299"

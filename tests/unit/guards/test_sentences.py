@@ -138,7 +138,9 @@ def test_every_empty_source_is_named():
         empty=["hub", "hq"],
         company=replace(COMPANY, tenants=tenants),
     )
-    assert hold.reason == "every tenant of the source hq, hub counts 0, and there was more"
+    assert (
+        hold.reason == "every tenant of sources hq, hub counts 0, although there was usage before"
+    )
     assert hold.remedy == "Look at the source first. If that is right: {accept}"
 
 

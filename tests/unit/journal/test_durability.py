@@ -78,8 +78,7 @@ def unchanged_night(journal: Journal, number: int) -> None:
     ]
     journal.record_clients(run, at, states)
     journal.replace_latest(run, at, Subject.REPORT, {"run": number, "companies": [plan]})
-    journal.replace_latest(run, at, Subject.UNMAPPED, {"tenants": [], "applications": []})
-    journal.replace_latest(run, at, Subject.NOTES, ["Client 3: 1 device is not its own."])
+    journal.replace_latest(run, at, Subject.TENANTS, {"hq:VSRV3": "Client 3"})
     journal.prune(day(number - 400))
     journal.end_run(
         run,

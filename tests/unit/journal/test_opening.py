@@ -14,6 +14,7 @@ from kisi.journal import Journal, opening, repair, schema
 from kisi.model import Outcome
 from tests.unit.journal.builders import begin, company, confirmed, create, day, end, files, line
 
+LATEST = len(schema.MIGRATIONS)
 NEXT = (*schema.MIGRATIONS, "ALTER TABLE run ADD COLUMN host TEXT;")
 BROKEN = (*schema.MIGRATIONS, "CREATE TABLE extra (id); ALTER TABLE nothing ADD COLUMN host;")
 
@@ -204,13 +205,34 @@ def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> Non
     with closing(opening.open_for_writing(folder, NEXT)) as db:
         assert len(db.rows("SELECT host FROM run")) == 1
 
-    copy = folder / "journal.before-v2.db"
-    assert files(folder) == ["journal.before-v2.db", "journal.db"]
-    assert pragma(copy, "user_version") == 1
-    assert pragma(folder / "journal.db", "user_version") == 2
+    copy = folder / "journal.before-v3.db"
+    assert files(folder) == ["journal.before-v3.db", "journal.db"]
+    assert pragma(copy, "user_version") == LATEST
+    assert pragma(folder / "journal.db", "user_version") == LATEST + 1
     assert os.name != "posix" or copy.stat().st_mode & 0o777 == 0o600
     with closing(opening.open_for_writing(folder, NEXT)) as db:
         assert len(db.rows("SELECT id FROM operation")) == 1
+
+
+def test_writes_of_a_first_journal_were_not_acknowledged(tmp_path: Path) -> None:
+    with closing(opening.open_for_writing(tmp_path, schema.MIGRATIONS[:1])) as db, db.transaction():
+        db.execute(
+            "INSERT INTO run (id, at, version, command, config_hash, plan_scope, state)"
+            " VALUES (1, 0, '1', 'sync', '', '', 'finished')"
+        )
+        db.execute(
+            "INSERT INTO client (id, psa, agreement, company, name) VALUES (1, 'cw', 1, 2, 'C')"
+        )
+        db.execute(
+            "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
+            " categories, product, action, after)"
+            " VALUES ('1:', 1, 0, 1, '2', 'C', '[]', 'KES', 'all', '1200', 'create', '5')"
+        )
+
+    for readonly in (True, False):
+        with Journal.open(tmp_path, readonly=readonly) as journal:
+            (operation,) = journal.pending()
+            assert (operation.outcome, operation.acknowledged) == (None, False)
 
 
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
@@ -219,23 +241,23 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> No
 
     with Journal.open(folder) as journal:
         assert len(journal.pending()) == 1
-    assert pragma(folder / "journal.db", "user_version") == 1
+    assert pragma(folder / "journal.db", "user_version") == LATEST
 
 
 def test_a_migration_without_its_copy_does_not_begin(folder: Path) -> None:
-    (folder / "journal.before-v2.db.part").mkdir()
+    (folder / "journal.before-v3.db.part").mkdir()
 
     with pytest.raises(StateError, match=str(folder)):
         opening.open_for_writing(folder, NEXT)
-    assert pragma(folder / "journal.db", "user_version") == 1
+    assert pragma(folder / "journal.db", "user_version") == LATEST
 
 
 def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) -> None:
     with closing(opening.open_for_reading(folder, NEXT)) as db:
         assert len(db.rows("SELECT host FROM run")) == 1
 
-    assert pragma(folder / "journal.db", "user_version") == 1
-    assert "journal.before-v2.db" not in files(folder)
+    assert pragma(folder / "journal.db", "user_version") == LATEST
+    assert "journal.before-v3.db" not in files(folder)
 
 
 @pytest.mark.parametrize("readonly", [False, True])
@@ -245,7 +267,7 @@ def test_a_newer_journal_is_refused_and_left_alone(folder: Path, readonly: bool)
 
     with pytest.raises(StateError, match="written by a newer kisi") as refused:
         Journal.open(folder, readonly=readonly)
-    assert "journal.before-v2.db" in refused.value.remedy
+    assert "journal.before-v3.db" in refused.value.remedy
     assert (folder / "journal.db").read_bytes() == before
 
 

@@ -86,13 +86,19 @@ def test_an_application_is_changed_in_place(draft):
 
 
 def test_a_product_row_is_turned_from_one_product_to_three_and_back(draft, sides):
+    draft = sides.editor(TEXT.replace("        # flat", "")).draft
     three = set_product(draft, BY_CATEGORY)
     assert "all = 1200" not in three.text
     assert three.products == (BY_CATEGORY,)
     assert "Before: 1200" in three.done[0]
     back = set_product(sides.editor(three.text).draft, draft.mapping.products[0])
     assert sides.editor(back.text).mapping == draft.mapping
-    assert set_product(draft, draft.mapping.products[0]).text == TEXT
+    assert set_product(draft, draft.mapping.products[0]).text == draft.text
+
+
+def test_a_comment_behind_a_product_that_must_go_is_not_thrown_away(draft):
+    with pytest.raises(ConfigError, match="line 11: all must go, and the comment behind it"):
+        set_product(draft, BY_CATEGORY)
 
 
 def test_a_first_product_row_is_added(sides):
@@ -103,14 +109,41 @@ def test_a_first_product_row_is_added(sides):
 
 def test_an_exception_is_changed_and_the_others_keep_their_text(draft, sides):
     change = set_exception(draft, 0, exception())
-    assert "all = 1300" in change.text
-    assert "all = 1250" not in change.text
-    assert '[[company.product]]   # by hand\napplication = "Mail"\n' in change.text
+    assert change.text == TEXT.replace("1250", "1300")
     assert set_exception(draft, 0, exception(product="1250")).text == TEXT
     left = set_exception(draft, 0, exception(product="", bill=False))
     assert left.products == ()
     assert "is left to people" in left.done[0]
     assert not sides.editor(left.text).mapping.companies[0].exceptions[1].bill
+
+
+def test_an_exception_is_changed_in_place_with_all_its_comments(sides):
+    text = TEXT.replace("all = 1250", "# inner\nall = 1250 # agreed\n# after")
+    draft = sides.editor(text).draft
+    assert set_exception(draft, 0, exception()).text == text.replace("1250", "1300")
+    for row in (BY_CATEGORY, exception(product="", bill=False)):
+        with pytest.raises(ConfigError, match="all must go, and the comment behind it would be"):
+            set_exception(draft, 0, row)
+    draft = sides.editor(text.replace(" # agreed", "")).draft
+    left = set_exception(draft, 0, exception(product="", bill=False)).text
+    assert left == draft.text.replace("all = 1250\n", "bill = false\n")
+    again = set_exception(sides.editor(left).draft, 0, exception()).text
+    assert again == left.replace("# inner\nbill = false", "# inner\nall = 1300")
+
+
+def test_exceptions_that_are_written_inline_are_left_to_people(sides):
+    head, _, _ = TEXT.partition("[[company.product]]")
+    text = head + 'product = [{application = "KES", all = 1250}]\n'
+    with pytest.raises(ConfigError, match="cannot change one of them"):
+        set_exception(sides.editor(text).draft, 0, exception())
+
+
+def test_no_product_of_an_application_that_is_never_billed_can_be_kept(draft, sides):
+    editor = sides.editor(TEXT)
+    never = set_application(draft, Application("KES", bill=False)).text
+    for text in (never, set_product(draft, exception("Mail")).text):
+        with pytest.raises(ConfigError, match=r"take bill = false away there, or the products"):
+            editor.check(text)
 
 
 def test_an_exception_is_taken_out(draft):

@@ -65,7 +65,7 @@ def test_every_key_becomes_part_of_the_model(load):
         '[[product]]\napplication = "Cloud"\npsa = "tp"\nall = "A-7"\n'
         '[[company]]\nname = "Contoso"\ntenants = ["hq:VSRV1", "hub:Contoso: Ltd"]\npsa = "cw"\n'
         'company = "250"\nagreement = 1042\nbilling = false\n'
-        '[[company.product]]\napplication = "KES"\npsa = "cw"\nall = 1250\n'
+        '[[company.product]]\napplication = "KES"\nall = 1250\n'
         '[[company.product]]\napplication = "Cloud"\nbill = false\n',
         psas=("cw", "tp"),
     )
@@ -187,7 +187,7 @@ def test_an_id_is_a_positive_number_or_text(problems, value, problem):
         (CONTOSO.replace("hq:A", "hq:"), ['"hq:" is not a tenant']),
         (CONTOSO.replace("hq:A", "hup:A"), ['"hup:A": There is no [sources.hup] in kisi.toml; did you mean "hub"?']),
         (company("C", 1, ["hq:A", "hub:A", "hq:A"]), ['tenants: "hq:A" is named twice.']),
-        (CONTOSO + "psa = 'cv'\n", ['psa: There is no [psa.cv] in kisi.toml; known are "cw".']),
+        (CONTOSO + "psa = 'cv'\n", ['psa: There is no [psa.cv] in kisi.toml; use one of "cw".']),
         (CONTOSO + "psa = 1\n", ["psa: This must be text in quotes, not a whole number."]),
         (CONTOSO + "[company.product]\nall = 1\n", ["[[company.product]]: Write its rows under [[company.product]]"]),
     ],
@@ -203,7 +203,7 @@ def test_a_wrong_row_is_told_by_key(problems, text, expected):
     [
         ("", "It names no product: write all = ID, or windows_workstations"),
         ("all = 1\nnon_windows = 2", "It names a product for all devices and for categories"),
-        ("all = 1\nbill = true", " bill: This belongs into [[application]]"),
+        ("all = 1\nbill = true", " bill: This belongs in [[application]]"),
     ],
 )
 def test_a_product_row_says_one_thing(problems, row, problem):
@@ -231,9 +231,10 @@ def test_an_exception_leaves_to_people_or_names_products_of_its_own_psa(problems
     assert neither.endswith("To leave it to people, write bill = false.")
     (twice,) = problems(KES + CONTOSO + exception + "all = 1\n" + exception + "all = 2\n")
     assert "is an exception for this application already" in twice
-    other = CONTOSO + 'psa = "cw"\n' + exception + 'psa = "tp"\nall = 1\n'
-    (foreign,) = problems(KES + other, psas=("cw", "tp"))
-    assert "An exception is for its client's own PSA" in foreign
+    for psa in ("cw", "tp"):
+        other = CONTOSO + 'psa = "cw"\n' + exception + f'psa = "{psa}"\nall = 1\n'
+        (found,) = problems(KES + other, psas=("cw", "tp"))
+        assert found.endswith(" psa: An exception is for its client's own PSA; leave this key out.")
 
 
 def test_two_general_rows_for_one_application_and_psa_are_refused(problems, load):
@@ -290,9 +291,20 @@ def test_a_clash_of_general_rows_that_every_client_avoids_is_none(load, problems
     assert len(problems(rows + avoiding + company("Fabrikam", 2, ["hq:B"]))) == 1
 
 
-def test_an_application_that_is_never_billed_shares_nothing(load):
-    rows = KES + MAIL + "bill = false\n" + KES_1 + KES_1.replace("KES", "Mail")
-    assert load(rows + CONTOSO)
+def test_products_of_an_application_that_is_never_billed_are_refused(problems, load):
+    never = KES + MAIL + "bill = false\n" + KES_1
+    exception = '[[company.product]]\napplication = "Mail"\n'
+    assert load(never + CONTOSO + exception + "bill = false\n")
+    general, own = problems(
+        never + KES_1.replace("KES", "Mail") + CONTOSO + exception + "all = 1\n"
+    )
+    words = (
+        'It names products, and bill = false of [[application]] "Mail" (row 2, line 3) says that '
+        "this application is never billed; take bill = false away there, or the products here."
+    )
+    assert general == f'[[product]] "Mail" (row 2, line 10): {words}'
+    assert own.startswith('[[company]] "Contoso" (row 1, line 13), [[company.product]] "Mail"')
+    assert own.endswith(words)
 
 
 def test_all_problems_of_all_rows_are_found_at_once(problems):

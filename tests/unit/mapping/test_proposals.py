@@ -112,7 +112,7 @@ def test_a_product_that_bills_something_else_or_is_inactive_is_not_proposed(side
     (row,) = proposed(sides, text).applications
     assert not row.accept
     assert not row.products
-    assert row.reason == "no product has a like name"
+    assert row.reason == "no product has a similar name"
 
 
 def test_two_applications_are_never_proposed_for_one_product(sides):

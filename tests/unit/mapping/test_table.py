@@ -119,13 +119,17 @@ def test_a_client_can_be_moved_to_another_agreement_or_renamed(draft):
     assert imported(draft, renamed).text == TEXT.replace("1043", "1077").replace("Fabrikam", "F")
 
 
-def test_products_and_applications_are_changed_in_place(draft):
+def test_products_and_applications_are_changed_in_place(sides):
+    lost = sides.editor(TEXT).draft
+    draft = sides.editor(TEXT.replace("  # text, to see that it stays", "")).draft
     rows = exported(draft)
     for row in rows:
         if row["kind"] == "product":
             row |= {"windows_workstations": "", "windows_servers": "", "all": "1200"}
         if row["application"] == "Mail" and row["kind"] == "application":
             row |= {"bill": "", "unit": "", "keys": ""}
+    with pytest.raises(ConfigError, match="line 14: windows_servers must go"):
+        imported(lost, rows)
     change = imported(draft, rows)
     assert 'application = "KES"\nall = 1200\n' in change.text
     assert 'name = "Mail"\nunit = "device"\nbill = false\n' in change.text
@@ -138,9 +142,10 @@ def test_an_edited_exception_leaves_the_other_one_alone(draft):
         if row["kind"] == "exception" and row["application"] == "KES":
             row["all"] = "1300"
     change = imported(draft, rows)
-    assert "all = 1300" in change.text
-    assert "1250" not in change.text
-    assert '[[company.product]]\napplication = "Mail"\nbill = false\n' in change.text
+    assert change.text == TEXT.replace("1250", "1300")
+    assert change.products == (ProductRow("KES", "cw", {Category.ALL: "1300"}),)
+    twice = [*rows, {**next(r for r in rows if r["all"] == "1300"), "all": "1400"}]
+    assert imported(draft, twice).text.count("[[company.product]]") == 3
 
 
 def test_what_the_table_does_not_name_stays_unless_it_is_to_go(draft, sides):

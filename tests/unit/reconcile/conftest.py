@@ -22,7 +22,7 @@ from kisi.model import (
     Plan,
     TenantRef,
 )
-from kisi.plan import line_key
+from kisi.plan import product_key
 from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.verdict import exit_code
 from tests.unit.build import (
@@ -218,7 +218,7 @@ def _equal(plan: Plan):
 
 def _replaced(plan: Plan, found: Reconciled) -> list[LineKey]:
     created = {
-        line_key(line): line.line_id
+        product_key(line): line.line_id
         for client in plan.companies
         for line in client.lines
         if line.action == "create" and line.outcome == "applied"

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from kisi.credentials import REDACTOR
 from kisi.errors import ExitCode, Interrupted, PsaError
 from kisi.model import AgreementRef, Category, Status, Unfit
 from kisi.psa import PsaProduct
 from kisi.reconcile.lines import read_psas
+from kisi.redaction import REDACTOR
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, mapping
 from tests.unit.reconcile.conftest import company
 
@@ -121,7 +121,7 @@ def test_a_product_without_a_price_is_shown_without_one(two):
     ("catalogue", "said"),
     [
         ("missing", "does not exist in psa.cw"),
-        ("inactive", "is inactive in psa.cw, or nothing that an agreement can have"),
+        ("inactive", "is inactive in psa.cw, or of a kind that no agreement can carry"),
     ],
 )
 def test_a_new_line_that_the_psa_would_refuse_fails_its_client_unsent(two, catalogue, said):

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from kisi.errors import ExitCode, PsaError
-from kisi.model import AgreementRef, GuardRules, Outcome
+from kisi.model import AgreementRef, Category, GuardRules, Outcome, Verdict
 from kisi.reconcile.settle import settle, settled_facts
-from tests.unit.build import AGREEMENT, COMPANY, TODAY, fact, line
-from tests.unit.fakes import LOST, Reaction, planned
+from tests.unit.build import AGREEMENT, ALL_ROW, COMPANY, TODAY, fact, line, mapping
+from tests.unit.fakes import LOST, SAID_DONE, Reaction, planned
 
 REF = AgreementRef("cw", "250", "1042")
 
@@ -103,11 +103,20 @@ def test_a_settled_create_is_owned_from_now_on(pending):
     assert (now.name, now.tenants) == (COMPANY.name, COMPANY.tenants)
 
 
-def test_an_unknown_update_marks_its_fact_and_an_unknown_create_makes_none(pending):
+def test_a_line_that_an_unknown_write_may_have_made_is_owned_and_unsettled(pending):
     update = settled(pending(planned(10, 12, line_id="301")), line("1200", 11))
     create = settled(pending(planned(None, 4, "1201")), line("1201", 5, "302"))
-    (now,) = settled_facts([fact("1200", 10)], [update, create])
-    assert (now.line_id, now.confirmed, now.unsettled) == ("301", 10, True)
+    found = settled_facts([fact("1200", 10)], [update, create])
+    assert [(one.line_id, one.confirmed, one.unsettled) for one in found] == [
+        ("301", 10, True),
+        ("302", 5, True),
+    ]
+    assert (found[1].name, found[1].tenants) == (COMPANY.name, COMPANY.tenants)
+
+
+def test_a_line_that_cannot_be_read_is_not_owned_for_an_unknown_write(pending):
+    broken = settled(pending(planned(None, 4)), line("1200", 5, "302", problem="no quantity"))
+    assert settled_facts([], [broken]) == ()
 
 
 # --- in whole runs ------------------------------------------------------------------------------
@@ -175,6 +184,49 @@ def test_an_unknown_write_is_settled_by_the_next_run(scene):
     assert scene.sent() == 1
 
 
+def acknowledged_and_unseen(scene, late):
+    """A run whose create the PSA acknowledged and does not show for so long."""
+    scene.uses(10)
+    scene.cw.late = late
+    scene.cw.reactions.append(replace(SAID_DONE, lands=True))
+    day = scene.sync()
+    assert (day.code, day.client().lines[0].outcome) == (ExitCode.WRITE, Outcome.UNKNOWN)
+    scene.cw.late = 0.0
+
+
+def test_an_acknowledged_create_waits_for_a_person_and_is_taken_over_once_it_shows(scene):
+    acknowledged_and_unseen(scene, late=100)
+    for _ in range(2):
+        day = scene.sync()
+        hold = day.client().lines[0].hold
+        assert (day.code, hold.guard, scene.sent()) == (ExitCode.WITHHELD, "deleted", 1)
+        assert "the PSA said that it was done, and does not show it" in hold.reason
+        (left,) = scene.journal.pending()
+        assert (left.outcome, left.acknowledged) == (Outcome.UNKNOWN, True)
+    scene.clock.sleep(100)
+    assert scene.sync().code is ExitCode.OK
+    assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 1)
+    assert scene.journal.pending() == ()
+
+
+def test_an_acknowledged_create_that_never_shows_is_sent_again_by_its_id(scene):
+    scene.uses(10)
+    scene.cw.reactions.append(SAID_DONE)
+    scene.sync()
+    held = scene.sync().client()
+    assert scene.sync(held.plan_id).code is ExitCode.OK
+    assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 2)
+    assert scene.journal.pending() == ()
+
+
+def test_an_acknowledged_create_is_given_up_where_the_mapping_leaves_the_product(pending):
+    operation = replace(pending(planned(None, 12)), outcome=Outcome.UNKNOWN, acknowledged=True)
+    assert settled(operation).outcome is Outcome.UNKNOWN
+    left = {(REF, operation.line.application)}
+    (found,) = settle([operation], {}, {REF: ()}, TODAY, left)
+    assert found.outcome is Outcome.FAILED
+
+
 def test_a_write_on_an_agreement_that_is_no_longer_mapped_is_settled_there(scene, pending):
     old = replace(COMPANY, agreement="2000")
     scene.cw.agreement("250", "2000")
@@ -230,3 +282,56 @@ def test_a_preview_settles_in_its_head_alone(scene, pending):
     assert (change.hold, change.before, change.after) == (None, Decimal(10), 12)
     assert len(scene.journal.pending()) == 1
     assert scene.facts() == {}
+
+
+def _changed_by_a_person(scene, pending, quantity=9):
+    """A create of 10 whose outcome was never stored; a person has changed the line since."""
+    pending(planned(None, 10))
+    scene.uses(10)
+    return scene.cw.put("1200", quantity)
+
+
+@pytest.mark.parametrize("adopt", ["hold", "allow"])
+def test_what_became_of_an_unknown_create_is_held_as_drift(scene, pending, adopt):
+    scene.guards = replace(scene.guards, adopt=adopt)
+    _changed_by_a_person(scene, pending)
+    for _ in range(2):
+        day = scene.sync()
+        (held,) = day.client().lines
+        assert (day.code, held.hold.guard, held.adopt) == (ExitCode.WITHHELD, "drift", False)
+        assert "an earlier write has an unknown outcome" in held.hold.reason
+        assert scene.sent() == 0
+    assert scene.sync(day.client().plan_id).code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 10}
+    assert scene.journal.pending() == ()
+
+
+def test_a_line_of_an_unknown_create_is_orphaned_by_another_product(scene, pending):
+    _changed_by_a_person(scene, pending)
+    scene.mapping = mapping(replace(ALL_ROW, products={Category.ALL: "1201"}))
+    day = scene.sync()
+    assert day.code is ExitCode.WITHHELD
+    assert scene.cw.quantities() == {"1200": 9}
+    accepted = scene.sync(day.client().plan_id)
+    assert accepted.code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 0, "1201": 10}
+
+
+def test_a_line_that_the_psa_made_with_another_quantity_is_not_created_again(scene):
+    scene.cw.reactions.append(Reaction(Verdict.UNKNOWN, lands=True, stored=8))
+    scene.uses(10)
+    assert scene.sync().code is ExitCode.WRITE
+    scene.cw.remove(*scene.cw.held())
+    day = scene.sync()
+    assert [line.hold.guard for line in day.client().lines] == ["deleted"]
+    assert scene.cw.quantities() == {}
+
+
+def test_an_adoption_that_the_psa_stored_otherwise_is_owned(scene):
+    scene.guards = replace(scene.guards, adopt="allow")
+    scene.cw.put("1200", 7)
+    scene.cw.reactions.append(Reaction(Verdict.UNKNOWN, lands=True, stored=8))
+    scene.uses(10)
+    assert scene.sync().code is ExitCode.WRITE
+    assert scene.facts() == {("1042", "1200", "301"): 8}
+    assert [line.hold.guard for line in scene.sync().client().lines] == ["drift"]

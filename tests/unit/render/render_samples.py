@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 from kisi.errors import ExitCode
+from kisi.journal import Billing, RunState
 from kisi.model import (
     Action,
     ApplicationUsage,
@@ -35,13 +36,11 @@ from kisi.render.explain_view import ExplainedLine, ExplainedTenant, ExplainView
 from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import EarlierWrite, Mode, PlanView
 from kisi.render.status_view import (
-    Billing,
     CertificateExpiry,
     ClientRow,
     KeyExpiry,
     LineTrend,
     OpenHold,
-    RunEnd,
     RunRow,
     StatusView,
     TrendPoint,
@@ -220,7 +219,7 @@ def wingtip() -> CompanyPlan:
         "source-incomplete",
         "hq: the list of devices of VSRV-5000 ended after 40 of 112. The lines of this client stay "
         "as they are.",
-        "Run it again; if it stays, look at the Administration Server's load.",
+        "Run it again; if it keeps happening, look at the Administration Server's load.",
         ExitCode.SOURCE,
     )
     return CompanyPlan(company("Wingtip", "5000"), Status.FAILED, failure=failure)
@@ -286,12 +285,12 @@ def status_view(**more: object) -> StatusView:
     def run(
         number: int,
         hours: float,
-        end: RunEnd = RunEnd.FINISHED,
+        end: RunState = RunState.FINISHED,
         code: int | None = 0,
         **counts: int,
     ) -> RunRow:
         at = NOW - timedelta(hours=hours)
-        ended = at + timedelta(seconds=131) if end is not RunEnd.CRASHED else None
+        ended = at + timedelta(seconds=131) if end is not RunState.CRASHED else None
         return RunRow(
             number,
             "sync",
@@ -337,11 +336,11 @@ def status_view(**more: object) -> StatusView:
         "runs": (
             run(43, 0, code=6, current=298, billed=300, applied=12, held=3, failed=1),
             run(42, 24, current=300, billed=300, applied=0, held=0, failed=0),
-            run(41, 48, RunEnd.CRASHED, None),
+            run(41, 48, RunState.CRASHED, None),
             run(
                 40,
                 72,
-                RunEnd.INTERRUPTED,
+                RunState.INTERRUPTED,
                 130,
                 current=120,
                 billed=300,

@@ -10,12 +10,12 @@ from io import StringIO
 import pytest
 import render_samples as samples
 
+from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, Unit
 from kisi.render.explain_csv import explain_csv
 from kisi.render.explain_json import explain_document
 from kisi.render.explain_report import explain_report
 from kisi.render.explain_view import ExplainView, device_changes, of_application, other_keys
-from kisi.render.plan_json import dumps
 from kisi.render.terminal import Terminal, lay_out
 from kisi.render.text import cells
 

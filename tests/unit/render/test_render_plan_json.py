@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
+from kisi.json_text import dumps
 from kisi.model import (
     Action,
     Category,
@@ -27,7 +28,7 @@ from kisi.model import (
     TenantRef,
     UnmappedUse,
 )
-from kisi.render.plan_json import dumps, plan_document
+from kisi.render.plan_json import plan_document
 from kisi.render.plan_view import Mode
 
 NAMES = st.one_of(

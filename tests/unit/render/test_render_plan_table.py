@@ -103,7 +103,7 @@ def test_orphans_unmapped_usage_notes_and_what_is_left_to_people_are_shown(previ
 def test_failures_and_unmapped_tenants_say_what_to_do(preview):
     report = page(preview, 120).plain
     assert "✗ source-incomplete: hq: the list of devices" in part(report, "Wingtip")
-    assert "Run it again; if it stays" in part(report, "Wingtip")
+    assert "Run it again; if it keeps" in part(report, "Wingtip")
     tenants = part(report, "2 unmapped tenants")
     assert "Fourth Coffee (hq:VSRVa80a675f-40d1-4f50-aec8-ff79bd8793d4)" in tenants
     assert "Proseware Inc (hub:Proseware Inc), disabled" in tenants

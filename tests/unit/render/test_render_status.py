@@ -12,18 +12,18 @@ from io import StringIO
 import pytest
 import render_samples as samples
 
+from kisi.journal import Billing, RunState
+from kisi.json_text import dumps
 from kisi.model import Status, UnmappedUse
-from kisi.render.plan_json import dumps, plan_document
+from kisi.render.plan_json import plan_document
 from kisi.render.readiness import Readiness, readiness, ready_sentence
 from kisi.render.status_clients import trend
 from kisi.render.status_csv import status_csv
 from kisi.render.status_json import status_document
 from kisi.render.status_report import status_report
 from kisi.render.status_view import (
-    Billing,
     CertificateExpiry,
     ClientRow,
-    RunEnd,
     RunRow,
     StatusView,
     TrendPoint,
@@ -64,9 +64,9 @@ def test_runs_tell_how_they_ended_and_what_they_came_to():
 @pytest.mark.parametrize(
     ("run", "ending"),
     [
-        ((RunEnd.RUNNING, None), "running"),
-        ((RunEnd.FINISHED, 7), "7 a write failed"),
-        ((RunEnd.FINISHED, 99), "99"),
+        ((RunState.RUNNING, None), "running"),
+        ((RunState.FINISHED, 7), "7 a write failed"),
+        ((RunState.FINISHED, 99), "99"),
     ],
 )
 def test_every_ending_is_told(run, ending):

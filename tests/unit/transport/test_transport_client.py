@@ -344,6 +344,26 @@ def test_a_read_that_needed_repeats_is_warned_about_once(
     assert warnings == ["Source hq: GET /a took 4 tries. It answered 502: 'sorry'."]
 
 
+def test_every_try_is_told_to_the_debug_log_without_query_and_body(
+    serve: Serve, connect: Connect, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="kisi")
+    down = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\nsorry"
+    fine = OK + b"Content-Length: 2\r\n\r\n{}"
+    client = connect(serve(answering(down, fine)).url)
+    client.send("GET", "/a?p=1", params={"q": "2"}, json={"b": 3}, repeat=Repeat.READ)
+    connect(serve(answering(fine)).url, hidden=True).send("POST", "/path-that-is-a-secret")
+    with pytest.raises(NotSent):
+        connect(f"http://127.0.0.1:{closed_port()}").send("PATCH", "/b")
+    *told, unsent = [item.message for item in caplog.records if item.levelno == logging.DEBUG]
+    assert told == [
+        "Source hq: GET /a: 502 (0 ms)",
+        "Source hq: GET /a: 200 (0 ms)",
+        "Source hq: POST: 200 (0 ms)",
+    ]
+    assert unsent.endswith("it refused the connection. PATCH /b was not sent. (0 ms)")
+
+
 def test_a_read_gives_up_after_four_tries_with_the_last_answer(
     serve: Serve, connect: Connect
 ) -> None:

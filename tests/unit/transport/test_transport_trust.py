@@ -11,14 +11,13 @@ import pytest
 import trustme
 
 from kisi.errors import ConfigError, NotSent, Untrusted
+from kisi.fingerprints import fingerprint, normal_fingerprint
+from kisi.loopback import is_loopback
 from kisi.transport import (
     Repeat,
     Trust,
     certificate_of,
-    fingerprint,
     fingerprint_of,
-    is_loopback,
-    normal_fingerprint,
 )
 from kisi.transport.proxies import proxies_for
 from kisi.transport.trust import stages
@@ -273,7 +272,7 @@ def test_a_fingerprint_is_read_without_trusting_anything(serve: Serve, certifica
 
 @pytest.mark.parametrize("text", ["", "sha256:", "md5:" + "a" * 64, "sha256:" + "g" * 64, "a" * 64])
 def test_a_fingerprint_names_its_kind_and_has_64_digits(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a certificate fingerprint"):
+    with pytest.raises(ValueError, match="This is not a fingerprint"):
         normal_fingerprint(text)
     with pytest.raises(ConfigError):
         stages(Trust(fingerprints=(text,)))

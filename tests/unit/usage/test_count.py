@@ -202,6 +202,36 @@ def test_unmapped_use_without_a_figure_is_counted_from_its_devices():
     assert (use.quantity, use.estimated) == (2, False)
 
 
+def test_unmapped_use_of_keys_that_were_read_and_not_read_is_one_number():
+    keys = [key(name="Other", used=None), key("K2", "Other", used=7), key("K3", "Other", used=None)]
+    (use,) = count_tenant(reading(fleet(3), keys=keys), terms()).unmapped
+    assert (use.quantity, use.estimated) == (3 + 7, True)
+
+
+def test_devices_of_a_licence_that_its_source_closed_are_left_out_by_name():
+    """A report says of each device whether its licence is in force."""
+    word = 'licence status "Expired"'
+    rows = [row("w0"), row("w1", "K2"), row("w2", "K2"), row("w2", current=False)]
+    keys = [key(), key("K2", closed=word)]
+    tenant = count_tenant(reading(fleet(3), rows, keys), terms())
+    (usage,) = tenant.applications
+    assert (usage.total, usage.rows, usage.counted_rows) == (1, 4, 1)
+    assert usage.left_out == {word: 2, "reserve key": 1}
+    assert {item.device: item.reason for item in usage.evidence} == {
+        "w0": "active key",
+        "w1": word,
+        "w2": "reserve key",
+    }
+    assert tenant.unmapped == ()
+
+
+def test_devices_of_a_closed_licence_that_are_no_devices_of_its_own_fail_nobody():
+    rows = [row("w0"), *(row(f"x{number}", "K2") for number in range(9))]
+    keys = [key(), key("K2", closed="status Expired")]
+    (usage,) = count_tenant(reading(fleet(1), rows, keys), terms()).applications
+    assert (usage.total, usage.left_out) == (1, {"status Expired": 9})
+
+
 @pytest.mark.parametrize(
     "subject",
     [
@@ -320,8 +350,8 @@ def test_foreign_devices_are_told_with_what_to_look_at():
         "another client's. Its lines stay as they are. They are x0, x1, x2."
     )
     assert caught.value.remedy == (
-        "Run it again; if it stays, see on which server these devices are, and whether the key "
-        "is shared with other servers."
+        "Run it again; if it keeps happening, see on which server these devices are, and whether "
+        "the key is shared with other servers."
     )
 
 
@@ -331,7 +361,7 @@ def test_rows_that_do_not_add_up_make_the_tenant_incomplete(monkeypatch):
         count_tenant(reading(fleet(3)), terms())
     assert caught.value.message == (
         f"Contoso, {KES}: 3 rows were read, but 1 counted and 0 left out do not add up. This is "
-        "a bug of kisi; the client's lines stay as they are."
+        "a bug in kisi; the client's lines stay as they are."
     )
     assert caught.value.remedy == "Please report it with the output of `kisi preview -vv`."
 

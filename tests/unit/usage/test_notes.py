@@ -106,6 +106,42 @@ def test_a_key_that_no_setting_would_count_is_ordinary(subject):
     assert notes(reading(keys=[subject], rows=[]), Application(KES), mail) == ()
 
 
+def test_a_key_with_fewer_uses_in_its_list_than_by_its_own_figure_is_said():
+    """The list may lack what the account cannot see; nothing else would tell."""
+    rows = [row("w0"), row("w1"), row("w1", current=False), row("w0", "K2")]
+    keys = [key("K1", used=40), key("K2", EDR, used=3), key("K3", used=1)]
+    subject = reading([device("w0"), device("w1")], rows, keys)
+    (note,) = notes(subject, Application(KES), Application(EDR))
+    assert note.startswith(
+        "3 keys have fewer uses in the list than by the server's own figure: "
+        f"K1 ({KES}: 40 in use by the server's own figure, 2 in its list), "
+        f"K2 ({EDR}: 3 in use by the server's own figure, 1 in its list), "
+        f"K3 ({KES}: 1 in use by the server's own figure, 0 in its list); the account may not see "
+    )
+    assert note.endswith(".")
+    (long,) = notes(reading(keys=[key(name="N" * 5000, used=2)], rows=[]), Application("N" * 5000))
+    assert "NN...: 2 in use by the server's own figure, 0 in its list)" in long
+    (one,) = notes(reading([device("w0")], [row("w0")], [key(used=2)]))
+    assert one.startswith("1 key has fewer uses")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        key(used=1),
+        key(used=None),
+        key(used=9, key_type=3),
+        key(name="Nobody's", used=9),
+        key(name="Mail", used=9),
+    ],
+    ids=["as many", "no figure", "does not count", "not read", "never billed"],
+)
+def test_a_figure_is_compared_only_with_a_list_that_was_read(subject):
+    rows = [row("w0")] if subject.used in (1, None) else []
+    mail = Application("Mail", bill=False)
+    assert notes(reading([device("w0")], rows, [subject]), Application(KES), mail) == ()
+
+
 def test_devices_whose_activation_is_pending_are_named_with_the_setting():
     rows = [row("w0"), row("w1", pending=True), row("w2", current=False), row("w2", pending=True)]
     subject = reading([device(f"w{number}") for number in range(3)], rows)

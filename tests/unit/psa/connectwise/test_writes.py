@@ -107,6 +107,15 @@ def test_another_refusal_is_not_answered_with_another_date(psa, api):
     assert len(api.calls) == 1
 
 
+def test_a_line_is_not_moved_past_the_end_of_its_agreement(psa, api):
+    api.add(responses.POST, ADDITIONS, json=INVOICED, status=400)
+    ending = agreement(next_invoice=NEXT, ends=date(2026, 11, 25))
+    receipt = psa.write(planned(), ending, TODAY)
+    assert receipt.verdict is Verdict.REJECTED
+    assert "is 2026-12-01, and it ends on 2026-11-25" in receipt.message
+    assert len(api.calls) == 1
+
+
 def test_an_invoiced_period_does_not_repeat_an_update(psa, api):
     api.patch(f"{ADDITIONS}/301", json=INVOICED, status=400)
     receipt = psa.write(planned(12, line_id="301"), agreement(next_invoice=NEXT), TODAY)

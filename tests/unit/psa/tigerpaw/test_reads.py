@@ -31,7 +31,6 @@ def test_a_client_costs_two_reads_for_its_agreement_and_one_for_its_charges(scen
         "GET /api/agreements/7001",
         "GET /api/agreements/7001/additionalcharges",
     ]
-    assert psa.requests == 3
 
 
 def test_two_agreements_of_one_account_ask_for_its_cross_references_once(scene):
@@ -161,11 +160,51 @@ def test_refused_keys_end_the_reading_at_once_and_speak_of_the_clock(scene):
 
 def test_keys_that_are_refused_halfway_fail_the_rest_unasked(scene):
     refs = [scene.ref(scene.world.agreement(scene.world.account(name))) for name in "ABCD"]
-    scene.faults.add("status", match="GET /api/agreements/7002", times=None, code=403)
+    scene.faults.add("status", match="GET /api/agreements/7002", times=None, code=401)
     judged = scene.open().agreements(refs, TODAY)
     assert judged[refs[0]].unfit is None
     assert [isinstance(judged[ref], PsaError) for ref in refs[1:]] == [True] * 3
     assert len(scene.calls()) == 4
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/agreements/7001", "/api/accounts/500/service/externalproducts"]
+)
+def test_a_record_that_the_rep_may_not_read_fails_its_client_alone(scene, path):
+    refs = [scene.ref(scene.world.agreement(scene.world.account(name))) for name in "ABC"]
+    scene.faults.add("status", match=f"GET {path}", times=None, code=403)
+    first, *others = scene.open().agreements(refs, TODAY).values()
+    assert isinstance(first, PsaError)
+    assert f"GET {path} with 403" in first.message
+    assert "rights" in first.remedy
+    assert [one.unfit for one in others] == [None, None]
+
+
+def test_fewer_charges_than_the_agreement_counts_are_no_whole_list(scene):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    scene.world.charge(agreement, "BACKUP", 3)
+    scene.world.charge(agreement, "KES-WS", 3, one_time=True)
+    psa = scene.open()
+    ref = scene.ref(agreement)
+    psa.agreements([ref], TODAY)
+    path = "GET /api/agreements/7001/additionalcharges"
+    scene.faults.add("status", match=path, code=200, body=[])
+    with pytest.raises(PsaError, match="7001 has 2 additional charges and gave 0 of them"):
+        psa.lines(ref)
+    scene.world.charge(agreement, "NEW", 1)
+    assert len(psa.lines(ref)) == 3
+
+
+@pytest.mark.parametrize("count", [None, 0, [], True, "2"])
+def test_an_agreement_that_does_not_count_its_charges_is_believed(scene, count):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    scene.world.charge(agreement, "BACKUP", 3)
+    body = {**agreement.record(1), "AdditionalCharges": count}
+    scene.faults.add("status", match="GET /api/agreements/7001", code=200, body=body)
+    psa = scene.open()
+    ref = scene.ref(agreement)
+    assert psa.agreements([ref], TODAY)[ref].unfit is None
+    assert len(psa.lines(ref)) == 1
 
 
 def test_an_address_where_nothing_listens_ends_the_reading(scene):
@@ -236,6 +275,7 @@ def test_a_search_whose_rows_begin_elsewhere_is_incomplete_until_told(scene):
     ("page", "said"),
     [
         ({"Accounts": [{"AccountNumber": 5}], "NextRow": 2, "TotalCount": 9}, "gave 1 of them"),
+        ({"Accounts": [{"AccountNumber": 5}], "NextRow": 2, "TotalCount": 0}, "has 0 records and"),
         ({"Accounts": [{"AccountNumber": 5}], "NextRow": 2}, "not a page of results"),
         ({"Accounts": None, "TotalCount": 4}, "not a page of results"),
         ([], "not a page of results"),

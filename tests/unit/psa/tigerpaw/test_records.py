@@ -72,6 +72,20 @@ def test_a_list_of_charges_is_read_whole_or_not_at_all(answer):
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"Quantity": None}, r"Quantity of additional charge 1 \(KES\) is None, no whole"),
+        ({"Quantity": 4.5}, r"Quantity of additional charge 1 \(KES\) is 4\.5, no whole"),
+        ({"Quantity": None, "SpecialItemId": None}, r"additional charge 1 \(without item\)"),
+        ({"DetailId": None}, r"DetailId of an additional charge \(KES\) is None"),
+    ],
+)
+def test_a_charge_that_cannot_be_read_is_named(change, said):
+    with pytest.raises(ValueError, match=said):
+        read_charges([{**CHARGE, **change}], "SpecialItemId")
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("2026-01-31T00:00:00", date(2026, 1, 31)),

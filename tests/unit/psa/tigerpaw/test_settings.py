@@ -49,6 +49,22 @@ def test_what_cannot_be_meant_is_refused(wrong):
         TigerpawSettings.model_validate({**SMALLEST, **wrong})
 
 
+@pytest.mark.parametrize("path", ["api", "/", "/a b", "/a?b", "/a#b", ""])
+def test_a_path_of_another_form_is_told_what_it_must_be(path):
+    with pytest.raises(ValidationError, match="it begins with / and holds no spaces, no"):
+        TigerpawSettings.model_validate({**SMALLEST, "soap_path": path})
+    assert TigerpawSettings.model_validate({**SMALLEST, "soap_path": "/x.asmx"}).soap_path
+
+
+def test_a_template_that_is_not_there_is_named_with_its_key(scene):
+    with pytest.raises(ConfigError) as caught:
+        scene.open(soap_template="none.xml")
+    assert caught.value.message == (
+        "kisi.toml: [psa.tp] soap_template: The Tigerpaw template "
+        f"{scene.folder / 'none.xml'} cannot be read: No such file or directory."
+    )
+
+
 def test_a_template_of_one_s_own_is_checked_when_tigerpaw_is_opened(scene):
     (scene.folder / "own.xml").write_text("<a>$quantity</a>")
     with pytest.raises(ConfigError, match=r"own\.xml lacks the placeholder \$agreement_number"):

@@ -53,6 +53,59 @@ def test_a_result_is_read_as_elements_and_as_escaped_text(success, message, said
     assert message in answer.message
 
 
+def refused(reason):
+    fault = ENVELOPE.format(f"<s:Fault><faultstring>{reason}</faultstring></s:Fault>")
+    return read(fault, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Login failed",
+        "Login failed for user kisi.",
+        "Server was unable to process request. --- Logon failed",
+        "Invalid login",
+        "INVALID USER LOGIN",
+        "Unable to log on.",
+        "Could not sign in",
+        "The log-in was rejected",
+        "Login is not valid",
+        "Access denied",
+        "Access is denied.",
+        "Unauthorized",
+        "The user is not authorised",
+        "Invalid user or password",
+        "Wrong credentials",
+        "The UserName is unknown",
+        "Authentication failed",
+    ],
+)
+def test_a_refusal_of_the_login_is_known_by_what_it_speaks_of(reason):
+    assert refused(reason).said is Said.DENIED
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "The charge was denied: the agreement is being billed",
+        "Item LOGIN-SVC is not in the price book",
+        "Item Login Portal is inactive",
+        "Invalid quantity of item Log Analytics",
+        "Server was unable to process request. Item LOGIN-SVC was not found",
+        "Charge 5 is wrong; see the log on the server",
+        "An invalid charge of the account",
+    ],
+)
+def test_a_refusal_of_a_charge_is_none_of_the_login(reason):
+    assert refused(reason).said is Said.REFUSED
+
+
+def test_a_reason_with_a_full_stop_gets_no_second_one():
+    said = refused("Server was unable to process request.").message
+    assert said.endswith("a SOAP fault: Server was unable to process request.")
+    assert not said.endswith("..")
+
+
 def test_a_fault_gives_its_reason_cut_to_a_size():
     fault = ENVELOPE.format(f"<s:Fault><faultstring>{'x' * 900}</faultstring></s:Fault>")
     answer = read(fault, HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -8,7 +8,7 @@ import pytest
 
 from kisi.errors import ForeignChange
 from kisi.model import Verdict
-from tests.unit.psa.tigerpaw.conftest import SUBMIT
+from tests.unit.psa.tigerpaw.conftest import SUBMIT, TODAY
 
 CHARGES = "GET /api/agreements/7001/additionalcharges"
 
@@ -251,6 +251,34 @@ def test_what_the_charges_show_decides_not_the_answer(
     shown = [one.quantity for one in scene.world.charges(agreement) if one.item == "KES-WS"]
     assert receipt.quantity == (shown[0] if shown else None)
     assert receipt.message
+
+
+def test_a_success_that_the_charges_do_not_show_is_an_acknowledged_create(scene, agreement):
+    scene.faults.add("twist", match=SUBMIT, ignore=True)
+    receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
+    assert (receipt.verdict, receipt.acknowledged) == (Verdict.UNKNOWN, True)
+    assert "Success: true, no message. No new charge of it is shown." in receipt.message
+    scene.faults.add("empty", match=SUBMIT)
+    assert not scene.write(scene.open(), agreement, "KES-WS", 90).acknowledged
+
+
+def test_a_success_after_which_the_charges_cannot_be_read_is_acknowledged_too(scene, agreement):
+    scene.faults.add("status", match=CHARGES, times=None, after=1, code=500)
+    receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
+    assert (receipt.verdict, receipt.acknowledged) == (Verdict.UNKNOWN, True)
+
+
+def test_a_charge_that_a_submit_took_away_is_a_foreign_change_and_no_short_list(scene, agreement):
+    psa = scene.open()
+    ref = scene.ref(agreement)
+    scene.world.charge(agreement, "RENT", 2)
+    psa.agreements([ref], TODAY)
+    scene.faults.add("twist", match=SUBMIT, replace=True)
+    scene.faults.add("status", match=CHARGES, times=None, after=1, code=500)
+    assert scene.write(psa, agreement, "KES-WS", 90).verdict is Verdict.UNKNOWN
+    scene.faults.clear()
+    with pytest.raises(ForeignChange):
+        psa.lines(ref)
 
 
 def test_a_refusal_gives_tigerpaw_s_reason(scene, agreement, ours):

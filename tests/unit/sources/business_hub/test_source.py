@@ -6,7 +6,6 @@ import pytest
 
 from kisi.config import Section
 from kisi.errors import SourceError
-from kisi.licensing import judge_key
 from kisi.model import Application, Category, CountingRules, Tenant, Unit
 from kisi.sources import business_hub
 from kisi.usage import Matcher, Terms, combine, count_tenant
@@ -74,18 +73,25 @@ def test_devices_under_an_expired_licence_do_not_count_but_are_seen(reports):
         "KES (Expired)": 'licence status "Expired"',
     }
     assert [key.used for key in reading.keys] == [1, 1]
-
-
-def test_only_rows_of_selected_keys_are_handed_over(reports):
-    reports.write(
-        f"{DEVICES}Contoso;KES;PC-1;Windows 10;Active\nContoso;Old;PC-2;Windows 10;Expired\n"
-    )
-    reading = reports.read(select=lambda key: judge_key(key, CountingRules(), NOW).counts)[
-        "Contoso"
+    (application,) = tenant.applications
+    word = 'licence status "Expired"'
+    assert (application.rows, application.counted_rows) == (2, 1)
+    assert application.left_out == {word: 1}
+    assert [(item.name, item.counted, item.reason) for item in application.evidence] == [
+        ("PC-1", True, "active key"),
+        ("PC-2", False, word),
     ]
-    assert [row.name for row in reading.rows] == ["PC-1"]
-    assert [device.name for device in reading.devices.values()] == ["PC-1"]
-    assert len(reading.keys) == 2
+
+
+def test_only_rows_of_selected_keys_and_of_those_that_the_report_closed_are_handed_over(reports):
+    reports.write(
+        f"{DEVICES}Contoso;KES;PC-1;Windows 10;Active\nContoso;Other;PC-2;Windows 10;Active\n"
+        "Contoso;KES;PC-3;Windows 10;Expired\n"
+    )
+    reading = reports.read(select=lambda key: key.name == "KES" and not key.closed)["Contoso"]
+    assert [row.name for row in reading.rows] == ["PC-1", "PC-3"]
+    assert [device.name for device in reading.devices.values()] == ["PC-1", "PC-3"]
+    assert len(reading.keys) == 3
 
 
 def test_devices_of_two_companies_may_have_one_name(reports):

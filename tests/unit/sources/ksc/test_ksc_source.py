@@ -185,6 +185,19 @@ def test_a_key_that_is_listed_twice_is_read_once(serve: OpenSource) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("figures", "used", "rows"),
+    [((0, 2), 2, 2), ((2, 0), 2, 2), ((0, None), None, 2), ((0, 0), 0, 0), ((1, 5, 3), 5, 2)],
+)
+def test_a_key_that_is_listed_twice_is_unused_only_if_all_of_it_is(
+    serve: OpenSource, figures: tuple[int | None, ...], used: int | None, rows: int
+) -> None:
+    told = [{} if each is None else {"KLLIC_NHOSTS_ASCURRENT": each} for each in figures]
+    reading = read_one(serve(contoso(2, keys=[key("K1", **each) for each in told])))
+    assert [one.used for one in reading.keys] == [used]
+    assert len(reading.rows) == rows
+
+
 # --- broken lists -------------------------------------------------------------------------------
 
 BROKEN_CHUNKS = [
@@ -262,6 +275,105 @@ def test_rows_that_are_equal_within_a_chunk_all_count(serve: OpenSource) -> None
     ksc = contoso(2)
     ksc.servers[0].uses["K1"] *= 2
     assert len(read_one(serve(ksc)).rows) == 4
+
+
+def test_equal_rows_of_two_chunks_are_two_rows_if_nothing_is_missing(serve: OpenSource) -> None:
+    """One device with two products that do not say their names."""
+    ksc = contoso(4)
+    ksc.page = 3
+    ksc.servers[0].uses["K1"] += ksc.servers[0].uses["K1"][:1]
+    assert len(read_one(serve(ksc)).rows) == 5
+
+    alone = contoso(3)
+    alone.page = 3
+    alone.servers[0].uses["K1"] += alone.servers[0].uses["K1"][:1]
+    assert len(read_one(serve(alone)).rows) == 4
+
+    short = contoso(4)
+    short.page = 3
+    short.servers[0].uses["K1"] += short.servers[0].uses["K1"][:1]
+    more = lambda ordinary: {**ordinary, "lKeyCount": 6}  # noqa: E731
+    short.instead("LicenseKeys.AcquireKeyHosts", more, more)
+    assert "a list of 6 rows ended after 4." in fail_one(serve(short)).message
+
+
+def test_rows_that_came_already_do_not_stand_for_missing_ones(serve: OpenSource) -> None:
+    ksc = contoso(6)
+    ksc.page = 3
+    uses = ksc.servers[0].uses["K1"]
+    overlap = ksc.chunk(uses[1:4])
+    rest = [overlap, ksc.chunk(uses[4:6])]
+    ksc.instead("GroupSyncIterator.GetNextItems", None, None, *[lambda _, a=a: a for a in rest])
+    assert len({row.device for row in read_one(serve(ksc)).rows}) == 6
+
+
+def test_an_iterator_that_gives_the_same_for_ever_ends(serve: OpenSource) -> None:
+    ksc = contoso(6)
+    uses = ksc.servers[0].uses["K1"]
+    first, turned = ksc.chunk(uses[:3]), ksc.chunk([uses[1], uses[2], uses[0]])
+    ksc.instead(
+        "GroupSyncIterator.GetNextItems", None, *[lambda _: first, *[lambda _: turned] * 30] * 2
+    )
+    assert "a list of 6 rows ended after 3." in fail_one(serve(ksc)).message
+    assert ksc.methods().count("GetNextItems") < 12
+
+
+SURPLUS = [
+    ("LicenseKeys.EnumKeys", "lKeyCount", 50, "GetNextItems", 1 + 1),
+    ("LicenseKeys.AcquireKeyHosts", "lKeyCount", 500, "GetNextItems", 1 + 1),
+    ("HostGroup.FindHosts", "PxgRetVal", 500, "GetItemsChunk", 1),
+]
+
+
+@pytest.mark.parametrize(("opener", "count", "page", "step", "steps"), SURPLUS)
+def test_a_list_that_is_longer_than_announced_by_whole_pages_is_noticed(
+    serve: OpenSource, opener: str, count: str, page: int, step: str, steps: int
+) -> None:
+    def tenant(size: int) -> FakeKsc:
+        if "EnumKeys" not in opener:
+            ksc = contoso(size)
+        else:
+            ksc = contoso(1, keys=[key(f"K{number}") for number in range(size)])
+        ksc.page = 1000
+        return ksc
+
+    only_one = lambda one: one.serial == "K1"  # noqa: E731
+    whole = tenant(page)
+    read_one(serve(whole), only_one)
+    assert whole.methods().count(step) == steps
+
+    wrong = lambda ordinary: {**ordinary, count: page}  # noqa: E731
+    once = tenant(page + 1)
+    once.instead(opener, wrong)
+    reading = read_one(serve(once), only_one)
+    assert page + 1 in {len(reading.keys), len(reading.rows)}
+    twice = tenant(page + 1)
+    twice.instead(opener, wrong, wrong)
+    error = fail_one(serve(twice))
+    assert isinstance(error, Incomplete)
+    assert str(page + 1) in error.message
+
+
+def test_what_is_tried_again_is_logged_without_what_would_follow_from_it(
+    serve: OpenSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    ksc = contoso(3)
+    ksc.instead("GroupSyncIterator.GetNextItems", None, pxg(9999), server="Contoso")
+    ksc.instead("LicenseKeys.AcquireKeyHosts", pxg(1186), server="Contoso")
+    ksc.instead("HostGroup.FindHosts", lambda ordinary: {**ordinary, "PxgRetVal": 4})
+    assert len(read_one(serve(ksc)).rows) == 3
+    said = [r.getMessage() for r in caplog.records if "again from its start" in r.getMessage()]
+    where = 'Source hq, virtual server "Contoso": '
+    gone, failed, short = said
+    assert gone == (
+        f"hq:VSRV-1 is read again from its start. {where}what LicenseKeys.AcquireKeyHosts asked "
+        'for is gone (1186 KLSTD: "No.").'
+    )
+    assert failed == (
+        f"A list is read again from its start. {where}GroupSyncIterator.GetNextItems failed "
+        '(9999 KLSTD: "No.").'
+    )
+    assert short == f"A list is read again from its start. {where}of 4 devices, 3 arrived."
 
 
 @pytest.mark.parametrize(
@@ -356,7 +468,7 @@ def test_the_wrong_virtual_server_is_never_read(serve: OpenSource, info: Any) ->
     assert ksc.everything_was_given_back
 
 
-GONE = [(403, "Forbidden"), pxg(1125, "KLPRSS"), pxg(1186)]
+GONE = [(401, "Authentication failure"), (403, "Forbidden"), pxg(1125, "KLPRSS"), pxg(1186)]
 
 
 @pytest.mark.parametrize("gone", GONE)
@@ -382,15 +494,30 @@ def test_a_session_that_died_is_only_ended(serve: OpenSource) -> None:
     assert ksc.methods("Contoso")[died + 1 : died + 3] == ["EndSession", "StartSession"]
 
 
-def test_a_main_session_that_died_is_begun_again_once(serve: OpenSource) -> None:
+@pytest.mark.parametrize("place", ["LicenseKeys.EnumKeys", "GroupSyncIterator.GetNextItems"])
+def test_a_refused_login_to_read_again_is_final(serve: OpenSource, place: str) -> None:
+    ksc = contoso(3)
+    source = serve(ksc)
+    refusal = (401, "Authentication failure")
+    ksc.instead(place, refusal, server="Contoso")
+    ksc.instead("Session.StartSession", None, refusal, refusal, server="Contoso")
+    assert isinstance(fail_one(source), LoginRefused)
+    assert ksc.methods("Contoso").count("StartSession") == 2
+
+
+@pytest.mark.parametrize("died", [(401, "Authentication failure"), (403, "Forbidden")])
+def test_a_main_session_that_died_is_begun_again_once(serve: OpenSource, died: Any) -> None:
     ksc = contoso(1)
     source = serve(ksc)
     source.tenants()
-    ksc.instead("VServers.GetVServers", (403, "Forbidden"))
+    ksc.instead("VServers.GetVServers", died)
     assert len(source.tenants()) == 1
-    ksc.instead("VServers.GetVServers", (403, "Forbidden"), (403, "Forbidden"))
-    with pytest.raises(SourceError, match="the session ended before"):
+    ksc.instead("VServers.GetVServers", died, died)
+    before = ksc.methods().count("StartSession")
+    with pytest.raises(SourceError, match="the session ended before") as caught:
         source.tenants()
+    assert not isinstance(caught.value, LoginRefused)
+    assert ksc.methods().count("StartSession") == before + 1
     ksc.instead("VServers.GetVServers", pxg(1186))
     with pytest.raises(SourceError, match="is gone"):
         source.tenants()
@@ -480,7 +607,6 @@ def test_workers_together_never_have_more_than_two_logins_refused(serve: OpenSou
         (pxg(1194, "KLCONN"), "this version of Security Center is too old"),
         (pxg(1192), "did not understand LicenseKeys.EnumKeys"),
         ((404, "Not Found"), "there is no LicenseKeys.EnumKeys"),
-        ((401, "Authentication failure"), "the login was refused"),
     ],
 )
 def test_a_refusal_is_not_asked_again(serve: OpenSource, answer: Any, words: str) -> None:

@@ -129,9 +129,9 @@ def test_a_value_of_another_type_is_an_error(kind: str, value: object) -> None:
 def test_errors_are_found_whatever_their_form() -> None:
     assert error_in({"PxgRetVal": 1}) is None
     full = {"code": 1184, "subcode": 2, "module": "KLSTD", "message": "Access denied", "line": 1}
-    assert error_in({"PxgError": full}) == PxgError(1184, 2, "KLSTD", "Access denied")
-    assert error_in({"PxgError": {"code": "1184"}}) == PxgError(0, 0, "", "")
-    assert error_in({"PxgError": "broken"}) == PxgError(0, 0, "", "broken")
+    assert error_in({"PxgError": full}) == PxgError(1184, "KLSTD", "Access denied")
+    assert error_in({"PxgError": {"code": "1184"}}) == PxgError(0, "", "")
+    assert error_in({"PxgError": "broken"}) == PxgError(0, "", "broken")
 
 
 def test_the_login_header_has_all_four_parameters_and_the_password_is_never_shown() -> None:

@@ -7,15 +7,9 @@ from dataclasses import replace
 
 from kisi.journal import ClientState, ConfirmedLine, LineKey
 from kisi.model import Action, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
-from kisi.plan import line_key, ref_of
+from kisi.plan import product_key, ref_of
 from kisi.reconcile import Reconciled
 from kisi.reconcile.verdict import is_current, trouble
-
-
-def client_counts(plan: Plan) -> dict[str, int]:
-    """How many clients are billed, and how many of them are proven current."""
-    billed = [company for company in plan.companies if company.status is not Status.OFF]
-    return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
 
 
 def difference(then: PlannedLine, now: PlannedLine | None) -> str:
@@ -48,7 +42,7 @@ def what_is_left(plan: Plan) -> Plan:
 def replaced_lines(plan: Plan, found: Reconciled) -> Collection[LineKey]:
     """Lines that are gone for good, because another was created in their place."""
     created = {
-        line_key(line): line.line_id
+        product_key(line): line.line_id
         for company in plan.companies
         for line in company.lines
         if line.action is Action.CREATE and line.outcome is Outcome.APPLIED

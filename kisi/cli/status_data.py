@@ -1,11 +1,10 @@
-"""What the journal knows, for `status` and `explain`. Sends nothing, writes nothing."""
+"""What the journal knows, for `kisi status`. Sends nothing, writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from kisi import __version__
 from kisi.cli.setup import load
 from kisi.errors import StateError
 from kisi.journal import (
+    Billing,
     ClientRecord,
     HeldPlan,
     History,
@@ -25,16 +25,14 @@ from kisi.journal import (
     Subject,
 )
 from kisi.lock import is_running
-from kisi.model import BillingMapping, Category, Status, Tenant, TenantRef, UnmappedUse
+from kisi.model import BillingMapping, Category, Glob, Status, Tenant, TenantRef, UnmappedUse
 from kisi.render.plan_view import EarlierWrite
 from kisi.render.status_view import (
-    Billing,
     CertificateExpiry,
     ClientRow,
     KeyExpiry,
     LineTrend,
     OpenHold,
-    RunEnd,
     RunRow,
     StatusView,
     TrendPoint,
@@ -55,7 +53,7 @@ class Question:
 
     def concerns(self, client: ClientRow) -> bool:
         """Whether a client is asked for."""
-        named = self.company is None or fnmatchcase(client.name.casefold(), self.company.casefold())
+        named = self.company is None or Glob(self.company).matches(client.name)
         fine = client.status in {Status.READY, Status.OFF} and not client.guard
         return named and not (self.failed and fine)
 
@@ -122,15 +120,13 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
 
 
 def _run(run: Run, *, running: bool) -> RunRow:
-    end = RunEnd(run.state)
-    if run.state is RunState.RUNNING and not running:
-        end = RunEnd.CRASHED
+    is_dead = run.state is RunState.RUNNING and not running
     numbers = run.summary
     return RunRow(
         id=run.id,
         command=run.command,
         at=run.at,
-        end=end,
+        end=RunState.CRASHED if is_dead else run.state,
         ended_at=run.ended_at,
         exit_code=run.exit_code,
         last_line=run.message,
@@ -148,7 +144,7 @@ def _clients(history: History, mapping: BillingMapping) -> Iterable[ClientRow]:
     new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
     for client in history.clients():
         place = (client.psa, client.agreement)
-        if Billing(client.billing) is Billing.ON:
+        if client.billing is Billing.ON:
             new.pop(place, None)
         if place not in new:
             yield _client(client, history.line_history(client.name))
@@ -164,7 +160,7 @@ def _client(client: ClientRecord, history: Iterable[LineHistory]) -> ClientRow:
         psa=client.psa,
         company=client.company,
         agreement=client.agreement,
-        billing=Billing(client.billing),
+        billing=client.billing,
         status=client.status,
         guard=client.guard,
         reason=client.reason,
