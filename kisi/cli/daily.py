@@ -11,9 +11,9 @@ from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import SHOWN_AFTER, Applied, Desk, apply
+from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     client_state,
-    difference,
     equal_lines,
     replaced_lines,
     tenant_names,
@@ -33,14 +33,11 @@ from kisi.errors import (
     KisiError,
     NotSent,
     StateError,
-    Withheld,
     worst,
 )
-from kisi.guards import freed_lines
 from kisi.journal import Billing, Journal, Operation, RunState, Subject
 from kisi.lock import run_lock
 from kisi.model import Plan
-from kisi.plan import product_key
 from kisi.reconcile import Reconciled, resolve
 from kisi.reconcile.verdict import client_counts, exit_code, summarise
 from kisi.render.plan_json import plan_document
@@ -126,7 +123,8 @@ class _Run:
         with shown(self.voice, self.stop) as report:
             found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
-        self._accept(journal, run, found.plan)
+        at = self.setup.clock.now()
+        accept(journal, run, at, who(), found.plan, self.order.accepted)
         plan = resolve(found.plan, self.setup.psas, self.order.accepted)
         journal.record_plan(run, self.setup.clock.now(), plan)
         journal.confirm(run, self.setup.clock.now(), equal_lines(plan))
@@ -194,39 +192,6 @@ class _Run:
                 detail=settlement.detail,
             )
 
-    def _accept(self, journal: Journal, run: int, plan: Plan) -> None:
-        by_id = {company.plan_id: [company] for company in plan.companies}
-        by_id[plan.plan_id] = list(plan.companies)
-        for plan_id in self.order.accepted:
-            used = journal.used_id(plan_id)
-            if used is not None:
-                raise Withheld(
-                    f"The id {plan_id} was accepted on {used.at:%Y-%m-%d %H:%M} UTC by {used.who}; "
-                    "an id works once. Nothing was written.",
-                    remedy="`kisi preview` shows the current ids.",
-                )
-            if plan_id not in by_id:
-                raise Withheld(self._stale(journal, plan_id, plan), remedy=_LOOK_AGAIN)
-        for plan_id in self.order.accepted:
-            freed = freed_lines(plan, plan_id)
-            if not freed and any(company.hold for company in by_id[plan_id]):
-                raise Withheld(
-                    f"The id {plan_id} releases nothing: what is held there waits for a line that "
-                    "another client's plan shows. Nothing was written.",
-                    remedy="Accept that client's id first; `kisi preview` shows it.",
-                )
-            journal.use_id(plan_id, run, self.setup.clock.now(), who(), freed)
-
-    def _stale(self, journal: Journal, plan_id: str, plan: Plan) -> str:
-        text = f"The id {plan_id} does not match the current plan. Nothing was written."
-        then = journal.history.held_plan(plan_id)
-        if then is None:
-            return text
-        now = {product_key(line): line for company in plan.companies for line in company.lines}
-        for line in then.lines:
-            text += "\n" + difference(line, now.get(product_key(line)))
-        return text
-
     def _record(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> None:
         at = self.setup.clock.now()
         plan = applied.plan
@@ -262,8 +227,7 @@ class _Run:
             journal.replace_latest(run, at, Subject.CERTIFICATES, self._certificates(found))
         for error in applied.foreign_changes:
             self.voice.insist(explain_error(error))
-        state = RunState.INTERRUPTED if applied.interrupted else RunState.FINISHED
-        self._end(journal, run, code, view.last_line, applied.plan, state)
+        self._end(journal, run, code, view.last_line, applied.plan)
         return view
 
     def _certificates(self, found: Reconciled) -> list[dict[str, object]]:
@@ -281,23 +245,14 @@ class _Run:
                 ends.append({"server": name, "expires": expires.isoformat()})
         return ends
 
-    def _end(
-        self,
-        journal: Journal,
-        run: int,
-        code: int,
-        message: str,
-        plan: Plan,
-        state: RunState = RunState.FINISHED,
-    ) -> None:
-        if code == ExitCode.INTERRUPTED:
-            state = RunState.INTERRUPTED
+    def _end(self, journal: Journal, run: int, code: int, message: str, plan: Plan) -> None:
+        stopped = code == ExitCode.INTERRUPTED
         LOG.info("run %s ends with exit code %s: %s", run, int(code), message)
         journal.end_run(
             run,
             self.setup.clock.now(),
             exit_code=code,
-            state=state,
+            state=RunState.INTERRUPTED if stopped else RunState.FINISHED,
             summary={**asdict(summarise(plan)), **client_counts(plan)},
             message=message,
         )
@@ -321,4 +276,3 @@ _CHANGED = (
     "were when it began; the next run goes by the new ones."
 )
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
-_LOOK_AGAIN = "Look at `kisi preview` again; it shows the current ids."

@@ -79,7 +79,7 @@ def telling(config: Path | None, scope: str, voice: Voice) -> Iterator[Telling]:
     except KisiError as error:
         told.end(error.exit_code, _sentence(error))
         raise
-    except BaseException:
+    except Exception:
         told.end(ExitCode.BUG, _BUG)
         raise
     told.end(ExitCode.OK if told.view is None else told.view.exit_code)

@@ -45,7 +45,6 @@ from kisi.journal.past import (
     Run,
     StoredKey,
     UsageRecord,
-    UsedId,
 )
 from kisi.journal.records import (
     Billing,
@@ -77,7 +76,6 @@ __all__ = [
     "StoredKey",
     "Subject",
     "UsageRecord",
-    "UsedId",
     "emergency_line",
     "operation_key",
     "repair",

@@ -14,7 +14,7 @@ from kisi.errors import Withheld
 from kisi.journal.clients import client_id
 from kisi.journal.codec import from_epoch, pack, unpack
 from kisi.journal.database import Database
-from kisi.journal.past import HeldPlan, UsedId
+from kisi.journal.past import HeldPlan
 from kisi.model import Plan, PlannedLine, Status
 
 _WHOLE = 0
@@ -101,10 +101,20 @@ def prune(db: Database, before: datetime) -> None:
     db.execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
 
 
-def used(db: Database, plan_id: str) -> UsedId | None:
-    """Who accepted an id, and when; None if nobody did."""
+def refuse_used(db: Database, plan_id: str) -> None:
+    """Makes sure that nobody has accepted an id yet.
+
+    Raises:
+        Withheld: Somebody has; says who and when.
+    """
     row = db.row("SELECT * FROM used_id WHERE id = ?", plan_id)
-    return None if row is None else UsedId(plan_id, row["run"], from_epoch(row["at"]), row["who"])
+    if row is not None:
+        raise Withheld(
+            f"The id {plan_id} was accepted before, by {row['who']} at"
+            f" {from_epoch(row['at']):%Y-%m-%d %H:%M} UTC in run {row['run']}; an id works once."
+            " Nothing was written.",
+            remedy="`kisi preview` shows the current ids.",
+        )
 
 
 def use(
@@ -121,13 +131,7 @@ def use(
         Withheld: The id was used before; nothing was changed.
     """
     with db.transaction():
-        if before := used(db, plan_id):
-            raise Withheld(
-                f"The id {plan_id} was accepted before, by {before.who} at"
-                f" {before.at:%Y-%m-%d %H:%M} UTC in run {before.run_id}. It works once;"
-                " nothing was written because of it.",
-                remedy="Run `kisi preview` and accept the id that it shows now.",
-            )
+        refuse_used(db, plan_id)
         db.execute("INSERT INTO used_id VALUES (?, ?, ?, ?)", plan_id, run_id, at, who)
         accepted = set()
         for line in lines:

@@ -76,16 +76,6 @@ class HeldPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class UsedId:
-    """A plan's id that was accepted: it never works again."""
-
-    plan_id: str
-    run_id: int
-    at: datetime
-    who: str
-
-
-@dataclass(frozen=True, slots=True)
 class QuantityRange:
     """A quantity and the runs between which a line was proven to hold it."""
 

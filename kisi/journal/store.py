@@ -15,7 +15,7 @@ from kisi.journal.codec import pack
 from kisi.journal.database import Database
 from kisi.journal.evidence import PackedUsage
 from kisi.journal.history import History
-from kisi.journal.past import ClientRecord, UsedId
+from kisi.journal.past import ClientRecord
 from kisi.journal.records import (
     ClientState,
     ConfirmedLine,
@@ -227,9 +227,13 @@ class Journal:
         """
         holds.record_plan(self._db, run_id, at, plan)
 
-    def used_id(self, plan_id: str) -> UsedId | None:
-        """Who accepted an id and when; None if it can still be used."""
-        return holds.used(self._db, plan_id)
+    def refuse_used(self, plan_id: str) -> None:
+        """Makes sure that an id can still be used.
+
+        Raises:
+            Withheld: It was used before; says who accepted it and when.
+        """
+        holds.refuse_used(self._db, plan_id)
 
     def use_id(
         self, plan_id: str, run_id: int, at: datetime, who: str, lines: Iterable[PlannedLine]

@@ -92,7 +92,7 @@ def _application(row: Row) -> Application:
 
 def _product(row: Row, known: Known, psa: str) -> ProductRow:
     """A general product row, or (with a parent) a client's exception."""
-    if row.parent and "psa" in row.data:
+    if row.parent and row.data.get("psa", psa) != psa:
         row.problem("An exception is for its client's own PSA; leave this key out.", "psa")
     elif row.parent is None and "bill" in row.data:
         row.problem(

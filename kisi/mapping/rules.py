@@ -72,8 +72,11 @@ def one_exception_an_application(exceptions: Iterable[tuple[Row, ProductRow]]) -
 def products_of_a_billed_application(
     row: Row, products: Collection[object], application: tuple[Row, Application] | None
 ) -> None:
-    """Notes where a row names products of an application that is never billed."""
-    if products and application and not application[1].bill:
+    """Notes where a client's exception names products of an application that is never billed.
+
+    A general row may: it bills nothing as long as the application is not billed.
+    """
+    if row.parent and products and application and not application[1].bill:
         row.problem(
             f"It names products, and bill = false of {application[0]} says that this application "
             "is never billed; take bill = false away there, or the products here."

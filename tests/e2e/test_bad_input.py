@@ -199,8 +199,11 @@ MAPPING: dict[str, tuple[Edit, list[str]]] = {
         ["[[product]]", "application", "no [[application]]"],
     ),
     "products of what is never billed": (
-        _swap(f'^name = "{re.escape(APPLICATION)}"', f'name = "{APPLICATION}"\nbill = false'),
-        ["[[product]]", f'[[application]] "{APPLICATION}" (row 1', "or the products here"],
+        lambda text: (
+            text.replace(f'name = "{APPLICATION}"\n', f'name = "{APPLICATION}"\nbill = false\n', 1)
+            + f'[[company.product]]\napplication = "{APPLICATION}"\nall = 7\n'
+        ),
+        ["[[company.product]]", f'[[application]] "{APPLICATION}" (row 1', "or the products here"],
     ),
     "no product": (_swap("^all = .*$", ""), ["[[product]]", "no product"]),
     "all and a category": (

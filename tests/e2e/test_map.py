@@ -195,7 +195,6 @@ def test_an_exception_is_made_and_taken_back(mapped: Operator):
 
 def test_key_names_are_added_to_an_application(mapped: Operator):
     more = ["--add-key", "KES*", "--no-bill", "--unit", "user"]
-    assert mapped.run("map", "remove", "--product", APPLICATION, "--psa", "cw").code == 0
     assert mapped.run("map", "application", APPLICATION, *more).code == 0
     assert f'keys = ["{APPLICATION}*", "KES*"]\nunit = "user"\nbill = false\n' in text(mapped)
 

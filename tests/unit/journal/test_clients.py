@@ -167,16 +167,14 @@ def test_another_clients_plan_closes_no_hold(journal: Journal) -> None:
 
 def test_an_id_works_once_and_a_second_use_changes_nothing(journal: Journal) -> None:
     run = begin(journal)
-    assert journal.used_id("77b0e1c2") is None
+    journal.refuse_used("77b0e1c2")
     lines = [held(), held(product="1202", line_id=None)]
     journal.use_id("77b0e1c2", run, day(1), "anna", lines)
 
-    used = journal.used_id("77b0e1c2")
-    assert used
-    assert (used.run_id, used.at, used.who) == (run, day(1), "anna")
-    with pytest.raises(
-        Withheld, match=r"77b0e1c2 was accepted before, by anna at 2026-11-02 03:00"
-    ):
+    said = rf"77b0e1c2 was accepted before, by anna at 2026-11-02 03:00 UTC in run {run}"
+    with pytest.raises(Withheld, match=said):
+        journal.refuse_used("77b0e1c2")
+    with pytest.raises(Withheld, match=said):
         journal.use_id("77b0e1c2", run, day(2), "bert", lines)
     assert set(journal.accept_counts().values()) == {1}
 

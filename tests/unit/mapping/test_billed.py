@@ -138,12 +138,10 @@ def test_exceptions_that_are_written_inline_are_left_to_people(sides):
         set_exception(sides.editor(text).draft, 0, exception())
 
 
-def test_no_product_of_an_application_that_is_never_billed_can_be_kept(draft, sides):
+def test_no_exception_can_bill_an_application_that_is_never_billed(draft, sides):
     editor = sides.editor(TEXT)
-    never = set_application(draft, Application("KES", bill=False)).text
-    for text in (never, set_product(draft, exception("Mail")).text):
-        with pytest.raises(ConfigError, match=r"take bill = false away there, or the products"):
-            editor.check(text)
+    with pytest.raises(ConfigError, match=r"take bill = false away there, or the products"):
+        editor.check(set_application(draft, Application("KES", bill=False)).text)
 
 
 def test_an_exception_is_taken_out(draft):
