@@ -141,7 +141,7 @@ class Tigerpaw:
         if ref.company not in accounts:
             accounts[ref.company] = self.reads.cross_referenced(ref.company)
         record = self.reads.agreement(ref.agreement)
-        if record and record.charges is not None:
+        if record and record.charges is not None and self.settings.charges_counted:
             self._counted[ref.agreement] = record.charges
         product = record.external_product if record else ""
         if product and not names_product({"Product": product}, self.settings.external_product):
@@ -173,7 +173,8 @@ class Tigerpaw:
                 f"{self.rest.label} says that agreement {ref.agreement} has {counted} additional "
                 f"charges and gave {len(charges)} of them.",
                 remedy="Try again. If it keeps happening, compare AdditionalCharges of "
-                f"/api/agreements/{ref.agreement} with the list of its additional charges.",
+                f"/api/agreements/{ref.agreement} with the list of its additional charges; if it "
+                f"counts something else, set `charges_counted = false` in [psa.{self.name}].",
             )
         now = Snapshot(ref.agreement, self._clock.now(), charges)
         self._snapshots.compare(now, settle=self._settles)

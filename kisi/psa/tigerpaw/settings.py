@@ -42,6 +42,8 @@ class TigerpawSettings(Section):
     """The field of a charge that holds the price book `ItemId`."""
     first_row: int = Field(default=1, ge=0, le=1)
     """The number of a search's first row."""
+    charges_counted: bool = True
+    """`AdditionalCharges` of an agreement counts the charges of its list: a shorter one failed."""
 
     @field_validator("url")
     @classmethod

@@ -195,6 +195,16 @@ def test_fewer_charges_than_the_agreement_counts_are_no_whole_list(scene):
     assert len(psa.lines(ref)) == 3
 
 
+def test_where_an_agreement_counts_something_else_its_number_means_nothing(scene):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    psa = scene.open(charges_counted=False)
+    ref = scene.ref(agreement)
+    body = {**agreement.record(1), "AdditionalCharges": 7}
+    scene.faults.add("status", match="GET /api/agreements/7001", code=200, body=body)
+    psa.agreements([ref], TODAY)
+    assert psa.lines(ref) == ()
+
+
 @pytest.mark.parametrize("count", [None, 0, [], True, "2"])
 def test_an_agreement_that_does_not_count_its_charges_is_believed(scene, count):
     agreement = scene.world.agreement(scene.world.account("Contoso"))
