@@ -160,24 +160,26 @@ def _company(company: CompanyPlan, desk: Desk, state: _State) -> CompanyPlan:
     for index in todo:
         line = lines[index]
         with state.doors[line.psa].places:
-            why = _waits_for(line, failed, company.lines)
+            why = _waits_for(line, failed, company)
             lines[index] = _line(line, company.company, why, desk, state)
         if lines[index].outcome is not Outcome.APPLIED:
             failed.append(lines[index])
     return replace(company, lines=tuple(lines))
 
 
-def _waits_for(
-    line: PlannedLine, failed: Sequence[PlannedLine], beside: Sequence[PlannedLine]
-) -> str:
+def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine], company: CompanyPlan) -> str:
     """Which failed decrease `line` would have had to wait for; empty if none."""
     if line.delta <= 0:
         return ""
     for other in failed:
-        if other.orphaned and takes_over(line, other, beside):
+        if other.orphaned and takes_over(line, other, company.lines):
             return f"line {other.line_id} of the earlier mapping could not be set to 0 first"
-        if other.delta < 0 and not other.applications.isdisjoint(line.applications):
+        if other.delta >= 0:
+            continue
+        if not other.applications.isdisjoint(line.applications):
             return f"{other.category} of the same application could not be written"
+        if not other.applications.isdisjoint(company.bound_to(line)):
+            return f"{other.application}, whose devices it is to bill, could not be written"
     return ""
 
 

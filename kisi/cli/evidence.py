@@ -76,6 +76,11 @@ def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
             f"{len(found)} clients match {wanted!r}: {listed}.",
             remedy="Name one of them in full; two rows of one name need different names.",
         )
+    if not clients:
+        raise ConfigError(
+            f"The journal knows no client yet, so not {wanted!r} either.",
+            remedy="Run `kisi sync` first: what it stores of each client is explained here.",
+        )
     near = get_close_matches(wanted, [one.name for one in clients], n=3)
     raise ConfigError(
         f"The journal knows no client {wanted!r}.",

@@ -96,10 +96,10 @@ def _take_along(company: CompanyPlan) -> CompanyPlan:
             _with(line, orphan) if line.hold is None and takes_over(line, orphan, lines) else line
             for line in lines
         ]
-    return replace(company, lines=_spread(lines, company.moves))
+    return replace(company, lines=_spread(lines, company))
 
 
-def _spread(lines: Sequence[PlannedLine], moves: Sequence[Move]) -> tuple[PlannedLine, ...]:
+def _spread(lines: Sequence[PlannedLine], company: CompanyPlan) -> tuple[PlannedLine, ...]:
     """Holds along every changing line of the applications of which one is held.
 
     A line that the mapping has given from one application to another binds the two together, and
@@ -116,20 +116,13 @@ def _spread(lines: Sequence[PlannedLine], moves: Sequence[Move]) -> tuple[Planne
             (index, next(name for name in causes if name in bound))
             for index, line in enumerate(result)
             if line.changes and line.hold is None
-            for bound in [line.applications | _moved(line, moves)]
+            for bound in [company.bound_to(line)]
             if not causes.keys().isdisjoint(bound)
         ]
         if not free:
             return tuple(result)
         for index, named in free:
-            result[index] = _with(result[index], causes[named], moves)
-
-
-def _moved(line: PlannedLine, moves: Iterable[Move]) -> set[str]:
-    """The applications to which a falling line's devices went; from which a rising line's came."""
-    if line.delta < 0:
-        return {move.new for move in moves if move.old == line.application}
-    return {move.old for move in moves if move.new == line.application}
+            result[index] = _with(result[index], causes[named], company.moves)
 
 
 def _awaits(line: PlannedLine, awaited: Awaited, lines: Sequence[PlannedLine]) -> bool:

@@ -185,6 +185,17 @@ class CompanyPlan:
     plan_id: str = ""
     agreement_name: str = ""
 
+    def bound_to(self, line: PlannedLine) -> frozenset[str]:
+        """The applications of which no line may change unless `line` may, and the other way round.
+
+        Its own ones; and those that a falling line's devices went to, or a rising line's came from.
+        """
+        if line.delta < 0:
+            moved = {move.new for move in self.moves if move.old == line.application}
+        else:
+            moved = {move.old for move in self.moves if move.new == line.application}
+        return line.applications | moved
+
     @property
     def hold(self) -> Hold | None:
         """What the client waits for: its first hold that does not only follow from another one."""

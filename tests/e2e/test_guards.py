@@ -895,6 +895,24 @@ def test_the_table_names_the_command_that_releases_a_hold(operator: Operator):
 # --- licences that replace others ---------------------------------------------------------------
 
 
+def test_moved_devices_are_billed_anew_only_once_their_old_line_is_down(operator: Operator):
+    old, new = operator.bill_as_one(), operator.world.product("EDR Optimum").id
+    operator.world.billing.bill("Kaspersky Next EDR Optimum", all=new)
+    contoso = _with_a_big_neighbour(operator, workstations=20)
+    assert operator.sync().code == 0
+    uses = contoso.first_key.uses
+    moved = [device for device in contoso.server.devices if device.host_id == uses[0].host_id]
+    del uses[0]
+    contoso.key("Kaspersky Next EDR Optimum, 100 nodes", devices=moved)
+    operator.sandbox.faults.add("status", match="PATCH *", code=400)
+
+    refused = _night(operator)
+    assert contoso.quantities == {old: 20}
+    assert (refused.code, len(refused.writes)) == (7, 1)
+    assert _night(operator).code == 0
+    assert contoso.quantities == {old: 19, new: 1}
+
+
 def test_devices_whose_licence_was_replaced_are_never_billed_for_both(operator: Operator):
     old, new = operator.bill_as_one(), operator.world.product("EDR Optimum").id
     operator.world.billing.bill("Kaspersky Next EDR Optimum", all=new)

@@ -418,6 +418,15 @@ def test_a_past_run_still_lists_devices_that_are_gone(operator: Operator):
     assert now["lines"][0]["quantity"] == 38
 
 
+def test_before_the_first_run_explain_says_what_to_do(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+    early = operator.run("explain", "Contoso")
+    assert early.code == 3
+    assert "The journal knows no client yet" in early.err
+    assert "Run `kisi sync` first" in early.err
+
+
 def test_explain_names_what_it_does_not_know(operator: Operator):
     operator.bill_as_one()
     operator.client("Contoso", workstations=40)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ExitCode, ForeignChange, PsaError, StateError
-from kisi.model import Failure, Hold, Outcome, Status
+from kisi.model import Failure, Hold, Move, Outcome, Status
 from kisi.redaction import REDACTOR
 from tests.unit.apply.conftest import client
 from tests.unit.build import COMPANY
@@ -105,6 +105,21 @@ def test_other_applications_do_not_wait_for_a_failed_decrease(bench, psa):
     lines = bench.write(fewer, planned(None, 4, "1300", application="EDR"))
     assert [line.outcome for line in lines] == [Outcome.FAILED, Outcome.APPLIED]
     assert psa.quantities() == {"1201": 10, "1300": 4}
+
+
+def test_moved_devices_are_not_billed_anew_while_their_old_line_could_not_fall(bench, psa):
+    fewer = planned(10, 7, "1201", line_id=psa.put("1201", 10).id)
+    new = planned(None, 3, "1300", application="EDR")
+    other = planned(None, 1, "1400", application="Mail")
+    psa.reactions.append(REFUSED)
+    moved = replace(client(fewer, new, other), moves=(Move(fewer.application, "EDR", 3),))
+    (written,) = bench.apply(moved).plan.companies
+    assert [line.outcome for line in written.lines] == [
+        *(Outcome.FAILED, Outcome.FAILED),
+        Outcome.APPLIED,
+    ]
+    assert "whose devices it is to bill, could not be written" in written.lines[1].detail
+    assert psa.quantities() == {"1201": 10, "1400": 1}
 
 
 def test_a_decrease_waits_for_nothing(bench, psa):
