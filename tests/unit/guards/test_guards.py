@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.guards import Context, FactIndex, empty_sources, guard, release, withhold
+from kisi.guards import (
+    Context,
+    FactIndex,
+    empty_sources,
+    freed_lines,
+    guard,
+    release,
+    withhold,
+)
 from kisi.model import (
     Action,
     Awaited,
@@ -42,6 +50,9 @@ def planned(
         after=after,
         **more,
     )
+
+
+OTHER = replace(COMPANY, name="Fabrikam", company="251", agreement="1043")
 
 
 def client(*lines, company=COMPANY, **more):
@@ -388,6 +399,94 @@ def test_a_new_line_that_the_psa_acknowledged_and_does_not_show_waits_whatever_t
     first, other = found.lines
     assert (first.hold.guard, other.hold) == ("deleted", None)
     assert "the PSA said that it was done" in first.hold.reason
+
+
+# --- what another client's line still bills -------------------------------------------------------
+
+
+def awaiting(*lines, tenant="", bills=KES):
+    """Which lines wait for a line of Contoso, North's neighbour, that bills one of its tenants."""
+    line = planned(15, 15 if tenant else 0, "1200", "1", bills, "900", orphaned=not tenant)
+    company = client(*lines, awaits=(Awaited(line, "Contoso", tenant),))
+    facts = [
+        fact(one.product, one.before, one.line_id, application=one.application)
+        for one in lines
+        if one.before is not None
+    ]
+    rules = {"increase_percent": 10**9, "decrease_percent": 1000}
+    (found,) = guard([company], context(*facts, **rules))
+    return [line.hold.guard if line.hold else None for line in found.lines]
+
+
+TENANTS = pytest.mark.parametrize("tenant", ["", "hq:t2"])
+
+
+@TENANTS
+def test_a_line_that_rises_waits_for_the_line_of_another_client(tenant):
+    assert awaiting(planned(None, 9), tenant=tenant) == ["with"]
+    assert awaiting(planned(20, 21, "1200", "2"), tenant=tenant) == ["with"]
+
+
+@TENANTS
+def test_what_begins_to_bill_under_another_name_waits_too(tenant):
+    assert awaiting(planned(None, 9), tenant=tenant, bills="Its old name") == ["with"]
+
+
+@TENANTS
+def test_a_line_that_falls_or_stays_waits_for_nobody(tenant):
+    assert awaiting(planned(20, 18, "1200", "2"), tenant=tenant) == [None]
+    assert awaiting(planned(20, 20, "1200", "2"), tenant=tenant) == [None]
+
+
+@TENANTS
+def test_an_application_that_bills_no_more_in_all_does_not_wait(tenant):
+    """One category gives to another: nothing of a tenant that came is in it."""
+    for before in (15, 16):
+        lines = planned(10, 15, "1201", "2"), planned(before, 10, "1202", "3")
+        assert awaiting(*lines, tenant=tenant) == [None, None]
+    one_more = planned(10, 15, "1201", "2"), planned(14, 10, "1202", "3")
+    assert awaiting(*one_more, tenant=tenant) == ["with", "with"]
+
+
+def test_a_new_category_of_a_tenant_that_came_waits_only_if_all_of_them_bill_more():
+    lines = planned(None, 5, "1201", None), planned(15, 10, "1202", "3")
+    assert awaiting(*lines, tenant="hq:t2") == [None, None]
+    assert awaiting(*lines) == ["with", "with"]
+
+
+def test_another_applications_line_does_not_wait_for_a_tenant():
+    other = planned(5, 6, "1400", "4", "Third")
+    assert awaiting(planned(None, 9), other, tenant="hq:t2") == ["with", None]
+
+
+def test_who_waits_for_a_tenant_is_told_which_and_whose():
+    line = planned(15, 15, "1200", "1", agreement="900")
+    company = client(planned(None, 9), awaits=(Awaited(line, "Contoso", "hq:t2"),))
+    (found,) = guard([company], context())
+    (held,) = found.lines
+    assert held.hold.reason == (
+        f"line 1 of agreement 900 still bills {KES} for hq:t2, which was a tenant of Contoso "
+        "until now"
+    )
+    assert held.hold.remedy == (
+        "It is written by the first run after the one that brings the line of Contoso down; "
+        "no id releases it here."
+    )
+
+
+def test_an_id_frees_what_it_releases_and_not_what_waits_for_another_client():
+    line = planned(15, 15, "1200", "1", agreement="900")
+    free = guard([client(planned(2, 0))], context(owned(2)))
+    waits = guard(
+        [client(planned(None, 9), company=OTHER, awaits=(Awaited(line, "Contoso", "hq:t2"),))],
+        context(),
+    )
+    plan = with_ids(Plan((*free, *waits)), {})
+    first, second = plan.companies
+    assert [one.product for one in freed_lines(plan, plan.plan_id)] == ["1200"]
+    assert [one.after for one in freed_lines(plan, first.plan_id)] == [0]
+    assert freed_lines(plan, second.plan_id) == ()
+    assert freed_lines(plan, "nothing") == ()
 
 
 # --- devices that changed their application -----------------------------------------------------

@@ -110,3 +110,12 @@ def test_a_client_that_fails_itself_waits_for_nothing_and_keeps_what_it_awaited(
 def test_a_client_that_is_off_is_somebody_elses_matter():
     off = replace(CONTOSO, billing=False)
     assert awaited(ready(LAB), companies=(off, LAB)) == []
+
+
+def test_what_is_awaited_is_the_line_as_it_was_proven():
+    (_, lab) = with_departures(
+        [ready(CONTOSO, planned(55, 5)), ready(LAB)], (CONTOSO, LAB), [BEFORE], {}
+    )
+    (one,) = lab.awaits
+    assert (one.line.before, one.line.after, one.line.action) == (55, 55, Action.NONE)
+    assert (one.line.agreement, one.line.product, one.line.application) == ("1042", "1200", KES)
