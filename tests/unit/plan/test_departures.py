@@ -98,6 +98,7 @@ def test_once_it_was_proven_without_the_tenant_nobody_waits():
 def test_nobody_waits_for_what_bills_nothing_or_is_left_to_people():
     zero = replace(BEFORE, confirmed=Decimal(0))
     assert awaited(ready(LAB), facts=[zero]) == []
+    assert awaited(ready(LAB), facts=[replace(zero, confirmed=Decimal(1))]) == WAITS
     assert awaited(ready(LAB), facts=[replace(zero, unsettled=True)]) == WAITS
     left = ready(CONTOSO, planned(9, 5, line_id="x"), left=(planned(55, 55),))
     assert awaited(left, ready(LAB)) == []
