@@ -21,13 +21,16 @@ from kisi.model import (
 )
 from kisi.plan.owners import ref_of
 
+_Place = tuple[str, str]
+"""PSA and agreement: whose a line is does not depend on the company that a row names."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Others:
-    """What is known of the clients that tenants may have left."""
+    """What is known of the clients that tenants may have left, by PSA and agreement."""
 
-    billed: Mapping[AgreementRef, Company]
-    plans: Mapping[AgreementRef, CompanyPlan]
+    billed: Mapping[_Place, Company]
+    plans: Mapping[_Place, CompanyPlan]
     agreements: Mapping[AgreementRef, Agreement]
 
 
@@ -54,8 +57,8 @@ def with_departures(
         for tenant in fact.tenants:
             billing[tenant].append(fact)
     others = _Others(
-        billed={ref_of(company): company for company in companies if company.billing},
-        plans={ref_of(plan.company): plan for plan in plans},
+        billed={_place(company): company for company in companies if company.billing},
+        plans={_place(plan.company): plan for plan in plans},
         agreements=agreements,
     )
     return [_waiting(plan, billing, others) for plan in plans]
@@ -70,22 +73,26 @@ def _waiting(
         Awaited(_line(fact), others.billed[place].name, tenant=str(tenant))
         for tenant in plan.company.tenants
         for fact in billing.get(tenant, ())
-        for place in [AgreementRef(fact.psa, fact.company, fact.agreement)]
-        if place != ref_of(plan.company)
+        for place in [_place(fact)]
+        if place != _place(plan.company)
         and place in others.billed
         and _still_bills(fact, place, others)
     )
     return replace(plan, awaits=(*plan.awaits, *departed)) if departed else plan
 
 
-def _still_bills(fact: LineFact, place: AgreementRef, others: _Others) -> bool:
+def _place(what: Company | LineFact) -> _Place:
+    return what.psa, what.agreement
+
+
+def _still_bills(fact: LineFact, place: _Place, others: _Others) -> bool:
     if fact.confirmed <= 0 and not fact.unsettled:
         return False
     plan = others.plans.get(place)
     if plan is None:
         return True
     if plan.status is not Status.READY:
-        agreement = others.agreements.get(place)
+        agreement = others.agreements.get(ref_of(plan.company))
         return agreement is None or not agreement.gone
     if fact.line_id in {line.line_id for line in plan.left}:
         return False

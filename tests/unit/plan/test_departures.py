@@ -90,6 +90,12 @@ def test_an_agreement_that_bills_nothing_any_more_is_not_waited_for():
     assert awaited(failed(CONTOSO, FAILURE), ready(LAB), agreements=gone) == []
 
 
+def test_a_corrected_company_id_hides_no_line():
+    corrected = replace(CONTOSO, company="251")
+    plans = ready(corrected, planned(55, 5)), ready(LAB)
+    assert awaited(*plans, companies=(corrected, LAB)) == WAITS
+
+
 def test_once_it_was_proven_without_the_tenant_nobody_waits():
     proven = replace(BEFORE, tenants=CONTOSO.tenants)
     assert awaited(ready(CONTOSO, planned(55, 5)), ready(LAB), facts=[proven]) == []
