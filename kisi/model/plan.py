@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import Category, Company, TenantRef, category_text
@@ -63,6 +65,14 @@ class Failure:
     exit_code: ExitCode
 
 
+class LineSlot(NamedTuple):
+    """What names a billing line before and after it exists."""
+
+    psa: str
+    agreement: str
+    product: str
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedLine:
     """A line of a client's agreement: what it is, what it should be."""
@@ -92,6 +102,11 @@ class PlannedLine:
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
+
+    @property
+    def slot(self) -> LineSlot:
+        """What names the line before and after it exists."""
+        return LineSlot(self.psa, self.agreement, self.product)
 
     @property
     def category(self) -> str:
@@ -215,3 +230,5 @@ class Plan:
     """What failed without a client to tell it."""
     notes: tuple[str, ...] = ()
     plan_id: str = ""
+    waits: Mapping[LineSlot, frozenset[LineSlot]] = field(default_factory=dict)
+    """For each line that rises, the falling lines that its PSA must show before it is written."""
