@@ -25,11 +25,11 @@ from kisi.model import (
     AgreementRef,
     Company,
     CompanyPlan,
+    LineSlot,
     Outcome,
     Plan,
     PlannedLine,
 )
-from kisi.plan import takes_over
 from kisi.psa import Psa
 from kisi.redaction import REDACTOR
 from kisi.transport import Clock
@@ -109,31 +109,29 @@ class Applied:
 def apply(plan: Plan, desk: Desk) -> Applied:
     """Writes every change of `plan` that is not held, and tells what became of each line."""
     state = _State({name: _Door(psa) for name, psa in desk.psas.items()})
-    done: dict[int, CompanyPlan] = {}
-    work = [i for i, company in enumerate(plan.companies) if _to_write(company.lines)]
+    companies = list(plan.companies)
+    shown: set[LineSlot] = set()
+    for rises in (False, True):
+        work = [i for i, company in enumerate(companies) if _to_write(company.lines, rises)]
+        for name, psa in desk.psas.items():
+            mine = [index for index in work if companies[index].company.psa == name]
 
-    def one(index: int) -> None:
-        done[index] = _company(plan.companies[index], desk, state)
-        desk.progress(len(done), len(work))
+            def one(index: int, rises: bool = rises) -> None:
+                companies[index] = _company(companies[index], desk, state, rises, plan, shown)
 
-    for name, psa in desk.psas.items():
-        mine = [index for index in work if plan.companies[index].company.psa == name]
-        with ThreadPoolExecutor(max_workers=max(1, psa.workers)) as pool:
-            list(pool.map(one, mine))
-    companies = tuple(
-        done.get(index) or replace(company, lines=tuple(_settled(company.lines)))
-        for index, company in enumerate(plan.companies)
-    )
+            with ThreadPoolExecutor(max_workers=max(1, psa.workers)) as pool:
+                list(pool.map(one, mine))
+    companies = [replace(company, lines=tuple(_settled(company.lines))) for company in companies]
     return Applied(
-        plan=replace(plan, companies=companies),
+        plan=replace(plan, companies=tuple(companies)),
         interrupted=desk.stop.is_set() and not state.broken,
         foreign_changes=tuple(state.foreign),
         state_error=state.broken[0] if state.broken else None,
     )
 
 
-def _to_write(lines: Iterable[PlannedLine]) -> bool:
-    return any(line.changes and line.hold is None for line in lines)
+def _to_write(lines: Iterable[PlannedLine], rises: bool) -> bool:
+    return any(line.changes and line.hold is None and (line.delta > 0) is rises for line in lines)
 
 
 def _settled(lines: Iterable[PlannedLine]) -> Iterable[PlannedLine]:
@@ -141,46 +139,26 @@ def _settled(lines: Iterable[PlannedLine]) -> Iterable[PlannedLine]:
     for line in lines:
         if line.hold is not None:
             yield replace(line, outcome=Outcome.HELD)
-        elif not line.changes:
+        elif not line.changes and line.outcome is None:
             yield replace(line, outcome=Outcome.UNCHANGED)
         else:
             yield line
 
 
-def _order(line: PlannedLine) -> tuple[bool, bool]:
-    return (not line.orphaned, line.delta >= 0)
-
-
-def _company(company: CompanyPlan, desk: Desk, state: _State) -> CompanyPlan:
-    lines = list(_settled(company.lines))
-    todo = sorted(
-        (i for i, line in enumerate(lines) if line.outcome is None), key=lambda i: _order(lines[i])
-    )
-    failed: list[PlannedLine] = []
-    for index in todo:
-        line = lines[index]
-        with state.doors[line.psa].places:
-            why = _waits_for(line, failed, company)
-            lines[index] = _line(line, company.company, why, desk, state)
-        if lines[index].outcome is not Outcome.APPLIED:
-            failed.append(lines[index])
-    return replace(company, lines=tuple(lines))
-
-
-def _waits_for(line: PlannedLine, failed: Sequence[PlannedLine], company: CompanyPlan) -> str:
-    """Which failed decrease `line` would have had to wait for; empty if none."""
-    if line.delta <= 0:
-        return ""
-    for other in failed:
-        if other.orphaned and takes_over(line, other, company.lines):
-            return f"line {other.line_id} of the earlier mapping could not be set to 0 first"
-        if other.delta >= 0:
+def _company(
+    company: CompanyPlan, desk: Desk, state: _State, rises: bool, plan: Plan, shown: set[LineSlot]
+) -> CompanyPlan:
+    lines = list(company.lines)
+    for index, line in enumerate(lines):
+        if not _to_write([line], rises):
             continue
-        if not other.applications.isdisjoint(line.applications):
-            return f"{other.category} of the same application could not be written"
-        if not other.applications.isdisjoint(company.bound_to(line)):
-            return f"{other.application}, whose devices it is to bill, could not be written"
-    return ""
+        waits = plan.waits.get(line.slot, frozenset()) - shown if rises else frozenset()
+        why = f"line of {next(iter(waits))} could not be brought down first" if waits else ""
+        with state.doors[line.psa].places:
+            lines[index] = _line(line, company.company, why, desk, state)
+        if lines[index].outcome is Outcome.APPLIED:
+            shown.add(line.slot)
+    return replace(company, lines=tuple(lines))
 
 
 def _line(

@@ -1,4 +1,4 @@
-"""What `sync --accept ID` releases, or why it releases nothing."""
+"""What `sync --accept ID` accepts, or why it accepts nothing."""
 
 from __future__ import annotations
 
@@ -7,39 +7,34 @@ from datetime import datetime
 
 from kisi.cli.journal_entries import difference
 from kisi.errors import Withheld
-from kisi.guards import freed_lines
 from kisi.journal import Journal
 from kisi.model import Plan
-from kisi.plan import product_key
+from kisi.plan import accepted_keys
 
 
 def accept(
     journal: Journal, run: int, at: datetime, who: str, plan: Plan, accepted: Collection[str]
-) -> None:
-    """Uses up the ids that an operator accepts, each once; all of them are looked at first.
+) -> frozenset[str]:
+    """Journals what an operator accepts, and returns the keys of those lines.
+
+    All ids are looked at before one is stored. What is accepted here and still waits for another
+    line stays accepted in later runs, as long as its numbers are the same.
 
     Raises:
-        Withheld: One of them does not fit the plan, was used before, or releases nothing. Nothing
-            is to be written then.
+        Withheld: An id does not fit the plan, or was used before. Nothing is to be written then.
     """
-    by_id = {company.plan_id: [company] for company in plan.companies}
-    by_id[plan.plan_id] = list(plan.companies)
+    keys = accepted_keys(plan, accepted)
     for plan_id in accepted:
         journal.refuse_used(plan_id)
-        if plan_id not in by_id:
+        if plan_id not in keys:
             raise Withheld(
                 _stale(journal, plan_id, plan),
                 remedy="Look at `kisi preview` again; it shows the current ids.",
             )
-    for plan_id in accepted:
-        freed = freed_lines(plan, plan_id)
-        if not freed and any(company.hold for company in by_id[plan_id]):
-            raise Withheld(
-                f"The id {plan_id} releases nothing: what is held there waits for a line that "
-                "another client's plan shows. Nothing was written.",
-                remedy="Accept that client's id first; `kisi preview` shows it.",
-            )
-        journal.use_id(plan_id, run, at, who, freed)
+    for plan_id, lines in keys.items():
+        companies = {key: company.company for key, company in lines.items()}
+        journal.accept(plan_id, run, at, who, companies)
+    return frozenset(key for lines in keys.values() for key in lines)
 
 
 def _stale(journal: Journal, plan_id: str, plan: Plan) -> str:
@@ -47,7 +42,7 @@ def _stale(journal: Journal, plan_id: str, plan: Plan) -> str:
     then = journal.history.held_plan(plan_id)
     if then is None:
         return text
-    now = {product_key(line): line for company in plan.companies for line in company.lines}
+    now = {line.slot: line for company in plan.companies for line in company.lines}
     for line in then.lines:
-        text += "\n" + difference(line, now.get(product_key(line)))
+        text += "\n" + difference(line, now.get(line.slot))
     return text

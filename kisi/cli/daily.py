@@ -13,9 +13,11 @@ from kisi import __version__
 from kisi.apply import SHOWN_AFTER, Applied, Desk, apply
 from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
+    accepted_and_written,
     client_state,
     equal_lines,
     replaced_lines,
+    still_guarded,
     tenant_names,
     what_is_left,
 )
@@ -35,9 +37,9 @@ from kisi.errors import (
     StateError,
     worst,
 )
-from kisi.journal import Billing, Journal, Operation, RunState, Subject
+from kisi.journal import Billing, Journal, Operation, PackedUsage, RunState, Subject
 from kisi.lock import run_lock
-from kisi.model import Plan
+from kisi.model import Company, Plan
 from kisi.reconcile import Reconciled, resolve
 from kisi.reconcile.verdict import client_counts, exit_code, summarise
 from kisi.render.plan_json import plan_document
@@ -123,9 +125,10 @@ class _Run:
         with shown(self.voice, self.stop) as report:
             found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
+        journal.record_usage(run, _readings(found))  # before anything rests on it
         at = self.setup.clock.now()
-        accept(journal, run, at, who(), found.plan, self.order.accepted)
-        plan = resolve(found.plan, self.setup.psas, self.order.accepted)
+        accepted = accept(journal, run, at, who(), found.plan, self.order.accepted)
+        plan = resolve(found, self.setup.psas, accepted)
         journal.record_plan(run, self.setup.clock.now(), plan)
         journal.confirm(run, self.setup.clock.now(), equal_lines(plan))
         desk = Desk(
@@ -198,13 +201,9 @@ class _Run:
         journal.record_plan(run, at, what_is_left(plan))
         journal.disown(replaced_lines(plan, found))
         journal.record_clients(run, at, (client_state(company) for company in plan.companies))
-        pairs = (
-            (company.company, found.evidence[ref])
-            for company in plan.companies
-            for ref in company.company.tenants
-            if ref in found.evidence
+        journal.use_accepted(
+            accepted_and_written(found.plan, plan), still_guarded(found.plan, plan)
         )
-        journal.record_usage(run, pairs)
         journal.prune(at - timedelta(days=self.setup.config.evidence_days))
 
     def _tell(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> PlanView:
@@ -269,6 +268,15 @@ class _Run:
             if not isinstance(error, StateError):
                 self.voice.insist(explain_error(error))
                 raise
+
+
+def _readings(found: Reconciled) -> Iterable[tuple[Company, PackedUsage]]:
+    return (
+        (company.company, found.evidence[ref])
+        for company in found.plan.companies
+        for ref in company.company.tenants
+        if ref in found.evidence
+    )
 
 
 _CHANGED = (

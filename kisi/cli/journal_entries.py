@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from kisi.journal import ClientState, ConfirmedLine, LineKey
-from kisi.model import Action, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
-from kisi.plan import product_key, ref_of
+from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
+from kisi.plan import ref_of
 from kisi.reconcile import Reconciled
 from kisi.reconcile.verdict import is_current, trouble
 
@@ -39,10 +39,35 @@ def what_is_left(plan: Plan) -> Plan:
     return replace(plan, companies=companies)
 
 
+def accepted_and_written(before: Plan, after: Plan) -> Iterable[PlannedLine]:
+    """The lines that a guard held before accepts, and that are written now."""
+    guarded = {line.slot for line in _guarded(before)}
+    for company in after.companies:
+        for line in company.lines:
+            if line.slot in guarded and line.outcome is Outcome.APPLIED:
+                yield line
+
+
+def still_guarded(before: Plan, after: Plan) -> Iterable[tuple[Company, Collection[str]]]:
+    """Each client that was planned, with the keys of guarded lines that are not written."""
+    written = {line.slot for line in accepted_and_written(before, after)}
+    for company in before.companies:
+        if company.status is not Status.FAILED:
+            lines = [line for line in company.lines if line.slot not in written]
+            yield company.company, {line.hold.key for line in lines if line.hold is not None}
+
+
+def _guarded(plan: Plan) -> Iterable[PlannedLine]:
+    for company in plan.companies:
+        for line in company.lines:
+            if line.hold is not None and line.hold.key:
+                yield line
+
+
 def replaced_lines(plan: Plan, found: Reconciled) -> Collection[LineKey]:
     """Lines that are gone for good, because another was created in their place."""
     created = {
-        product_key(line): line.line_id
+        line.slot: line.line_id
         for company in plan.companies
         for line in company.lines
         if line.action is Action.CREATE and line.outcome is Outcome.APPLIED

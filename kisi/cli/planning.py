@@ -89,7 +89,7 @@ def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: b
                 voice.insist(explain_error(problem))
             with shown(voice, stop) as report:
                 found = attentively(lambda: reconciled(setup, rules, memory, asked, report))
-        plan = resolve(found.plan, setup.psas)
+        plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed), *([problem.exit_code] if problem else [])]
         return view_of(plan, found, setup, mode=Mode.PREVIEW, code=worst(codes))
 
@@ -146,7 +146,8 @@ def remember(journal: Journal, rules: Rules) -> Memory:
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         tenants=tenants.value if tenants else {},
-        behind=journal.history.usage_behind,
+        accepted=journal.accepted(),
+        past=journal.history,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from kisi.model import (
@@ -12,9 +12,9 @@ from kisi.model import (
     CountingRules,
     GuardRules,
     LineFact,
+    LineSlot,
     PlannedLine,
 )
-from kisi.plan import ProductKey, product_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,15 @@ class Context:
         empty_sources: Sources of which every tenant counts 0 although there was more.
         unshown: New lines that an earlier run sent, that the PSA said it had made, and that it does
             not show.
+        elsewhere: For each line that rises, why it waits for lines that this run does not plan.
     """
 
     rules: GuardRules
     counting: CountingRules
     facts: FactIndex
     empty_sources: frozenset[str] = frozenset()
-    unshown: frozenset[ProductKey] = frozenset()
+    unshown: frozenset[LineSlot] = frozenset()
+    elsewhere: Mapping[LineSlot, str] = field(default_factory=dict)
 
 
 class FactIndex:
@@ -43,8 +45,8 @@ class FactIndex:
     def __init__(self, facts: Iterable[LineFact]) -> None:
         self._facts = tuple(facts)
         self._lines = {(fact.psa, fact.agreement, fact.line_id): fact for fact in self._facts}
-        self._products: Mapping[ProductKey, LineFact] = {
-            (fact.psa, fact.agreement, fact.product): fact for fact in self._facts
+        self._products: Mapping[LineSlot, LineFact] = {
+            LineSlot(fact.psa, fact.agreement, fact.product): fact for fact in self._facts
         }
 
     def of_line(self, line: PlannedLine) -> LineFact | None:
@@ -53,7 +55,7 @@ class FactIndex:
 
     def of_product(self, line: PlannedLine) -> LineFact | None:
         """What is known of a line that kisi once had for this product on this agreement."""
-        return self._products.get(product_key(line))
+        return self._products.get(line.slot)
 
 
 Fires = Callable[[PlannedLine, CompanyPlan, Context], str | None]
@@ -176,8 +178,12 @@ def _deleted(line: PlannedLine, _company: CompanyPlan, context: Context) -> str 
     if line.action is not Action.CREATE:
         return None
     if fact is None:
-        return _UNSHOWN if product_key(line) in context.unshown else None
+        return _UNSHOWN if line.slot in context.unshown else None
     return f"the line {fact.line_id} that kisi kept here is gone or cancelled: a person removed it"
+
+
+def _elsewhere(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | None:
+    return context.elsewhere.get(line.slot) if line.delta > 0 else None
 
 
 def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: Context) -> str | None:
@@ -212,6 +218,11 @@ AFTER_RUN = (
         _deleted,
         "To create it again: {accept}; to leave it out: `bill = false` for this application in a "
         "[[company.product]] of the client",
+    ),
+    Guard(
+        "elsewhere",
+        _elsewhere,
+        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}",
     ),
     Guard("orphaned", _orphaned, "To set it to 0 and bill as mapped now: {accept}"),
 )

@@ -7,7 +7,8 @@ begins, so that no run is said to have read what it did not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from sqlite3 import Row
@@ -17,7 +18,7 @@ from kisi.journal.clients import client_id, clients
 from kisi.journal.codec import dumps, fingerprint, from_epoch, unpack
 from kisi.journal.database import Database
 from kisi.journal.past import StoredKey, UsageRecord
-from kisi.journal.records import Billing, LineKey
+from kisi.journal.records import Billing
 from kisi.journal.runs import last_run
 from kisi.model import ApplicationUsage, Company, TenantRef, TenantUsage
 
@@ -34,18 +35,11 @@ _PREVIOUS = """
     WHERE usage.client = ? AND usage.tenant = ? AND usage.id < ? AND usage.content != ?
     ORDER BY usage.id DESC LIMIT 1
 """
-_BEHIND = """
-    SELECT usage.last_at, content.body
+_READINGS = """
+    SELECT usage.tenant, usage.last_at, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
-    WHERE usage.id IN (
-        SELECT max(usage.id) FROM usage
-            JOIN client ON client.id = usage.client
-            JOIN line ON line.client = client.id
-            JOIN line_quantity ON line_quantity.id = line.current
-        WHERE client.psa = ? AND client.agreement = ? AND line.line_id = ?
-            AND usage.first_run <= line_quantity.last_run
-        GROUP BY usage.tenant)
-    ORDER BY usage.tenant
+    WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= ? GROUP BY tenant)
+        AND (? IS NULL OR usage.tenant IN (SELECT value FROM json_each(?)))
 """
 
 
@@ -184,11 +178,18 @@ def _restored(row: Row) -> TenantUsage:
     return replace(usage, at=from_epoch(row["last_at"]))
 
 
-def usage_behind(db: Database, line: LineKey) -> tuple[TenantUsage, ...]:
-    """What a client's tenants used when one of its lines was last proven to be right."""
-    with db.snapshot():
-        rows = db.rows(_BEHIND, line.psa, line.agreement, line.line_id)
-        return tuple(_restored(row) for row in rows)
+def readings(
+    db: Database, run_id: int, tenants: Collection[TenantRef] | None = None
+) -> Mapping[TenantRef, PackedUsage]:
+    """Each tenant's newest reading up to a run, whoever's tenant it was; of all, or of some."""
+    wanted = None if tenants is None else json.dumps(sorted(map(str, tenants)))
+    found = {}
+    for row in db.rows(_READINGS, run_id, wanted, wanted):
+        source, _, tenant = row["tenant"].partition(":")
+        ref = TenantRef(source, tenant)
+        at = from_epoch(row["last_at"])
+        found[ref] = PackedUsage(ref, at, row["fingerprint"], row["body"])
+    return found
 
 
 def keys(db: Database) -> tuple[StoredKey, ...]:

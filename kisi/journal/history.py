@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from sqlite3 import Row
@@ -9,6 +10,7 @@ from sqlite3 import Row
 from kisi.journal import clients, evidence, holds, operations, runs
 from kisi.journal.codec import from_epoch, unpack
 from kisi.journal.database import Database
+from kisi.journal.evidence import PackedUsage
 from kisi.journal.past import (
     ClientRecord,
     HeldPlan,
@@ -25,7 +27,7 @@ from kisi.journal.records import (
     Operation,
     Subject,
 )
-from kisi.model import TenantUsage, categories_of
+from kisi.model import TenantRef, categories_of
 
 
 class History:
@@ -104,12 +106,14 @@ class History:
         """
         return evidence.usage_at(self._db, name, run_id)
 
-    def usage_behind(self, line: LineKey) -> tuple[TenantUsage, ...]:
-        """What a client's tenants used when one of its lines was last proven to be right.
+    def readings(
+        self, run_id: int, tenants: Collection[TenantRef] | None = None
+    ) -> Mapping[TenantRef, PackedUsage]:
+        """Each tenant's newest reading up to a run; of all tenants, or of some.
 
-        Empty for a line that kisi never had; without tenants whose evidence is too old to be kept.
+        A tenant that was never read, or whose reading is too old to be kept, is missing.
         """
-        return evidence.usage_behind(self._db, line)
+        return evidence.readings(self._db, run_id, tenants)
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""

@@ -1,12 +1,13 @@
 """What is held for a person, under which id, and which ids were accepted.
 
-An id works once. Accepting it counts for every line it released, so that the same change has
-another id should it ever be held again, and starts the baselines of those lines anew.
+An id works once. What it accepts is kept line by line until the line is written, or asks for other
+numbers; then the id is used. A written line counts as accepted once more, so that the same change
+has another id should it ever be held again, and its baseline starts anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from sqlite3 import Row
 
@@ -15,7 +16,7 @@ from kisi.journal.clients import client_id
 from kisi.journal.codec import from_epoch, pack, unpack
 from kisi.journal.database import Database
 from kisi.journal.past import HeldPlan
-from kisi.model import Plan, PlannedLine, Status
+from kisi.model import Company, LineSlot, Plan, PlannedLine, Status
 
 _WHOLE = 0
 """Stands for the client of a whole plan's id."""
@@ -117,37 +118,68 @@ def refuse_used(db: Database, plan_id: str) -> None:
         )
 
 
-def use(
-    db: Database,
-    plan_id: str,
-    run_id: int,
-    at: datetime,
-    who: str,
-    lines: Iterable[PlannedLine],
+def accept(
+    db: Database, plan_id: str, run_id: int, at: datetime, who: str, keys: Mapping[str, Company]
 ) -> None:
-    """Uses up an id for the lines that it releases.
+    """Keeps which lines an id accepts.
 
     Raises:
         Withheld: The id was used before; nothing was changed.
     """
     with db.transaction():
         refuse_used(db, plan_id)
-        db.execute("INSERT INTO used_id VALUES (?, ?, ?, ?)", plan_id, run_id, at, who)
-        accepted = set()
-        for line in lines:
-            client = _client_of(db, line)
-            accepted.add((client, line.product))
+        for key, company in keys.items():
+            client = client_id(db, company.psa, company.company, company.agreement, company.name)
             db.execute(
-                "UPDATE line SET baseline_after = coalesce(current, 0)"
-                " WHERE client = ? AND line_id = ?",
-                *(client, line.line_id),
+                "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?)",
+                *(key, client, plan_id, run_id, at, who),
             )
-        for client, product in accepted:
+
+
+def accepted(db: Database) -> frozenset[str]:
+    """The keys of the lines that were accepted and are not written yet."""
+    return frozenset(row["key"] for row in db.rows("SELECT key FROM accepted"))
+
+
+def use_accepted(
+    db: Database, written: Iterable[PlannedLine], waiting: Iterable[tuple[Company, Collection[str]]]
+) -> None:
+    """Ends what was accepted and is written now, or asks for other numbers.
+
+    Args:
+        db: The journal.
+        written: The lines that a guard held, that were accepted, and that are written now.
+        waiting: Each client that was planned, with the keys of the lines that guards still hold.
+    """
+    with db.transaction():
+        for client, product, line_id in {
+            (_client_of(db, line), line.product, line.line_id) for line in written
+        }:
             db.execute(
                 "INSERT INTO accept VALUES (?, ?, 1)"
                 " ON CONFLICT (client, product) DO UPDATE SET times = times + 1",
                 *(client, product),
             )
+            db.execute(
+                "UPDATE line SET baseline_after = coalesce((SELECT max(id) FROM line_quantity"
+                " WHERE line_quantity.line = line.id AND id < line.current), baseline_after)"
+                " WHERE client = ? AND line_id = ?",
+                *(client, line_id),
+            )
+        rows = db.rows("SELECT * FROM accepted")
+        still = {
+            client_id(db, one.psa, one.company, one.agreement, one.name): keys
+            for one, keys in (waiting if rows else ())
+        }
+        ended = [row for row in rows if row["key"] not in still.get(row["client"], {row["key"]})]
+        kept = {row["id"] for row in rows} - {row["id"] for row in ended}
+        for row in ended:
+            db.execute("DELETE FROM accepted WHERE key = ?", row["key"])
+            if row["id"] not in kept:
+                db.execute(
+                    "INSERT OR IGNORE INTO used_id VALUES (?, ?, ?, ?)",
+                    *(row["id"], row["run"], row["at"], row["who"]),
+                )
 
 
 def _client_of(db: Database, line: PlannedLine) -> int:
@@ -155,9 +187,9 @@ def _client_of(db: Database, line: PlannedLine) -> int:
     return client_id(db, line.psa, line.company, line.agreement, "") if row is None else row["id"]
 
 
-def accept_counts(db: Database) -> Mapping[tuple[str, str, str], int]:
+def accept_counts(db: Database) -> Mapping[LineSlot, int]:
     """How often changes of (PSA, agreement, product) were accepted, owned lines or not."""
     rows = db.rows(
         "SELECT psa, agreement, product, times FROM accept JOIN client ON client.id = accept.client"
     )
-    return {(row["psa"], row["agreement"], row["product"]): row["times"] for row in rows}
+    return {LineSlot(row["psa"], row["agreement"], row["product"]): row["times"] for row in rows}

@@ -20,6 +20,7 @@ from kisi.model import LineFact, Outcome, TenantRef, categories_of, category_tex
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
+        line_quantity.last_run AS proven,
         EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
@@ -61,6 +62,7 @@ def _fact(row: Row, seen: list[Decimal]) -> LineFact:
         highest=max((confirmed, *seen)),
         lowest=min((confirmed, *seen)),
         unsettled=bool(row["unsettled"]),
+        proven=row["proven"],
     )
 
 
@@ -98,7 +100,8 @@ def _prove(db: Database, run_id: int, at: datetime, client: int, line: Confirmed
     quantity = quantity_text(line.quantity)
     if last and last["quantity"] == quantity and current > row["baseline_after"]:
         db.execute(
-            "UPDATE line_quantity SET last_run = ?, last_at = ? WHERE id = ?", run_id, at, current
+            "UPDATE line_quantity SET last_run = max(last_run, ?), last_at = ? WHERE id = ?",
+            *(run_id, at, current),
         )
     else:
         current = db.execute(

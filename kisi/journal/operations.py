@@ -71,6 +71,7 @@ def close(
 ) -> None:
     """Commits what became of an operation; a proven line is owned and confirmed with it.
 
+    The line is proven with what the operation's own run counted, also where a later run settles it.
     A line that was seen after a write with an unknown outcome is owned too, as it was seen: kisi
     may have made it, and must neither forget it nor take it for a person's.
     """
@@ -86,12 +87,12 @@ def close(
         if outcome in _PROVEN:
             shown = Decimal(line.after) if quantity is None else quantity
             proven = ConfirmedLine.proven(line, operation.name, operation.tenants, found, shown)
-            confirm_line(db, run_id, at, proven)
+            confirm_line(db, operation.run_id, at, proven)
         elif outcome is Outcome.UNKNOWN and found is not None and quantity is not None:
             shown_so = ConfirmedLine.proven(
                 line, operation.name, operation.tenants, found, quantity
             )
-            own_line(db, run_id, at, shown_so)
+            own_line(db, operation.run_id, at, shown_so)
 
 
 def unsettled(db: Database) -> tuple[Operation, ...]:

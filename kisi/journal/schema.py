@@ -151,7 +151,19 @@ CREATE TABLE latest (
 
 _ACKNOWLEDGED = "ALTER TABLE operation ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED)
+_ACCEPTED = """
+CREATE TABLE accepted (
+    key TEXT PRIMARY KEY,
+    client INTEGER NOT NULL REFERENCES client,
+    id TEXT NOT NULL,
+    run INTEGER NOT NULL REFERENCES run,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL
+);
+CREATE INDEX usage_tenant ON usage (tenant, first_run);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

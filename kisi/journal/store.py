@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from kisi.journal.records import (
     RunState,
     Subject,
 )
-from kisi.model import Company, LineFact, Outcome, Plan, PlannedLine
+from kisi.model import Company, LineFact, LineSlot, Outcome, Plan, PlannedLine
 
 
 class Journal:
@@ -235,18 +235,35 @@ class Journal:
         """
         holds.refuse_used(self._db, plan_id)
 
-    def use_id(
-        self, plan_id: str, run_id: int, at: datetime, who: str, lines: Iterable[PlannedLine]
+    def accept(
+        self, plan_id: str, run_id: int, at: datetime, who: str, keys: Mapping[str, Company]
     ) -> None:
-        """Uses up an id: counts an accept for each of `lines` and starts their baselines anew.
+        """Keeps which lines an id accepts, by their keys, each with its client.
 
         Raises:
             Withheld: The id was used before; nothing was changed.
         """
-        holds.use(self._db, plan_id, run_id, at, who, lines)
+        holds.accept(self._db, plan_id, run_id, at, who, keys)
 
-    def accept_counts(self) -> Mapping[tuple[str, str, str], int]:
-        """How often changes of (PSA, agreement, product) were accepted, also of unowned lines."""
+    def accepted(self) -> frozenset[str]:
+        """The keys of the lines that were accepted and are not written yet."""
+        return holds.accepted(self._db)
+
+    def use_accepted(
+        self, written: Iterable[PlannedLine], waiting: Iterable[tuple[Company, Collection[str]]]
+    ) -> None:
+        """Ends what was accepted and is written now, or asks for other numbers.
+
+        Args:
+            written: The lines that a guard held, that were accepted, and that are written now. Each
+                counts as accepted once more, and its baseline starts anew.
+            waiting: Each client that was planned, with the keys of the lines that guards still
+                hold. An id of which nothing waits any more is used.
+        """
+        holds.use_accepted(self._db, written, waiting)
+
+    def accept_counts(self) -> Mapping[LineSlot, int]:
+        """How often changes of a line were accepted, also of lines that kisi does not own."""
         return holds.accept_counts(self._db)
 
     # --- usage ----------------------------------------------------------------------------------

@@ -48,11 +48,17 @@ WITH = "with"
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why a change waits for a person."""
+    """Why a change waits."""
 
     guard: str
     reason: str
     remedy: str
+    """What releases it. `{accept}` stands for the command with every id that is needed."""
+    releasable: bool = True
+    """False: no id releases it, only what its remedy says."""
+    key: str = ""
+    """What an accept of this line lifts: a hash over guard and numbers; empty for a line that only
+    waits. It stays with a line that was accepted and that still waits for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,13 @@ class Failure:
     reason: str
     remedy: str
     exit_code: ExitCode
+
+
+class Pool(NamedTuple):
+    """Devices (or users, or mailboxes) that somebody pays for: one application of one tenant."""
+
+    tenant: TenantRef
+    application: str
 
 
 class LineSlot(NamedTuple):
@@ -92,8 +105,6 @@ class PlannedLine:
     description: str = ""
     adopt: bool = False
     """kisi has never written this line, and its quantity differs."""
-    formerly: str = ""
-    """The application that this line billed until now, if the mapping gives it to another one."""
     orphaned: bool = False
     billable: bool = True
     prorated: bool | None = None
@@ -117,16 +128,6 @@ class PlannedLine:
     def changes(self) -> bool:
         """Whether the numbers ask for a write."""
         return self.action is not Action.NONE
-
-    @property
-    def applications(self) -> frozenset[str]:
-        """What the line bills, and what it billed: of these, no line may change alone."""
-        return frozenset({self.application, self.formerly} - {""})
-
-    @property
-    def begins(self) -> bool:
-        """Whether kisi would bill where it billed nothing: it may take over from another line."""
-        return self.delta > 0 and (self.adopt or not self.before)
 
     @property
     def delta(self) -> Decimal:
@@ -155,26 +156,8 @@ class LineFact:
     lowest: Decimal
     unsettled: bool = False
     """An earlier write has an unknown outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """A line that bills a client's tenant and that another client's plan shows."""
-
-    line: PlannedLine
-    owner: str
-    """The name of that other client."""
-    tenant: str = ""
-    """The tenant that left that client, whose line stays; empty where the line is an orphan."""
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Devices that were counted for one application, and are counted for another one now."""
-
-    old: str
-    new: str
-    devices: int
+    proven: int = 0
+    """The last run that saw the line hold `confirmed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,23 +176,8 @@ class CompanyPlan:
     notes: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
     """Applications of which devices with an unknown operating system are counted."""
-    awaits: tuple[Awaited, ...] = ()
-    """What must be 0 before this client's lines may bill instead."""
-    moves: tuple[Move, ...] = ()
-    """Where one application bills less because another one bills the same devices."""
     plan_id: str = ""
     agreement_name: str = ""
-
-    def bound_to(self, line: PlannedLine) -> frozenset[str]:
-        """The applications of which no line may change unless `line` may, and the other way round.
-
-        Its own ones; and those that a falling line's devices went to, or a rising line's came from.
-        """
-        if line.delta < 0:
-            moved = {move.new for move in self.moves if move.old == line.application}
-        else:
-            moved = {move.old for move in self.moves if move.new == line.application}
-        return line.applications | moved
 
     @property
     def hold(self) -> Hold | None:
@@ -230,5 +198,9 @@ class Plan:
     """What failed without a client to tell it."""
     notes: tuple[str, ...] = ()
     plan_id: str = ""
+    pools: Mapping[LineSlot, frozenset[Pool]] = field(default_factory=dict)
+    """The pools of each line that changes, each joined set of pools under one of its members."""
     waits: Mapping[LineSlot, frozenset[LineSlot]] = field(default_factory=dict)
     """For each line that rises, the falling lines that its PSA must show before it is written."""
+    moved: Mapping[tuple[LineSlot, LineSlot], int] = field(default_factory=dict)
+    """How many devices went from a line that falls to one that rises."""

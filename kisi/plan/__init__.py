@@ -1,14 +1,23 @@
 """What would change? Usage, mapping, the PSA's lines and the journal's facts in, a plan out. Pure.
 
 `wants` distributes usage over products, `attribute` finds whose the lines are, `plan_company`
-compares the two, `with_ids` names the result. Guards (`kisi.guards`) stand between the last two.
+compares the two, `arrange` finds who waits for whom, `with_ids` names the result. Guards
+(`kisi.guards`) stand between the last two.
 """
 
-from kisi.plan.departures import with_departures
-from kisi.plan.ids import ProductKey, product_key, whole_id, with_ids
-from kisi.plan.lines import candidate, failed, net_change, plan_company
-from kisi.plan.orphans import Held, is_live, takes_over
-from kisi.plan.owners import Inherited, Owners, attribute, ref_of
+from kisi.plan.ids import accepted_keys, named, with_ids
+from kisi.plan.lines import candidate, failed, net_change, plan_company, with_lines
+from kisi.plan.order import (
+    Arrangement,
+    Known,
+    Moves,
+    arrange,
+    pools_of,
+    spread,
+    with_commands,
+)
+from kisi.plan.orphans import Held, is_live
+from kisi.plan.owners import Owners, attribute, ref_of
 from kisi.plan.products import (
     Wanted,
     Wants,
@@ -19,26 +28,30 @@ from kisi.plan.products import (
 )
 
 __all__ = [
+    "Arrangement",
     "Held",
-    "Inherited",
+    "Known",
+    "Moves",
     "Owners",
-    "ProductKey",
     "Wanted",
     "Wants",
+    "accepted_keys",
+    "arrange",
     "attribute",
     "billed_applications",
     "candidate",
     "failed",
     "is_live",
     "left_to_people",
+    "named",
     "net_change",
     "plan_company",
-    "product_key",
+    "pools_of",
     "ref_of",
     "rows_of",
-    "takes_over",
+    "spread",
     "wants",
-    "whole_id",
-    "with_departures",
+    "with_commands",
     "with_ids",
+    "with_lines",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -15,12 +16,12 @@ from kisi.model import (
     Failure,
     Line,
     LineFact,
+    Plan,
     PlannedLine,
     Status,
     UnmappedUse,
 )
-from kisi.plan.orphans import Held, Unreadable, awaited_lines, is_live, orphans_of
-from kisi.plan.owners import Inherited
+from kisi.plan.orphans import Held, Unreadable, is_live, orphans_of
 from kisi.plan.products import Wanted, Wants
 
 
@@ -55,7 +56,6 @@ def plan_company(
     held: Held,
     facts: Collection[LineFact],
     today: date,
-    inherited: Collection[Inherited] = (),
 ) -> CompanyPlan:
     """The plan of one client, before guards.
 
@@ -65,7 +65,6 @@ def plan_company(
         held: What its PSA holds.
         facts: The lines that kisi owns for this client, wherever they are.
         today: The day in the billing time zone.
-        inherited: Lines that billed its tenants and that another client's plan shows.
 
     Returns:
         A plan whose status is `READY` or `FAILED`; guards decide about holds.
@@ -77,7 +76,6 @@ def plan_company(
         lines = _current(company, wants.wanted, held, facts, today)
         planned = {line.line_id for line in lines}
         orphans, left = orphans_of(company, wants, held, facts, planned, today)
-        awaits = tuple(awaited_lines(company, held, inherited, today))
     except Ambiguous as error:
         return failed(company, _ambiguous(error.lines), unmapped=wants.unmapped)
     except Unreadable as error:
@@ -93,7 +91,6 @@ def plan_company(
         left=tuple(left),
         notes=tuple(_notes(lines, wants)),
         unknown=frozenset(want.application for want in wants.wanted if want.unknown_devices),
-        awaits=awaits,
         agreement_name=held.agreement.name,
     )
 
@@ -145,7 +142,7 @@ def _current(
     agreement, lines = held.agreement, held.lines
     products = {line.id: line.product for line in lines}
     owned = {
-        fact.line_id: fact.application
+        fact.line_id
         for fact in facts
         if (fact.psa, fact.agreement) == (company.psa, company.agreement)
         and products.get(fact.line_id) == fact.product
@@ -157,7 +154,6 @@ def _current(
             continue
         same = line is not None and line.quantity == want.quantity
         adopt = line is not None and not same and line.id not in owned
-        formerly = owned.get(line.id, want.application) if line else want.application
         planned.append(
             PlannedLine(
                 psa=company.psa,
@@ -173,7 +169,6 @@ def _current(
                 unit_price=line.unit_price if line else None,
                 description=line.description if line else "",
                 adopt=adopt,
-                formerly="" if formerly == want.application else formerly,
                 billable=line.billable if line else True,
                 prorated=agreement.prorated,
             )
@@ -198,3 +193,11 @@ def _notes(lines: Sequence[PlannedLine], wants: Wants) -> Iterable[str]:
 def net_change(lines: Iterable[PlannedLine]) -> Decimal:
     """How many units more would be billed, over all of `lines`."""
     return sum((line.delta for line in lines if line.changes), Decimal(0))
+
+
+def with_lines(plan: Plan, change: Callable[[PlannedLine], PlannedLine]) -> Plan:
+    """The plan with every line changed."""
+    companies = tuple(
+        replace(company, lines=tuple(map(change, company.lines))) for company in plan.companies
+    )
+    return replace(plan, companies=companies)

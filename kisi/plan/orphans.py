@@ -1,8 +1,8 @@
-"""Lines of an earlier mapping that still bill, and what must wait until they are 0. Pure."""
+"""Lines of an earlier mapping that still bill. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -10,13 +10,11 @@ from kisi.model import (
     Action,
     Agreement,
     AgreementRef,
-    Awaited,
     Company,
     Line,
     LineFact,
     PlannedLine,
 )
-from kisi.plan.owners import Inherited
 from kisi.plan.products import Wants
 
 
@@ -96,24 +94,6 @@ def _still_billing(company: Company, held: Held, fact: LineFact, today: date) ->
     return line
 
 
-def awaited_lines(
-    company: Company, held: Held, inherited: Iterable[Inherited], today: date
-) -> Iterable[Awaited]:
-    """Lines that still bill a client's tenants and that another client's plan shows as orphaned.
-
-    Raises:
-        Unreadable: One of them may still bill, and nobody knows how much.
-    """
-    for one in inherited:
-        line = _still_billing(company, held, one.fact, today)
-        if line is None:
-            continue
-        if line.problem:
-            raise Unreadable(line)
-        if line.quantity > 0:
-            yield Awaited(_orphan(one.fact, line, after=0, action=Action.UPDATE), one.owner)
-
-
 def _orphan(fact: LineFact, line: Line, *, after: int, action: Action) -> PlannedLine:
     return PlannedLine(
         psa=fact.psa,
@@ -130,17 +110,4 @@ def _orphan(fact: LineFact, line: Line, *, after: int, action: Action) -> Planne
         description=line.description,
         orphaned=action is Action.UPDATE,
         billable=line.billable,
-    )
-
-
-def takes_over(line: PlannedLine, orphan: PlannedLine, beside: Iterable[PlannedLine]) -> bool:
-    """Whether a line may bill from now on what an orphan bills: it must not rise before that is 0.
-
-    What begins to bill always may. What bills more may if the orphan's application has no other
-    line any more, `beside`: its devices are counted somewhere else, and nobody can tell where.
-    """
-    if line.orphaned or line.delta <= 0:
-        return False
-    return line.begins or not any(
-        orphan.application in other.applications for other in beside if not other.orphaned
     )

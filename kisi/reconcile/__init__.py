@@ -24,6 +24,7 @@ from kisi.model import (
     Glob,
     GuardRules,
     LineFact,
+    LineSlot,
     Plan,
     Status,
     TenantRef,
@@ -32,7 +33,6 @@ from kisi.model import (
 from kisi.plan import (
     Held,
     Owners,
-    ProductKey,
     attribute,
     billed_applications,
     failed,
@@ -40,7 +40,6 @@ from kisi.plan import (
     plan_company,
     ref_of,
     wants,
-    with_departures,
     with_ids,
 )
 from kisi.psa import Psa
@@ -52,9 +51,9 @@ from kisi.reconcile.collect import (
     unmapped_tenants,
 )
 from kisi.reconcile.lines import PsaState, read_psas
-from kisi.reconcile.moved import Behind, nothing_behind, with_moves
 from kisi.reconcile.products import with_products
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts, unshown
+from kisi.reconcile.waiting import NoPast, Past, Reader, Unplanned, place, who_waits
 from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine
 
@@ -88,12 +87,14 @@ class Memory:
     """What the journal remembers."""
 
     facts: tuple[LineFact, ...] = ()
-    accepts: Mapping[ProductKey, int] = field(default_factory=dict)
+    accepts: Mapping[LineSlot, int] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    """The keys of lines that were accepted and could not be written yet."""
     pending: tuple[Operation, ...] = ()
     tenants: Mapping[str, str] = field(default_factory=dict)
     """What tenants (`source:tenant`) were called when they were last read."""
-    behind: Behind = nothing_behind
-    """What a client used, with the evidence, when a line was last proven to be right."""
+    past: Past = field(default_factory=NoPast)
+    """What was read in earlier runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ class Reconciled:
     """The journal's facts with the settlements taken in."""
     left: tuple[LineFact, ...]
     """Lines that kisi owns and that belong to no billed client."""
+    accepted: frozenset[str] = frozenset()
+    """The keys of lines that were accepted in an earlier run and could not be written yet."""
 
 
 def select(
@@ -156,6 +159,7 @@ def reconcile(
     everything = not mapping.companies
     collected = collect(sources, billed, terms, everything=everything, progress=progress)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
+    unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
     companies_left = ((one, left_to_people(mapping, one)) for one in mapping.companies)
     left = {(ref_of(one), name) for one, names in companies_left for name in names}
@@ -164,9 +168,10 @@ def reconcile(
     owners = attribute(mapping.companies, facts)
     names = memory.tenants
     drafts = [_draft(company, rules, collected, names, state, owners) for company in companies]
-    drafts = with_departures(drafts, mapping.companies, facts, state.agreements)
-    drafts = [with_moves(one, collected.evidence, memory.behind) for one in drafts]
-    plans, notes = _guarded(drafts, rules, collected, facts, psas, unshown(settlements))
+    plans, notes = with_products(drafts, psas)
+    unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, rules.today)
+    reader = Reader(psas, rules.today, progress)
+    arrangement, elsewhere = who_waits(unplanned, collected, memory.past, state, reader)
     plan = Plan(
         companies=plans,
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
@@ -178,9 +183,20 @@ def reconcile(
         ),
         failures=tuple(_broken(collected, billed)),
         notes=notes,
+        pools=arrangement.pools,
+        waits=arrangement.waits,
+        moved=arrangement.moved,
     )
-    plan = with_ids(plan, memory.accepts)
-    unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
+    index = FactIndex(facts)
+    context = Context(
+        rules=rules.guards,
+        counting=rules.counting,
+        facts=index,
+        empty_sources=guards.empty_sources(collected.totals(), plans, index),
+        unshown=unshown(settlements),
+        elsewhere=elsewhere,
+    )
+    plan = with_ids(guards.guard(plan, context), memory.accepts)
     return Reconciled(
         plan=plan,
         usages=collected.usages,
@@ -189,14 +205,20 @@ def reconcile(
         settlements=settlements,
         facts=facts,
         left=(*owners.left, *unreachable),
+        accepted=memory.accepted,
     )
 
 
-def resolve(plan: Plan, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
-    """Releases the accepted holds, and holds what a report-only PSA would not be sent anyway."""
-    released = guards.release(plan, accepted)
-    holds = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
-    return replace(released, companies=guards.withhold(released.companies, holds))
+def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
+    """Releases what was accepted, and holds what a report-only PSA would not be sent anyway.
+
+    Args:
+        found: The guarded plan, and what was accepted before.
+        psas: The configured PSAs, by name.
+        accepted: The keys of the lines that are accepted now.
+    """
+    withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
+    return guards.release(found.plan, {*found.accepted, *accepted}, withheld)
 
 
 def _read(
@@ -213,19 +235,9 @@ def _read(
     counted = [company for company in billed if collected.failure_of(company) is None]
     refs = {ref_of(company) for company in counted}
     owners = attribute(mapping.companies, facts)
-    places = {place for ref in refs for place in _places(owners, ref, confirmed=True)}
+    places = {place(fact) for ref in refs for fact in owners.own.get(ref, ()) if fact.confirmed}
     places |= {place_of(op) for op in memory.pending if op.line.psa in psas}
     return read_psas(psas, refs, places - refs, today, progress)
-
-
-def _place(fact: LineFact) -> AgreementRef:
-    return AgreementRef(fact.psa, fact.company, fact.agreement)
-
-
-def _places(owners: Owners, ref: AgreementRef, *, confirmed: bool = False) -> list[AgreementRef]:
-    """Where the lines are that a client plans or waits for."""
-    facts = [*owners.own.get(ref, ()), *(one.fact for one in owners.awaited.get(ref, ()))]
-    return [_place(fact) for fact in facts if fact.confirmed or not confirmed]
 
 
 def _draft(
@@ -239,7 +251,8 @@ def _draft(
     if not company.billing:
         return CompanyPlan(company=company, status=Status.OFF)
     ref = ref_of(company)
-    places = [ref, *dict.fromkeys(_places(owners, ref))]
+    facts = owners.own.get(ref, ())
+    places = [ref, *dict.fromkeys(map(place, facts))]
     left = left_to_people(rules.mapping, company)
     failure = collected.failure_of(company)
     tenants = [collected.usages[ref] for ref in company.tenants if ref in collected.usages]
@@ -263,24 +276,8 @@ def _draft(
         lines=state.lines.get(ref, ()),
         elsewhere=state.elsewhere(places[1:]),
     )
-    facts, awaited = owners.own.get(ref, ()), owners.awaited.get(ref, ())
-    plan = plan_company(company, wanted, held, facts, rules.today, awaited)
+    plan = plan_company(company, wanted, held, facts, rules.today)
     return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
-
-
-def _guarded(
-    drafts: list[CompanyPlan],
-    rules: Rules,
-    collected: Collected,
-    facts: tuple[LineFact, ...],
-    psas: Mapping[str, Psa],
-    unseen: frozenset[ProductKey],
-) -> tuple[tuple[CompanyPlan, ...], tuple[str, ...]]:
-    index = FactIndex(facts)
-    silent = guards.empty_sources(collected.totals(), drafts, index)
-    context = Context(rules.guards, rules.counting, index, silent, unseen)
-    informed, notes = with_products(drafts, psas)
-    return guards.guard(informed, context), notes
 
 
 def _broken(collected: Collected, billed: Collection[Company]) -> Iterable[Failure]:

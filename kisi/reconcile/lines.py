@@ -32,6 +32,12 @@ class PsaState:
         """The agreements and lines of `refs` that could be read."""
         return {ref: (self.agreements[ref], self.lines[ref]) for ref in refs if ref in self.lines}
 
+    def merge(self, more: PsaState) -> None:
+        """Takes in what was read later."""
+        self.agreements |= more.agreements
+        self.lines |= more.lines
+        self.failures |= more.failures
+
 
 def read_psas(
     psas: Mapping[str, Psa],

@@ -8,8 +8,8 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.journal import Operation
-from kisi.model import Agreement, AgreementRef, Line, LineFact, Outcome, PlannedLine
-from kisi.plan import ProductKey, is_live, product_key
+from kisi.model import Agreement, AgreementRef, Line, LineFact, LineSlot, Outcome, PlannedLine
+from kisi.plan import is_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,10 @@ def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line |
     return next(iter(exact or mine), None)
 
 
-def unshown(settlements: Iterable[Settlement]) -> frozenset[ProductKey]:
+def unshown(settlements: Iterable[Settlement]) -> frozenset[LineSlot]:
     """The new lines that their PSA said it had made and that it does not show."""
     return frozenset(
-        product_key(settlement.operation.line)
+        settlement.operation.line.slot
         for settlement in settlements
         if settlement.outcome is Outcome.UNKNOWN
         and settlement.operation.acknowledged
@@ -125,7 +125,14 @@ def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> Lin
     after = Decimal(operation.line.after)
     if fact is not None:
         highest, lowest = max(fact.highest, after), min(fact.lowest, after)
-        return replace(fact, confirmed=after, highest=highest, lowest=lowest, unsettled=False)
+        return replace(
+            fact,
+            confirmed=after,
+            highest=highest,
+            lowest=lowest,
+            unsettled=False,
+            proven=operation.run_id,
+        )
     return _owned(operation, line_id, after)
 
 
@@ -150,4 +157,5 @@ def _owned(operation: Operation, line_id: str, quantity: Decimal) -> LineFact:
         confirmed=quantity,
         highest=quantity,
         lowest=quantity,
+        proven=operation.run_id,
     )

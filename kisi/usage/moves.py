@@ -1,43 +1,106 @@
-"""Which devices changed their application? Pure.
+"""Which devices went from one pool to another? Pure.
 
-A client whose licences are replaced by others (an upgrade, say) has the same devices as before,
-counted for another application. The two changes are one: they wait together, or are written
-together.
+A pool is one application of one tenant. A device goes to another pool when its licence is replaced
+by another application's, when it moves to another tenant, or both at once.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from kisi.model import Move, TenantUsage
+from kisi.model import Pool, TenantUsage
 
-_Devices = Mapping[str, set[tuple[str, str]]]
+_DOUBLE = re.compile(r"~~\d+$")
+"""What Security Center appends to the name of a device that was installed anew."""
 
 
-def moves(then: Iterable[TenantUsage], now: Iterable[TenantUsage], old: str) -> tuple[Move, ...]:
-    """The applications that now count devices which `old` counted, and does not count any more.
+@dataclass(slots=True)
+class _Content:
+    """What is counted in one pool."""
 
-    A device that the other application counted already has not moved: it had both. Where a source
-    reports totals without devices nothing can be told, and nothing is.
+    total: int = 0
+    ids: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+
+
+def moved(
+    then: Iterable[TenantUsage], now: Iterable[TenantUsage]
+) -> Mapping[tuple[Pool, Pool], int]:
+    """From which pool to which other one devices went, and how many.
+
+    A device is known by its id, or by its name where the id differs (it was installed anew): what
+    is not in a pool any more and appeared in another one since then has moved there. A device that
+    the other pool counted already has not moved: it had both applications. Where a reading has no
+    devices, only a total, a fall of one application and a rise of another one in the same tenant
+    count as a move.
 
     Args:
-        then: A client's tenants when the line of `old` was last right, with their evidence.
-        now: The same, today.
-        old: The application that counts fewer.
+        then: What tenants used at an earlier time, with their evidence.
+        now: What was read today. Of a tenant that is missing here nothing is known, so every device
+            that it had is looked for elsewhere, by its id alone.
     """
-    before, after = _devices(then), _devices(now)
-    gone = before[old] - after[old]
-    arrived = {new: len(gone & (after[new] - before[new])) for new in sorted(after) if new != old}
-    return tuple(Move(old, new, count) for new, count in arrived.items() if count)
+    now = tuple(now)
+    read = {usage.tenant.ref for usage in now}
+    before, after = _pools(then), _pools(now)
+    seen = {pool: content for pool, content in before.items() if pool.tenant in read}
+    by_id = _joined(_tokens(before, "ids"), _tokens(after, "ids"))
+    # A name proves nothing where nobody knows whether it left: many clients have a PC-01.
+    by_name = _joined(_tokens(seen, "names"), _tokens(after, "names"))
+    return by_id | by_name | _totals(seen, after)  # the larger number of each pair
 
 
-def _devices(tenants: Iterable[TenantUsage]) -> _Devices:
-    devices: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for tenant in tenants:
-        for usage in tenant.applications:
-            source = tenant.tenant.ref.source
-            devices[usage.application] |= {
-                (source, item.device) for item in usage.evidence if item.counted
-            }
-    return devices
+def _pools(usages: Iterable[TenantUsage]) -> Mapping[Pool, _Content]:
+    pools: dict[Pool, _Content] = defaultdict(_Content)
+    for usage in usages:
+        for application in usage.applications:
+            pool = pools[Pool(usage.tenant.ref, application.application)]
+            pool.total += application.total
+            counted = [item for item in application.evidence if item.counted]
+            pool.ids |= {item.device for item in counted}
+            pool.names |= {_DOUBLE.sub("", item.name).casefold() for item in counted if item.name}
+    return pools
+
+
+def _tokens(pools: Mapping[Pool, _Content], kind: str) -> Mapping[Pool, Collection[str]]:
+    return {pool: getattr(content, kind) for pool, content in pools.items()}
+
+
+def _joined(
+    before: Mapping[Pool, Collection[str]], after: Mapping[Pool, Collection[str]]
+) -> Counter[tuple[Pool, Pool]]:
+    """What is missing from one pool and new in another."""
+    left: dict[str, list[Pool]] = defaultdict(list)
+    for pool, tokens in before.items():
+        for token in set(tokens).difference(after.get(pool, ())):
+            left[token].append(pool)
+    return Counter(
+        (old, new)
+        for new, tokens in after.items()
+        for token in set(tokens).difference(before.get(new, ()))
+        for old in left.get(token, ())
+    )
+
+
+def _totals(
+    before: Mapping[Pool, _Content], after: Mapping[Pool, _Content]
+) -> Counter[tuple[Pool, Pool]]:
+    """A fall and a rise within one tenant, where a reading of one of the two has no devices."""
+    none = _Content()
+    changes: dict[str, list[tuple[Pool, int, bool]]] = defaultdict(list)
+    for pool in before.keys() | after.keys():
+        then, now = before.get(pool, none), after.get(pool, none)
+        blind = any(one.total and not one.ids for one in (then, now))
+        if then.total != now.total:
+            changes[str(pool.tenant)].append((pool, now.total - then.total, blind))
+    return Counter(
+        {
+            (old, new): min(-fall, rise)
+            for pools in changes.values()
+            for old, fall, old_blind in pools
+            for new, rise, new_blind in pools
+            if fall < 0 < rise and (old_blind or new_blind)
+        }
+    )

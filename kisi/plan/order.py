@@ -1,0 +1,371 @@
+"""Who waits for whom? One rule, whatever changed: mapping, licences, devices, tenants. Pure.
+
+A *pool* is one application of one tenant: devices that somebody pays for. A line has a *stake* in a
+pool if at least one device of it was counted in the quantity that the line was last proven with, or
+is counted in the one that it is to bill now. Pools are *joined* where devices went from one to the
+other, and a pool that no row of the mapping bills is joined with all billed pools of its tenant,
+because nobody can tell where its devices went.
+
+1. A line that rises waits for every line that falls in one of its pools, and for every line there
+   of which this run knows nothing.
+2. Changing lines of one client that share a pool or an application wait together.
+
+Example: tenant T moves from Contoso (55 → 5) to Lab (200 → 250). Both lines have a stake in T's
+pool, so Lab is written after the PSA shows 5 for Contoso; while Contoso's decrease is on hold, so
+is Lab.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kisi.model import (
+    WITH,
+    BillingMapping,
+    Category,
+    Company,
+    CompanyPlan,
+    Hold,
+    LineFact,
+    LineSlot,
+    Plan,
+    PlannedLine,
+    Pool,
+    TenantRef,
+    TenantUsage,
+)
+from kisi.plan.products import rows_of
+
+_Place = tuple[int, int]
+"""A line in a plan: the number of its client, and its own number there."""
+Moves = Mapping[tuple[Pool, Pool], int]
+"""How many devices went from one pool to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What decides who waits for whom, beside the plan itself.
+
+    Args:
+        mapping: The whole mapping, whatever part of it this run concerns.
+        now: What was counted in each tenant that was read.
+        billed: The pools that each owned line billed when it was last proven.
+        unknown: Owned lines that may still bill and of which this run plans nothing.
+        moves: The devices that changed their pool since the lines were proven.
+    """
+
+    mapping: BillingMapping
+    now: Mapping[TenantRef, TenantUsage] = field(default_factory=dict)
+    billed: Mapping[LineFact, frozenset[Pool]] = field(default_factory=dict)
+    unknown: Collection[LineFact] = ()
+    moves: Moves = field(default_factory=dict)
+
+
+def pools_of(
+    tenants: Iterable[TenantRef],
+    application: str,
+    categories: Collection[Category],
+    usages: Mapping[TenantRef, TenantUsage],
+) -> frozenset[Pool]:
+    """The tenants' pools of which something is counted in `categories`; all where nothing is known.
+
+    Args:
+        tenants: The tenants that a line bills.
+        application: What it bills.
+        categories: Which devices of it.
+        usages: What was counted. A tenant that is missing here may have anything.
+    """
+    pools = {tenant: Pool(tenant, application) for tenant in tenants}
+    counted = {
+        pool
+        for tenant, pool in pools.items()
+        if tenant not in usages or _counts(usages[tenant], application, categories)
+    }
+    return frozenset(counted or pools.values())
+
+
+def _counts(usage: TenantUsage, application: str, categories: Collection[Category]) -> bool:
+    return any(
+        number
+        for one in usage.applications
+        if one.application == application
+        for category, number in one.quantities.items()
+        if category in categories or Category.ALL in (category, *categories)
+    )
+
+
+def wanted_pools(mapping: BillingMapping) -> frozenset[Pool]:
+    """The pools that some row bills, or leaves to people."""
+    return frozenset(
+        Pool(tenant, application)
+        for company in mapping.companies
+        if company.billing
+        for application in rows_of(mapping, company)
+        for tenant in company.tenants
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Who has to do with whom.
+
+    Args:
+        pools: As in `kisi.model.Plan`.
+        waits: As there.
+        moved: As there.
+        elsewhere: For each line that rises, the lines in its pools of which nothing is planned.
+    """
+
+    pools: Mapping[LineSlot, frozenset[Pool]]
+    waits: Mapping[LineSlot, frozenset[LineSlot]]
+    moved: Mapping[tuple[LineSlot, LineSlot], int]
+    elsewhere: Mapping[LineSlot, tuple[LineFact, ...]]
+
+
+def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
+    """Finds the pools of every line that changes, and which lines a rising one waits for."""
+    facts = {(fact.psa, fact.agreement, fact.line_id): fact for fact in known.billed}
+    stakes = [
+        (
+            line,
+            _stake(
+                line, plan.company, facts.get((line.psa, line.agreement, line.line_id or "")), known
+            ),
+        )
+        for plan in plans
+        for line in plan.lines
+        if line.changes
+    ]
+    unknown = [(fact, known.billed[fact]) for fact in known.unknown]
+    everything = [pools for _, pools in (*stakes, *unknown)]
+    joined = _joined(frozenset().union(*everything), known)
+    pools: dict[LineSlot, frozenset[Pool]] = defaultdict(frozenset)
+    falling: dict[Pool, set[LineSlot]] = defaultdict(set)
+    for line, stake in stakes:
+        mine = frozenset(map(joined.find, stake))
+        pools[line.slot] |= mine
+        for pool in mine if line.delta < 0 else ():
+            falling[pool].add(line.slot)
+    idle: dict[Pool, list[LineFact]] = defaultdict(list)
+    for fact, stake in unknown:
+        for pool in set(map(joined.find, stake)):
+            idle[pool].append(fact)
+    rising = {line.slot: pools[line.slot] for line, _ in stakes if line.delta > 0}
+    waits = {
+        slot: frozenset().union(*(falling[pool] for pool in mine)) for slot, mine in rising.items()
+    }
+    elsewhere = {
+        slot: tuple(dict.fromkeys(fact for pool in sorted(mine) for fact in idle.get(pool, ())))
+        for slot, mine in rising.items()
+    }
+    return Arrangement(
+        pools=dict(pools),
+        waits={slot: slots for slot, slots in waits.items() if slots},
+        moved=_counted(stakes, known.moves),
+        elsewhere={slot: found for slot, found in elsewhere.items() if found},
+    )
+
+
+def _stake(
+    line: PlannedLine, company: Company, fact: LineFact | None, known: Known
+) -> frozenset[Pool]:
+    stake: frozenset[Pool] = frozenset()
+    if line.after > 0:
+        stake = pools_of(company.tenants, line.application, line.categories, known.now)
+    if not line.before:
+        return stake
+    if fact is None:  # nobody knows what a person counted in it
+        return stake | {Pool(tenant, line.application) for tenant in company.tenants}
+    return stake | known.billed[fact]
+
+
+class _Joined:
+    """Sets of pools, each known by one of its members."""
+
+    def __init__(self) -> None:
+        self._above: dict[Pool, Pool] = {}
+
+    def find(self, pool: Pool) -> Pool:
+        while (above := self._above.get(pool, pool)) != pool:
+            self._above[pool] = self._above.get(above, above)
+            pool = above
+        return pool
+
+    def join(self, one: Pool, other: Pool) -> None:
+        first, second = sorted((self.find(one), self.find(other)))
+        self._above[second] = first
+
+
+def _joined(pools: Iterable[Pool], known: Known) -> _Joined:
+    joined = _Joined()
+    for old, new in known.moves:
+        joined.join(old, new)
+    wanted = wanted_pools(known.mapping)
+    of_tenant: dict[TenantRef, list[Pool]] = defaultdict(list)
+    for pool in wanted:
+        of_tenant[pool.tenant].append(pool)
+    for pool in frozenset(pools) - wanted:
+        for other in of_tenant[pool.tenant]:
+            joined.join(pool, other)
+    return joined
+
+
+def _counted(
+    stakes: Iterable[tuple[PlannedLine, frozenset[Pool]]], moves: Moves
+) -> Mapping[tuple[LineSlot, LineSlot], int]:
+    falling: dict[Pool, list[LineSlot]] = defaultdict(list)
+    rising: dict[Pool, list[LineSlot]] = defaultdict(list)
+    for line, stake in stakes:
+        for pool in stake:
+            (falling if line.delta < 0 else rising)[pool].append(line.slot)
+    devices: dict[tuple[LineSlot, LineSlot], int] = defaultdict(int)
+    for (old, new), number in moves.items():
+        for source in falling[old]:
+            for target in rising[new]:
+                devices[source, target] += number
+    return dict(devices)
+
+
+def spread(plan: Plan) -> Plan:
+    """Holds every line that waits for one on hold: the least set of holds that the rule allows."""
+    lines = _Lines(plan)
+    holds = {place: line.hold for place, line in lines.changing.items() if line.hold is not None}
+    causes = {place: place for place in holds}
+    queue = deque(sorted(holds))
+    while queue:
+        place = queue.popleft()
+        for waiting in lines.waiting_for(place):
+            if waiting not in causes:
+                causes[waiting] = causes[place]
+                queue.append(waiting)
+    return lines.replaced(
+        {
+            place: replace(line, hold=lines.follows(place, cause))
+            for place, cause in causes.items()
+            if (line := lines.changing[place]).hold is None
+        }
+    )
+
+
+def with_commands(plan: Plan) -> Plan:
+    """Puts the one command that releases a line into its remedy, with all ids that it needs."""
+    lines = _Lines(plan)
+    held = {place for place, line in lines.changing.items() if line.hold is not None}
+    awaited: dict[_Place, list[_Place]] = defaultdict(list)
+    for place in sorted(held):
+        for waiting in lines.waiting_for(place):
+            if waiting in held:
+                awaited[waiting].append(place)
+    changed = {}
+    for place in held:
+        line = lines.changing[place]
+        if line.hold is not None and "{accept}" in line.hold.remedy:
+            needed = [lines.ids[client] for client in _needed(place, awaited, lines)]
+            command = " ".join(["kisi sync", *(f"--accept {plan_id}" for plan_id in needed)])
+            remedy = line.hold.remedy.replace("{accept}", command)
+            changed[place] = replace(line, hold=replace(line.hold, remedy=remedy))
+    return lines.replaced(changed)
+
+
+def _needed(
+    place: _Place, awaited: Mapping[_Place, Sequence[_Place]], lines: _Lines
+) -> Sequence[int]:
+    """The clients whose ids a line needs: its own first, then in the order of the mapping."""
+    seen, queue = {place}, [place]
+    while queue:
+        for other in awaited.get(queue.pop(), ()):
+            if other not in seen:
+                seen.add(other)
+                queue.append(other)
+    clients = {client for client, index in seen if lines.is_guarded((client, index))}
+    return sorted(clients, key=lambda client: (client != place[0], client))
+
+
+class _Lines:
+    """The changing lines of a plan, found by what they share."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.ids = [company.plan_id for company in plan.companies]
+        self.changing: dict[_Place, PlannedLine] = {
+            (client, index): line
+            for client, company in enumerate(plan.companies)
+            for index, line in enumerate(company.lines)
+            if line.changes
+        }
+        self._rising: dict[Pool, list[_Place]] = defaultdict(list)
+        self._together: dict[tuple[int, Pool | str], list[_Place]] = defaultdict(list)
+        for place, line in self.changing.items():
+            for pool in self._pools(line):
+                self._together[place[0], pool].append(place)
+                if line.delta > 0:
+                    self._rising[pool].append(place)
+            self._together[place[0], line.application].append(place)
+
+    def _pools(self, line: PlannedLine) -> Iterable[Pool]:
+        return sorted(self._plan.pools.get(line.slot, ()))
+
+    def waiting_for(self, place: _Place) -> Iterable[_Place]:
+        """Who waits for a line: its own client's lines by rule 2, any that rises by rule 1."""
+        line = self.changing[place]
+        yield from self._together[place[0], line.application]
+        for pool in self._pools(line):
+            yield from self._together[place[0], pool]
+            if line.delta < 0:
+                yield from self._rising[pool]
+
+    def is_guarded(self, place: _Place) -> bool:
+        """Whether an id of the line's client can release it."""
+        hold = self.changing[place].hold
+        return hold is not None and hold.guard != WITH and hold.releasable
+
+    def follows(self, place: _Place, cause: _Place) -> Hold:
+        """The hold of a line that waits because another one is on hold."""
+        line, held = self.changing[place], self.changing[cause]
+        if held.hold is None:
+            raise ValueError("What holds nothing back has no hold.")
+        if place[0] == cause[0]:
+            what = held.application if held.application != line.application else held.category
+            reason = (
+                f"held with {what} ({held.hold.guard}), so that nothing is billed twice or not at "
+                "all"
+            )
+        else:
+            owner = self._plan.companies[cause[0]].company.name
+            which = (
+                f"line {held.line_id}"
+                if held.line_id
+                else f"the new line of product {held.product}"
+            )
+            reason = (
+                f"waits for {which} of {owner} (agreement {held.agreement}), {held.application} "
+                f"{_number(held)}, which is on hold there ({held.hold.guard}) and bills the same "
+                "devices"
+            )
+        devices = self._plan.moved.get((held.slot, line.slot)) or self._plan.moved.get(
+            (line.slot, held.slot)
+        )
+        if devices and held.application != line.application:
+            old, new = (held, line) if held.delta < 0 else (line, held)
+            reason += f": {devices} devices went from {old.application} to {new.application}"
+        return Hold(WITH, reason, held.hold.remedy)
+
+    def replaced(self, changed: Mapping[_Place, PlannedLine]) -> Plan:
+        """The plan with some lines changed."""
+        companies = tuple(
+            replace(
+                company,
+                lines=tuple(
+                    changed.get((client, index), line) for index, line in enumerate(company.lines)
+                ),
+            )
+            for client, company in enumerate(self._plan.companies)
+        )
+        return replace(self._plan, companies=companies)
+
+
+def _number(line: PlannedLine) -> str:
+    before = "new" if line.before is None else f"{line.before.normalize():f}"
+    return f"{before} → {line.after}"

@@ -1,0 +1,254 @@
+"""Gathers what decides who waits for whom: earlier readings, and lines that nobody plans today."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from kisi.journal import PackedUsage
+from kisi.model import (
+    AgreementRef,
+    BillingMapping,
+    CompanyPlan,
+    Line,
+    LineFact,
+    LineSlot,
+    Pool,
+    Status,
+    TenantRef,
+    TenantUsage,
+)
+from kisi.plan import Arrangement, Known, Moves, Owners, arrange, is_live, pools_of, ref_of
+from kisi.psa import Psa
+from kisi.reconcile.collect import Collected, Progress
+from kisi.reconcile.lines import PsaState, read_psas
+from kisi.usage import moved, without_evidence
+
+
+class Past(Protocol):
+    """What was read in earlier runs."""
+
+    def readings(
+        self, run_id: int, tenants: Collection[TenantRef] | None = None
+    ) -> Mapping[TenantRef, PackedUsage]:
+        """Each tenant's newest reading up to a run; of all tenants, or of some.
+
+        A tenant that was never read, or whose reading is too old to be kept, is missing.
+        """
+
+
+class NoPast:
+    """For whoever has no journal: nothing was ever read."""
+
+    def readings(
+        self, run_id: int, tenants: Collection[TenantRef] | None = None
+    ) -> Mapping[TenantRef, PackedUsage]:
+        """Nothing."""
+        del run_id, tenants
+        return {}
+
+
+class Since:
+    """Compares the readings of today with those that lines were last proven with.
+
+    Args:
+        past: The earlier readings.
+        numbers: Today's, without evidence.
+        evidence: Today's, packed.
+    """
+
+    def __init__(
+        self,
+        past: Past,
+        numbers: Mapping[TenantRef, TenantUsage],
+        evidence: Mapping[TenantRef, PackedUsage],
+    ) -> None:
+        self._past = past
+        self._numbers = numbers
+        self._evidence = evidence
+
+    def billed(self, facts: Iterable[LineFact]) -> Mapping[LineFact, frozenset[Pool]]:
+        """The pools that each line billed when it was last proven."""
+        by_run: dict[int, list[LineFact]] = defaultdict(list)
+        for fact in facts:
+            by_run[fact.proven].append(fact)
+        billed = {}
+        for run_id, mine in by_run.items():
+            tenants = {tenant for fact in mine for tenant in fact.tenants}
+            then = {
+                tenant: self._then(tenant, reading)
+                for tenant, reading in self._past.readings(run_id, tenants).items()
+            }
+            for fact in mine:
+                billed[fact] = pools_of(fact.tenants, fact.application, fact.categories, then)
+        return billed
+
+    def moves(self, plans: Iterable[CompanyPlan], billed: Collection[LineFact]) -> Moves:
+        """The devices that changed their pool since a line that falls, or is unknown, was proven.
+
+        Args:
+            plans: The clients' plans; where nothing rises, nobody asks where devices came from.
+            billed: The owned lines that change, or of which nothing is planned.
+        """
+        lines = [line for plan in plans for line in plan.lines]
+        if not any(line.delta > 0 for line in lines):
+            return {}
+        rising = {(line.psa, line.agreement, line.line_id) for line in lines if line.delta >= 0}
+        falling = [x for x in billed if (x.psa, x.agreement, x.line_id) not in rising]
+        found: dict[tuple[Pool, Pool], int] = {}
+        for run_id in sorted({fact.proven for fact in falling}):
+            unread = {tenant for x in falling if x.proven == run_id for tenant in x.tenants}
+            for pair, devices in self._moved_since(run_id, unread).items():
+                found[pair] = max(devices, found.get(pair, 0))
+        return found
+
+    def _moved_since(self, run_id: int, unread: Collection[TenantRef]) -> Moves:
+        """`unread`: tenants that count also where today has no reading of them."""
+        then = self._past.readings(run_id)
+        changed = {
+            tenant
+            for tenant, reading in self._evidence.items()
+            if tenant not in then or then[tenant].fingerprint != reading.fingerprint
+        }
+        before = changed | {tenant for tenant in unread if tenant not in self._evidence}
+        return moved(
+            (then[tenant].whole() for tenant in sorted(before) if tenant in then),
+            (self._evidence[tenant].whole() for tenant in sorted(changed)),
+        )
+
+    def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:
+        today = self._evidence.get(tenant)
+        if today is not None and today.fingerprint == reading.fingerprint:
+            return self._numbers[tenant]
+        return without_evidence(reading.whole())
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """Finds the owned lines that may still bill and of which this run plans nothing.
+
+    Args:
+        mapping: The whole mapping.
+        facts: All lines that kisi owns.
+        owners: Whose they are.
+        plans: The clients' plans of this run.
+        today: The day in the billing time zone.
+    """
+
+    mapping: BillingMapping
+    facts: Collection[LineFact]
+    owners: Owners
+    plans: Collection[CompanyPlan]
+    today: date
+
+    def lines(self, state: PsaState) -> tuple[LineFact, ...]:
+        """Lines of clients that failed, are switched off, not in this run or not mapped any more.
+
+        A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
+        agreement that has ended or is gone.
+        """
+        planned = {
+            fact
+            for plan in self.plans
+            if plan.status is Status.READY
+            for fact in self.owners.own.get(ref_of(plan.company), ())
+        }
+        return tuple(
+            fact for fact in self.facts if fact not in planned and self._may_bill(fact, state)
+        )
+
+    def _may_bill(self, fact: LineFact, state: PsaState) -> bool:
+        ref = place(fact)
+        agreement = state.agreements.get(ref)
+        if agreement is not None and agreement.gone:
+            return False
+        if ref not in state.lines:
+            return fact.confirmed > 0 or fact.unsettled
+        line = self._shown(fact, state)
+        if line is None or line.product != fact.product or not is_live(line, self.today):
+            return False
+        return bool(line.problem) or line.quantity > 0
+
+    @staticmethod
+    def _shown(fact: LineFact, state: PsaState) -> Line | None:
+        lines = state.lines.get(place(fact), ())
+        return next((line for line in lines if line.id == fact.line_id), None)
+
+    def reason(self, facts: Iterable[LineFact], state: PsaState) -> str:
+        """Why a line waits for these, in words."""
+        return "; ".join(self._reason(fact, state) for fact in facts)
+
+    def _reason(self, fact: LineFact, state: PsaState) -> str:
+        line = self._shown(fact, state)
+        number = fact.confirmed if line is None else line.quantity
+        still = "billed" if line is None else "still bills"
+        when = " when kisi last saw it" if line is None else ""
+        return (
+            f"line {fact.line_id} of {fact.name} (agreement {fact.agreement}) {still} "
+            f"{number.normalize():f} x {fact.application}{when}, in part for the same devices, and "
+            f"{self._why(fact)}"
+        )
+
+    def _why(self, fact: LineFact) -> str:
+        here = (fact.psa, fact.agreement)
+        mapped = [one for one in self.mapping.companies if (one.psa, one.agreement) == here]
+        if mapped and not mapped[0].billing:
+            return "billing is off for that client"
+        plan = next((p for p in self.plans if (p.company.psa, p.company.agreement) == here), None)
+        if plan is not None:
+            return "that client could not be worked out in this run"
+        return "that client is not in this run" if mapped else "no row of mapping.toml bills it"
+
+
+def place(fact: LineFact) -> AgreementRef:
+    """The agreement on which a line is."""
+    return AgreementRef(fact.psa, fact.company, fact.agreement)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads agreements that nobody had to read so far."""
+
+    psas: Mapping[str, Psa]
+    today: date
+    progress: Progress
+
+    def read(self, facts: Iterable[LineFact], state: PsaState) -> bool:
+        """Reads where these lines are, once each; says whether anything new is known."""
+        known = {*state.agreements, *state.failures}
+        refs = {place(fact) for fact in facts if fact.psa in self.psas} - known
+        if refs:
+            state.merge(read_psas(self.psas, (), refs, self.today, self.progress))
+        return bool(refs)
+
+
+def who_waits(
+    unplanned: Unplanned, collected: Collected, past: Past, state: PsaState, reader: Reader
+) -> tuple[Arrangement, Mapping[LineSlot, str]]:
+    """Arranges the plans, and says why lines wait for those that this run does not plan.
+
+    Those are read too, so that a line which a person has ended is no longer waited for.
+    """
+    since = Since(past, collected.usages, collected.evidence)
+    changing = {
+        (line.psa, line.agreement, line.line_id)
+        for plan in unplanned.plans
+        for line in plan.lines
+        if line.changes
+    }
+    facts = [x for x in unplanned.facts if (x.psa, x.agreement, x.line_id) in changing]
+    unknown = unplanned.lines(state)
+    billed = since.billed((*facts, *unknown))
+    moves = since.moves(unplanned.plans, billed)
+    while True:
+        known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)
+        arrangement = arrange(unplanned.plans, known)
+        awaited = {fact for found in arrangement.elsewhere.values() for fact in found}
+        if not reader.read(awaited, state):
+            break
+        unknown = unplanned.lines(state)
+    reasons = {slot: unplanned.reason(x, state) for slot, x in arrangement.elsewhere.items()}
+    return arrangement, reasons
