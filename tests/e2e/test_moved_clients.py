@@ -114,34 +114,41 @@ def test_where_a_client_is_split_nobody_takes_its_devices_before_its_line_is_0(d
     last = desk.sync(6)
     assert "North (held: orphaned), South (held: with)" in last
     assert desk.billed(desk.old, desk.new, desk.other) == [[15], [], []]
-    assert "South (held: with)" in desk.sync(6, "--only", "South")
+    assert "South (held: elsewhere)" in desk.sync(6, "--only", "South")
 
     document = desk.operator.run("preview", "--json").document
-    desk.sync(6, "--accept", document["companies"][1]["plan_id"])
+    waiting = document["companies"][1]
+    (line,) = waiting["lines"]
+    assert "waits for line" in line["hold"]["reason"]
+    assert "of North" in line["hold"]["reason"]
+    orphan = document["companies"][0]["plan_id"]
+    assert line["hold"]["remedy"].endswith(f"kisi sync --accept {orphan}")
+    desk.sync(6, "--accept", waiting["plan_id"])  # it accepts nothing: South only waits
     assert desk.billed(desk.old, desk.new, desk.other) == [[15], [], []]
-    desk.sync(6, "--accept", document["plan_id"])
-    assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], []]
-    desk.sync(0)
+    desk.sync(0, "--accept", document["plan_id"])
     assert desk.billed(desk.old, desk.new, desk.other) == [[0], [6], [9]]
 
 
-def test_a_tenant_that_leaves_a_client_is_billed_anew_once_its_old_line_is_down(desk: Desk):
+def test_a_tenant_that_moves_is_billed_anew_in_the_same_run_its_old_line_first(desk: Desk):
     desk.maps(Row("Contoso", (desk.n, desk.s), desk.old))
     desk.sync(0)
     desk.maps(Row("Contoso", (desk.n,), desk.old), Row("Lab", (desk.s,), desk.new))
-    for only in (("--only", "Lab"), ("--only", "Lab"), ()):
-        assert "Lab (held: with)" in desk.sync(6, *only)
+    for only in (("--only", "Lab"), ("--only", "Lab")):
+        assert "Lab (held: elsewhere)" in desk.sync(6, *only)
         assert desk.billed(desk.old, desk.new) == [[15], []]
     document = desk.operator.run("preview", "--json").document
     (line,) = document["companies"][1]["lines"]
-    assert "which was a tenant of Contoso until now" in line["hold"]["reason"]
-    desk.sync(6, "--accept", document["companies"][1]["plan_id"])
-    assert desk.billed(desk.old, desk.new) == [[15], []]
+    assert line["hold"]["guard"] == "with"
+    assert "waits for line" in line["hold"]["reason"]
+    assert "of Contoso" in line["hold"]["reason"]
+    remedy = f"kisi sync --accept {document['companies'][0]['plan_id']}"
+    assert line["hold"]["remedy"].endswith(remedy)
 
-    desk.sync(6, "--accept", document["plan_id"])
-    assert desk.billed(desk.old, desk.new) == [[6], []]
-    desk.sync(0)
+    desk.sync(0, "--accept", document["plan_id"])
     assert desk.billed(desk.old, desk.new) == [[6], [9]]
+    log = [one for one in desk.operator.sandbox.log if one.server == "connectwise"]
+    writes = [one.method for one in log if one.method in {"PATCH", "POST"}]
+    assert writes[-2:] == ["PATCH", "POST"]
     assert desk.ready() == 0
 
 
@@ -172,8 +179,6 @@ def test_where_the_old_line_cannot_come_down_the_tenant_is_not_billed_twice(
         desk.operator.sandbox.faults.add("status", match="PATCH *", code=400)
         desk.sync(7)
     assert desk.billed(desk.old, desk.new) == [[65], []]
-    desk.sync(6)
-    assert desk.billed(desk.old, desk.new) == [[56], []]
     desk.sync(0)
     assert desk.billed(desk.old, desk.new) == [[56], [9]]
 
@@ -184,8 +189,6 @@ def test_two_clients_that_change_agreements_never_wait_for_each_other(desk: Desk
     desk.sync(0)
     desk.maps(Row("North", (desk.n,), desk.new), Row("South", (desk.s,), desk.old))
     desk.north.add_devices(n=2)
-    assert "South (held: with)" in desk.sync(6)
-    assert desk.billed(desk.old, desk.new) == [[6], [8]]
     desk.sync(0)
     assert desk.billed(desk.old, desk.new) == [[9], [8]]
 
@@ -202,15 +205,24 @@ def test_where_a_client_is_split_over_clients_that_are_billed_already_they_wait(
     assert desk.billed(desk.old, desk.other, desk.new) == [[15], [], [20]]
 
 
-def test_a_tenant_that_is_billed_on_a_new_row_is_not_billed_on_the_old_one_that_is_off(desk: Desk):
+def test_a_tenant_that_is_billed_on_a_new_row_waits_for_the_line_of_its_old_one_that_is_off(
+    desk: Desk,
+):
     desk.maps(Row("Contoso", (desk.n,), desk.old))
     desk.sync(0)
     desk.maps(
         Row("Contoso old", (desk.n,), desk.old, billing=False), Row("Contoso", (desk.n,), desk.new)
     )
-    assert "Contoso (held: orphaned)" in desk.sync(6)
+    assert "Contoso (held: elsewhere)" in desk.sync(6)
     assert desk.billed(desk.old, desk.new) == [[6], []]
     assert desk.ready() == 6
+    (line,) = desk.operator.run("preview", "--json").document["companies"][1]["lines"]
+    assert f"(agreement {desk.old}) still bills 6" in line["hold"]["reason"]
+    assert "billing is off for that client" in line["hold"]["reason"]
+
+    desk.operator.world.additions(desk.old)[0].quantity = 0.0  # as the remedy says
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.new) == [[0], [6]]
 
 
 def test_an_application_that_takes_anothers_keys_over_waits_for_its_line(desk: Desk):

@@ -464,8 +464,17 @@ class Scene:
         self._catch_up()
 
     def id_of(self, accepts: str) -> str:
-        """An id that some run has shown: the whole `plan`, a `client`'s, or one of `yesterday`."""
+        """An id that some run has shown: the whole `plan`, a `client`'s, or one of `yesterday`.
+
+        Where something waits for a line of a row that is off, the operator first sets that to 0.
+        """
         last = self.documents[-1]
+        if any((line["hold"] or {}).get("guard") == "elsewhere" for line in _lines(last)):
+            old = {(one.psa, one.old_row) for one in self.clients if one.old_row}
+            for found, held in self.lines().items():
+                if held.place in old:
+                    self._record(found).quantity = 0
+                    self.set_by_kisi.discard(found)
         if accepts == "client":
             return next(iter(one for one in last["companies"]))["plan_id"]
         return (self.documents[-2:][0] if accepts == "yesterday" else last)["plan_id"]
@@ -613,6 +622,11 @@ class Scene:
         with Journal.open(self.operator.state, readonly=True) as journal:
             unsettled = [one for one in journal.pending() if one.outcome is None]
         assert not unsettled, "an intent was left without an outcome"
+
+
+def _lines(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for company in document["companies"]:
+        yield from company["lines"]
 
 
 def _old(client: Billed) -> str:
