@@ -40,12 +40,12 @@ def what_is_left(plan: Plan) -> Plan:
 
 
 def accepted_and_written(before: Plan, after: Plan) -> Iterable[PlannedLine]:
-    """The lines that a guard held before accepts, and that are written now."""
-    guarded = {line.slot for line in _guarded(before)}
+    """The lines that a guard held before accepts, and that are written now, each with that hold."""
+    guarded = {line.slot: line.hold for line in _guarded(before)}
     for company in after.companies:
         for line in company.lines:
             if line.slot in guarded and line.outcome is Outcome.APPLIED:
-                yield line
+                yield replace(line, hold=guarded[line.slot])
 
 
 def still_guarded(before: Plan, after: Plan) -> Iterable[tuple[Company, Collection[str]]]:

@@ -1,8 +1,10 @@
 """What is held for a person, under which id, and which ids were accepted.
 
-An id works once. What it accepts is kept line by line until the line is written, or asks for other
-numbers; then the id is used. A written line counts as accepted once more, so that the same change
-has another id should it ever be held again, and its baseline starts anew.
+What an id accepts is kept line by line until the line is written, or asks for other numbers. An id
+works once: it is used as soon as one of its lines is written. If all of them ask for other numbers
+first, it has released nothing, and may be given again should the numbers come back. A written line
+counts as accepted once more, so that the same change has another id should it ever be held again,
+and its baseline starts anew.
 """
 
 from __future__ import annotations
@@ -148,12 +150,15 @@ def use_accepted(
 
     Args:
         db: The journal.
-        written: The lines that a guard held, that were accepted, and that are written now.
+        written: The lines that a guard held, that were accepted, and that are written now, each
+            with the hold that was lifted.
         waiting: Each client that was planned, with the keys of the lines that guards still hold.
     """
+    lines = tuple(written)
+    done = {line.hold.key for line in lines if line.hold is not None}
     with db.transaction():
         for client, product, line_id in {
-            (_client_of(db, line), line.product, line.line_id) for line in written
+            (_client_of(db, line), line.product, line.line_id) for line in lines
         }:
             db.execute(
                 "INSERT INTO accept VALUES (?, ?, 1)"
@@ -171,11 +176,11 @@ def use_accepted(
             client_id(db, one.psa, one.company, one.agreement, one.name): keys
             for one, keys in (waiting if rows else ())
         }
-        ended = [row for row in rows if row["key"] not in still.get(row["client"], {row["key"]})]
-        kept = {row["id"] for row in rows} - {row["id"] for row in ended}
-        for row in ended:
+        for row in rows:
+            if row["key"] in still.get(row["client"], {row["key"]}):
+                continue
             db.execute("DELETE FROM accepted WHERE key = ?", row["key"])
-            if row["id"] not in kept:
+            if row["key"] in done:
                 db.execute(
                     "INSERT OR IGNORE INTO used_id VALUES (?, ?, ?, ?)",
                     *(row["id"], row["run"], row["at"], row["who"]),

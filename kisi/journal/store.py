@@ -255,10 +255,11 @@ class Journal:
         """Ends what was accepted and is written now, or asks for other numbers.
 
         Args:
-            written: The lines that a guard held, that were accepted, and that are written now. Each
-                counts as accepted once more, and its baseline starts anew.
+            written: The lines that a guard held, that were accepted, and that are written now, each
+                with the hold that was lifted. Each counts as accepted once more, its baseline
+                starts anew, and its id is used.
             waiting: Each client that was planned, with the keys of the lines that guards still
-                hold. An id of which nothing waits any more is used.
+                hold. What else was accepted of it is accepted no more.
         """
         holds.use_accepted(self._db, written, waiting)
 

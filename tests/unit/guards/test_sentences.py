@@ -6,15 +6,25 @@ from decimal import Decimal
 import pytest
 
 from kisi.guards import FactIndex, empty_sources, guard
-from kisi.model import CountingRules, GuardRules, TenantRef
+from kisi.model import WITH, CountingRules, GuardRules, LineSlot, Plan, TenantRef
 from tests.unit.build import COMPANY, KES, fact
-from tests.unit.guards.test_guards import client, companies, context, guards_of, owned, planned
+from tests.unit.guards.test_guards import (
+    client,
+    companies,
+    context,
+    guards_of,
+    judged,
+    names,
+    owned,
+    owned_by,
+    planned,
+)
+from tests.unit.plan.arranged import arranged
 
 
-def hold_of(line, *facts, counting=None, empty=(), more=(), **company):
-    plan = client(line, *more, **company)
-    (found,) = guard([plan], context(*facts, counting=counting, empty=empty))
-    return found.lines[0].hold
+def hold_of(line, *facts, counting=None, empty=(), elsewhere=None, **company):
+    rules = context(*facts, counting=counting, empty=empty, elsewhere=elsewhere)
+    return judged(client(line, **company), rules).lines[0].hold
 
 
 @pytest.mark.parametrize(
@@ -130,6 +140,16 @@ def test_an_unknown_operating_system_is_a_reason():
     assert hold.remedy.startswith("See `kisi explain` for the devices. If that is right: ")
 
 
+def test_a_line_that_this_run_does_not_plan_is_a_reason():
+    slot = LineSlot("cw", "1042", "1200")
+    reason = "line 301 of Contoso (agreement 1042) still bills 55 x KES, and billing is off for it"
+    hold = hold_of(planned(10, 11), owned(10), elsewhere={slot: reason})
+    assert (hold.guard, hold.reason) == ("elsewhere", reason)
+    assert hold.remedy == (
+        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}"
+    )
+
+
 def test_every_empty_source_is_named():
     tenants = (TenantRef("hub", "Contoso"), TenantRef("hq", "VSRV-1"))
     hold = hold_of(
@@ -149,7 +169,7 @@ def test_a_line_held_along_names_the_category_or_the_application_that_holds_it()
         planned(10, 0, "1202", "1"),
         planned(90, 91, "1201", "2"),
     ]
-    (found,) = guard([client(*lines)], context(fact("1202", 10, "1"), fact("1201", 90, "2")))
+    found = judged(client(*lines), context(fact("1202", 10, "1"), fact("1201", 90, "2")))
     along = found.lines[1].hold
     assert along.reason == (
         "held with all (to-zero), so that nothing is billed twice or not at all"
@@ -160,17 +180,19 @@ def test_a_line_held_along_names_the_category_or_the_application_that_holds_it()
         planned(10, 0, "1100", "1", orphaned=True),
         planned(None, 9, "1300", application="Other"),
     ]
-    (found,) = guard([client(*lines)], context(fact("1100", 10, "1")))
+    facts = [fact("1100", 10, "1")]
+    plan = guard(arranged(client(*lines), facts=facts), context(*facts))
+    (found,) = plan.companies
+    assert found.lines[1].hold.guard == WITH
     assert found.lines[1].hold.reason == (
         f"held with {KES} (orphaned), so that nothing is billed twice or not at all"
     )
 
 
 def test_a_held_run_says_how_much_less_it_would_bill():
-    some = companies(*[(100, 80)] * 4)
-    facts = [fact("1200", 100, str(n)) for n in range(4)]
-    held = guard(some, context(*(replace(f, agreement=f.line_id) for f in facts)))
-    hold = held[0].lines[0].hold
+    changes = [(100, 80)] * 4
+    held = guard(Plan(companies(*changes)), context(*owned_by(changes)))
+    hold = held.companies[0].lines[0].hold
     assert hold.guard == "run"
     assert hold.reason == "the whole run would bill 80 units (20 %) fewer than 400 now"
     assert hold.remedy == (
@@ -183,20 +205,9 @@ def test_a_held_run_says_how_much_less_it_would_bill():
 
 def run_guards(*changes, **rules):
     """The guards of one line a client, each owned and equal to what kisi confirmed."""
-    plans = [
-        client(
-            planned(before, after, line_id=str(n)),
-            company=replace(COMPANY, name=f"C{n}", agreement=str(n)),
-        )
-        for n, (before, after) in enumerate(changes)
-    ]
-    facts = [
-        replace(fact("1200", before, str(n)), agreement=str(n))
-        for n, (before, _) in enumerate(changes)
-        if before is not None
-    ]
-    found = guard(plans, context(*facts, decrease_units=1000, create_units=1000, **rules))
-    return [one.lines[0].hold.guard if one.lines[0].hold else None for one in found]
+    facts = owned_by([change for change in changes if change[0] is not None])
+    plan = Plan(companies(*changes))
+    return names(guard(plan, context(*facts, decrease_units=1000, create_units=1000, **rules)))
 
 
 def test_the_run_is_held_beyond_both_the_percentage_and_the_units():

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 from kisi.errors import Withheld
 from kisi.journal import Billing, ClientState, HeldPlan, Journal, RunState, Subject
-from kisi.model import Company, CompanyPlan, Plan, PlannedLine, Status
+from kisi.model import Company, CompanyPlan, Hold, LineSlot, Plan, PlannedLine, Status
 from tests.unit.journal.builders import begin, company, day, end, held, line
 
 
@@ -165,26 +165,140 @@ def test_another_clients_plan_closes_no_hold(journal: Journal) -> None:
     assert [hold.name for hold in journal.history.open_holds()] == ["Client 1", "Client 2"]
 
 
-def test_an_id_works_once_and_a_second_use_changes_nothing(journal: Journal) -> None:
-    run = begin(journal)
-    journal.refuse_used("77b0e1c2")
-    lines = [held(), held(product="1202", line_id=None)]
-    journal.use_id("77b0e1c2", run, day(1), "anna", lines)
+def accepting(
+    journal: Journal, *keys: str, plan_id: str = "77b0e1c2", who: str = "anna", number: int = 1
+) -> None:
+    """Accepts lines of Client 1 by their keys."""
+    of = dict.fromkeys(keys, company())
+    journal.accept(plan_id, begin(journal, number), day(number), who, of)
 
-    said = rf"77b0e1c2 was accepted before, by anna at 2026-11-02 03:00 UTC in run {run}"
-    with pytest.raises(Withheld, match=said):
+
+def written(key: str, **changes: object) -> PlannedLine:
+    """A line that a guard held under a key, and that was written."""
+    return line(hold=Hold("decrease", "fewer by half", "accept it", key=key), **changes)
+
+
+def ended(journal: Journal, *done: PlannedLine, waiting: Collection[str] = ()) -> None:
+    """A run over Client 1 ends: it wrote these lines, and holds those keys."""
+    journal.use_accepted(done, [(company(), waiting)])
+
+
+USED = r"77b0e1c2 was accepted before, by anna at 2026-11-02 03:00 UTC in run 1; an id works once"
+
+
+def test_what_is_accepted_is_kept_until_it_is_written_and_its_id_works_once(
+    journal: Journal,
+) -> None:
+    journal.refuse_used("77b0e1c2")
+    accepting(journal, "a")
+    for _ in range(3):
+        assert journal.accepted() == {"a"}
+        ended(journal, waiting=["a"])
+    journal.refuse_used("77b0e1c2")
+    assert journal.accept_counts() == {}
+
+    ended(journal, written("a"))
+    assert journal.accepted() == frozenset()
+    with pytest.raises(Withheld, match=USED):
         journal.refuse_used("77b0e1c2")
-    with pytest.raises(Withheld, match=said):
-        journal.use_id("77b0e1c2", run, day(2), "bert", lines)
+    with pytest.raises(Withheld, match=USED):
+        accepting(journal, "a", who="bert", number=2)
+    assert journal.accepted() == frozenset()
     assert set(journal.accept_counts().values()) == {1}
 
 
-def test_accepts_are_counted_once_a_product_and_id(journal: Journal) -> None:
-    run = begin(journal)
-    journal.use_id("a", run, day(1), "anna", [held(line_id="7"), held(line_id="8")])
-    journal.use_id("b", run, day(1), "anna", [held()])
+def test_the_same_id_may_be_given_again_while_it_waits(journal: Journal) -> None:
+    accepting(journal, "a")
+    accepting(journal, "a", who="bert", number=2)
+    assert journal.accepted() == {"a"}
+    ended(journal, written("a"))
+    with pytest.raises(Withheld, match="by bert at 2026-11-03"):
+        journal.refuse_used("77b0e1c2")
+    assert set(journal.accept_counts().values()) == {1}
 
-    assert journal.accept_counts() == {("cw", "1001", "1201"): 2}
+
+def test_what_asks_for_other_numbers_is_not_accepted_any_more_and_its_id_not_used(
+    journal: Journal,
+) -> None:
+    """It released nothing: should the numbers come back, a person may accept them once more."""
+    accepting(journal, "a")
+    ended(journal, waiting=["another"])
+    assert journal.accepted() == frozenset()
+    assert journal.accept_counts() == {}
+    journal.refuse_used("77b0e1c2")
+    accepting(journal, "a", number=2)
+    assert journal.accepted() == {"a"}
+
+
+def test_what_no_guard_holds_any_more_is_not_accepted_any_more(journal: Journal) -> None:
+    accepting(journal, "a")
+    ended(journal)
+    assert journal.accepted() == frozenset()
+
+
+def test_a_client_that_was_not_planned_keeps_what_was_accepted(journal: Journal) -> None:
+    accepting(journal, "a")
+    journal.use_accepted([], [])
+    journal.use_accepted([], [(company(2), [])])
+    assert journal.accepted() == {"a"}
+
+
+def test_one_line_of_an_id_may_be_written_while_another_waits(journal: Journal) -> None:
+    accepting(journal, "a", "b")
+    ended(journal, written("a"), waiting=["b"])
+    assert journal.accepted() == {"b"}
+    with pytest.raises(Withheld, match=USED):
+        journal.refuse_used("77b0e1c2")
+    ended(journal, written("b", product="1202", line_id="8"))
+    assert journal.accepted() == frozenset()
+    assert journal.accept_counts() == {
+        LineSlot("cw", "1001", "1201"): 1,
+        LineSlot("cw", "1001", "1202"): 1,
+    }
+
+
+def test_a_whole_plans_id_accepts_lines_of_several_clients_each_for_itself(
+    journal: Journal,
+) -> None:
+    keys = {"a": company(1), "b": company(2), "c": company(2)}
+    journal.accept("4f2a91c0d3e7", begin(journal), day(1), "anna", keys)
+    assert journal.accepted() == {"a", "b", "c"}
+    journal.use_accepted([written("a")], [(company(1), []), (company(2), ["b"])])
+    assert journal.accepted() == {"b"}
+    assert journal.accept_counts() == {LineSlot("cw", "1001", "1201"): 1}
+
+
+def test_accepting_under_a_second_id_accepts_nothing_twice(journal: Journal) -> None:
+    accepting(journal, "a")
+    accepting(journal, "a", plan_id="4f2a91c0d3e7", number=2)
+    assert journal.accepted() == {"a"}
+    ended(journal, written("a"))
+    with pytest.raises(Withheld, match="4f2a91c0d3e7 was accepted before"):
+        journal.refuse_used("4f2a91c0d3e7")
+    assert set(journal.accept_counts().values()) == {1}
+
+
+def test_what_was_accepted_is_there_for_the_next_run(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        accepting(journal, "a")
+    with Journal.open(tmp_path, readonly=True) as journal:
+        assert journal.accepted() == {"a"}
+
+
+def test_accepts_are_counted_once_a_product_and_run(journal: Journal) -> None:
+    for number, plan_id in ((1, "a"), (2, "b")):
+        accepting(journal, f"k{number}", f"l{number}", plan_id=plan_id, number=number)
+        ended(journal, written(f"k{number}"), written(f"l{number}"))
+
+    assert journal.accept_counts() == {LineSlot("cw", "1001", "1201"): 2}
+
+
+def test_a_written_line_of_a_client_that_the_journal_does_not_know_is_counted_too(
+    journal: Journal,
+) -> None:
+    begin(journal)
+    ended(journal, written("a", agreement="9999", line_id=None))
+    assert journal.accept_counts() == {LineSlot("cw", "9999", "1201"): 1}
 
 
 # --- the last run's

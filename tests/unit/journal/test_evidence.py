@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kisi.journal import Journal, LineKey, PackedUsage
+from kisi.journal import Journal, PackedUsage
 from kisi.model import Company, TenantRef, TenantUsage
-from tests.unit.journal.builders import begin, company, confirmed, day, held, usage
+from tests.unit.journal.builders import begin, company, day, held, usage
 from tests.unit.journal.test_clients import plan_of
 
 
@@ -118,24 +118,77 @@ def test_pruning_forgets_what_ended_and_keeps_what_is_still_so(journal: Journal)
     assert journal.history.usage_at("Client 1", 1) == ()
 
 
-def test_behind_a_line_is_what_was_read_when_it_was_last_proven(journal: Journal) -> None:
+def readings(journal: Journal, run: int, *tenants: TenantRef) -> dict[TenantRef, TenantUsage]:
+    found = journal.history.readings(run, tenants or None)
+    return {ref: packed.whole() for ref, packed in found.items()}
+
+
+def of(*numbers: int) -> list[TenantRef]:
+    return [ref for number in numbers for ref in company(number).tenants]
+
+
+def test_a_reading_of_a_run_is_what_was_read_in_it(journal: Journal) -> None:
     for number, devices in ((1, 5), (2, 7), (3, 2)):
-        run = night(journal, number, (company(), usage(devices=devices, at=day(number))))
-        if number < 3:
-            journal.confirm(run, day(number), [confirmed(devices)])
+        night(journal, number, (company(), usage(devices=devices, at=day(number))))
 
-    key = LineKey("cw", company().agreement, confirmed(7).line_id)
-    assert journal.history.usage_behind(key) == (usage(devices=7, at=day(2)),)
-    assert journal.history.usage_behind(replace(key, line_id="999")) == ()
-    assert journal.history.usage_behind(replace(key, psa="tp")) == ()
+    (ref,) = of(1)
+    assert readings(journal, 2) == {ref: usage(devices=7, at=day(2))}
+    assert readings(journal, 1) == {ref: usage(devices=5, at=day(1))}
+    assert readings(journal, 99) == {ref: usage(devices=2, at=day(3))}
+    assert readings(journal, 0) == {}
 
 
-def test_a_tenant_that_was_not_read_that_night_stands_behind_a_line_as_it_was_before(
+def test_a_tenant_that_was_not_read_that_night_stands_there_as_it_was_before(
     journal: Journal,
 ) -> None:
     night(journal, 1, (company(), usage(devices=5, at=day(1))))
     second = night(journal, 2)
-    journal.confirm(second, day(2), [confirmed(5)])
+    night(journal, 3, (company(), usage(devices=9, at=day(3))))
 
-    key = LineKey("cw", company().agreement, confirmed(5).line_id)
-    assert journal.history.usage_behind(key) == (usage(devices=5, at=day(1)),)
+    assert readings(journal, second) == {of(1)[0]: usage(devices=5, at=day(1))}
+
+
+def test_readings_are_of_all_tenants_or_of_some(journal: Journal) -> None:
+    both = [(company(number), usage(company(number), devices=number)) for number in (1, 2)]
+    run = night(journal, 1, *both)
+
+    assert set(readings(journal, run)) == {*of(1, 2)}
+    assert set(readings(journal, run, *of(2))) == {*of(2)}
+    assert set(readings(journal, run, *of(2, 7))) == {*of(2)}
+    assert journal.history.readings(run, []) == {}
+
+
+def test_a_reading_stays_the_tenants_whoever_bills_it(journal: Journal) -> None:
+    """A tenant that went to another client: its reading of then is the old client's."""
+    first = night(journal, 1, (company(1), usage(devices=5, at=day(1))))
+    taken = replace(company(2), tenants=company(1).tenants)
+    second = night(journal, 2, (taken, usage(devices=6, at=day(2))))
+
+    assert readings(journal, first) == {of(1)[0]: usage(devices=5, at=day(1))}
+    assert readings(journal, second) == {of(1)[0]: usage(devices=6, at=day(2))}
+
+
+def test_a_reading_says_what_it_is_without_being_unpacked(journal: Journal) -> None:
+    packed = PackedUsage.of(usage(at=day(1)))
+    run = night(journal, 1, (company(), usage(at=day(1))))
+    night(journal, 2, (company(), usage(at=day(2))))
+
+    (found,) = journal.history.readings(run).values()
+    assert (found.tenant, found.fingerprint) == (packed.tenant, packed.fingerprint)
+    assert found.at == day(2)
+
+
+def test_a_tenant_whose_id_has_a_colon_is_found(journal: Journal) -> None:
+    odd = company(tenants=(TenantRef("hub", "Contoso: Berlin"),))
+    run = night(journal, 1, (odd, usage(odd)))
+
+    assert list(journal.history.readings(run)) == [*odd.tenants]
+    assert list(journal.history.readings(run, odd.tenants)) == [*odd.tenants]
+
+
+def test_what_was_pruned_is_not_known_any_more(journal: Journal) -> None:
+    first = night(journal, 1, (company(), usage(devices=5, at=day(1))))
+    night(journal, 9, (company(), usage(devices=7, at=day(9))))
+    journal.prune(day(5))
+
+    assert readings(journal, first) == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kisi.journal import ConfirmedLine, Journal, LineKey
-from kisi.model import Category, LineFact, Outcome
+from kisi.model import Category, LineFact, LineSlot, Outcome
 from tests.unit.journal.builders import begin, company, confirmed, create, day, end, held, line
 
 
@@ -38,7 +38,16 @@ def test_a_confirmed_line_is_owned_with_all_that_is_known_of_it(journal: Journal
         confirmed=Decimal(90),
         highest=Decimal(90),
         lowest=Decimal(90),
+        proven=1,
     )
+
+
+def test_a_line_is_proven_by_the_last_run_that_saw_it_hold_its_quantity(journal: Journal) -> None:
+    for number, quantity in ((1, 90), (2, 90), (3, 95), (4, 90)):
+        journal.confirm(begin(journal, number), day(number), [confirmed(quantity)])
+        assert the_fact(journal, number).proven == number
+    begin(journal, 5)
+    assert the_fact(journal, 5).proven == 4
 
 
 def test_a_planned_line_that_was_read_and_equal_confirms_what_it_should_be() -> None:
@@ -80,28 +89,47 @@ def test_a_clock_that_jumps_back_loses_no_baseline(journal: Journal) -> None:
     assert (fact.confirmed, fact.highest) == (51, 100)
 
 
-def test_an_accept_starts_the_baseline_anew_and_counts(journal: Journal) -> None:
-    first = begin(journal, 1)
-    journal.confirm(first, day(1), [confirmed(100)])
-    second = begin(journal, 2)
-    journal.use_id("77b0e1c2", second, day(2), "anna", [held(before=Decimal(100), after=51)])
-    journal.confirm(second, day(2), [confirmed(51)])
+def accepted(journal: Journal, number: int, after: int) -> None:
+    """A run writes what a guard held and a person accepted."""
+    run = begin(journal, number)
+    change = held(before=Decimal(100), after=after)
+    journal.accept("77b0e1c2", run, day(number), "anna", {"a key": company()})
+    journal.confirm(run, day(number), [confirmed(after)])
+    journal.use_accepted([change], [(company(), ())])
+
+
+def test_a_written_accept_starts_the_baseline_anew_and_counts(journal: Journal) -> None:
+    journal.confirm(begin(journal, 1), day(1), [confirmed(100)])
+    accepted(journal, 2, after=51)
 
     fact = the_fact(journal, 2)
     assert (fact.lowest, fact.highest) == (51, 51)
-    assert journal.accept_counts() == {("cw", "1001", "1201"): 1}
+    assert journal.accept_counts() == {LineSlot("cw", "1001", "1201"): 1}
+    journal.confirm(begin(journal, 3), day(3), [confirmed(40)])
+    assert (the_fact(journal, 3).lowest, the_fact(journal, 3).highest) == (40, 51)
 
 
-def test_what_is_confirmed_again_after_an_accept_counts_for_the_new_baseline(
-    journal: Journal,
-) -> None:
-    first = begin(journal, 1)
-    journal.confirm(first, day(1), [confirmed(100)])
-    journal.use_id("77b0e1c2", first, day(1), "anna", [held()])
-    journal.confirm(first, day(1), [confirmed(100)])
-    journal.confirm(begin(journal, 2), day(2), [confirmed(51)])
+def test_what_is_accepted_and_still_waits_keeps_its_baseline(journal: Journal) -> None:
+    run = begin(journal, 1)
+    journal.confirm(run, day(1), [confirmed(120)])
+    journal.confirm(run, day(1), [confirmed(100)])
+    journal.accept("77b0e1c2", run, day(1), "anna", {"a key": company()})
+    journal.use_accepted([], [(company(), ["a key"])])
 
-    assert the_fact(journal, 2).highest == 100
+    assert the_fact(journal, 1).highest == 120
+    assert journal.accept_counts() == {}
+
+
+def test_a_second_accept_starts_the_baseline_anew_once_more(journal: Journal) -> None:
+    journal.confirm(begin(journal, 1), day(1), [confirmed(100)])
+    accepted(journal, 2, after=51)
+    journal.use_accepted([], [])
+    journal.confirm(begin(journal, 3), day(3), [confirmed(51)])
+    change = held(before=Decimal(51), after=20)
+    journal.confirm(begin(journal, 4), day(4), [confirmed(20)])
+    journal.use_accepted([change], [])
+
+    assert (the_fact(journal, 4).lowest, the_fact(journal, 4).highest) == (20, 20)
 
 
 def test_a_disowned_line_is_no_fact_and_starts_anew_when_it_is_owned_again(

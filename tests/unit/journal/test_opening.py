@@ -6,16 +6,28 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from zlib import compress
 
 import pytest
 
-from kisi.errors import ExitCode, StateError
-from kisi.journal import Journal, opening, repair, schema
-from kisi.model import Outcome
-from tests.unit.journal.builders import begin, company, confirmed, create, day, end, files, line
+from kisi.errors import ExitCode, StateError, Withheld
+from kisi.journal import Journal, PackedUsage, codec, opening, repair, schema
+from kisi.model import LineSlot, Outcome
+from tests.unit.journal.builders import (
+    begin,
+    company,
+    confirmed,
+    create,
+    day,
+    end,
+    files,
+    line,
+    usage,
+)
 
 LATEST = len(schema.MIGRATIONS)
 NEXT = (*schema.MIGRATIONS, "ALTER TABLE run ADD COLUMN host TEXT;")
+COPY = f"journal.before-v{LATEST + 1}.db"
 BROKEN = (*schema.MIGRATIONS, "CREATE TABLE extra (id); ALTER TABLE nothing ADD COLUMN host;")
 
 
@@ -205,8 +217,8 @@ def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> Non
     with closing(opening.open_for_writing(folder, NEXT)) as db:
         assert len(db.rows("SELECT host FROM run")) == 1
 
-    copy = folder / "journal.before-v3.db"
-    assert files(folder) == ["journal.before-v3.db", "journal.db"]
+    copy = folder / COPY
+    assert files(folder) == [COPY, "journal.db"]
     assert pragma(copy, "user_version") == LATEST
     assert pragma(folder / "journal.db", "user_version") == LATEST + 1
     assert os.name != "posix" or copy.stat().st_mode & 0o777 == 0o600
@@ -214,25 +226,87 @@ def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> Non
         assert len(db.rows("SELECT id FROM operation")) == 1
 
 
-def test_writes_of_a_first_journal_were_not_acknowledged(tmp_path: Path) -> None:
-    with closing(opening.open_for_writing(tmp_path, schema.MIGRATIONS[:1])) as db, db.transaction():
+def first_release(folder: Path, version: int) -> None:
+    """A journal of an older kisi, with a line, a reading, a hold, and ids that were used."""
+    migrations = schema.MIGRATIONS[:version]
+    packed = PackedUsage.of(usage(devices=90))
+    lines = (
+        b'[{"psa":"cw","company":"201","agreement":"1001","application":"KES Advanced",'
+        b'"categories":["windows_workstations"],"product":"1201","line_id":"7","action":"update",'
+        b'"before":"90","after":40,"formerly":"KES","hold":{"guard":"decrease","reason":"half",'
+        b'"remedy":"{accept}"}}]'
+    )
+    with closing(opening.open_for_writing(folder, migrations)) as db, db.transaction():
         db.execute(
             "INSERT INTO run (id, at, version, command, config_hash, plan_scope, state)"
-            " VALUES (1, 0, '1', 'sync', '', '', 'finished')"
+            " VALUES (3, 0, '1', 'sync', '', '', 'finished'), (4, 0, '1', 'sync', '', '', 'finished')"
         )
         db.execute(
-            "INSERT INTO client (id, psa, agreement, company, name) VALUES (1, 'cw', 1, 2, 'C')"
+            "INSERT INTO client (id, psa, agreement, company, name)"
+            " VALUES (1, 'cw', '1001', '201', 'Client 1')"
         )
+        db.execute(
+            "INSERT INTO line (id, client, line_id, product, application, categories, name,"
+            " tenants, current) VALUES (1, 1, '7', '1201', 'KES Advanced', 'windows_workstations',"
+            " 'Client 1', ?, NULL)",
+            codec.dumps(company().tenants),
+        )
+        db.execute("INSERT INTO line_quantity VALUES (1, 1, '90', 3, 0, 4, ?)", day(1))
+        db.execute("UPDATE line SET current = 1")
         db.execute(
             "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
             " categories, product, action, after)"
-            " VALUES ('1:', 1, 0, 1, '2', 'C', '[]', 'KES', 'all', '1200', 'create', '5')"
+            " VALUES ('1:', 4, 0, 1, '2', 'C', '[]', 'KES', 'all', '1200', 'create', '5')"
         )
+        db.execute("INSERT INTO content VALUES (1, ?, ?)", packed.fingerprint, packed.body)
+        db.execute(
+            "INSERT INTO usage VALUES (1, 1, ?, 1, 3, ?, 4, ?)", str(packed.tenant), day(1), day(1)
+        )
+        db.execute("INSERT INTO plan VALUES ('77b0e1c2', 1, 4, 0, 4, 0, 1, ?)", compress(lines))
+        db.execute("INSERT INTO used_id VALUES ('99', 3, ?, 'anna')", day(1))
+        db.execute("INSERT INTO accept VALUES (1, '1201', 2)")
 
-    for readonly in (True, False):
-        with Journal.open(tmp_path, readonly=readonly) as journal:
-            (operation,) = journal.pending()
-            assert (operation.outcome, operation.acknowledged) == (None, False)
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_journal_of_the_first_release_goes_on_as_it_is(
+    tmp_path: Path, version: int, readonly: bool
+) -> None:
+    first_release(tmp_path, version)
+    assert pragma(tmp_path / "journal.db", "user_version") == version
+
+    with Journal.open(tmp_path, readonly=readonly) as journal:
+        (operation,) = journal.pending()
+        assert (operation.outcome, operation.acknowledged) == (None, False)
+        (fact,) = journal.facts(day(2), 30)
+        assert (fact.line_id, fact.confirmed, fact.proven) == ("7", 90, 4)
+        assert journal.accepted() == frozenset()
+        assert journal.accept_counts() == {LineSlot("cw", "1001", "1201"): 2}
+        (reading,) = journal.history.readings(4).values()
+        assert reading.whole() == usage(devices=90)
+        assert journal.history.readings(2) == {}
+        (hold,) = journal.history.open_holds()
+        assert (hold.plan_id, hold.lines[0].after, hold.lines[0].hold.key) == ("77b0e1c2", 40, "")
+        with pytest.raises(Withheld, match="99 was accepted before, by anna"):
+            journal.refuse_used("99")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
+    tmp_path: Path, version: int
+) -> None:
+    first_release(tmp_path, version)
+    with Journal.open(tmp_path) as journal:
+        run = begin(journal, 2)
+        journal.accept("77b0e1c2", run, day(2), "anna", {"a key": company()})
+
+    assert files(tmp_path) == [f"journal.before-v{LATEST}.db", "journal.db"]
+    assert pragma(tmp_path / f"journal.before-v{LATEST}.db", "user_version") == version
+    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 3
+    with Journal.open(tmp_path) as journal:
+        assert journal.accepted() == {"a key"}
+        journal.use_accepted([], [(company(), ())])
+        assert journal.accepted() == frozenset()
 
 
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
@@ -245,7 +319,7 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> No
 
 
 def test_a_migration_without_its_copy_does_not_begin(folder: Path) -> None:
-    (folder / "journal.before-v3.db.part").mkdir()
+    (folder / f"{COPY}.part").mkdir()
 
     with pytest.raises(StateError, match=str(folder)):
         opening.open_for_writing(folder, NEXT)
@@ -257,7 +331,7 @@ def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) ->
         assert len(db.rows("SELECT host FROM run")) == 1
 
     assert pragma(folder / "journal.db", "user_version") == LATEST
-    assert "journal.before-v3.db" not in files(folder)
+    assert COPY not in files(folder)
 
 
 @pytest.mark.parametrize("readonly", [False, True])
@@ -267,7 +341,7 @@ def test_a_newer_journal_is_refused_and_left_alone(folder: Path, readonly: bool)
 
     with pytest.raises(StateError, match="written by a newer kisi") as refused:
         Journal.open(folder, readonly=readonly)
-    assert "journal.before-v3.db" in refused.value.remedy
+    assert COPY in refused.value.remedy
     assert (folder / "journal.db").read_bytes() == before
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from kisi.journal import Journal, RunState, emergency_line, operation_key
 from kisi.model import Outcome
-from tests.unit.journal.builders import begin, company, create, day, end, line
+from tests.unit.journal.builders import begin, company, confirmed, create, day, end, line
 
 
 @pytest.fixture
@@ -84,10 +84,47 @@ def test_an_unknown_outcome_stays_pending_until_a_later_run_settles_it(journal: 
     (stored,) = journal.history.operations(run)
     assert stored.request_id == "cw-9"
     (history,) = journal.history.line_history("Client 1")
-    assert [(one.quantity, one.first_run) for one in history.quantities] == [
-        (95, run),
-        (100, second),
+    assert [(one.quantity, one.first_run) for one in history.quantities] == [(95, run), (100, run)]
+
+
+def test_a_write_that_a_later_run_settles_is_proven_with_what_its_own_run_counted(
+    journal: Journal,
+) -> None:
+    """What moved since then must still be waited for, although the line was seen only now."""
+    run = begin(journal)
+    intent = journal.intent(run, day(1), line(), company())
+    begin(journal, 2)
+    third = begin(journal, 3)
+    journal.settle(intent, third, day(3), Outcome.APPLIED)
+
+    (fact,) = journal.facts(day(3), 30)
+    assert (fact.confirmed, fact.proven) == (100, run)
+    (history,) = journal.history.line_history("Client 1")
+    assert [(one.first_run, one.last_run, one.last_at) for one in history.quantities] == [
+        (run, run, day(3))
     ]
+    journal.confirm(third, day(3), [confirmed(100)])
+    assert journal.facts(day(3), 30)[0].proven == third
+
+
+def test_settling_an_old_write_makes_no_later_proof_older(journal: Journal) -> None:
+    run = begin(journal)
+    intent = journal.intent(run, day(1), line(), company())
+    second = begin(journal, 2)
+    journal.confirm(second, day(2), [confirmed(100)])
+    journal.settle(intent, begin(journal, 3), day(3), Outcome.APPLIED)
+
+    assert journal.facts(day(3), 30)[0].proven == second
+
+
+def test_a_line_that_an_unknown_write_shows_is_proven_by_its_own_run_too(journal: Journal) -> None:
+    run = begin(journal)
+    intent = journal.intent(run, day(1), create(), company())
+    later = begin(journal, 2)
+    journal.settle(intent, later, day(2), Outcome.UNKNOWN, line_id="9", quantity=Decimal(5))
+
+    (fact,) = journal.facts(day(2), 30)
+    assert (fact.line_id, fact.confirmed, fact.unsettled, fact.proven) == ("9", 5, True, run)
 
 
 def test_an_unknown_create_is_settled_by_the_proof_of_its_line(journal: Journal) -> None:

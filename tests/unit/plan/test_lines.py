@@ -18,7 +18,7 @@ from kisi.model import (
     Unfit,
     UnmappedUse,
 )
-from kisi.plan import Held, Inherited, Wanted, Wants, plan_company
+from kisi.plan import Held, Wanted, Wants, plan_company
 from tests.unit.build import AGREEMENT, COMPANY, KES, TODAY, fact, line
 
 TOMORROW = TODAY + timedelta(days=1)
@@ -166,38 +166,17 @@ def test_a_line_to_which_a_person_gave_another_product_is_not_kisis_any_more():
     assert only(plan(5, [replace(other, product="1200")], [fact("1100", 6)])).adopt
 
 
-def test_a_line_that_the_mapping_gives_to_another_application_says_so():
+def test_a_line_that_the_mapping_gives_to_another_application_stays_the_same_line():
     given = replace(fact("1200", 6), application="Before")
-    assert only(plan(7, [line("1200", 6)], [given])).formerly == "Before"
-    assert only(plan(7, [line("1200", 6)], [fact("1200", 6)])).formerly == ""
+    planned = only(plan(7, [line("1200", 6)], [given]))
+    assert (planned.line_id, planned.application, planned.adopt) == ("301", KES, False)
 
 
-@pytest.mark.parametrize(("quantity", "awaited"), [(9, 1), (1, 1), (0, 0)])
-def test_a_client_waits_for_a_line_of_its_tenants_that_another_client_shows(quantity, awaited):
-    old = replace(line("1200", quantity, "1"), agreement="900")
-    inherited = Inherited(fact("1200", 9, "1", agreement="900"), "Contoso North")
-    held = Held(AGREEMENT, (), {OLD: (Agreement(OLD), (old,))})
-    found = plan_company(COMPANY, want(5), held, (), TODAY, [inherited])
-    assert [(one.owner, one.line.line_id) for one in found.awaits] == [
-        ("Contoso North", "1")
-    ] * awaited
-    assert only(found).action is Action.CREATE
-    assert {(one.line.orphaned, one.line.after) for one in found.awaits} <= {(True, 0)}
-
-
-def test_a_line_that_is_waited_for_and_cannot_be_read_fails_the_client():
+def test_an_orphan_of_another_agreement_that_cannot_be_read_fails_the_client():
     old = replace(line("1200", 0, "1", problem="quantity is missing"), agreement="900")
-    held = Held(AGREEMENT, (), {OLD: (Agreement(OLD), (old,))})
-    inherited = Inherited(fact("1200", 9, "1", agreement="900"), "North")
-    found = plan_company(COMPANY, want(5), held, (), TODAY, [inherited])
+    elsewhere = {OLD: (Agreement(OLD), (old,))}
+    found = plan(5, facts=[fact("1200", 9, "1", agreement="900")], elsewhere=elsewhere)
     assert (found.failure.guard, found.lines) == ("psa", ())
-
-
-def test_a_cancelled_line_of_another_client_is_not_waited_for():
-    old = replace(line("1200", 9, "1", cancelled=TODAY), agreement="900")
-    held = Held(AGREEMENT, (), {OLD: (Agreement(OLD), (old,))})
-    inherited = Inherited(fact("1200", 9, "1", agreement="900"), "North")
-    assert plan_company(COMPANY, want(5), held, (), TODAY, [inherited]).awaits == ()
 
 
 def test_a_line_of_an_agreement_that_was_not_read_is_not_looked_for_here():

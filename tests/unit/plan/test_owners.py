@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.model import AgreementRef, Company, TenantRef
-from kisi.plan import Inherited, attribute
+from kisi.plan import attribute
 from tests.unit.build import COMPANY, REF, fact
 
 MINE = fact("1200", 5)
@@ -28,7 +28,7 @@ def owners(companies, *facts):
 
 def test_a_line_belongs_to_the_client_of_its_agreement():
     found = attribute([COMPANY], [MINE])
-    assert (dict(found.own), dict(found.awaited), found.left) == ({REF: (MINE,)}, {}, ())
+    assert (dict(found.own), found.left) == ({REF: (MINE,)}, ())
 
 
 def test_a_line_belongs_to_the_client_of_its_agreement_whoever_has_its_tenants():
@@ -81,20 +81,26 @@ def test_with_a_new_tenant_too_it_follows_the_name_or_who_has_nothing_yet():
     assert owners([berlin, begins], *lines) == {"1": ["1"], "3": ["2"]}
 
 
-def test_where_a_client_was_split_the_first_plans_its_line_and_the_others_wait():
+def test_where_a_client_was_split_the_first_plans_its_line():
+    """The others wait for it because they share its tenants' pools."""
     first, second = client("North", "2", "n"), client("South", "3", "s")
     old = line("1", "n", "s")
-    found = attribute([first, second], [old])
-    assert {ref.agreement: own for ref, own in found.own.items()} == {"2": (old,)}
-    awaited = {ref.agreement: one for ref, one in found.awaited.items()}
-    assert awaited == {"3": (Inherited(old, "North"),)}
+    assert owners([first, second], old) == {"2": ["1"]}
+    assert owners([second, first], old) == {"3": ["1"]}
+    assert owners([replace(first, billing=False), second], old) == {"3": ["1"]}
 
 
-def test_a_line_of_a_row_that_is_off_follows_its_tenant_to_where_it_is_billed():
+def test_a_line_of_a_row_that_is_off_is_nobodys_also_where_its_tenant_is_billed_elsewhere():
+    """Whoever bills that tenant more waits for it, and it is not set to 0 behind that row's back."""
     off, now = client("Old", "1", "t", billing=False), client("New", "2", "t")
-    assert owners([off, now], line("1", "t")) == {"2": ["1"]}
+    assert attribute([off, now], [line("1", "t")]).left == (line("1", "t"),)
     other = client("Other", "2", "x")
     assert attribute([off, other], [line("1", "gone")]).left == (line("1", "gone"),)
+
+
+def test_a_line_without_a_row_whose_tenants_are_off_is_nobodys():
+    off, same = client("Old", "1", "t", billing=False), client("Contoso", "3", "x")
+    assert attribute([off, same], [line("9", "t")]).left == (line("9", "t"),)
 
 
 def test_what_belongs_to_nobody_hides_nothing_that_belongs_to_somebody():

@@ -11,8 +11,16 @@ from pathlib import Path
 import pytest
 
 from kisi.apply import Applied, Desk, apply
+from kisi.cli.accepting import accept
+from kisi.cli.journal_entries import (
+    accepted_and_written,
+    equal_lines,
+    replaced_lines,
+    still_guarded,
+    what_is_left,
+)
 from kisi.errors import ExitCode, worst
-from kisi.journal import ConfirmedLine, Journal, LineKey
+from kisi.journal import Journal
 from kisi.model import (
     BillingMapping,
     Company,
@@ -22,7 +30,6 @@ from kisi.model import (
     Plan,
     TenantRef,
 )
-from kisi.plan import product_key
 from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.verdict import exit_code
 from tests.unit.build import (
@@ -134,7 +141,8 @@ class Scene:
             facts=self.journal.facts(self.clock.now(), self.guards.baseline_days),
             accepts=self.journal.accept_counts(),
             pending=self.journal.pending(),
-            behind=self.journal.history.usage_behind,
+            accepted=self.journal.accepted(),
+            past=self.journal.history,
         )
 
     def look(self, *, only=(), exclude=(), memory: Memory | None = None) -> Reconciled:
@@ -164,18 +172,11 @@ class Scene:
                 quantity=one.quantity,
                 detail=one.detail,
             )
-        for plan_id in accepted:
-            held = [
-                line
-                for plan in found.plan.companies
-                if plan_id in {found.plan.plan_id, plan.plan_id}
-                for line in plan.lines
-                if line.hold is not None
-            ]
-            assert held, f"{plan_id} is no id of {found.plan}"
-            self.journal.use_id(plan_id, run, at, "ada", held)
-        plan = resolve(found.plan, self.psas, accepted)
-        self.journal.confirm(run, at, _equal(plan))
+        self.journal.record_usage(run, _readings(found))
+        keys = accept(self.journal, run, at, "ada", found.plan, accepted)
+        plan = resolve(found, self.psas, keys)
+        self.journal.record_plan(run, at, plan)
+        self.journal.confirm(run, at, equal_lines(plan))
         desk = Desk(
             psas=self.psas,
             agreements=found.agreements,
@@ -188,15 +189,11 @@ class Scene:
             progress=lambda done, total: None,
         )
         applied = apply(plan, desk)
-        self.journal.disown(_replaced(applied.plan, found))
-        self.journal.record_usage(
-            run,
-            (
-                (client.company, found.evidence[ref])
-                for client in applied.plan.companies
-                for ref in client.company.tenants
-                if ref in found.evidence
-            ),
+        self.journal.record_plan(run, at, what_is_left(applied.plan))
+        self.journal.disown(replaced_lines(applied.plan, found))
+        self.journal.use_accepted(
+            accepted_and_written(found.plan, applied.plan),
+            still_guarded(found.plan, applied.plan),
         )
         return Day(run, found, applied)
 
@@ -209,25 +206,11 @@ class Scene:
         return len(self.psas[psa].sent)
 
 
-def _equal(plan: Plan):
-    for client in plan.companies:
-        for line in client.lines:
-            if not line.changes and line.line_id is not None:
-                yield ConfirmedLine.of(line, client.company)
-
-
-def _replaced(plan: Plan, found: Reconciled) -> list[LineKey]:
-    created = {
-        product_key(line): line.line_id
-        for client in plan.companies
-        for line in client.lines
-        if line.action == "create" and line.outcome == "applied"
-    }
-    return [
-        LineKey(fact.psa, fact.agreement, fact.line_id)
-        for fact in found.facts
-        if created.get((fact.psa, fact.agreement, fact.product), fact.line_id) != fact.line_id
-    ]
+def _readings(found: Reconciled):
+    for client in found.plan.companies:
+        for ref in client.company.tenants:
+            if ref in found.evidence:
+                yield client.company, found.evidence[ref]
 
 
 @pytest.fixture
