@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from kisi.apply.write import SHOWN_AFTER, Waits, Written, write
+from kisi.apply.write import SHOWN_AFTER, RetryTimers, WriteOutcome, write
 from kisi.errors import ForeignChange, StateError
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
@@ -34,14 +34,14 @@ from kisi.psa import Psa
 from kisi.redaction import REDACTOR
 from kisi.transport import Clock
 
-__all__ = ["SHOWN_AFTER", "Applied", "Desk", "apply"]
+__all__ = ["SHOWN_AFTER", "ApplyResult", "ApplyContext", "apply"]
 
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ApplyContext:
     """What writing needs.
 
     Args:
@@ -79,7 +79,7 @@ class Desk:
         return not self.stop.is_set()
 
 
-class _Door:
+class _PsaGate:
     """The way to one PSA: how many writes it takes at once, and why it is closed, if it is."""
 
     def __init__(self, psa: Psa) -> None:
@@ -91,13 +91,13 @@ class _Door:
 class _State:
     """What the threads of one run share."""
 
-    doors: Mapping[str, _Door]
+    gates: Mapping[str, _PsaGate]
     foreign: list[ForeignChange] = field(default_factory=list)
     broken: list[StateError] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """A plan with outcomes, and what stopped it early."""
 
     plan: Plan
@@ -106,25 +106,25 @@ class Applied:
     state_error: StateError | None = None
 
 
-def apply(plan: Plan, desk: Desk) -> Applied:
+def apply(plan: Plan, context: ApplyContext) -> ApplyResult:
     """Writes every change of `plan` that is not held, and tells what became of each line."""
-    state = _State({name: _Door(psa) for name, psa in desk.psas.items()})
+    state = _State({name: _PsaGate(psa) for name, psa in context.psas.items()})
     companies = list(plan.companies)
     shown: set[LineSlot] = set()
     for rises in (False, True):
         work = [i for i, company in enumerate(companies) if _to_write(company.lines, rises)]
-        for name, psa in desk.psas.items():
+        for name, psa in context.psas.items():
             mine = [index for index in work if companies[index].company.psa == name]
 
             def one(index: int, rises: bool = rises) -> None:
-                companies[index] = _company(companies[index], desk, state, rises, plan, shown)
+                companies[index] = _company(companies[index], context, state, rises, plan, shown)
 
             with ThreadPoolExecutor(max_workers=max(1, psa.workers)) as pool:
                 list(pool.map(one, mine))
     companies = [replace(company, lines=tuple(_settled(company.lines))) for company in companies]
-    return Applied(
+    return ApplyResult(
         plan=replace(plan, companies=tuple(companies)),
-        interrupted=desk.stop.is_set() and not state.broken,
+        interrupted=context.stop.is_set() and not state.broken,
         foreign_changes=tuple(state.foreign),
         state_error=state.broken[0] if state.broken else None,
     )
@@ -146,7 +146,12 @@ def _settled(lines: Iterable[PlannedLine]) -> Iterable[PlannedLine]:
 
 
 def _company(
-    company: CompanyPlan, desk: Desk, state: _State, rises: bool, plan: Plan, shown: set[LineSlot]
+    company: CompanyPlan,
+    context: ApplyContext,
+    state: _State,
+    rises: bool,
+    plan: Plan,
+    shown: set[LineSlot],
 ) -> CompanyPlan:
     lines = list(company.lines)
     for index, line in enumerate(lines):
@@ -154,8 +159,8 @@ def _company(
             continue
         waits = plan.waits.get(line.slot, frozenset()) - shown if rises else frozenset()
         why = f"line of {next(iter(waits))} could not be brought down first" if waits else ""
-        with state.doors[line.psa].places:
-            lines[index] = _line(line, company.company, why, desk, state)
+        with state.gates[line.psa].places:
+            lines[index] = _line(line, company.company, why, context, state)
         if lines[index].outcome is Outcome.APPLIED:
             shown.add(line.slot)
     return replace(company, lines=tuple(lines))
@@ -165,27 +170,27 @@ def _line(
     line: PlannedLine,
     client: Company,
     waits_for: str,
-    desk: Desk,
+    context: ApplyContext,
     state: _State,
 ) -> PlannedLine:
-    if desk.stop.is_set():
+    if context.stop.is_set():
         return replace(line, detail="not tried: the run was stopped")
-    if desk.clock.monotonic() >= desk.ends:
+    if context.clock.monotonic() >= context.ends:
         detail = "not sent: this run's time was up before its turn came"
         return replace(line, outcome=Outcome.FAILED, detail=detail)
-    why = state.doors[line.psa].closed or waits_for
+    why = state.gates[line.psa].closed or waits_for
     if why:
         return replace(line, outcome=Outcome.FAILED, detail=f"not sent: {why}")
     try:
-        operation = desk.journal.intent(desk.run, desk.clock.now(), line, client)
+        operation = context.journal.intent(context.run, context.clock.now(), line, client)
     except StateError as error:
         state.broken.append(error)
-        desk.stop.set()
+        context.stop.set()
         return replace(line, detail="not tried: the journal failed")
-    written = _send(line, desk, state)
+    written = _send(line, context, state)
     written = replace(written, detail=REDACTOR.redact(written.detail))  # remote text is in it
     _log(line, client, written)
-    _store(operation, written, desk, state)
+    _store(operation, written, context, state)
     return replace(
         line,
         outcome=written.outcome,
@@ -194,23 +199,23 @@ def _line(
     )
 
 
-def _send(line: PlannedLine, desk: Desk, state: _State) -> Written:
-    """Writes a line whose intent is stored; closes the door if nothing more may be sent."""
-    agreement = desk.agreements[AgreementRef(line.psa, line.company, line.agreement)]
-    door = state.doors[line.psa]
+def _send(line: PlannedLine, context: ApplyContext, state: _State) -> WriteOutcome:
+    """Writes a line whose intent is stored; closes the gate if nothing more may be sent."""
+    agreement = context.agreements[AgreementRef(line.psa, line.company, line.agreement)]
+    gate = state.gates[line.psa]
     try:
-        waits = Waits(desk.waited, desk.clock.sleep)
-        written = write(desk.psas[line.psa], line, agreement, desk.today, waits)
+        waits = RetryTimers(context.waited, context.clock.sleep)
+        written = write(context.psas[line.psa], line, agreement, context.today, waits)
     except ForeignChange as error:
         state.foreign.append(error)
-        door.closed = "another line of an agreement changed during a write"
-        return Written(Outcome.UNKNOWN, detail=error.message)
+        gate.closed = "another line of an agreement changed during a write"
+        return WriteOutcome(Outcome.UNKNOWN, detail=error.message)
     if written.denied:
-        door.closed = "the PSA refused our credentials"
+        gate.closed = "the PSA refused our credentials"
     return written
 
 
-def _log(line: PlannedLine, client: Company, written: Written) -> None:
+def _log(line: PlannedLine, client: Company, written: WriteOutcome) -> None:
     LOG.info(
         "%s, agreement %s, product %s: %s -> %s %s%s%s",
         client.name,
@@ -224,12 +229,14 @@ def _log(line: PlannedLine, client: Company, written: Written) -> None:
     )
 
 
-def _store(operation: Operation, written: Written, desk: Desk, state: _State) -> None:
+def _store(
+    operation: Operation, written: WriteOutcome, context: ApplyContext, state: _State
+) -> None:
     """Commits an outcome or, where that fails, prints it and stops the run: it must not be lost."""
     try:
-        desk.journal.outcome(
+        context.journal.outcome(
             operation,
-            desk.clock.now(),
+            context.clock.now(),
             written.outcome,
             line_id=written.line_id,
             quantity=written.quantity,
@@ -238,7 +245,7 @@ def _store(operation: Operation, written: Written, desk: Desk, state: _State) ->
             acknowledged=written.acknowledged,
         )
     except StateError as error:
-        desk.emergency(
+        context.emergency(
             emergency_line(
                 operation,
                 written.outcome,
@@ -249,4 +256,4 @@ def _store(operation: Operation, written: Written, desk: Desk, state: _State) ->
             )
         )
         state.broken.append(error)
-        desk.stop.set()
+        context.stop.set()

@@ -20,8 +20,8 @@ from kisi.model import (
     Line,
     Outcome,
     PlannedLine,
-    Receipt,
-    Verdict,
+    WriteResult,
+    WriteStatus,
 )
 from kisi.plan import is_live
 from kisi.psa import Psa
@@ -43,7 +43,7 @@ _NOT_WRITTEN = "Reading it back showed that it was not written; the next run tri
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class RetryTimers:
     """How a write waits.
 
     Args:
@@ -57,7 +57,7 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteOutcome:
     """What became of one change."""
 
     outcome: Outcome
@@ -70,7 +70,9 @@ class Written:
     request_id: str = ""
 
 
-def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: Waits) -> Written:
+def write(
+    psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: RetryTimers
+) -> WriteOutcome:
     """Brings one line to its quantity.
 
     Args:
@@ -85,72 +87,74 @@ def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits:
     """
     sends = 0
     while True:
-        receipt = _send(psa, line, agreement, today, waits)
+        result = _send(psa, line, agreement, today, waits)
         sends += 1
-        if receipt.verdict is Verdict.APPLIED:
-            return _applied(line, receipt)
-        if receipt.verdict not in {Verdict.UNKNOWN, Verdict.STALE}:
-            return _failed(receipt)
-        stale = receipt.verdict is Verdict.STALE
+        if result.status is WriteStatus.APPLIED:
+            return _applied(line, result)
+        if result.status not in {WriteStatus.UNKNOWN, WriteStatus.STALE}:
+            return _failed(result)
+        stale = result.status is WriteStatus.STALE
         otherwise = Outcome.FAILED if stale and sends == 1 else Outcome.UNKNOWN
-        written = _read_back(psa, line, receipt, today, waits, otherwise)
+        written = _read_back(psa, line, result, today, waits, otherwise)
         if written is not None:
-            return replace(written, acknowledged=receipt.acknowledged)
-        if receipt.acknowledged and line.line_id is None:
-            return _not_shown(receipt)
+            return replace(written, acknowledged=result.acknowledged)
+        if result.acknowledged and line.line_id is None:
+            return _not_shown(result)
         if stale or sends >= SENDS or not waits.before_sending(0):
-            return _failed(replace(receipt, message=f"{receipt.message} {_NOT_WRITTEN}"))
+            return _failed(replace(result, message=f"{result.message} {_NOT_WRITTEN}"))
         LOG.warning(
             "agreement %s, product %s: not written, sending again", line.agreement, line.product
         )
 
 
-def _send(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: Waits) -> Receipt:
+def _send(
+    psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: RetryTimers
+) -> WriteResult:
     for attempt in range(1, TRIES):
-        receipt = psa.write(line, agreement, today)
-        again = receipt.verdict in {Verdict.NOT_SENT, Verdict.THROTTLED}
-        wait = receipt.wait or float(attempt)
+        result = psa.write(line, agreement, today)
+        again = result.status in {WriteStatus.NOT_SENT, WriteStatus.THROTTLED}
+        wait = result.wait or float(attempt)
         if not again or wait > LONGEST_WAIT or not waits.before_sending(wait):
-            return receipt
+            return result
     return psa.write(line, agreement, today)
 
 
-def _applied(line: PlannedLine, receipt: Receipt) -> Written:
-    return Written(
+def _applied(line: PlannedLine, result: WriteResult) -> WriteOutcome:
+    return WriteOutcome(
         Outcome.APPLIED,
-        line_id=receipt.line_id or line.line_id,
+        line_id=result.line_id or line.line_id,
         quantity=Decimal(line.after),
-        detail=receipt.message,
-        request_id=receipt.request_id,
+        detail=result.message,
+        request_id=result.request_id,
     )
 
 
-def _failed(receipt: Receipt) -> Written:
-    return Written(
+def _failed(result: WriteResult) -> WriteOutcome:
+    return WriteOutcome(
         Outcome.FAILED,
-        detail=receipt.message,
-        denied=receipt.denied,
-        request_id=receipt.request_id,
+        detail=result.message,
+        denied=result.denied,
+        request_id=result.request_id,
     )
 
 
-def _not_shown(receipt: Receipt) -> Written:
-    return Written(
+def _not_shown(result: WriteResult) -> WriteOutcome:
+    return WriteOutcome(
         Outcome.UNKNOWN,
-        detail=f"{receipt.message} {_NOT_SHOWN}",
+        detail=f"{result.message} {_NOT_SHOWN}",
         acknowledged=True,
-        request_id=receipt.request_id,
+        request_id=result.request_id,
     )
 
 
 def _read_back(
     psa: Psa,
     line: PlannedLine,
-    receipt: Receipt,
+    result: WriteResult,
     today: date,
-    waits: Waits,
+    waits: RetryTimers,
     otherwise: Outcome,
-) -> Written | None:
+) -> WriteOutcome | None:
     """What the PSA shows, or None if it shows that nothing was written.
 
     `otherwise` is the outcome where it shows neither before nor after, or nothing at all: unknown,
@@ -165,12 +169,12 @@ def _read_back(
         except ForeignChange:
             raise
         except PsaError as error:
-            detail = f"{receipt.message} Reading back failed too: {error.message}"
-            return Written(otherwise, detail=detail, request_id=receipt.request_id)
+            detail = f"{result.message} Reading back failed too: {error.message}"
+            return WriteOutcome(otherwise, detail=detail, request_id=result.request_id)
         shown = _shown(line, found, otherwise)
         if shown is not None:
-            return replace(shown, request_id=receipt.request_id)
-        if receipt.verdict is Verdict.STALE:
+            return replace(shown, request_id=result.request_id)
+        if result.status is WriteStatus.STALE:
             break
     return None
 
@@ -181,26 +185,28 @@ def _mine(line: PlannedLine, lines: tuple[Line, ...], today: date) -> list[Line]
     return [found for found in lines if found.product == line.product and is_live(found, today)]
 
 
-def _shown(line: PlannedLine, found: list[Line], otherwise: Outcome) -> Written | None:
+def _shown(line: PlannedLine, found: list[Line], otherwise: Outcome) -> WriteOutcome | None:
     if len(found) == 1:
         return _judge(line, found[0], otherwise)
     if found:
         listed = ", ".join(item.id for item in found)
-        return Written(otherwise, detail=f"there are now several lines of this product: {listed}")
+        return WriteOutcome(
+            otherwise, detail=f"there are now several lines of this product: {listed}"
+        )
     if line.line_id is None:
         return None
-    return Written(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
+    return WriteOutcome(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
 
 
-def _judge(line: PlannedLine, shown: Line, otherwise: Outcome) -> Written | None:
+def _judge(line: PlannedLine, shown: Line, otherwise: Outcome) -> WriteOutcome | None:
     if shown.problem:
         detail = f"the PSA shows a line that cannot be read: {shown.problem}"
-        return Written(otherwise, line_id=shown.id, detail=detail)
+        return WriteOutcome(otherwise, line_id=shown.id, detail=detail)
     if shown.quantity == line.after:
-        return Written(Outcome.APPLIED, line_id=shown.id, quantity=shown.quantity)
+        return WriteOutcome(Outcome.APPLIED, line_id=shown.id, quantity=shown.quantity)
     if shown.quantity == line.before:
         return None
-    return Written(
+    return WriteOutcome(
         otherwise,
         line_id=shown.id,
         quantity=shown.quantity,

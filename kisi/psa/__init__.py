@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError
-from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Psa(Protocol):
             PsaError: They could not be read.
         """
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
 
         A refusal over an effective date may be answered by a second request with another date.

@@ -21,11 +21,11 @@ from kisi.model import (
     Line,
     PlannedLine,
     Reading,
-    Receipt,
     Tenant,
     TenantRef,
     Unfit,
-    Verdict,
+    WriteResult,
+    WriteStatus,
 )
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import Select
@@ -53,7 +53,7 @@ class FakeClock:
 class Reaction:
     """What the fake PSA makes of one write."""
 
-    verdict: Verdict
+    status: WriteStatus
     lands: bool = False
     """Whether the line is changed, whatever the answer says."""
     message: str = ""
@@ -68,19 +68,19 @@ class Reaction:
     """Somebody else is faster: called before the write lands."""
 
 
-DONE = Reaction(Verdict.APPLIED, lands=True)
-LOST = Reaction(Verdict.UNKNOWN, lands=True, message="The answer was lost.")
-VANISHED = Reaction(Verdict.UNKNOWN, message="The connection broke.")
-SAID_DONE = Reaction(Verdict.UNKNOWN, message="Success: true.", acknowledged=True)
-REFUSED = Reaction(Verdict.REJECTED, message="The item is not active.")
-DENIED = Reaction(Verdict.REJECTED, message="401: wrong keys.", denied=True)
-UNREACHED = Reaction(Verdict.NOT_SENT, message="Connection refused.")
-CHANGED = Reaction(Verdict.STALE, message="409: it is not what it was.")
-FOREIGN = Reaction(Verdict.APPLIED, lands=True, foreign=True)
+DONE = Reaction(WriteStatus.APPLIED, lands=True)
+LOST = Reaction(WriteStatus.UNKNOWN, lands=True, message="The answer was lost.")
+VANISHED = Reaction(WriteStatus.UNKNOWN, message="The connection broke.")
+SAID_DONE = Reaction(WriteStatus.UNKNOWN, message="Success: true.", acknowledged=True)
+REFUSED = Reaction(WriteStatus.REJECTED, message="The item is not active.")
+DENIED = Reaction(WriteStatus.REJECTED, message="401: wrong keys.", denied=True)
+UNREACHED = Reaction(WriteStatus.NOT_SENT, message="Connection refused.")
+CHANGED = Reaction(WriteStatus.STALE, message="409: it is not what it was.")
+FOREIGN = Reaction(WriteStatus.APPLIED, lands=True, foreign=True)
 
 
 def busy(wait: float) -> Reaction:
-    return Reaction(Verdict.THROTTLED, message="429: slow down.", wait=wait)
+    return Reaction(WriteStatus.THROTTLED, message="429: slow down.", wait=wait)
 
 
 @dataclass
@@ -208,7 +208,7 @@ class FakePsa:
         there = (item for item in ids if item not in self.missing)
         return {item: self.prices.get(item, PsaProduct(item, "")) for item in there}
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         assert agreement.ref == AgreementRef(line.psa, line.company, line.agreement)
         self.sent.append(line)
         reaction = self.reactions.popleft() if self.reactions else DONE
@@ -218,9 +218,9 @@ class FakePsa:
         written = self._write(line, stored, today) if reaction.lands else None
         if reaction.foreign:
             raise ForeignChange("charge 7 (BACKUP) with quantity 3 is gone", remedy="Restore it.")
-        shown = written if reaction.verdict is Verdict.APPLIED else None
-        return Receipt(
-            reaction.verdict,
+        shown = written if reaction.status is WriteStatus.APPLIED else None
+        return WriteResult(
+            reaction.status,
             reaction.message,
             line_id=shown.id if shown else None,
             quantity=shown.quantity if shown else None,

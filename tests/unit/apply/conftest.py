@@ -1,4 +1,4 @@
-"""A desk with a fake PSA on one side and the real journal on the other."""
+"""A context with a fake PSA on one side and the real journal on the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.apply import Applied, Desk, apply
+from kisi.apply import ApplyContext, ApplyResult, apply
 from kisi.journal import Journal, Operation
 from kisi.model import Company, CompanyPlan, Outcome, Plan, PlannedLine, Status
 from tests.unit.build import COMPANY, TODAY
@@ -46,11 +46,11 @@ class Bench:
         )
         return self.run
 
-    def apply(self, *plans: CompanyPlan) -> Applied:
+    def apply(self, *plans: CompanyPlan) -> ApplyResult:
         """Writes these clients' plans in a new run."""
         run = self.begin()
         refs = {ref for psa in self.psas.values() for ref in psa.refs()}
-        desk = Desk(
+        context = ApplyContext(
             psas=self.psas,
             agreements={ref: self.psas[ref.psa].agreements([ref], TODAY)[ref] for ref in refs},
             journal=self.journal,
@@ -63,7 +63,7 @@ class Bench:
             pause=self.pause,
             ends=self.ends,
         )
-        return apply(Plan(plans), desk)
+        return apply(Plan(plans), context)
 
     def write(self, *lines: PlannedLine) -> list[PlannedLine]:
         """Writes the lines of one client and returns them with their outcomes."""

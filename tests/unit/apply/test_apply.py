@@ -170,9 +170,7 @@ def test_a_line_given_to_another_application_waits_for_the_one_it_came_from(benc
 
 def test_an_unknown_decrease_holds_up_the_increases_too(bench, psa):
     there = psa.put("1201", 10)
-    psa.reactions.append(
-        Reaction(LOST.verdict, before=lambda: psa.put("1201", 9, line_id=there.id))
-    )
+    psa.reactions.append(Reaction(LOST.status, before=lambda: psa.put("1201", 9, line_id=there.id)))
     lines = bench.write(planned(10, 8, "1201", line_id=there.id), planned(None, 4, "1202"))
     assert [line.outcome for line in lines] == [Outcome.UNKNOWN, Outcome.FAILED]
     assert psa.quantities() == {"1201": 9}
@@ -269,7 +267,7 @@ def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):
         company = replace(COMPANY, name=f"Client {number}", agreement=str(2000 + number))
         slow.agreement("500", str(7000 + number))
         there = slow.put("KES", 9, str(7000 + number))
-        slow.reactions.append(Reaction(DONE.verdict, lands=True, before=enter))
+        slow.reactions.append(Reaction(DONE.status, lands=True, before=enter))
         orphan = planned(
             9,
             0,
@@ -290,7 +288,7 @@ def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):
 
 
 def test_a_stop_in_the_middle_finishes_the_write_and_tries_no_other(bench, psa):
-    psa.reactions.append(Reaction(LOST.verdict, lands=True, before=bench.stop.set))
+    psa.reactions.append(Reaction(LOST.status, lands=True, before=bench.stop.set))
     applied = bench.apply(
         client(planned(None, 5), planned(None, 6, "1201")),
         client(of_other(None, 7), company=OTHER),
@@ -332,7 +330,7 @@ def test_a_stop_while_waiting_for_the_psa_sends_nothing_again(bench, psa):
 
 
 def test_a_stop_after_an_unclear_write_is_read_back_to_the_end_and_not_sent_again(bench, psa):
-    psa.reactions.append(Reaction(VANISHED.verdict, before=bench.stop.set))
+    psa.reactions.append(Reaction(VANISHED.status, before=bench.stop.set))
     applied = bench.apply(client(planned(None, 5)))
     assert outcomes(applied.plan.companies[0]) == [("1200", Outcome.FAILED)]
     assert (len(psa.sent), bench.clock.slept) == (1, [1, 2, 4])
@@ -357,7 +355,7 @@ def test_a_wait_beyond_the_end_of_the_run_is_not_begun(bench, psa):
 
 def test_a_secret_that_the_psa_says_to_us_is_neither_shown_nor_stored(bench, psa):
     REDACTOR.add("private-key-in-an-answer")
-    psa.reactions.append(Reaction(REFUSED.verdict, message="Wrong: private-key-in-an-answer."))
+    psa.reactions.append(Reaction(REFUSED.status, message="Wrong: private-key-in-an-answer."))
     (line,) = bench.write(planned(None, 5))
     assert "private-key" not in line.detail
     assert "private-key" not in bench.operations()[0].detail
@@ -410,7 +408,7 @@ def test_a_journal_that_fails_once_is_not_trusted_again(bench, psa):
 
 
 def test_an_outcome_that_cannot_be_stored_is_printed_and_ends_all_writing(bench, psa):
-    psa.reactions.extend([DONE, Reaction(DONE.verdict, lands=True, before=bench.fail_journal)])
+    psa.reactions.extend([DONE, Reaction(DONE.status, lands=True, before=bench.fail_journal)])
     applied = bench.apply(
         client(planned(None, 5), planned(None, 6, "1201"), planned(None, 8, "1202")),
         client(of_other(None, 7), company=OTHER),
@@ -435,7 +433,7 @@ def test_an_unknown_outcome_that_cannot_be_stored_is_printed_with_what_was_seen(
         psa.put("1200", 11, line_id=there.id)
         bench.fail_journal()
 
-    psa.reactions.append(Reaction(LOST.verdict, before=strike))
+    psa.reactions.append(Reaction(LOST.status, before=strike))
     bench.apply(client(planned(10, 12, line_id=there.id)))
     told = json.loads(bench.emergency[0])
     assert (told["outcome"], told["quantity"]) == ("unknown", "11")

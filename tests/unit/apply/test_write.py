@@ -165,7 +165,7 @@ def test_an_acknowledged_update_that_is_not_shown_is_sent_once_more(bench, psa):
     assert psa.quantities() == {"1200": 12}
 
 
-@pytest.mark.parametrize("reaction", [LOST, Reaction(LOST.verdict, lands=True)])
+@pytest.mark.parametrize("reaction", [LOST, Reaction(LOST.status, lands=True)])
 def test_a_psa_that_shows_writes_late_never_gets_a_second_create(bench, psa, reaction):
     psa.late = 3
     script(bench, reaction)
@@ -186,7 +186,7 @@ def test_a_second_send_that_is_lost_too_is_read_back_too(bench, psa):
 
 def test_another_value_in_the_psa_is_an_unknown_outcome(bench, psa):
     there = psa.put("1200", 10)
-    rounds = Reaction(LOST.verdict, before=lambda: psa.put("1200", 11, line_id=there.id))
+    rounds = Reaction(LOST.status, before=lambda: psa.put("1200", 11, line_id=there.id))
     script(bench, rounds)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert (line.outcome, line.detail) == (
@@ -211,7 +211,7 @@ def test_a_write_that_cannot_be_read_back_stays_pending(bench, psa):
 
 
 def test_two_lines_after_a_create_are_an_unknown_outcome(bench, psa):
-    script(bench, Reaction(LOST.verdict, lands=True, before=lambda: psa.put("1200", 5)))
+    script(bench, Reaction(LOST.status, lands=True, before=lambda: psa.put("1200", 5)))
     (line,) = bench.write(planned(None, 90))
     assert line.outcome is Outcome.UNKNOWN
     assert "several lines of this product: 301, 302" in line.detail
@@ -220,7 +220,7 @@ def test_two_lines_after_a_create_are_an_unknown_outcome(bench, psa):
 
 def test_a_stale_write_that_turns_out_equal_is_applied(bench, psa):
     there = psa.put("1200", 10)
-    somebody = Reaction(CHANGED.verdict, before=lambda: psa.put("1200", 12, line_id=there.id))
+    somebody = Reaction(CHANGED.status, before=lambda: psa.put("1200", 12, line_id=there.id))
     script(bench, somebody)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert line.outcome is Outcome.APPLIED
@@ -249,7 +249,7 @@ def test_a_stale_write_did_nothing_so_its_outcome_is_known(bench, psa, shown):
         else:
             psa.put("1200", shown, line_id=there.id)
 
-    script(bench, Reaction(CHANGED.verdict, message=CHANGED.message, before=meanwhile))
+    script(bench, Reaction(CHANGED.status, message=CHANGED.message, before=meanwhile))
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert line.outcome is Outcome.FAILED
     assert ("shows 7" if shown else "is gone") in line.detail
@@ -267,7 +267,7 @@ def test_a_stale_write_that_cannot_be_read_back_is_still_refused(bench, psa):
 
 def test_a_stale_answer_to_the_second_send_leaves_the_first_unknown(bench, psa):
     there = psa.put("1200", 10)
-    somebody = Reaction(CHANGED.verdict, before=lambda: psa.put("1200", 11, line_id=there.id))
+    somebody = Reaction(CHANGED.status, before=lambda: psa.put("1200", 11, line_id=there.id))
     script(bench, VANISHED, somebody)
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert line.outcome is Outcome.UNKNOWN
@@ -278,7 +278,7 @@ def test_a_stale_answer_to_the_second_send_leaves_the_first_unknown(bench, psa):
 def test_a_line_whose_quantity_cannot_be_read_back_proves_nothing(bench, psa, after):
     there = psa.put("1200", 10)
     spoils = Reaction(
-        LOST.verdict,
+        LOST.status,
         before=lambda: psa.put("1200", 0, line_id=there.id, problem="quantity is missing"),
     )
     script(bench, spoils)
@@ -291,7 +291,7 @@ def test_a_line_whose_quantity_cannot_be_read_back_proves_nothing(bench, psa, af
 
 def test_a_line_that_is_gone_is_not_written(bench, psa):
     there = psa.put("1200", 10)
-    script(bench, Reaction(VANISHED.verdict, before=lambda: psa.remove(there)))
+    script(bench, Reaction(VANISHED.status, before=lambda: psa.remove(there)))
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     assert line.outcome is Outcome.FAILED
     assert "is gone" in line.detail
@@ -336,7 +336,7 @@ def test_the_psas_own_id_of_the_last_request_is_kept(bench, psa, reactions, outc
 
 
 def test_what_the_psa_said_is_kept(bench, psa):
-    script(bench, REFUSED, Reaction(DONE.verdict, lands=True, message="From 1 December on."))
+    script(bench, REFUSED, Reaction(DONE.status, lands=True, message="From 1 December on."))
     refused, done = bench.write(planned(None, 90), planned(None, 5, "1300", application="EDR"))
     assert [line.detail for line in (refused, done)] == [
         "The item is not active.",
@@ -365,7 +365,7 @@ def test_it_is_read_back_where_it_was_written(bench, psa):
 def test_a_line_that_cannot_be_read_back_is_named(bench, psa):
     there = psa.put("1200", 10)
     spoil = Reaction(
-        LOST.verdict,
+        LOST.status,
         before=lambda: psa.put("1200", 0, line_id=there.id, problem="quantity is missing"),
     )
     script(bench, spoil)
@@ -375,7 +375,7 @@ def test_a_line_that_cannot_be_read_back_is_named(bench, psa):
 
 
 def test_a_new_line_that_cannot_be_read_back_is_named(bench, psa):
-    spoil = Reaction(LOST.verdict, before=lambda: psa.put("1200", 0, problem="quantity is missing"))
+    spoil = Reaction(LOST.status, before=lambda: psa.put("1200", 0, problem="quantity is missing"))
     script(bench, spoil)
     (line,) = bench.write(planned(None, 12))
     assert (line.outcome, line.line_id) == (Outcome.UNKNOWN, psa.held()[0].id)
@@ -403,7 +403,7 @@ def test_what_was_proven_is_kept_with_its_quantity_and_line(bench, psa):
 
 def test_a_line_that_shows_something_else_is_named(bench, psa):
     there = psa.put("1200", 10)
-    script(bench, Reaction(LOST.verdict, before=lambda: psa.put("1200", 11, line_id=there.id)))
+    script(bench, Reaction(LOST.status, before=lambda: psa.put("1200", 11, line_id=there.id)))
     (line,) = bench.write(planned(10, 12, line_id=there.id))
     (operation,) = bench.operations()
     assert (operation.outcome, operation.quantity) == (Outcome.UNKNOWN, 11)
@@ -411,7 +411,7 @@ def test_a_line_that_shows_something_else_is_named(bench, psa):
 
 
 def test_a_created_line_that_shows_something_else_is_named(bench, psa):
-    script(bench, Reaction(LOST.verdict, before=lambda: psa.put("1200", 7)))
+    script(bench, Reaction(LOST.status, before=lambda: psa.put("1200", 7)))
     (line,) = bench.write(planned(None, 12))
     assert (line.outcome, line.line_id) == (Outcome.UNKNOWN, psa.held()[0].id)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.apply import Applied, Desk, apply
+from kisi.apply import ApplyContext, ApplyResult, apply
 from kisi.errors import ExitCode, worst
 from kisi.journal import ConfirmedLine, Journal, LineKey
 from kisi.model import (
@@ -70,7 +70,7 @@ class Day:
 
     run: int
     found: Reconciled
-    applied: Applied
+    applied: ApplyResult
 
     @property
     def plan(self) -> Plan:
@@ -176,7 +176,7 @@ class Scene:
             self.journal.use_id(plan_id, run, at, "ada", held)
         plan = resolve(found.plan, self.psas, accepted)
         self.journal.confirm(run, at, _equal(plan))
-        desk = Desk(
+        context = ApplyContext(
             psas=self.psas,
             agreements=found.agreements,
             journal=self.journal,
@@ -187,7 +187,7 @@ class Scene:
             emergency=pytest.fail,
             progress=lambda done, total: None,
         )
-        applied = apply(plan, desk)
+        applied = apply(plan, context)
         self.journal.disown(_replaced(applied.plan, found))
         self.journal.record_usage(
             run,

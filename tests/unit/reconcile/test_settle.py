@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kisi.errors import ExitCode, PsaError
-from kisi.model import AgreementRef, Category, GuardRules, Outcome, Verdict
+from kisi.model import AgreementRef, Category, GuardRules, Outcome, WriteStatus
 from kisi.reconcile.settle import settle, settled_facts
 from tests.unit.build import AGREEMENT, ALL_ROW, COMPANY, TODAY, fact, line, mapping
 from tests.unit.fakes import LOST, SAID_DONE, Reaction, planned
@@ -171,7 +171,7 @@ def test_an_unknown_write_is_settled_by_the_next_run(scene):
     def no_more_reading():
         scene.cw.unreadable["1042"] = (PsaError("The additions did not arrive whole."), None)
 
-    scene.cw.reactions.append(Reaction(LOST.verdict, lands=True, before=no_more_reading))
+    scene.cw.reactions.append(Reaction(LOST.status, lands=True, before=no_more_reading))
     day = scene.sync()
     assert day.client().lines[0].outcome is Outcome.UNKNOWN
     assert day.code is ExitCode.WRITE
@@ -318,7 +318,7 @@ def test_a_line_of_an_unknown_create_is_orphaned_by_another_product(scene, pendi
 
 
 def test_a_line_that_the_psa_made_with_another_quantity_is_not_created_again(scene):
-    scene.cw.reactions.append(Reaction(Verdict.UNKNOWN, lands=True, stored=8))
+    scene.cw.reactions.append(Reaction(WriteStatus.UNKNOWN, lands=True, stored=8))
     scene.uses(10)
     assert scene.sync().code is ExitCode.WRITE
     scene.cw.remove(*scene.cw.held())
@@ -330,7 +330,7 @@ def test_a_line_that_the_psa_made_with_another_quantity_is_not_created_again(sce
 def test_an_adoption_that_the_psa_stored_otherwise_is_owned(scene):
     scene.guards = replace(scene.guards, adopt="allow")
     scene.cw.put("1200", 7)
-    scene.cw.reactions.append(Reaction(Verdict.UNKNOWN, lands=True, stored=8))
+    scene.cw.reactions.append(Reaction(WriteStatus.UNKNOWN, lands=True, stored=8))
     scene.uses(10)
     assert scene.sync().code is ExitCode.WRITE
     assert scene.facts() == {("1042", "1200", "301"): 8}
