@@ -122,6 +122,7 @@ class _Run:
         journal.record_mapping(self.setup.mapping.companies)
         memory = remember(journal, rules)
         self._let_arrive(memory.pending)
+        read_at = self.setup.clock.monotonic()
         with shown(self.voice, self.stop) as report:
             found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
@@ -134,6 +135,7 @@ class _Run:
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
+            read_at=read_at,
             journal=journal,
             run=run,
             today=rules.today,

@@ -95,7 +95,5 @@ class WriteResult:
     """Seconds to wait before trying again (`THROTTLED`)."""
     denied: bool = False
     """The PSA refused our credentials: nothing more is sent to it in this run."""
-    acknowledged: bool = False
-    """The PSA said that it was done, whatever it shows: a create is not sent again."""
     request_id: str = ""
     """The PSA's own id of the request, for its support."""

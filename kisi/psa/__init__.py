@@ -107,8 +107,12 @@ class Psa(Protocol):
             PsaError: Nothing could be read.
         """
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         """All lines of one agreement, also cancelled ones, whole.
+
+        Args:
+            ref: The agreement.
+            products: The lines of these products are needed, and others may be left out.
 
         Raises:
             ForeignChange: An earlier write is seen to have changed something else.

@@ -59,7 +59,6 @@ class Reaction:
     message: str = ""
     wait: float = 0.0
     denied: bool = False
-    acknowledged: bool = False
     foreign: bool = False
     """`ForeignChange` is raised after the write."""
     stored: int | None = None
@@ -71,7 +70,7 @@ class Reaction:
 DONE = Reaction(WriteStatus.APPLIED, lands=True)
 LOST = Reaction(WriteStatus.UNKNOWN, lands=True, message="The answer was lost.")
 VANISHED = Reaction(WriteStatus.UNKNOWN, message="The connection broke.")
-SAID_DONE = Reaction(WriteStatus.UNKNOWN, message="Success: true.", acknowledged=True)
+SAID_DONE = Reaction(WriteStatus.UNKNOWN, message="Success: true.")
 REFUSED = Reaction(WriteStatus.REJECTED, message="The item is not active.")
 DENIED = Reaction(WriteStatus.REJECTED, message="401: wrong keys.", denied=True)
 UNREACHED = Reaction(WriteStatus.NOT_SENT, message="Connection refused.")
@@ -101,6 +100,7 @@ class FakePsa:
         report: What `withheld` says.
         sent: Every line that `write` got, in order.
         looks: Every agreement that `lines` was asked for, in order.
+        asked: The products that each of these looks was for (None: all).
     """
 
     accounts_word = "company"
@@ -119,6 +119,7 @@ class FakePsa:
         self.missing: set[str] = set()
         self.sent: list[PlannedLine] = []
         self.looks: list[str] = []
+        self.asked: list[Collection[str] | None] = []
         self.asked_agreements: list[AgreementRef] = []
         self.asked_products: list[str] = []
         self.closed = 0
@@ -192,14 +193,16 @@ class FakePsa:
             return replace(found, ref=ref, unfit=unfit)
         return found
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         self.looks.append(ref.agreement)
+        self.asked.append(products)
         if ref.agreement in self.unreadable:
             error, times = self.unreadable[ref.agreement]
             if times is None or times > 0:
                 self.unreadable[ref.agreement] = (error, None if times is None else times - 1)
                 raise error
-        return tuple(self._lines(ref.agreement, self._clock.monotonic()))
+        found = self._lines(ref.agreement, self._clock.monotonic())
+        return tuple(line for line in found if products is None or line.product in products)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         self.asked_products += ids
@@ -226,7 +229,6 @@ class FakePsa:
             quantity=shown.quantity if shown else None,
             wait=reaction.wait,
             denied=reaction.denied,
-            acknowledged=reaction.acknowledged,
             request_id=f"request-{len(self.sent)}",
         )
 

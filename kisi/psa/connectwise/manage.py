@@ -46,7 +46,11 @@ class ConnectWise:
         """Each agreement, judged; one request for about 150 of them."""
         return read_agreements(self._wire, refs, today)
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(
+        self,
+        ref: AgreementRef,
+        products: Collection[str] | None = None,  # noqa: ARG002
+    ) -> tuple[Line, ...]:
         """All additions of one agreement, in one request for each 1,000 of them."""
         return read_lines(self._wire, ref)
 

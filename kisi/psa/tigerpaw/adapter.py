@@ -166,7 +166,11 @@ class Tigerpaw:
         )
         return replace(judged, unfit=judged.unfit or self._snapshots.unfit(ref.agreement))
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(
+        self,
+        ref: AgreementRef,
+        products: Collection[str] | None = None,  # noqa: ARG002
+    ) -> tuple[Line, ...]:
         """All additional charges of one agreement; one request.
 
         Raises:

@@ -24,7 +24,7 @@ from kisi.psa.tigerpaw.template import ChargeTemplate, ChargeValues
 from kisi.transport import Clock
 
 _STATUSES = {
-    Said.DONE: WriteStatus.UNKNOWN,  # and acknowledged
+    Said.DONE: WriteStatus.UNKNOWN,
     Said.NOTHING: WriteStatus.UNKNOWN,
     Said.REFUSED: WriteStatus.REJECTED,
     Said.DENIED: WriteStatus.REJECTED,
@@ -167,7 +167,6 @@ class Writer:
                 WriteStatus.UNKNOWN,
                 f"{error.message} So what the submit did is not known; the charges from "
                 f"before the write are in {kept.path}.",
-                acknowledged=answer.said is Said.DONE,
             )
         return self._judge(submitted, kept.ours(after))
 
@@ -186,7 +185,6 @@ class Writer:
                 f"{answer.message} The charge shows {ours.quantity} instead of {values.quantity}.",
                 ours.id,
                 Decimal(ours.quantity),
-                acknowledged=answer.said is Said.DONE,
             )
         shown = "The charge is as it was." if values.detail_id else "No new charge of it is shown."
         return WriteResult(
@@ -196,5 +194,4 @@ class Writer:
             Decimal(ours.quantity) if ours else None,
             wait=answer.wait,
             denied=answer.said is Said.DENIED,
-            acknowledged=answer.said is Said.DONE,
         )

@@ -214,7 +214,7 @@ def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> Non
         assert len(db.rows("SELECT id FROM operation")) == 1
 
 
-def test_writes_of_a_first_journal_were_not_acknowledged(tmp_path: Path) -> None:
+def test_a_write_that_a_first_journal_left_open_is_pending(tmp_path: Path) -> None:
     with closing(opening.open_for_writing(tmp_path, schema.MIGRATIONS[:1])) as db, db.transaction():
         db.execute(
             "INSERT INTO run (id, at, version, command, config_hash, plan_scope, state)"
@@ -232,7 +232,7 @@ def test_writes_of_a_first_journal_were_not_acknowledged(tmp_path: Path) -> None
     for readonly in (True, False):
         with Journal.open(tmp_path, readonly=readonly) as journal:
             (operation,) = journal.pending()
-            assert (operation.outcome, operation.acknowledged) == (None, False)
+            assert (operation.outcome, operation.line.after) == (None, 5)
 
 
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:

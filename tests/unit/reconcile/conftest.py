@@ -179,6 +179,7 @@ class Scene:
         context = ApplyContext(
             psas=self.psas,
             agreements=found.agreements,
+            read_at=self.clock.monotonic(),
             journal=self.journal,
             run=run,
             today=TODAY,
