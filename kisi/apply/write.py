@@ -1,14 +1,15 @@
-"""One change, from intent to outcome: send, classify, read back, decide. Never two lines.
+"""One change, from request to outcome: send, classify, read back, decide. Never two lines.
 
-A write counts when the PSA shows it. It is sent again only if it provably did not arrive: refused
-before sending, throttled, or read back as unchanged; at most twice after an unclear answer. A
-create that the PSA acknowledged is never sent again: what it does not show now it may show later.
+A write counts when the PSA's list shows it. An update is sent again only if it did not arrive:
+refused before it was sent, throttled, or read back as unchanged; at most twice after an unclear
+answer, because its quantity is absolute. A create with an unclear answer is sent once: a line that
+the list does not show now may appear later, and a second one would bill everything twice.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -16,12 +17,11 @@ from decimal import Decimal
 from kisi.errors import ForeignChange, PsaError
 from kisi.model import (
     Agreement,
-    AgreementRef,
     Line,
     Outcome,
     PlannedLine,
-    Receipt,
-    Verdict,
+    WriteResult,
+    WriteStatus,
 )
 from kisi.plan import is_live
 from kisi.psa import Psa
@@ -31,19 +31,23 @@ LOG = logging.getLogger(__name__)
 TRIES = 3
 """How often a request that did not arrive, or was throttled, is sent."""
 SENDS = 2
-"""How often a request with an unclear outcome is sent at most, each time after reading back."""
+"""How often an update with an unclear outcome is sent at most, each time after reading back."""
 LONGEST_WAIT = 120.0
 """Seconds; a longer `Retry-After` is not waited for."""
 READ_BACK_AFTER = (0.0, 1.0, 2.0, 4.0)
 """Seconds to wait before each look, because a PSA may show a write late."""
 SHOWN_AFTER = sum(READ_BACK_AFTER)
-"""Seconds after which a PSA is believed not to have what it does not show."""
-_NOT_SHOWN = "The PSA said that it was done, and does not show it; it is not sent again."
+"""Seconds for which a write that the PSA does not show is looked for."""
+_NOT_SHOWN = (
+    "The PSA does not show the new line. It is not sent again: the next run takes it over if it is "
+    "shown then, and holds it otherwise."
+)
 _NOT_WRITTEN = "Reading it back showed that it was not written; the next run tries again."
+_NOT_YET = "The PSA answered with the new quantity, but its list has not yet shown it"
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class RetryTimers:
     """How a write waits.
 
     Args:
@@ -57,7 +61,7 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteOutcome:
     """What became of one change."""
 
     outcome: Outcome
@@ -65,143 +69,190 @@ class Written:
     quantity: Decimal | None = None
     detail: str = ""
     denied: bool = False
-    acknowledged: bool = False
-    """The PSA said that it was done."""
     request_id: str = ""
+    shown: bool = False
+    """The PSA's list shows it; otherwise at most the answer to the write did."""
+    doubles: tuple[str, ...] = ()
+    """All live lines of a created line's product, by id, where there are several."""
 
 
-def write(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: Waits) -> Written:
-    """Brings one line to its quantity.
+def write(
+    psa: Psa, line: PlannedLine, agreement: Agreement, today: date, timers: RetryTimers
+) -> WriteOutcome:
+    """Brings one line to its quantity. Where the answer shows it, `confirm` is still to be asked.
 
     Args:
         psa: The line's PSA.
         line: What to write; absolute, never a difference.
         agreement: The agreement as it was read in this run.
         today: The day in the billing time zone.
-        waits: How to wait.
+        timers: How to wait.
 
     Raises:
         ForeignChange: Something else on the agreement changed.
     """
     sends = 0
     while True:
-        receipt = _send(psa, line, agreement, today, waits)
+        result = _send(psa, line, agreement, today, timers)
         sends += 1
-        if receipt.verdict is Verdict.APPLIED:
-            return _applied(line, receipt)
-        if receipt.verdict not in {Verdict.UNKNOWN, Verdict.STALE}:
-            return _failed(receipt)
-        stale = receipt.verdict is Verdict.STALE
-        otherwise = Outcome.FAILED if stale and sends == 1 else Outcome.UNKNOWN
-        written = _read_back(psa, line, receipt, today, waits, otherwise)
-        if written is not None:
-            return replace(written, acknowledged=receipt.acknowledged)
-        if receipt.acknowledged and line.line_id is None:
-            return _not_shown(receipt)
-        if stale or sends >= SENDS or not waits.before_sending(0):
-            return _failed(replace(receipt, message=f"{receipt.message} {_NOT_WRITTEN}"))
+        if result.status is WriteStatus.APPLIED:
+            made, now = result.line_id or line.line_id, Decimal(line.after)
+            return replace(_outcome(Outcome.APPLIED, result), line_id=made, quantity=now)
+        stale = result.status is WriteStatus.STALE
+        if not stale and result.status is not WriteStatus.UNKNOWN:
+            return _outcome(Outcome.FAILED, result)
+        outcome = _read_back(psa, line, result, today, timers)
+        if outcome is not None:
+            # Where every request is known to have been refused, nothing is unknown.
+            refused = stale and sends == 1 and outcome.outcome is Outcome.UNKNOWN
+            return replace(outcome, outcome=Outcome.FAILED) if refused else outcome
+        if line.line_id is None and not stale:
+            return _outcome(Outcome.UNKNOWN, result, _NOT_SHOWN)
+        if stale or sends >= SENDS or not timers.before_sending(0):
+            return _outcome(Outcome.FAILED, result, _NOT_WRITTEN)
         LOG.warning(
             "agreement %s, product %s: not written, sending again", line.agreement, line.product
         )
 
 
-def _send(psa: Psa, line: PlannedLine, agreement: Agreement, today: date, waits: Waits) -> Receipt:
+def confirm(
+    psa: Psa,
+    writes: Sequence[tuple[PlannedLine, WriteOutcome]],
+    today: date,
+    timers: RetryTimers,
+) -> list[WriteOutcome]:
+    """The outcomes of writes to one agreement whose answers showed the new quantity.
+
+    One read if the list shows all of them; otherwise it is read again, as `READ_BACK_AFTER` says.
+    Example: the answer to a PATCH shows 92, and the list 90 to the end: unknown, "not yet shown".
+
+    Raises:
+        ForeignChange: Something else on the agreement changed.
+    """
+    lines = [(line, answer.line_id) for line, answer in writes]
+    found, error = _watch(psa, lines, today, READ_BACK_AFTER, timers)
+    return [_confirmed(was, shown, error) for (_, was), shown in zip(writes, found, strict=True)]
+
+
+def _confirmed(
+    answer: WriteOutcome, shown: WriteOutcome | None, error: PsaError | None
+) -> WriteOutcome:
+    if shown is None:
+        why = f": it could not be read. {error.message}" if error else "; the next run looks again."
+        return replace(answer, outcome=Outcome.UNKNOWN, quantity=None, detail=_NOT_YET + why)
+    if shown.outcome is Outcome.APPLIED:
+        shown = replace(shown, detail=f"{answer.detail} {shown.detail}".strip())
+    else:
+        shown = replace(shown, outcome=Outcome.UNKNOWN)
+    return replace(shown, request_id=answer.request_id)
+
+
+def _send(
+    psa: Psa, line: PlannedLine, agreement: Agreement, today: date, timers: RetryTimers
+) -> WriteResult:
     for attempt in range(1, TRIES):
-        receipt = psa.write(line, agreement, today)
-        again = receipt.verdict in {Verdict.NOT_SENT, Verdict.THROTTLED}
-        wait = receipt.wait or float(attempt)
-        if not again or wait > LONGEST_WAIT or not waits.before_sending(wait):
-            return receipt
+        result = psa.write(line, agreement, today)
+        again = result.status in {WriteStatus.NOT_SENT, WriteStatus.THROTTLED}
+        wait = result.wait or float(attempt)
+        if not again or wait > LONGEST_WAIT or not timers.before_sending(wait):
+            return result
     return psa.write(line, agreement, today)
 
 
-def _applied(line: PlannedLine, receipt: Receipt) -> Written:
-    return Written(
-        Outcome.APPLIED,
-        line_id=receipt.line_id or line.line_id,
-        quantity=Decimal(line.after),
-        detail=receipt.message,
-        request_id=receipt.request_id,
-    )
-
-
-def _failed(receipt: Receipt) -> Written:
-    return Written(
-        Outcome.FAILED,
-        detail=receipt.message,
-        denied=receipt.denied,
-        request_id=receipt.request_id,
-    )
-
-
-def _not_shown(receipt: Receipt) -> Written:
-    return Written(
-        Outcome.UNKNOWN,
-        detail=f"{receipt.message} {_NOT_SHOWN}",
-        acknowledged=True,
-        request_id=receipt.request_id,
+def _outcome(outcome: Outcome, result: WriteResult, more: str = "") -> WriteOutcome:
+    return WriteOutcome(
+        outcome,
+        detail=f"{result.message} {more}".strip(),
+        denied=result.denied,
+        request_id=result.request_id,
     )
 
 
 def _read_back(
-    psa: Psa,
-    line: PlannedLine,
-    receipt: Receipt,
-    today: date,
-    waits: Waits,
-    otherwise: Outcome,
-) -> Written | None:
-    """What the PSA shows, or None if it shows that nothing was written.
+    psa: Psa, line: PlannedLine, result: WriteResult, today: date, timers: RetryTimers
+) -> WriteOutcome | None:
+    """What the PSA shows after an unclear answer, or None: it shows that nothing was written."""
+    looks = READ_BACK_AFTER[:1] if result.status is WriteStatus.STALE else READ_BACK_AFTER
+    (outcome,), error = _watch(psa, [(line, None)], today, looks, timers)
+    if error is not None:
+        detail = f"{result.message} Reading back failed too: {error.message}"
+        outcome = WriteOutcome(Outcome.UNKNOWN, detail=detail)
+    return outcome and replace(outcome, request_id=result.request_id)
 
-    `otherwise` is the outcome where it shows neither before nor after, or nothing at all: unknown,
-    unless every request is known to have been refused.
+
+def _watch(
+    psa: Psa,
+    lines: Sequence[tuple[PlannedLine, str | None]],
+    today: date,
+    looks: Sequence[float],
+    timers: RetryTimers,
+) -> tuple[list[WriteOutcome | None], PsaError | None]:
+    """Reads one agreement's list until every line shows something, or all looks are done.
+
+    Args:
+        psa: The lines' PSA.
+        lines: What was written, each with the id that the answer gave to a new line, if it did.
+        today: The day in the billing time zone.
+        looks: The seconds to wait before each look.
+        timers: How to wait.
+
+    Returns:
+        What the list shows of each line, or None where it shows that nothing was written; and the
+        error that ended the looking, if one did.
     """
-    ref = AgreementRef(line.psa, line.company, line.agreement)
-    for wait in READ_BACK_AFTER:
-        if wait:
-            waits.before_looking(wait)
+    ref = lines[0][0].ref
+    found: list[WriteOutcome | None] = [None] * len(lines)
+    for seconds in looks:
+        if seconds:
+            timers.before_looking(seconds)
         try:
-            found = _mine(line, psa.lines(ref), today)
+            listed = psa.lines(ref)
         except ForeignChange:
             raise
         except PsaError as error:
-            detail = f"{receipt.message} Reading back failed too: {error.message}"
-            return Written(otherwise, detail=detail, request_id=receipt.request_id)
-        shown = _shown(line, found, otherwise)
-        if shown is not None:
-            return replace(shown, request_id=receipt.request_id)
-        if receipt.verdict is Verdict.STALE:
+            return found, error
+        found = [
+            known or _judge(line, made, listed, today)
+            for known, (line, made) in zip(found, lines, strict=True)
+        ]
+        if None not in found:
             break
-    return None
+    return found, None
 
 
-def _mine(line: PlannedLine, lines: tuple[Line, ...], today: date) -> list[Line]:
-    if line.line_id is not None:
-        return [found for found in lines if found.id == line.line_id]
-    return [found for found in lines if found.product == line.product and is_live(found, today)]
-
-
-def _shown(line: PlannedLine, found: list[Line], otherwise: Outcome) -> Written | None:
-    if len(found) == 1:
-        return _judge(line, found[0], otherwise)
-    if found:
-        listed = ", ".join(item.id for item in found)
-        return Written(otherwise, detail=f"there are now several lines of this product: {listed}")
+def _judge(
+    line: PlannedLine, made: str | None, listed: Sequence[Line], today: date
+) -> WriteOutcome | None:
+    """What a list says of one line; None: that nothing was written. `made`: a new line's id."""
+    live = [one for one in listed if one.product == line.product and is_live(one, today)]
+    line_id = line.line_id or made
+    mine = [one for one in listed if one.id == line_id] if line_id else live
+    several = line.line_id is None and len(live) > 1
+    doubles = tuple(one.id for one in live) if several else ()
+    said = f"there are now several lines of this product: {', '.join(doubles)}" if several else ""
+    if len(mine) > 1:
+        return WriteOutcome(Outcome.UNKNOWN, detail=said, doubles=doubles)
+    if line.line_id and line.after == 0 and not any(is_live(one, today) for one in mine):
+        # A line that is gone or cancelled bills 0, whoever ended it.
+        return WriteOutcome(Outcome.APPLIED, line.line_id, Decimal(0), shown=True)
+    if mine:
+        outcome = _compare(line, mine[0])
+        return outcome and replace(outcome, detail=outcome.detail or said, doubles=doubles)
     if line.line_id is None:
         return None
-    return Written(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
+    return WriteOutcome(Outcome.FAILED, detail=f"the line {line.line_id} is gone; run kisi again")
 
 
-def _judge(line: PlannedLine, shown: Line, otherwise: Outcome) -> Written | None:
+def _compare(line: PlannedLine, shown: Line) -> WriteOutcome | None:
     if shown.problem:
         detail = f"the PSA shows a line that cannot be read: {shown.problem}"
-        return Written(otherwise, line_id=shown.id, detail=detail)
+        return WriteOutcome(Outcome.UNKNOWN, line_id=shown.id, detail=detail)
     if shown.quantity == line.after:
-        return Written(Outcome.APPLIED, line_id=shown.id, quantity=shown.quantity)
+        return WriteOutcome(Outcome.APPLIED, shown.id, shown.quantity, shown=True)
     if shown.quantity == line.before:
         return None
-    return Written(
-        otherwise,
+    return WriteOutcome(
+        Outcome.UNKNOWN,
         line_id=shown.id,
         quantity=shown.quantity,
         detail=f"the PSA shows {shown.quantity:f} instead of {line.after}; the next run holds it",

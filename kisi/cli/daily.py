@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from kisi import __version__
-from kisi.apply import SHOWN_AFTER, Applied, Desk, apply
+from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
 from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     accepted_and_written,
@@ -122,6 +122,7 @@ class _Run:
         journal.record_mapping(self.setup.mapping.companies)
         memory = remember(journal, rules)
         self._let_arrive(memory.pending)
+        read_at = self.setup.clock.monotonic()
         with shown(self.voice, self.stop) as report:
             found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
@@ -131,9 +132,10 @@ class _Run:
         plan = resolve(found, self.setup.psas, accepted)
         journal.record_plan(run, self.setup.clock.now(), plan)
         journal.confirm(run, self.setup.clock.now(), equal_lines(plan))
-        desk = Desk(
+        context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
+            read_at=read_at,
             journal=journal,
             run=run,
             today=rules.today,
@@ -145,7 +147,7 @@ class _Run:
             progress=lambda _done, _total: None,
         )
         self.stop.writing = True
-        applied = apply(plan, desk)
+        applied = apply(plan, context)
         if applied.state_error is not None:
             raise applied.state_error
         self._record(journal, run, found, applied)
@@ -195,7 +197,7 @@ class _Run:
                 detail=settlement.detail,
             )
 
-    def _record(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> None:
+    def _record(self, journal: Journal, run: int, found: Reconciled, applied: ApplyResult) -> None:
         at = self.setup.clock.now()
         plan = applied.plan
         journal.record_plan(run, at, what_is_left(plan))
@@ -206,7 +208,9 @@ class _Run:
         )
         journal.prune(at - timedelta(days=self.setup.config.evidence_days))
 
-    def _tell(self, journal: Journal, run: int, found: Reconciled, applied: Applied) -> PlanView:
+    def _tell(
+        self, journal: Journal, run: int, found: Reconciled, applied: ApplyResult
+    ) -> PlanView:
         codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
         code = ExitCode.INTERRUPTED if applied.interrupted else worst(codes)
         view = view_of(

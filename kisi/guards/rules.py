@@ -26,8 +26,7 @@ class Context:
         counting: `[counting]`.
         facts: What the journal knows of the lines that kisi owns.
         empty_sources: Sources of which every tenant counts 0 although there was more.
-        unshown: New lines that an earlier run sent, that the PSA said it had made, and that it does
-            not show.
+        unshown: New lines that an earlier run sent and that the PSA does not show.
         elsewhere: For each line that rises, why it waits for lines that this run does not plan.
     """
 
@@ -168,8 +167,8 @@ def _drift(line: PlannedLine, _company: CompanyPlan, context: Context) -> str | 
 
 
 _UNSHOWN = (
-    "an earlier run created this line: the PSA said that it was done, and does not show it. If it "
-    "appears, the next run takes it over; created again before that, it may be billed twice"
+    "an earlier run sent this new line, and the PSA does not show it. If it appears, the next run "
+    "takes it over; created again before that, it may be billed twice"
 )
 
 

@@ -7,7 +7,7 @@ client ───────┼── psa, agreement (together unique), company,
  ├─ client_state  status, guard, reason, remedy                            [first_run .. last_run]
  ├─ line          line_id, product, application, categories, owned, current, baseline_after
  │   └─ line_quantity   quantity proven                                    [first_run .. last_run]
- ├─ operation     key, action, before, after ─ intent; outcome, quantity, acknowledged, settled, ...
+ ├─ operation     key, action, before, after ─ intent; outcome, quantity, settled, ...
  ├─ plan          an id for --accept and the lines it holds, open          [first_run .. last_run]
  ├─ accept        product, how many times a held change of it was accepted
  └─ usage         tenant ──> content (compressed JSON, stored once)        [first_run .. last_run]

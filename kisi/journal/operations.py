@@ -67,7 +67,6 @@ def close(
     quantity: Decimal | None,
     detail: str,
     request_id: str,
-    acknowledged: bool,
 ) -> None:
     """Commits what became of an operation; a proven line is owned and confirmed with it.
 
@@ -79,9 +78,9 @@ def close(
     with db.transaction():
         db.execute(
             "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
-            " detail = ?, request_id = ?, acknowledged = ?, settled = ? WHERE id = ?",
+            " detail = ?, request_id = ?, settled = ? WHERE id = ?",
             *(outcome, at, run_id, quantity, detail, request_id or operation.request_id),
-            *(acknowledged or operation.acknowledged, outcome is not Outcome.UNKNOWN, operation.id),
+            *(outcome is not Outcome.UNKNOWN, operation.id),
         )
         found = line.line_id if line_id is None else line_id
         if outcome in _PROVEN:
@@ -171,6 +170,5 @@ def _operation(row: Row) -> Operation:
         quantity=row["quantity"] and Decimal(row["quantity"]),
         detail=row["detail"],
         request_id=row["request_id"],
-        acknowledged=bool(row["acknowledged"]),
         settled=bool(row["settled"]),
     )

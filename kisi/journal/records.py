@@ -131,8 +131,6 @@ class Operation:
     """What the PSA showed afterwards, where it did."""
     detail: str = ""
     request_id: str = ""
-    acknowledged: bool = False
-    """The PSA said that it was done, whatever it showed afterwards."""
     settled: bool = False
     """False while nobody knows what the write did: no outcome, or an unknown one."""
 

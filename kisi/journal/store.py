@@ -147,15 +147,13 @@ class Journal:
         quantity: Decimal | None = None,
         detail: str = "",
         request_id: str = "",
-        acknowledged: bool = False,
     ) -> None:
         """Commits what became of an operation in its own run.
 
         `APPLIED` and `UNCHANGED` also confirm the line, in the same transaction, at `quantity`
         (default: what was to be written) under `line_id` (needed for a create). `UNKNOWN` leaves
         the operation unsettled: `pending` returns it until `settle`, a later confirmation of the
-        line, or another operation proves what the line holds. `acknowledged`: the PSA said that it
-        was done; that stays with the operation.
+        line, or another operation proves what the line holds.
 
         Raises:
             StateError: It could not be stored; print `emergency_line`, write nothing more.
@@ -170,7 +168,6 @@ class Journal:
             quantity=quantity,
             detail=detail,
             request_id=request_id,
-            acknowledged=acknowledged,
         )
 
     def pending(self) -> tuple[Operation, ...]:
@@ -192,7 +189,6 @@ class Journal:
         quantity: Decimal | None = None,
         detail: str = "",
         request_id: str = "",
-        acknowledged: bool = False,
     ) -> None:
         """Commits what a later run (`run_id`) found out about an operation; else as `outcome`."""
         operations.close(
@@ -205,7 +201,6 @@ class Journal:
             quantity=quantity,
             detail=detail,
             request_id=request_id,
-            acknowledged=acknowledged,
         )
 
     # --- clients, holds, accepts ----------------------------------------------------------------

@@ -31,9 +31,9 @@ from kisi.model.lines import (
     Agreement,
     AgreementRef,
     Line,
-    Receipt,
     Unfit,
-    Verdict,
+    WriteResult,
+    WriteStatus,
 )
 from kisi.model.plan import (
     WITH,
@@ -100,7 +100,6 @@ __all__ = [
     "Pool",
     "ProductRow",
     "Reading",
-    "Receipt",
     "Status",
     "Tenant",
     "TenantRef",
@@ -108,7 +107,8 @@ __all__ = [
     "Unfit",
     "Unit",
     "UnmappedUse",
-    "Verdict",
+    "WriteResult",
+    "WriteStatus",
     "categories_of",
     "category_text",
 ]

@@ -67,7 +67,7 @@ class Line:
     """Why it could not be read (nothing but id and product then means anything); else empty."""
 
 
-class Verdict(StrEnum):
+class WriteStatus(StrEnum):
     """What a PSA's answer to a write means."""
 
     APPLIED = "applied"
@@ -83,10 +83,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class WriteResult:
     """A PSA's answer to one write."""
 
-    verdict: Verdict
+    status: WriteStatus
     message: str = ""
     """A sentence for the operator; safe to store, without secrets."""
     line_id: str | None = None
@@ -95,7 +95,5 @@ class Receipt:
     """Seconds to wait before trying again (`THROTTLED`)."""
     denied: bool = False
     """The PSA refused our credentials: nothing more is sent to it in this run."""
-    acknowledged: bool = False
-    """The PSA said that it was done, whatever it shows: a create is not sent again."""
     request_id: str = ""
     """The PSA's own id of the request, for its support."""

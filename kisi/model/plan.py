@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import Category, Company, TenantRef, category_text
-from kisi.model.lines import Line
+from kisi.model.lines import AgreementRef, Line
 from kisi.model.reading import Tenant
 from kisi.model.usage import UnmappedUse
 
@@ -118,6 +118,11 @@ class PlannedLine:
     def slot(self) -> LineSlot:
         """What names the line before and after it exists."""
         return LineSlot(self.psa, self.agreement, self.product)
+
+    @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
 
     @property
     def category(self) -> str:

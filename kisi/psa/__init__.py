@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError
-from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,12 @@ class Psa(Protocol):
             PsaError: Nothing could be read.
         """
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         """All lines of one agreement, also cancelled ones, whole.
+
+        Args:
+            ref: The agreement.
+            products: The lines of these products are needed, and others may be left out.
 
         Raises:
             ForeignChange: An earlier write is seen to have changed something else.
@@ -122,7 +126,7 @@ class Psa(Protocol):
             PsaError: They could not be read.
         """
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
 
         A refusal over an effective date may be answered by a second request with another date.

@@ -26,8 +26,7 @@ class Settlement:
 
 def place_of(operation: Operation) -> AgreementRef:
     """The agreement an operation wrote to."""
-    line = operation.line
-    return AgreementRef(line.psa, line.company, line.agreement)
+    return operation.line.ref
 
 
 def settle(
@@ -63,7 +62,7 @@ def settle(
 def _settle(
     operation: Operation, lines: tuple[Line, ...], today: date, *, waits: bool
 ) -> Settlement:
-    """`waits`: a new line that the PSA acknowledged and does not show may still appear."""
+    """`waits`: a new line that the PSA does not show may still appear."""
     meant = operation.line
     line = _line_of(meant, lines, today)
     line_id = meant.line_id if line is None else line.id
@@ -73,9 +72,8 @@ def _settle(
     holds = None if line is None else line.quantity
     if holds == meant.after:
         outcome, detail = Outcome.APPLIED, "an earlier run wrote it; the PSA shows it"
-    elif line is None and meant.line_id is None and operation.acknowledged and waits:
-        outcome = Outcome.UNKNOWN
-        detail = "the PSA said that it was done, and does not show it"
+    elif line_id is None and waits:
+        outcome, detail = Outcome.UNKNOWN, "the PSA does not show the new line"
     elif holds == meant.before:
         outcome, detail = Outcome.FAILED, "an earlier run did not manage to write it"
     else:
@@ -93,13 +91,14 @@ def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line |
 
 
 def unshown(settlements: Iterable[Settlement]) -> frozenset[LineSlot]:
-    """The new lines that their PSA said it had made and that it does not show."""
+    """The new lines whose request was sent, or may have been, and that their PSA does not show.
+
+    A request that was refused, or never left, has its outcome already and is not asked about.
+    """
     return frozenset(
         settlement.operation.line.slot
         for settlement in settlements
-        if settlement.outcome is Outcome.UNKNOWN
-        and settlement.operation.acknowledged
-        and settlement.line_id is None
+        if settlement.outcome is Outcome.UNKNOWN and settlement.line_id is None
     )
 
 

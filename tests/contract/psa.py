@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from kisi.apply.write import Waits, write
+from kisi.apply.write import RetryTimers, write
 from kisi.errors import ExitCode, PsaError
 from kisi.model import (
     Action,
@@ -22,9 +22,9 @@ from kisi.model import (
     Line,
     Outcome,
     PlannedLine,
-    Receipt,
     Unfit,
-    Verdict,
+    WriteResult,
+    WriteStatus,
 )
 from kisi.plan import candidate, is_live
 from kisi.plan.lines import Ambiguous
@@ -140,7 +140,7 @@ def update(ref: AgreementRef, line: Line, after: int) -> PlannedLine:
     )
 
 
-def patient(clock: FakeClock) -> Waits:
+def patient(clock: FakeClock) -> RetryTimers:
     """Waits as long as a PSA asks."""
 
     def before_sending(seconds: float) -> bool:
@@ -148,7 +148,7 @@ def patient(clock: FakeClock) -> Waits:
             clock.sleep(seconds)
         return True
 
-    return Waits(before_sending, clock.sleep)
+    return RetryTimers(before_sending, clock.sleep)
 
 
 class PsaContract:
@@ -167,7 +167,7 @@ class PsaContract:
         assert isinstance(found, Agreement)
         return found
 
-    def send(self, stand: PsaStand, line: PlannedLine) -> Receipt:
+    def send(self, stand: PsaStand, line: PlannedLine) -> WriteResult:
         """One request, as `Psa.write` sends it."""
         ref = AgreementRef(line.psa, line.company, line.agreement)
         return stand.psa.write(line, self.agreement(stand, ref), TODAY)
@@ -227,7 +227,7 @@ class PsaContract:
         stand.rename(ref, HOSTILE)
         stand.rename_product(kes, HOSTILE)
         assert self.agreement(stand, ref).unfit is None
-        assert self.send(stand, create(ref, kes, 7)).verdict is Verdict.APPLIED
+        assert self.send(stand, create(ref, kes, 7)).status is WriteStatus.APPLIED
         assert [(line.product, line.quantity) for line in stand.held(ref)] == [(kes, 7)]
         assert stand.held(twin) == []
         assert self.only_line(stand, ref).product == kes
@@ -313,7 +313,7 @@ class PsaContract:
         receipt = self.send(stand, create(ref, kes, 90))
         (line,) = stand.held(ref)
         assert (line.product, line.quantity) == (kes, 90)
-        assert (receipt.verdict, receipt.line_id) == (Verdict.APPLIED, line.id)
+        assert (receipt.status, receipt.line_id) == (WriteStatus.APPLIED, line.id)
         assert receipt.quantity == 90
         shown = self.only_line(stand, ref)
         assert (shown.id, shown.quantity) == (line.id, 90)
@@ -324,7 +324,11 @@ class PsaContract:
         mine, other = stand.line(ref, kes, 10), stand.line(ref, stand.product("BACKUP"), 3)
         before = {line.id: line for line in stand.psa.lines(ref)}
         receipt = self.send(stand, update(ref, before[mine], 12))
-        assert (receipt.verdict, receipt.line_id, receipt.quantity) == (Verdict.APPLIED, mine, 12)
+        assert (receipt.status, receipt.line_id, receipt.quantity) == (
+            WriteStatus.APPLIED,
+            mine,
+            12,
+        )
         after = {line.id: line for line in stand.psa.lines(ref)}
         assert after[mine].quantity == 12
         assert after[mine].unit_price == before[mine].unit_price
@@ -352,7 +356,7 @@ class PsaContract:
     def test_a_lost_answer_is_never_called_a_refusal(self, stand, ref, kes):
         stand.lose_answers()
         receipt = self.send(stand, create(ref, kes, 90))
-        assert receipt.verdict in {Verdict.UNKNOWN, Verdict.APPLIED}
+        assert receipt.status in {WriteStatus.UNKNOWN, WriteStatus.APPLIED}
 
     def test_an_update_whose_answer_is_lost_is_applied_once(self, stand, ref, kes):
         stand.line(ref, kes, 10)
@@ -381,13 +385,13 @@ class PsaContract:
         stand.refuse_writes()
         for change in (update(ref, line, 12), create(ref, stand.product("EDR"), 3)):
             receipt = self.send(stand, change)
-            assert receipt.verdict is Verdict.REJECTED
+            assert receipt.status is WriteStatus.REJECTED
             assert receipt.message
         assert [(line.product, line.quantity) for line in stand.held(ref)] == [(kes, 10)]
 
     def test_a_product_that_does_not_exist_is_refused(self, stand, ref):
         receipt = self.send(stand, create(ref, "88888888", 3))
-        assert receipt.verdict is Verdict.REJECTED
+        assert receipt.status is WriteStatus.REJECTED
         assert not receipt.denied
         assert stand.held(ref) == []
 
@@ -426,7 +430,7 @@ class PsaContract:
         with pytest.raises(PsaError):
             stand.psa.lines(ref)
         receipt = stand.psa.write(create(ref, kes, 3), agreement, TODAY)
-        assert (receipt.verdict, receipt.denied) == (Verdict.REJECTED, True)
+        assert (receipt.status, receipt.denied) == (WriteStatus.REJECTED, True)
         assert stand.held(ref) == []
 
     def test_where_nothing_answers_reads_fail_and_a_write_was_not_sent(self, stand, ref, kes):
@@ -439,7 +443,7 @@ class PsaContract:
         with pytest.raises(PsaError):
             stand.psa.all_companies()
         receipt = stand.psa.write(create(ref, kes, 3), agreement, TODAY)
-        assert receipt.verdict is Verdict.NOT_SENT
+        assert receipt.status is WriteStatus.NOT_SENT
         assert receipt.message
 
     def test_it_can_be_closed_twice_also_unused(self, stand):

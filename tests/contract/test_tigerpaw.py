@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kisi.errors import ForeignChange
-from kisi.model import AgreementRef, Verdict
+from kisi.model import AgreementRef, WriteStatus
 from kisi.psa.registry import PSAS
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
@@ -131,7 +131,7 @@ class TestTigerpaw(PsaContract):
     def test_a_refused_soap_login_is_a_refusal_of_credentials(self, stand, ref, kes):
         stand.refuse_writes()
         receipt = self.send(stand, create(ref, kes, 3))
-        assert (receipt.verdict, receipt.denied) == (Verdict.REJECTED, True)
+        assert (receipt.status, receipt.denied) == (WriteStatus.REJECTED, True)
         assert stand.held(ref) == []
 
     def test_a_submit_that_touches_another_charge_is_a_foreign_change(self, stand, ref, kes):

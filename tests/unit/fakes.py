@@ -21,11 +21,11 @@ from kisi.model import (
     Line,
     PlannedLine,
     Reading,
-    Receipt,
     Tenant,
     TenantRef,
     Unfit,
-    Verdict,
+    WriteResult,
+    WriteStatus,
 )
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import Select
@@ -53,13 +53,12 @@ class FakeClock:
 class Reaction:
     """What the fake PSA makes of one write."""
 
-    verdict: Verdict
+    status: WriteStatus
     lands: bool = False
     """Whether the line is changed, whatever the answer says."""
     message: str = ""
     wait: float = 0.0
     denied: bool = False
-    acknowledged: bool = False
     foreign: bool = False
     """`ForeignChange` is raised after the write."""
     stored: int | None = None
@@ -68,19 +67,19 @@ class Reaction:
     """Somebody else is faster: called before the write lands."""
 
 
-DONE = Reaction(Verdict.APPLIED, lands=True)
-LOST = Reaction(Verdict.UNKNOWN, lands=True, message="The answer was lost.")
-VANISHED = Reaction(Verdict.UNKNOWN, message="The connection broke.")
-SAID_DONE = Reaction(Verdict.UNKNOWN, message="Success: true.", acknowledged=True)
-REFUSED = Reaction(Verdict.REJECTED, message="The item is not active.")
-DENIED = Reaction(Verdict.REJECTED, message="401: wrong keys.", denied=True)
-UNREACHED = Reaction(Verdict.NOT_SENT, message="Connection refused.")
-CHANGED = Reaction(Verdict.STALE, message="409: it is not what it was.")
-FOREIGN = Reaction(Verdict.APPLIED, lands=True, foreign=True)
+DONE = Reaction(WriteStatus.APPLIED, lands=True)
+LOST = Reaction(WriteStatus.UNKNOWN, lands=True, message="The answer was lost.")
+VANISHED = Reaction(WriteStatus.UNKNOWN, message="The connection broke.")
+SAID_DONE = Reaction(WriteStatus.UNKNOWN, message="Success: true.")
+REFUSED = Reaction(WriteStatus.REJECTED, message="The item is not active.")
+DENIED = Reaction(WriteStatus.REJECTED, message="401: wrong keys.", denied=True)
+UNREACHED = Reaction(WriteStatus.NOT_SENT, message="Connection refused.")
+CHANGED = Reaction(WriteStatus.STALE, message="409: it is not what it was.")
+FOREIGN = Reaction(WriteStatus.APPLIED, lands=True, foreign=True)
 
 
 def busy(wait: float) -> Reaction:
-    return Reaction(Verdict.THROTTLED, message="429: slow down.", wait=wait)
+    return Reaction(WriteStatus.THROTTLED, message="429: slow down.", wait=wait)
 
 
 @dataclass
@@ -101,6 +100,7 @@ class FakePsa:
         report: What `withheld` says.
         sent: Every line that `write` got, in order.
         looks: Every agreement that `lines` was asked for, in order.
+        asked: The products that each of these looks was for (None: all).
     """
 
     accounts_word = "company"
@@ -119,6 +119,7 @@ class FakePsa:
         self.missing: set[str] = set()
         self.sent: list[PlannedLine] = []
         self.looks: list[str] = []
+        self.asked: list[Collection[str] | None] = []
         self.asked_agreements: list[AgreementRef] = []
         self.asked_products: list[str] = []
         self.closed = 0
@@ -192,14 +193,16 @@ class FakePsa:
             return replace(found, ref=ref, unfit=unfit)
         return found
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         self.looks.append(ref.agreement)
+        self.asked.append(products)
         if ref.agreement in self.unreadable:
             error, times = self.unreadable[ref.agreement]
             if times is None or times > 0:
                 self.unreadable[ref.agreement] = (error, None if times is None else times - 1)
                 raise error
-        return tuple(self._lines(ref.agreement, self._clock.monotonic()))
+        found = self._lines(ref.agreement, self._clock.monotonic())
+        return tuple(line for line in found if products is None or line.product in products)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         self.asked_products += ids
@@ -208,7 +211,7 @@ class FakePsa:
         there = (item for item in ids if item not in self.missing)
         return {item: self.prices.get(item, PsaProduct(item, "")) for item in there}
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         assert agreement.ref == AgreementRef(line.psa, line.company, line.agreement)
         self.sent.append(line)
         reaction = self.reactions.popleft() if self.reactions else DONE
@@ -218,15 +221,14 @@ class FakePsa:
         written = self._write(line, stored, today) if reaction.lands else None
         if reaction.foreign:
             raise ForeignChange("charge 7 (BACKUP) with quantity 3 is gone", remedy="Restore it.")
-        shown = written if reaction.verdict is Verdict.APPLIED else None
-        return Receipt(
-            reaction.verdict,
+        shown = written if reaction.status is WriteStatus.APPLIED else None
+        return WriteResult(
+            reaction.status,
             reaction.message,
             line_id=shown.id if shown else None,
             quantity=shown.quantity if shown else None,
             wait=reaction.wait,
             denied=reaction.denied,
-            acknowledged=reaction.acknowledged,
             request_id=f"request-{len(self.sent)}",
         )
 

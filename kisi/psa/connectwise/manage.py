@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import date
 
 from kisi.errors import KisiError
-from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise import catalog
 from kisi.psa.connectwise.agreements import read_agreements
@@ -46,7 +46,11 @@ class ConnectWise:
         """Each agreement, judged; one request for about 150 of them."""
         return read_agreements(self._wire, refs, today)
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(
+        self,
+        ref: AgreementRef,
+        products: Collection[str] | None = None,  # noqa: ARG002
+    ) -> tuple[Line, ...]:
         """All additions of one agreement, in one request for each 1,000 of them."""
         return read_lines(self._wire, ref)
 
@@ -54,7 +58,7 @@ class ConnectWise:
         """The named catalog items; one request for about 150 of them."""
         return catalog.read_products(self._wire, ids)
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         """Sends one create (`POST`) or one change of a quantity (`PATCH`)."""
         return write(self._wire, line, agreement, today)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from kisi.errors import BadAnswer, NotSent, TransportError
-from kisi.model import Receipt, Verdict
+from kisi.model import WriteResult, WriteStatus
 from kisi.psa.connectwise.changes import Change
 from kisi.psa.connectwise.lines import product_of, quantity_of
 from kisi.psa.connectwise.refusals import (
@@ -35,8 +35,8 @@ Reply = Answer | TransportError
 """What came of one request: an answer, or why there is none."""
 
 
-def classify(reply: Reply, change: Change, name: str) -> Receipt:
-    """A receipt for whatever came of `change`.
+def classify(reply: Reply, change: Change, name: str) -> WriteResult:
+    """A result for whatever came of `change`.
 
     Args:
         reply: What ConnectWise sent, or why nothing came.
@@ -54,24 +54,24 @@ def classify(reply: Reply, change: Change, name: str) -> Receipt:
     ):
         seconds = DEFAULT_WAIT if wait is None else wait
         said = "ConnectWise asks to wait and wrote nothing"
-        return replace(_refused(Verdict.THROTTLED, said, refusal), wait=seconds)
+        return replace(_refused(WriteStatus.THROTTLED, said, refusal), wait=seconds)
     if refusal.status in _STALE:
         said = f"ConnectWise did not {change.verb}, because something changed since it was read"
-        return _refused(Verdict.STALE, said, refusal)
+        return _refused(WriteStatus.STALE, said, refusal)
     if _is_final(refusal.status):
-        receipt = _refused(Verdict.REJECTED, f"ConnectWise refused to {change.verb}", refusal)
+        result = _refused(WriteStatus.REJECTED, f"ConnectWise refused to {change.verb}", refusal)
         advice = _advice(refusal, change, name)
-        message = f"{receipt.message} {advice}" if advice else receipt.message
-        return replace(receipt, message=message, denied=refusal.of_login)
+        message = f"{result.message} {advice}" if advice else result.message
+        return replace(result, message=message, denied=refusal.of_login)
     said = f"ConnectWise gave no clear answer when asked to {change.verb}"
-    return _refused(Verdict.UNKNOWN, said, refusal)
+    return _refused(WriteStatus.UNKNOWN, said, refusal)
 
 
-def _unanswered(error: TransportError, change: Change) -> Receipt:
-    """A receipt for a write without a usable answer."""
-    verdict = Verdict.NOT_SENT if isinstance(error, NotSent) else Verdict.UNKNOWN
+def _unanswered(error: TransportError, change: Change) -> WriteResult:
+    """A result for a write without a usable answer."""
+    status = WriteStatus.NOT_SENT if isinstance(error, NotSent) else WriteStatus.UNKNOWN
     said = f"kisi asked ConnectWise to {change.verb}: {error.message}"
-    return Receipt(verdict, f"{said} {transport_remedy(error)}".rstrip())
+    return WriteResult(status, f"{said} {transport_remedy(error)}".rstrip())
 
 
 def _is_final(status: int) -> bool:
@@ -82,7 +82,7 @@ def _is_final(status: int) -> bool:
     )
 
 
-def _confirmed(answer: Answer, change: Change) -> Receipt:
+def _confirmed(answer: Answer, change: Change) -> WriteResult:
     """A 2xx: applied if the record in it is the change's, with its quantity."""
     said = f"ConnectWise answered {answer.status} when asked to {change.verb}, but its answer"
     identity = request_id(answer)
@@ -93,7 +93,7 @@ def _confirmed(answer: Answer, change: Change) -> Receipt:
         addition, product, quantity = row_id(row), product_of(row), quantity_of(row)
     except (BadAnswer, ValueError) as error:
         message = f"{said} does not show the result: {str(error).rstrip('.')}."
-        return Receipt(Verdict.UNKNOWN, message, request_id=identity)
+        return WriteResult(WriteStatus.UNKNOWN, message, request_id=identity)
     expected = {
         "addition": (addition, addition if change.addition is None else change.addition),
         "agreement": (row.get("agreementId", change.agreement), change.agreement),
@@ -105,14 +105,14 @@ def _confirmed(answer: Answer, change: Change) -> Receipt:
         for what, (has, asked) in expected.items()
         if has != asked
     ]
-    verdict = Verdict.UNKNOWN if wrong else Verdict.APPLIED
+    status = WriteStatus.UNKNOWN if wrong else WriteStatus.APPLIED
     message = f"{said} shows {', '.join(wrong)}." if wrong else ""
-    return Receipt(verdict, message, str(addition), quantity, request_id=identity)
+    return WriteResult(status, message, str(addition), quantity, request_id=identity)
 
 
-def _refused(verdict: Verdict, said: str, refusal: Refusal) -> Receipt:
+def _refused(status: WriteStatus, said: str, refusal: Refusal) -> WriteResult:
     message = f"{said}. It answered {refusal.sentence}{support(refusal)}"
-    return Receipt(verdict, message, request_id=refusal.request_id)
+    return WriteResult(status, message, request_id=refusal.request_id)
 
 
 def _advice(refusal: Refusal, change: Change, name: str) -> str:

@@ -16,7 +16,7 @@ from functools import partial
 from http import HTTPStatus
 
 from kisi.errors import TransportError
-from kisi.model import Agreement, PlannedLine, Receipt, Verdict
+from kisi.model import Agreement, PlannedLine, WriteResult, WriteStatus
 from kisi.psa.connectwise.changes import Change, create, update
 from kisi.psa.connectwise.receipts import Reply, classify
 from kisi.psa.connectwise.refusals import read_refusal
@@ -24,7 +24,7 @@ from kisi.psa.connectwise.values import as_id
 from kisi.psa.connectwise.wire import Wire
 
 
-def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:
+def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
     """Sends one create or update and classifies the answer. Raises nothing for a refusal."""
     number, product = as_id(line.agreement), as_id(line.product)
     if number is None or product is None:
@@ -35,37 +35,37 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> R
     addition = as_id(line.line_id)
     if addition is None:
         return _not_ids(f"addition {line.line_id!r}")
-    receipt, _ = _send(wire, update(number, addition, product, line.after))
-    return receipt
+    result, _ = _send(wire, update(number, addition, product, line.after))
+    return result
 
 
 def _create(
     wire: Wire, starting: Callable[[date], Change], agreement: Agreement, today: date
-) -> Receipt:
+) -> WriteResult:
     """Creates an addition that starts today or, where that is invoiced, with the next invoice."""
     first = max(today, agreement.bill_start or today)
-    receipt, is_invoiced = _send(wire, starting(first))
+    result, is_invoiced = _send(wire, starting(first))
     if not is_invoiced:
-        return _dated(receipt, f"It is billed from {first} on.")
+        return _dated(result, f"It is billed from {first} on.")
     later = agreement.next_invoice
     ends = agreement.ends
     if later is None or later <= first or (ends is not None and later > ends):
         known = f"is {later}" if later else "is not known"
         known += f", and it ends on {ends}" if later and ends and later > ends else ""
         return replace(
-            receipt,
-            message=f"{receipt.message} The agreement's Next Invoice Date {known}, so there is no"
+            result,
+            message=f"{result.message} The agreement's Next Invoice Date {known}, so there is no"
             " later date to try: let the agreement prorate, or bill the invoiced period by hand.",
         )
-    receipt, _ = _send(wire, starting(later))
+    result, _ = _send(wire, starting(later))
     return _dated(
-        receipt,
+        result,
         f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
         " already, and the agreement does not prorate.",
     )
 
 
-def _send(wire: Wire, change: Change) -> tuple[Receipt, bool]:
+def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
     """Sends `change` exactly once; says also whether its period was refused as invoiced already."""
     reply: Reply
     try:
@@ -80,11 +80,11 @@ def _send(wire: Wire, change: Change) -> tuple[Receipt, bool]:
     return classify(reply, change, wire.name), is_invoiced
 
 
-def _dated(receipt: Receipt, sentence: str) -> Receipt:
-    applied = receipt.verdict is Verdict.APPLIED
-    return replace(receipt, message=sentence) if applied else receipt
+def _dated(result: WriteResult, sentence: str) -> WriteResult:
+    applied = result.status is WriteStatus.APPLIED
+    return replace(result, message=sentence) if applied else result
 
 
-def _not_ids(what: str) -> Receipt:
+def _not_ids(what: str) -> WriteResult:
     said = f"ConnectWise cannot know {what}: its ids are whole numbers. Nothing was sent."
-    return Receipt(Verdict.REJECTED, f"{said} Correct mapping.toml.")
+    return WriteResult(WriteStatus.REJECTED, f"{said} Correct mapping.toml.")

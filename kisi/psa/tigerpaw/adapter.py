@@ -8,7 +8,16 @@ from dataclasses import replace
 from datetime import date
 
 from kisi.errors import ConfigError, KisiError, PsaError
-from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt, Verdict
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    Finding,
+    Hold,
+    Line,
+    PlannedLine,
+    WriteResult,
+    WriteStatus,
+)
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.tigerpaw.checks import check_online
 from kisi.psa.tigerpaw.judge import judge, not_a_number
@@ -157,7 +166,11 @@ class Tigerpaw:
         )
         return replace(judged, unfit=judged.unfit or self._snapshots.unfit(ref.agreement))
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def lines(
+        self,
+        ref: AgreementRef,
+        products: Collection[str] | None = None,  # noqa: ARG002
+    ) -> tuple[Line, ...]:
         """All additional charges of one agreement; one request.
 
         Raises:
@@ -184,7 +197,7 @@ class Tigerpaw:
         """The named price book items; one request for each that was not read before in this run."""
         return self.reads.items(ids)
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> Receipt:  # noqa: ARG002
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:  # noqa: ARG002
         """Write one charge. A new one is refused unsent if its item is missing or inactive.
 
         There is no date to give: the quantity counts for whatever Tigerpaw bills next.
@@ -198,19 +211,21 @@ class Tigerpaw:
         hold = self.withheld()
         if hold or not self.writer:
             reason = hold.reason if hold else f"{self.rest.label} has no SOAP login."
-            return Receipt(Verdict.REJECTED, reason)
+            return WriteResult(WriteStatus.REJECTED, reason)
         description = line.description
         if not line.line_id:
             try:
                 item = self.products([line.product]).get(line.product)
             except KeysRefused as error:
-                return Receipt(Verdict.REJECTED, f"{error.message} Nothing was sent.", denied=True)
+                return WriteResult(
+                    WriteStatus.REJECTED, f"{error.message} Nothing was sent.", denied=True
+                )
             except PsaError as error:
-                return Receipt(Verdict.NOT_SENT, f"{error.message} Nothing was sent.")
+                return WriteResult(WriteStatus.NOT_SENT, f"{error.message} Nothing was sent.")
             if item is None or not item.active:
                 state = "is inactive in the price book" if item else "is not in the price book"
-                return Receipt(
-                    Verdict.REJECTED,
+                return WriteResult(
+                    WriteStatus.REJECTED,
                     f"Item {line.product} {state} of {self.rest.label}. Nothing was sent: a new "
                     "charge needs an active item (Tigerpaw's ItemId, in the same case).",
                 )

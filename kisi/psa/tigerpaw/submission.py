@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from kisi.model import PlannedLine, Receipt, Verdict
+from kisi.model import PlannedLine, WriteResult, WriteStatus
 from kisi.psa.tigerpaw.snapshot import Snapshot
 from kisi.psa.tigerpaw.template import ChargeValues
 
 
-def to_submit(line: PlannedLine, before: Snapshot, description: str) -> ChargeValues | Receipt:
-    """The charge to submit; a receipt where the agreement is no longer what was planned for.
+def to_submit(line: PlannedLine, before: Snapshot, description: str) -> ChargeValues | WriteResult:
+    """The charge to submit; a result where the agreement is no longer what was planned for.
 
     Args:
         line: The change.
@@ -20,11 +20,11 @@ def to_submit(line: PlannedLine, before: Snapshot, description: str) -> ChargeVa
     return _update(line, before) if line.line_id else _create(line, before, description)
 
 
-def _create(line: PlannedLine, before: Snapshot, description: str) -> ChargeValues | Receipt:
+def _create(line: PlannedLine, before: Snapshot, description: str) -> ChargeValues | WriteResult:
     there = before.recurring(line.product)
     if there:
-        return Receipt(
-            Verdict.STALE,
+        return WriteResult(
+            WriteStatus.STALE,
             f"Agreement {line.agreement} has a charge of item {line.product} by now, with quantity "
             f"{there[0].quantity}. Nothing was sent.",
         )
@@ -37,22 +37,22 @@ def _create(line: PlannedLine, before: Snapshot, description: str) -> ChargeValu
     )
 
 
-def _update(line: PlannedLine, before: Snapshot) -> ChargeValues | Receipt:
+def _update(line: PlannedLine, before: Snapshot) -> ChargeValues | WriteResult:
     charge = before.get(line.line_id)
     if charge is None or charge.one_time or charge.item != line.product:
-        return Receipt(
-            Verdict.STALE,
+        return WriteResult(
+            WriteStatus.STALE,
             f"Charge {line.line_id} of agreement {line.agreement} is no longer there for item "
             f"{line.product}. Nothing was sent.",
         )
     quantity = Decimal(charge.quantity)
     if quantity == line.after:
-        return Receipt(
-            Verdict.APPLIED, "The charge shows the quantity already.", charge.id, quantity
+        return WriteResult(
+            WriteStatus.APPLIED, "The charge shows the quantity already.", charge.id, quantity
         )
     if quantity != line.before:
-        return Receipt(
-            Verdict.STALE,
+        return WriteResult(
+            WriteStatus.STALE,
             f"Charge {charge.id} of agreement {line.agreement} shows {quantity} by now, not "
             f"{line.before}. Nothing was sent.",
             charge.id,

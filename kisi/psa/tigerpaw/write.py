@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from kisi.errors import ForeignChange, PsaError
-from kisi.model import PlannedLine, Receipt, Verdict
+from kisi.model import PlannedLine, WriteResult, WriteStatus
 from kisi.psa.tigerpaw.kept import Kept
 from kisi.psa.tigerpaw.records import Charge
 from kisi.psa.tigerpaw.rest import KeysRefused
@@ -23,13 +23,13 @@ from kisi.psa.tigerpaw.submission import to_submit
 from kisi.psa.tigerpaw.template import ChargeTemplate, ChargeValues
 from kisi.transport import Clock
 
-_VERDICTS = {
-    Said.DONE: Verdict.UNKNOWN,  # and acknowledged
-    Said.NOTHING: Verdict.UNKNOWN,
-    Said.REFUSED: Verdict.REJECTED,
-    Said.DENIED: Verdict.REJECTED,
-    Said.BUSY: Verdict.THROTTLED,
-    Said.NOT_SENT: Verdict.NOT_SENT,
+_STATUSES = {
+    Said.DONE: WriteStatus.UNKNOWN,
+    Said.NOTHING: WriteStatus.UNKNOWN,
+    Said.REFUSED: WriteStatus.REJECTED,
+    Said.DENIED: WriteStatus.REJECTED,
+    Said.BUSY: WriteStatus.THROTTLED,
+    Said.NOT_SENT: WriteStatus.NOT_SENT,
 }
 """What an answer means where the charges are as they were before it."""
 
@@ -68,7 +68,7 @@ class Writer:
         self._snapshots = snapshots
         self._clock = clock
 
-    def write(self, line: PlannedLine, description: str) -> Receipt:
+    def write(self, line: PlannedLine, description: str) -> WriteResult:
         """Bring one line to its quantity, or say why that did not happen.
 
         Args:
@@ -85,21 +85,23 @@ class Writer:
         except ForeignChange:
             raise
         except KeysRefused as error:
-            return Receipt(Verdict.REJECTED, f"{error.message} Nothing was sent.", denied=True)
+            return WriteResult(
+                WriteStatus.REJECTED, f"{error.message} Nothing was sent.", denied=True
+            )
         except PsaError as error:
-            return Receipt(Verdict.NOT_SENT, f"{error.message} Nothing was sent.")
+            return WriteResult(WriteStatus.NOT_SENT, f"{error.message} Nothing was sent.")
         values = to_submit(line, before, description)
-        if isinstance(values, Receipt):
+        if isinstance(values, WriteResult):
             return values
         try:
             submitted = self.submit(values, before)
         except OSError as error:
-            return Receipt(
-                Verdict.REJECTED,
+            return WriteResult(
+                WriteStatus.REJECTED,
                 f"The charges of agreement {line.agreement} could not be saved under "
                 f"{self._snapshots.folder} ({error.strerror}). Without that nothing is sent.",
             )
-        return self._receipt(submitted)
+        return self._result(submitted)
 
     def snapshot(self, agreement: str) -> Snapshot:
         """All charges of an agreement, now.
@@ -152,24 +154,23 @@ class Writer:
         self._snapshots.compare(after, settle=True)
         return after
 
-    def _receipt(self, submitted: Submitted) -> Receipt:
+    def _result(self, submitted: Submitted) -> WriteResult:
         answer, kept = submitted.answer, submitted.kept
         if answer.said is Said.NOT_SENT:
-            return Receipt(Verdict.NOT_SENT, answer.message)
+            return WriteResult(WriteStatus.NOT_SENT, answer.message)
         try:
             after = self.prove(kept.before.agreement)
         except ForeignChange:
             raise
         except PsaError as error:
-            return Receipt(
-                Verdict.UNKNOWN,
+            return WriteResult(
+                WriteStatus.UNKNOWN,
                 f"{error.message} So what the submit did is not known; the charges from "
                 f"before the write are in {kept.path}.",
-                acknowledged=answer.said is Said.DONE,
             )
         return self._judge(submitted, kept.ours(after))
 
-    def _judge(self, submitted: Submitted, ours: Charge | None) -> Receipt:
+    def _judge(self, submitted: Submitted, ours: Charge | None) -> WriteResult:
         """What became of our own charge, once everything else is known to be as it was."""
         values, answer = submitted.kept.values, submitted.answer
         old = submitted.kept.before.get(values.detail_id)
@@ -177,22 +178,20 @@ class Writer:
             message = f"{answer.message} The charge shows the quantity."
             if answer.said is Said.DONE:
                 message = ""
-            return Receipt(Verdict.APPLIED, message, ours.id, Decimal(ours.quantity))
+            return WriteResult(WriteStatus.APPLIED, message, ours.id, Decimal(ours.quantity))
         if ours and not (old and ours.quantity == old.quantity):
-            return Receipt(
-                Verdict.UNKNOWN,
+            return WriteResult(
+                WriteStatus.UNKNOWN,
                 f"{answer.message} The charge shows {ours.quantity} instead of {values.quantity}.",
                 ours.id,
                 Decimal(ours.quantity),
-                acknowledged=answer.said is Said.DONE,
             )
         shown = "The charge is as it was." if values.detail_id else "No new charge of it is shown."
-        return Receipt(
-            _VERDICTS[answer.said],
+        return WriteResult(
+            _STATUSES[answer.said],
             f"{answer.message} {shown}",
             ours.id if ours else None,
             Decimal(ours.quantity) if ours else None,
             wait=answer.wait,
             denied=answer.said is Said.DENIED,
-            acknowledged=answer.said is Said.DONE,
         )

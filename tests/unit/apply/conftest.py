@@ -1,21 +1,27 @@
-"""A desk with a fake PSA on one side and the real journal on the other."""
+"""A context with a fake PSA on one side and the real journal on the other."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from kisi.apply import Applied, Desk, apply
+from kisi.apply import ApplyContext, ApplyResult, apply
+from kisi.errors import PsaError
 from kisi.journal import Journal, Operation
 from kisi.model import Company, CompanyPlan, Outcome, Plan, PlannedLine, Status
 from tests.unit.build import COMPANY, TODAY
 from tests.unit.fakes import FakeClock, FakePsa
+
+UNREADABLE = PsaError("The charges could not be read.")
+
+Waits = Iterable[tuple[PlannedLine, Iterable[PlannedLine]]]
+"""Rising lines, each with the falling ones it waits for."""
 
 
 @dataclass
@@ -30,6 +36,7 @@ class Bench:
     progress: list[tuple[int, int]] = field(default_factory=list)
     pause: Callable[[float], None] | None = None
     ends: float = math.inf
+    read_at: float = 0.0
     run: int = 0
 
     @property
@@ -46,13 +53,19 @@ class Bench:
         )
         return self.run
 
-    def apply(self, *plans: CompanyPlan) -> Applied:
-        """Writes these clients' plans in a new run."""
+    def apply(self, *plans: CompanyPlan, waits: Waits | None = None) -> ApplyResult:
+        """Writes these clients' plans in a new run.
+
+        Args:
+            plans: The clients.
+            waits: Which falling lines each rising line waits for; default: none.
+        """
         run = self.begin()
         refs = {ref for psa in self.psas.values() for ref in psa.refs()}
-        desk = Desk(
+        context = ApplyContext(
             psas=self.psas,
             agreements={ref: self.psas[ref.psa].agreements([ref], TODAY)[ref] for ref in refs},
+            read_at=self.read_at,
             journal=self.journal,
             run=run,
             today=TODAY,
@@ -63,11 +76,16 @@ class Bench:
             pause=self.pause,
             ends=self.ends,
         )
-        return apply(Plan(plans), desk)
+        waiting = {rise.slot: {fall.slot for fall in falls} for rise, falls in waits or ()}
+        return apply(Plan(plans, waits=waiting), context)
 
-    def write(self, *lines: PlannedLine) -> list[PlannedLine]:
+    def write(self, *lines: PlannedLine, waits: Waits | None = None) -> list[PlannedLine]:
         """Writes the lines of one client and returns them with their outcomes."""
-        return list(self.apply(client(*lines)).plan.companies[0].lines)
+        return list(self.apply(client(*lines), waits=waits).plan.companies[0].lines)
+
+    def breaks(self, agreement: str = "1042", error: PsaError = UNREADABLE) -> Callable[[], None]:
+        """For a `Reaction`: from this write on the agreement's lines cannot be read."""
+        return lambda: self.psa.unreadable.update({agreement: (error, None)})
 
     def operations(self) -> list[Operation]:
         """What the journal has of this run's writes."""

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ExitCode, ForeignChange, PsaError, StateError
-from kisi.model import Failure, Hold, Move, Outcome, Status
+from kisi.model import Failure, Hold, Outcome, Status
+from kisi.reconcile.verdict import exit_code, trouble
 from kisi.redaction import REDACTOR
 from tests.unit.apply.conftest import client
-from tests.unit.build import COMPANY
+from tests.unit.build import COMPANY, TODAY
 from tests.unit.fakes import (
+    CHANGED,
     DENIED,
     DONE,
     FOREIGN,
@@ -71,111 +73,288 @@ def test_failed_and_switched_off_clients_are_left_alone(bench, psa):
     assert psa.sent == []
 
 
-# --- the order inside a client ------------------------------------------------------------------
+# --- two phases ---------------------------------------------------------------------------------
 
 
-def test_orphans_come_first_then_decreases_then_the_rest(bench, psa):
+def test_every_fall_of_every_client_comes_before_any_rise(bench, psa):
+    mine = [planned(None, 5, "1201"), planned(10, 8, "1203", line_id=psa.put("1203", 10).id)]
+    theirs = [
+        of_other(10, 12, "1202", line_id=psa.put("1202", 10, "1043").id),
+        of_other(4, 0, "1204", line_id=psa.put("1204", 4, "1043").id, orphaned=True),
+    ]
+    applied = bench.apply(client(*mine), client(*theirs, company=OTHER))
+    assert sent(psa) == [("1203", 8), ("1204", 0), ("1201", 5), ("1202", 12)]
+    assert [outcomes(company) for company in applied.plan.companies] == [
+        [("1201", Outcome.APPLIED), ("1203", Outcome.APPLIED)],
+        [("1202", Outcome.APPLIED), ("1204", Outcome.APPLIED)],
+    ]
+
+
+def test_an_agreement_is_read_once_after_its_falls_and_once_around_its_rises(bench, psa):
     lines = [
-        planned(None, 5, "1201"),
-        planned(10, 12, "1202", line_id=psa.put("1202", 10).id),
-        planned(10, 8, "1203", line_id=psa.put("1203", 10).id),
-        planned(4, 0, "1204", line_id=psa.put("1204", 4).id, orphaned=True),
+        *(planned(9, 8, one, line_id=psa.put(one, 9).id) for one in ("1201", "1202")),
+        *(planned(8, 9, one, line_id=psa.put(one, 8).id) for one in ("1203", "1204")),
+        *(planned(None, 5, one) for one in ("1205", "1206")),
     ]
-    written = bench.write(*lines)
-    assert sent(psa) == [("1204", 0), ("1203", 8), ("1201", 5), ("1202", 12)]
-    assert [line.product for line in written] == ["1201", "1202", "1203", "1204"]
+    bench.write(*lines)
+    assert psa.asked == [None, {"1205", "1206"}, None]
+    assert len(psa.sent) == 6
 
 
-def test_nothing_is_raised_while_a_decrease_of_its_application_failed(bench, psa):
-    fewer = planned(10, 8, "1201", line_id=psa.put("1201", 10).id)
-    more = planned(3, 5, "1202", line_id=psa.put("1202", 3).id)
-    new = planned(None, 4, "1203")
+def move(bench, psa, **of_fall):
+    """Devices go from Contoso's line to a new one of Fabrikam, which waits for it."""
+    fall = planned(10, of_fall.pop("after", 7), line_id=psa.put("1200", 10).id, **of_fall)
+    rise = of_other(None, 3)
+    waits = [(rise, [fall])]
+
+    def go():
+        applied = bench.apply(client(fall), client(rise, company=OTHER), waits=waits)
+        return [company.lines[0] for company in applied.plan.companies]
+
+    return go
+
+
+def test_a_rise_is_written_once_the_psa_shows_its_fall(bench, psa):
+    assert [line.outcome for line in move(bench, psa)()] == [Outcome.APPLIED] * 2
+    assert (psa.quantities("1042"), psa.quantities("1043")) == ({"1200": 7}, {"1200": 3})
+
+
+def test_a_rise_whose_fall_failed_is_not_sent_and_says_which(bench, psa):
     psa.reactions.append(REFUSED)
-    lines = bench.write(more, new, fewer)
-    assert [line.outcome for line in lines] == [Outcome.FAILED] * 3
-    assert lines[0].detail == "not sent: all of the same application could not be written"
-    assert sent(psa) == [("1201", 8)]
-    assert psa.quantities() == {"1201": 10, "1202": 3}
-    assert len(bench.operations()) == 1
-
-
-def test_other_applications_do_not_wait_for_a_failed_decrease(bench, psa):
-    fewer = planned(10, 8, "1201", line_id=psa.put("1201", 10).id)
-    psa.reactions.append(REFUSED)
-    lines = bench.write(fewer, planned(None, 4, "1300", application="EDR"))
-    assert [line.outcome for line in lines] == [Outcome.FAILED, Outcome.APPLIED]
-    assert psa.quantities() == {"1201": 10, "1300": 4}
-
-
-def test_moved_devices_are_not_billed_anew_while_their_old_line_could_not_fall(bench, psa):
-    fewer = planned(10, 7, "1201", line_id=psa.put("1201", 10).id)
-    new = planned(None, 3, "1300", application="EDR")
-    other = planned(None, 1, "1400", application="Mail")
-    psa.reactions.append(REFUSED)
-    moved = replace(client(fewer, new, other), moves=(Move(fewer.application, "EDR", 3),))
-    (written,) = bench.apply(moved).plan.companies
-    assert [line.outcome for line in written.lines] == [
-        *(Outcome.FAILED, Outcome.FAILED),
-        Outcome.APPLIED,
-    ]
-    assert "whose devices it is to bill, could not be written" in written.lines[1].detail
-    assert psa.quantities() == {"1201": 10, "1400": 1}
-
-
-def test_a_decrease_waits_for_nothing(bench, psa):
-    lines = [planned(10, 8, name, line_id=psa.put(name, 10).id) for name in ("1201", "1202")]
-    psa.reactions.append(REFUSED)
-    assert [line.outcome for line in bench.write(*lines)] == [Outcome.FAILED, Outcome.APPLIED]
-    assert psa.quantities() == {"1201": 10, "1202": 8}
-
-
-def test_an_increase_does_not_wait_for_another_increase(bench, psa):
-    psa.reactions.append(REFUSED)
-    lines = bench.write(planned(None, 90, "1201"), planned(None, 10, "1202"))
-    assert [line.outcome for line in lines] == [Outcome.FAILED, Outcome.APPLIED]
-    assert psa.quantities() == {"1202": 10}
-
-
-def test_what_begins_to_bill_waits_for_an_orphan_that_could_not_be_set_to_0(bench, psa):
-    orphan = planned(9, 0, "1200", line_id=psa.put("1200", 9).id, orphaned=True)
-    more = planned(3, 5, "1202", line_id=psa.put("1202", 3).id, application="EDR")
-    psa.reactions.append(REFUSED)
-    again = planned(0, 9, "1204", line_id=psa.put("1204", 0).id, application="Renamed")
-    lines = bench.write(orphan, planned(None, 9, "1300", application="Mail"), more, again)
-    outcomes = [line.outcome for line in lines]
-    assert outcomes == [Outcome.FAILED] * 4
-    assert "of the earlier mapping could not be set to 0 first" in lines[1].detail
-    assert psa.quantities() == {"1200": 9, "1202": 3, "1204": 0}
-
-
-def test_what_only_grows_goes_on_where_the_orphans_application_has_another_line(bench, psa):
-    orphan = planned(9, 0, "1200", line_id=psa.put("1200", 9).id, orphaned=True)
-    other = planned(7, 6, "1201", line_id=psa.put("1201", 7).id)
-    more = planned(3, 5, "1202", line_id=psa.put("1202", 3).id, application="EDR")
-    psa.reactions.append(REFUSED)
-    assert [line.outcome for line in bench.write(orphan, other, more)] == [
-        Outcome.FAILED,
-        Outcome.APPLIED,
-        Outcome.APPLIED,
-    ]
-
-
-def test_a_line_given_to_another_application_waits_for_the_one_it_came_from(bench, psa):
-    fewer = planned(10, 3, "1200", line_id=psa.put("1200", 10).id, application="B", formerly="A")
-    more = planned(3, 10, "1300", line_id=psa.put("1300", 3).id, application="A", formerly="B")
-    psa.reactions.append(REFUSED)
-    assert [line.outcome for line in bench.write(fewer, more)] == [Outcome.FAILED] * 2
-    assert psa.quantities() == {"1200": 10, "1300": 3}
-
-
-def test_an_unknown_decrease_holds_up_the_increases_too(bench, psa):
-    there = psa.put("1201", 10)
-    psa.reactions.append(
-        Reaction(LOST.verdict, before=lambda: psa.put("1201", 9, line_id=there.id))
+    fall, rise = move(bench, psa)()
+    assert (fall.outcome, rise.outcome) == (Outcome.FAILED, Outcome.FAILED)
+    assert rise.detail == (
+        "not sent: KES of Contoso on agreement 1042 could not be brought down first"
     )
-    lines = bench.write(planned(10, 8, "1201", line_id=there.id), planned(None, 4, "1202"))
-    assert [line.outcome for line in lines] == [Outcome.UNKNOWN, Outcome.FAILED]
-    assert psa.quantities() == {"1201": 9}
+    assert (psa.quantities("1042"), psa.held("1043")) == ({"1200": 10}, [])
+    assert [op.line.agreement for op in bench.operations()] == ["1042"]
+
+
+def test_a_fall_that_is_answered_and_not_shown_lets_no_rise_pass(bench, psa):
+    psa.late = 60
+    fall, rise = move(bench, psa)()
+    assert (fall.outcome, rise.outcome) == (Outcome.UNKNOWN, Outcome.FAILED)
+    assert "not yet shown" in fall.detail
+    assert bench.clock.slept == [1, 2, 4]
+    assert psa.held("1043") == []
+    (pending,) = bench.journal.pending()
+    assert (pending.line.agreement, pending.outcome) == ("1042", Outcome.UNKNOWN)
+
+
+def test_a_fall_that_shows_late_lets_the_rise_pass(bench, psa):
+    psa.late = 3
+    assert [line.outcome for line in move(bench, psa)()] == [Outcome.APPLIED] * 2
+    assert sent(psa) == [("1200", 7), ("1200", 3)]
+
+
+def test_a_fall_of_unknown_outcome_lets_no_rise_pass(bench, psa):
+    go = move(bench, psa)
+    there = psa.held()[0]
+    rounds = Reaction(LOST.status, before=lambda: psa.put("1200", 9, line_id=there.id))
+    psa.reactions.append(rounds)
+    assert [line.outcome for line in go()] == [Outcome.UNKNOWN, Outcome.FAILED]
+    assert psa.held("1043") == []
+
+
+def test_a_fall_that_is_held_lets_no_rise_pass(bench, psa):
+    fall, rise = move(bench, psa, hold=HELD)()
+    assert (fall.outcome, rise.outcome) == (Outcome.HELD, Outcome.FAILED)
+    assert "KES of Contoso on agreement 1042 could not be brought down first" in rise.detail
+    assert psa.sent == []
+
+
+def test_a_fall_that_is_not_in_the_plan_lets_no_rise_pass(bench, psa):
+    away = planned(9, 0, "1299", agreement="2000")
+    rise = planned(None, 5)
+    (line,) = bench.write(rise, waits=[(rise, [away])])
+    assert line.outcome is Outcome.FAILED
+    assert "product 1299 on agreement 2000, not in this run, could not be" in line.detail
+    assert psa.sent == []
+
+
+def test_a_line_that_shows_its_number_already_is_waited_for_by_nobody(bench, psa):
+    assert [line.outcome for line in move(bench, psa, after=10)()] == [
+        Outcome.UNCHANGED,
+        Outcome.APPLIED,
+    ]
+
+
+def test_of_two_lines_in_one_place_both_must_be_down(bench, psa):
+    falls = [planned(9, 0, line_id=psa.put("1200", 9).id) for _ in range(2)]
+    rise = of_other(None, 9)
+    psa.reactions.extend([DONE, REFUSED])
+    applied = bench.apply(client(*falls), client(rise, company=OTHER), waits=[(rise, [falls[0]])])
+    assert applied.plan.companies[1].lines[0].outcome is Outcome.FAILED
+    assert psa.held("1043") == []
+
+
+@pytest.mark.parametrize("ended", ["gone", "cancelled"])
+def test_a_line_that_somebody_ended_is_down_if_it_was_to_bill_0(bench, psa, ended):
+    go = move(bench, psa, after=0)
+    (there,) = psa.held()
+
+    def end():
+        if ended == "gone":
+            psa.remove(there)
+        else:
+            psa.put("1200", 10, line_id=there.id, cancelled=TODAY)
+
+    psa.reactions.append(Reaction(CHANGED.status, message=CHANGED.message, before=end))
+    fall, rise = go()
+    assert (fall.outcome, rise.outcome) == (Outcome.APPLIED, Outcome.APPLIED)
+    assert bench.owned()["1200"][1] in {0, 3}
+    assert psa.quantities("1043") == {"1200": 3}
+
+
+def test_a_line_that_is_gone_is_not_down_to_anything_but_0(bench, psa):
+    go = move(bench, psa, after=7)
+    (there,) = psa.held()
+    psa.reactions.append(
+        Reaction(CHANGED.status, message=CHANGED.message, before=lambda: psa.remove(there))
+    )
+    assert [line.outcome for line in go()] == [Outcome.FAILED] * 2
+
+
+def test_a_rise_waits_for_a_fall_of_another_psa(bench, psa):
+    tp = bench.add_psa("tp")
+    tp.agreement("500", "7001")
+    fall = planned(9, 4, psa="tp", company="500", agreement="7001", line_id="1")
+    tp.put("1200", 9, "7001", line_id="1")
+    tp.reactions.append(REFUSED)
+    theirs = replace(COMPANY, name="Tailspin", psa="tp", company="500", agreement="7001")
+    rise, free = planned(None, 5), planned(None, 6, "1201")
+    applied = bench.apply(client(rise, free), client(fall, company=theirs), waits=[(rise, [fall])])
+    assert outcomes(applied.plan.companies[0]) == [
+        ("1200", Outcome.FAILED),
+        ("1201", Outcome.APPLIED),
+    ]
+    assert psa.quantities() == {"1201": 6}
+
+
+def test_who_waits_for_nobody_is_written_whatever_fails(bench, psa):
+    fewer = [planned(10, 8, name, line_id=psa.put(name, 10).id) for name in ("1201", "1202")]
+    psa.reactions.append(REFUSED)
+    lines = bench.write(*fewer, planned(None, 4, "1203"), planned(None, 5, "1204"))
+    assert [line.outcome for line in lines] == [Outcome.FAILED, *[Outcome.APPLIED] * 3]
+    assert psa.quantities() == {"1201": 10, "1202": 8, "1203": 4, "1204": 5}
+
+
+# --- what became of the lines since they were read ------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "looks"), [(300, 1), (301, 2)])
+def test_lines_that_were_read_long_ago_are_read_again_before_they_are_written(
+    bench, psa, age, looks
+):
+    there = psa.put("1200", 10)
+    bench.clock.sleep(age)
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert (line.outcome, len(psa.looks)) == (Outcome.APPLIED, looks)
+
+
+@pytest.mark.parametrize(
+    ("now", "why"),
+    [
+        ({"quantity": 11}, "the PSA shows 11"),
+        ({"quantity": 10, "problem": "quantity is missing"}, "quantity is missing"),
+        ({"quantity": 10, "cancelled": TODAY}, "the line is gone or cancelled"),
+        (None, "the line is gone or cancelled"),
+    ],
+)
+def test_a_line_that_changed_since_it_was_read_is_not_written(bench, psa, now, why):
+    there = psa.put("1200", 10)
+    other = psa.put("1201", 10)
+    if now is None:
+        psa.remove(there)
+    else:
+        psa.put("1200", line_id=there.id, **now)
+    bench.clock.sleep(301)
+    changed, same = bench.write(
+        planned(10, 12, line_id=there.id), planned(10, 12, "1201", line_id=other.id)
+    )
+    assert (changed.outcome, same.outcome) == (Outcome.FAILED, Outcome.APPLIED)
+    assert changed.detail == (
+        f"not sent: changed since it was read: {why}; the next run decides anew"
+    )
+    assert (sent(psa), len(psa.looks)) == ([("1201", 12)], 2)
+    assert bench.outcomes() == [("1201", Outcome.APPLIED, True)]
+
+
+def test_an_agreement_is_read_again_where_a_write_took_long(bench, psa):
+    first, second = psa.put("1200", 10), psa.put("1201", 10)
+    edited = replace(busy(120), before=lambda: psa.put("1201", 11, line_id=second.id))
+    psa.reactions.extend([edited, busy(120)])
+    bench.clock.sleep(100)
+    lines = bench.write(
+        planned(10, 12, line_id=first.id), planned(10, 12, "1201", line_id=second.id)
+    )
+    assert [line.outcome for line in lines] == [Outcome.APPLIED, Outcome.FAILED]
+    assert psa.quantities() == {"1200": 12, "1201": 11}
+
+
+def test_lines_that_cannot_be_read_again_are_not_written(bench, psa):
+    there = psa.put("1200", 10)
+    REDACTOR.add("private-key-in-an-error")
+    bench.breaks(error=PsaError("Broken: private-key-in-an-error."))()
+    bench.clock.sleep(301)
+    lines = bench.write(planned(10, 12, line_id=there.id), planned(None, 3, "1201"))
+    assert [line.outcome for line in lines] == [Outcome.FAILED] * 2
+    assert lines[0].detail.startswith("not sent: the agreement could not be read again: Broken: ")
+    assert "private-key" not in lines[0].detail
+    assert psa.sent == []
+
+
+def test_a_foreign_change_that_is_seen_before_a_write_stops_that_psa(bench, psa):
+    bench.breaks(error=ForeignChange("charge 7 is gone"))()
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    assert [company.lines[0].outcome for company in applied.plan.companies] == [Outcome.FAILED] * 2
+    assert [error.message for error in applied.foreign_changes] == ["charge 7 is gone"]
+    assert (psa.sent, bench.operations()) == ([], [])
+
+
+# --- new lines -------------------------------------------------------------------------------------
+
+
+def test_a_line_that_appeared_meanwhile_is_not_made_a_second_time(bench, psa):
+    there = psa.put("1200", 4)
+    mine, other = bench.write(planned(None, 5), planned(None, 6, "1201"))
+    assert (mine.outcome, other.outcome) == (Outcome.FAILED, Outcome.APPLIED)
+    assert mine.detail == (
+        f"not sent: a line of this product appeared meanwhile ({there.id}); "
+        "the next run plans with it"
+    )
+    assert psa.quantities() == {"1200": 4, "1201": 6}
+    assert bench.outcomes() == [("1201", Outcome.APPLIED, True)]
+
+
+def test_a_cancelled_line_is_in_no_new_ones_way(bench, psa):
+    psa.put("1200", 4, cancelled=TODAY)
+    (line,) = bench.write(planned(None, 5))
+    assert (line.outcome, line.hold) == (Outcome.APPLIED, None)
+
+
+def test_a_double_that_somebody_made_meanwhile_is_said_and_held(bench, psa):
+    psa.reactions.append(replace(DONE, before=lambda: psa.put("1200", 4)))
+    applied = bench.apply(client(planned(None, 5), planned(None, 6, "1201")))
+    (company,) = applied.plan.companies
+    double, single = company.lines
+    assert (double.outcome, double.line_id) == (Outcome.APPLIED, "302")
+    assert "there are now several lines of this product: 301, 302" in double.detail
+    assert (double.hold.guard, double.hold.reason) == ("ambiguous", double.detail)
+    assert "Cancel all but one of them" in double.hold.remedy
+    assert (single.hold, company.status) == (None, Status.HELD)
+    assert exit_code(applied.plan) is ExitCode.WITHHELD
+    assert trouble(company) == "held: ambiguous"
+    assert bench.owned()["1200"] == ("302", 5)
+
+
+def test_of_a_double_after_a_lost_answer_nobody_knows_which_is_ours(bench, psa):
+    psa.reactions.append(replace(LOST, before=lambda: psa.put("1200", 5)))
+    applied = bench.apply(client(planned(None, 5)))
+    (line,) = applied.plan.companies[0].lines
+    assert (line.outcome, line.hold.guard) == (Outcome.UNKNOWN, "ambiguous")
+    assert exit_code(applied.plan) is ExitCode.WRITE
+    assert len(psa.sent) == 1
 
 
 # --- clients beside each other ------------------------------------------------------------------
@@ -234,8 +413,8 @@ def test_a_foreign_change_stops_that_psa_and_leaves_its_write_pending(bench, psa
 
 
 def test_a_foreign_change_found_while_reading_back_stops_that_psa_too(bench, psa):
-    psa.unreadable["1042"] = (ForeignChange("charge 7 is gone"), None)
-    psa.reactions.append(LOST)
+    breaks = bench.breaks(error=ForeignChange("charge 7 is gone"))
+    psa.reactions.append(replace(LOST, before=breaks))
     applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
     assert [outcomes(company)[0][1] for company in applied.plan.companies] == [
         Outcome.UNKNOWN,
@@ -269,7 +448,7 @@ def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):
         company = replace(COMPANY, name=f"Client {number}", agreement=str(2000 + number))
         slow.agreement("500", str(7000 + number))
         there = slow.put("KES", 9, str(7000 + number))
-        slow.reactions.append(Reaction(DONE.verdict, lands=True, before=enter))
+        slow.reactions.append(Reaction(DONE.status, lands=True, before=enter))
         orphan = planned(
             9,
             0,
@@ -290,7 +469,7 @@ def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):
 
 
 def test_a_stop_in_the_middle_finishes_the_write_and_tries_no_other(bench, psa):
-    psa.reactions.append(Reaction(LOST.verdict, lands=True, before=bench.stop.set))
+    psa.reactions.append(Reaction(LOST.status, lands=True, before=bench.stop.set))
     applied = bench.apply(
         client(planned(None, 5), planned(None, 6, "1201")),
         client(of_other(None, 7), company=OTHER),
@@ -332,8 +511,9 @@ def test_a_stop_while_waiting_for_the_psa_sends_nothing_again(bench, psa):
 
 
 def test_a_stop_after_an_unclear_write_is_read_back_to_the_end_and_not_sent_again(bench, psa):
-    psa.reactions.append(Reaction(VANISHED.verdict, before=bench.stop.set))
-    applied = bench.apply(client(planned(None, 5)))
+    there = psa.put("1200", 4)
+    psa.reactions.append(Reaction(VANISHED.status, before=bench.stop.set))
+    applied = bench.apply(client(planned(4, 5, line_id=there.id)))
     assert outcomes(applied.plan.companies[0]) == [("1200", Outcome.FAILED)]
     assert (len(psa.sent), bench.clock.slept) == (1, [1, 2, 4])
 
@@ -341,7 +521,7 @@ def test_a_stop_after_an_unclear_write_is_read_back_to_the_end_and_not_sent_agai
 def test_after_the_end_of_the_run_nothing_is_sent_any_more(bench, psa):
     bench.ends = 5
     psa.reactions.append(VANISHED)
-    lines = bench.write(planned(None, 5), planned(None, 6, "1201"))
+    lines = bench.write(planned(4, 5, line_id=psa.put("1200", 4).id), planned(None, 6, "1201"))
     assert [line.outcome for line in lines] == [Outcome.FAILED] * 2
     assert lines[1].detail == "not sent: this run's time was up before its turn came"
     assert sent(psa) == [("1200", 5)]
@@ -357,7 +537,7 @@ def test_a_wait_beyond_the_end_of_the_run_is_not_begun(bench, psa):
 
 def test_a_secret_that_the_psa_says_to_us_is_neither_shown_nor_stored(bench, psa):
     REDACTOR.add("private-key-in-an-answer")
-    psa.reactions.append(Reaction(REFUSED.verdict, message="Wrong: private-key-in-an-answer."))
+    psa.reactions.append(Reaction(REFUSED.status, message="Wrong: private-key-in-an-answer."))
     (line,) = bench.write(planned(None, 5))
     assert "private-key" not in line.detail
     assert "private-key" not in bench.operations()[0].detail
@@ -410,22 +590,24 @@ def test_a_journal_that_fails_once_is_not_trusted_again(bench, psa):
 
 
 def test_an_outcome_that_cannot_be_stored_is_printed_and_ends_all_writing(bench, psa):
-    psa.reactions.extend([DONE, Reaction(DONE.verdict, lands=True, before=bench.fail_journal)])
+    psa.reactions.extend([DONE, Reaction(DONE.status, lands=True, before=bench.fail_journal)])
     applied = bench.apply(
         client(planned(None, 5), planned(None, 6, "1201"), planned(None, 8, "1202")),
         client(of_other(None, 7), company=OTHER),
     )
     assert isinstance(applied.state_error, StateError)
     assert sent(psa) == [("1200", 5), ("1201", 6)]
-    (text,) = bench.emergency
-    told = json.loads(text)
-    assert (told["product"], told["after"], told["outcome"]) == ("1201", 6, "applied")
-    assert told["line_id"] == psa.held()[1].id
-    assert told["request_id"] == "request-2"
+    told = [json.loads(text) for text in bench.emergency]
+    assert [(one["product"], one["after"], one["outcome"]) for one in told] == [
+        ("1200", 5, "applied"),
+        ("1201", 6, "applied"),
+    ]
+    assert [one["line_id"] for one in told] == [line.id for line in psa.held()]
+    assert [one["request_id"] for one in told] == ["request-1", "request-2"]
     first, second = applied.plan.companies
     assert outcomes(first) == [("1200", Outcome.APPLIED), ("1201", Outcome.APPLIED), ("1202", None)]
     assert outcomes(second) == [("1200", None)]
-    assert bench.outcomes() == [("1200", Outcome.APPLIED, True), ("1201", None, False)]
+    assert bench.outcomes() == [("1200", None, False), ("1201", None, False)]
 
 
 def test_an_unknown_outcome_that_cannot_be_stored_is_printed_with_what_was_seen(bench, psa):
@@ -435,7 +617,7 @@ def test_an_unknown_outcome_that_cannot_be_stored_is_printed_with_what_was_seen(
         psa.put("1200", 11, line_id=there.id)
         bench.fail_journal()
 
-    psa.reactions.append(Reaction(LOST.verdict, before=strike))
+    psa.reactions.append(Reaction(LOST.status, before=strike))
     bench.apply(client(planned(10, 12, line_id=there.id)))
     told = json.loads(bench.emergency[0])
     assert (told["outcome"], told["quantity"]) == ("unknown", "11")
@@ -444,14 +626,13 @@ def test_an_unknown_outcome_that_cannot_be_stored_is_printed_with_what_was_seen(
 
 def test_waiting_goes_over_the_clock_that_was_given(bench, psa):
     psa.reactions.extend([busy(30), VANISHED])
-    (line,) = bench.write(planned(None, 5))
+    (line,) = bench.write(planned(4, 5, line_id=psa.put("1200", 4).id))
     assert line.outcome is Outcome.APPLIED
     assert bench.clock.slept == [30, 1, 2, 4]
 
 
 def test_a_psa_that_cannot_be_read_back_does_not_stop_the_others(bench, psa):
-    psa.unreadable["1042"] = (PsaError("The lines could not be read."), None)
-    psa.reactions.append(LOST)
+    psa.reactions.append(replace(LOST, before=bench.breaks()))
     applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
     assert [outcomes(company)[0][1] for company in applied.plan.companies] == [
         Outcome.UNKNOWN,

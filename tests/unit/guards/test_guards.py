@@ -528,13 +528,13 @@ def test_a_larger_decrease_of_a_line_is_never_safer(changes, extra):
     assert held(changes) <= held(lower)
 
 
-def test_a_new_line_that_the_psa_acknowledged_and_does_not_show_waits_whatever_the_limits():
+def test_a_new_line_that_was_sent_and_is_not_shown_waits_whatever_the_limits():
     unseen = frozenset({LineSlot("cw", "1042", "1200")})
     rules = replace(context(drift="overwrite", adopt="allow"), unshown=unseen)
     found = judged(client(planned(None, 5), planned(None, 5, "1201", None, "Other")), rules)
     first, other = found.lines
     assert (first.hold.guard, other.hold) == ("deleted", None)
-    assert "the PSA said that it was done" in first.hold.reason
+    assert "an earlier run sent this new line" in first.hold.reason
 
 
 # --- what another client's line still bills -------------------------------------------------------

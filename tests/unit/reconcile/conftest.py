@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.apply import Applied, Desk, apply
+from kisi.apply import ApplyContext, ApplyResult, apply
 from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     accepted_and_written,
@@ -77,7 +77,7 @@ class Day:
 
     run: int
     found: Reconciled
-    applied: Applied
+    applied: ApplyResult
 
     @property
     def plan(self) -> Plan:
@@ -177,9 +177,10 @@ class Scene:
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)
         self.journal.confirm(run, at, equal_lines(plan))
-        desk = Desk(
+        context = ApplyContext(
             psas=self.psas,
             agreements=found.agreements,
+            read_at=self.clock.monotonic(),
             journal=self.journal,
             run=run,
             today=TODAY,
@@ -188,7 +189,7 @@ class Scene:
             emergency=pytest.fail,
             progress=lambda done, total: None,
         )
-        applied = apply(plan, desk)
+        applied = apply(plan, context)
         self.journal.record_plan(run, at, what_is_left(applied.plan))
         self.journal.disown(replaced_lines(applied.plan, found))
         self.journal.use_accepted(

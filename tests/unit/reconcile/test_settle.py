@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from kisi.errors import ExitCode, PsaError
-from kisi.model import AgreementRef, Category, GuardRules, Outcome, Verdict
+from kisi.model import AgreementRef, Category, GuardRules, Outcome, WriteStatus
 from kisi.reconcile.settle import settle, settled_facts
 from tests.unit.build import AGREEMENT, ALL_ROW, COMPANY, TODAY, fact, line, mapping
-from tests.unit.fakes import LOST, SAID_DONE, Reaction, planned
+from tests.unit.fakes import DONE, LOST, SAID_DONE, VANISHED, Reaction, planned
 
 REF = AgreementRef("cw", "250", "1042")
 
@@ -58,7 +58,7 @@ def test_a_create_is_found_by_its_product(pending):
     operation = pending(planned(None, 12))
     found = settled(operation, line("9", 12, "300"), line("1200", 12, "305"))
     assert (found.outcome, found.line_id) == (Outcome.APPLIED, "305")
-    assert settled(operation).outcome is Outcome.FAILED
+    assert settled(operation).outcome is Outcome.UNKNOWN
     assert settled(operation, line("1200", 7)).outcome is Outcome.UNKNOWN
 
 
@@ -74,7 +74,8 @@ def test_a_line_that_cannot_be_read_may_be_the_created_one(pending):
 
 def test_a_cancelled_line_is_not_the_created_one(pending):
     gone = line("1200", 12, cancelled=TODAY)
-    assert settled(pending(planned(None, 12)), gone).outcome is Outcome.FAILED
+    found = settled(pending(planned(None, 12)), gone)
+    assert (found.outcome, found.line_id) == (Outcome.UNKNOWN, None)
 
 
 def test_what_was_not_read_is_not_settled(pending):
@@ -134,13 +135,25 @@ def test_a_run_killed_after_its_create_was_applied_is_finished_by_the_next(scene
     assert scene.sent() == 0
 
 
-def test_a_run_killed_before_its_create_arrived_creates_it_once(scene, pending):
-    operation = pending(planned(None, 10))
+def test_a_run_killed_before_its_create_arrived_leaves_it_to_a_person(scene, pending):
+    """Nobody can tell whether the request was sent, and is shown only later."""
+    pending(planned(None, 10))
+    scene.uses(10)
+    held = scene.sync()
+    assert (held.code, held.client().lines[0].hold.guard) == (ExitCode.WITHHELD, "deleted")
+    assert scene.sent() == 0
+    assert scene.sync(held.client().plan_id).code is ExitCode.OK
+    assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 1)
+    assert scene.journal.pending() == ()
+
+
+def test_a_run_killed_before_its_update_arrived_writes_it_once(scene, pending):
+    scene.uses(8)
+    scene.sync()
+    operation = pending(planned(8, 10, line_id=scene.cw.held()[0].id))
     scene.uses(10)
     assert scene.sync().code is ExitCode.OK
-    assert scene.cw.quantities() == {"1200": 10}
-    assert scene.sent() == 1
-    assert scene.journal.pending() == ()
+    assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 2)
     (left,) = scene.journal.history.operations(operation.run_id)
     assert (left.outcome, left.settled) == (Outcome.FAILED, True)
 
@@ -171,7 +184,7 @@ def test_an_unknown_write_is_settled_by_the_next_run(scene):
     def no_more_reading():
         scene.cw.unreadable["1042"] = (PsaError("The additions did not arrive whole."), None)
 
-    scene.cw.reactions.append(Reaction(LOST.verdict, lands=True, before=no_more_reading))
+    scene.cw.reactions.append(Reaction(LOST.status, lands=True, before=no_more_reading))
     day = scene.sync()
     assert day.client().lines[0].outcome is Outcome.UNKNOWN
     assert day.code is ExitCode.WRITE
@@ -184,34 +197,49 @@ def test_an_unknown_write_is_settled_by_the_next_run(scene):
     assert scene.sent() == 1
 
 
-def acknowledged_and_unseen(scene, late):
-    """A run whose create the PSA acknowledged and does not show for so long."""
+UNSEEN = pytest.mark.parametrize("reaction", [DONE, LOST, replace(SAID_DONE, lands=True)])
+"""What the PSA answers to a create that it shows only much later."""
+
+
+def made_and_unseen(scene, late, reaction):
+    """A run whose create is made, and which the PSA does not show for so long."""
     scene.uses(10)
     scene.cw.late = late
-    scene.cw.reactions.append(replace(SAID_DONE, lands=True))
+    scene.cw.reactions.append(reaction)
     day = scene.sync()
     assert (day.code, day.client().lines[0].outcome) == (ExitCode.WRITE, Outcome.UNKNOWN)
     scene.cw.late = 0.0
 
 
-def test_an_acknowledged_create_waits_for_a_person_and_is_taken_over_once_it_shows(scene):
-    acknowledged_and_unseen(scene, late=100)
+@UNSEEN
+def test_a_create_that_shows_14_seconds_later_is_one_line(scene, reaction):
+    made_and_unseen(scene, 14, reaction)
+    scene.clock.sleep(7)
+    assert scene.sync().code is ExitCode.OK
+    assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 1)
+    assert scene.journal.pending() == ()
+
+
+@UNSEEN
+def test_an_unseen_create_waits_for_a_person_and_is_taken_over_once_it_shows(scene, reaction):
+    made_and_unseen(scene, 100, reaction)
     for _ in range(2):
         day = scene.sync()
         hold = day.client().lines[0].hold
         assert (day.code, hold.guard, scene.sent()) == (ExitCode.WITHHELD, "deleted", 1)
-        assert "the PSA said that it was done, and does not show it" in hold.reason
+        assert "an earlier run sent this new line, and the PSA does not show it" in hold.reason
         (left,) = scene.journal.pending()
-        assert (left.outcome, left.acknowledged) == (Outcome.UNKNOWN, True)
+        assert left.outcome is Outcome.UNKNOWN
     scene.clock.sleep(100)
     assert scene.sync().code is ExitCode.OK
     assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 1)
     assert scene.journal.pending() == ()
 
 
-def test_an_acknowledged_create_that_never_shows_is_sent_again_by_its_id(scene):
+@pytest.mark.parametrize("reaction", [VANISHED, SAID_DONE])
+def test_a_create_that_never_shows_is_sent_again_by_its_id(scene, reaction):
     scene.uses(10)
-    scene.cw.reactions.append(SAID_DONE)
+    scene.cw.reactions.append(reaction)
     scene.sync()
     held = scene.sync().client()
     assert scene.sync(held.plan_id).code is ExitCode.OK
@@ -219,8 +247,21 @@ def test_an_acknowledged_create_that_never_shows_is_sent_again_by_its_id(scene):
     assert scene.journal.pending() == ()
 
 
-def test_an_acknowledged_create_is_given_up_where_the_mapping_leaves_the_product(pending):
-    operation = replace(pending(planned(None, 12)), outcome=Outcome.UNKNOWN, acknowledged=True)
+def test_an_accepted_create_is_not_made_where_the_unseen_one_has_appeared(scene):
+    """It is looked for once more just before it would be sent."""
+    made_and_unseen(scene, 100, LOST)
+    held = scene.sync().client()
+    lines = scene.cw.lines
+    scene.cw.lines = lambda ref, products=None: () if products is None else lines(ref, products)
+    scene.clock.sleep(100)
+    day = scene.sync(held.plan_id)
+    assert (day.code, scene.sent()) == (ExitCode.WRITE, 1)
+    assert "appeared meanwhile" in day.client().lines[0].detail
+    assert scene.cw.quantities() == {"1200": 10}
+
+
+def test_an_unseen_create_is_given_up_where_the_mapping_leaves_the_product(pending):
+    operation = replace(pending(planned(None, 12)), outcome=Outcome.UNKNOWN)
     assert settled(operation).outcome is Outcome.UNKNOWN
     left = {(REF, operation.line.application)}
     (found,) = settle([operation], {}, {REF: ()}, TODAY, left)
@@ -249,7 +290,7 @@ def test_a_write_of_a_client_that_is_not_billed_any_more_is_settled_too(scene, p
     day = scene.sync()
     assert [one.outcome for one in day.found.settlements] == [Outcome.APPLIED]
     assert [one.agreement for one in day.found.left] == ["2000"]
-    assert scene.cw.looks == ["1042", "2000"]
+    assert scene.cw.looks[:2] == ["1042", "2000"]
     assert scene.cw.quantities("2000") == {"1200": 10}
 
 
@@ -318,7 +359,7 @@ def test_a_line_of_an_unknown_create_is_orphaned_by_another_product(scene, pendi
 
 
 def test_a_line_that_the_psa_made_with_another_quantity_is_not_created_again(scene):
-    scene.cw.reactions.append(Reaction(Verdict.UNKNOWN, lands=True, stored=8))
+    scene.cw.reactions.append(Reaction(WriteStatus.UNKNOWN, lands=True, stored=8))
     scene.uses(10)
     assert scene.sync().code is ExitCode.WRITE
     scene.cw.remove(*scene.cw.held())
@@ -330,7 +371,7 @@ def test_a_line_that_the_psa_made_with_another_quantity_is_not_created_again(sce
 def test_an_adoption_that_the_psa_stored_otherwise_is_owned(scene):
     scene.guards = replace(scene.guards, adopt="allow")
     scene.cw.put("1200", 7)
-    scene.cw.reactions.append(Reaction(Verdict.UNKNOWN, lands=True, stored=8))
+    scene.cw.reactions.append(Reaction(WriteStatus.UNKNOWN, lands=True, stored=8))
     scene.uses(10)
     assert scene.sync().code is ExitCode.WRITE
     assert scene.facts() == {("1042", "1200", "301"): 8}

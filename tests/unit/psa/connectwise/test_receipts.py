@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
-from kisi.model import Verdict
+from kisi.model import WriteStatus
 from kisi.psa.connectwise.changes import create, update
 from kisi.psa.connectwise.receipts import DEFAULT_WAIT, classify
 from kisi.transport import Answer
@@ -28,7 +28,7 @@ def receipt(status, body=None, *, change=UPDATE, **headers):
 @pytest.mark.parametrize("quantity", [90, 90.0, "90.00"])
 def test_a_write_is_applied_if_the_record_shows_product_and_quantity(change, quantity):
     got = receipt(200, addition_row(quantity=quantity), change=change)
-    assert (got.verdict, got.line_id, got.quantity) == (Verdict.APPLIED, "301", Decimal(90))
+    assert (got.status, got.line_id, got.quantity) == (WriteStatus.APPLIED, "301", Decimal(90))
 
 
 @pytest.mark.parametrize(
@@ -48,44 +48,44 @@ def test_a_write_is_applied_if_the_record_shows_product_and_quantity(change, qua
 )
 def test_a_success_that_does_not_show_the_change_is_unknown(body, says):
     got = receipt(200, body)
-    assert got.verdict is Verdict.UNKNOWN
+    assert got.status is WriteStatus.UNKNOWN
     assert says in got.message
 
 
 def test_no_content_is_unknown():
-    assert receipt(204, b"").verdict is Verdict.UNKNOWN
+    assert receipt(204, b"").status is WriteStatus.UNKNOWN
 
 
 def test_an_agreement_that_the_record_leaves_out_is_no_difference():
-    assert receipt(200, addition_row(agreementId=None)).verdict is Verdict.APPLIED
+    assert receipt(200, addition_row(agreementId=None)).status is WriteStatus.APPLIED
 
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (302, Verdict.UNKNOWN),
-        (400, Verdict.REJECTED),
-        (401, Verdict.REJECTED),
-        (403, Verdict.REJECTED),
-        (404, Verdict.STALE),
-        (405, Verdict.REJECTED),
-        (408, Verdict.UNKNOWN),
-        (409, Verdict.STALE),
-        (412, Verdict.STALE),
-        (413, Verdict.REJECTED),
-        (415, Verdict.REJECTED),
-        (422, Verdict.REJECTED),
-        (429, Verdict.THROTTLED),
-        (500, Verdict.UNKNOWN),
-        (502, Verdict.UNKNOWN),
-        (503, Verdict.UNKNOWN),
-        (504, Verdict.UNKNOWN),
-        (524, Verdict.UNKNOWN),
+        (302, WriteStatus.UNKNOWN),
+        (400, WriteStatus.REJECTED),
+        (401, WriteStatus.REJECTED),
+        (403, WriteStatus.REJECTED),
+        (404, WriteStatus.STALE),
+        (405, WriteStatus.REJECTED),
+        (408, WriteStatus.UNKNOWN),
+        (409, WriteStatus.STALE),
+        (412, WriteStatus.STALE),
+        (413, WriteStatus.REJECTED),
+        (415, WriteStatus.REJECTED),
+        (422, WriteStatus.REJECTED),
+        (429, WriteStatus.THROTTLED),
+        (500, WriteStatus.UNKNOWN),
+        (502, WriteStatus.UNKNOWN),
+        (503, WriteStatus.UNKNOWN),
+        (504, WriteStatus.UNKNOWN),
+        (524, WriteStatus.UNKNOWN),
     ],
 )
 def test_the_status_of_a_refusal_decides_what_may_have_happened(status, verdict):
     got = receipt(status, {"code": "X", "message": "Why."}, **{"x-cw-request-id": "ab-12"})
-    assert got.verdict is verdict
+    assert got.status is verdict
     assert got.request_id == "ab-12"
     assert f"{status} X: Why. ConnectWise's request id: ab-12." in got.message
 
@@ -96,7 +96,7 @@ def test_the_status_of_a_refusal_decides_what_may_have_happened(status, verdict)
 )
 def test_a_rate_limit_says_how_long_to_wait(status, asked, wait):
     got = receipt(status, {}, **{"Retry-After": asked})
-    assert (got.verdict, got.wait) == (Verdict.THROTTLED, wait)
+    assert (got.status, got.wait) == (WriteStatus.THROTTLED, wait)
 
 
 @pytest.mark.parametrize(
@@ -124,15 +124,15 @@ def test_a_change_refused_for_its_own_effective_date_says_where_to_correct_it():
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (NotSent("Refused.", remedy="Look."), Verdict.NOT_SENT),
-        (Untrusted("Unknown certificate.", remedy="Look."), Verdict.NOT_SENT),
-        (AnswerLost("Broken off."), Verdict.UNKNOWN),
-        (BadAnswer("Too large."), Verdict.UNKNOWN),
+        (NotSent("Refused.", remedy="Look."), WriteStatus.NOT_SENT),
+        (Untrusted("Unknown certificate.", remedy="Look."), WriteStatus.NOT_SENT),
+        (AnswerLost("Broken off."), WriteStatus.UNKNOWN),
+        (BadAnswer("Too large."), WriteStatus.UNKNOWN),
     ],
 )
 def test_without_an_answer_only_what_was_not_sent_is_certain(error, verdict):
     got = classify(error, CREATE, "cw")
-    assert got.verdict is verdict
+    assert got.status is verdict
     assert error.message in got.message
 
 
@@ -157,9 +157,9 @@ _BODIES = st.one_of(
 @given(status=st.integers(200, 599), body=_BODIES)
 def test_whatever_the_answer_only_an_echoed_change_is_applied(status, body):
     got = classify(Answer(status, {}, body), CREATE, "cw")
-    if got.verdict is Verdict.APPLIED:
+    if got.status is WriteStatus.APPLIED:
         echoed = json.loads(body)
         assert (echoed["product"]["id"], Decimal(str(echoed["quantity"]))) == (1201, 90)
         assert 200 <= status < 300
     elif 200 <= status < 300 or status >= 500:
-        assert got.verdict is Verdict.UNKNOWN
+        assert got.status is WriteStatus.UNKNOWN

@@ -11,7 +11,7 @@ import responses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kisi.model import Verdict
+from kisi.model import WriteStatus
 from tests.unit.psa.connectwise.conftest import (
     ADDITIONS,
     AGREEMENT,
@@ -42,7 +42,7 @@ def test_a_create_is_one_post_of_a_billable_addition_from_today_on(psa, api):
         }
     ]
     assert b'"quantity": 90,' in api.calls[0].request.body
-    assert receipt.verdict is Verdict.APPLIED
+    assert receipt.status is WriteStatus.APPLIED
     assert (receipt.line_id, receipt.quantity, receipt.request_id) == ("301", Decimal(90), "ab-12")
     assert receipt.message == "It is billed from 2026-11-21 on."
 
@@ -51,7 +51,7 @@ def test_an_update_is_one_patch_of_the_quantity(psa, api):
     api.patch(f"{ADDITIONS}/301", json=addition_row(quantity=12.0))
     receipt = psa.write(planned(12, line_id="301"), AGREEMENT, TODAY)
     assert sent(api) == [[{"op": "replace", "path": "quantity", "value": 12}]]
-    assert (receipt.verdict, receipt.quantity, receipt.message) == (Verdict.APPLIED, 12, "")
+    assert (receipt.status, receipt.quantity, receipt.message) == (WriteStatus.APPLIED, 12, "")
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_an_invoiced_period_is_answered_with_the_next_invoice_date_once(psa, api
     api.post(ADDITIONS, json=addition_row(), status=201)
     receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
     assert [body["effectiveDate"][:10] for body in sent(api)] == ["2026-11-21", "2026-12-01"]
-    assert receipt.verdict is Verdict.APPLIED
+    assert receipt.status is WriteStatus.APPLIED
     assert "billed from 2026-12-01 on, the next invoice" in receipt.message
 
 
 def test_a_second_refusal_is_final(psa, api):
     api.post(ADDITIONS, json=INVOICED, status=400)
     receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert "already been invoiced" in receipt.message
     assert len(api.calls) == 2
 
@@ -87,7 +87,7 @@ def test_a_second_refusal_is_final(psa, api):
 def test_without_a_later_invoice_date_an_invoiced_period_is_rejected(psa, api, next_invoice, says):
     api.post(ADDITIONS, json=INVOICED, status=400)
     receipt = psa.write(planned(), agreement(next_invoice=next_invoice), TODAY)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert f"Next Invoice Date {says}" in receipt.message
     assert len(api.calls) == 1
 
@@ -102,7 +102,7 @@ def test_another_refusal_is_not_answered_with_another_date(psa, api):
     }
     api.post(ADDITIONS, json=body, status=400)
     receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert "cannot be less than the agreement billing start date" in receipt.message
     assert len(api.calls) == 1
 
@@ -111,7 +111,7 @@ def test_a_line_is_not_moved_past_the_end_of_its_agreement(psa, api):
     api.add(responses.POST, ADDITIONS, json=INVOICED, status=400)
     ending = agreement(next_invoice=NEXT, ends=date(2026, 11, 25))
     receipt = psa.write(planned(), ending, TODAY)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert "is 2026-12-01, and it ends on 2026-11-25" in receipt.message
     assert len(api.calls) == 1
 
@@ -119,7 +119,7 @@ def test_a_line_is_not_moved_past_the_end_of_its_agreement(psa, api):
 def test_an_invoiced_period_does_not_repeat_an_update(psa, api):
     api.patch(f"{ADDITIONS}/301", json=INVOICED, status=400)
     receipt = psa.write(planned(12, line_id="301"), agreement(next_invoice=NEXT), TODAY)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert len(api.calls) == 1
 
 
@@ -143,14 +143,14 @@ def test_a_write_is_never_repeated_here(psa, api, clock, status, line_id):
 )
 def test_what_is_no_id_is_rejected_before_anything_is_sent(psa, api, line):
     receipt = psa.write(line, AGREEMENT, TODAY)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert "Nothing was sent" in receipt.message
     assert not api.calls
 
 
 def test_a_write_to_a_closed_port_was_not_sent(closed_port):
     psa = connect(f"http://127.0.0.1:{closed_port}")
-    assert psa.write(planned(), AGREEMENT, TODAY).verdict is Verdict.NOT_SENT
+    assert psa.write(planned(), AGREEMENT, TODAY).status is WriteStatus.NOT_SENT
     psa.close()
 
 
@@ -159,7 +159,7 @@ def test_a_lost_answer_is_unknown_and_the_write_was_sent_once(hangs_up):
     psa = connect(url)
     receipt = psa.write(planned(), AGREEMENT, TODAY)
     psa.close()
-    assert receipt.verdict is Verdict.UNKNOWN
+    assert receipt.status is WriteStatus.UNKNOWN
     assert "asked ConnectWise to create the addition" in receipt.message
     assert [json.loads(body)["quantity"] for body in seen] == [90]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine, Receipt
+from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine, WriteResult
 from kisi.psa.tigerpaw import Tigerpaw, TigerpawSettings, open_psa
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
@@ -79,7 +79,7 @@ class Scene:
         line: int | None = None,
         before: int | None = None,
         description: str = "",
-    ) -> Receipt:
+    ) -> WriteResult:
         planned = PlannedLine(
             psa="tp",
             company=str(agreement.account.number),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kisi.errors import ForeignChange, StateError
-from kisi.model import Verdict
+from kisi.model import WriteStatus
 from kisi.psa.tigerpaw.kept import find, load, save
 from kisi.psa.tigerpaw.records import read_charges
 from kisi.psa.tigerpaw.snapshot import Snapshot
@@ -84,11 +84,11 @@ def test_after_a_foreign_change_later_runs_send_nothing_until_the_file_is_delete
     assert f"(agreement 7001, 2026-11-21 20:00 UTC, {foreign})" in hold.reason
     assert "Then delete the file" in hold.remedy
     receipt = scene.write(psa, other, "KES-WS", 1)
-    assert (receipt.verdict, receipt.message) == (Verdict.REJECTED, hold.reason)
+    assert (receipt.status, receipt.message) == (WriteStatus.REJECTED, hold.reason)
     assert [line.quantity for line in psa.lines(scene.ref(agreement))] == [90]
     foreign.unlink()
     assert psa.withheld() is None
-    assert scene.write(psa, other, "KES-WS", 1).verdict is Verdict.APPLIED
+    assert scene.write(psa, other, "KES-WS", 1).status is WriteStatus.APPLIED
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_nothing_is_sent_before_an_earlier_submit_elsewhere_is_proven(
     scene, agreement, other, killed
 ):
     scene.log.clear()
-    assert scene.write(scene.open(), other, "KES-WS", 1).verdict is Verdict.APPLIED
+    assert scene.write(scene.open(), other, "KES-WS", 1).status is WriteStatus.APPLIED
     calls = scene.calls()
     assert calls.index(CHARGES) < calls.index(SUBMIT)
     assert not killed.exists()
@@ -254,7 +254,7 @@ def test_nothing_is_sent_before_an_earlier_submit_elsewhere_is_proven(
 def test_nothing_is_sent_while_an_earlier_submit_cannot_be_proven(scene, other, killed):
     scene.faults.add("status", match=CHARGES, times=None, code=500)
     receipt = scene.write(scene.open(), other, "KES-WS", 1)
-    assert receipt.verdict is Verdict.NOT_SENT
+    assert receipt.status is WriteStatus.NOT_SENT
     assert "what an earlier submit to agreement 7001 did is not known" in receipt.message
     assert str(killed.parent) in receipt.message
     assert scene.world.submits == 1
@@ -285,6 +285,6 @@ def test_a_text_that_is_no_unicode_is_kept_as_it_came(tmp_path):
 def test_a_file_that_could_not_be_written_whole_is_no_file(scene, agreement, monkeypatch):
     monkeypatch.setattr("kisi.whole_file.os.fsync", refuse)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
-    assert (receipt.verdict, scene.world.submits) == (Verdict.REJECTED, 0)
+    assert (receipt.status, scene.world.submits) == (WriteStatus.REJECTED, 0)
     assert scene.kept() == []
     assert scene.open().withheld() is None

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kisi.errors import ForeignChange
-from kisi.model import Verdict
+from kisi.model import WriteStatus
 from tests.unit.psa.tigerpaw.conftest import SUBMIT, TODAY
 
 CHARGES = "GET /api/agreements/7001/additionalcharges"
@@ -33,7 +33,7 @@ def test_a_new_charge_takes_the_item_s_price_and_leaves_the_others_alone(scene, 
     psa = scene.open()
     receipt = scene.write(psa, agreement, "KES-WS", 90)
     backup, new = scene.world.charges(agreement)
-    assert (receipt.verdict, receipt.line_id, receipt.quantity) == ("applied", str(new.id), 90)
+    assert (receipt.status, receipt.line_id, receipt.quantity) == ("applied", str(new.id), 90)
     assert (new.quantity, new.price, new.one_time) == (90, 4.5, False)
     assert new.description == "Workstations & more"
     assert (backup.quantity, backup.price) == (5, 9.0)
@@ -53,7 +53,7 @@ def test_a_second_new_charge_of_the_same_item_reads_the_item_no_more(scene, agre
 def test_an_update_changes_the_quantity_and_nothing_else(scene, agreement, ours):
     before = ours.record()
     receipt = scene.write(scene.open(), agreement, "KES-WS", 0, line=ours.id, before=80)
-    assert receipt.verdict is Verdict.APPLIED
+    assert receipt.status is WriteStatus.APPLIED
     assert receipt.message == ""
     assert ours.record() == {**before, "Quantity": 0}
     assert scene.calls() == [CHARGES, SUBMIT, CHARGES]
@@ -62,7 +62,7 @@ def test_an_update_changes_the_quantity_and_nothing_else(scene, agreement, ours)
 def test_escaped_params_are_understood_too(scene, agreement, ours):
     psa = scene.open(soap_escaped=True)
     receipt = scene.write(psa, agreement, "KES-WS", 81, line=ours.id, before=80)
-    assert (receipt.verdict, ours.quantity) == (Verdict.APPLIED, 81)
+    assert (receipt.status, ours.quantity) == (WriteStatus.APPLIED, 81)
     assert b"&lt;AgreementAdditionalCharges&gt;" in scene.log[1].body
 
 
@@ -72,7 +72,7 @@ def test_in_report_mode_every_write_is_held_and_none_is_sent(scene, agreement):
     receipt = scene.write(psa, agreement, "KES-WS", 90)
     assert hold.guard == "report"
     assert "sends nothing" in hold.reason
-    assert (receipt.verdict, receipt.message) == (Verdict.REJECTED, hold.reason)
+    assert (receipt.status, receipt.message) == (WriteStatus.REJECTED, hold.reason)
     assert scene.calls() == []
     assert [line.product for line in psa.lines(scene.ref(agreement))] == ["BACKUP"]
 
@@ -81,7 +81,7 @@ def test_an_unverified_template_holds_every_write(scene, agreement):
     psa = scene.open(soap_template_verified=False)
     assert psa.withheld().guard == "template"
     assert "--probe-tigerpaw" in psa.withheld().remedy
-    assert scene.write(psa, agreement, "KES-WS", 90).verdict is Verdict.REJECTED
+    assert scene.write(psa, agreement, "KES-WS", 90).status is WriteStatus.REJECTED
     assert scene.calls() == []
 
 
@@ -93,7 +93,7 @@ def test_a_verified_template_is_not_held(scene):
 def test_a_new_charge_of_a_missing_or_inactive_item_is_not_sent(scene, agreement, item, said):
     scene.world.item("OLD", inactive=True)
     receipt = scene.write(scene.open(), agreement, item, 90)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert said in receipt.message
     assert SUBMIT not in scene.calls()
 
@@ -101,12 +101,12 @@ def test_a_new_charge_of_a_missing_or_inactive_item_is_not_sent(scene, agreement
 def test_an_existing_charge_of_an_inactive_item_is_kept_true(scene, agreement, ours):
     scene.world.items["KES-WS"].inactive = True
     receipt = scene.write(scene.open(), agreement, "KES-WS", 79, line=ours.id, before=80)
-    assert (receipt.verdict, ours.quantity) == (Verdict.APPLIED, 79)
+    assert (receipt.status, ours.quantity) == (WriteStatus.APPLIED, 79)
 
 
 @pytest.mark.parametrize(
     ("after", "quantity", "verdict"),
-    [(90, 85, Verdict.STALE), (90, 90, Verdict.APPLIED), (90, None, Verdict.STALE)],
+    [(90, 85, WriteStatus.STALE), (90, 90, WriteStatus.APPLIED), (90, None, WriteStatus.STALE)],
 )
 def test_a_charge_that_is_not_as_planned_is_not_written(
     scene, agreement, ours, after, quantity, verdict
@@ -116,7 +116,7 @@ def test_a_charge_that_is_not_as_planned_is_not_written(
     else:
         ours.quantity = quantity
     receipt = scene.write(scene.open(), agreement, "KES-WS", after, line=ours.id, before=80)
-    assert receipt.verdict is verdict
+    assert receipt.status is verdict
     assert receipt.quantity == (None if quantity is None else Decimal(quantity))
     assert scene.calls() == [CHARGES]
 
@@ -124,22 +124,22 @@ def test_a_charge_that_is_not_as_planned_is_not_written(
 def test_a_charge_that_turned_one_time_or_changed_its_item_is_not_written(scene, agreement, ours):
     ours.one_time = True
     psa = scene.open()
-    assert scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80).verdict == "stale"
+    assert scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80).status == "stale"
     ours.one_time, ours.item = False, "OTHER"
-    assert scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80).verdict == "stale"
+    assert scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80).status == "stale"
 
 
 @pytest.mark.usefixtures("ours")
 def test_a_charge_that_appeared_meanwhile_is_not_made_again(scene, agreement):
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
-    assert receipt.verdict is Verdict.STALE
+    assert receipt.status is WriteStatus.STALE
     assert "with quantity 80" in receipt.message
     assert SUBMIT not in scene.calls()
 
 
 def test_a_one_time_charge_of_the_item_does_not_stand_in_the_way(scene, agreement):
     scene.world.charge(agreement, "KES-WS", 3, one_time=True)
-    assert scene.write(scene.open(), agreement, "KES-WS", 90).verdict is Verdict.APPLIED
+    assert scene.write(scene.open(), agreement, "KES-WS", 90).status is WriteStatus.APPLIED
 
 
 def test_a_submit_that_replaces_all_charges_stops_everything(scene, agreement, ours):
@@ -216,24 +216,24 @@ def test_a_new_charge_with_another_quantity_is_ours_and_unsettled(scene, agreeme
 
     scene.faults.add("call", match=CHARGES, after=1, function=cap)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
-    assert (receipt.verdict, receipt.quantity) == (Verdict.UNKNOWN, 50)
+    assert (receipt.status, receipt.quantity) == (WriteStatus.UNKNOWN, 50)
     assert "shows 50 instead of 90" in receipt.message
 
 
 @pytest.mark.parametrize(
     ("fault", "options", "verdict"),
     [
-        ("lost", {}, Verdict.APPLIED),
-        ("status", {"code": 500, "applied": True}, Verdict.APPLIED),
-        ("status", {"code": 429, "applied": True}, Verdict.APPLIED),
-        ("reset_before", {}, Verdict.UNKNOWN),
-        ("status", {"code": 500}, Verdict.UNKNOWN),
-        ("status", {"code": 503}, Verdict.UNKNOWN),
-        ("html", {}, Verdict.UNKNOWN),
-        ("empty", {}, Verdict.UNKNOWN),
-        ("twist", {"ignore": True}, Verdict.UNKNOWN),
-        ("twist", {"refuse": "Agreement is being billed"}, Verdict.REJECTED),
-        ("twist", {"fault": "Timeout expired"}, Verdict.REJECTED),
+        ("lost", {}, WriteStatus.APPLIED),
+        ("status", {"code": 500, "applied": True}, WriteStatus.APPLIED),
+        ("status", {"code": 429, "applied": True}, WriteStatus.APPLIED),
+        ("reset_before", {}, WriteStatus.UNKNOWN),
+        ("status", {"code": 500}, WriteStatus.UNKNOWN),
+        ("status", {"code": 503}, WriteStatus.UNKNOWN),
+        ("html", {}, WriteStatus.UNKNOWN),
+        ("empty", {}, WriteStatus.UNKNOWN),
+        ("twist", {"ignore": True}, WriteStatus.UNKNOWN),
+        ("twist", {"refuse": "Agreement is being billed"}, WriteStatus.REJECTED),
+        ("twist", {"fault": "Timeout expired"}, WriteStatus.REJECTED),
     ],
 )
 @pytest.mark.parametrize("create", [True, False])
@@ -244,7 +244,7 @@ def test_what_the_charges_show_decides_not_the_answer(
     scene.faults.add(fault, match=SUBMIT, **options)
     line, before = (charge.id, 80) if charge else (None, None)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90, line=line, before=before)
-    assert receipt.verdict is verdict
+    assert receipt.status is verdict
     assert not receipt.denied
     assert scene.calls().count(SUBMIT) == 1
     assert scene.kept() == []
@@ -253,19 +253,20 @@ def test_what_the_charges_show_decides_not_the_answer(
     assert receipt.message
 
 
-def test_a_success_that_the_charges_do_not_show_is_an_acknowledged_create(scene, agreement):
-    scene.faults.add("twist", match=SUBMIT, ignore=True)
+@pytest.mark.parametrize(
+    ("fault", "said"), [("twist", "Success: true, no message."), ("empty", "")]
+)
+def test_a_success_that_the_charges_do_not_show_is_unknown(scene, agreement, fault, said):
+    scene.faults.add(fault, match=SUBMIT, **({"ignore": True} if fault == "twist" else {}))
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
-    assert (receipt.verdict, receipt.acknowledged) == (Verdict.UNKNOWN, True)
-    assert "Success: true, no message. No new charge of it is shown." in receipt.message
-    scene.faults.add("empty", match=SUBMIT)
-    assert not scene.write(scene.open(), agreement, "KES-WS", 90).acknowledged
+    assert receipt.status is WriteStatus.UNKNOWN
+    assert said in receipt.message
+    assert "No new charge of it is shown." in receipt.message
 
 
-def test_a_success_after_which_the_charges_cannot_be_read_is_acknowledged_too(scene, agreement):
+def test_a_success_after_which_the_charges_cannot_be_read_is_unknown_too(scene, agreement):
     scene.faults.add("status", match=CHARGES, times=None, after=1, code=500)
-    receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
-    assert (receipt.verdict, receipt.acknowledged) == (Verdict.UNKNOWN, True)
+    assert scene.write(scene.open(), agreement, "KES-WS", 90).status is WriteStatus.UNKNOWN
 
 
 def test_a_charge_that_a_submit_took_away_is_a_foreign_change_and_no_short_list(scene, agreement):
@@ -275,7 +276,7 @@ def test_a_charge_that_a_submit_took_away_is_a_foreign_change_and_no_short_list(
     psa.agreements([ref], TODAY)
     scene.faults.add("twist", match=SUBMIT, replace=True)
     scene.faults.add("status", match=CHARGES, times=None, after=1, code=500)
-    assert scene.write(psa, agreement, "KES-WS", 90).verdict is Verdict.UNKNOWN
+    assert scene.write(psa, agreement, "KES-WS", 90).status is WriteStatus.UNKNOWN
     scene.faults.clear()
     with pytest.raises(ForeignChange):
         psa.lines(ref)
@@ -295,14 +296,14 @@ def test_a_refused_soap_login_is_not_tried_again_in_this_run(
 ):
     scene.faults.add(fault, match=SUBMIT, **options)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90, line=ours.id, before=80)
-    assert (receipt.verdict, receipt.denied) == (Verdict.REJECTED, True)
+    assert (receipt.status, receipt.denied) == (WriteStatus.REJECTED, True)
 
 
 @pytest.mark.parametrize(("code", "wait"), [(429, 7.0), (503, 7.0)])
 def test_a_busy_service_says_how_long_to_wait(scene, agreement, ours, code, wait):
     scene.faults.add("status", match=SUBMIT, code=code, headers={"Retry-After": "7"})
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90, line=ours.id, before=80)
-    assert (receipt.verdict, receipt.wait) == (Verdict.THROTTLED, wait)
+    assert (receipt.status, receipt.wait) == (WriteStatus.THROTTLED, wait)
 
 
 def test_a_submit_that_cannot_be_looked_at_blocks_the_next_one_until_it_was(scene, agreement, ours):
@@ -310,14 +311,14 @@ def test_a_submit_that_cannot_be_looked_at_blocks_the_next_one_until_it_was(scen
     down = scene.faults.add("status", match=CHARGES, after=1, times=8, code=500)
     receipt = scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80)
     (kept,) = scene.kept()
-    assert receipt.verdict is Verdict.UNKNOWN
+    assert receipt.status is WriteStatus.UNKNOWN
     assert str(kept) in receipt.message
     other = scene.world.agreement(agreement.account)
     blocked = scene.write(psa, other, "KES-WS", 1)
     assert down.fired == 8
-    assert blocked.verdict is Verdict.NOT_SENT
+    assert blocked.status is WriteStatus.NOT_SENT
     assert scene.world.submits == 1
-    assert scene.write(psa, other, "KES-WS", 1).verdict is Verdict.APPLIED
+    assert scene.write(psa, other, "KES-WS", 1).status is WriteStatus.APPLIED
     assert scene.kept() == []
 
 
@@ -353,7 +354,7 @@ def test_a_foreign_change_shows_when_charges_are_read_back(scene, agreement, our
 def test_without_a_first_look_nothing_is_sent(scene, agreement, ours):
     scene.faults.add("status", match=CHARGES, times=4, code=500)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90, line=ours.id, before=80)
-    assert receipt.verdict is Verdict.NOT_SENT
+    assert receipt.status is WriteStatus.NOT_SENT
     assert SUBMIT not in scene.calls()
 
 
@@ -361,21 +362,21 @@ def test_without_a_first_look_nothing_is_sent(scene, agreement, ours):
 def test_refused_keys_at_a_write_end_the_run_there(scene, agreement, match):
     scene.faults.add("status", match=match, code=401)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
-    assert (receipt.verdict, receipt.denied) == (Verdict.REJECTED, True)
+    assert (receipt.status, receipt.denied) == (WriteStatus.REJECTED, True)
     assert SUBMIT not in scene.calls()
 
 
 def test_an_item_that_cannot_be_read_is_tried_again_later(scene, agreement):
     scene.faults.add("status", match="GET /api/pricebook/*", times=4, code=500)
     psa = scene.open()
-    assert scene.write(psa, agreement, "KES-WS", 90).verdict is Verdict.NOT_SENT
-    assert scene.write(psa, agreement, "KES-WS", 90).verdict is Verdict.APPLIED
+    assert scene.write(psa, agreement, "KES-WS", 90).status is WriteStatus.NOT_SENT
+    assert scene.write(psa, agreement, "KES-WS", 90).status is WriteStatus.APPLIED
 
 
 def test_without_a_place_for_the_state_before_nothing_is_sent(scene, agreement, ours):
     (scene.folder / "snapshots").write_text("a file where the folder should be")
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90, line=ours.id, before=80)
-    assert receipt.verdict is Verdict.REJECTED
+    assert receipt.status is WriteStatus.REJECTED
     assert "nothing is sent" in receipt.message
     assert SUBMIT not in scene.calls()
 
@@ -386,7 +387,7 @@ def test_a_server_that_is_gone_between_look_and_submit_was_not_written_to(
     psa = scene.open()
     monkeypatch.setattr(psa.writer._soap, "_client", scene.open(url="http://127.0.0.1:9")._client)
     receipt = scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80)
-    assert receipt.verdict is Verdict.NOT_SENT
+    assert receipt.status is WriteStatus.NOT_SENT
     assert scene.calls() == [CHARGES]
     assert scene.kept() == []
 

@@ -1,0 +1,366 @@
+"""Two phases over the whole run: every fall of every PSA, then each rise whose falls are shown.
+
+The plan says which falling lines a rising one waits for (`Plan.waits`). So wherever a run breaks
+off, a device that changed its place is billed too little until the next run, never twice. Else no
+agreement waits for another, except where a PSA refuses our credentials or something that was not
+ours has changed; the lines of one agreement are written one after the other.
+
+After its writes an agreement is read once, and that list decides. Only then is an outcome
+committed. A process that dies between answer and list leaves an intent without an outcome, which
+the next run settles by reading. An outcome committed earlier would have to be taken back where the
+list contradicts it, and a crash in between would leave it standing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from typing import Any
+
+from kisi.apply.write import RetryTimers, WriteOutcome, confirm, write
+from kisi.errors import ForeignChange, PsaError, StateError
+from kisi.journal import Journal, Operation, emergency_line
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    Company,
+    CompanyPlan,
+    Hold,
+    Line,
+    LineSlot,
+    Outcome,
+    Plan,
+    PlannedLine,
+    Status,
+)
+from kisi.plan import is_live
+from kisi.psa import Psa
+from kisi.redaction import REDACTOR
+from kisi.transport import Clock
+
+LOG = logging.getLogger(__name__)
+
+LONGEST_AGE = 300.0
+"""Seconds; lines that were read longer ago are read again before they are written."""
+_AMBIGUOUS = "Cancel all but one of them in the PSA; until then this client fails as ambiguous."
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyContext:
+    """What writing needs.
+
+    Args:
+        psas: The configured PSAs, by name.
+        agreements: The agreements as they were read in this run.
+        read_at: The instant of the clock's `monotonic` before which no line was read.
+        journal: Where intents and outcomes are committed.
+        run: The journal's id of this run.
+        today: The day in the billing time zone.
+        clock: Tells the time and waits.
+        stop: Set by a signal: nothing new is begun.
+        emergency: Prints a line that could not be stored.
+        progress: Told of each phase how many agreements are done, and of how many.
+        pause: Waits so many seconds, or until `stop` is set; by default as the clock does.
+        ends: The instant of the clock's `monotonic` from which on nothing new is begun.
+    """
+
+    psas: Mapping[str, Psa]
+    agreements: Mapping[AgreementRef, Agreement]
+    read_at: float
+    journal: Journal
+    run: int
+    today: date
+    clock: Clock
+    stop: threading.Event
+    emergency: Callable[[str], None]
+    progress: Callable[[int, int], None]
+    pause: Callable[[float], None] | None = None
+    ends: float = math.inf
+
+    def waited(self, seconds: float) -> bool:
+        """Waits where a PSA asks for it; False if the run ends, so that nothing is sent again."""
+        if self.stop.is_set() or self.clock.monotonic() + seconds >= self.ends:
+            return False
+        if seconds:
+            (self.pause or self.clock.sleep)(seconds)
+        return not self.stop.is_set()
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyResult:
+    """A plan with outcomes, and what stopped it early."""
+
+    plan: Plan
+    interrupted: bool = False
+    foreign_changes: tuple[ForeignChange, ...] = ()
+    state_error: StateError | None = None
+
+
+def apply(plan: Plan, context: ApplyContext) -> ApplyResult:
+    """Writes every change of `plan` that is not held, and tells what became of each line."""
+    return _Run(plan, context).result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A line of the plan that may be written."""
+
+    at: tuple[int, int]
+    """Its client's place in the plan, and its own in the client's lines."""
+    client: Company
+    line: PlannedLine
+    waits_for: str = ""
+    """Which line should have been brought down first and was not, in words."""
+
+
+class _Run:
+    """One `apply`: what its threads share."""
+
+    def __init__(self, plan: Plan, context: ApplyContext) -> None:
+        self.plan = plan
+        self.context = context
+        self.timers = RetryTimers(context.waited, context.clock.sleep)
+        self.changes = [
+            _Change((number, place), company.company, line)
+            for number, company in enumerate(plan.companies)
+            for place, line in enumerate(company.lines)
+        ]
+        self.lines = {change.at: _settled(change.line) for change in self.changes}
+        """Every line of the plan, with its outcome once that is known."""
+        self.closed: dict[str, str] = {}
+        """Why nothing more is sent to a PSA, by its name."""
+        self.foreign: list[ForeignChange] = []
+        self.broken: list[StateError] = []
+
+    def result(self) -> ApplyResult:
+        todo = [change for change in self.changes if self.lines[change.at].outcome is None]
+        self._phase([change for change in todo if change.line.delta < 0])
+        rises = [change for change in todo if change.line.delta >= 0]
+        standing = self._standing()
+        self._phase([replace(one, waits_for=self._awaited(one.line, standing)) for one in rises])
+        return ApplyResult(
+            plan=replace(self.plan, companies=tuple(self._companies())),
+            interrupted=self.context.stop.is_set() and not self.broken,
+            foreign_changes=tuple(self.foreign),
+            state_error=self.broken[0] if self.broken else None,
+        )
+
+    def _companies(self) -> Iterable[CompanyPlan]:
+        for number, company in enumerate(self.plan.companies):
+            lines = tuple(self.lines[number, place] for place in range(len(company.lines)))
+            doubled = company.status is Status.READY and any(line.hold for line in lines)
+            status = Status.HELD if doubled else company.status
+            yield replace(company, lines=lines, status=status)
+
+    def _standing(self) -> dict[LineSlot, str]:
+        """Every line of the plan, in words if its PSA does not show it brought down; else empty."""
+        standing: dict[LineSlot, str] = {}
+        for change in self.changes:
+            line = self.lines[change.at]
+            down = not line.changes or (line.delta < 0 and line.outcome is Outcome.APPLIED)
+            words = f"{line.application} of {change.client.name} on agreement {line.agreement}"
+            standing[line.slot] = standing.get(line.slot) or ("" if down else words)
+        return standing
+
+    def _awaited(self, rise: PlannedLine, standing: Mapping[LineSlot, str]) -> str:
+        for slot in sorted(self.plan.waits.get(rise.slot, ())):
+            unknown = f"product {slot.product} on agreement {slot.agreement}, not in this run,"
+            if words := standing.get(slot, unknown):
+                return f"{words} could not be brought down first"
+        return ""
+
+    def _phase(self, changes: Iterable[_Change]) -> None:
+        """Writes these changes, every PSA's at once, with as many workers as each can take."""
+        jobs: dict[AgreementRef, list[_Change]] = defaultdict(list)
+        for change in changes:
+            jobs[change.line.ref].append(change)
+        with ExitStack() as stack:
+            pools = {
+                name: stack.enter_context(ThreadPoolExecutor(max(1, psa.workers)))
+                for name, psa in self.context.psas.items()
+            }
+            begun = [pools[ref.psa].submit(self._agreement, ref, jobs[ref]) for ref in jobs]
+            for done, job in enumerate(as_completed(begun), start=1):
+                job.result()
+                self.context.progress(done, len(jobs))
+
+    def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
+        """Writes one agreement's lines, then looks whether the PSA shows them."""
+        recheck = _Recheck(ref, changes, self.context)
+        answered: list[tuple[_Change, Operation, WriteOutcome]] = []
+        for change in changes:
+            unsent = self._unsent(change, recheck)
+            operation = None if unsent else self._intend(change)
+            if unsent:
+                self.lines[change.at] = unsent
+            elif operation:
+                outcome = self._write(change.line)
+                if outcome.outcome is Outcome.APPLIED and not outcome.shown:
+                    answered.append((change, operation, outcome))
+                else:
+                    self._finish(change, operation, outcome)
+        if answered:
+            self._confirm(ref, answered)
+
+    def _unsent(self, change: _Change, recheck: _Recheck) -> PlannedLine | None:
+        """The line with the reason why it is not written, or None."""
+        line = change.line
+        if self.context.stop.is_set():
+            return replace(line, detail="not tried: the run was stopped")
+        if self.context.clock.monotonic() >= self.context.ends:
+            why = "this run's time was up before its turn came"
+        else:
+            why = self.closed.get(line.psa) or change.waits_for
+        try:
+            why = why or recheck.obstacle(line)
+        except ForeignChange as error:
+            why = self._stop_psa(line.psa, error)
+        except PsaError as error:
+            why = f"the agreement could not be read again: {error.message}"
+        detail = REDACTOR.redact(f"not sent: {why}")  # remote text is in it
+        return replace(line, outcome=Outcome.FAILED, detail=detail) if why else None
+
+    def _intend(self, change: _Change) -> Operation | None:
+        """Commits that a line is about to be written; None if the journal failed."""
+        journal, now = self.context.journal, self.context.clock.now()
+        try:
+            return journal.intent(self.context.run, now, change.line, change.client)
+        except StateError as error:
+            self.lines[change.at] = replace(change.line, detail="not tried: the journal failed")
+            self._stop_run(error)
+            return None
+
+    def _write(self, line: PlannedLine) -> WriteOutcome:
+        """Writes a line whose intent is stored; closes its PSA if nothing more may be sent."""
+        psa, agreement = self.context.psas[line.psa], self.context.agreements[line.ref]
+        try:
+            outcome = write(psa, line, agreement, self.context.today, self.timers)
+        except ForeignChange as error:
+            return WriteOutcome(Outcome.UNKNOWN, detail=self._stop_psa(line.psa, error))
+        if outcome.denied:
+            self.closed[line.psa] = "the PSA refused our credentials"
+        return outcome
+
+    def _confirm(
+        self, ref: AgreementRef, answered: Sequence[tuple[_Change, Operation, WriteOutcome]]
+    ) -> None:
+        psa, writes = self.context.psas[ref.psa], [(one.line, was) for one, _, was in answered]
+        try:
+            outcomes = confirm(psa, writes, self.context.today, self.timers)
+        except ForeignChange as error:
+            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._stop_psa(ref.psa, error))
+            outcomes = [replace(unknown, request_id=was.request_id) for _, was in writes]
+        for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
+            self._finish(change, operation, outcome)
+
+    def _stop_psa(self, psa: str, error: ForeignChange) -> str:
+        self.foreign.append(error)
+        self.closed[psa] = "another line of an agreement changed during a write"
+        return error.message
+
+    def _stop_run(self, error: StateError) -> None:
+        self.broken.append(error)
+        self.context.stop.set()
+
+    def _finish(self, change: _Change, operation: Operation, outcome: WriteOutcome) -> None:
+        """Logs and commits an outcome, and takes it into the plan."""
+        outcome = replace(outcome, detail=REDACTOR.redact(outcome.detail))  # remote text is in it
+        _log(change, outcome)
+        self._store(operation, outcome)
+        self.lines[change.at] = replace(
+            change.line,
+            outcome=outcome.outcome,
+            line_id=outcome.line_id or change.line.line_id,
+            detail=outcome.detail,
+            hold=Hold("ambiguous", outcome.detail, _AMBIGUOUS) if outcome.doubles else None,
+        )
+
+    def _store(self, operation: Operation, outcome: WriteOutcome) -> None:
+        """Commits an outcome; one that cannot be stored is printed, and ends the run."""
+        known: dict[str, Any] = {
+            name: getattr(outcome, name) for name in ("line_id", "quantity", "detail", "request_id")
+        }
+        now = self.context.clock.now()
+        try:
+            self.context.journal.outcome(operation, now, outcome.outcome, **known)
+        except StateError as error:
+            self.context.emergency(emergency_line(operation, outcome.outcome, **known))
+            self._stop_run(error)
+
+
+class _Recheck:
+    """What an agreement shows just before its lines are written, where the plan may be too old.
+
+    Once before the first create the products that are to be created are read: a line that somebody
+    else has made meanwhile, or that an incomplete list did not show, must not become a second one.
+    Before an update everything is read again if that was long ago.
+    """
+
+    def __init__(
+        self, ref: AgreementRef, changes: Iterable[_Change], context: ApplyContext
+    ) -> None:
+        self._read = partial(context.psas[ref.psa].lines, ref)
+        self._context = context
+        self._new = {change.line.product for change in changes if change.line.line_id is None}
+        self._of_new: tuple[Line, ...] | None = None
+        self._all: tuple[Line, ...] | None = None
+        self._read_at = context.read_at
+
+    def obstacle(self, line: PlannedLine) -> str:
+        """Why a line must not be written any more; empty if it may.
+
+        Raises:
+            ForeignChange: Something that is not ours has changed on the agreement.
+            PsaError: It could not be read.
+        """
+        if line.line_id is None:
+            if self._of_new is None:
+                self._of_new = self._read(self._new)
+            there = ", ".join(one.id for one in self._live(self._of_new, line))
+            said = f"a line of this product appeared meanwhile ({there})"
+            return f"{said}; the next run plans with it" if there else ""
+        now = self._context.clock.monotonic()
+        if now - self._read_at > LONGEST_AGE:
+            self._all, self._read_at = self._read(), now
+        if self._all is None:
+            return ""
+        shown = [one for one in self._live(self._all, line) if one.id == line.line_id]
+        if any(one.quantity == line.before and not one.problem for one in shown):
+            return ""
+        found = "".join(one.problem or f"the PSA shows {one.quantity:f}" for one in shown)
+        said = f"changed since it was read: {found or 'the line is gone or cancelled'}"
+        return f"{said}; the next run decides anew"
+
+    def _live(self, lines: Iterable[Line], line: PlannedLine) -> Iterable[Line]:
+        today = self._context.today
+        return (one for one in lines if one.product == line.product and is_live(one, today))
+
+
+def _settled(line: PlannedLine) -> PlannedLine:
+    """The outcome of a line that needs no request."""
+    if line.hold is not None:
+        return replace(line, outcome=Outcome.HELD)
+    return line if line.changes else replace(line, outcome=Outcome.UNCHANGED)
+
+
+def _log(change: _Change, outcome: WriteOutcome) -> None:
+    line = change.line
+    LOG.info(
+        "%s, agreement %s, product %s: %s -> %s %s%s%s",
+        change.client.name,
+        line.agreement,
+        line.product,
+        "new" if line.before is None else line.before,
+        line.after,
+        outcome.outcome,
+        f" (request {outcome.request_id})" if outcome.request_id else "",
+        f": {outcome.detail}" if outcome.detail else "",
+    )
