@@ -287,8 +287,8 @@ class _Response(http.client.HTTPResponse):
         sock: Any = reader
         super().__init__(sock, *args, **kwargs)
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().begin(*args, **kwargs)
         if (
             self._reader.ended
         ):  # `http.client` takes a connection cut inside the headers as their end
