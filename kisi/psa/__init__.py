@@ -107,16 +107,35 @@ class Psa(Protocol):
             PsaError: Nothing could be read.
         """
 
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The active agreements of each of these PSA companies, children and parents among them.
+
+        Each is judged as by `agreements`, but against its own company. A company that the PSA does
+        not know has none. One request for about 150 companies where the API allows it.
+
+        Raises:
+            PsaError: They did not arrive whole.
+        """
+
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         """All lines of one agreement, also cancelled ones, whole.
 
-        Args:
-            ref: The agreement.
-            products: The lines of these products are needed, and others may be left out.
+        With `products`: at least those of these products, asked for by a filter where the API has
+        one. It is the proof that no such line exists: a list whose pages end early must never
+        become a second line.
 
         Raises:
             ForeignChange: An earlier write is seen to have changed something else.
-            PsaError: The list did not arrive whole.
+            PsaError: The list did not arrive whole, or is another agreement's.
+        """
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One line, asked for by its id; None only where the PSA says that it does not exist.
+
+        Raises:
+            PsaError: It could not be read, or another one came.
         """
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:

@@ -50,7 +50,7 @@ from kisi.reconcile.collect import (
     renamed,
     unmapped_tenants,
 )
-from kisi.reconcile.lines import PsaState, read_psas
+from kisi.reconcile.lines import PsaState, known_lines, read_psas
 from kisi.reconcile.products import with_products
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts, unshown
 from kisi.reconcile.waiting import NoPast, Past, Reader, Unplanned, place, who_waits
@@ -237,7 +237,8 @@ def _read(
     owners = attribute(mapping.companies, facts)
     places = {place(fact) for ref in refs for fact in owners.own.get(ref, ()) if fact.confirmed}
     places |= {place_of(op) for op in memory.pending if op.line.psa in psas}
-    return read_psas(psas, refs, places - refs, today, progress)
+    known = known_lines(facts, memory.pending)
+    return read_psas(psas, refs, places - refs, today, progress, known)
 
 
 def _draft(

@@ -1,21 +1,33 @@
-"""Reads the PSAs: one look at all agreements, one read of lines an agreement, and prices."""
+"""Reads the PSAs: one look at all agreements, and one read of lines an agreement.
+
+A list is never the only proof that a line is gone: one that kisi knows, and that the list does not
+show, is asked for by its id.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
 from kisi.errors import KisiError, PsaError
+from kisi.journal import Operation
 from kisi.model import (
     Agreement,
     AgreementRef,
     Failure,
     Line,
+    LineFact,
 )
 from kisi.psa import Psa
 from kisi.reconcile.collect import Progress, failure
+
+_LOG = logging.getLogger(__name__)
+
+KnownLines = Mapping[tuple[str, str], Collection[str]]
+"""The ids of lines that exist as far as kisi knows, by PSA and agreement."""
 
 
 @dataclass(slots=True)
@@ -45,6 +57,7 @@ def read_psas(
     elsewhere: Collection[AgreementRef],
     today: date,
     progress: Progress,
+    known: KnownLines | None = None,
 ) -> PsaState:
     """Reads the agreements of clients and the lines of those that are fit to bill.
 
@@ -55,6 +68,7 @@ def read_psas(
             as they can still bill.
         today: The day in the billing time zone.
         progress: Told as lines arrive.
+        known: Lines that are asked for by their ids where the list lacks them; see `known_lines`.
 
     Returns:
         What was read. What could not be is in `failures`, and concerns only the clients there.
@@ -65,8 +79,20 @@ def read_psas(
         mine = sorted((ref for ref in everywhere if ref.psa == name), key=lambda r: r.agreement)
         _read_agreements(psas[name], mine, today, state)
         readable = [ref for ref in mine if _has_lines(state.agreements.get(ref), ref in elsewhere)]
-        _read_lines(psas[name], readable, state, progress)
+        _read_lines(psas[name], readable, state, progress, known or {})
     return state
+
+
+def known_lines(facts: Iterable[LineFact], pending: Iterable[Operation] = ()) -> KnownLines:
+    """The lines that bill something as far as kisi knows, and those with an unknown outcome."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for fact in facts:
+        if fact.confirmed > 0 or fact.unsettled:
+            known.setdefault((fact.psa, fact.agreement), set()).add(fact.line_id)
+    for line in (operation.line for operation in pending):
+        if line.line_id is not None:
+            known.setdefault((line.psa, line.agreement), set()).add(line.line_id)
+    return known
 
 
 def _read_agreements(psa: Psa, refs: list[AgreementRef], today: date, state: PsaState) -> None:
@@ -88,11 +114,16 @@ def _has_lines(agreement: Agreement | None, elsewhere: bool) -> bool:  # noqa: F
     return agreement.unfit is None or (elsewhere and not agreement.gone)
 
 
-def _read_lines(psa: Psa, refs: list[AgreementRef], state: PsaState, progress: Progress) -> None:
+def _read_lines(
+    psa: Psa, refs: list[AgreementRef], state: PsaState, progress: Progress, known: KnownLines
+) -> None:
     progress(psa.name, 0, len(refs))
     pool = ThreadPoolExecutor(max_workers=max(1, psa.workers))
     try:
-        jobs = [(ref, pool.submit(psa.lines, ref)) for ref in refs]
+        jobs = [
+            (ref, pool.submit(_lines, psa, ref, known.get((ref.psa, ref.agreement), ())))
+            for ref in refs
+        ]
         for done, (ref, job) in enumerate(jobs, start=1):
             try:
                 state.lines[ref] = job.result()
@@ -101,3 +132,19 @@ def _read_lines(psa: Psa, refs: list[AgreementRef], state: PsaState, progress: P
             progress(psa.name, done, len(refs))
     finally:
         pool.shutdown(cancel_futures=True)  # where `progress` has ended it, nothing more is read
+
+
+def _lines(psa: Psa, ref: AgreementRef, known: Collection[str]) -> tuple[Line, ...]:
+    """The lines of an agreement, with those of `known` that its list lacks and that exist."""
+    listed = psa.lines(ref)
+    missing = sorted(set(known) - {line.id for line in listed})
+    found = [line for one in missing if (line := psa.line(ref, one)) is not None]
+    if found:
+        _LOG.warning(
+            "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi goes on "
+            "with them; something between kisi and the PSA shortens lists.",
+            psa.name,
+            ref.agreement,
+            ", ".join(line.id for line in found),
+        )
+    return (*listed, *found)

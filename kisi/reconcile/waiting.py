@@ -24,7 +24,7 @@ from kisi.model import (
 from kisi.plan import Arrangement, Known, Moves, Owners, arrange, is_live, pools_of, ref_of
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress
-from kisi.reconcile.lines import PsaState, read_psas
+from kisi.reconcile.lines import PsaState, known_lines, read_psas
 from kisi.usage import moved, without_evidence
 
 
@@ -216,12 +216,13 @@ class Reader:
     today: date
     progress: Progress
 
-    def read(self, facts: Iterable[LineFact], state: PsaState) -> bool:
+    def read(self, facts: Collection[LineFact], state: PsaState) -> bool:
         """Reads where these lines are, once each; says whether anything new is known."""
         known = {*state.agreements, *state.failures}
         refs = {place(fact) for fact in facts if fact.psa in self.psas} - known
         if refs:
-            state.merge(read_psas(self.psas, (), refs, self.today, self.progress))
+            lines = known_lines(facts)
+            state.merge(read_psas(self.psas, (), refs, self.today, self.progress, lines))
         return bool(refs)
 
 

@@ -43,7 +43,8 @@ class ConnectWise:
         rights: What the member may do: `agreements.inquire`, `.add`, `.edit`, `.delete`,
             `companies.inquire`, `catalog.inquire`.
         resources: Its `link_at_end`: a forward-only list names a next page even after its last
-            record; its `writer.keep_quantity` rounds or caps quantities.
+            record; its `gateway` shortens pages and takes headers away; its `writer.keep_quantity`
+            rounds or caps quantities.
     """
 
     def __init__(self, world: World) -> None:
@@ -150,8 +151,9 @@ class ConnectWise:
 
     def _query(self, exchange: Exchange) -> Query:
         paging = exchange.headers.get("pagination-type", "").lower()
+        forward_only = paging == "forward-only" and not self.resources.gateway.drops_paging
         url = f"{self._scheme}://{exchange.headers.get('Host')}{exchange.path}"
-        return Query.of(exchange.query, forward_only=paging == "forward-only", url=url)
+        return Query.of(exchange.query, forward_only=forward_only, url=url)
 
     def _company_info(self, company: str) -> Json | None:
         if company.casefold() != self.company.casefold():

@@ -44,6 +44,18 @@ class CwError(Exception):
         return {"code": self.code, "message": str(self), "errors": self.errors}
 
 
+@dataclass(slots=True)
+class Gateway:
+    """What stands between ConnectWise and its clients, and does not leave lists alone."""
+
+    page_cap: int = _LARGEST_SIZE
+    """Records a page at most, whatever `pageSize` asks for."""
+    strips_link: bool = False
+    """The `Link` header is taken out of answers."""
+    drops_paging: bool = False
+    """The header `pagination-type` is taken out of requests, so that `Link` counts pages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A page of a list."""
@@ -87,14 +99,17 @@ class Query:
         except (ConditionError, TypeError, ValueError, RecursionError) as error:
             raise CwError(400, "ConnectWiseApi", f"Invalid conditions: {error}") from error
 
-    def page(self, records: Sequence[Json], *, link_at_end: bool) -> Listing:
+    def page(
+        self, records: Sequence[Json], *, link_at_end: bool, largest: int = _LARGEST_SIZE
+    ) -> Listing:
         """The page asked for.
 
         Args:
             records: All that were selected.
+            largest: Records on it at most.
             link_at_end: A forward-only list names a next page even after its last record.
         """
-        size = min(max(self._number("pagesize", _DEFAULT_SIZE), 1), _LARGEST_SIZE)
+        size = min(max(self._number("pagesize", _DEFAULT_SIZE), 1), largest)
         if self.forward_only:
             return self._forward(records, size, link_at_end=link_at_end)
         return self._navigable(self._ordered(records), size)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kisi.sandbox import cw_records as records
 from kisi.sandbox.agreements import Addition, Agreement
 from kisi.sandbox.cw_additions import Reader, Writer
-from kisi.sandbox.cw_lists import CwError, Query
+from kisi.sandbox.cw_lists import CwError, Gateway, Query
 from kisi.sandbox.cw_records import Json
 from kisi.sandbox.exchange import Exchange
 from kisi.sandbox.world import World
@@ -45,6 +45,7 @@ class Resources:
         self.reader = Reader(world)
         self.writer = Writer(world, member)
         self.link_at_end = False
+        self.gateway = Gateway()
 
     def answer(self, exchange: Exchange, resource: str, query: Query) -> Answer:
         """Answer a request to `resource`, the path after `apis/3.0/`.
@@ -88,8 +89,9 @@ class Resources:
         chosen = query.select(rows, records.FIELDS[kind])
         if which:
             return Answer(200, {"count": len(chosen)})
-        listing = query.page(chosen, link_at_end=self.link_at_end)
-        return Answer(200, listing.records, {"Link": listing.link})
+        gateway = self.gateway
+        listing = query.page(chosen, link_at_end=self.link_at_end, largest=gateway.page_cap)
+        return Answer(200, listing.records, {} if gateway.strips_link else {"Link": listing.link})
 
     def _write(self, exchange: Exchange, agreement: Agreement, which: str | None) -> Answer:
         if which is None and exchange.method == "POST":

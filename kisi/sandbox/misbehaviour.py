@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from kisi.sandbox.exchange import Exchange
+from kisi.sandbox.exchange import Exchange, Reply
 
 Apply = Callable[[], None]
 Misbehaviour = Callable[[Exchange, Apply], None]
@@ -142,6 +142,52 @@ def close_cut() -> Misbehaviour:
         exchange.hang_up()
 
     return _delivering(deliver)
+
+
+def interim(
+    *, code: int = 103, count: int = 1, headers: Mapping[str, str] | None = None
+) -> Misbehaviour:
+    """Announce the answer with interim ones (`100`, `103 Early Hints`), then send it as ever."""
+    lines = [f"HTTP/1.1 {code} Interim"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    announcement = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(announcement * count)
+        exchange.send_reply()
+
+    return _delivering(deliver)
+
+
+def surplus(*, body: object) -> Misbehaviour:
+    """Send another answer first, with this body, and leave the right one in the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        right = exchange.reply
+        exchange.respond(HTTPStatus.OK, body)
+        exchange.send(_whole(exchange) + _whole(exchange, right))
+
+    return _delivering(deliver)
+
+
+def _whole(exchange: Exchange, reply: Reply | None = None) -> bytes:
+    """The reply, or another one, as it goes over the wire."""
+    exchange.reply = reply or exchange.reply
+    content = exchange.reply.body if exchange.reply else b""
+    return exchange.head({"Content-Length": str(len(content))}) + content
+
+
+def misrouted(*, old: str, new: str) -> Misbehaviour:
+    """Answer another question: with `new` in place of `old` in its path and its parameters."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        path, query = exchange.path, exchange.query
+        exchange.path = path.replace(old, new)
+        exchange.query = {name: value.replace(old, new) for name, value in query.items()}
+        apply()
+        exchange.path, exchange.query = path, query
+
+    return act
 
 
 def html(*, body: str = _MAINTENANCE, code: int = HTTPStatus.OK) -> Misbehaviour:

@@ -54,6 +54,7 @@ class Tigerpaw:
         replace: A submit replaces all charges of its agreement, as if twisted so for ever.
         soft_errors: Missing records are told with status 200 and `Success: false`.
         first_row: The number of a search's first row.
+        page_cap: Records of a page, and charges of an agreement's list, that get through at most.
         submits: How many submits were carried out.
         violations: What clients did that the interface forbids, in words.
     """
@@ -71,6 +72,7 @@ class Tigerpaw:
         self.replace = False
         self.soft_errors = False
         self.first_row = 1
+        self.page_cap = 10_000
         self.submits = 0
         self.violations: list[str] = []
         self._charges_made = 0

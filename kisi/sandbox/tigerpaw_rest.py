@@ -127,7 +127,8 @@ def _agreement(world: Tigerpaw, _: Exchange, number: str) -> Any:  # noqa: ANN40
 def _charges(world: Tigerpaw, _: Exchange, number: str) -> Any:  # noqa: ANN401
     if int(number) not in world.agreements:
         return None
-    return [charge.record() for charge in world.charges(int(number))]
+    charges = [charge.record() for charge in world.charges(int(number))]
+    return charges[: world.page_cap]
 
 
 def _agreement_details(world: Tigerpaw, _: Exchange, number: str) -> Any:  # noqa: ANN401

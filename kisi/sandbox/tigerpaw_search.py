@@ -91,7 +91,7 @@ def simple(
 def page(world: Tigerpaw, table: str, found: Sequence[Record], size: int, start: int) -> Record:
     """A page of what was found; `NextRow` is the number of the row after it."""
     first = start - world.first_row
-    end = first + size
+    end = first + min(size, world.page_cap)
     return {
         _LISTS[table]: list(found[max(first, 0) : max(end, 0)]),
         "PageSize": size,

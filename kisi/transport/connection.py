@@ -1,10 +1,12 @@
 """Connections that know their deadline, what they have sent, and whom they talk to.
 
-`requests` and `urllib3` do the work. Three things are added underneath, because neither offers
+`requests` and `urllib3` do the work. Four things are added underneath, because neither offers
 them: every read from the socket respects the total time of the call (a server that drips one byte
 a second, even of its headers, would otherwise never run into a read time-out); a connection
-remembers whether any byte of the request left; and a pinned certificate is compared after the
-handshake and before the first byte.
+remembers whether any byte of the request left; a pinned certificate is compared after the
+handshake and before the first byte; and an answer is the request's own. Interim answers (`100`,
+`103 Early Hints`) are skipped, and a connection on which anything else comes that no request asked
+for is closed: what is left in it would be read as the answer to the next request.
 """
 
 from __future__ import annotations
@@ -28,6 +30,14 @@ from kisi.transport.trust import Stage
 
 _PIECE = 1.0
 """Seconds after which a read that still waits looks whether the run was stopped."""
+_INTERIM = range(100, 200)
+"""Statuses that announce an answer and are none (RFC 9110, section 15.2)."""
+_MOST_INTERIM = 16
+"""Interim answers to one request; a server that sends more of them is not answering."""
+
+
+class Unasked(http.client.HTTPException):
+    """Something came over the connection that the request did not ask for."""
 
 
 class Attempt:
@@ -49,6 +59,8 @@ class Attempt:
         """The server's certificate (DER), where it was judged by its fingerprint."""
         self.untrusted = False
         """The certificate was found wrong; nothing was sent."""
+        self.surplus = False
+        """More came than one answer, so that nobody can tell which answer is the request's."""
 
     def patience(self) -> float:
         """Seconds that the next read from the socket may take.
@@ -124,6 +136,14 @@ class Adapter(requests.adapters.HTTPAdapter):
             kwargs["proxy_ssl_context"] = ssl.create_default_context()
         return super().proxy_manager_for(proxy, **kwargs)
 
+    def close(self) -> None:
+        """Closes all connections now; `urllib3` leaves it to whoever collects the garbage."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118  # iterating over it is not allowed
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
+
 
 class _Watched:
     """What both kinds of connection add to `urllib3`'s: the attempt is told, and timed."""
@@ -151,7 +171,14 @@ class _Watched:
         *args: Any,  # noqa: ANN401
         **kwargs: Any,  # noqa: ANN401
     ) -> http.client.HTTPResponse:
-        return _Response(_TimedReader(sock, self._adapter.attempt.pieces), *args, **kwargs)
+        reader = _TimedReader(sock, self._adapter.attempt.pieces)
+        return _Response(reader, self._answered, *args, **kwargs)
+
+    def _answered(self, surplus: bytes) -> None:
+        """Takes note of what came after the end of an answer, and closes the connection over it."""
+        if surplus:
+            self._adapter.attempt.surplus |= bool(surplus.strip())
+            self.close()  # type: ignore[attr-defined]
 
     def _judge(self) -> None:
         """Holds the peer against the pins. A connection without TLS has nothing to judge."""
@@ -197,15 +224,28 @@ class _TimedReader(io.RawIOBase):
         refuses to be read again after a time-out."""
         self.ended = False
         """The peer has sent all that it will ever send."""
+        self._waits = True
+        raw: Any = self
+        self._buffered = io.BufferedReader(raw)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What `http.client` asks of a socket."""
-        return io.BufferedReader(self)
+        return self._buffered
 
     def readable(self) -> bool:
         return True
 
+    def left(self) -> bytes:
+        """What has arrived and was not read, without waiting for anything."""
+        self._waits = False
+        try:
+            return self._buffered.peek(1)
+        except (OSError, ValueError):  # the connection is broken, or closed already
+            return b""
+
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401
+        if not self._waits:
+            return self._at_once(buffer)
         for piece in self._pieces():
             self._sock.settimeout(piece)
             try:
@@ -216,20 +256,57 @@ class _TimedReader(io.RawIOBase):
             return count
         raise TimeoutError("it was silent for too long")
 
+    def _at_once(self, buffer: Any) -> int | None:  # noqa: ANN401
+        """Reads what is there already; None where nothing is."""
+        patience = self._sock.gettimeout()
+        self._sock.settimeout(0)
+        try:
+            return self._sock.recv_into(buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        finally:
+            self._sock.settimeout(patience)
+
     def close(self) -> None:
         self._held.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    def __init__(self, reader: _TimedReader, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    """An answer that skips what announces it, and looks at what follows it."""
+
+    def __init__(
+        self,
+        reader: _TimedReader,
+        answered: Callable[[bytes], None],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         self._reader = reader
+        self._answered = answered
         sock: Any = reader
         super().__init__(sock, *args, **kwargs)
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().begin(*args, **kwargs)
         if (
             self._reader.ended
         ):  # `http.client` takes a connection cut inside the headers as their end
             raise http.client.IncompleteRead(b"")
+        if self.status in _INTERIM:
+            raise Unasked(f"status {self.status} is no answer")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status line of the answer itself. `http.client` skips `100` alone, and for ever."""
+        for _ in range(_MOST_INTERIM):
+            read: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if read[1] not in _INTERIM or read[1] == http.client.SWITCHING_PROTOCOLS:
+                return read
+            http.client.parse_headers(self.fp)
+        raise Unasked("interim answers without an end")
+
+    def _close_conn(self) -> None:
+        """The answer is over. `http.client` calls it at its end, whatever its framing."""
+        left = self._reader.left()
+        super()._close_conn()  # type: ignore[misc]
+        self._answered(left)

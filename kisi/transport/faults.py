@@ -9,7 +9,7 @@ import requests.exceptions as rq
 import urllib3.exceptions as u3
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError
-from kisi.transport.connection import Attempt
+from kisi.transport.connection import Attempt, Unasked
 
 _BEFORE_SENDING = (
     rq.ConnectTimeout,
@@ -66,6 +66,7 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((u3.ProxyError, rq.ProxyError), "the proxy did not open the way"),
     ((socket.gaierror, u3.NameResolutionError), "its name could not be resolved"),
     ((ConnectionRefusedError,), "it refused the connection"),
+    ((Unasked,), "what it sent is no single answer to the request"),
     ((TimeoutError, u3.TimeoutError, rq.Timeout), "it did not answer in time"),
     ((ssl.SSLError, u3.SSLError), "the TLS connection failed"),
     ((u3.IncompleteRead, u3.InvalidChunkLength), "the body ended too early"),

@@ -10,7 +10,7 @@ import requests
 from kisi.errors import BadAnswer
 from kisi.transport.answer import Answer
 from kisi.transport.clock import Clock
-from kisi.transport.connection import Adapter, Attempt
+from kisi.transport.connection import Adapter, Attempt, Unasked
 from kisi.transport.policy import Limits
 from kisi.transport.proxies import proxies_for
 from kisi.transport.trust import Stage, unverified
@@ -44,7 +44,11 @@ class Line:
     def send(
         self, prepared: requests.PreparedRequest, stage: Stage, attempt: Attempt, limits: Limits
     ) -> Answer:
-        """Sends once and reads the whole answer."""
+        """Sends once and reads the whole answer.
+
+        Raises:
+            requests.RequestException: No answer came, or more than one.
+        """
         adapter = self._talk_through(stage, attempt)
         patience = adapter.attempt.patience()
         response = self._session.send(
@@ -55,7 +59,10 @@ class Line:
             timeout=(min(limits.connect, patience), patience),
         )
         with response:
-            return Answer(response.status_code, response.headers, _body(response, limits.body))
+            answer = Answer(response.status_code, response.headers, _body(response, limits.body))
+        if attempt.surplus:
+            raise requests.ConnectionError(Unasked("more than one answer"))
+        return answer
 
     def hang_up(self) -> None:
         """Closes idle connections; the next request opens a new one."""

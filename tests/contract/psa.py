@@ -6,6 +6,7 @@ seen past kisi, and by how many writes reached it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -52,6 +53,9 @@ class PsaStand(Protocol):
 
     def client(self, name: str = "Contoso") -> AgreementRef:
         """A new company or account with an agreement that may be billed."""
+
+    def sibling(self, ref: AgreementRef) -> AgreementRef:
+        """Another agreement of the same company or account."""
 
     def product(self, name: str = "KES", price: float = 3.0) -> str:
         """A new product's id."""
@@ -178,6 +182,15 @@ class PsaContract:
         agreement = self.agreement(stand, ref)
         return write(stand.psa, line, agreement, TODAY, patient(stand.clock)).outcome
 
+    def reads(self, stand: PsaStand, ref: AgreementRef, kes: str) -> list[Callable[[], object]]:
+        """Every question about one agreement."""
+        return [
+            lambda: stand.psa.lines(ref),
+            lambda: stand.psa.lines(ref, [kes]),
+            lambda: stand.psa.line(ref, "301"),
+            lambda: stand.psa.agreements_of([ref.company], TODAY),
+        ]
+
     def only_line(self, stand: PsaStand, ref: AgreementRef) -> Line:
         (line,) = stand.psa.lines(ref)
         return line
@@ -205,6 +218,59 @@ class PsaContract:
 
     def test_an_agreement_without_lines_has_none(self, stand, ref):
         assert stand.psa.lines(ref) == ()
+
+    def test_the_lines_of_products_are_all_of_them_also_dead_ones(self, stand, ref, kes):
+        backup, edr = stand.product("BACKUP"), stand.product("EDR")
+        ids = {stand.line(ref, kes, 9), stand.line(ref, kes, 1), stand.dead_line(ref, kes, 5)}
+        stand.line(ref, backup, 3)
+        asked = stand.psa.lines(ref, [kes, edr])
+        assert {line.id for line in asked if line.product in {kes, edr}} == ids
+        assert set(asked) <= set(stand.psa.lines(ref))
+        assert not any(line.product == edr for line in stand.psa.lines(ref, {edr}))
+
+    def test_any_number_of_products_can_be_asked_for_also_such_as_nobody_has(self, stand, ref, kes):
+        mine = stand.line(ref, kes, 9)
+        many = [kes, "x", "", *(str(70_000_000 + n) for n in range(400))]
+        assert mine in {line.id for line in stand.psa.lines(ref, many)}
+        assert not any(line.product == "x" for line in stand.psa.lines(ref, ["x"]))
+        assert not any(line.product for line in stand.psa.lines(ref, []) if line.id != mine)
+
+    def test_a_line_asked_for_by_its_id_is_the_one_of_the_list(self, stand, ref, kes):
+        ids = [stand.line(ref, kes, 9), stand.dead_line(ref, kes, 5)]
+        listed = {line.id: line for line in stand.psa.lines(ref)}
+        assert [stand.psa.line(ref, one) for one in ids] == [listed[one] for one in ids]
+
+    def test_a_line_that_the_agreement_does_not_have_is_none(self, stand, ref, kes):
+        other = stand.client("Fabrikam")
+        theirs, gone = stand.line(other, kes, 3), stand.line(ref, kes, 9)
+        stand.remove(gone)
+        for one in (theirs, gone, "77777777", "0", "x", "", "1; DROP", "٣", "1" * 30):
+            assert stand.psa.line(ref, one) is None
+        assert stand.psa.line(other, theirs).quantity == 3
+
+    def test_a_line_that_could_not_be_asked_for_is_never_gone(self, stand, ref, kes):
+        mine = stand.line(ref, kes, 9)
+        stand.break_lines(ref)
+        with pytest.raises(PsaError) as caught:
+            stand.psa.line(ref, mine)
+        assert caught.value.exit_code is ExitCode.PSA
+
+    def test_the_active_agreements_of_a_company_are_found_and_judged(self, stand, ref):
+        sibling, ended, other = stand.sibling(ref), stand.sibling(ref), stand.client("Fabrikam")
+        stand.end(ended)
+        found = stand.psa.agreements_of([ref.company, other.company, "77777777", "x"], TODAY)
+        assert {company: {one.ref for one in all_of} for company, all_of in found.items()} == {
+            ref.company: {ref, sibling},
+            other.company: {other},
+            "77777777": set(),
+            "x": set(),
+        }
+        assert all(not one.unfit and not one.gone for all_of in found.values() for one in all_of)
+        judged = stand.psa.agreements([ref, sibling], TODAY)
+        assert {one.ref: one for one in found[ref.company]} == judged
+
+    def test_no_company_has_no_agreements_and_nothing_is_asked(self, stand):
+        assert stand.psa.agreements_of([], TODAY) == {}
 
     def test_a_line_that_is_over_is_read_and_is_no_candidate(self, stand, ref, kes):
         dead = stand.dead_line(ref, kes, 9)
@@ -427,8 +493,9 @@ class PsaContract:
             stand.psa.agreements([ref], TODAY)
         assert caught.value.exit_code is ExitCode.PSA
         assert caught.value.remedy
-        with pytest.raises(PsaError):
-            stand.psa.lines(ref)
+        for ask in self.reads(stand, ref, kes):
+            with pytest.raises(PsaError):
+                ask()
         receipt = stand.psa.write(create(ref, kes, 3), agreement, TODAY)
         assert (receipt.status, receipt.denied) == (WriteStatus.REJECTED, True)
         assert stand.held(ref) == []
@@ -438,10 +505,9 @@ class PsaContract:
         stand.close_server()
         with pytest.raises(PsaError):
             stand.psa.agreements([ref], TODAY)
-        with pytest.raises(PsaError):
-            stand.psa.lines(ref)
-        with pytest.raises(PsaError):
-            stand.psa.all_companies()
+        for ask in (*self.reads(stand, ref, kes), stand.psa.all_companies):
+            with pytest.raises(PsaError):
+                ask()
         receipt = stand.psa.write(create(ref, kes, 3), agreement, TODAY)
         assert receipt.status is WriteStatus.NOT_SENT
         assert receipt.message

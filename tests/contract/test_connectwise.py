@@ -12,11 +12,13 @@ import pytest
 from kisi.model import AgreementRef, Outcome
 from kisi.psa.registry import PSAS
 from kisi.sandbox.connectwise import ConnectWise
+from kisi.sandbox.cw_lists import Gateway
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
 from kisi.sandbox.world import World
 from kisi.transport import Limits
 from tests.contract.psa import Held, PsaContract, create
+from tests.unit.build import TODAY
 from tests.unit.fakes import FakeClock
 
 _WRITES = ("POST */additions", "PATCH */additions/*")
@@ -54,6 +56,10 @@ class ConnectWiseStand:
         company = self.world.company(name)
         agreement = self.world.agreement(company)
         return AgreementRef("cw", str(company.id), str(agreement.id))
+
+    def sibling(self, ref: AgreementRef) -> AgreementRef:
+        agreement = self.world.agreement(self.world.companies[int(ref.company)])
+        return AgreementRef("cw", ref.company, str(agreement.id))
 
     def product(self, name: str = "KES", price: float = 3.0) -> str:
         return str(self.world.product(name, price).id)
@@ -104,7 +110,7 @@ class ConnectWiseStand:
         self.server_side.read_only()
 
     def break_lines(self, ref: AgreementRef) -> None:
-        match = f"GET */agreements/{ref.agreement}/additions"
+        match = f"GET */agreements/{ref.agreement}/additions*"
         self.faults.add("truncate", match=match, times=None)
 
     def break_login(self) -> None:
@@ -127,8 +133,45 @@ def stand(tmp_path: Path) -> Iterator[ConnectWiseStand]:
         yield ConnectWiseStand(stack, tmp_path)
 
 
+GATEWAYS = {
+    "link": Gateway(page_cap=2),
+    "page numbers": Gateway(page_cap=2, drops_paging=True),
+    "no link": Gateway(page_cap=2, strips_link=True),
+}
+
+
 class TestConnectWise(PsaContract):
     """Every rule, on the simulated ConnectWise Manage."""
+
+    @pytest.mark.parametrize("gateway", GATEWAYS.values(), ids=GATEWAYS)
+    def test_what_proves_that_a_line_does_not_exist_is_whole_behind_any_gateway(
+        self, stand, ref, kes, gateway
+    ):
+        ids = {stand.line(ref, kes, n + 1) for n in range(5)}
+        siblings = {ref, *(stand.sibling(ref) for _ in range(4))}
+        stand.server_side.resources.gateway = gateway
+        assert {line.id for line in stand.psa.lines(ref, [kes])} == ids
+        assert {one.ref for one in stand.psa.agreements_of([ref.company], TODAY)[ref.company]} == (
+            siblings
+        )
+        judged = stand.psa.agreements(siblings, TODAY)
+        assert [one.unfit for one in judged.values()] == [None] * 5
+        assert all(stand.psa.line(ref, one) for one in ids)
+
+    @pytest.mark.parametrize("gateway", [GATEWAYS["link"], GATEWAYS["page numbers"]])
+    def test_every_list_is_whole_where_a_gateway_shortens_pages_and_says_so(
+        self, stand, ref, kes, gateway
+    ):
+        ids = {stand.line(ref, kes, n + 1) for n in range(5)}
+        products = {kes, *(stand.product(f"P{n}") for n in range(4))}
+        companies = {ref.company, *(stand.client(f"C{n}").company for n in range(4))}
+        stand.server_side.resources.gateway = gateway
+        psa = stand.psa
+        assert {line.id for line in psa.lines(ref)} == ids
+        assert {one.id for one in psa.all_companies()} == companies
+        assert len(psa.all_agreements()) == 5
+        assert {one.id for one in psa.all_products()} == products
+        assert set(psa.products(products)) == products
 
     @pytest.mark.parametrize("lost", [False, True])
     def test_a_create_that_is_shown_late_is_not_created_again(self, stand, ref, kes, lost):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.errors import ForeignChange
+from kisi.errors import ForeignChange, PsaError
 from kisi.model import AgreementRef, WriteStatus
 from kisi.psa.registry import PSAS
 from kisi.sandbox.faults import Faults
@@ -17,6 +17,7 @@ from kisi.sandbox.http import Logged
 from kisi.sandbox.tigerpaw import SOAP_PATH, Tigerpaw
 from kisi.transport import Limits
 from tests.contract.psa import Held, PsaContract, create
+from tests.unit.build import TODAY
 from tests.unit.fakes import FakeClock
 
 _SUBMIT = f"POST {SOAP_PATH}"
@@ -58,6 +59,10 @@ class TigerpawStand:
         account = self.world.account(name)
         agreement = self.world.agreement(account)
         return AgreementRef("tp", str(account.number), str(agreement.number))
+
+    def sibling(self, ref: AgreementRef) -> AgreementRef:
+        agreement = self.world.agreement(self.world.accounts[int(ref.company)])
+        return AgreementRef("tp", ref.company, str(agreement.number))
 
     def product(self, name: str = "KES", price: float = 3.0) -> str:
         return self.world.item(name, price).id
@@ -106,7 +111,7 @@ class TigerpawStand:
         self.world.soap_login = ("kisi", "another")
 
     def break_lines(self, ref: AgreementRef) -> None:
-        match = f"GET */agreements/{ref.agreement}/additionalcharges"
+        match = f"GET */agreements/{ref.agreement}/additionalcharges*"
         self.faults.add("truncate", match=match, times=None)
 
     def break_login(self) -> None:
@@ -127,6 +132,23 @@ def stand(tmp_path: Path) -> Iterator[TigerpawStand]:
 
 class TestTigerpaw(PsaContract):
     """Every rule, on the simulated Tigerpaw."""
+
+    def test_every_list_is_whole_where_pages_are_shorter_than_asked(self, stand, ref, kes):
+        companies = {ref.company, *(stand.client(f"C{n}").company for n in range(4))}
+        stand.world.page_cap = 2
+        assert {one.id for one in stand.psa.all_companies()} == companies
+        assert len(stand.psa.all_agreements()) == 5
+        assert [one.id for one in stand.psa.all_products()] == [kes]
+
+    def test_lists_that_end_early_are_errors(self, stand, ref, kes):
+        stand.sibling(ref)
+        for quantity in (1, 2):
+            stand.line(ref, kes, quantity)
+        stand.world.page_cap = 1
+        with pytest.raises(PsaError, match="says that there are 2 agreements and gave 1"):
+            stand.psa.agreements_of([ref.company], TODAY)
+        with pytest.raises(PsaError, match="has 2 additional charges and gave 1 of them"):
+            stand.psa.lines(ref, [kes])
 
     def test_a_refused_soap_login_is_a_refusal_of_credentials(self, stand, ref, kes):
         stand.refuse_writes()

@@ -101,6 +101,9 @@ class FakePsa:
         sent: Every line that `write` got, in order.
         looks: Every agreement that `lines` was asked for, in order.
         asked: The products that each of these looks was for (None: all).
+        hidden: Lines that `lines` does not show without a filter, though they exist.
+        asked_lines: Every line that `line` was asked for, in order.
+        asked_companies: Every company that `agreements_of` was asked for, in order.
     """
 
     accounts_word = "company"
@@ -120,6 +123,9 @@ class FakePsa:
         self.sent: list[PlannedLine] = []
         self.looks: list[str] = []
         self.asked: list[Collection[str] | None] = []
+        self.hidden: set[str] = set()
+        self.asked_lines: list[str] = []
+        self.asked_companies: list[str] = []
         self.asked_agreements: list[AgreementRef] = []
         self.asked_products: list[str] = []
         self.closed = 0
@@ -193,16 +199,40 @@ class FakePsa:
             return replace(found, ref=ref, unfit=unfit)
         return found
 
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        if self.broken is not None:
+            raise self.broken
+        self.asked_companies += companies
+        return {
+            company: tuple(
+                found
+                for found in self._agreements.values()
+                if found.ref.company == company and not found.gone
+            )
+            for company in companies
+        }
+
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         self.looks.append(ref.agreement)
         self.asked.append(products)
+        lines = self._readable_lines(ref)
+        if products is None:
+            return tuple(line for line in lines if line.id not in self.hidden)
+        return tuple(line for line in lines if line.product in products)
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        self.asked_lines.append(line_id)
+        return next((line for line in self._readable_lines(ref) if line.id == line_id), None)
+
+    def _readable_lines(self, ref: AgreementRef) -> list[Line]:
         if ref.agreement in self.unreadable:
             error, times = self.unreadable[ref.agreement]
             if times is None or times > 0:
                 self.unreadable[ref.agreement] = (error, None if times is None else times - 1)
                 raise error
-        found = self._lines(ref.agreement, self._clock.monotonic())
-        return tuple(line for line in found if products is None or line.product in products)
+        return self._lines(ref.agreement, self._clock.monotonic())
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         self.asked_products += ids

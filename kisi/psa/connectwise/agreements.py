@@ -54,7 +54,7 @@ def read_agreements(
         else:
             wanted.setdefault(number, []).append(ref)
     failed: list[PsaError] = []
-    chunks = list(wire.chunks(AGREEMENTS, FIELDS, sorted(wanted)))
+    chunks = list(wire.chunks(AGREEMENTS, FIELDS, "id", sorted(wanted)))
     for chunk in chunks:
         try:
             rows = {row_id(row): row for row in wire.rows(AGREEMENTS, FIELDS, chunk)}
@@ -62,13 +62,38 @@ def read_agreements(
             raise
         except PsaError as error:
             failed.append(error)
-            judged |= {ref: error for number in chunk for ref in wanted[number]}
+            judged |= {ref: error for number in chunk.ids for ref in wanted[number]}
         else:
-            for number in chunk:
+            for number in chunk.ids:
                 judged |= {ref: judge(ref, rows.get(number), today) for ref in wanted[number]}
     if failed and len(failed) == len(chunks):
         raise failed[0]
     return judged
+
+
+def agreements_of(
+    wire: Wire, companies: Collection[str], today: date
+) -> dict[str, tuple[Agreement, ...]]:
+    """The agreements of each of `companies` that run on `today`; one request for about 150.
+
+    One that cannot be judged is among them, as unfit: it may bill.
+
+    Raises:
+        PsaError: They could not be read whole.
+    """
+    numbers = {number: one for one in companies if (number := as_id(one)) is not None}
+    found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
+    for chunk in wire.chunks(AGREEMENTS, FIELDS, "company/id", sorted(numbers)):
+        for row in wire.rows(AGREEMENTS, FIELDS, chunk):
+            company = numbers[row_id(part(row, "company"))]
+            ref = AgreementRef(wire.name, company, str(row_id(row)))
+            judged = judge(ref, row, today)
+            if isinstance(judged, PsaError):
+                unfit = Unfit("agreement", judged.message, judged.remedy)
+                judged = Agreement(ref, name=name(row, "name"), unfit=unfit)
+            if not judged.gone:
+                found[company] += (judged,)
+    return found
 
 
 def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:

@@ -25,11 +25,8 @@ def read_products(wire: Wire, ids: Collection[str]) -> dict[str, PsaProduct]:
     """
     numbers = {number: one for one in ids if (number := as_id(one)) is not None}
     found: dict[str, PsaProduct] = {}
-    for chunk in wire.chunks(CATALOG, ITEM_FIELDS, sorted(numbers)):
-        for row in wire.rows(CATALOG, ITEM_FIELDS, chunk):
-            item = _product(row)
-            if row_id(row) in numbers:
-                found[item.id] = item
+    for chunk in wire.chunks(CATALOG, ITEM_FIELDS, "id", sorted(numbers)):
+        found |= {item.id: item for item in map(_product, wire.rows(CATALOG, ITEM_FIELDS, chunk))}
     return found
 
 

@@ -9,9 +9,9 @@ from kisi.errors import KisiError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise import catalog
-from kisi.psa.connectwise.agreements import read_agreements
+from kisi.psa.connectwise.agreements import agreements_of, read_agreements
 from kisi.psa.connectwise.checks import check_online
-from kisi.psa.connectwise.lines import read_lines
+from kisi.psa.connectwise.lines import read_line, read_lines
 from kisi.psa.connectwise.wire import Wire
 from kisi.psa.connectwise.writes import write
 from kisi.transport import Clock
@@ -46,13 +46,19 @@ class ConnectWise:
         """Each agreement, judged; one request for about 150 of them."""
         return read_agreements(self._wire, refs, today)
 
-    def lines(
-        self,
-        ref: AgreementRef,
-        products: Collection[str] | None = None,  # noqa: ARG002
-    ) -> tuple[Line, ...]:
-        """All additions of one agreement, in one request for each 1,000 of them."""
-        return read_lines(self._wire, ref)
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The active agreements of PSA companies; one request for about 150 of them."""
+        return agreements_of(self._wire, companies, today)
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        """All additions of one agreement (or of `products`); one request for each 1,000 of them."""
+        return read_lines(self._wire, ref, products)
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One addition by its id."""
+        return read_line(self._wire, ref, line_id)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """The named catalog items; one request for about 150 of them."""

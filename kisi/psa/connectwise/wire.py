@@ -3,17 +3,23 @@
 Facts: ConnectWise's Developer Guide (https://developer.connectwise.com/Products/ConnectWise_PSA),
 pages on versioning, pagination and rate limiting. Lists are read with forward-only pagination
 (`pageId` means `id > pageId`, rows ordered by id), because page numbers skip or repeat rows when
-data changes in between. A list ends with a page shorter than `pageSize`: the `Link` header is there
-on the last page too, and proxies drop or rewrite it.
+data changes in between.
+
+Where a list ends: a gateway may serve fewer records a page than `pageSize` asks for, so
+`Link: rel="next"` decides. Where there is no such header, a page shorter than `pageSize` ends a
+list of everything. A list of some records (`Among`) says of those that it lacks that they do not
+exist, so it goes on to an empty page there, unless it has all of them.
 """
 
 from __future__ import annotations
 
 import base64
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kisi.errors import AccessRefused, PsaError, TransportError
 from kisi.psa.connectwise.endpoints import Collection
@@ -25,7 +31,7 @@ from kisi.psa.connectwise.refusals import (
     support,
     transport_remedy,
 )
-from kisi.psa.connectwise.values import Row, row_id
+from kisi.psa.connectwise.values import Row, part, row_id, shown
 from kisi.transport import Answer, Client, Repeat
 
 LOG = logging.getLogger("kisi.psa.connectwise")
@@ -38,6 +44,45 @@ LONGEST_URL = 1745
 """Characters of an address that ConnectWise calls safe."""
 
 _FORWARD_ONLY = {"pagination-type": "forward-only"}
+_NEXT = re.compile(r'<([^<>]*)>\s*;[^<>]*?\brel\s*=\s*"?[^"<>,;]*\bnext\b', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """The condition that a list's records have one of `ids` in `field`, such as `product/id`.
+
+    Conditions hold only ids: how to escape a name is not documented.
+    """
+
+    field: str
+    ids: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.field} in ({','.join(map(str, self.ids))})"
+
+    def prove(self, row: Row) -> None:
+        """Makes sure that a record was asked for.
+
+        Raises:
+            ValueError: It was not: this is the answer to another question.
+        """
+        *parents, name = self.field.split("/")
+        holder = row
+        for parent in parents:
+            holder = part(holder, parent)
+        value = holder.get(name)
+        if isinstance(value, bool) or value not in self.ids:
+            raise ValueError(f"record {row_id(row)} was not asked for: {self.field} {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    rows: list[tuple[int, Row]]
+    """Each record with its id."""
+    more: bool | None
+    """Whether `Link` names a next page; None where there is no such header."""
+    number: str
+    """The number of that page, where `Link` counts pages; else empty."""
 
 
 def request_headers(
@@ -94,37 +139,27 @@ class Wire:
             AccessRefused: The login, a right, or the address was refused.
             PsaError: Any other refusal, or no usable answer.
         """
-        where = path or collection.path
-        try:
-            answer = self._client.send(
-                "GET", where, params=params, headers=headers, repeat=Repeat.READ
-            )
-        except TransportError as error:
-            raise PsaError(
-                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
-                remedy=transport_remedy(error),
-            ) from error
-        if ident := request_id(answer):
-            LOG.debug("GET %s: request id %s", where, ident)
+        answer = self._ask(collection, path or collection.path, params, headers)
         if answer.status != HTTPStatus.OK:
             raise self._refused(collection, read_refusal(answer))
         return answer
 
-    def rows(self, collection: Collection, fields: str, ids: Sequence[int] = ()) -> list[Row]:
-        """A whole list, or those of its records that have one of `ids` (one chunk at most).
+    def rows(self, collection: Collection, fields: str, among: Among | None = None) -> list[Row]:
+        """A whole list, or all those of its records that `among` asks for (one chunk at most).
 
         Rows are in the order they came in, each id once.
 
         Raises:
-            PsaError: It did not arrive whole.
+            PsaError: It did not arrive whole, or is the answer to another question.
         """
-        params = _query(fields, ids)
+        params = _query(fields, among)
         rows: dict[int, Row] = {}
-        last = 0
+        place: dict[str, str] = {}
         while True:
-            page = self._page(collection, params | ({"pageId": str(last)} if last else {}))
-            fresh = {key: row for key, row in page if key not in rows}
-            if page and (not fresh or min(fresh) <= last):
+            page = self._page(collection, params | place, among)
+            last = max(rows, default=0)
+            fresh = {key: row for key, row in page.rows if key not in rows}
+            if page.rows and (not fresh or min(fresh) <= last):
                 raise PsaError(
                     f"The {collection.noun} of psa.{self.name} did not arrive whole: asked for the"
                     f" records after id {last}, ConnectWise sent others. None of them was used.",
@@ -132,35 +167,103 @@ class Wire:
                     " ConnectWise drops the header `pagination-type` or the parameter `pageId`.",
                 )
             rows |= fresh
-            if len(page) < PAGE_SIZE:
+            if not page.rows or self._is_last(page, among, len(rows)):
                 return list(rows.values())
-            last = max(rows)
+            place = {"pageId": str(max(rows))} | ({"page": page.number} if page.number else {})
+
+    def record(self, collection: Collection, number: int, fields: str) -> Row | None:
+        """One record by its id; None only where ConnectWise itself says that there is none.
+
+        Raises:
+            PsaError: It could not be read, or another one came.
+        """
+        path = f"{collection.path}/{number}"
+        answer = self._ask(collection, path, {"fields": fields})
+        refusal = read_refusal(answer)
+        if answer.status == HTTPStatus.NOT_FOUND and refusal.code:
+            return None
+        if answer.status != HTTPStatus.OK:
+            raise self._refused(collection, refusal)
+        ((_, row),) = self._records(collection, answer, Among("id", (number,)), single=True)
+        return row
 
     def chunks(
-        self, collection: Collection, fields: str, ids: Sequence[int]
-    ) -> Iterator[tuple[int, ...]]:
-        """`ids` in as few parts as addresses of a safe length allow."""
-        bare = len(self._base + collection.path + "?" + urlencode(_query(fields, (0,)))) - 1
+        self, collection: Collection, fields: str, field: str, ids: Sequence[int]
+    ) -> Iterator[Among]:
+        """Conditions on `field` for `ids`, in as few parts as addresses of a safe length allow."""
+        query = urlencode(_query(fields, Among(field, (0,))))
+        bare = len(self._base + collection.path + "?" + query) - 1
         chunk: list[int] = []
         length = bare
         for one in ids:
             more = len(str(one)) + len("%2C")
             if chunk and (len(chunk) == CHUNK or length + more > LONGEST_URL):
-                yield tuple(chunk)
+                yield Among(field, tuple(chunk))
                 chunk, length = [], bare
             chunk.append(one)
             length += more
         if chunk:
-            yield tuple(chunk)
+            yield Among(field, tuple(chunk))
 
-    def _page(self, collection: Collection, params: Mapping[str, str]) -> list[tuple[int, Row]]:
-        """One page, each row with its id."""
-        answer = self.get(collection, params=params, headers=_FORWARD_ONLY)
+    def _ask(
+        self,
+        collection: Collection,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Whatever ConnectWise answers to a read, which is repeated as reads may be."""
         try:
-            page = answer.json()
+            answer = self._client.send(
+                "GET", path, params=params, headers=headers, repeat=Repeat.READ
+            )
+        except TransportError as error:
+            raise PsaError(
+                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
+                remedy=transport_remedy(error),
+            ) from error
+        if ident := request_id(answer):
+            LOG.debug("GET %s: request id %s", path, ident)
+        return answer
+
+    @staticmethod
+    def _is_last(page: _Page, among: Among | None, found: int) -> bool:
+        """Whether a page that is not empty ends its list, of which `found` records are there."""
+        if among is not None and among.field == "id" and found == len(among.ids):
+            return True
+        if page.more is None and among is not None:
+            return False
+        return len(page.rows) < PAGE_SIZE and not page.more
+
+    def _page(
+        self, collection: Collection, params: Mapping[str, str], among: Among | None
+    ) -> _Page:
+        answer = self.get(collection, params=params, headers=_FORWARD_ONLY)
+        link = answer.headers.get("Link")
+        following = _NEXT.search(link or "")
+        # Of the address only the number is used: kisi goes to no other host or path than its own.
+        query = parse_qs(urlsplit(following[1]).query) if following else {}
+        counts = {name.lower(): values[-1] for name, values in query.items()}
+        number = counts.get("page", "") if "pageid" not in counts else ""
+        return _Page(
+            self._records(collection, answer, among),
+            more=None if link is None else following is not None,
+            number=number if number.isdecimal() else "",
+        )
+
+    def _records(
+        self, collection: Collection, answer: Answer, among: Among | None, *, single: bool = False
+    ) -> list[tuple[int, Row]]:
+        """The records of an answer, each with its id."""
+        try:
+            body = answer.json()
+            page = [body] if single else body
             if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
                 raise ValueError("it is not a list of records")  # noqa: TRY301  # as below
-            return [(row_id(row), row) for row in page]
+            records = [(row_id(row), row) for row in page]
+            if among is not None:
+                for _, row in records:
+                    among.prove(row)
         except (TransportError, ValueError) as error:
             raise PsaError(
                 f"ConnectWise's answer does not hold the {collection.noun} of psa.{self.name}:"
@@ -168,6 +271,7 @@ class Wire:
                 remedy="Run kisi again; if it keeps happening, check url and api_version of"
                 f" [psa.{self.name}].",
             ) from error
+        return records
 
     def _refused(self, collection: Collection, refusal: Refusal) -> PsaError:
         """The error for a read that ConnectWise refused."""
@@ -197,7 +301,7 @@ class Wire:
         return PsaError(said, remedy=f"Run kisi again later.{support(refusal)}")
 
 
-def _query(fields: str, ids: Sequence[int]) -> dict[str, str]:
-    """The query of a list. Conditions hold only ids: how to escape a name is not documented."""
-    named = {"conditions": f"id in ({','.join(map(str, ids))})"} if ids else {}
+def _query(fields: str, among: Among | None) -> dict[str, str]:
+    """The query of a list."""
+    named = {"conditions": str(among)} if among else {}
     return {**named, "fields": fields, "pageSize": str(PAGE_SIZE)}

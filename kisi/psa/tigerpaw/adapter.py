@@ -20,10 +20,10 @@ from kisi.model import (
 )
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.tigerpaw.checks import check_online
-from kisi.psa.tigerpaw.judge import judge, not_a_number
+from kisi.psa.tigerpaw.judge import is_number, judge, not_a_number
 from kisi.psa.tigerpaw.probe import Probe
 from kisi.psa.tigerpaw.reads import Reads
-from kisi.psa.tigerpaw.records import names_product
+from kisi.psa.tigerpaw.records import AgreementRecord, names_product
 from kisi.psa.tigerpaw.rest import KeysRefused, Rest, Unusable
 from kisi.psa.tigerpaw.settings import TigerpawSettings
 from kisi.psa.tigerpaw.snapshot import Snapshot
@@ -150,8 +150,8 @@ class Tigerpaw:
         if ref.company not in accounts:
             accounts[ref.company] = self.reads.cross_referenced(ref.company)
         record = self.reads.agreement(ref.agreement)
-        if record and record.charges is not None and self.settings.charges_counted:
-            self._counted[ref.agreement] = record.charges
+        if record and record.number == ref.agreement:
+            self._count(record)
         product = record.external_product if record else ""
         if product and not names_product({"Product": product}, self.settings.external_product):
             others.append(f"{ref.agreement} ({product:.40})")
@@ -166,12 +166,42 @@ class Tigerpaw:
         )
         return replace(judged, unfit=judged.unfit or self._snapshots.unfit(ref.agreement))
 
-    def lines(
-        self,
-        ref: AgreementRef,
-        products: Collection[str] | None = None,  # noqa: ARG002
-    ) -> tuple[Line, ...]:
-        """All additional charges of one agreement; one request.
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The agreements of each account that are active on `today`; one request an account.
+
+        Cross references are not asked for: what an agreement bills does not depend on them.
+        """
+        found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
+        for account in found:
+            known = self.reads.agreements_of(account) if is_number(account) else ()
+            for record in known:
+                ref = AgreementRef(self.name, account, record.number)
+                judged = judge(
+                    ref,
+                    record,
+                    account_exists=True,
+                    cross_referenced=True,
+                    external_product=self.settings.external_product,
+                    today=today,
+                )
+                self._count(record)
+                if not judged.gone:
+                    found[account] += (judged,)
+        return found
+
+    def _count(self, record: AgreementRecord) -> None:
+        """Keeps how many charges an agreement has: its list must not be shorter."""
+        if record.charges is not None and self.settings.charges_counted:
+            self._counted[record.number] = record.charges
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        """All additional charges of one agreement, whatever `products` are; one request.
+
+        The API has no filter. Where the list is to prove that there is no charge of `products`, the
+        agreement must have counted its charges in this run and since the last submit to it; if it
+        did not, it is asked once more.
 
         Raises:
             ForeignChange: They show it, where nobody has looked since a submit of this run or of
@@ -179,6 +209,10 @@ class Tigerpaw:
             PsaError: They could not be read, or are fewer than the agreement itself counted in this
                 run, before anything was submitted to it.
         """
+        if products is not None and ref.agreement not in self._counted:
+            record = self.reads.agreement(ref.agreement) if is_number(ref.agreement) else None
+            if record is not None and record.number == ref.agreement:
+                self._count(record)
         charges = self.reads.charges(ref.agreement)
         counted = self._counted.get(ref.agreement, 0)
         if len(charges) < counted:
@@ -192,6 +226,13 @@ class Tigerpaw:
         now = Snapshot(ref.agreement, self._clock.now(), charges)
         self._snapshots.compare(now, settle=self._settles)
         return tuple(charge.line(ref.agreement) for charge in charges)
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One additional charge by its number; one request."""
+        if not (is_number(ref.agreement) and is_number(line_id)):
+            return None
+        charge = self.reads.charge(ref.agreement, line_id)
+        return None if charge is None else charge.line(ref.agreement)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """The named price book items; one request for each that was not read before in this run."""

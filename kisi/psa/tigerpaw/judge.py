@@ -50,10 +50,15 @@ def judge(
     )
 
 
+def is_number(text: str) -> bool:
+    """Whether an account, agreement or charge can have this number."""
+    return text.isascii() and text.isdigit()
+
+
 def not_a_number(ref: AgreementRef) -> Agreement | None:
     """The judgement on ids that Tigerpaw cannot have, so that nothing need be asked; else None."""
     for guard, value in (("account", ref.company), ("agreement", ref.agreement)):
-        if not (value.isascii() and value.isdigit()):
+        if not is_number(value):
             unfit = Unfit(
                 guard,
                 f'"{value:.40}" is not a Tigerpaw {guard} number.',

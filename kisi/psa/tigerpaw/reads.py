@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date
 
+from kisi.errors import PsaError
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.tigerpaw.records import (
     AgreementRecord,
     Charge,
     names_product,
+    proven_of,
     read_account,
     read_agreement,
+    read_agreements,
     read_charges,
     read_item,
 )
@@ -55,11 +58,43 @@ class Reads:
             return None
         return self._rest.parse(read_agreement, answer, path) if answer else None
 
+    def agreements_of(self, account: str) -> tuple[AgreementRecord, ...]:
+        """Every agreement of an account, also ended ones; none where there is no such account."""
+        path = f"/api/agreements/account/{account}"
+        try:
+            answer = self._rest.get(path, {"activeOnly": "false"})
+        except NotFound:
+            return ()
+        return self._rest.parse(lambda page: read_agreements(page, account), answer, path)
+
     def charges(self, agreement: str) -> tuple[Charge, ...]:
         """All additional charges of one agreement."""
         path = f"/api/agreements/{agreement}/additionalcharges"
-        answer, field = self._rest.get(path), self._item_field
-        return self._rest.parse(lambda records: read_charges(records, field), answer, path)
+        return self._charges(self._rest.get(path), agreement, path)
+
+    def charge(self, agreement: str, number: str) -> Charge | None:
+        """The additional charge of this number; None: the agreement has none."""
+        path = f"/api/agreements/{agreement}/additionalcharges/{number}"
+        try:
+            answer = self._rest.get(path)
+        except NotFound:
+            return None
+        if answer is None:
+            return None
+        (found,) = self._charges([answer], agreement, path)
+        if found.id != number:
+            raise PsaError(
+                f"{self._rest.label} was asked for {path} and gave charge {found.id:.40}. Nothing "
+                "of its answer was used.",
+                remedy="Try again.",
+            )
+        return found
+
+    def _charges(self, answer: object, agreement: str, path: str) -> tuple[Charge, ...]:
+        def read(rows: object) -> tuple[Charge, ...]:
+            return proven_of(agreement, read_charges(rows, self._item_field))
+
+        return self._rest.parse(read, answer, path)
 
     def items(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """Those of the named price book items that exist; each is asked for once in a run."""

@@ -68,6 +68,19 @@ def read_charges(answer: object, item_field: str) -> tuple[Charge, ...]:
     return charges
 
 
+def proven_of(agreement: str, charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
+    """`charges`, as far as they say whose they are. API 18.2.1 documents no such field.
+
+    Raises:
+        ValueError: One says that it is another agreement's.
+    """
+    owners = {str(charge.raw.get("AgreementNumber") or agreement) for charge in charges}
+    if not owners <= {agreement}:
+        named = remote_text(", ".join(sorted(owners)), 40)
+        raise ValueError(f"asked for agreement {agreement}, it gave additional charges of {named}")
+    return charges
+
+
 def _charge(record: object, item_field: str) -> Charge:
     if not isinstance(record, dict):
         raise ValueError("an additional charge is not an object")  # noqa: TRY004
@@ -175,6 +188,25 @@ def read_agreement(record: object) -> AgreementRecord:
         ends=day(inner.get("EndDate")),
         charges=_count(outer.get("AdditionalCharges")),
     )
+
+
+def read_agreements(answer: object, account: str) -> tuple[AgreementRecord, ...]:
+    """All agreements of one account, from an `AgreementSearchResult`.
+
+    Raises:
+        ValueError: It is none, an agreement is unreadable or of another account, or there are more
+            or fewer of them than it says.
+    """
+    fields = answer if isinstance(answer, dict) else {}
+    listed, total = fields.get("Agreements"), fields.get("TotalCount")
+    records = tuple(read_agreement(one) for one in listed) if isinstance(listed, list) else ()
+    if _count(total) is None or len(records) != total:
+        shown = remote_text(repr(total), 40)
+        raise ValueError(f"it says that there are {shown} agreements and gave {len(records)}")
+    others = sorted({record.account for record in records} - {account})
+    if others:
+        raise ValueError(f"asked for account {account}, it gave agreements of {', '.join(others)}")
+    return records
 
 
 def read_account(record: object) -> PsaCompany:

@@ -122,10 +122,29 @@ class Psa:
             return Agreement(ref, name=found.name)
         return Agreement(ref, unfit=Unfit("agreement", reason, "Renew it."))
 
-    def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
         if self.broken:
             raise self.broken
-        return tuple(self.bills.get(ref.agreement, ()))
+        running = [each for each in self.contracts if runs(each, today)]
+        return {
+            company: tuple(
+                Agreement(AgreementRef("cw", company, each.id), name=each.name)
+                for each in running
+                if each.company == company
+            )
+            for company in companies
+        }
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        if self.broken:
+            raise self.broken
+        lines = self.bills.get(ref.agreement, ())
+        return tuple(line for line in lines if products is None or line.product in products)
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        return next((line for line in self.lines(ref) if line.id == line_id), None)
 
     def close(self) -> None:
         return None

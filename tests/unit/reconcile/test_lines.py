@@ -4,15 +4,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
 from kisi.errors import ExitCode, Interrupted, PsaError
 from kisi.model import AgreementRef, Category, Status, Unfit
 from kisi.psa import PsaProduct
-from kisi.reconcile.lines import read_psas
+from kisi.reconcile.lines import known_lines, read_psas
 from kisi.redaction import REDACTOR
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, mapping
+from tests.unit.fakes import planned
 from tests.unit.reconcile.conftest import company
 
 UNREADABLE = PsaError("The additions did not arrive whole.", remedy="Run it again.")
@@ -190,3 +192,61 @@ def test_where_the_run_is_stopped_no_further_agreement_is_read(scene, monkeypatc
     with pytest.raises(Interrupted):
         read_psas(scene.psas, refs, (), TODAY, stop)
     assert len(read) <= 2
+
+
+# --- a list is never the only proof that a line is gone -------------------------------------------
+
+
+def test_on_an_unchanged_day_no_line_is_asked_for_by_its_id(two):
+    two.sync()
+    assert two.sync().code == 0
+    assert two.cw.asked_lines == []
+
+
+def test_a_line_that_the_list_lacks_and_that_exists_is_billed_as_ever(two, caplog):
+    two.sync()
+    (line,) = two.cw.held("1042")
+    two.cw.hidden.add(line.id)
+    two.uses(11)
+    found = two.look()
+    (wanted,) = found.plan.companies[0].lines
+    assert (wanted.line_id, wanted.before, wanted.after, wanted.hold) == (line.id, 10, 11, None)
+    assert two.cw.asked_lines == [line.id]
+    assert f"agreement 1042 lacks {line.id}, which exist" in caplog.text
+
+
+def test_a_line_that_is_gone_is_asked_for_once_and_then_deleted(two):
+    two.sync()
+    (line,) = two.cw.held("1042")
+    two.cw.remove(line)
+    assert two.sync().client().lines[0].hold.guard == "deleted"
+    assert two.cw.asked_lines == [line.id]
+
+
+def test_a_line_that_cannot_be_asked_for_fails_its_client_and_is_not_deleted(two, monkeypatch):
+    two.sync()
+    (line,) = two.cw.held("1042")
+    two.cw.hidden.add(line.id)
+
+    def line_of(ref, line_id):
+        raise UNREADABLE
+
+    monkeypatch.setattr(two.cw, "line", line_of)
+    day = two.sync()
+    assert (day.client().failure.guard, day.code) == ("psa", ExitCode.PSA)
+    assert two.cw.quantities("1043") == {"1200": 20}
+
+
+def test_a_line_that_is_at_zero_bills_nothing_and_is_not_missed(two):
+    two.sync()
+    (line,) = two.cw.held("1042")
+    fact = replace(two.remember().facts[0], line_id=line.id, confirmed=Decimal(0))
+    assert known_lines([fact], []) == {}
+    assert known_lines([replace(fact, confirmed=Decimal(1))], []) == {("cw", "1042"): {line.id}}
+
+
+def test_the_line_of_a_write_with_an_unknown_outcome_is_missed(two):
+    def operation(line_id):
+        return SimpleNamespace(line=planned(0, 5, line_id=line_id))
+
+    assert known_lines([], [operation(None), operation("301")]) == {("cw", "1042"): {"301"}}

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from kisi.sandbox import Sandbox
+from kisi.sandbox.cw_lists import Gateway
 from tests.unit.sandbox.conftest import Clock, CwClient
 
 TODAY = "2026-11-21T00:00:00Z"
@@ -131,6 +132,24 @@ def test_navigable_lists_link_to_their_neighbours_but_not_beyond_the_ends(sandbo
     assert set(middle.links) == {"first", "prev", "next", "last"}
     assert set(last.links) == {"first", "prev", "last"}
     assert cw.http.get(middle.links["next"]["url"], timeout=10).json() == last.json()
+
+
+def test_a_gateway_shortens_pages_and_takes_headers_away(sandbox, cw):
+    ids = [sandbox.world.company(f"Company {number}").id for number in range(3)]
+    cw.http.headers["pagination-type"] = "forward-only"
+
+    sandbox.cw.resources.gateway = Gateway(page_cap=2)
+    capped = cw.get("company/companies", pageSize=1000)
+    sandbox.cw.resources.gateway = Gateway(page_cap=2, strips_link=True)
+    stripped = cw.get("company/companies", pageSize=1000)
+    sandbox.cw.resources.gateway = Gateway(page_cap=2, drops_paging=True)
+    numbered = cw.get("company/companies", pageSize=1000)
+
+    for answer in (capped, stripped, numbered):
+        assert [row["id"] for row in answer.json()] == ids[:2]
+    assert f"pageId={ids[1]}" in capped.links["next"]["url"]
+    assert "Link" not in stripped.headers
+    assert "page=2" in numbered.links["next"]["url"]
 
 
 @pytest.mark.parametrize("link_at_end", [False, True])

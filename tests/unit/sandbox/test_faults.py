@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -229,3 +230,41 @@ def wait_for(filled: list[object]) -> bool:
     while not filled and time.monotonic() < ends:
         time.sleep(0.005)
     return bool(filled)
+
+
+def _raw(vendor: Vendor, path: str = "/x") -> bytes:
+    """All that the server sends to one request."""
+    with socket.create_connection(("127.0.0.1", vendor.server.port), timeout=10) as plain:
+        plain.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: plain.recv(65536), b""))
+
+
+def test_an_answer_can_be_announced_by_interim_ones(vendor):
+    vendor.faults.add("interim", match="*", count=2, headers={"Link": "</a>; rel=preload"})
+
+    hint = b"HTTP/1.1 103 Interim\r\nLink: </a>; rel=preload\r\n\r\n"
+    assert _raw(vendor).startswith(hint * 2 + b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_surplus_answer_comes_before_the_right_one(vendor):
+    vendor.faults.add("surplus", match="*", body={"late": 1})
+
+    sent = _raw(vendor)
+
+    assert sent.count(b"HTTP/1.1 200 OK") == 2
+    assert sent.index(b'{"late": 1}') < sent.index(b'"applied": 1')
+
+
+def test_a_misrouted_request_is_answered_as_another_one(vendor):
+    seen = []
+    vendor.handle_again = vendor.handle
+    vendor.server._handle = lambda exchange: (
+        seen.append((exchange.path, exchange.query)),
+        vendor.handle_again(exchange),
+    )
+    vendor.faults.add("misrouted", match="GET /x/1", old="1", new="2")
+
+    vendor.get("/x/1?id=1")
+
+    assert seen == [("/x/2", {"id": "2"})]
+    assert [logged.path for logged in vendor.server.log] == ["/x/1"]

@@ -115,6 +115,7 @@ class RawServer:
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         sock.settimeout(PATIENCE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent is there at once
         with contextlib.suppress(OSError), sock:
             if self._context is None:
                 self._script(Peer(self, sock, number))

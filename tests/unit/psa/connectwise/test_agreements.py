@@ -167,3 +167,48 @@ def test_map_shows_every_agreement_whatever_its_dates_are(psa, api):
     ]
     assert listed[0].starts == date(2025, 1, 1)
     assert listed[1].ends is None
+
+
+def test_the_agreements_of_companies_are_asked_for_by_their_ids(psa, api):
+    rows = [
+        agreement_row(),
+        agreement_row(id=1050, parentAgreement={"id": 1042}),
+        agreement_row(id=1051, cancelledFlag=True),
+        agreement_row(id=1052, company={"id": 251}, startDate="2027-01-01T00:00:00Z"),
+    ]
+    api.get(AGREEMENTS, json=rows, headers={"Link": ""})
+    found = psa.agreements_of(["251", "250", "x"], TODAY)
+    assert {company: [one.ref for one in all_of] for company, all_of in found.items()} == {
+        "250": [REF, AgreementRef("cw", "250", "1050")],
+        "251": [],
+        "x": [],
+    }
+    assert "company%2Fid+in+%28250%2C251%29" in str(api.calls[0].request.url)
+    assert len(api.calls) == 1
+
+
+def test_an_agreement_of_a_company_that_cannot_be_judged_may_bill(psa, api):
+    api.get(AGREEMENTS, json=[agreement_row(startDate="soon")], headers={"Link": ""})
+    (one,) = psa.agreements_of(["250"], TODAY)["250"]
+    assert (one.gone, one.unfit.guard) == (False, "agreement")
+    assert "startDate is 'soon'" in one.unfit.reason
+
+
+@pytest.mark.parametrize("company", [{"id": 251}, {}, None, {"id": True}])
+def test_an_agreement_of_a_company_that_nobody_asked_for_is_another_answer(psa, api, company):
+    api.get(AGREEMENTS, json=[agreement_row(company=company)])
+    with pytest.raises(PsaError, match="record 1042 was not asked for: company/id"):
+        psa.agreements_of(["250"], TODAY)
+
+
+def test_an_agreement_that_nobody_asked_for_is_another_answer(psa, api):
+    api.get(AGREEMENTS, json=[agreement_row(id=1043)])
+    with pytest.raises(PsaError, match="record 1043 was not asked for: id 1043"):
+        psa.agreements([REF], TODAY)
+
+
+def test_four_hundred_companies_take_three_requests(psa, api):
+    api.get(AGREEMENTS, json=[])
+    found = psa.agreements_of([str(number) for number in range(1, 401)], TODAY)
+    assert len(found) == 400
+    assert len(api.calls) == 3

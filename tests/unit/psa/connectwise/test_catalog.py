@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
+from kisi.errors import PsaError
 from kisi.psa import PsaCompany, PsaProduct
 from tests.unit.psa.connectwise.conftest import API
 
@@ -10,15 +13,16 @@ ITEM = {"id": 1201, "identifier": "KES-WKS", "description": "Workstation", "pric
 
 
 def test_prices_of_mapped_products_come_by_id(psa, api):
-    api.get(CATALOG, json=[ITEM])
+    api.get(CATALOG, json=[ITEM], headers={"Link": ""})
     assert psa.products(["1201", "1299", "KES-WKS"]) == {
         "1201": PsaProduct("1201", "KES-WKS: Workstation", price=Decimal("4.5"))
     }
 
 
-def test_a_product_that_nobody_asked_for_is_left_out(psa, api):
+def test_a_product_that_nobody_asked_for_is_part_of_another_answer(psa, api):
     api.get(CATALOG, json=[ITEM, ITEM | {"id": 7}])
-    assert set(psa.products(["1201"])) == {"1201"}
+    with pytest.raises(PsaError, match="record 7 was not asked for"):
+        psa.products(["1201"])
 
 
 def test_without_an_id_nothing_is_asked(psa, api):

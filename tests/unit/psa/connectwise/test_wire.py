@@ -9,6 +9,7 @@ import pytest
 import responses
 
 from kisi.errors import AccessRefused, PsaError
+from kisi.model import AgreementRef
 from kisi.psa.connectwise.wire import CHUNK, LONGEST_URL, PAGE_SIZE
 from tests.unit.psa.connectwise.conftest import (
     ADDITIONS,
@@ -71,6 +72,59 @@ def test_a_record_that_comes_twice_counts_once(psa, api):
     api.get(COMPANIES, json=companies(1, PAGE_SIZE))
     api.get(COMPANIES, json=companies(PAGE_SIZE - 2, PAGE_SIZE + 1))
     assert len(psa.all_companies()) == PAGE_SIZE + 1
+
+
+NEXT = {
+    "an id": '<https://api.example/x?pageId=2&pageSize=1000>; rel="next"',
+    "a number": '<https://api.example/x?pagesize=2&page=2>; rel="next", <...?page=9>; rel="last"',
+    "another host": "<http://stranger.example/steal?pageId=999>; rel=next",
+    "a path": '</v4_6_release/apis/3.0/elsewhere?pageId=2>; title="a; b"; rel="next"',
+    "several words": '<x?PAGEID=2>; rel="last next"',
+    "nothing known": '<x?cursor=abc>; REL="Next"',
+    "nonsense": '<x?page=two>; rel="next"',
+}
+
+
+@pytest.mark.parametrize("link", NEXT.values(), ids=NEXT)
+def test_a_short_page_goes_on_where_link_names_a_next_one(psa, api, link):
+    """Whatever its address is, only a page's number is taken from it."""
+    api.get(COMPANIES, json=companies(1, 2), headers={"Link": link})
+    api.get(COMPANIES, json=companies(3, 3), headers={"Link": '<x?page=1>; rel="first"'})
+    assert [one.id for one in psa.all_companies()] == ["1", "2", "3"]
+    assert all(str(call.request.url).startswith(COMPANIES) for call in api.calls)
+    pages = [(query.get("pageId"), query.get("page")) for query in queries(api)]
+    assert pages == [(None, None), (["2"], ["2"] if "page=2" in link else None)]
+
+
+@pytest.mark.parametrize("link", ["", '<x?page=1>; rel="first", <x?page=1>; rel="last"'])
+def test_a_short_page_is_the_last_where_link_names_no_next_one(psa, api, link):
+    api.get(COMPANIES, json=companies(1, 2), headers={"Link": link})
+    assert len(psa.all_companies()) == 2
+
+
+def test_a_server_that_always_names_a_next_page_ends_with_an_empty_one(psa, api):
+    link = {"Link": '<x?pageId=2>; rel="next"'}
+    api.get(COMPANIES, json=companies(1, 2), headers=link)
+    api.get(COMPANIES, json=[], headers=link)
+    assert len(psa.all_companies()) == 2
+
+
+def test_agreements_that_all_came_are_whole_whatever_link_says(psa, api):
+    link = {"Link": '<x?pageId=1042>; rel="next"'}
+    api.get(AGREEMENTS, json=[agreement_row()], headers=link)
+    assert psa.agreements([REF], TODAY)[REF].unfit is None
+    assert len(api.calls) == 1
+
+
+def test_where_nothing_but_its_length_ends_a_list_what_it_lacks_is_asked_for(psa, api):
+    """An agreement that is missing would be taken for gone."""
+    refs = [REF, AgreementRef("cw", "250", "1043"), AgreementRef("cw", "250", "1044")]
+    api.get(AGREEMENTS, json=[agreement_row()])
+    api.get(AGREEMENTS, json=[agreement_row(id=1043)])
+    api.get(AGREEMENTS, json=[])
+    found = psa.agreements(refs, TODAY)
+    assert [found[ref].gone for ref in refs] == [False, False, True]
+    assert [query.get("pageId") for query in queries(api)] == [None, ["1042"], ["1043"]]
 
 
 @pytest.mark.parametrize(

@@ -302,3 +302,95 @@ def test_an_empty_search_is_an_empty_list(scene):
     body = {"Accounts": None, "TotalCount": 0, "Success": True}
     scene.faults.add("status", match="POST *", code=200, body=body)
     assert scene.open().all_companies() == ()
+
+
+def test_the_agreements_of_an_account_take_one_request_and_know_their_charges(scene):
+    account = scene.world.account("Contoso", cross_referenced=False)
+    runs = scene.world.agreement(account)
+    scene.world.agreement(account, ends=TODAY - DAY)
+    scene.world.agreement(scene.world.account("Fabrikam"))
+    scene.world.charge(runs, "BACKUP", 3)
+    psa = scene.open()
+    found = psa.agreements_of(["500", "999", "Contoso", "500"], TODAY)
+    assert {account: [one.ref for one in all_of] for account, all_of in found.items()} == {
+        "500": [scene.ref(runs)],
+        "999": [],
+        "Contoso": [],
+    }
+    assert scene.calls()[0] == "GET /api/agreements/account/500"
+    path = "GET /api/agreements/7001/additionalcharges"
+    scene.faults.add("status", match=path, code=200, body=[])
+    with pytest.raises(PsaError, match="has 1 additional charges and gave 0 of them"):
+        psa.lines(scene.ref(runs))
+
+
+def test_agreements_of_another_account_are_another_answer(scene):
+    for name in ("Contoso", "Fabrikam"):
+        scene.world.agreement(scene.world.account(name))
+    scene.faults.add("misrouted", match="*", times=None, old="/500", new="/501")
+    with pytest.raises(PsaError, match="asked for account 500, it gave agreements of 501"):
+        scene.open().agreements_of(["500"], TODAY)
+
+
+@pytest.mark.parametrize("body", [{}, [], {"Agreements": []}, {"Agreements": 1, "TotalCount": 1}])
+def test_agreements_of_an_account_that_are_not_counted_are_no_whole_list(scene, body):
+    scene.world.agreement(scene.world.account("Contoso"))
+    scene.faults.add("status", match="GET */account/*", code=200, body=body, times=None)
+    with pytest.raises(PsaError, match="it says that there are"):
+        scene.open().agreements_of(["500"], TODAY)
+
+
+def test_before_a_create_the_charges_are_counted_again_after_a_submit(scene):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    item = scene.world.item("KES-WS").id
+    psa, ref = scene.open(), scene.ref(agreement)
+    psa.agreements([ref], TODAY)
+    count = "GET /api/agreements/7001"
+    asked = scene.calls().count(count)
+    psa.lines(ref, [item])
+    assert scene.calls().count(count) == asked
+    scene.write(psa, agreement, item, 5)
+    psa.lines(ref)
+    assert scene.calls().count(count) == asked
+    match = f"{count}/additionalcharges"
+    scene.faults.add("status", match=match, code=200, body=[], times=None)
+    with pytest.raises(PsaError, match="has 1 additional charges and gave 0 of them"):
+        psa.lines(ref, ["EDR"])
+    assert scene.calls().count(count) == asked + 1
+
+
+def test_a_charge_is_asked_for_by_its_number_and_gone_where_tigerpaw_says_so(scene):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    charge = scene.world.charge(agreement, "KES-WS", 9)
+    psa, ref = scene.open(), scene.ref(agreement)
+    assert psa.line(ref, str(charge.id)).quantity == 9
+    assert psa.line(ref, "99999") is None
+    path = f"/api/agreements/7001/additionalcharges/{charge.id}"
+    assert scene.calls()[0] == f"GET {path}"
+    scene.faults.add("status", match=f"GET {path}", code=200, body=b"null")
+    assert psa.line(ref, str(charge.id)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"DetailId": 30002}, "gave charge 30002"),
+        ({"AgreementNumber": 7002}, "asked for agreement 7001, it gave additional charges of 7002"),
+    ],
+)
+def test_another_charge_than_the_one_asked_for_is_another_answer(scene, change, said):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    charge = scene.world.charge(agreement, "KES-WS", 9)
+    body = {**charge.record(), **change}
+    scene.faults.add("status", match="GET */additionalcharges/*", code=200, body=body)
+    with pytest.raises(PsaError, match=said):
+        scene.open().line(scene.ref(agreement), str(charge.id))
+
+
+def test_a_list_with_a_charge_of_another_agreement_is_another_answer(scene):
+    agreement = scene.world.agreement(scene.world.account("Contoso"))
+    charge = scene.world.charge(agreement, "KES-WS", 9)
+    body = [{**charge.record(), "AgreementNumber": 7002}]
+    scene.faults.add("status", match="GET */additionalcharges", code=200, body=body)
+    with pytest.raises(PsaError, match="additional charges of 7002"):
+        scene.open().lines(scene.ref(agreement))
