@@ -107,6 +107,15 @@ class Psa(Protocol):
             PsaError: Nothing could be read.
         """
 
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The agreements of each company (account) that bill today, by the company's id.
+
+        Raises:
+            PsaError: They could not be read whole.
+        """
+
     def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
         """All lines of one agreement, also cancelled ones, whole.
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.journal import PackedUsage
 from kisi.model import (
-    BillingMapping,
     Company,
     Failure,
     Reading,
@@ -172,12 +171,6 @@ def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
         reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
         remedy = "Enable it, or set `billing = false` for this client in mapping.toml."
     return Failure("tenant-missing", reason, remedy, ExitCode.SOURCE)
-
-
-def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
-    """Tenants that no client of the mapping has."""
-    mapped = {ref for company in mapping.companies for ref in company.tenants}
-    return tuple(tenant for tenant in tenants if tenant.ref not in mapped)
 
 
 def renamed(tenants: Iterable[Tenant], names: Mapping[str, str]) -> Iterable[str]:

@@ -97,6 +97,7 @@ class FakePsa:
         late: Seconds after which `lines` shows a write.
         reactions: What happens to the next writes, in order.
         broken: `agreements` raises it.
+        unlisted: `agreements_of` raises it.
         unreadable: `lines` raises it for an agreement, so many times (None: always).
         report: What `withheld` says.
         sent: Every line that `write` got, in order.
@@ -121,6 +122,8 @@ class FakePsa:
         self.looks: list[str] = []
         self.asked_agreements: list[AgreementRef] = []
         self.asked_products: list[str] = []
+        self.asked_companies: list[str] = []
+        self.unlisted: PsaError | None = None
         self.closed = 0
         self._clock = clock or FakeClock()
         self._agreements: dict[str, Agreement] = {}
@@ -191,6 +194,18 @@ class FakePsa:
             unfit = Unfit("agreement", f"it belongs to company {found.ref.company}", "Correct it.")
             return replace(found, ref=ref, unfit=unfit)
         return found
+
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        self.asked_companies += companies
+        if self.unlisted is not None:
+            raise self.unlisted
+        found = [each for each in self._agreements.values() if not each.gone]
+        return {
+            company: tuple(each for each in found if each.ref.company == company)
+            for company in companies
+        }
 
     def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
         self.looks.append(ref.agreement)

@@ -71,6 +71,34 @@ def read_agreements(
     return judged
 
 
+def read_agreements_of(
+    wire: Wire, companies: Collection[str], today: date
+) -> dict[str, tuple[Agreement, ...]]:
+    """The agreements of each company that bill something on `today`, parents and children too.
+
+    Raises:
+        PsaError: They did not arrive whole, or one of them cannot be read.
+    """
+    found: dict[str, list[Agreement]] = {company: [] for company in companies}
+    numbers = {number: one for one in found if (number := as_id(one)) is not None}
+    for chunk in wire.chunks(AGREEMENTS, FIELDS, sorted(numbers), of="company/id"):
+        for row in wire.rows(AGREEMENTS, FIELDS, chunk, of="company/id"):
+            company = numbers.get(as_id(str(part(row, "company").get("id"))) or 0)
+            if company is None:
+                raise PsaError(
+                    f"psa.{wire.name} was asked for the agreements of some companies, and gave "
+                    f"{_called(row)}, which is another's. None of them was used.",
+                    remedy="Run kisi again; if it keeps happening, something between kisi and "
+                    "ConnectWise changes the parameter `conditions`.",
+                )
+            judged = judge(AgreementRef(wire.name, company, str(row_id(row))), row, today)
+            if isinstance(judged, PsaError):
+                raise judged
+            if not judged.gone:
+                found[company].append(judged)
+    return {company: tuple(agreements) for company, agreements in found.items()}
+
+
 def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:
     """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id."""
     if row is None:

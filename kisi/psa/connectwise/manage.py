@@ -9,7 +9,7 @@ from kisi.errors import KisiError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, Receipt
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise import catalog
-from kisi.psa.connectwise.agreements import read_agreements
+from kisi.psa.connectwise.agreements import read_agreements, read_agreements_of
 from kisi.psa.connectwise.checks import check_online
 from kisi.psa.connectwise.lines import read_lines
 from kisi.psa.connectwise.wire import Wire
@@ -45,6 +45,12 @@ class ConnectWise:
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
         """Each agreement, judged; one request for about 150 of them."""
         return read_agreements(self._wire, refs, today)
+
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The agreements of each company that bill today; one request for about 150 companies."""
+        return read_agreements_of(self._wire, companies, today)
 
     def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
         """All additions of one agreement, in one request for each 1,000 of them."""

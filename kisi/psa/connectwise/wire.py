@@ -110,15 +110,17 @@ class Wire:
             raise self._refused(collection, read_refusal(answer))
         return answer
 
-    def rows(self, collection: Collection, fields: str, ids: Sequence[int] = ()) -> list[Row]:
-        """A whole list, or those of its records that have one of `ids` (one chunk at most).
+    def rows(
+        self, collection: Collection, fields: str, ids: Sequence[int] = (), *, of: str = "id"
+    ) -> list[Row]:
+        """A whole list, or those of its records whose `of` is one of `ids` (one chunk at most).
 
         Rows are in the order they came in, each id once.
 
         Raises:
             PsaError: It did not arrive whole.
         """
-        params = _query(fields, ids)
+        params = _query(fields, ids, of)
         rows: dict[int, Row] = {}
         last = 0
         while True:
@@ -137,10 +139,10 @@ class Wire:
             last = max(rows)
 
     def chunks(
-        self, collection: Collection, fields: str, ids: Sequence[int]
+        self, collection: Collection, fields: str, ids: Sequence[int], *, of: str = "id"
     ) -> Iterator[tuple[int, ...]]:
         """`ids` in as few parts as addresses of a safe length allow."""
-        bare = len(self._base + collection.path + "?" + urlencode(_query(fields, (0,)))) - 1
+        bare = len(self._base + collection.path + "?" + urlencode(_query(fields, (0,), of))) - 1
         chunk: list[int] = []
         length = bare
         for one in ids:
@@ -197,7 +199,7 @@ class Wire:
         return PsaError(said, remedy=f"Run kisi again later.{support(refusal)}")
 
 
-def _query(fields: str, ids: Sequence[int]) -> dict[str, str]:
+def _query(fields: str, ids: Sequence[int], of: str) -> dict[str, str]:
     """The query of a list. Conditions hold only ids: how to escape a name is not documented."""
-    named = {"conditions": f"id in ({','.join(map(str, ids))})"} if ids else {}
+    named = {"conditions": f"{of} in ({','.join(map(str, ids))})"} if ids else {}
     return {**named, "fields": fields, "pageSize": str(PAGE_SIZE)}

@@ -157,6 +157,25 @@ class Tigerpaw:
         )
         return replace(judged, unfit=judged.unfit or self._snapshots.unfit(ref.agreement))
 
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The agreements of each account that run today; one request for each account."""
+        found: dict[str, tuple[Agreement, ...]] = {}
+        for account in companies:
+            known = account.isascii() and account.isdigit()
+            found[account] = tuple(
+                Agreement(
+                    AgreementRef(self.name, account, record.number),
+                    name=record.kind,
+                    bill_start=record.starts,
+                    ends=record.ends,
+                )
+                for record in (self.reads.agreements_of(account) if known else ())
+                if record.active(today) and record.account == account
+            )
+        return found
+
     def lines(self, ref: AgreementRef) -> tuple[Line, ...]:
         """All additional charges of one agreement; one request.
 

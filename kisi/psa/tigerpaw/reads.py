@@ -55,6 +55,15 @@ class Reads:
             return None
         return self._rest.parse(read_agreement, answer, path) if answer else None
 
+    def agreements_of(self, account: str) -> tuple[AgreementRecord, ...]:
+        """Every agreement of an account; none if there is no such account."""
+        path = f"/api/agreements/account/{account}"
+        try:
+            answer = self._rest.get(path)
+        except NotFound:
+            return ()
+        return self._rest.parse(_whole_page, answer, path)
+
     def charges(self, agreement: str) -> tuple[Charge, ...]:
         """All additional charges of one agreement."""
         path = f"/api/agreements/{agreement}/additionalcharges"
@@ -90,6 +99,14 @@ class Reads:
     def all_items(self) -> tuple[PsaProduct, ...]:
         """Every price book item; one request for each 100."""
         return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", read_item))
+
+
+def _whole_page(answer: object) -> tuple[AgreementRecord, ...]:
+    fields = answer if isinstance(answer, dict) else {}
+    records = _records(fields.get("Agreements"))
+    if fields.get("TotalCount") != len(records):
+        raise ValueError(f"it has {len(records)} of {fields.get('TotalCount')} agreements")
+    return tuple(map(read_agreement, records))
 
 
 def _records(answer: object) -> list[object]:
