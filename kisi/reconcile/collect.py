@@ -164,7 +164,7 @@ def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
     if tenant is None:
         reason = f"the mapped tenant {ref} does not exist in its source"
         remedy = (
-            "See `kisi map list`: a restored virtual server has a new id, a renamed Business Hub "
+            "See `kisi map list`: a virtual server made anew has a new id, a renamed Business Hub "
             "company a new name."
         )
     else:

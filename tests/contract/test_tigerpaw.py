@@ -59,6 +59,10 @@ class TigerpawStand:
         agreement = self.world.agreement(account)
         return AgreementRef("tp", str(account.number), str(agreement.number))
 
+    def sibling(self, ref: AgreementRef) -> AgreementRef:
+        agreement = self.world.agreement(self.world.accounts[int(ref.company)])
+        return AgreementRef("tp", ref.company, str(agreement.number))
+
     def product(self, name: str = "KES", price: float = 3.0) -> str:
         return self.world.item(name, price).id
 
