@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.errors import ExitCode
 from kisi.guards import (
     Context,
     FactIndex,
@@ -558,30 +557,3 @@ def test_a_chain_of_moves_waits_together_and_is_released_together():
     plan = with_ids(Plan((found,)), {})
     (free,) = release(plan, [plan.plan_id]).companies
     assert [line.hold for line in free.lines] == [None] * 4
-
-
-# --- lines that failed alone ----------------------------------------------------------------------
-
-FAILED_ALONE = Hold("ambiguous", "it is billed elsewhere", "Cancel one.", failed=ExitCode.WITHHELD)
-
-
-def test_what_failed_alone_is_judged_by_no_guard_and_released_by_no_id():
-    alone = planned(None, 600, hold=FAILED_ALONE)
-    other = planned(100, 0, "1300", "302", application="Mail")
-    plan = with_ids(Plan(guard([client(alone, other)], context())), {})
-    (held,) = plan.companies
-    assert [line.hold.guard for line in held.lines] == ["ambiguous", "to-zero"]
-    for plan_id in (held.plan_id, plan.plan_id):
-        (after,) = release(plan, [plan_id]).companies
-        assert [line.hold for line in after.lines] == [FAILED_ALONE, None]
-        assert after.status is Status.HELD
-        assert [line.product for line in freed_lines(plan, plan_id)] == ["1300"]
-
-
-def test_an_id_does_not_depend_on_what_failed_alone():
-    other = planned(100, 0, "1300", "302", application="Mail")
-    ids = [
-        with_ids(Plan(guard([client(*lines)], context())), {}).plan_id
-        for lines in ([other], [planned(None, 600, hold=FAILED_ALONE), other])
-    ]
-    assert ids[0] == ids[1]

@@ -8,6 +8,7 @@ import pytest
 
 from kisi.errors import ExitCode, PsaError
 from kisi.model import Application, Category, Level, ProductRow, Status
+from kisi.plan import accepted_keys
 from kisi.reconcile import resolve
 from kisi.reconcile.siblings import check_siblings
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, key, mapping, reading, tenant
@@ -36,7 +37,7 @@ def test_a_create_beside_a_sibling_fails_alone_and_no_id_releases_it(scene):
     assert day.code is ExitCode.WITHHELD
     assert day.client().status is Status.HELD
     hold = the_hold(day)
-    assert (hold.guard, hold.failed) == ("ambiguous", ExitCode.WITHHELD)
+    assert (hold.guard, hold.releasable) == ("ambiguous", False)
     assert hold.reason == (
         f"line {line.id} of agreement 1050 (Old contract) of the same company bills 8 of product "
         "1200 already"
@@ -46,7 +47,8 @@ def test_a_create_beside_a_sibling_fails_alone_and_no_id_releases_it(scene):
     assert "accept" not in hold.remedy
     plan = day.found.plan
     for accepted in (plan.companies[0].plan_id, plan.plan_id):
-        (released,) = resolve(plan, scene.psas, [accepted]).companies
+        keys = {key for found in accepted_keys(plan, [accepted]).values() for key in found}
+        (released,) = resolve(day.found, scene.psas, keys).companies
         assert [line.hold for line in released.lines] == [hold]
         assert released.status is Status.HELD
 
