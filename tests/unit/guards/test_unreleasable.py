@@ -2,18 +2,20 @@
 
 from dataclasses import replace
 
-from kisi.guards import guard, release
-from kisi.model import Hold, Plan, Status
+from kisi.guards import Context, FactIndex, guard, release
+from kisi.model import CompanyPlan, CountingRules, GuardRules, Hold, Plan, Status
 from kisi.plan import accepted_keys, with_ids
-from tests.unit.guards.test_guards import client, context, planned
+from tests.unit.build import COMPANY
+from tests.unit.fakes import planned
 
 ELSEWHERE = Hold("ambiguous", "it is billed elsewhere", "Cancel one.", releasable=False)
 HELD = planned(None, 600, hold=ELSEWHERE)
-OTHER = planned(100, 0, "1300", "302", application="Mail")
+OTHER = planned(100, 0, "1300", line_id="302", application="Mail")
 
 
 def guarded(*lines):
-    return with_ids(guard(Plan((client(*lines),)), context()), {})
+    plan = Plan((CompanyPlan(COMPANY, Status.READY, lines),))
+    return with_ids(guard(plan, Context(GuardRules(), CountingRules(), FactIndex(()))), {})
 
 
 def test_no_guard_is_asked_and_no_id_releases_it():
