@@ -86,7 +86,12 @@ def _check_mapping(draft: Draft, findings: list[Finding]) -> BillingMapping | No
         )
         return BillingMapping()
     try:
-        mapping = load_mapping(path, sources=draft.source_names, psas=draft.psa_names)
+        mapping = load_mapping(
+            path,
+            sources=draft.source_names,
+            psas=draft.psa_names,
+            global_sources=draft.config.global_sources,
+        )
     except ConfigError as error:
         findings += _errors(error)
         return None

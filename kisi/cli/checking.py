@@ -17,10 +17,11 @@ from kisi.config import Section
 from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
 from kisi.lock import run_lock
-from kisi.mapping.online import check_lines, check_tenants, some_agreement
+from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
 from kisi.model import Finding, Level
 from kisi.psa import Probing, Psa
 from kisi.psa.registry import PSAS
+from kisi.reconcile.siblings import check_siblings
 from kisi.render.figures import plural
 from kisi.render.findings import Area
 from kisi.render.text import safe_text
@@ -46,15 +47,17 @@ def _online(setup: Setup) -> Iterable[Area]:
         yield Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
         found = check_tenants(name, source, setup.mapping, rules.now, rules.counting)
         yield Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
+    if twice := tuple(check_listed_twice(setup.sources, setup.mapping)):
+        yield Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
     for name, psa in setup.psas.items():
         ref = some_agreement(setup.mapping, name)
         answers = psa.check_online(ref.agreement if ref else None)
         yield Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
             lines = check_lines(name, psa, setup.mapping, rules.today)
-            yield Area(
-                f"psa.{name}: mapped agreements and products", tuple(lines), ExitCode.WITHHELD
-            )
+            elsewhere = check_siblings(name, psa, setup.mapping, rules.today)
+            title = f"psa.{name}: mapped agreements and products"
+            yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
 
 
 def code_of(areas: Sequence[Area]) -> ExitCode:

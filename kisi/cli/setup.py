@@ -117,7 +117,12 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     problems: Sequence[str] = ()
     path = read.config.mapping_path
     try:
-        mapping = load_mapping(path, sources=read.source_names, psas=read.psa_names)
+        mapping = load_mapping(
+            path,
+            sources=read.source_names,
+            psas=read.psa_names,
+            global_sources=read.config.global_sources,
+        )
     except ConfigError as error:
         if not read.problems:
             raise

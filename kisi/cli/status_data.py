@@ -217,7 +217,8 @@ def _uses(unmapped: dict[str, Any]) -> Iterable[UnmappedUse]:
 
 def _tenants(unmapped: dict[str, Any]) -> Iterable[Tenant]:
     for tenant in unmapped.get("tenants", ()):
-        yield Tenant(TenantRef(tenant["source"], tenant["tenant"]), tenant["name"])
+        ref = TenantRef(tenant["source"], tenant["tenant"])
+        yield Tenant(ref, tenant["name"], listed_as=tenant.get("listed_as") or "")
 
 
 def _certificates(latest: Latest | None) -> Iterable[CertificateExpiry]:

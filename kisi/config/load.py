@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, tzinfo
 from pathlib import Path
@@ -56,6 +56,8 @@ class Config:
     sources: Mapping[str, Section]
     """Section name to settings, in the file's order."""
     psa: Mapping[str, Section]
+    global_sources: frozenset[str]
+    """Sources whose tenant ids are the same in each of them, also those that are wrong here."""
     counting: CountingRules
     guards: GuardRules
     notify: Notify
@@ -121,12 +123,21 @@ def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
         evidence_days=top.evidence_days,
         sources=sources,
         psa=psa,
+        global_sources=frozenset(_global(top.sources, source_kinds)),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
         notify=Notify(**notify.model_dump()),
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
     return Draft(config, problems, tuple(top.sources), tuple(top.psa))
+
+
+def _global(sections: Mapping[str, Any], kinds: Kinds) -> Iterator[str]:
+    """The sections of a kind whose tenant ids are global, whatever else is wrong with them."""
+    for name, settings in sections.items():
+        kind = settings.get("kind") if isinstance(settings, dict) else None
+        if isinstance(kind, str) and kind in kinds and kinds[kind].global_tenant_ids:
+            yield name
 
 
 class _Reader:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
@@ -29,6 +29,9 @@ class Table(BaseModel):
 
 class Section(Table):
     """Settings of one `[sources.NAME]` or `[psa.NAME]`, told apart by `kind`."""
+
+    global_tenant_ids: ClassVar[bool] = False
+    """For a source: whether a tenant's id is its own in every source of such a kind."""
 
     kind: str
 

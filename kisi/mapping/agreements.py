@@ -62,7 +62,7 @@ def renewals(
         free = [
             entry.agreement
             for entry in running(inventory, client.psa, client.company, today)
-            if entry.client is None
+            if entry.client is None and entry.agreement.id not in client.alongside
         ]
         choices = sorted(free, key=lambda each: (-_likeness(old, each), len(each.id), each.id))
         found.append(Renewal(row, client, old, tuple(choices), _successor(old, choices)))

@@ -92,6 +92,8 @@ def company_row(company: Company, psas: Collection[str]) -> dict[str, Any]:
     if len(psas) > 1:
         row["psa"] = company.psa
     row |= {"company": toml_id(company.company), "agreement": toml_id(company.agreement)}
+    if company.alongside:
+        row["alongside"] = [toml_id(agreement) for agreement in company.alongside]
     if not company.billing:
         row["billing"] = False
     if company.exceptions:

@@ -112,7 +112,11 @@ def _merged(
     mapping: BillingMapping, companies: Iterable[Company]
 ) -> tuple[dict[tuple[str, str], Company], list[str]]:
     """One client an agreement, all its tenants together; and what is wrong with that."""
-    owners = {ref: each for each in mapping.companies for ref in each.tenants}
+    owners = {
+        ref.identity(mapping.global_sources): (ref, each)
+        for each in mapping.companies
+        for ref in each.tenants
+    }
     present = {key: mapping.companies[row] for key, row in _by_agreement(mapping).items()}
     wanted: dict[tuple[str, str], Company] = {}
     problems: list[str] = []
@@ -125,14 +129,23 @@ def _merged(
                 f"company {before.company}, not {company.company}."
             )
         for ref in company.tenants:
-            owner = owners.setdefault(ref, company)
-            if owner is not company or company.tenants.count(ref) > 1:
-                problems.append(
-                    f'Tenant "{shorten(str(ref))}" is mapped already, to {called(owner)}.'
-                )
+            identity = ref.identity(mapping.global_sources)
+            known, owner = owners.setdefault(identity, (ref, company))
+            if owner is not company or known != ref or company.tenants.count(ref) > 1:
+                problems.append(_mapped_already(ref, known, owner))
         joined = before.tenants + company.tenants if before else company.tenants
         wanted[key] = replace(before or company, tenants=joined)
     return wanted, problems
+
+
+def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
+    tenant = f'Tenant "{shorten(str(ref))}"'
+    if ref == known:
+        return f"{tenant} is mapped already, to {called(owner)}."
+    return (
+        f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
+        f"to {called(owner)}: each of its devices would be billed twice."
+    )
 
 
 def _added(company: Company) -> str:
@@ -155,12 +168,17 @@ def change_clients(draft: Draft, changed: Mapping[int, Company]) -> Change:
         ConfigError: A tenant is mapped to another client already, or the text cannot be edited.
     """
     mapping = draft.mapping
-    owners = {ref: row for row, each in enumerate(mapping.companies) for ref in each.tenants}
+    owners = {
+        ref.identity(mapping.global_sources): (ref, row)
+        for row, each in enumerate(mapping.companies)
+        for ref in each.tenants
+    }
     problems = [
-        f'Tenant "{shorten(str(ref))}" is mapped already, to {called(mapping.companies[owner])}.'
+        _mapped_already(ref, known, mapping.companies[owner])
         for row, company in changed.items()
         for ref in company.tenants
-        if (owner := owners.get(ref, row)) not in changed
+        for known, owner in [owners.get(ref.identity(mapping.global_sources), (ref, row))]
+        if owner not in changed
     ]
     if problems:
         raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
@@ -183,6 +201,11 @@ def differences(old: Company, new: Company) -> dict[str, object]:
         "psa": (old.psa, new.psa, new.psa),
         "company": (old.company, new.company, toml_id(new.company)),
         "agreement": (old.agreement, new.agreement, toml_id(new.agreement)),
+        "alongside": (
+            old.alongside,
+            new.alongside,
+            [toml_id(agreement) for agreement in new.alongside] or None,
+        ),
         "billing": (old.billing, new.billing, new.billing),
     }
     return {key: written for key, (a, b, written) in kept.items() if a != b}

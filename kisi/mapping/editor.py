@@ -23,6 +23,7 @@ class MappingEditor:
         document: The file as it was read.
         sources: The names of the sources in kisi.toml.
         psas: The names of its PSAs.
+        global_sources: Those of the sources whose tenant ids are the same in each of them.
 
     Attributes:
         mapping: What the saved text means.
@@ -32,21 +33,35 @@ class MappingEditor:
     """
 
     def __init__(
-        self, document: MappingDocument, *, sources: Collection[str], psas: Collection[str]
+        self,
+        document: MappingDocument,
+        *,
+        sources: Collection[str],
+        psas: Collection[str],
+        global_sources: Collection[str] = (),
     ) -> None:
         self._document = document
         self._sources = tuple(sources)
+        self._global_sources = frozenset(global_sources)
         self._psas = tuple(psas)
         self.mapping = self._mapping_of(document.text)
 
     @classmethod
-    def open(cls, path: Path, *, sources: Collection[str], psas: Collection[str]) -> MappingEditor:
+    def open(
+        cls,
+        path: Path,
+        *,
+        sources: Collection[str],
+        psas: Collection[str],
+        global_sources: Collection[str] = (),
+    ) -> MappingEditor:
         """Reads `path`; a missing file maps nothing.
 
         Raises:
             ConfigError: It cannot be read, or is wrong.
         """
-        return cls(MappingDocument.read(path), sources=sources, psas=psas)
+        document = MappingDocument.read(path)
+        return cls(document, sources=sources, psas=psas, global_sources=global_sources)
 
     @property
     def path(self) -> Path:
@@ -100,4 +115,9 @@ class MappingEditor:
                 "does not read."
             )
         document = parse_document(path, text.removeprefix(BYTE_ORDER_MARK))
-        return read_mapping(document, sources=self._sources, psas=self._psas)
+        return read_mapping(
+            document,
+            sources=self._sources,
+            psas=self._psas,
+            global_sources=self._global_sources,
+        )

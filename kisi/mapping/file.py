@@ -19,19 +19,28 @@ from kisi.model import Application, BillingMapping, Category, Company, ProductRo
 _TABLES = ("application", "product", "company")
 _APPLICATION = frozenset({"name", "keys", "unit", "bill"})
 _PRODUCT = frozenset({"application", "psa", *Category})
-_COMPANY = frozenset({"name", "tenants", "psa", "company", "agreement", "billing", "product"})
+_COMPANY = frozenset(
+    {"name", "tenants", "psa", "company", "agreement", "alongside", "billing", "product"}
+)
 
 Known = Mapping[str, tuple[Row, Application]]
 """The applications by name, with their rows."""
 
 
-def load_mapping(path: Path, *, sources: Collection[str], psas: Collection[str]) -> BillingMapping:
+def load_mapping(
+    path: Path,
+    *,
+    sources: Collection[str],
+    psas: Collection[str],
+    global_sources: Collection[str] = (),
+) -> BillingMapping:
     """Reads `mapping.toml`; a file that does not exist maps nothing.
 
     Args:
         path: The file.
         sources: The names of the sources in kisi.toml.
         psas: The names of its PSAs. Where there is one, rows may leave out `psa`.
+        global_sources: Those of the sources whose tenant ids are the same in each of them.
 
     Raises:
         ConfigError: All problems, each as
@@ -40,11 +49,15 @@ def load_mapping(path: Path, *, sources: Collection[str], psas: Collection[str])
     if not os.path.lexists(path):
         return BillingMapping()
     document = read_document(path, if_missing="Mend the link, or remove it to start without one.")
-    return read_mapping(document, sources=sources, psas=psas)
+    return read_mapping(document, sources=sources, psas=psas, global_sources=global_sources)
 
 
 def read_mapping(
-    document: Document, *, sources: Collection[str], psas: Collection[str]
+    document: Document,
+    *,
+    sources: Collection[str],
+    psas: Collection[str],
+    global_sources: Collection[str] = (),
 ) -> BillingMapping:
     """Turns a parsed mapping.toml into the model.
 
@@ -63,7 +76,7 @@ def read_mapping(
         (row, _company(sheet, row, known, sources, psas))
         for row in sheet.rows("company", title="name")
     ]
-    rules.check(applications, products, companies)
+    rules.check(applications, products, companies, global_sources)
     if sheet.problems:
         raise ConfigError(
             sheet.problems,
@@ -73,6 +86,7 @@ def read_mapping(
         tuple(application for _, application in applications),
         tuple(product for _, product in products),
         tuple(company for _, company in companies),
+        frozenset(global_sources),
     )
 
 
@@ -137,15 +151,26 @@ def _company(
         for inner in sheet.rows_of(row, "product", title="application")
     ]
     rules.one_exception_an_application(exceptions)
+    agreement = row.ident("agreement")
     return Company(
         name=row.text("name"),
         tenants=_tenants(row, sources),
         psa=psa,
         company=row.ident("company"),
-        agreement=row.ident("agreement"),
+        agreement=agreement,
         billing=row.flag("billing", default=True),
         exceptions=tuple(exception for _, exception in exceptions),
+        alongside=_alongside(row, agreement),
     )
+
+
+def _alongside(row: Row, agreement: str) -> tuple[str, ...]:
+    others = row.idents("alongside")
+    if agreement and agreement in others:
+        row.problem("This client's own agreement is among them; name only others.", "alongside")
+    for ident in sorted({ident for ident in others if others.count(ident) > 1}):
+        row.problem(f"Agreement {shorten(ident)} is named twice.", "alongside")
+    return others
 
 
 def _psa(row: Row, psas: Collection[str]) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from kisi.errors import KisiError
-from kisi.model import Application, BillingMapping, Company, Reading, Tenant, TenantRef
+from kisi.model import (
+    Application,
+    BillingMapping,
+    Company,
+    Reading,
+    Tenant,
+    TenantRef,
+    unmapped_tenants,
+)
 from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import UsageSource
 from kisi.usage import Matcher
@@ -21,6 +29,7 @@ class TenantEntry:
     """A tenant, and the client it is mapped to."""
 
     tenant: Tenant
+    """With `listed_as` where no client has it."""
     company: Company | None
     uses: tuple[tuple[str, int], ...] = ()
     """Key names and how often they are used there, by the source's own figures."""
@@ -145,9 +154,14 @@ def take_inventory(
             psa_parts[name] = part
         progress("PSAs", done, len(psas))
     owner = _owners(mapping)
+    unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
     return Inventory(
         tenants=tuple(
-            TenantEntry(tenant, owner.get(tenant.ref), tuple(uses.get(tenant.ref, {}).items()))
+            TenantEntry(
+                unmapped.get(tenant.ref, tenant),
+                owner.get(tenant.ref),
+                tuple(uses.get(tenant.ref, {}).items()),
+            )
             for tenant in tenants
         ),
         key_names=tuple(_key_names(uses, mapping)),

@@ -11,7 +11,7 @@ from kisi.model import Application, BillingMapping, Category, Company, ProductRo
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
-    *("keys", "unit", "bill", *map(str, Category)),
+    *("keys", "unit", "bill", *map(str, Category), "alongside"),
 )
 
 
@@ -52,6 +52,7 @@ def _company_cells(company: Company) -> dict[str, str]:
         "company": csv_cell(company.company),
         "agreement": csv_cell(company.agreement),
         "billing": _flag(company.billing),
+        "alongside": csv_list(company.alongside),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 
 from kisi.errors import KisiError, SourceError
@@ -18,12 +19,14 @@ from kisi.model import (
     Reading,
     Tenant,
     TenantRef,
+    unmapped_tenants,
 )
 from kisi.plan import ref_of, rows_of
 from kisi.psa import Psa
 from kisi.sources import UsageSource
 
 ENDS_SOON = timedelta(days=60)
+_NAMED = 5
 
 
 def check_tenants(
@@ -54,6 +57,30 @@ def check_tenants(
             in_use[ref] = used
     if source.address() is not None:  # files are read whole, or not at all
         yield from _devices(name, source, present, in_use)
+
+
+def check_listed_twice(
+    sources: Mapping[str, UsageSource], mapping: BillingMapping
+) -> Iterator[Finding]:
+    """Virtual servers that no client has and that another source lists too: by mistake, or moved.
+
+    Sources that cannot be read are left out; `check_tenants` says so.
+    """
+    listed: list[Tenant] = []
+    for name in sorted(mapping.global_sources & sources.keys()):
+        with suppress(SourceError):
+            listed += sources[name].tenants()
+    twice = [tenant for tenant in unmapped_tenants(mapping, listed) if tenant.listed_as]
+    for name in dict.fromkeys(tenant.ref.source for tenant in twice):
+        mine = [tenant for tenant in twice if tenant.ref.source == name]
+        some = "; ".join(f"{one.name} ({one.ref}): {one.listed_as}" for one in mine[:_NAMED])
+        more = f"; and {len(mine) - _NAMED} more" if len(mine) > _NAMED else ""
+        yield Finding(
+            Level.WARNING,
+            f"sources.{name} lists {len(mine)} that another source lists too: {some}{more}.",
+            "Map each of them once, under the Security Center that manages its devices now. If two "
+            "sections of kisi.toml are one server, remove one.",
+        )
 
 
 def _devices(

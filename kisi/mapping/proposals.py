@@ -69,6 +69,9 @@ def propose(
 ) -> Proposals:
     """Proposes clients for unmapped tenants, and products for unmapped key names.
 
+    A virtual server that is mapped under another source is no client's to be: nothing is proposed
+    for it. Of two sources that list one that is not mapped, a person must choose.
+
     Args:
         mapping: The mapping as it is.
         inventory: Both sides as they are.
@@ -76,7 +79,7 @@ def propose(
         min_score: Weaker suggestions are left out. Those below the default are never to be accepted
             unless a person says so.
     """
-    unmapped = [e.tenant for e in inventory.tenants if e.company is None and e.tenant.enabled]
+    unmapped = open_tenants(mapping, inventory)
     found = ranked_companies(inventory, unmapped)
     clients: list[ClientProposal] = []
     without: list[Tenant] = []
@@ -88,6 +91,16 @@ def propose(
             without.append(tenant)
     applications = tuple(_applications(mapping, inventory))
     return Proposals(_told_apart(clients), applications, tuple(without))
+
+
+def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[Tenant]:
+    """The tenants that no client has, under any source; disabled ones cannot be counted."""
+    owners = mapping.owners()
+    return [
+        entry.tenant
+        for entry in inventory.tenants
+        if entry.tenant.enabled and entry.tenant.ref.identity(mapping.global_sources) not in owners
+    ]
 
 
 def ranked_companies(
@@ -122,7 +135,9 @@ def _for_tenant(
     for place, (suggestion, entry) in enumerate(good):
         agreement, why_not = _agreement(entry, inventory, today)
         yield ClientProposal(
-            accept=place == 0 and suggestion.score >= DEFAULT_MIN_SCORE and not why_not,
+            accept=place == 0
+            and suggestion.score >= DEFAULT_MIN_SCORE
+            and not (why_not or tenant.listed_as),
             tenant=str(tenant.ref),
             tenant_name=tenant.name,
             name=entry.company.name,
@@ -130,7 +145,7 @@ def _for_tenant(
             company=entry.company.id,
             agreement=agreement,
             score=suggestion.score,
-            reason="; ".join(filter(None, (suggestion.reason, why_not))),
+            reason="; ".join(filter(None, (suggestion.reason, why_not, tenant.listed_as))),
         )
 
 

@@ -149,9 +149,23 @@ class Row:
         self.problem(f"This must be true or false, without quotes, not {type_name(value)}.", key)
         return default
 
+    def idents(self, key: str) -> tuple[str, ...]:
+        """A list of ids as texts; it is not empty where it is given."""
+        values = self.data.get(key)
+        if values is None:
+            return ()
+        if not isinstance(values, list):
+            self.problem(f"This must be a list in [brackets], not {type_name(values)}.", key)
+            return ()
+        if not values:
+            self.problem("This list is empty.", key)
+        return tuple(filter(None, (self._ident(key, value) for value in values)))
+
     def ident(self, key: str) -> str:
         """An id as text; in the file it is a whole number or text."""
-        value = self.data.get(key)
+        return self._ident(key, self.data.get(key))
+
+    def _ident(self, key: str, value: object) -> str:
         if type(value) is int and 0 < value <= _LARGEST_ID:
             return str(value)
         if isinstance(value, str) and value and value.isprintable() and value == value.strip():

@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from kisi.config.sentences import shorten
 from kisi.mapping.rows import Row
-from kisi.model import Application, Company, ProductRow
+from kisi.model import Application, Company, ProductRow, TenantRef
 
 Clash = tuple[str, str, str]
 """A product, and two applications that would be billed as it."""
@@ -17,6 +17,7 @@ def check(
     applications: Sequence[tuple[Row, Application]],
     products: Sequence[tuple[Row, ProductRow]],
     companies: Sequence[tuple[Row, Company]],
+    global_sources: Collection[str] = (),
 ) -> None:
     """Notes, at the rows concerned, everything that rows do wrong together."""
     _once(
@@ -46,16 +47,7 @@ def check(
         "agreement",
         "{first} is billed on this agreement already; a client is one row, with all its tenants.",
     )
-    _once(
-        (
-            (row, ref)
-            for row, company in companies
-            if company.billing
-            for ref in dict.fromkeys(company.tenants)
-        ),
-        "tenants",
-        '"{value}" is billed to {first} already; set billing = false for one of them.',
-    )
+    _one_client_a_tenant(companies, global_sources)
     billed = {application.name for _, application in applications if application.bill}
     _one_application_a_product(billed, products, companies)
 
@@ -91,6 +83,51 @@ def _once(rows: Iterable[tuple[Row, Hashable]], key: str, problem: str) -> None:
             row.problem(problem.format(first=first[value], value=shorten(str(value))), key)
         else:
             first[value] = row
+
+
+def _one_client_a_tenant(
+    companies: Sequence[tuple[Row, Company]], global_sources: Collection[str]
+) -> None:
+    """Notes where a tenant would be billed twice: to two clients, or to one under two sources.
+
+    A row with billing off reads and writes nothing, so another one may bill its tenants; but it
+    must not name one of them twice itself, or switching it on would bill that twice.
+    """
+    billed: dict[TenantRef, tuple[Row, TenantRef]] = {}
+    for row, company in companies:
+        own: dict[TenantRef, TenantRef] = {}
+        for ref in dict.fromkeys(ref for ref in company.tenants if ref.source):
+            identity = ref.identity(global_sources)
+            twin = own.setdefault(identity, ref)
+            if twin != ref:
+                row.problem(
+                    f"{_same_server(ref, twin)}. Keep the one of the Security Center that "
+                    "manages its devices now, and take the other one out.",
+                    "tenants",
+                )
+            elif company.billing:
+                first, other = billed.setdefault(identity, (row, ref))
+                if first is not row:
+                    row.problem(_billed_already(ref, other, first), "tenants")
+
+
+def _billed_already(ref: TenantRef, other: TenantRef, first: Row) -> str:
+    if ref == other:
+        named = f'"{shorten(str(ref))}" is billed to {first} already'
+        return f"{named}; set billing = false for one of them."
+    return (
+        f"{_same_server(ref, other)}, and {first} bills that one. Keep it in one of the two rows, "
+        "under the Security Center that manages its devices now; take it out of the other row, or "
+        "set billing = false there."
+    )
+
+
+def _same_server(ref: TenantRef, other: TenantRef) -> str:
+    one, two = shorten(str(ref)), shorten(str(other))
+    return (
+        f'"{one}" is the same virtual server as "{two}" (its id is the same wherever it is '
+        "listed, in upper or lower case), so each of its devices would be billed twice"
+    )
 
 
 def _one_application_a_product(

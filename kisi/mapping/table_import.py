@@ -143,16 +143,18 @@ class _Reader:
             else:
                 self.problem(row, f"No company of this table is on agreement {':'.join(key)}.")
         old = self.draft.mapping.companies
+        befores = [None if index is None else old[index] for index in matched]
         return tuple(
             ImportedClient(
                 index,
                 replace(
                     company,
                     exceptions=tuple(own[company.psa, company.agreement]),
-                    billing=self.billing(row, old[index] if index is not None else None),
+                    billing=self.billing(row, before),
+                    alongside=self.alongside(row, before),
                 ),
             )
-            for row, company, index in zip(rows, read, matched, strict=True)
+            for row, company, index, before in zip(rows, read, matched, befores, strict=True)
         )
 
     def company(self, row: CsvRow) -> Company:
@@ -177,6 +179,11 @@ class _Reader:
 
     def billing(self, row: CsvRow, old: Company | None) -> bool:
         return self.flag(row, "billing", default=old.billing if old else False)
+
+    def alongside(self, row: CsvRow, old: Company | None) -> tuple[str, ...]:
+        if "alongside" in row.cells or old is None:
+            return row.several("alongside")
+        return old.alongside
 
 
 def _matched(mapping: BillingMapping, read: Sequence[Company]) -> list[int | None]:

@@ -27,6 +27,7 @@ from kisi.model.finding import (
     Level,
 )
 from kisi.model.globs import Glob
+from kisi.model.identity import unmapped_tenants
 from kisi.model.lines import (
     Agreement,
     AgreementRef,
@@ -111,4 +112,5 @@ __all__ = [
     "WriteStatus",
     "categories_of",
     "category_text",
+    "unmapped_tenants",
 ]

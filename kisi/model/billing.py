@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,6 +60,22 @@ class TenantRef:
     def __str__(self) -> str:
         return f"{self.source}:{self.tenant}"
 
+    def identity(self, global_sources: Collection[str]) -> TenantRef:
+        """Equal for two references to one tenant: in a global source the id alone decides.
+
+        >>> TenantRef("hq", "VSRV1").identity({"hq", "new"}) == (
+        ...     TenantRef("new", "vsrv1").identity({"hq", "new"})
+        ... )
+        True
+
+        Args:
+            global_sources: Sources whose tenant ids name the same tenant in each of them, in any
+                case: a virtual server that was restored on a second machine keeps its id.
+        """
+        if self.source in global_sources:
+            return TenantRef("", self.tenant.casefold())
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
@@ -101,6 +117,8 @@ class Company:
     agreement: str
     billing: bool = True
     exceptions: tuple[ProductRow, ...] = ()
+    alongside: tuple[str, ...] = ()
+    """Other agreements of this company that bill the same products on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +128,20 @@ class BillingMapping:
     applications: tuple[Application, ...] = ()
     products: tuple[ProductRow, ...] = ()
     companies: tuple[Company, ...] = ()
+    global_sources: frozenset[str] = frozenset()
+    """The sources whose tenant ids are the same in each of them; see `TenantRef.identity`."""
+
+    def owners(self) -> Mapping[TenantRef, tuple[TenantRef, Company]]:
+        """By identity: each mapped tenant as its row names it, and its client.
+
+        Of two clients that name one tenant, it is the one that is billed.
+        """
+        billed_last = sorted(self.companies, key=lambda company: company.billing)
+        return {
+            ref.identity(self.global_sources): (ref, company)
+            for company in billed_last
+            for ref in company.tenants
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Hold:
     key: str = ""
     """What an accept of this line lifts: a hash over guard and numbers; empty for a line that only
     waits. It stays with a line that was accepted and that still waits for another one."""
+    exit_code: ExitCode = ExitCode.WITHHELD
+    """What a run ends with that leaves this hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ class Tenant:
     name: str
     enabled: bool = True
     """False: a virtual server that nobody can log in to; it counts as missing."""
+    listed_as: str = ""
+    """For an unmapped tenant: what to know before mapping it, if another source lists it too."""
 
 
 @dataclass(frozen=True, slots=True)

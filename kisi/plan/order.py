@@ -308,11 +308,18 @@ class _Lines:
         return sorted(self._plan.pools.get(line.slot, ()))
 
     def waiting_for(self, place: _Place) -> Iterable[_Place]:
-        """Who waits for a line: its own client's lines by rule 2, any that rises by rule 1."""
+        """Who waits for a line: its own client's lines by rule 2, any that rises by rule 1.
+
+        A new line that cannot be made, whoever wants it, fails alone: rule 2 is for what a person
+        decides.
+        """
         line = self.changing[place]
-        yield from self._together[place[0], line.application]
+        together = line.hold is None or line.hold.releasable
+        if together:
+            yield from self._together[place[0], line.application]
         for pool in self._pools(line):
-            yield from self._together[place[0], pool]
+            if together:
+                yield from self._together[place[0], pool]
             if line.delta < 0:
                 yield from self._rising[pool]
 

@@ -29,6 +29,7 @@ from kisi.model import (
     Status,
     TenantRef,
     TenantUsage,
+    unmapped_tenants,
 )
 from kisi.plan import (
     Held,
@@ -48,11 +49,11 @@ from kisi.reconcile.collect import (
     Progress,
     collect,
     renamed,
-    unmapped_tenants,
 )
 from kisi.reconcile.lines import PsaState, known_lines, read_psas
 from kisi.reconcile.products import with_products
 from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts, unshown
+from kisi.reconcile.siblings import with_siblings
 from kisi.reconcile.waiting import NoPast, Past, Reader, Unplanned, place, who_waits
 from kisi.sources import UsageSource
 from kisi.usage import Matcher, Terms, combine
@@ -169,6 +170,7 @@ def reconcile(
     names = memory.tenants
     drafts = [_draft(company, rules, collected, names, state, owners) for company in companies]
     plans, notes = with_products(drafts, psas)
+    plans = with_siblings(plans, psas, mapping, facts, rules.today)
     unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, rules.today)
     reader = Reader(psas, rules.today, progress)
     arrangement, elsewhere = who_waits(unplanned, collected, memory.past, state, reader)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.journal import PackedUsage
 from kisi.model import (
-    BillingMapping,
     Company,
     Failure,
     Reading,
@@ -165,19 +164,13 @@ def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
     if tenant is None:
         reason = f"the mapped tenant {ref} does not exist in its source"
         remedy = (
-            "See `kisi map list`: a restored virtual server has a new id, a renamed Business Hub "
+            "See `kisi map list`: a virtual server made anew has a new id, a renamed Business Hub "
             "company a new name."
         )
     else:
         reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
         remedy = "Enable it, or set `billing = false` for this client in mapping.toml."
     return Failure("tenant-missing", reason, remedy, ExitCode.SOURCE)
-
-
-def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
-    """Tenants that no client of the mapping has."""
-    mapped = {ref for company in mapping.companies for ref in company.tenants}
-    return tuple(tenant for tenant in tenants if tenant.ref not in mapped)
 
 
 def renamed(tenants: Iterable[Tenant], names: Mapping[str, str]) -> Iterable[str]:

@@ -59,8 +59,11 @@ def exit_code(plan: Plan, *, detailed: bool = False) -> ExitCode:
 def _codes(company: CompanyPlan) -> Iterable[int]:
     if company.failure is not None:
         yield company.failure.exit_code
-    if company.unmapped or any(line.hold is not None for line in company.lines):
+    if company.unmapped:
         yield ExitCode.WITHHELD
+    for line in company.lines:
+        if line.hold is not None:
+            yield line.hold.exit_code
     if any(line.outcome in UNWRITTEN for line in company.lines):
         yield ExitCode.WRITE
 

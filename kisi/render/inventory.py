@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, TenantEntry
-from kisi.model import Company
+from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.csv_text import Value, csv_text
 from kisi.render.report import Cell, Grid, Report, Section, Tone, row
@@ -70,7 +70,7 @@ def _tenants(title: str, entries: Iterable[TenantEntry], *, mapped: bool = True)
     rows = (
         row(
             str(entry.tenant.ref),
-            entry.tenant.name + ("" if entry.tenant.enabled else " (disabled)"),
+            _tenant(entry.tenant),
             *([_client([entry.company] if entry.company else [])] if mapped else []),
         )
         for entry in entries
@@ -127,6 +127,11 @@ def _section(
     return Section(title, facts=(f"{len(everything)} in all",), items=(grid,))
 
 
+def _tenant(tenant: Tenant) -> str:
+    state = "" if tenant.enabled else " (disabled)"
+    return tenant.name + state + (f": {tenant.listed_as}" if tenant.listed_as else "")
+
+
 def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:
     return thing.name + ("" if thing.active else " (inactive)")
 
@@ -153,6 +158,7 @@ def inventory_document(inventory: Inventory) -> Json:
                 "name": entry.tenant.name,
                 "enabled": entry.tenant.enabled,
                 "mapped_to": entry.company.name if entry.company else None,
+                "listed_as": entry.tenant.listed_as or None,
             }
             for entry in inventory.tenants
         ],
@@ -213,6 +219,7 @@ def _unmapped(inventory: Inventory) -> Json:
                 "source": entry.tenant.ref.source,
                 "tenant": entry.tenant.ref.tenant,
                 "name": entry.tenant.name,
+                "listed_as": entry.tenant.listed_as or None,
             }
             for entry in inventory.tenants
             if entry.company is None
@@ -237,7 +244,8 @@ def inventory_csv(inventory: Inventory) -> str:
         ref = tenant.tenant.ref
         client = tenant.company.name if tenant.company else None
         name, enabled = tenant.tenant.name, tenant.tenant.enabled
-        rows.append(["tenant", ref.source, ref.tenant, name, None, enabled, client, None])
+        same = tenant.tenant.listed_as or None
+        rows.append(["tenant", ref.source, ref.tenant, name, same, enabled, client, None])
     for key in inventory.key_names:
         application = key.application.name if key.application else None
         rows.append(["key name", None, None, key.name, None, None, application, key.used])

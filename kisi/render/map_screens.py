@@ -82,8 +82,9 @@ def tenant_screen(
         items.append(Grid(headers, rows, frozenset({0}), frozenset({2, 3})))
     else:
         items.append(Remark("No company has a similar name. Type a part of its name.", Tone.HELD))
-    facts = (place, str(entry.tenant.ref))
-    return Report("Tenant", (Section(entry.tenant.name, facts=facts, items=tuple(items)),))
+    tenant = entry.tenant
+    facts = (place, str(tenant.ref), *([tenant.listed_as] if tenant.listed_as else []))
+    return Report("Tenant", (Section(tenant.name, facts=facts, items=tuple(items)),))
 
 
 def companies_screen(

@@ -117,4 +117,5 @@ def _use(use: UnmappedUse) -> Row:
 
 
 def _tenant(tenant: Tenant) -> Row:
-    return {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
+    row: Row = {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
+    return {**row, "reason": tenant.listed_as or None}

@@ -143,6 +143,7 @@ def tenant_data(tenant: Tenant) -> Json:
         "tenant": tenant.ref.tenant,
         "name": tenant.name,
         "enabled": tenant.enabled,
+        "listed_as": tenant.listed_as or None,
     }
 
 

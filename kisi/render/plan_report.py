@@ -132,7 +132,8 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
     silent: list[tuple[str, str]] = []
     for tenant in tenants:
         mine = of_tenant.pop(str(tenant.ref), [])
-        name = f"{tenant.name} ({tenant.ref})"
+        hint = f": {tenant.listed_as}" if tenant.listed_as else ""
+        name = f"{tenant.name} ({tenant.ref}){hint}"
         if mine:
             items.append(Listing(name, _amounts(mine)))
         else:

@@ -65,6 +65,8 @@ class Client:
     """The toggle in `mapping.toml`."""
     more_tenants: list[str] = field(default_factory=list)
     """Further tenants of the same company, as `source:tenant`."""
+    alongside: list[int] = field(default_factory=list)
+    """Other agreements of the company that bill the same products on purpose."""
 
     @property
     def name(self) -> str:

@@ -171,6 +171,7 @@ def _company(client: Client) -> str:
         psa="cw",
         company=client.company_id,
         agreement=client.agreement_id,
+        alongside=client.alongside,
         billing=client.billing,
         exceptions=client.exceptions,
     )
@@ -183,6 +184,7 @@ def company_row(
     psa: str,
     company: int,
     agreement: int,
+    alongside: Sequence[int] = (),
     billing: bool = True,
     exceptions: Iterable[Mapping[str, str | int | bool]] = (),
 ) -> str:
@@ -194,6 +196,7 @@ def company_row(
         psa: The section's name.
         company: The PSA's number of the company or account.
         agreement: The PSA's number of the agreement.
+        alongside: The numbers of others that bill the same products on purpose.
         billing: The toggle.
         exceptions: `[[company.product]]` rows.
     """
@@ -204,6 +207,8 @@ def company_row(
         "company": company,
         "agreement": agreement,
     }
+    if alongside:
+        values["alongside"] = list(alongside)
     if not billing:
         values["billing"] = False
     rows = [table("[[company]]", values)]
@@ -217,7 +222,7 @@ def table(header: str, values: Mapping[str, Any]) -> str:
     return "\n".join([header, *lines, ""])
 
 
-def literal(value: str | float | Sequence[str]) -> str:
+def literal(value: str | float | Sequence[str | int]) -> str:
     """A TOML value on one line, whatever characters a text has."""
     if isinstance(value, str | int | float):
         return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()

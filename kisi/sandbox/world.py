@@ -52,6 +52,8 @@ class World:
 
     Args:
         now: The clock of all servers; an aware datetime. Default: the real one.
+        site: Another one has virtual servers with other ids. Two worlds of one site hold the same
+            ones, as after a restore on a second machine.
 
     Attributes:
         main: The main Administration Server.
@@ -65,8 +67,9 @@ class World:
         lock: Held by the servers while they act on one request.
     """
 
-    def __init__(self, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, now: Callable[[], datetime] | None = None, *, site: str = "") -> None:
         self.now = now or _utc_now
+        self.site = site
         self.lock = threading.RLock()
         self.main = VirtualServer(0, stable_guid("main"), "", created=self.now())
         self.servers: list[VirtualServer] = []
@@ -88,9 +91,9 @@ class World:
 
     def server(self, name: str, *, enabled: bool = True) -> VirtualServer:
         """Add a virtual server."""
-        number = len(self.servers) + 1
+        number, site = len(self.servers) + 1, (self.site,) if self.site else ()
         server = VirtualServer(
-            number, f"VSRV{stable_guid('server', number)}", name, enabled=enabled
+            number, f"VSRV{stable_guid('server', number, *site)}", name, enabled=enabled
         )
         server.created = self.now() - timedelta(days=400)
         self.servers.append(server)
@@ -174,13 +177,20 @@ class World:
         self.companies[number] = company
         return company
 
-    def agreement(self, company: PsaCompany, name: str = "Managed Security") -> Agreement:
-        """Add an agreement that began a year ago and has no end."""
+    def agreement(
+        self,
+        company: PsaCompany,
+        name: str = "Managed Security",
+        *,
+        parent: Agreement | None = None,
+    ) -> Agreement:
+        """Add an agreement that began a year ago and has no end; with a `parent`, its child."""
         start = self.today - timedelta(days=365)
         agreement = Agreement(
             id=1042 + len(self.agreements),
             name=name,
             company_id=company.id,
+            parent_id=parent.id if parent else None,
             start_date=start,
             bill_start_date=start,
             next_invoice_date=(self.today.replace(day=1) + timedelta(days=32)).replace(day=1),

@@ -326,6 +326,25 @@ class PsaContract:
         assert found[wrong].unfit is not None
         assert found[ref].unfit is None
 
+    def test_a_companys_agreements_are_those_that_bill_today(self, stand, ref):
+        sibling, ended = stand.sibling(ref), stand.sibling(ref)
+        stand.end(ended)
+        other = stand.client("Fabrikam")
+        found = stand.psa.agreements_of([ref.company, other.company], TODAY)
+        refs = {company: [one.ref for one in listed] for company, listed in found.items()}
+        assert refs == {ref.company: [ref, sibling], other.company: [other]}
+        assert not any(one.gone for listed in found.values() for one in listed)
+
+    @pytest.mark.parametrize("nobody", ["999999", "x", "1; DROP", ""])
+    def test_a_company_that_nobody_has_has_no_agreements(self, stand, ref, nobody):
+        found = stand.psa.agreements_of([nobody, ref.company], TODAY)
+        assert [len(found[company]) for company in (nobody, ref.company)] == [0, 1]
+
+    def test_agreements_that_cannot_be_asked_for_are_an_error(self, stand, ref):
+        stand.close_server()
+        with pytest.raises(PsaError):
+            stand.psa.agreements_of([ref.company], TODAY)
+
     def test_one_unfit_agreement_takes_no_other_with_it(self, stand, ref):
         ended, gone, well = (stand.client(name) for name in ("Ended", "Gone", "Well"))
         stand.end(ended)

@@ -58,7 +58,7 @@ class ConnectWiseStand:
         return AgreementRef("cw", str(company.id), str(agreement.id))
 
     def sibling(self, ref: AgreementRef) -> AgreementRef:
-        agreement = self.world.agreement(self.world.companies[int(ref.company)])
+        agreement = self.world.agreement(self.world.companies[int(ref.company)], "Another")
         return AgreementRef("cw", ref.company, str(agreement.id))
 
     def product(self, name: str = "KES", price: float = 3.0) -> str:

@@ -19,7 +19,7 @@ class Branch:
 
     def __init__(self, operator: Operator) -> None:
         sandbox = operator.sandbox
-        self.world = World(operator.world.now)
+        self.world = World(operator.world.now, site="branch")
         self.ksc = Ksc(self.world)
         server = self.ksc.serve(faults=sandbox.faults, log=sandbox.log, name="branch")
         sandbox.add(ksc_part(self.ksc, server, "branch"))

@@ -48,7 +48,7 @@ def test_a_virtual_server_that_hangs_for_ever_fails_its_client_alone(limited: Tr
     outcome="the deadline for reading ends it: exit 4, the other source's clients are billed",
 )
 def test_a_source_that_hangs_for_ever_fails_its_clients_alone(limited: Trial):
-    other, faults = Ksc(World(limited.world.now)), Faults()
+    other, faults = Ksc(World(limited.world.now, site="second")), Faults()
     tenant = other.world.tenant("Northwind", workstations=4)
     server = other.serve(faults=faults, name="ksc-2")
     limited.sandbox.add(ksc_part(other, server, "second"))

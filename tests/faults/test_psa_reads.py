@@ -321,3 +321,52 @@ def test_a_write_is_an_absolute_number_whatever_happened_meanwhile(billed: Trial
     assert (result.code, len(result.writes)) == (0, 1)
     assert billed.contoso.quantities == {billed.product: 8}
     billed.heals()
+
+
+# --- the company's other agreements ---------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    38,
+    injection="another agreement of the company bills the product of a new line already",
+    outcome="held as `ambiguous`, exit 6, and no id releases it; other clients are billed",
+)
+def test_a_product_that_is_billed_elsewhere_is_not_billed_again(trial: Trial):
+    other = trial.world.agreement(trial.contoso.company, "Old contract")
+    line = trial.world.add_line(other.id, trial.product, 6)
+
+    result = trial.sync()
+
+    assert (result.code, len(result.writes)) == (6, 1)
+    assert trouble(result, "Contoso").guard == "ambiguous"
+    assert f"line {line.id} of agreement {other.id}" in trouble(result, "Contoso").remedy
+    assert trial.contoso.additions == []
+    assert trial.fabrikam.quantities == {trial.product: 3}
+    other.cancelled = True
+    trial.heals()
+
+
+@pytest.mark.parametrize("what", ["agreements", "lines"])
+@pytest.mark.fault(
+    38,
+    injection="the other agreements of a company with new lines, or their lines, cannot be read",
+    outcome="exit 5; nothing is created that may be billed there already, and a note says so",
+)
+def test_nothing_is_created_where_nobody_knows_what_is_billed_elsewhere(trial: Trial, what: str):
+    other = trial.world.agreement(trial.contoso.company, "Old contract")
+    trial.world.add_line(other.id, trial.product, 6)
+    if what == "agreements":
+        trial.fault("status", "GET */finance/agreements", times=None, after=1, code=500)
+    else:
+        trial.fault("status", f"GET */agreements/{other.id}/additions", times=None, code=500)
+
+    result = trial.sync()
+
+    assert result.code == 5
+    assert trouble(result, "Contoso").guard == "psa"
+    assert trial.contoso.additions == []
+    assert any("could not be read" in note for note in result.company("Contoso")["notes"])
+    if what == "lines":
+        assert trial.fabrikam.quantities == {trial.product: 3}
+    other.cancelled = True
+    trial.heals()

@@ -96,6 +96,7 @@ class FakePsa:
         late: Seconds after which `lines` shows a write.
         reactions: What happens to the next writes, in order.
         broken: `agreements` raises it.
+        unlisted: `agreements_of` raises it.
         unreadable: `lines` raises it for an agreement, so many times (None: always).
         report: What `withheld` says.
         sent: Every line that `write` got, in order.
@@ -128,6 +129,7 @@ class FakePsa:
         self.asked_companies: list[str] = []
         self.asked_agreements: list[AgreementRef] = []
         self.asked_products: list[str] = []
+        self.unlisted: PsaError | None = None
         self.closed = 0
         self._clock = clock or FakeClock()
         self._agreements: dict[str, Agreement] = {}
@@ -202,9 +204,9 @@ class FakePsa:
     def agreements_of(
         self, companies: Collection[str], today: date
     ) -> Mapping[str, tuple[Agreement, ...]]:
-        if self.broken is not None:
-            raise self.broken
         self.asked_companies += companies
+        if self.broken is not None or self.unlisted is not None:
+            raise self.broken or self.unlisted
         return {
             company: tuple(
                 found

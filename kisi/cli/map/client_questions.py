@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from kisi.cli.map.prompts import Back, number_of
 from kisi.cli.map.session import Session, in_turn
 from kisi.errors import KisiError
+from kisi.mapping import proposals
 from kisi.mapping.agreements import running
 from kisi.mapping.clients import add_clients
-from kisi.mapping.proposals import ranked_companies
 from kisi.mapping.search import search
 from kisi.mapping.suggest import DEFAULT_MIN_SCORE
 from kisi.model import AgreementRef, Company
@@ -37,12 +37,9 @@ _HELP = "s skip, b back, q quit"
 
 def open_tenants(session: Session) -> list[TenantEntry]:
     """The tenants that no client has, as the file is now; disabled ones cannot be counted."""
-    owned = {ref for company in session.editor.mapping.companies for ref in company.tenants}
-    return [
-        entry
-        for entry in session.inventory.tenants
-        if entry.tenant.enabled and entry.tenant.ref not in owned
-    ]
+    found = proposals.open_tenants(session.editor.mapping, session.inventory)
+    unmapped = {tenant.ref for tenant in found}
+    return [entry for entry in session.inventory.tenants if entry.tenant.ref in unmapped]
 
 
 def ask_for_clients(session: Session) -> None:
@@ -54,7 +51,7 @@ def ask_for_clients(session: Session) -> None:
         StateError: The file cannot be written.
     """
     tenants = open_tenants(session)
-    ranked = ranked_companies(session.inventory, [entry.tenant for entry in tenants])
+    ranked = proposals.ranked_companies(session.inventory, [entry.tenant for entry in tenants])
     in_turn(
         session,
         [

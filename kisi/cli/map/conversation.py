@@ -39,7 +39,7 @@ def map_on_a_terminal(config: Path | None, voice: Voice) -> int:
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="replace")
     with opened(config, waits=_SITTING) as setup:
-        editor, today = editor_of(setup), setup.rules().today
+        editor, today = editor_of(setup.config), setup.rules().today
         prompter = Prompter(voice)
         prompter.say("Reading both sides ...")
         inventory = inventory_of(setup, voice)

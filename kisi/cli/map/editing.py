@@ -15,6 +15,7 @@ from kisi.cli.output import Voice
 
 if TYPE_CHECKING:
     from kisi.cli.setup import Setup
+    from kisi.config import Config
     from kisi.mapping.change import Change
     from kisi.mapping.editor import MappingEditor
     from kisi.mapping.inventory import Inventory
@@ -80,30 +81,32 @@ def open_mapping(config: Path | None, voice: Voice, *, offline: bool) -> Iterato
         ConfigError: One of the two files is wrong, or a secret does not resolve.
     """
     from kisi.cli.setup import load, opened
-    from kisi.mapping.editor import MappingEditor
     from kisi.mapping.live import Live
 
     if offline:
         settings, _ = load(config)
         names = tuple(settings.sources)
-        editor = MappingEditor.open(settings.mapping_path, sources=names, psas=settings.psa)
-        yield Editing(editor, names, None, voice)
+        yield Editing(editor_of(settings), names, None, voice)
         return
     with opened(config) as setup:
         live = Live(setup.sources, setup.psas, setup.rules().today)
-        yield Editing(editor_of(setup), tuple(setup.config.sources), live, voice)
+        yield Editing(editor_of(setup.config), tuple(setup.config.sources), live, voice)
 
 
-def editor_of(setup: Setup) -> MappingEditor:
-    """The mapping file of an opened configuration.
+def editor_of(config: Config) -> MappingEditor:
+    """The mapping file of a configuration.
 
     Raises:
         ConfigError: It is wrong.
     """
     from kisi.mapping.editor import MappingEditor
 
-    config = setup.config
-    return MappingEditor.open(config.mapping_path, sources=config.sources, psas=config.psa)
+    return MappingEditor.open(
+        config.mapping_path,
+        sources=config.sources,
+        psas=config.psa,
+        global_sources=config.global_sources,
+    )
 
 
 def inventory_of(setup: Setup, voice: Voice, *, keys: bool = True) -> Inventory:

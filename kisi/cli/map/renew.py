@@ -34,7 +34,7 @@ def map_renew(
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     with opened(config) as setup:
-        editor, today = editor_of(setup), setup.rules().today
+        editor, today = editor_of(setup.config), setup.rules().today
         inventory = inventory_of(setup, voice, keys=False)
         found = renewals(editor.mapping.companies, inventory, today)
         wish = Wish(options.Format.TABLE)

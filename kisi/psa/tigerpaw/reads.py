@@ -127,6 +127,14 @@ class Reads:
         return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", read_item))
 
 
+def _whole_page(answer: object) -> tuple[AgreementRecord, ...]:
+    fields = answer if isinstance(answer, dict) else {}
+    records = _records(fields.get("Agreements"))
+    if fields.get("TotalCount") != len(records):
+        raise ValueError(f"it has {len(records)} of {fields.get('TotalCount')} agreements")
+    return tuple(map(read_agreement, records))
+
+
 def _records(answer: object) -> list[object]:
     if not isinstance(answer, list):
         raise ValueError("it is not a list")  # noqa: TRY004

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -11,6 +11,9 @@ from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl
 
 class KscSettings(Section):
     """Settings of a Kaspersky Security Center Administration Server."""
+
+    global_tenant_ids: ClassVar[bool] = True
+    """`KLVSRV_UID` is made once, and stays where a server's backup is restored elsewhere."""
 
     kind: Literal["ksc"] = "ksc"
     url: ServerUrl

@@ -159,13 +159,19 @@ class Sides:
         self.cw = Psa()
         self.psas = {"cw": self.cw}
         self.sources = {"hq": self.hq}
+        self.global_sources: Collection[str] = ()
 
     def editor(self, text: str | None = None) -> MappingEditor:
         """The file, with this text if one is given."""
         if text is not None:
             self.path.write_bytes(text.encode())
         document = MappingDocument.read(self.path)
-        return MappingEditor(document, sources=self.sources, psas=self.psas)
+        return MappingEditor(
+            document,
+            sources=self.sources,
+            psas=self.psas,
+            global_sources=self.global_sources,
+        )
 
     def inventory(self, mapping, **more) -> Inventory:
         return take_inventory(mapping, self.sources, self.psas, **more)

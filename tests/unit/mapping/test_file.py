@@ -352,3 +352,35 @@ def test_whatever_a_file_holds_it_is_a_mapping_or_a_list_of_problems(load, data)
         assert all(problem.startswith("mapping.toml: ") for problem in found)
     else:
         assert isinstance(found, BillingMapping)
+
+
+# --- alongside ------------------------------------------------------------------------------------
+
+
+def test_alongside_names_other_agreements_by_number_or_text(load):
+    mapping = load(CONTOSO + 'alongside = [1050, "C-7"]\n')
+    assert mapping.companies[0].alongside == ("1050", "C-7")
+    assert load(CONTOSO).companies[0].alongside == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("1050", "This must be a list in [brackets]"),
+        ("[]", "This list is empty."),
+        ("[true]", "An id is a whole number or text, not"),
+        ("[1050.5]", "An id is a whole number or text, not"),
+        ('[""]', "An id must not be empty"),
+        ("[0]", "An id is a number from 1"),
+        ("[1042]", "This client's own agreement is among them"),
+        ('[1050, "1050"]', "Agreement 1050 is named twice."),
+    ],
+)
+def test_what_alongside_must_not_say(problems, written, sentence):
+    (problem,) = problems(f"{CONTOSO}alongside = {written}\n")
+    assert problem.startswith('[[company]] "Contoso" (row 1, line 1) alongside: ' + sentence)
+
+
+def test_a_misspelt_alongside_is_told_its_name(problems):
+    (problem,) = problems(CONTOSO + "along_side = [1050]\n")
+    assert 'did you mean "alongside"' in problem

@@ -94,6 +94,29 @@ def test_a_table_makes_the_whole_mapping_anew(draft, sides):
     assert len(change.companies) == 2
 
 
+def test_alongside_goes_out_and_comes_back(sides):
+    text = TEXT.replace("agreement = 1042\n", 'agreement = 1042\nalongside = [1050, "C; 7"]\n')
+    draft = sides.editor(text).draft
+    table = mapping_csv(draft.mapping)
+    assert imported(draft, table).text == text
+    anew = imported(sides.editor("").draft, table)
+    assert sides.editor(anew.text).mapping == draft.mapping
+    assert 'alongside = [1050, "C; 7"]' in anew.text
+
+
+def test_a_table_changes_alongside_and_leaves_it_where_it_has_no_such_column(draft, sides):
+    rows = exported(draft)
+    (fabrikam,) = [row for row in rows if row["name"] == "Fabrikam"]
+    fabrikam["alongside"] = "1050; 1051"
+    change = imported(draft, rows)
+    assert change.text == TEXT + "alongside = [1050, 1051]\n"
+    changed = sides.editor(change.text).draft
+    old = "\r\n".join(line.rpartition(",")[0] for line in written(exported(draft)).splitlines())
+    assert imported(changed, old).text == change.text
+    fabrikam["alongside"] = ""
+    assert "alongside" not in imported(changed, rows).text
+
+
 def test_only_the_row_that_was_edited_is_touched(draft):
     rows = exported(draft)
     (fabrikam,) = [row for row in rows if row["name"] == "Fabrikam"]
