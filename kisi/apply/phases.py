@@ -280,7 +280,9 @@ class _Run:
             outcome=outcome.outcome,
             line_id=outcome.line_id or change.line.line_id,
             detail=outcome.detail,
-            hold=Hold("ambiguous", outcome.detail, _AMBIGUOUS) if outcome.doubles else None,
+            hold=Hold("ambiguous", outcome.detail, _AMBIGUOUS, releasable=False)
+            if outcome.doubles
+            else None,
         )
 
     def _store(self, operation: Operation, outcome: WriteOutcome) -> None:

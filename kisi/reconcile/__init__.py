@@ -171,7 +171,7 @@ def reconcile(
     drafts = [_draft(company, rules, collected, names, state, owners) for company in companies]
     plans, notes = with_products(drafts, psas)
     plans = with_siblings(plans, psas, mapping, facts, rules.today)
-    unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, rules.today)
+    unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, psas, rules.today)
     reader = Reader(psas, rules.today, progress)
     arrangement, elsewhere = who_waits(unplanned, collected, memory.past, state, reader)
     plan = Plan(

@@ -135,6 +135,7 @@ class Unplanned:
         facts: All lines that kisi owns.
         owners: Whose they are.
         plans: The clients' plans of this run.
+        psas: The configured PSAs.
         today: The day in the billing time zone.
     """
 
@@ -142,6 +143,7 @@ class Unplanned:
     facts: Collection[LineFact]
     owners: Owners
     plans: Collection[CompanyPlan]
+    psas: Collection[str]
     today: date
 
     def lines(self, state: PsaState) -> tuple[LineFact, ...]:
@@ -193,6 +195,8 @@ class Unplanned:
         )
 
     def _why(self, fact: LineFact) -> str:
+        if fact.psa not in self.psas:
+            return f"psa.{fact.psa} is not in kisi.toml any more"
         here = (fact.psa, fact.agreement)
         mapped = [one for one in self.mapping.companies if (one.psa, one.agreement) == here]
         if mapped and not mapped[0].billing:

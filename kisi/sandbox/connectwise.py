@@ -3,7 +3,8 @@
 It behaves as the Developer Guide and the users of the real one say: `clientId` on every request,
 25 records a page unless asked for more, nulls left out, no protection against doubled lines, the
 whole record validated on every PATCH, no idempotency. Switches are attributes of `ConnectWise`;
-what goes wrong for single requests is set with `Faults`, on `METHOD /path`.
+what goes wrong for single requests is set with `Faults`, on `METHOD /path`. The twist known here,
+on a write, is `lag`: for so many seconds reads still show the additions as they were before it.
 """
 
 from __future__ import annotations

@@ -202,11 +202,12 @@ class Reader:
         self._world = world
         self._stale: list[Stale] = []
 
-    def before_write(self, agreement_id: int) -> None:
-        """Remember the present state for readers that lag behind."""
-        if self.lag_reads or self.lag:
+    def before_write(self, agreement_id: int, seconds: float = 0) -> None:
+        """Remember the present state for readers that lag behind, `seconds` after this write."""
+        lag = timedelta(seconds=seconds) or self.lag
+        if self.lag_reads or lag:
             lines = copy.deepcopy(self._world.additions(agreement_id))
-            until = self._world.now() + self.lag
+            until = self._world.now() + lag
             self._stale.append(Stale(agreement_id, lines, self.lag_reads, until))
 
     def read(self, agreement_id: int) -> Sequence[Addition]:

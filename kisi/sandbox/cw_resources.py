@@ -95,13 +95,13 @@ class Resources:
 
     def _write(self, exchange: Exchange, agreement: Agreement, which: str | None) -> Answer:
         if which is None and exchange.method == "POST":
-            self.reader.before_write(agreement.id)
+            self.reader.before_write(agreement.id, exchange.twists.get("lag", 0))
             line = self.writer.create(agreement, _json(exchange))
             return Answer(201, records.of_addition(line, self._world))
         if which is None or which == "count" or exchange.method == "POST":
             raise _not_allowed()
         line = self._line(agreement.id, int(which))
-        self.reader.before_write(agreement.id)
+        self.reader.before_write(agreement.id, exchange.twists.get("lag", 0))
         if exchange.method == "DELETE":
             del self._world.lines[line.id]
             return Answer(204)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from kisi.apply.write import RetryTimers, write
+from kisi.apply.write import RetryTimers, confirm, write
 from kisi.errors import ExitCode, PsaError
 from kisi.model import (
     Action,
@@ -173,14 +173,15 @@ class PsaContract:
 
     def send(self, stand: PsaStand, line: PlannedLine) -> WriteResult:
         """One request, as `Psa.write` sends it."""
-        ref = AgreementRef(line.psa, line.company, line.agreement)
-        return stand.psa.write(line, self.agreement(stand, ref), TODAY)
+        return stand.psa.write(line, self.agreement(stand, line.ref), TODAY)
 
     def bring(self, stand: PsaStand, line: PlannedLine) -> Outcome:
-        """The whole way of a change, with repeats and reading back."""
-        ref = AgreementRef(line.psa, line.company, line.agreement)
-        agreement = self.agreement(stand, ref)
-        return write(stand.psa, line, agreement, TODAY, patient(stand.clock)).outcome
+        """The whole way of a change, with repeats, reading back and the confirming list."""
+        agreement, timers = self.agreement(stand, line.ref), patient(stand.clock)
+        outcome = write(stand.psa, line, agreement, TODAY, timers)
+        if outcome.outcome is Outcome.APPLIED and not outcome.shown:
+            (outcome,) = confirm(stand.psa, [(line, outcome)], TODAY, timers)
+        return outcome.outcome
 
     def reads(self, stand: PsaStand, ref: AgreementRef, kes: str) -> list[Callable[[], object]]:
         """Every question about one agreement."""
@@ -450,13 +451,23 @@ class PsaContract:
         assert [line.quantity for line in stand.held(ref)] == [12]
         assert stand.writes() == 1
 
-    @pytest.mark.parametrize("times", [1, 2])
-    def test_what_never_arrived_is_sent_once_more_and_not_again(self, stand, ref, kes, times):
+    @pytest.mark.parametrize(("times", "holds"), [(1, 90), (2, 10)])
+    def test_an_update_that_never_arrived_is_sent_once_more_and_not_again(
+        self, stand, ref, kes, times, holds
+    ):
+        stand.line(ref, kes, 10)
+        line = self.only_line(stand, ref)
         stand.drop_writes(times)
-        outcome = self.bring(stand, create(ref, kes, 90))
+        outcome = self.bring(stand, update(ref, line, 90))
         assert outcome is (Outcome.APPLIED if times == 1 else Outcome.FAILED)
-        assert [line.quantity for line in stand.held(ref)] == [90] * (2 - times)
+        assert [line.quantity for line in stand.held(ref)] == [holds]
         assert stand.writes() == 2
+
+    def test_a_create_that_never_arrived_is_unknown_and_not_sent_again(self, stand, ref, kes):
+        stand.drop_writes()
+        assert self.bring(stand, create(ref, kes, 90)) is Outcome.UNKNOWN
+        assert stand.held(ref) == []
+        assert stand.writes() == 1
 
     def test_a_throttled_write_is_sent_when_the_psa_says(self, stand, ref, kes):
         stand.throttle_writes(7, times=2)

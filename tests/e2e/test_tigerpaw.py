@@ -616,8 +616,13 @@ def test_a_refusal_is_shown_and_the_next_night_writes(operator, side, twist, sai
     assert contoso.quantities == {item: 7}
 
 
-@pytest.mark.parametrize("kind", ["lost", "truncate", "html", "reset_before", "hang"])
-@pytest.mark.parametrize("change", ["create", "update"])
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        *(("create", kind) for kind in ("lost", "truncate", "hang")),
+        *(("update", kind) for kind in ("lost", "truncate", "html", "reset_before", "hang")),
+    ],
+)
 def test_an_answer_that_is_lost_never_makes_a_second_charge(operator, side, kind, change):
     item = side.bill_as_one()
     contoso = side.client("Contoso", workstations=7)
@@ -638,6 +643,21 @@ def test_an_answer_that_is_lost_never_makes_a_second_charge(operator, side, kind
     assert submits(operator.sync()) == []
 
 
+@pytest.mark.parametrize("kind", ["html", "reset_before"])
+def test_a_new_charge_that_was_not_made_is_made_once_a_person_says_so(operator, side, kind):
+    item = side.bill_as_one()
+    contoso = side.client("Contoso", workstations=7)
+    operator.sandbox.faults.add(kind, match=SUBMIT)
+
+    assert operator.sync().code == 7
+    held = operator.sync()
+    assert (held.code, held.holds("Contoso"), contoso.charges) == (6, {item: "deleted"}, [])
+    accepted = operator.sync("--accept", held.company("Contoso")["plan_id"])
+
+    assert accepted.code == 0
+    assert (contoso.quantities, side.tigerpaw.submits) == ({item: 7}, 1)
+
+
 def test_a_yes_that_changed_nothing_is_not_believed(operator, side):
     item = side.bill_as_one()
     contoso = side.client("Contoso", workstations=7)
@@ -655,7 +675,7 @@ def test_a_write_whose_outcome_could_not_be_seen_is_settled_by_the_next_run(oper
     item = side.bill_as_one()
     contoso = side.client("Contoso", workstations=7)
     charges = f"GET /api/agreements/{contoso.agreement.number}/additionalcharges"
-    blind = operator.sandbox.faults.add("status", match=charges, times=None, after=2, code=500)
+    blind = operator.sandbox.faults.add("status", match=charges, times=None, after=3, code=500)
 
     result = operator.sync()
 

@@ -514,6 +514,23 @@ def test_reads_can_lag_behind_writes_for_some_time(
     assert cw.get(path).json()["quantity"] == 6
 
 
+def test_reads_can_lag_behind_a_single_write_whose_answer_is_lost(
+    sandbox: Sandbox, cw: CwClient, contoso, clock: Clock
+):
+    match = "POST */finance/agreements/*/additions"
+    sandbox.faults.add("twist", match=match, lag=14)
+    sandbox.faults.add("lost", match=match)
+    path = f"finance/agreements/{contoso.agreement_id}/additions"
+
+    with pytest.raises(requests.ConnectionError):
+        cw.post(contoso.agreement_id, product={"id": 1201}, billCustomer="Billable")
+
+    clock.now += timedelta(seconds=13)
+    assert cw.get(path).json() == []
+    clock.now += timedelta(seconds=1)
+    assert [line["product"]["id"] for line in cw.get(path).json()] == [1201]
+
+
 def test_a_lost_answer_leaves_the_addition_behind(sandbox, cw, contoso):
     sandbox.faults.add("lost", match="POST */finance/agreements/*/additions")
 
