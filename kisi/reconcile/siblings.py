@@ -175,7 +175,7 @@ def _obstacle(client: Company, product: str, siblings: Siblings, today: date) ->
     return Hold(
         "psa",
         f"{reason}: {unread.reason}",
-        unread.remedy,
+        unread.remedy or "The next run asks again.",
         releasable=False,
         exit_code=unread.exit_code,
     )

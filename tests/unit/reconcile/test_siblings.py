@@ -197,6 +197,7 @@ def test_lines_that_cannot_be_read_create_nothing_and_concern_their_company_alon
     scene.bill(COMPANY, company(2))
     day = scene.sync()
     assert the_hold(day).guard == "psa"
+    assert the_hold(day).remedy == "The next run asks again."
     assert scene.cw.quantities() == {}
     assert scene.cw.quantities("1043") == {"1200": 4}
 
