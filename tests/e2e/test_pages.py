@@ -48,4 +48,4 @@ def test_tigerpaw_gets_the_requests_of_its_page_and_as_many_as_it_says(operator:
     assert sent <= listed
     assert len(unchanged) == 3
     assert len(changed) == 3 + 3 + 1
-    assert len(first) == 3 + 1 + 1 + 3 + 1
+    assert len(first) == 3 + 1 + 1 + 1 + 3 + 1
