@@ -85,6 +85,7 @@ def use_pyconnectwise(client: Any, agreement_id: int) -> None:
     assert next(iter(client.company.companies.get())).name == "Contoso"
 
 
+@pytest.mark.slow
 def test_pyconnectwise_lists_creates_and_patches_over_https(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +148,7 @@ def test_connectpyse_manage_lists_creates_and_patches() -> None:
     assert client.quantities == {1201: 9}
 
 
+@pytest.mark.slow
 def test_connectpyse_manage_doubles_a_line_whose_answer_was_lost() -> None:
     """Why a create is never simply sent again."""
     with Sandbox() as sandbox:

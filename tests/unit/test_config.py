@@ -384,6 +384,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_whatever_a_file_holds_it_is_a_configuration_or_a_list_of_problems(load, data):

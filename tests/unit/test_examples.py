@@ -185,8 +185,13 @@ def test_what_is_scheduled_is_what_the_pages_install():
     steps = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for page in (steps, readme):
-        assert "sudo python3 -m venv /opt/kisi && sudo /opt/kisi/bin/pip install .\n" in page
-        assert f"sudo ln -s /opt/kisi/bin/kisi {INSTALLED}\n" in page
+        lines = [line.partition("  ")[0] for line in page.splitlines()]
+        first = lines.index("sudo python3 -m venv /opt/kisi")
+        assert lines[first + 1 : first + 4] == [
+            "sudo /opt/kisi/bin/pip install --require-hashes -r requirements/install.txt",
+            "sudo /opt/kisi/bin/pip install --no-deps --no-build-isolation .",
+            f"sudo ln -s /opt/kisi/bin/kisi {INSTALLED}",
+        ]
     assert f"* * * kisi {INSTALLED} sync " in readme
     task = (EXAMPLES / "windows" / "kisi-task.xml").read_text(encoding="utf-8")
     assert 'py -m venv "C:\\Program Files\\kisi"\n' in steps

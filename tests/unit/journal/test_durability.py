@@ -4,6 +4,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,7 @@ def size(journal: Journal, folder: Path) -> int:
     return (folder / "journal.db").stat().st_size
 
 
+@pytest.mark.slow
 def test_an_unchanged_day_costs_less_than_200_bytes_a_client(tmp_path: Path) -> None:
     with Journal.open(tmp_path) as journal:
         unchanged_night(journal, 1)

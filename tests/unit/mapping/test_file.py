@@ -318,6 +318,7 @@ def test_names_are_cut_so_that_a_message_stays_readable(problems):
     assert "…" in found
 
 
+@pytest.mark.slow
 def test_fifty_thousand_clients_load(load):
     clients = (company(f"Client {n}", n, [f"hq:VSRV{n:05}"]) for n in range(1, 50_001))
     mapping = load(KES + KES_1 + "".join(clients))

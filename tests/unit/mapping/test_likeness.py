@@ -72,6 +72,7 @@ def test_what_differs_is_told():
     assert found.missing == ("logistics",)
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_likeness_is_symmetrical_and_within_bounds(one, other):
     forth, back = likeness(one, other), likeness(other, one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ from tests.unit.fakes import (
 )
 from tests.unit.reconcile.conftest import company
 
+pytestmark = pytest.mark.slow
 SHARED = settings(
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

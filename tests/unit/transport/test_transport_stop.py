@@ -32,6 +32,7 @@ def test_after_a_stop_nothing_is_sent_and_nothing_waited_for(
     assert (client.requests, clock.slept) == (1, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
 def test_an_answer_that_does_not_come_is_not_waited_for_after_a_stop(
     serve: Serve, stop: threading.Event, drips: bool

@@ -1,11 +1,8 @@
-"""Against ConnectWise's OpenAPI document, where KISI_SPECS names the folder it is in."""
+"""Against the names in ConnectWise's OpenAPI document (tests/specs)."""
 
 from __future__ import annotations
 
-import json
-import os
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +10,12 @@ from kisi.psa.connectwise import agreements, lines
 from kisi.psa.connectwise.catalog import COMPANY_FIELDS, ITEM_FIELDS
 from kisi.psa.connectwise.changes import create
 from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES
-
-SPECS = os.environ.get("KISI_SPECS")
-pytestmark = pytest.mark.skipif(SPECS is None, reason="KISI_SPECS is not set")
+from tests.specs import interface_description
 
 
 @pytest.fixture(scope="module")
 def document():
-    return json.loads(Path(SPECS, "connectwise.openapi.json").read_text("utf-8"))
+    return interface_description("connectwise.openapi")
 
 
 @pytest.mark.parametrize(

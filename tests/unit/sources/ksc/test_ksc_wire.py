@@ -47,6 +47,7 @@ def test_what_is_encoded_decodes_to_itself(value: object) -> None:
     assert decode(json.loads(json.dumps(encode(value)))) == value
 
 
+@pytest.mark.slow
 @given(
     st.recursive(st.none() | SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner))
 )
