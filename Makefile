@@ -4,13 +4,16 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint format benchmark soak clean
+.PHONY: demo test golden lint format benchmark soak clean
 
 demo: $(READY)  ## the main job on simulated systems
 	@$(BIN)/kisi demo
 
 test: $(READY)  ## all tests, with branch coverage
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(ARGS)
+
+golden: $(READY)  ## writes the screens in tests/unit/render/golden anew; then review the diff
+	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py
 
 lint: $(READY)  ## style, types, the one arrow direction, what README says of --help, known holes
 	$(BIN)/ruff check .

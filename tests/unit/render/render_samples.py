@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -274,6 +275,43 @@ def six_clients() -> Plan:
             Tenant(TenantRef("hub", "Proseware Inc"), "Proseware Inc", enabled=False),
         ),
         plan_id="4f2a91c0d3e7",
+    )
+
+
+def sync_view() -> PlanView:
+    """What became of each line, what was settled, and what is nobody's."""
+    lines = (
+        line("90", 92, outcome=Outcome.APPLIED),
+        line(
+            "10",
+            12,
+            Category.WINDOWS_SERVERS,
+            outcome=Outcome.FAILED,
+            detail="not sent: the PSA refused our credentials",
+        ),
+        line(
+            "1",
+            2,
+            Category.NON_WINDOWS,
+            outcome=Outcome.UNKNOWN,
+            detail="the answer was lost; the PSA shows 7",
+        ),
+        line("5", 6, Category.ALL, detail="not tried: the run was interrupted"),
+    )
+    plan = replace(
+        six_clients(),
+        companies=(replace(contoso(), lines=lines, others=()), tailspin(), wingtip()),
+        failures=(Failure("source-incomplete", "hub: no file", "Export it.", ExitCode.SOURCE),),
+        unmapped_uses=(UnmappedUse("Fourth Coffee", KES, 9),),
+        notes=("Prices of cw could not be read.",),
+    )
+    return view(
+        plan,
+        Mode.SYNC,
+        run=43,
+        accepted=("a3f90b11",),
+        earlier=(earlier(), earlier(None)),
+        left=(fact(),),
     )
 
 
