@@ -1,4 +1,4 @@
-"""What `kisi explain` shows a person: quantity, conservation, keys, devices, what came and went."""
+"""What `kisi explain` shows a person: quantity, conservation, keys, devices, what changed."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
+from kisi.journal import LineHistory, UsageRecord
 from kisi.model import ApplicationUsage, DeviceClass, Evidence, KeyEvidence, Unit
-from kisi.render.explain_view import (
-    ExplainedTenant,
-    ExplainView,
-    device_changes,
-    other_keys,
-    shared_devices,
-)
-from kisi.render.figures import day, moment, plural, quantity
+from kisi.render.explain_view import ExplainView, device_changes, other_keys, shared_devices
+from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.report import (
     Cell,
     Entry,
-    Figures,
     Grid,
     Item,
-    Listing,
+    QuantityChange,
     Remark,
     Report,
     Section,
     Tone,
+    listing,
     row,
 )
-from kisi.render.words import CLASSES, billed_as, unmapped_as
 from kisi.usage import conservation
 
 _SHOWN = 20
-_UNITS = {Unit.DEVICE: "device", Unit.USER: "user", Unit.MAILBOX: "mailbox"}
+"""How many devices that were added or removed are listed without `--devices`."""
+_UNITS = {
+    Unit.DEVICE: ("device", ""),
+    Unit.USER: ("user", ""),
+    Unit.MAILBOX: ("mailbox", "mailboxes"),
+}
+_CLASSES = {
+    DeviceClass.WINDOWS_WORKSTATION: "workstation",
+    DeviceClass.WINDOWS_SERVER: "server",
+    DeviceClass.MOBILE: "mobile device",
+    DeviceClass.OTHER: "other device",
+    DeviceClass.UNKNOWN: "unknown device",
+}
 
 
 def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
@@ -42,28 +48,19 @@ def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
         view: What the journal holds of the client and the run.
         devices: Also each device, counted or left out with the reason.
     """
+    run = f"run {view.run.id} of {moment(view.run.at, view.zone)}"
     return Report(
-        title=f"kisi explain {view.name}",
-        sections=tuple(_sections(view, devices=devices)),
-        facts=(f"run {view.run} of {moment(view.at, view.zone)}",),
+        title=f"kisi explain {view.client.name}",
+        sections=tuple(_sections(view, run, devices=devices)),
+        facts=(run,),
     )
 
 
-def _sections(view: ExplainView, *, devices: bool) -> Iterable[Section]:
-    run = f"run {view.run} of {moment(view.at, view.zone)}"
-    facts = (view.psa, f"agreement {view.agreement}", run)
-    lines = tuple(
-        Entry(
-            mark="=",
-            tone=Tone.DIM,
-            label=billed_as(line.application, line.categories),
-            figures=Figures(
-                "", quantity(line.quantity), f"product {line.product}, line {line.line_id}"
-            ),
-        )
-        for line in view.lines
-    )
-    yield Section(view.name, facts, lines or (Remark("kisi keeps no line of this client."),))
+def _sections(view: ExplainView, run: str, *, devices: bool) -> Iterable[Section]:
+    client = view.client
+    facts = (client.psa, f"agreement {client.agreement}", run)
+    lines = tuple(map(_line, view.lines))
+    yield Section(client.name, facts, lines or (Remark("kisi keeps no line of this client."),))
     for tenant in view.tenants:
         for usage in tenant.usage.applications:
             yield _application(usage, tenant, view, devices=devices)
@@ -72,12 +69,16 @@ def _sections(view: ExplainView, *, devices: bool) -> Iterable[Section]:
         yield Section("Usage", (), (Remark("No reading of this client is in the journal."),))
 
 
+def _line(line: LineHistory) -> Entry:
+    held = quantity(line.quantities[-1].quantity)
+    change = QuantityChange("", held, f"product {line.product}, line {line.key.line_id}")
+    return Entry("=", Tone.DIM, billed_as(line.application, line.categories), change)
+
+
 def _application(
-    usage: ApplicationUsage, tenant: ExplainedTenant, view: ExplainView, *, devices: bool
+    usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView, *, devices: bool
 ) -> Section:
-    amount = plural(
-        usage.total, _UNITS[usage.unit], "mailboxes" if usage.unit is Unit.MAILBOX else ""
-    )
+    amount = plural(usage.total, *_UNITS[usage.unit])
     items: list[Item] = [Remark(conservation(usage))]
     if usage.evidence:
         items.append(_classes(usage))
@@ -86,7 +87,7 @@ def _application(
         names = ", ".join(_device(item) for item in shared)
         items.append(Remark(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
     items += _keys(usage.keys, view.zone)
-    items += _came_and_went(usage, tenant, everything=devices)
+    items += _changes(usage, tenant, everything=devices)
     if usage.unknown_devices:
         names = ", ".join(usage.unknown_devices)
         items.append(Remark(f"Counted, with an unknown operating system: {names}", Tone.HELD))
@@ -95,17 +96,17 @@ def _application(
     return Section(usage.application, (amount, *_tenant(tenant, view.zone)), tuple(items))
 
 
-def _tenant(tenant: ExplainedTenant, zone: tzinfo) -> tuple[str, ...]:
+def _tenant(tenant: UsageRecord, zone: tzinfo) -> tuple[str, ...]:
     known = tenant.usage.tenant
     read = f"read {moment(tenant.usage.at, zone)}"
     if not tenant.read:
         read += ", not in this run"
-    return (f"{known.name} ({known.ref})", read, f"unchanged since {day(tenant.since, zone)}")
+    return (f"{known.name} ({known.ref})", read, f"unchanged since {day(tenant.first_at, zone)}")
 
 
 def _classes(usage: ApplicationUsage) -> Remark:
     counted = Counter(item.device_class for item in usage.evidence if item.counted)
-    parts = [plural(counted[one], CLASSES[one]) for one in DeviceClass if counted[one]]
+    parts = [plural(counted[one], _CLASSES[one]) for one in DeviceClass if counted[one]]
     text = "Counted: " + (", ".join(parts) or "none")
     if usage.unit is Unit.USER:
         text += f"; users: {usage.total}, the larger of computers and half of the mobile devices"
@@ -135,24 +136,18 @@ def _use(key: KeyEvidence) -> str:
     return str(key.used) if key.licenses is None else f"{key.used} of {key.licenses}"
 
 
-def _came_and_went(
-    usage: ApplicationUsage, tenant: ExplainedTenant, *, everything: bool
-) -> Iterable[Item]:
+def _changes(usage: ApplicationUsage, tenant: UsageRecord, *, everything: bool) -> Iterable[Item]:
     if tenant.previous is None:
         return
     changes = device_changes(tenant, usage)
-    rows = [("+", f"{_device(item)}, {item.os_name or 'unknown system'}") for item in changes.came]
-    rows += [("-", f"{_device(item)}: {_why_gone(item)}") for item in changes.went]
+    rows = [("+", f"{_device(item)}, {item.os_name or 'unknown system'}") for item in changes.added]
+    rows += [("-", f"{_device(item)}: {reason}") for item, reason in changes.removed]
     if not rows:
         return
     more = 0 if everything else len(rows) - _SHOWN
     if more > 0:
         rows[_SHOWN:] = [("", f"and {more} more; --devices lists them all")]
-    yield Listing(f"Came and went since run {tenant.previous_run}:", tuple(rows))
-
-
-def _why_gone(item: Evidence) -> str:
-    return "does not use it any more" if item.counted else item.reason
+    yield listing(f"Added and removed since run {tenant.previous_run}:", rows)
 
 
 def _device(item: Evidence) -> str:
@@ -164,7 +159,7 @@ def _devices(evidence: Sequence[Evidence]) -> Grid:
         row(
             _device(item),
             item.os_name,
-            CLASSES[item.device_class],
+            _CLASSES[item.device_class],
             item.serial,
             Cell("counted", Tone.GOOD) if item.counted else Cell(item.reason, Tone.DIM),
         )
@@ -174,13 +169,13 @@ def _devices(evidence: Sequence[Evidence]) -> Grid:
     return Grid(headers, rows, flexible=frozenset({0, 1, 4}))
 
 
-def _rest(tenant: ExplainedTenant, zone: tzinfo) -> Iterable[Section]:
+def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
     """What the tenant has besides billed applications."""
     usage = tenant.usage
     items: list[Item] = []
     if usage.unmapped:
-        rows = tuple((quantity(use.quantity), unmapped_as(use)) for use in usage.unmapped)
-        items.append(Listing("Used, and billed by no row of mapping.toml:", rows, Tone.HELD))
+        rows = [(quantity(use.quantity), unmapped_as(use)) for use in usage.unmapped]
+        items.append(listing("Used, and billed by no row of mapping.toml:", rows, Tone.HELD))
     items += _keys(other_keys(usage), zone)
     items += [Remark(f"Note: {note}", Tone.DIM) for note in usage.notes]
     if items:

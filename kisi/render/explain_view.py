@@ -2,78 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
-from decimal import Decimal
+from datetime import UTC, tzinfo
 from itertools import takewhile
 
-from kisi.model import ApplicationUsage, Category, Evidence, Glob, KeyEvidence, TenantUsage, Unit
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedLine:
-    """A billing line of the client and what it was last proven to hold."""
-
-    application: str
-    categories: tuple[Category, ...]
-    product: str
-    line_id: str
-    quantity: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedTenant:
-    """One tenant of the client, as it was counted."""
-
-    usage: TenantUsage
-    since: datetime
-    """When its content was first read as it is here (aware)."""
-    read: bool = True
-    """False: the run did not read this tenant; this is the reading before."""
-    previous: TenantUsage | None = None
-    """The last reading with another content; None if none is kept."""
-    previous_run: int | None = None
+from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
+from kisi.model import ApplicationUsage, Evidence, Glob, KeyEvidence, TenantUsage, Unit
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainView:
     """Everything that `kisi explain` shows."""
 
-    name: str
-    psa: str
-    company: str
-    agreement: str
-    run: int
-    at: datetime
-    """When the run began (aware)."""
+    client: ClientRecord
+    run: Run
     zone: tzinfo = UTC
     """The billing time zone."""
-    lines: tuple[ExplainedLine, ...] = ()
-    tenants: tuple[ExplainedTenant, ...] = ()
+    lines: tuple[LineHistory, ...] = ()
+    """Each with what it was confirmed to hold up to that run, at least one quantity."""
+    tenants: tuple[UsageRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceChanges:
-    """Which counted devices of an application came and went."""
+    """Which counted devices an application has more and fewer of than in the reading before."""
 
-    came: tuple[Evidence, ...] = ()
-    went: tuple[Evidence, ...] = ()
-    """As they are now where they are still listed (with the reason why they do not count), else as
-    they were."""
+    added: tuple[Evidence, ...] = ()
+    removed: tuple[tuple[Evidence, str], ...] = ()
+    """Each with what happened to it; as it was before where it is not listed any more."""
 
 
-def device_changes(tenant: ExplainedTenant, usage: ApplicationUsage) -> DeviceChanges:
-    """What came and went between the reading before and this one."""
+def device_changes(tenant: UsageRecord, usage: ApplicationUsage) -> DeviceChanges:
+    """What was added and removed between the reading before and this one."""
     before = _counted(_application(tenant.previous, usage.application))
     now = _counted(usage)
     listed = {item.device: item for item in usage.evidence}
+    removed = [listed.get(device, item) for device, item in before.items() if device not in now]
     return DeviceChanges(
-        came=tuple(item for device, item in now.items() if device not in before),
-        went=tuple(
-            listed.get(device, item) for device, item in before.items() if device not in now
-        ),
+        added=tuple(item for device, item in now.items() if device not in before),
+        removed=tuple((item, _removed_because(item, tenant)) for item in removed),
     )
+
+
+def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
+    """What happened to a device that an application counted in the reading before.
+
+    It is listed there with a reason why it does not count; or it has moved: another application
+    counts it, and did not before; or the application's keys list it no longer.
+    """
+    if not item.counted:
+        return item.reason
+    moved = [
+        now.application
+        for now in tenant.usage.applications
+        if item.device in _counted(now)
+        and item.device not in _counted(_application(tenant.previous, now.application))
+    ]
+    if moved:
+        return f"now counted for {', '.join(moved)}"
+    return "no longer listed with a key of this application"
 
 
 def _application(usage: TenantUsage | None, name: str) -> ApplicationUsage | None:
@@ -82,12 +70,12 @@ def _application(usage: TenantUsage | None, name: str) -> ApplicationUsage | Non
 
 
 def _counted(usage: ApplicationUsage | None) -> Mapping[str, Evidence]:
-    evidence: Iterable[Evidence] = usage.evidence if usage else ()
+    evidence = usage.evidence if usage else ()
     return {item.device: item for item in evidence if item.counted}
 
 
 def shared_devices(
-    view: ExplainView, tenant: ExplainedTenant, usage: ApplicationUsage
+    view: ExplainView, tenant: UsageRecord, usage: ApplicationUsage
 ) -> tuple[Evidence, ...]:
     """Counted devices that a tenant before this one, of the same source, has too: they bill once.
 
@@ -117,13 +105,12 @@ def of_application(view: ExplainView, glob: str) -> ExplainView:
     matches = Glob(glob).matches
 
     def narrowed(usage: TenantUsage) -> TenantUsage:
+        applications = tuple(one for one in usage.applications if matches(one.application))
         return replace(
             usage,
-            applications=tuple(one for one in usage.applications if matches(one.application)),
+            applications=applications,
             unmapped=tuple(use for use in usage.unmapped if matches(use.application)),
-            keys=tuple(
-                key for one in usage.applications if matches(one.application) for key in one.keys
-            ),
+            keys=tuple(key for one in applications for key in one.keys),
         )
 
     return replace(

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from kisi.journal import Billing
+from kisi.journal import Billing, ClientRecord
 from kisi.model import Status
-from kisi.render.figures import moment, plural
-from kisi.render.status_view import ClientRow, StatusView
+from kisi.render.formatting import moment, plural
+from kisi.render.status_view import StatusView
 
 _NAMED_AT_MOST = 20
 
@@ -18,7 +18,7 @@ _NAMED_AT_MOST = 20
 class Blocker:
     """A client that must not be invoiced yet, and why."""
 
-    client: str
+    name: str
     reason: str
 
 
@@ -37,12 +37,12 @@ class Readiness:
 
 
 def readiness(view: StatusView, max_age: timedelta) -> Readiness:
-    """Judges every billed client of the journal.
+    """Looks at every billed client of the journal.
 
-    A client is in the way if its lines were not proven within `max_age`, if it failed in the last
-    run that judged it, or if anything of it is held, unmapped or of unknown outcome.
+    A client is in the way if its lines were not confirmed within `max_age`, if it failed in its
+    last run, or if anything of it is held, unmapped or of unknown outcome.
     """
-    billed = [client for client in view.clients if client.billing is Billing.ON]
+    billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     blockers = [
         Blocker(client.name, reason)
         for client in billed
@@ -51,17 +51,15 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     return Readiness(len(billed), tuple(blockers), max_age)
 
 
-def _reasons(client: ClientRow, view: StatusView, max_age: timedelta) -> Iterable[str]:
+def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iterable[str]:
     if client.status is None:
-        yield "no run has judged it yet"
-    if client.status is Status.FAILED:
-        yield f"failed: {client.guard}"
-    if client.status is Status.HELD:
-        yield f"held: {client.guard}"
-    place = (client.psa, client.agreement)
-    if any((hold.psa, hold.agreement) == place for hold in view.holds):
+        yield "not yet run"
+    if client.status in {Status.FAILED, Status.HELD}:
+        yield f"{client.status}: {client.guard}"
+    billed_on = (client.psa, client.agreement)
+    if any((hold.psa, hold.agreement) == billed_on for hold in view.holds):
         yield "held"
-    if any((one.line.psa, one.line.agreement) == place for one in view.unsettled):
+    if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
         yield "a write of unknown outcome"
     if any(use.company == client.name for use in view.unmapped):
         yield "unmapped usage"
@@ -73,17 +71,17 @@ def _reasons(client: ClientRow, view: StatusView, max_age: timedelta) -> Iterabl
 
 def ready_sentence(readiness: Readiness) -> str:
     """The answer in one sentence, naming the clients that are in the way."""
-    within = f"within {_hours(readiness.max_age)} and nothing is withheld"
     good = readiness.billed - len(readiness.blockers)
+    clients = f"{good} of {readiness.billed} billed clients"
     if readiness.ready:
-        clients = f"{good} of {readiness.billed} billed clients"
+        within = f"within {_hours(readiness.max_age)} and nothing is on hold"
         return f"Ready to invoice: {clients} were confirmed {within}."
     if not readiness.billed:
         return "NOT ready to invoice: no client is billed."
-    named = [f"{one.client} ({one.reason})" for one in readiness.blockers[:_NAMED_AT_MOST]]
+    named = [f"{one.name} ({one.reason})" for one in readiness.blockers[:_NAMED_AT_MOST]]
     more = len(readiness.blockers) - len(named)
     text = ", ".join(named) + (f" and {more} more" if more else "")
-    return f"NOT ready to invoice: {text}; {good} of {readiness.billed} billed clients are ready."
+    return f"NOT ready to invoice: {text}; {clients} are ready."
 
 
 def _hours(age: timedelta) -> str:

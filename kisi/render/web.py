@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from kisi.render.report import Cell, Entry, Grid, Listing, Remark, Report, Section, Tone
+from kisi.render.report import Cell, Entry, Grid, Remark, Report, Section, Tone
 from kisi.render.text import safe_text
-from kisi.render.web_style import STYLE
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _COLUMNS = (
@@ -15,6 +14,44 @@ _COLUMNS = (
     '<col class="c-change"><col class="c-state"></colgroup>'
 )
 _NOTHING = "There is nothing else to report."
+_STYLE = """
+:root { color-scheme: light dark; --text: #1c2126; --dim: #66707a; --paper: #ffffff;
+  --line: #e3e7eb; --good: #1a7f37; --change: #0b6e99; --held: #8a5a00;
+  --orphaned: #8250a8; --bad: #c0262d; --shade: #f4f6f8; }
+@media (prefers-color-scheme: dark) { :root { --text: #dfe4e9; --dim: #96a0aa; --paper: #14181c;
+  --line: #2b3138; --good: #57c26f; --change: #58b8dd; --held: #e0ac4a; --orphaned: #c39be0;
+  --bad: #ff7b80; --shade: #1d2228; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem; background: var(--paper);
+  color: var(--text); font: 0.95rem/1.5 system-ui, "Segoe UI", sans-serif; }
+h1 { font-size: 1.4rem; margin: 0; }
+h2 { font-size: 1.05rem; margin: 0 0 .35rem; }
+h2 .facts { font-weight: normal; font-size: .9rem; margin-left: .6rem; }
+p { margin: .15rem 0; overflow-wrap: anywhere; }
+header { border-bottom: 2px solid var(--line); padding-bottom: .9rem; margin-bottom: 1.2rem; }
+.summary { font-size: 1.05rem; margin-top: .6rem; }
+section { padding: .7rem 0; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; width: 100%; }
+th { text-align: left; font-weight: normal; font-size: .85rem; color: var(--dim); }
+td, th { padding: .12rem .7rem .12rem 0; vertical-align: top; overflow-wrap: anywhere; }
+.entries { table-layout: fixed; }
+.c-mark { width: 1.5rem; } .c-before { width: 5rem; } .c-after { width: 4.5rem; }
+.c-change { width: 13.5rem; } .c-state { width: 5rem; }
+td.mark { font-weight: bold; text-align: center; padding-right: .4rem; }
+td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.after { text-align: left; }
+ul { margin: .15rem 0; padding-left: 1.4rem; }
+.listing td:first-child { text-align: right; white-space: nowrap; width: 4.5rem; }
+.remarks { padding: 0 0 .35rem 0; }
+.grid { width: auto; }
+code { font: .9rem ui-monospace, Consolas, monospace; background: var(--shade);
+  padding: .15rem .45rem; border-radius: .25rem; user-select: all; }
+.dim, .facts { color: var(--dim); } .strong { font-weight: 600; } .good { color: var(--good); }
+.change { color: var(--change); } .held { color: var(--held); }
+.orphaned { color: var(--orphaned); } .bad { color: var(--bad); }
+@media (max-width: 48rem) { .entries { table-layout: auto; } col { width: auto !important; } }
+@media print { body { max-width: none; padding: 0; } section { break-inside: avoid; } }
+"""
 
 
 def web_page(report: Report) -> str:
@@ -28,12 +65,12 @@ def web_page(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f"<title>{_text(report.title)}</title>",
-        f"<style>{STYLE}</style>",
+        f"<style>{_STYLE}</style>",
         "</head>",
         "<body>",
         f"<header><h1>{_text(report.title)}</h1>",
         f'<p class="facts">{_text(" · ".join(report.facts))}</p>',
-        f'<p class="verdict">{_text(report.verdict)}</p></header>',
+        f'<p class="summary">{_text(report.summary)}</p></header>',
         *(sections or [f'<p class="dim">{_NOTHING}</p>']),
         "</body>",
         "</html>",
@@ -61,13 +98,13 @@ def _section(section: Section) -> Iterator[str]:
             continue
         yield from _entries(entries)
         entries.clear()
-        yield from _item(item)
+        yield from (_remark(item),) if isinstance(item, Remark) else _grid(item)
     yield from _entries(entries)
     yield "</section>"
 
 
 def _entries(entries: Iterable[Entry]) -> Iterator[str]:
-    """Entries that follow each other share one table, so that their figures are aligned."""
+    """Entries that follow each other share one table, so that their quantities are aligned."""
     rows = [line for entry in entries for line in _entry(entry)]
     if rows:
         yield from ('<table class="entries">', _COLUMNS, *rows, "</table>")
@@ -76,15 +113,15 @@ def _entries(entries: Iterable[Entry]) -> Iterator[str]:
 def _entry(entry: Entry) -> Iterator[str]:
     mark = f'<td class="mark {entry.tone}">{_text(entry.mark)}</td>'
     label = _toned(entry.label, entry.label_tone)
-    figures = entry.figures
-    if figures is None:
+    quantity = entry.quantity
+    if quantity is None:
         yield f'<tr>{mark}<td colspan="5">{label}</td></tr>'
     else:
-        arrow = f"{_text(figures.before)} →" if figures.before else ""
-        change = f"({figures.change})" if figures.change else ""
+        arrow = f"{_text(quantity.before)} →" if quantity.before else ""
+        change = f"({quantity.change})" if quantity.change else ""
         yield (
-            f'<tr>{mark}<td>{label}</td><td class="figure">{arrow}</td>'
-            f'<td class="figure after">{_text(figures.after)}</td>'
+            f'<tr>{mark}<td>{label}</td><td class="number">{arrow}</td>'
+            f'<td class="number after">{_text(quantity.after)}</td>'
             f'<td class="change">{_toned(change, entry.tone)}</td>'
             f'<td class="state">{_toned(entry.state, entry.state_tone)}</td></tr>'
         )
@@ -99,33 +136,15 @@ def _remark(remark: Remark) -> str:
     return _toned(remark.text, remark.tone, "p")
 
 
-def _item(item: Remark | Listing | Grid) -> Iterator[str]:
-    if isinstance(item, Remark):
-        yield _remark(item)
-    elif isinstance(item, Listing):
-        yield from _listing(item)
-    else:
-        yield from _grid(item)
-
-
-def _listing(listing: Listing) -> Iterator[str]:
-    if listing.caption:
-        yield _toned(listing.caption, Tone.DIM, "p")
-    if not any(lead for lead, _ in listing.rows):
-        yield from (
-            "<ul>",
-            *(_toned(text, listing.tone, "li") for _, text in listing.rows),
-            "</ul>",
-        )
-        return
-    yield '<table class="listing">'
-    for lead, text in listing.rows:
-        yield f"<tr><td>{_text(lead)}</td><td>{_toned(text, listing.tone)}</td></tr>"
-    yield "</table>"
-
-
 def _grid(grid: Grid) -> Iterator[str]:
-    yield '<table class="grid">'
+    if grid.caption:
+        yield _toned(grid.caption, Tone.DIM, "p")
+    if grid.headers == ("",):
+        yield "<ul>"
+        yield from (_toned(cell.text, cell.tone, "li") for (cell,) in grid.rows)
+        yield "</ul>"
+        return
+    yield f'<table class="{"grid" if grid.caption is None else "listing"}">'
     if any(grid.headers):
         heads = (
             f"<th{_side(index, grid)}>{_text(head)}</th>" for index, head in enumerate(grid.headers)
@@ -141,4 +160,4 @@ def _cell(index: int, cell: Cell, grid: Grid) -> str:
 
 
 def _side(index: int, grid: Grid) -> str:
-    return ' class="figure"' if index in grid.right else ""
+    return ' class="number"' if index in grid.right else ""

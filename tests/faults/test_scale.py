@@ -23,7 +23,7 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.reconcile import Memory, Rules, reconcile
-from kisi.reconcile.verdict import summarise
+from kisi.reconcile.summary import summarise
 from kisi.sources import Select
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import TigerpawSide, submits

@@ -7,7 +7,7 @@ import pytest
 from kisi.errors import ExitCode, Incomplete, LoginRefused, SourceError
 from kisi.model import Application, Status, TenantRef
 from kisi.reconcile import select
-from kisi.reconcile.verdict import last_line
+from kisi.reconcile.summary import last_line
 from tests.unit.build import ALL_ROW, COMPANY, key, mapping, reading, row, tenant
 from tests.unit.reconcile.conftest import company, devices
 

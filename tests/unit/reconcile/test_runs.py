@@ -19,7 +19,7 @@ from kisi.model import (
     TenantRef,
     Unfit,
 )
-from kisi.reconcile.verdict import Summary, last_line, summarise
+from kisi.reconcile.summary import Summary, last_line, summarise
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,

@@ -28,7 +28,7 @@ from kisi.model import (
     TenantRef,
     UnmappedUse,
 )
-from kisi.render.plan_json import plan_document
+from kisi.render.plan_export import plan_document
 from kisi.render.plan_view import Mode
 
 NAMES = st.one_of(

@@ -6,7 +6,7 @@ import pytest
 
 from kisi.errors import ExitCode
 from kisi.model import CompanyPlan, Failure, Hold, Outcome, Plan, Status, Tenant, UnmappedUse
-from kisi.reconcile.verdict import Summary, exit_code, is_current, last_line, summarise
+from kisi.reconcile.summary import Summary, exit_code, is_current, last_line, summarise
 from tests.unit.build import COMPANY, tenant
 from tests.unit.fakes import planned
 
