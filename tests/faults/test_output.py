@@ -144,7 +144,7 @@ def test_a_report_that_cannot_be_written_changes_nothing(billed: Trial, output: 
     assert "nothing that was billed depends on it" in result.err
     assert billed.contoso.quantities == {billed.product: 8}
     assert billed.last_run.exit_code == 0
-    assert billed.sentence == "2 of 2 clients proven current."
+    assert billed.sentence == "2 of 2 clients up to date."
     assert set(billed.operator.files()) == files
     if output == "/dev/full":
         assert Path(output).is_char_device()

@@ -174,7 +174,7 @@ def test_twenty_quiet_runs_write_nothing(billed: Trial):
         billed.operator.next_night()
         result = billed.sync()
         assert (result.code, result.writes) == (0, [])
-        assert billed.sentence == "2 of 2 clients proven current."
+        assert billed.sentence == "2 of 2 clients up to date."
 
     after = _rows(billed.operator)
     assert after.pop("run") == before.pop("run") + 20

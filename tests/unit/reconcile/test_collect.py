@@ -47,7 +47,7 @@ def test_a_tenant_that_could_not_be_read_fails_its_client_alone(two):
     assert day.plan.failures == ()
     assert day.code is ExitCode.SOURCE
     assert last_line(day.plan) == (
-        "1 of 2 clients proven current; not: Contoso (source-incomplete: "
+        "1 of 2 clients up to date; need attention: Contoso (source-incomplete: "
         "Contoso: the list ended early)."
     )
 
