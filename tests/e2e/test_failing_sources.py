@@ -346,4 +346,6 @@ def test_of_several_troubles_the_worst_gives_the_exit_code(operator: Operator):
     assert result.code == 7
     held = {name: client.quantities[product] for name, client in clients.items()}
     assert held == {"Edited": 19, "Unreadable": 20, "Unwritable": 20, "Fine": 21}
-    assert result.last_line.startswith("1 of 4 clients up to date; need attention: Edited (held: drift)")
+    assert result.last_line.startswith(
+        "1 of 4 clients up to date; need attention: Edited (held: drift)"
+    )

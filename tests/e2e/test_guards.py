@@ -825,7 +825,9 @@ def test_accepting_one_company_releases_only_that_one(operator: Operator):
     assert contoso.quantities == {product: 95}
     assert fabrikam.quantities == {product: 100}
     assert result.code == 6
-    assert result.last_line.startswith("2 of 3 clients up to date; need attention: Contoso (held: drift)")
+    assert result.last_line.startswith(
+        "2 of 3 clients up to date; need attention: Contoso (held: drift)"
+    )
 
 
 def test_the_id_of_the_whole_plan_releases_all(operator: Operator):

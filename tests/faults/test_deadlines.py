@@ -36,7 +36,10 @@ def test_a_virtual_server_that_hangs_for_ever_fails_its_client_alone(limited: Tr
     assert result.code == 4
     assert limited.contoso.additions == []
     assert limited.fabrikam.quantities == {limited.product: 3}
-    assert "1 of 2 clients up to date; need attention: Contoso (source-incomplete: " in limited.sentence
+    assert (
+        "1 of 2 clients up to date; need attention: Contoso (source-incomplete: "
+        in limited.sentence
+    )
     assert "the time is over; POST" in limited.sentence
     assert "Run kisi again" in trouble(result, "Contoso").remedy
     limited.heals()
