@@ -10,7 +10,7 @@ from pathlib import Path
 from kisi.cli.setup import load
 from kisi.errors import ConfigError
 from kisi.journal import ClientRecord, Journal, LineHistory
-from kisi.render.explain_view import ExplainView, of_application
+from kisi.render.explain import ExplainView, of_application
 
 
 def explained(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Finding, Level
+from kisi.render.formatting import fields
 from kisi.render.report import Entry, Remark, Report, Section, Tone
 
 _MARKS = {
@@ -28,12 +29,14 @@ class Area:
 
 def findings_report(areas: Sequence[Area], *, detailed: bool) -> Report:
     """All findings; what is fine only where it is asked for."""
-    sections = []
-    for area in areas:
-        shown = [f for f in area.findings if detailed or f.level is not Level.OK]
-        if shown:
-            sections.append(Section(area.title, items=tuple(_entry(f) for f in shown)))
-    return Report("Check", tuple(sections))
+    sections = (
+        Section(
+            area.title,
+            items=tuple(_entry(f) for f in area.findings if detailed or f.level is not Level.OK),
+        )
+        for area in areas
+    )
+    return Report("Check", tuple(section for section in sections if section.items))
 
 
 def _entry(finding: Finding) -> Entry:
@@ -44,17 +47,15 @@ def _entry(finding: Finding) -> Entry:
 
 def findings_document(areas: Sequence[Area], exit_code: int) -> Json:
     """The findings as JSON data."""
+
+    def found(finding: Finding) -> Json:
+        return {**fields(finding, "level message"), "remedy": finding.remedy or None}
+
     return {
         "format_version": FORMAT_VERSION,
         "exit_code": exit_code,
         "areas": [
-            {
-                "title": area.title,
-                "findings": [
-                    {"level": f.level, "message": f.message, "remedy": f.remedy or None}
-                    for f in area.findings
-                ],
-            }
+            {"title": area.title, "findings": [found(one) for one in area.findings]}
             for area in areas
         ],
     }

@@ -62,7 +62,10 @@ def plan_document(view: PlanView) -> Json:
                 "accounts": [],
             },
             "summary": asdict(summarise(plan)),
-            "totals": {psa: asdict(total) for psa, total in totals(plan).items()},
+            "totals": {
+                psa: {part: asdict(amount) for part, amount in parts.items()}
+                for psa, parts in totals(plan).items()
+            },
             "failures": [_failure(failure) for failure in plan.failures],
             "earlier_writes": [operation_fields(write) for write in view.earlier],
             "left": [_owned(fact) for fact in view.left],

@@ -42,7 +42,6 @@ from kisi.render.plan_view import (
     Amount,
     Mode,
     PlanView,
-    Totals,
     accept_command,
     is_quiet_client,
     money_delta,
@@ -346,16 +345,12 @@ def _by_hand(line: PlannedLine) -> str:
 def _totals(view: PlanView) -> Section:
     """Units and money a month of each PSA, before and after; what is held stands apart."""
     every = totals(view.plan)
-    rows = tuple(one for psa, total in every.items() for one in _rows(psa, total, view.mode))
+    rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, view.mode))
     items: list[Item] = []
     if rows:
         headers = ("", "", "units", "", "money a month", "")
         items.append(Grid(headers, rows, right=frozenset({2, 3, 4, 5})))
-    unpriced = sum(
-        amount.unpriced
-        for one in every.values()
-        for amount in (one.billed, one.held, one.unwritten)
-    )
+    unpriced = sum(amount.unpriced for parts in every.values() for amount in parts.values())
     if unpriced:
         lines = plural(unpriced, "line")
         items.append(Remark(f"The money leaves out {lines} of unknown price.", Tone.DIM))
@@ -367,16 +362,17 @@ def _totals(view: PlanView) -> Section:
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
 
 
-def _rows(psa: str, total: Totals, mode: Mode) -> Iterable[tuple[Cell, ...]]:
-    parts = (
-        ("to bill" if mode is Mode.PREVIEW else "billed", total.billed, Tone.PLAIN),
-        ("held", total.held, Tone.HELD),
-        ("not written", total.unwritten, Tone.BAD),
-    )
-    for name, amount, tone in parts:
+def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[Cell, ...]]:
+    shown = {
+        "billed": Cell("to bill" if mode is Mode.PREVIEW else "billed"),
+        "held": Cell("held", Tone.HELD),
+        "unwritten": Cell("not written", Tone.BAD),
+    }
+    for part, name in shown.items():
+        amount = parts[part]
         if amount.lines:
             units = _from_to(amount.before, amount.after, quantity, signed)
-            yield row(psa, Cell(name, tone), *units, *_money(amount))
+            yield row(psa, name, *units, *_money(amount))
             psa = ""
 
 

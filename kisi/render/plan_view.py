@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
+from typing import Self
 
 from kisi.journal import Operation
 from kisi.model import CompanyPlan, LineFact, Plan, PlannedLine, Status
@@ -102,9 +103,8 @@ class Amount:
     """Lines whose price is not known; their money is not in the sums."""
 
     @classmethod
-    def of(cls, lines: Iterable[PlannedLine]) -> Amount:
+    def of(cls, every: Sequence[PlannedLine]) -> Self:
         """Adds up lines."""
-        every = list(lines)
         return cls(
             lines=len(every),
             before=sum((line.before or _ZERO for line in every), _ZERO),
@@ -115,30 +115,15 @@ class Amount:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What one PSA bills for all clients together."""
+def totals(plan: Plan) -> dict[str, dict[str, Amount]]:
+    """What each PSA bills for all clients together, by its name.
 
-    billed: Amount
-    """Lines that are as they should be, are to be written, or were written."""
-    held: Amount
-    unwritten: Amount
-    """Writes that failed or have an unknown outcome."""
-
-
-def totals(plan: Plan) -> dict[str, Totals]:
-    """Adds up the lines of each PSA, by its name."""
-    lines = [line for company in plan.companies for line in company.lines]
-    return {
-        psa: _totals([line for line in lines if line.psa == psa])
-        for psa in sorted({line.psa for line in lines})
-    }
-
-
-def _totals(lines: list[PlannedLine]) -> Totals:
-    free = [line for line in lines if not line.hold]
-    return Totals(
-        billed=Amount.of(line for line in free if line.outcome not in UNWRITTEN),
-        held=Amount.of(line for line in lines if line.hold),
-        unwritten=Amount.of(line for line in free if line.outcome in UNWRITTEN),
-    )
+    `billed` are the lines that are as they should be, are to be written, or were written;
+    `unwritten` are writes that failed or have an unknown outcome; `held` are the others.
+    """
+    parts: dict[str, dict[str, list[PlannedLine]]] = {}
+    for line in (line for company in plan.companies for line in company.lines):
+        of_psa = parts.setdefault(line.psa, {"billed": [], "held": [], "unwritten": []})
+        unwritten = "unwritten" if line.outcome in UNWRITTEN else "billed"
+        of_psa["held" if line.hold else unwritten].append(line)
+    return {psa: {x: Amount.of(parts[psa][x]) for x in parts[psa]} for psa in sorted(parts)}

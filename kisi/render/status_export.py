@@ -17,8 +17,7 @@ from kisi.render.plan_export import (
     tenant_fields,
     use_fields,
 )
-from kisi.render.readiness import Readiness
-from kisi.render.status_view import Client, StatusView
+from kisi.render.status_view import Client, Readiness, StatusView
 
 COLUMNS = (
     "company psa psa_company agreement billing status since confirmed_at guard reason remedy"

@@ -45,7 +45,7 @@ from kisi.model import (
     UnmappedUse,
 )
 from kisi.reconcile.summary import exit_code, last_line
-from kisi.render.explain_view import ExplainView
+from kisi.render.explain import ExplainView
 from kisi.render.plan_export import plan_document
 from kisi.render.plan_view import Mode, PlanView
 from kisi.render.status_view import Client, Expiry, StatusView

@@ -14,15 +14,14 @@ import render_samples as samples
 
 from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, UnmappedUse
-from kisi.render.explain_export import explain_csv, explain_document
-from kisi.render.explain_report import explain_report
+from kisi.render.explain import explain_csv, explain_document, explain_report
 from kisi.render.plan_export import plan_csv, plan_document
 from kisi.render.plan_report import plan_report
 from kisi.render.plan_view import PlanView
-from kisi.render.readiness import readiness
 from kisi.render.report import Report
 from kisi.render.status_export import status_csv, status_document
 from kisi.render.status_report import status_report
+from kisi.render.status_view import readiness
 from kisi.render.terminal import Terminal, lay_out
 from kisi.render.web import web_page
 

@@ -12,9 +12,15 @@ import render_samples as samples
 
 from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, Unit
-from kisi.render.explain_export import explain_csv, explain_document
-from kisi.render.explain_report import explain_report
-from kisi.render.explain_view import ExplainView, device_changes, of_application, other_keys
+from kisi.render.explain import (
+    ExplainView,
+    device_changes,
+    explain_csv,
+    explain_document,
+    explain_report,
+    of_application,
+    other_keys,
+)
 from kisi.render.terminal import Terminal, lay_out
 from kisi.render.text import cells
 
