@@ -9,7 +9,7 @@ from datetime import UTC, tzinfo
 from itertools import takewhile
 
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
-from kisi.json_text import FORMAT_VERSION, Json
+from kisi.json_text import Json
 from kisi.model import (
     ApplicationUsage,
     DeviceClass,
@@ -18,20 +18,19 @@ from kisi.model import (
     KeyEvidence,
     TenantUsage,
     Unit,
-    category_text,
 )
 from kisi.render.csv_text import csv_of_fields
 from kisi.render.formatting import (
     billed_as,
     day,
+    document,
     fields,
     moment,
-    plain,
     plural,
     quantity,
     unmapped_as,
 )
-from kisi.render.plan_export import Fields, use_fields
+from kisi.render.plan_export import Fields, known_line, use_fields
 from kisi.render.report import (
     Cell,
     Entry,
@@ -325,27 +324,21 @@ def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
 
 def explain_document(view: ExplainView) -> Json:
     """A client's quantities and their evidence as plain JSON data."""
-    document: Json = plain(
+    return document(
         {
-            "format_version": FORMAT_VERSION,
             **fields(view.client, "name psa company agreement"),
             "run": view.run.id,
             "began_at": view.run.at,
-            "lines": [_line_fields(line) for line in view.lines],
+            "lines": [
+                {
+                    **known_line(line, line.key.line_id),
+                    "quantity": line.quantities[-1].quantity,
+                }
+                for line in view.lines
+            ],
             "tenants": [_tenant_fields(tenant, view) for tenant in view.tenants],
         }
     )
-    return document
-
-
-def _line_fields(line: LineHistory) -> Fields:
-    return {
-        "application": line.application,
-        "category": category_text(line.categories),
-        "product": line.product,
-        "line_id": line.key.line_id,
-        "quantity": line.quantities[-1].quantity,
-    }
 
 
 def _tenant_fields(tenant: UsageRecord, view: ExplainView) -> Fields:

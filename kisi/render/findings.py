@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kisi.json_text import FORMAT_VERSION, Json
+from kisi.json_text import Json
 from kisi.model import Finding, Level
-from kisi.render.formatting import fields
+from kisi.render.formatting import document, fields
 from kisi.render.report import Entry, Remark, Report, Section, Tone
 
 _MARKS = {
@@ -51,11 +51,5 @@ def findings_document(areas: Sequence[Area], exit_code: int) -> Json:
     def found(finding: Finding) -> Json:
         return {**fields(finding, "level message"), "remedy": finding.remedy or None}
 
-    return {
-        "format_version": FORMAT_VERSION,
-        "exit_code": exit_code,
-        "areas": [
-            {"title": area.title, "findings": [found(one) for one in area.findings]}
-            for area in areas
-        ],
-    }
+    every = [{"title": x.title, "findings": [found(one) for one in x.findings]} for x in areas]
+    return document({"exit_code": exit_code, "areas": every})

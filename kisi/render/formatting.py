@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import Enum
 from typing import Any
 
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Category, UnmappedUse
 
 _CENT = Decimal("0.01")
@@ -117,6 +118,11 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
         case list() | tuple():
             return [plain(item) for item in value]
     return value
+
+
+def document(content: Mapping[str, Any]) -> Json:
+    """A whole JSON document of `plain` values, in kisi's frame."""
+    return {"format_version": FORMAT_VERSION, **plain(content)}
 
 
 def fields(value: object, names: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from kisi.journal import Operation
-from kisi.json_text import FORMAT_VERSION, Json
+from kisi.journal import LineHistory, Operation
+from kisi.json_text import Json
 from kisi.model import (
     Category,
     CompanyPlan,
@@ -28,7 +28,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import is_current, summarise
 from kisi.render.csv_text import csv_of_fields
-from kisi.render.formatting import AS_REPORTED, fields, plain
+from kisi.render.formatting import AS_REPORTED, document, fields
 from kisi.render.plan_view import PlanView, money_delta, totals
 
 Fields = dict[str, Any]
@@ -44,9 +44,8 @@ def plan_document(view: PlanView) -> Json:
     """A run as plain JSON data; `status --format json` has it again under `last_run`."""
     plan = view.plan
     uses = [*plan.unmapped_uses, *(use for one in plan.companies for use in one.unmapped)]
-    document: Json = plain(
+    return document(
         {
-            "format_version": FORMAT_VERSION,
             "kisi_version": view.version,
             "mode": view.mode,
             "generated_at": view.generated_at,
@@ -72,7 +71,6 @@ def plan_document(view: PlanView) -> Json:
             "notes": plan.notes,
         }
     )
-    return document
 
 
 def _company(plan: CompanyPlan) -> Fields:
@@ -167,11 +165,18 @@ def operation_fields(write: Operation) -> Fields:
 
 
 def _owned(fact: LineFact) -> Fields:
+    client = fields(fact, "name psa company agreement")
+    return {**client, **known_line(fact, fact.line_id), "quantity": fact.confirmed}
+
+
+def known_line(line: LineFact | LineHistory, line_id: str) -> Fields:
+    """A line that the journal knows."""
+    category = category_text(line.categories)
     return {
-        **fields(fact, "name psa company agreement application"),
-        "category": category_text(fact.categories),
-        **fields(fact, "product line_id"),
-        "quantity": fact.confirmed,
+        "application": line.application,
+        "category": category,
+        "product": line.product,
+        "line_id": line_id,
     }
 
 

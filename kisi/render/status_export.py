@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kisi.journal import Run
-from kisi.json_text import FORMAT_VERSION, Json
-from kisi.model import category_text
+from kisi.json_text import Json
 from kisi.render.csv_text import csv_of_fields
-from kisi.render.formatting import fields, plain
+from kisi.render.formatting import document, fields
 from kisi.render.plan_export import (
     Fields,
     client_columns,
+    known_line,
     line_fields,
     operation_fields,
     tenant_fields,
@@ -34,9 +34,8 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         view: What the journal holds.
         ready: The answer to `--ready`, where it was asked for.
     """
-    document: Json = plain(
+    return document(
         {
-            "format_version": FORMAT_VERSION,
             "kisi_version": view.version,
             "generated_at": view.at,
             "problem": view.problem or None,
@@ -70,9 +69,9 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
             "expiring_certificates": [
                 fields(one, "server expires") for one in view.expiring_certificates
             ],
+            "last_run": view.last_run,
         }
     )
-    return {**document, "last_run": view.last_run}
 
 
 def _ready(readiness: Readiness) -> Fields:
@@ -107,15 +106,8 @@ def _client(client: Client) -> Fields:
 
 def _lines(client: Client) -> Iterable[Fields]:
     for line in client.lines:
-        yield {
-            "application": line.application,
-            "category": category_text(line.categories),
-            "product": line.product,
-            "line_id": line.key.line_id,
-            "quantities": [
-                {"quantity": one.quantity, "since": one.first_at} for one in line.quantities
-            ],
-        }
+        held = [{"quantity": one.quantity, "since": one.first_at} for one in line.quantities]
+        yield {**known_line(line, line.key.line_id), "quantities": held}
 
 
 def status_csv(view: StatusView) -> str:
