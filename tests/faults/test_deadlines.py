@@ -63,7 +63,10 @@ def test_a_source_that_hangs_for_ever_fails_its_clients_alone(limited: Trial):
     assert result.code == 4
     assert limited.contoso.additions == []
     assert limited.fabrikam.quantities == {limited.product: 3}
-    assert "not: Contoso (source-incomplete: Source second, main server: " in limited.sentence
+    assert (
+        "need attention: Contoso (source-incomplete: Source second, main server: "
+        in limited.sentence
+    )
     faults.clear()
     assert limited.sync().code == 0
     assert limited.contoso.quantities == {limited.product: 6 + 4}
@@ -95,7 +98,7 @@ def test_after_the_end_of_the_run_no_write_is_begun(
         "failed",
         "not sent: this run's time was up before its turn came",
     )
-    assert "not: Fabrikam (failed: not sent: this run's time was up" in limited.sentence
+    assert "need attention: Fabrikam (failed: not sent: this run's time was up" in limited.sentence
     assert limited.pending() == ()
     monkeypatch.setattr(Journal, "outcome", store)
     limited.heals()

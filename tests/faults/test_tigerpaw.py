@@ -80,7 +80,7 @@ def test_a_tigerpaw_that_cannot_be_read_is_not_written_to(ledger: Ledger):
     result = ledger.sync()
 
     assert (result.code, submits(result)) == (5, [])
-    assert "not: Northwind (psa: " in result.document["last_line"]
+    assert "need attention: Northwind (psa: " in result.document["last_line"]
     ledger.heals()
 
 
@@ -166,7 +166,7 @@ def test_a_tigerpaw_that_stays_down_fails_the_write(ledger: Ledger):
     assert (result.code, len(submits(result))) == (7, 2)
     assert outcome(result, "Northwind")[0] == "failed"
     assert "the next run tries again" in outcome(result, "Northwind")[1]
-    assert "not: Northwind (failed: " in result.document["last_line"]
+    assert "need attention: Northwind (failed: " in result.document["last_line"]
     ledger.heals()
 
 
