@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test test-fast lint format mutants lock dist benchmark soak clean
+.PHONY: help demo test test-fast golden lint format mutants lock dist benchmark soak clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -18,6 +18,9 @@ test: $(READY)  ## all tests, with branch coverage and its floor; ARGS="-k name"
 
 test-fast: $(READY)  ## the tests that need no second process and no waiting: under a minute
 	$(BIN)/python -m pytest -q -n auto -m 'not slow' $(ARGS)
+
+golden: $(READY)  ## writes the screens in tests/unit/render/golden anew; then review the diff
+	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py
 
 lint: $(READY)  ## style, types, the one arrow direction, what README says of --help, known holes
 	$(BIN)/ruff check .

@@ -17,8 +17,8 @@ from kisi.cli.status import status
 from kisi.cli.sync import sync
 
 _EXIT_CODES = """
-Exit codes: 0 done, nothing withheld · 1 a bug · 2 usage · 3 configuration, mapping or secret ·
-4 a source failed or was incomplete · 5 a PSA could not be read or refused us · 6 withheld for a
+Exit codes: 0 done, nothing on hold · 1 a bug · 2 usage · 3 configuration, mapping or secret ·
+4 a source failed or was incomplete · 5 a PSA could not be read or refused us · 6 on hold for a
 person · 7 a write failed or its outcome is unknown · 8 journal or disk · 10 changes pending
 (preview --detailed-exitcode) · 75 another run holds the lock · 130 interrupted
 """

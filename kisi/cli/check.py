@@ -69,5 +69,5 @@ def check(
         },
         wish,
     )
-    (voice.insist if code else voice.say)(checking.verdict(areas, online=online))
+    (voice.insist if code else voice.say)(checking.check_summary(areas, online=online))
     raise typer.Exit(code)

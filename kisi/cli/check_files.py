@@ -17,7 +17,7 @@ from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
 from kisi.model import BillingMapping, Finding, Level
-from kisi.render.figures import plural
+from kisi.render.formatting import plural
 
 
 @dataclass(frozen=True, slots=True)

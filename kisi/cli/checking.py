@@ -22,8 +22,8 @@ from kisi.model import Finding, Level
 from kisi.psa import Probing, Psa
 from kisi.psa.registry import PSAS
 from kisi.reconcile.siblings import check_siblings
-from kisi.render.figures import plural
 from kisi.render.findings import Area
+from kisi.render.formatting import plural
 from kisi.render.text import safe_text
 from kisi.sources.registry import SOURCES
 
@@ -70,7 +70,7 @@ def code_of(areas: Sequence[Area]) -> ExitCode:
     return ExitCode.CONFIG if ExitCode.CONFIG in codes else worst(codes)
 
 
-def verdict(areas: Sequence[Area], *, online: bool) -> str:
+def check_summary(areas: Sequence[Area], *, online: bool) -> str:
     """One sentence, and the next command."""
     everything = [finding for area in areas for finding in area.findings]
     problems = _count(everything, Level.PROBLEM)

@@ -41,8 +41,8 @@ from kisi.journal import Billing, Journal, Operation, PackedUsage, RunState, Sub
 from kisi.lock import run_lock
 from kisi.model import Company, Plan
 from kisi.reconcile import Reconciled, resolve
-from kisi.reconcile.verdict import client_counts, exit_code, summarise
-from kisi.render.plan_json import plan_document
+from kisi.reconcile.summary import client_counts, exit_code, summarise
+from kisi.render.plan_export import plan_document
 from kisi.render.plan_view import Mode, PlanView
 from kisi.transport import SystemClock, certificate_of
 

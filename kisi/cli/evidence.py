@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from kisi.cli.setup import load
 from kisi.errors import ConfigError
-from kisi.journal import ClientRecord, History, Journal, LineHistory, Run
-from kisi.render.explain_view import (
-    ExplainedLine,
-    ExplainedTenant,
-    ExplainView,
-    of_application,
-)
+from kisi.journal import ClientRecord, Journal, LineHistory
+from kisi.render.explain import ExplainView, of_application
 
 
 def explained(
@@ -37,29 +33,12 @@ def explained(
             for record in history.usage_at(client.name, run_id)
             if (record.psa, record.agreement) == (client.psa, client.agreement)
         ]
-        run = _run(history, run_id, max((record.last_run for record in records), default=None))
+        newest = max((record.last_run for record in records), default=0)
+        run = history.run(newest if run_id is None else run_id)
         if run is None or not records:
             raise _nothing(client, run_id)
-        view = ExplainView(
-            name=client.name,
-            psa=client.psa,
-            company=client.company,
-            agreement=client.agreement,
-            run=run.id,
-            at=run.at,
-            zone=settings.timezone,
-            lines=tuple(_lines(history.line_history(client.name), client, run.id)),
-            tenants=tuple(
-                ExplainedTenant(
-                    usage=record.usage,
-                    since=record.first_at,
-                    read=record.read,
-                    previous=record.previous,
-                    previous_run=record.previous_run,
-                )
-                for record in records
-            ),
-        )
+        lines = _lines(history.line_history(client.name), client, run.id)
+        view = ExplainView(client, run, settings.timezone, tuple(lines), tuple(records))
     return of_application(view, application) if application else view
 
 
@@ -88,11 +67,6 @@ def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
     )
 
 
-def _run(history: History, run_id: int | None, newest: int | None) -> Run | None:
-    wanted = newest if run_id is None else run_id
-    return None if wanted is None else history.run(wanted)
-
-
 def _nothing(client: ClientRecord, run_id: int | None) -> ConfigError:
     when = "yet" if run_id is None else f"as of run {run_id}"
     return ConfigError(
@@ -101,16 +75,9 @@ def _nothing(client: ClientRecord, run_id: int | None) -> ConfigError:
     )
 
 
-def _lines(
-    history: Iterable[LineHistory], client: ClientRecord, run: int
-) -> Iterable[ExplainedLine]:
+def _lines(history: Iterable[LineHistory], client: ClientRecord, run: int) -> Iterable[LineHistory]:
+    """The client's lines with the quantities that they were confirmed to hold up to a run."""
     for line in history:
-        known = [one for one in line.quantities if one.first_run <= run]
+        known = tuple(one for one in line.quantities if one.first_run <= run)
         if known and (line.key.psa, line.key.agreement) == (client.psa, client.agreement):
-            yield ExplainedLine(
-                application=line.application,
-                categories=line.categories,
-                product=line.product,
-                line_id=line.key.line_id,
-                quantity=known[-1].quantity,
-            )
+            yield replace(line, quantities=known)

@@ -9,7 +9,7 @@ from kisi.journal import ClientState, ConfirmedLine, LineKey
 from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
 from kisi.plan import ref_of
 from kisi.reconcile import Reconciled
-from kisi.reconcile.verdict import is_current, trouble
+from kisi.reconcile.summary import is_current, trouble
 
 
 def difference(then: PlannedLine, now: PlannedLine | None) -> str:

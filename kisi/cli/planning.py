@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: b
     from kisi.errors import worst
     from kisi.journal import Journal
     from kisi.reconcile import resolve
-    from kisi.reconcile.verdict import exit_code
+    from kisi.reconcile.summary import exit_code
     from kisi.render.plan_view import Mode
 
     with stopping("Stopping: a preview writes nothing.") as stop, opened(config, stop) as setup:
@@ -106,19 +106,11 @@ def view_of(
 ) -> PlanView:
     """What the renderers want to know of a run."""
     from kisi import __version__
-    from kisi.reconcile.verdict import last_line
-    from kisi.render.plan_view import EarlierWrite, PlanView
+    from kisi.reconcile.summary import last_line
+    from kisi.render.plan_view import PlanView
 
     earlier = tuple(
-        EarlierWrite(
-            client=settlement.operation.name,
-            line=settlement.operation.line,
-            run=settlement.operation.run_id,
-            at=settlement.operation.at,
-            outcome=settlement.outcome,
-            detail=settlement.detail,
-        )
-        for settlement in found.settlements
+        replace(one.operation, outcome=one.outcome, detail=one.detail) for one in found.settlements
     )
     return PlanView(
         plan=plan,

@@ -39,22 +39,21 @@ def show_plan(view: PlanView, voice: Voice, wish: Wish) -> None:
     The last line is always said where something is wrong; on a good day, unless quiet.
     """
     from kisi.json_text import dumps
-    from kisi.render.plan_csv import plan_csv
-    from kisi.render.plan_html import plan_html
-    from kisi.render.plan_json import plan_document
+    from kisi.render.plan_export import plan_csv, plan_document
     from kisi.render.plan_report import plan_report
     from kisi.render.text import safe_text
+    from kisi.render.web import web_page
 
-    verbose = voice.verbose > 0
+    report = plan_report(view, verbose=voice.verbose > 0)
     say = voice.insist if view.exit_code else voice.say
     if voice.quiet and not view.exit_code and wish == Wish(Format.TABLE):
         return
     show(
         {
-            Format.TABLE: lambda: terminal_text(plan_report(view, verbose=verbose), voice, wish),
+            Format.TABLE: lambda: terminal_text(report, voice, wish),
             Format.JSON: lambda: dumps(plan_document(view)),
             Format.CSV: lambda: plan_csv(view),
-            Format.HTML: lambda: plan_html(view, verbose=verbose),
+            Format.HTML: lambda: web_page(report),
         },
         wish,
     )

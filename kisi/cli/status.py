@@ -77,7 +77,9 @@ def status(
     ] = None,
     failed: Annotated[
         bool,
-        typer.Option("--failed", help="Only clients that failed, are held, or are not proven."),
+        typer.Option(
+            "--failed", help="Only clients that failed, are held, or were never confirmed."
+        ),
     ] = False,
     ready: Annotated[
         bool, typer.Option("--ready", help="Exit 0 only if every billed client may be invoiced.")
@@ -97,12 +99,11 @@ def status(
     Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
     """
     from kisi.cli.report import Wish, show, terminal_text
-    from kisi.cli.status_data import Question, status_view
+    from kisi.cli.status_data import StatusQuery, status_view
     from kisi.json_text import dumps
-    from kisi.render.readiness import readiness, ready_sentence
-    from kisi.render.status_csv import status_csv
-    from kisi.render.status_json import status_document
+    from kisi.render.status_export import status_csv, status_document
     from kisi.render.status_report import status_report
+    from kisi.render.status_view import readiness, ready_sentence
     from kisi.render.text import safe_text
     from kisi.render.web import web_page
 
@@ -113,8 +114,8 @@ def status(
     filtered = failed and not ready  # who may be invoiced is asked of everybody
     moment = instant(since, "--since") if since else None
     oldest = duration(max_age, "--max-age")
-    question = Question(company=company, since=moment, failed=filtered)
-    view, problem = status_view(config, question)
+    query = StatusQuery(company=company, since=moment, failed=filtered)
+    view, problem = status_view(config, query)
     answer = readiness(view, oldest)
     wish = Wish(output.chosen(format_, json=json), output_file)
     detailed = voice.verbose > 0 or company is not None

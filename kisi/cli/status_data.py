@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,32 +11,11 @@ from typing import Any
 from kisi import __version__
 from kisi.cli.setup import load
 from kisi.errors import StateError
-from kisi.journal import (
-    Billing,
-    ClientRecord,
-    HeldPlan,
-    History,
-    Journal,
-    Latest,
-    LineHistory,
-    Operation,
-    Run,
-    RunState,
-    Subject,
-)
+from kisi.journal import Billing, ClientRecord, History, Journal, RunState, Subject
 from kisi.lock import is_running
-from kisi.model import BillingMapping, Category, Glob, Status, Tenant, TenantRef, UnmappedUse
-from kisi.render.plan_view import EarlierWrite
-from kisi.render.status_view import (
-    CertificateExpiry,
-    ClientRow,
-    KeyExpiry,
-    LineTrend,
-    OpenHold,
-    RunRow,
-    StatusView,
-    TrendPoint,
-)
+from kisi.model import BillingMapping, Glob, Status
+from kisi.render.plan_export import read_tenant, read_use
+from kisi.render.status_view import Client, Expiry, StatusView
 from kisi.transport import SystemClock
 
 RUNS = 10
@@ -44,17 +23,18 @@ MANY_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StatusQuery:
     """What the operator wants to see."""
 
     company: str | None = None
     since: datetime | timedelta | None = None
     failed: bool = False
 
-    def concerns(self, client: ClientRow) -> bool:
+    def matches(self, client: Client) -> bool:
         """Whether a client is asked for."""
-        named = self.company is None or Glob(self.company).matches(client.name)
-        fine = client.status in {Status.READY, Status.OFF} and not client.guard
+        record = client.record
+        named = self.company is None or Glob(self.company).matches(record.name)
+        fine = record.status in {Status.READY, Status.OFF} and not record.guard
         return named and not (self.failed and fine)
 
     def nobody(self) -> str:
@@ -65,7 +45,7 @@ class Question:
         return f'No client with a name like "{self.company}"{trouble or " is known"}.'
 
 
-def status_view(config: Path | None, question: Question) -> tuple[StatusView, StateError | None]:
+def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, StateError | None]:
     """Everything `kisi status` shows, and what is wrong with the journal, if anything.
 
     Raises:
@@ -74,153 +54,59 @@ def status_view(config: Path | None, question: Question) -> tuple[StatusView, St
     """
     settings, mapping = load(config)
     now = SystemClock().now()
-    since = question.since
+    since = query.since
     if isinstance(since, timedelta):
         since = now - since
     elif since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=settings.timezone)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         history = journal.history
-        running = is_running(settings.state_dir)
+        # Nobody holds the lock: a run that has not ended never will.
+        crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
+        runs = history.last_runs(RUNS if since is None else MANY_RUNS, since)
         known = tuple(_clients(history, mapping))
-        stored_keys = history.keys()
-        report = history.latest(Subject.REPORT)
-        unmapped = report.value.get("unmapped", {}) if report else {}
+        report = _latest(history, Subject.REPORT)
+        unmapped: Mapping[str, Any] = report.get("unmapped", {}) if report else {}
+        certificates = _latest(history, Subject.CERTIFICATES) or ()
         view = StatusView(
             at=now,
             version=__version__,
             zone=settings.timezone,
-            runs=tuple(
-                _run(run, running=running)
-                for run in history.last_runs(RUNS if since is None else MANY_RUNS, since)
+            runs=tuple(replace(run, state=crashed.get(run.state, run.state)) for run in runs),
+            clients=tuple(filter(query.matches, known)),
+            nobody=query.nobody() if known else "",
+            holds=history.open_holds(),
+            unmapped=tuple(map(read_use, unmapped.get("applications", ()))),
+            unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
+            keys=history.keys(),
+            certificates=tuple(
+                Expiry(datetime.fromisoformat(one["expires"]), one["server"])
+                for one in certificates
             ),
-            clients=tuple(filter(question.concerns, known)),
-            nobody=question.nobody() if known else "",
-            holds=tuple(_hold(hold) for hold in history.open_holds()),
-            unmapped=tuple(_uses(unmapped)),
-            unmapped_tenants=tuple(_tenants(unmapped)),
-            keys=tuple(
-                KeyExpiry(
-                    stored.name,
-                    stored.tenant,
-                    stored.key.serial,
-                    stored.key.name,
-                    stored.key.expires,
-                    stored.key.used,
-                )
-                for stored in stored_keys
-                if stored.key.counted and stored.key.expires is not None
-            ),
-            certificates=tuple(_certificates(history.latest(Subject.CERTIFICATES))),
-            unsettled=tuple(_earlier(operation) for operation in journal.pending()),
-            last_run=report.value if report else None,
+            unsettled=journal.pending(),
+            last_run=report,
             problem=journal.problem.message if journal.problem else "",
         )
         return view, journal.problem
 
 
-def _run(run: Run, *, running: bool) -> RunRow:
-    is_dead = run.state is RunState.RUNNING and not running
-    numbers = run.summary
-    return RunRow(
-        id=run.id,
-        command=run.command,
-        at=run.at,
-        end=RunState.CRASHED if is_dead else run.state,
-        ended_at=run.ended_at,
-        exit_code=run.exit_code,
-        last_line=run.message,
-        scope=run.plan_scope,
-        current=numbers.get("current"),
-        billed=numbers.get("billed"),
-        applied=numbers.get("applied"),
-        held=numbers.get("held"),
-        failed=numbers.get("failed"),
-    )
+def _latest(history: History, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
+    latest = history.latest(subject)
+    return latest.value if latest else None
 
 
-def _clients(history: History, mapping: BillingMapping) -> Iterable[ClientRow]:
-    """The clients of the journal, and those that the mapping bills and no run has judged yet."""
+def _clients(history: History, mapping: BillingMapping) -> Iterable[Client]:
+    """The clients of the journal, and those that the mapping bills and no run has seen yet."""
     new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
-    for client in history.clients():
-        place = (client.psa, client.agreement)
-        if client.billing is Billing.ON:
-            new.pop(place, None)
-        if place not in new:
-            yield _client(client, history.line_history(client.name))
+    for record in history.clients():
+        billed_on = (record.psa, record.agreement)
+        if record.billing is Billing.ON:
+            new.pop(billed_on, None)
+        if billed_on not in new:
+            lines = history.line_history(record.name)
+            mine = (x for x in lines if x.owned and (x.key.psa, x.key.agreement) == billed_on)
+            yield Client(record, tuple(mine))
     for one in new.values():
-        yield ClientRow(one.name, one.psa, one.company, one.agreement)
-
-
-def _client(client: ClientRecord, history: Iterable[LineHistory]) -> ClientRow:
-    place = (client.psa, client.agreement)
-    lines = [one for one in history if one.owned and (one.key.psa, one.key.agreement) == place]
-    return ClientRow(
-        name=client.name,
-        psa=client.psa,
-        company=client.company,
-        agreement=client.agreement,
-        billing=client.billing,
-        status=client.status,
-        guard=client.guard,
-        reason=client.reason,
-        remedy=client.remedy,
-        since=client.since_at,
-        confirmed_at=client.confirmed_at,
-        lines=tuple(
-            LineTrend(
-                application=one.application,
-                categories=one.categories,
-                product=one.product,
-                line_id=one.key.line_id,
-                points=tuple(TrendPoint(q.quantity, q.first_at) for q in one.quantities),
-            )
-            for one in lines
-        ),
-    )
-
-
-def _hold(hold: HeldPlan) -> OpenHold:
-    return OpenHold(
-        client=hold.name,
-        psa=hold.psa,
-        company=hold.company,
-        agreement=hold.agreement,
-        plan_id=hold.plan_id,
-        lines=hold.lines,
-        since=hold.first_at,
-    )
-
-
-def _earlier(operation: Operation) -> EarlierWrite:
-    return EarlierWrite(
-        client=operation.name,
-        line=operation.line,
-        run=operation.run_id,
-        at=operation.at,
-        outcome=operation.outcome,
-        detail=operation.detail,
-    )
-
-
-def _uses(unmapped: dict[str, Any]) -> Iterable[UnmappedUse]:
-    for use in unmapped.get("applications", ()):
-        category = use.get("category")
-        yield UnmappedUse(
-            company=use["company"],
-            application=use["application"],
-            quantity=use["quantity"],
-            estimated=use.get("estimated", True),
-            category=Category(category) if category else None,
+        yield Client(
+            ClientRecord(one.name, one.psa, one.company, one.agreement, Billing.ON, one.tenants)
         )
-
-
-def _tenants(unmapped: dict[str, Any]) -> Iterable[Tenant]:
-    for tenant in unmapped.get("tenants", ()):
-        ref = TenantRef(tenant["source"], tenant["tenant"])
-        yield Tenant(ref, tenant["name"], listed_as=tenant.get("listed_as") or "")
-
-
-def _certificates(latest: Latest | None) -> Iterable[CertificateExpiry]:
-    for one in latest.value if latest else ():
-        yield CertificateExpiry(one["server"], datetime.fromisoformat(one["expires"]))

@@ -18,7 +18,7 @@ from kisi.errors import ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION
 from kisi.notify import Notifier
 from kisi.redaction import REDACTOR
-from kisi.render.plan_json import plan_document
+from kisi.render.plan_export import plan_document
 from kisi.render.plan_view import Mode, PlanView
 from kisi.transport import SystemClock
 

@@ -43,7 +43,7 @@ class ClientRecord:
     billing: Billing
     tenants: tuple[TenantRef, ...]
     status: Status | None = None
-    """None: no run has judged it yet."""
+    """None: no run has looked at it yet."""
     guard: str = ""
     reason: str = ""
     remedy: str = ""

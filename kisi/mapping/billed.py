@@ -134,7 +134,7 @@ def set_exception(draft: Draft, client: int, row: ProductRow) -> Change:
     else:
         values = exception_values(company.exceptions[index], row)
         text = set_exceptions(text, client, {index: values})
-    what = f"is billed as {product_words(row.products)}" if row.bill else "is left to people"
+    what = f"is billed as {product_words(row.products)}" if row.bill else "is managed by hand"
     done = f'"{shorten(row.application)}" of {called(company)} {what}.'
     return Change(text, products=(row,) if row.bill else (), done=(done,))
 

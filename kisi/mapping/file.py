@@ -111,7 +111,7 @@ def _product(row: Row, known: Known, psa: str) -> ProductRow:
     elif row.parent is None and "bill" in row.data:
         row.problem(
             "This belongs in [[application]] (never billed), or in a client's "
-            "[[company.product]] (left to people there).",
+            "[[company.product]] (managed by hand there).",
             "bill",
         )
     row.refuse_unknown(_PRODUCT | {"bill"})

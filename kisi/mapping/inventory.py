@@ -186,8 +186,8 @@ def _uses(reading: Reading) -> dict[str, int]:
     uses: Counter[str] = Counter()
     for key in reading.keys:
         uses[key.name] += key.used or 0
-    for figure in reading.figures:
-        uses[figure.name] += figure.quantity
+    for each in reading.reported:
+        uses[each.name] += each.quantity
     return dict(uses)
 
 

@@ -52,10 +52,10 @@ from kisi.model.plan import (
 )
 from kisi.model.reading import (
     Device,
-    Figure,
     Key,
     KeyRow,
     Reading,
+    ReportedQuantity,
     Tenant,
 )
 from kisi.model.usage import (
@@ -83,7 +83,6 @@ __all__ = [
     "DeviceClass",
     "Evidence",
     "Failure",
-    "Figure",
     "Finding",
     "Glob",
     "GuardRules",
@@ -101,6 +100,7 @@ __all__ = [
     "Pool",
     "ProductRow",
     "Reading",
+    "ReportedQuantity",
     "Status",
     "Tenant",
     "TenantRef",

@@ -102,7 +102,7 @@ class ProductRow:
     products: Mapping[Category, str]
     """Category to product id. Empty where `bill` is false."""
     bill: bool = True
-    """False only in a client's exception: its lines of this application are left to people."""
+    """False only in a client's exception: its lines of this application are managed by hand."""
 
 
 @dataclass(frozen=True, slots=True)

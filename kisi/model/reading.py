@@ -82,7 +82,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ReportedQuantity:
     """A quantity that a report states as a number, without the devices behind it."""
 
     name: str
@@ -99,10 +99,10 @@ class Reading:
 
     tenant: Tenant
     at: datetime
-    """When it was read, or (report files) when the figures were made."""
+    """When it was read, or (report files) when the report was made."""
     keys: tuple[Key, ...] = ()
     rows: tuple[KeyRow, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
-    figures: tuple[Figure, ...] = ()
+    reported: tuple[ReportedQuantity, ...] = ()
     notes: tuple[str, ...] = ()
     """Whole sentences for the operator about what was odd."""

@@ -70,7 +70,7 @@ class UnmappedUse:
     """The application's name, or the key name where no application matches."""
     quantity: int
     estimated: bool = True
-    """True: the source's own figure; the devices behind it were not read."""
+    """True: the source's own number; the devices behind it were not read."""
     tenant: TenantRef | None = None
     category: Category | None = None
 

@@ -56,7 +56,7 @@ def orphans_of(
     planned: Collection[str | None],
     today: date,
 ) -> tuple[list[PlannedLine], list[PlannedLine]]:
-    """Owned lines that still bill and that nothing maps to any more; and those left to people.
+    """Owned lines that still bill and that nothing maps to any more; and those managed by hand.
 
     Raises:
         Unreadable: One of the former may still bill, and nobody knows how much.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kisi.json_text import FORMAT_VERSION, Json
+from kisi.json_text import Json
 from kisi.model import Finding, Level
+from kisi.render.formatting import document, fields
 from kisi.render.report import Entry, Remark, Report, Section, Tone
 
 _MARKS = {
@@ -28,12 +29,14 @@ class Area:
 
 def findings_report(areas: Sequence[Area], *, detailed: bool) -> Report:
     """All findings; what is fine only where it is asked for."""
-    sections = []
-    for area in areas:
-        shown = [f for f in area.findings if detailed or f.level is not Level.OK]
-        if shown:
-            sections.append(Section(area.title, items=tuple(_entry(f) for f in shown)))
-    return Report("Check", tuple(sections))
+    sections = (
+        Section(
+            area.title,
+            items=tuple(_entry(f) for f in area.findings if detailed or f.level is not Level.OK),
+        )
+        for area in areas
+    )
+    return Report("Check", tuple(section for section in sections if section.items))
 
 
 def _entry(finding: Finding) -> Entry:
@@ -44,17 +47,9 @@ def _entry(finding: Finding) -> Entry:
 
 def findings_document(areas: Sequence[Area], exit_code: int) -> Json:
     """The findings as JSON data."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "exit_code": exit_code,
-        "areas": [
-            {
-                "title": area.title,
-                "findings": [
-                    {"level": f.level, "message": f.message, "remedy": f.remedy or None}
-                    for f in area.findings
-                ],
-            }
-            for area in areas
-        ],
-    }
+
+    def found(finding: Finding) -> Json:
+        return {**fields(finding, "level message"), "remedy": finding.remedy or None}
+
+    every = [{"title": x.title, "findings": [found(one) for one in x.findings]} for x in areas]
+    return document({"exit_code": exit_code, "areas": every})

@@ -58,8 +58,8 @@ def unmapped_report(inventory: Inventory) -> Report:
     """What nothing is mapped to, on each side; the last list is the sales view."""
     bills_nothing = [entry for entry in inventory.key_names if entry.application is None]
     sections = [
-        _tenants("Tenants that are no client's", inventory.tenants, mapped=False),
-        _key_names("Key names of no application", bills_nothing, mapped=False),
+        _tenants("Unmapped tenants", inventory.tenants, mapped=False),
+        _key_names("Unmapped licence names", bills_nothing, mapped=False),
         _companies("Companies without Kaspersky", inventory.companies, mapped=False),
     ]
     return Report("Unmapped", tuple(section for section in sections if section.items))

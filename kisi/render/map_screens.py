@@ -10,7 +10,7 @@ from kisi.mapping.inventory import CompanyEntry, KeyNameEntry, ProductEntry, Ten
 from kisi.mapping.suggest import Suggestion
 from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
-from kisi.render.figures import money, quantity
+from kisi.render.formatting import money, quantity
 from kisi.render.report import Cell, Entry, Grid, Item, Remark, Report, Section, Tone, row
 from kisi.render.stale import agreement_words
 

@@ -1,33 +1,68 @@
-"""The plan of `preview` and `sync` as a person reads it, client by client.
+"""The plan of `preview` and `sync` as a person reads it, client by client, then the totals.
 
-Clients with nothing to say are left out, a quiet day is an empty report. What needs a person comes
+Clients with nothing to say are left out; a quiet day is an empty report. What needs a person comes
 last, next to the last line of the run: changes, then holds, then failures.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import tzinfo
+from decimal import Decimal
+from itertools import zip_longest
 
-from kisi.model import CompanyPlan, Failure, Hold, LineFact, Outcome, Status, Tenant, UnmappedUse
-from kisi.reconcile.verdict import UNWRITTEN
-from kisi.render.figures import moment, plural, quantity
-from kisi.render.plan_client import client_section, failure_entry, line_figures
-from kisi.render.plan_totals import totals_section
+from kisi.journal import Operation
+from kisi.model import (
+    Action,
+    CompanyPlan,
+    Failure,
+    Hold,
+    Line,
+    LineFact,
+    Outcome,
+    PlannedLine,
+    Status,
+    Tenant,
+    UnmappedUse,
+)
+from kisi.reconcile.summary import UNWRITTEN, summarise
+from kisi.render.formatting import (
+    billed_as,
+    moment,
+    money,
+    plural,
+    quantity,
+    signed,
+    signed_money,
+    unmapped_as,
+)
 from kisi.render.plan_view import (
-    EarlierWrite,
+    Amount,
     Mode,
     PlanView,
     accept_command,
-    is_quiet,
     is_quiet_client,
+    money_delta,
+    released_by_id,
+    totals,
 )
-from kisi.render.report import Entry, Item, Listing, Remark, Report, Section, Tone
-from kisi.render.words import billed_as, unmapped_as
+from kisi.render.report import (
+    Cell,
+    Entry,
+    Grid,
+    Item,
+    QuantityChange,
+    Remark,
+    Report,
+    Section,
+    Tone,
+    listing,
+    row,
+)
 
-_TITLES = {Mode.PREVIEW: "kisi preview", Mode.SYNC: "kisi sync"}
-_SUBTITLES = {Mode.PREVIEW: "nothing was written", Mode.SYNC: ""}
+_IN_FULL = "This agreement does not prorate: what changes counts in full on its next invoice."
 
 
 def plan_report(view: PlanView, *, verbose: bool = False) -> Report:
@@ -37,15 +72,15 @@ def plan_report(view: PlanView, *, verbose: bool = False) -> Report:
         view: The run.
         verbose: Also show the clients and lines that are as they should be.
     """
-    sections = () if is_quiet(view) and not verbose else tuple(_sections(view, verbose=verbose))
     made = f"kisi {view.version}, {moment(view.generated_at, view.zone)}"
     run = f"run {view.run}" if view.run is not None else ""
-    facts = (made, run, _SUBTITLES[view.mode], f"plan {view.plan.plan_id}")
+    written = "nothing was written" if view.mode is Mode.PREVIEW else ""
+    facts = (made, run, written, f"plan {view.plan.plan_id}")
     return Report(
-        title=_TITLES[view.mode],
-        sections=sections,
+        title=f"kisi {view.mode}",
+        sections=tuple(_sections(view, verbose=verbose)) if verbose or not view.is_quiet else (),
         facts=tuple(fact for fact in facts if fact),
-        verdict=view.last_line,
+        summary=view.last_line,
     )
 
 
@@ -60,22 +95,26 @@ def _sections(view: PlanView, *, verbose: bool) -> Iterable[Section]:
     for hold in common:
         yield Section(f"Held: {hold.guard}", (), (Remark(hold.reason), Remark(hold.remedy)))
     for failure, names in alike.items():
-        yield _failed_alike(failure, names)
+        told = (_failure(failure), Remark(", ".join(names)))
+        yield Section(f"{len(names)} clients failed", (), told, Tone.BAD)
     for failure in plan.failures:
-        yield Section("Not read", (), (failure_entry(failure),), Tone.BAD)
+        yield Section("Not read", (), (_failure(failure),), Tone.BAD)
     if view.earlier:
-        items = tuple(earlier_entry(write, view.zone) for write in view.earlier)
-        yield Section("Writes of earlier runs whose outcome was not known", (), items)
+        entries = tuple(operation_entry(write, view.zone) for write in view.earlier)
+        yield Section("Writes of earlier runs whose outcome was not known", (), entries)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
     if view.left:
-        yield Section("Lines of kisi that belong to no billed client", (), (_left(view.left),))
+        caption = "They stay as they are; nobody keeps their quantities up to date."
+        rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in view.left]
+        yield Section("Orphaned lines", (), (listing(caption, rows),))
     if plan.notes:
         yield Section("Notes", (), tuple(Remark(note) for note in plan.notes))
     if plan.companies:
-        yield totals_section(view)
+        yield _totals(view)
 
 
 def _rank(company: CompanyPlan) -> int:
+    """Where a client stands in the report: 0 changes, 1 holds, 2 failures."""
     if company.status is Status.FAILED or any(x.outcome in UNWRITTEN for x in company.lines):
         return 2
     return 1 if company.status is Status.HELD or company.unmapped else 0
@@ -101,21 +140,20 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _failed_alike(failure: Failure, names: Sequence[str]) -> Section:
-    items = (failure_entry(failure), Remark(", ".join(names)))
-    return Section(f"{len(names)} clients failed", (), items, Tone.BAD)
+def _orphan(fact: LineFact) -> str:
+    name = billed_as(fact.application, fact.categories)
+    return f"{fact.name}: {name} ({fact.psa}, agreement {fact.agreement}, line {fact.line_id})"
 
 
-def earlier_entry(write: EarlierWrite, zone: tzinfo) -> Entry:
+def operation_entry(write: Operation, zone: tzinfo) -> Entry:
     """A write whose outcome was not known, and what the PSA shows of it now."""
-    line = write.line
-    sent = f"sent {moment(write.at, zone)} in run {write.run}"
     known = write.outcome is not None and write.outcome not in UNWRITTEN
+    sent = f"sent {moment(write.at, zone)} in run {write.run_id}"
     return Entry(
         mark="~" if known else "?",
         tone=Tone.CHANGE if known else Tone.HELD,
-        label=f"{write.client}: {billed_as(line.application, line.categories)}",
-        figures=line_figures(line),
+        label=f"{write.name}: {billed_as(write.line.application, write.line.categories)}",
+        quantity=_change(write.line),
         state=write.outcome or Outcome.UNKNOWN,
         remarks=tuple(Remark(text, Tone.DIM) for text in (sent, write.detail) if text),
     )
@@ -131,29 +169,236 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
     items: list[Item] = []
     silent: list[tuple[str, str]] = []
     for tenant in tenants:
-        mine = of_tenant.pop(str(tenant.ref), [])
-        hint = f": {tenant.listed_as}" if tenant.listed_as else ""
-        name = f"{tenant.name} ({tenant.ref}){hint}"
-        if mine:
-            items.append(Listing(name, _amounts(mine)))
+        used = of_tenant.pop(str(tenant.ref), [])
+        name = f"{tenant.name} ({tenant.ref})"
+        if tenant.listed_as:
+            name += f": {tenant.listed_as}"
+        if used:
+            items.append(listing(name, _amounts(used)))
         else:
             silent.append(("", name + ("" if tenant.enabled else ", disabled")))
-    items += [Listing(name, _amounts(mine)) for name, mine in of_tenant.items()]
+    items += [listing(name, _amounts(used)) for name, used in of_tenant.items()]
     if silent:
-        items.append(Listing("", tuple(silent)))
+        items.append(listing("", silent))
     items.append(Remark("To bill them, or to say that they are not billed: `kisi map`"))
     yield Section(plural(len(tenants), "unmapped tenant"), (), tuple(items), Tone.HELD)
 
 
-def _amounts(uses: Iterable[UnmappedUse]) -> tuple[tuple[str, str], ...]:
-    return tuple((quantity(use.quantity), unmapped_as(use)) for use in uses)
+def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:
+    return [(quantity(use.quantity), unmapped_as(use)) for use in uses]
 
 
-def _left(facts: Iterable[LineFact]) -> Listing:
-    rows = [(quantity(fact.confirmed), _owned(fact)) for fact in facts]
-    return Listing("They stay as they are; nobody keeps their quantities up to date.", tuple(rows))
+# One client
 
 
-def _owned(fact: LineFact) -> str:
-    name = billed_as(fact.application, fact.categories)
-    return f"{fact.name}: {name} ({fact.psa}, agreement {fact.agreement}, line {fact.line_id})"
+def client_section(
+    company: CompanyPlan, common: Collection[Hold] = (), *, verbose: bool = False
+) -> Section:
+    """A client: where it is billed, its lines, and what else a person should know.
+
+    Args:
+        company: The client's plan.
+        common: Holds that the report explains once, for all clients.
+        verbose: Also show the lines that are as they should be.
+    """
+    return Section(
+        title=company.company.name,
+        facts=tuple(_facts(company)),
+        items=(
+            *((_failure(company.failure),) if company.failure else ()),
+            *_lines(company, common, verbose=verbose),
+            *_beside(company),
+        ),
+        tone=Tone.BAD if company.status is Status.FAILED else Tone.STRONG,
+    )
+
+
+def _facts(company: CompanyPlan) -> Iterable[str]:
+    name, agreement = company.agreement_name, company.company.agreement
+    yield company.company.psa
+    yield f"{name} ({agreement})" if name else f"agreement {agreement}"
+    if company.status is Status.OFF:
+        yield "billing off"
+    if released_by_id(company):
+        yield f"plan {company.plan_id}"
+
+
+def _failure(failure: Failure) -> Entry:
+    """Why a client, or a whole source, failed, and what to do now."""
+    remarks = (Remark(failure.remedy),) if failure.remedy else ()
+    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=remarks)
+
+
+def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> Iterable[Item]:
+    shown = [line for line in company.lines if verbose or line.changes or line.hold]
+    for line, following in zip_longest(shown, shown[1:]):
+        mark, tone = _mark(line)
+        label = billed_as(line.application, line.categories)
+        yield Entry(
+            mark=mark,
+            tone=tone,
+            label=f"{label} (line {line.line_id})" if line.orphaned else label,
+            quantity=_change(line),
+            state=line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else "",
+            remarks=tuple(_remarks(line, following, company, common)),
+        )
+    if any(line.changes and line.prorated is False for line in company.lines):
+        yield Remark(_IN_FULL, Tone.DIM)
+    released = released_by_id(company)
+    if released > 1:
+        text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
+        yield Remark(text, Tone.DIM)
+
+
+def _mark(line: PlannedLine) -> tuple[str, Tone]:
+    if line.outcome in UNWRITTEN:
+        return "✗" if line.outcome is Outcome.FAILED else "?", Tone.BAD
+    if line.orphaned:
+        return "-", Tone.ORPHANED
+    if line.hold is not None:
+        return "!", Tone.HELD
+    if line.action is Action.CREATE:
+        return "+", Tone.GOOD
+    return ("~", Tone.CHANGE) if line.changes else ("=", Tone.DIM)
+
+
+def _change(line: PlannedLine) -> QuantityChange:
+    """The line's quantity before and after, and the difference in units and money."""
+    after = quantity(line.after)
+    if not line.changes:
+        return QuantityChange("", after, "" if line.billable else "not billable")
+    before = "new" if line.before is None else quantity(line.before)
+    difference = money_delta(line)
+    if not line.billable:
+        worth = ", not billable"
+    else:
+        worth = "" if difference is None else f", {signed_money(difference)} a month"
+    return QuantityChange(before, after, signed(line.delta) + worth)
+
+
+def _remarks(
+    line: PlannedLine,
+    following: PlannedLine | None,
+    company: CompanyPlan,
+    common: Collection[Hold],
+) -> Iterable[Remark]:
+    """What is to be said of a line; what the following line says too is left to it."""
+    if line.detail and (following is None or following.detail != line.detail):
+        yield Remark(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
+    hold = line.hold
+    if hold is None:
+        return
+    if accept_command(company) not in hold.remedy:  # whoever writes it by hand must know where
+        which = "a new line" if line.line_id is None else f"line {line.line_id}"
+        yield Remark(f"{which} of product {line.product}")
+    if hold in common:
+        yield Remark(f"{hold.guard} (see below)", Tone.HELD)
+        return
+    yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
+    if following is None or following.hold is None or following.hold.remedy != hold.remedy:
+        yield from _release(hold.remedy, accept_command(company))
+
+
+def _release(remedy: str, command: str) -> Iterable[Remark]:
+    """The remedy, with the command that releases the hold on a line of its own."""
+    lead, found, rest = remedy.partition(command)
+    if not found:
+        yield Remark(remedy)
+        return
+    yield Remark(lead.strip())
+    yield Remark(command, Tone.COMMAND)
+    rest = rest.strip(" ;,.")
+    if rest:
+        yield Remark(rest[0].upper() + rest[1:])
+
+
+def _beside(company: CompanyPlan) -> Iterable[Item]:
+    """What the client has beside the lines of the plan."""
+    if company.unmapped:
+        caption = "Used, and billed by no row of mapping.toml (`kisi map`):"
+        yield listing(caption, _amounts(company.unmapped), Tone.HELD)
+    if company.others:
+        others = [(quantity(line.quantity), _other(line)) for line in company.others]
+        yield listing("Other lines (not managed by kisi):", others, Tone.DIM)
+    if company.left:
+        rows = [(quantity(line.after), _by_hand(line)) for line in company.left]
+        yield listing("Managed by hand:", rows, Tone.DIM)
+    for note in company.notes:
+        yield Remark(f"Note: {note}", Tone.DIM)
+
+
+def _other(line: Line) -> str:
+    price = f" at {money(line.unit_price)}" if line.unit_price is not None else ""
+    billable = "" if line.billable else ", not billable"
+    name = line.description or f"product {line.product}"
+    return f"{name}{price} (product {line.product}, line {line.id}{billable})"
+
+
+def _by_hand(line: PlannedLine) -> str:
+    name = billed_as(line.application, line.categories)
+    return f"{name} (product {line.product}, line {line.line_id})"
+
+
+# The totals
+
+
+def _totals(view: PlanView) -> Section:
+    """Units and money a month of each PSA, before and after; what is held stands apart."""
+    every = totals(view.plan)
+    rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, view.mode))
+    items: list[Item] = []
+    if rows:
+        headers = ("", "", "units", "", "money a month", "")
+        items.append(Grid(headers, rows, right=frozenset({2, 3, 4, 5})))
+    unpriced = sum(amount.unpriced for parts in every.values() for amount in parts.values())
+    if unpriced:
+        lines = plural(unpriced, "line")
+        items.append(Remark(f"The money leaves out {lines} of unknown price.", Tone.DIM))
+    if view.accepted:
+        items.append(Remark(f"Accepted in this run: {', '.join(view.accepted)}"))
+    items += _accept_all(view)
+    counts = asdict(summarise(view.plan))
+    shown = ("create", "update", "applied", "held", "failed", "unchanged")
+    return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
+
+
+def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[Cell, ...]]:
+    shown = {
+        "billed": Cell("to bill" if mode is Mode.PREVIEW else "billed"),
+        "held": Cell("held", Tone.HELD),
+        "unwritten": Cell("not written", Tone.BAD),
+    }
+    for part, name in shown.items():
+        amount = parts[part]
+        if amount.lines:
+            units = _from_to(amount.before, amount.after, quantity, signed)
+            yield row(psa, name, *units, *_money(amount))
+            psa = ""
+
+
+def _money(amount: Amount) -> tuple[str, str]:
+    if amount.unpriced == amount.lines:
+        return "", ""
+    return _from_to(amount.money_before, amount.money_after, money, signed_money)
+
+
+def _from_to(
+    before: Decimal,
+    after: Decimal,
+    shown: Callable[[Decimal], str],
+    difference: Callable[[Decimal], str],
+) -> tuple[str, str]:
+    if before == after:
+        return shown(after), ""
+    return f"{shown(before)} → {shown(after)}", difference(after - before)
+
+
+def _accept_all(view: PlanView) -> Iterable[Remark]:
+    """The whole plan's id, where one client's would not be enough."""
+    clients = [number for number in map(released_by_id, view.plan.companies) if number]
+    if len(clients) > 1:
+        lines = plural(sum(clients), "line")
+        yield Remark(
+            f"To release everything that can be accepted ({lines} of {len(clients)} clients):"
+        )
+        yield Remark(f"kisi sync --accept {view.plan.plan_id}", Tone.COMMAND)

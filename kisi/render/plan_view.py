@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
+from typing import Self
 
-from kisi.model import CompanyPlan, LineFact, Outcome, Plan, PlannedLine, Status
-from kisi.reconcile.verdict import UNWRITTEN
+from kisi.journal import Operation
+from kisi.model import CompanyPlan, LineFact, Plan, PlannedLine, Status
+from kisi.reconcile.summary import UNWRITTEN
+
+_ZERO = Decimal(0)
 
 
 class Mode(StrEnum):
@@ -17,20 +21,6 @@ class Mode(StrEnum):
 
     PREVIEW = "preview"
     SYNC = "sync"
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierWrite:
-    """A write of an earlier run whose outcome was not known when that run ended."""
-
-    client: str
-    line: PlannedLine
-    run: int
-    at: datetime
-    """When it was sent (aware)."""
-    outcome: Outcome | None
-    """What the PSA shows now; None if it was not read."""
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +42,29 @@ class PlanView:
     accepted: tuple[str, ...] = ()
     """The ids that released holds in this run."""
     left: tuple[LineFact, ...] = ()
-    """Lines that kisi owns and that belong to no billed client; they stay as they are."""
-    earlier: tuple[EarlierWrite, ...] = ()
+    """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
+    earlier: tuple[Operation, ...] = ()
+    """Writes of earlier runs whose outcome was not known, with what the PSA shows now."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the last line says all there is to say."""
+        plan = self.plan
+        return not (
+            plan.failures
+            or plan.unmapped_tenants
+            or plan.unmapped_uses
+            or plan.notes
+            or self.earlier
+            or any(not is_quiet_client(company) for company in plan.companies)
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """Units and money a month, before and after."""
-
-    lines: int = 0
-    before: Decimal = Decimal(0)
-    after: Decimal = Decimal(0)
-    money_before: Decimal = Decimal(0)
-    money_after: Decimal = Decimal(0)
-    unpriced: int = 0
-    """Lines whose price is not known; their money is not in the sums."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What one PSA bills for all clients together."""
-
-    psa: str
-    billed: Amount
-    """Lines that are as they should be, are to be written, or were written."""
-    held: Amount
-    unwritten: Amount
-    """Writes that failed or have an unknown outcome."""
+def is_quiet_client(company: CompanyPlan) -> bool:
+    """Whether nothing changed, is held, failed or is unmapped for this client."""
+    if company.status in {Status.FAILED, Status.HELD} or company.unmapped:
+        return False
+    return not any(line.changes or line.hold for line in company.lines)
 
 
 def accept_command(company: CompanyPlan) -> str:
@@ -92,61 +78,52 @@ def released_by_id(company: CompanyPlan) -> int:
     return sum(line.hold is not None and command in line.hold.remedy for line in company.lines)
 
 
-def money_before(line: PlannedLine) -> Decimal | None:
-    """What the line bills a month now; None if its price is not known."""
-    return _money(line, line.before or Decimal(0))
-
-
-def money_after(line: PlannedLine) -> Decimal | None:
-    """What the line would bill a month; None if its price is not known."""
-    return _money(line, Decimal(line.after))
-
-
-def _money(line: PlannedLine, units: Decimal) -> Decimal | None:
+def money_of(line: PlannedLine, units: Decimal | int | None) -> Decimal | None:
+    """What the line bills a month for so many units; None if its price is not known."""
     if not line.billable:
-        return Decimal(0)
-    return None if line.unit_price is None else line.unit_price * units
+        return _ZERO
+    return None if line.unit_price is None else line.unit_price * (units or _ZERO)
 
 
-def totals(plan: Plan) -> tuple[Totals, ...]:
-    """Adds up the lines of each PSA, by name."""
-    lines = [line for company in plan.companies for line in company.lines]
-    return tuple(
-        _totals(psa, [x for x in lines if x.psa == psa]) for psa in sorted({x.psa for x in lines})
-    )
+def money_delta(line: PlannedLine) -> Decimal | None:
+    """How much more (or, negative, less) the line would bill a month; None: price not known."""
+    return money_of(line, line.delta)
 
 
-def _totals(psa: str, lines: Sequence[PlannedLine]) -> Totals:
-    held = [line for line in lines if line.hold]
-    free = [line for line in lines if not line.hold]
-    unwritten = [line for line in free if line.outcome in UNWRITTEN]
-    billed = [line for line in free if line.outcome not in UNWRITTEN]
-    return Totals(psa, _amount(billed), _amount(held), _amount(unwritten))
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Units and money a month, before and after."""
+
+    lines: int
+    before: Decimal
+    after: Decimal
+    money_before: Decimal
+    money_after: Decimal
+    unpriced: int
+    """Lines whose price is not known; their money is not in the sums."""
+
+    @classmethod
+    def of(cls, every: Sequence[PlannedLine]) -> Self:
+        """Adds up lines."""
+        return cls(
+            lines=len(every),
+            before=sum((line.before or _ZERO for line in every), _ZERO),
+            after=sum((Decimal(line.after) for line in every), _ZERO),
+            money_before=sum((money_of(line, line.before) or _ZERO for line in every), _ZERO),
+            money_after=sum((money_of(line, line.after) or _ZERO for line in every), _ZERO),
+            unpriced=sum(money_delta(line) is None for line in every),
+        )
 
 
-def _amount(lines: list[PlannedLine]) -> Amount:
-    zero = Decimal(0)
-    return Amount(
-        lines=len(lines),
-        before=sum((line.before or zero for line in lines), zero),
-        after=sum((Decimal(line.after) for line in lines), zero),
-        money_before=sum((money_before(line) or zero for line in lines), zero),
-        money_after=sum((money_after(line) or zero for line in lines), zero),
-        unpriced=sum(money_after(line) is None for line in lines),
-    )
+def totals(plan: Plan) -> dict[str, dict[str, Amount]]:
+    """What each PSA bills for all clients together, by its name.
 
-
-def is_quiet_client(company: CompanyPlan) -> bool:
-    """Whether nothing changed, is held, failed or is unmapped for this client."""
-    if company.status in {Status.FAILED, Status.HELD} or company.unmapped:
-        return False
-    return not any(line.changes or line.hold for line in company.lines)
-
-
-def is_quiet(view: PlanView) -> bool:
-    """Whether the last line says all there is to say."""
-    plan = view.plan
-    loud = (
-        plan.failures or plan.unmapped_tenants or plan.unmapped_uses or plan.notes or view.earlier
-    )
-    return not loud and all(is_quiet_client(company) for company in plan.companies)
+    `billed` are the lines that are as they should be, are to be written, or were written;
+    `unwritten` are writes that failed or have an unknown outcome; `held` are the others.
+    """
+    parts: dict[str, dict[str, list[PlannedLine]]] = {}
+    for line in (line for company in plan.companies for line in company.lines):
+        of_psa = parts.setdefault(line.psa, {"billed": [], "held": [], "unwritten": []})
+        unwritten = "unwritten" if line.outcome in UNWRITTEN else "billed"
+        of_psa["held" if line.hold else unwritten].append(line)
+    return {psa: {x: Amount.of(parts[psa][x]) for x in parts[psa]} for psa in sorted(parts)}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from kisi.mapping.proposals import ApplicationProposal, ClientProposal, Proposals
 from kisi.model import Tenant
+from kisi.render.formatting import billed_as
 from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Tone, row
-from kisi.render.words import billed_as
 
 _MOST_LISTED = 20
 

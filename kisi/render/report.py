@@ -1,4 +1,4 @@
-"""What a person reads, before it has a medium: sections of entries, lists and grids.
+"""What a person reads, before it has a medium: sections of entries, remarks and grids.
 
 Texts are raw here, also those of remote systems; `terminal` and `web` escape them. Kisi's own
 symbols (`→`, `·`, `✗`) are written as they are, and replaced where a terminal cannot show them.
@@ -6,6 +6,7 @@ symbols (`→`, `·`, `✗`) are written as they are, and replaced where a termi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,7 +35,7 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class QuantityChange:
     """A quantity before and after, aligned over the whole report."""
 
     before: str
@@ -52,7 +53,7 @@ class Entry:
     """One character: what happens to it."""
     tone: Tone
     label: str
-    figures: Figures | None = None
+    quantity: QuantityChange | None = None
     state: str = ""
     """What became of it: `applied`."""
     remarks: tuple[Remark, ...] = ()
@@ -66,15 +67,6 @@ class Entry:
     def label_tone(self) -> Tone:
         """Plain, unless it is bad news."""
         return self.tone if self.tone is Tone.BAD else Tone.PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A short list under a caption, each item with an amount or another lead."""
-
-    caption: str
-    rows: tuple[tuple[str, str], ...]
-    tone: Tone = Tone.PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +87,11 @@ class Grid:
     """Columns of numbers."""
     flexible: frozenset[int] = frozenset()
     """Columns of prose, which may wrap."""
+    caption: str | None = None
+    """A line above; a grid that has one, even an empty one, is set in."""
 
 
-Item = Entry | Remark | Listing | Grid
+Item = Entry | Remark | Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +113,23 @@ class Report:
     sections: tuple[Section, ...]
     facts: tuple[str, ...] = ()
     """When and by what it was made; for media that outlive the moment."""
-    verdict: str = ""
+    summary: str = ""
     """The last line."""
 
 
 def row(*texts: str | Cell) -> tuple[Cell, ...]:
     """A grid's row from texts and cells."""
     return tuple(text if isinstance(text, Cell) else Cell(text) for text in texts)
+
+
+def listing(caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN) -> Grid:
+    """A short list under a caption, each item behind its amount or another lead, if it has one."""
+    if any(lead for lead, _ in rows):
+        cells = tuple(row(lead, Cell(text, tone)) for lead, text in rows)
+        return Grid(("", ""), cells, frozenset({0}), frozenset({1}), caption)
+    return Grid(
+        ("",),
+        tuple((Cell(text, tone),) for _, text in rows),
+        caption=caption,
+        flexible=frozenset({0}),
+    )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kisi.render.grid import grid_lines
-from kisi.render.page import Line, Page, Span
 from kisi.render.report import (
     Cell,
     Entry,
-    Figures,
     Grid,
     Item,
-    Listing,
+    QuantityChange,
     Remark,
     Report,
     Section,
@@ -21,10 +18,67 @@ from kisi.render.report import (
 )
 from kisi.render.text import adapted, cells, padded, wrap
 
+_STYLES = {
+    Tone.DIM: "2",
+    Tone.STRONG: "1",
+    Tone.GOOD: "32",
+    Tone.CHANGE: "36",
+    Tone.HELD: "33",
+    Tone.ORPHANED: "35",
+    Tone.BAD: "1;31",
+    Tone.COMMAND: "1",
+}
+"""ECMA-48 graphic renditions: 1 bold, 2 faint, 3x a colour. `PLAIN` has none."""
 _NARROW = 40
 """Below this many cells everything is set closer to the edge."""
 _LABEL_MIN = 22
-"""A label column narrower than this is worse than figures on their own line."""
+"""A label column narrower than this is worse than quantities on their own line."""
+_GAP = 2
+"""Cells between the columns of a grid."""
+_COLUMN_MIN = 12
+"""A column of prose is not made narrower than this: the grid is then told row by row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a line, safe to show."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Text for a terminal, with or without colours; it is the same text either way."""
+
+    lines: tuple[Line, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+    @property
+    def plain(self) -> str:
+        """The text alone: each line ends with a newline, nothing at all is an empty string."""
+        return "".join("".join(span.text for span in line).rstrip() + "\n" for line in self.lines)
+
+    def ansi(self) -> str:
+        """The text with ANSI colours, for a terminal that understands them."""
+        return "".join("".join(map(_colored, _trimmed(line))) + "\n" for line in self.lines)
+
+
+def _trimmed(line: Line) -> Line:
+    """Without the spaces at its end."""
+    while line and not (text := line[-1].text.rstrip()):
+        line = line[:-1]
+    return (*line[:-1], replace(line[-1], text=text)) if line else ()
+
+
+def _colored(span: Span) -> str:
+    style = _STYLES.get(span.tone)
+    return f"\x1b[{style}m{span.text}\x1b[0m" if style and span.text else span.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +95,7 @@ class _Columns:
     """The widths that all entries of a report share."""
 
     label: int = 0
-    """0: the figures stand below the label."""
+    """0: the quantities stand below the label."""
     before: int = 0
     after: int = 0
     change: int = 0
@@ -61,42 +115,43 @@ class _Setter:
         self._indent = 2 if self._width >= _NARROW else 0
         self._arrow = f" {self._text('→')} "
         self._sections = report.sections
-        entries = [item for part in report.sections for item in part.items]
-        self._columns = self._measure(item for item in entries if isinstance(item, Entry))
+        self._columns = self._measure(
+            (item, item.quantity)
+            for section in report.sections
+            for item in section.items
+            if isinstance(item, Entry) and item.quantity
+        )
 
     def page(self) -> Page:
         lines: list[Line] = []
         for section in self._sections:
             if lines:
                 lines.append(())
-            lines += self._section(section)
+            lines += self._heading(section)
+            for item in section.items:
+                lines += self._item(item)
         return Page(tuple(lines))
 
     def _text(self, text: str) -> str:
         return adapted(text, self._terminal.encoding)
 
-    def _measure(self, entries: Iterable[Entry]) -> _Columns:
-        with_figures = [(entry, entry.figures) for entry in entries if entry.figures]
-        if not with_figures:
+    def _measure(self, entries: Iterable[tuple[Entry, QuantityChange]]) -> _Columns:
+        shown = list(entries)
+        if not shown:
             return _Columns()
         columns = _Columns(
-            before=max(cells(self._text(figures.before)) for _, figures in with_figures),
-            after=max(cells(self._text(figures.after)) for _, figures in with_figures),
-            change=max(cells(self._change(figures)) for _, figures in with_figures),
+            before=max(cells(self._text(quantity.before)) for _, quantity in shown),
+            after=max(cells(self._text(quantity.after)) for _, quantity in shown),
+            change=max(cells(self._change(quantity)) for _, quantity in shown),
         )
-        state = max(cells(self._text(entry.state)) for entry, _ in with_figures)
+        state = max(cells(self._text(entry.state)) for entry, _ in shown)
         before = columns.before + len(self._arrow) if columns.before else 0
-        figures_width = before + columns.after + 1 + columns.change
-        left = self._width - self._indent - 2 - 2 - figures_width - (state + 1 if state else 0)
-        longest = max(cells(self._text(entry.label)) for entry, _ in with_figures)
+        taken = before + columns.after + 1 + columns.change + (state + 1 if state else 0)
+        left = self._width - self._indent - 2 - 2 - taken
+        longest = max(cells(self._text(entry.label)) for entry, _ in shown)
         if left < min(longest, _LABEL_MIN):
             return columns
         return replace(columns, label=min(longest, left))
-
-    def _section(self, section: Section) -> Iterator[Line]:
-        yield from self._heading(section)
-        for item in section.items:
-            yield from self._item(item)
 
     def _heading(self, section: Section) -> Iterator[Line]:
         title = self._text(section.title)
@@ -104,8 +159,7 @@ class _Setter:
         if cells(title) + 3 + cells(facts) <= self._width:
             yield (Span(title, section.tone), Span("   "), Span(facts, Tone.DIM))
             return
-        for text in wrap(title, self._width):
-            yield (Span(text, section.tone),)
+        yield from self._paragraph(title, section.tone, 0)
         yield from self._paragraph(facts, Tone.DIM, self._indent)
 
     def _item(self, item: Item) -> Iterator[Line]:
@@ -113,77 +167,58 @@ class _Setter:
             yield from self._entry(item)
         elif isinstance(item, Remark):
             yield from self._remark(item, self._indent)
-        elif isinstance(item, Listing):
-            yield from self._listing(item)
         else:
             yield from self._grid(item)
 
     def _entry(self, entry: Entry) -> Iterator[Line]:
         margin, tone = Span(" " * self._indent), entry.label_tone
         mark = (margin, Span(self._text(entry.mark), entry.tone), Span(" "))
-        figures, column = entry.figures, self._columns.label
-        if figures is not None and column:
+        quantity, column = entry.quantity, self._columns.label
+        if quantity is not None and column:
             label, *more = wrap(self._text(entry.label), column)
-            yield (*mark, Span(padded(label, column + 2), tone), *self._figures(figures, entry))
+            yield (*mark, Span(padded(label, column + 2), tone), *self._quantity(quantity, entry))
         else:
             label, *more = wrap(self._text(entry.label), self._width - self._indent - 2)
             yield (*mark, Span(label, tone))
         for text in more:
             yield (margin, Span("  "), Span(text, tone))
-        if figures is not None and not column:
-            below = "".join(span.text for span in self._figures(figures, entry)).split()
+        if quantity is not None and not column:
+            below = "".join(span.text for span in self._quantity(quantity, entry)).split()
             yield from self._paragraph(" ".join(below), entry.tone, self._indent + 2)
         for remark in entry.remarks:
             yield from self._remark(remark, self._indent * 3)
 
-    def _figures(self, figures: Figures, entry: Entry) -> Line:
+    def _quantity(self, quantity: QuantityChange, entry: Entry) -> Line:
         columns = self._columns
-        before = self._text(figures.before)
-        change = self._change(figures)
+        before = self._text(quantity.before)
         arrow = self._arrow if before else " " * len(self._arrow) if columns.before else ""
         return (
             Span(padded(before, columns.before, right=True)),
             Span(arrow, Tone.DIM),
-            Span(padded(self._text(figures.after), columns.after)),
+            Span(padded(self._text(quantity.after), columns.after)),
             Span(" "),
-            Span(padded(change, columns.change), entry.tone),
+            Span(padded(self._change(quantity), columns.change), entry.tone),
             Span(f" {self._text(entry.state)}", entry.state_tone),
         )
 
-    def _change(self, figures: Figures) -> str:
-        return f"({self._text(figures.change)})" if figures.change else ""
+    def _change(self, quantity: QuantityChange) -> str:
+        return f"({self._text(quantity.change)})" if quantity.change else ""
 
     def _remark(self, remark: Remark, indent: int) -> Iterator[Line]:
-        text = self._text(remark.text)
         if remark.tone is Tone.COMMAND:
-            yield (Span(" " * (indent + self._indent)), Span(text, remark.tone))
+            yield (Span(" " * (indent + self._indent)), Span(self._text(remark.text), remark.tone))
         else:
-            yield from self._paragraph(text, remark.tone, indent)
+            yield from self._paragraph(self._text(remark.text), remark.tone, indent)
 
     def _paragraph(self, text: str, tone: Tone, indent: int) -> Iterator[Line]:
         for line in wrap(text, self._width - indent) if text else ():
             yield (Span(" " * indent), Span(line, tone))
 
-    def _listing(self, listing: Listing) -> Iterator[Line]:
-        yield from self._paragraph(self._text(listing.caption), Tone.DIM, self._indent)
-        rows = [(self._text(lead), self._text(text)) for lead, text in listing.rows]
-        widest = max((cells(lead) for lead, _ in rows), default=0)
-        if widest > self._width // 3:
-            for lead, text in rows:
-                yield from self._paragraph(f"{lead} {text}", listing.tone, self._indent * 2)
-            return
-        column = widest + 2 if widest else 0
-        margin = " " * (self._indent * 2)
-        for lead, text in rows:
-            first, *rest = wrap(text, self._width - len(margin) - column)
-            yield (
-                Span(margin + padded(padded(lead, widest, right=True), column)),
-                Span(first, listing.tone),
-            )
-            for line in rest:
-                yield (Span(margin + " " * column), Span(line, listing.tone))
-
     def _grid(self, grid: Grid) -> Iterator[Line]:
+        indent = self._indent
+        if grid.caption is not None:
+            yield from self._paragraph(self._text(grid.caption), Tone.DIM, indent)
+            indent *= 2
         safe = replace(
             grid,
             headers=tuple(self._text(header) for header in grid.headers),
@@ -191,5 +226,59 @@ class _Setter:
                 tuple(Cell(self._text(cell.text), cell.tone) for cell in one) for one in grid.rows
             ),
         )
-        for line in grid_lines(safe, self._width - self._indent):
-            yield (Span(" " * self._indent), *line) if line else ()
+        for line in grid_lines(safe, self._width - indent):
+            yield (Span(" " * indent), *line) if line else ()
+
+
+def grid_lines(grid: Grid, width: int) -> Iterator[Line]:
+    """Lays out a grid whose texts are safe already, in lines of at most `width` cells.
+
+    Columns of prose wrap where the grid is too wide; where even that is not enough, each row is
+    told as a record, one cell below the other.
+    """
+    widths = _widths(grid, width)
+    if widths is None:
+        yield from _records(grid, width)
+        return
+    if any(grid.headers):
+        yield from _row([Cell(text, Tone.DIM) for text in grid.headers], widths, grid.right)
+    for one in grid.rows:
+        yield from _row(one, widths, grid.right)
+
+
+def _widths(grid: Grid, width: int) -> list[int] | None:
+    """The width of each column; the widest give way first. None if the grid cannot fit."""
+    columns = zip(grid.headers, *([cell.text for cell in one] for one in grid.rows), strict=True)
+    widths = [max(map(cells, column)) for column in columns]
+    while sum(widths) + _GAP * (len(widths) - 1) > width:
+        widest = max(grid.flexible, key=lambda index: widths[index], default=None)
+        if widest is None or widths[widest] <= _COLUMN_MIN:
+            return None
+        widths[widest] -= 1
+    return widths
+
+
+def _row(row: Sequence[Cell], widths: Sequence[int], right: frozenset[int]) -> Iterator[Line]:
+    wrapped = [wrap(cell.text, size) for cell, size in zip(row, widths, strict=True)]
+    for height in range(max(map(len, wrapped))):
+        line = []
+        for index, (cell, texts, size) in enumerate(zip(row, wrapped, widths, strict=True)):
+            text = texts[height] if height < len(texts) else ""
+            line.append(Span(padded(text, size, right=index in right), cell.tone))
+            line.append(Span(" " * _GAP))
+        yield tuple(line[:-1])
+
+
+def _records(grid: Grid, width: int) -> Iterator[Line]:
+    for number, one in enumerate(grid.rows):
+        told = [
+            (f"{header}: {cell.text}" if header else cell.text, cell.tone)
+            for header, cell in zip(grid.headers, one, strict=True)
+            if cell.text
+        ]
+        if grid.caption is not None:  # a list: what leads an item stays on its line
+            told = [(" ".join(text for text, _ in told), one[-1].tone)]
+        elif number:
+            yield ()
+        for text, tone in told:
+            yield from ((Span(line, tone),) for line in wrap(text, width))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
+from importlib.resources import files
 
-from kisi.render.report import Cell, Entry, Grid, Listing, Remark, Report, Section, Tone
+from kisi.render.report import Cell, Entry, Grid, Remark, Report, Section, Tone
 from kisi.render.text import safe_text
-from kisi.render.web_style import STYLE
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _COLUMNS = (
@@ -19,6 +19,7 @@ _NOTHING = "There is nothing else to report."
 
 def web_page(report: Report) -> str:
     """The whole page, in UTF-8. Its policy forbids scripts and requests, whatever a name holds."""
+    style = files("kisi.render").joinpath("style.css").read_text(encoding="utf-8")
     sections = [line for section in report.sections for line in _section(section)]
     lines = (
         "<!DOCTYPE html>",
@@ -28,12 +29,12 @@ def web_page(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f"<title>{_text(report.title)}</title>",
-        f"<style>{STYLE}</style>",
+        f"<style>\n{style}</style>",
         "</head>",
         "<body>",
         f"<header><h1>{_text(report.title)}</h1>",
         f'<p class="facts">{_text(" · ".join(report.facts))}</p>',
-        f'<p class="verdict">{_text(report.verdict)}</p></header>',
+        f'<p class="summary">{_text(report.summary)}</p></header>',
         *(sections or [f'<p class="dim">{_NOTHING}</p>']),
         "</body>",
         "</html>",
@@ -61,13 +62,13 @@ def _section(section: Section) -> Iterator[str]:
             continue
         yield from _entries(entries)
         entries.clear()
-        yield from _item(item)
+        yield from (_remark(item),) if isinstance(item, Remark) else _grid(item)
     yield from _entries(entries)
     yield "</section>"
 
 
 def _entries(entries: Iterable[Entry]) -> Iterator[str]:
-    """Entries that follow each other share one table, so that their figures are aligned."""
+    """Entries that follow each other share one table, so that their quantities are aligned."""
     rows = [line for entry in entries for line in _entry(entry)]
     if rows:
         yield from ('<table class="entries">', _COLUMNS, *rows, "</table>")
@@ -76,15 +77,15 @@ def _entries(entries: Iterable[Entry]) -> Iterator[str]:
 def _entry(entry: Entry) -> Iterator[str]:
     mark = f'<td class="mark {entry.tone}">{_text(entry.mark)}</td>'
     label = _toned(entry.label, entry.label_tone)
-    figures = entry.figures
-    if figures is None:
+    quantity = entry.quantity
+    if quantity is None:
         yield f'<tr>{mark}<td colspan="5">{label}</td></tr>'
     else:
-        arrow = f"{_text(figures.before)} →" if figures.before else ""
-        change = f"({figures.change})" if figures.change else ""
+        arrow = f"{_text(quantity.before)} →" if quantity.before else ""
+        change = f"({quantity.change})" if quantity.change else ""
         yield (
-            f'<tr>{mark}<td>{label}</td><td class="figure">{arrow}</td>'
-            f'<td class="figure after">{_text(figures.after)}</td>'
+            f'<tr>{mark}<td>{label}</td><td class="number">{arrow}</td>'
+            f'<td class="number after">{_text(quantity.after)}</td>'
             f'<td class="change">{_toned(change, entry.tone)}</td>'
             f'<td class="state">{_toned(entry.state, entry.state_tone)}</td></tr>'
         )
@@ -99,33 +100,15 @@ def _remark(remark: Remark) -> str:
     return _toned(remark.text, remark.tone, "p")
 
 
-def _item(item: Remark | Listing | Grid) -> Iterator[str]:
-    if isinstance(item, Remark):
-        yield _remark(item)
-    elif isinstance(item, Listing):
-        yield from _listing(item)
-    else:
-        yield from _grid(item)
-
-
-def _listing(listing: Listing) -> Iterator[str]:
-    if listing.caption:
-        yield _toned(listing.caption, Tone.DIM, "p")
-    if not any(lead for lead, _ in listing.rows):
-        yield from (
-            "<ul>",
-            *(_toned(text, listing.tone, "li") for _, text in listing.rows),
-            "</ul>",
-        )
-        return
-    yield '<table class="listing">'
-    for lead, text in listing.rows:
-        yield f"<tr><td>{_text(lead)}</td><td>{_toned(text, listing.tone)}</td></tr>"
-    yield "</table>"
-
-
 def _grid(grid: Grid) -> Iterator[str]:
-    yield '<table class="grid">'
+    if grid.caption:
+        yield _toned(grid.caption, Tone.DIM, "p")
+    if grid.headers == ("",):
+        yield "<ul>"
+        yield from (_toned(cell.text, cell.tone, "li") for (cell,) in grid.rows)
+        yield "</ul>"
+        return
+    yield f'<table class="{"grid" if grid.caption is None else "listing"}">'
     if any(grid.headers):
         heads = (
             f"<th{_side(index, grid)}>{_text(head)}</th>" for index, head in enumerate(grid.headers)
@@ -141,4 +124,4 @@ def _cell(index: int, cell: Cell, grid: Grid) -> str:
 
 
 def _side(index: int, grid: Grid) -> str:
-    return ' class="figure"' if index in grid.right else ""
+    return ' class="number"' if index in grid.right else ""

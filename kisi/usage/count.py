@@ -18,11 +18,11 @@ from kisi.model import (
     ApplicationUsage,
     Category,
     DeviceClass,
-    Figure,
     Key,
     KeyEvidence,
     KeyRow,
     Reading,
+    ReportedQuantity,
     TenantUsage,
     Unit,
     UnmappedUse,
@@ -60,7 +60,7 @@ class _Group:
     application: Application | None
     keys: list[tuple[Key, licensing.Judgement]] = field(default_factory=list)
     rows: list[KeyRow] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    reported: list[ReportedQuantity] = field(default_factory=list)
     tally: Tally = field(default_factory=lambda: (0, Counter(), []))
 
 
@@ -121,8 +121,8 @@ def _group(
             raise Incomplete(f"{reading.tenant.name}: a use names the unlisted key {row.serial}.")
         if judged[row.serial].counts or row.serial in closed:
             by_serial[row.serial].rows.append(row)
-    for figure in reading.figures:
-        of(figure.name, used=not figure.closed).figures.append(figure)
+    for each in reading.reported:
+        of(each.name, used=not each.closed).reported.append(each)
     return list(groups.values())
 
 
@@ -150,20 +150,20 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     application = group.application
     if application is None:  # pragma: no cover - `count_tenant` passes only known applications
         raise AssertionError(group.name)
-    told = [figure for figure in group.figures if not figure.closed]
+    told = [each for each in group.reported if not each.closed]
     if application.unit is Unit.USER:
         _refuse_non_windows(told, application.name, reading.tenant.name)
     rows, left_out, evidence = group.tally
-    for figure in group.figures:
-        if figure.closed:
-            left_out[figure.closed] += figure.quantity
+    for each in group.reported:
+        if each.closed:
+            left_out[each.closed] += each.quantity
     counted = [item for item in evidence if item.counted]
     usage = ApplicationUsage(
         application=application.name,
         unit=application.unit,
         quantities=dict(quantities(counted, told, application.unit, terms.rules)),
-        rows=len(group.rows) + sum(figure.quantity for figure in group.figures),
-        counted_rows=rows + sum(figure.quantity for figure in told),
+        rows=len(group.rows) + sum(each.quantity for each in group.reported),
+        counted_rows=rows + sum(each.quantity for each in told),
         left_out=dict(left_out),
         evidence=tuple(evidence),
         keys=tuple(_key_evidence(key, judgement) for key, judgement in group.keys),
@@ -175,8 +175,8 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     return usage
 
 
-def _refuse_non_windows(told: Iterable[Figure], application: str, tenant: str) -> None:
-    number = sum(figure.quantity for figure in told if figure.category is Category.NON_WINDOWS)
+def _refuse_non_windows(told: Iterable[ReportedQuantity], application: str, tenant: str) -> None:
+    number = sum(each.quantity for each in told if each.category is Category.NON_WINDOWS)
     if number:
         raise Undecided(
             "category",
@@ -211,14 +211,14 @@ def _unmapped(groups: Sequence[_Group], reading: Reading, terms: Terms) -> Itera
         if known is not None and (not known.bill or known.name in terms.billed):
             continue
         counted = group.tally[0]
-        figures = sum(figure.quantity for figure in group.figures if not figure.closed)
+        reported = sum(each.quantity for each in group.reported if not each.closed)
         read = {row.serial for row in group.rows}
         unread = sum(
             key.used or 0
             for key, judgement in group.keys
             if judgement.counts and key.serial not in read
         )
-        quantity = counted + figures + unread
+        quantity = counted + reported + unread
         if quantity:
             yield UnmappedUse(
                 company=reading.tenant.name,

@@ -12,8 +12,8 @@ from kisi.model import (
     Device,
     DeviceClass,
     Evidence,
-    Figure,
     KeyRow,
+    ReportedQuantity,
     Unit,
 )
 from kisi.usage.terms import Terms
@@ -30,7 +30,7 @@ _CATEGORY = {
 
 
 _COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
-"""Categories of figures that are computers to a user licence; the third may be anything."""
+"""Reported categories that are computers to a user licence; the third may be anything."""
 
 _TELLING = (licensing.RESERVE, licensing.EXPIRED_ON_DEVICE, licensing.PENDING, FOREIGN_DEVICE)
 """Reasons why a device is not counted, the one that says most last; those of a source say less."""
@@ -115,12 +115,15 @@ def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
 
 
 def quantities(
-    counted: Sequence[Evidence], figures: Iterable[Figure], unit: Unit, rules: CountingRules
+    counted: Sequence[Evidence],
+    reported: Iterable[ReportedQuantity],
+    unit: Unit,
+    rules: CountingRules,
 ) -> Counter[Category]:
-    """Counted devices and figures as units: by category, or as users or mailboxes under `ALL`."""
+    """Devices and reported quantities as units: by category, or users or mailboxes as `ALL`."""
     told: Counter[Category] = Counter()
-    for figure in figures:
-        told[figure.category] += figure.quantity
+    for each in reported:
+        told[each.category] += each.quantity
     if unit is Unit.DEVICE:
         told.update(category_of(item.device_class, rules) for item in counted)
         return told

@@ -236,7 +236,7 @@ def test_a_report_that_is_too_old_fails_its_clients_and_they_keep_their_lines(op
     assert "licences-2026-10-14.csv" in reason
     assert "97 hours ago" in reason
     assert "`max_age_hours` is 72" in reason
-    assert result.last_line.startswith("1 of 2 clients proven current; not: Contoso (")
+    assert result.last_line.startswith("1 of 2 clients up to date; need attention: Contoso (")
 
 
 def test_a_company_that_left_the_report_is_missing_and_not_zero(operator, hub):

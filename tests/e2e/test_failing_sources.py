@@ -150,7 +150,7 @@ def test_an_incomplete_virtual_server_leaves_its_clients_lines_alone(
     failed = result.company("Contoso")
     assert failed["status"] == "failed"
     assert reason in failed["reason"]
-    assert result.last_line.startswith("1 of 2 clients proven current; not: Contoso (")
+    assert result.last_line.startswith("1 of 2 clients up to date; need attention: Contoso (")
     assert reason in result.last_line
     assert "Fabrikam" not in result.last_line
     assert not operator.sandbox.ksc.open_iterators
@@ -227,7 +227,7 @@ def test_a_server_that_ignores_the_virtual_server_of_a_login_bills_nobody(operat
 
     assert [client.additions for client in clients] == [[], []]
     assert result.code == 4
-    assert result.last_line.startswith("0 of 2 clients proven current")
+    assert result.last_line.startswith("0 of 2 clients up to date")
 
 
 def test_a_refused_login_is_tried_once_and_nobody_is_billed(operator: Operator):
@@ -346,4 +346,6 @@ def test_of_several_troubles_the_worst_gives_the_exit_code(operator: Operator):
     assert result.code == 7
     held = {name: client.quantities[product] for name, client in clients.items()}
     assert held == {"Edited": 19, "Unreadable": 20, "Unwritable": 20, "Fine": 21}
-    assert result.last_line.startswith("1 of 4 clients proven current; not: Edited (held: drift)")
+    assert result.last_line.startswith(
+        "1 of 4 clients up to date; need attention: Edited (held: drift)"
+    )

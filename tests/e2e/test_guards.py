@@ -59,7 +59,7 @@ def test_a_hundred_never_becomes_zero_unseen(operator: Operator):
         assert held.code == 6
         assert held.holds("Contoso") == {str(product): "to-zero"}
         assert held.writes == []
-    assert held.last_line == "1 of 2 clients proven current; not: Contoso (held: to-zero)."
+    assert held.last_line == "1 of 2 clients up to date; need attention: Contoso (held: to-zero)."
 
     accepted = _night(operator, *_command(held, "Contoso"))
     assert contoso.quantities == {product: 0}
@@ -825,7 +825,9 @@ def test_accepting_one_company_releases_only_that_one(operator: Operator):
     assert contoso.quantities == {product: 95}
     assert fabrikam.quantities == {product: 100}
     assert result.code == 6
-    assert result.last_line.startswith("2 of 3 clients proven current; not: Contoso (held: drift)")
+    assert result.last_line.startswith(
+        "2 of 3 clients up to date; need attention: Contoso (held: drift)"
+    )
 
 
 def test_the_id_of_the_whole_plan_releases_all(operator: Operator):

@@ -90,7 +90,7 @@ def test_a_first_and_a_second_sync(installed: Installed):
     first = installed.run("sync")
     assert first.returncode == 0
     assert installed.contoso.quantities == {installed.product: 90}
-    assert first.stderr.endswith("1 of 1 clients proven current.\n")
+    assert first.stderr.endswith("1 of 1 clients up to date.\n")
     writes = len(installed.sandbox.requests(method="POST"))
 
     second = installed.run("sync")

@@ -23,7 +23,7 @@ def test_ninety_workstations_and_ten_servers_become_two_additions(operator: Oper
 
     assert contoso.quantities == {workstations: 90, servers: 10}
     assert result.code == 0
-    assert result.last_line == "1 of 1 clients proven current."
+    assert result.last_line == "1 of 1 clients up to date."
     assert {line.bill_customer for line in contoso.additions} == {"Billable"}
     assert {line.effective_date.date() for line in contoso.additions} == {operator.world.today}
 

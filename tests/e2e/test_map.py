@@ -389,7 +389,7 @@ def test_a_psa_that_does_not_answer_is_refused_unless_offline(mapped: Operator):
 def test_what_is_unmapped_is_listed_on_both_sides(mapped: Operator):
     listed = mapped.run("map", "list", "--unmapped")
     assert listed.code == 0
-    assert "Tenants that are no client's   1 in all" in listed.out
+    assert "Unmapped tenants   1 in all" in listed.out
     assert "Companies without Kaspersky   1 in all" in listed.out
     assert "Contoso" not in listed.out
     document = json.loads(mapped.run("map", "list", "--unmapped", "--json").out)

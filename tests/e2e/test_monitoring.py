@@ -59,7 +59,7 @@ def test_a_result_that_could_not_be_written_is_no_good_run(told: Operator, monit
     document = _hooked(monitor)
     assert document["exit_code"] == 8
     assert str(document["last_line"]).startswith("The result could not be written to ")
-    assert str(document["last_line"]).endswith("2 of 2 clients proven current.")
+    assert str(document["last_line"]).endswith("2 of 2 clients up to date.")
     assert document["summary"]["applied"] == 2
 
 

@@ -150,7 +150,7 @@ def test_a_security_center_that_is_down_stops_its_own_clients_alone(
 
     assert result.code == 4
     assert (contoso.quantities, fabrikam.quantities) == ({product: 11}, {product: 4})
-    assert result.last_line.startswith("1 of 2 clients proven current; not: Contoso (")
+    assert result.last_line.startswith("1 of 2 clients up to date; need attention: Contoso (")
     logins = [one for one in result.sent_to("branch") if one.path.endswith("StartSession")]
     assert len(logins) == 1
 

@@ -97,7 +97,7 @@ def test_ninety_workstations_and_ten_servers_become_two_charges(operator, side):
 
     assert contoso.quantities == {workstations: 90, servers: 10}
     assert result.code == 0
-    assert result.last_line == "1 of 1 clients proven current."
+    assert result.last_line == "1 of 1 clients up to date."
     assert {charge.item: charge.price for charge in contoso.charges} == {
         workstations: 4.5,
         servers: 9.0,
@@ -210,7 +210,7 @@ def test_an_account_without_the_cross_reference_is_refused_by_name_and_others_ar
     number = relecloud.agreement.account.number
     assert f"{number} (Relecloud)" in refused["reason"]
     assert 'not cross-referenced to the External Product "Kaspersky"' in refused["reason"]
-    assert result.last_line.startswith("1 of 2 clients proven current; not: Relecloud (")
+    assert result.last_line.startswith("1 of 2 clients up to date; need attention: Relecloud (")
     shown = flat(operator.run("preview").out)
     assert "choose Assign External Products to an Account" in shown
 
@@ -339,7 +339,7 @@ def test_what_a_person_wrote_by_hand_is_owned_without_a_word(operator, reporting
     result = operator.sync()
 
     assert result.code == 0
-    assert result.last_line == "1 of 1 clients proven current."
+    assert result.last_line == "1 of 1 clients up to date."
     assert result.holds("Contoso") == {}
     assert operator.run("status", "--ready").code == 0
 
@@ -375,7 +375,7 @@ def test_other_psas_are_written_while_tigerpaw_is_only_reported(operator, report
     assert result.code == 6
     assert fabrikam.quantities == {product: 3}
     assert contoso.charges == []
-    assert result.last_line.startswith("1 of 2 clients proven current; not: Contoso (")
+    assert result.last_line.startswith("1 of 2 clients up to date; need attention: Contoso (")
 
 
 def test_without_a_proven_template_nothing_is_sent(operator, side):

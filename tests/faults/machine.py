@@ -323,7 +323,7 @@ class Scene:
         self.products[rows[row % len(rows)]].reverse()
 
     def make_an_exception(self, client: int, what: str) -> None:
-        """`[[company.product]]`: none, its lines left to people, or another product."""
+        """`[[company.product]]`: none, its lines managed by hand, or another product."""
         one = self.clients[client]
         flat = self.products[one.psa, APPLICATION, "all"][1]
         rows: dict[str, list[dict[str, str | int | bool]]] = {

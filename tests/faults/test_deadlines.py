@@ -36,7 +36,10 @@ def test_a_virtual_server_that_hangs_for_ever_fails_its_client_alone(limited: Tr
     assert result.code == 4
     assert limited.contoso.additions == []
     assert limited.fabrikam.quantities == {limited.product: 3}
-    assert "1 of 2 clients proven current; not: Contoso (source-incomplete: " in limited.sentence
+    assert (
+        "1 of 2 clients up to date; need attention: Contoso (source-incomplete: "
+        in limited.sentence
+    )
     assert "the time is over; POST" in limited.sentence
     assert "Run kisi again" in trouble(result, "Contoso").remedy
     limited.heals()
@@ -60,7 +63,10 @@ def test_a_source_that_hangs_for_ever_fails_its_clients_alone(limited: Trial):
     assert result.code == 4
     assert limited.contoso.additions == []
     assert limited.fabrikam.quantities == {limited.product: 3}
-    assert "not: Contoso (source-incomplete: Source second, main server: " in limited.sentence
+    assert (
+        "need attention: Contoso (source-incomplete: Source second, main server: "
+        in limited.sentence
+    )
     faults.clear()
     assert limited.sync().code == 0
     assert limited.contoso.quantities == {limited.product: 6 + 4}
@@ -92,7 +98,7 @@ def test_after_the_end_of_the_run_no_write_is_begun(
         "failed",
         "not sent: this run's time was up before its turn came",
     )
-    assert "not: Fabrikam (failed: not sent: this run's time was up" in limited.sentence
+    assert "need attention: Fabrikam (failed: not sent: this run's time was up" in limited.sentence
     assert limited.pending() == ()
     monkeypatch.setattr(Journal, "outcome", store)
     limited.heals()

@@ -217,7 +217,7 @@ def test_a_missing_tenant_is_never_zero(billed: Trial, gone: str):
     assert result.code == 4
     assert trouble(result, "Contoso").guard == "tenant-missing"
     assert trouble(result, "Contoso").remedy
-    assert "not: Contoso (tenant-missing: the mapped tenant hq:" in billed.sentence
+    assert "need attention: Contoso (tenant-missing: the mapped tenant hq:" in billed.sentence
     assert billed.contoso.quantities == {billed.product: 6}
     assert billed.fabrikam.quantities == {billed.product: 4}
     server.enabled = True

@@ -144,7 +144,7 @@ def test_a_report_that_cannot_be_written_changes_nothing(billed: Trial, output: 
     assert "nothing that was billed depends on it" in result.err
     assert billed.contoso.quantities == {billed.product: 8}
     assert billed.last_run.exit_code == 0
-    assert billed.sentence == "2 of 2 clients proven current."
+    assert billed.sentence == "2 of 2 clients up to date."
     assert set(billed.operator.files()) == files
     if output == "/dev/full":
         assert Path(output).is_char_device()
@@ -299,7 +299,7 @@ def test_a_very_narrow_terminal_shows_everything(live: Trial):
     said = on_terminal(live, "preview", width=20, NO_COLOR="1")
 
     lines = [line.rstrip("\r") for line in said.splitlines()]
-    result = lines[: next(i for i, line in enumerate(lines) if "clients proven" in line)]
+    result = lines[: next(i for i, line in enumerate(lines) if "clients up to" in line)]
     wide = [line for line in result if cells(line) > 20 and "kisi " not in line]
     assert not wide
     assert "Elektrotechnik" in said

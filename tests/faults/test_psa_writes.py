@@ -184,7 +184,7 @@ def test_a_psa_that_stays_down_fails_that_write_alone(due: Trial, first: bool, c
     assert what == "failed"
     assert f"It answered {code}" in why
     assert "it was not written; the next run tries again" in why
-    assert "not: Contoso (failed: " in due.sentence
+    assert "need attention: Contoso (failed: " in due.sentence
     assert due.fabrikam.quantities == {due.product: 3}
     assert effective(due) == [6]
     assert due.pending() == ()

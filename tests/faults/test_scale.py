@@ -23,7 +23,7 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.reconcile import Memory, Rules, reconcile
-from kisi.reconcile.verdict import summarise
+from kisi.reconcile.summary import summarise
 from kisi.sources import Select
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import TigerpawSide, submits
@@ -174,7 +174,7 @@ def test_twenty_quiet_runs_write_nothing(billed: Trial):
         billed.operator.next_night()
         result = billed.sync()
         assert (result.code, result.writes) == (0, [])
-        assert billed.sentence == "2 of 2 clients proven current."
+        assert billed.sentence == "2 of 2 clients up to date."
 
     after = _rows(billed.operator)
     assert after.pop("run") == before.pop("run") + 20

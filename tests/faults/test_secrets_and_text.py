@@ -413,7 +413,7 @@ NAMES = (
     "@SUM(A1)",
     "\t=1",
     'O\'Brien "Quoted", Ltd; {x}',
-    "Ltd\nError: forged\r\n0 of 0 clients proven current.",
+    "Ltd\nError: forged\r\n0 of 0 clients up to date.",
     "<script>alert(1)</script><img src=x onerror=y>&amp;",
     "👩\u200d💻 emoji",
     "株式会社 漢字",

@@ -81,8 +81,8 @@ def test_a_first_signal_finishes_the_write_in_flight(live: Trial, signals: Signa
     assert live.contoso.quantities == {live.product: 6}
     assert live.fabrikam.additions == []
     assert ended(live).message.startswith(
-        "Stopped by a signal; the next `kisi sync` does the rest. 1 of 2 clients proven current; "
-        "not: Fabrikam (1 change to write)"
+        "Stopped by a signal; the next `kisi sync` does the rest. 1 of 2 clients up to date; "
+        "need attention: Fabrikam (1 change to write)"
     )
     (operation,) = live.operations()
     assert (operation.outcome, operation.quantity, operation.settled) == ("applied", 6, True)

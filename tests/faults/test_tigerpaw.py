@@ -89,7 +89,7 @@ def test_a_tigerpaw_that_cannot_be_read_is_not_written_to(ledger: Ledger):
     result = ledger.sync()
 
     assert (result.code, submits(result)) == (5, [])
-    assert "not: Northwind (psa: " in result.document["last_line"]
+    assert "need attention: Northwind (psa: " in result.document["last_line"]
     ledger.heals()
 
 
@@ -186,7 +186,7 @@ def test_a_tigerpaw_that_stays_down_fails_the_write(ledger: Ledger):
     assert (result.code, len(submits(result))) == (7, sent)
     assert outcome(result, "Northwind")[0] == what
     assert why in outcome(result, "Northwind")[1]
-    assert f"not: Northwind ({what}: " in result.document["last_line"]
+    assert f"need attention: Northwind ({what}: " in result.document["last_line"]
     ledger.heals(accept=ledger.first)
 
 

@@ -20,7 +20,7 @@ from kisi.cli.setup import opened
 from kisi.errors import ExitCode
 from kisi.mapping.live import Live
 from kisi.mapping.stale import stale_entries
-from kisi.render.figures import plural
+from kisi.render.formatting import plural
 from kisi.render.map_screens import Standing, overview_screen
 
 _SITTING = 24 * 3600.0

@@ -48,7 +48,7 @@ def map_suggest(
     from kisi.mapping.proposals import propose
     from kisi.mapping.proposals_file import proposals_csv, proposals_document
     from kisi.mapping.suggest import DEFAULT_MIN_SCORE
-    from kisi.render.figures import plural
+    from kisi.render.formatting import plural
     from kisi.render.proposals import proposals_report
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
-from kisi.psa.figures import figure
+from kisi.psa.numbers import exact_number
 from kisi.redaction import remote_name, remote_text
 
 Row = Mapping[str, object]
@@ -101,7 +101,7 @@ def number(row: Row, field: str) -> Decimal | None:
     value = row.get(field)
     if value is None:
         return None
-    read = figure(value)
+    read = exact_number(value)
     if read is None:
         raise ValueError(f"{field} is {shown(value)}")
     return read
@@ -116,7 +116,7 @@ def day_or_none(row: Row, field: str) -> date | None:
 
 
 def number_or_none(row: Row, field: str) -> Decimal | None:
-    """As `number`, for figures that decide nothing, such as prices."""
+    """As `number`, for numbers that decide nothing, such as prices."""
     try:
         return number(row, field)
     except ValueError:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kisi.model import Line
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.figures import LARGEST, figure
+from kisi.psa.numbers import LARGEST, exact_number
 from kisi.redaction import remote_name, remote_text
 
 Record = Mapping[str, Any]
@@ -119,7 +119,7 @@ def _whole(record: Record, name: str, whose: str) -> int:
 
 def money(value: object) -> Decimal | None:
     """A price, or None where there is none."""
-    return figure(value) if isinstance(value, int | float) else None
+    return exact_number(value) if isinstance(value, int | float) else None
 
 
 def day(value: object) -> date | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kisi.licensing import ACTIVE, SUBSCRIPTION, UNLIMITED
-from kisi.model import Category, Device, Figure, Key, KeyRow, Reading, Tenant, TenantRef
+from kisi.model import Category, Device, Key, KeyRow, Reading, ReportedQuantity, Tenant, TenantRef
 from kisi.sources.business_hub.files import Place, refusal
 from kisi.sources.business_hub.report import Record
 from kisi.sources.business_hub.table import fold, shown
@@ -117,8 +117,8 @@ def _reading(
         keys=_keys(uses),
         rows=rows,
         devices=_devices(uses),
-        figures=tuple(
-            Figure(record.application, record.category, record.quantity, record.closed)
+        reported=tuple(
+            ReportedQuantity(record.application, record.category, record.quantity, record.closed)
             for record in records
             if not record.device
         ),

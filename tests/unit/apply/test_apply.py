@@ -8,7 +8,7 @@ import pytest
 
 from kisi.errors import ExitCode, ForeignChange, PsaError, StateError
 from kisi.model import Failure, Hold, Outcome, Status
-from kisi.reconcile.verdict import exit_code, trouble
+from kisi.reconcile.summary import exit_code, trouble
 from kisi.redaction import REDACTOR
 from tests.unit.apply.conftest import client
 from tests.unit.build import COMPANY, TODAY

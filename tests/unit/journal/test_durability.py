@@ -86,7 +86,7 @@ def unchanged_night(journal: Journal, number: int) -> None:
         at,
         exit_code=6,
         summary=dict.fromkeys(("create", "update", "unchanged", "held", "failed", "applied"), 0),
-        message=f"90 of {CLIENTS} clients proven current; not: "
+        message=f"90 of {CLIENTS} clients up to date; need attention: "
         + ", ".join(f"{one.name} (decrease: 100 to 51, held)" for one in waiting),
     )
 

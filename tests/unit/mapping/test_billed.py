@@ -113,7 +113,7 @@ def test_an_exception_is_changed_and_the_others_keep_their_text(draft, sides):
     assert set_exception(draft, 0, exception(product="1250")).text == TEXT
     left = set_exception(draft, 0, exception(product="", bill=False))
     assert left.products == ()
-    assert "is left to people" in left.done[0]
+    assert "is managed by hand" in left.done[0]
     assert not sides.editor(left.text).mapping.companies[0].exceptions[1].bill
 
 

@@ -31,7 +31,7 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
-from kisi.reconcile.verdict import exit_code
+from kisi.reconcile.summary import exit_code
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,

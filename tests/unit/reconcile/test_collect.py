@@ -7,7 +7,7 @@ import pytest
 from kisi.errors import ExitCode, Incomplete, LoginRefused, SourceError
 from kisi.model import Application, Status, TenantRef
 from kisi.reconcile import select
-from kisi.reconcile.verdict import last_line
+from kisi.reconcile.summary import last_line
 from tests.unit.build import ALL_ROW, COMPANY, key, mapping, reading, row, tenant
 from tests.unit.reconcile.conftest import company, devices
 
@@ -47,7 +47,7 @@ def test_a_tenant_that_could_not_be_read_fails_its_client_alone(two):
     assert day.plan.failures == ()
     assert day.code is ExitCode.SOURCE
     assert last_line(day.plan) == (
-        "1 of 2 clients proven current; not: Contoso (source-incomplete: "
+        "1 of 2 clients up to date; need attention: Contoso (source-incomplete: "
         "Contoso: the list ended early)."
     )
 

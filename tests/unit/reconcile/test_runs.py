@@ -19,7 +19,7 @@ from kisi.model import (
     TenantRef,
     Unfit,
 )
-from kisi.reconcile.verdict import Summary, last_line, summarise
+from kisi.reconcile.summary import Summary, last_line, summarise
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,
@@ -42,7 +42,7 @@ def test_100_devices_are_billed_as_90_and_10_and_the_second_run_writes_nothing(s
     day = scene.sync()
     assert scene.cw.quantities() == {"1201": 90, "1202": 10}
     assert day.code is ExitCode.OK
-    assert last_line(day.plan) == "1 of 1 clients proven current."
+    assert last_line(day.plan) == "1 of 1 clients up to date."
     assert scene.sent() == 2
     assert sorted(scene.facts().values()) == [10, 90]
     for _ in range(3):

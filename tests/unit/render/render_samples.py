@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 from kisi.errors import ExitCode
-from kisi.journal import Billing, RunState
+from kisi.journal import (
+    Billing,
+    ClientRecord,
+    HeldPlan,
+    LineHistory,
+    LineKey,
+    Operation,
+    QuantityRange,
+    Run,
+    RunState,
+    StoredKey,
+    UsageRecord,
+)
 from kisi.model import (
     Action,
     ApplicationUsage,
@@ -31,20 +44,11 @@ from kisi.model import (
     Unit,
     UnmappedUse,
 )
-from kisi.reconcile.verdict import exit_code, last_line
-from kisi.render.explain_view import ExplainedLine, ExplainedTenant, ExplainView
-from kisi.render.plan_json import plan_document
-from kisi.render.plan_view import EarlierWrite, Mode, PlanView
-from kisi.render.status_view import (
-    CertificateExpiry,
-    ClientRow,
-    KeyExpiry,
-    LineTrend,
-    OpenHold,
-    RunRow,
-    StatusView,
-    TrendPoint,
-)
+from kisi.reconcile.summary import exit_code, last_line
+from kisi.render.explain import ExplainView
+from kisi.render.plan_export import plan_document
+from kisi.render.plan_view import Mode, PlanView
+from kisi.render.status_view import Client, Expiry, StatusView
 
 KES = "Kaspersky Endpoint Security for Business Advanced"
 CLOUD = "Kaspersky Endpoint Security Cloud Plus"
@@ -277,71 +281,148 @@ def six_clients() -> Plan:
     )
 
 
-def earlier(outcome: Outcome | None = Outcome.APPLIED) -> EarlierWrite:
-    return EarlierWrite("Contoso", line("90", 92), 41, NOW, outcome, "the PSA shows 92")
+def sync_view() -> PlanView:
+    """What became of each line, what was settled, and what is nobody's."""
+    lines = (
+        line("90", 92, outcome=Outcome.APPLIED),
+        line(
+            "10",
+            12,
+            Category.WINDOWS_SERVERS,
+            outcome=Outcome.FAILED,
+            detail="not sent: the PSA refused our credentials",
+        ),
+        line(
+            "1",
+            2,
+            Category.NON_WINDOWS,
+            outcome=Outcome.UNKNOWN,
+            detail="the answer was lost; the PSA shows 7",
+        ),
+        line("5", 6, Category.ALL, detail="not tried: the run was interrupted"),
+    )
+    plan = replace(
+        six_clients(),
+        companies=(replace(contoso(), lines=lines, others=()), tailspin(), wingtip()),
+        failures=(Failure("source-incomplete", "hub: no file", "Export it.", ExitCode.SOURCE),),
+        unmapped_uses=(UnmappedUse("Fourth Coffee", KES, 9),),
+        notes=("Prices of cw could not be read.",),
+    )
+    return view(
+        plan,
+        Mode.SYNC,
+        run=43,
+        accepted=("a3f90b11",),
+        earlier=(earlier(), earlier(None)),
+        left=(fact(),),
+    )
+
+
+def earlier(outcome: Outcome | None = Outcome.APPLIED) -> Operation:
+    return Operation(
+        1, "", 41, NOW, "Contoso", (), line("90", 92), outcome=outcome, detail="the PSA shows 92"
+    )
+
+
+def journal_run(
+    number: int = 1,
+    hours: float = 0,
+    state: RunState = RunState.FINISHED,
+    code: int | None = 0,
+    message: str = "",
+    scope: str = "",
+    **counts: int,
+) -> Run:
+    at = NOW - timedelta(hours=hours)
+    ended = at + timedelta(seconds=131) if state is not RunState.CRASHED else None
+    return Run(number, at, "1.0.0", "sync", "", scope, state, ended, code, message, counts)
+
+
+def quantity(text: str, days: float) -> QuantityRange:
+    at = NOW - timedelta(days=days)
+    return QuantityRange(Decimal(text), 1, at, 43, NOW)
+
+
+def history(
+    *quantities: QuantityRange,
+    category: Category = Category.WINDOWS_WORKSTATIONS,
+    application: str = KES,
+    product: str = "1201",
+    line_id: str = "9001",
+) -> LineHistory:
+    key = LineKey("cw", "1042", line_id)
+    return LineHistory(key, "", product, application, (category,), True, quantities)
+
+
+def client(
+    name: str = "Contoso",
+    agreement: str = "1042",
+    lines: tuple[LineHistory, ...] = (),
+    **more: object,
+) -> Client:
+    values = {
+        "billing": Billing.ON,
+        "tenants": (),
+        "status": Status.READY,
+        "since_at": NOW - timedelta(days=33),
+        "confirmed_at": NOW,
+        **more,
+    }
+    return Client(ClientRecord(name, "cw", "250", agreement, **values), lines)
+
+
+def held_plan(plan: CompanyPlan) -> HeldPlan:
+    company, at = plan.company, NOW - timedelta(days=2)
+    place = (company.name, company.psa, company.company, company.agreement)
+    return HeldPlan(plan.plan_id, *place, plan.lines, 41, at, 43, NOW, open=True)
+
+
+def stored_key(
+    name: str,
+    tenant: str,
+    serial: str,
+    key_name: str,
+    expires: datetime,
+    used: int | None = None,
+    counted: bool = True,
+) -> StoredKey:
+    key = KeyEvidence(serial, key_name, counted, "subscription", used, expires=expires)
+    return StoredKey(name, TenantRef("hq", tenant), key)
+
+
+_LAST_LINE = (
+    "298 of 300 clients up to date; need attention: Fabrikam (held: to-zero), Wingtip (...)."
+)
 
 
 def status_view(**more: object) -> StatusView:
-    def run(
-        number: int,
-        hours: float,
-        end: RunState = RunState.FINISHED,
-        code: int | None = 0,
-        **counts: int,
-    ) -> RunRow:
-        at = NOW - timedelta(hours=hours)
-        ended = at + timedelta(seconds=131) if end is not RunState.CRASHED else None
-        return RunRow(
-            number,
-            "sync",
-            at,
-            end,
-            ended,
-            code,
-            "298 of 300 clients proven current; not: Fabrikam (held: to-zero), Wingtip (...).",
-            "",
-            **counts,
-        )
-
-    def trend(
-        *points: tuple[str, int], category: Category = Category.WINDOWS_WORKSTATIONS
-    ) -> LineTrend:
-        return LineTrend(
-            KES,
-            (category,),
-            "1201",
-            "9001",
-            tuple(TrendPoint(Decimal(q), NOW - timedelta(days=d)) for q, d in points),
-        )
-
-    def client(name: str, agreement: str, **other: object) -> ClientRow:
-        return ClientRow(
-            name,
-            "cw",
-            "250",
-            agreement,
-            **{
-                "status": Status.READY,
-                "since": NOW - timedelta(days=33),
-                "confirmed_at": NOW,
-                **other,
-            },
-        )
-
     fab = fabrikam()
     values = {
         "at": NOW + timedelta(hours=2),
         "version": "1.0.0",
         "zone": BERLIN,
         "runs": (
-            run(43, 0, code=6, current=298, billed=300, applied=12, held=3, failed=1),
-            run(42, 24, current=300, billed=300, applied=0, held=0, failed=0),
-            run(41, 48, RunState.CRASHED, None),
-            run(
+            journal_run(
+                43,
+                0,
+                code=6,
+                message=_LAST_LINE,
+                current=298,
+                billed=300,
+                applied=12,
+                held=3,
+                failed=1,
+            ),
+            journal_run(
+                42, 24, message=_LAST_LINE, current=300, billed=300, applied=0, held=0, failed=0
+            ),
+            journal_run(41, 48, RunState.CRASHED, None, _LAST_LINE),
+            journal_run(
                 40,
                 72,
                 RunState.INTERRUPTED,
                 130,
+                _LAST_LINE,
                 current=120,
                 billed=300,
                 applied=4,
@@ -354,8 +435,17 @@ def status_view(**more: object) -> StatusView:
                 "Contoso",
                 "1042",
                 lines=(
-                    trend(("86", 200), ("88", 90), ("89", 60), ("90", 33), ("91", 8), ("92", 0)),
-                    trend(("10", 200), ("12", 0), category=Category.WINDOWS_SERVERS),
+                    history(
+                        quantity("86", 200),
+                        quantity("88", 90),
+                        quantity("89", 60),
+                        quantity("90", 33),
+                        quantity("91", 8),
+                        quantity("92", 0),
+                    ),
+                    history(
+                        quantity("10", 200), quantity("12", 0), category=Category.WINDOWS_SERVERS
+                    ),
                 ),
             ),
             client(
@@ -365,9 +455,9 @@ def status_view(**more: object) -> StatusView:
                 guard="to-zero",
                 reason="it would go from 10 to 0",
                 remedy="If that is right: kisi sync --accept a3f90b11",
-                since=NOW - timedelta(days=2),
+                since_at=NOW - timedelta(days=2),
                 confirmed_at=NOW - timedelta(days=2),
-                lines=(trend(("90", 300)),),
+                lines=(history(quantity("90", 300)),),
             ),
             client(
                 "Wingtip",
@@ -375,44 +465,26 @@ def status_view(**more: object) -> StatusView:
                 status=Status.FAILED,
                 guard="source-incomplete",
                 reason="hq: the list of devices of VSRV-5000 ended after 40 of 112. The lines of this client stay as they are.",
-                since=NOW,
+                since_at=NOW,
                 confirmed_at=NOW - timedelta(days=1),
             ),
-            client("Lamna Healthcare", "5100", status=None, since=None, confirmed_at=None),
+            client("Lamna Healthcare", "5100", status=None, since_at=None, confirmed_at=None),
             client("Internal", "5200", billing=Billing.OFF),
         ),
-        "holds": (
-            OpenHold(
-                fab.company.name,
-                "cw",
-                "250",
-                "2044",
-                fab.plan_id,
-                fab.lines,
-                NOW - timedelta(days=2),
-            ),
-        ),
+        "holds": (held_plan(fab),),
         "unmapped": tailspin().unmapped,
         "unmapped_tenants": six_clients().unmapped_tenants,
         "keys": (
-            KeyExpiry(
-                "Contoso",
-                TenantRef("hq", "VSRV-1042"),
-                "1C2D-000451-5D6E7F80",
-                KES,
-                NOW + timedelta(days=12),
-                92,
+            stored_key(
+                "Contoso", "VSRV-1042", "1C2D-000451-5D6E7F80", KES, NOW + timedelta(days=12), 92
             ),
-            KeyExpiry(
-                "Tailspin Toys",
-                TenantRef("hq", "VSRV-4001"),
-                "0B1C-000451-5D6E7F11",
-                CLOUD,
-                NOW + timedelta(days=3),
+            stored_key(
+                "Tailspin Toys", "VSRV-4001", "0B1C-000451-5D6E7F11", CLOUD, NOW + timedelta(days=3)
             ),
-            KeyExpiry("Far", TenantRef("hq", "x"), "F", KES, NOW + timedelta(days=90)),
+            stored_key("Far", "x", "F", KES, NOW + timedelta(days=90)),
+            stored_key("Trial", "x", "T", KES, NOW, counted=False),
         ),
-        "certificates": (CertificateExpiry("hq", NOW + timedelta(days=20)),),
+        "certificates": (Expiry(NOW + timedelta(days=20), "hq"),),
         "unsettled": (earlier(None),),
         "last_run": plan_document(view(six_clients(), Mode.SYNC, run=43)),
     }
@@ -503,17 +575,25 @@ def explain_view(**more: object) -> ExplainView:
         ),
     )
     values = {
-        "name": "Contoso",
-        "psa": "cw",
-        "company": "250",
-        "agreement": "1042",
-        "run": 43,
-        "at": NOW,
+        "client": client().record,
+        "run": journal_run(43),
         "zone": BERLIN,
         "lines": (
-            ExplainedLine(KES, (Category.WINDOWS_WORKSTATIONS,), "1201", "9001", Decimal(4)),
-            ExplainedLine(CLOUD, (Category.ALL,), "1300", "9002", Decimal(1)),
+            history(quantity("4", 0)),
+            history(
+                quantity("1", 0),
+                category=Category.ALL,
+                application=CLOUD,
+                product="1300",
+                line_id="9002",
+            ),
         ),
-        "tenants": (ExplainedTenant(now, NOW - timedelta(days=3), True, before, 40),),
+        "tenants": (usage_record(now, days=3, previous=before, previous_run=40),),
     }
     return ExplainView(**{**values, **more})
+
+
+def usage_record(usage: TenantUsage, days: float = 0, **more: object) -> UsageRecord:
+    at = NOW - timedelta(days=days)
+    values = {"read": True, **more}
+    return UsageRecord("Contoso", "cw", "1042", usage, 40, at, 43, NOW, **values)

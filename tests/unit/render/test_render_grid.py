@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kisi.render.grid import grid_lines
 from kisi.render.report import Grid, row
+from kisi.render.terminal import grid_lines
 
 
 def text(grid: Grid, width: int) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.render.figures import (
+from kisi.render.formatting import (
     day,
     instant,
     json_number,

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kisi.model import Plan
-from kisi.render.plan_html import plan_html
 from kisi.render.plan_report import plan_report
 from kisi.render.report import Grid, Report, Section, row
 from kisi.render.status_report import status_report
@@ -55,7 +54,7 @@ def parsed(page: str) -> Tags:
 
 
 def test_the_page_loads_nothing_and_runs_nothing(preview):
-    page = plan_html(preview)
+    page = web_page(plan_report(preview))
     tags = parsed(page)
     assert not tags.seen & {"script", "link", "img", "iframe", "a", "form"}
     assert not any(name.startswith("on") for name in tags.attributes)
@@ -68,7 +67,7 @@ def test_the_page_has_every_word_of_the_table_and_the_last_line(preview):
     def words(text: str) -> set[str]:
         return set(re.findall(r"[\w.+-]+", text))
 
-    page = parsed(plan_html(preview, verbose=True)).text
+    page = parsed(web_page(plan_report(preview, verbose=True))).text
     table = lay_out(plan_report(preview, verbose=True), Terminal(200)).plain
     assert words(table) <= words(page)
     assert preview.last_line in unescape(page)
@@ -76,8 +75,8 @@ def test_the_page_has_every_word_of_the_table_and_the_last_line(preview):
 
 
 def test_a_quiet_day_has_a_page_too():
-    page = parsed(plan_html(samples.view(Plan((samples.quiet_client(),))))).text
-    assert "1 of 1 clients proven current." in page
+    page = parsed(web_page(plan_report(samples.view(Plan((samples.quiet_client(),)))))).text
+    assert "1 of 1 clients up to date." in page
     assert "There is nothing else to report." in page
 
 
@@ -95,7 +94,9 @@ def test_no_name_can_become_markup(name):
         notes=(name,),
         lines=tuple(replace(line, application=name, detail=name) for line in first.lines),
     )
-    tags = parsed(plan_html(samples.view(replace(plan, companies=(first, *plan.companies[1:])))))
+    tags = parsed(
+        web_page(plan_report(samples.view(replace(plan, companies=(first, *plan.companies[1:])))))
+    )
     assert not tags.seen & {"script", "b"}
     assert safe_text(name) in tags.text
 

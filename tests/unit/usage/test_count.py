@@ -11,9 +11,9 @@ from kisi.model import (
     CountingRules,
     Device,
     DeviceClass,
-    Figure,
     KeyEvidence,
     KeyRow,
+    ReportedQuantity,
     TenantRef,
     Unit,
     UnmappedUse,
@@ -171,15 +171,18 @@ def test_a_user_is_a_computer_and_up_to_two_mobiles(computers, mobile, expected)
 
 def test_mailboxes_are_the_number_the_report_states():
     name = "Kaspersky Security for Microsoft Office 365"
-    subject = reading(keys=[], figures=(Figure(name, Category.ALL, 25),))
+    subject = reading(keys=[], reported=(ReportedQuantity(name, Category.ALL, 25),))
     usage = only(count_tenant(subject, terms(Application(name, unit=Unit.MAILBOX))))
     assert usage.quantities == {Category.ALL: 25}
     assert conservation(usage) == "25 rows = 25 counted"
 
 
 def test_figures_of_licences_that_are_not_active_stay_visible():
-    figures = (Figure(KES, WORKSTATIONS, 7), Figure(KES, WORKSTATIONS, 3, closed="status Expired"))
-    usage = only(count_tenant(reading(keys=[], figures=figures), terms()))
+    reported = (
+        ReportedQuantity(KES, WORKSTATIONS, 7),
+        ReportedQuantity(KES, WORKSTATIONS, 3, closed="status Expired"),
+    )
+    usage = only(count_tenant(reading(keys=[], reported=reported), terms()))
     assert usage.quantities == {WORKSTATIONS: 7}
     assert conservation(usage) == "10 rows = 7 counted + 3 status Expired"
 
@@ -277,21 +280,21 @@ def test_a_use_of_a_key_that_was_not_listed_makes_the_tenant_incomplete():
 
 
 def test_figures_add_up_by_category_and_by_reason():
-    figures = (
-        Figure(KES, WORKSTATIONS, 7),
-        Figure(KES, WORKSTATIONS, 5),
-        Figure(KES, SERVERS, 2),
-        Figure(KES, SERVERS, 3, closed="status Expired"),
-        Figure(KES, WORKSTATIONS, 4, closed="status Expired"),
+    reported = (
+        ReportedQuantity(KES, WORKSTATIONS, 7),
+        ReportedQuantity(KES, WORKSTATIONS, 5),
+        ReportedQuantity(KES, SERVERS, 2),
+        ReportedQuantity(KES, SERVERS, 3, closed="status Expired"),
+        ReportedQuantity(KES, WORKSTATIONS, 4, closed="status Expired"),
     )
-    usage = only(count_tenant(reading(keys=[], figures=figures), terms()))
+    usage = only(count_tenant(reading(keys=[], reported=reported), terms()))
     assert usage.quantities == {WORKSTATIONS: 12, SERVERS: 2}
     assert conservation(usage) == "21 rows = 14 counted + 7 status Expired"
 
 
 def test_figures_of_users_and_mailboxes_have_no_category():
-    figures = (Figure(KES, WORKSTATIONS, 7), Figure(KES, Category.ALL, 5))
-    usage = only(count_tenant(reading(keys=[], figures=figures), terms(users(KES))))
+    reported = (ReportedQuantity(KES, WORKSTATIONS, 7), ReportedQuantity(KES, Category.ALL, 5))
+    usage = only(count_tenant(reading(keys=[], reported=reported), terms(users(KES))))
     assert usage.quantities == {Category.ALL: 12}
 
 
@@ -333,7 +336,7 @@ def test_a_tie_is_told_with_what_ends_it():
 @pytest.mark.parametrize(("closed", "ties"), [("", True), ("status Expired", False)])
 def test_a_report_ties_only_where_its_figure_counts(closed, ties):
     one, two = Application("One", ("Kaspersky*",)), Application("Two", ("kaspersky?*",))
-    subject = reading(keys=[], figures=(Figure(KES, Category.ALL, 5, closed=closed),))
+    subject = reading(keys=[], reported=(ReportedQuantity(KES, Category.ALL, 5, closed=closed),))
     if ties:
         with pytest.raises(Undecided):
             count_tenant(subject, terms(one, two))
@@ -379,8 +382,11 @@ def test_a_tenants_usage_says_when_and_by_which_keys():
 
 
 def test_unmapped_figures_and_devices_add_up_and_name_their_tenant():
-    figures = (Figure("Other", Category.ALL, 5), Figure("Other", Category.ALL, 3, closed="trial"))
-    subject = reading(fleet(2), None, [key(name="Other", used=9)], figures=figures)
+    reported = (
+        ReportedQuantity("Other", Category.ALL, 5),
+        ReportedQuantity("Other", Category.ALL, 3, closed="trial"),
+    )
+    subject = reading(fleet(2), None, [key(name="Other", used=9)], reported=reported)
     assert count_tenant(subject, terms()).unmapped == (
         UnmappedUse("Contoso", "Other", 7, estimated=False, tenant=TenantRef("hq", "VSRV-1")),
     )
@@ -411,7 +417,7 @@ def test_devices_of_a_mailbox_application_are_mailboxes():
 
 
 def open_figures(*told):
-    return reading(keys=[], figures=tuple(Figure(KES, *each) for each in told))
+    return reading(keys=[], reported=tuple(ReportedQuantity(KES, *each) for each in told))
 
 
 def test_computers_of_a_report_are_users_and_a_total_is_of_users():
@@ -442,8 +448,8 @@ def test_a_report_cannot_tell_the_users_behind_a_number_of_non_windows_devices()
 def test_devices_and_computers_told_as_a_number_are_users_together(
     computers, mobile, told, expected
 ):
-    figures = (Figure(KES, WORKSTATIONS, told),)
-    subject = reading(fleet(computers, android=mobile), figures=figures)
+    reported = (ReportedQuantity(KES, WORKSTATIONS, told),)
+    subject = reading(fleet(computers, android=mobile), reported=reported)
     usage = only(count_tenant(subject, terms(users(KES))))
     assert usage.quantities == {Category.ALL: expected}
 

@@ -27,7 +27,7 @@ def test_the_reports_on_the_page_can_be_read(reports):
     for number, text in enumerate(blocks("csv")):
         reports.write(text, f"{number}.csv")
     quantities = reports.read(files=["0.csv"])
-    assert [figure.quantity for figure in quantities["Contoso Ltd"].figures] == [16, 25]
-    assert [figure.quantity for figure in quantities["Lamna"].figures] == [38, 2, 5]
-    assert quantities["Fabrikam"].figures[0].closed == 'licence status "Expired"'
+    assert [each.quantity for each in quantities["Contoso Ltd"].reported] == [16, 25]
+    assert [each.quantity for each in quantities["Lamna"].reported] == [38, 2, 5]
+    assert quantities["Fabrikam"].reported[0].closed == 'licence status "Expired"'
     assert len(reports.read(files=["1.csv"])["Contoso Ltd"].rows) == 3

@@ -18,7 +18,7 @@ def test_the_newest_file_of_each_pattern_is_read(reports):
     reports.write(ROWS.format("Mail", 3), "mail/x.csv", age=9 * HOUR)
     (reports.base / "devices" / "3.csv").mkdir()
     read = reports.read(files=["devices/*.csv", "mail/*.csv"])
-    assert {name: reading.figures[0].quantity for name, reading in read.items()} == {
+    assert {name: reading.reported[0].quantity for name, reading in read.items()} == {
         "New": 2,
         "Mail": 3,
     }

@@ -13,7 +13,7 @@ def figures(reports, **settings):
     return [
         (f.name, f.category, f.quantity, f.closed)
         for r in reports.read(**settings).values()
-        for f in r.figures
+        for f in r.reported
     ]
 
 

@@ -32,7 +32,7 @@ def test_the_companies_of_a_report_are_its_tenants_under_their_own_names(reports
         Tenant(ref("Fabrikam"), "Fabrikam"),
     )
     readings = dict(source.read(source.tenants(), lambda _: True))
-    assert [(f.name, f.category, f.quantity) for f in readings[ref("Contoso Ltd")].figures] == [
+    assert [(f.name, f.category, f.quantity) for f in readings[ref("Contoso Ltd")].reported] == [
         ("KES", Category.ALL, 3),
         ("Mail", Category.ALL, 25),
     ]
@@ -116,7 +116,7 @@ def test_one_source_may_have_devices_in_one_file_and_mailboxes_in_another(report
         files=["dev*.csv", "mail*.csv"], columns={"device": "Device", "quantity": "quantity"}
     )
     assert len(reading["Contoso"].rows) == 1
-    assert reading["Contoso"].figures[0].quantity == 25
+    assert reading["Contoso"].reported[0].quantity == 25
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_all_answers_of_one_source_come_from_the_same_bytes(reports):
     tenants = source.tenants()
     path.unlink()
     [(_, reading)] = source.read(tenants, lambda _: True)
-    assert reading.figures[0].quantity == 1
+    assert reading.reported[0].quantity == 1
 
 
 def test_a_company_that_the_reports_do_not_name_is_an_error_not_zero(reports):

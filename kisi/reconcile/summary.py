@@ -78,7 +78,7 @@ def _shown(line: PlannedLine) -> bool:
 
 
 def client_counts(plan: Plan) -> dict[str, int]:
-    """How many clients are billed, and how many of them are proven current."""
+    """How many clients are billed, and how many of them are up to date."""
     billed = _billed(plan)
     return {"billed": len(billed), "current": sum(is_current(company) for company in billed)}
 
@@ -88,14 +88,14 @@ def _billed(plan: Plan) -> list[CompanyPlan]:
 
 
 def last_line(plan: Plan) -> str:
-    """The run in words: `298 of 300 clients proven current; not: Contoso (...), ...`."""
+    """The run in words: `298 of 300 clients up to date; need attention: Contoso (...), ...`."""
     billed = _billed(plan)
     if not billed:
         return _nobody(plan)
-    text = "{current} of {billed} clients proven current".format(**client_counts(plan))
+    text = "{current} of {billed} clients up to date".format(**client_counts(plan))
     troubled = [company for company in billed if not is_current(company)]
     if troubled:
-        text += "; not: " + _listed(f"{c.company.name} ({trouble(c)})" for c in troubled)
+        text += "; need attention: " + _listed(f"{c.company.name} ({trouble(c)})" for c in troubled)
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
         text += "; unmapped usage: " + _listed(company.company.name for company in unmapped)

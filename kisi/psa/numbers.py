@@ -10,7 +10,7 @@ _LONGEST = 40
 """Characters: more than any double or decimal of a database has."""
 
 
-def figure(value: object) -> Decimal | None:
+def exact_number(value: object) -> Decimal | None:
     """A JSON number, or a text that spells one, exactly as it was written.
 
     None for what nobody can bill: `true`, NaN, infinity, `1e400`, a million digits.

@@ -28,7 +28,14 @@ from kisi.model import (
     TenantRef,
     UnmappedUse,
 )
-from kisi.render.plan_json import plan_document
+from kisi.render.formatting import plain
+from kisi.render.plan_export import (
+    plan_document,
+    read_tenant,
+    read_use,
+    tenant_fields,
+    use_fields,
+)
 from kisi.render.plan_view import Mode
 
 NAMES = st.one_of(
@@ -277,3 +284,24 @@ def test_a_sync_names_its_run_its_accepts_and_what_it_settled():
     assert document["generated_at"] == "2026-11-03T05:12:44Z"
     assert [one["outcome"] for one in document["earlier_writes"]] == ["applied", None]
     assert document["left"][0]["quantity"] == 6
+
+
+@given(
+    st.builds(Tenant, st.builds(TenantRef, NAMES, NAMES), NAMES, st.booleans()),
+    st.integers(0, 999),
+    st.none() | st.sampled_from(Category),
+    st.booleans(),
+)
+def test_a_stored_document_is_read_back(tenant, quantity, category, named):
+    ref = TenantRef("hq", "V1") if named else None
+    use = UnmappedUse("Contoso", samples.KES, quantity, named, ref, category)
+    stored = json.loads(dumps(plain({"tenant": tenant_fields(tenant), "use": use_fields(use)})))
+    assert read_tenant(stored["tenant"]) == tenant
+    assert read_use(stored["use"]) == use
+
+
+def test_a_document_of_the_first_release_is_read_too():
+    tenant = {"source": "hq", "tenant": "V1", "name": "Contoso"}
+    use = {"company": "Contoso", "application": samples.KES, "quantity": 3}
+    assert read_tenant(tenant) == Tenant(TenantRef("hq", "V1"), "Contoso")
+    assert read_use(use) == UnmappedUse("Contoso", samples.KES, 3)

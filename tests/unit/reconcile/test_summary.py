@@ -6,7 +6,7 @@ import pytest
 
 from kisi.errors import ExitCode
 from kisi.model import CompanyPlan, Failure, Hold, Outcome, Plan, Status, Tenant, UnmappedUse
-from kisi.reconcile.verdict import Summary, exit_code, is_current, last_line, summarise
+from kisi.reconcile.summary import Summary, exit_code, is_current, last_line, summarise
 from tests.unit.build import COMPANY, tenant
 from tests.unit.fakes import planned
 
@@ -115,7 +115,7 @@ def test_the_last_line_names_who_is_not_current_and_why():
         )
     )
     assert text == (
-        "1 of 6 clients proven current; not: Fabrikam (unknown: the PSA shows 7 instead of 6), "
+        "1 of 6 clients up to date; need attention: Fabrikam (unknown: the PSA shows 7 instead of 6), "
         "Coho (held: decrease), Tailspin (source-incomplete: it broke), "
         "Proseware (2 changes to write), Litware (1 change to write)."
     )
@@ -124,7 +124,7 @@ def test_the_last_line_names_who_is_not_current_and_why():
 def test_the_last_line_tells_what_is_used_and_not_billed():
     uses = (UnmappedUse("Contoso", "EDR", 3),)
     text = last_line(plan(named("Contoso", EQUAL, unmapped=uses)))
-    assert text == "1 of 1 clients proven current; unmapped usage: Contoso."
+    assert text == "1 of 1 clients up to date; unmapped usage: Contoso."
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_last_line_tells_what_is_used_and_not_billed():
 )
 def test_the_last_line_tells_of_tenants_that_no_client_has(number, said):
     whole = replace(plan(named("Contoso", EQUAL)), unmapped_tenants=(tenant(),) * number)
-    assert last_line(whole) == f"1 of 1 clients proven current{said}"
+    assert last_line(whole) == f"1 of 1 clients up to date{said}"
     assert exit_code(whole) == 0
 
 

@@ -1,0 +1,130 @@
+"""Quantities, money, instants and kisi's own terms in the one form in which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from decimal import ROUND_HALF_UP, Context, Decimal
+from enum import Enum
+from typing import Any
+
+from kisi.json_text import FORMAT_VERSION, Json
+from kisi.model import Category, UnmappedUse
+
+_CENT = Decimal("0.01")
+_ANY_DOUBLE = Context(prec=400)
+"""Enough digits for whatever a PSA can store, so that no number can break a report."""
+_CATEGORIES = {
+    Category.WINDOWS_WORKSTATIONS: "workstations",
+    Category.WINDOWS_SERVERS: "servers",
+    Category.NON_WINDOWS: "non-Windows",
+}
+
+
+def quantity(value: Decimal | int) -> str:
+    """A quantity without trailing zeros: `10`, `2.5`."""
+    number = Decimal(value)
+    return format(number.normalize(_ANY_DOUBLE), "f") if number else "0"
+
+
+def signed(value: Decimal | int) -> str:
+    """A change of a quantity: `+2`, `-10`, `0`."""
+    return f"+{quantity(value)}" if value > 0 else quantity(value)
+
+
+def money(value: Decimal) -> str:
+    """An amount, rounded half up to cents: `405.00`. The PSA's currency, whatever that is."""
+    return format(_cents(value), "f")
+
+
+def signed_money(value: Decimal) -> str:
+    """A change of an amount: `+9.00`, `-450.00`, `0.00`."""
+    amount = _cents(value)
+    return f"+{amount:f}" if amount > 0 else f"{amount:f}"
+
+
+def _cents(value: Decimal) -> Decimal:
+    amount = value.quantize(_CENT, ROUND_HALF_UP, _ANY_DOUBLE)
+    return amount or Decimal("0.00")  # never "-0.00"
+
+
+def moment(at: datetime, zone: tzinfo) -> str:
+    """An instant in the billing time zone, to the minute: `2026-11-03 06:00`."""
+    return _local(at, zone).strftime("%Y-%m-%d %H:%M")
+
+
+def day(at: datetime, zone: tzinfo) -> str:
+    """The day of an instant in the billing time zone: `2026-11-03`."""
+    return _local(at, zone).strftime("%Y-%m-%d")
+
+
+def _local(at: datetime, zone: tzinfo) -> datetime:
+    """`at` in `zone`; in its own where that leaves the calendar: `9999-12-31` stands for never."""
+    try:
+        return at.astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return at
+
+
+def plural(number: int, noun: str, plural_form: str = "") -> str:
+    """A number with its noun: `1 line`, `3 lines`, `2 companies`."""
+    return f"{number} {noun if number == 1 else plural_form or noun + 's'}"
+
+
+def billed_as(application: str, categories: Sequence[Category]) -> str:
+    """A line as people call it: `KES Advanced, servers`."""
+    words = " + ".join(_CATEGORIES[one] for one in categories if one in _CATEGORIES)
+    return f"{application}, {words}" if words else application
+
+
+def unmapped_as(use: UnmappedUse) -> str:
+    """What is used and not billed; says where the quantity is only the server's own number."""
+    name = billed_as(use.application, (use.category,) if use.category else ())
+    return f"{name} ({AS_REPORTED})" if use.estimated else name
+
+
+AS_REPORTED = "as reported by Security Center"
+"""A quantity that the server states for a key whose devices were not read."""
+
+
+def instant(at: datetime | None) -> str | None:
+    """An instant for programs, in UTC to the second: `2026-11-03T05:00:00Z`."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def json_number(value: Decimal | None) -> int | float | None:
+    """A JSON number without noise: an integer where it is one; None stays null."""
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
+    """A value as JSON data: `Decimal` as a number, an enum's value, an instant in UTC.
+
+    Mappings and sequences are converted with all that is in them.
+    """
+    match value:
+        case Enum():
+            return value.value
+        case Decimal():
+            return json_number(value)
+        case datetime():
+            return instant(value)
+        case Mapping():
+            return {plain(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+    return value
+
+
+def document(content: Mapping[str, Any]) -> Json:
+    """A whole JSON document of `plain` values, in kisi's frame."""
+    return {"format_version": FORMAT_VERSION, **plain(content)}
+
+
+def fields(value: object, names: str) -> dict[str, Any]:
+    """The named attributes of a value, in this order: `fields(line, "psa agreement")`."""
+    return {name: getattr(value, name) for name in names.split()}
