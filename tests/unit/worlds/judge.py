@@ -2,7 +2,8 @@
 
 The money is looked at as units that somebody pays for. Every line that kisi wrote bills devices:
 those that it should have billed on the night on which it was written, or on which it was read and
-was right. A line that bills no more than it should may as well bill any of today's. So the lines
+was right. A line that bills no more than it should may as well bill any of today's, and one that
+falls may bill what it billed already: no fall can bill too much. So the lines
 bill too much exactly if there is no way to find a device for every unit, such that no device stands
 for more units than it had uses: a device that has one application is one unit, whatever its
 virtual server, application or category was on another day. A tenant of which only totals are known
@@ -21,6 +22,10 @@ from dataclasses import dataclass, field
 
 from kisi.model import Line
 from tests.unit.worlds.world import Client, Content, Desired, LineId, Slot, World
+
+
+MOST_WORDS = 20
+"""So many devices of a line are named."""
 
 
 class Broken(AssertionError):
@@ -92,7 +97,7 @@ class Judge:
         world.touched.clear()
         for where, account in self.accounts.items():
             client = world.client_of(where.psa, where.agreement)
-            if client and client.billing and account.application in client.by_hand:
+            if client and client.billing and account.application in self.world.by_hand(client):
                 account.trusted = False
 
     def closes(self, seen: Seen) -> None:
@@ -106,10 +111,10 @@ class Judge:
         for one in desired.values():
             uses.update(one.content)
         self._one_line_a_product(after)
-        written = self._written(after, desired, uses, seen)
+        rises = self._written(after, desired, uses, seen)
         if seen.beside:
             self._let_beside(after, seen)
-        right = self._right(after, desired, uses, written, seen)
+        right = self._right(after, desired, uses, rises, seen)
         self._nothing_twice(after, uses, right)
 
     # --- (b) and (c) ----------------------------------------------------------------------------
@@ -127,16 +132,17 @@ class Judge:
         uses: Mapping[str, int],
         seen: Seen,
     ) -> set[LineId]:
-        """The lines that the night changed; each has the right number now."""
+        """Every line that the night changed has the right number now; returns those that rose."""
         gone = self.before.keys() - after.keys()
         if gone:
             raise Broken("quantity", f"lines are gone: {sorted(gone)}")
-        written = set()
+        rises = set()
         for where, line in after.items():
             old = self.before.get(where)
             if old is not None and old.quantity == line.quantity:
                 continue
-            written.add(where)
+            if old is None or line.quantity > old.quantity:
+                rises.add(where)
             one = desired.get(Slot(where.psa, where.agreement, line.product))
             was = "new" if old is None else old.quantity
             change = f"{where} of product {line.product}: {was} -> {line.quantity}"
@@ -144,15 +150,18 @@ class Judge:
                 raise Broken("quantity", f"{change}, and {one.quantity if one else 0} is right")
             if one is not None:
                 self._may_be_written(one.client, change, seen)
+                known = where in self.accounts
                 account = self._account(where, one)
-                account.settle(one.content, uses)
-                account.trusted = True
+                account.trusted = account.trusted and known
+                if old is None or line.quantity > old.quantity:
+                    account.settle(one.content, uses)
+                    account.trusted = True
             elif where in self.accounts:
                 self._may_be_emptied(where, change)
                 self.accounts[where].settle({}, uses)
             else:
                 raise Broken("quantity", f"{change}, and it was never kisi's")
-        return written
+        return rises
 
     def _may_be_written(self, client: Client, change: str, seen: Seen) -> None:
         if not self.world.can_be_judged(client):
@@ -163,7 +172,7 @@ class Judge:
     def _may_be_emptied(self, where: LineId, change: str) -> None:
         client = self.world.client_of(where.psa, where.agreement)
         application = self.accounts[where].application
-        if client is not None and client.billing and application in client.by_hand:
+        if client is not None and client.billing and application in self.world.by_hand(client):
             raise Broken("quantity", f"{change}, although people keep {application} there")
 
     def _account(self, where: LineId, one: Desired) -> Account:
@@ -186,16 +195,17 @@ class Judge:
         after: Mapping[LineId, Line],
         desired: Mapping[Slot, Desired],
         uses: Mapping[str, int],
-        written: set[LineId],
+        rises: set[LineId],
         seen: Seen,
     ) -> dict[LineId, Desired]:
         """Widens what may stand for the lines; returns those that are proven to be right."""
         right = {}
         for where, line in after.items():
             one = desired.get(Slot(where.psa, where.agreement, line.product))
-            if one is None or where in written or line.quantity > one.quantity:
+            if one is None or where in rises or line.quantity > one.quantity:
                 continue
-            proven = line.quantity == one.quantity and one.client.name in seen.judged
+            fell = where in self.before and line.quantity < self.before[where].quantity
+            proven = line.quantity == one.quantity and (fell or one.client.name in seen.judged)
             if proven and where not in self.accounts:
                 self._account(where, one).trusted = False
             if where not in self.accounts:
@@ -218,7 +228,7 @@ class Judge:
         sure = {w: one for w, one in right.items() if mine[w].trusted}
         trusted = {w: a for w, a in mine.items() if a.trusted}
         if not self._settled(trusted, sure, units, uses):
-            missing = _unfit(trusted, units, uses)
+            missing = too_many(trusted, units, uses)
             if missing:
                 raise Broken("twice", self._excess(trusted, after, missing, uses))
         for where, one in right.items():
@@ -236,7 +246,7 @@ class Judge:
         then = {w: Account(a.application, a.tenants, a.may, a.uses) for w, a in trusted.items()}
         for where, one in sure.items():
             then[where].settle(one.content, uses)
-        if _unfit(then, units, uses):
+        if too_many(then, units, uses):
             return False
         for where, account in then.items():
             self.accounts[where].may = account.may
@@ -255,7 +265,7 @@ class Judge:
         account = Account(one.application, mine[where].tenants)
         account.settle(one.content, uses)
         others = {w: self.accounts[w] for w in mine if self.accounts[w].trusted}
-        if not _unfit({**others, where: account}, units, uses):
+        if not too_many({**others, where: account}, units, uses):
             self.accounts[where] = account
 
     def _excess(
@@ -278,14 +288,15 @@ class Judge:
 
 
 def _text(content: Content) -> str:
-    return " ".join(b if n == 1 else f"{b}x{n}" for b, n in sorted(content.items())) or "nothing"
+    words = [b if n == 1 else f"{b}x{n}" for b, n in sorted(content.items())]
+    return " ".join(words[:MOST_WORDS]) + (" ..." if len(words) > MOST_WORDS else "") or "nothing"
 
 
 def _uses(body: str, accounts: Mapping[LineId, Account], uses: Mapping[str, int]) -> int:
     return max(uses.get(body, 0), *(a.uses.get(body, 0) for a in accounts.values()), 0)
 
 
-def _unfit(
+def too_many(
     accounts: Mapping[LineId, Account], units: Mapping[LineId, int], uses: Mapping[str, int]
 ) -> list[LineId]:
     """Lines that together bill more units than their devices have uses; empty if none do.
@@ -301,7 +312,7 @@ def _unfit(
                     limit[body] = number
     taken: dict[str, Counter[LineId]] = {}
     load: Counter[str] = Counter()
-    for where, account in accounts.items():
+    for where in accounts:
         for _ in range(units[where]):
             reached = _place(where, accounts, taken, load, limit)
             if reached:

@@ -276,6 +276,10 @@ class World:
                 product = self.ids[client.psa, application, general.variant, Category.ALL]
                 yield application, product, KINDS
 
+    def by_hand(self, client: Client) -> set[str]:
+        """The applications whose lines people keep for a client."""
+        return client.by_hand - self.unknown - self.unbilled
+
     def desired(self) -> dict[Slot, Desired]:
         """What every line of the clients with billing on should bill."""
         found = {}
