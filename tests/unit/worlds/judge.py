@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from kisi.model import Line
 from tests.unit.worlds.world import Client, Content, Desired, LineId, Slot, World
 
-
 MOST_WORDS = 20
 """So many devices of a line are named."""
 
