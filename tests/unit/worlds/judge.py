@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kisi.model import Line
 from tests.unit.worlds.world import Client, Content, Desired, LineId, Slot, World
@@ -44,7 +44,9 @@ class Broken(AssertionError):
 class Account:
     """What is known of a line of kisi's."""
 
-    application: str
+    called: str
+    """What the mapping called its application, when it was last right."""
+    product: str
     tenants: frozenset[str]
     """Of its client, when it was last right."""
     may: Content = field(default_factory=dict)
@@ -96,7 +98,7 @@ class Judge:
         world.touched.clear()
         for where, account in self.accounts.items():
             client = world.client_of(where.psa, where.agreement)
-            if client and client.billing and account.application in self.world.by_hand(client):
+            if client and client.billing and self._by_hand(account, client):
                 account.trusted = False
 
     def closes(self, seen: Seen) -> None:
@@ -170,13 +172,16 @@ class Judge:
 
     def _may_be_emptied(self, where: LineId, change: str) -> None:
         client = self.world.client_of(where.psa, where.agreement)
-        application = self.accounts[where].application
-        if client is not None and client.billing and application in self.world.by_hand(client):
-            raise Broken("quantity", f"{change}, although people keep {application} there")
+        account = self.accounts[where]
+        if client is not None and client.billing and self._by_hand(account, client):
+            raise Broken("quantity", f"{change}, although people keep {account.called} there")
+
+    def _by_hand(self, account: Account, client: Client) -> bool:
+        return self.world.is_by_hand(client, account.called, account.product)
 
     def _account(self, where: LineId, one: Desired) -> Account:
-        account = self.accounts.setdefault(where, Account(one.application, frozenset()))
-        account.application = one.application
+        account = self.accounts.setdefault(where, Account("", one.product, frozenset()))
+        account.called = self.world.names[one.application]
         account.tenants = frozenset(one.client.tenants)
         return account
 
@@ -242,7 +247,7 @@ class Judge:
         uses: Mapping[str, int],
     ) -> bool:
         """Takes what is proven as it is today, if that leaves a device for every unit."""
-        then = {w: Account(a.application, a.tenants, a.may, a.uses) for w, a in trusted.items()}
+        then = {w: replace(a) for w, a in trusted.items()}
         for where, one in sure.items():
             then[where].settle(one.content, uses)
         if too_many(then, units, uses):
@@ -261,7 +266,7 @@ class Judge:
         uses: Mapping[str, int],
     ) -> None:
         """A line that a person set, and that is right: kisi's again, if it fits."""
-        account = Account(one.application, mine[where].tenants)
+        account = replace(mine[where], trusted=True)
         account.settle(one.content, uses)
         others = {w: self.accounts[w] for w in mine if self.accounts[w].trusted}
         if not too_many({**others, where: account}, units, uses):

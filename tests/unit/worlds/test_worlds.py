@@ -51,7 +51,7 @@ def _line(number: int) -> LineId:
 
 def _account(*bodies: str, units: int = 1) -> Account:
     content = dict.fromkeys(bodies, units)
-    return Account("Alpha", frozenset(), content, dict.fromkeys(bodies, units))
+    return Account("Alpha", "1100", frozenset(), content, dict.fromkeys(bodies, units))
 
 
 def test_a_device_that_stands_for_two_units_is_found() -> None:

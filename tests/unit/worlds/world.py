@@ -118,6 +118,7 @@ class Desired:
 
     client: Client
     application: str
+    product: str
     content: Content
 
     @property
@@ -276,9 +277,23 @@ class World:
                 product = self.ids[client.psa, application, general.variant, Category.ALL]
                 yield application, product, KINDS
 
-    def by_hand(self, client: Client) -> set[str]:
-        """The applications whose lines people keep for a client."""
-        return client.by_hand - self.unknown - self.unbilled
+    def is_by_hand(self, client: Client, called: str, product: str) -> bool:
+        """Whether people keep a line for a client.
+
+        Args:
+            client: Has `bill = false` for some applications.
+            called: What the mapping called the line's application when it was last right.
+            product: Of the line; those that bill such an application for others are left too.
+        """
+        kept = client.by_hand - self.unknown - self.unbilled
+        return any(
+            self.names[name] == called
+            or (
+                self.products[client.psa, name].present
+                and product in self._row(client.psa, name).values()
+            )
+            for name in kept
+        )
 
     def desired(self) -> dict[Slot, Desired]:
         """What every line of the clients with billing on should bill."""
@@ -289,7 +304,7 @@ class World:
             for application, product, kinds in self.products_of(client):
                 content = self._content(client.tenants, application, kinds)
                 slot = Slot(client.psa, client.agreement, product)
-                found[slot] = Desired(client, application, content)
+                found[slot] = Desired(client, application, product, content)
         return found
 
     def _content(self, tenants: list[str], application: str, kinds: tuple[str, ...]) -> Content:
