@@ -96,7 +96,9 @@ def one_licence_more(world: World, dice: random.Random) -> None:
 def one_licence_fewer(world: World, dice: random.Random) -> None:
     for machine in _some(world, dice):
         if len(machine.applications) > 1:
-            world.license(machine, machine.applications - {dice.choice(sorted(machine.applications))})
+            world.license(
+                machine, machine.applications - {dice.choice(sorted(machine.applications))}
+            )
 
 
 def reinstall(world: World, dice: random.Random) -> None:

@@ -13,7 +13,14 @@ from datetime import timedelta
 
 from kisi.apply import SHOWN_AFTER, Desk, apply
 from kisi.cli.accepting import accept
-from kisi.cli.journal_entries import client_state, equal_lines, replaced_lines, what_is_left
+from kisi.cli.journal_entries import (
+    accepted_and_written,
+    client_state,
+    equal_lines,
+    replaced_lines,
+    still_guarded,
+    what_is_left,
+)
 from kisi.cli.planning import remember
 from kisi.errors import ExitCode, Withheld, worst
 from kisi.journal import Journal
@@ -93,12 +100,21 @@ def night(
             quantity=one.quantity,
             detail=one.detail,
         )
+    journal.record_usage(
+        run,
+        (
+            (one.company, found.evidence[ref])
+            for one in found.plan.companies
+            for ref in one.company.tenants
+            if ref in found.evidence
+        ),
+    )
     try:
-        accept(journal, run, clock.now(), "ada", found.plan, accepted)
+        keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
     except Withheld as error:
         _end(journal, run, clock, error.exit_code)
         return Night(Plan(()), found.plan, error.exit_code, refused=error.message)
-    plan = resolve(found.plan, office.psas, accepted)
+    plan = resolve(found, office.psas, keys)
     journal.record_plan(run, clock.now(), plan)
     journal.confirm(run, clock.now(), equal_lines(plan))
     told: list[str] = []
@@ -119,15 +135,7 @@ def night(
     journal.record_plan(run, clock.now(), what_is_left(plan))
     journal.disown(replaced_lines(plan, found))
     journal.record_clients(run, clock.now(), (client_state(one) for one in plan.companies))
-    journal.record_usage(
-        run,
-        (
-            (one.company, found.evidence[ref])
-            for one in plan.companies
-            for ref in one.company.tenants
-            if ref in found.evidence
-        ),
-    )
+    journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
     journal.prune(clock.now() - timedelta(days=EVIDENCE_DAYS))
     code = worst([exit_code(plan), *(error.exit_code for error in applied.foreign_changes)])
     _end(journal, run, clock, code)
@@ -138,7 +146,7 @@ def preview(office: Office) -> Plan:
     """What `kisi preview` shows: the guarded plan over all clients. Writes nothing."""
     rules = office.rules()
     found = _reconciled(office, rules, remember(office.journal, rules), (), ())
-    return resolve(found.plan, office.psas)
+    return resolve(found, office.psas)
 
 
 def _reconciled(

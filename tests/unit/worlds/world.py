@@ -149,19 +149,21 @@ class Crash(BaseException):
 class WorldPsa(FakePsa):
     """A PSA in whose middle of a write the process may die."""
 
-    crash: int = 0
-    """The process dies after so many writes; 0: it does not."""
+    crash: int | None = None
+    """The process dies after so many writes, and no other thread writes then; None: it lives."""
 
     def write(self, line: PlannedLine, agreement: Agreement, today: object) -> Receipt:
+        if self.crash == 0:
+            raise Crash
         receipt = super().write(line, agreement, today)
-        if self.crash:
+        if self.crash is not None:
             self.crash -= 1
             if not self.crash:
                 raise Crash
         return receipt
 
     def heal(self) -> None:
-        self.crash = 0
+        self.crash = None
         self.broken = None
         self.unreadable.clear()
         self.reactions.clear()
