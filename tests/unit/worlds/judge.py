@@ -73,9 +73,9 @@ class Seen:
     """What a run said of itself, as far as a person goes by it."""
 
     judged: frozenset[str] = frozenset()
-    """The clients that it could read, count and plan."""
-    asked: frozenset[str] | None = None
-    """The clients that it was to look at; None: it did not come that far."""
+    """The clients that it could read, count and plan; none if it did not come to its end."""
+    asked: frozenset[str] = frozenset()
+    """The clients that it looked at."""
     beside: bool = False
     """An accepted id let something rise beside a line that the run did not plan."""
 
@@ -167,7 +167,7 @@ class Judge:
     def _may_be_written(self, client: Client, change: str, seen: Seen) -> None:
         if not self.world.can_be_judged(client):
             raise Broken("quantity", f"{change}, although {client.name} could not be read")
-        if seen.asked is not None and client.name not in seen.asked:
+        if client.name not in seen.asked:
             raise Broken("quantity", f"{change}, although {client.name} was not in the run")
 
     def _may_be_emptied(self, where: LineId, change: str) -> None:

@@ -108,7 +108,7 @@ class Life:
         options += [f"--exclude {one}" for one in exclude]
         world.say(f"--- night {self.nights}: kisi sync {' '.join(options)}")
         self.judge.opens()
-        done, seen = None, Seen()
+        done = None
         try:
             done = night(self.office, accepted=accepted, only=only, exclude=exclude)
         except Crash:
@@ -116,10 +116,9 @@ class Life:
         except KisiError as error:
             raise Broken("error", f"{type(error).__name__}: {error}") from error
         if done is not None:
-            seen = self._seen(done, accepted)
             self._tell(done)
         self._tell_lines()
-        self.judge.closes(seen)
+        self.judge.closes(self._seen(done, accepted))
         world.heal()
         world.clock.sleep(DAY - world.clock.elapsed % DAY)
         return done
@@ -128,17 +127,18 @@ class Life:
         self.office.mapping = self.world.mapping()
         self.world.report()
 
-    def _seen(self, done: Night, accepted: tuple[str, ...]) -> Seen:
-        self.yesterday, self.last = self.last, done.plan
-        if done.refused:
+    def _seen(self, done: Night | None, accepted: tuple[str, ...]) -> Seen:
+        if done is not None and done.refused:
             return Seen(asked=frozenset())
+        guarded = self.office.guarded
         return Seen(
-            judged(done.plan),
-            frozenset(one.company.name for one in done.plan.companies),
-            accepts_beside(done.guarded, accepted),
+            judged(guarded) if done else frozenset(),
+            frozenset(one.company.name for one in guarded.companies),
+            accepts_beside(guarded, accepted),
         )
 
     def _tell(self, done: Night) -> None:
+        self.yesterday, self.last = self.last, done.plan
         if done.refused:
             self.world.say(f"refused: {done.refused}")
         self.world.told += told(done.plan)

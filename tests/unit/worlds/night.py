@@ -54,6 +54,8 @@ class Office:
     mapping: BillingMapping = field(default_factory=BillingMapping)
     counting: CountingRules = field(default_factory=CountingRules)
     guards: GuardRules = field(default_factory=GuardRules)
+    guarded: Plan = field(default_factory=lambda: Plan(()))
+    """What the run that is under way, or was the last, has worked out before any accept."""
 
     def rules(self) -> Rules:
         now = self.clock.now()
@@ -66,8 +68,6 @@ class Night:
 
     plan: Plan
     """As it stands when the run ends; without clients if the run was refused."""
-    guarded: Plan
-    """As it stood before anything was accepted."""
     code: int
     refused: str = ""
     """Why an accepted id stopped the run; empty if none did."""
@@ -89,7 +89,9 @@ def night(
     journal.record_mapping(rules.mapping.companies)
     memory = remember(journal, rules)
     _wait_for_last_write(office, [one.at for one in memory.pending if one.line.line_id is None])
+    office.guarded = Plan(())
     found = _reconciled(office, rules, memory, only, exclude)
+    office.guarded = found.plan
     for one in found.settlements:
         journal.settle(
             one.operation,
@@ -113,7 +115,7 @@ def night(
         keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
     except Withheld as error:
         _end(journal, run, clock, error.exit_code)
-        return Night(Plan(()), found.plan, error.exit_code, refused=error.message)
+        return Night(Plan(()), error.exit_code, refused=error.message)
     plan = resolve(found, office.psas, keys)
     journal.record_plan(run, clock.now(), plan)
     journal.confirm(run, clock.now(), equal_lines(plan))
@@ -139,7 +141,7 @@ def night(
     journal.prune(clock.now() - timedelta(days=EVIDENCE_DAYS))
     code = worst([exit_code(plan), *(error.exit_code for error in applied.foreign_changes)])
     _end(journal, run, clock, code)
-    return Night(plan, found.plan, code)
+    return Night(plan, code)
 
 
 def preview(office: Office) -> Plan:
