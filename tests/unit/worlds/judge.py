@@ -40,6 +40,27 @@ class Broken(AssertionError):
         self.promise = promise
 
 
+Known = tuple[str, str | None]
+"""A device's id, and its tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tonight:
+    """What there is to be billed.
+
+    Args:
+        desired: What every line should bill.
+        uses: How many uses each device has in all.
+        known: How each device is known.
+        read: The tenants that a run that came to its end has read.
+    """
+
+    desired: Mapping[Slot, Desired]
+    uses: Mapping[str, int]
+    known: Mapping[str, Known]
+    read: frozenset[str]
+
+
 @dataclass(slots=True)
 class Account:
     """What is known of a line of kisi's."""
@@ -56,16 +77,32 @@ class Account:
     trusted: bool = True
     """False: its number is a person's business."""
 
-    def widen(self, content: Content, uses: Mapping[str, int]) -> None:
+    known: dict[str, set[Known]] = field(default_factory=dict)
+    """How each of these was known then."""
+
+    def widen(self, content: Content, now: Tonight) -> None:
         """Its units may stand for these too."""
         for body, units in content.items():
             self.may[body] = max(units, self.may.get(body, 0))
-            self.uses[body] = max(uses[body], self.uses.get(body, 0))
+            self.uses[body] = max(now.uses[body], self.uses.get(body, 0))
+            if body in now.known:
+                self.known.setdefault(body, set()).add(now.known[body])
 
-    def settle(self, content: Content, uses: Mapping[str, int]) -> None:
+    def settle(self, content: Content, now: Tonight) -> None:
         """Its units stand for exactly these."""
-        self.may = dict(content)
-        self.uses = {body: uses[body] for body in content}
+        self.may, self.uses, self.known = {}, {}, {}
+        self.widen(content, now)
+
+    def lose_sight(self, now: Tonight) -> None:
+        """Takes for another device what nobody can know to be the same.
+
+        It has another id now, and where it was nobody reads: its name may be there still.
+        """
+        for body in [body for body in self.may if body in now.known]:
+            then = self.known[body]
+            if any(i != now.known[body][0] and tenant not in now.read for i, tenant in then):
+                other = f"{body} (once {min(i for i, _ in then)})"
+                self.may[other], self.uses[other] = self.may.pop(body), self.uses.pop(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +144,24 @@ class Judge:
         Raises:
             Broken: A promise was not kept.
         """
-        desired, after = self.world.desired(), self.world.live()
+        now, after = self._tonight(seen), self.world.live()
+        self._one_line_a_product(after)
+        rises = self._written(after, now, seen)
+        if seen.beside:
+            self._let_beside(after, seen)
+        for account in self.accounts.values():
+            account.lose_sight(now)
+        right = self._right(after, now, rises, seen)
+        self._nothing_twice(after, now, right)
+
+    def _tonight(self, seen: Seen) -> Tonight:
+        desired = self.world.desired()
         uses: Counter[str] = Counter()
         for one in desired.values():
             uses.update(one.content)
-        self._one_line_a_product(after)
-        rises = self._written(after, desired, uses, seen)
-        if seen.beside:
-            self._let_beside(after, seen)
-        right = self._right(after, desired, uses, rises, seen)
-        self._nothing_twice(after, uses, right)
+        read = {t for one in self.world.clients if one.name in seen.judged for t in one.tenants}
+        known = {one.body: (one.id, one.tenant) for one in self.world.machines}
+        return Tonight(desired, uses, known, frozenset(read))
 
     # --- (b) and (c) ----------------------------------------------------------------------------
 
@@ -129,8 +174,7 @@ class Judge:
     def _written(
         self,
         after: Mapping[LineId, Line],
-        desired: Mapping[Slot, Desired],
-        uses: Mapping[str, int],
+        now: Tonight,
         seen: Seen,
     ) -> set[LineId]:
         """Every line that the night changed has the right number now; returns those that rose."""
@@ -144,7 +188,7 @@ class Judge:
                 continue
             if old is None or line.quantity > old.quantity:
                 rises.add(where)
-            one = desired.get(Slot(where.psa, where.agreement, line.product))
+            one = now.desired.get(Slot(where.psa, where.agreement, line.product))
             was = "new" if old is None else old.quantity
             change = f"{where} of product {line.product}: {was} -> {line.quantity}"
             if line.quantity != (one.quantity if one else 0):
@@ -155,11 +199,11 @@ class Judge:
                 account = self._account(where, one)
                 account.trusted = account.trusted and known
                 if old is None or line.quantity > old.quantity:
-                    account.settle(one.content, uses)
+                    account.settle(one.content, now)
                     account.trusted = True
             elif where in self.accounts:
                 self._may_be_emptied(where, change)
-                self.accounts[where].settle({}, uses)
+                self.accounts[where].settle({}, now)
             else:
                 raise Broken("quantity", f"{change}, and it was never kisi's")
         return rises
@@ -197,15 +241,14 @@ class Judge:
     def _right(
         self,
         after: Mapping[LineId, Line],
-        desired: Mapping[Slot, Desired],
-        uses: Mapping[str, int],
+        now: Tonight,
         rises: set[LineId],
         seen: Seen,
     ) -> dict[LineId, Desired]:
         """Widens what may stand for the lines; returns those that are proven to be right."""
         right = {}
         for where, line in after.items():
-            one = desired.get(Slot(where.psa, where.agreement, line.product))
+            one = now.desired.get(Slot(where.psa, where.agreement, line.product))
             if one is None or where in rises or line.quantity > one.quantity:
                 continue
             fell = where in self.before and line.quantity < self.before[where].quantity
@@ -218,43 +261,42 @@ class Judge:
                 self._account(where, one)
                 right[where] = one
             if self.accounts[where].trusted:
-                self.accounts[where].widen(one.content, uses)
+                self.accounts[where].widen(one.content, now)
         return right
 
     def _nothing_twice(
         self,
         after: Mapping[LineId, Line],
-        uses: Mapping[str, int],
+        now: Tonight,
         right: Mapping[LineId, Desired],
     ) -> None:
         units = {where: int(line.quantity) for where, line in after.items()}
         mine = {w: account for w, account in self.accounts.items() if w in units}
         sure = {w: one for w, one in right.items() if mine[w].trusted}
         trusted = {w: a for w, a in mine.items() if a.trusted}
-        if not self._settled(trusted, sure, units, uses):
-            missing = too_many(trusted, units, uses)
+        if not self._settled(trusted, sure, units, now):
+            missing = too_many(trusted, units, now.uses)
             if missing:
-                raise Broken("twice", self._excess(trusted, after, missing, uses))
+                raise Broken("twice", self._excess(trusted, after, missing, now))
         for where, one in right.items():
             if not mine[where].trusted:
-                self._take_back(mine, where, one, units, uses)
+                self._take_back(mine, where, one, units, now)
 
     def _settled(
         self,
         trusted: Mapping[LineId, Account],
         sure: Mapping[LineId, Desired],
         units: Mapping[LineId, int],
-        uses: Mapping[str, int],
+        now: Tonight,
     ) -> bool:
         """Takes what is proven as it is today, if that leaves a device for every unit."""
         then = {w: replace(a) for w, a in trusted.items()}
         for where, one in sure.items():
-            then[where].settle(one.content, uses)
-        if too_many(then, units, uses):
+            then[where].settle(one.content, now)
+        if too_many(then, units, now.uses):
             return False
         for where, account in then.items():
-            self.accounts[where].may = account.may
-            self.accounts[where].uses = account.uses
+            self.accounts[where] = account
         return True
 
     def _take_back(
@@ -263,13 +305,13 @@ class Judge:
         where: LineId,
         one: Desired,
         units: Mapping[LineId, int],
-        uses: Mapping[str, int],
+        now: Tonight,
     ) -> None:
         """A line that a person set, and that is right: kisi's again, if it fits."""
         account = replace(mine[where], trusted=True)
-        account.settle(one.content, uses)
+        account.settle(one.content, now)
         others = {w: self.accounts[w] for w in mine if self.accounts[w].trusted}
-        if not too_many({**others, where: account}, units, uses):
+        if not too_many({**others, where: account}, units, now.uses):
             self.accounts[where] = account
 
     def _excess(
@@ -277,7 +319,7 @@ class Judge:
         trusted: Mapping[LineId, Account],
         after: Mapping[LineId, Line],
         missing: Iterable[LineId],
-        uses: Mapping[str, int],
+        now: Tonight,
     ) -> str:
         lines = [
             f"line {w.line} ({w.agreement}/{after[w].product}) bills {after[w].quantity}:"
@@ -285,7 +327,7 @@ class Judge:
             for w in missing
         ]
         bodies = {body for w in missing for body in trusted[w].may}
-        have = _text({body: _uses(body, trusted, uses) for body in sorted(bodies)})
+        have = _text({body: _uses(body, trusted, now.uses) for body in sorted(bodies)})
         return f"there is no device for every unit of these lines; uses: {have}\n  " + "\n  ".join(
             lines
         )

@@ -40,6 +40,8 @@ from kisi.sources import UsageSource
 from kisi.transport import Clock
 
 EVIDENCE_DAYS = 400
+_BESIDE = "in part for the same devices"
+"""What a hold says of a line that the run does not plan, also where another guard names it."""
 _IDS = re.compile(r"--accept ([0-9a-f]+)")
 
 
@@ -204,7 +206,7 @@ def accepts_beside(plan: Plan, accepted: Iterable[str]) -> bool:
     """Whether accepted ids cover a wait for a line that this run does not plan."""
     chosen = set(accepted)
     return any(
-        line.hold is not None and line.hold.guard == "elsewhere"
+        line.hold is not None and (line.hold.guard == "elsewhere" or _BESIDE in line.hold.reason)
         for client, line in held(plan)
         if plan.plan_id in chosen or client.plan_id in chosen
     )
