@@ -1,0 +1,229 @@
+"""One night: what `kisi sync` does between its files and its last line, with everything injected.
+
+This is the only module of the package that knows how kisi's parts are put together.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from kisi.apply import SHOWN_AFTER, Desk, apply
+from kisi.cli.accepting import accept
+from kisi.cli.journal_entries import (
+    accepted_and_written,
+    client_state,
+    equal_lines,
+    replaced_lines,
+    still_guarded,
+    what_is_left,
+)
+from kisi.cli.planning import remember
+from kisi.errors import ExitCode, Withheld, worst
+from kisi.journal import Journal
+from kisi.model import (
+    BillingMapping,
+    CompanyPlan,
+    CountingRules,
+    GuardRules,
+    Plan,
+    PlannedLine,
+    Status,
+)
+from kisi.psa import Psa
+from kisi.reconcile import Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.verdict import exit_code
+from kisi.sources import UsageSource
+from kisi.transport import Clock
+
+EVIDENCE_DAYS = 400
+_BESIDE = "in part for the same devices"
+"""What a hold says of a line that the run does not plan, also where another guard names it."""
+_IDS = re.compile(r"--accept ([0-9a-f]+)")
+
+
+@dataclass(slots=True)
+class Office:
+    """Everything a run works with. The mapping is the one of today."""
+
+    journal: Journal
+    clock: Clock
+    sources: Mapping[str, UsageSource]
+    psas: Mapping[str, Psa]
+    mapping: BillingMapping = field(default_factory=BillingMapping)
+    counting: CountingRules = field(default_factory=CountingRules)
+    guards: GuardRules = field(default_factory=GuardRules)
+    guarded: Plan = field(default_factory=lambda: Plan(()))
+    """What the run that is under way, or was the last, has worked out before any accept."""
+
+    def rules(self) -> Rules:
+        now = self.clock.now()
+        return Rules(self.mapping, self.counting, self.guards, now, now.date())
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What the operator sees of a run."""
+
+    plan: Plan
+    """As it stands when the run ends; without clients if the run was refused."""
+    code: int
+    refused: str = ""
+    """Why an accepted id stopped the run; empty if none did."""
+
+
+def night(
+    office: Office,
+    *,
+    accepted: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+) -> Night:
+    """One `kisi sync`."""
+    journal, clock = office.journal, office.clock
+    run = journal.begin_run(
+        clock.now(), version="1", command="sync", config_hash="", plan_scope=" ".join(only)
+    )
+    rules = office.rules()
+    journal.record_mapping(rules.mapping.companies)
+    memory = remember(journal, rules)
+    _wait_for_last_write(office, [one.at for one in memory.pending if one.line.line_id is None])
+    office.guarded = Plan(())
+    found = _reconciled(office, rules, memory, only, exclude)
+    office.guarded = found.plan
+    for one in found.settlements:
+        journal.settle(
+            one.operation,
+            run,
+            clock.now(),
+            one.outcome,
+            line_id=one.line_id,
+            quantity=one.quantity,
+            detail=one.detail,
+        )
+    journal.record_usage(
+        run,
+        (
+            (one.company, found.evidence[ref])
+            for one in found.plan.companies
+            for ref in one.company.tenants
+            if ref in found.evidence
+        ),
+    )
+    try:
+        keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
+    except Withheld as error:
+        _end(journal, run, clock, error.exit_code)
+        return Night(Plan(()), error.exit_code, refused=error.message)
+    plan = resolve(found, office.psas, keys)
+    journal.record_plan(run, clock.now(), plan)
+    journal.confirm(run, clock.now(), equal_lines(plan))
+    told: list[str] = []
+    desk = Desk(
+        psas=office.psas,
+        agreements=found.agreements,
+        journal=journal,
+        run=run,
+        today=rules.today,
+        clock=clock,
+        stop=threading.Event(),
+        emergency=told.append,
+        progress=lambda _done, _total: None,
+    )
+    applied = apply(plan, desk)
+    assert applied.state_error is None, (applied.state_error, told)
+    plan = applied.plan
+    journal.record_plan(run, clock.now(), what_is_left(plan))
+    journal.disown(replaced_lines(plan, found))
+    journal.record_clients(run, clock.now(), (client_state(one) for one in plan.companies))
+    journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
+    journal.prune(clock.now() - timedelta(days=EVIDENCE_DAYS))
+    code = worst([exit_code(plan), *(error.exit_code for error in applied.foreign_changes)])
+    _end(journal, run, clock, code)
+    return Night(plan, code)
+
+
+def preview(office: Office) -> Plan:
+    """What `kisi preview` shows: the guarded plan over all clients. Writes nothing."""
+    rules = office.rules()
+    found = _reconciled(office, rules, remember(office.journal, rules), (), ())
+    return resolve(found, office.psas)
+
+
+def _reconciled(
+    office: Office, rules: Rules, memory: object, only: tuple[str, ...], exclude: tuple[str, ...]
+) -> Reconciled:
+    companies = select(rules.mapping.companies, only, exclude)
+    return reconcile(
+        rules, office.sources, office.psas, memory, companies, lambda _what, _done, _total: None
+    )
+
+
+def _wait_for_last_write(office: Office, sent: list) -> None:
+    if sent:
+        age = (office.clock.now() - max(sent)).total_seconds()
+        if 0 <= age < SHOWN_AFTER:
+            office.clock.sleep(SHOWN_AFTER - age)
+
+
+def _end(journal: Journal, run: int, clock: Clock, code: int) -> None:
+    journal.end_run(run, clock.now(), exit_code=ExitCode(code), summary={}, message="")
+
+
+# --- what the operator reads ----------------------------------------------------------------------
+
+
+def held(plan: Plan) -> list[tuple[CompanyPlan, PlannedLine]]:
+    """Every line on hold, with its client."""
+    return [(one, line) for one in plan.companies for line in one.lines if line.hold is not None]
+
+
+def ids_in(line: PlannedLine) -> tuple[str, ...]:
+    """The ids in the command that a line's hold offers; none if it offers none."""
+    return tuple(dict.fromkeys(_IDS.findall(line.hold.remedy))) if line.hold else ()
+
+
+def offered(plan: Plan) -> list[str]:
+    """Every id that a plan's holds offer, each once."""
+    return list(dict.fromkeys(one for _, line in held(plan) for one in ids_in(line)))
+
+
+def client_ids(plan: Plan) -> list[str]:
+    """The ids of the clients that have something on hold."""
+    return list(dict.fromkeys(client.plan_id for client, _ in held(plan)))
+
+
+def judged(plan: Plan) -> frozenset[str]:
+    """The names of the clients that the run could read, count and plan."""
+    good = (Status.READY, Status.HELD)
+    return frozenset(one.company.name for one in plan.companies if one.status in good)
+
+
+def accepts_beside(plan: Plan, accepted: Iterable[str]) -> bool:
+    """Whether accepted ids cover a wait for a line that this run does not plan."""
+    chosen = set(accepted)
+    return any(
+        line.hold is not None and (line.hold.guard == "elsewhere" or _BESIDE in line.hold.reason)
+        for client, line in held(plan)
+        if plan.plan_id in chosen or client.plan_id in chosen
+    )
+
+
+def told(plan: Plan) -> Iterable[str]:
+    """The plan in lines, for a story."""
+    for one in plan.companies:
+        if one.failure is not None:
+            yield f"{one.company.name}: failed, {one.failure.guard}: {one.failure.reason}"
+        for line in one.lines:
+            if not line.changes:
+                continue
+            what = f"{line.agreement}/{line.product} {line.before} -> {line.after}"
+            if line.hold is not None:
+                ids = " ".join(ids_in(line)) or "no id"
+                what += f" HELD {line.hold.guard} [{ids}]: {line.hold.reason}"
+            else:
+                what += f" {line.outcome} {line.detail}"
+            yield f"{one.company.name} ({one.plan_id}): {what}"
