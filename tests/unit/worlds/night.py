@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from kisi.reconcile.verdict import exit_code
+
 from kisi.apply import SHOWN_AFTER, Desk, apply
 from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
@@ -35,7 +37,6 @@ from kisi.model import (
 )
 from kisi.psa import Psa
 from kisi.reconcile import Reconciled, Rules, reconcile, resolve, select
-from kisi.reconcile.verdict import exit_code
 from kisi.sources import UsageSource
 from kisi.transport import Clock
 
