@@ -242,7 +242,8 @@ def test_a_line_that_is_at_zero_bills_nothing_and_is_not_missed(two):
     (line,) = two.cw.held("1042")
     fact = replace(two.remember().facts[0], line_id=line.id, confirmed=Decimal(0))
     assert known_lines([fact], []) == {}
-    assert known_lines([replace(fact, confirmed=Decimal(1))], []) == {("cw", "1042"): {line.id}}
+    for change in ({"confirmed": Decimal(1)}, {"unsettled": True}):
+        assert known_lines([replace(fact, **change)]) == {("cw", "1042"): {line.id}}
 
 
 def test_the_line_of_a_write_with_an_unknown_outcome_is_missed(two):
