@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
 from typing import Any
 
 from kisi.apply.write import RetryTimers, WriteOutcome, confirm, write
@@ -42,7 +41,7 @@ from kisi.model import (
     Status,
 )
 from kisi.plan import is_live
-from kisi.psa import Psa
+from kisi.psa import Psa, whole_lines
 from kisi.redaction import REDACTOR
 from kisi.transport import Clock
 
@@ -307,10 +306,11 @@ class _Recheck:
     """
 
     def __init__(
-        self, ref: AgreementRef, changes: Iterable[_Change], context: ApplyContext
+        self, ref: AgreementRef, changes: Sequence[_Change], context: ApplyContext
     ) -> None:
-        self._read = partial(context.psas[ref.psa].lines, ref)
+        self._ref = ref
         self._context = context
+        self._known = {change.line.line_id for change in changes if change.line.line_id}
         self._new = {change.line.product for change in changes if change.line.line_id is None}
         self._of_new: tuple[Line, ...] | None = None
         self._all: tuple[Line, ...] | None = None
@@ -323,15 +323,16 @@ class _Recheck:
             ForeignChange: Something that is not ours has changed on the agreement.
             PsaError: It could not be read.
         """
+        psa = self._context.psas[self._ref.psa]
         if line.line_id is None:
             if self._of_new is None:
-                self._of_new = self._read(self._new)
+                self._of_new = psa.lines(self._ref, self._new)
             there = ", ".join(one.id for one in self._live(self._of_new, line))
             said = f"a line of this product appeared meanwhile ({there})"
             return f"{said}; the next run plans with it" if there else ""
         now = self._context.clock.monotonic()
         if now - self._read_at > LONGEST_AGE:
-            self._all, self._read_at = self._read(), now
+            self._all, self._read_at = whole_lines(psa, self._ref, self._known), now
         if self._all is None:
             return ""
         shown = [one for one in self._live(self._all, line) if one.id == line.line_id]

@@ -24,7 +24,7 @@ from kisi.model import (
     WriteStatus,
 )
 from kisi.plan import is_live
-from kisi.psa import Psa
+from kisi.psa import Psa, whole_lines
 
 LOG = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def _watch(
         if seconds:
             timers.before_looking(seconds)
         try:
-            listed = psa.lines(ref)
+            listed = whole_lines(psa, ref, {line.line_id for line, _ in lines if line.line_id})
         except ForeignChange:
             raise
         except PsaError as error:

@@ -174,7 +174,7 @@ class _Run:
     def _let_arrive(self, pending: Iterable[Operation]) -> None:
         """Waits until a PSA would show a create that the run before sent just before it ended.
 
-        Otherwise that line could be missing from the list now, and be created once more.
+        Otherwise that line could be missing from the list now, and wait for a person.
         """
         sent = [operation.at for operation in pending if operation.line.line_id is None]
         if sent:

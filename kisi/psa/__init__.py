@@ -7,6 +7,7 @@ outside. It decides no quantity, and keeps nothing between runs but what proves 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +16,8 @@ from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +176,24 @@ class Psa(Protocol):
 
     def close(self) -> None:
         """Closes connections. Safe to call twice."""
+
+
+def whole_lines(psa: Psa, ref: AgreementRef, known: Collection[str]) -> tuple[Line, ...]:
+    """The lines of an agreement, with those of `known` that its list lacks and that exist.
+
+    Raises:
+        ForeignChange: As `Psa.lines`.
+        PsaError: As `Psa.lines`.
+    """
+    listed = psa.lines(ref)
+    missing = sorted(set(known) - {line.id for line in listed})
+    found = [line for one in missing if (line := psa.line(ref, one)) is not None]
+    if found:
+        _LOG.warning(
+            "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi goes on "
+            "with them; something between kisi and the PSA shortens lists.",
+            psa.name,
+            ref.agreement,
+            ", ".join(line.id for line in found),
+        )
+    return (*listed, *found)

@@ -6,7 +6,6 @@ show, is asked for by its id.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,10 +20,8 @@ from kisi.model import (
     Line,
     LineFact,
 )
-from kisi.psa import Psa
+from kisi.psa import Psa, whole_lines
 from kisi.reconcile.collect import Progress, failure
-
-_LOG = logging.getLogger(__name__)
 
 KnownLines = Mapping[tuple[str, str], Collection[str]]
 """The ids of lines that exist as far as kisi knows, by PSA and agreement."""
@@ -121,7 +118,7 @@ def _read_lines(
     pool = ThreadPoolExecutor(max_workers=max(1, psa.workers))
     try:
         jobs = [
-            (ref, pool.submit(_lines, psa, ref, known.get((ref.psa, ref.agreement), ())))
+            (ref, pool.submit(whole_lines, psa, ref, known.get((ref.psa, ref.agreement), ())))
             for ref in refs
         ]
         for done, (ref, job) in enumerate(jobs, start=1):
@@ -132,19 +129,3 @@ def _read_lines(
             progress(psa.name, done, len(refs))
     finally:
         pool.shutdown(cancel_futures=True)  # where `progress` has ended it, nothing more is read
-
-
-def _lines(psa: Psa, ref: AgreementRef, known: Collection[str]) -> tuple[Line, ...]:
-    """The lines of an agreement, with those of `known` that its list lacks and that exist."""
-    listed = psa.lines(ref)
-    missing = sorted(set(known) - {line.id for line in listed})
-    found = [line for one in missing if (line := psa.line(ref, one)) is not None]
-    if found:
-        _LOG.warning(
-            "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi goes on "
-            "with them; something between kisi and the PSA shortens lists.",
-            psa.name,
-            ref.agreement,
-            ", ".join(line.id for line in found),
-        )
-    return (*listed, *found)

@@ -406,3 +406,37 @@ def test_a_double_is_said_in_the_run_that_made_it(due: Trial):
     assert trouble(again, "Contoso").guard == "ambiguous"
     del due.world.lines[theirs.id]
     due.heals(due.contoso)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["answered", "refused"])
+@pytest.mark.fault(
+    37,
+    injection="devices get another licence; the fall of their old line is answered and not shown, "
+    "or refused",
+    outcome="the new line is not sent, exit 7, and says for which it waits; both are right after "
+    "the next run: no device is on two lines",
+)
+def test_a_rise_is_not_sent_before_its_fall_is_shown(trial: Trial, first: bool):
+    new = trial.world.product("EDR Optimum").id
+    trial.world.billing.bill("Kaspersky Next EDR Optimum", all=new)
+    trial.fabrikam.add_devices(n=400)
+    assert trial.sync("--accept", trial.sync().document["plan_id"]).code in {0, 6}
+    moved = trial.contoso.devices()[:1]
+    del trial.contoso.first_key.uses[0]
+    trial.contoso.key("Kaspersky Next EDR Optimum, 100 nodes", devices=moved)
+    if first:
+        trial.fault("twist", UPDATE, lag=60)
+    else:
+        trial.fault("status", UPDATE, code=400)
+
+    result = trial.sync()
+
+    assert (result.code, len(result.writes)) == (7, 1)
+    fall, rise = result.company("Contoso")["lines"]
+    assert (fall["outcome"], rise["outcome"]) == ("unknown" if first else "failed", "failed")
+    assert "of Contoso on agreement" in rise["detail"]
+    assert "could not be brought down first" in rise["detail"]
+    assert trial.contoso.quantities == {trial.product: 5 if first else 6}
+    trial.operator.next_night()
+    assert trial.sync().code == 0
+    assert trial.contoso.quantities == {trial.product: 5, new: 1}

@@ -206,6 +206,17 @@ def test_a_line_that_somebody_ended_is_down_if_it_was_to_bill_0(bench, psa, ende
     assert psa.quantities("1043") == {"1200": 3}
 
 
+def test_a_line_that_only_the_list_lacks_is_not_down(bench, psa):
+    """A list that ends early; asked for by its id, the line is still there."""
+    go = move(bench, psa, after=0)
+    (there,) = psa.held()
+    lines = psa.lines
+    psa.lines = lambda ref, products=None: [x for x in lines(ref, products) if x.id != there.id]
+    psa.reactions.append(CHANGED)
+    assert [line.outcome for line in go()] == [Outcome.FAILED] * 2
+    assert (psa.asked_lines, psa.quantities("1042")) == ([there.id], {"1200": 10})
+
+
 def test_a_line_that_is_gone_is_not_down_to_anything_but_0(bench, psa):
     go = move(bench, psa, after=7)
     (there,) = psa.held()
