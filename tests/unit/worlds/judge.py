@@ -134,9 +134,18 @@ class Judge:
                 self.accounts[where].trusted = False
         world.touched.clear()
         for where, account in self.accounts.items():
-            client = world.client_of(where.psa, where.agreement)
-            if client and client.billing and self._by_hand(account, client):
+            if any(self._by_hand(account, client) for client in self.owners(where)):
                 account.trusted = False
+
+    def owners(self, where: LineId) -> list[Client]:
+        """The clients that may plan a line: the one on its agreement, or who has its tenants."""
+        client = self.world.client_of(where.psa, where.agreement)
+        if client is not None:
+            return [client] if client.billing else []
+        tenants = self.accounts[where].tenants
+        return [
+            one for one in self.world.clients if one.billing and not tenants.isdisjoint(one.tenants)
+        ]
 
     def closes(self, seen: Seen) -> None:
         """After a night.
@@ -215,9 +224,8 @@ class Judge:
             raise Broken("quantity", f"{change}, although {client.name} was not in the run")
 
     def _may_be_emptied(self, where: LineId, change: str) -> None:
-        client = self.world.client_of(where.psa, where.agreement)
-        account = self.accounts[where]
-        if client is not None and client.billing and self._by_hand(account, client):
+        account, owners = self.accounts[where], self.owners(where)
+        if owners and all(self._by_hand(account, client) for client in owners):
             raise Broken("quantity", f"{change}, although people keep {account.called} there")
 
     def _by_hand(self, account: Account, client: Client) -> bool:

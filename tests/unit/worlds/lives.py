@@ -217,20 +217,13 @@ class Life:
         account = self.judge.accounts.get(where)
         if account is None:
             return False
-        client = self.world.client_of(where.psa, where.agreement)
-        if client is not None and client.billing:
-            return not self.world.is_by_hand(client, account.called, account.product)
-        if client is not None or not account.trusted:
+        if self.world.client_of(where.psa, where.agreement) is None and not account.trusted:
             return False
-        heirs = [
-            one
-            for one in self.world.clients
-            if one.billing and not account.tenants.isdisjoint(one.tenants)
-        ]
-        return bool(heirs) and all(
+        owners = self.judge.owners(where)
+        return bool(owners) and all(
             self.world.can_be_judged(one)
             and not self.world.is_by_hand(one, account.called, account.product)
-            for one in heirs
+            for one in owners
         )
 
 
