@@ -201,7 +201,7 @@ def test_lines_that_cannot_be_read_create_nothing_and_concern_their_company_alon
     assert scene.cw.quantities("1043") == {"1200": 4}
 
 
-def test_updates_beside_a_held_create_of_the_same_application_wait_with_it(scene):
+def test_updates_beside_a_create_that_fails_alone_go_on(scene):
     scene.mapping = mapping(SPLIT_ROW)
     scene.cw.put("1201", 10)
     scene.sync()
@@ -209,8 +209,8 @@ def test_updates_beside_a_held_create_of_the_same_application_wait_with_it(scene
     scene.uses(11, 2)
     day = scene.sync()
     found = {line.product: line.hold.guard for line in day.client().lines if line.hold}
-    assert found == {"1201": "with", "1202": "ambiguous"}
-    assert scene.cw.quantities() == {"1201": 10}
+    assert found == {"1202": "ambiguous"}
+    assert scene.cw.quantities() == {"1201": 11}
 
 
 # --- kisi check --online --------------------------------------------------------------------------
