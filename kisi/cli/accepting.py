@@ -13,17 +13,35 @@ from kisi.plan import accepted_keys
 
 
 def accept(
-    journal: Journal, run: int, at: datetime, who: str, plan: Plan, accepted: Collection[str]
+    journal: Journal,
+    run: int,
+    at: datetime,
+    who: str,
+    plan: Plan,
+    accepted: Collection[str],
+    shown: Plan | None = None,
 ) -> frozenset[str]:
     """Journals what an operator accepts, and returns the keys of those lines.
 
     All ids are looked at before one is stored. What is accepted here and still waits for another
     line stays accepted in later runs, as long as its numbers are the same.
 
+    Args:
+        journal: Where it is kept.
+        run: The run's id.
+        at: Now.
+        who: Who accepts.
+        plan: The guarded plan, with everything that guards hold.
+        accepted: The ids, as they were given.
+        shown: The plan without what was accepted before, as a preview shows it. Its ids are taken
+            too: they name what is left, where a line was accepted and could not be written.
+
     Raises:
         Withheld: An id does not fit the plan, or was used before. Nothing is to be written then.
     """
     keys = accepted_keys(plan, accepted)
+    if shown is not None:
+        keys = {**accepted_keys(shown, accepted), **keys}
     for plan_id in accepted:
         journal.refuse_used(plan_id)
         if plan_id not in keys:

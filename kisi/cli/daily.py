@@ -128,7 +128,8 @@ class _Run:
         self._settle(journal, run, found)
         journal.record_usage(run, _readings(found))  # before anything rests on it
         at = self.setup.clock.now()
-        accepted = accept(journal, run, at, who(), found.plan, self.order.accepted)
+        before = resolve(found, self.setup.psas)
+        accepted = accept(journal, run, at, who(), found.plan, self.order.accepted, before)
         plan = resolve(found, self.setup.psas, accepted)
         journal.record_plan(run, self.setup.clock.now(), plan)
         journal.confirm(run, self.setup.clock.now(), equal_lines(plan))

@@ -197,6 +197,12 @@ def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: Context) -> st
 _REALLY = "If that is right: {accept}"
 
 BEFORE_RUN = (
+    # First, so that it names the hold: who accepted a rise has not accepted a second bill for it.
+    Guard(
+        "elsewhere",
+        _elsewhere,
+        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}",
+    ),
     Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY),
     Guard("to-zero", _to_zero, _REALLY),
     Guard("decrease", _decrease, _REALLY),
@@ -217,11 +223,6 @@ AFTER_RUN = (
         _deleted,
         "To create it again: {accept}; to leave it out: `bill = false` for this application in a "
         "[[company.product]] of the client",
-    ),
-    Guard(
-        "elsewhere",
-        _elsewhere,
-        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}",
     ),
     Guard("orphaned", _orphaned, "To set it to 0 and bill as mapped now: {accept}"),
 )

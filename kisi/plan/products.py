@@ -79,18 +79,23 @@ def wants(mapping: BillingMapping, company: Company, usages: Sequence[ClientUsag
         if usage.application not in rows and total:
             unmapped.append(UnmappedUse(company.name, usage.application, total, estimated=False))
     left = left_to_people(mapping, company)
-    products = frozenset(
-        product
-        for row in mapping.products
-        if row.psa == company.psa and row.application in left
-        for product in row.products.values()
-    )
-    return Wants(tuple(wanted), tuple(unmapped), left, products)
+    return Wants(tuple(wanted), tuple(unmapped), left, left_products(mapping, company))
 
 
 def left_to_people(mapping: BillingMapping, company: Company) -> frozenset[str]:
     """Applications that kisi leaves alone for a client, used or not."""
     return frozenset(name for name, row in rows_of(mapping, company).items() if not row.bill)
+
+
+def left_products(mapping: BillingMapping, company: Company) -> frozenset[str]:
+    """What bills these applications for other clients: a new name of one changes nothing."""
+    left = left_to_people(mapping, company)
+    return frozenset(
+        product
+        for row in mapping.products
+        if row.psa == company.psa and row.application in left
+        for product in row.products.values()
+    )
 
 
 def _unsplit(usage: ClientUsage) -> int:

@@ -12,6 +12,7 @@ from kisi.journal import PackedUsage
 from kisi.model import (
     AgreementRef,
     BillingMapping,
+    Company,
     CompanyPlan,
     Line,
     LineFact,
@@ -21,7 +22,18 @@ from kisi.model import (
     TenantRef,
     TenantUsage,
 )
-from kisi.plan import Arrangement, Known, Moves, Owners, arrange, is_live, pools_of, ref_of
+from kisi.plan import (
+    Arrangement,
+    Known,
+    Moves,
+    Owners,
+    arrange,
+    is_live,
+    left_products,
+    left_to_people,
+    pools_of,
+    ref_of,
+)
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress
 from kisi.reconcile.lines import PsaState, known_lines, read_psas
@@ -150,7 +162,7 @@ class Unplanned:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
-        agreement that has ended or is gone.
+        agreement that has ended or is gone. A line that the mapping leaves to people is theirs.
         """
         planned = {
             fact
@@ -159,8 +171,22 @@ class Unplanned:
             for fact in self.owners.own.get(ref_of(plan.company), ())
         }
         return tuple(
-            fact for fact in self.facts if fact not in planned and self._may_bill(fact, state)
+            fact
+            for fact in self.facts
+            if fact not in planned and not self._is_left(fact) and self._may_bill(fact, state)
         )
+
+    def _is_left(self, fact: LineFact) -> bool:
+        company = self._company(fact)
+        return company is not None and (
+            fact.application in left_to_people(self.mapping, company)
+            or fact.product in left_products(self.mapping, company)
+        )
+
+    def _company(self, fact: LineFact) -> Company | None:
+        """The client on whose agreement a line is, billed or not; None if no row names it."""
+        here = (fact.psa, fact.agreement)
+        return next((x for x in self.mapping.companies if (x.psa, x.agreement) == here), None)
 
     def _may_bill(self, fact: LineFact, state: PsaState) -> bool:
         ref = place(fact)
@@ -197,14 +223,14 @@ class Unplanned:
     def _why(self, fact: LineFact) -> str:
         if fact.psa not in self.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
-        here = (fact.psa, fact.agreement)
-        mapped = [one for one in self.mapping.companies if (one.psa, one.agreement) == here]
-        if mapped and not mapped[0].billing:
+        company = self._company(fact)
+        if company is None:
+            return "no row of mapping.toml bills it"
+        if not company.billing:
             return "billing is off for that client"
-        plan = next((p for p in self.plans if (p.company.psa, p.company.agreement) == here), None)
-        if plan is not None:
+        if any(plan.company == company for plan in self.plans):
             return "that client could not be worked out in this run"
-        return "that client is not in this run" if mapped else "no row of mapping.toml bills it"
+        return "that client is not in this run"
 
 
 def place(fact: LineFact) -> AgreementRef:
@@ -222,12 +248,12 @@ class Reader:
 
     def read(self, facts: Collection[LineFact], state: PsaState) -> bool:
         """Reads where these lines are, once each; says whether anything new is known."""
-        known = {*state.agreements, *state.failures}
+        known = {*state.lines, *state.failures}
         refs = {place(fact) for fact in facts if fact.psa in self.psas} - known
         if refs:
             lines = known_lines(facts)
             state.merge(read_psas(self.psas, (), refs, self.today, self.progress, lines))
-        return bool(refs)
+        return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
 
 
 def who_waits(

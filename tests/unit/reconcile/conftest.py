@@ -173,7 +173,7 @@ class Scene:
                 detail=one.detail,
             )
         self.journal.record_usage(run, _readings(found))
-        keys = accept(self.journal, run, at, "ada", found.plan, accepted)
+        keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)
         self.journal.confirm(run, at, equal_lines(plan))
