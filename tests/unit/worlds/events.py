@@ -443,7 +443,7 @@ def _blind(world: World, psa: str) -> Reaction:
         for ref in world.psas[psa].refs():
             world.psas[psa].unreadable[ref.agreement] = (PsaError("It is down."), None)
 
-    return Reaction(LOST.verdict, lands=True, message="The answer was lost.", before=before)
+    return Reaction(LOST.status, lands=True, message="The answer was lost.", before=before)
 
 
 def reading_fails(world: World, dice: random.Random) -> None:
@@ -471,7 +471,7 @@ def writing_fails(world: World, dice: random.Random) -> None:
         kinds = [DONE, DONE, REFUSED, LOST, VANISHED, SAID_DONE, UNREACHED, CHANGED, busy(1.0)]
         kinds += [_blind(world, name)] + ([DENIED] if dice.random() < 0.2 else [])
         psa.reactions.extend(dice.choices(kinds, k=dice.randint(1, 6)))
-        words = [f"{one.verdict}{' (landed)' if one.lands else ''}" for one in psa.reactions]
+        words = [f"{one.status}{' (landed)' if one.lands else ''}" for one in psa.reactions]
         world.say(f"{name} answers the first writes: {', '.join(words)}")
 
 

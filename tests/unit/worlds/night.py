@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from kisi.reconcile.verdict import exit_code
-
-from kisi.apply import SHOWN_AFTER, Desk, apply
+from kisi.apply import SHOWN_AFTER, ApplyContext, apply
 from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     accepted_and_written,
@@ -37,6 +35,7 @@ from kisi.model import (
 )
 from kisi.psa import Psa
 from kisi.reconcile import Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.summary import exit_code
 from kisi.sources import UsageSource
 from kisi.transport import Clock
 
@@ -92,7 +91,7 @@ def night(
     journal.record_mapping(rules.mapping.companies)
     memory = remember(journal, rules)
     _wait_for_last_write(office, [one.at for one in memory.pending if one.line.line_id is None])
-    office.guarded = Plan(())
+    office.guarded, read_at = Plan(()), clock.monotonic()
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
     for one in found.settlements:
@@ -123,9 +122,10 @@ def night(
     journal.record_plan(run, clock.now(), plan)
     journal.confirm(run, clock.now(), equal_lines(plan))
     told: list[str] = []
-    desk = Desk(
+    context = ApplyContext(
         psas=office.psas,
         agreements=found.agreements,
+        read_at=read_at,
         journal=journal,
         run=run,
         today=rules.today,
@@ -134,7 +134,7 @@ def night(
         emergency=told.append,
         progress=lambda _done, _total: None,
     )
-    applied = apply(plan, desk)
+    applied = apply(plan, context)
     assert applied.state_error is None, (applied.state_error, told)
     plan = applied.plan
     journal.record_plan(run, clock.now(), what_is_left(plan))

@@ -23,17 +23,17 @@ from kisi.model import (
     Category,
     Company,
     Device,
-    Figure,
     Key,
     KeyRow,
     Line,
     PlannedLine,
     ProductRow,
     Reading,
-    Receipt,
+    ReportedQuantity,
     Tenant,
     TenantRef,
     Unfit,
+    WriteResult,
 )
 from tests.unit.fakes import FakePsa, FakeSource
 
@@ -152,7 +152,7 @@ class WorldPsa(FakePsa):
     crash: int | None = None
     """The process dies after so many writes, and no other thread writes then; None: it lives."""
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: object) -> Receipt:
+    def write(self, line: PlannedLine, agreement: Agreement, today: object) -> WriteResult:
         if self.crash == 0:
             raise Crash
         receipt = super().write(line, agreement, today)
@@ -409,12 +409,12 @@ class World:
     def _reading(self, tenant: Tenant) -> Reading:
         name, now = tenant.ref.tenant, self.clock.now()
         if name in self.totals:
-            figures = tuple(
-                Figure(f"licence {application}", SYSTEMS[kind][1], number)
+            reported = tuple(
+                ReportedQuantity(f"licence {application}", SYSTEMS[kind][1], number)
                 for (application, kind), number in sorted(self.totals[name].items())
                 if number
             )
-            return Reading(tenant, now, figures=figures)
+            return Reading(tenant, now, reported=reported)
         mine = [machine for machine in self.machines if machine.tenant == name]
         keys = {
             application: Key(f"K-{application}", f"licence {application}", 1, limit_date=FOREVER)
