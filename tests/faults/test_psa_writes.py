@@ -400,7 +400,7 @@ def test_a_double_is_said_in_the_run_that_made_it(due: Trial):
     assert what == "applied"
     assert f"several lines of this product: {theirs.id}, {ours.id}" in why
     assert trouble(result, "Contoso").guard == "ambiguous"
-    assert "not: Contoso (held: ambiguous)" in due.sentence
+    assert "need attention: Contoso (held: ambiguous)" in due.sentence
     again = due.sync()
     assert (again.code, again.writes) == (6, [])
     assert trouble(again, "Contoso").guard == "ambiguous"
