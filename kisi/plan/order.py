@@ -126,14 +126,9 @@ class Arrangement:
 
 def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
     """Finds the pools of every line that changes, and which lines a rising one waits for."""
-    facts = {(fact.psa, fact.agreement, fact.line_id): fact for fact in known.billed}
+    facts = {(fact.psa, fact.agreement, fact.product, fact.line_id): fact for fact in known.billed}
     stakes = [
-        (
-            line,
-            _stake(
-                line, plan.company, facts.get((line.psa, line.agreement, line.line_id or "")), known
-            ),
-        )
+        (line, _stake(line, plan.company, facts.get((*line.slot, line.line_id or "")), known))
         for plan in plans
         for line in plan.lines
         if line.changes

@@ -28,6 +28,7 @@ from kisi.plan import (
     Moves,
     Owners,
     arrange,
+    billed_applications,
     is_live,
     left_products,
     left_to_people,
@@ -82,8 +83,18 @@ class Since:
         self._numbers = numbers
         self._evidence = evidence
 
-    def billed(self, facts: Iterable[LineFact]) -> Mapping[LineFact, frozenset[Pool]]:
-        """The pools that each line billed when it was last proven."""
+    def billed(
+        self, facts: Iterable[LineFact], applications: Collection[str]
+    ) -> Mapping[LineFact, frozenset[Pool]]:
+        """The pools that each line billed when it was last proven.
+
+        Where the reading of a tenant is not kept any more, nobody can tell where its devices went:
+        the line has a stake in every pool of it.
+
+        Args:
+            facts: The lines.
+            applications: All applications that somebody bills.
+        """
         by_run: dict[int, list[LineFact]] = defaultdict(list)
         for fact in facts:
             by_run[fact.proven].append(fact)
@@ -95,7 +106,12 @@ class Since:
                 for tenant, reading in self._past.readings(run_id, tenants).items()
             }
             for fact in mine:
-                billed[fact] = pools_of(fact.tenants, fact.application, fact.categories, then)
+                billed[fact] = pools_of(fact.tenants, fact.application, fact.categories, then) | {
+                    Pool(tenant, application)
+                    for tenant in fact.tenants
+                    if tenant not in then
+                    for application in applications
+                }
         return billed
 
     def moves(self, plans: Iterable[CompanyPlan], billed: Collection[LineFact]) -> Moves:
@@ -112,8 +128,8 @@ class Since:
         falling = [x for x in billed if (x.psa, x.agreement, x.line_id) not in rising]
         found: dict[tuple[Pool, Pool], int] = {}
         for run_id in sorted({fact.proven for fact in falling}):
-            unread = {tenant for x in falling if x.proven == run_id for tenant in x.tenants}
-            for pair, devices in self._moved_since(run_id, unread).items():
+            tenants = {tenant for x in falling if x.proven == run_id for tenant in x.tenants}
+            for pair, devices in _near(tenants, self._moved_since(run_id, tenants)).items():
                 found[pair] = max(devices, found.get(pair, 0))
         return found
 
@@ -136,6 +152,23 @@ class Since:
         if today is not None and today.fingerprint == reading.fingerprint:
             return self._numbers[tenant]
         return without_evidence(reading.whole())
+
+
+def _near(tenants: Iterable[TenantRef], moves: Moves) -> Moves:
+    """The moves from or to these tenants, and on from there, over however many steps.
+
+    What moved in other tenants since an old proof is none of its business: their own lines may have
+    been proven since.
+    """
+    near, more = set[TenantRef](), set(tenants)
+    while more - near:
+        near |= more
+        more = {pool.tenant for pair in moves if _touches(pair, near) for pool in pair}
+    return {pair: devices for pair, devices in moves.items() if _touches(pair, near)}
+
+
+def _touches(pair: tuple[Pool, Pool], tenants: Collection[TenantRef]) -> bool:
+    return any(pool.tenant in tenants for pool in pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +305,7 @@ def who_waits(
     }
     facts = [x for x in unplanned.facts if (x.psa, x.agreement, x.line_id) in changing]
     unknown = unplanned.lines(state)
-    billed = since.billed((*facts, *unknown))
+    billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
     moves = since.moves(unplanned.plans, billed)
     while True:
         known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)

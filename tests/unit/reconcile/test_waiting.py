@@ -33,7 +33,7 @@ from tests.unit.build import (
     terms,
 )
 from tests.unit.fakes import REFUSED, planned
-from tests.unit.plan.arranged import ready
+from tests.unit.plan.arranged import pools, ready
 from tests.unit.reconcile.conftest import company, devices
 
 T1, T2, T9 = (TenantRef("hq", uid) for uid in ("VSRV-1", "VSRV-2", "VSRV-9"))
@@ -489,6 +489,64 @@ def test_devices_of_a_tenant_that_cannot_be_read_are_known_where_they_appear(sce
     assert held(scene) == (20, 10)
 
 
+def upgraded(scene):
+    """Contoso was billed for 20 devices of one application; they have the other one's licence."""
+    edr = "Kaspersky Next EDR Optimum"
+    scene.mapping = mapping(ALL_ROW, ProductRow(edr, "cw", {Category.ALL: "1300"}))
+    scene.uses(20)
+    assert scene.sync().code is ExitCode.OK
+    scene.uses(20, keys=[key(name=edr)])
+    assert [line.hold.guard for line in scene.sync().client().lines] == ["to-zero", WITH]
+    return scene
+
+
+def test_devices_are_billed_once_also_where_a_hold_is_older_than_what_is_kept(scene):
+    """Nobody can tell any more where the devices went: whatever bills their tenant waits."""
+    upgraded(scene)
+    scene.clock.sleep(8 * 86400)
+    scene.uses(20, keys=[key(name="Kaspersky Next EDR Optimum")])
+    scene.journal.prune(scene.clock.now())
+    for _ in range(2):
+        day = scene.sync()
+        assert [line.hold.guard for line in day.client().lines] == ["to-zero", WITH]
+        assert scene.cw.quantities() == {"1200": 20}
+    scene.sync(day.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 0, "1300": 20}
+
+
+def test_a_hold_that_stays_open_makes_nobody_else_wait_for_what_moved_since(scene):
+    """Lab changed its licences and was billed for it, after the night that Contoso waits from."""
+    edr = "Kaspersky Next EDR Optimum"
+    scene.cw.agreement(LAB.company, LAB.agreement)
+    scene.bill(COMPANY, LAB)
+    scene.uses(41, uid="VSRV-9")
+    scene.mapping = mapping(
+        ALL_ROW, ProductRow(edr, "cw", {Category.ALL: "1300"}), companies=(COMPANY, LAB)
+    )
+    scene.uses(20)
+    scene.sync()
+
+    def lab(advanced, new=0):
+        pcs = [*devices(10 + advanced, prefix="VSRV-9"), *devices(new, prefix="new")]
+        rows = [row(pc.id, "K1" if 10 <= n < 10 + advanced else "K2") for n, pc in enumerate(pcs)]
+        scene.hq.add(
+            reading(pcs, rows, [key(), key("K2", edr)], of=tenant("Tenant VSRV-9", "VSRV-9"))
+        )
+
+    lab(31)
+    scene.uses(0)
+    assert hold(scene.sync(), "Contoso").guard == "to-zero"
+    assert scene.cw.quantities(LAB.agreement) == {"1200": 31, "1300": 10}
+    scene.guards = GuardRules()
+    lab(11, new=1)
+    day = scene.sync()
+    assert [line.hold.guard if line.hold else None for line in day.client("Lab").lines] == [
+        "decrease",
+        None,
+    ]
+    assert scene.cw.quantities(LAB.agreement) == {"1200": 31, "1300": 11}
+
+
 def used(number, of=T1, prefix="", servers=0):
     """What a tenant used, with and without its evidence."""
     some = [
@@ -536,7 +594,7 @@ def test_a_line_billed_the_pools_of_the_night_in_which_it_was_proven():
     one, two = proven(1, tenants=(T1, T2)), proven(2, "302", tenants=(T1, T2))
     workstations = (Category.WINDOWS_WORKSTATIONS,)
     some = replace(one, line_id="303", categories=workstations)
-    billed = since(past, used(9), used(9, T2)).billed([one, two, some])
+    billed = since(past, used(9), used(9, T2)).billed([one, two, some], [KES, "Mail"])
     assert billed == {
         one: {Pool(T1, KES), Pool(T2, KES)},
         two: {Pool(T2, KES)},
@@ -547,15 +605,22 @@ def test_a_line_billed_the_pools_of_the_night_in_which_it_was_proven():
 
 def test_a_line_whose_reading_is_not_kept_any_more_may_have_billed_every_tenant():
     one = proven(1, tenants=(T1, T2))
-    everything = {one: {Pool(T1, KES), Pool(T2, KES)}}
-    assert since(NoPast(), used(9), used(0, T2)).billed([one]) == everything
+    everything = {Pool(T1, KES), Pool(T2, KES)}
+    here = used(9), used(0, T2)
+    assert since(NoPast(), *here).billed([one], ()) == {one: everything}
+    both = [KES, "Mail"]
+    assert since(NoPast(), *here).billed([one], both) == {
+        one: everything | pools("VSRV-1 VSRV-2", "Mail")
+    }
+    past = Past({1: [used(5)]})
+    assert since(past, *here).billed([one], both) == {one: everything | pools("VSRV-2", "Mail")}
 
 
 def test_an_unchanged_reading_is_not_unpacked(monkeypatch):
     past = Past({1: [used(5)]})
     compared = since(past, used(5))
     monkeypatch.setattr(PackedUsage, "whole", pytest.fail)
-    assert compared.billed([proven(1)]) == {proven(1): {Pool(T1, KES)}}
+    assert compared.billed([proven(1)], [KES]) == {proven(1): {Pool(T1, KES)}}
     assert compared.moves(plan_of(FALL, RISE), [proven(1)]) == {}
 
 
