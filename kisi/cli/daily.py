@@ -15,7 +15,7 @@ from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     accepted_and_written,
     client_state,
-    equal_lines,
+    proven_lines,
     replaced_lines,
     still_guarded,
     tenant_names,
@@ -132,7 +132,6 @@ class _Run:
         accepted = accept(journal, run, at, who(), found.plan, self.order.accepted, before)
         plan = resolve(found, self.setup.psas, accepted)
         journal.record_plan(run, self.setup.clock.now(), plan)
-        journal.confirm(run, self.setup.clock.now(), equal_lines(plan))
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
@@ -201,6 +200,7 @@ class _Run:
     def _record(self, journal: Journal, run: int, found: Reconciled, applied: ApplyResult) -> None:
         at = self.setup.clock.now()
         plan = applied.plan
+        journal.confirm(run, at, proven_lines(plan))
         journal.record_plan(run, at, what_is_left(plan))
         journal.disown(replaced_lines(plan, found))
         journal.record_clients(run, at, (client_state(company) for company in plan.companies))

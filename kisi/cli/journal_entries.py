@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kisi.journal import ClientState, ConfirmedLine, LineKey
 from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
-from kisi.plan import ref_of
+from kisi.plan import ref_of, settled
 from kisi.reconcile import Reconciled
 from kisi.reconcile.summary import is_current, trouble
 
@@ -22,12 +22,14 @@ def difference(then: PlannedLine, now: PlannedLine | None) -> str:
     return f"{where}: it was {then.before} → {then.after}; now it is {now.before} → {now.after}."
 
 
-def equal_lines(plan: Plan) -> Iterable[ConfirmedLine]:
-    """Lines that were read and hold what they should."""
+def proven_lines(plan: Plan) -> Iterable[ConfirmedLine]:
+    """Lines that hold what they should: read and equal, or written and shown."""
+    bills = settled(plan)
     for company in plan.companies:
         for line in company.lines:
-            if not line.changes and line.line_id is not None:
-                yield ConfirmedLine.of(line, company.company)
+            shown = line.outcome is Outcome.APPLIED or not line.changes
+            if shown and line.line_id is not None:
+                yield ConfirmedLine.of(line, company.company, settled=line.slot in bills)
 
 
 def what_is_left(plan: Plan) -> Plan:

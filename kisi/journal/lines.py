@@ -20,7 +20,6 @@ from kisi.model import LineFact, Outcome, TenantRef, categories_of, category_tex
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
-        line_quantity.last_run AS proven,
         EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
@@ -34,7 +33,7 @@ _BASELINE = """
     FROM line JOIN line_quantity ON line_quantity.line = line.id
     WHERE line.owned AND line_quantity.id > line.baseline_after AND line_quantity.last_at >= ?
 """
-_DESCRIBED = ("product", "application", "categories", "name", "tenants")
+_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven")
 
 
 def facts(db: Database, now: datetime, baseline_days: int) -> tuple[LineFact, ...]:
@@ -69,6 +68,9 @@ def _fact(row: Row, seen: list[Decimal]) -> LineFact:
 def confirm_line(db: Database, run_id: int, at: datetime, line: ConfirmedLine) -> None:
     """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
+    What it bills (application, categories, tenants, the readings of this run) is as told. A line
+    that was owned and is not settled goes on to stand for what it billed before.
+
     What an earlier write did to the line is beside the point from now on: its unknown outcome is
     settled.
     """
@@ -94,7 +96,7 @@ def own_line(db: Database, run_id: int, at: datetime, line: ConfirmedLine) -> No
 
 
 def _prove(db: Database, run_id: int, at: datetime, client: int, line: ConfirmedLine) -> None:
-    row = _line_row(db, client, line)
+    row = _line_row(db, run_id, client, line)
     current = row["current"]
     last = db.row("SELECT * FROM line_quantity WHERE id = ?", current)
     quantity = quantity_text(line.quantity)
@@ -112,29 +114,27 @@ def _prove(db: Database, run_id: int, at: datetime, client: int, line: Confirmed
         db.execute("UPDATE line SET current = ? WHERE id = ?", current, row["id"])
 
 
-def _line_row(db: Database, client: int, line: ConfirmedLine) -> Row:
+def _line_row(db: Database, run_id: int, client: int, line: ConfirmedLine) -> Row:
     """The line's row, made or brought up to date."""
     find = "SELECT * FROM line WHERE client = ? AND line_id = ?"
-    described = (
-        line.product,
-        line.application,
-        category_text(line.categories),
-        line.name,
-        dumps(line.tenants),
-    )
     row = db.row(find, client, line.line_id)
+    called = (line.product, line.name)
+    bills = (line.application, category_text(line.categories), dumps(line.tenants), run_id)
     if row is None:
         db.execute(
-            "INSERT INTO line (product, application, categories, name, tenants, client, line_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *(*described, client, line.line_id),
+            "INSERT INTO line (product, name, application, categories, tenants, proven, client,"
+            " line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*called, *bills, client, line.line_id),
         )
-    elif not row["owned"] or tuple(row[column] for column in _DESCRIBED) != described:
-        db.execute(
-            "UPDATE line SET product = ?, application = ?, categories = ?, name = ?, tenants = ?,"
-            " owned = 1 WHERE id = ?",
-            *(*described, row["id"]),
-        )
+    elif line.settled or not row["owned"]:
+        if (row["owned"], *(row[one] for one in _DESCRIBED)) != (1, *called, *bills):
+            db.execute(
+                "UPDATE line SET product = ?, name = ?, application = ?, categories = ?,"
+                " tenants = ?, proven = ?, owned = 1 WHERE id = ?",
+                *(*called, *bills, row["id"]),
+            )
+    elif (row["product"], row["name"]) != called:
+        db.execute("UPDATE line SET product = ?, name = ? WHERE id = ?", *called, row["id"])
     (row,) = db.rows(find, client, line.line_id)
     return row
 

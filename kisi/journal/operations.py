@@ -70,7 +70,8 @@ def close(
 ) -> None:
     """Commits what became of an operation; a proven line is owned and confirmed with it.
 
-    The line is proven with what the operation's own run counted, also where a later run settles it.
+    The number is proven; what the line bills from now on is settled by `confirm`, once the whole
+    run is written. A new line bills what the operation's own run counted, whenever it is found.
     A line that was seen after a write with an unknown outcome is owned too, as it was seen: kisi
     may have made it, and must neither forget it nor take it for a person's.
     """
@@ -85,7 +86,9 @@ def close(
         found = line.line_id if line_id is None else line_id
         if outcome in _PROVEN:
             shown = Decimal(line.after) if quantity is None else quantity
-            proven = ConfirmedLine.proven(line, operation.name, operation.tenants, found, shown)
+            proven = ConfirmedLine.proven(
+                line, operation.name, operation.tenants, found, shown, settled=False
+            )
             confirm_line(db, operation.run_id, at, proven)
         elif outcome is Outcome.UNKNOWN and found is not None and quantity is not None:
             shown_so = ConfirmedLine.proven(

@@ -70,15 +70,19 @@ class ConfirmedLine:
     """The client's name."""
     tenants: tuple[TenantRef, ...]
     quantity: Decimal
+    settled: bool = True
+    """False: the number is proven, and stands for what the line billed before."""
 
     @classmethod
-    def of(cls, line: PlannedLine, company: Company) -> Self:
+    def of(cls, line: PlannedLine, company: Company, *, settled: bool = True) -> Self:
         """The planned line of `company` that was read and found equal to what it should be.
 
         Raises:
             ValueError: The line has no id, so it does not exist yet.
         """
-        return cls.proven(line, company.name, company.tenants, line.line_id, Decimal(line.after))
+        return cls.proven(
+            line, company.name, company.tenants, line.line_id, Decimal(line.after), settled=settled
+        )
 
     @classmethod
     def proven(
@@ -88,6 +92,8 @@ class ConfirmedLine:
         tenants: tuple[TenantRef, ...],
         line_id: str | None,
         quantity: Decimal,
+        *,
+        settled: bool = True,
     ) -> Self:
         """The planned line as the PSA now holds it, under the id that the PSA gave it.
 
@@ -107,6 +113,7 @@ class ConfirmedLine:
             name=name,
             tenants=tenants,
             quantity=quantity,
+            settled=settled,
         )
 
 

@@ -161,6 +161,9 @@ CREATE TABLE accepted (
     who TEXT NOT NULL
 );
 CREATE INDEX usage_tenant ON usage (tenant, first_run);
+ALTER TABLE line ADD COLUMN proven INTEGER NOT NULL DEFAULT 0;
+UPDATE line SET proven = coalesce(
+    (SELECT last_run FROM line_quantity WHERE line_quantity.id = line.current), 0);
 """
 
 MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED)

@@ -164,7 +164,7 @@ class LineFact:
     unsettled: bool = False
     """An earlier write has an unknown outcome."""
     proven: int = 0
-    """The last run that saw the line hold `confirmed`."""
+    """The run with whose readings the quantity was proven: what was counted then is billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +211,5 @@ class Plan:
     """For each line that rises, the falling lines that its PSA must show before it is written."""
     moved: Mapping[tuple[LineSlot, LineSlot], int] = field(default_factory=dict)
     """How many devices went from a line that falls to one that rises."""
+    unknown: frozenset[Pool] = frozenset()
+    """The pools, joined, of lines that may still bill and of which nothing is planned."""

@@ -13,6 +13,7 @@ from kisi.plan.order import (
     Moves,
     arrange,
     pools_of,
+    settled,
     spread,
     with_commands,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "pools_of",
     "ref_of",
     "rows_of",
+    "settled",
     "spread",
     "wants",
     "with_commands",

@@ -4,7 +4,8 @@ A *pool* is one application of one tenant: devices that somebody pays for. A lin
 pool if at least one device of it was counted in the quantity that the line was last proven with, or
 is counted in the one that it is to bill now. Pools are *joined* where devices went from one to the
 other, and a pool that no row of the mapping bills is joined with all billed pools of its tenant,
-because nobody can tell where its devices went.
+because nobody can tell where its devices went. So are the pools between which a line itself changed
+places: whoever has the tenant that it gave up waits for whoever still bills the one that it got.
 
 1. A line that rises waits for every line that falls in one of its pools, and for every line there
    of which this run knows nothing.
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from kisi.model import (
     WITH,
@@ -30,6 +32,7 @@ from kisi.model import (
     Hold,
     LineFact,
     LineSlot,
+    Outcome,
     Plan,
     PlannedLine,
     Pool,
@@ -51,14 +54,14 @@ class Known:
     Args:
         mapping: The whole mapping, whatever part of it this run concerns.
         now: What was counted in each tenant that was read.
-        billed: The pools that each owned line billed when it was last proven.
+        billed: How much of which pools each owned line billed when it was last proven.
         unknown: Owned lines that may still bill and of which this run plans nothing.
         moves: The devices that changed their pool since the lines were proven.
     """
 
     mapping: BillingMapping
     now: Mapping[TenantRef, TenantUsage] = field(default_factory=dict)
-    billed: Mapping[LineFact, frozenset[Pool]] = field(default_factory=dict)
+    billed: Mapping[LineFact, Mapping[Pool, int]] = field(default_factory=dict)
     unknown: Collection[LineFact] = ()
     moves: Moves = field(default_factory=dict)
 
@@ -68,26 +71,23 @@ def pools_of(
     application: str,
     categories: Collection[Category],
     usages: Mapping[TenantRef, TenantUsage],
-) -> frozenset[Pool]:
-    """The tenants' pools of which something is counted in `categories`; all where nothing is known.
+) -> Mapping[Pool, int]:
+    """How much is counted of each of the tenants' pools in `categories`; without those of 0.
 
-    Args:
-        tenants: The tenants that a line bills.
-        application: What it bills.
-        categories: Which devices of it.
-        usages: What was counted. A tenant that is missing here may have anything.
+    Of a tenant that is missing in `usages` anything may be counted: it has 1. So has every pool
+    where nothing is counted at all, because then nobody knows what the line bills.
     """
-    pools = {tenant: Pool(tenant, application) for tenant in tenants}
     counted = {
-        pool
-        for tenant, pool in pools.items()
-        if tenant not in usages or _counts(usages[tenant], application, categories)
+        Pool(tenant, application): _number(usages[tenant], application, categories)
+        if tenant in usages
+        else 1
+        for tenant in tenants
     }
-    return frozenset(counted or pools.values())
+    return {pool: number for pool, number in counted.items() if number} or dict.fromkeys(counted, 1)
 
 
-def _counts(usage: TenantUsage, application: str, categories: Collection[Category]) -> bool:
-    return any(
+def _number(usage: TenantUsage, application: str, categories: Collection[Category]) -> int:
+    return sum(
         number
         for one in usage.applications
         if one.application == application
@@ -115,39 +115,60 @@ class Arrangement:
         pools: As in `kisi.model.Plan`.
         waits: As there.
         moved: As there.
+        unknown: As there.
         elsewhere: For each line that rises, the lines in its pools of which nothing is planned.
     """
 
     pools: Mapping[LineSlot, frozenset[Pool]]
     waits: Mapping[LineSlot, frozenset[LineSlot]]
     moved: Mapping[tuple[LineSlot, LineSlot], int]
+    unknown: frozenset[Pool]
     elsewhere: Mapping[LineSlot, tuple[LineFact, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stake:
+    """What a line bills: how much of which pools, then and now."""
+
+    line: PlannedLine
+    then: Mapping[Pool, int]
+    now: Mapping[Pool, int]
+
+    @property
+    def pools(self) -> frozenset[Pool]:
+        return frozenset({*self.then, *self.now})
+
+    def exchanged(self) -> Iterable[tuple[Pool, Pool]]:
+        """Pools of which it bills less, each with those of which it bills more."""
+        less = [pool for pool, number in self.then.items() if number > self.now.get(pool, 0)]
+        more = [pool for pool, number in self.now.items() if number > self.then.get(pool, 0)]
+        return product(less, more)
+
+
 def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
-    """Finds the pools of every line that changes, and which lines a rising one waits for."""
+    """Finds the pools of every line, and which lines a rising one waits for."""
     facts = {(fact.psa, fact.agreement, fact.product, fact.line_id): fact for fact in known.billed}
     stakes = [
-        (line, _stake(line, plan.company, facts.get((*line.slot, line.line_id or "")), known))
+        _stake(line, plan.company, fact, known)
         for plan in plans
         for line in plan.lines
-        if line.changes
+        for fact in [facts.get((*line.slot, line.line_id or ""))]
+        if line.changes or fact is not None
     ]
-    unknown = [(fact, known.billed[fact]) for fact in known.unknown]
-    everything = [pools for _, pools in (*stakes, *unknown)]
-    joined = _joined(frozenset().union(*everything), known)
+    unknown = [(fact, frozenset(known.billed[fact])) for fact in known.unknown]
+    joined = _joined(stakes, unknown, known)
     pools: dict[LineSlot, frozenset[Pool]] = defaultdict(frozenset)
     falling: dict[Pool, set[LineSlot]] = defaultdict(set)
-    for line, stake in stakes:
-        mine = frozenset(map(joined.find, stake))
-        pools[line.slot] |= mine
-        for pool in mine if line.delta < 0 else ():
-            falling[pool].add(line.slot)
+    for stake in stakes:
+        mine = frozenset(map(joined.find, stake.pools))
+        pools[stake.line.slot] |= mine
+        for pool in mine if stake.line.delta < 0 else ():
+            falling[pool].add(stake.line.slot)
     idle: dict[Pool, list[LineFact]] = defaultdict(list)
-    for fact, stake in unknown:
-        for pool in set(map(joined.find, stake)):
+    for fact, stakes_of_it in unknown:
+        for pool in set(map(joined.find, stakes_of_it)):
             idle[pool].append(fact)
-    rising = {line.slot: pools[line.slot] for line, _ in stakes if line.delta > 0}
+    rising = {x.line.slot: pools[x.line.slot] for x in stakes if x.line.delta > 0}
     waits = {
         slot: frozenset().union(*(falling[pool] for pool in mine)) for slot, mine in rising.items()
     }
@@ -159,21 +180,21 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
         pools=dict(pools),
         waits={slot: slots for slot, slots in waits.items() if slots},
         moved=_counted(stakes, known.moves),
+        unknown=frozenset(idle),
         elsewhere={slot: found for slot, found in elsewhere.items() if found},
     )
 
 
-def _stake(
-    line: PlannedLine, company: Company, fact: LineFact | None, known: Known
-) -> frozenset[Pool]:
-    stake: frozenset[Pool] = frozenset()
+def _stake(line: PlannedLine, company: Company, fact: LineFact | None, known: Known) -> _Stake:
+    now: Mapping[Pool, int] = {}
     if line.after > 0:
-        stake = pools_of(company.tenants, line.application, line.categories, known.now)
+        now = pools_of(company.tenants, line.application, line.categories, known.now)
     if not line.before:
-        return stake
+        return _Stake(line, {}, now)
     if fact is None:  # nobody knows what a person counted in it
-        return stake | {Pool(tenant, line.application) for tenant in company.tenants}
-    return stake | known.billed[fact]
+        then = {Pool(tenant, line.application): 1 for tenant in company.tenants}
+        return _Stake(line, then, {**then, **now})
+    return _Stake(line, known.billed[fact], now)
 
 
 class _Joined:
@@ -193,34 +214,60 @@ class _Joined:
         self._above[second] = first
 
 
-def _joined(pools: Iterable[Pool], known: Known) -> _Joined:
+def _joined(
+    stakes: Iterable[_Stake], unknown: Iterable[tuple[LineFact, frozenset[Pool]]], known: Known
+) -> _Joined:
     joined = _Joined()
+    pools = {pool for _, mine in unknown for pool in mine}
     for old, new in known.moves:
         joined.join(old, new)
+    for stake in stakes:
+        pools |= stake.pools
+        for old, new in stake.exchanged():
+            joined.join(old, new)
     wanted = wanted_pools(known.mapping)
     of_tenant: dict[TenantRef, list[Pool]] = defaultdict(list)
     for pool in wanted:
         of_tenant[pool.tenant].append(pool)
-    for pool in frozenset(pools) - wanted:
+    for pool in pools - wanted:
         for other in of_tenant[pool.tenant]:
             joined.join(pool, other)
     return joined
 
 
-def _counted(
-    stakes: Iterable[tuple[PlannedLine, frozenset[Pool]]], moves: Moves
-) -> Mapping[tuple[LineSlot, LineSlot], int]:
+def _counted(stakes: Iterable[_Stake], moves: Moves) -> Mapping[tuple[LineSlot, LineSlot], int]:
     falling: dict[Pool, list[LineSlot]] = defaultdict(list)
     rising: dict[Pool, list[LineSlot]] = defaultdict(list)
-    for line, stake in stakes:
-        for pool in stake:
-            (falling if line.delta < 0 else rising)[pool].append(line.slot)
+    for stake in stakes:
+        for pool in stake.pools if stake.line.changes else ():
+            (falling if stake.line.delta < 0 else rising)[pool].append(stake.line.slot)
     devices: dict[tuple[LineSlot, LineSlot], int] = defaultdict(int)
     for (old, new), number in moves.items():
         for source in falling[old]:
             for target in rising[new]:
                 devices[source, target] += number
     return dict(devices)
+
+
+def settled(plan: Plan) -> frozenset[LineSlot]:
+    """The lines that bill from now on what was counted today, once `plan` was written.
+
+    A line in whose pools another one has not come down goes on to stand for what it billed before,
+    also where its number is the same, or lower: what it got is billed there still, and whoever has
+    what it gave up must go on waiting.
+    """
+    lines = [line for company in plan.companies for line in company.lines]
+    open_: dict[Pool, set[LineSlot]] = defaultdict(set)
+    for line in lines:
+        if line.delta < 0 and line.outcome is not Outcome.APPLIED:
+            for pool in plan.pools.get(line.slot, ()):
+                open_[pool].add(line.slot)
+    return frozenset(
+        line.slot
+        for line in lines
+        for mine in [plan.pools.get(line.slot, frozenset())]
+        if mine.isdisjoint(plan.unknown) and not any(open_[p] - {line.slot} for p in mine)
+    )
 
 
 def spread(plan: Plan) -> Plan:
@@ -343,7 +390,7 @@ class _Lines:
             )
             reason = (
                 f"waits for {which} of {owner} (agreement {held.agreement}), {held.application} "
-                f"{_number(held)}, which is on hold there ({held.hold.guard}) and bills the same "
+                f"{_change(held)}, which is on hold there ({held.hold.guard}) and bills the same "
                 "devices"
             )
         devices = self._plan.moved.get((held.slot, line.slot)) or self._plan.moved.get(
@@ -368,6 +415,6 @@ class _Lines:
         return replace(self._plan, companies=companies)
 
 
-def _number(line: PlannedLine) -> str:
+def _change(line: PlannedLine) -> str:
     before = "new" if line.before is None else f"{line.before.normalize():f}"
     return f"{before} → {line.after}"

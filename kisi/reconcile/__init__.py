@@ -188,6 +188,7 @@ def reconcile(
         pools=arrangement.pools,
         waits=arrangement.waits,
         moved=arrangement.moved,
+        unknown=arrangement.unknown,
     )
     index = FactIndex(facts)
     context = Context(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from typing import Protocol
 
 from kisi.journal import PackedUsage
@@ -85,8 +86,8 @@ class Since:
 
     def billed(
         self, facts: Iterable[LineFact], applications: Collection[str]
-    ) -> Mapping[LineFact, frozenset[Pool]]:
-        """The pools that each line billed when it was last proven.
+    ) -> Mapping[LineFact, Mapping[Pool, int]]:
+        """How much of which pools each line billed when it was last proven.
 
         Where the reading of a tenant is not kept any more, nobody can tell where its devices went:
         the line has a stake in every pool of it.
@@ -106,29 +107,25 @@ class Since:
                 for tenant, reading in self._past.readings(run_id, tenants).items()
             }
             for fact in mine:
-                billed[fact] = pools_of(fact.tenants, fact.application, fact.categories, then) | {
-                    Pool(tenant, application)
-                    for tenant in fact.tenants
-                    if tenant not in then
-                    for application in applications
+                unread = [tenant for tenant in fact.tenants if tenant not in then]
+                billed[fact] = {
+                    **{Pool(*pool): 1 for pool in product(unread, applications)},
+                    **pools_of(fact.tenants, fact.application, fact.categories, then),
                 }
         return billed
 
     def moves(self, plans: Iterable[CompanyPlan], billed: Collection[LineFact]) -> Moves:
-        """The devices that changed their pool since a line that falls, or is unknown, was proven.
+        """The devices that changed their pool since the lines were proven.
 
         Args:
             plans: The clients' plans; where nothing rises, nobody asks where devices came from.
-            billed: The owned lines that change, or of which nothing is planned.
+            billed: The owned lines that may have to do with it.
         """
-        lines = [line for plan in plans for line in plan.lines]
-        if not any(line.delta > 0 for line in lines):
+        if not any(line.delta > 0 for plan in plans for line in plan.lines):
             return {}
-        rising = {(line.psa, line.agreement, line.line_id) for line in lines if line.delta >= 0}
-        falling = [x for x in billed if (x.psa, x.agreement, x.line_id) not in rising]
         found: dict[tuple[Pool, Pool], int] = {}
-        for run_id in sorted({fact.proven for fact in falling}):
-            tenants = {tenant for x in falling if x.proven == run_id for tenant in x.tenants}
+        for run_id in sorted({fact.proven for fact in billed}):
+            tenants = {tenant for x in billed if x.proven == run_id for tenant in x.tenants}
             for pair, devices in _near(tenants, self._moved_since(run_id, tenants)).items():
                 found[pair] = max(devices, found.get(pair, 0))
         return found
@@ -208,6 +205,25 @@ class Unplanned:
             for fact in self.facts
             if fact not in planned and not self._is_left(fact) and self._may_bill(fact, state)
         )
+
+    def concerned(self) -> Sequence[LineFact]:
+        """The owned lines that change, or that may bill other pools than when they were proven."""
+        planned = {
+            (*line.slot, line.line_id): (line, plan.company)
+            for plan in self.plans
+            for line in plan.lines
+        }
+        found = []
+        for fact in self.facts:
+            line, company = planned.get(
+                (fact.psa, fact.agreement, fact.product, fact.line_id), (None, None)
+            )
+            if line is None or company is None:
+                continue
+            several = len({*fact.tenants, *company.tenants}) > 1
+            if line.changes or several or fact.application != line.application:
+                found.append(fact)
+        return found
 
     def _is_left(self, fact: LineFact) -> bool:
         company = self._company(fact)
@@ -297,13 +313,7 @@ def who_waits(
     Those are read too, so that a line which a person has ended is no longer waited for.
     """
     since = Since(past, collected.usages, collected.evidence)
-    changing = {
-        (line.psa, line.agreement, line.line_id)
-        for plan in unplanned.plans
-        for line in plan.lines
-        if line.changes
-    }
-    facts = [x for x in unplanned.facts if (x.psa, x.agreement, x.line_id) in changing]
+    facts = unplanned.concerned()
     unknown = unplanned.lines(state)
     billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
     moves = since.moves(unplanned.plans, billed)

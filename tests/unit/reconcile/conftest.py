@@ -14,7 +14,7 @@ from kisi.apply import ApplyContext, ApplyResult, apply
 from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     accepted_and_written,
-    equal_lines,
+    proven_lines,
     replaced_lines,
     still_guarded,
     what_is_left,
@@ -176,7 +176,6 @@ class Scene:
         keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)
-        self.journal.confirm(run, at, equal_lines(plan))
         context = ApplyContext(
             psas=self.psas,
             agreements=found.agreements,
@@ -190,6 +189,7 @@ class Scene:
             progress=lambda done, total: None,
         )
         applied = apply(plan, context)
+        self.journal.confirm(run, at, proven_lines(applied.plan))
         self.journal.record_plan(run, at, what_is_left(applied.plan))
         self.journal.disown(replaced_lines(applied.plan, found))
         self.journal.use_accepted(

@@ -16,7 +16,7 @@ from kisi.cli.accepting import accept
 from kisi.cli.journal_entries import (
     accepted_and_written,
     client_state,
-    equal_lines,
+    proven_lines,
     replaced_lines,
     still_guarded,
     what_is_left,
@@ -120,7 +120,6 @@ def night(
         return Night(Plan(()), error.exit_code, refused=error.message)
     plan = resolve(found, office.psas, keys)
     journal.record_plan(run, clock.now(), plan)
-    journal.confirm(run, clock.now(), equal_lines(plan))
     told: list[str] = []
     context = ApplyContext(
         psas=office.psas,
@@ -137,6 +136,7 @@ def night(
     applied = apply(plan, context)
     assert applied.state_error is None, (applied.state_error, told)
     plan = applied.plan
+    journal.confirm(run, clock.now(), proven_lines(plan))
     journal.record_plan(run, clock.now(), what_is_left(plan))
     journal.disown(replaced_lines(plan, found))
     journal.record_clients(run, clock.now(), (client_state(one) for one in plan.companies))
