@@ -174,9 +174,27 @@ class Life:
             if done and not done.refused and not waiting and not self._differs():
                 return number
             command, slot = self._answer(how, plan, slot, dice)
+            if self._end_by_hand(plan):
+                continue
             if idle == 3 and not command:
                 break
         raise Broken("ends", f"after {number} nights ({how}): {self._unrest(plan)}")
+
+    def _end_by_hand(self, plan: Plan) -> bool:
+        """What no id releases and a person can: other lines of the same product are set to 0."""
+        world, ended = self.world, False
+        for client, held_line in held(plan):
+            if held_line.hold is None or held_line.hold.guard != "ambiguous":
+                continue
+            company = (client.company.psa, client.company.company)
+            for where, line in world.live().items():
+                slot = Slot(where.psa, where.agreement, line.product)
+                same = line.product == held_line.product and line.quantity > 0
+                beside = where.agreement in world.agreements.get(company, ())
+                if same and beside and where.psa == company[0] and slot not in world.desired():
+                    world.set_line(where, 0)
+                    ended = True
+        return ended
 
     def _answer(
         self, how: str, plan: Plan, slot: Slot | None, dice: random.Random

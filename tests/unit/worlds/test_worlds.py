@@ -250,3 +250,18 @@ def test_an_accept_that_is_kept_lets_nothing_rise_beside_a_client_that_is_switch
     assert [int(line.quantity) for line in life.world.live().values()] == [100, 50]
     life.rest("all", random.Random(1))
     assert [int(line.quantity) for line in life.world.live().values()] == [100, 140]
+
+
+def test_a_line_at_0_of_a_client_that_is_switched_off_is_raised_by_a_person(stack) -> None:
+    life = _life(stack, {"Contoso": {"t1": 5, "T2": 4}, "Lab": {"t9": 50}}, OPEN)
+    for machine in life.world.machines:
+        if machine.tenant == "t2":
+            machine.tenant = None
+    life.night(life.look().plan_id)
+    life.world.clients[0].billing = False
+    _give(life, "t1", "Contoso", "Lab")
+    emptied = next(where for where, line in life.world.live().items() if not line.quantity)
+    life.world.set_line(emptied, 1)
+    life.night()
+    assert [int(line.quantity) for line in life.world.live().values()] == [5, 1, 50]
+    assert [line.hold.guard for _, line in held(life.last)] == ["elsewhere"]
