@@ -314,15 +314,14 @@ def who_waits(
     """
     since = Since(past, collected.usages, collected.evidence)
     facts = unplanned.concerned()
-    unknown = unplanned.lines(state)
-    billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
-    moves = since.moves(unplanned.plans, billed)
     while True:
+        unknown = unplanned.lines(state)
+        billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
+        moves = since.moves(unplanned.plans, billed)
         known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)
         arrangement = arrange(unplanned.plans, known)
         awaited = {fact for found in arrangement.elsewhere.values() for fact in found}
         if not reader.read(awaited, state):
             break
-        unknown = unplanned.lines(state)
     reasons = {slot: unplanned.reason(x, state) for slot, x in arrangement.elsewhere.items()}
     return arrangement, reasons
