@@ -37,7 +37,7 @@ from kisi.usage import Matcher
 
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
-_FIRST = ("accept", "kind", "tenant_name", "name", "score", "reason")
+_FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason")
 
 
 @dataclass(frozen=True, slots=True)
