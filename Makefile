@@ -19,8 +19,8 @@ test: $(READY)  ## all tests, with branch coverage and its floor; ARGS="-k name"
 test-fast: $(READY)  ## the tests that need no second process and no waiting: under a minute
 	$(BIN)/python -m pytest -q -n auto -m 'not slow' $(ARGS)
 
-golden: $(READY)  ## writes the screens in tests/unit/render/golden anew; then review the diff
-	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py
+golden: $(READY)  ## writes the golden screens and lists of tests/unit anew; then review the diff
+	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py tests/unit/mapping/test_golden_lists.py
 
 lint: $(READY)  ## style, types, the one arrow direction, what README says of --help, known holes
 	$(BIN)/ruff check .

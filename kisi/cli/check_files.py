@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kisi.cli.check_rights import check_rights
-from kisi.config import Config, Draft, Kinds, Section, draft_config
+from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
@@ -45,21 +45,21 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
         psa_kinds: The settings class of each `kind` of PSA.
     """
     try:
-        draft = draft_config(path, source_kinds, psa_kinds)
+        partial = read_partial_config(path, source_kinds, psa_kinds)
     except ConfigError as error:
         return FilesCheck(tuple(_errors(error)))
-    config = draft.config
-    findings = [Finding(Level.PROBLEM, problem) for problem in draft.problems]
-    if not draft.problems:
+    config = partial.config
+    findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
+    if not partial.problems:
         findings.append(Finding(Level.OK, _summary(config)))
-    mapping = _check_mapping(draft, findings)
+    mapping = _check_mapping(partial, findings)
     secrets = _check_secrets(config, findings)
     findings += check_rights(config)
     for table, sections in (("sources", config.sources), ("psa", config.psa)):
         for name, section in sections.items():
             findings += _missing_files(f"{config.path.name}: [{table}.{name}]", section, config)
     findings += _unusable_state(config.state_dir)
-    return FilesCheck(tuple(findings), None if draft.problems else config, mapping, secrets)
+    return FilesCheck(tuple(findings), None if partial.problems else config, mapping, secrets)
 
 
 def _errors(error: ConfigError) -> Iterator[Finding]:
@@ -74,8 +74,8 @@ def _summary(config: Config) -> str:
     )
 
 
-def _check_mapping(draft: Draft, findings: list[Finding]) -> BillingMapping | None:
-    path = draft.config.mapping_path
+def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMapping | None:
+    path = partial.config.mapping_path
     if not os.path.lexists(path):
         findings.append(
             Finding(
@@ -88,9 +88,9 @@ def _check_mapping(draft: Draft, findings: list[Finding]) -> BillingMapping | No
     try:
         mapping = load_mapping(
             path,
-            sources=draft.source_names,
-            psas=draft.psa_names,
-            global_sources=draft.config.global_sources,
+            sources=partial.source_names,
+            psas=partial.psa_names,
+            global_sources=partial.config.global_sources,
         )
     except ConfigError as error:
         findings += _errors(error)

@@ -18,8 +18,9 @@ from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
 from kisi.lock import run_lock
 from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
+from kisi.mapping.validator import SystemValidator
 from kisi.model import Finding, Level
-from kisi.psa import Probing, Psa
+from kisi.psa import Psa, SupportsProbe
 from kisi.psa.registry import PSAS
 from kisi.reconcile.siblings import check_siblings
 from kisi.render.findings import Area
@@ -43,9 +44,10 @@ def check_all(config: Path | None, *, online: bool, voice: Voice) -> list[Area]:
 
 def _online(setup: Setup) -> Iterable[Area]:
     rules = setup.rules()
+    validator = SystemValidator(setup.sources, setup.psas, rules.today)
     for name, source in setup.sources.items():
         yield Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
-        found = check_tenants(name, source, setup.mapping, rules.now, rules.counting)
+        found = check_tenants(name, source, validator, setup.mapping, rules.now, rules.counting)
         yield Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
     if twice := tuple(check_listed_twice(setup.sources, setup.mapping)):
         yield Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
@@ -54,7 +56,7 @@ def _online(setup: Setup) -> Iterable[Area]:
         answers = psa.check_online(ref.agreement if ref else None)
         yield Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
-            lines = check_lines(name, psa, setup.mapping, rules.today)
+            lines = check_lines(name, validator, setup.mapping)
             elsewhere = check_siblings(name, psa, setup.mapping, rules.today)
             title = f"psa.{name}: mapped agreements and products"
             yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
@@ -164,9 +166,9 @@ def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
     return ExitCode.WRITE
 
 
-def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, Probing, str]:
+def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsProbe, str]:
     """The PSA that is meant by `AGREEMENT` or `PSA:AGREEMENT`, and the agreement's number."""
-    found = {name: psa for name, psa in psas.items() if isinstance(psa, Probing)}
+    found = {name: psa for name, psa in psas.items() if isinstance(psa, SupportsProbe)}
     if not found:
         raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
     named, _, number = agreement.rpartition(":")

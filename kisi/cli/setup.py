@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kisi.cli.signals import Stop
-    from kisi.config import Config, Draft
+    from kisi.config import Config, PartialConfig
     from kisi.credentials import Secrets
     from kisi.model import BillingMapping
     from kisi.psa import Psa
@@ -86,17 +86,17 @@ def config_path(given: Path | None) -> Path:
     )
 
 
-def draft(given: Path | None) -> Draft:
+def partial_config(given: Path | None) -> PartialConfig:
     """As much of kisi.toml as is right, and what is not; never to be run with as it is.
 
     Raises:
         ConfigError: There is no such file, or nothing of it can be used.
     """
-    from kisi.config import draft_config
+    from kisi.config import read_partial_config
     from kisi.psa.registry import PSAS
     from kisi.sources.registry import SOURCES
 
-    return draft_config(
+    return read_partial_config(
         config_path(given),
         {kind: module.SETTINGS for kind, module in SOURCES.items()},
         {kind: module.SETTINGS for kind, module in PSAS.items()},
@@ -112,7 +112,7 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     from kisi.mapping.file import load_mapping
     from kisi.model import BillingMapping
 
-    read = draft(given)
+    read = partial_config(given)
     mapping = BillingMapping()
     problems: Sequence[str] = ()
     path = read.config.mapping_path
@@ -141,7 +141,7 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
     try:
         config, mapping = load(given)
     except ConfigError as error:
-        readable = draft(given).config
+        readable = partial_config(given).config
         try:
             resolve_all(readable)
         except ConfigError as more:

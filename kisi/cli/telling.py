@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kisi.cli.output import Voice
-from kisi.cli.setup import draft
+from kisi.cli.setup import partial_config
 from kisi.credentials import resolve
 from kisi.errors import ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION
@@ -88,7 +88,7 @@ def telling(config: Path | None, scope: str, voice: Voice) -> Iterator[Telling]:
 def _addresses(config: Path | None) -> dict[str, str]:
     """What can be resolved of `[notify]`; the run itself stops at the rest, and says so."""
     try:
-        settings = draft(config).config
+        settings = partial_config(config).config
     except ConfigError:
         return {}
     found = {}

@@ -1,13 +1,13 @@
 """`kisi.toml`, which people write: connections and rules, checked and turned into the model.
 
-`draft_config` reads what is right of it, and `Draft.checked` gives a `Config` or all problems at
-once. A source or PSA declares its own section as a subclass of `Section` with the types that are
-exported here.
+`read_partial_config` reads what is right of it, and `PartialConfig.checked` gives a `Config` or all
+problems at once. A source or PSA declares its own section as a subclass of `Section` with the types
+that are exported here.
 """
 
 from __future__ import annotations
 
-from kisi.config.load import Config, Draft, Kinds, Notify, draft_config
+from kisi.config.load import Config, Kinds, Notify, PartialConfig, read_partial_config
 from kisi.config.settings import (
     FingerprintStr,
     LocalPath,
@@ -21,16 +21,16 @@ from kisi.config.settings import (
 
 __all__ = [
     "Config",
-    "Draft",
     "FingerprintStr",
     "Kinds",
     "LocalPath",
     "Notify",
+    "PartialConfig",
     "SecretRef",
     "Section",
     "ServerUrl",
     "Table",
     "Text",
     "Workers",
-    "draft_config",
+    "read_partial_config",
 ]

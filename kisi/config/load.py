@@ -69,7 +69,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PartialConfig:
     """What can be used of a kisi.toml that may be wrong in places, for `kisi check`."""
 
     config: Config
@@ -93,7 +93,7 @@ class Draft:
         return self.config
 
 
-def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
+def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> PartialConfig:
     """Reads as much of `kisi.toml` as is right, and collects what is not.
 
     Args:
@@ -129,7 +129,7 @@ def draft_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Draft:
         notify=Notify(**notify.model_dump()),
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
-    return Draft(config, problems, tuple(top.sources), tuple(top.psa))
+    return PartialConfig(config, problems, tuple(top.sources), tuple(top.psa))
 
 
 def _global(sections: Mapping[str, Any], kinds: Kinds) -> Iterator[str]:

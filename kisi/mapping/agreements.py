@@ -8,6 +8,7 @@ from datetime import date
 
 from kisi.mapping.inventory import AgreementEntry, Inventory
 from kisi.mapping.names import fold
+from kisi.mapping.validator import BILLS, SystemValidator
 from kisi.model import Company
 from kisi.psa import PsaAgreement
 
@@ -52,47 +53,39 @@ def renewals(
     A successor is named where only one free agreement of the company runs, or only one of several
     has the old one's type and name. Clients of a PSA that could not be read are left out.
     """
-    known = {(entry.psa, entry.agreement.id): entry.agreement for entry in inventory.agreements}
+    validator = SystemValidator.of(inventory, today)
     found = []
     for row, client in enumerate(companies):
-        old = known.get((client.psa, client.agreement))
-        settled = old is not None and not _over(old, client, today)
-        if settled or client.psa not in inventory.psas_read:
+        if all(entry.reason in BILLS for entry in validator.agreement(client)):
             continue
+        old = validator.listed(client)
         free = [
             entry.agreement
             for entry in running(inventory, client.psa, client.company, today)
             if entry.client is None and entry.agreement.id not in client.alongside
         ]
-        choices = sorted(free, key=lambda each: (-_likeness(old, each), len(each.id), each.id))
+        choices = sorted(free, key=lambda each: (-_similarity(old, each), len(each.id), each.id))
         found.append(Renewal(row, client, old, tuple(choices), _successor(old, choices)))
     return tuple(found)
-
-
-def _over(old: PsaAgreement, client: Company, today: date) -> bool:
-    """Whether it bills nothing; one that has not begun yet is none to move away from."""
-    if old.company != client.company:
-        return True
-    return not old.active or (old.ends is not None and old.ends < today)
 
 
 def _successor(old: PsaAgreement | None, choices: Collection[PsaAgreement]) -> PsaAgreement | None:
     ranked = list(choices)
     if len(ranked) == 1:
         return ranked[0]
-    alike = [each for each in ranked if old is not None and _likeness(old, each) == 3]
+    alike = [each for each in ranked if old is not None and _similarity(old, each) == 3]
     return alike[0] if len(alike) == 1 else None
 
 
-def _likeness(old: PsaAgreement | None, new: PsaAgreement) -> int:
+def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
     """How much of type and name two agreements share: 3 is both."""
     if old is None:
         return 0
     same_kind = fold(old.kind) == fold(new.kind)
-    return 2 * same_kind + (_telling(old.name) == _telling(new.name))
+    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
 
 
-def _telling(name: str) -> tuple[str, ...]:
+def _lasting_words(name: str) -> tuple[str, ...]:
     """A name's words without the years and numbers that a renewal changes."""
     words: Iterable[str] = fold(name).replace("/", " ").replace("-", " ").split()
     return tuple(word for word in words if not any(map(str.isdigit, word)))

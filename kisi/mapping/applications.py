@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kisi.mapping.likeness import Weights, compare
 from kisi.mapping.names import Name, fold
-from kisi.model import Category, Unit
+from kisi.mapping.similarity import Weights, compare
+from kisi.model import Application, Category, Unit
 
 _COUNTED = (
     "nodes?|users?|workstations?|file ?servers?|servers?|mail ?address(?:es)?|mailbox(?:es)?|"
@@ -39,28 +39,25 @@ PER_USER_OR_DEVICE = "per user or per device? look at the licence"
 
 
 @dataclass(frozen=True, slots=True)
-class ApplicationSuggestion:
+class KeyNameGroup:
     """Key names that seem to be of one application."""
 
-    name: str
-    keys: tuple[str, ...]
-    """Globs for `[[application]] keys`; each of `seen` matches one of them."""
+    application: Application
+    """With globs that each of `seen` matches one of, and the unit that the names speak of."""
     seen: tuple[str, ...]
     """The key names, sorted."""
-    unit: Unit
-    """What one unit seems to be, by the words of the names."""
     doubt: str = ""
     """What a person must look up before this unit bills anybody; empty: the names tell it."""
 
 
-def group_key_names(names: Iterable[str]) -> tuple[ApplicationSuggestion, ...]:
+def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:
     """Key names found on servers, grouped into applications, by name.
 
     >>> [group] = group_key_names([
     ...     "Kaspersky Endpoint Security for Business - Advanced. 50 Node 1 year Base License",
     ...     "Kaspersky Endpoint Security for Business - Advanced Subscription MSP",
     ... ])
-    >>> group.keys
+    >>> group.application.keys
     ('Kaspersky Endpoint Security for Business - Advanced*',)
     """
     stems: dict[str, set[str]] = defaultdict(set)
@@ -72,16 +69,10 @@ def group_key_names(names: Iterable[str]) -> tuple[ApplicationSuggestion, ...]:
     groups = []
     for key, members in seen.items():
         unit, doubt = _unit(members)
-        groups.append(
-            ApplicationSuggestion(
-                name=min(stems[key], key=lambda stem: (stem.isupper(), stem)),
-                keys=tuple(f"{stem}*" for stem in _without_regard_to_case(stems[key])),
-                seen=tuple(sorted(members)),
-                unit=unit,
-                doubt=doubt,
-            )
-        )
-    return tuple(sorted(groups, key=lambda group: group.name.casefold()))
+        name = min(stems[key], key=lambda stem: (stem.isupper(), stem))
+        keys = tuple(f"{stem}*" for stem in _without_regard_to_case(stems[key]))
+        groups.append(KeyNameGroup(Application(name, keys, unit), tuple(sorted(members)), doubt))
+    return tuple(sorted(groups, key=lambda group: group.application.name.casefold()))
 
 
 def application_of(key_name: str) -> str:
@@ -170,23 +161,21 @@ def suggest_products(
         application: The application's name.
         products: Product id to name (identifier and description, as a person knows it).
     """
-    own = _telling(application)
+    own = _words_of(application)
     parsed = {id_: _product(name, own) for id_, name in products.items()}
     weights = Weights([name for name, _ in parsed.values()])
     wanted = Name(application, own, frozenset())
     found = []
     for id_, (name, category) in parsed.items():
-        likeness = compare(wanted, name, weights)
-        if likeness.score >= _WORTH_SHOWING:
-            found.append(
-                ProductSuggestion(
-                    id_, category, round(likeness.score, 2), _why(category, likeness.missing)
-                )
-            )
+        alike = compare(wanted, name, weights)
+        if alike.score >= _WORTH_SHOWING:
+            part = "" if category is Category.ALL else f"; its name speaks of {category.value}"
+            score = round(alike.score, 2)
+            found.append(ProductSuggestion(id_, category, score, alike.reason + part))
     return tuple(sorted(found, key=lambda found: (-found.score, len(found.product), found.product)))
 
 
-def _telling(text: str) -> tuple[str, ...]:
+def _words_of(text: str) -> tuple[str, ...]:
     joined = re.sub(r"(?i)\bnon[\s-]+win(dows)?\b", "nonwindows", text.replace("_", " "))
     words = re.findall(r"[^\W_]+", fold(joined))
     return tuple(dict.fromkeys(word for word in words if word not in _EMPTY_WORDS))
@@ -194,7 +183,7 @@ def _telling(text: str) -> tuple[str, ...]:
 
 def _product(text: str, application: tuple[str, ...]) -> tuple[Name, Category]:
     """A product's words, initials (`KESB`) written out, and the category its name speaks of."""
-    words = _telling(text)
+    words = _words_of(text)
     spoken = {
         category
         for category, telling in _CATEGORY_WORDS.items()
@@ -222,10 +211,3 @@ def _written_out(word: str, application: tuple[str, ...]) -> tuple[str, ...]:
             if "".join(part[0] for part in run) == word:
                 return run
     return (word,)
-
-
-def _why(category: Category, missing: tuple[str, ...]) -> str:
-    words = "similar name" if missing else "the same words"
-    if missing:
-        words += "; only one has " + ", ".join(f'"{word}"' for word in missing)
-    return words if category is Category.ALL else f"{words}; its name speaks of {category.value}"

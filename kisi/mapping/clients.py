@@ -1,27 +1,20 @@
-"""The clients of mapping.toml: found by what a person types, added, changed, removed.
+"""The clients of mapping.toml: found by what a person types, added, changed.
 
-Pure: a `Draft` in, a `Change` out. Names may repeat, so a client can also be named by its agreement
-(`cw:1042`) or by one of its tenants (`hq:VSRV...`).
+Names may repeat, so a client can also be named by its agreement (`cw:1042`) or by one of its
+tenants (`hq:VSRV...`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.change import Change, Draft, company_row, toml_id
-from kisi.mapping.edit import RowKind, append_rows, remove_row, set_values
+from kisi.mapping.changes import UNTOUCHED, MappingEdit, called
 from kisi.model import BillingMapping, Company, Glob, TenantRef
 
-UNTOUCHED = "mapping.toml was left as it is."
 _LISTED = 12
-
-
-def called(company: Company) -> str:
-    """A client in a sentence, so that it can be told from another of the same name."""
-    return f'"{shorten(company.name)}" ({company.psa}:{company.agreement})'
 
 
 def find_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
@@ -78,64 +71,58 @@ def the_client(mapping: BillingMapping, wanted: str) -> int:
     return found[0]
 
 
-def add_clients(draft: Draft, companies: Sequence[Company]) -> Change:
+def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
     """Adds clients; tenants of one on an agreement that is mapped already join the client there.
 
     Raises:
         ConfigError: A tenant is mapped already, or the agreement is mapped to another company.
     """
-    mapping = draft.mapping
-    wanted, problems = _merged(mapping, companies)
-    if problems:
-        raise ConfigError(problems, remedy=f"{UNTOUCHED} Leave these out, or correct them.")
-    on = _by_agreement(mapping)
-    known = {on[key]: company for key, company in wanted.items() if key in on}
-    new = [company for key, company in wanted.items() if key not in on]
-    joined = {row: replace(mapping.companies[row], tenants=c.tenants) for row, c in known.items()}
-    text = set_values(
-        draft.text,
-        RowKind.COMPANY,
-        {row: {"tenants": list(map(str, company.tenants))} for row, company in joined.items()},
-    )
-    rows = [company_row(company, draft.psas) for company in new]
-    text = append_rows(text, RowKind.COMPANY, rows)
-    done = [_joined(mapping.companies[row], company) for row, company in joined.items()]
-    done += [_added(company) for company in new]
-    return Change(text, (*joined.values(), *new), done=tuple(done))
-
-
-def _by_agreement(mapping: BillingMapping) -> dict[tuple[str, str], int]:
-    return {(each.psa, each.agreement): row for row, each in enumerate(mapping.companies)}
-
-
-def _merged(
-    mapping: BillingMapping, companies: Iterable[Company]
-) -> tuple[dict[tuple[str, str], Company], list[str]]:
-    """One client an agreement, all its tenants together; and what is wrong with that."""
     owners = {
-        ref.identity(mapping.global_sources): (ref, each)
-        for each in mapping.companies
+        ref.identity(edit.global_sources): (ref, each)
+        for each in edit.companies.values()
         for ref in each.tenants
     }
-    present = {key: mapping.companies[row] for key, row in _by_agreement(mapping).items()}
-    wanted: dict[tuple[str, str], Company] = {}
+    places = {(each.psa, each.agreement): place for place, each in edit.companies.items()}
     problems: list[str] = []
     for company in companies:
-        key = (company.psa, company.agreement)
-        before = wanted.get(key, present.get(key))
+        place = places.setdefault((company.psa, company.agreement), edit.new_place())
+        before = edit.companies.get(place)
         if before and before.company != company.company:
             problems.append(
                 f"Agreement {company.psa}:{company.agreement} is mapped to {called(before)}, "
                 f"company {before.company}, not {company.company}."
             )
         for ref in company.tenants:
-            identity = ref.identity(mapping.global_sources)
-            known, owner = owners.setdefault(identity, (ref, company))
+            known, owner = owners.setdefault(ref.identity(edit.global_sources), (ref, company))
             if owner is not company or known != ref or company.tenants.count(ref) > 1:
                 problems.append(_mapped_already(ref, known, owner))
         joined = before.tenants + company.tenants if before else company.tenants
-        wanted[key] = replace(before or company, tenants=joined)
-    return wanted, problems
+        edit.companies[place] = replace(before or company, tenants=joined)
+    if problems:
+        raise ConfigError(problems, remedy=f"{UNTOUCHED} Leave these out, or correct them.")
+
+
+def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
+    """Gives the clients at these places other values; what stays as it is keeps its text.
+
+    Raises:
+        ConfigError: A tenant is mapped to another client already.
+    """
+    owners = {
+        ref.identity(edit.global_sources): (ref, place)
+        for place, each in edit.companies.items()
+        for ref in each.tenants
+    }
+    problems = [
+        _mapped_already(ref, known, edit.companies[owner])
+        for place, company in changed.items()
+        for ref in company.tenants
+        for known, owner in [owners.get(ref.identity(edit.global_sources), (ref, place))]
+        if owner not in changed
+    ]
+    if problems:
+        raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
+    edit.companies |= changed
 
 
 def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
@@ -146,101 +133,6 @@ def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
         f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
         f"to {called(owner)}: each of its devices would be billed twice."
     )
-
-
-def _added(company: Company) -> str:
-    billing = "on" if company.billing else "off"
-    count = len(company.tenants)
-    tenants = "1 tenant" if count == 1 else f"{count} tenants"
-    return f"Added {called(company)}: {tenants}, billing {billing}."
-
-
-def _joined(before: Company, after: Company) -> str:
-    new = ", ".join(shorten(str(ref)) for ref in after.tenants[len(before.tenants) :])
-    billed = "which is billed" if before.billing else "whose billing is off"
-    return f"Added {new} to {called(before)}, {billed}."
-
-
-def change_clients(draft: Draft, changed: Mapping[int, Company]) -> Change:
-    """Gives clients other values; what stays as it is keeps its text. Exceptions are not touched.
-
-    Raises:
-        ConfigError: A tenant is mapped to another client already, or the text cannot be edited.
-    """
-    mapping = draft.mapping
-    owners = {
-        ref.identity(mapping.global_sources): (ref, row)
-        for row, each in enumerate(mapping.companies)
-        for ref in each.tenants
-    }
-    problems = [
-        _mapped_already(ref, known, mapping.companies[owner])
-        for row, company in changed.items()
-        for ref in company.tenants
-        for known, owner in [owners.get(ref.identity(mapping.global_sources), (ref, row))]
-        if owner not in changed
-    ]
-    if problems:
-        raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
-    values = {row: differences(mapping.companies[row], new) for row, new in changed.items()}
-    values = {row: each for row, each in values.items() if each}
-    text = set_values(draft.text, RowKind.COMPANY, values)
-    verify = tuple(changed[row] for row, each in values.items() if must_exist(each))
-    done = tuple(
-        f"Changed {called(mapping.companies[row])}: {_in_words(each)}."
-        for row, each in values.items()
-    )
-    return Change(text, verify, done=done)
-
-
-def differences(old: Company, new: Company) -> dict[str, object]:
-    """The keys of a row that must change, with their new values."""
-    kept: dict[str, tuple[object, object, object]] = {
-        "name": (old.name, new.name, new.name),
-        "tenants": (old.tenants, new.tenants, [str(ref) for ref in new.tenants]),
-        "psa": (old.psa, new.psa, new.psa),
-        "company": (old.company, new.company, toml_id(new.company)),
-        "agreement": (old.agreement, new.agreement, toml_id(new.agreement)),
-        "alongside": (
-            old.alongside,
-            new.alongside,
-            [toml_id(agreement) for agreement in new.alongside] or None,
-        ),
-        "billing": (old.billing, new.billing, new.billing),
-    }
-    return {key: written for key, (a, b, written) in kept.items() if a != b}
-
-
-def must_exist(values: Mapping[str, object]) -> bool:
-    """Whether changed keys of a client bring ids in, or switch its billing on."""
-    ids = {"tenants", "psa", "company", "agreement"}
-    return bool(ids & set(values)) or values.get("billing") is True
-
-
-def _in_words(values: Mapping[str, object]) -> str:
-    words = []
-    for key, value in values.items():
-        if key == "billing":
-            words.append("billing on" if value else "billing off")
-        elif isinstance(value, list):
-            words.append(f"{key} {', '.join(shorten(str(each)) for each in value)}")
-        else:
-            words.append(f"{key} {shorten(str(value))}")
-    return ", ".join(words)
-
-
-def remove_client(draft: Draft, row: int) -> Change:
-    """Takes a client out. Its lines in the PSA stay as they are.
-
-    Raises:
-        ConfigError: The text cannot be edited.
-    """
-    company = draft.mapping.companies[row]
-    done = (
-        f"Removed {called(company)}. Its lines in psa.{company.psa} stay as they are; kisi does "
-        "not keep them up any more."
-    )
-    return Change(remove_row(draft.text, RowKind.COMPANY, row), done=(done,))
 
 
 def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
@@ -262,3 +154,24 @@ def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
             remedy="`kisi map list` shows the tenants as they are written here.",
         )
     return TenantRef(source, tenant)
+
+
+def the_psa(name: str, psas: Sequence[str]) -> str:
+    """The PSA of this name; the only one where none is named.
+
+    Raises:
+        ConfigError: There is none of this name, or none is named and there are several.
+    """
+    if name in psas:
+        return name
+    if not name and len(psas) == 1:
+        return psas[0]
+    if not name:
+        raise ConfigError(
+            f"kisi.toml has several PSAs ({', '.join(psas)}), and none is named. {UNTOUCHED}",
+            remedy="Name one of them.",
+        )
+    raise ConfigError(
+        f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)} {UNTOUCHED}",
+        remedy="Name one of them.",
+    )

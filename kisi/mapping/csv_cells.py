@@ -24,19 +24,15 @@ _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True)
-class CsvRow:
-    """A row that was read: its cells by column, decoded, and its line in the file."""
+class ReadRow:
+    """A row of a table that was read, by the columns that the file has."""
 
-    line: int
+    place: str
+    """Where it stands, for messages: `mapping.csv, line 3`."""
     cells: Mapping[str, str]
-    """Only columns that the file has."""
-    raw: Mapping[str, str]
-    """The cells as they stand in the file, for `several`."""
-
-    def several(self, column: str) -> tuple[str, ...]:
-        """The values of a cell that may hold several."""
-        parts = (part.strip() for part in self.raw.get(column, "").split(";"))
-        return tuple(_decoded(part) for part in parts if part)
+    """Each cell as one text."""
+    lists: Mapping[str, tuple[str, ...]]
+    """The texts of each cell that may hold several."""
 
 
 def csv_cell(text: str) -> str:
@@ -58,7 +54,7 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     return buffer.getvalue()
 
 
-def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[CsvRow]:
+def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     """A table as `write_csv` makes it or a spreadsheet saves it (`;`, tabs, a byte order mark).
 
     Args:
@@ -73,7 +69,7 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[CsvRow]:
     first = body.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
-    rows: list[CsvRow] = []
+    rows: list[ReadRow] = []
     header: list[str] = []
     try:
         for cells in reader:
@@ -81,7 +77,7 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[CsvRow]:
                 header = [cell.strip().casefold() for cell in cells]
                 _refuse_columns(header, columns, name)
             elif any(cell.strip() for cell in cells):
-                rows.append(_row(header, cells, reader.line_num, name))
+                rows.append(_row(header, cells, f"{name}, line {reader.line_num}"))
     except csv.Error as error:
         raise ConfigError(
             f"{name}, line {reader.line_num}: This is not CSV ({error}). Nothing was changed.",
@@ -108,15 +104,19 @@ def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) ->
         )
 
 
-def _row(header: Sequence[str], cells: Sequence[str], line: int, name: str) -> CsvRow:
+def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ReadRow:
     if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
         raise ConfigError(
-            f"{name}, line {line}: There are more cells than columns. Nothing was changed.",
+            f"{place}: There are more cells than columns. Nothing was changed.",
             remedy="Put a text that holds the divider in quotes, as a spreadsheet does by itself.",
         )
     pairs = zip(header, cells, strict=False)
     raw = {column: _unguarded(cell.strip()) for column, cell in pairs}
-    return CsvRow(line, {column: _decoded(cell) for column, cell in raw.items()}, raw)
+    lists = {
+        column: tuple(_decoded(part.strip()) for part in cell.split(";") if part.strip())
+        for column, cell in raw.items()
+    }
+    return ReadRow(place, {column: _decoded(cell) for column, cell in raw.items()}, lists)
 
 
 def _guarded(cell: str) -> str:

@@ -1,19 +1,24 @@
-"""mapping.toml while it is being changed: no text is saved that would not load."""
+"""mapping.toml while it is being changed: no text is saved that would not load.
+
+The file is read once, and written back whole, only where nobody else has changed it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from kisi.config.document import MAX_BYTES, parse_document
-from kisi.errors import ConfigError
-from kisi.mapping.change import Draft
-from kisi.mapping.document import MappingDocument
+from kisi.errors import ConfigError, StateError
+from kisi.mapping.changes import UNTOUCHED, MappingEdit, MappingText
 from kisi.mapping.file import read_mapping
 from kisi.mapping.toml_text import BYTE_ORDER_MARK
 from kisi.model import BillingMapping
-
-_UNTOUCHED = "mapping.toml was left as it is."
+from kisi.whole_file import put_whole
 
 
 class MappingEditor:
@@ -68,23 +73,27 @@ class MappingEditor:
         """The file."""
         return self._document.path
 
-    @property
-    def draft(self) -> Draft:
-        """The file as it was read or saved last."""
-        return Draft(self._document.text, self.mapping, self._psas)
+    def edit(self) -> MappingEdit:
+        """The rows of the file as it was read or saved last, to be changed."""
+        return MappingEdit(self.current)
 
-    def check(self, text: str) -> Draft:
-        """`text` with what it would mean as the file.
+    @property
+    def current(self) -> MappingText:
+        """The file as it was read or saved last."""
+        return MappingText(self._document.text, self.mapping, self._psas)
+
+    def check(self, text: str) -> BillingMapping:
+        """What `text` would mean as the file.
 
         Raises:
             ConfigError: It would be wrong: all problems, with rows and lines of the new text.
         """
         try:
-            return Draft(text, self._mapping_of(text), self._psas)
+            return self._mapping_of(text)
         except ConfigError as error:
             raise ConfigError(
                 ["The change was not made, because then:", *error.problems],
-                remedy=f"{_UNTOUCHED} Change what the sentences above name, then do it again.",
+                remedy=f"{UNTOUCHED} Change what the sentences above name, then do it again.",
             ) from error
 
     def save(self, text: str) -> bool:
@@ -97,13 +106,8 @@ class MappingEditor:
             ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
             StateError: The disk is full, or the file is read-only.
         """
-        mapping = self.check(text).mapping
-        before, self._document.text = self._document.text, text
-        try:
-            written = self._document.save()
-        except BaseException:
-            self._document.text = before
-            raise
+        mapping = self.check(text)
+        written = self._document.save(text)
         self.mapping = mapping
         return written
 
@@ -121,3 +125,111 @@ class MappingEditor:
             psas=self._psas,
             global_sources=self._global_sources,
         )
+
+
+class MappingDocument:
+    """The text of a mapping file and what is needed to write it back safely.
+
+    Args:
+        path: The file as the operator names it; a link is followed and stays a link.
+        text: Its text, line ends and byte order mark included.
+        digest: Of the bytes that were read; None where there was no file.
+    """
+
+    def __init__(self, path: Path, text: str, digest: str | None) -> None:
+        self.path = path
+        self.text = text
+        self._target = Path(os.path.realpath(path))
+        self._digest = digest
+
+    @classmethod
+    def read(cls, path: Path) -> MappingDocument:
+        """Reads `path`; a missing file is an empty text.
+
+        Raises:
+            ConfigError: It cannot be read, or is not UTF-8.
+        """
+        content = _content(Path(os.path.realpath(path)))
+        if content is None:
+            return cls(path, "", None)
+        try:
+            return cls(path, content.decode("utf-8"), _digest(content))
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise ConfigError(
+                f"{path}, line {line}: the file is not UTF-8 here. It was left as it is.",
+                remedy="Save it as UTF-8 in your editor.",
+            ) from error
+
+    def save(self, text: str, sleep: Callable[[float], None] = time.sleep) -> bool:
+        """Writes `text` to the file, whole or not at all; the text before is kept as `.bak`.
+
+        Args:
+            text: All of it. A document may be saved several times.
+            sleep: Waits between attempts while another program holds the file (Windows).
+
+        Returns:
+            Whether anything was written; an unchanged text is not.
+
+        Raises:
+            ConfigError: The file is not the one that was read: someone else changed it.
+            StateError: The disk is full, or the file or its folder is read-only. The file is
+                untouched.
+        """
+        content = text.encode("utf-8")
+        if _digest(content) == self._digest or (not content and self._digest is None):
+            return False
+        before = self._unchanged_on_disk()
+        try:
+            mode = self._mode()
+            if before is not None:
+                backup = self._target.with_name(f"{self._target.name}.bak")
+                put_whole(backup, before, mode=mode, sleep=sleep)
+            self._unchanged_on_disk()
+            put_whole(self._target, content, mode=mode, sleep=sleep)
+        except OSError as error:
+            raise StateError(
+                f"{self.path} could not be written ({error.strerror or type(error).__name__}). "
+                "It is as it was before.",
+                remedy="See whether the disk is full, whether the file and its folder may be "
+                "written, and whether another program holds it open. Then do it again.",
+            ) from error
+        self.text, self._digest = text, _digest(content)
+        return True
+
+    def _unchanged_on_disk(self) -> bytes | None:
+        content = _content(self._target)
+        if (None if content is None else _digest(content)) == self._digest:
+            return content
+        what = "vanished" if content is None else "appeared" if self._digest is None else "changed"
+        raise ConfigError(
+            f"{self.path} {what} since kisi read it: someone else works on it. "
+            "kisi left it alone, and this change was not made.",
+            remedy="See what is there now, then do it again.",
+        )
+
+    def _mode(self) -> int | None:
+        """The file's permissions; a file that nobody may write is not replaced either."""
+        if self._digest is None:
+            return None
+        mode = stat.S_IMODE(self._target.stat().st_mode)
+        if not mode & 0o222 or not os.access(self._target, os.W_OK):
+            raise PermissionError(None, "it is read-only")
+        return mode
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror or type(error).__name__}). "
+            "It was left as it is.",
+            remedy="Let the account that runs kisi read it.",
+        ) from error

@@ -13,7 +13,7 @@ from kisi.config.document import Document, read_document
 from kisi.config.sentences import did_you_mean, listed, shorten
 from kisi.errors import ConfigError
 from kisi.mapping import rules
-from kisi.mapping.rows import Row, Sheet
+from kisi.mapping.rows import MappingTable, TableRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 _TABLES = ("application", "product", "company")
@@ -23,7 +23,7 @@ _COMPANY = frozenset(
     {"name", "tenants", "psa", "company", "agreement", "alongside", "billing", "product"}
 )
 
-Known = Mapping[str, tuple[Row, Application]]
+Known = Mapping[str, tuple[TableRow, Application]]
 """The applications by name, with their rows."""
 
 
@@ -64,22 +64,22 @@ def read_mapping(
     Raises:
         ConfigError: All problems, as for `load_mapping`.
     """
-    sheet = Sheet(document)
-    sheet.refuse_unknown(_TABLES)
-    applications = [(row, _application(row)) for row in sheet.rows("application", title="name")]
+    table = MappingTable(document)
+    table.refuse_unknown(_TABLES)
+    applications = [(row, _application(row)) for row in table.rows("application", title="name")]
     known = {each.name: (row, each) for row, each in applications if each.name}
     products = [
         (row, _product(row, known, _psa(row, psas)))
-        for row in sheet.rows("product", title="application")
+        for row in table.rows("product", title="application")
     ]
     companies = [
-        (row, _company(sheet, row, known, sources, psas))
-        for row in sheet.rows("company", title="name")
+        (row, _company(table, row, known, sources, psas))
+        for row in table.rows("company", title="name")
     ]
     rules.check(applications, products, companies, global_sources)
-    if sheet.problems:
+    if table.problems:
         raise ConfigError(
-            sheet.problems,
+            table.problems,
             remedy=f"Correct {document.path}, then run `kisi check`. Nothing was sent.",
         )
     return BillingMapping(
@@ -90,7 +90,7 @@ def read_mapping(
     )
 
 
-def _application(row: Row) -> Application:
+def _application(row: TableRow) -> Application:
     row.refuse_unknown(_APPLICATION)
     unit = row.text("unit", required=False) or Unit.DEVICE
     if unit not in set(Unit):
@@ -104,7 +104,7 @@ def _application(row: Row) -> Application:
     )
 
 
-def _product(row: Row, known: Known, psa: str) -> ProductRow:
+def _product(row: TableRow, known: Known, psa: str) -> ProductRow:
     """A general product row, or (with a parent) a client's exception."""
     if row.parent and row.data.get("psa", psa) != psa:
         row.problem("An exception is for its client's own PSA; leave this key out.", "psa")
@@ -138,8 +138,8 @@ def _product(row: Row, known: Known, psa: str) -> ProductRow:
 
 
 def _company(
-    sheet: Sheet,
-    row: Row,
+    table: MappingTable,
+    row: TableRow,
     known: Known,
     sources: Collection[str],
     psas: Collection[str],
@@ -148,7 +148,7 @@ def _company(
     psa = _psa(row, psas)
     exceptions = [
         (inner, _product(inner, known, psa))
-        for inner in sheet.rows_of(row, "product", title="application")
+        for inner in table.rows_of(row, "product", title="application")
     ]
     rules.one_exception_an_application(exceptions)
     agreement = row.ident("agreement")
@@ -164,7 +164,7 @@ def _company(
     )
 
 
-def _alongside(row: Row, agreement: str) -> tuple[str, ...]:
+def _alongside(row: TableRow, agreement: str) -> tuple[str, ...]:
     others = row.idents("alongside")
     if agreement and agreement in others:
         row.problem("This client's own agreement is among them; name only others.", "alongside")
@@ -173,7 +173,7 @@ def _alongside(row: Row, agreement: str) -> tuple[str, ...]:
     return others
 
 
-def _psa(row: Row, psas: Collection[str]) -> str:
+def _psa(row: TableRow, psas: Collection[str]) -> str:
     if "psa" not in row.data:
         if len(psas) == 1:
             return next(iter(psas))
@@ -191,7 +191,7 @@ def _psa(row: Row, psas: Collection[str]) -> str:
     return psa
 
 
-def _tenants(row: Row, sources: Collection[str]) -> tuple[TenantRef, ...]:
+def _tenants(row: TableRow, sources: Collection[str]) -> tuple[TenantRef, ...]:
     if "tenants" not in row.data:
         row.problem("This key is missing.", "tenants")
     refs = [_tenant(row, text, sources) for text in row.texts("tenants")]
@@ -200,7 +200,7 @@ def _tenants(row: Row, sources: Collection[str]) -> tuple[TenantRef, ...]:
     return tuple(refs)
 
 
-def _tenant(row: Row, text: str, sources: Collection[str]) -> TenantRef:
+def _tenant(row: TableRow, text: str, sources: Collection[str]) -> TenantRef:
     source, colon, tenant = text.partition(":")
     if not colon or not tenant.strip():
         row.problem(

@@ -1,17 +1,18 @@
-"""Is what the mapping names still there, and does it belong together? For `kisi check --online`."""
+"""What `kisi check --online` finds: what the mapping names and is gone, uses that do not count."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from kisi.errors import KisiError, SourceError
 from kisi.licensing import NOT_STORED, judge_key
+from kisi.mapping.validator import StaleEntry, StaleReason, SystemValidator
 from kisi.model import (
     AgreementRef,
     BillingMapping,
-    Company,
     CountingRules,
     Finding,
     Key,
@@ -22,30 +23,68 @@ from kisi.model import (
     unmapped_tenants,
 )
 from kisi.plan import ref_of, rows_of
-from kisi.psa import Psa
 from kisi.sources import UsageSource
 
-ENDS_SOON = timedelta(days=60)
 _NAMED = 5
 
 
+def _finding(entry: StaleEntry) -> Finding:
+    level = Level.WARNING if entry.reason is StaleReason.ENDING else Level.PROBLEM
+    client = f"{entry.client}: " if entry.client else ""
+    return Finding(level, client + entry.message, entry.remedy)
+
+
+def check_lines(
+    name: str, validator: SystemValidator, mapping: BillingMapping
+) -> Iterator[Finding]:
+    """Mapped agreements and products of a PSA that are gone, bill nothing, or are about to end."""
+    clients = [client for client in mapping.companies if client.psa == name and client.billing]
+    rows = [row for client in clients for row in rows_of(mapping, client).values()]
+    try:
+        validator.ask_for(clients, rows)
+    except KisiError as error:
+        yield Finding(Level.PROBLEM, error.message, error.remedy)
+        return
+    for client in clients:
+        try:
+            yield from map(_finding, validator.agreement(client))
+        except KisiError as error:
+            yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
+    products = {entry.id: entry for row in rows for entry in validator.products(row)}
+    yield from (_finding(products[ident]) for ident in sorted(products))
+    yield Finding(
+        Level.OK,
+        f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
+    )
+
+
+def some_agreement(mapping: BillingMapping, psa: str) -> AgreementRef | None:
+    """A mapped agreement of a PSA, to ask about rights on it."""
+    refs = (ref_of(c) for c in mapping.companies if c.psa == psa and c.billing)
+    return next(refs, None)
+
+
 def check_tenants(
-    name: str, source: UsageSource, mapping: BillingMapping, now: datetime, rules: CountingRules
+    name: str,
+    source: UsageSource,
+    validator: SystemValidator,
+    mapping: BillingMapping,
+    now: datetime,
+    rules: CountingRules,
 ) -> Iterator[Finding]:
     """Mapped tenants that are gone or disabled, and keys that are in use and not counted."""
-    try:
-        tenants = {tenant.ref: tenant for tenant in source.tenants()}
-    except SourceError:
-        return
-    mapped = [
-        (company, ref)
-        for company in mapping.companies
-        if company.billing
-        for ref in company.tenants
-        if ref.source == name
+    billed = [
+        replace(client, tenants=tuple(ref for ref in client.tenants if ref.source == name))
+        for client in mapping.companies
+        if client.billing
     ]
-    yield from _missing(mapped, tenants)
-    present = [tenants[ref] for _, ref in mapped if ref in tenants and tenants[ref].enabled]
+    try:
+        stale = [entry for client in billed for entry in validator.tenants(client)]
+        found = [validator.tenant(ref) for client in billed for ref in client.tenants]
+    except SourceError:
+        return  # the source says so itself
+    yield from map(_finding, stale)
+    present = [tenant for tenant in found if tenant is not None and tenant.enabled]
     in_use: dict[TenantRef, Key] = {}
     for ref, reading in source.read(present, lambda _key: False):
         if isinstance(reading, KisiError):
@@ -108,22 +147,6 @@ def _devices(
             )
 
 
-def _missing(
-    mapped: Collection[tuple[Company, TenantRef]], tenants: Mapping[TenantRef, Tenant]
-) -> Iterator[Finding]:
-    for company, ref in mapped:
-        tenant = tenants.get(ref)
-        if tenant is None or not tenant.enabled:
-            state = "does not exist" if tenant is None else "is disabled"
-            yield Finding(
-                Level.PROBLEM,
-                f"{company.name}: its tenant {ref} {state}; nothing of it can be billed.",
-                "See `kisi map list`; map the new tenant, or set `billing = false`."
-                if tenant is None
-                else "Enable it, or set `billing = false` for this client in mapping.toml.",
-            )
-
-
 def _keys(reading: Reading, rules: CountingRules, now: datetime) -> Iterator[Finding]:
     unstored = [
         key
@@ -143,58 +166,3 @@ def _keys(reading: Reading, rules: CountingRules, now: datetime) -> Iterator[Fin
 
 def _uses(key: Key) -> str:
     return "in use" if key.used is None else f"{key.used} in use"
-
-
-def check_lines(name: str, psa: Psa, mapping: BillingMapping, today: date) -> Iterator[Finding]:
-    """Mapped agreements and products that are gone, unfit, or about to end."""
-    clients = [c for c in mapping.companies if c.psa == name and c.billing]
-    try:
-        agreements = psa.agreements([ref_of(client) for client in clients], today)
-        products = _products(psa, mapping, clients)
-    except KisiError as error:
-        yield Finding(Level.PROBLEM, error.message, error.remedy)
-        return
-    for client in clients:
-        found = agreements[ref_of(client)]
-        if isinstance(found, KisiError):
-            yield Finding(Level.PROBLEM, f"{client.name}: {found.message}", found.remedy)
-        elif found.unfit is not None:
-            reason = f"{client.name}: {found.unfit.reason}"
-            yield Finding(Level.PROBLEM, reason, found.unfit.remedy)
-        elif found.ends is not None and found.ends - today <= ENDS_SOON:
-            yield Finding(
-                Level.WARNING,
-                f"{client.name}: its agreement {found.name or client.agreement} ends on "
-                f"{found.ends}.",
-                "Renew it, then `kisi map renew`.",
-            )
-    yield from products
-    yield Finding(
-        Level.OK,
-        f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
-    )
-
-
-def _products(psa: Psa, mapping: BillingMapping, clients: Collection[Company]) -> list[Finding]:
-    rows = [row for client in clients for row in rows_of(mapping, client).values()]
-    wanted = {product: row.application for row in rows for product in row.products.values()}
-    found = psa.products(sorted(wanted))
-    findings = []
-    for product, application in sorted(wanted.items()):
-        item = found.get(product)
-        if item is None or not item.active:
-            state = "does not exist" if item is None else "is not active"
-            findings.append(
-                Finding(
-                    Level.PROBLEM,
-                    f"Product {product}, which bills {application}, {state}.",
-                    "Correct its [[product]] row: `kisi map list` shows the products.",
-                )
-            )
-    return findings
-
-
-def some_agreement(mapping: BillingMapping, psa: str) -> AgreementRef | None:
-    """A mapped agreement of a PSA, to ask about rights on it."""
-    refs = (ref_of(c) for c in mapping.companies if c.psa == psa and c.billing)
-    return next(refs, None)

@@ -16,7 +16,7 @@ _LARGEST_ID = 2**63 - 1
 """TOML promises no larger numbers."""
 
 
-class Sheet:
+class MappingTable:
     """The rows of a document, and the problems that are found in them."""
 
     def __init__(self, document: Document) -> None:
@@ -33,24 +33,26 @@ class Sheet:
             if key not in known:
                 self.problem(f"[[{shorten(key)}]]: Unknown table; {did_you_mean(key, known)}")
 
-    def rows(self, table: str, *, title: str) -> Iterator[Row]:
+    def rows(self, table: str, *, title: str) -> Iterator[TableRow]:
         """The rows of `[[table]]`; `title` is the key whose value names a row for people."""
         entries = self._document.data.get(table, [])
         yield from self._rows(table, entries, title, parent=None)
 
-    def rows_of(self, parent: Row, table: str, *, title: str) -> Iterator[Row]:
+    def rows_of(self, parent: TableRow, table: str, *, title: str) -> Iterator[TableRow]:
         """The rows of `[[parent.table]]` that belong to `parent`."""
         entries = parent.data.get(table, [])
         yield from self._rows(f"{parent.table}.{table}", entries, title, parent=parent)
 
-    def _rows(self, table: str, entries: Any, title: str, parent: Row | None) -> Iterator[Row]:  # noqa: ANN401
+    def _rows(
+        self, table: str, entries: object, title: str, parent: TableRow | None
+    ) -> Iterator[TableRow]:
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             self.problem(f"[[{table}]]: Write its rows under [[{table}]], in double brackets.")
             return
         for index, entry in enumerate(entries):
-            yield Row(self, table, index, entry, title, parent)
+            yield TableRow(self, table, index, entry, title, parent)
 
-    def line(self, row: Row) -> int | None:
+    def line(self, row: TableRow) -> int | None:
         """The line of a row's header, or None for rows that are written without headers."""
         lines = self._lines[row.table, row.parent.index if row.parent else 0]
         siblings = row.parent.data if row.parent else self._document.data
@@ -72,21 +74,21 @@ class Sheet:
         return lines
 
 
-class Row:
+class TableRow:
     """One row: its values, read once by their types. What is wrong is noted and reads as empty."""
 
-    __slots__ = ("_sheet", "_title", "data", "index", "parent", "table")
+    __slots__ = ("_title", "_whole", "data", "index", "parent", "table")
 
     def __init__(
         self,
-        sheet: Sheet,
+        whole: MappingTable,
         table: str,
         index: int,
         data: Mapping[str, Any],
         title: str,
-        parent: Row | None,
+        parent: TableRow | None,
     ) -> None:
-        self._sheet = sheet
+        self._whole = whole
         self._title = title
         self.table = table
         self.index = index
@@ -97,14 +99,14 @@ class Row:
         """The row as messages name it: `[[company]] "Contoso" (row 3, line 41)`."""
         name = self.data.get(self._title)
         named = f' "{shorten(name)}"' if isinstance(name, str) and name else ""
-        line = self._sheet.line(self)
+        line = self._whole.line(self)
         where = f"row {self.index + 1}" + (f", line {line}" if line else "")
         owner = f"{self.parent}, " if self.parent else ""
         return f"{owner}[[{self.table}]]{named} ({where})"
 
     def problem(self, text: str, key: str = "") -> None:
         """Notes a problem of this row, or of one of its keys."""
-        self._sheet.problem(f"{self}{' ' + shorten(key) if key else ''}: {text}")
+        self._whole.problem(f"{self}{' ' + shorten(key) if key else ''}: {text}")
 
     def refuse_unknown(self, known: Collection[str]) -> None:
         """Notes every key that is not in `known`."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from kisi.config.sentences import shorten
-from kisi.mapping.rows import Row
+from kisi.mapping.rows import TableRow
 from kisi.model import Application, Company, ProductRow, TenantRef
 
 Clash = tuple[str, str, str]
@@ -14,9 +14,9 @@ Clash = tuple[str, str, str]
 
 
 def check(
-    applications: Sequence[tuple[Row, Application]],
-    products: Sequence[tuple[Row, ProductRow]],
-    companies: Sequence[tuple[Row, Company]],
+    applications: Sequence[tuple[TableRow, Application]],
+    products: Sequence[tuple[TableRow, ProductRow]],
+    companies: Sequence[tuple[TableRow, Company]],
     global_sources: Collection[str] = (),
 ) -> None:
     """Notes, at the rows concerned, everything that rows do wrong together."""
@@ -52,7 +52,7 @@ def check(
     _one_application_a_product(billed, products, companies)
 
 
-def one_exception_an_application(exceptions: Iterable[tuple[Row, ProductRow]]) -> None:
+def one_exception_an_application(exceptions: Iterable[tuple[TableRow, ProductRow]]) -> None:
     """Notes where a client has two exceptions for one application."""
     _once(
         ((row, exception.application) for row, exception in exceptions if exception.application),
@@ -62,7 +62,7 @@ def one_exception_an_application(exceptions: Iterable[tuple[Row, ProductRow]]) -
 
 
 def products_of_a_billed_application(
-    row: Row, products: Collection[object], application: tuple[Row, Application] | None
+    row: TableRow, products: Collection[object], application: tuple[TableRow, Application] | None
 ) -> None:
     """Notes where a client's exception names products of an application that is never billed.
 
@@ -75,9 +75,9 @@ def products_of_a_billed_application(
         )
 
 
-def _once(rows: Iterable[tuple[Row, Hashable]], key: str, problem: str) -> None:
+def _once(rows: Iterable[tuple[TableRow, Hashable]], key: str, problem: str) -> None:
     """Notes, at its `key`, each row with a value that an earlier row has."""
-    first: dict[Hashable, Row] = {}
+    first: dict[Hashable, TableRow] = {}
     for row, value in rows:
         if value in first:
             row.problem(problem.format(first=first[value], value=shorten(str(value))), key)
@@ -86,14 +86,14 @@ def _once(rows: Iterable[tuple[Row, Hashable]], key: str, problem: str) -> None:
 
 
 def _one_client_a_tenant(
-    companies: Sequence[tuple[Row, Company]], global_sources: Collection[str]
+    companies: Sequence[tuple[TableRow, Company]], global_sources: Collection[str]
 ) -> None:
     """Notes where a tenant would be billed twice: to two clients, or to one under two sources.
 
     A row with billing off reads and writes nothing, so another one may bill its tenants; but it
     must not name one of them twice itself, or switching it on would bill that twice.
     """
-    billed: dict[TenantRef, tuple[Row, TenantRef]] = {}
+    billed: dict[TenantRef, tuple[TableRow, TenantRef]] = {}
     for row, company in companies:
         own: dict[TenantRef, TenantRef] = {}
         for ref in dict.fromkeys(ref for ref in company.tenants if ref.source):
@@ -111,7 +111,7 @@ def _one_client_a_tenant(
                     row.problem(_billed_already(ref, other, first), "tenants")
 
 
-def _billed_already(ref: TenantRef, other: TenantRef, first: Row) -> str:
+def _billed_already(ref: TenantRef, other: TenantRef, first: TableRow) -> str:
     if ref == other:
         named = f'"{shorten(str(ref))}" is billed to {first} already'
         return f"{named}; set billing = false for one of them."
@@ -132,8 +132,8 @@ def _same_server(ref: TenantRef, other: TenantRef) -> str:
 
 def _one_application_a_product(
     billed: set[str],
-    products: Sequence[tuple[Row, ProductRow]],
-    companies: Sequence[tuple[Row, Company]],
+    products: Sequence[tuple[TableRow, ProductRow]],
+    companies: Sequence[tuple[TableRow, Company]],
 ) -> None:
     """Notes where two applications of one client are billed as one product of its PSA.
 

@@ -1,4 +1,4 @@
-"""Where things stand in the text of a TOML file: headers, keys, values and comments.
+"""The text of a TOML file: where headers, keys, values and comments stand; lines put in and out.
 
 `tomllib` says what a file means, not where. This scanner says where, in a text that `tomllib` has
 already accepted, and leaves meaning alone (https://toml.io/en/v1.0.0).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -129,3 +129,45 @@ def _closing(text: str, position: int) -> Iterator[int]:
         yield position
         if not depth:
             return
+
+
+# --- changing lines -----------------------------------------------------------------------------
+
+
+def line_end(text: str) -> str:
+    """What the file ends its lines with, judged by the first one."""
+    first = text.find("\n")
+    return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
+
+
+def insert(text: str, at: int, block: str) -> str:
+    """`text` with a block at a line's beginning, a blank line before it."""
+    before, after, end = text[:at], text[at:], line_end(text)
+    if not before.removeprefix(BYTE_ORDER_MARK):
+        return before + block + after
+    if not before.endswith("\n"):
+        return before + end + end + block.removesuffix(end) + after
+    gap = "" if before.endswith((end + end, BYTE_ORDER_MARK + end)) else end
+    return before + gap + block + after
+
+
+def insert_key(text: str, section: Section, line: str) -> str:
+    """`text` with a line behind the section's last key, indented like it."""
+    end = line_end(text)
+    before, after = text[: section.end], text[section.end :]
+    above = text[section.entries[-1].start if section.entries else section.start :]
+    indent = above[: len(above) - len(above.lstrip(" \t"))]
+    if not before.endswith("\n"):
+        return before + end + indent + line + after
+    return before + indent + line + end + after
+
+
+def cut(text: str, sections: Sequence[Section]) -> str:
+    """`text` without these sections, and without the blank line that would be one too many."""
+    for section in sorted(sections, key=lambda section: section.start, reverse=True):
+        before, after = text[: section.start], text[section.end :]
+        end = line_end(text)
+        if before.endswith(end + end) and (not after or after.startswith(end)):
+            before = before.removesuffix(end)
+        text = before + after
+    return text

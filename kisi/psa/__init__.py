@@ -63,7 +63,7 @@ class ProbeStep:
 
 
 @runtime_checkable
-class Probing(Protocol):
+class SupportsProbe(Protocol):
     """A PSA whose way of writing a person proves on a scratch agreement before kisi uses it."""
 
     def probe(

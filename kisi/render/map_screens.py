@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kisi.mapping.applications import ApplicationSuggestion, ProductSuggestion
+from kisi.mapping.applications import KeyNameGroup, ProductSuggestion
 from kisi.mapping.inventory import CompanyEntry, KeyNameEntry, ProductEntry, TenantEntry
-from kisi.mapping.suggest import Suggestion
+from kisi.mapping.similarity import Suggestion
 from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import money, quantity
+from kisi.render.map_lists import agreement_words
 from kisi.render.report import Cell, Entry, Grid, Item, Remark, Report, Section, Tone, row
-from kisi.render.stale import agreement_words
 
 _MOST_KEY_NAMES = 6
 _MOST_LINES = 4
@@ -21,7 +21,7 @@ MOST_CHOICES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MappingProgress:
     """How many of each side are mapped."""
 
     tenants: int
@@ -32,24 +32,22 @@ class Standing:
     stale: int
 
 
-def overview_screen(standing: Standing, parts: Sequence[str]) -> Report:
+def overview_screen(progress: MappingProgress, parts: Sequence[str]) -> Report:
     """What is unmapped on each side, and the numbered parts that can be mapped now."""
     grid = Grid(
         ("", ""),
         (
-            row("tenants", f"{standing.tenants_open} of {standing.tenants} belong to no client"),
-            row("applications", f"{standing.applications_open} have no row or no product"),
+            row("tenants", f"{progress.tenants_open} of {progress.tenants} belong to no client"),
+            row("applications", f"{progress.applications_open} have no row or no product"),
             row(
-                "companies", f"{standing.companies_open} of {standing.companies} have no Kaspersky"
+                "companies", f"{progress.companies_open} of {progress.companies} have no Kaspersky"
             ),
         ),
         flexible=frozenset({1}),
     )
-    were = (
-        "mapping is not what it was" if standing.stale == 1 else "mappings are not what they were"
-    )
-    stale = f"{standing.stale} {were}: kisi map list --stale"
-    items: list[Item] = [grid, *([Remark(stale, Tone.HELD)] if standing.stale else [])]
+    count = "1 mapping is" if progress.stale == 1 else f"{progress.stale} mappings are"
+    stale = f"{count} stale: kisi map list --stale"
+    items: list[Item] = [grid, *([Remark(stale, Tone.HELD)] if progress.stale else [])]
     sections = [Section("Not mapped yet", items=tuple(items))]
     if parts:
         choices = tuple(row(str(number), part) for number, part in enumerate(parts, 1))
@@ -146,7 +144,7 @@ def _product(line: Line, products: Mapping[str, str]) -> str:
 
 
 def application_screen(
-    group: ApplicationSuggestion,
+    group: KeyNameGroup,
     place: str,
     key_names: Sequence[KeyNameEntry],
     choices: Sequence[str],
@@ -163,13 +161,13 @@ def application_screen(
     more = len(key_names) - _MOST_KEY_NAMES
     if more > 0:
         items.append(Remark(f"and {more} more key names", Tone.DIM))
-    facts = (*([place] if place else []), group.doubt or f"counted per {group.unit}")
+    facts = (*([place] if place else []), group.doubt or f"counted per {group.application.unit}")
     numbered = tuple(row(str(number), words) for number, words in enumerate(choices, 1))
     grid = Grid(("", ""), numbered, flexible=frozenset({1}))
     return Report(
         "Application",
         (
-            Section(group.name, facts=facts, items=tuple(items)),
+            Section(group.application.name, facts=facts, items=tuple(items)),
             Section("How is it billed?" if place else "Which is it?", items=(grid,)),
         ),
     )

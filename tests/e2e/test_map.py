@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kisi.cli import run
-from kisi.mapping.live import Live
+from kisi.mapping.validator import SystemValidator
 from kisi.sandbox.fleet import fleet
 from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.world import APPLICATION
@@ -103,7 +103,7 @@ def test_what_a_person_says_no_to_is_not_mapped(two: Operator, form: str):
     assert two.run("map", "suggest", "--format", form, "--output", str(file)).code == 0
     content = file.read_text(encoding="utf-8")
     file.write_text(
-        content.replace("yes,client,Contoso", "no,client,Contoso").replace(
+        content.replace("yes,company,Contoso", "no,company,Contoso").replace(
             '"accept": true,\n      "tenant": "' + tenant(two, 0),
             '"accept": false,\n      "tenant": "' + tenant(two, 0),
         ),
@@ -337,13 +337,13 @@ def test_a_product_of_the_wrong_psa_is_refused(
 def test_a_file_that_somebody_changed_meanwhile_is_refused(
     mapped: Operator, monkeypatch: pytest.MonkeyPatch
 ):
-    prove = Live.refuse
+    validate = SystemValidator.refuse
 
-    def changed_meanwhile(live: Live, change: object) -> None:
-        prove(live, change)
+    def changed_meanwhile(validator: SystemValidator, change: object) -> None:
+        validate(validator, change)
         mapping(mapped).write_text(text(mapped) + "# theirs\n", encoding="utf-8")
 
-    monkeypatch.setattr(Live, "refuse", changed_meanwhile)
+    monkeypatch.setattr(SystemValidator, "refuse", changed_meanwhile)
     theirs = text(mapped) + "# theirs\n"
     result = mapped.run(*fabrikam(mapped))
     assert result.code == 3

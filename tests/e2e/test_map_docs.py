@@ -14,8 +14,8 @@ import pytest
 
 from kisi.cli import run
 from kisi.cli.map import prompts
-from kisi.mapping.proposals import SURE_PRODUCT
-from kisi.mapping.suggest import DEFAULT_MIN_SCORE
+from kisi.mapping.similarity import DEFAULT_MIN_SCORE
+from kisi.mapping.suggestions import SURE_PRODUCT
 from kisi.sandbox import Sandbox
 from kisi.sandbox.demo_sandbox import demo_sandbox
 from kisi.sandbox.fleet import fleet

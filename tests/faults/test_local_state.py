@@ -20,7 +20,7 @@ import pytest
 from kisi import whole_file
 from kisi.cli import setup
 from kisi.journal import opening, schema
-from kisi.mapping import document
+from kisi.mapping.editor import MappingDocument
 from tests.e2e.conftest import Operator, Result
 from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
 
@@ -641,4 +641,4 @@ def test_an_interrupted_save_leaves_the_old_mapping(
     assert after["mapping.toml"] == before["mapping.toml"]
     assert set(after) - set(before) <= {"mapping.toml.bak"}
     billed.heals()
-    assert document.MappingDocument.read(billed.operator.folder / "mapping.toml").text
+    assert MappingDocument.read(billed.operator.folder / "mapping.toml").text

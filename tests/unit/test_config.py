@@ -23,7 +23,7 @@ from kisi.config import (
     ServerUrl,
     Text,
     Workers,
-    draft_config,
+    read_partial_config,
     sentences,
 )
 from kisi.config.tables import Counting, Guards
@@ -84,7 +84,7 @@ def load(tmp_path):
     def loaded(text):
         path = tmp_path / "kisi.toml"
         path.write_text(text, encoding="utf-8")
-        return draft_config(path, SOURCES, PSAS).checked()
+        return read_partial_config(path, SOURCES, PSAS).checked()
 
     return loaded
 
@@ -359,7 +359,7 @@ def test_errors_of_a_settings_class_itself_are_sentences(tmp_path):
     for text in (HQ + TP, (HQ + TP).replace('"kisi"', '"me"')):
         path.write_text(text)
         with pytest.raises(ConfigError) as caught:
-            draft_config(path, {"ksc": Strict}, PSAS).checked()
+            read_partial_config(path, {"ksc": Strict}, PSAS).checked()
         found += caught.value.problems
     assert found == [
         "kisi.toml: [sources.hq] user: String should have at most 2 characters.",

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from kisi.cli.check_files import Level, check_files
-from kisi.config import draft_config
+from kisi.config import read_partial_config
 from kisi.config.problems import check_table
 from kisi.config.tables import Counting, Guards, Notifications, Top
 from kisi.mapping.file import load_mapping
@@ -35,7 +35,7 @@ INSTALLED = "/usr/local/bin/kisi"
 def secrets(monkeypatch):
     """Every variable that the examples refer to, or that is a default of theirs."""
     for example in EXAMPLES.rglob("kisi.toml"):
-        config = draft_config(example, SOURCE_KINDS, PSA_KINDS).checked()
+        config = read_partial_config(example, SOURCE_KINDS, PSA_KINDS).checked()
         sections = [*config.sources.items(), *config.psa.items(), ("", config.notify)]
         for name, section in sections:
             for reference in section.secrets(name).values():
@@ -81,7 +81,9 @@ def test_everything_names_every_key_of_every_kind(table, model):
 
 
 def test_everything_shows_every_form_of_the_mapping():
-    config = draft_config(EXAMPLES / "everything" / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
+    config = read_partial_config(
+        EXAMPLES / "everything" / "kisi.toml", SOURCE_KINDS, PSA_KINDS
+    ).checked()
     mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
     assert {application.unit for application in mapping.applications} == {
         "device",
@@ -99,7 +101,9 @@ def test_everything_shows_every_form_of_the_mapping():
 
 def test_the_large_fleet_is_the_one_that_the_names_are_of():
     """Each client has the company that truly is its; tests/e2e/test_map.py makes the file anew."""
-    config = draft_config(EXAMPLES / "large-fleet" / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
+    config = read_partial_config(
+        EXAMPLES / "large-fleet" / "kisi.toml", SOURCE_KINDS, PSA_KINDS
+    ).checked()
     mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
     truth = fleet(400).truth
     assert len(mapping.companies) > 350
@@ -110,7 +114,9 @@ def test_the_large_fleet_is_the_one_that_the_names_are_of():
 def test_the_service_passes_the_credentials_that_its_configuration_names():
     service = _unit("kisi.service")["Service"]
     passed = {line.partition(":")[0] for line in service["LoadCredential"]}
-    config = draft_config(EXAMPLES / "systemd" / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
+    config = read_partial_config(
+        EXAMPLES / "systemd" / "kisi.toml", SOURCE_KINDS, PSA_KINDS
+    ).checked()
     assert _references(config) == {f"credential:{name}" for name in passed}
     assert config.state_dir == Path("/var/lib") / service["StateDirectory"][0]
     assert config.mapping_path.parent == config.state_dir  # where the user kisi may write
@@ -201,7 +207,7 @@ def test_what_is_scheduled_is_what_the_pages_install():
 
 
 def test_the_cron_configuration_needs_no_environment():
-    config = draft_config(EXAMPLES / "cron" / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
+    config = read_partial_config(EXAMPLES / "cron" / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
     assert all(reference.startswith("file:/etc/kisi/") for reference in _references(config))
     assert config.mapping_path.parent == config.state_dir == Path("/var/lib/kisi")
 
@@ -229,7 +235,7 @@ def test_the_examples_in_the_reference_are_right(tmp_path):
     config, mapping, exceptions = blocks
     (tmp_path / "kisi.toml").write_text(config, encoding="utf-8")
     (tmp_path / "mapping.toml").write_text(mapping, encoding="utf-8")
-    loaded = draft_config(tmp_path / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
+    loaded = read_partial_config(tmp_path / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
     assert load_mapping(loaded.mapping_path, sources=loaded.sources, psas=loaded.psa).companies
     applications = (EXAMPLES / "everything" / "mapping.toml").read_text(encoding="utf-8")
     (tmp_path / "mapping.toml").write_text(

@@ -10,18 +10,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from kisi.cli.map.application_questions import ask_for_applications, open_applications
-from kisi.cli.map.client_questions import ask_for_clients, open_tenants
 from kisi.cli.map.editing import editor_of, inventory_of, tell_missing
-from kisi.cli.map.prompts import Back, Prompter, Quit, Skip
-from kisi.cli.map.session import Session
+from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip
+from kisi.cli.map.questions import (
+    ask_for_applications,
+    ask_for_clients,
+    open_applications,
+    open_clients,
+)
 from kisi.cli.output import Voice
 from kisi.cli.setup import opened
 from kisi.errors import ExitCode
-from kisi.mapping.live import Live
-from kisi.mapping.stale import stale_entries
+from kisi.mapping.validator import SystemValidator
 from kisi.render.formatting import plural
-from kisi.render.map_screens import Standing, overview_screen
+from kisi.render.map_screens import MappingProgress, overview_screen
 
 _SITTING = 24 * 3600.0
 """Seconds in which the systems may be asked: a person maps hundreds of clients in one go."""
@@ -44,8 +46,8 @@ def map_on_a_terminal(config: Path | None, voice: Voice) -> int:
         prompter.say("Reading both sides ...")
         inventory = inventory_of(setup, voice)
         tell_missing(inventory, voice)
-        live = Live(setup.sources, setup.psas, today)
-        return converse(Session(editor, inventory, live, setup.psas, today, prompter))
+        validator = SystemValidator(setup.sources, setup.psas, today)
+        return converse(Session(editor, inventory, validator, setup.psas, today, prompter))
 
 
 def converse(session: Session) -> int:
@@ -72,7 +74,7 @@ def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
     """Shows what is left and asks which part to map; False once there is none left to ask for."""
     parts = _parts(session)
     session.prompter.show(
-        overview_screen(_standing(session), [words for words, _ in parts.values()])
+        overview_screen(_progress(session), [words for words, _ in parts.values()])
     )
     fresh = [name for name in parts if name not in gone_through]
     if not fresh:
@@ -88,7 +90,7 @@ def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
 
 
 def _parts(session: Session) -> dict[str, Part]:
-    tenants, applications = len(open_tenants(session)), len(open_applications(session))
+    tenants, applications = len(open_clients(session)), len(open_applications(session))
     parts: dict[str, Part] = {}
     if tenants:
         parts["clients"] = (f"clients: {plural(tenants, 'tenant')}, one by one", ask_for_clients)
@@ -98,16 +100,15 @@ def _parts(session: Session) -> dict[str, Part]:
     return parts
 
 
-def _standing(session: Session) -> Standing:
-
+def _progress(session: Session) -> MappingProgress:
     inventory, mapping = session.inventory, session.editor.mapping
     owned = session.owners_of_companies()
     active = [entry for entry in inventory.companies if entry.company.active]
-    return Standing(
+    return MappingProgress(
         tenants=len(inventory.tenants),
-        tenants_open=len(open_tenants(session)),
+        tenants_open=len(open_clients(session)),
         applications_open=len(open_applications(session)),
         companies=len(active),
         companies_open=sum((entry.psa, entry.company.id) not in owned for entry in active),
-        stale=len(stale_entries(mapping, inventory, session.today)),
+        stale=len(SystemValidator.of(inventory, session.today).stale(mapping)),
     )

@@ -1,4 +1,4 @@
-"""What every command that edits mapping.toml does: open, prove, save, say what was done."""
+"""What every command that edits mapping.toml does: open, validate, save, say what was done."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from kisi.cli.output import Voice
 if TYPE_CHECKING:
     from kisi.cli.setup import Setup
     from kisi.config import Config
-    from kisi.mapping.change import Change
+    from kisi.mapping.changes import MappingEdit
     from kisi.mapping.editor import MappingEditor
     from kisi.mapping.inventory import Inventory
-    from kisi.mapping.live import Live
+    from kisi.mapping.validator import SystemValidator
+    from kisi.model import BillingMapping
 
 _SAID = 20
 """Sentences that are said of a change of many rows."""
@@ -36,21 +37,28 @@ class Editing:
 
     Args:
         editor: The file.
+        rows: What its rows are to be.
         sources: The names of the sources in kisi.toml.
-        live: The systems, to prove ids; None with `--offline`.
+        validator: Looks up ids in the systems; None with `--offline`.
         voice: How to speak.
     """
 
     editor: MappingEditor
+    rows: MappingEdit
     sources: tuple[str, ...]
-    live: Live | None
+    validator: SystemValidator | None
     voice: Voice
 
-    def carry_out(self, change: Change) -> None:
-        """Proves a change, saves it and says what was done.
+    @property
+    def mapping(self) -> BillingMapping:
+        """What the file means as it is."""
+        return self.editor.mapping
+
+    def save(self) -> None:
+        """Validates the changed rows, saves them and says what was done.
 
         Raises:
-            ConfigError: It would make the file wrong, an id is gone or not fit to be billed, or
+            ConfigError: They would make the file wrong, an id is gone or not fit to be billed, or
                 somebody else changed the file meanwhile.
             SourceError: A source cannot be asked.
             PsaError: A PSA cannot be asked.
@@ -58,9 +66,10 @@ class Editing:
         """
         from kisi.render.text import safe_text
 
+        change = self.rows.change()
         self.editor.check(change.text)
-        if self.live is not None:
-            self.live.refuse(change)
+        if self.validator is not None:
+            self.validator.refuse(change)
         if not self.editor.save(change.text):
             self.voice.say("Nothing to change: mapping.toml already says this.")
             return
@@ -69,28 +78,36 @@ class Editing:
             self.voice.say(safe_text(sentence))
         if len(change.done) > len(shown):
             self.voice.say(f"... and {len(change.done) - len(shown)} more (-v shows them all).")
-        if self.live is None and (change.companies or change.products):
+        if self.validator is None and (change.companies or change.products):
             self.voice.say("The ids were not validated (--offline); `kisi check --online` does it.")
 
 
 @contextmanager
-def open_mapping(config: Path | None, voice: Voice, *, offline: bool) -> Iterator[Editing]:
-    """Opens mapping.toml and, unless `offline`, the systems. Secrets are not needed offline.
+def edited_mapping(config: Path | None, voice: Voice, *, offline: bool) -> Iterator[Editing]:
+    """Opens mapping.toml and, unless `offline`, the systems; saves what was changed at the end.
+
+    Secrets are not needed offline.
 
     Raises:
-        ConfigError: One of the two files is wrong, or a secret does not resolve.
+        ConfigError: One of the two files is wrong, a secret does not resolve, or as for `save`.
+        KisiError: As for `save`.
     """
     from kisi.cli.setup import load, opened
-    from kisi.mapping.live import Live
+    from kisi.mapping.validator import SystemValidator
 
     if offline:
         settings, _ = load(config)
-        names = tuple(settings.sources)
-        yield Editing(editor_of(settings), names, None, voice)
+        editor = editor_of(settings)
+        editing = Editing(editor, editor.edit(), tuple(settings.sources), None, voice)
+        yield editing
+        editing.save()
         return
     with opened(config) as setup:
-        live = Live(setup.sources, setup.psas, setup.rules().today)
-        yield Editing(editor_of(setup.config), tuple(setup.config.sources), live, voice)
+        editor = editor_of(setup.config)
+        validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)
+        editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, voice)
+        yield editing
+        editing.save()
 
 
 def editor_of(config: Config) -> MappingEditor:

@@ -1,8 +1,9 @@
-"""`kisi map list`: everything that can be mapped, what is not, and what time has overtaken."""
+"""`kisi map list` and `suggest`: what can be mapped, what is not as it was, who may be whom."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,14 +12,22 @@ from kisi.cli import options, output
 from kisi.cli.options import Format, RowsFormat
 from kisi.cli.output import Voice
 from kisi.cli.report import Wish
+from kisi.cli.shared_options import shared_options
 
 if TYPE_CHECKING:
     from kisi.mapping.inventory import Inventory
-    from kisi.mapping.stale import StaleEntry
+    from kisi.mapping.validator import StaleEntry
 
 
+_AS_A_FILE = """\
++ is marked for acceptance, ? is for you to decide. As a file to look through:
+  kisi map suggest --format csv --output suggestions.csv"""
+
+
+@shared_options
 def map_list(
-    config: options.Config = None,
+    config: Path | None,
+    voice: Voice,
     unmapped: Annotated[
         bool,
         typer.Option("--unmapped", help="Only what nothing is mapped to, on either side."),
@@ -30,9 +39,6 @@ def map_list(
     format_: options.AsRows = RowsFormat.TABLE,
     json: options.Json = False,
     output_file: options.Output = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
 ) -> None:
     """List everything that can be mapped, with its ids.
 
@@ -42,15 +48,14 @@ def map_list(
     """
     from kisi.cli.map.editing import inventory_of, tell_missing
     from kisi.cli.setup import opened
-    from kisi.mapping.stale import stale_entries
+    from kisi.mapping.validator import SystemValidator
 
     if unmapped and stale:
         raise typer.BadParameter("--unmapped and --stale are two lists; ask for one of them.")
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     wish = Wish(output.chosen(Format(format_), json=json), output_file)
     with opened(config) as setup:
         inventory = inventory_of(setup, voice, keys=not stale)
-        entries = stale_entries(setup.mapping, inventory, setup.rules().today)
+        entries = SystemValidator.of(inventory, setup.rules().today).stale(setup.mapping)
     if stale:
         _show_stale(entries, inventory, voice, wish)
     else:
@@ -62,7 +67,7 @@ def map_list(
 def _show_inventory(inventory: Inventory, voice: Voice, wish: Wish, *, unmapped: bool) -> None:
     from kisi.cli.report import show, terminal_text
     from kisi.json_text import dumps
-    from kisi.render.inventory import (
+    from kisi.render.map_lists import (
         inventory_csv,
         inventory_document,
         inventory_report,
@@ -87,7 +92,7 @@ def _show_stale(
 ) -> None:
     from kisi.cli.report import show, terminal_text
     from kisi.json_text import dumps
-    from kisi.render.stale import stale_csv, stale_document, stale_report
+    from kisi.render.map_lists import stale_csv, stale_document, stale_report
 
     document = stale_document(entries, inventory.missing, inventory.exit_code)
     show(
@@ -100,3 +105,71 @@ def _show_stale(
     )
     if not entries and not inventory.missing:
         voice.say("Every mapped tenant, company, agreement and product is there and active.")
+
+
+@shared_options
+def map_suggest(
+    config: Path | None,
+    voice: Voice,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score",
+            metavar="0..1",
+            min=0,
+            max=1,
+            show_default="0.85",
+            help="Leave out weaker suggestions.",
+        ),
+    ] = None,
+    format_: options.AsRows = RowsFormat.TABLE,
+    json: options.Json = False,
+    output_file: options.Output = None,
+) -> None:
+    """Suggest who is whom, and why. Nothing is bound.
+
+    A company for each unmapped tenant, products for each unmapped application. Write a file, look
+    through it, change `accept` where you know better, and hand it to `kisi map accept`:
+
+    kisi map suggest --format csv --output suggestions.csv
+    """
+    from kisi.cli.map.editing import inventory_of, tell_missing
+    from kisi.cli.report import Wish, show, terminal_text
+    from kisi.cli.setup import opened
+    from kisi.json_text import dumps
+    from kisi.mapping.similarity import DEFAULT_MIN_SCORE
+    from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
+    from kisi.render.formatting import plural
+    from kisi.render.map_lists import suggestions_report
+
+    least = DEFAULT_MIN_SCORE if min_score is None else min_score
+    with opened(config) as setup:
+        inventory = inventory_of(setup, voice)
+        suggestions = suggest(setup.mapping, inventory, setup.rules().today, min_score=least)
+    wish = Wish(output.chosen(Format(format_), json=json), output_file)
+    document = {**suggestions_document(suggestions), "exit_code": int(inventory.exit_code)}
+    show(
+        {
+            Format.TABLE: lambda: terminal_text(
+                suggestions_report(suggestions, least), voice, wish
+            ),
+            Format.JSON: lambda: dumps(document),
+            Format.CSV: lambda: suggestions_csv(suggestions),
+        },
+        wish,
+    )
+    tell_missing(inventory, voice)
+    marked = sum(row.accept for row in suggestions.clients)
+    marked += sum(row.accept for row in suggestions.applications)
+    count = len(suggestions.clients) + len(suggestions.applications)
+    without = len(suggestions.without)
+    voice.say(
+        f"{plural(count, 'suggestion')}, {marked} of them marked for acceptance; "
+        f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
+        f"{least:g} on."
+    )
+    if count and wish.format is Format.TABLE:
+        voice.say(_AS_A_FILE)
+    if output_file is not None and wish.format is not Format.TABLE:
+        voice.say(f"Look through {output_file}, then: kisi map accept {output_file}")
+    raise typer.Exit(inventory.exit_code)

@@ -1,4 +1,4 @@
-"""`kisi map export` and `kisi map import`: the whole mapping as a table, and back."""
+"""`kisi map export`, `import` and `accept`: the mapping as a table, and rows of one back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from kisi.cli import options, output
-from kisi.cli.map.editing import Offline
+from kisi.cli.map.editing import Offline, edited_mapping
+from kisi.cli.output import Voice
+from kisi.cli.shared_options import shared_options
 from kisi.errors import ConfigError
 
 
@@ -23,13 +25,12 @@ class TableFormat(StrEnum):
 As = Annotated[TableFormat, typer.Option("--format", help="How it is written.")]
 
 
+@shared_options
 def map_export(
-    config: options.Config = None,
+    config: Path | None,
+    voice: Voice,
     format_: As = TableFormat.CSV,
     output_file: options.Output = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
 ) -> None:
     """Write all of mapping.toml as one table.
 
@@ -37,10 +38,9 @@ def map_export(
     comments stay in mapping.toml.
     """
     from kisi.cli.setup import load
-    from kisi.mapping.mapping_csv import mapping_csv
+    from kisi.mapping.table import mapping_csv
 
     del format_
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     _, mapping = load(config)
     output.result(mapping_csv(mapping), output_file)
     rows = len(mapping.applications) + len(mapping.products) + len(mapping.companies)
@@ -48,18 +48,17 @@ def map_export(
         voice.say(f"Wrote {rows} rows. After your changes: kisi map import {output_file}")
 
 
+@shared_options
 def map_import(
+    config: Path | None,
+    voice: Voice,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
-    config: options.Config = None,
     format_: As = TableFormat.CSV,
     remove_missing: Annotated[
         bool,
         typer.Option("--remove-missing", help="Take out what the table does not name."),
     ] = False,
     offline: Offline = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
 ) -> None:
     """Bring mapping.toml to what a table says.
 
@@ -67,17 +66,46 @@ def map_import(
     the same company and name, else the one with the same tenants. What the table does not name
     stays, unless --remove-missing.
     """
-    from kisi.cli.map.editing import open_mapping
-    from kisi.mapping.merge import merge
-    from kisi.mapping.table_import import read_mapping_csv
+    from kisi.mapping.table import import_rows, read_mapping_table
 
     del format_
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     text = read_table(file)
-    with open_mapping(config, voice, offline=offline) as editing:
-        draft = editing.editor.draft
-        table = read_mapping_csv(text, draft, sources=editing.sources, name=file.name)
-        editing.carry_out(merge(draft, table, remove_missing=remove_missing))
+    with edited_mapping(config, voice, offline=offline) as editing:
+        rows = read_mapping_table(text, editing.rows, sources=editing.sources, name=file.name)
+        import_rows(editing.rows, rows, remove_missing=remove_missing)
+
+
+@shared_options
+def map_accept(
+    config: Path | None,
+    voice: Voice,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What `kisi map suggest` wrote (CSV or JSON); - is stdin."
+        ),
+    ],
+    offline: Offline = False,
+) -> None:
+    """Add suggestions to mapping.toml: all that say yes, or none.
+
+    Clients are added with billing off unless their `billing` says yes; they go live one by one with
+    `kisi map billing`. Two tenants on one agreement become one client.
+    """
+    from kisi.mapping.table import accept_rows, read_mapping_table
+
+    text = read_table(file)
+    with edited_mapping(config, voice, offline=offline) as editing:
+        rows = read_mapping_table(
+            text, editing.rows, sources=editing.sources, name=file.name, accepted=True
+        )
+        accept_rows(editing.rows, rows)
+    off = sum(not company.billing for _, company in rows.companies)
+    if off:
+        voice.say(
+            f"{off} are not billed yet. One by one, or by a glob on names: "
+            "kisi map billing CLIENT on"
+        )
 
 
 def read_table(file: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kisi.cli.init_template import TEMPLATE, write_template
-from kisi.config import draft_config
+from kisi.config import read_partial_config
 from kisi.errors import ConfigError, StateError
 from kisi.model import CountingRules, GuardRules
 from kisi.psa.registry import PSAS
@@ -39,7 +39,7 @@ def load(tmp_path):
     def loaded(text):
         path = tmp_path / "kisi.toml"
         path.write_text(text, encoding="utf-8")
-        return draft_config(path, *KINDS).checked()
+        return read_partial_config(path, *KINDS).checked()
 
     return loaded
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from kisi.errors import KisiError
 from kisi.mapping.agreements import runs
-from kisi.mapping.document import MappingDocument
-from kisi.mapping.editor import MappingEditor
+from kisi.mapping.changes import Change, MappingEdit, MappingText
+from kisi.mapping.editor import MappingDocument, MappingEditor
 from kisi.mapping.inventory import Inventory, take_inventory
-from kisi.mapping.live import Live
+from kisi.mapping.validator import SystemValidator
 from kisi.model import Agreement, AgreementRef, Key, Line, Reading, Tenant, TenantRef, Unfit
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from tests.unit.build import NOW, TODAY
@@ -176,5 +176,12 @@ class Sides:
     def inventory(self, mapping, **more) -> Inventory:
         return take_inventory(mapping, self.sources, self.psas, **more)
 
-    def live(self) -> Live:
-        return Live(self.sources, self.psas, TODAY)
+    def validator(self) -> SystemValidator:
+        return SystemValidator(self.sources, self.psas, TODAY)
+
+
+def changed(before: MappingText, edit, *arguments) -> Change:
+    """What an edit of the rows changes in a mapping."""
+    rows = MappingEdit(before)
+    edit(rows, *arguments)
+    return rows.change()

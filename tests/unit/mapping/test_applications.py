@@ -57,12 +57,12 @@ def test_key_names_are_grouped_and_every_one_fits_a_glob_of_its_group():
         " ",
     ]
     cloud, advanced = group_key_names(names)
-    assert cloud.name == "Kaspersky Endpoint Security Cloud"
-    assert advanced.name == ADVANCED
-    assert len(advanced.keys) == 2
+    assert cloud.application.name == "Kaspersky Endpoint Security Cloud"
+    assert advanced.application.name == ADVANCED
+    assert len(advanced.application.keys) == 2
     for group in (cloud, advanced):
         for name in group.seen:
-            assert any(fnmatch(name.casefold(), glob.casefold()) for glob in group.keys)
+            assert any(fnmatch(name.casefold(), glob.casefold()) for glob in group.application.keys)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_key_names_are_grouped_and_every_one_fits_a_glob_of_its_group():
 )
 def test_the_unit_is_told_by_the_words(key_name, unit):
     (group,) = group_key_names([key_name])
-    assert (group.unit, group.doubt) == (unit, "")
+    assert (group.application.unit, group.doubt) == (unit, "")
 
 
 @pytest.mark.parametrize("others", [[], ["Kaspersky Endpoint Security Cloud Plus. 10-14 Node"]])
 def test_a_name_that_may_be_per_user_or_per_device_leaves_a_doubt(others):
     (group,) = group_key_names(["Kaspersky Endpoint Security Cloud Plus", *others])
-    assert (group.unit, group.doubt) == (Unit.USER, PER_USER_OR_DEVICE)
+    assert (group.application.unit, group.doubt) == (Unit.USER, PER_USER_OR_DEVICE)
 
 
 def test_products_are_suggested_with_the_category_their_name_speaks_of():

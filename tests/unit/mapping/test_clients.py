@@ -9,11 +9,12 @@ from kisi.mapping.clients import (
     add_clients,
     change_clients,
     find_clients,
-    remove_client,
     tenant_ref,
     the_client,
+    the_psa,
 )
 from kisi.model import Company, TenantRef
+from tests.unit.mapping.sides import changed
 
 TEXT = """\
 # clients of Example MSP
@@ -45,7 +46,7 @@ def client(name="Litware", tenant="V9", company="260", agreement="1060", **more)
 
 @pytest.fixture
 def draft(sides):
-    return sides.editor(TEXT).draft
+    return sides.editor(TEXT).current
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(draft):
 
 
 def test_a_new_client_stands_behind_the_last_one_and_nothing_else_changes(draft):
-    change = add_clients(draft, [client(billing=False)])
+    change = changed(draft, add_clients, [client(billing=False)])
     assert change.text == TEXT.replace(
         "# the end\n",
         """
@@ -97,7 +98,7 @@ billing = false
 
 
 def test_two_tenants_on_one_agreement_are_one_client(draft):
-    change = add_clients(draft, [client(), client(name="Litware HQ", tenant="V10")])
+    change = changed(draft, add_clients, [client(), client(name="Litware HQ", tenant="V10")])
     (new,) = change.companies
     assert new.name == "Litware"
     assert [ref.tenant for ref in new.tenants] == ["V9", "V10"]
@@ -105,7 +106,7 @@ def test_two_tenants_on_one_agreement_are_one_client(draft):
 
 
 def test_a_tenant_on_a_mapped_agreement_joins_the_client_there(draft):
-    change = add_clients(draft, [client(company="250", agreement="1042", billing=False)])
+    change = changed(draft, add_clients, [client(company="250", agreement="1042", billing=False)])
     assert change.text == TEXT.replace('["hq:V1"]', '["hq:V1", "hq:V9"]')
     assert change.companies[0].billing
     assert change.done == ('Added hq:V9 to "Contoso" (cw:1042), which is billed.',)
@@ -113,26 +114,27 @@ def test_a_tenant_on_a_mapped_agreement_joins_the_client_there(draft):
 
 def test_an_agreement_that_is_mapped_to_another_company_is_refused(draft):
     with pytest.raises(ConfigError, match=r'mapped to "Contoso" \(cw:1042\), company 250, not 999'):
-        add_clients(draft, [client(company="999", agreement="1042")])
+        changed(draft, add_clients, [client(company="999", agreement="1042")])
 
 
 @pytest.mark.parametrize("tenants", [["V1"], ["V9", "V9"]])
 def test_a_tenant_that_is_mapped_already_is_refused(draft, tenants):
     new = [client(tenant=each, agreement=str(number)) for number, each in enumerate(tenants, 1)]
     with pytest.raises(ConfigError, match="is mapped already, to"):
-        add_clients(draft, new)
+        changed(draft, add_clients, new)
 
 
 def test_a_tenant_twice_in_one_client_is_refused(draft):
     twice = replace(client(), tenants=(TenantRef("hq", "V9"),) * 2)
     with pytest.raises(ConfigError, match='"hq:V9" is mapped already'):
-        add_clients(draft, [twice])
+        changed(draft, add_clients, [twice])
 
 
 def test_only_what_differs_is_changed(draft):
     contoso, fabrikam = draft.mapping.companies[:2]
-    change = change_clients(
+    change = changed(
         draft,
+        change_clients,
         {0: replace(contoso, agreement="1077", name="Contoso AG"), 1: replace(fabrikam)},
     )
     assert change.text == TEXT.replace('"Contoso" ', '"Contoso AG" ').replace("1042", "1077")
@@ -142,8 +144,8 @@ def test_only_what_differs_is_changed(draft):
 
 def test_ids_are_proven_when_billing_goes_on_and_not_when_it_goes_off(draft):
     contoso, fabrikam = draft.mapping.companies[:2]
-    on = change_clients(draft, {1: replace(fabrikam, billing=True)})
-    off = change_clients(draft, {0: replace(contoso, billing=False)})
+    on = changed(draft, change_clients, {1: replace(fabrikam, billing=True)})
+    off = changed(draft, change_clients, {0: replace(contoso, billing=False)})
     assert on.text == TEXT.replace("billing = false", "billing = true")
     assert on.companies
     assert not off.companies
@@ -154,13 +156,14 @@ def test_a_tenant_of_another_client_is_not_taken_away(draft):
     contoso = draft.mapping.companies[0]
     stolen = replace(contoso, tenants=(*contoso.tenants, TenantRef("hq", "V2")))
     with pytest.raises(ConfigError, match=r'"hq:V2" is mapped already, to "Fabrikam" \(cw:1043\)'):
-        change_clients(draft, {0: stolen})
+        changed(draft, change_clients, {0: stolen})
 
 
 def test_two_clients_may_exchange_their_tenants_at_once(draft):
     contoso, fabrikam = draft.mapping.companies[:2]
-    change = change_clients(
+    change = changed(
         draft,
+        change_clients,
         {
             0: replace(contoso, tenants=fabrikam.tenants),
             1: replace(fabrikam, tenants=contoso.tenants),
@@ -170,7 +173,7 @@ def test_two_clients_may_exchange_their_tenants_at_once(draft):
 
 
 def test_a_removed_client_leaves_the_psa_alone_and_says_so(draft):
-    change = remove_client(draft, 0)
+    change = changed(draft, lambda rows: rows.companies.pop(0))
     assert "since 2019" not in change.text
     assert change.text.startswith('# clients of Example MSP\n\n[[company]]\nname = "Fabrikam"\n')
     assert "lines in psa.cw stay as they are" in change.done[0]
@@ -181,3 +184,10 @@ def test_a_tenant_is_written_with_its_source(text, words):
     with pytest.raises(ConfigError, match=words):
         tenant_ref(text, ["hq"])
     assert tenant_ref("hq:a:b", ["hq"]) == TenantRef("hq", "a:b")
+
+
+def test_the_psa_may_be_left_out_only_if_there_is_one():
+    assert the_psa("", ("cw",)) == "cw"
+    assert the_psa("tp", ("cw", "tp")) == "tp"
+    with pytest.raises(ConfigError, match=r"several PSAs \(cw, tp\), and none is named"):
+        the_psa("", ("cw", "tp"))

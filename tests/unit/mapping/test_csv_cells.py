@@ -29,7 +29,7 @@ def test_any_text_comes_back_and_cannot_act(text):
 
 @given(st.lists(TEXT.filter(bool), max_size=5))
 def test_any_list_of_texts_comes_back(texts):
-    assert list(round_trip(csv_list(texts)).several("a")) == texts
+    assert list(round_trip(csv_list(texts)).lists["a"]) == texts
 
 
 ODD = st.text(st.sampled_from("=+-@\uff1d,;|\t \"'\\x3da"), max_size=12)
@@ -44,7 +44,7 @@ def test_no_delimiter_makes_a_formula_of_what_is_inside_a_cell(texts, delimiter)
         assert not [one for one in row if one.lstrip(' "').startswith(STARTS)]
     (row,) = read_csv(table, ["a", "b"], name="t")
     assert row.cells["a"] == texts[0]
-    assert list(row.several("b")) == texts
+    assert list(row.lists["b"]) == texts
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_only_what_could_do_harm_is_written_otherwise(text, cell):
 def test_what_a_person_types_is_taken_as_it_stands():
     assert round_trip("C:\\temp").cells["a"] == "C:\\temp"
     assert round_trip("'tis").cells["a"] == "'tis"
-    assert round_trip(" a ; b;; ").several("a") == ("a", "b")
+    assert round_trip(" a ; b;; ").lists["a"] == ("a", "b")
     assert round_trip("\\Uffffffff").cells["a"] == "\\Uffffffff"
 
 
@@ -80,7 +80,7 @@ def test_a_table_as_a_spreadsheet_saves_it(delimiter):
     writer.writerows([["A ", "b"], ["x,y", "1;2"], ["", ""], ["z"]])
     rows = read_csv("\ufeff" + buffer.getvalue(), ["a", "b"], name="t")
     assert [row.cells for row in rows] == [{"a": "x,y", "b": "1;2"}, {"a": "z"}]
-    assert [row.line for row in rows] == [2, 4]
+    assert [row.place for row in rows] == ["t, line 2", "t, line 4"]
 
 
 def test_an_empty_file_has_no_rows():

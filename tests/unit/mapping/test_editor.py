@@ -1,40 +1,223 @@
 from __future__ import annotations
 
+import errno
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
-from kisi.errors import ConfigError, StateError
+from kisi.errors import ConfigError, ExitCode, StateError
 from kisi.mapping import editor as editor_module
-from kisi.mapping.editor import MappingEditor
+from kisi.mapping.editor import MappingDocument, MappingEditor
 
-TEXT = '\ufeff[[application]]\r\nname = "KES"\r\n'
+TEXT = "# mine\r\n[[company]]\r\nname = 'Böhm'"
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "mapping.toml"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def no_sleep(_seconds):
+    raise AssertionError("nothing to wait for")
+
+
+def test_a_changed_text_is_written_and_the_one_before_is_kept(path):
+    document = MappingDocument.read(path)
+    assert document.text == TEXT
+    assert document.save(TEXT + "\r\n# more", no_sleep)
+    assert path.read_bytes() == f"{TEXT}\r\n# more".encode()
+    assert path.with_name("mapping.toml.bak").read_bytes() == TEXT.encode()
+    assert names(path.parent) == ["mapping.toml", "mapping.toml.bak"]
+
+
+def test_a_document_can_be_saved_again_and_again(path):
+    document = MappingDocument.read(path)
+    for text in ("a = 1", "a = 2"):
+        assert document.save(text, no_sleep)
+    assert path.read_text() == "a = 2"
+    assert path.with_name("mapping.toml.bak").read_text() == "a = 1"
+
+
+def test_an_unchanged_text_is_not_written(path):
+    assert not MappingDocument.read(path).save(TEXT, no_sleep)
+    assert not MappingDocument.read(path.with_name("none.toml")).save("", no_sleep)
+    assert names(path.parent) == ["mapping.toml"]
+
+
+def test_a_missing_file_is_an_empty_text_and_is_created_without_a_backup(tmp_path):
+    document = MappingDocument.read(tmp_path / "mapping.toml")
+    assert document.text == ""
+    assert document.save("a = 1\n", no_sleep)
+    assert names(tmp_path) == ["mapping.toml"]
+
+
+def test_a_file_that_someone_else_changed_is_left_alone(path):
+    document = MappingDocument.read(path)
+    path.write_text("theirs = 1")
+    with pytest.raises(ConfigError, match="changed since kisi read it") as caught:
+        document.save("a = 1", no_sleep)
+    assert caught.value.exit_code is ExitCode.CONFIG
+    assert path.read_text() == "theirs = 1"
+    assert names(path.parent) == ["mapping.toml"]
+
+
+def test_a_file_that_vanished_is_not_created_again(path):
+    document = MappingDocument.read(path)
+    path.unlink()
+    with pytest.raises(ConfigError, match="vanished since"):
+        document.save("a = 1", no_sleep)
+    assert names(path.parent) == []
+
+
+def test_a_file_that_appeared_is_not_overwritten(tmp_path):
+    document = MappingDocument.read(tmp_path / "mapping.toml")
+    (tmp_path / "mapping.toml").write_text("theirs = 1")
+    with pytest.raises(ConfigError, match="appeared since"):
+        document.save("a = 1", no_sleep)
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(path, monkeypatch):
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    document = MappingDocument.read(path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateError, match="No space left on device") as caught:
+        document.save("a = 1", no_sleep)
+    assert caught.value.exit_code is ExitCode.STATE
+    assert path.read_bytes() == TEXT.encode()
+    assert names(path.parent) == ["mapping.toml"]
+
+
+@posix
+def test_a_read_only_file_is_not_replaced(path):
+    path.chmod(0o444)
+    document = MappingDocument.read(path)
+    with pytest.raises(StateError, match="read-only"):
+        document.save("a = 1", no_sleep)
+    assert path.read_bytes() == TEXT.encode()
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
+    document = MappingDocument.read(tmp_path / "none" / "mapping.toml")
+    with pytest.raises(StateError):
+        document.save("a = 1", no_sleep)
+
+
+def hold(monkeypatch, times):
+    """Makes the next renames fail as Windows does while another program has the file open."""
+    replace, left = Path.replace, [times]
+
+    def held(self, target):
+        if left[0]:
+            left[0] -= 1
+            raise PermissionError(errno.EACCES, "being used by another process")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", held)
+
+
+def test_a_file_that_another_program_holds_is_tried_for_two_seconds(path, monkeypatch):
+    document = MappingDocument.read(path)
+    waits = []
+    hold(monkeypatch, 10)
+    assert document.save("a = 1", waits.append)
+    assert sum(waits) == pytest.approx(2)
+    assert path.read_text() == "a = 1"
+
+
+def test_a_file_that_stays_held_is_left_as_it_was(path, monkeypatch):
+    document = MappingDocument.read(path)
+    hold(monkeypatch, 1000)
+    with pytest.raises(StateError, match="used by another process"):
+        document.save("a = 1", lambda _: None)
+    assert path.read_bytes() == TEXT.encode()
+    assert names(path.parent) == ["mapping.toml"]
+
+
+@posix
+def test_permissions_stay_and_a_link_stays_a_link(path, tmp_path):
+    path.chmod(0o640)
+    link = tmp_path / "links" / "mapping.toml"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    document = MappingDocument.read(link)
+    assert document.save("a = 1", no_sleep)
+    assert link.is_symlink()
+    assert path.read_text() == "a = 1"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.with_name("mapping.toml.bak").stat().st_mode) == 0o640
+    assert names(link.parent) == ["mapping.toml"]
+
+
+@posix
+def test_a_new_file_has_the_permissions_that_new_files_have(tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    document = MappingDocument.read(tmp_path / "mapping.toml")
+    document.save("a = 1", no_sleep)
+    assert (tmp_path / "mapping.toml").stat().st_mode == other.stat().st_mode
+
+
+def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypatch):
+    document = MappingDocument.read(path)
+    monkeypatch.delattr(os, "chown", raising=False)
+    monkeypatch.setattr("kisi.whole_file._FOLDERS_SYNC", False)
+    assert document.save("a = 1", no_sleep)
+    assert path.read_text() == "a = 1"
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(path):
+    path.write_bytes(b"# ok\nname = '\xff'\n")
+    with pytest.raises(ConfigError, match="line 2: the file is not UTF-8"):
+        MappingDocument.read(path)
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        MappingDocument.read(tmp_path)
+
+
+# --- validated before it is saved
+
+WINDOWS_TEXT = '\ufeff[[application]]\r\nname = "KES"\r\n'
 
 
 def test_a_text_that_would_not_load_is_not_saved(sides):
-    editor = sides.editor(TEXT)
+    editor = sides.editor(WINDOWS_TEXT)
     with pytest.raises(ConfigError) as caught:
-        editor.save(TEXT + '[[product]]\r\napplication = "KEZ"\r\nall = 1\r\n')
+        editor.save(WINDOWS_TEXT + '[[product]]\r\napplication = "KEZ"\r\nall = 1\r\n')
     assert caught.value.message.startswith("The change was not made, because then:\n")
     assert 'There is no [[application]] of this name; did you mean "KES"?' in caught.value.message
-    assert sides.path.read_bytes() == TEXT.encode()
+    assert sides.path.read_bytes() == WINDOWS_TEXT.encode()
 
 
 def test_what_is_saved_is_what_the_editor_knows_from_then_on(sides):
-    editor = sides.editor(TEXT)
-    more = TEXT + '[[application]]\r\nname = "EDR"\r\n'
+    editor = sides.editor(WINDOWS_TEXT)
+    more = WINDOWS_TEXT + '[[application]]\r\nname = "EDR"\r\n'
     assert editor.save(more)
     assert not editor.save(more)
     assert [each.name for each in editor.mapping.applications] == ["KES", "EDR"]
-    assert editor.draft.text == more
+    assert editor.current.text == more
     assert editor.path == sides.path
 
 
 def test_what_could_not_be_saved_is_not_taken_for_saved(sides, monkeypatch):
-    editor = sides.editor(TEXT)
+    editor = sides.editor(WINDOWS_TEXT)
     monkeypatch.setattr("os.fsync", _full)
     with pytest.raises(StateError, match="No space left"):
-        editor.save(TEXT.replace("KES", "EDR"))
-    assert editor.draft.text == TEXT
-    assert sides.path.read_bytes() == TEXT.encode()
+        editor.save(WINDOWS_TEXT.replace("KES", "EDR"))
+    assert editor.current.text == WINDOWS_TEXT
+    assert sides.path.read_bytes() == WINDOWS_TEXT.encode()
 
 
 def _full(_handle):
@@ -43,12 +226,12 @@ def _full(_handle):
 
 def test_a_missing_file_maps_nothing(sides):
     opened = MappingEditor.open(sides.path, sources=["hq"], psas=["cw"])
-    assert opened.draft.text == ""
+    assert opened.current.text == ""
     assert opened.mapping.companies == ()
 
 
 def test_a_file_that_kisi_would_not_read_is_not_written(sides, monkeypatch):
-    editor = sides.editor(TEXT)
+    editor = sides.editor(WINDOWS_TEXT)
     monkeypatch.setattr(editor_module, "MAX_BYTES", 2**20)
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
         editor.save("#" * 2**21)

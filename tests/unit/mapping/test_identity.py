@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.accept import accept
 from kisi.mapping.clients import add_clients, change_clients
 from kisi.mapping.file import load_mapping
 from kisi.mapping.online import check_listed_twice
-from kisi.mapping.proposals import open_tenants, propose
+from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
+from kisi.mapping.table import accept_rows, read_mapping_table
 from kisi.model import Company, Tenant, TenantRef, unmapped_tenants
 from tests.unit.build import TODAY
-from tests.unit.mapping.sides import Source
+from tests.unit.mapping.sides import Source, changed
 from tests.unit.mapping.test_file import company
 
 SOURCES = ["hq", "new", "hub", "hub2"]
@@ -116,8 +116,8 @@ def test_nothing_is_suggested_or_asked_for_it(twice):
     mapping = twice.editor(ROW).mapping
     inventory = twice.inventory(mapping)
     assert [str(one.ref) for one in open_tenants(mapping, inventory)] == ["hq:V2", "new:V9"]
-    found = propose(mapping, inventory, TODAY, min_score=0.1)
-    assert "new:V1" not in {one.tenant for one in found.clients}
+    found = suggest(mapping, inventory, TODAY, min_score=0.1)
+    assert "new:V1" not in {str(ref) for one in found.clients for ref in one.company.tenants}
     assert "new:V1" not in {str(one.ref) for one in found.without}
 
 
@@ -127,12 +127,18 @@ def test_of_two_that_nobody_mapped_a_person_must_choose(twice):
     assert inventory.tenants[0].tenant.listed_as == (
         "the same virtual server as new:V1: map one of them only"
     )
-    found = propose(editor.mapping, inventory, TODAY, min_score=0.1)
-    contoso = [one for one in found.clients if one.tenant.endswith(":V1")]
-    assert [one.accept for one in contoso if one.company == "250"] == [False, False]
+    found = suggest(editor.mapping, inventory, TODAY, min_score=0.1)
+    contoso = [one for one in found.clients if one.company.tenants[0].tenant == "V1"]
+    assert [one.accept for one in contoso if one.company.company == "250"] == [False, False]
     assert all("map one of them only" in one.reason for one in contoso)
-    change = accept(editor, found, sources=["hq", "new"])
-    assert [one.name for one in change.companies] == ["Fabrikam"]
+    rows = editor.edit()
+    accept_rows(
+        rows,
+        read_mapping_table(
+            suggestions_csv(found), rows, sources=["hq", "new"], name="s", accepted=True
+        ),
+    )
+    assert [one.name for one in rows.change().companies] == ["Fabrikam"]
 
 
 def client(name, agreement, *tenants, **more):
@@ -143,24 +149,26 @@ def client(name, agreement, *tenants, **more):
 def test_a_new_client_with_it_is_refused(twice):
     editor = twice.editor(ROW)
     with pytest.raises(ConfigError) as caught:
-        add_clients(editor.draft, [client("Lab", "1043", "new:v1")])
+        changed(editor.current, add_clients, [client("Lab", "1043", "new:v1")])
     assert 'same virtual server as "hq:V1", which is mapped already, to "Contoso"' in str(
         caught.value.message
     )
     with pytest.raises(ConfigError, match="same virtual server"):
-        add_clients(editor.draft, [client("Contoso", "1042", "new:V1")])
+        changed(editor.current, add_clients, [client("Contoso", "1042", "new:V1")])
     with pytest.raises(ConfigError, match="same virtual server"):
-        add_clients(editor.draft, [client("Lab", "1043", "new:V9", "hq:v9")])
+        changed(editor.current, add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
 
 
 def test_a_client_moves_to_the_restored_server_in_one_step(twice):
     editor = twice.editor(ROW + company("Lab", 1043, ["new:V9"]))
     with pytest.raises(ConfigError, match="same virtual server"):
-        change_clients(editor.draft, {1: client("Lab", "1043", "new:V9", "new:V1")})
-    both = change_clients(editor.draft, {0: client("Contoso", "1042", "hq:V1", "new:V1")})
+        changed(editor.current, change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
+    both = changed(
+        editor.current, change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")}
+    )
     with pytest.raises(ConfigError, match="same virtual server"):
         editor.save(both.text)
-    moved = change_clients(editor.draft, {0: client("Contoso", "1042", "new:V1")})
+    moved = changed(editor.current, change_clients, {0: client("Contoso", "1042", "new:V1")})
     assert editor.save(moved.text)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kisi.mapping.names import parse_name
+from kisi.mapping.names import parse_name, search
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,32 @@ def test_a_name_without_words_has_an_empty_key_or_what_is_left_of_it(text):
 
 def test_of_an_endless_name_only_the_beginning_is_looked_at():
     assert len(" ".join(parse_name("word " * 100_000).words)) <= 200
+
+
+# --- searching
+
+NAMES = {
+    1: ("Müller & Söhne GmbH", "250"),
+    2: ("Bäckerei Müller", "251"),
+    3: ("O'Brien Dental", "252"),
+    4: ("Humüllerix", "253"),
+    5: ("!!", "254"),
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("muller", [1, 2, 4]),
+        ("MUELLER söhne", [1]),
+        ("gmbh mul", [1]),
+        ("obrien", [3]),
+        ("brien den", [3]),
+        ("252", [3]),
+        ("!!", [5]),
+        ("zzz", []),
+        ("  ", []),
+    ],
+)
+def test_any_part_of_a_name_finds_it_likeliest_first(typed, found):
+    assert search(typed, NAMES) == found

@@ -9,8 +9,20 @@ import pytest
 
 from kisi.errors import SourceError
 from kisi.mapping.online import check_tenants
+from kisi.mapping.validator import SystemValidator
 from kisi.model import CountingRules, Finding, Key, Level, Reading, TenantRef
-from tests.unit.build import COMPANY, NOW, SPLIT_ROW, device, key, mapping, reading, row, tenant
+from tests.unit.build import (
+    COMPANY,
+    NOW,
+    SPLIT_ROW,
+    TODAY,
+    device,
+    key,
+    mapping,
+    reading,
+    row,
+    tenant,
+)
 from tests.unit.fakes import FakeSource
 
 
@@ -38,7 +50,9 @@ def source_of(*keys: Key, **more) -> Source:
 
 
 def check(source: Source) -> list[Finding]:
-    return list(check_tenants("hq", source, mapping(SPLIT_ROW), NOW, CountingRules()))
+    validator = SystemValidator({"hq": source}, {}, TODAY)
+    rules = CountingRules()
+    return list(check_tenants("hq", source, validator, mapping(SPLIT_ROW), NOW, rules))
 
 
 def test_the_devices_of_one_key_in_use_are_read():
@@ -93,5 +107,5 @@ def test_a_disabled_tenant_is_to_be_enabled_and_a_missing_one_mapped_anew():
         "Enable it, or set `billing = false` for this client in mapping.toml."
     )
     missing, _ = check(Source())
-    assert "does not exist" in missing.message
-    assert "map the new tenant" in missing.remedy
+    assert "has no tenant" in missing.message
+    assert "Map the new tenant" in missing.remedy

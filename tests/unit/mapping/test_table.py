@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from kisi.config.document import parse_document
 from kisi.errors import ConfigError
-from kisi.mapping.change import Draft, application_row, company_row, product_row
-from kisi.mapping.edit import RowKind, append_rows
+from kisi.mapping.changes import (
+    MappingEdit,
+    MappingText,
+    application_row,
+    company_row,
+    product_row,
+)
 from kisi.mapping.file import read_mapping
-from kisi.mapping.mapping_csv import COLUMNS, mapping_csv
-from kisi.mapping.merge import merge
-from kisi.mapping.table_import import read_mapping_csv
+from kisi.mapping.table import COLUMNS, import_rows, mapping_csv, read_mapping_table
+from kisi.mapping.toml_edit import RowKind, TomlEdit
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 TEXT = """\
@@ -71,13 +75,15 @@ def written(rows):
 
 @pytest.fixture
 def draft(sides):
-    return sides.editor(TEXT).draft
+    return sides.editor(TEXT).current
 
 
 def imported(draft, rows, **more):
     text = rows if isinstance(rows, str) else written(rows)
-    table = read_mapping_csv(text, draft, sources=["hq"], name="m.csv")
-    return merge(draft, table, remove_missing=more.get("remove_missing", False))
+    edit = MappingEdit(draft)
+    table = read_mapping_table(text, edit, sources=["hq"], name="m.csv")
+    import_rows(edit, table, remove_missing=more.get("remove_missing", False))
+    return edit.change()
 
 
 @pytest.mark.parametrize("remove_missing", [True, False])
@@ -89,17 +95,17 @@ def test_a_table_that_nobody_edited_changes_nothing(draft, remove_missing):
 
 def test_a_table_makes_the_whole_mapping_anew(draft, sides):
     text = mapping_csv(draft.mapping)
-    change = imported(sides.editor("").draft, text)
+    change = imported(sides.editor("").current, text)
     assert sides.editor(change.text).mapping == draft.mapping
     assert len(change.companies) == 2
 
 
 def test_alongside_goes_out_and_comes_back(sides):
     text = TEXT.replace("agreement = 1042\n", 'agreement = 1042\nalongside = [1050, "C; 7"]\n')
-    draft = sides.editor(text).draft
+    draft = sides.editor(text).current
     table = mapping_csv(draft.mapping)
     assert imported(draft, table).text == text
-    anew = imported(sides.editor("").draft, table)
+    anew = imported(sides.editor("").current, table)
     assert sides.editor(anew.text).mapping == draft.mapping
     assert 'alongside = [1050, "C; 7"]' in anew.text
 
@@ -110,7 +116,7 @@ def test_a_table_changes_alongside_and_leaves_it_where_it_has_no_such_column(dra
     fabrikam["alongside"] = "1050; 1051"
     change = imported(draft, rows)
     assert change.text == TEXT + "alongside = [1050, 1051]\n"
-    changed = sides.editor(change.text).draft
+    changed = sides.editor(change.text).current
     old = "\r\n".join(line.rpartition(",")[0] for line in written(exported(draft)).splitlines())
     assert imported(changed, old).text == change.text
     fabrikam["alongside"] = ""
@@ -126,7 +132,7 @@ def test_only_the_row_that_was_edited_is_touched(draft):
         '["hq:V2"]', '["hq:V2", "hq:V3"]'
     )
     assert [company.name for company in change.companies] == ["Fabrikam"]
-    assert change.done == ('Changed "Fabrikam" (cw:1043).',)
+    assert change.done == ('Changed "Fabrikam" (cw:1043): tenants hq:V2, hq:V3, billing on.',)
 
 
 def test_a_client_can_be_moved_to_another_agreement_or_renamed(draft):
@@ -143,8 +149,8 @@ def test_a_client_can_be_moved_to_another_agreement_or_renamed(draft):
 
 
 def test_products_and_applications_are_changed_in_place(sides):
-    lost = sides.editor(TEXT).draft
-    draft = sides.editor(TEXT.replace("  # text, to see that it stays", "")).draft
+    lost = sides.editor(TEXT).current
+    draft = sides.editor(TEXT.replace("  # text, to see that it stays", "")).current
     rows = exported(draft)
     for row in rows:
         if row["kind"] == "product":
@@ -179,7 +185,7 @@ def test_what_the_table_does_not_name_stays_unless_it_is_to_go(draft, sides):
     mapping = sides.editor(change.text).mapping
     assert [company.name for company in mapping.companies] == ["Fabrikam"]
     assert (mapping.applications, mapping.products) == ((), ())
-    assert 'Removed "=Contoso" (cw:1042).' in change.done
+    assert any(each.startswith('Removed "=Contoso" (cw:1042).') for each in change.done)
 
 
 def test_exceptions_that_the_table_does_not_name_go_too_if_they_are_to(draft):
@@ -202,11 +208,11 @@ def test_a_column_that_is_missing_changes_nothing(draft):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"kind": "client"}, 'There is no kind "client"'),
+        ({"kind": "cleint"}, 'There is no kind "cleint"'),
         ({"kind": "company", "name": "L"}, '"agreement" is empty'),
         ({"kind": "company", "tenants": "V1"}, "write SOURCE:TENANT"),
         ({"kind": "company", "psa": "tp"}, "There is no [psa.tp]"),
-        ({"kind": "company", "billing": "maybe"}, '"billing" must be true or false'),
+        ({"kind": "company", "billing": "maybe"}, '"billing" must be yes or no'),
         ({"kind": "application", "application": "X", "unit": "seat"}, 'no unit "seat"'),
         ({"kind": "product"}, '"application" is empty'),
         ({"kind": "exception", "agreement": "7"}, "No company of this table is on agreement cw:7"),
@@ -259,20 +265,21 @@ def mappings(draw):
 
 @given(mappings())
 def test_no_mapping_loses_anything_on_the_way_out_and_in(tmp_path_factory, mapping):
-    text = ""
+    edit = TomlEdit("")
     rows = {
         RowKind.APPLICATION: [application_row(each) for each in mapping.applications],
         RowKind.PRODUCT: [product_row(each, ["cw"]) for each in mapping.products],
         RowKind.COMPANY: [company_row(each, ["cw"]) for each in mapping.companies],
     }
     for kind, each in rows.items():
-        text = append_rows(text, kind, each)
+        edit.append(kind, each)
+    text = edit.proven()
     try:
         draft = read(text)
     except ConfigError:
         return  # two applications on one product, one tenant twice: not a mapping at all
     assert imported(draft, mapping_csv(draft.mapping), remove_missing=True).text == text
-    empty = Draft("", BillingMapping(), ("cw",))
+    empty = MappingText("", BillingMapping(), ("cw",))
     anew = imported(empty, mapping_csv(draft.mapping))
     assert read(anew.text).mapping == draft.mapping
 
@@ -281,4 +288,4 @@ def read(text):
     from pathlib import Path
 
     document = parse_document(Path("mapping.toml"), text)
-    return Draft(text, read_mapping(document, sources=["hq"], psas=["cw"]), ("cw",))
+    return MappingText(text, read_mapping(document, sources=["hq"], psas=["cw"]), ("cw",))

@@ -6,14 +6,13 @@ from datetime import date
 
 import pytest
 
-from kisi.mapping.applications import ApplicationSuggestion
+from kisi.mapping.applications import KeyNameGroup
 from kisi.mapping.inventory import KeyNameEntry
-from kisi.mapping.proposals import Proposals
-from kisi.model import Tenant, TenantRef, Unit
+from kisi.mapping.suggestions import Suggestions
+from kisi.model import Application, Tenant, TenantRef
 from kisi.psa import PsaAgreement
+from kisi.render.map_lists import agreement_words, suggestions_report
 from kisi.render.map_screens import application_screen, products_screen
-from kisi.render.proposals import proposals_report
-from kisi.render.stale import agreement_words
 from kisi.render.terminal import Terminal, lay_out
 
 
@@ -23,7 +22,7 @@ def shown(report, width=80):
 
 def test_a_long_list_of_tenants_without_a_suggestion_is_cut_and_says_so():
     tenants = tuple(Tenant(TenantRef("hq", f"V{n}"), f"Nobody {n}\x1b") for n in range(25))
-    text = shown(proposals_report(Proposals(without=tenants), 0.85))
+    text = shown(suggestions_report(Suggestions(without=tenants), 0.85))
     assert "25 below 0.85" in text
     assert "Nobody 19\\x1b" in text
     assert "Nobody 20" not in text
@@ -31,7 +30,7 @@ def test_a_long_list_of_tenants_without_a_suggestion_is_cut_and_says_so():
 
 
 def test_nothing_to_suggest_is_nothing_to_show():
-    assert shown(proposals_report(Proposals(), 0.85)) == ""
+    assert shown(suggestions_report(Suggestions(), 0.85)) == ""
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_an_agreement_that_the_psa_does_not_know_is_called_so():
 
 def test_many_key_names_of_one_application_are_cut():
     names = [KeyNameEntry(f"KES {number}", None, 1, number) for number in range(8)]
-    group = ApplicationSuggestion("KES", ("KES*",), tuple(n.name for n in names), Unit.DEVICE)
+    group = KeyNameGroup(Application("KES"), tuple(n.name for n in names))
     text = shown(application_screen(group, "1 of 2", names, ["as one product"]))
     assert "KES 5" in text
     assert "and 2 more key names" in text
@@ -67,6 +66,6 @@ def test_where_no_product_is_like_it_the_way_on_is_said():
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_screens_fit_any_terminal(width):
     names = [KeyNameEntry("Kaspersky Endpoint Security for Business - Advanced " * 2, None, 1, 9)]
-    group = ApplicationSuggestion(names[0].name, ("KES*",), (names[0].name,), Unit.DEVICE)
+    group = KeyNameGroup(Application(names[0].name), (names[0].name,))
     text = shown(application_screen(group, "1 of 2", names, ["as one product " * 8]), width)
     assert max(map(len, text.splitlines())) <= width

@@ -11,8 +11,7 @@ from decimal import Decimal
 import pytest
 
 from kisi.cli.map.conversation import converse
-from kisi.cli.map.prompts import Prompter, number_of
-from kisi.cli.map.session import Session
+from kisi.cli.map.prompts import Prompter, Session, number_of
 from kisi.cli.output import Voice
 from kisi.errors import ConfigError, PsaError, StateError
 from kisi.model import Line
@@ -65,7 +64,7 @@ class Person:
         session = Session(
             editor,
             self.sides.inventory(editor.mapping),
-            self.sides.live(),
+            self.sides.validator(),
             self.sides.psas,
             TODAY,
             Prompter(Voice(color=False), answer),
@@ -398,7 +397,7 @@ def test_a_wrong_number_in_the_menu_is_asked_again_and_back_stays_there(person):
 
 def test_stale_mappings_are_pointed_out(person):
     person.types("q", text=BILLED + "\n" + CONTOSO.replace("1042", "1099"))
-    assert "1 mapping is not what it was: kisi map list --stale" in person.heard
+    assert "1 mapping is stale: kisi map list --stale" in person.heard
 
 
 def test_a_question_of_yes_or_no_takes_nothing_else(person):

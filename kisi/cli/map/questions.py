@@ -1,0 +1,398 @@
+"""What `kisi map` asks: client by client, then application by application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from kisi.cli.map.prompts import Back, Session, Skip, in_turn, number_of
+from kisi.errors import KisiError
+from kisi.mapping.agreements import running
+from kisi.mapping.applications import (
+    KeyNameGroup,
+    ProductSuggestion,
+    group_key_names,
+    suggest_products,
+)
+from kisi.mapping.changes import MappingEdit
+from kisi.mapping.clients import add_clients
+from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry
+from kisi.mapping.names import search
+from kisi.mapping.product_edits import find_application, set_application, set_product, with_keys
+from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion
+from kisi.mapping.suggestions import (
+    SURE_PRODUCT,
+    open_tenants,
+    ranked_companies,
+    unmatched_key_names,
+)
+from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
+from kisi.plan import is_live
+from kisi.psa import PsaAgreement
+from kisi.render.map_screens import (
+    MOST_CHOICES,
+    agreements_screen,
+    application_screen,
+    companies_screen,
+    lines_words,
+    products_screen,
+    tenant_screen,
+)
+from kisi.usage import Matcher
+
+_HELP = "s skip, b back, q quit"
+_FAR_BEHIND = 0.25
+"""A suggestion with so much less of a score than the best is not worth a line."""
+_MAPPED_ALREADY = 0.1
+_CATEGORIES = {
+    Category.ALL: "all of it",
+    Category.WINDOWS_WORKSTATIONS: "its Windows workstations",
+    Category.WINDOWS_SERVERS: "its Windows servers",
+    Category.NON_WINDOWS: "its non-Windows devices",
+}
+_UNITS = (Unit.DEVICE, Unit.USER, Unit.MAILBOX)
+
+Ranked = tuple[Suggestion, CompanyEntry]
+FoundProduct = tuple[ProductEntry, ProductSuggestion | None]
+"""A product, and why it is suggested; None where a search found it."""
+Answer = Callable[[MappingEdit], None]
+"""Asks what else must be known, and makes the change."""
+
+
+# --- clients ------------------------------------------------------------------------------------
+
+
+def open_clients(session: Session) -> list[TenantEntry]:
+    """The tenants that no client has, as the file is now; disabled ones cannot be counted."""
+    found = {tenant.ref for tenant in open_tenants(session.editor.mapping, session.inventory)}
+    return [entry for entry in session.inventory.tenants if entry.tenant.ref in found]
+
+
+def ask_for_clients(session: Session) -> None:
+    """Asks for every open tenant in turn; `b` at its first question takes back the one before.
+
+    Raises:
+        Quit: The person wants to stop.
+        ConfigError: Somebody else changed the file.
+        StateError: The file cannot be written.
+    """
+    tenants = open_clients(session)
+    ranked = ranked_companies(session.inventory, [entry.tenant for entry in tenants])
+    in_turn(
+        session,
+        [
+            (entry.tenant.name, _OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask)
+            for entry in tenants
+        ],
+    )
+
+
+class _OneTenant:
+    """The questions about one tenant."""
+
+    def __init__(self, session: Session, entry: TenantEntry, ranked: Sequence[Ranked]) -> None:
+        self._session = session
+        self._prompter = session.prompter
+        self._entry = entry
+        self._ranked = ranked
+
+    def ask(self, place: str) -> None:
+        """Asks until an answer is saved.
+
+        Raises:
+            Back: The person wants the tenant before this one.
+            Skip: The person leaves it unmapped.
+        """
+        while True:
+            company = self._company(place)
+            try:
+                if self._agreement(company):
+                    return
+            except Back:
+                continue
+
+    def _company(self, place: str) -> CompanyEntry:
+        """The company that was picked or found."""
+        owners = self._session.owners_of_companies()
+        ranked = self._worth_showing(owners)
+        self._prompter.show(tenant_screen(self._entry, place, ranked, owners))
+        choices = [company for _, company in ranked]
+        sure = bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE
+        default = "1" if sure else ""
+        while True:
+            typed = self._prompter.line(f"Company: number or part of a name; {_HELP}", default)
+            chosen = number_of(typed)
+            if chosen is not None and 0 <= chosen < len(choices):
+                return choices[chosen]
+            found = self._search(typed)
+            if not found:
+                if typed:
+                    self._prompter.say("No active company has that in its name, or as its id.")
+                continue
+            self._prompter.show(companies_screen(found, owners))
+            choices, default = found[:MOST_CHOICES], "1" if len(found) == 1 else ""
+
+    def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
+        """The likeliest companies; of two that are about as likely, one without a client first."""
+
+        def likelihood(ranked: Ranked) -> float:
+            suggestion, entry = ranked
+            mapped = (entry.psa, entry.company.id) in owners
+            return suggestion.score - _MAPPED_ALREADY * mapped
+
+        best = max((suggestion.score for suggestion, _ in self._ranked), default=0.0)
+        near = [each for each in self._ranked if each[0].score >= best - _FAR_BEHIND]
+        return sorted(near, key=likelihood, reverse=True)
+
+    def _search(self, typed: str) -> list[CompanyEntry]:
+        active = [each for each in self._session.inventory.companies if each.company.active]
+        names = {place: (each.company.name, each.company.id) for place, each in enumerate(active)}
+        return [active[place] for place in search(typed.removeprefix("/"), names)]
+
+    def _agreement(self, company: CompanyEntry) -> bool:
+        """Asks for agreement and billing, and saves. False: choose another company."""
+        session = self._session
+        entries = running(session.inventory, company.psa, company.company.id, session.today)
+        agreements = [entry.agreement for entry in entries]
+        if not agreements:
+            self._prompter.say(
+                f"{company.company.name} has no agreement that runs today: make one in "
+                f"psa.{company.psa}, then start `kisi map` again. Or choose another company."
+            )
+            return False
+        owners = session.owners_of_agreements(company.psa)
+        bills = {each.id: self._bills(company, each) for each in agreements}
+        self._prompter.show(agreements_screen(company.company.name, agreements, bills, owners))
+        while True:
+            agreement = agreements[0]
+            if len(agreements) > 1:
+                question = f"Agreement: number; {_HELP}"
+                agreement = agreements[self._prompter.number(question, len(agreements))]
+            try:
+                return self._save(company, agreement, joins=agreement.id in owners)
+            except Back:
+                if len(agreements) == 1:
+                    raise
+
+    def _save(self, company: CompanyEntry, agreement: PsaAgreement, *, joins: bool) -> bool:
+        session = self._session
+        if joins:
+            if not self._prompter.yes("Add this tenant to that client?", default=True):
+                raise Back
+        else:
+            question = "Bill this client from the next sync on?"
+            session.billing = self._prompter.yes(question, default=session.billing)
+        client = Company(
+            name=company.company.name,
+            tenants=(self._entry.tenant.ref,),
+            psa=company.psa,
+            company=company.company.id,
+            agreement=agreement.id,
+            billing=session.billing,
+        )
+        return session.confirm(lambda rows: add_clients(rows, [client]))
+
+    def _bills(self, company: CompanyEntry, agreement: PsaAgreement) -> str:
+        """What the agreement bills already; a failure to read it is no reason to stop."""
+        session = self._session
+        ref = AgreementRef(company.psa, company.company.id, agreement.id)
+        try:
+            lines = session.psas[company.psa].lines(ref)
+        except KisiError as error:
+            return f"what it bills could not be read: {error.message}"
+        names = {
+            entry.product.id: entry.product.name
+            for entry in session.inventory.products
+            if entry.psa == company.psa
+        }
+        return lines_words((line for line in lines if is_live(line, session.today)), names)
+
+
+# --- applications -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApplication:
+    """An application that has no row yet, or none of its products in a PSA."""
+
+    group: KeyNameGroup
+    psas: tuple[str, ...]
+    """Where it has no product."""
+    known: bool
+    """Whether it has an `[[application]]` row."""
+
+
+def open_applications(session: Session) -> list[OpenApplication]:
+    """Key names of no application, in groups, and applications without a product, as of now."""
+    mapping = session.editor.mapping
+    names = unmatched_key_names(mapping, session.inventory)
+    psas = tuple(dict.fromkeys(each.psa for each in mapping.companies)) or tuple(session.psas)
+    found = [OpenApplication(group, psas, known=False) for group in group_key_names(names)]
+    billed = {(row.application, row.psa) for row in mapping.products}
+    for each in mapping.applications:
+        where = tuple(psa for psa in psas if (each.name, psa) not in billed)
+        if each.bill and where:
+            own = Matcher([each])
+            seen = tuple(e.name for e in session.inventory.key_names if own.match(e.name))
+            group = KeyNameGroup(replace(each, keys=each.globs), seen)
+            found.append(OpenApplication(group, where, known=True))
+    return found
+
+
+def ask_for_applications(session: Session) -> None:
+    """Asks for every open application in turn; `b` at its first question takes one back.
+
+    Raises:
+        Quit: The person wants to stop.
+        ConfigError: Somebody else changed the file.
+        StateError: The file cannot be written.
+    """
+    found = open_applications(session)
+    in_turn(session, [(e.group.application.name, _OneApplication(session, e).ask) for e in found])
+
+
+def _is_sure(found: Sequence[FoundProduct], category: Category) -> bool:
+    """Whether Enter alone may take the first of the suggestions."""
+    best = found[0][1] if found else None
+    return best is not None and best.category is category and best.score >= SURE_PRODUCT
+
+
+class _OneApplication:
+    """The questions about one application."""
+
+    def __init__(self, session: Session, found: OpenApplication) -> None:
+        self._session = session
+        self._prompter = session.prompter
+        self._found = found
+        self._group = found.group
+
+    def ask(self, place: str) -> None:
+        """Asks until an answer is saved.
+
+        Raises:
+            Back: The person wants the application before this one.
+            Skip: The person leaves it as it is.
+        """
+        while True:
+            answer = self._how(place)
+            try:
+                if self._session.confirm(answer):
+                    return
+            except Back:
+                continue
+
+    def _how(self, place: str) -> Answer:
+        """How it is billed; `u` changes what is counted."""
+        while True:
+            answers = self._answers()
+            names = [e for e in self._session.inventory.key_names if e.name in self._group.seen]
+            self._prompter.show(application_screen(self._group, place, names, list(answers)))
+            default = "" if self._group.doubt else "1"
+            typed = self._prompter.line(f"Number, or u to count something else; {_HELP}", default)
+            chosen = number_of(typed)
+            if chosen is not None and 0 <= chosen < len(answers):
+                return list(answers.values())[chosen]
+            if typed.casefold() == "u":
+                unit = self._group.application.unit
+                self._count(_UNITS[(_UNITS.index(unit) + 1) % len(_UNITS)], doubt="")
+            else:
+                self._prompter.say(f"Please type a number from 1 to {len(answers)}, or u.")
+
+    def _count(self, unit: Unit, *, doubt: str) -> None:
+        application = replace(self._group.application, unit=unit)
+        self._group = replace(self._group, application=application, doubt=doubt)
+
+    def _answers(self) -> dict[str, Answer]:
+        """Words to what they lead to; users and mailboxes have no categories."""
+        answers: dict[str, Answer] = {}
+        doubt = self._group.doubt
+        units = (Unit.USER, Unit.DEVICE) if doubt else (self._group.application.unit,)
+        for unit in units:
+            words = f"as one product, counted per {unit}" if doubt else "as one product"
+            answers[words] = partial(self._billed, (Category.ALL,), unit)
+        if Unit.DEVICE in units:
+            words = "by category: workstations, servers and the rest as three products"
+            answers[words] = partial(self._billed, SPLIT, Unit.DEVICE)
+        answers["never: it is known and not billed (bill = false)"] = self._never
+        if not self._found.known and self._session.editor.mapping.applications:
+            answers["its key names belong to an application of mapping.toml"] = self._belongs
+        return answers
+
+    def _row(self, rows: MappingEdit) -> Application:
+        """The application's row: its own, with the new key names, if it has one."""
+        new = self._group.application
+        known = find_application(rows, new.name)
+        if known is None:
+            return new
+        return replace(with_keys(known, new.globs), unit=new.unit)
+
+    def _never(self, rows: MappingEdit) -> None:
+        set_application(rows, replace(self._row(rows), bill=False))
+
+    def _belongs(self, rows: MappingEdit) -> None:
+        """Adds the key names to an application that is there already."""
+        applications = list(rows.applications.values())
+        self._prompter.show(
+            application_screen(self._group, "", (), [each.name for each in applications])
+        )
+        chosen = self._prompter.number(f"Which application? {_HELP}", len(applications))
+        set_application(rows, with_keys(applications[chosen], self._group.application.globs))
+
+    def _billed(self, categories: Sequence[Category], unit: Unit, rows: MappingEdit) -> None:
+        """Asks for the products in each PSA, and bills the application as them."""
+        self._count(unit, doubt=self._group.doubt)
+        application = self._row(rows)
+        set_application(rows, application)
+        asked = [self._products(application.name, psa, categories) for psa in self._found.psas]
+        chosen = [row for row in asked if row.products]
+        if not chosen:
+            self._prompter.say("No product was chosen, so nothing was saved.")
+            raise Back
+        for row in chosen:
+            set_product(rows, row)
+
+    def _products(self, name: str, psa: str, categories: Sequence[Category]) -> ProductRow:
+        products: dict[Category, str] = {}
+        for category in categories:
+            try:
+                products[category] = self._product(psa, category)
+            except Skip:
+                self._prompter.say(f"{_CATEGORIES[category].capitalize()}: not billed.")
+        return ProductRow(name, psa, products)
+
+    def _product(self, psa: str, category: Category) -> str:
+        """The id of the product that was picked or found."""
+        where = f" in psa.{psa}" if len(self._session.psas) > 1 else ""
+        title = f"Product for {_CATEGORIES[category]}{where}"
+        found = self._suggested(psa, category)
+        self._prompter.show(products_screen(title, found))
+        default = "1" if _is_sure(found, category) else ""
+        while True:
+            typed = self._prompter.line(f"Product: number or part of a name; {_HELP}", default)
+            chosen = number_of(typed)
+            if chosen is not None and 0 <= chosen < min(len(found), MOST_CHOICES):
+                return found[chosen][0].product.id
+            hits = self._search(psa, typed)
+            if hits:
+                found, default = hits, "1" if len(hits) == 1 else ""
+                self._prompter.show(products_screen(title, found))
+            elif typed:
+                self._prompter.say("No active product has that in its name, or as its id.")
+
+    def _entries(self, psa: str) -> dict[str, ProductEntry]:
+        products = self._session.inventory.products
+        return {e.product.id: e for e in products if e.psa == psa and e.product.active}
+
+    def _suggested(self, psa: str, category: Category) -> list[FoundProduct]:
+        """Products with a similar name that bill nothing else, those of the category first."""
+        entries = self._entries(psa)
+        free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
+        found = suggest_products(self._group.application.name, free)
+        ranked = sorted(found, key=lambda each: each.category is not category)
+        return [(entries[each.product], each) for each in ranked[:5]]
+
+    def _search(self, psa: str, typed: str) -> list[FoundProduct]:
+        entries = self._entries(psa)
+        names = {id_: (entry.product.name, id_) for id_, entry in entries.items()}
+        return [(entries[id_], None) for id_ in search(typed.removeprefix("/"), names)]

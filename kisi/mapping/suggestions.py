@@ -1,0 +1,308 @@
+"""What `kisi map suggest` finds: rows of mapping.toml that only wait for a person's word.
+
+Written as rows of the mapping table (see `table`), they are read back by `kisi map accept`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from kisi.json_text import FORMAT_VERSION, Json
+from kisi.mapping.agreements import running
+from kisi.mapping.applications import (
+    KeyNameGroup,
+    ProductSuggestion,
+    group_key_names,
+    suggest_products,
+)
+from kisi.mapping.csv_cells import csv_cell, write_csv
+from kisi.mapping.inventory import CompanyEntry, Inventory
+from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_companies
+from kisi.mapping.table import COLUMNS, application_cells, company_cells, product_cells
+from kisi.model import (
+    SPLIT,
+    Application,
+    BillingMapping,
+    Category,
+    Company,
+    ProductRow,
+    Tenant,
+    Unit,
+)
+from kisi.usage import Matcher
+
+SURE_PRODUCT = 0.75
+"""A product whose name is at least so like the application's is suggested for acceptance."""
+_FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedClient:
+    """A tenant as the client of a company, on one of its agreements."""
+
+    company: Company
+    """The row. Its agreement is empty where a person must choose."""
+    tenant_name: str
+    accept: bool
+    """Whether `kisi map accept` takes it unless a person says otherwise."""
+    score: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedApplication:
+    """Key names that seem to be one application, and the products it may be billed as."""
+
+    application: Application
+    product: ProductRow
+    """Without products where none has a similar name."""
+    accept: bool
+    score: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """Everything that seems to belong together."""
+
+    clients: tuple[SuggestedClient, ...] = ()
+    applications: tuple[SuggestedApplication, ...] = ()
+    without: tuple[Tenant, ...] = ()
+    """Unmapped tenants for which no company has a like enough name."""
+
+
+def suggest(
+    mapping: BillingMapping, inventory: Inventory, today: date, *, min_score: float
+) -> Suggestions:
+    """Clients for unmapped tenants, and products for unmapped key names.
+
+    A virtual server that is mapped under another source is no client's to be: nothing is suggested
+    for it. Of two sources that list one that is not mapped, a person must choose.
+
+    Args:
+        mapping: The mapping as it is.
+        inventory: Both sides as they are.
+        today: The day in the billing time zone.
+        min_score: Weaker suggestions are left out. Those below the default are never to be accepted
+            unless a person says so.
+    """
+    unmapped = open_tenants(mapping, inventory)
+    found = ranked_companies(inventory, unmapped)
+    clients: list[SuggestedClient] = []
+    without: list[Tenant] = []
+    for tenant in unmapped:
+        good = [(s, entry) for s, entry in found[str(tenant.ref)] if s.score >= min_score]
+        clients += _for_tenant(tenant, good, inventory, today)
+        without += [] if good else [tenant]
+    applications = tuple(_applications(mapping, inventory))
+    return Suggestions(_with_shared_companies(clients), applications, tuple(without))
+
+
+def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[Tenant]:
+    """The tenants that no client has, under any source; disabled ones cannot be counted."""
+    owners = mapping.owners()
+    return [
+        entry.tenant
+        for entry in inventory.tenants
+        if entry.tenant.enabled and entry.tenant.ref.identity(mapping.global_sources) not in owners
+    ]
+
+
+def ranked_companies(
+    inventory: Inventory, tenants: Iterable[Tenant], *, limit: int = 5
+) -> dict[str, tuple[tuple[Suggestion, CompanyEntry], ...]]:
+    """For each tenant the active companies of all PSAs that it may be, best first."""
+    entries = {
+        f"{entry.psa}:{entry.company.id}": entry
+        for entry in inventory.companies
+        if entry.company.active
+    }
+    names = {key: entry.company.name for key, entry in entries.items()}
+    found = suggest_companies({str(t.ref): t.name for t in tenants}, names, limit=limit)
+    return {
+        tenant: tuple((suggestion, entries[suggestion.company]) for suggestion in suggestions)
+        for tenant, suggestions in found.items()
+    }
+
+
+def unmatched_key_names(mapping: BillingMapping, inventory: Inventory) -> list[str]:
+    """Key names that no application matches; those that several match are not among them."""
+    matcher = Matcher(mapping.applications)
+    return [entry.name for entry in inventory.key_names if not matcher.matches(entry.name)]
+
+
+def _for_tenant(
+    tenant: Tenant,
+    good: Iterable[tuple[Suggestion, CompanyEntry]],
+    inventory: Inventory,
+    today: date,
+) -> Iterator[SuggestedClient]:
+    for place, (suggestion, entry) in enumerate(good):
+        agreement, why_not = _agreement(entry, inventory, today)
+        yield SuggestedClient(
+            Company(
+                name=entry.company.name,
+                tenants=(tenant.ref,),
+                psa=entry.psa,
+                company=entry.company.id,
+                agreement=agreement,
+                billing=False,
+            ),
+            tenant.name,
+            accept=place == 0
+            and suggestion.score >= DEFAULT_MIN_SCORE
+            and not (why_not or tenant.listed_as),
+            score=suggestion.score,
+            reason="; ".join(filter(None, (suggestion.reason, why_not, tenant.listed_as))),
+        )
+
+
+def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[str, str]:
+    """The agreement to propose, and why it is not to be accepted unseen (empty: it may be)."""
+    if entry.clients:
+        client = entry.clients[0]
+        return client.agreement, f"is mapped already: {client.name}"
+    found = [each.agreement for each in running(inventory, entry.psa, entry.company.id, today)]
+    if not found:
+        return "", "no agreement of it runs today"
+    if len(found) == 1:
+        return found[0].id, ""
+    choices = ", ".join(f"{agreement.id} {agreement.name}" for agreement in found)
+    return "", f"choose the agreement: {choices}"
+
+
+def _with_shared_companies(clients: Iterable[SuggestedClient]) -> tuple[SuggestedClient, ...]:
+    """The same, with a word where two tenants would become one client."""
+    rows = list(clients)
+    shared = Counter((row.company.psa, row.company.company) for row in rows if row.accept)
+    marked = []
+    for row in rows:
+        count = shared[row.company.psa, row.company.company] if row.accept else 1
+        more = f"; one client with {count} tenants" if count > 1 else ""
+        marked.append(replace(row, reason=row.reason + more))
+    return tuple(marked)
+
+
+# --- applications -------------------------------------------------------------------------------
+
+
+def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[SuggestedApplication]:
+    taken: set[tuple[str, str]] = set()
+    psas = dict.fromkeys(entry.psa for entry in inventory.products)
+    for group in group_key_names(unmatched_key_names(mapping, inventory)):
+        for psa in psas or [""]:
+            yield _billed(group, psa, inventory, taken)
+
+
+def _billed(
+    group: KeyNameGroup, psa: str, inventory: Inventory, taken: set[tuple[str, str]]
+) -> SuggestedApplication:
+    """A group of key names with the best products of one PSA that bill nothing else."""
+    application = group.application
+    names = {
+        entry.product.id: entry.product.name
+        for entry in inventory.products
+        if entry.psa == psa
+        and entry.product.active
+        and not entry.applications
+        and (psa, entry.product.id) not in taken
+    }
+    best: dict[Category, ProductSuggestion] = {}
+    for found in suggest_products(application.name, names):
+        best.setdefault(found.category, found)
+    chosen = _one_or_three(best, application.unit)
+    score = min((each.score for each in chosen), default=0.0)
+    sure = bool(chosen) and score >= SURE_PRODUCT
+    if sure:
+        taken.update((psa, each.product) for each in chosen)
+    like = chosen[0].reason if chosen else "no product has a similar name"
+    products = {each.category: each.product for each in chosen}
+    return SuggestedApplication(
+        application,
+        ProductRow(application.name, psa, products),
+        accept=sure and not group.doubt,
+        score=score,
+        reason="; ".join(filter(None, (like, group.doubt))),
+    )
+
+
+def _one_or_three(
+    best: Mapping[Category, ProductSuggestion], unit: Unit
+) -> tuple[ProductSuggestion, ...]:
+    """By category if all three have a product that is as like as the best single one."""
+    one = best[Category.ALL].score if Category.ALL in best else 0.0
+    if unit is Unit.DEVICE and all(each in best and best[each].score >= one for each in SPLIT):
+        return tuple(best[each] for each in SPLIT)
+    return (best[Category.ALL],) if Category.ALL in best else ()
+
+
+# --- as a file that a person edits --------------------------------------------------------------
+
+
+def suggestions_csv(suggestions: Suggestions) -> str:
+    """The suggestions as rows of the mapping table, with what speaks for them."""
+    rows = [
+        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name), **_why(each)}
+        for each in suggestions.clients
+    ]
+    rows += [
+        {**product_cells(each.product), **application_cells(each.application), **_why(each)}
+        for each in suggestions.applications
+    ]
+    return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows)
+
+
+def _why(each: SuggestedClient | SuggestedApplication) -> dict[str, str]:
+    return {
+        "accept": "yes" if each.accept else "no",
+        "score": f"{each.score:.2f}",
+        "reason": csv_cell(each.reason),
+    }
+
+
+def suggestions_document(suggestions: Suggestions) -> Json:
+    """The suggestions as JSON data; `without_suggestion` is for reading alone."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "exit_code": 0,
+        "clients": [_client_json(each) for each in suggestions.clients],
+        "applications": [_application_json(each) for each in suggestions.applications],
+        "without_suggestion": [
+            {"source": tenant.ref.source, "tenant": tenant.ref.tenant, "name": tenant.name}
+            for tenant in suggestions.without
+        ],
+    }
+
+
+def _client_json(each: SuggestedClient) -> dict[str, Any]:
+    row = each.company
+    return {
+        "accept": each.accept,
+        "tenant": str(row.tenants[0]),
+        "tenant_name": each.tenant_name,
+        "name": row.name,
+        "psa": row.psa,
+        "company": row.company,
+        "agreement": row.agreement,
+        "billing": row.billing,
+        "score": each.score,
+        "reason": each.reason,
+    }
+
+
+def _application_json(each: SuggestedApplication) -> dict[str, Any]:
+    return {
+        "accept": each.accept,
+        "name": each.application.name,
+        "psa": each.product.psa,
+        "bill": each.application.bill,
+        "score": each.score,
+        "reason": each.reason,
+        "keys": list(each.application.keys),
+        "unit": str(each.application.unit),
+        **{str(category): ident for category, ident in each.product.products.items()},
+    }

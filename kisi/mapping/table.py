@@ -1,0 +1,385 @@
+"""All of mapping.toml as one table that a spreadsheet edits; suggestions are rows of it too.
+
+A row is of one kind: `application`, `product`, `company`, or `exception` (a `[[company.product]]`,
+which names its client by PSA and agreement). An application's row may name its products as well.
+Suggestions have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they
+may also be JSON. Only ids decide. Cells are read back without a loss; see `csv_cells`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kisi.config.sentences import did_you_mean, shorten, type_name
+from kisi.errors import ConfigError
+from kisi.mapping.changes import UNTOUCHED, MappingEdit
+from kisi.mapping.clients import add_clients, tenant_ref, the_psa
+from kisi.mapping.csv_cells import ReadRow, csv_cell, csv_list, read_csv, write_csv
+from kisi.mapping.product_edits import (
+    find_application,
+    set_application,
+    set_product,
+    the_application,
+    with_keys,
+)
+from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
+
+COLUMNS = (
+    *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
+    *("keys", "unit", "bill", *map(str, Category), "alongside"),
+)
+_DECORATION = ("tenant_name", "score", "reason")
+_READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
+"""`tenant`, one id, stands for `tenants` in suggestions."""
+_KINDS = ("application", "product", "company", "exception")
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_JSON = {
+    "clients": ("company", ("name", "tenant", "psa", "company", "agreement", "billing")),
+    "applications": ("application", ("name", "psa", "keys", "unit", "bill", *map(str, Category))),
+}
+"""The lists of a JSON document of suggestions: the kind of their rows, and the keys of one."""
+_ADVICE = (
+    "Correct the file and do it again; `kisi map export` and `kisi map suggest` write one to start "
+    "from."
+)
+
+
+# --- out ----------------------------------------------------------------------------------------
+
+
+def mapping_csv(mapping: BillingMapping) -> str:
+    """The whole mapping, in its own order; each client is followed by its exceptions."""
+    rows = [application_cells(each) for each in mapping.applications]
+    rows += [{"kind": "product", **product_cells(each)} for each in mapping.products]
+    for company in mapping.companies:
+        rows.append(company_cells(company))
+        rows += [_exception_cells(company, each) for each in company.exceptions]
+    return write_csv(COLUMNS, rows)
+
+
+def application_cells(application: Application) -> dict[str, str]:
+    """An application's row, by column."""
+    return {
+        "kind": "application",
+        "application": csv_cell(application.name),
+        "keys": csv_list(application.keys),
+        "unit": str(application.unit),
+        "bill": _flag(application.bill),
+    }
+
+
+def product_cells(row: ProductRow) -> dict[str, str]:
+    """What an application is billed as, by column."""
+    return {
+        "application": csv_cell(row.application),
+        "psa": row.psa,
+        **{str(category): csv_cell(product) for category, product in row.products.items()},
+    }
+
+
+def company_cells(company: Company) -> dict[str, str]:
+    """A client's row, by column."""
+    return {
+        "kind": "company",
+        "name": csv_cell(company.name),
+        "tenants": csv_list(map(str, company.tenants)),
+        "psa": company.psa,
+        "company": csv_cell(company.company),
+        "agreement": csv_cell(company.agreement),
+        "billing": _flag(company.billing),
+        "alongside": csv_list(company.alongside),
+    }
+
+
+def _exception_cells(company: Company, row: ProductRow) -> dict[str, str]:
+    owner = {key: company_cells(company)[key] for key in ("name", "company", "agreement")}
+    return {**product_cells(row), "kind": "exception", **owner, "bill": _flag(row.bill)}
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001 - a value to write, not a switch
+    return "true" if value else "false"
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRows:
+    """What a table says. What a missing column would say is as the mapping has it."""
+
+    applications: tuple[Application, ...]
+    products: tuple[ProductRow, ...]
+    companies: tuple[tuple[int | None, Company], ...]
+    """Clients with the exceptions that the table names, and their places in mapping.toml; no place:
+    it is a new one."""
+
+
+def read_mapping_table(
+    text: str, edit: MappingEdit, *, sources: Collection[str], name: str, accepted: bool = False
+) -> MappingRows:
+    """The rows of a table that `kisi map` wrote and a person may have edited.
+
+    A client is the one on the same agreement, else the only one of the same company and name, else
+    the only one with the same tenants; so a client can be moved to another agreement. A new client
+    whose `billing` is empty is not billed.
+
+    Args:
+        text: The table: JSON if it begins with `{`, else CSV.
+        edit: The mapping as it is.
+        sources: The names of the sources in kisi.toml.
+        name: What messages call the file.
+        accepted: Only rows whose `accept` says yes; otherwise all but those that say no.
+
+    Raises:
+        ConfigError: All problems, each with its line or place.
+    """
+    as_json = text.lstrip("\ufeff \t\r\n").startswith("{")
+    reader = _Reader(edit, sources, {} if accepted else edit.companies)
+    rows = list(reader.json_rows(text, name) if as_json else read_csv(text, _READ, name=name))
+    return reader.read(row for row in rows if reader.flag(row, "accept", default=not accepted))
+
+
+@dataclass(slots=True)
+class _Reader:
+    edit: MappingEdit
+    sources: Collection[str]
+    known: Mapping[int, Company]
+    """The clients that a row may be."""
+    problems: list[str] = field(default_factory=list)
+
+    def read(self, rows: Iterable[ReadRow]) -> MappingRows:
+        kinds: dict[str, list[ReadRow]] = {kind: [] for kind in _KINDS}
+        for row in rows:
+            kind = row.cells.get("kind", "").strip().casefold()
+            kind = "company" if kind == "client" else kind
+            if kind in kinds:
+                kinds[kind].append(row)
+            else:
+                hint = did_you_mean(kind, _KINDS)
+                self.problem(row, f'There is no kind "{shorten(kind)}"; {hint}')
+        applications = [self.application(row) for row in kinds["application"]]
+        billed = [row for row in kinds["application"] if _products(row)]
+        products = [self.product(row) for row in (*billed, *kinds["product"])]
+        companies = tuple(self.companies(kinds["company"], kinds["exception"]))
+        if self.problems:
+            raise ConfigError([*self.problems, "Nothing was changed."], remedy=_ADVICE)
+        return MappingRows(tuple(applications), tuple(products), companies)
+
+    def problem(self, row: ReadRow, sentence: str) -> None:
+        self.problems.append(f"{row.place}: {sentence}")
+
+    def needed(self, row: ReadRow, column: str) -> str:
+        value = row.cells.get(column, "")
+        if not value.strip():
+            self.problem(row, f'"{column}" is empty.')
+        return value
+
+    def flag(self, row: ReadRow, column: str, *, default: bool) -> bool:
+        value = row.cells.get(column, "").strip().casefold()
+        if value and value not in _FLAGS:
+            self.problem(row, f'"{column}" must be yes or no, not "{shorten(value)}".')
+        return _FLAGS.get(value, default)
+
+    def psa(self, row: ReadRow) -> str:
+        try:
+            return the_psa(row.cells.get("psa", ""), self.edit.psas)
+        except ConfigError as error:
+            self.problem(row, error.message)
+            return ""
+
+    def application_name(self, row: ReadRow) -> str:
+        kind = row.cells.get("kind", "").strip().casefold()
+        suggested = kind == "application" and "application" not in row.cells
+        return self.needed(row, "name" if suggested else "application")
+
+    def application(self, row: ReadRow) -> Application:
+        name = self.application_name(row)
+        old = find_application(self.edit, name) or Application(name)
+        unit = row.cells.get("unit", old.unit).strip() or Unit.DEVICE
+        if unit not in set(Unit):
+            hint = did_you_mean(unit, list(Unit))
+            self.problem(row, f'There is no unit "{shorten(unit)}"; {hint}')
+            unit = Unit.DEVICE
+        return Application(
+            name,
+            row.lists.get("keys", old.keys),
+            Unit(unit),
+            self.flag(row, "bill", default=old.bill),
+        )
+
+    def product(self, row: ReadRow) -> ProductRow:
+        return ProductRow(self.application_name(row), self.psa(row), _products(row))
+
+    def companies(
+        self, rows: Sequence[ReadRow], exceptions: Sequence[ReadRow]
+    ) -> Iterator[tuple[int | None, Company]]:
+        read = [self.company(row) for row in rows]
+        own: dict[tuple[str, str], list[ProductRow]] = {
+            (company.psa, company.agreement): [] for company in read
+        }
+        for row in exceptions:
+            exception = self.product(row)
+            exception = replace(exception, bill=self.flag(row, "bill", default=True))
+            key = (exception.psa, row.cells.get("agreement", "").strip())
+            if key in own:
+                own[key].append(exception)
+            else:
+                self.problem(row, f"No company of this table is on agreement {':'.join(key)}.")
+        for row, company, place in zip(rows, read, _places(self.known, read), strict=True):
+            old = company if place is None else self.known[place]
+            yield (
+                place,
+                replace(
+                    company,
+                    exceptions=tuple(own[company.psa, company.agreement]),
+                    billing=self.flag(row, "billing", default=old.billing),
+                    alongside=row.lists.get("alongside", old.alongside),
+                ),
+            )
+
+    def company(self, row: ReadRow) -> Company:
+        tenants = []
+        one = row.cells.get("tenant", "")
+        for text in row.lists.get("tenants", (one,) if one.strip() else ()):
+            try:
+                tenants.append(tenant_ref(text, self.sources))
+            except ConfigError as error:
+                self.problem(row, error.message)
+        if not tenants:
+            self.problem(row, '"tenants" is empty.')
+        return Company(
+            self.needed(row, "name"),
+            tuple(tenants),
+            self.psa(row),
+            self.needed(row, "company").strip(),
+            self.needed(row, "agreement").strip(),
+            billing=False,
+        )
+
+    def json_rows(self, text: str, name: str) -> Iterator[ReadRow]:
+        try:
+            document = json.loads(text.removeprefix("\ufeff"))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ConfigError(
+                f"{name}: This is not JSON ({error}). Nothing was changed.", remedy=_ADVICE
+            ) from error
+        for table, (kind, known) in _JSON.items():
+            entries = document.get(table, [])
+            if not isinstance(entries, list):
+                raise _wrong(name, f'"{table}" must be a list, not {type_name(entries)}.')
+            for number, entry in enumerate(entries, 1):
+                place = f"{name}, {table} {number}"
+                if not isinstance(entry, dict):
+                    raise _wrong(place, f"This must be an object, not {type_name(entry)}.")
+                yield self.json_row(place, kind, entry, ("accept", *known, *_DECORATION))
+
+    def json_row(
+        self, place: str, kind: str, entry: Mapping[str, Any], known: Sequence[str]
+    ) -> ReadRow:
+        cells = {"kind": kind}
+        lists = {}
+        for key, value in entry.items():
+            if key not in known:
+                hint = did_you_mean(key, known)
+                self.problems.append(f'{place}: Unknown key "{shorten(key)}"; {hint}')
+            elif isinstance(value, list) and key == "keys" and all(map(_is_text, value)):
+                lists[key] = tuple(value)
+            elif key == "keys" or not isinstance(value, str | int | float | None):
+                wrong = f'"{key}" has a value of the wrong type: {type_name(value)}.'
+                self.problems.append(f"{place}: {wrong}")
+            else:
+                cells[key] = "" if value is None else str(value)
+        return ReadRow(place, cells, lists)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _products(row: ReadRow) -> dict[Category, str]:
+    return {each: row.cells[each].strip() for each in Category if row.cells.get(each, "").strip()}
+
+
+def _wrong(place: str, sentence: str) -> ConfigError:
+    return ConfigError(f"{place}: {sentence} Nothing was changed.", remedy=_ADVICE)
+
+
+def _places(companies: Mapping[int, Company], read: Sequence[Company]) -> list[int | None]:
+    """For each client that was read, its place in the mapping; no place is given twice."""
+    found: list[int | None] = [None] * len(read)
+    rules: tuple[Callable[[Company], Hashable], ...] = (
+        lambda company: (company.psa, company.agreement),
+        lambda company: (company.psa, company.company, company.name),
+        lambda company: frozenset(company.tenants),
+    )
+    for rule in rules:
+        places: dict[Hashable, list[int]] = defaultdict(list)
+        for place in sorted(companies.keys() - set(found)):
+            places[rule(companies[place])].append(place)
+        open_ = [index for index, place in enumerate(found) if place is None]
+        same = Counter(rule(read[index]) for index in open_)
+        for index in open_:
+            key = rule(read[index])
+            if len(places[key]) == 1 and same[key] == 1:
+                found[index] = places[key][0]
+    return found
+
+
+# --- into the mapping ---------------------------------------------------------------------------
+
+
+def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -> None:
+    """Makes the mapping say what a table says.
+
+    Args:
+        edit: The mapping.
+        rows: The rows that were read.
+        remove_missing: Take out what the table does not name; otherwise it stays.
+    """
+    for application in rows.applications:
+        set_application(edit, application)
+    for product in rows.products:
+        set_product(edit, product)
+    companies = {edit.new_place() if p is None else p: company for p, company in rows.companies}
+    if remove_missing:
+        names = {each.name.casefold() for each in rows.applications}
+        billed = {(each.application, each.psa) for each in rows.products}
+        edit.applications = {
+            p: row for p, row in edit.applications.items() if row.name.casefold() in names
+        }
+        edit.products = {
+            p: row for p, row in edit.products.items() if (row.application, row.psa) in billed
+        }
+        edit.companies = {p: row for p, row in edit.companies.items() if p in companies}
+    for place, company in companies.items():
+        named = {row.application for row in company.exceptions}
+        old = edit.companies[place].exceptions if place in edit.companies else ()
+        kept = () if remove_missing else tuple(row for row in old if row.application not in named)
+        edit.companies[place] = replace(company, exceptions=(*kept, *company.exceptions))
+
+
+def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
+    """Adds the rows of accepted suggestions; nothing that is mapped already is changed by it.
+
+    Key names of an application that is there already are added to it.
+
+    Raises:
+        ConfigError: All that cannot be accepted: a tenant that is mapped already, an application
+            that is billed already.
+    """
+    for application in rows.applications:
+        known = find_application(edit, application.name)
+        set_application(edit, with_keys(known, application.globs) if known else application)
+    for product in rows.products:
+        name = the_application(edit, product.application).name
+        if any((row.application, row.psa) == (name, product.psa) for row in edit.products.values()):
+            raise ConfigError(
+                f'"{shorten(name)}" is billed in psa.{product.psa} already. {UNTOUCHED}',
+                remedy="Leave the products of this row empty, or use `kisi map product`.",
+            )
+        set_product(edit, replace(product, application=name))
+    add_clients(edit, [company for _, company in rows.companies])

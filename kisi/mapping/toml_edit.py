@@ -1,0 +1,253 @@
+"""Edits of mapping.toml's text that leave every other line as it is, byte for byte.
+
+People keep comments, order and layout in this file, so it is never written anew from its meaning.
+Every edit is proven before it is handed back: the new text is parsed, and it must mean what the old
+one meant plus exactly the edits asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import tomli_w
+
+from kisi.errors import ConfigError
+from kisi.mapping.toml_text import (
+    BYTE_ORDER_MARK,
+    Entry,
+    Section,
+    cut,
+    has_comment,
+    insert,
+    insert_key,
+    line_end,
+    scan,
+)
+
+TomlRow = Mapping[str, Any]
+"""A row as `tomllib` reads it: keys and values, and its own arrays of tables."""
+
+
+class RowKind(StrEnum):
+    """The arrays of tables in mapping.toml."""
+
+    APPLICATION = "application"
+    PRODUCT = "product"
+    COMPANY = "company"
+
+
+EXCEPTION = RowKind.PRODUCT
+"""The key of a company's own array of tables, `[[company.product]]`."""
+
+
+class TomlEdit:
+    """Edits of one text, made in place one after the other.
+
+    Rows are named by kind and place, counted from 0. With `company`, the rows are the
+    `[[company.product]]` of the company at that place.
+
+    Raises:
+        ConfigError: The text is not TOML.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        try:
+            self._wanted = _meaning(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigError(
+                f"mapping.toml is not TOML: {error}. It was left as it is.",
+                remedy="Correct it in an editor; `kisi check` says where it is wrong.",
+            ) from error
+
+    def append(self, kind: RowKind, rows: Sequence[TomlRow], *, company: int | None = None) -> None:
+        """Adds rows behind the last one of their kind, a blank line between them.
+
+        Exceptions stand with their company; the first row of a kind stands at the file's end.
+
+        Raises:
+            ConfigError: There is no such company, or rows are written in a form that cannot be
+                edited safely.
+        """
+        if not rows:
+            return
+        if company is None:
+            places, owner, header = self._places(kind), self._wanted, str(kind)
+        else:
+            places = list(self._named(RowKind.COMPANY, [company]).values())
+            owner = self._wanted[RowKind.COMPANY][company]
+            header = f"{RowKind.COMPANY}.{kind}"
+        at = max((section.end for place in places for section in place), default=len(self._text))
+        owner.setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
+        end = line_end(self._text)
+        block = end.join(_render(header, row, end) for row in rows)
+        self._text = insert(self._text, at, block)
+
+    def remove(self, kind: RowKind, rows: Collection[int], *, company: int | None = None) -> None:
+        """Takes rows away with their sub-tables and the comments between their keys.
+
+        Comments above a row stay: nobody can tell whether they speak of this row alone.
+
+        Raises:
+            ConfigError: There is no such row, or rows are written in a form that cannot be edited
+                safely.
+        """
+        if not rows:
+            return
+        places = self._named(kind, rows, company)
+        owner = self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
+        owner[kind] = [row for place, row in enumerate(owner[kind]) if place not in rows]
+        if not owner[kind]:
+            del owner[kind]
+        self._text = cut(self._text, [section for place in places.values() for section in place])
+
+    def set_values(
+        self, kind: RowKind, rows: Mapping[int, TomlRow], *, company: int | None = None
+    ) -> None:
+        """Sets keys of rows in place; their lines keep their comments.
+
+        Args:
+            kind: Which rows.
+            rows: A row's place to its keys and their values: text, a whole number, true or false,
+                or a list of text; None takes the key away. A new key goes behind the row's last.
+            company: Whose exceptions they are.
+
+        Raises:
+            ConfigError: There is no such row, a comment would be lost (inside a list, or behind a
+                key that is taken away), or rows are written in a form that cannot be edited safely.
+        """
+        if not rows:
+            return
+        places = self._named(kind, rows, company)
+        owner = self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
+        for row in sorted(rows, reverse=True):  # from below, so that the places above stay true
+            for key, value in rows[row].items():
+                if value is None:
+                    owner[kind][row].pop(key, None)
+                else:
+                    owner[kind][row][key] = value
+            self._text = _with_values(self._text, places[row][0], rows[row])
+
+    def proven(self) -> str:
+        """The new text, if it means exactly what was asked for.
+
+        Raises:
+            ConfigError: It does not, or cannot be written as UTF-8.
+        """
+        try:
+            self._text.encode("utf-8")
+            means = _meaning(self._text)
+        except (UnicodeEncodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            raise _unsafe() from error
+        if _canonical(means) != _canonical(self._wanted):
+            raise _unsafe()
+        return self._text
+
+    def _places(self, kind: RowKind, company: int | None = None) -> list[list[Section]]:
+        """Each row of a kind: its own section, then those of its sub-tables, wherever they are."""
+        if company is None:
+            rows = self._wanted.get(kind, [])
+            found: list[list[Section]] = []
+            for section in scan(self._text):
+                if section.path == (kind,) and section.array:
+                    found.append([section])
+                elif section.path[:1] == (kind,) and found:
+                    found[-1].append(section)
+        else:
+            _, *own = self._named(RowKind.COMPANY, [company])[company]
+            rows = self._wanted[RowKind.COMPANY][company].get(kind, [])
+            found = [[section] for section in own]
+        if not isinstance(rows, list) or len(found) != len(rows):
+            raise ConfigError(
+                f"mapping.toml: the {kind} rows are not written as [[{kind}]] tables, so kisi "
+                "cannot change one of them without touching others. The file was left as it is.",
+                remedy=f"Write each row under its own [[{kind}]] heading.",
+            )
+        return found
+
+    def _named(
+        self, kind: RowKind, rows: Collection[int], company: int | None = None
+    ) -> dict[int, list[Section]]:
+        """The sections of the rows at these places."""
+        places = self._places(kind, company)
+        for row in sorted(rows):
+            if not 0 <= row < len(places):
+                raise ConfigError(
+                    f"mapping.toml: there is no {kind} row number {row + 1}; it has {len(places)}. "
+                    "The file was left as it is.",
+                    remedy="Run `kisi map export` to see the rows.",
+                )
+        return {row: places[row] for row in rows}
+
+
+def _with_values(text: str, own: Section, values: TomlRow) -> str:
+    """`text` with keys of one section changed: the new ones first, as they stand behind all."""
+    entries = {key: own.entry(key) for key in values}
+    for key, value in reversed(list(values.items())):
+        if entries[key] is None and value is not None:
+            text = insert_key(text, own, f"{key} = {_render_value(value)}")
+    known = [(entry, key) for key, entry in entries.items() if entry is not None]
+    for entry, key in sorted(known, key=lambda pair: pair[0].start, reverse=True):
+        value = values[key]
+        _refuse_lost_comments(text, entry, key, goes=value is None)
+        if value is None:
+            text = text[: entry.start] + text[entry.end :]
+        else:
+            text = text[: entry.value_start] + _render_value(value) + text[entry.value_end :]
+    return text
+
+
+def _refuse_lost_comments(text: str, entry: Entry, key: str, *, goes: bool) -> None:
+    """Refuses to change a value with comments inside; and one behind it, if the key `goes`."""
+    if has_comment(text[entry.value_start : entry.value_end]):
+        what = f"the value of {key} has comments inside, which would be lost"
+    elif goes and has_comment(text[entry.value_end : entry.end]):
+        what = f"{key} must go, and the comment behind it would be lost"
+    else:
+        return
+    line = text.count("\n", 0, entry.value_start) + 1
+    raise ConfigError(
+        f"mapping.toml, line {line}: {what}. The file was left as it is.",
+        remedy="Move the comments above the key, or make the change in an editor.",
+    )
+
+
+def _render(header: str, row: TomlRow, end: str) -> str:
+    """A row as text: its keys, then its own arrays of tables."""
+    lines = [f"[[{header}]]"]
+    tables = []
+    for key, value in row.items():
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            tables += [_render(f"{header}.{key}", table, end) for table in value]
+        else:
+            lines.append(f"{key} = {_render_value(value)}")
+    return end.join([*lines, ""]) + "".join(tables)
+
+
+def _render_value(value: object) -> str:
+    """A value as TOML; a list on one line."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_render_value, value)) + "]"
+    return tomli_w.dumps({"key": value}).removeprefix("key = ").rstrip("\n")
+
+
+def _meaning(text: str) -> dict[str, Any]:
+    return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+
+
+def _canonical(value: object) -> str:
+    """The same for values that differ only in layout; not for True and 1, nor for 1 and 1.0."""
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _unsafe() -> ConfigError:
+    return ConfigError(
+        "mapping.toml is written in a way that kisi cannot change without touching something else. "
+        "The file was left as it is.",
+        remedy="Make the change in an editor; `kisi check` says whether the file is right.",
+    )

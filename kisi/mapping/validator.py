@@ -1,0 +1,295 @@
+"""Does what the mapping names still exist, and may it be billed? One answer for every command.
+
+`kisi map list --stale` asks an inventory that was read anyway. A change of the mapping and
+`kisi check --online` ask the systems themselves, where a PSA judges each agreement as a run does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+from kisi.config.sentences import shorten
+from kisi.errors import ConfigError, KisiError
+from kisi.mapping.changes import UNTOUCHED, Change, called
+from kisi.mapping.inventory import Inventory
+from kisi.mapping.names import parse_name
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    BillingMapping,
+    Company,
+    ProductRow,
+    Tenant,
+    TenantRef,
+)
+from kisi.plan import ref_of
+from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
+from kisi.sources import UsageSource
+
+SOON = timedelta(days=60)
+"""How long before its end an agreement is shown."""
+_RENEW = "Renew it in the PSA; if that makes a new agreement: kisi map renew"
+_ANOTHER_PRODUCT = "Bill it as another one (`kisi map list`): kisi map product APPLICATION --all ID"
+
+
+class StaleReason(StrEnum):
+    """What became of something that the mapping names."""
+
+    GONE = "gone"
+    INACTIVE = "inactive"
+    ENDED = "ended"
+    ENDING = "ending"
+    RENAMED = "renamed"
+    FOREIGN = "foreign"
+    """The agreement belongs to another company."""
+
+
+BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED})
+"""What is so, and keeps nothing from being billed today."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleEntry:
+    """One thing that the mapping names and that is gone, changed, or about to end."""
+
+    client: str
+    """Whose row names it; empty for a general row."""
+    kind: str
+    """`tenant`, `company`, `agreement` or `product`."""
+    id: str
+    """As mapping.toml has it."""
+    reason: StaleReason
+    message: str
+    """In a sentence."""
+    remedy: str
+    """What to do, in a sentence or a command."""
+    ends: date | None = None
+
+
+class SystemValidator:
+    """Looks up what rows name, in an inventory or in the systems themselves.
+
+    Systems are asked for each list once, when it is first needed; every answer may then raise
+    `SourceError` or `PsaError`. What an inventory could not read is not called gone: it has no
+    entry, and the inventory says so in `missing`.
+
+    Args:
+        sources: The sources that may be asked.
+        psas: The PSAs that may be asked.
+        today: The day in the billing time zone.
+    """
+
+    def __init__(
+        self, sources: Mapping[str, UsageSource], psas: Mapping[str, Psa], today: date
+    ) -> None:
+        self._sources = sources
+        self._psas = psas
+        self._today = today
+        self._tenants: dict[str, dict[TenantRef, Tenant]] = {}
+        self._companies: dict[str, dict[str, PsaCompany]] = {}
+        self._products: dict[str, dict[str, PsaProduct | None]] = {}
+        self._judged: dict[AgreementRef, Agreement | KisiError] = {}
+        self._listed: dict[str, dict[str, PsaAgreement]] = {}
+
+    @classmethod
+    def of(cls, inventory: Inventory, today: date) -> SystemValidator:
+        """Answers from the lists of an inventory, and asks nobody."""
+        self = cls({}, {}, today)
+        self._tenants = {source: {} for source in inventory.sources_read}
+        self._companies = {psa: {} for psa in inventory.psas_read}
+        self._products = {psa: {} for psa in inventory.psas_read}
+        self._listed = {psa: {} for psa in inventory.psas_read}
+        for tenant in inventory.tenants:
+            self._tenants[tenant.tenant.ref.source][tenant.tenant.ref] = tenant.tenant
+        for company in inventory.companies:
+            self._companies[company.psa][company.company.id] = company.company
+        for agreement in inventory.agreements:
+            self._listed[agreement.psa][agreement.agreement.id] = agreement.agreement
+        for product in inventory.products:
+            self._products[product.psa][product.product.id] = product.product
+        return self
+
+    def refuse(self, change: Change) -> None:
+        """Does nothing if every id of a change exists and is fit to be billed.
+
+        Raises:
+            ConfigError: All that is gone, inactive, or of another PSA.
+            SourceError: A source cannot be read.
+            PsaError: A PSA cannot be read.
+        """
+        self.ask_for(change.companies, change.products)
+        problems = []
+        for client in change.companies:
+            for each in (*self.tenants(client), *self.company(client), *self.agreement(client)):
+                # of an agreement that is gone, the remedy is for a client that is there
+                told = each.kind == "agreement" and each.reason is not StaleReason.GONE
+                sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
+                problems += [sentence.strip()] if each.reason not in BILLS else []
+        for row in change.products:
+            problems += [each.message for each in self.products(row)]
+        if problems:
+            raise ConfigError(
+                problems,
+                remedy=f"{UNTOUCHED} Correct these ids; `kisi map list` shows what there is now.",
+            )
+
+    def stale(self, mapping: BillingMapping) -> tuple[StaleEntry, ...]:
+        """What of the mapping is gone, renamed, inactive, or ends within `SOON`.
+
+        Clients with billing off are looked at too: they are what is switched on next.
+        """
+        found: list[StaleEntry] = []
+        for client in mapping.companies:
+            found += (*self.tenants(client), *self.company(client), *self.agreement(client))
+            for row in client.exceptions:
+                found += self.products(row, client.name)
+        for row in mapping.products:
+            found += self.products(row)
+        return tuple(found)
+
+    def ask_for(self, clients: Iterable[Company], rows: Iterable[ProductRow]) -> None:
+        """Reads all their agreements and products at once, not one by one."""
+        refs: dict[str, dict[AgreementRef, None]] = defaultdict(dict)
+        ids: dict[str, dict[str, None]] = defaultdict(dict)
+        for client in clients:
+            refs[client.psa][ref_of(client)] = None
+        for row in rows:
+            ids[row.psa] |= dict.fromkeys(row.products.values())
+        for psa, own in refs.items():
+            self._judged |= self._psas[psa].agreements(list(own), self._today)
+        for psa, wanted in ids.items():
+            known = self._products.setdefault(psa, {})
+            known |= {**dict.fromkeys(wanted), **self._psas[psa].products(list(wanted))}
+
+    def tenants(self, client: Company) -> Iterator[StaleEntry]:
+        """The client's tenants that are gone, or cannot be counted."""
+        for ref in client.tenants:
+            found = self.tenant(ref)
+            if found is None and ref.source in self._tenants:
+                reason = StaleReason.GONE
+                message = f'sources.{ref.source} has no tenant "{shorten(ref.tenant)}".'
+                remedy = (
+                    "Map the new tenant (`kisi map list`), and take this one out: "
+                    "kisi map company CLIENT --remove-tenant TENANT"
+                )
+            elif found is not None and not found.enabled:
+                reason, name = StaleReason.INACTIVE, shorten(found.name)
+                message = f'Tenant "{ref}" ({name}) is disabled, so that it cannot be counted.'
+                remedy = "Enable it, or set `billing = false` for this client in mapping.toml."
+            else:
+                continue
+            yield StaleEntry(client.name, "tenant", str(ref), reason, message, remedy)
+
+    def tenant(self, ref: TenantRef) -> Tenant | None:
+        """A tenant, also a disabled one; None if its source has none of this id."""
+        if ref.source not in self._tenants and ref.source in self._sources:
+            found = self._sources[ref.source].tenants()
+            self._tenants[ref.source] = {tenant.ref: tenant for tenant in found}
+        return self._tenants.get(ref.source, {}).get(ref)
+
+    def company(self, client: Company) -> Iterator[StaleEntry]:
+        """The client's company, if it is gone, not active, or called otherwise."""
+        found = self.company_of(client.psa, client.company)
+        psa = f"psa.{client.psa}"
+        word = self._psas[client.psa].accounts_word if client.psa in self._psas else "company"
+        if found is None and client.psa in self._companies:
+            reason, message = StaleReason.GONE, f"{psa} has no {word} {shorten(client.company)}."
+            remedy = "Map the client anew: kisi map company CLIENT --company ID"
+        elif found is not None and not found.active:
+            named = f"{word.capitalize()} {found.id} ({shorten(found.name)})"
+            reason, message = StaleReason.INACTIVE, f"{named} is not active in {psa}."
+            remedy = "Take it out: kisi map remove CLIENT"
+        elif found is not None and _renamed(client.name, found.name):
+            reason, message = StaleReason.RENAMED, f"{psa} calls it {found.name!r} now."
+            remedy = "Ids decide; to follow: kisi map company CLIENT --name NAME"
+        else:
+            return
+        yield StaleEntry(client.name, "company", client.company, reason, message, remedy)
+
+    def company_of(self, psa: str, ident: str) -> PsaCompany | None:
+        """A company, also an inactive one; None if its PSA has none of this id."""
+        if psa not in self._companies and psa in self._psas:
+            found = self._psas[psa].all_companies()
+            self._companies[psa] = {company.id: company for company in found}
+        return self._companies.get(psa, {}).get(ident)
+
+    def agreement(self, client: Company) -> Iterator[StaleEntry]:
+        """The client's agreement, if it is gone, another's, does not bill, or ends soon."""
+        psa, ref = client.psa, ref_of(client)
+        if psa in self._psas:
+            if ref not in self._judged:
+                self.ask_for([client], [])
+            judged = self._judged[ref]
+            if isinstance(judged, KisiError):
+                raise judged
+            name, ends, reason = judged.name, judged.ends, None
+            if judged.unfit is not None:
+                reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
+                message, remedy = judged.unfit.reason, judged.unfit.remedy
+        elif psa in self._listed:
+            found = self.listed(client)
+            name, ends = (found.name, found.ends) if found else ("", None)
+            reason, what = _state(found, client, self._today)
+            message, remedy = f"{name!r} {what}.", _RENEW
+            if found is None:
+                message = f"psa.{psa} has no agreement {shorten(client.agreement)}."
+        else:
+            return
+        if reason is None and ends is not None and ends - self._today <= SOON:
+            reason, message, remedy = StaleReason.ENDING, f"{name!r} ends on {ends}.", _RENEW
+        if reason is not None:
+            yield StaleEntry(client.name, "agreement", ref.agreement, reason, message, remedy, ends)
+
+    def listed(self, client: Company) -> PsaAgreement | None:
+        """The client's agreement as an inventory lists it."""
+        return self._listed.get(client.psa, {}).get(client.agreement)
+
+    def products(self, row: ProductRow, client: str = "") -> Iterator[StaleEntry]:
+        """The products of a row that are gone, or that no agreement can carry."""
+        known = self._products.get(row.psa, {})
+        if row.psa in self._psas and not known.keys() >= set(row.products.values()):
+            self.ask_for([], [row])
+            known = self._products[row.psa]
+        for ident in dict.fromkeys(row.products.values()) if row.psa in self._products else ():
+            found = known.get(ident)
+            if found is None:
+                reason, what = StaleReason.GONE, self._no_product(row.psa, ident)
+            elif not found.active:
+                reason, name = StaleReason.INACTIVE, shorten(found.name)
+                what = f"Product {ident} ({name}) of psa.{row.psa} is not active, or of a kind that"
+                what += " no agreement can carry"
+            else:
+                continue
+            message = f"{what}; it bills {shorten(row.application)}."
+            yield StaleEntry(client, "product", ident, reason, message, _ANOTHER_PRODUCT)
+
+    def _no_product(self, psa: str, ident: str) -> str:
+        for name, other in self._psas.items():
+            if name != psa and ident in other.products([ident]):
+                return f"Product {shorten(ident)} is one of psa.{name}, not of psa.{psa}"
+        return f"psa.{psa} has no product {shorten(ident)}"
+
+
+def _state(
+    found: PsaAgreement | None, client: Company, today: date
+) -> tuple[StaleReason | None, str]:
+    """Why a listed agreement bills nothing; one that has not begun yet may still be waited for."""
+    if found is None:
+        return StaleReason.GONE, ""
+    if found.company != client.company:
+        return StaleReason.FOREIGN, f"belongs to company {found.company}"
+    if found.ends is not None and found.ends < today:
+        return StaleReason.ENDED, f"ended on {found.ends}"
+    if not found.active:
+        return StaleReason.INACTIVE, "is cancelled or not active"
+    return None, ""
+
+
+def _renamed(ours: str, theirs: str) -> bool:
+    """Whether two names differ in more than spelling, legal form, or what tells sites apart."""
+    one, other = (set(parse_name(name).key.split()) for name in (ours, theirs))
+    return not (one <= other or other <= one)
