@@ -75,13 +75,13 @@ def arrangement(
 ) -> Arrangement:
     """Who has to do with whom, where a line billed all of its application unless it is told."""
     whole = {
-        one: frozenset(Pool(tenant, one.application) for tenant in one.tenants)
-        for one in (*facts, *unknown)
+        one: [Pool(tenant, one.application) for tenant in one.tenants] for one in (*facts, *unknown)
     }
+    counted = {**whole, **(billed or {})}
     known = Known(
         mapping=by or billing(*plans),
         now=now or {},
-        billed={**whole, **(billed or {})},
+        billed={one: dict.fromkeys(mine, 1) for one, mine in counted.items()},
         unknown=unknown,
         moves=moves or {},
     )
@@ -91,4 +91,5 @@ def arrangement(
 def arranged(*plans: CompanyPlan, **known: object) -> Plan:
     """A plan of these clients that knows who waits for whom."""
     found = arrangement(*plans, **known)
-    return replace(Plan(plans), pools=found.pools, waits=found.waits, moved=found.moved)
+    known = {name: getattr(found, name) for name in ("pools", "waits", "moved", "unknown")}
+    return replace(Plan(plans), **known)
