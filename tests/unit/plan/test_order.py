@@ -17,6 +17,7 @@ from kisi.model import (
     Failure,
     Hold,
     LineSlot,
+    Outcome,
     Plan,
     Pool,
     ProductRow,
@@ -27,6 +28,7 @@ from kisi.plan import (
     accepted_keys,
     failed,
     pools_of,
+    settled,
     spread,
     with_commands,
     with_ids,
@@ -253,7 +255,7 @@ def test_7_a_line_given_to_another_application_has_a_stake_in_both():
     other = planned(10, 20, "302", "C", "A")
     facts = owned(given_away, "t1", "A"), owned(other, "t1", "A")
     plan = arranged(ready(client("C", "t1"), given_away, other), facts=facts)
-    assert plan.pools[given_away.slot] == pools("t1", "A", "B")
+    assert plan.pools[given_away.slot] == plan.pools[other.slot]
     assert guards(spread(plan)) == {"301": "decrease", "302": WITH}
 
 
@@ -287,25 +289,25 @@ def counted(*usages):
 def test_a_pool_counts_where_a_device_of_the_lines_categories_was_counted():
     used = counted(usage("t1", A=(5, 0)), usage("t2", A=(0, 3)), usage("t3", B=(9, 9)))
     tenants = refs("t1 t2 t3")
-    assert pools_of(tenants, "A", (W,), used) == pools("t1", "A")
-    assert pools_of(tenants, "A", (S,), used) == pools("t2", "A")
-    assert pools_of(tenants, "A", (W, S), used) == pools("t1 t2", "A")
-    assert pools_of(tenants, "A", (Category.ALL,), used) == pools("t1 t2", "A")
+    assert pools_of(tenants, "A", (W,), used) == {Pool(tenants[0], "A"): 5}
+    assert pools_of(tenants, "A", (S,), used) == {Pool(tenants[1], "A"): 3}
+    assert sum(pools_of(tenants, "A", (W, S), used).values()) == 8
+    assert set(pools_of(tenants, "A", (Category.ALL,), used)) == pools("t1 t2", "A")
 
 
 def test_a_total_may_be_of_any_category():
     used = counted(usage("t1", A=7), usage("t2", A=0))
-    assert pools_of(refs("t1 t2"), "A", (W,), used) == pools("t1", "A")
+    assert pools_of(refs("t1 t2"), "A", (W,), used) == dict.fromkeys(pools("t1", "A"), 7)
 
 
 def test_a_tenant_that_was_not_read_may_have_anything():
-    assert pools_of(refs("t1 t2"), "A", (W,), counted(usage("t1", A=(0, 5)))) == pools("t2", "A")
+    found = pools_of(refs("t1 t2"), "A", (W,), counted(usage("t1", A=(0, 5))))
+    assert found == dict.fromkeys(pools("t2", "A"), 1)
 
 
 def test_where_nothing_is_counted_at_all_every_tenant_may_be_meant():
-    assert pools_of(refs("t1 t2"), "A", (W,), counted(usage("t1"), usage("t2"))) == pools(
-        "t1 t2", "A"
-    )
+    found = pools_of(refs("t1 t2"), "A", (W,), counted(usage("t1"), usage("t2")))
+    assert found == dict.fromkeys(pools("t1 t2", "A"), 1)
 
 
 def test_a_line_that_bills_nothing_from_now_on_has_no_stake_in_what_its_client_has_now():
@@ -346,7 +348,45 @@ def test_a_line_that_does_not_change_has_to_do_with_nobody():
     same = planned(55, 55, "301", "Contoso")
     (_, lab), (old, new) = moved_tenant()
     found = arrangement(ready(client("Contoso", "t1"), same), lab, facts=[old, new])
-    assert (waits(found), set(found.pools)) == ({}, {lab.lines[0].slot})
+    assert waits(found) == {}
+    assert found.waits == {}
+
+
+def ring(lab: int, t3: int, guard: str = "decrease"):
+    """Lab gives t3 to Fabrikam and gets t2 from Contoso, whose line is on hold."""
+    old = planned(50, 10, "301", "Contoso", guard=guard)
+    through = planned(t3, lab, "302", "Lab")
+    last = planned(100, 100 + t3, "303", "Fabrikam")
+    facts = owned(old, "t1 t2"), owned(through, "t3"), owned(last, "t4")
+    return (
+        arranged(
+            ready(client("Contoso", "t1"), old),
+            ready(client("Lab", "t2"), through),
+            ready(client("Fabrikam", "t4 t3"), last),
+            facts=facts,
+        ),
+        (old, through, last),
+    )
+
+
+@pytest.mark.parametrize(("lab", "t3"), [(40, 40), (40, 50), (40, 20)])
+def test_a_line_that_changes_its_tenants_passes_the_wait_on_whatever_its_number(lab, t3):
+    plan, (_, _, last) = ring(lab, t3)
+    assert guards(spread(plan))["303"] == WITH
+    assert last.slot in plan.waits
+
+
+def test_what_a_line_bills_is_settled_once_nothing_in_its_pools_is_left_open():
+    plan, (old, through, last) = ring(40, 40, guard="")
+
+    def after(outcome):
+        return with_lines(
+            plan, lambda line: replace(line, outcome=outcome) if line.slot == old.slot else line
+        )
+
+    assert settled(after(Outcome.APPLIED)) == {old.slot, through.slot, last.slot}
+    for outcome in (Outcome.FAILED, Outcome.UNKNOWN, Outcome.HELD, None):
+        assert settled(after(outcome)) == {old.slot}  # its own fall; nobody else's
 
 
 def test_the_fall_of_one_category_is_waited_for_whatever_the_others_do():
