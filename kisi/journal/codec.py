@@ -11,13 +11,13 @@ import dataclasses
 import json
 import types
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 
 def to_epoch(at: datetime) -> int:
@@ -100,23 +100,35 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401, PLR0911  # one return a kind of type
+def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
     """`data`, as JSON has it, as a value of `kind`."""
-    if data is None or kind is Any:
-        return data
+    return None if data is None else _reader(kind)(data)
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401, PLR0911  # one return a kind of type
+    """What makes a value of `kind` from JSON data that is not null; worked out once a type."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return _as_it_is
     if origin in (Union, types.UnionType):
-        return _built(next(arg for arg in arguments if arg is not types.NoneType), data)
+        return _reader(next(arg for arg in arguments if arg is not types.NoneType))
     if origin in (tuple, frozenset):
-        return origin(_built(arguments[0], item) for item in data)
+        return lambda data: origin(_built(arguments[0], item) for item in data)
     if origin is not None and issubclass(origin, Mapping):
         key, item = arguments
-        return {_built(key, name): _built(item, value) for name, value in data.items()}
+        return lambda data: {_built(key, name): _built(item, one) for name, one in data.items()}
     if fields := _fields(kind):
         hints = _hints(kind)
-        return kind(**{name: _built(hints[name], data[name]) for name in fields if name in data})
+        return lambda data: kind(
+            **{name: _built(hints[name], data[name]) for name in fields if name in data}
+        )
     if kind is datetime:
-        return datetime.fromisoformat(data)
+        return datetime.fromisoformat
     if kind is Decimal or issubclass(kind, Enum):
-        return kind(data)
+        return cast("Callable[[Any], Any]", kind)
+    return _as_it_is
+
+
+def _as_it_is(data: Any) -> Any:  # noqa: ANN401
     return data

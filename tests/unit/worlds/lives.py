@@ -7,16 +7,20 @@ import multiprocessing
 import os
 import random
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from kisi.apply import phases
 from kisi.errors import KisiError
 from kisi.journal import Journal
 from kisi.model import GuardRules, Plan
+from kisi.reconcile import lines, siblings
 from tests.unit.worlds import events
 from tests.unit.worlds.judge import Broken, Judge, Seen
 from tests.unit.worlds.night import (
@@ -397,4 +401,22 @@ def many(seeds: Iterable[int]) -> dict[int, str]:
 
 
 def _quiet() -> None:
+    """Prepares a process for many worlds: no log, and no threads, which cost more than the work."""
     logging.disable(logging.CRITICAL)
+    for module in (phases, sys.modules["kisi.reconcile.collect"], lines, siblings):
+        module.ThreadPoolExecutor = Inline  # type: ignore[attr-defined]
+
+
+class Inline(Executor):
+    """Does everything at once, in the thread that asks for it."""
+
+    def __init__(self, *_workers: object, **_how: object) -> None:
+        """Takes what a pool of threads takes."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **more: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*args, **more))
+        except Exception as error:
+            future.set_exception(error)
+        return future
