@@ -187,7 +187,9 @@ def _watch(
     looks: Sequence[float],
     timers: RetryTimers,
 ) -> tuple[list[WriteOutcome | None], PsaError | None]:
-    """Reads one agreement's list until every line shows something, or all looks are done.
+    """Reads an agreement's lines of these products until each shows something, or looks are over.
+
+    The list of all lines may end early; that of some products proves what it does not hold.
 
     Args:
         psa: The lines' PSA.
@@ -200,13 +202,14 @@ def _watch(
         What the list shows of each line, or None where it shows that nothing was written; and the
         error that ended the looking, if one did.
     """
-    ref = lines[0][0].ref
+    ref, products = lines[0][0].ref, {line.product for line, _ in lines}
+    ids = {line.line_id for line, _ in lines if line.line_id}
     found: list[WriteOutcome | None] = [None] * len(lines)
     for seconds in looks:
         if seconds:
             timers.before_looking(seconds)
         try:
-            listed = whole_lines(psa, ref, {line.line_id for line, _ in lines if line.line_id})
+            listed = whole_lines(psa, ref, ids, products)
         except ForeignChange:
             raise
         except PsaError as error:

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
-from kisi.errors import KisiError
+from kisi.errors import KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
 
 _LOG = logging.getLogger(__name__)
@@ -178,22 +178,40 @@ class Psa(Protocol):
         """Closes connections. Safe to call twice."""
 
 
-def whole_lines(psa: Psa, ref: AgreementRef, known: Collection[str]) -> tuple[Line, ...]:
-    """The lines of an agreement, with those of `known` that its list lacks and that exist.
+def whole_lines(
+    psa: Psa,
+    ref: AgreementRef,
+    known: Collection[str],
+    products: Collection[str] | None = None,
+) -> tuple[Line, ...]:
+    """The lines of an agreement (or of `products`); of `known`, only such as do not exist lack.
+
+    A line that the list lacks and that exists proves that the list is short. Then all lines of its
+    product are asked for, so that a second one is not overlooked either.
 
     Raises:
         ForeignChange: As `Psa.lines`.
-        PsaError: As `Psa.lines`.
+        PsaError: As `Psa.lines`; or no list holds a line that exists.
     """
-    listed = psa.lines(ref)
+    listed = psa.lines(ref) if products is None else psa.lines(ref, products)
     missing = sorted(set(known) - {line.id for line in listed})
     found = [line for one in missing if (line := psa.line(ref, one)) is not None]
-    if found:
-        _LOG.warning(
-            "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi goes on "
-            "with them; something between kisi and the PSA shortens lists.",
-            psa.name,
-            ref.agreement,
-            ", ".join(line.id for line in found),
+    if not found:
+        return listed
+    named = ", ".join(line.id for line in found)
+    asked = psa.lines(ref, {line.product for line in found})
+    if not {line.id for line in found} <= {line.id for line in asked}:
+        raise PsaError(
+            f"The list of the lines of agreement {ref.agreement} (psa.{psa.name}) lacks {named}, "
+            "which exist: it is not whole, or another agreement's. None of it was used.",
+            remedy="Run kisi again; if it keeps happening, something between kisi and the PSA "
+            "shortens lists or mixes answers up.",
         )
-    return (*listed, *found)
+    _LOG.warning(
+        "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi asked for them; "
+        "something between kisi and the PSA shortens lists.",
+        psa.name,
+        ref.agreement,
+        named,
+    )
+    return tuple({line.id: line for line in (*listed, *asked)}.values())

@@ -12,7 +12,7 @@ import pytest
 from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator
 
-ONLY_IDS = re.compile(r"(company/)?id in \(\d+(,\d+)*\)")
+ONLY_IDS = re.compile(r"((company|product)/)?id in \(\d+(,\d+)*\)")
 
 
 def test_ninety_workstations_and_ten_servers_become_two_additions(operator: Operator):

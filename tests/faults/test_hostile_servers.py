@@ -153,4 +153,4 @@ def test_a_create_that_is_answered_by_a_stranger_is_never_taken_for_done(trial: 
 
     assert result.code == 7
     assert trial.contoso.additions == []
-    trial.heals()
+    trial.heals(accept=True)  # nobody can tell whether it was made

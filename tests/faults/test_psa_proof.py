@@ -81,15 +81,36 @@ def test_a_known_line_beyond_the_end_of_a_list_is_not_gone(trial: Trial):
 
     result = trial.sync()
 
-    assert {line["action"] for one in result.document["companies"] for line in one["lines"]} == {
-        "update"
-    }
+    assert result.code == 0, result.err
+    assert len(result.writes) == len(clients)
     assert _bills_each_once(trial, clients)
     said = [line for line in warnings(result) if "something between kisi and the PSA" in line]
     assert len(said) == len(clients)
     trial.sandbox.cw.resources.gateway = Gateway()
     again = trial.sync()
     assert (again.code, again.writes) == (0, [])
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["created", "there before"])
+@pytest.mark.fault(
+    66,
+    injection="the same on the first night: nothing that the lists show is kisi's",
+    outcome="what is to be created is asked for by its product before and after: never two lines",
+)
+def test_a_list_that_ends_early_is_no_proof_before_a_create(trial: Trial, there: bool):
+    clients = _crowd(trial)
+    if there:
+        for client in clients:
+            used = len(client.devices())
+            trial.world.add_line(client.agreement_id, trial.product, used)
+    trial.sandbox.cw.resources.gateway = Gateway(page_cap=2, strips_link=True)
+
+    first, second = trial.sync(), trial.sync()
+
+    assert {first.code, second.code} == ({7} if there else {0})
+    assert len(first.writes) == (0 if there else len(clients))
+    assert second.writes == []
+    assert _bills_each_once(trial, clients)
 
 
 @pytest.mark.fault(

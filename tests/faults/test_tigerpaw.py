@@ -219,7 +219,8 @@ def test_an_acknowledged_charge_that_is_not_shown_is_never_submitted_again(
 
     assert (result.code, len(submits(result))) == (7, 1)
     assert outcome(result, "Northwind")[0] == "unknown"
-    assert "The PSA does not show the new line" in outcome(result, "Northwind")[1]
+    said = "The PSA does not show the new line" if count else "charges and gave 1 of them"
+    assert said in outcome(result, "Northwind")[1]
     assert ledger.client.quantities == both
     for _ in range(2):
         again = ledger.sync()

@@ -97,7 +97,8 @@ def test_an_agreement_is_read_once_after_its_falls_and_once_around_its_rises(ben
         *(planned(None, 5, one) for one in ("1205", "1206")),
     ]
     bench.write(*lines)
-    assert psa.asked == [None, {"1205", "1206"}, None]
+    falls, rises = {"1201", "1202"}, {"1203", "1204", "1205", "1206"}
+    assert psa.asked == [falls, {"1205", "1206"}, rises]
     assert len(psa.sent) == 6
 
 

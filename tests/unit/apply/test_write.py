@@ -41,7 +41,7 @@ def test_a_create_is_sent_once_and_the_journal_owns_the_new_line(bench, psa):
     assert bench.outcomes() == [("1200", Outcome.APPLIED, True)]
     assert bench.owned() == {"1200": (line.line_id, 90)}
     assert bench.operations()[0].request_id == "request-1"
-    assert psa.asked == [{"1200"}, None]
+    assert psa.asked == [{"1200"}, {"1200"}]
 
 
 def test_an_update_sets_the_absolute_quantity_of_its_line(bench, psa):
@@ -360,7 +360,7 @@ def test_it_is_read_back_where_it_was_written(bench, psa):
     psa.lines = lambda ref, products=None: asked.append((ref, products)) or lines(ref, products)
     script(bench, LOST)
     bench.write(planned(None, 90))
-    assert asked == [(REF, {"1200"}), (REF, None)]
+    assert asked == [(REF, {"1200"}), (REF, {"1200"})]
 
 
 def test_a_line_that_cannot_be_read_back_is_named(bench, psa):

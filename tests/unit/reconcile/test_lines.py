@@ -215,6 +215,27 @@ def test_a_line_that_the_list_lacks_and_that_exists_is_billed_as_ever(two, caplo
     assert f"agreement 1042 lacks {line.id}, which exist" in caplog.text
 
 
+def test_where_a_list_is_short_a_second_line_of_the_product_is_seen_too(two):
+    two.sync()
+    (line,) = two.cw.held("1042")
+    two.cw.hidden |= {line.id, two.cw.put("1200", 3, "1042").id}
+    assert two.look().plan.companies[0].failure.guard == "ambiguous"
+
+
+def test_a_line_that_exists_and_is_in_no_list_fails_its_client(two, monkeypatch):
+    two.sync()
+    (line,) = two.cw.held("1042")
+    read = two.cw.lines
+
+    def lines(ref, products=None):
+        return tuple(one for one in read(ref, products) if one.id != line.id)
+
+    monkeypatch.setattr(two.cw, "lines", lines)
+    day = two.sync()
+    assert (day.client().failure.guard, day.code) == ("psa", ExitCode.PSA)
+    assert f"lacks {line.id}, which exist" in day.client().failure.reason
+
+
 def test_a_line_that_is_gone_is_asked_for_once_and_then_deleted(two):
     two.sync()
     (line,) = two.cw.held("1042")
