@@ -417,6 +417,6 @@ class Inline(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(work(*args, **more))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # as a pool does
             future.set_exception(error)
         return future
