@@ -252,9 +252,9 @@ def _counted(stakes: Iterable[_Stake], moves: Moves) -> Mapping[tuple[LineSlot, 
 def settled(plan: Plan) -> frozenset[LineSlot]:
     """The lines that bill from now on what was counted today, once `plan` was written.
 
-    A line in whose pools another one has not come down goes on to stand for what it billed before,
-    also where its number is the same, or lower: what it got is billed there still, and whoever has
-    what it gave up must go on waiting.
+    A line in whose pools another one has not come down goes on to stand for what it billed before
+    where its number is the same, or lower: what it got is billed there still, and whoever has what
+    it gave up must go on waiting. A line that rose has waited, or a person has accepted it beside.
     """
     lines = [line for company in plan.companies for line in company.lines]
     open_: dict[Pool, set[LineSlot]] = defaultdict(set)
@@ -266,7 +266,8 @@ def settled(plan: Plan) -> frozenset[LineSlot]:
         line.slot
         for line in lines
         for mine in [plan.pools.get(line.slot, frozenset())]
-        if mine.isdisjoint(plan.unknown) and not any(open_[p] - {line.slot} for p in mine)
+        if (line.delta > 0 and line.outcome is Outcome.APPLIED)
+        or (mine.isdisjoint(plan.unknown) and not any(open_[p] - {line.slot} for p in mine))
     )
 
 
