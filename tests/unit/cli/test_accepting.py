@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kisi.cli.accepting import accept
-from kisi.cli.journal_entries import accepted_and_written, still_guarded
+from kisi.cli.journal_entries import accepted_and_written, proven_lines, still_guarded
 from kisi.errors import ExitCode, Withheld
 from kisi.guards import release
 from kisi.journal import Journal
-from kisi.model import WITH, CompanyPlan, Hold, Outcome, Plan, Status
+from kisi.model import WITH, CompanyPlan, Hold, Outcome, Plan, Pool, Status
 from kisi.plan import with_ids, with_lines
 from tests.unit.build import COMPANY, NOW
 from tests.unit.fakes import planned
@@ -185,3 +185,23 @@ def test_a_client_that_failed_was_not_judged_and_keeps_what_was_accepted():
     plan = named(client(FALL), failed, off)
     found = dict(still_guarded(plan, plan))
     assert found == {COMPANY: keys(plan), company(3): set()}
+
+
+def test_what_holds_what_it_should_is_proven_and_settled_once_nothing_in_its_pools_is_open():
+    pool = frozenset({Pool(COMPANY.tenants[0], "KES")})
+    same = planned(5, 5, "1201", line_id="302")
+    written = replace(planned(1, 2, "1202", line_id="303"), outcome=Outcome.APPLIED)
+    failing = replace(planned(100, 40, line_id="301"), outcome=Outcome.FAILED)
+    new = replace(planned(None, 9, "1203"), outcome=Outcome.UNKNOWN)
+    plan = Plan((client(same, written, failing, new),))
+    assert {line.line_id: line.settled for line in proven_lines(plan)} == {"302": True, "303": True}
+    shared = replace(plan, pools={same.slot: pool, failing.slot: pool})
+    assert {line.line_id: line.settled for line in proven_lines(shared)} == {
+        "302": False,
+        "303": True,
+    }
+    unknown = replace(plan, pools={written.slot: pool}, unknown=pool)
+    assert {line.line_id: line.settled for line in proven_lines(unknown)} == {
+        "302": True,
+        "303": False,
+    }

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from kisi.journal import ConfirmedLine, Journal, LineKey
-from kisi.model import Category, LineFact, LineSlot, Outcome
+from kisi.model import Category, LineFact, LineSlot, Outcome, TenantRef
 from tests.unit.journal.builders import begin, company, confirmed, create, day, end, held, line
 
 
@@ -48,6 +49,36 @@ def test_a_line_is_proven_by_the_last_run_that_saw_it_hold_its_quantity(journal:
         assert the_fact(journal, number).proven == number
     begin(journal, 5)
     assert the_fact(journal, 5).proven == 4
+
+
+def test_a_line_that_is_not_settled_stands_for_what_it_billed_before(journal: Journal) -> None:
+    """Its number is proven, also in the baseline; whose devices they are is what it was."""
+    journal.confirm(begin(journal, 1), day(1), [confirmed(90)])
+    moved = company(tenants=(TenantRef("hq", "another"),))
+    for number, quantity in ((2, 90), (3, 80)):
+        unsettled = replace(confirmed(quantity, moved, application="EDR"), settled=False)
+        journal.confirm(begin(journal, number), day(number), [unsettled])
+        fact = the_fact(journal, number)
+        assert (fact.tenants, fact.application, fact.proven) == (
+            company().tenants,
+            "KES Advanced",
+            1,
+        )
+        assert (fact.confirmed, fact.highest) == (quantity, 90)
+
+    journal.confirm(begin(journal, 4), day(4), [confirmed(80, moved, application="EDR")])
+    fact = the_fact(journal, 4)
+    assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 4)
+
+
+def test_a_new_line_bills_what_it_is_told_settled_or_not(journal: Journal) -> None:
+    for number in (1, 2):
+        journal.confirm(begin(journal, number), day(number), [replace(confirmed(5), settled=False)])
+        assert (the_fact(journal, number).tenants, the_fact(journal, number).proven) == (
+            company().tenants,
+            number,
+        )
+        journal.disown([LineKey("cw", "1001", "7")])
 
 
 def test_a_planned_line_that_was_read_and_equal_confirms_what_it_should_be() -> None:
