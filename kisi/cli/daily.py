@@ -17,6 +17,7 @@ from kisi.cli.journal_entries import (
     client_state,
     proven_lines,
     replaced_lines,
+    restated_lines,
     still_guarded,
     tenant_names,
     what_is_left,
@@ -201,6 +202,7 @@ class _Run:
         at = self.setup.clock.now()
         plan = applied.plan
         journal.confirm(run, at, proven_lines(plan))
+        journal.restate(run, restated_lines(plan))
         journal.record_plan(run, at, what_is_left(plan))
         journal.disown(replaced_lines(plan, found))
         journal.record_clients(run, at, (client_state(company) for company in plan.companies))

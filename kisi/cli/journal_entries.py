@@ -32,6 +32,16 @@ def proven_lines(plan: Plan) -> Iterable[ConfirmedLine]:
                 yield ConfirmedLine.of(line, company.company, settled=line.slot in bills)
 
 
+def restated_lines(plan: Plan) -> Iterable[ConfirmedLine]:
+    """Lines whose rise was not written, and whose units stand for what was counted today."""
+    bills = settled(plan)
+    for company in plan.companies:
+        for line in company.lines:
+            waits = line.delta > 0 and line.outcome is not Outcome.APPLIED
+            if waits and line.line_id is not None and line.slot in bills:
+                yield ConfirmedLine.of(line, company.company)
+
+
 def what_is_left(plan: Plan) -> Plan:
     """The plan with only the lines that are still held, as the next run will find them."""
     companies = tuple(

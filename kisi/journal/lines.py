@@ -139,6 +139,19 @@ def _line_row(db: Database, run_id: int, client: int, line: ConfirmedLine) -> Ro
     return row
 
 
+def restate(db: Database, run_id: int, lines: Iterable[ConfirmedLine]) -> None:
+    """What these owned lines bill is as told; their quantity is not looked at."""
+    with db.transaction():
+        for line in lines:
+            bills = (line.application, category_text(line.categories), dumps(line.tenants), run_id)
+            db.execute(
+                "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?"
+                " WHERE owned AND line_id = ? AND client ="
+                " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
+                *(*bills, line.line_id, line.psa, line.agreement),
+            )
+
+
 def disown(db: Database, keys: Iterable[LineKey]) -> None:
     """These lines are not kisi's any more; should they be again, their baseline starts anew."""
     with db.transaction():

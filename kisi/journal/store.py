@@ -127,6 +127,10 @@ class Journal:
             for line in confirmed:
                 lines.confirm_line(self._db, run_id, at, line)
 
+    def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
+        """What these owned lines bill is as told; their quantity is not looked at."""
+        lines.restate(self._db, run_id, changed)
+
     def disown(self, keys: Iterable[LineKey]) -> None:
         """These lines are not kisi's any more: excepted with `bill = false`, or gone for good."""
         lines.disown(self._db, keys)

@@ -252,9 +252,10 @@ def _counted(stakes: Iterable[_Stake], moves: Moves) -> Mapping[tuple[LineSlot, 
 def settled(plan: Plan) -> frozenset[LineSlot]:
     """The lines that bill from now on what was counted today, once `plan` was written.
 
-    A line in whose pools another one has not come down goes on to stand for what it billed before
-    where its number is the same, or lower: what it got is billed there still, and whoever has what
-    it gave up must go on waiting. A line that rose has waited, or a person has accepted it beside.
+    A line in whose pools another one has not come down goes on to stand for what it billed before:
+    what it got is billed there still, and whoever has what it gave up must go on waiting. Otherwise
+    its units stand for today's devices, also those of a line whose rise was not written. A line
+    that rose has waited, or a person has accepted it beside the other.
     """
     lines = [line for company in plan.companies for line in company.lines]
     open_: dict[Pool, set[LineSlot]] = defaultdict(set)

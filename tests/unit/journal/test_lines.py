@@ -71,6 +71,19 @@ def test_a_line_that_is_not_settled_stands_for_what_it_billed_before(journal: Jo
     assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 4)
 
 
+def test_a_line_whose_rise_was_not_written_can_stand_for_other_devices(journal: Journal) -> None:
+    journal.confirm(begin(journal, 1), day(1), [confirmed(90)])
+    moved = company(tenants=(TenantRef("hq", "another"),))
+    told = confirmed(120, moved, application="EDR")
+    journal.restate(begin(journal, 2), [told, replace(told, line_id="nobody's")])
+    (fact,) = journal.facts(day(2), 30)
+    assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 2)
+    assert (fact.confirmed, fact.highest) == (90, 90)
+    journal.disown([LineKey("cw", "1001", "7")])
+    journal.restate(begin(journal, 3), [confirmed(1)])
+    assert journal.facts(day(3), 30) == ()
+
+
 def test_a_new_line_bills_what_it_is_told_settled_or_not(journal: Journal) -> None:
     for number in (1, 2):
         journal.confirm(begin(journal, number), day(number), [replace(confirmed(5), settled=False)])

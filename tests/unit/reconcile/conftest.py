@@ -16,6 +16,7 @@ from kisi.cli.journal_entries import (
     accepted_and_written,
     proven_lines,
     replaced_lines,
+    restated_lines,
     still_guarded,
     what_is_left,
 )
@@ -190,6 +191,7 @@ class Scene:
         )
         applied = apply(plan, context)
         self.journal.confirm(run, at, proven_lines(applied.plan))
+        self.journal.restate(run, restated_lines(applied.plan))
         self.journal.record_plan(run, at, what_is_left(applied.plan))
         self.journal.disown(replaced_lines(applied.plan, found))
         self.journal.use_accepted(

@@ -18,6 +18,7 @@ from kisi.cli.journal_entries import (
     client_state,
     proven_lines,
     replaced_lines,
+    restated_lines,
     still_guarded,
     what_is_left,
 )
@@ -137,6 +138,7 @@ def night(
     assert applied.state_error is None, (applied.state_error, told)
     plan = applied.plan
     journal.confirm(run, clock.now(), proven_lines(plan))
+    journal.restate(run, restated_lines(plan))
     journal.record_plan(run, clock.now(), what_is_left(plan))
     journal.disown(replaced_lines(plan, found))
     journal.record_clients(run, clock.now(), (client_state(one) for one in plan.companies))
