@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from kisi.cli.accepting import accept
-from kisi.cli.journal_entries import accepted_and_written, proven_lines, still_guarded
+from kisi.cli.journal_entries import (
+    accepted_and_written,
+    proven_lines,
+    restated_lines,
+    still_guarded,
+)
 from kisi.errors import ExitCode, Withheld
 from kisi.guards import release
 from kisi.journal import Journal
@@ -200,8 +205,19 @@ def test_what_holds_what_it_should_is_proven_and_settled_once_nothing_in_its_poo
         "302": False,
         "303": True,
     }
-    unknown = replace(plan, pools={written.slot: pool}, unknown=pool)
+    unknown = replace(plan, pools={same.slot: pool, written.slot: pool}, unknown=pool)
     assert {line.line_id: line.settled for line in proven_lines(unknown)} == {
-        "302": True,
-        "303": False,
+        "302": False,
+        "303": True,  # it rose: a person has accepted it beside what is unknown
     }
+
+
+def test_a_line_whose_rise_was_not_written_is_restated_once_nothing_in_its_pools_is_open():
+    pool = frozenset({Pool(COMPANY.tenants[0], "KES")})
+    waits = replace(planned(5, 9, "1201", line_id="302"), outcome=Outcome.HELD)
+    new = replace(planned(None, 9, "1203"), outcome=Outcome.HELD)
+    failing = replace(planned(100, 40, line_id="301"), outcome=Outcome.FAILED)
+    plan = Plan((client(waits, new, failing),), pools={waits.slot: pool})
+    assert [line.line_id for line in restated_lines(plan)] == ["302"]
+    assert list(restated_lines(replace(plan, pools={waits.slot: pool, failing.slot: pool}))) == []
+    assert list(restated_lines(replace(plan, unknown=pool))) == []
