@@ -46,9 +46,9 @@ class Past(Protocol):
     """What was read in earlier runs."""
 
     def readings(
-        self, run_id: int, tenants: Collection[TenantRef] | None = None
+        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
     ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading up to a run; of all tenants, or of some.
+        """Each tenant's newest reading (up to a run, if it is told); of all tenants, or of some.
 
         A tenant that was never read, or whose reading is too old to be kept, is missing.
         """
@@ -58,7 +58,7 @@ class NoPast:
     """For whoever has no journal: nothing was ever read."""
 
     def readings(
-        self, run_id: int, tenants: Collection[TenantRef] | None = None
+        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
     ) -> Mapping[TenantRef, PackedUsage]:
         """Nothing."""
         del run_id, tenants
@@ -138,10 +138,16 @@ class Since:
             for tenant, reading in self._evidence.items()
             if tenant not in then or then[tenant].fingerprint != reading.fingerprint
         }
-        before = changed | {tenant for tenant in unread if tenant not in self._evidence}
+        unread = {tenant for tenant in unread if tenant in then and tenant not in self._evidence}
+        newest = self._past.readings(None, unread) if unread else {}
         return moved(
-            (then[tenant].whole() for tenant in sorted(before) if tenant in then),
+            (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
             (self._evidence[tenant].whole() for tenant in sorted(changed)),
+            (
+                newest[tenant].whole()
+                for tenant in sorted(unread)
+                if newest[tenant].fingerprint != then[tenant].fingerprint
+            ),
         )
 
     def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:

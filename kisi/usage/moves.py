@@ -27,7 +27,7 @@ class _Content:
 
 
 def moved(
-    then: Iterable[TenantUsage], now: Iterable[TenantUsage]
+    then: Iterable[TenantUsage], now: Iterable[TenantUsage], between: Iterable[TenantUsage] = ()
 ) -> Mapping[tuple[Pool, Pool], int]:
     """From which pool to which other one devices went, and how many.
 
@@ -40,13 +40,16 @@ def moved(
     Args:
         then: What tenants used at an earlier time, with their evidence.
         now: What was read today. Of a tenant that is missing here nothing is known, so every device
-            that it had is looked for elsewhere, by its id alone.
+            that it had is looked for elsewhere by its id; by its name only as far as it left
+            `between`.
+        between: What such tenants used when they were last read, after `then`.
     """
     now = tuple(now)
-    read = {usage.tenant.ref for usage in now}
-    before, after = _pools(then), _pools(now)
+    known = (*now, *between)
+    read = {usage.tenant.ref for usage in known}
+    before, after = _pools(then), _pools(known)
     seen = {pool: content for pool, content in before.items() if pool.tenant in read}
-    by_id = _joined(_tokens(before, "ids"), _tokens(after, "ids"))
+    by_id = _joined(_tokens(before, "ids"), _tokens(_pools(now), "ids"))
     # A name proves nothing where nobody knows whether it left: many clients have a PC-01.
     by_name = _joined(_tokens(seen, "names"), _tokens(after, "names"))
     return by_id | by_name | _totals(seen, after)  # the larger number of each pair

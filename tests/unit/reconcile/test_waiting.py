@@ -567,7 +567,7 @@ class Past:
         self.asked.append((run_id, tenants))
         found = {}
         for number in sorted(self.runs):
-            if number <= run_id:
+            if run_id is None or number <= run_id:
                 found |= {one.tenant.ref: PackedUsage.of(one) for one in self.runs[number]}
         return {ref: one for ref, one in found.items() if tenants is None or ref in tenants}
 
@@ -645,6 +645,23 @@ def test_where_nothing_rises_nobody_asks_where_devices_came_from():
     past = Past({1: [used(20)]})
     assert since(past, used(8)).moves(plan_of(FALL), [proven(1)]) == {}
     assert past.asked == []
+
+
+def test_a_name_that_left_a_tenant_before_that_was_read_for_the_last_time_is_followed():
+    """Three devices were installed anew in T2 while T1 was still read; today it is not."""
+
+    def named(*names, of):
+        devices = [replace(device(f"{of.name}-{name}"), name=name) for name in names]
+        return count_tenant(reading(devices, of=of), terms())
+
+    one, two = tenant("Contoso", "VSRV-1"), tenant("VSRV-2", "VSRV-2")
+    first = [named("A", "B", "C", of=one), named("D", of=two)]
+    here = named("A", "B", "D", of=two)
+    gone = Past({1: first, 2: [named("C", of=one), here]})
+    moved = {(Pool(T1, KES), Pool(T2, KES)): 2}
+    assert since(gone, here).moves(plan_of(FALL, RISE), [proven(1)]) == moved
+    still = Past({1: first})
+    assert since(still, here).moves(plan_of(FALL, RISE), [proven(1)]) == {}
 
 
 def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown():
