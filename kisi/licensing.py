@@ -80,7 +80,7 @@ def _no(reason: str, warning: str = "", *, setting: str = "") -> Judgement:
 
 
 def _closed(key: Key, _rules: CountingRules, _now: datetime) -> Judgement | None:
-    return _no(key.closed) if key.closed else None
+    return _no(key.not_counted_reason) if key.not_counted_reason else None
 
 
 def _type(key: Key, rules: CountingRules, _now: datetime) -> Judgement | None:

@@ -17,17 +17,17 @@ from kisi.guards.rules import (
     RUN,
     RUN_REMEDY,
     Context,
-    FactIndex,
     Guard,
+    OwnedLines,
 )
 from kisi.model import CompanyPlan, Hold, LineSlot, Plan, PlannedLine, Status
 from kisi.plan import named, net_change, spread, with_commands, with_lines
 
-__all__ = ["Context", "FactIndex", "empty_sources", "guard", "release"]
+__all__ = ["Context", "OwnedLines", "empty_sources", "guard", "release"]
 
 
 def empty_sources(
-    counted: Mapping[str, Sequence[int]], companies: Iterable[CompanyPlan], facts: FactIndex
+    counted: Mapping[str, Sequence[int]], companies: Iterable[CompanyPlan], facts: OwnedLines
 ) -> frozenset[str]:
     """Sources of which every tenant counts 0 although the PSA or the last run had more.
 
@@ -46,7 +46,7 @@ def empty_sources(
     return frozenset(silent & had_more)
 
 
-def _had_some(line: PlannedLine, facts: FactIndex) -> bool:
+def _had_some(line: PlannedLine, facts: OwnedLines) -> bool:
     fact = facts.of_line(line)
     return bool(line.before) or (fact is not None and fact.confirmed > 0)
 

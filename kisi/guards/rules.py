@@ -11,8 +11,8 @@ from kisi.model import (
     CompanyPlan,
     CountingRules,
     GuardRules,
-    LineFact,
     LineSlot,
+    OwnedLine,
     PlannedLine,
 )
 
@@ -32,27 +32,27 @@ class Context:
 
     rules: GuardRules
     counting: CountingRules
-    facts: FactIndex
+    facts: OwnedLines
     empty_sources: frozenset[str] = frozenset()
     unshown: frozenset[LineSlot] = frozenset()
     elsewhere: Mapping[LineSlot, str] = field(default_factory=dict)
 
 
-class FactIndex:
+class OwnedLines:
     """The journal's facts, by line and by product."""
 
-    def __init__(self, facts: Iterable[LineFact]) -> None:
+    def __init__(self, facts: Iterable[OwnedLine]) -> None:
         self._facts = tuple(facts)
         self._lines = {(fact.psa, fact.agreement, fact.line_id): fact for fact in self._facts}
-        self._products: Mapping[LineSlot, LineFact] = {
+        self._products: Mapping[LineSlot, OwnedLine] = {
             LineSlot(fact.psa, fact.agreement, fact.product): fact for fact in self._facts
         }
 
-    def of_line(self, line: PlannedLine) -> LineFact | None:
+    def of_line(self, line: PlannedLine) -> OwnedLine | None:
         """What is known of exactly this line."""
         return self._lines.get((line.psa, line.agreement, line.line_id or ""))
 
-    def of_product(self, line: PlannedLine) -> LineFact | None:
+    def of_product(self, line: PlannedLine) -> OwnedLine | None:
         """What is known of a line that kisi once had for this product on this agreement."""
         return self._products.get(line.slot)
 

@@ -18,7 +18,7 @@ class AgreementRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class NotBillable:
     """Why an agreement or account is not fit to bill."""
 
     guard: str
@@ -33,7 +33,7 @@ class Agreement:
 
     ref: AgreementRef
     name: str = ""
-    unfit: Unfit | None = None
+    not_billable: NotBillable | None = None
     """Set if it must not be billed: missing, ended, another company's, no cross reference."""
     bill_start: date | None = None
     next_invoice: date | None = None

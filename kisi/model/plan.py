@@ -143,7 +143,7 @@ class PlannedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class LineFact:
+class OwnedLine:
     """What the journal knows of a line that kisi owns."""
 
     psa: str

@@ -48,7 +48,7 @@ class Key:
     """`KLLIC_NHOSTS_ASCURRENT`: the server's own figure (products or devices, by its version)."""
     licenses: int | None = None
     """`KLLIC_LIC_COUNT`: how many uses were bought."""
-    closed: str = ""
+    not_counted_reason: str = ""
     """A reason why it does not count that only the source knows (a report's status); else empty."""
 
 
@@ -89,7 +89,7 @@ class ReportedQuantity:
     """The application's name in the report, matched like a key name."""
     category: Category
     quantity: int
-    closed: str = ""
+    not_counted_reason: str = ""
     """Why it does not count (an expired or trial licence); empty if it counts."""
 
 

@@ -15,7 +15,7 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Line,
-    LineFact,
+    OwnedLine,
     Plan,
     PlannedLine,
     Status,
@@ -54,7 +54,7 @@ def plan_company(
     company: Company,
     wants: Wants,
     held: Held,
-    facts: Collection[LineFact],
+    facts: Collection[OwnedLine],
     today: date,
 ) -> CompanyPlan:
     """The plan of one client, before guards.
@@ -69,7 +69,7 @@ def plan_company(
     Returns:
         A plan whose status is `READY` or `FAILED`; guards decide about holds.
     """
-    failure = _unfit(held.agreement) or wants.failure
+    failure = _not_billable(held.agreement) or wants.failure
     if failure is not None:
         return failed(company, failure, unmapped=wants.unmapped)
     try:
@@ -106,11 +106,11 @@ def failed(
     return CompanyPlan(company, Status.FAILED, failure=failure, unmapped=unmapped, notes=notes)
 
 
-def _unfit(agreement: Agreement) -> Failure | None:
-    if agreement.unfit is None:
+def _not_billable(agreement: Agreement) -> Failure | None:
+    if agreement.not_billable is None:
         return None
-    unfit = agreement.unfit
-    return Failure(unfit.guard, unfit.reason, unfit.remedy, ExitCode.WITHHELD)
+    not_billable = agreement.not_billable
+    return Failure(not_billable.guard, not_billable.reason, not_billable.remedy, ExitCode.WITHHELD)
 
 
 def _ambiguous(lines: Sequence[Line]) -> Failure:
@@ -136,7 +136,7 @@ def _current(
     company: Company,
     wanted: Sequence[Wanted],
     held: Held,
-    facts: Collection[LineFact],
+    facts: Collection[OwnedLine],
     today: date,
 ) -> list[PlannedLine]:
     agreement, lines = held.agreement, held.lines

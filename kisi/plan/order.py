@@ -30,9 +30,9 @@ from kisi.model import (
     Company,
     CompanyPlan,
     Hold,
-    LineFact,
     LineSlot,
     Outcome,
+    OwnedLine,
     Plan,
     PlannedLine,
     Pool,
@@ -61,8 +61,8 @@ class Known:
 
     mapping: BillingMapping
     now: Mapping[TenantRef, TenantUsage] = field(default_factory=dict)
-    billed: Mapping[LineFact, Mapping[Pool, int]] = field(default_factory=dict)
-    unknown: Collection[LineFact] = ()
+    billed: Mapping[OwnedLine, Mapping[Pool, int]] = field(default_factory=dict)
+    unknown: Collection[OwnedLine] = ()
     moves: Moves = field(default_factory=dict)
 
 
@@ -123,7 +123,7 @@ class Arrangement:
     waits: Mapping[LineSlot, frozenset[LineSlot]]
     moved: Mapping[tuple[LineSlot, LineSlot], int]
     unknown: frozenset[Pool]
-    elsewhere: Mapping[LineSlot, tuple[LineFact, ...]]
+    elsewhere: Mapping[LineSlot, tuple[OwnedLine, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
         pools[stake.line.slot] |= mine
         for pool in mine if stake.line.delta < 0 else ():
             falling[pool].add(stake.line.slot)
-    idle: dict[Pool, list[LineFact]] = defaultdict(list)
+    idle: dict[Pool, list[OwnedLine]] = defaultdict(list)
     for fact, stakes_of_it in unknown:
         for pool in set(map(joined.find, stakes_of_it)):
             idle[pool].append(fact)
@@ -185,7 +185,7 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
     )
 
 
-def _stake(line: PlannedLine, company: Company, fact: LineFact | None, known: Known) -> _Stake:
+def _stake(line: PlannedLine, company: Company, fact: OwnedLine | None, known: Known) -> _Stake:
     now: Mapping[Pool, int] = {}
     if line.after > 0:
         now = pools_of(company.tenants, line.application, line.categories, known.now)
@@ -215,7 +215,7 @@ class _Joined:
 
 
 def _joined(
-    stakes: Iterable[_Stake], unknown: Iterable[tuple[LineFact, frozenset[Pool]]], known: Known
+    stakes: Iterable[_Stake], unknown: Iterable[tuple[OwnedLine, frozenset[Pool]]], known: Known
 ) -> _Joined:
     joined = _Joined()
     pools = {pool for _, mine in unknown for pool in mine}

@@ -12,7 +12,7 @@ from kisi.model import (
     AgreementRef,
     Company,
     Line,
-    LineFact,
+    OwnedLine,
     PlannedLine,
 )
 from kisi.plan.products import Wants
@@ -52,7 +52,7 @@ def orphans_of(
     company: Company,
     wants: Wants,
     held: Held,
-    facts: Collection[LineFact],
+    facts: Collection[OwnedLine],
     planned: Collection[str | None],
     today: date,
 ) -> tuple[list[PlannedLine], list[PlannedLine]]:
@@ -83,7 +83,7 @@ def orphans_of(
     return orphans, left
 
 
-def _still_billing(company: Company, held: Held, fact: LineFact, today: date) -> Line | None:
+def _still_billing(company: Company, held: Held, fact: OwnedLine, today: date) -> Line | None:
     """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
     here = (fact.psa, fact.agreement) == (company.psa, company.agreement)
     ref = AgreementRef(fact.psa, fact.company, fact.agreement)
@@ -94,7 +94,7 @@ def _still_billing(company: Company, held: Held, fact: LineFact, today: date) ->
     return line
 
 
-def _orphan(fact: LineFact, line: Line, *, after: int, action: Action) -> PlannedLine:
+def _orphan(fact: OwnedLine, line: Line, *, after: int, action: Action) -> PlannedLine:
     return PlannedLine(
         psa=fact.psa,
         company=fact.company,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kisi.model import AgreementRef, Company, LineFact
+from kisi.model import AgreementRef, Company, OwnedLine
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
     """The lines that kisi owns, by client."""
 
-    own: Mapping[AgreementRef, tuple[LineFact, ...]]
+    own: Mapping[AgreementRef, tuple[OwnedLine, ...]]
     """Facts by the agreement of the client that plans them, orphans among them."""
-    left: tuple[LineFact, ...]
+    left: tuple[OwnedLine, ...]
     """Lines of nobody who is billed: they stay as they are."""
 
 
-def attribute(companies: Sequence[Company], facts: Collection[LineFact]) -> Owners:
+def attribute(companies: Sequence[Company], facts: Collection[OwnedLine]) -> Owners:
     """Finds the client of every line that kisi owns.
 
     A line belongs to the client of its agreement, and to nobody while that one is switched off. If
@@ -29,8 +29,8 @@ def attribute(companies: Sequence[Company], facts: Collection[LineFact]) -> Owne
     """
     mapped = {(company.psa, company.agreement): company for company in companies}
     begun = {(fact.psa, fact.agreement) for fact in facts}
-    own: dict[AgreementRef, list[LineFact]] = {}
-    left: list[LineFact] = []
+    own: dict[AgreementRef, list[OwnedLine]] = {}
+    left: list[OwnedLine] = []
     for fact in facts:
         here = mapped.get((fact.psa, fact.agreement))
         owner = here if here is not None else _heir(fact, companies, begun)
@@ -42,7 +42,7 @@ def attribute(companies: Sequence[Company], facts: Collection[LineFact]) -> Owne
 
 
 def _heir(
-    fact: LineFact, companies: Iterable[Company], begun: Collection[tuple[str, str]]
+    fact: OwnedLine, companies: Iterable[Company], begun: Collection[tuple[str, str]]
 ) -> Company | None:
     """Who bills now what a line billed whose agreement is not mapped any more; None if nobody."""
     tenants = set(fact.tenants)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from kisi import guards
-from kisi.guards import Context, FactIndex
+from kisi.guards import Context, OwnedLines
 from kisi.journal import Operation, PackedUsage
 from kisi.model import (
     Agreement,
@@ -23,8 +23,8 @@ from kisi.model import (
     Failure,
     Glob,
     GuardRules,
-    LineFact,
     LineSlot,
+    OwnedLine,
     Plan,
     Status,
     TenantRef,
@@ -87,7 +87,7 @@ class Rules:
 class Memory:
     """What the journal remembers."""
 
-    facts: tuple[LineFact, ...] = ()
+    facts: tuple[OwnedLine, ...] = ()
     accepts: Mapping[LineSlot, int] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted and could not be written yet."""
@@ -108,9 +108,9 @@ class Reconciled:
     evidence: Mapping[TenantRef, PackedUsage]
     agreements: Mapping[AgreementRef, Agreement]
     settlements: tuple[Settlement, ...]
-    facts: tuple[LineFact, ...]
+    facts: tuple[OwnedLine, ...]
     """The journal's facts with the settlements taken in."""
-    left: tuple[LineFact, ...]
+    left: tuple[OwnedLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
@@ -190,7 +190,7 @@ def reconcile(
         moved=arrangement.moved,
         unknown=arrangement.unknown,
     )
-    index = FactIndex(facts)
+    index = OwnedLines(facts)
     context = Context(
         rules=rules.guards,
         counting=rules.counting,
@@ -229,7 +229,7 @@ def _read(
     collected: Collected,
     billed: Collection[Company],
     memory: Memory,
-    facts: Collection[LineFact],
+    facts: Collection[OwnedLine],
     psas: Mapping[str, Psa],
     today: date,
     progress: Progress,

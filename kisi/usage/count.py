@@ -73,7 +73,7 @@ def count_tenant(reading: Reading, terms: Terms) -> TenantUsage:
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
     judged = {key.serial: licensing.judge_key(key, terms.rules, terms.now) for key in reading.keys}
-    closed = {key.serial: key.closed for key in reading.keys if key.closed}
+    closed = {key.serial: key.not_counted_reason for key in reading.keys if key.not_counted_reason}
     groups = _group(reading, judged, closed, terms)
     _refuse_foreign(reading, groups, closed, terms)
     for group in groups:
@@ -122,7 +122,7 @@ def _group(
         if judged[row.serial].counts or row.serial in closed:
             by_serial[row.serial].rows.append(row)
     for each in reading.reported:
-        of(each.name, used=not each.closed).reported.append(each)
+        of(each.name, used=not each.not_counted_reason).reported.append(each)
     return list(groups.values())
 
 
@@ -150,13 +150,13 @@ def _count(group: _Group, reading: Reading, terms: Terms) -> ApplicationUsage:
     application = group.application
     if application is None:  # pragma: no cover - `count_tenant` passes only known applications
         raise AssertionError(group.name)
-    told = [each for each in group.reported if not each.closed]
+    told = [each for each in group.reported if not each.not_counted_reason]
     if application.unit is Unit.USER:
         _refuse_non_windows(told, application.name, reading.tenant.name)
     rows, left_out, evidence = group.tally
     for each in group.reported:
-        if each.closed:
-            left_out[each.closed] += each.quantity
+        if each.not_counted_reason:
+            left_out[each.not_counted_reason] += each.quantity
     counted = [item for item in evidence if item.counted]
     usage = ApplicationUsage(
         application=application.name,
@@ -211,7 +211,7 @@ def _unmapped(groups: Sequence[_Group], reading: Reading, terms: Terms) -> Itera
         if known is not None and (not known.bill or known.name in terms.billed):
             continue
         counted = group.tally[0]
-        reported = sum(each.quantity for each in group.reported if not each.closed)
+        reported = sum(each.quantity for each in group.reported if not each.not_counted_reason)
         read = {row.serial for row in group.rows}
         unread = sum(
             key.used or 0

@@ -16,7 +16,7 @@ from kisi.model import (
     Key,
     KeyRow,
     Line,
-    LineFact,
+    OwnedLine,
     ProductRow,
     Reading,
     Tenant,
@@ -120,7 +120,7 @@ def fact(product, confirmed, line_id="301", **more):
         "lowest": confirmed,
         **more,
     }
-    return LineFact(**values)
+    return OwnedLine(**values)
 
 
 def users(name="KES Cloud Plus"):

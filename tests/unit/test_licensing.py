@@ -48,7 +48,7 @@ KEYS = [
         False,
     ),
     ("not in the server's storage", key(stored=False), False),
-    ("closed by its report", key(closed="status Expired"), False),
+    ("closed by its report", key(not_counted_reason="status Expired"), False),
 ]
 
 
@@ -126,7 +126,7 @@ REASONS = [
     (subscription(limit_date=LATER, **GRACE), "subscription in its grace term", ""),
     (subscription(limit_date=LATER, **{**GRACE, "grace_days": 2}), "expired", ""),
     (key(stored=False), "not in the server's own storage", ""),
-    (key(closed="status Expired"), "status Expired", ""),
+    (key(not_counted_reason="status Expired"), "status Expired", ""),
 ]
 
 

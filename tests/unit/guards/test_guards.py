@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.guards import Context, FactIndex, empty_sources, guard, release
+from kisi.guards import Context, OwnedLines, empty_sources, guard, release
 from kisi.model import (
     WITH,
     Action,
@@ -60,7 +60,7 @@ def context(*facts, counting=None, empty=(), elsewhere=None, **rules):
     return Context(
         GuardRules(**rules),
         counting or CountingRules(),
-        FactIndex(facts),
+        OwnedLines(facts),
         frozenset(empty),
         elsewhere=elsewhere or {},
     )
@@ -185,13 +185,13 @@ def test_an_empty_source_holds_every_line_that_depends_on_it():
 def test_a_source_is_empty_if_all_its_tenants_are_and_there_was_more():
     had = [client(planned(10, 0))]
     nothing = [client()]
-    facts = FactIndex([])
+    facts = OwnedLines([])
     assert empty_sources({"hq": [0, 0]}, had, facts) == {"hq"}
     assert empty_sources({"hq": [0, 1]}, had, facts) == frozenset()
     assert empty_sources({"hq": [0]}, nothing, facts) == frozenset()
     assert empty_sources({"other": [0]}, had, facts) == frozenset()
     remembered = [client(planned(0, 0))]
-    assert empty_sources({"hq": [0]}, remembered, FactIndex([owned(5)])) == {"hq"}
+    assert empty_sources({"hq": [0]}, remembered, OwnedLines([owned(5)])) == {"hq"}
 
 
 def test_a_hold_takes_along_every_changing_line_of_the_same_application():

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from kisi.guards import FactIndex, empty_sources, guard
+from kisi.guards import OwnedLines, empty_sources, guard
 from kisi.model import WITH, CountingRules, GuardRules, LineSlot, Plan, TenantRef
 from tests.unit.build import COMPANY, KES, fact
 from tests.unit.guards.test_guards import (
@@ -244,8 +244,8 @@ def test_a_percentage_counts_from_one_unit_on():
 
 def test_a_source_is_empty_only_if_there_was_at_least_one_unit():
     lines = [client(planned(0, 0))]
-    assert empty_sources({"hq": [0]}, lines, FactIndex([owned(0)])) == frozenset()
-    assert empty_sources({"hq": [0]}, lines, FactIndex([owned(1)])) == {"hq"}
+    assert empty_sources({"hq": [0]}, lines, OwnedLines([owned(0)])) == frozenset()
+    assert empty_sources({"hq": [0]}, lines, OwnedLines([owned(1)])) == {"hq"}
 
 
 def test_a_hold_takes_no_create_of_another_application_along():

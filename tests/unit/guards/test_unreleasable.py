@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kisi.guards import Context, FactIndex, guard, release
+from kisi.guards import Context, OwnedLines, guard, release
 from kisi.model import CompanyPlan, CountingRules, GuardRules, Hold, Plan, Status
 from kisi.plan import accepted_keys, with_ids
 from tests.unit.build import COMPANY
@@ -15,7 +15,7 @@ OTHER = planned(100, 0, "1300", line_id="302", application="Mail")
 
 def guarded(*lines):
     plan = Plan((CompanyPlan(COMPANY, Status.READY, lines),))
-    return with_ids(guard(plan, Context(GuardRules(), CountingRules(), FactIndex(()))), {})
+    return with_ids(guard(plan, Context(GuardRules(), CountingRules(), OwnedLines(()))), {})
 
 
 def test_no_guard_is_asked_and_no_id_releases_it():

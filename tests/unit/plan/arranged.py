@@ -10,7 +10,7 @@ from kisi.model import (
     Category,
     Company,
     CompanyPlan,
-    LineFact,
+    OwnedLine,
     Plan,
     PlannedLine,
     Pool,
@@ -42,7 +42,7 @@ def ready(company: Company, *lines: PlannedLine, **more: object) -> CompanyPlan:
     return CompanyPlan(company, Status.READY, lines, **more)
 
 
-def owned(line: PlannedLine, tenants: str, application: str = "", **more: object) -> LineFact:
+def owned(line: PlannedLine, tenants: str, application: str = "", **more: object) -> OwnedLine:
     """What the journal knows of a line that billed these tenants when it was last proven."""
     return fact(
         line.product,
@@ -66,9 +66,9 @@ def billing(*plans: CompanyPlan, apps: Collection[str] = (), more: Collection[Co
 
 def arrangement(
     *plans: CompanyPlan,
-    facts: Collection[LineFact] = (),
-    unknown: Collection[LineFact] = (),
-    billed: Mapping[LineFact, Collection[Pool]] | None = None,
+    facts: Collection[OwnedLine] = (),
+    unknown: Collection[OwnedLine] = (),
+    billed: Mapping[OwnedLine, Collection[Pool]] | None = None,
     moves: Moves | None = None,
     now: Mapping[TenantRef, TenantUsage] | None = None,
     by: BillingMapping | None = None,

@@ -14,8 +14,8 @@ from kisi.model import (
     Category,
     CompanyPlan,
     Failure,
+    NotBillable,
     Status,
-    Unfit,
     UnmappedUse,
 )
 from kisi.plan import Held, Wanted, Wants, plan_company
@@ -108,8 +108,8 @@ def test_two_candidates_fail_the_client_and_nothing_is_chosen(starts):
 
 
 def test_an_agreement_that_is_not_fit_fails_the_client():
-    unfit = replace(AGREEMENT, unfit=Unfit("agreement", "it ended", "renew it"))
-    assert plan(6, agreement=unfit).failure.reason == "it ended"
+    not_billable = replace(AGREEMENT, not_billable=NotBillable("agreement", "it ended", "renew it"))
+    assert plan(6, agreement=not_billable).failure.reason == "it ended"
 
 
 def test_other_live_lines_are_shown_with_a_clients_first_create():
@@ -206,7 +206,7 @@ UNMAPPED = (UnmappedUse("Contoso", "Mail", 4, estimated=False),)
     ("agreement", "lines", "failure"),
     [
         (
-            replace(AGREEMENT, unfit=Unfit("agreement", "it ended", "renew it")),
+            replace(AGREEMENT, not_billable=NotBillable("agreement", "it ended", "renew it")),
             [],
             Failure("agreement", "it ended", "renew it", ExitCode.WITHHELD),
         ),

@@ -11,10 +11,10 @@ from kisi.model import (
     WITH,
     Category,
     GuardRules,
+    NotBillable,
     Pool,
     ProductRow,
     TenantRef,
-    Unfit,
 )
 from kisi.reconcile.waiting import NoPast, Since
 from kisi.usage import count_tenant, without_evidence
@@ -175,8 +175,8 @@ def test_nor_one_that_is_gone_or_that_a_person_gave_another_product(moved):
 
 
 def test_nor_one_on_an_agreement_that_has_ended(moved):
-    ended = Unfit("agreement", "it was cancelled", "Map the one that follows it.")
-    moved.cw.agreement("250", "1042", gone=True, unfit=ended)
+    ended = NotBillable("agreement", "it was cancelled", "Map the one that follows it.")
+    moved.cw.agreement("250", "1042", gone=True, not_billable=ended)
     left_out(moved)
     assert COMPANY.agreement not in moved.cw.looks
     assert held(moved) == (55, 250)
@@ -232,8 +232,8 @@ def test_what_falls_waits_for_nobody_and_reads_nothing(moved):
 
 def test_a_client_that_failed_for_its_agreement_is_read_for_who_waits(moved):
     """It may bill all the same: only a person can tell what is wrong with it."""
-    unfit = Unfit("agreement", "it has no cross reference", "Give it one.")
-    moved.cw.agreement("250", "1042", unfit=unfit)
+    not_billable = NotBillable("agreement", "it has no cross reference", "Give it one.")
+    moved.cw.agreement("250", "1042", not_billable=not_billable)
     day = moved.sync()
     assert (day.client().failure.guard, hold(day).guard) == ("agreement", "elsewhere")
     assert "still bills 55" in hold(day).reason

@@ -180,7 +180,7 @@ def test_mailboxes_are_the_number_the_report_states():
 def test_figures_of_licences_that_are_not_active_stay_visible():
     reported = (
         ReportedQuantity(KES, WORKSTATIONS, 7),
-        ReportedQuantity(KES, WORKSTATIONS, 3, closed="status Expired"),
+        ReportedQuantity(KES, WORKSTATIONS, 3, not_counted_reason="status Expired"),
     )
     usage = only(count_tenant(reading(keys=[], reported=reported), terms()))
     assert usage.quantities == {WORKSTATIONS: 7}
@@ -215,7 +215,7 @@ def test_devices_of_a_licence_that_its_source_closed_are_left_out_by_name():
     """A report says of each device whether its licence is in force."""
     word = 'licence status "Expired"'
     rows = [row("w0"), row("w1", "K2"), row("w2", "K2"), row("w2", current=False)]
-    keys = [key(), key("K2", closed=word)]
+    keys = [key(), key("K2", not_counted_reason=word)]
     tenant = count_tenant(reading(fleet(3), rows, keys), terms())
     (usage,) = tenant.applications
     assert (usage.total, usage.rows, usage.counted_rows) == (1, 4, 1)
@@ -230,7 +230,7 @@ def test_devices_of_a_licence_that_its_source_closed_are_left_out_by_name():
 
 def test_devices_of_a_closed_licence_that_are_no_devices_of_its_own_fail_nobody():
     rows = [row("w0"), *(row(f"x{number}", "K2") for number in range(9))]
-    keys = [key(), key("K2", closed="status Expired")]
+    keys = [key(), key("K2", not_counted_reason="status Expired")]
     (usage,) = count_tenant(reading(fleet(1), rows, keys), terms()).applications
     assert (usage.total, usage.left_out) == (1, {"status Expired": 9})
 
@@ -284,8 +284,8 @@ def test_figures_add_up_by_category_and_by_reason():
         ReportedQuantity(KES, WORKSTATIONS, 7),
         ReportedQuantity(KES, WORKSTATIONS, 5),
         ReportedQuantity(KES, SERVERS, 2),
-        ReportedQuantity(KES, SERVERS, 3, closed="status Expired"),
-        ReportedQuantity(KES, WORKSTATIONS, 4, closed="status Expired"),
+        ReportedQuantity(KES, SERVERS, 3, not_counted_reason="status Expired"),
+        ReportedQuantity(KES, WORKSTATIONS, 4, not_counted_reason="status Expired"),
     )
     usage = only(count_tenant(reading(keys=[], reported=reported), terms()))
     assert usage.quantities == {WORKSTATIONS: 12, SERVERS: 2}
@@ -336,7 +336,9 @@ def test_a_tie_is_told_with_what_ends_it():
 @pytest.mark.parametrize(("closed", "ties"), [("", True), ("status Expired", False)])
 def test_a_report_ties_only_where_its_figure_counts(closed, ties):
     one, two = Application("One", ("Kaspersky*",)), Application("Two", ("kaspersky?*",))
-    subject = reading(keys=[], reported=(ReportedQuantity(KES, Category.ALL, 5, closed=closed),))
+    subject = reading(
+        keys=[], reported=(ReportedQuantity(KES, Category.ALL, 5, not_counted_reason=closed),)
+    )
     if ties:
         with pytest.raises(Undecided):
             count_tenant(subject, terms(one, two))
@@ -384,7 +386,7 @@ def test_a_tenants_usage_says_when_and_by_which_keys():
 def test_unmapped_figures_and_devices_add_up_and_name_their_tenant():
     reported = (
         ReportedQuantity("Other", Category.ALL, 5),
-        ReportedQuantity("Other", Category.ALL, 3, closed="trial"),
+        ReportedQuantity("Other", Category.ALL, 3, not_counted_reason="trial"),
     )
     subject = reading(fleet(2), None, [key(name="Other", used=9)], reported=reported)
     assert count_tenant(subject, terms()).unmapped == (

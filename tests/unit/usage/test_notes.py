@@ -86,7 +86,7 @@ def test_keys_of_one_kind_are_one_note():
         key(key_type=5, limit_date=EARLIER, used=5),
         subscription(state=2, limit_date=EARLIER, end_date_type=2, used=5),
         subscription(state=3, used=5),
-        key(key_type=5, used=5, closed='licence status "Expired"'),
+        key(key_type=5, used=5, not_counted_reason='licence status "Expired"'),
         key(name="Mail", stored=False, used=5),
     ],
     ids=[

@@ -88,7 +88,9 @@ def test_only_rows_of_selected_keys_and_of_those_that_the_report_closed_are_hand
         f"{DEVICES}Contoso;KES;PC-1;Windows 10;Active\nContoso;Other;PC-2;Windows 10;Active\n"
         "Contoso;KES;PC-3;Windows 10;Expired\n"
     )
-    reading = reports.read(select=lambda key: key.name == "KES" and not key.closed)["Contoso"]
+    reading = reports.read(select=lambda key: key.name == "KES" and not key.not_counted_reason)[
+        "Contoso"
+    ]
     assert [row.name for row in reading.rows] == ["PC-1", "PC-3"]
     assert [device.name for device in reading.devices.values()] == ["PC-1", "PC-3"]
     assert len(reading.keys) == 3
