@@ -40,7 +40,7 @@ from kisi.model import (
     PlannedLine,
     Status,
 )
-from kisi.plan import is_live
+from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
 from kisi.redaction import REDACTOR
 from kisi.transport import Clock

@@ -26,7 +26,7 @@ from kisi.model import (
     Tenant,
     TenantRef,
 )
-from kisi.plan import ref_of
+from kisi.planning import ref_of
 from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import UsageSource
 

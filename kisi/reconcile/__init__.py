@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from kisi import guards
-from kisi.guards import Context, OwnedLines
+from kisi.counting import CountingContext, Matcher, combine
 from kisi.journal import Operation, PackedUsage
 from kisi.model import (
     Agreement,
@@ -31,16 +30,21 @@ from kisi.model import (
     TenantUsage,
     unmapped_tenants,
 )
-from kisi.plan import (
-    Held,
+from kisi.planning import (
+    CurrentState,
+    GuardContext,
+    OwnedLines,
     Owners,
     attribute,
     billed_applications,
+    desired_state,
+    empty_sources,
     failed,
+    guard,
     left_to_people,
     plan_company,
     ref_of,
-    wants,
+    release,
     with_ids,
 )
 from kisi.psa import Psa
@@ -56,7 +60,6 @@ from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts, u
 from kisi.reconcile.siblings import with_siblings
 from kisi.reconcile.waiting import NoPast, Past, Reader, Unplanned, place, who_waits
 from kisi.sources import UsageSource
-from kisi.usage import Matcher, Terms, combine
 
 __all__ = [
     "Memory",
@@ -154,7 +157,7 @@ def reconcile(
     """
     billed = [company for company in companies if company.billing]
     mapping = rules.mapping
-    terms = Terms(
+    terms = CountingContext(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
     everything = not mapping.companies
@@ -191,15 +194,15 @@ def reconcile(
         unknown=arrangement.unknown,
     )
     index = OwnedLines(facts)
-    context = Context(
+    context = GuardContext(
         rules=rules.guards,
         counting=rules.counting,
         facts=index,
-        empty_sources=guards.empty_sources(collected.totals(), plans, index),
+        empty_sources=empty_sources(collected.totals(), plans, index),
         unshown=unshown(settlements),
         elsewhere=elsewhere,
     )
-    plan = with_ids(guards.guard(plan, context), memory.accepts)
+    plan = with_ids(guard(plan, context), memory.accepts)
     return Reconciled(
         plan=plan,
         usages=collected.usages,
@@ -221,7 +224,7 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
         accepted: The keys of the lines that are accepted now.
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
-    return guards.release(found.plan, {*found.accepted, *accepted}, withheld)
+    return release(found.plan, {*found.accepted, *accepted}, withheld)
 
 
 def _read(
@@ -274,8 +277,8 @@ def _draft(
         failure = next((state.failures[at] for at in places if at in state.failures), None)
     if failure is not None:
         return failed(company, failure, unmapped=uses, notes=notes)
-    wanted = wants(rules.mapping, company, combine(tenants, rules.counting))
-    held = Held(
+    wanted = desired_state(rules.mapping, company, combine(tenants, rules.counting))
+    held = CurrentState(
         agreement=state.agreements[ref],
         lines=state.lines.get(ref, ()),
         elsewhere=state.elsewhere(places[1:]),

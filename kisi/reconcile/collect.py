@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -18,7 +19,6 @@ from kisi.model import (
 )
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
-from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
@@ -61,7 +61,7 @@ class Collected:
 class _Counting:
     """What counting needs beside the readings."""
 
-    terms: Terms
+    terms: CountingContext
     shared: Collection[TenantRef]
     """Tenants of clients that have several: their devices are compared before they are added."""
 
@@ -69,7 +69,7 @@ class _Counting:
 def collect(
     sources: Mapping[str, UsageSource],
     companies: Collection[Company],
-    terms: Terms,
+    terms: CountingContext,
     *,
     everything: bool,
     progress: Progress,

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from kisi.journal import Operation
 from kisi.model import Agreement, AgreementRef, Line, LineSlot, Outcome, OwnedLine, PlannedLine
-from kisi.plan import is_live
+from kisi.planning import is_live
 
 
 @dataclass(frozen=True, slots=True)

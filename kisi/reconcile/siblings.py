@@ -28,7 +28,7 @@ from kisi.model import (
     OwnedLine,
     PlannedLine,
 )
-from kisi.plan import is_live, rows_of
+from kisi.planning import is_live, rows_of
 from kisi.psa import Psa
 from kisi.reconcile.collect import failure
 

@@ -9,6 +9,7 @@ from datetime import date
 from itertools import product
 from typing import Protocol
 
+from kisi.counting import moved, without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
     AgreementRef,
@@ -23,7 +24,7 @@ from kisi.model import (
     TenantRef,
     TenantUsage,
 )
-from kisi.plan import (
+from kisi.planning import (
     Arrangement,
     Known,
     Moves,
@@ -39,7 +40,6 @@ from kisi.plan import (
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress
 from kisi.reconcile.lines import PsaState, known_lines, read_psas
-from kisi.usage import moved, without_evidence
 
 
 class Past(Protocol):

@@ -1,7 +1,7 @@
 """Where usage comes from: the protocol every source implements. `registry` names them all.
 
 A source hands over each tenant whole, as one `Reading`, or raises `SourceError`; it never returns
-part of a tenant. It decides nothing about billing: `kisi.licensing` and `kisi.usage` do.
+part of a tenant. It decides nothing about billing: `kisi.counting` and `kisi.counting` do.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from kisi.model import (
     WriteResult,
     WriteStatus,
 )
-from kisi.plan import candidate, is_live
-from kisi.plan.lines import Ambiguous
+from kisi.planning import candidate, is_live
+from kisi.planning.lines import Ambiguous
 from kisi.psa import Psa
 from tests.unit.build import TODAY
 from tests.unit.fakes import FakeClock

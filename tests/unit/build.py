@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from kisi.counting import CountingContext, Matcher
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -23,7 +24,6 @@ from kisi.model import (
     TenantRef,
     Unit,
 )
-from kisi.usage import Matcher, Terms
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 21)
@@ -75,7 +75,7 @@ def terms(*applications, billed=None, rules=None, now=NOW):
 
     applications = applications or (Application(KES),)
     names = {item.name for item in applications} if billed is None else billed
-    return Terms(Matcher(applications), frozenset(names), rules or CountingRules(), now)
+    return CountingContext(Matcher(applications), frozenset(names), rules or CountingRules(), now)
 
 
 SPLIT_ROW = ProductRow(

@@ -4,7 +4,7 @@ import doctest
 import re
 from pathlib import Path
 
-from kisi.guards.rules import AFTER_RUN, BEFORE_RUN
+from kisi.planning import AFTER_RUN, BEFORE_RUN
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

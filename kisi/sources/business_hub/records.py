@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from kisi.licensing import ACTIVE, SUBSCRIPTION, UNLIMITED
+from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.model import Category, Device, Key, KeyRow, Reading, ReportedQuantity, Tenant, TenantRef
 from kisi.sources.business_hub.files import Place, refusal
 from kisi.sources.business_hub.report import Record

@@ -17,10 +17,9 @@ from kisi.cli.journal_entries import (
     still_guarded,
 )
 from kisi.errors import ExitCode, Withheld
-from kisi.guards import release
 from kisi.journal import Journal
 from kisi.model import WITH, CompanyPlan, Hold, Outcome, Plan, Pool, Status
-from kisi.plan import with_ids, with_lines
+from kisi.planning import release, with_ids, with_lines
 from tests.unit.build import COMPANY, NOW
 from tests.unit.fakes import planned
 from tests.unit.reconcile.conftest import company

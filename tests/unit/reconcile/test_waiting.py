@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from kisi.counting import count_tenant, without_evidence
 from kisi.errors import ExitCode, Incomplete, PsaError, Withheld
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -17,7 +18,6 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.reconcile.waiting import NoPast, Since
-from kisi.usage import count_tenant, without_evidence
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,
@@ -33,7 +33,7 @@ from tests.unit.build import (
     terms,
 )
 from tests.unit.fakes import REFUSED, planned
-from tests.unit.plan.arranged import pools, ready
+from tests.unit.planning.arranged import pools, ready
 from tests.unit.reconcile.conftest import company, devices
 
 T1, T2, T9 = (TenantRef("hq", uid) for uid in ("VSRV-1", "VSRV-2", "VSRV-9"))

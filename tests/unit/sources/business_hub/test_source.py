@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from kisi.config import Section
+from kisi.counting import CountingContext, Matcher, combine, count_tenant
 from kisi.errors import SourceError
 from kisi.model import Application, Category, CountingRules, Tenant, Unit
 from kisi.sources import business_hub
-from kisi.usage import Matcher, Terms, combine, count_tenant
 from tests.unit.sources.business_hub.conftest import NOW, ref
 
 QUANTITIES = "company,application,category,quantity\n"
@@ -17,7 +17,7 @@ DEVICES = "Company;Application;Device;Operating_System;Status\n"
 
 def usage(reading, application):
     rules = CountingRules()
-    terms = Terms(Matcher((application,)), frozenset({application.name}), rules, NOW)
+    terms = CountingContext(Matcher((application,)), frozenset({application.name}), rules, NOW)
     tenant = count_tenant(reading, terms)
     return tenant, combine([tenant], rules)[0].quantities
 
