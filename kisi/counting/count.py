@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from kisi.counting.notes import device_notes, figure_notes, key_notes, some
 from kisi.counting.rules import (
@@ -46,6 +47,20 @@ from kisi.model import (
 _FOREIGN_TOLERATED = 2
 _FOREIGN_SHARE = 0.02
 
+SAME_DEVICE = "the same device again"
+
+_CATEGORY = {
+    DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
+    DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
+    DeviceClass.MOBILE: Category.NON_WINDOWS,
+    DeviceClass.OTHER: Category.NON_WINDOWS,
+}
+_COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
+"""Reported categories that are computers to a user licence; the third may be anything."""
+
+_TELLING = (RESERVE, EXPIRED_ON_DEVICE, PENDING, FOREIGN_DEVICE)
+"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
+
 
 class Undecided(SourceError):
     """The reading is whole, and a person must say what is to be billed of it.
@@ -64,6 +79,16 @@ class Undecided(SourceError):
         self.guard = guard
 
 
+class RowCount(NamedTuple):
+    """What became of the uses of one application's keys."""
+
+    counted: int
+    left_out: Counter[str]
+    """Reason to number of rows."""
+    evidence: list[Evidence]
+    """One a device."""
+
+
 @dataclass(slots=True)
 class _Group:
     """Everything a tenant reported under one application (or one key name that matches none)."""
@@ -73,7 +98,11 @@ class _Group:
     keys: list[tuple[Key, Ruling]] = field(default_factory=list)
     rows: list[KeyRow] = field(default_factory=list)
     reported: list[ReportedQuantity] = field(default_factory=list)
-    tally: RowCount = field(default_factory=lambda: (0, Counter(), []))
+    count: RowCount = field(default_factory=lambda: RowCount(0, Counter(), []))
+
+    def counted_reports(self) -> list[ReportedQuantity]:
+        """The reported quantities that count."""
+        return [each for each in self.reported if not each.not_counted_reason]
 
 
 def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
@@ -89,17 +118,24 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
     groups = _group(reading, rulings, closed, context)
     _refuse_foreign(reading, groups, closed, context)
     for group in groups:
-        group.tally = count_rows(group.rows, reading.devices, context, closed)
-    billed = [
-        g for g in groups if g.application and g.application.bill and g.name in context.billed
-    ]
+        group.count = count_rows(group.rows, reading.devices, context, closed)
+    evidence = (item for group in groups for item in group.count.evidence)
     return TenantUsage(
         tenant=reading.tenant,
         at=reading.at,
-        applications=tuple(_count(group, reading, context) for group in billed),
+        applications=tuple(
+            _usage(group, group.application, reading, context)
+            for group in groups
+            if group.application and group.application.bill and group.name in context.billed
+        ),
         unmapped=tuple(_unmapped(groups, reading, context)),
         keys=tuple(_key_evidence(key, rulings[key.serial]) for key in reading.keys),
-        notes=(*reading.notes, *_notes(reading, groups, context)),
+        notes=(
+            *reading.notes,
+            *key_notes(reading.keys, context),
+            *figure_notes(reading.keys, reading.rows, context),
+            *device_notes(evidence, reading.devices, context),
+        ),
     )
 
 
@@ -127,9 +163,9 @@ def _group(
 
     by_serial: dict[str, _Group] = {}
     for key in reading.keys:
-        counts = rulings[key.serial].counts
-        group = by_serial[key.serial] = of(key.name, used=counts and key.used != 0)
-        group.keys.append((key, rulings[key.serial]))
+        ruling = rulings[key.serial]
+        group = by_serial[key.serial] = of(key.name, used=ruling.counts and key.used != 0)
+        group.keys.append((key, ruling))
     for row in reading.rows:
         if row.serial not in by_serial:
             raise Incomplete(f"{reading.tenant.name}: a use names the unlisted key {row.serial}.")
@@ -141,7 +177,10 @@ def _group(
 
 
 def _refuse_foreign(
-    reading: Reading, groups: Sequence[_Group], closed: Collection[str], context: CountingContext
+    reading: Reading,
+    groups: Iterable[_Group],
+    closed: Collection[str],
+    context: CountingContext,
 ) -> None:
     active = {
         row.device: row.name or row.device
@@ -160,14 +199,13 @@ def _refuse_foreign(
         )
 
 
-def _count(group: _Group, reading: Reading, context: CountingContext) -> ApplicationUsage:
-    application = group.application
-    if application is None:  # pragma: no cover - `count_tenant` passes only known applications
-        raise AssertionError(group.name)
-    told = [each for each in group.reported if not each.not_counted_reason]
+def _usage(
+    group: _Group, application: Application, reading: Reading, context: CountingContext
+) -> ApplicationUsage:
+    reported = group.counted_reports()
     if application.unit is Unit.USER:
-        _refuse_non_windows(told, application.name, reading.tenant.name)
-    rows, left_out, evidence = group.tally
+        _refuse_non_windows(reported, application.name, reading.tenant.name)
+    counted_rows, left_out, evidence = group.count
     for each in group.reported:
         if each.not_counted_reason:
             left_out[each.not_counted_reason] += each.quantity
@@ -175,9 +213,9 @@ def _count(group: _Group, reading: Reading, context: CountingContext) -> Applica
     usage = ApplicationUsage(
         application=application.name,
         unit=application.unit,
-        quantities=dict(quantities(counted, told, application.unit, context.rules)),
+        quantities=dict(_quantities(counted, reported, application.unit, context.rules)),
         rows=len(group.rows) + sum(each.quantity for each in group.reported),
-        counted_rows=rows + sum(each.quantity for each in told),
+        counted_rows=counted_rows + sum(each.quantity for each in reported),
         left_out=dict(left_out),
         evidence=tuple(evidence),
         keys=tuple(_key_evidence(key, ruling) for key, ruling in group.keys),
@@ -189,8 +227,10 @@ def _count(group: _Group, reading: Reading, context: CountingContext) -> Applica
     return usage
 
 
-def _refuse_non_windows(told: Iterable[ReportedQuantity], application: str, tenant: str) -> None:
-    number = sum(each.quantity for each in told if each.category is Category.NON_WINDOWS)
+def _refuse_non_windows(
+    reported: Iterable[ReportedQuantity], application: str, tenant: str
+) -> None:
+    number = sum(each.quantity for each in reported if each.category is Category.NON_WINDOWS)
     if number:
         raise Undecided(
             "category",
@@ -220,20 +260,18 @@ def conservation(usage: ApplicationUsage) -> str:
 
 
 def _unmapped(
-    groups: Sequence[_Group], reading: Reading, context: CountingContext
+    groups: Iterable[_Group], reading: Reading, context: CountingContext
 ) -> Iterable[UnmappedUse]:
     for group in groups:
         known = group.application
         if known is not None and (not known.bill or known.name in context.billed):
             continue
-        counted = group.tally[0]
-        reported = sum(each.quantity for each in group.reported if not each.not_counted_reason)
         read = {row.serial for row in group.rows}
         unread = sum(
             key.used or 0 for key, ruling in group.keys if ruling.counts and key.serial not in read
         )
-        quantity = counted + reported + unread
-        if quantity:
+        reported = sum(each.quantity for each in group.counted_reports())
+        if quantity := group.count.counted + reported + unread:
             yield UnmappedUse(
                 company=reading.tenant.name,
                 application=group.name,
@@ -253,33 +291,6 @@ def _key_evidence(key: Key, ruling: Ruling) -> KeyEvidence:
         licenses=key.licenses,
         expires=expires(key),
     )
-
-
-def _notes(reading: Reading, groups: Iterable[_Group], context: CountingContext) -> Iterable[str]:
-    yield from key_notes(reading.keys, context)
-    yield from figure_notes(reading.keys, reading.rows, context)
-    evidence = (item for group in groups for item in group.tally[2])
-    yield from device_notes(evidence, reading.devices, context)
-
-
-SAME_DEVICE = "the same device again"
-
-_CATEGORY = {
-    DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
-    DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
-    DeviceClass.MOBILE: Category.NON_WINDOWS,
-    DeviceClass.OTHER: Category.NON_WINDOWS,
-}
-
-
-_COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
-"""Reported categories that are computers to a user licence; the third may be anything."""
-
-_TELLING = (RESERVE, EXPIRED_ON_DEVICE, PENDING, FOREIGN_DEVICE)
-"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
-
-RowCount = tuple[int, Counter[str], list[Evidence]]
-"""Counted rows, rows left out by reason, and one evidence a device."""
 
 
 def count_rows(
@@ -302,8 +313,9 @@ def count_rows(
     records: dict[str, Evidence] = {}
     counted = 0
     for row in rows:
-        reason, counts = closed.get(row.serial, ""), False
-        if not reason:
+        if row.serial in closed:
+            reason, counts = closed[row.serial], False
+        else:
             reason, counts = _judge(row, devices, context)
         earlier = records.get(row.device)
         if counts and earlier is not None and earlier.counted:
@@ -314,7 +326,7 @@ def count_rows(
             left_out[reason] += 1
         if earlier is None or counts or _tells_more(reason, earlier):
             records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
-    return counted, left_out, list(records.values())
+    return RowCount(counted, left_out, list(records.values()))
 
 
 def _judge(
@@ -359,25 +371,25 @@ def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
     return Category(rules.unknown_device)
 
 
-def quantities(
+def _quantities(
     counted: Sequence[Evidence],
     reported: Iterable[ReportedQuantity],
     unit: Unit,
     rules: CountingRules,
 ) -> Counter[Category]:
     """Devices and reported quantities as units: by category, or users or mailboxes as `ALL`."""
-    told: Counter[Category] = Counter()
+    found: Counter[Category] = Counter()
     for each in reported:
-        told[each.category] += each.quantity
+        found[each.category] += each.quantity
     if unit is Unit.DEVICE:
-        told.update(category_of(item.device_class, rules) for item in counted)
-        return told
+        found.update(category_of(item.device_class, rules) for item in counted)
+        return found
     if unit is Unit.MAILBOX:
-        units = len(counted) + told.total()
+        units = len(counted) + found.total()
     else:
         mobile = sum(item.device_class is DeviceClass.MOBILE for item in counted)
-        computers = len(counted) - mobile + sum(told[category] for category in _COMPUTERS)
-        units = told[Category.ALL] + licensed_users(computers=computers, mobile=mobile)
+        computers = len(counted) - mobile + sum(found[category] for category in _COMPUTERS)
+        units = found[Category.ALL] + licensed_users(computers=computers, mobile=mobile)
     return Counter({Category.ALL: units} if units else {})
 
 
@@ -396,7 +408,6 @@ class ClientUsage:
     """What a client used of one application, over all its tenants."""
 
     application: str
-    unit: Unit
     quantities: Mapping[Category, int]
     unknown_devices: tuple[str, ...] = ()
 
@@ -409,19 +420,16 @@ def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[Clien
     """
     seen: set[tuple[str, str, str]] = set()
     quantities: dict[str, Counter[Category]] = defaultdict(Counter)
-    units: dict[str, Unit] = {}
     unknown: dict[str, list[str]] = defaultdict(list)
     for tenant in tenants:
         for usage in tenant.applications:
-            units[usage.application] = usage.unit
             quantities[usage.application].update(usage.quantities)
             unknown[usage.application] += usage.unknown_devices
             if usage.unit is not Unit.USER:
                 repeated = _repeated(usage, tenant.tenant.ref.source, seen, rules)
                 quantities[usage.application].subtract(repeated)
     return tuple(
-        ClientUsage(name, units[name], dict(counts), tuple(unknown[name]))
-        for name, counts in quantities.items()
+        ClientUsage(name, dict(counts), tuple(unknown[name])) for name, counts in quantities.items()
     )
 
 
@@ -435,12 +443,11 @@ def _repeated(
     usage: ApplicationUsage, source: str, seen: set[tuple[str, str, str]], rules: CountingRules
 ) -> Counter[Category]:
     again: Counter[Category] = Counter()
+    mailbox = usage.unit is Unit.MAILBOX
     for item in usage.evidence:
-        if not item.counted:
-            continue
         identity = (source, usage.application, item.device)
-        if identity in seen:
-            mailbox = usage.unit is Unit.MAILBOX
+        if item.counted and identity in seen:
             again[Category.ALL if mailbox else category_of(item.device_class, rules)] += 1
-        seen.add(identity)
+        if item.counted:
+            seen.add(identity)
     return again

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kisi.model import Pool, TenantUsage
@@ -24,6 +24,9 @@ class _Content:
     total: int = 0
     ids: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
+
+
+_NOTHING = _Content()
 
 
 def moved(
@@ -46,9 +49,9 @@ def moved(
     read = {usage.tenant.ref for usage in now}
     before, after = _pools(then), _pools(now)
     seen = {pool: content for pool, content in before.items() if pool.tenant in read}
-    by_id = _joined(_tokens(before, "ids"), _tokens(after, "ids"))
+    by_id = _matched(before, after, lambda content: content.ids)
     # A name proves nothing where nobody knows whether it left: many clients have a PC-01.
-    by_name = _joined(_tokens(seen, "names"), _tokens(after, "names"))
+    by_name = _matched(seen, after, lambda content: content.names)
     return by_id | by_name | _totals(seen, after)  # the larger number of each pair
 
 
@@ -64,23 +67,21 @@ def _pools(usages: Iterable[TenantUsage]) -> Mapping[Pool, _Content]:
     return pools
 
 
-def _tokens(pools: Mapping[Pool, _Content], kind: str) -> Mapping[Pool, Collection[str]]:
-    return {pool: getattr(content, kind) for pool, content in pools.items()}
-
-
-def _joined(
-    before: Mapping[Pool, Collection[str]], after: Mapping[Pool, Collection[str]]
+def _matched(
+    before: Mapping[Pool, _Content],
+    after: Mapping[Pool, _Content],
+    known_by: Callable[[_Content], set[str]],
 ) -> Counter[tuple[Pool, Pool]]:
     """What is missing from one pool and new in another."""
     left: dict[str, list[Pool]] = defaultdict(list)
-    for pool, tokens in before.items():
-        for token in set(tokens).difference(after.get(pool, ())):
-            left[token].append(pool)
+    for pool, content in before.items():
+        for device in known_by(content) - known_by(after.get(pool, _NOTHING)):
+            left[device].append(pool)
     return Counter(
         (old, new)
-        for new, tokens in after.items()
-        for token in set(tokens).difference(before.get(new, ()))
-        for old in left.get(token, ())
+        for new, content in after.items()
+        for device in known_by(content) - known_by(before.get(new, _NOTHING))
+        for old in left.get(device, ())
     )
 
 
@@ -88,10 +89,9 @@ def _totals(
     before: Mapping[Pool, _Content], after: Mapping[Pool, _Content]
 ) -> Counter[tuple[Pool, Pool]]:
     """A fall and a rise within one tenant, where a reading of one of the two has no devices."""
-    none = _Content()
     changes: dict[str, list[tuple[Pool, int, bool]]] = defaultdict(list)
     for pool in before.keys() | after.keys():
-        then, now = before.get(pool, none), after.get(pool, none)
+        then, now = before.get(pool, _NOTHING), after.get(pool, _NOTHING)
         blind = any(one.total and not one.ids for one in (then, now))
         if then.total != now.total:
             changes[str(pool.tenant)].append((pool, now.total - then.total, blind))

@@ -51,12 +51,7 @@ def figure_notes(
     """Keys whose own figure is greater than the list of their uses, as one sentence.
 
     It is no failure: what the figure counts (products or devices, of which servers) differs by
-    version, and is not known for certain.
-
-    Args:
-        keys: The tenant's.
-        rows: What was read of their uses.
-        context: What was read for: the keys that count and are billed.
+    version, and is not known for certain. Only keys that count and are billed were read.
     """
     listed = Counter(row.serial for row in rows if row.current)
     short = [
@@ -77,13 +72,7 @@ def figure_notes(
 def device_notes(
     evidence: Iterable[Evidence], devices: Mapping[str, Device], context: CountingContext
 ) -> Iterable[str]:
-    """Devices whose activation is pending, those of other servers, and those not seen for long.
-
-    Args:
-        evidence: Of everything that the tenant's devices were read for.
-        devices: The tenant's own.
-        context: What is counted.
-    """
+    """Devices whose activation is pending, those of other servers, and those not seen for long."""
     pending, foreign, counted = {}, {}, {}
     for item in evidence:
         name = item.name or item.device

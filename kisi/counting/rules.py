@@ -64,11 +64,16 @@ def settings_for(key: Key, rules: CountingRules, now: datetime) -> tuple[str, ..
 
 
 def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
-    """What each rule says that `key` does not pass."""
-    for rule in (_closed, _type, _state, _pause, _limit, _end, _storage):
-        ruling = rule(key, rules, now)
-        if ruling is not None:
-            yield ruling
+    """What each rule says that `key` does not pass, in the order in which they name it."""
+    if key.not_counted_reason:
+        yield _no(key.not_counted_reason)
+    yield from _type(key, rules)
+    if is_subscription(key):
+        yield from _state(key, rules)
+    yield from _limit(key, now)
+    yield from _end(key, rules, now)
+    if not (key.stored or rules.reported_keys):
+        yield _no(NOT_STORED, setting="reported_keys")
 
 
 def is_subscription(key: Key) -> bool:
@@ -80,65 +85,49 @@ def _no(reason: str, warning: str = "", *, setting: str = "") -> Ruling:
     return Ruling(counts=False, reason=reason, warning=warning, setting=setting)
 
 
-def _closed(key: Key, _rules: CountingRules, _now: datetime) -> Ruling | None:
-    return _no(key.not_counted_reason) if key.not_counted_reason else None
-
-
-def _type(key: Key, rules: CountingRules, _now: datetime) -> Ruling | None:
+def _type(key: Key, rules: CountingRules) -> Iterator[Ruling]:
     if key.key_type in (BETA, TRIAL, TEST):
-        return _no(_TYPE_NAMES[key.key_type])
-    if key.key_type == COMMERCIAL or is_subscription(key):
-        return None
-    if key.key_type == OEM:
-        return None if rules.oem else _no(_TYPE_NAMES[OEM], setting="oem")
-    return _no("key of an unknown type", f"Key {key.serial} has no known key type.")
+        yield _no(_TYPE_NAMES[key.key_type])
+    elif key.key_type == COMMERCIAL or is_subscription(key):
+        return
+    elif key.key_type != OEM:
+        yield _no("key of an unknown type", f"Key {key.serial} has no known key type.")
+    elif not rules.oem:
+        yield _no(_TYPE_NAMES[OEM], setting="oem")
 
 
-def _state(key: Key, rules: CountingRules, _now: datetime) -> Ruling | None:
-    if not is_subscription(key) or key.state == ACTIVE:
-        return None
-    if key.state == SOFT_CANCELLED:
-        name = _STATE_NAMES[SOFT_CANCELLED]
-        return None if rules.soft_cancelled else _no(name, setting="soft_cancelled")
+def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
     if key.state is None:
-        return _no("subscription without a state", f"Subscription {key.serial} reports no state.")
-    return _no(_STATE_NAMES.get(key.state, f"subscription in the unknown state {key.state}"))
+        yield _no("subscription without a state", f"Subscription {key.serial} reports no state.")
+    elif key.state == SOFT_CANCELLED:
+        if not rules.soft_cancelled:
+            yield _no(_STATE_NAMES[SOFT_CANCELLED], setting="soft_cancelled")
+    elif key.state != ACTIVE:
+        unknown = f"subscription in the unknown state {key.state}"
+        yield _no(_STATE_NAMES.get(key.state, unknown))
+    if key.end_date_type == PAUSED_END:
+        yield _no(_STATE_NAMES[PAUSED])
 
 
-def _pause(key: Key, _rules: CountingRules, _now: datetime) -> Ruling | None:
-    paused = is_subscription(key) and key.end_date_type == PAUSED_END
-    return _no(_STATE_NAMES[PAUSED]) if paused else None
-
-
-def _limit(key: Key, _rules: CountingRules, now: datetime) -> Ruling | None:
+def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
     unlimited = is_subscription(key) and key.end_date_type == UNLIMITED
     if key.limit_date is None:
-        if unlimited:
-            return None
-        return _no("no limit date", f"Key {key.serial} reports no limit date.")
-    if key.limit_date > now:
-        return None
-    warning = (
-        f"Subscription {key.serial} is called unlimited and has a limit date in the past."
-        if unlimited
-        else ""
-    )
-    return _no("expired", warning)
+        if not unlimited:
+            yield _no("no limit date", f"Key {key.serial} reports no limit date.")
+    elif key.limit_date <= now:
+        odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
+        yield _no("expired", odd if unlimited else "")
 
 
-def _end(key: Key, rules: CountingRules, now: datetime) -> Ruling | None:
+def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     if not is_subscription(key) or key.end_date_type != LIMITED or key.end_date is None:
-        return None
+        return
     if key.end_date > now:
-        return None
-    if key.end_date + timedelta(days=key.grace_days) > now:
-        return None if rules.grace else _no("subscription in its grace term", setting="grace")
-    return _no("expired")
-
-
-def _storage(key: Key, rules: CountingRules, _now: datetime) -> Ruling | None:
-    counts = key.stored or rules.reported_keys
-    return None if counts else _no(NOT_STORED, setting="reported_keys")
+        return
+    if key.end_date + timedelta(days=key.grace_days) <= now:
+        yield _no("expired")
+    elif not rules.grace:
+        yield _no("subscription in its grace term", setting="grace")
 
 
 def expires(key: Key) -> datetime | None:
@@ -227,18 +216,13 @@ class Matcher:
     def matches(self, key_name: str) -> tuple[Application, ...]:
         """The best applications: none, one, or several that tie."""
         if key_name not in self._known:
-            self._known[key_name] = self._best(key_name)
+            hits = [
+                (glob, application) for application, glob in self._globs if glob.matches(key_name)
+            ]
+            longest = max((glob.literal_prefix for glob, _ in hits), default=0)
+            best = {app.name: app for glob, app in hits if glob.literal_prefix == longest}
+            self._known[key_name] = tuple(best.values())
         return self._known[key_name]
-
-    def _best(self, key_name: str) -> tuple[Application, ...]:
-        hits = [
-            (glob.literal_prefix, application)
-            for application, glob in self._globs
-            if glob.matches(key_name)
-        ]
-        longest = max((prefix for prefix, _ in hits), default=0)
-        best = {application.name: application for prefix, application in hits if prefix == longest}
-        return tuple(best.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,11 +157,11 @@ def reconcile(
     """
     billed = [company for company in companies if company.billing]
     mapping = rules.mapping
-    terms = CountingContext(
+    counting = CountingContext(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
     everything = not mapping.companies
-    collected = collect(sources, billed, terms, everything=everything, progress=progress)
+    collected = collect(sources, billed, counting, everything=everything, progress=progress)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)

@@ -102,12 +102,12 @@ class UsageSourceContract:
     def counted(self, stand: SourceStand) -> dict[TenantRef, int]:
         """The devices that count, by tenant, as kisi bills them."""
         apps = (Application(APPLICATION), Application(OTHER_APPLICATION))
-        terms = CountingContext(
+        context = CountingContext(
             Matcher(apps), frozenset(app.name for app in apps), CountingRules(), stand.clock.now()
         )
-        found = self.whole(stand, select=terms.selects)
+        found = self.whole(stand, select=context.selects)
         return {
-            ref: sum(app.total for app in count_tenant(reading, terms).applications)
+            ref: sum(app.total for app in count_tenant(reading, context).applications)
             for ref, reading in found.items()
         }
 

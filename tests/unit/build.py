@@ -70,7 +70,7 @@ def reading(devices=(), rows=None, keys=None, of=None, **more):
     )
 
 
-def terms(*applications, billed=None, rules=None, now=NOW):
+def counting(*applications, billed=None, rules=None, now=NOW):
     from kisi.model import CountingRules
 
     applications = applications or (Application(KES),)

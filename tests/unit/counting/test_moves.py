@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kisi.counting import count_tenant, moved
 from kisi.model import Application, ApplicationUsage, Category, Pool, TenantUsage, Unit
-from tests.unit.build import KES, NOW, device, key, reading, row, tenant, terms
+from tests.unit.build import KES, NOW, counting, device, key, reading, row, tenant
 
 EDR = "Kaspersky Next EDR Optimum"
 SOUTH, HUB = tenant(uid="VSRV-2"), tenant("Contoso Ltd", source="hub")
@@ -30,7 +30,7 @@ def used(advanced=(), edr=(), of=None) -> TenantUsage:
             [key(), key("K2", EDR)],
             of=of,
         ),
-        terms(Application(KES), Application(EDR)),
+        counting(Application(KES), Application(EDR)),
     )
 
 
@@ -91,7 +91,7 @@ def test_without_evidence_of_then_nothing_is_known_to_have_moved():
 def test_devices_that_are_not_counted_do_not_move():
     now = count_tenant(
         reading([device("a")], [row("a", "K2", current=False)], [key(), key("K2", EDR)]),
-        terms(Application(KES), Application(EDR)),
+        counting(Application(KES), Application(EDR)),
     )
     assert moved([used("a")], [now]) == {}
 

@@ -14,19 +14,19 @@ from tests.unit.build import (
     KES,
     LATER,
     NOW,
+    counting,
     device,
     key,
     reading,
     row,
     subscription,
-    terms,
 )
 
 EDR = "Kaspersky EDR Optimum"
 
 
 def notes(subject, *applications, **rules):
-    return count_tenant(subject, terms(*applications, rules=CountingRules(**rules))).notes
+    return count_tenant(subject, counting(*applications, rules=CountingRules(**rules))).notes
 
 
 def in_grace(serial, **more):
@@ -194,7 +194,7 @@ def test_devices_of_other_servers_are_named_when_nothing_bills_them():
 def test_too_many_devices_of_other_servers_are_named_too():
     rows = [row(f"x{number}") for number in range(7)]
     with pytest.raises(Incomplete, match=r"They are x0, x1, x2, x3, x4 and 2 more\."):
-        count_tenant(reading([], rows), terms())
+        count_tenant(reading([], rows), counting())
 
 
 def test_a_device_of_two_applications_is_named_once():

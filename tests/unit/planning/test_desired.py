@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from kisi.counting import ClientUsage
 from kisi.errors import ExitCode
-from kisi.model import Application, Category, Failure, ProductRow, Unit, UnmappedUse
+from kisi.model import Application, Category, Failure, ProductRow, UnmappedUse
 from kisi.planning import billed_applications, desired_state
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, mapping
 
@@ -15,7 +15,7 @@ W, S, N = (
 
 def used(application=KES, **numbers):
     quantities = {Category(name): number for name, number in numbers.items()}
-    return ClientUsage(application, Unit.DEVICE, quantities)
+    return ClientUsage(application, quantities)
 
 
 def quantities(found):

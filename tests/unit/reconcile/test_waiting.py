@@ -23,6 +23,7 @@ from tests.unit.build import (
     COMPANY,
     KES,
     SERVER_2022,
+    counting,
     device,
     fact,
     key,
@@ -30,7 +31,6 @@ from tests.unit.build import (
     reading,
     row,
     tenant,
-    terms,
 )
 from tests.unit.fakes import REFUSED, planned
 from tests.unit.planning.arranged import pools, ready
@@ -553,7 +553,7 @@ def used(number, of=T1, prefix="", servers=0):
         *(device(f"{prefix or of.tenant}-{n}") for n in range(number)),
         *(device(f"{prefix or of.tenant}-s{n}", SERVER_2022) for n in range(servers)),
     ]
-    return count_tenant(reading(some, of=tenant(of.tenant, of.tenant)), terms())
+    return count_tenant(reading(some, of=tenant(of.tenant, of.tenant)), counting())
 
 
 class Past:
@@ -631,7 +631,7 @@ def test_moves_are_since_the_run_in_which_a_falling_line_was_proven():
         used(8),
         count_tenant(
             reading([device(f"VSRV-1-{n}") for n in range(8, 20)], of=tenant("VSRV-2", "VSRV-2")),
-            terms(),
+            counting(),
         ),
     ]
     moved = {(Pool(T1, KES), Pool(T2, KES)): 12}
@@ -649,7 +649,7 @@ def test_where_nothing_rises_nobody_asks_where_devices_came_from():
 
 def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown():
     past = Past({1: [used(20), used(0, T2)]})
-    here = count_tenant(reading([device("VSRV-1-3")], of=tenant("VSRV-2", "VSRV-2")), terms())
+    here = count_tenant(reading([device("VSRV-1-3")], of=tenant("VSRV-2", "VSRV-2")), counting())
     found = since(past, here).moves(plan_of(RISE), [proven(1)])
     assert found == {(Pool(T1, KES), Pool(T2, KES)): 1}
     assert since(past, here).moves(plan_of(RISE), [proven(1, tenants=(T9,))]) == {}

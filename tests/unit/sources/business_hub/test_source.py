@@ -17,8 +17,8 @@ DEVICES = "Company;Application;Device;Operating_System;Status\n"
 
 def usage(reading, application):
     rules = CountingRules()
-    terms = CountingContext(Matcher((application,)), frozenset({application.name}), rules, NOW)
-    tenant = count_tenant(reading, terms)
+    context = CountingContext(Matcher((application,)), frozenset({application.name}), rules, NOW)
+    tenant = count_tenant(reading, context)
     return tenant, combine([tenant], rules)[0].quantities
 
 
