@@ -256,6 +256,11 @@ class OwnedLine:
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
 
+    @property
+    def slot(self) -> LineSlot:
+        """What names the line before and after it exists."""
+        return LineSlot(self.psa, self.agreement, self.product)
+
 
 @dataclass(frozen=True, slots=True)
 class CompanyPlan:
@@ -303,3 +308,8 @@ class Plan:
     """How many devices went from a line that falls to one that rises."""
     unknown: frozenset[Pool] = frozenset()
     """The pools, joined, of lines that may still bill and of which nothing is planned."""
+
+    @property
+    def lines(self) -> tuple[PlannedLine, ...]:
+        """All lines of all clients."""
+        return tuple(line for company in self.companies for line in company.lines)

@@ -1,4 +1,10 @@
-"""The guards: each looks at one changing line and says why it must wait, or nothing. Pure."""
+"""Which changes must wait for a person? A plan and the journal's facts in, holds out. Pure.
+
+A guard looks at one changing line and says why it must wait, or nothing; the first one in the order
+of `GUARDS` names the hold. What waits for a held line follows from the pools that they share
+(`kisi.planning.order`). Failures (a source or agreement that cannot be trusted) are decided earlier
+and have no lines here.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +25,7 @@ from kisi.model import (
     Status,
 )
 from kisi.planning.ids import named
-from kisi.planning.lines import net_change, with_lines
+from kisi.planning.lines import with_lines
 from kisi.planning.order import spread, with_commands
 
 
@@ -48,11 +54,11 @@ class OwnedLines:
     """The journal's facts, by line and by product."""
 
     def __init__(self, facts: Iterable[OwnedLine]) -> None:
-        self._facts = tuple(facts)
-        self._lines = {(fact.psa, fact.agreement, fact.line_id): fact for fact in self._facts}
-        self._products: Mapping[LineSlot, OwnedLine] = {
-            LineSlot(fact.psa, fact.agreement, fact.product): fact for fact in self._facts
-        }
+        self._lines: dict[tuple[str, str, str], OwnedLine] = {}
+        self._products: dict[LineSlot, OwnedLine] = {}
+        for fact in facts:
+            self._lines[fact.psa, fact.agreement, fact.line_id] = fact
+            self._products[fact.slot] = fact
 
     def of_line(self, line: PlannedLine) -> OwnedLine | None:
         """What is known of exactly this line."""
@@ -202,7 +208,7 @@ def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) 
 
 _REALLY = "If that is right: {accept}"
 
-BEFORE_RUN = (
+GUARDS = (
     # First, so that it names the hold: who accepted a rise has not accepted a second bill for it.
     Guard(
         "elsewhere",
@@ -214,8 +220,6 @@ BEFORE_RUN = (
     Guard("decrease", _decrease, _REALLY),
     Guard("increase", _increase, _REALLY),
     Guard("create", _create, _REALLY),
-)
-AFTER_RUN = (
     Guard("unknown-device", _unknown_device, "See `kisi explain` for the devices. " + _REALLY),
     Guard("adopt", _adopt, "To let kisi keep it from now on: {accept}"),
     Guard(
@@ -232,8 +236,6 @@ AFTER_RUN = (
     ),
     Guard("orphaned", _orphaned, "To set it to 0 and bill as mapped now: {accept}"),
 )
-RUN = "run"
-RUN_REMEDY = "Look at the decreases of the whole run first. " + _REALLY
 
 
 def empty_sources(
@@ -250,68 +252,50 @@ def empty_sources(
     had_more = {
         tenant.source
         for company in companies
-        if any(_had_some(line, facts) for line in company.lines)
+        for line in company.lines
+        if line.before or ((fact := facts.of_line(line)) is not None and fact.confirmed > 0)
         for tenant in company.company.tenants
     }
     return frozenset(silent & had_more)
 
 
-def _had_some(line: PlannedLine, facts: OwnedLines) -> bool:
-    fact = facts.of_line(line)
-    return bool(line.before) or (fact is not None and fact.confirmed > 0)
-
-
 def guard(plan: Plan, context: GuardContext) -> Plan:
     """Puts holds on the lines that must wait, and sets each client's status."""
-    order = (*BEFORE_RUN, *AFTER_RUN)
-    companies = tuple(_hold_lines(company, order, context) for company in plan.companies)
-    return _judged(_guard_run(spread(replace(plan, companies=companies)), context))
-
-
-def _hold_lines(company: CompanyPlan, order: Sequence[Guard], context: GuardContext) -> CompanyPlan:
-    lines = tuple(
-        replace(line, hold=_first_hold(line, company, order, context))
-        if line.changes and line.hold is None
-        else line
-        for line in company.lines
+    companies = tuple(
+        replace(company, lines=tuple(_guarded(line, company, context) for line in company.lines))
+        for company in plan.companies
     )
-    return replace(company, lines=lines)
+    return _with_status(_guard_run(spread(replace(plan, companies=companies)), context))
 
 
-def _first_hold(
-    line: PlannedLine, company: CompanyPlan, order: Sequence[Guard], context: GuardContext
-) -> Hold | None:
+def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> PlannedLine:
     """The first guard names the hold; the others' reasons follow, so that nothing is hidden."""
-    fired = [
-        (rule, reason)
-        for rule in order
+    if not line.changes or line.hold is not None:
+        return line
+    reasons = {
+        rule: reason
+        for rule in GUARDS
         if (reason := rule.fires(line, company, context)) is not None
-    ]
-    if not fired:
-        return None
-    first = fired[0][0]
-    return Hold(first.name, "; also ".join(reason for _, reason in fired), first.remedy)
+    }
+    if not reasons:
+        return line
+    first = next(iter(reasons))
+    return replace(line, hold=Hold(first.name, "; also ".join(reasons.values()), first.remedy))
 
 
 def _guard_run(plan: Plan, context: GuardContext) -> Plan:
-    for psa in sorted({line.psa for company in plan.companies for line in company.lines}):
-        free = [
-            line
-            for company in plan.companies
-            for line in company.lines
-            if line.psa == psa and line.hold is None
-        ]
-        reason = _run_reason(free, context)
+    for psa in sorted({line.psa for line in plan.lines}):
+        free = [line for line in plan.lines if line.psa == psa and line.hold is None]
+        reason = _run_reason(free, context.rules)
         if reason is not None:
-            hold = Hold(RUN, reason, RUN_REMEDY)
+            hold = Hold("run", reason, "Look at the decreases of the whole run first. " + _REALLY)
             plan = spread(_hold_free(plan, psa, hold, decreases=True))
     return plan
 
 
-def _run_reason(free: Sequence[PlannedLine], context: GuardContext) -> str | None:
+def _run_reason(free: Sequence[PlannedLine], limits: GuardRules) -> str | None:
     before = sum((line.before or Decimal(0) for line in free), Decimal(0))
-    fall = -net_change(free)
-    limits = context.rules
+    fall = -sum((line.delta for line in free if line.changes), Decimal(0))
     if before <= 0 or fall <= Decimal(str(limits.run_units)):
         return None
     percent = fall / before * 100
@@ -330,15 +314,14 @@ def _hold_free(plan: Plan, psa: str, hold: Hold, *, decreases: bool) -> Plan:
     return with_lines(plan, held)
 
 
-def _judged(plan: Plan) -> Plan:
-    return replace(plan, companies=tuple(map(_status, plan.companies)))
+def _with_status(plan: Plan) -> Plan:
+    def judged(company: CompanyPlan) -> CompanyPlan:
+        if company.status not in {Status.READY, Status.HELD}:
+            return company
+        held = any(line.hold is not None for line in company.lines)
+        return replace(company, status=Status.HELD if held else Status.READY)
 
-
-def _status(company: CompanyPlan) -> CompanyPlan:
-    if company.status not in {Status.READY, Status.HELD}:
-        return company
-    held = any(line.hold is not None for line in company.lines)
-    return replace(company, status=Status.HELD if held else Status.READY)
+    return replace(plan, companies=tuple(map(judged, plan.companies)))
 
 
 def release(plan: Plan, keys: Collection[str], withheld: Mapping[str, Hold]) -> Plan:
@@ -355,33 +338,21 @@ def release(plan: Plan, keys: Collection[str], withheld: Mapping[str, Hold]) -> 
     """
     guarded = {
         (line.slot, line.line_id): line.hold.key
-        for company in plan.companies
-        for line in company.lines
+        for line in plan.lines
         if line.hold is not None and line.hold.key
     }
-    plan = _without_holds(plan, keys)
-    for psa, hold in withheld.items():
-        plan = _hold_free(plan, psa, replace(hold, releasable=False), decreases=False)
-    plan = named(_with_keys(spread(plan), guarded))
-    return _judged(with_commands(plan))
-
-
-def _without_holds(plan: Plan, keys: Collection[str]) -> Plan:
-    """Without what only waits, and without what was accepted."""
 
     def lifted(line: PlannedLine) -> PlannedLine:
-        hold = line.hold
+        hold = line.hold  # what only waits has no key
         lifts = hold is not None and hold.releasable and (not hold.key or hold.key in keys)
         return replace(line, hold=None) if lifts else line
 
-    return with_lines(plan, lifted)
-
-
-def _with_keys(plan: Plan, guarded: Mapping[tuple[LineSlot, str | None], str]) -> Plan:
-    """A line that was accepted and still waits keeps its key: the same id names it next time."""
-
     def keyed(line: PlannedLine) -> PlannedLine:
+        # A line that was accepted and still waits keeps its key: the same id names it next time.
         key = guarded.get((line.slot, line.line_id), "")
         return replace(line, hold=replace(line.hold, key=key)) if line.hold and key else line
 
-    return with_lines(plan, keyed)
+    plan = with_lines(plan, lifted)
+    for psa, hold in withheld.items():
+        plan = _hold_free(plan, psa, replace(hold, releasable=False), decreases=False)
+    return _with_status(with_commands(named(with_lines(spread(plan), keyed))))

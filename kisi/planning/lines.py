@@ -1,11 +1,10 @@
-"""Desired quantities against the lines of the agreement: one client's plan, before guards."""
+"""One client's plan, before guards: desired quantities against the lines of its agreement. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal
 
 from kisi.errors import ExitCode
 from kisi.model import (
@@ -22,185 +21,7 @@ from kisi.model import (
     Status,
     UnmappedUse,
 )
-from kisi.planning.desired import DesiredLine, DesiredState
-
-
-class Ambiguous(Exception):
-    """More than one line could be the one to write."""
-
-    def __init__(self, lines: Sequence[Line]) -> None:
-        super().__init__()
-        self.lines = lines
-
-
-def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
-    """The line that bills `product`, or None. One in effect today wins over one that starts later.
-
-    Raises:
-        Ambiguous: More than one is left.
-        Unreadable: The quantity of the one that is left is not known.
-    """
-    live = [line for line in lines if line.product == product and is_live(line, today)]
-    in_effect = [line for line in live if line.starts is None or line.starts <= today]
-    chosen = in_effect or live
-    if len(chosen) > 1:
-        raise Ambiguous(chosen)
-    if chosen and chosen[0].problem:
-        raise Unreadable(chosen[0])
-    return chosen[0] if chosen else None
-
-
-def plan_company(
-    company: Company,
-    wants: DesiredState,
-    held: CurrentState,
-    facts: Collection[OwnedLine],
-    today: date,
-) -> CompanyPlan:
-    """The plan of one client, before guards.
-
-    Args:
-        company: The client.
-        wants: What its products should bill.
-        held: What its PSA holds.
-        facts: The lines that kisi owns for this client, wherever they are.
-        today: The day in the billing time zone.
-
-    Returns:
-        A plan whose status is `READY` or `FAILED`; guards decide about holds.
-    """
-    failure = _not_billable(held.agreement) or wants.failure
-    if failure is not None:
-        return failed(company, failure, unmapped=wants.unmapped)
-    try:
-        lines = _current(company, wants.lines, held, facts, today)
-        planned = {line.line_id for line in lines}
-        orphans, left = orphans_of(company, wants, held, facts, planned, today)
-    except Ambiguous as error:
-        return failed(company, _ambiguous(error.lines), unmapped=wants.unmapped)
-    except Unreadable as error:
-        return failed(company, _unreadable(error.line), unmapped=wants.unmapped)
-    creates = any(line.action is Action.CREATE for line in lines)
-    others = [line for line in held.lines if is_live(line, today) and line.id not in planned]
-    return CompanyPlan(
-        company=company,
-        status=Status.READY,
-        lines=(*orphans, *lines),
-        unmapped=wants.unmapped,
-        others=tuple(others) if creates and not facts else (),
-        left=tuple(left),
-        notes=tuple(_notes(lines, wants)),
-        unknown=frozenset(want.application for want in wants.lines if want.unknown_devices),
-        agreement_name=held.agreement.name,
-    )
-
-
-def failed(
-    company: Company,
-    failure: Failure,
-    *,
-    unmapped: tuple[UnmappedUse, ...] = (),
-    notes: tuple[str, ...] = (),
-) -> CompanyPlan:
-    """The plan of a client of which nothing is written."""
-    return CompanyPlan(company, Status.FAILED, failure=failure, unmapped=unmapped, notes=notes)
-
-
-def _not_billable(agreement: Agreement) -> Failure | None:
-    if agreement.not_billable is None:
-        return None
-    not_billable = agreement.not_billable
-    return Failure(not_billable.guard, not_billable.reason, not_billable.remedy, ExitCode.WITHHELD)
-
-
-def _ambiguous(lines: Sequence[Line]) -> Failure:
-    listed = ", ".join(f"{line.id} ({line.quantity})" for line in lines)
-    return Failure(
-        guard="ambiguous",
-        reason=f"the agreement has {len(lines)} live lines of product {lines[0].product}: {listed}",
-        remedy="Cancel all but one of them in the PSA; kisi never picks one.",
-        exit_code=ExitCode.WITHHELD,
-    )
-
-
-def _unreadable(line: Line) -> Failure:
-    return Failure(
-        guard="psa",
-        reason=f"line {line.id} of product {line.product} cannot be read: {line.problem}",
-        remedy="Correct the line in the PSA.",
-        exit_code=ExitCode.PSA,
-    )
-
-
-def _current(
-    company: Company,
-    wanted: Sequence[DesiredLine],
-    held: CurrentState,
-    facts: Collection[OwnedLine],
-    today: date,
-) -> list[PlannedLine]:
-    agreement, lines = held.agreement, held.lines
-    products = {line.id: line.product for line in lines}
-    owned = {
-        fact.line_id
-        for fact in facts
-        if (fact.psa, fact.agreement) == (company.psa, company.agreement)
-        and products.get(fact.line_id) == fact.product
-    }
-    planned = []
-    for want in wanted:
-        line = candidate(lines, want.product, today)
-        if line is None and want.quantity == 0:
-            continue
-        same = line is not None and line.quantity == want.quantity
-        adopt = line is not None and not same and line.id not in owned
-        planned.append(
-            PlannedLine(
-                psa=company.psa,
-                company=company.company,
-                agreement=company.agreement,
-                application=want.application,
-                categories=want.categories,
-                product=want.product,
-                line_id=line.id if line else None,
-                action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
-                before=line.quantity if line else None,
-                after=want.quantity,
-                unit_price=line.unit_price if line else None,
-                description=line.description if line else "",
-                adopt=adopt,
-                billable=line.billable if line else True,
-                prorated=agreement.prorated,
-            )
-        )
-    return planned
-
-
-def _notes(lines: Sequence[PlannedLine], wants: DesiredState) -> Iterable[str]:
-    for line in lines:
-        if not line.billable:
-            yield (
-                f"The line of product {line.product} ({line.application}) is not billable in the "
-                "PSA; its quantity is kept up to date, and nothing is invoiced for it."
-            )
-    unknown = {want.application: want.unknown_devices for want in wants.lines}
-    for application, devices in unknown.items():
-        if devices:
-            some = ", ".join(devices[:5]) + (" ..." if len(devices) > 5 else "")
-            yield f"{application}: {len(devices)} devices with an unknown operating system: {some}."
-
-
-def net_change(lines: Iterable[PlannedLine]) -> Decimal:
-    """How many units more would be billed, over all of `lines`."""
-    return sum((line.delta for line in lines if line.changes), Decimal(0))
-
-
-def with_lines(plan: Plan, change: Callable[[PlannedLine], PlannedLine]) -> Plan:
-    """The plan with every line changed."""
-    companies = tuple(
-        replace(company, lines=tuple(map(change, company.lines))) for company in plan.companies
-    )
-    return replace(plan, companies=companies)
+from kisi.planning.desired import DesiredState
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +36,12 @@ class CurrentState:
     """Other agreements on which kisi owns lines of this client (a mapping that has changed)."""
 
 
-class Unreadable(Exception):
-    """The line to write holds nobody knows what."""
+class CannotPlan(Exception):
+    """Nothing of a client can be planned, because of what its PSA holds."""
 
-    def __init__(self, line: Line) -> None:
-        super().__init__()
-        self.line = line
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
 
 def is_live(line: Line, today: date) -> bool:
@@ -233,55 +54,198 @@ def is_live(line: Line, today: date) -> bool:
     return line.cancelled is None or line.cancelled > today
 
 
-def orphans_of(
+def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
+    """The line that bills `product`, or None. One in effect today wins over one that starts later.
+
+    Raises:
+        CannotPlan: More than one is left, or the quantity of the one that is left is not known.
+    """
+    live = [line for line in lines if line.product == product and is_live(line, today)]
+    chosen = [line for line in live if line.starts is None or line.starts <= today] or live
+    if len(chosen) > 1:
+        listed = ", ".join(f"{line.id} ({line.quantity})" for line in chosen)
+        raise CannotPlan(
+            Failure(
+                guard="ambiguous",
+                reason=f"the agreement has {len(chosen)} live lines of product {product}: {listed}",
+                remedy="Cancel all but one of them in the PSA; kisi never picks one.",
+                exit_code=ExitCode.WITHHELD,
+            )
+        )
+    if not chosen:
+        return None
+    _refuse_unreadable(chosen[0])
+    return chosen[0]
+
+
+def _refuse_unreadable(line: Line) -> None:
+    if line.problem:
+        raise CannotPlan(
+            Failure(
+                guard="psa",
+                reason=f"line {line.id} of product {line.product} cannot be read: {line.problem}",
+                remedy="Correct the line in the PSA.",
+                exit_code=ExitCode.PSA,
+            )
+        )
+
+
+def plan_company(
     company: Company,
-    wants: DesiredState,
-    held: CurrentState,
+    desired: DesiredState,
+    current: CurrentState,
     facts: Collection[OwnedLine],
+    today: date,
+) -> CompanyPlan:
+    """The plan of one client, before guards.
+
+    Args:
+        company: The client.
+        desired: What its products should bill.
+        current: What its PSA holds.
+        facts: The lines that kisi owns for this client, wherever they are.
+        today: The day in the billing time zone.
+
+    Returns:
+        A plan whose status is `READY` or `FAILED`; guards decide about holds.
+    """
+    failure = desired.failure
+    if (refused := current.agreement.not_billable) is not None:
+        failure = Failure(refused.guard, refused.reason, refused.remedy, ExitCode.WITHHELD)
+    if failure is not None:
+        return failed(company, failure, unmapped=desired.unmapped)
+    try:
+        lines = _desired_lines(company, desired, current, facts, today)
+        planned = {line.line_id for line in lines}
+        orphans, left = _orphans(company, desired, current, facts, planned, today)
+    except CannotPlan as error:
+        return failed(company, error.failure, unmapped=desired.unmapped)
+    creates = any(line.action is Action.CREATE for line in lines)
+    others = [line for line in current.lines if is_live(line, today) and line.id not in planned]
+    return CompanyPlan(
+        company=company,
+        status=Status.READY,
+        lines=(*orphans, *lines),
+        unmapped=desired.unmapped,
+        others=tuple(others) if creates and not facts else (),
+        left=tuple(left),
+        notes=tuple(_notes(lines, desired)),
+        unknown=frozenset(one.application for one in desired.lines if one.unknown_devices),
+        agreement_name=current.agreement.name,
+    )
+
+
+def failed(
+    company: Company,
+    failure: Failure,
+    *,
+    unmapped: tuple[UnmappedUse, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> CompanyPlan:
+    """The plan of a client of which nothing is written."""
+    return CompanyPlan(company, Status.FAILED, failure=failure, unmapped=unmapped, notes=notes)
+
+
+def _desired_lines(
+    company: Company,
+    desired: DesiredState,
+    current: CurrentState,
+    facts: Iterable[OwnedLine],
+    today: date,
+) -> list[PlannedLine]:
+    products = {line.id: line.product for line in current.lines}
+    owned = {
+        fact.line_id
+        for fact in facts
+        if _is_here(fact, company) and products.get(fact.line_id) == fact.product
+    }
+    planned = []
+    for want in desired.lines:
+        line = candidate(current.lines, want.product, today)
+        if line is None and want.quantity == 0:
+            continue
+        same = line is not None and line.quantity == want.quantity
+        planned.append(
+            PlannedLine(
+                psa=company.psa,
+                company=company.company,
+                agreement=company.agreement,
+                application=want.application,
+                categories=want.categories,
+                product=want.product,
+                line_id=line.id if line else None,
+                action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
+                before=line.quantity if line else None,
+                after=want.quantity,
+                unit_price=line.unit_price if line else None,
+                description=line.description if line else "",
+                adopt=line is not None and not same and line.id not in owned,
+                billable=line.billable if line else True,
+                prorated=current.agreement.prorated,
+            )
+        )
+    return planned
+
+
+def _is_here(fact: OwnedLine, company: Company) -> bool:
+    return (fact.psa, fact.agreement) == (company.psa, company.agreement)
+
+
+def _notes(lines: Sequence[PlannedLine], desired: DesiredState) -> Iterable[str]:
+    for line in lines:
+        if not line.billable:
+            yield (
+                f"The line of product {line.product} ({line.application}) is not billable in the "
+                "PSA; its quantity is kept up to date, and nothing is invoiced for it."
+            )
+    unknown = {want.application: want.unknown_devices for want in desired.lines}
+    for application, devices in unknown.items():
+        if devices:
+            some = ", ".join(devices[:5]) + (" ..." if len(devices) > 5 else "")
+            yield f"{application}: {len(devices)} devices with an unknown operating system: {some}."
+
+
+def _orphans(
+    company: Company,
+    desired: DesiredState,
+    current: CurrentState,
+    facts: Iterable[OwnedLine],
     planned: Collection[str | None],
     today: date,
 ) -> tuple[list[PlannedLine], list[PlannedLine]]:
-    """Owned lines that still bill and that nothing maps to any more; and those managed by hand.
-
-    Raises:
-        Unreadable: One of the former may still bill, and nobody knows how much.
-    """
-    orphans, left = [], []
+    """Owned lines that still bill and that nothing maps to any more; and those managed by hand."""
+    orphans: list[PlannedLine] = []
+    left: list[PlannedLine] = []
     for fact in facts:
-        here = (fact.psa, fact.agreement) == (company.psa, company.agreement)
-        if here and fact.line_id in planned:
+        if _is_here(fact, company) and fact.line_id in planned:
             continue
-        line = _still_billing(company, held, fact, today)
+        line = _still_billing(company, current, fact, today)
         if line is None:
             continue
-        left_to_people = fact.application in wants.left_to_people or (
-            fact.psa == company.psa and fact.product in wants.left_products
+        by_hand = fact.application in desired.left_to_people or (
+            fact.psa == company.psa and fact.product in desired.left_products
         )
-        if line.problem and not left_to_people:
-            raise Unreadable(line)
-        if line.quantity <= 0:
-            continue
-        if left_to_people:
-            left.append(_orphan(fact, line, after=int(line.quantity), action=Action.NONE))
-        else:
-            orphans.append(_orphan(fact, line, after=0, action=Action.UPDATE))
+        if not by_hand:
+            _refuse_unreadable(line)
+        if line.quantity > 0:
+            (left if by_hand else orphans).append(_orphan(fact, line, by_hand=by_hand))
     return orphans, left
 
 
 def _still_billing(
-    company: Company, held: CurrentState, fact: OwnedLine, today: date
+    company: Company, current: CurrentState, fact: OwnedLine, today: date
 ) -> Line | None:
     """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
-    here = (fact.psa, fact.agreement) == (company.psa, company.agreement)
+    here = current.lines if _is_here(fact, company) else ()
     ref = AgreementRef(fact.psa, fact.company, fact.agreement)
-    agreement, lines = held.elsewhere.get(ref, (held.agreement, held.lines if here else ()))
+    agreement, lines = current.elsewhere.get(ref, (current.agreement, here))
     line = next((line for line in lines if line.id == fact.line_id), None)
     if line is None or agreement.gone or line.product != fact.product or not is_live(line, today):
         return None
     return line
 
 
-def _orphan(fact: OwnedLine, line: Line, *, after: int, action: Action) -> PlannedLine:
+def _orphan(fact: OwnedLine, line: Line, *, by_hand: bool) -> PlannedLine:
     return PlannedLine(
         psa=fact.psa,
         company=fact.company,
@@ -290,14 +254,22 @@ def _orphan(fact: OwnedLine, line: Line, *, after: int, action: Action) -> Plann
         categories=fact.categories,
         product=line.product,
         line_id=line.id,
-        action=action,
+        action=Action.NONE if by_hand else Action.UPDATE,
         before=line.quantity,
-        after=after,
+        after=int(line.quantity) if by_hand else 0,
         unit_price=line.unit_price,
         description=line.description,
-        orphaned=action is Action.UPDATE,
+        orphaned=not by_hand,
         billable=line.billable,
     )
+
+
+def with_lines(plan: Plan, change: Callable[[PlannedLine], PlannedLine]) -> Plan:
+    """The plan with every line changed."""
+    companies = tuple(
+        replace(company, lines=tuple(map(change, company.lines))) for company in plan.companies
+    )
+    return replace(plan, companies=companies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ from kisi.model import (
     WriteResult,
     WriteStatus,
 )
-from kisi.planning import candidate, is_live
-from kisi.planning.lines import Ambiguous
+from kisi.planning import CannotPlan, candidate, is_live
 from kisi.psa import Psa
 from tests.unit.build import TODAY
 from tests.unit.fakes import FakeClock
@@ -288,8 +287,9 @@ class PsaContract:
         ids = {stand.line(ref, kes, 4), stand.line(ref, kes, 5)}
         lines = stand.psa.lines(ref)
         assert {line.id for line in lines} == ids
-        with pytest.raises(Ambiguous):
+        with pytest.raises(CannotPlan) as caught:
             candidate(lines, kes, TODAY)
+        assert caught.value.failure.guard == "ambiguous"
 
     def test_ids_decide_and_names_are_decoration(self, stand, ref, kes):
         twin = stand.client("Contoso")
