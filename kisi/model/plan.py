@@ -289,6 +289,22 @@ class CompanyPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Who has to do with whom, and who waits for whom."""
+
+    pools: Mapping[LineSlot, frozenset[Pool]] = field(default_factory=dict)
+    """The pools of each line that changes, each joined set of pools under one of its members."""
+    waits: Mapping[LineSlot, frozenset[LineSlot]] = field(default_factory=dict)
+    """For each line that rises, the falling lines that its PSA must show before it is written."""
+    moved: Mapping[tuple[LineSlot, LineSlot], int] = field(default_factory=dict)
+    """How many devices went from a line that falls to one that rises."""
+    unknown: frozenset[Pool] = frozenset()
+    """The pools, joined, of lines that may still bill and of which nothing is planned."""
+    elsewhere: Mapping[LineSlot, tuple[OwnedLine, ...]] = field(default_factory=dict)
+    """For each line that rises, the lines in its pools of which nothing is planned."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a run would do."""
 
@@ -300,14 +316,7 @@ class Plan:
     """What failed without a client to tell it."""
     notes: tuple[str, ...] = ()
     plan_id: str = ""
-    pools: Mapping[LineSlot, frozenset[Pool]] = field(default_factory=dict)
-    """The pools of each line that changes, each joined set of pools under one of its members."""
-    waits: Mapping[LineSlot, frozenset[LineSlot]] = field(default_factory=dict)
-    """For each line that rises, the falling lines that its PSA must show before it is written."""
-    moved: Mapping[tuple[LineSlot, LineSlot], int] = field(default_factory=dict)
-    """How many devices went from a line that falls to one that rises."""
-    unknown: frozenset[Pool] = frozenset()
-    """The pools, joined, of lines that may still bill and of which nothing is planned."""
+    arrangement: Arrangement = field(default_factory=Arrangement)
 
     @property
     def lines(self) -> tuple[PlannedLine, ...]:

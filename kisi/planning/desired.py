@@ -66,22 +66,27 @@ def desired_state(
     """
     rows = rows_of(mapping, company)
     by_name = {usage.application: usage for usage in usages}
-    wanted: list[DesiredLine] = []
+    lines: list[DesiredLine] = []
     unmapped: list[UnmappedUse] = []
     for name, row in rows.items():
-        usage = by_name.get(name)
+        usage = by_name.get(name, ClientUsage(name, {}))
         if not row.bill:
             continue
-        if usage is not None and Category.ALL not in row.products and _unsplit(usage):
-            return DesiredState((), failure=_total_only(usage))
-        wanted += _row_wants(row, usage)
-        unmapped += _unbilled_categories(company, row, usage)
+        if Category.ALL not in row.products:
+            if usage.quantities.get(Category.ALL):
+                return DesiredState((), failure=_total_only(name))
+            unmapped += (
+                UnmappedUse(company.name, name, quantity, estimated=False, category=category)
+                for category in SPLIT
+                if category not in row.products and (quantity := usage.quantities.get(category, 0))
+            )
+        lines += _desired_lines(row, usage)
     for usage in usages:
         total = sum(usage.quantities.values())
         if usage.application not in rows and total:
             unmapped.append(UnmappedUse(company.name, usage.application, total, estimated=False))
     left = left_to_people(mapping, company)
-    return DesiredState(tuple(wanted), tuple(unmapped), left, left_products(mapping, company))
+    return DesiredState(tuple(lines), tuple(unmapped), left, left_products(mapping, company))
 
 
 def left_to_people(mapping: BillingMapping, company: Company) -> frozenset[str]:
@@ -100,51 +105,27 @@ def left_products(mapping: BillingMapping, company: Company) -> frozenset[str]:
     )
 
 
-def _unsplit(usage: ClientUsage) -> int:
-    return usage.quantities.get(Category.ALL, 0)
-
-
-def _total_only(usage: ClientUsage) -> Failure:
+def _total_only(application: str) -> Failure:
     return Failure(
         guard="category",
-        reason=f"the report has only a total for {usage.application}, which is billed by category",
+        reason=f"the report has only a total for {application}, which is billed by category",
         remedy="Map the application to one product (`all = ...`) for this client, or export a "
         "report with a category or one row a device.",
         exit_code=ExitCode.WITHHELD,
     )
 
 
-def _row_wants(row: ProductRow, usage: ClientUsage | None) -> Iterable[DesiredLine]:
+def _desired_lines(row: ProductRow, usage: ClientUsage) -> Iterable[DesiredLine]:
     products: dict[str, list[Category]] = {}
     for category in (Category.ALL, *SPLIT):
         if category in row.products:
             products.setdefault(row.products[category], []).append(category)
     for product, categories in products.items():
-        yield DesiredLine(
-            product=product,
-            application=row.application,
-            categories=tuple(categories),
-            quantity=_quantity(usage, categories),
-            unknown_devices=usage.unknown_devices if usage else (),
+        quantity = sum(
+            number
+            for category, number in usage.quantities.items()
+            if category in categories or Category.ALL in categories
         )
-
-
-def _quantity(usage: ClientUsage | None, categories: Sequence[Category]) -> int:
-    if usage is None:
-        return 0
-    if Category.ALL in categories:
-        return sum(usage.quantities.values())
-    return sum(usage.quantities.get(category, 0) for category in categories)
-
-
-def _unbilled_categories(
-    company: Company, row: ProductRow, usage: ClientUsage | None
-) -> Iterable[UnmappedUse]:
-    if usage is None or Category.ALL in row.products:
-        return
-    for category in SPLIT:
-        quantity = usage.quantities.get(category, 0)
-        if quantity and category not in row.products:
-            yield UnmappedUse(
-                company.name, row.application, quantity, estimated=False, category=category
-            )
+        yield DesiredLine(
+            product, row.application, tuple(categories), quantity, usage.unknown_devices
+        )

@@ -25,6 +25,7 @@ from itertools import product
 
 from kisi.model import (
     WITH,
+    Arrangement,
     BillingMapping,
     Category,
     Company,
@@ -108,25 +109,6 @@ def wanted_pools(mapping: BillingMapping) -> frozenset[Pool]:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
-    """Who has to do with whom.
-
-    Args:
-        pools: As in `kisi.model.Plan`.
-        waits: As there.
-        moved: As there.
-        unknown: As there.
-        elsewhere: For each line that rises, the lines in its pools of which nothing is planned.
-    """
-
-    pools: Mapping[LineSlot, frozenset[Pool]]
-    waits: Mapping[LineSlot, frozenset[LineSlot]]
-    moved: Mapping[tuple[LineSlot, LineSlot], int]
-    unknown: frozenset[Pool]
-    elsewhere: Mapping[LineSlot, tuple[OwnedLine, ...]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Stake:
     """What a line bills: how much of which pools, then and now."""
 
@@ -147,16 +129,15 @@ class _Stake:
 
 def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
     """Finds the pools of every line, and which lines a rising one waits for."""
-    facts = {(fact.psa, fact.agreement, fact.product, fact.line_id): fact for fact in known.billed}
+    facts = {(fact.slot, fact.line_id): fact for fact in known.billed}
     stakes = [
         _stake(line, plan.company, fact, known)
         for plan in plans
         for line in plan.lines
-        for fact in [facts.get((*line.slot, line.line_id or ""))]
+        for fact in [facts.get((line.slot, line.line_id or ""))]
         if line.changes or fact is not None
     ]
-    unknown = [(fact, frozenset(known.billed[fact])) for fact in known.unknown]
-    joined = _joined(stakes, unknown, known)
+    joined = _joined(stakes, known)
     pools: dict[LineSlot, frozenset[Pool]] = defaultdict(frozenset)
     falling: dict[Pool, set[LineSlot]] = defaultdict(set)
     for stake in stakes:
@@ -165,23 +146,24 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
         for pool in mine if stake.line.delta < 0 else ():
             falling[pool].add(stake.line.slot)
     idle: dict[Pool, list[OwnedLine]] = defaultdict(list)
-    for fact, stakes_of_it in unknown:
-        for pool in set(map(joined.find, stakes_of_it)):
+    for fact in known.unknown:
+        for pool in set(map(joined.find, known.billed[fact])):
             idle[pool].append(fact)
-    rising = {x.line.slot: pools[x.line.slot] for x in stakes if x.line.delta > 0}
-    waits = {
-        slot: frozenset().union(*(falling[pool] for pool in mine)) for slot, mine in rising.items()
-    }
-    elsewhere = {
-        slot: tuple(dict.fromkeys(fact for pool in sorted(mine) for fact in idle.get(pool, ())))
-        for slot, mine in rising.items()
-    }
+    rising = {x.line.slot: sorted(pools[x.line.slot]) for x in stakes if x.line.delta > 0}
     return Arrangement(
         pools=dict(pools),
-        waits={slot: slots for slot, slots in waits.items() if slots},
+        waits={
+            slot: slots
+            for slot, mine in rising.items()
+            if (slots := frozenset().union(*(falling[pool] for pool in mine)))
+        },
         moved=_counted(stakes, known.moves),
         unknown=frozenset(idle),
-        elsewhere={slot: found for slot, found in elsewhere.items() if found},
+        elsewhere={
+            slot: tuple(dict.fromkeys(found))
+            for slot, mine in rising.items()
+            if (found := [fact for pool in mine for fact in idle.get(pool, ())])
+        },
     )
 
 
@@ -214,11 +196,9 @@ class _Joined:
         self._above[second] = first
 
 
-def _joined(
-    stakes: Iterable[_Stake], unknown: Iterable[tuple[OwnedLine, frozenset[Pool]]], known: Known
-) -> _Joined:
+def _joined(stakes: Iterable[_Stake], known: Known) -> _Joined:
     joined = _Joined()
-    pools = {pool for _, mine in unknown for pool in mine}
+    pools = {pool for fact in known.unknown for pool in known.billed[fact]}
     for old, new in known.moves:
         joined.join(old, new)
     for stake in stakes:
@@ -257,18 +237,20 @@ def settled(plan: Plan) -> frozenset[LineSlot]:
     its units stand for today's devices, also those of a line whose rise was not written. A line
     that rose has waited, or a person has accepted it beside the other.
     """
-    lines = [line for company in plan.companies for line in company.lines]
     open_: dict[Pool, set[LineSlot]] = defaultdict(set)
-    for line in lines:
+    for line in plan.lines:
         if line.delta < 0 and line.outcome is not Outcome.APPLIED:
-            for pool in plan.pools.get(line.slot, ()):
+            for pool in plan.arrangement.pools.get(line.slot, ()):
                 open_[pool].add(line.slot)
     return frozenset(
         line.slot
-        for line in lines
-        for mine in [plan.pools.get(line.slot, frozenset())]
+        for line in plan.lines
+        for mine in [plan.arrangement.pools.get(line.slot, frozenset())]
         if (line.delta > 0 and line.outcome is Outcome.APPLIED)
-        or (mine.isdisjoint(plan.unknown) and not any(open_[p] - {line.slot} for p in mine))
+        or (
+            mine.isdisjoint(plan.arrangement.unknown)
+            and not any(open_[pool] - {line.slot} for pool in mine)
+        )
     )
 
 
@@ -349,7 +331,7 @@ class _Lines:
             self._together[place[0], line.application].append(place)
 
     def _pools(self, line: PlannedLine) -> Iterable[Pool]:
-        return sorted(self._plan.pools.get(line.slot, ()))
+        return sorted(self._plan.arrangement.pools.get(line.slot, ()))
 
     def waiting_for(self, place: _Place) -> Iterable[_Place]:
         """Who waits for a line: its own client's lines by rule 2, any that rises by rule 1.
@@ -395,11 +377,9 @@ class _Lines:
                 f"{_change(held)}, which is on hold there ({held.hold.guard}) and bills the same "
                 "devices"
             )
-        devices = self._plan.moved.get((held.slot, line.slot)) or self._plan.moved.get(
-            (line.slot, held.slot)
-        )
-        if devices and held.application != line.application:
-            old, new = (held, line) if held.delta < 0 else (line, held)
+        old, new = (held, line) if held.delta < 0 else (line, held)
+        devices = self._plan.arrangement.moved.get((old.slot, new.slot))
+        if devices and old.application != new.application:
             reason += f": {devices} devices went from {old.application} to {new.application}"
         return Hold(WITH, reason, held.hold.remedy)
 

@@ -188,10 +188,7 @@ def reconcile(
         ),
         failures=tuple(_broken(collected, billed)),
         notes=notes,
-        pools=arrangement.pools,
-        waits=arrangement.waits,
-        moved=arrangement.moved,
-        unknown=arrangement.unknown,
+        arrangement=arrangement,
     )
     index = OwnedLines(facts)
     context = GuardContext(

@@ -13,6 +13,7 @@ from kisi.counting import moved, without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
     AgreementRef,
+    Arrangement,
     BillingMapping,
     Company,
     CompanyPlan,
@@ -25,7 +26,6 @@ from kisi.model import (
     TenantUsage,
 )
 from kisi.planning import (
-    Arrangement,
     Known,
     Moves,
     Owners,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from kisi.model import (
+    Arrangement,
     BillingMapping,
     Category,
     Company,
@@ -19,7 +19,7 @@ from kisi.model import (
     TenantRef,
     TenantUsage,
 )
-from kisi.planning import Arrangement, Known, Moves, arrange
+from kisi.planning import Known, Moves, arrange
 from tests.unit.build import fact, mapping
 
 
@@ -90,6 +90,4 @@ def arrangement(
 
 def arranged(*plans: CompanyPlan, **known: object) -> Plan:
     """A plan of these clients that knows who waits for whom."""
-    found = arrangement(*plans, **known)
-    known = {name: getattr(found, name) for name in ("pools", "waits", "moved", "unknown")}
-    return replace(Plan(plans), **known)
+    return Plan(plans, arrangement=arrangement(*plans, **known))

@@ -196,7 +196,7 @@ A_TO_B = {(Pool(*refs("t1"), "A"), Pool(*refs("t1"), "B")): 100}
 
 def test_3_devices_that_take_another_licence_are_never_billed_for_both():
     assert guards(spread(replaced_licences(A_TO_B))) == {"1": "to-zero", "2": WITH}
-    assert replaced_licences(A_TO_B, guard="").waits == {
+    assert replaced_licences(A_TO_B, guard="").arrangement.waits == {
         LineSlot("cw", "C", "p2"): {LineSlot("cw", "C", "p1")}
     }
 
@@ -225,9 +225,9 @@ def unwanted(by=None, guard="orphaned"):
 
 def test_5_whatever_bills_the_tenant_more_waits_for_what_nothing_bills_any_more():
     assert guards(spread(unwanted())) == {"1": "orphaned", "2": WITH}
-    assert {slot.product: len(slots) for slot, slots in unwanted(guard="").waits.items()} == {
-        "p2": 1
-    }
+    assert {
+        slot.product: len(slots) for slot, slots in unwanted(guard="").arrangement.waits.items()
+    } == {"p2": 1}
 
 
 def test_5_but_not_where_some_row_of_the_whole_mapping_bills_it():
@@ -244,7 +244,9 @@ def test_6_a_row_that_becomes_two_clients_waits_in_both_for_its_old_line():
     assert guards(spread(plan)) == {"1": "orphaned", "2": WITH, "3": WITH}
     accepted = with_lines(plan, lambda line: replace(line, hold=None))
     assert guards(spread(accepted)) == {}
-    assert {slot.product: {one.product for one in many} for slot, many in plan.waits.items()} == {
+    assert {
+        slot.product: {one.product for one in many} for slot, many in plan.arrangement.waits.items()
+    } == {
         "p2": {"p1"},
         "p3": {"p1"},
     }
@@ -255,7 +257,7 @@ def test_7_a_line_given_to_another_application_has_a_stake_in_both():
     other = planned(10, 20, "302", "C", "A")
     facts = owned(given_away, "t1", "A"), owned(other, "t1", "A")
     plan = arranged(ready(client("C", "t1"), given_away, other), facts=facts)
-    assert plan.pools[given_away.slot] == plan.pools[other.slot]
+    assert plan.arrangement.pools[given_away.slot] == plan.arrangement.pools[other.slot]
     assert guards(spread(plan)) == {"301": "decrease", "302": WITH}
 
 
@@ -324,7 +326,7 @@ def test_a_line_that_kisi_never_wrote_may_bill_all_devices_of_its_application():
     both = counted(usage("t1", A=(5, 0)), usage("t2"))
     plans = ready(client("C", "t1 t2"), adopt), ready(client("D", "t2"), rise)
     plan = arranged(*plans, facts=[owned(rise, "t2")], now=both)
-    assert plan.pools[adopt.slot] == pools("t1 t2", "A")
+    assert plan.arrangement.pools[adopt.slot] == pools("t1 t2", "A")
     assert guards(spread(plan)) == {"1": "adopt", "2": WITH}
 
 
@@ -333,13 +335,13 @@ def test_a_line_that_a_person_gave_another_product_is_no_line_that_kisi_proved()
     given = planned(90, 60, "1", "C", "B", guard="adopt", adopt=True)
     before = replace(owned(given, "t9", "A"), product="of A")
     plan = arranged(ready(client("C", "t1"), given), facts=[before])
-    assert plan.pools == {given.slot: pools("t1", "B")}
+    assert plan.arrangement.pools == {given.slot: pools("t1", "B")}
 
 
 def test_a_new_line_has_a_stake_only_in_what_it_is_to_bill():
     create = planned(None, 5, "1", "C", categories=(W,))
     used = counted(usage("t1", A=(5, 0)), usage("t2", A=(0, 3)))
-    assert arranged(ready(client("C", "t1 t2"), create), now=used).pools == {
+    assert arranged(ready(client("C", "t1 t2"), create), now=used).arrangement.pools == {
         create.slot: pools("t1", "A")
     }
 
@@ -373,7 +375,7 @@ def ring(lab: int, t3: int, guard: str = "decrease"):
 def test_a_line_that_changes_its_tenants_passes_the_wait_on_whatever_its_number(lab, t3):
     plan, (_, _, last) = ring(lab, t3)
     assert guards(spread(plan))["303"] == WITH
-    assert last.slot in plan.waits
+    assert last.slot in plan.arrangement.waits
 
 
 def test_what_a_line_bills_is_settled_once_nothing_in_its_pools_is_left_open():
@@ -525,7 +527,7 @@ def test_lines_of_one_client_and_application_wait_together_in_whatever_tenants()
         facts=[owned(one, "t1"), owned(other, "t2")],
         now=used,
     )
-    assert not plan.pools[one.slot] & plan.pools[other.slot]
+    assert not plan.arrangement.pools[one.slot] & plan.arrangement.pools[other.slot]
     assert guards(spread(plan)) == {"1": "to-zero", "2": WITH}
 
 
@@ -706,7 +708,7 @@ def fleets(draw):
 def rule(plan, mine, other):
     """Whether a line has to wait while another one is on hold, as the rule says it."""
     (client, line), (owner, held) = mine, other
-    shared = plan.pools[line.slot] & plan.pools[held.slot]
+    shared = plan.arrangement.pools[line.slot] & plan.arrangement.pools[held.slot]
     decided = held.hold is None or held.hold.releasable
     together = decided and client == owner and (shared or line.application == held.application)
     return bool(together or (shared and line.delta > 0 > held.delta))
