@@ -77,7 +77,7 @@ class Bench:
             ends=self.ends,
         )
         waiting = {rise.slot: {fall.slot for fall in falls} for rise, falls in waits or ()}
-        return apply(Plan(plans, waits=waiting), context)
+        return apply(Plan(plans, arrangement=Arrangement(waits=waiting)), context)
 
     def write(self, *lines: PlannedLine, waits: Waits | None = None) -> list[PlannedLine]:
         """Writes the lines of one client and returns them with their outcomes."""
