@@ -14,7 +14,7 @@ import pytest
 from kisi.apply import ApplyContext, ApplyResult, apply
 from kisi.errors import PsaError
 from kisi.journal import Journal, Operation
-from kisi.model import Company, CompanyPlan, Outcome, Plan, PlannedLine, Status
+from kisi.model import Arrangement, Company, CompanyPlan, Outcome, Plan, PlannedLine, Status
 from tests.unit.build import COMPANY, TODAY
 from tests.unit.fakes import FakeClock, FakePsa
 
