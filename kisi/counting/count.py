@@ -19,7 +19,6 @@ from kisi.counting.rules import (
     PENDING,
     RESERVE,
     CountingContext,
-    Ruling,
     classify,
     expires,
     judge_key,
@@ -95,7 +94,7 @@ class _Group:
 
     name: str
     application: Application | None
-    keys: list[tuple[Key, Ruling]] = field(default_factory=list)
+    keys: list[KeyEvidence] = field(default_factory=list)
     rows: list[KeyRow] = field(default_factory=list)
     reported: list[ReportedQuantity] = field(default_factory=list)
     count: RowCount = field(default_factory=lambda: RowCount(0, Counter(), []))
@@ -113,9 +112,9 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             application cannot be worked out.
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
-    rulings = {key.serial: judge_key(key, context.rules, context.now) for key in reading.keys}
+    keys = {key.serial: _key_evidence(key, context) for key in reading.keys}
     closed = {key.serial: key.not_counted_reason for key in reading.keys if key.not_counted_reason}
-    groups = _group(reading, rulings, closed, context)
+    groups = _group(reading, keys, closed, context)
     _refuse_foreign(reading, groups, closed, context)
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, context, closed)
@@ -129,7 +128,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             if group.application and group.application.bill and group.name in context.billed
         ),
         unmapped=tuple(_unmapped(groups, reading, context)),
-        keys=tuple(_key_evidence(key, rulings[key.serial]) for key in reading.keys),
+        keys=tuple(keys.values()),
         notes=(
             *reading.notes,
             *key_notes(reading.keys, context),
@@ -141,7 +140,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
 
 def _group(
     reading: Reading,
-    rulings: Mapping[str, Ruling],
+    keys: Mapping[str, KeyEvidence],
     closed: Collection[str],
     context: CountingContext,
 ) -> list[_Group]:
@@ -162,14 +161,13 @@ def _group(
         return groups.setdefault((label, application is not None), _Group(label, application))
 
     by_serial: dict[str, _Group] = {}
-    for key in reading.keys:
-        ruling = rulings[key.serial]
-        group = by_serial[key.serial] = of(key.name, used=ruling.counts and key.used != 0)
-        group.keys.append((key, ruling))
+    for key in keys.values():
+        group = by_serial[key.serial] = of(key.name, used=key.counted and key.used != 0)
+        group.keys.append(key)
     for row in reading.rows:
         if row.serial not in by_serial:
             raise Incomplete(f"{reading.tenant.name}: a use names the unlisted key {row.serial}.")
-        if rulings[row.serial].counts or row.serial in closed:
+        if keys[row.serial].counted or row.serial in closed:
             by_serial[row.serial].rows.append(row)
     for each in reading.reported:
         of(each.name, used=not each.not_counted_reason).reported.append(each)
@@ -218,7 +216,7 @@ def _usage(
         counted_rows=counted_rows + sum(each.quantity for each in reported),
         left_out=dict(left_out),
         evidence=tuple(evidence),
-        keys=tuple(_key_evidence(key, ruling) for key, ruling in group.keys),
+        keys=tuple(group.keys),
         unknown_devices=tuple(
             item.name or item.device for item in counted if item.device_class is DeviceClass.UNKNOWN
         ),
@@ -267,9 +265,7 @@ def _unmapped(
         if known is not None and (not known.bill or known.name in context.billed):
             continue
         read = {row.serial for row in group.rows}
-        unread = sum(
-            key.used or 0 for key, ruling in group.keys if ruling.counts and key.serial not in read
-        )
+        unread = sum(key.used or 0 for key in group.keys if key.counted and key.serial not in read)
         reported = sum(each.quantity for each in group.counted_reports())
         if quantity := group.count.counted + reported + unread:
             yield UnmappedUse(
@@ -281,7 +277,8 @@ def _unmapped(
             )
 
 
-def _key_evidence(key: Key, ruling: Ruling) -> KeyEvidence:
+def _key_evidence(key: Key, context: CountingContext) -> KeyEvidence:
+    ruling = judge_key(key, context.rules, context.now)
     return KeyEvidence(
         serial=key.serial,
         name=key.name,
@@ -301,13 +298,8 @@ def count_rows(
 ) -> RowCount:
     """Counts the uses of one application's keys.
 
-    A device that does not count is told with the reason that was nearest to counting it.
-
-    Args:
-        rows: The uses, also those of keys that the source itself closed.
-        devices: The tenant's own.
-        context: What is counted.
-        closed: Keys that the source closed, with its reason; their uses are left out for it.
+    A device that does not count is told with the reason that was nearest to counting it. The uses
+    of a key that the source itself closed are left out for the source's reason.
     """
     left_out: Counter[str] = Counter()
     records: dict[str, Evidence] = {}
@@ -324,7 +316,11 @@ def count_rows(
             counted += 1
         else:
             left_out[reason] += 1
-        if earlier is None or counts or _tells_more(reason, earlier):
+        if (
+            earlier is None
+            or counts
+            or (not earlier.counted and _telling(reason) > _telling(earlier.reason))
+        ):
             records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
     return RowCount(counted, left_out, list(records.values()))
 
@@ -337,10 +333,6 @@ def _judge(
     if in_use and row.device not in devices:
         return FOREIGN_DEVICE, False
     return ruling.reason, ruling.counts
-
-
-def _tells_more(reason: str, earlier: Evidence) -> bool:
-    return not earlier.counted and _telling(reason) > _telling(earlier.reason)
 
 
 def _telling(reason: str) -> int:
@@ -423,11 +415,16 @@ def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[Clien
     unknown: dict[str, list[str]] = defaultdict(list)
     for tenant in tenants:
         for usage in tenant.applications:
-            quantities[usage.application].update(usage.quantities)
+            found = quantities[usage.application]
+            found.update(usage.quantities)
             unknown[usage.application] += usage.unknown_devices
-            if usage.unit is not Unit.USER:
-                repeated = _repeated(usage, tenant.tenant.ref.source, seen, rules)
-                quantities[usage.application].subtract(repeated)
+            for item in usage.evidence if usage.unit is not Unit.USER else ():
+                device = (tenant.tenant.ref.source, usage.application, item.device)
+                if item.counted and device in seen:
+                    mailbox = usage.unit is Unit.MAILBOX
+                    found[Category.ALL if mailbox else category_of(item.device_class, rules)] -= 1
+                elif item.counted:
+                    seen.add(device)
     return tuple(
         ClientUsage(name, dict(counts), tuple(unknown[name])) for name, counts in quantities.items()
     )
@@ -437,17 +434,3 @@ def without_evidence(usage: TenantUsage) -> TenantUsage:
     """The numbers alone. Enough for `combine` where a client has one tenant; far less memory."""
     slim = tuple(replace(application, evidence=()) for application in usage.applications)
     return replace(usage, applications=slim)
-
-
-def _repeated(
-    usage: ApplicationUsage, source: str, seen: set[tuple[str, str, str]], rules: CountingRules
-) -> Counter[Category]:
-    again: Counter[Category] = Counter()
-    mailbox = usage.unit is Unit.MAILBOX
-    for item in usage.evidence:
-        identity = (source, usage.application, item.device)
-        if item.counted and identity in seen:
-            again[Category.ALL if mailbox else category_of(item.device_class, rules)] += 1
-        if item.counted:
-            seen.add(identity)
-    return again

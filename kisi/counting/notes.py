@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from kisi.counting.rules import FOREIGN_DEVICE, PENDING, CountingContext, judge_key, settings_for
+from kisi.counting.rules import FOREIGN_DEVICE, PENDING, CountingContext, judge_key
 from kisi.model import Device, Evidence, Key, KeyRow
 
 _NAMED_AT_MOST = 5
@@ -36,10 +36,9 @@ def key_notes(keys: Iterable[Key], context: CountingContext) -> Iterable[str]:
         ruling = judge_key(key, context.rules, context.now)
         if ruling.warning:
             yield ruling.warning
-        settings = settings_for(key, context.rules, context.now)
-        if settings and key.used != 0 and not context.never_bills(key):
+        if ruling.settings and key.used != 0 and not context.never_bills(key):
             used = "in use" if key.used is None else f"{key.used} in use"
-            kinds[ruling.reason, settings].append(f"{key.serial} ({key.name}, {used})")
+            kinds[ruling.reason, ruling.settings].append(f"{key.serial} ({key.name}, {used})")
     for (reason, settings), found in kinds.items():
         are = _number(found, "key in use is", "keys in use are")
         yield f"{are} not counted ({reason}): {some(found)}; {_would_count(settings, found)}"

@@ -10,7 +10,7 @@ Attributes: https://support.kaspersky.com/help/KSC/13/KSCAPI/a00115.html (keys),
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kisi.model import Application, CountingRules, Device, DeviceClass, Glob, Key, KeyRow
@@ -38,42 +38,37 @@ FOREIGN_DEVICE = "not a device of this server"
 class Ruling:
     """Whether something counts, and why, in words."""
 
-    counts: bool
     reason: str
     warning: str = ""
     """A sentence for the operator where the data contradicts itself."""
-    setting: str = ""
-    """The setting of `[counting]` that would lift the rule that failed, if there is one."""
+    settings: tuple[str, ...] = ()
+    """What would together count it under `[counting]`; empty if it counts, or never would."""
+    counts: bool = False
 
 
 def judge_key(key: Key, rules: CountingRules, now: datetime) -> Ruling:
-    """Whether the uses of `key` count at `now` (aware, UTC). The first rule that fails names it."""
-    failed = next(_failed(key, rules, now), None)
-    if failed is not None:
-        return failed
-    return Ruling(counts=True, reason="subscription" if is_subscription(key) else "commercial")
+    """Whether the uses of `key` count at `now` (aware, UTC). The first rule that fails names it.
 
-
-def settings_for(key: Key, rules: CountingRules, now: datetime) -> tuple[str, ...]:
-    """The settings of `[counting]` that would together count a key; empty if it counts, or never.
-
-    An expired OEM key has none: `oem = true` alone would change nothing.
+    An expired OEM key has no `settings`: `oem = true` alone would change nothing.
     """
-    settings = [failed.setting for failed in _failed(key, rules, now)]
-    return tuple(settings) if all(settings) else ()
+    failed = list(_failed(key, rules, now))
+    if not failed:
+        return Ruling("subscription" if is_subscription(key) else "commercial", counts=True)
+    liftable = all(each.settings for each in failed)
+    return replace(failed[0], settings=sum((x.settings for x in failed), ()) if liftable else ())
 
 
 def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     """What each rule says that `key` does not pass, in the order in which they name it."""
     if key.not_counted_reason:
-        yield _no(key.not_counted_reason)
+        yield Ruling(key.not_counted_reason)
     yield from _type(key, rules)
     if is_subscription(key):
         yield from _state(key, rules)
     yield from _limit(key, now)
     yield from _end(key, rules, now)
     if not (key.stored or rules.reported_keys):
-        yield _no(NOT_STORED, setting="reported_keys")
+        yield Ruling(NOT_STORED, settings=("reported_keys",))
 
 
 def is_subscription(key: Key) -> bool:
@@ -81,42 +76,38 @@ def is_subscription(key: Key) -> bool:
     return key.subscription or key.key_type == SUBSCRIPTION
 
 
-def _no(reason: str, warning: str = "", *, setting: str = "") -> Ruling:
-    return Ruling(counts=False, reason=reason, warning=warning, setting=setting)
-
-
 def _type(key: Key, rules: CountingRules) -> Iterator[Ruling]:
     if key.key_type in (BETA, TRIAL, TEST):
-        yield _no(_TYPE_NAMES[key.key_type])
+        yield Ruling(_TYPE_NAMES[key.key_type])
     elif key.key_type == COMMERCIAL or is_subscription(key):
         return
     elif key.key_type != OEM:
-        yield _no("key of an unknown type", f"Key {key.serial} has no known key type.")
+        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
     elif not rules.oem:
-        yield _no(_TYPE_NAMES[OEM], setting="oem")
+        yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
 
 
 def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
     if key.state is None:
-        yield _no("subscription without a state", f"Subscription {key.serial} reports no state.")
+        yield Ruling("subscription without a state", f"Subscription {key.serial} reports no state.")
     elif key.state == SOFT_CANCELLED:
         if not rules.soft_cancelled:
-            yield _no(_STATE_NAMES[SOFT_CANCELLED], setting="soft_cancelled")
+            yield Ruling(_STATE_NAMES[SOFT_CANCELLED], settings=("soft_cancelled",))
     elif key.state != ACTIVE:
         unknown = f"subscription in the unknown state {key.state}"
-        yield _no(_STATE_NAMES.get(key.state, unknown))
+        yield Ruling(_STATE_NAMES.get(key.state, unknown))
     if key.end_date_type == PAUSED_END:
-        yield _no(_STATE_NAMES[PAUSED])
+        yield Ruling(_STATE_NAMES[PAUSED])
 
 
 def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
     unlimited = is_subscription(key) and key.end_date_type == UNLIMITED
     if key.limit_date is None:
         if not unlimited:
-            yield _no("no limit date", f"Key {key.serial} reports no limit date.")
+            yield Ruling("no limit date", f"Key {key.serial} reports no limit date.")
     elif key.limit_date <= now:
         odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
-        yield _no("expired", odd if unlimited else "")
+        yield Ruling("expired", odd if unlimited else "")
 
 
 def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
@@ -125,9 +116,9 @@ def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     if key.end_date > now:
         return
     if key.end_date + timedelta(days=key.grace_days) <= now:
-        yield _no("expired")
+        yield Ruling("expired")
     elif not rules.grace:
-        yield _no("subscription in its grace term", setting="grace")
+        yield Ruling("subscription in its grace term", settings=("grace",))
 
 
 def expires(key: Key) -> datetime | None:
@@ -141,12 +132,12 @@ def expires(key: Key) -> datetime | None:
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:
     """Whether one use of a key counts at `now`: the device's active key, not expired, activated."""
     if not row.current:
-        return _no(RESERVE)
+        return Ruling(RESERVE)
     if row.expires is not None and row.expires <= now:
-        return _no(EXPIRED_ON_DEVICE)
+        return Ruling(EXPIRED_ON_DEVICE)
     if row.pending and not rules.pending:
-        return _no(PENDING, setting="pending")
-    return Ruling(counts=True, reason="active key")
+        return Ruling(PENDING, settings=("pending",))
+    return Ruling("active key", counts=True)
 
 
 # Computer type bits (CT_*). 0x1 and 0x2 are LAN services that any desktop has, not its class.

@@ -155,8 +155,8 @@ def test_a_use_counts_if_it_is_the_active_activated_unexpired_key():
     assert judge_row(row("a", expires=LATER), LITERAL, NOW).counts
     assert judge_row(row("a", current=False), LITERAL, NOW).reason == "reserve key"
     assert judge_row(row("a", pending=True), LITERAL, NOW).reason == "activation pending"
-    assert judge_row(row("a", pending=True), LITERAL, NOW).setting == "pending"
-    assert judge_row(row("a", current=False), LITERAL, NOW).setting == ""
+    assert judge_row(row("a", pending=True), LITERAL, NOW).settings == ("pending",)
+    assert judge_row(row("a", current=False), LITERAL, NOW).settings == ()
     assert judge_row(row("a", expires=EARLIER), LITERAL, NOW).reason == "expired on the device"
     assert judge_row(row("a", pending=True), CountingRules(pending=True), NOW).counts
 
