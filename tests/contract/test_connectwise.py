@@ -155,7 +155,7 @@ class TestConnectWise(PsaContract):
             siblings
         )
         judged = stand.psa.agreements(siblings, TODAY)
-        assert [one.unfit for one in judged.values()] == [None] * 5
+        assert [one.not_billable for one in judged.values()] == [None] * 5
         assert all(stand.psa.line(ref, one) for one in ids)
 
     @pytest.mark.parametrize("gateway", [GATEWAYS["link"], GATEWAYS["page numbers"]])
