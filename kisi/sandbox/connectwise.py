@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from kisi.sandbox.cw_lists import CwError, Query
-from kisi.sandbox.cw_records import Json
-from kisi.sandbox.cw_resources import AREAS, Answer, Resources
-from kisi.sandbox.exchange import Exchange
+from kisi.sandbox import connectwise_records as records
+from kisi.sandbox.certificate import Certificate
+from kisi.sandbox.configuration import Part, literal
+from kisi.sandbox.connectwise_additions import Reader, Writer
+from kisi.sandbox.connectwise_lists import CwError, Gateway, Query
+from kisi.sandbox.connectwise_records import Addition, Agreement, Json
 from kisi.sandbox.faults import Faults, method_and_path
-from kisi.sandbox.http import Certificate, Logged, Server
-from kisi.sandbox.licences import stable_guid
+from kisi.sandbox.http import Exchange, Logged, Server
+from kisi.sandbox.ksc_records import stable_guid
 from kisi.sandbox.world import World
 
 _VERSION = re.compile(r"version=(\d{4}\.\d+)")
@@ -84,6 +88,24 @@ class ConnectWise:
             log=log,
             intercept=(faults or Faults()).around(method_and_path),
         )
+
+    def part(self, server: Server) -> Part:
+        """What a `Sandbox` simulates: the section `[psa.cw]`, and its secrets."""
+        config = f"""\
+[psa.cw]                              # ConnectWise Manage; plain http is allowed on loopback alone
+kind = "connectwise"
+url = "{server.url}"
+company = {literal(self.company)}
+public_key = "file:secrets/cw-public-key"
+private_key = "file:secrets/cw-private-key"
+client_id = "file:secrets/cw-client-id"
+"""
+        secrets = {
+            "cw-public-key": self.public_key,
+            "cw-private-key": self.private_key,
+            "cw-client-id": self.client_id,
+        }
+        return Part("connectwise", server, config, secrets)
 
     def read_only(self) -> None:
         """Take away the member's rights to write."""
@@ -169,5 +191,135 @@ class ConnectWise:
         }
 
 
+AREAS = {"finance": "agreements", "company": "companies", "procurement": "catalog"}
+"""Module of a path to the name its rights have."""
+
+_ADDITIONS = re.compile(r"finance/agreements/([0-9]{1,9})/additions(?:/([0-9]{1,9}|count))?")
+_LISTS = re.compile(
+    r"(finance/agreements|company/companies|procurement/catalog)(?:/([0-9]{1,9}|count))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a resource answers."""
+
+    status: int
+    content: object = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Resources:
+    """Agreements, additions, companies and the catalog.
+
+    Args:
+        world: What they hold.
+        member: Who is said to have changed what was written.
+    """
+
+    def __init__(self, world: World, *, member: str) -> None:
+        self._world = world
+        self.reader = Reader(world)
+        self.writer = Writer(world, member)
+        self.link_at_end = False
+        self.gateway = Gateway()
+
+    def answer(self, exchange: Exchange, resource: str, query: Query) -> Answer:
+        """Answer a request to `resource`, the path after `apis/3.0/`.
+
+        Raises:
+            CwError: A refusal.
+        """
+        match = _ADDITIONS.fullmatch(resource)
+        if match:
+            agreement = self._agreement(int(match[1]))
+            if exchange.method == "GET":
+                lines = self.reader.read(agreement.id)
+                rows = [self._shown(line) for line in lines]
+                return self._read("additions", rows, match[2], query)
+            return self._write(exchange, agreement, match[2])
+        match = _LISTS.fullmatch(resource)
+        if not match:
+            raise _not_found(resource)
+        if exchange.method != "GET":
+            raise _not_allowed()
+        kind = AREAS[resource.partition("/")[0]]
+        return self._read(kind, self._rows(kind), match[2], query)
+
+    def _rows(self, kind: str) -> list[Json]:
+        world = self._world
+        if kind == "agreements":
+            return [
+                records.of_agreement(each, world.companies[each.company_id], world.today)
+                for each in world.agreements.values()
+            ]
+        if kind == "companies":
+            return [records.of_company(each) for each in world.companies.values()]
+        return [records.of_catalog_item(each) for each in world.catalog.values()]
+
+    def _shown(self, line: Addition) -> Json:
+        world = self._world
+        item, agreement = world.catalog[line.product_id], world.agreements[line.agreement_id]
+        return records.of_addition(line, item, agreement, world.today)
+
+    def _read(self, kind: str, rows: Sequence[Json], which: str | None, query: Query) -> Answer:
+        """One record by id, the count, or a page."""
+        if which and which != "count":
+            found = [row for row in rows if row["id"] == int(which)]
+            if not found:
+                raise _not_found(f"{kind}/{which}")
+            return Answer(200, query.shown(found[0]))
+        chosen = query.select(rows, records.FIELDS[kind])
+        if which:
+            return Answer(200, {"count": len(chosen)})
+        gateway = self.gateway
+        listing = query.page(chosen, link_at_end=self.link_at_end, largest=gateway.page_cap)
+        return Answer(200, listing.records, {} if gateway.strips_link else {"Link": listing.link})
+
+    def _write(self, exchange: Exchange, agreement: Agreement, which: str | None) -> Answer:
+        if which is None and exchange.method == "POST":
+            self.reader.before_write(agreement.id, exchange.twists.get("lag", 0))
+            line = self.writer.create(agreement, _json(exchange))
+            return Answer(201, self._shown(line))
+        if which is None or which == "count" or exchange.method == "POST":
+            raise _not_allowed()
+        line = self._line(agreement.id, int(which))
+        self.reader.before_write(agreement.id, exchange.twists.get("lag", 0))
+        if exchange.method == "DELETE":
+            del self._world.lines[line.id]
+            return Answer(204)
+        if exchange.method == "PATCH":
+            line = self.writer.patch(line, _json(exchange))
+        else:
+            line = self.writer.put(line, agreement, _json(exchange))
+        return Answer(200, self._shown(line))
+
+    def _agreement(self, agreement_id: int) -> Agreement:
+        agreement = self._world.agreements.get(agreement_id)
+        if agreement is None:
+            raise _not_found(f"agreements/{agreement_id}")
+        return agreement
+
+    def _line(self, agreement_id: int, line_id: int) -> Addition:
+        line = self._world.lines.get(line_id)
+        if line is None or line.agreement_id != agreement_id:
+            raise _not_found(f"additions/{line_id}")
+        return line
+
+
+def _json(exchange: Exchange) -> object:
+    media_type = exchange.headers.get("Content-Type", "")
+    if "json" not in media_type:
+        raise CwError(415, "UnsupportedMediaType", f"Not JSON: {media_type}")
+    try:
+        return exchange.json()
+    except ValueError as error:
+        raise CwError(400, "InvalidObject", "The body is not JSON.") from error
+
+
 def _not_found(what: str) -> CwError:
     return CwError(404, "NotFound", f"Entity not found: {what}")
+
+
+def _not_allowed() -> CwError:
+    return CwError(405, "MethodNotAllowed", "The method is not allowed here.")

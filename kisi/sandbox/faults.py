@@ -1,45 +1,330 @@
-"""Fault switches: which requests are struck, how, and how often it happened.
+"""Faults: the ways in which a simulated server lets its client down, and which requests are struck.
 
 Tests say beforehand what goes wrong (`faults.add("lost", match="POST */additions")`), run, and
 ask afterwards whether it did (`faults.unfired`). The same requests in the same order are struck
-in every run.
+in every run. Each function of `KINDS` makes one misbehaviour: a callable that gets the exchange
+and the call that lets the vendor act. `applied` says whether the vendor acts although the client
+is not told so properly.
 """
 
 from __future__ import annotations
 
+import gzip
+import os
+import signal as signals
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from http import HTTPStatus
 from typing import Any
 
-from kisi.sandbox import misbehaviour
-from kisi.sandbox.exchange import Exchange
-from kisi.sandbox.http import Intercept
-from kisi.sandbox.misbehaviour import Misbehaviour
+from kisi.sandbox.http import Apply, Exchange, Intercept, Reply
 
-KINDS: dict[str, Callable[..., Misbehaviour]] = {
+_BLOCK = 64 * 1024
+_MAINTENANCE = "<!DOCTYPE html><html><body><h1>Service maintenance</h1></body></html>"
+
+
+def status(
+    *,
+    code: int,
+    body: object = b"",
+    headers: Mapping[str, str] | None = None,
+    applied: bool = False,
+) -> Intercept:
+    """Answer with this status (also 200 with an error object, or a redirect)."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        if applied:
+            apply()
+        exchange.respond(code, body, headers)
+
+    return act
+
+
+def hang(*, seconds: float, applied: bool = False) -> Intercept:
+    """Say nothing for so long, then close the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.wait(seconds)
+        exchange.hang_up()
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        if applied:
+            apply()
+        exchange.reply = None
+        exchange.deliver = deliver
+
+    return act
+
+
+def slow(*, seconds: float) -> Intercept:
+    """Wait, then act and answer as ever."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        exchange.wait(seconds)
+        apply()
+
+    return act
+
+
+def drip(*, delay: float = 0.05, length: int = 10_000, head: bool = False) -> Intercept:
+    """Act, then send the answer byte by byte.
+
+    Args:
+        delay: Seconds between two bytes.
+        length: The body is filled up with blanks to this length, so that it takes its time.
+        head: Drip the status line and headers too.
+    """
+
+    def deliver(exchange: Exchange) -> None:
+        body = exchange.reply.body if exchange.reply else b""
+        body = body.ljust(length)
+        start = exchange.head({"Content-Length": str(len(body))})
+        if not head:
+            exchange.send(start)
+        for byte in start + body if head else body:
+            exchange.send(bytes([byte]))
+            if not exchange.wait(delay):
+                break
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
+def reset_before() -> Intercept:
+    """Reset the connection; the vendor never acts."""
+
+    def act(exchange: Exchange, _: Apply) -> None:
+        exchange.deliver = Exchange.reset
+
+    return act
+
+
+def lost() -> Intercept:
+    """The vendor acts, the connection is reset, the answer never arrives."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        apply()
+        exchange.reply = None
+        exchange.deliver = Exchange.reset
+
+    return act
+
+
+def truncate() -> Intercept:
+    """Promise more in Content-Length than is sent."""
+
+    def deliver(exchange: Exchange) -> None:
+        body = exchange.reply.body if exchange.reply else b""
+        exchange.send(exchange.head({"Content-Length": str(len(body) + 1)}) + body[:-1])
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
+def chunk_cut() -> Intercept:
+    """Break a chunked answer off in the middle of a chunk."""
+
+    def deliver(exchange: Exchange) -> None:
+        body = exchange.reply.body if exchange.reply else b""
+        start = exchange.head({"Transfer-Encoding": "chunked"})
+        exchange.send(start + f"{len(body):x}\r\n".encode() + body[: len(body) // 2])
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
+def close_cut() -> Intercept:
+    """Send half of a body whose end is marked only by the end of the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        body = exchange.reply.body if exchange.reply else b""
+        exchange.send(exchange.head({"Connection": "close"}) + body[: len(body) // 2])
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
+def interim(
+    *, code: int = 103, count: int = 1, headers: Mapping[str, str] | None = None
+) -> Intercept:
+    """Announce the answer with interim ones (`100`, `103 Early Hints`), then send it as ever."""
+    lines = [f"HTTP/1.1 {code} Interim"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    announcement = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(announcement * count)
+        exchange.send_reply()
+
+    return _delivering(deliver)
+
+
+def surplus(*, body: object) -> Intercept:
+    """Send another answer first, with this body, and leave the right one in the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        right = exchange.reply
+        exchange.respond(HTTPStatus.OK, body)
+        exchange.send(_whole(exchange) + _whole(exchange, right))
+
+    return _delivering(deliver)
+
+
+def _whole(exchange: Exchange, reply: Reply | None = None) -> bytes:
+    """The reply, or another one, as it goes over the wire."""
+    exchange.reply = reply or exchange.reply
+    content = exchange.reply.body if exchange.reply else b""
+    return exchange.head({"Content-Length": str(len(content))}) + content
+
+
+def misrouted(*, old: str, new: str) -> Intercept:
+    """Answer another question: with `new` in place of `old` in its path and its parameters."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        path, query = exchange.path, exchange.query
+        exchange.path = path.replace(old, new)
+        exchange.query = {name: value.replace(old, new) for name, value in query.items()}
+        apply()
+        exchange.path, exchange.query = path, query
+
+    return act
+
+
+def html(*, body: str = _MAINTENANCE, code: int = HTTPStatus.OK) -> Intercept:
+    """Answer with a web page, as a proxy or a server under maintenance does."""
+
+    def act(exchange: Exchange, _: Apply) -> None:
+        exchange.respond(code, body, content_type="text/html; charset=utf-8")
+
+    return act
+
+
+def empty(*, applied: bool = False) -> Intercept:
+    """Answer 200 without a body."""
+    return status(code=HTTPStatus.OK, applied=applied)
+
+
+def garbage(
+    *, body: bytes = b"\x00\xff\xfe not JSON", compressed: bool = False, applied: bool = False
+) -> Intercept:
+    """Answer 200 with bytes that are not JSON, if `compressed` not gzip either."""
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    return status(code=HTTPStatus.OK, body=body, headers=headers, applied=applied)
+
+
+def huge(*, length: int, compressed: bool = False) -> Intercept:
+    """Answer with a body of `length` bytes of white space; small on the wire if `compressed`."""
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(exchange.head({"Content-Length": str(length)}))
+        for start in range(0, length, _BLOCK):
+            exchange.send(b" " * min(_BLOCK, length - start))
+
+    def act(exchange: Exchange, _: Apply) -> None:
+        if compressed:
+            exchange.respond(HTTPStatus.OK, gzip.compress(b" " * length), _GZIP)
+        else:
+            exchange.respond(HTTPStatus.OK, b" ")
+            exchange.deliver = deliver
+
+    return act
+
+
+_GZIP = {"Content-Encoding": "gzip"}
+
+
+def kill(
+    *, pid: int | Callable[[], int], when: str = "applied", signal: int | None = None
+) -> Intercept:
+    """Send a signal to the client's process.
+
+    Args:
+        pid: The process, or a call that knows it by then.
+        when: `before` the vendor acts, once it was `applied`, or once it was `answered`.
+        signal: Default: SIGKILL (SIGTERM on Windows, which also ends a process there and then).
+            After a fatal signal `before`, the vendor does not act, and no answer is sent; other
+            signals let the request go on.
+
+    Raises:
+        ValueError: `when` is none of the three.
+    """
+    if when not in {"before", "applied", "answered"}:
+        raise ValueError(f"A process is killed before, applied or answered, not {when!r}.")
+    fatal = getattr(signals, "SIGKILL", signals.SIGTERM)
+    chosen = fatal if signal is None else signal
+
+    def strike() -> None:
+        os.kill(pid() if callable(pid) else pid, chosen)
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        if when == "before":
+            strike()
+        if when != "before" or chosen != fatal:
+            apply()
+        if when == "applied":
+            strike()
+        if when == "answered":
+            exchange.afterwards.append(strike)
+        elif chosen == fatal:
+            exchange.deliver = Exchange.reset
+
+    return act
+
+
+def call(*, function: Callable[[], object]) -> Intercept:
+    """Run a function before the vendor acts: the world changes in the middle of a run."""
+
+    def act(_: Exchange, apply: Apply) -> None:
+        function()
+        apply()
+
+    return act
+
+
+def twist(**how: Any) -> Intercept:  # noqa: ANN401 - each vendor reads its own
+    """Ask the vendor itself to do something wrong; each vendor's module lists what it knows."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        exchange.twists.update(how)
+        apply()
+
+    return act
+
+
+def _delivering(deliver: Callable[[Exchange], None]) -> Intercept:
+    """Act as ever, but deliver the answer in this way."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        apply()
+        exchange.deliver = deliver
+
+    return act
+
+
+KINDS: dict[str, Callable[..., Intercept]] = {
     kind.__name__: kind
     for kind in (
-        misbehaviour.status,
-        misbehaviour.hang,
-        misbehaviour.slow,
-        misbehaviour.drip,
-        misbehaviour.reset_before,
-        misbehaviour.lost,
-        misbehaviour.truncate,
-        misbehaviour.chunk_cut,
-        misbehaviour.close_cut,
-        misbehaviour.interim,
-        misbehaviour.surplus,
-        misbehaviour.misrouted,
-        misbehaviour.html,
-        misbehaviour.empty,
-        misbehaviour.garbage,
-        misbehaviour.huge,
-        misbehaviour.kill,
-        misbehaviour.call,
-        misbehaviour.twist,
+        status,
+        hang,
+        slow,
+        drip,
+        reset_before,
+        lost,
+        truncate,
+        chunk_cut,
+        close_cut,
+        interim,
+        surplus,
+        misrouted,
+        html,
+        empty,
+        garbage,
+        huge,
+        kill,
+        call,
+        twist,
     )
 }
 """Every kind of fault by name; the functions' keyword arguments are the options of `add`."""
@@ -55,7 +340,7 @@ class Fault:
     """How often it strikes; None: for ever."""
     after: int
     """How many matching requests pass first."""
-    act: Misbehaviour
+    act: Intercept
     seen: int = 0
     """Matching requests so far."""
     fired: int = 0
@@ -130,7 +415,7 @@ class Faults:
             labels: The names of a request that `match` is compared with.
         """
 
-        def intercept(exchange: Exchange, apply: Callable[[], None]) -> None:
+        def intercept(exchange: Exchange, apply: Apply) -> None:
             struck = self._due(labels(exchange))
             for fault in reversed(struck):
                 apply = _bind(fault, exchange, apply)
@@ -158,5 +443,5 @@ def method_and_path(exchange: Exchange) -> Sequence[str]:
     return (f"{exchange.method} {exchange.path}",)
 
 
-def _bind(fault: Fault, exchange: Exchange, apply: Callable[[], None]) -> Callable[[], None]:
+def _bind(fault: Fault, exchange: Exchange, apply: Apply) -> Apply:
     return lambda: fault.act(exchange, apply)

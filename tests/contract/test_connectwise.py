@@ -12,7 +12,7 @@ import pytest
 from kisi.model import AgreementRef, Outcome
 from kisi.psa.registry import PSAS
 from kisi.sandbox.connectwise import ConnectWise
-from kisi.sandbox.cw_lists import Gateway
+from kisi.sandbox.connectwise_lists import Gateway
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
 from kisi.sandbox.world import World

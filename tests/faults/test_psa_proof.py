@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.cw_lists import Gateway
+from kisi.sandbox.connectwise_lists import Gateway
+from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import submits
 from tests.faults.conftest import UPDATE, Trial, trouble, warnings

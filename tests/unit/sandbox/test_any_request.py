@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kisi.psa.tigerpaw.signature import signed_headers
 from kisi.psa.tigerpaw.soap import envelope
 from kisi.sandbox.connectwise import ConnectWise
-from kisi.sandbox.exchange import Exchange, Reply
+from kisi.sandbox.http import Exchange, Reply
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.tigerpaw import SOAP_PATH, Tigerpaw
 from kisi.sandbox.world import World

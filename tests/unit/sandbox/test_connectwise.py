@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from kisi.sandbox import Sandbox
-from kisi.sandbox.cw_lists import Gateway
+from kisi.sandbox.connectwise_lists import Gateway
 from tests.specs import interface_description
 from tests.unit.sandbox.conftest import Clock, CwClient
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from kisi.sandbox.exchange import Exchange
 from kisi.sandbox.faults import Faults, method_and_path
-from kisi.sandbox.http import Server
+from kisi.sandbox.http import Exchange, Server
 
 
 class Vendor:

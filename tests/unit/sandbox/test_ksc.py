@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from kisi.sandbox import Sandbox
-from kisi.sandbox.licences import OperatingSystem
+from kisi.sandbox.ksc_records import OperatingSystem
 from tests.unit.sandbox.conftest import Clock, KscClient
 
 pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")

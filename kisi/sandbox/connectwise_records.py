@@ -1,13 +1,106 @@
-"""Records of the simulated ConnectWise Manage as its REST interface shows them, without nulls."""
+"""What the simulated ConnectWise Manage holds, and its records as the REST interface shows them.
+
+Plain mutable records. Additions have no invariants here: people and programs of other vendors can
+do to them what they like, and tests play those people. On the wire, nulls are left out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from kisi.sandbox.agreements import Addition, Agreement, CatalogItem, PsaCompany
-from kisi.sandbox.world import World
+
+@dataclass(slots=True)
+class CatalogItem:
+    """A product that agreements can carry."""
+
+    id: int
+    identifier: str
+    description: str
+    price: float
+    cost: float = 0.0
+    product_class: str = "Service"
+    """Agreement, Bundle, Inventory, NonInventory or Service; a Bundle cannot be an addition."""
+    inactive: bool = False
+
+
+@dataclass(slots=True)
+class PsaCompany:
+    """A client as the PSA knows it."""
+
+    id: int
+    identifier: str
+    name: str
+    deleted: bool = False
+    """It is in the recycle bin, and still appears in lists."""
+
+
+@dataclass(slots=True)
+class Agreement:
+    """What a company pays for regularly."""
+
+    id: int
+    name: str
+    company_id: int
+    type_name: str = "Managed Services"
+    start_date: date | None = None
+    end_date: date | None = None
+    """None: it has no ending date."""
+    cancelled: bool = False
+    date_cancelled: date | None = None
+    bill_start_date: date | None = None
+    next_invoice_date: date | None = None
+    invoiced_through: date | None = None
+    """Last day of the periods that are invoiced already."""
+    prorate: bool = True
+    parent_id: int | None = None
+
+    def status(self, today: date) -> str:
+        """`agreementStatus` on a day."""
+        if self.cancelled:
+            return "Cancelled"
+        if self.end_date is not None and self.end_date < today:
+            return "Expired"
+        if self.start_date is not None and self.start_date > today:
+            return "Inactive"
+        return "Active"
+
+
+@dataclass(slots=True)
+class Addition:
+    """A line of an agreement."""
+
+    id: int
+    agreement_id: int
+    product_id: int
+    quantity: float | None = 1.0
+    bill_customer: str = "Billable"
+    """Billable, DoNotBill or NoCharge."""
+    effective_date: datetime | None = None
+    cancelled_date: datetime | None = None
+    less_included: float = 0.0
+    unit_price: float = 0.0
+    unit_cost: float = 0.0
+    description: str = ""
+    other: dict[str, Any] = field(default_factory=dict)
+    """Further fields as they were written, by their names on the wire."""
+    updated_by: str = "admin"
+    updated_at: datetime | None = None
+
+    def status(self, agreement: Agreement, today: date) -> str:
+        """`agreementStatus` of the line: its own by its dates, else its agreement's.
+
+        That a line which begins later is Inactive is nowhere said; agreements are, and a client
+        that looks for Active lines alone would add a second one.
+        """
+        if self.cancelled_date is not None and self.cancelled_date.date() <= today:
+            return "Cancelled"
+        of_agreement = agreement.status(today)
+        later = self.effective_date is not None and self.effective_date.date() > today
+        return "Inactive" if later and of_agreement == "Active" else of_agreement
+
 
 Json = dict[str, Any]
 
@@ -87,9 +180,8 @@ def instant(value: datetime | date | None) -> str | None:
     return f"{value.isoformat()}T00:00:00Z"
 
 
-def of_agreement(agreement: Agreement, world: World) -> Json:
+def of_agreement(agreement: Agreement, company: PsaCompany, today: date) -> Json:
     """An Agreement."""
-    company = world.companies[agreement.company_id]
     return _without_nulls(
         {
             "id": agreement.id,
@@ -114,15 +206,14 @@ def of_agreement(agreement: Agreement, world: World) -> Json:
             "invoiceProratedAdditionsFlag": agreement.prorate,
             "billingCycle": {"id": 2, "name": "Monthly"},
             "periodType": "Current",
-            "agreementStatus": agreement.status(world.today),
+            "agreementStatus": agreement.status(today),
             "_info": {"lastUpdated": instant(agreement.start_date), "updatedBy": "admin"},
         }
     )
 
 
-def of_addition(line: Addition, world: World) -> Json:
+def of_addition(line: Addition, item: CatalogItem, agreement: Agreement, today: date) -> Json:
     """An Addition, with what the server computes."""
-    item = world.catalog[line.product_id]
     billed = (line.quantity or 0.0) - line.less_included
     price, cost = billed * line.unit_price, billed * line.unit_cost
     return _without_nulls(
@@ -147,7 +238,7 @@ def of_addition(line: Addition, world: World) -> Json:
             "extPrice": round(price, 2),
             "extCost": round(cost, 2),
             "margin": round(price - cost, 2),
-            "agreementStatus": line.status(world.agreements[line.agreement_id], world.today),
+            "agreementStatus": line.status(agreement, today),
             "_info": {"lastUpdated": instant(line.updated_at), "updatedBy": line.updated_by},
         }
     )
