@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kisi.sandbox.connectwise_lists import CwError
-from kisi.sandbox.connectwise_records import Addition, Agreement, CatalogItem
+from kisi.sandbox.connectwise_records import Addition, Agreement, CatalogItem, names
 from kisi.sandbox.world import World
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -132,21 +132,9 @@ OTHER: dict[str, Callable[[str, Any], object]] = {
 _BILL_CUSTOMER = frozenset({"Billable", "DoNotBill", "NoCharge"})
 _NUMBERS = {"lessIncluded": "less_included", "unitPrice": "unit_price", "unitCost": "unit_cost"}
 _DATES = {"effectiveDate": "effective_date", "cancelledDate": "cancelled_date"}
-_COMPUTED = frozenset(
-    [
-        "id",
-        "agreementId",
-        "billedQuantity",
-        "extPrice",
-        "extCost",
-        "margin",
-        "prorateCost",
-        "proratePrice",
-        "extendedProrateCost",
-        "extendedProratePrice",
-        "agreementStatus",
-        "_info",
-    ]
+_COMPUTED = names(
+    "id agreementId billedQuantity extPrice extCost margin prorateCost proratePrice "
+    "extendedProrateCost extendedProratePrice agreementStatus _info"
 )
 _TOO_EARLY = "effectiveDate cannot be less than the agreement billing start date"
 _INVOICED = (

@@ -104,67 +104,26 @@ class Addition:
 
 Json = dict[str, Any]
 
+
+def names(text: str) -> frozenset[str]:
+    """Names of fields, written one after the other."""
+    return frozenset(text.split())
+
+
 FIELDS: Mapping[str, frozenset[str]] = {
-    "agreements": frozenset(
-        [
-            "id",
-            "name",
-            "type",
-            "type/id",
-            "type/name",
-            "company",
-            "company/id",
-            "company/identifier",
-            "company/name",
-            "parentAgreement",
-            "parentAgreement/id",
-            "agreementStatus",
-            "cancelledFlag",
-            "dateCancelled",
-            "noEndingDateFlag",
-            "startDate",
-            "endDate",
-            "billStartDate",
-            "nextInvoiceDate",
-            "prorateFlag",
-        ]
+    "agreements": names(
+        "id name type type/id type/name company company/id company/identifier company/name "
+        "parentAgreement parentAgreement/id agreementStatus cancelledFlag dateCancelled "
+        "noEndingDateFlag startDate endDate billStartDate nextInvoiceDate prorateFlag"
     ),
-    "additions": frozenset(
-        [
-            "id",
-            "agreementId",
-            "product",
-            "product/id",
-            "product/identifier",
-            "quantity",
-            "lessIncluded",
-            "unitPrice",
-            "unitCost",
-            "billCustomer",
-            "effectiveDate",
-            "cancelledDate",
-            "agreementStatus",
-            "description",
-            "serialNumber",
-            "invoiceDescription",
-            "taxableFlag",
-            "billedQuantity",
-            "extPrice",
-            "extCost",
-        ]
+    "additions": names(
+        "id agreementId product product/id product/identifier quantity lessIncluded unitPrice "
+        "unitCost billCustomer effectiveDate cancelledDate agreementStatus description "
+        "serialNumber invoiceDescription taxableFlag billedQuantity extPrice extCost"
     ),
-    "companies": frozenset(["id", "identifier", "name", "deletedFlag"]),
-    "catalog": frozenset(
-        [
-            "id",
-            "identifier",
-            "description",
-            "price",
-            "cost",
-            "productClass",
-            "inactiveFlag",
-            "recurringFlag",
-        ]
+    "companies": names("id identifier name deletedFlag"),
+    "catalog": names(
+        "id identifier description price cost productClass inactiveFlag recurringFlag"
     ),
 }
 """What `conditions` may compare, by kind of record."""

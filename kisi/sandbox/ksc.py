@@ -153,15 +153,6 @@ def get_vservers(call: Call) -> Params:
     }
 
 
-def get_vserver_info(call: Call) -> Params:
-    """VServers.GetVServerInfo: attributes of one virtual server, from the main server."""
-    wanted, fields = call.take("lVServer", int), call.take_names("pFields2Return")
-    for server in [] if call.server.is_virtual else call.ksc.world.servers:
-        if server.id == wanted:
-            return {"PxgRetVal": encode(records.of_server(server), fields)}
-    raise PxgError(1186, "KLSTD", "The virtual server was not found.")
-
-
 def get_static_info(call: Call) -> Params:
     """HostGroup.GetStaticInfo: which server is this?"""
     integers = {
@@ -175,20 +166,6 @@ def get_static_info(call: Call) -> Params:
         **(wrapped if call.ksc.wrap_ids else integers),
     }
     return {"PxgRetVal": encode(values, call.take_names("pValues"))}
-
-
-def get_instance_statistics(call: Call) -> Params:
-    """HostGroup.GetInstanceStatistics: coarse figures a virtual server, from the main server."""
-    world = call.ksc.world
-    servers = [world.main, *world.servers]
-    values = {
-        "KLSRV_ST_VIRT_SERVER_COUNT": len(world.servers),
-        "KLSRV_ST_TOTAL_HOSTS_COUNT": sum(len(server.devices) for server in servers),
-        "KLSRV_ST_VIRT_SERVERS_DETAILS": [
-            container(encode(records.of_statistics(server, world.now()))) for server in servers
-        ],
-    }
-    return {"PxgRetVal": encode(values, call.take_names("vecFilterFields"))}
 
 
 def enum_keys(call: Call) -> Params:
@@ -270,11 +247,6 @@ def get_items_chunk(call: Call) -> Params:
     return {"PxgRetVal": len(page), "pChunk": {"KLCSP_ITERATOR_ARRAY": page}}
 
 
-def get_items_count(call: Call) -> Params:
-    """ChunkAccessor.GetItemsCount."""
-    return {"PxgRetVal": call.result("strAccessor").announced}
-
-
 def release_iterator(call: Call) -> Params:
     """GroupSyncIterator.ReleaseIterator."""
     call.session.results.pop(call.take("szwIterator", str), None)
@@ -289,17 +261,14 @@ def release_accessor(call: Call) -> Params:
 
 METHODS: dict[str, Callable[[Call], Params]] = {
     "ChunkAccessor.GetItemsChunk": get_items_chunk,
-    "ChunkAccessor.GetItemsCount": get_items_count,
     "ChunkAccessor.Release": release_accessor,
     "GroupSyncIterator.GetNextItems": get_next_items,
     "GroupSyncIterator.ReleaseIterator": release_iterator,
     "HostGroup.FindHosts": find_hosts,
-    "HostGroup.GetInstanceStatistics": get_instance_statistics,
     "HostGroup.GetStaticInfo": get_static_info,
     "LicenseKeys.AcquireKeyHosts": acquire_key_hosts,
     "LicenseKeys.EnumKeys": enum_keys,
     "Session.Ping": ping,
-    "VServers.GetVServerInfo": get_vserver_info,
     "VServers.GetVServers": get_vservers,
 }
 

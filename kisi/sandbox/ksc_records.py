@@ -220,7 +220,6 @@ _DATES = frozenset(
         "KLVSRV_CREATED",
     }
 )
-_LONGS = frozenset({"KLSRV_ST_VIRT_SERVER_ID"})
 
 
 class PxgError(Exception):
@@ -273,8 +272,6 @@ def container(params: Params) -> Params:
 def _wrap(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON is anything
     if name in _DATES:
         return {"type": "datetime", "value": _date(value)}
-    if name in _LONGS:
-        return {"type": "long", "value": value}
     return value
 
 
@@ -356,19 +353,3 @@ def of_host(device: Device) -> Params:
         "KLHST_WKS_PTYPE": device.system.ptype,
         "KLHST_WKS_STATUS": device.status,
     }
-
-
-def of_statistics(server: VirtualServer, now: datetime) -> Params:
-    """An element of KLSRV_ST_VIRT_SERVERS_DETAILS in HostGroup.GetInstanceStatistics."""
-    commercial = [key for key in server.keys if key.key_type in {1, 6} and _runs(key, now)]
-    return {
-        "KLSRV_ST_VIRT_SERVER_ID": server.id,
-        "KLSRV_ST_VIRT_SERVER_NAME": server.name,
-        "KLSRV_ST_VSERVER_COM_LIC_EXISTS": bool(commercial),
-        "KLSRV_ST_VSERVER_HOST_COUNT": len(server.devices),
-        "KLSRV_ST_VSERVER_REAL_HOST_COUNT": len(server.devices),
-    }
-
-
-def _runs(key: Key, now: datetime) -> bool:
-    return not isinstance(key.limit_date, datetime) or key.limit_date > now

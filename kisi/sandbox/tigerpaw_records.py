@@ -71,18 +71,6 @@ class Agreement:
             "AdditionalCharges": charges,
         }
 
-    def details(self, charges: list[dict[str, Any]]) -> dict[str, Any]:
-        """An `AgreementDetail`, which lists them."""
-        return {
-            "AgreementNumber": self.number,
-            "Account": self.account.record()["Account"],
-            "Agreement": self._terms(),
-            "AdditionalCharges": charges,
-            "CoveredAssetTypes": [],
-            "CustomerAssetTypes": [],
-            "Invoices": 0,
-        }
-
     def _terms(self) -> dict[str, Any]:
         return {
             "AccountNumber": self.account.number,
