@@ -243,15 +243,8 @@ class Gateway:
     """The `Link` header is taken out of answers."""
     drops_paging: bool = False
     """The header `pagination-type` is taken out of requests, so that `Link` counts pages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A page of a list."""
-
-    records: list[Json]
-    link: str
-    """The `Link` header; may be empty."""
+    link_at_end: bool = False
+    """A forward-only list names a next page even after its last record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +252,15 @@ class Query:
     """The parameters of a list request; their names are read without regard to case."""
 
     parameters: Mapping[str, str]
-    forward_only: bool
     url: str
     """The request's own address without the query, for links."""
+    gateway: Gateway
+    forward_only: bool
 
     @classmethod
-    def of(cls, query: Mapping[str, str], *, forward_only: bool, url: str) -> Query:
+    def of(
+        cls, query: Mapping[str, str], url: str, gateway: Gateway, *, forward_only: bool
+    ) -> Query:
         """Read the parameters; unknown ones are of no consequence.
 
         Raises:
@@ -274,7 +270,7 @@ class Query:
         for name in ("childconditions", "customfieldconditions"):
             if parameters.get(name):
                 raise CwError(501, "NotImplemented", f"The sandbox does not know {name}.")
-        return cls(parameters, forward_only, url)
+        return cls(parameters, url, gateway, forward_only and not gateway.drops_paging)
 
     def select(self, records: Sequence[Json], fields: Collection[str]) -> list[Json]:
         """The records that the conditions let pass.
@@ -288,40 +284,31 @@ class Query:
         except (ConditionError, TypeError, ValueError, RecursionError) as error:
             raise CwError(400, "ConnectWiseApi", f"Invalid conditions: {error}") from error
 
-    def page(
-        self, records: Sequence[Json], *, link_at_end: bool, largest: int = _LARGEST_SIZE
-    ) -> Listing:
-        """The page asked for.
-
-        Args:
-            records: All that were selected.
-            largest: Records on it at most.
-            link_at_end: A forward-only list names a next page even after its last record.
-        """
-        size = min(max(self._number("pagesize", _DEFAULT_SIZE), 1), largest)
+    def page(self, records: Sequence[Json]) -> tuple[list[Json], str]:
+        """The page asked for, of all records that were selected, and its `Link` header."""
+        size = min(max(self._number("pagesize", _DEFAULT_SIZE), 1), self.gateway.page_cap)
         if self.forward_only:
-            return self._forward(records, size, link_at_end=link_at_end)
+            return self._forward(records, size)
         return self._navigable(self._ordered(records), size)
 
-    def _forward(self, records: Sequence[Json], size: int, *, link_at_end: bool) -> Listing:
+    def _forward(self, records: Sequence[Json], size: int) -> tuple[list[Json], str]:
         after = self._number("pageid", 0)
         rest = sorted((row for row in records if row["id"] > after), key=lambda row: row["id"])
         page = rest[:size]
         last = page[-1]["id"] if page else after
-        more = len(rest) > size or link_at_end
-        return Listing(self._shown(page), self._link("next", pageId=last) if more else "")
+        more = len(rest) > size or self.gateway.link_at_end
+        return self._shown(page), self._link("next", pageId=last) if more else ""
 
-    def _navigable(self, records: Sequence[Json], size: int) -> Listing:
+    def _navigable(self, records: Sequence[Json], size: int) -> tuple[list[Json], str]:
         number = max(self._number("page", 1), 1)
         last = max(-(-len(records) // size), 1)
-        page = records[(number - 1) * size : number * size]
-        links = [self._link("first", page=1)]
-        if number > 1:
-            links.append(self._link("prev", page=number - 1))
-        if number < last:
-            links.append(self._link("next", page=number + 1))
-        links.append(self._link("last", page=last))
-        return Listing(self._shown(page), ", ".join(links))
+        pages = {"first": 1, "prev": number - 1, "next": number + 1, "last": last}
+        links = [
+            self._link(relation, page=page)
+            for relation, page in pages.items()
+            if 0 < page <= last or relation == "last"
+        ]
+        return self._shown(records[(number - 1) * size : number * size]), ", ".join(links)
 
     def _link(self, relation: str, **changed: int) -> str:
         kept = {name: value for name, value in self.parameters.items() if name not in _PAGES}

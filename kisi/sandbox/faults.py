@@ -13,13 +13,17 @@ import gzip
 import os
 import signal as signals
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from kisi.sandbox.http import Apply, Exchange, Intercept, Reply
+from kisi.sandbox.certificate import Certificate
+from kisi.sandbox.http import Apply, Exchange, Intercept, Logged, Server
 
 _BLOCK = 64 * 1024
 _MAINTENANCE = "<!DOCTYPE html><html><body><h1>Service maintenance</h1></body></html>"
@@ -78,8 +82,7 @@ def drip(*, delay: float = 0.05, length: int = 10_000, head: bool = False) -> In
     """
 
     def deliver(exchange: Exchange) -> None:
-        body = exchange.reply.body if exchange.reply else b""
-        body = body.ljust(length)
+        body = exchange.content.ljust(length)
         start = exchange.head({"Content-Length": str(len(body))})
         if not head:
             exchange.send(start)
@@ -114,36 +117,27 @@ def lost() -> Intercept:
 
 def truncate() -> Intercept:
     """Promise more in Content-Length than is sent."""
-
-    def deliver(exchange: Exchange) -> None:
-        body = exchange.reply.body if exchange.reply else b""
-        exchange.send(exchange.head({"Content-Length": str(len(body) + 1)}) + body[:-1])
-        exchange.hang_up()
-
-    return _delivering(deliver)
+    return _broken_off(
+        lambda exchange, body: exchange.head({"Content-Length": str(len(body) + 1)}) + body[:-1]
+    )
 
 
 def chunk_cut() -> Intercept:
     """Break a chunked answer off in the middle of a chunk."""
-
-    def deliver(exchange: Exchange) -> None:
-        body = exchange.reply.body if exchange.reply else b""
-        start = exchange.head({"Transfer-Encoding": "chunked"})
-        exchange.send(start + f"{len(body):x}\r\n".encode() + body[: len(body) // 2])
-        exchange.hang_up()
-
-    return _delivering(deliver)
+    return _broken_off(
+        lambda exchange, body: (
+            exchange.head({"Transfer-Encoding": "chunked"})
+            + f"{len(body):x}\r\n".encode()
+            + body[: len(body) // 2]
+        )
+    )
 
 
 def close_cut() -> Intercept:
     """Send half of a body whose end is marked only by the end of the connection."""
-
-    def deliver(exchange: Exchange) -> None:
-        body = exchange.reply.body if exchange.reply else b""
-        exchange.send(exchange.head({"Connection": "close"}) + body[: len(body) // 2])
-        exchange.hang_up()
-
-    return _delivering(deliver)
+    return _broken_off(
+        lambda exchange, body: exchange.head({"Connection": "close"}) + body[: len(body) // 2]
+    )
 
 
 def interim(
@@ -165,18 +159,11 @@ def surplus(*, body: object) -> Intercept:
     """Send another answer first, with this body, and leave the right one in the connection."""
 
     def deliver(exchange: Exchange) -> None:
-        right = exchange.reply
+        right = exchange.whole()
         exchange.respond(HTTPStatus.OK, body)
-        exchange.send(_whole(exchange) + _whole(exchange, right))
+        exchange.send(exchange.whole() + right)
 
     return _delivering(deliver)
-
-
-def _whole(exchange: Exchange, reply: Reply | None = None) -> bytes:
-    """The reply, or another one, as it goes over the wire."""
-    exchange.reply = reply or exchange.reply
-    content = exchange.reply.body if exchange.reply else b""
-    return exchange.head({"Content-Length": str(len(content))}) + content
 
 
 def misrouted(*, old: str, new: str) -> Intercept:
@@ -303,28 +290,21 @@ def _delivering(deliver: Callable[[Exchange], None]) -> Intercept:
     return act
 
 
+def _broken_off(write: Callable[[Exchange, bytes], bytes]) -> Intercept:
+    """Act, send what `write` makes of the answer's body, and close the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(write(exchange, exchange.content))
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
 KINDS: dict[str, Callable[..., Intercept]] = {
     kind.__name__: kind
     for kind in (
-        status,
-        hang,
-        slow,
-        drip,
-        reset_before,
-        lost,
-        truncate,
-        chunk_cut,
-        close_cut,
-        interim,
-        surplus,
-        misrouted,
-        html,
-        empty,
-        garbage,
-        huge,
-        kill,
-        call,
-        twist,
+        *(status, hang, slow, drip, reset_before, lost, truncate, chunk_cut, close_cut, interim),
+        *(surplus, misrouted, html, empty, garbage, huge, kill, call, twist),
     )
 }
 """Every kind of fault by name; the functions' keyword arguments are the options of `add`."""
@@ -416,9 +396,8 @@ class Faults:
         """
 
         def intercept(exchange: Exchange, apply: Apply) -> None:
-            struck = self._due(labels(exchange))
-            for fault in reversed(struck):
-                apply = _bind(fault, exchange, apply)
+            for fault in reversed(self._due(labels(exchange))):
+                apply = partial(fault.act, exchange, apply)
             apply()
 
         return intercept
@@ -438,10 +417,42 @@ class Faults:
         return companions + striker
 
 
-def method_and_path(exchange: Exchange) -> Sequence[str]:
-    """The label of ordinary HTTP interfaces: `METHOD /path`, without the query."""
-    return (f"{exchange.method} {exchange.path}",)
+class Vendor(ABC):
+    """A simulated vendor, which faults can strike.
 
+    Args:
+        name: Its name in the log.
+        now: The clock of its server.
+    """
 
-def _bind(fault: Fault, exchange: Exchange, apply: Apply) -> Apply:
-    return lambda: fault.act(exchange, apply)
+    def __init__(self, name: str, now: Callable[[], datetime]) -> None:
+        self.name = name
+        self.now = now
+
+    @abstractmethod
+    def handle(self, exchange: Exchange) -> None:
+        """Answer one request."""
+
+    def labels(self, exchange: Exchange) -> Sequence[str]:
+        """What faults match: by default `METHOD /path`, without the query."""
+        return (f"{exchange.method} {exchange.path}",)
+
+    def serve(
+        self,
+        *,
+        tls: Certificate | None = None,
+        port: int = 0,
+        faults: Faults | None = None,
+        log: list[Logged] | None = None,
+        name: str = "",
+    ) -> Server:
+        """A server for it, not started yet; plain HTTP unless it gets a certificate."""
+        return Server(
+            name or self.name,
+            self.handle,
+            tls=tls,
+            port=port,
+            now=self.now,
+            log=log,
+            intercept=(faults or Faults()).around(self.labels),
+        )

@@ -23,7 +23,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kisi.sandbox.certificate import Certificate
@@ -63,25 +63,6 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Wire(Protocol):
-    """The connection under an exchange."""
-
-    memory: dict[str, Any]
-    close_connection: bool
-
-    def date_time_string(self) -> str:
-        """The server's clock as a `Date` header."""
-
-    def put(self, data: bytes) -> None:
-        """Send bytes at once."""
-
-    def reset_on_close(self) -> None:
-        """Close after this exchange, with a TCP reset."""
-
-    def wait(self, seconds: float) -> bool:
-        """Wait; false if the server is being closed."""
-
-
 class Exchange:
     """One request and the answer to it.
 
@@ -99,7 +80,9 @@ class Exchange:
         twists: What the `twist` fault asks the vendor to do wrong (see each vendor's module).
     """
 
-    def __init__(self, method: str, target: str, headers: Message, body: bytes, wire: Wire) -> None:
+    def __init__(
+        self, method: str, target: str, headers: Message, body: bytes, wire: Handler
+    ) -> None:
         self._wire = wire
         self.method = method
         self.target = target
@@ -148,10 +131,23 @@ class Exchange:
 
     # --- the wire, for deliveries ---------------------------------------------------------------
 
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`."""
+        return "https" if isinstance(self._wire.request, ssl.SSLSocket) else "http"
+
+    @property
+    def content(self) -> bytes:
+        """The body of the reply."""
+        return self.reply.body if self.reply else b""
+
     def send_reply(self) -> None:
         """The ordinary delivery: head and whole body at once."""
-        reply = self.reply or Reply(HTTPStatus.NOT_FOUND)
-        self.send(self.head({"Content-Length": str(len(reply.body))}) + reply.body)
+        self.send(self.whole())
+
+    def whole(self) -> bytes:
+        """The reply as it goes over the wire."""
+        return self.head({"Content-Length": str(len(self.content))}) + self.content
 
     def head(self, framing: Mapping[str, str]) -> bytes:
         """The status line and headers of the reply, with `framing` (its length) added."""
@@ -399,7 +395,7 @@ class Server:
         self.now = now or (lambda: datetime.now(UTC))
         self.errors: list[Exception] = []
         self._handle = handle
-        self._intercept = intercept or _let_pass
+        self.intercept = intercept or _let_pass
         self._sockets = Sockets(port, self.now, self._exchange, self.errors.append)
         self._thread = threading.Thread(target=self._serve, name=f"sandbox {name}", daemon=True)
         self.certificate: Certificate | None = None
@@ -461,7 +457,7 @@ class Server:
     def _exchange(self, exchange: Exchange) -> None:
         """Let the vendor act, write the request down, deliver the answer."""
         try:
-            self._intercept(exchange, lambda: self._handle(exchange))
+            self.intercept(exchange, lambda: self._handle(exchange))
         except Exception as error:  # noqa: BLE001 - close() raises it; the client must not hang
             self.errors.append(error)
             exchange.respond(HTTPStatus.INTERNAL_SERVER_ERROR, repr(error))

@@ -20,13 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from kisi.sandbox import ksc_records as records
 from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part, literal
-from kisi.sandbox.faults import Faults
-from kisi.sandbox.http import Exchange, Logged, Server
+from kisi.sandbox.faults import Faults, Vendor
+from kisi.sandbox.http import Apply, Exchange, Intercept, Logged, Server
 from kisi.sandbox.ksc_records import Params, PxgError, VirtualServer, container, encode
 from kisi.sandbox.ksc_sessions import Account, Refused, ResultSet, Session, Sessions, decode_base64
 from kisi.sandbox.world import World
@@ -278,7 +279,7 @@ _OPENERS = frozenset({"login", "Session.StartSession"})
 _UNAUTHENTICATED = "Authentication failure"
 
 
-class Ksc:
+class Ksc(Vendor):
     """A simulated Administration Server.
 
     Args:
@@ -298,6 +299,7 @@ class Ksc:
     """
 
     def __init__(self, world: World) -> None:
+        super().__init__("ksc", world.now)
         self.world = world
         self.account = Account()
         self.sessions = Sessions()
@@ -316,33 +318,27 @@ class Ksc:
         port: int = 0,
         faults: Faults | None = None,
         log: list[Logged] | None = None,
-        name: str = "ksc",
+        name: str = "",
     ) -> Server:
         """A server for it, not started yet; by default with a new certificate of its own."""
-        struck = (faults or Faults()).around(self.labels)
+        tls = tls or Certificate.make()
+        server = super().serve(tls=tls, port=port, faults=faults, log=log, name=name)
+        server.intercept = partial(self._one_at_a_time, server.intercept)
+        return server
 
-        def intercept(exchange: Exchange, apply: Callable[[], None]) -> None:
-            session = self._named_session(exchange)
-            if session is None:
+    def _one_at_a_time(self, struck: Intercept, exchange: Exchange, apply: Apply) -> None:
+        """Let a request pass unless another one of its session is under way."""
+        session = self._named_session(exchange)
+        if session is None:
+            struck(exchange, apply)
+        elif not session.busy.acquire(blocking=False):
+            self.violations.append(f"{exchange.path} while another request was under way")
+            exchange.respond(400, "A session takes one request at a time.", _PLAIN)
+        else:
+            try:
                 struck(exchange, apply)
-            elif not session.busy.acquire(blocking=False):
-                self.violations.append(f"{exchange.path} while another request was under way")
-                exchange.respond(400, "A session takes one request at a time.", _PLAIN)
-            else:
-                try:
-                    struck(exchange, apply)
-                finally:
-                    session.busy.release()
-
-        return Server(
-            name,
-            self.handle,
-            tls=tls or Certificate.make(),
-            port=port,
-            now=self.world.now,
-            log=log,
-            intercept=intercept,
-        )
+            finally:
+                session.busy.release()
 
     def part(self, server: Server, name: str = "hq") -> Part:
         """What a `Sandbox` simulates: the section `[sources.NAME]`, and its secret.

@@ -14,8 +14,9 @@ service, and nothing of such a request is done. The twists known here, on `POST 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
@@ -24,10 +25,9 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kisi.sandbox import configuration
-from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part, literal, table
-from kisi.sandbox.faults import Faults, method_and_path
-from kisi.sandbox.http import Exchange, Logged, Server
+from kisi.sandbox.faults import Vendor
+from kisi.sandbox.http import Exchange, Server
 from kisi.sandbox.tigerpaw_records import Agreement, Charge, Database, Item
 from kisi.sandbox.tigerpaw_rest import read
 
@@ -221,24 +221,12 @@ def _result(success: str, message: str, detail: str) -> str:
 SOAP_PATH = "/api/rmm/tsiWS.asmx"
 
 
-class Tigerpaw(Database):
+class Tigerpaw(Database, Vendor):
     """A simulated Tigerpaw and comfortable ways to fill it; its data as in `Database`."""
 
-    # --- serving it -----------------------------------------------------------------------------
-
-    def serve(
-        self,
-        *,
-        tls: Certificate | None = None,
-        port: int = 0,
-        faults: Faults | None = None,
-        log: list[Logged] | None = None,
-    ) -> Server:
-        """A server for it, not started yet; plain HTTP unless it gets a certificate."""
-        struck = (faults or Faults()).around(method_and_path)
-        return Server(
-            "tigerpaw", self.handle, tls=tls, port=port, now=self.now, log=log, intercept=struck
-        )
+    def __init__(self, now: Callable[[], datetime] | None = None) -> None:
+        Database.__init__(self, now)
+        Vendor.__init__(self, "tigerpaw", self.now)
 
     def part(self, server: Server, *, write: str = "soap", mapping: str = "") -> Part:
         """What `Sandbox.add` takes: the section `[psa.tp]` and its secrets.

@@ -253,13 +253,13 @@ def _item_rows(database: Database) -> Iterable[tuple[_Texts, Record]]:
         yield {"ItemId": [item.id], "ItemDescription": [item.description]}, item.record()
 
 
+_NOT_KEPT = "Address PostalCode Email PhoneNumber ContactName CustomField"
 _Rows = Callable[[Database], Iterable[tuple[_Texts, Record]]]
 _TABLES: dict[str, tuple[str, _Rows, str]] = {
     "accounts": (
         "Accounts",
         _account_rows,
-        "AccountName AccountNumber AccountId ExternalId ExternalProduct Agreement Address "
-        "PostalCode Email PhoneNumber ContactName CustomField",
+        f"AccountName AccountNumber AccountId ExternalId ExternalProduct Agreement {_NOT_KEPT}",
     ),
     "agreements": ("Agreements", _agreement_rows, "AgreementNumber AgreementType ExternalProduct"),
     "pricebook/items": ("PriceBookItems", _item_rows, "ItemId ItemDescription"),

@@ -483,7 +483,7 @@ class Scene:
     def _catch_up(self) -> None:
         """ConnectWise shows to every reader what was written."""
         self.sandbox.cw.lag()
-        reader = self.sandbox.cw.resources.reader
+        reader = self.sandbox.cw.reader
         for number in self.world.agreements:
             for _ in range(5):
                 reader.read(number)

@@ -53,6 +53,7 @@ class NoWire:
     """A connection on which nothing is sent."""
 
     close_connection = False
+    request = None
 
     def __init__(self) -> None:
         self.memory: dict[str, Any] = {}
