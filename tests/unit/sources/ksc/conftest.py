@@ -12,12 +12,13 @@ import pytest
 from kisi.sandbox.http import Server
 from kisi.sources.ksc import KscSettings, KscSource, open_source
 from kisi.transport import Limits
-from tests.unit.sources.ksc.fake_ksc import FakeClock, FakeKsc
+from tests.unit.fakes import FakeClock
+from tests.unit.sources.ksc.fake_ksc import NOW, FakeKsc
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(NOW)
 
 
 @pytest.fixture

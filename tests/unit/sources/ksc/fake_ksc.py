@@ -19,21 +19,6 @@ LOST = object()
 """As an answer: the call is carried out, and the connection is cut instead of an answer."""
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
 def params(**attributes: Any) -> Params:
     return {"type": "params", "value": attributes}
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kisi.sources.ksc import KscSource
-    from tests.unit.sources.ksc.fake_ksc import FakeClock
+    from tests.unit.fakes import FakeClock
 
     OpenSource = Callable[..., KscSource]
 
