@@ -154,7 +154,7 @@ def test_a_lasting_server_fault_names_the_request(scene):
 
 def test_refused_keys_end_the_reading_at_once_and_speak_of_the_clock(scene):
     refs = [scene.ref(scene.world.agreement(scene.world.account(name))) for name in "ABC"]
-    scene.clock.instant += timedelta(minutes=16)
+    scene.clock.start += timedelta(minutes=16)
     with pytest.raises(PsaError, match="401") as caught:
         scene.open().agreements(refs, TODAY)
     assert "clock" in caught.value.remedy

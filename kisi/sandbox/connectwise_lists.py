@@ -1,18 +1,27 @@
-"""The `conditions` language of ConnectWise Manage, as far as its Developer Guide describes it.
+"""How the simulated ConnectWise Manage answers a list: conditions, order, fields, and paging.
 
+`conditions` are read as far as the Developer Guide describes them, for example
 `agreementStatus = "Active" and (id in (1, 2) or cancelledDate = null)`: operators `=`, `!=`, `<`,
 `<=`, `>`, `>=`, `contains`, `like`, `in`, the last three also with `not` before them; `and`, `or`,
 parentheses; numbers, quoted strings, `true` and `false`, `null`, and UTC dates in square brackets.
 Keywords are read without regard to case, fields are not.
+
+Two ways of paging: *navigable* by `page`, with a `Link` header, and *forward-only* by `pageId`, in
+the order of ids, if the header `pagination-type: forward-only` asks for it. A page has 25 records
+unless `pageSize` says otherwise, and never more than 1000.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import urlencode
+
+from kisi.sandbox.connectwise_records import Json
 
 Record = Mapping[str, Any]
 Predicate = Callable[[Record], bool]
@@ -194,3 +203,157 @@ def _comparable(found: Any, wanted: Value) -> tuple[Any, Any]:  # noqa: ANN401 -
     if isinstance(wanted, str):  # its database compares text without regard to case
         return str(found).casefold(), wanted.casefold()
     return found, wanted
+
+
+_DEFAULT_SIZE = 25
+_LARGEST_SIZE = 1000
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+class CwError(Exception):
+    """A refusal: `ErrorResponseMessage` in the interface's terms.
+
+    Args:
+        status: The HTTP status.
+        code: For example `InvalidObject`, `NotFound`, `Security`.
+        message: English text.
+        errors: What is wrong with single fields.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, errors: Sequence[Json] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.errors = errors
+
+    def body(self) -> Json:
+        """The answer's body."""
+        return {"code": self.code, "message": str(self), "errors": self.errors}
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What stands between ConnectWise and its clients, and does not leave lists alone."""
+
+    page_cap: int = _LARGEST_SIZE
+    """Records a page at most, whatever `pageSize` asks for."""
+    strips_link: bool = False
+    """The `Link` header is taken out of answers."""
+    drops_paging: bool = False
+    """The header `pagination-type` is taken out of requests, so that `Link` counts pages."""
+    link_at_end: bool = False
+    """A forward-only list names a next page even after its last record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The parameters of a list request; their names are read without regard to case."""
+
+    parameters: Mapping[str, str]
+    url: str
+    """The request's own address without the query, for links."""
+    gateway: Gateway
+    forward_only: bool
+
+    @classmethod
+    def of(
+        cls, query: Mapping[str, str], url: str, gateway: Gateway, *, forward_only: bool
+    ) -> Query:
+        """Read the parameters; unknown ones are of no consequence.
+
+        Raises:
+            CwError: One is known to ConnectWise, and not here.
+        """
+        parameters = {name.lower(): value for name, value in query.items()}
+        for name in ("childconditions", "customfieldconditions"):
+            if parameters.get(name):
+                raise CwError(501, "NotImplemented", f"The sandbox does not know {name}.")
+        return cls(parameters, url, gateway, forward_only and not gateway.drops_paging)
+
+    def select(self, records: Sequence[Json], fields: Collection[str]) -> list[Json]:
+        """The records that the conditions let pass.
+
+        Raises:
+            CwError: The conditions cannot be understood.
+        """
+        try:
+            matches = parse(self.parameters.get("conditions", ""), fields)
+            return [record for record in records if matches(record)]
+        except (ConditionError, TypeError, ValueError, RecursionError) as error:
+            raise CwError(400, "ConnectWiseApi", f"Invalid conditions: {error}") from error
+
+    def page(self, records: Sequence[Json]) -> tuple[list[Json], str]:
+        """The page asked for, of all records that were selected, and its `Link` header."""
+        size = min(max(self._number("pagesize", _DEFAULT_SIZE), 1), self.gateway.page_cap)
+        if self.forward_only:
+            return self._forward(records, size)
+        return self._navigable(self._ordered(records), size)
+
+    def _forward(self, records: Sequence[Json], size: int) -> tuple[list[Json], str]:
+        after = self._number("pageid", 0)
+        rest = sorted((row for row in records if row["id"] > after), key=lambda row: row["id"])
+        page = rest[:size]
+        last = page[-1]["id"] if page else after
+        more = len(rest) > size or self.gateway.link_at_end
+        return self._shown(page), self._link("next", pageId=last) if more else ""
+
+    def _navigable(self, records: Sequence[Json], size: int) -> tuple[list[Json], str]:
+        number = max(self._number("page", 1), 1)
+        last = max(-(-len(records) // size), 1)
+        pages = {"first": 1, "prev": number - 1, "next": number + 1, "last": last}
+        links = [
+            self._link(relation, page=page)
+            for relation, page in pages.items()
+            if 0 < page <= last or relation == "last"
+        ]
+        return self._shown(records[(number - 1) * size : number * size]), ", ".join(links)
+
+    def _link(self, relation: str, **changed: int) -> str:
+        kept = {name: value for name, value in self.parameters.items() if name not in _PAGES}
+        return f'<{self.url}?{urlencode({**kept, **changed})}>; rel="{relation}"'
+
+    def _ordered(self, records: Sequence[Json]) -> list[Json]:
+        ordered = sorted(records, key=lambda record: record["id"])
+        orders = [part.split() for part in self.parameters.get("orderby", "").split(",")]
+        for field, *direction in reversed([order for order in orders if order]):
+            ordered.sort(key=_by(field), reverse="desc" in (word.lower() for word in direction))
+        return ordered
+
+    def _shown(self, records: Sequence[Json]) -> list[Json]:
+        return [self.shown(record) for record in records]
+
+    def shown(self, record: Json) -> Json:
+        """A record with the chosen `fields`; `_info` comes only if it is named, or none are."""
+        chosen = [part.strip() for part in self.parameters.get("fields", "").split(",")]
+        if not any(chosen):
+            return record
+        result: Json = {}
+        for path in filter(None, chosen):
+            value = look_up(record, path)
+            if value is not None:
+                *parents, name = path.split("/")
+                target = result
+                for parent in parents:
+                    target = target.setdefault(parent, {})
+                target[name] = value
+        return result
+
+    def _number(self, name: str, default: int) -> int:
+        text = self.parameters.get(name) or str(default)
+        if not _NUMBER.fullmatch(text):
+            raise CwError(400, "InvalidObject", f"{name} must be a number.")
+        return int(text)
+
+
+_PAGES = frozenset({"page", "pageid"})
+
+
+def _by(field: str) -> Callable[[Json], tuple[bool, str, float]]:
+    return lambda record: _sortable(look_up(record, field))
+
+
+def _sortable(value: Any) -> tuple[bool, str, float]:  # noqa: ANN401 - JSON is anything
+    number = isinstance(value, int | float)
+    return value is not None, "" if number else str(value), float(value) if number else 0.0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kisi.sandbox.cw_conditions import ConditionError, parse
+from kisi.sandbox.connectwise_lists import ConditionError, parse
 
 RECORD = {
     "id": 7,
