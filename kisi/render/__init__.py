@@ -1,7 +1,7 @@
 """Everything an operator sees, as functions from values to text. Nothing here prints.
 
 ```
-PlanView, StatusView, ExplainView    what a command knows: the plan's and the journal's own values
+RunResult, StatusView, ExplainView    what a command knows: the plan's and the journal's own values
    ├── plan_export, status_export    for programs: JSON and CSV, the whole of it, ids and all
    └── plan_report, status_report    for people: what is worth reading, as a `report.Report`
                      ├── terminal.lay_out ──> Page   a terminal's width, encoding and colours

@@ -10,8 +10,9 @@ from io import StringIO
 from typing import Any
 
 from kisi.formulas import STARTS, guarded_inside
-from kisi.render.formatting import instant, quantity
-from kisi.render.text import safe_text
+from kisi.json_text import instant
+from kisi.redaction import safe_text
+from kisi.render.formatting import quantity
 
 Value = str | int | Decimal | bool | datetime | None
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")

@@ -1,0 +1,183 @@
+"""Tells the addresses of `[notify]` of a run. Trouble here is a warning, never an exit code.
+
+They are looked up before anything else, so that also a run that cannot begin is notified: with exit
+code 3 as long as `[notify]` itself can be read.
+
+`healthcheck` is pinged as healthchecks.io and its like expect: `/start` at the beginning,
+`/<exit code>` at the end. `webhook` receives the run's JSON summary. Whoever knows such an address
+can report in our name: no message holds it, nor its host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from kisi.credentials import resolve
+from kisi.errors import ConfigError, ExitCode, KisiError
+from kisi.json_text import FORMAT_VERSION
+from kisi.redaction import REDACTOR
+from kisi.run.callbacks import Message, OnMessage
+from kisi.run.document import plan_document
+from kisi.run.result import Mode, RunResult
+from kisi.run.setup import partial_config
+from kisi.transport import Client, Clock, Limits, SystemClock
+
+_BUG = "A bug in kisi ended the run; its messages say more."
+SECONDS = 10.0
+"""A ping takes no longer, so that a hanging service never delays billing much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """Who is notified.
+
+    Args:
+        healthcheck: The ping URL, or None.
+        webhook: The URL that receives the summary, or None.
+        clock: Tells the time and waits.
+        warn: Tells the operator that a ping failed.
+    """
+
+    healthcheck: str | None
+    webhook: str | None
+    clock: Clock
+    warn: Callable[[str], None]
+
+    @classmethod
+    def of(cls, addresses: Mapping[str, str], clock: Clock, warn: Callable[[str], None]) -> Self:
+        """The notifier with the resolved addresses of `[notify]`, by key."""
+        return cls(addresses.get("healthcheck"), addresses.get("webhook"), clock, warn)
+
+    def start(self) -> None:
+        """The run begins."""
+        if self.healthcheck:
+            self._send(self.healthcheck, below="start")
+
+    def finish(self, code: int, document: Mapping[str, object]) -> None:
+        """The run has ended with `code`; `document` is its JSON, or what is known of its end."""
+        if self.healthcheck:
+            self._send(self.healthcheck, below=str(int(code)))
+        if self.webhook:
+            self._send(self.webhook, {**document, "exit_code": int(code)})
+
+    def _send(
+        self, url: str, document: Mapping[str, object] | None = None, *, below: str = ""
+    ) -> None:
+        try:
+            status = self._answer(url, document, below)
+        except (KisiError, ValueError) as error:  # an address may be none at all
+            said = error.message if isinstance(error, KisiError) else "its address is not usable."
+            self.warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
+            return
+        if not 200 <= status < 300:  # also a redirect: nothing is sent to where it points
+            self.warn(f"The monitoring service answered {status}; nothing else changed.")
+
+    def _answer(self, url: str, document: Mapping[str, object] | None, below: str) -> int:
+        """Sends to `url`; `below` is put under its path, before a query."""
+        parts = urlsplit(url)
+        for secret in (parts.path, parts.query, parts.password or ""):
+            REDACTOR.add(secret)
+        path = f"{parts.path.rstrip('/')}/{below}" if below else parts.path
+        client = Client(
+            f"{parts.scheme}://{parts.netloc}",
+            limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
+            clock=self.clock,
+            label="[notify]",
+            hidden=True,
+        )
+        try:
+            return client.send(
+                "POST" if document else "GET",
+                path + (f"?{parts.query}" if parts.query else ""),
+                json=document,
+            ).status
+        finally:
+            client.close()
+
+
+@dataclass(slots=True)
+class RunNotification:
+    """What is sent of one run.
+
+    Args:
+        notifier: Who is notified.
+        scope: Which clients the run concerns, in words; empty for all of them.
+        result: The result, once there is one.
+    """
+
+    notifier: Notifier
+    scope: str
+    result: RunResult | None = None
+
+    def start(self) -> None:
+        """The run begins."""
+        self.notifier.start()
+
+    def end(self, code: int, trouble: str = "") -> None:
+        """The run has ended with `code`; `trouble` says what ended it, if anything did."""
+        document = {} if self.result is None else plan_document(self.result)
+        sentences = (REDACTOR.redact(trouble), document.get("last_line"))
+        self.notifier.finish(
+            code,
+            {
+                "format_version": FORMAT_VERSION,
+                "mode": Mode.SYNC.value,
+                **document,
+                "last_line": " ".join(sentence for sentence in sentences if sentence),
+                "scope": self.scope or None,
+            },
+        )
+
+
+@contextmanager
+def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterator[RunNotification]:
+    """Sends how the block ended, whichever way it does.
+
+    The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
+
+    Args:
+        config: kisi.toml, as given.
+        scope: Which clients the run concerns, in words; empty for all of them.
+        on_message: Hears that somebody could not be notified.
+    """
+    addresses = _addresses(config)
+    if scope:
+        addresses.pop("healthcheck", None)
+    notifier = Notifier.of(
+        addresses, SystemClock(), lambda text: on_message(Message(text, is_warning=True))
+    )
+    notification = RunNotification(notifier, scope)
+    try:
+        yield notification
+    except KisiError as error:
+        notification.end(error.exit_code, _sentence(error))
+        raise
+    except Exception:
+        notification.end(ExitCode.BUG, _BUG)
+        raise
+    result = notification.result
+    notification.end(ExitCode.OK if result is None else result.exit_code)
+
+
+def _addresses(config: Path | None) -> dict[str, str]:
+    """What can be resolved of `[notify]`; the run itself stops at the rest, and says so."""
+    try:
+        settings = partial_config(config).config
+    except ConfigError:
+        return {}
+    found = {}
+    for field, reference in settings.notify.secrets().items():
+        with suppress(ConfigError):
+            found[field] = resolve(reference, base=settings.base)
+    return found
+
+
+def _sentence(error: KisiError) -> str:
+    """The first line of an error, and how many there are."""
+    first, *others = error.message.splitlines()
+    return f"{first} ({len(others)} more)" if others else first
