@@ -11,11 +11,11 @@ from typing import Self
 
 from kisi.errors import ExitCode
 from kisi.journal import Operation
-from kisi.model import CompanyPlan, Outcome, OwnedLine, Plan, PlannedLine, Status
+from kisi.model import Company, CompanyPlan, Outcome, OwnedLine, Plan, PlannedLine, Status
 from kisi.reconcile.summary import UNWRITTEN
 
 _ZERO = Decimal(0)
-_SENT = (Outcome.APPLIED, *UNWRITTEN)
+_WRITES = (Outcome.APPLIED, *UNWRITTEN)
 
 
 class Mode(StrEnum):
@@ -54,10 +54,14 @@ class RunResult:
     """Writes of earlier runs whose outcome was not known, with what the PSA shows now."""
 
     @property
-    def outcomes(self) -> tuple[PlannedLine, ...]:
-        """The lines that this run has sent to a PSA; each says in `outcome` what became of it."""
-        lines = (line for company in self.plan.companies for line in company.lines)
-        return tuple(line for line in lines if line.outcome in _SENT)
+    def outcomes(self) -> tuple[tuple[Company, PlannedLine], ...]:
+        """Each line that was to be written, with its client; `outcome` says what became of it."""
+        return tuple(
+            (client.company, line)
+            for client in self.plan.companies
+            for line in client.lines
+            if line.outcome in _WRITES
+        )
 
     @property
     def is_quiet(self) -> bool:
