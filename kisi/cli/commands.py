@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -133,17 +134,18 @@ def preview(
 
     Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
     """
-    from kisi.cli import sync as runs
+    from kisi import run
+    from kisi.cli.sync import follow
 
-    code = runs.preview(
+    work = partial(
+        run.preview,
         config,
-        console,
-        output,
         only=only or (),
         exclude=exclude or (),
         detailed_exit_code=detailed_exitcode,
     )
-    raise typer.Exit(code)
+    said = "Stopping: a preview writes nothing."
+    raise typer.Exit(follow(work, console, output, on_signal=said))
 
 
 @app.command()
@@ -187,19 +189,19 @@ def sync(
     looks wrong is held and reported with the command that releases it. A run with --only or
     --exclude is not the daily one: the healthcheck of [notify] is not pinged.
     """
-    from kisi.cli import sync as runs
+    from kisi import run
+    from kisi.cli.sync import follow
 
-    code = runs.sync(
+    work = partial(
+        run.sync,
         config,
-        console,
-        output,
         accept=accept or (),
         only=only or (),
         exclude=exclude or (),
         jitter=jitter,
         lock_timeout=lock_timeout,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(follow(work, console, output))
 
 
 @app.command()

@@ -18,13 +18,13 @@ from kisi.run import Stop
 
 _T = TypeVar("_T")
 _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-_FINISHING = "Stopping: a write under way is finished first."
+WRITES_ARE_FINISHED = "Stopping: a write under way is finished first."
 _AGAIN = "Once more ends kisi at once."
 _STEP = 0.2
 
 
 @contextmanager
-def handle_signals(said: str = _FINISHING) -> Iterator[Stop]:
+def handle_signals(said: str = WRITES_ARE_FINISHED) -> Iterator[Stop]:
     """What a first signal sets. A second one ends the process at once.
 
     Args:

@@ -179,6 +179,7 @@ def preview(
     detailed_exit_code: bool = False,
     on_progress: Progress | None = None,
     on_message: OnMessage | None = None,
+    on_result: Callable[[RunResult], None] | None = None,
     stop: Stop | None = None,
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
@@ -190,6 +191,7 @@ def preview(
         detailed_exit_code: Changes that wait to be written make the exit code 10.
         on_progress: Told what is being read, how much of it is done, and of how much.
         on_message: Told what a person should know.
+        on_result: Given the result, as well as the caller.
         stop: Ends the reading once it is requested.
 
     Raises:
@@ -209,7 +211,10 @@ def preview(
         plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed_exit_code)]
         codes += [problem.exit_code] if problem else []
-        return _result(plan, found, setup, Mode.PREVIEW, worst(codes))
+        result = _result(plan, found, setup, Mode.PREVIEW, worst(codes))
+    if on_result is not None:
+        on_result(result)
+    return result
 
 
 def load_journal_state(journal: Journal, rules: Rules) -> Memory:

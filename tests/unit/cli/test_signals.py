@@ -11,24 +11,6 @@ import pytest
 
 from kisi.cli.signals import handle_signals, run_interruptibly
 from kisi.errors import Interrupted
-from kisi.run import Stop
-
-
-def test_a_stop_while_reading_drops_what_is_under_way():
-    stop = Stop()
-    stop.check()
-    stop.request()
-    assert stop.requested.is_set()
-    assert stop.reading.is_set()
-    with pytest.raises(Interrupted, match="before anything was written"):
-        stop.check()
-
-
-def test_a_stop_while_writing_leaves_what_is_under_way():
-    stop = Stop(writing=True)
-    stop.request()
-    assert stop.requested.is_set()
-    assert not stop.reading.is_set()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
