@@ -94,7 +94,7 @@ def _steps(path: Path, served: Sandbox, console: Console) -> bool:
 
 
 def _options(console: Console) -> list[str]:
-    """The options that make each step speak as the demo was told to."""
+    """The options that each step is run with, as the demo itself."""
     said = ["--verbose"] * console.verbose
     said += ["--quiet"] if console.quiet else []
     return said if console.color else [*said, "--no-color"]

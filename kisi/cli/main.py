@@ -83,6 +83,6 @@ def _say_bug(error: Exception, *, verbose: bool) -> int:
     write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(REDACTOR.redact(kind)))
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
-        told = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
-        write(sys.stderr, "\n".join(safe_text(line) for line in told))
+        redacted = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
+        write(sys.stderr, "\n".join(safe_text(line) for line in redacted))
     return ExitCode.BUG

@@ -32,7 +32,7 @@ _MOST_LINES = 50
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """How this command speaks.
+    """Where messages of a command go, and how many of them.
 
     Args:
         quiet: Only errors, and the last line if something is wrong.
@@ -188,10 +188,10 @@ def explain_error(error: KisiError) -> str:
     """An error as the operator reads it: what happened, then what to do."""
     from kisi.redaction import REDACTOR, safe_text
 
-    told = REDACTOR.redact(error.message).splitlines() or [""]
-    lines = [safe_text(line) for line in told[:_MOST_LINES]]
-    if len(told) > _MOST_LINES:
-        lines.append(f"... and {len(told) - _MOST_LINES} more.")
+    said = REDACTOR.redact(error.message).splitlines() or [""]
+    lines = [safe_text(line) for line in said[:_MOST_LINES]]
+    if len(said) > _MOST_LINES:
+        lines.append(f"... and {len(said) - _MOST_LINES} more.")
     text = "\n".join(["Error: " + lines[0], *("       " + line for line in lines[1:])])
     if error.remedy:
         text += "\nTo do: " + safe_text(REDACTOR.redact(error.remedy))

@@ -40,7 +40,7 @@ class Editing:
         rows: What its rows are to be.
         sources: The names of the sources in kisi.toml.
         validator: Looks up ids in the systems; None with `--offline`.
-        console: How to speak.
+        console: Where messages go.
     """
 
     editor: MappingEditor
