@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kisi.errors import Interrupted, KisiError
 from kisi.reconcile import Progress
+from kisi.redaction import REDACTOR, safe_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Message:
     """What a run says while it goes on. `str(message)` is its text, so `print` can be a callback.
 
     Args:
-        text: Whole sentences, without a secret. Names in it are as remote systems have them.
+        text: Whole sentences, without a secret, safe to print.
         is_warning: It matters also to somebody who wants to hear nothing of a good run.
         error: Of a part that failed while the run went on; `text` is its message and its remedy.
     """
@@ -30,7 +31,9 @@ class Message:
     @classmethod
     def of(cls, error: KisiError) -> Message:
         """The message of an error that does not end the run."""
-        return cls(f"{error.message} {error.remedy}".rstrip(), is_warning=True, error=error)
+        lines = REDACTOR.redact(f"{error.message} {error.remedy}").splitlines()
+        text = "\n".join(map(safe_text, lines)).rstrip()
+        return cls(text, is_warning=True, error=error)
 
 
 OnMessage = Callable[[Message], None]

@@ -30,6 +30,7 @@ class RunResult:
     """A run that has come to its end: the plan, what became of each line, and how it went.
 
     `result.plan.companies` has each client with its lines. A line that was sent has an `outcome`.
+    Names are as remote systems have them: `kisi.redaction.safe_text` makes them fit for a screen.
     """
 
     plan: Plan

@@ -43,4 +43,6 @@ def test_a_message_is_its_text_and_that_of_an_error_says_what_to_do():
     message = Message.of(error)
     assert str(message) == "The disk is full. Make room."
     assert (message.is_warning, message.error) == (True, error)
-    assert str(Message.of(StateError("The disk is full."))) == "The disk is full."
+    assert (
+        str(Message.of(StateError("The disk\x1b is full.\nYes."))) == "The disk\\x1b is full.\nYes."
+    )
