@@ -14,56 +14,62 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 
 from kisi.credentials import resolve
 from kisi.errors import ConfigError, ExitCode, KisiError
-from kisi.json_text import FORMAT_VERSION
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.redaction import REDACTOR
 from kisi.run.callbacks import Message, OnMessage
 from kisi.run.document import plan_document
 from kisi.run.result import Mode, RunResult
 from kisi.run.setup import partial_config
-from kisi.transport import Client, Clock, Limits, SystemClock
+from kisi.transport import Client, Limits, SystemClock
 
 _BUG = "A bug in kisi ended the run; its messages say more."
 SECONDS = 10.0
 """A ping takes no longer, so that a hanging service never delays billing much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notifier:
-    """Who is notified.
+@dataclass(slots=True)
+class RunNotification:
+    """What is sent of one run.
 
     Args:
-        healthcheck: The ping URL, or None.
-        webhook: The URL that receives the summary, or None.
-        clock: Tells the time and waits.
+        addresses: `healthcheck` is pinged, `webhook` receives the summary; either may be missing.
+        scope: Which clients the run concerns, in words; empty for all of them.
         warn: Tells the operator that a ping failed.
+        result: The result, once there is one.
     """
 
-    healthcheck: str | None
-    webhook: str | None
-    clock: Clock
+    addresses: Mapping[str, str]
+    scope: str
     warn: Callable[[str], None]
-
-    @classmethod
-    def of(cls, addresses: Mapping[str, str], clock: Clock, warn: Callable[[str], None]) -> Self:
-        """The notifier with the resolved addresses of `[notify]`, by key."""
-        return cls(addresses.get("healthcheck"), addresses.get("webhook"), clock, warn)
+    result: RunResult | None = None
 
     def start(self) -> None:
         """The run begins."""
-        if self.healthcheck:
-            self._send(self.healthcheck, below="start")
+        if url := self.addresses.get("healthcheck"):
+            self._send(url, below="start")
 
-    def finish(self, code: int, document: Mapping[str, object]) -> None:
-        """The run has ended with `code`; `document` is its JSON, or what is known of its end."""
-        if self.healthcheck:
-            self._send(self.healthcheck, below=str(int(code)))
-        if self.webhook:
-            self._send(self.webhook, {**document, "exit_code": int(code)})
+    def end(self, code: int, trouble: str = "") -> None:
+        """The run has ended with `code`; `trouble` says what ended it, if anything did."""
+        if url := self.addresses.get("healthcheck"):
+            self._send(url, below=str(int(code)))
+        if url := self.addresses.get("webhook"):
+            self._send(url, self._summary(int(code), REDACTOR.redact(trouble)))
+
+    def _summary(self, code: int, trouble: str) -> Json:
+        document = {} if self.result is None else plan_document(self.result)
+        sentences = (trouble, document.get("last_line"))
+        return {
+            "format_version": FORMAT_VERSION,
+            "mode": Mode.SYNC.value,
+            **document,
+            "last_line": " ".join(sentence for sentence in sentences if sentence),
+            "scope": self.scope or None,
+            "exit_code": code,
+        }
 
     def _send(
         self, url: str, document: Mapping[str, object] | None = None, *, below: str = ""
@@ -86,7 +92,7 @@ class Notifier:
         client = Client(
             f"{parts.scheme}://{parts.netloc}",
             limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
-            clock=self.clock,
+            clock=SystemClock(),
             label="[notify]",
             hidden=True,
         )
@@ -98,40 +104,6 @@ class Notifier:
             ).status
         finally:
             client.close()
-
-
-@dataclass(slots=True)
-class RunNotification:
-    """What is sent of one run.
-
-    Args:
-        notifier: Who is notified.
-        scope: Which clients the run concerns, in words; empty for all of them.
-        result: The result, once there is one.
-    """
-
-    notifier: Notifier
-    scope: str
-    result: RunResult | None = None
-
-    def start(self) -> None:
-        """The run begins."""
-        self.notifier.start()
-
-    def end(self, code: int, trouble: str = "") -> None:
-        """The run has ended with `code`; `trouble` says what ended it, if anything did."""
-        document = {} if self.result is None else plan_document(self.result)
-        sentences = (REDACTOR.redact(trouble), document.get("last_line"))
-        self.notifier.finish(
-            code,
-            {
-                "format_version": FORMAT_VERSION,
-                "mode": Mode.SYNC.value,
-                **document,
-                "last_line": " ".join(sentence for sentence in sentences if sentence),
-                "scope": self.scope or None,
-            },
-        )
 
 
 @contextmanager
@@ -148,10 +120,9 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
     addresses = _addresses(config)
     if scope:
         addresses.pop("healthcheck", None)
-    notifier = Notifier.of(
-        addresses, SystemClock(), lambda text: on_message(Message(text, is_warning=True))
+    notification = RunNotification(
+        addresses, scope, lambda text: on_message(Message(text, is_warning=True))
     )
-    notification = RunNotification(notifier, scope)
     try:
         yield notification
     except KisiError as error:
