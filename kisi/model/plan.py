@@ -166,6 +166,11 @@ class LineFact:
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
 
+    @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
+
 
 @dataclass(frozen=True, slots=True)
 class CompanyPlan:

@@ -86,8 +86,7 @@ def orphans_of(
 def _still_billing(company: Company, held: Held, fact: LineFact, today: date) -> Line | None:
     """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
     here = (fact.psa, fact.agreement) == (company.psa, company.agreement)
-    ref = AgreementRef(fact.psa, fact.company, fact.agreement)
-    agreement, lines = held.elsewhere.get(ref, (held.agreement, held.lines if here else ()))
+    agreement, lines = held.elsewhere.get(fact.ref, (held.agreement, held.lines if here else ()))
     line = next((line for line in lines if line.id == fact.line_id), None)
     if line is None or agreement.gone or line.product != fact.product or not is_live(line, today):
         return None

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kisi.errors import ExitCode, KisiError, SourceError
+from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
-from kisi.model import (
-    Company,
-    Failure,
-    Reading,
-    Tenant,
-    TenantRef,
-    TenantUsage,
-)
+from kisi.model import Company, Failure, Reading, Tenant, TenantRef, TenantUsage
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
+LOG = logging.getLogger(__name__)
+
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
+
+_REPORT = "Please report it with the output of `kisi preview -vv`."
 
 
 @dataclass(slots=True)
@@ -41,9 +39,9 @@ class Collected:
     def failure_of(self, company: Company) -> Failure | None:
         """Why a client cannot be counted, or None."""
         for ref in company.tenants:
-            failure = self.failures.get(ref) or self.broken.get(ref.source)
-            if failure is not None:
-                return failure
+            found = self.failures.get(ref) or self.broken.get(ref.source)
+            if found is not None:
+                return found
             if ref not in self.usages:
                 return _missing(ref, self.tenants.get(ref))
         return None
@@ -57,13 +55,31 @@ class Collected:
         return totals
 
 
-@dataclass(frozen=True, slots=True)
-class _Counting:
-    """What counting needs beside the readings."""
+def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
+    """An error as the reason why nothing of a client is written.
 
-    terms: Terms
-    shared: Collection[TenantRef]
-    """Tenants of clients that have several: their devices are compared before they are added."""
+    An error that kisi did not foresee is a bug. It fails the client at which it shows, and no
+    other; its traceback is in the log. Remote text is in an error, and a server may say our own
+    secrets to us, so that its words are redacted before they are shown and stored.
+
+    Args:
+        guard: Which check the error failed; of a bug the guard is `bug`.
+        error: What was raised.
+        otherwise: The exit code of a bug.
+
+    Raises:
+        KisiError: `error` itself, where it is no client's: a signal, the state folder, the
+            configuration.
+    """
+    if isinstance(error, Interrupted | StateError | ConfigError):
+        raise error
+    if isinstance(error, KisiError) and error.exit_code is not ExitCode.BUG:
+        reason, remedy, otherwise = error.message, error.remedy, error.exit_code
+    else:
+        # The reason is shown to people; the traceback is for the log, and for `-v`.
+        LOG.info("Unexpected error", exc_info=error)
+        guard, reason, remedy = "bug", describe_bug(error), _REPORT
+    return Failure(guard, REDACTOR.redact(reason), REDACTOR.redact(remedy), otherwise)
 
 
 def collect(
@@ -86,27 +102,19 @@ def collect(
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
     """
-    shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
-    counting = _Counting(terms, shared)
     wanted = {ref for company in companies for ref in company.tenants}
-    needed = [
-        (name, source)
-        for name, source in sources.items()
-        if everything or any(ref.source == name for ref in wanted)
-    ]
+    shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
+    collector = _Collector(terms, None if everything else wanted, shared, progress)
+    used = {ref.source for ref in wanted}
+    needed = [name for name in sources if everything or name in used]
     result = Collected()
-    if not needed:
-        return result
-    with ThreadPoolExecutor(max_workers=len(needed)) as pool:
-        jobs = [
-            pool.submit(_read_source, source, None if everything else wanted, counting, progress)
-            for _, source in needed
-        ]
-        for (name, _), job in zip(needed, jobs, strict=True):
+    with ThreadPoolExecutor(max_workers=len(needed) or 1) as pool:
+        jobs = {name: pool.submit(collector.read, sources[name]) for name in needed}
+        for name, job in jobs.items():
             try:
                 part = job.result()
-            except SourceError as error:
-                result.broken[name] = failure("source-incomplete", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, other sources go on
+                result.broken[name] = failure("source-incomplete", error, ExitCode.SOURCE)
                 continue
             result.tenants |= part.tenants
             result.usages |= part.usages
@@ -115,49 +123,41 @@ def collect(
     return result
 
 
-def _read_source(
-    source: UsageSource,
-    wanted: Collection[TenantRef] | None,
-    counting: _Counting,
-    progress: Progress,
-) -> Collected:
-    part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
-    chosen = [
-        tenant
-        for ref, tenant in part.tenants.items()
-        if tenant.enabled and (wanted is None or ref in wanted)
-    ]
-    progress(source.name, 0, len(chosen))
-    for done, (ref, reading) in enumerate(source.read(chosen, counting.terms.selects), start=1):
-        _count(part, ref, reading, counting)
-        progress(source.name, done, len(chosen))
-    return part
+@dataclass(frozen=True, slots=True)
+class _Collector:
+    """Reads and counts what one source has."""
 
+    terms: Terms
+    wanted: Collection[TenantRef] | None
+    """None: every tenant."""
+    shared: Collection[TenantRef]
+    """Tenants of clients that have several: their devices are compared before they are added."""
+    progress: Progress
 
-def _count(
-    part: Collected, ref: TenantRef, reading: Reading | KisiError, counting: _Counting
-) -> None:
-    if isinstance(reading, KisiError):
-        part.failures[ref] = failure("source-incomplete", reading)
-        return
-    try:
-        usage = count_tenant(reading, counting.terms)
-    except Undecided as error:
-        part.failures[ref] = failure(error.guard, error)
-    except SourceError as error:
-        part.failures[ref] = failure("source-incomplete", error)
-    else:
+    def read(self, source: UsageSource) -> Collected:
+        part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
+        chosen = [
+            tenant
+            for ref, tenant in part.tenants.items()
+            if tenant.enabled and (self.wanted is None or ref in self.wanted)
+        ]
+        self.progress(source.name, 0, len(chosen))
+        readings = source.read(chosen, self.terms.selects)
+        for done, (ref, reading) in enumerate(readings, start=1):
+            try:
+                self._count(part, ref, reading)
+            except Exception as error:  # noqa: BLE001 - whatever it is, other tenants go on
+                guard = error.guard if isinstance(error, Undecided) else "source-incomplete"
+                part.failures[ref] = failure(guard, error, ExitCode.SOURCE)
+            self.progress(source.name, done, len(chosen))
+        return part
+
+    def _count(self, part: Collected, ref: TenantRef, reading: Reading | KisiError) -> None:
+        if isinstance(reading, KisiError):
+            raise reading
+        usage = count_tenant(reading, self.terms)
         part.evidence[ref] = PackedUsage.of(usage)
-        part.usages[ref] = usage if ref in counting.shared else without_evidence(usage)
-
-
-def failure(guard: str, error: KisiError) -> Failure:
-    """An error as the reason why nothing of a client was written.
-
-    Remote text is in it, and it is shown and stored: a server may say our own secrets to us.
-    """
-    said, advice = REDACTOR.redact(error.message), REDACTOR.redact(error.remedy)
-    return Failure(guard, said, advice, error.exit_code)
+        part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import product
-from typing import Protocol
 
 from kisi.journal import PackedUsage
 from kisi.model import (
-    AgreementRef,
     BillingMapping,
     Company,
     CompanyPlan,
@@ -36,47 +33,29 @@ from kisi.plan import (
     pools_of,
     ref_of,
 )
-from kisi.psa import Psa
-from kisi.reconcile.collect import Collected, Progress
-from kisi.reconcile.lines import PsaState, known_lines, read_psas
+from kisi.reconcile.collect import Collected
+from kisi.reconcile.psas import PsaReader, PsaState, known_lines
 from kisi.usage import moved, without_evidence
 
+Readings = Callable[[int | None, Collection[TenantRef] | None], Mapping[TenantRef, PackedUsage]]
+"""Gives each tenant's newest reading up to a run, or of all (None); of all tenants, or of some.
 
-class Past(Protocol):
-    """What was read in earlier runs."""
-
-    def readings(
-        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
-    ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading (up to a run, if it is told); of all tenants, or of some.
-
-        A tenant that was never read, or whose reading is too old to be kept, is missing.
-        """
-
-
-class NoPast:
-    """For whoever has no journal: nothing was ever read."""
-
-    def readings(
-        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
-    ) -> Mapping[TenantRef, PackedUsage]:
-        """Nothing."""
-        del run_id, tenants
-        return {}
+A tenant that was never read, or whose reading is too old to be kept, is missing.
+"""
 
 
 class Since:
     """Compares the readings of today with those that lines were last proven with.
 
     Args:
-        past: The earlier readings.
+        past: Gives the earlier readings.
         numbers: Today's, without evidence.
         evidence: Today's, packed.
     """
 
     def __init__(
         self,
-        past: Past,
+        past: Readings,
         numbers: Mapping[TenantRef, TenantUsage],
         evidence: Mapping[TenantRef, PackedUsage],
     ) -> None:
@@ -104,7 +83,7 @@ class Since:
             tenants = {tenant for fact in mine for tenant in fact.tenants}
             then = {
                 tenant: self._then(tenant, reading)
-                for tenant, reading in self._past.readings(run_id, tenants).items()
+                for tenant, reading in self._past(run_id, tenants).items()
             }
             for fact in mine:
                 unread = [tenant for tenant in fact.tenants if tenant not in then]
@@ -132,14 +111,14 @@ class Since:
 
     def _moved_since(self, run_id: int, unread: Collection[TenantRef]) -> Moves:
         """`unread`: tenants that count also where today has no reading of them."""
-        then = self._past.readings(run_id)
+        then = self._past(run_id, None)
         changed = {
             tenant
             for tenant, reading in self._evidence.items()
             if tenant not in then or then[tenant].fingerprint != reading.fingerprint
         }
         unread = {tenant for tenant in unread if tenant in then and tenant not in self._evidence}
-        newest = self._past.readings(None, unread) if unread else {}
+        newest = self._past(None, unread) if unread else {}
         return moved(
             (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
             (self._evidence[tenant].whole() for tenant in sorted(changed)),
@@ -183,18 +162,18 @@ class Unplanned:
         facts: All lines that kisi owns.
         owners: Whose they are.
         plans: The clients' plans of this run.
-        psas: The configured PSAs.
-        today: The day in the billing time zone.
+        state: What was read of the PSAs so far.
+        reader: Reads more of them.
     """
 
     mapping: BillingMapping
     facts: Collection[LineFact]
     owners: Owners
     plans: Collection[CompanyPlan]
-    psas: Collection[str]
-    today: date
+    state: PsaState
+    reader: PsaReader
 
-    def lines(self, state: PsaState) -> tuple[LineFact, ...]:
+    def lines(self) -> tuple[LineFact, ...]:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
@@ -209,7 +188,7 @@ class Unplanned:
         return tuple(
             fact
             for fact in self.facts
-            if fact not in planned and not self._is_left(fact) and self._may_bill(fact, state)
+            if fact not in planned and not self._is_left(fact) and self._may_bill(fact)
         )
 
     def concerned(self) -> Sequence[LineFact]:
@@ -243,29 +222,35 @@ class Unplanned:
         here = (fact.psa, fact.agreement)
         return next((x for x in self.mapping.companies if (x.psa, x.agreement) == here), None)
 
-    def _may_bill(self, fact: LineFact, state: PsaState) -> bool:
-        ref = place(fact)
-        agreement = state.agreements.get(ref)
+    def _may_bill(self, fact: LineFact) -> bool:
+        agreement = self.state.agreements.get(fact.ref)
         if agreement is not None and agreement.gone:
             return False
-        if ref not in state.lines:
+        if fact.ref not in self.state.lines:
             return fact.confirmed > 0 or fact.unsettled
-        line = self._shown(fact, state)
-        if line is None or line.product != fact.product or not is_live(line, self.today):
+        line = self._shown(fact)
+        if line is None or line.product != fact.product or not is_live(line, self.reader.today):
             return False
         return bool(line.problem) or line.quantity > 0
 
-    @staticmethod
-    def _shown(fact: LineFact, state: PsaState) -> Line | None:
-        lines = state.lines.get(place(fact), ())
+    def _shown(self, fact: LineFact) -> Line | None:
+        lines = self.state.lines.get(fact.ref, ())
         return next((line for line in lines if line.id == fact.line_id), None)
 
-    def reason(self, facts: Iterable[LineFact], state: PsaState) -> str:
-        """Why a line waits for these, in words."""
-        return "; ".join(self._reason(fact, state) for fact in facts)
+    def read(self, awaited: Collection[LineFact]) -> bool:
+        """Reads where these lines are, once each; says whether anything new is known."""
+        state = self.state
+        refs = {fact.ref for fact in awaited if fact.psa in self.reader.psas}
+        refs -= {*state.lines, *state.failures}
+        self.reader.read(state, (), refs, known_lines(awaited))
+        return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
 
-    def _reason(self, fact: LineFact, state: PsaState) -> str:
-        line = self._shown(fact, state)
+    def reason(self, facts: Iterable[LineFact]) -> str:
+        """Why a line waits for these, in words."""
+        return "; ".join(self._reason(fact) for fact in facts)
+
+    def _reason(self, fact: LineFact) -> str:
+        line = self._shown(fact)
         number = fact.confirmed if line is None else line.quantity
         still = "billed" if line is None else "still bills"
         when = " when kisi last saw it" if line is None else ""
@@ -276,7 +261,7 @@ class Unplanned:
         )
 
     def _why(self, fact: LineFact) -> str:
-        if fact.psa not in self.psas:
+        if fact.psa not in self.reader.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
         company = self._company(fact)
         if company is None:
@@ -288,31 +273,8 @@ class Unplanned:
         return "that client is not in this run"
 
 
-def place(fact: LineFact) -> AgreementRef:
-    """The agreement on which a line is."""
-    return AgreementRef(fact.psa, fact.company, fact.agreement)
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads agreements that nobody had to read so far."""
-
-    psas: Mapping[str, Psa]
-    today: date
-    progress: Progress
-
-    def read(self, facts: Collection[LineFact], state: PsaState) -> bool:
-        """Reads where these lines are, once each; says whether anything new is known."""
-        known = {*state.lines, *state.failures}
-        refs = {place(fact) for fact in facts if fact.psa in self.psas} - known
-        if refs:
-            lines = known_lines(facts)
-            state.merge(read_psas(self.psas, (), refs, self.today, self.progress, lines))
-        return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
-
-
 def who_waits(
-    unplanned: Unplanned, collected: Collected, past: Past, state: PsaState, reader: Reader
+    unplanned: Unplanned, collected: Collected, past: Readings
 ) -> tuple[Arrangement, Mapping[LineSlot, str]]:
     """Arranges the plans, and says why lines wait for those that this run does not plan.
 
@@ -321,13 +283,12 @@ def who_waits(
     since = Since(past, collected.usages, collected.evidence)
     facts = unplanned.concerned()
     while True:
-        unknown = unplanned.lines(state)
+        unknown = unplanned.lines()
         billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
         moves = since.moves(unplanned.plans, billed)
         known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)
         arrangement = arrange(unplanned.plans, known)
         awaited = {fact for found in arrangement.elsewhere.values() for fact in found}
-        if not reader.read(awaited, state):
+        if not unplanned.read(awaited):
             break
-    reasons = {slot: unplanned.reason(x, state) for slot, x in arrangement.elsewhere.items()}
-    return arrangement, reasons
+    return arrangement, {slot: unplanned.reason(x) for slot, x in arrangement.elsewhere.items()}
