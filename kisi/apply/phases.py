@@ -9,6 +9,9 @@ After its writes an agreement is read once, and that list decides. Only then is 
 committed. A process that dies between answer and list leaves an intent without an outcome, which
 the next run settles by reading. An outcome committed earlier would have to be taken back where the
 list contradicts it, and a crash in between would leave it standing.
+
+Whatever goes wrong in one write, also what kisi did not foresee, leaves that line's outcome unknown
+and every other line its turn.
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from kisi.apply.write import RetryTimers, WriteOutcome, confirm, write
-from kisi.errors import ForeignChange, PsaError, StateError
+from kisi.apply.write import WriteOutcome, Writer
+from kisi.errors import ForeignChange, KisiError, StateError, describe_bug
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
     Agreement,
@@ -49,6 +52,7 @@ LOG = logging.getLogger(__name__)
 
 LONGEST_AGE = 300.0
 """Seconds; lines that were read longer ago are read again before they are written."""
+_REPORT = "The next run reads what the PSA holds. Please report it with the file kisi.log."
 _AMBIGUOUS = "Cancel all but one of them in the PSA; until then this client fails as ambiguous."
 
 
@@ -126,7 +130,6 @@ class _Run:
     def __init__(self, plan: Plan, context: ApplyContext) -> None:
         self.plan = plan
         self.context = context
-        self.timers = RetryTimers(context.waited, context.clock.sleep)
         self.changes = [
             _Change((number, place), company.company, line)
             for number, company in enumerate(plan.companies)
@@ -193,7 +196,9 @@ class _Run:
 
     def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
         """Writes one agreement's lines, then looks whether the PSA shows them."""
-        recheck = _Recheck(ref, changes, self.context)
+        context = self.context
+        writer = Writer(context.psas[ref.psa], context.today, context.waited, context.clock.sleep)
+        recheck = _Recheck(ref, changes, context)
         answered: list[tuple[_Change, Operation, WriteOutcome]] = []
         for change in changes:
             unsent = self._unsent(change, recheck)
@@ -201,29 +206,30 @@ class _Run:
             if unsent:
                 self.lines[change.at] = unsent
             elif operation:
-                outcome = self._write(change.line)
+                outcome = self._write(change.line, writer)
                 if outcome.outcome is Outcome.APPLIED and not outcome.shown:
                     answered.append((change, operation, outcome))
                 else:
                     self._finish(change, operation, outcome)
         if answered:
-            self._confirm(ref, answered)
+            outcomes = self._confirm([(one.line, answer) for one, _, answer in answered], writer)
+            for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
+                self._finish(change, operation, outcome)
 
     def _unsent(self, change: _Change, recheck: _Recheck) -> PlannedLine | None:
         """The line with the reason why it is not written, or None."""
         line = change.line
         if self.context.stop.is_set():
             return replace(line, detail="not tried: the run was stopped")
+        why = self.closed.get(line.psa) or change.waits_for
         if self.context.clock.monotonic() >= self.context.ends:
             why = "this run's time was up before its turn came"
-        else:
-            why = self.closed.get(line.psa) or change.waits_for
         try:
             why = why or recheck.obstacle(line)
-        except ForeignChange as error:
-            why = self._stop_psa(line.psa, error)
-        except PsaError as error:
-            why = f"the agreement could not be read again: {error.message}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
+            why = self._explain(line.psa, error)
+            if not isinstance(error, ForeignChange):
+                why = f"the agreement could not be read again: {why}"
         detail = REDACTOR.redact(f"not sent: {why}")  # remote text is in it
         return replace(line, outcome=Outcome.FAILED, detail=detail) if why else None
 
@@ -237,32 +243,36 @@ class _Run:
             self._stop_run(error)
             return None
 
-    def _write(self, line: PlannedLine) -> WriteOutcome:
+    def _write(self, line: PlannedLine, writer: Writer) -> WriteOutcome:
         """Writes a line whose intent is stored; closes its PSA if nothing more may be sent."""
-        psa, agreement = self.context.psas[line.psa], self.context.agreements[line.ref]
         try:
-            outcome = write(psa, line, agreement, self.context.today, self.timers)
-        except ForeignChange as error:
-            return WriteOutcome(Outcome.UNKNOWN, detail=self._stop_psa(line.psa, error))
+            outcome = writer.write(line, self.context.agreements[line.ref])
+        except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
+            return WriteOutcome(Outcome.UNKNOWN, detail=self._explain(line.psa, error))
         if outcome.denied:
             self.closed[line.psa] = "the PSA refused our credentials"
         return outcome
 
     def _confirm(
-        self, ref: AgreementRef, answered: Sequence[tuple[_Change, Operation, WriteOutcome]]
-    ) -> None:
-        psa, writes = self.context.psas[ref.psa], [(one.line, was) for one, _, was in answered]
+        self, writes: Sequence[tuple[PlannedLine, WriteOutcome]], writer: Writer
+    ) -> list[WriteOutcome]:
         try:
-            outcomes = confirm(psa, writes, self.context.today, self.timers)
-        except ForeignChange as error:
-            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._stop_psa(ref.psa, error))
-            outcomes = [replace(unknown, request_id=was.request_id) for _, was in writes]
-        for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
-            self._finish(change, operation, outcome)
+            return writer.confirm(writes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, other agreements are written
+            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._explain(writer.psa.name, error))
+            return [replace(unknown, request_id=answer.request_id) for _, answer in writes]
 
-    def _stop_psa(self, psa: str, error: ForeignChange) -> str:
-        self.foreign.append(error)
-        self.closed[psa] = "another line of an agreement changed during a write"
+    def _explain(self, psa: str, error: Exception) -> str:
+        """What went wrong, in words. Stops what must not go on after it: this PSA, or the run."""
+        if not isinstance(error, KisiError):
+            # The words are shown to people; the traceback is for the log, and for `-v`.
+            LOG.info("Unexpected error", exc_info=error)
+            return f"{describe_bug(error)}. {_REPORT}"
+        if isinstance(error, ForeignChange):
+            self.foreign.append(error)
+            self.closed[psa] = "another line of an agreement changed during a write"
+        if isinstance(error, StateError):
+            self._stop_run(error)
         return error.message
 
     def _stop_run(self, error: StateError) -> None:
