@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
@@ -15,6 +17,7 @@ from kisi.sources import UsageSource
 from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
 LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
@@ -55,25 +58,33 @@ class Collected:
         return totals
 
 
-def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
-    """An error as the reason why nothing of a client is written.
-
-    An error that kisi did not foresee is a bug. It fails the client at which it shows, and no
-    other; its traceback is in the log. Remote text is in an error, and a server may say our own
-    secrets to us, so that its words are redacted before they are shown and stored.
+def attempt(work: Callable[[], _T], guard: str, otherwise: ExitCode) -> _T | Failure:
+    """What `work` returns, or the failure of the one client, tenant or source that it is for.
 
     Args:
-        guard: Which check the error failed; of a bug the guard is `bug`.
-        error: What was raised.
-        otherwise: The exit code of a bug.
+        work: What may go wrong.
+        guard: Which check it fails then, if the error names no other.
+        otherwise: The exit code of an error that kisi did not foresee.
 
     Raises:
-        KisiError: `error` itself, where it is no client's: a signal, the state folder, the
-            configuration.
+        KisiError: What is nobody's failure: a signal, the state folder, the configuration.
+    """
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other clients are billed
+        return failure(guard, error, otherwise)
+
+
+def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
+    """An error as the reason why nothing of a client is written; arguments as of `attempt`.
+
+    One that kisi did not foresee is a bug: its guard is `bug`, and its traceback is in the log.
+    Remote text is in an error, and a server may say our own secrets to us: they are masked.
     """
     if isinstance(error, Interrupted | StateError | ConfigError):
         raise error
     if isinstance(error, KisiError) and error.exit_code is not ExitCode.BUG:
+        guard = error.guard if isinstance(error, Undecided) else guard
         reason, remedy, otherwise = error.message, error.remedy, error.exit_code
     else:
         # The reason is shown to people; the traceback is for the log, and for `-v`.
@@ -111,10 +122,9 @@ def collect(
     with ThreadPoolExecutor(max_workers=len(needed) or 1) as pool:
         jobs = {name: pool.submit(collector.read, sources[name]) for name in needed}
         for name, job in jobs.items():
-            try:
-                part = job.result()
-            except Exception as error:  # noqa: BLE001 - whatever it is, other sources go on
-                result.broken[name] = failure("source-incomplete", error, ExitCode.SOURCE)
+            part = attempt(job.result, "source-incomplete", ExitCode.SOURCE)
+            if isinstance(part, Failure):
+                result.broken[name] = part
                 continue
             result.tenants |= part.tenants
             result.usages |= part.usages
@@ -144,20 +154,21 @@ class _Collector:
         self.progress(source.name, 0, len(chosen))
         readings = source.read(chosen, self.terms.selects)
         for done, (ref, reading) in enumerate(readings, start=1):
-            try:
-                self._count(part, ref, reading)
-            except Exception as error:  # noqa: BLE001 - whatever it is, other tenants go on
-                guard = error.guard if isinstance(error, Undecided) else "source-incomplete"
-                part.failures[ref] = failure(guard, error, ExitCode.SOURCE)
+            count = partial(self._count, reading)
+            counted = attempt(count, "source-incomplete", ExitCode.SOURCE)
+            if isinstance(counted, Failure):
+                part.failures[ref] = counted
+            else:
+                usage, part.evidence[ref] = counted
+                part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
             self.progress(source.name, done, len(chosen))
         return part
 
-    def _count(self, part: Collected, ref: TenantRef, reading: Reading | KisiError) -> None:
+    def _count(self, reading: Reading | KisiError) -> tuple[TenantUsage, PackedUsage]:
         if isinstance(reading, KisiError):
             raise reading
         usage = count_tenant(reading, self.terms)
-        part.evidence[ref] = PackedUsage.of(usage)
-        part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
+        return usage, PackedUsage.of(usage)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 
 from kisi.errors import ExitCode
 from kisi.model import (
@@ -29,7 +30,7 @@ from kisi.model import (
 )
 from kisi.plan import failed, is_live, rows_of
 from kisi.psa import Psa, PsaProduct
-from kisi.reconcile.collect import failure
+from kisi.reconcile.collect import attempt
 from kisi.reconcile.psas import read_each
 
 _Client = tuple[str, str]
@@ -60,13 +61,11 @@ class Catalogues:
         found = cls()
         for name in sorted({psa for psa, _ in wanted}):
             ids = sorted(product for psa, product in wanted if psa == name)
-            try:
-                listed = psas[name].products(ids)
-            except Exception as error:  # noqa: BLE001 - prices inform, and stop nothing
-                reason = failure("psa", error, ExitCode.PSA).reason
-                found.notes.append(f"Prices of {name} could not be read: {reason}")
-                continue
-            found.products |= {(name, product): listed.get(product) for product in ids}
+            listed = attempt(partial(psas[name].products, ids), "psa", ExitCode.PSA)
+            if isinstance(listed, Failure):
+                found.notes.append(f"Prices of {name} could not be read: {listed.reason}")
+            else:
+                found.products |= {(name, product): listed.get(product) for product in ids}
         return found
 
     def judge(self, plan: CompanyPlan) -> CompanyPlan:
@@ -161,11 +160,10 @@ class Siblings:
         concerns: Callable[[AgreementRef], bool],
         kept: Collection[tuple[str, str, str]],
     ) -> None:
-        try:
-            listed = psa.agreements_of(list(products), self.today)
-        except Exception as error:  # noqa: BLE001 - whatever it is, other PSAs go on
-            why = failure("psa", error, ExitCode.PSA)
-            self.failures |= {(psa.name, company): why for company in products}
+        ask = partial(psa.agreements_of, list(products), self.today)
+        listed = attempt(ask, "psa", ExitCode.PSA)
+        if isinstance(listed, Failure):
+            self.failures |= {(psa.name, company): listed for company in products}
             return
         others = {
             one.ref: one
@@ -174,16 +172,13 @@ class Siblings:
             if concerns(one.ref)
         }
 
-        def lines(ref: AgreementRef) -> tuple[Line, ...]:
-            return psa.lines(ref, products[ref.company])
-
-        for ref, read in read_each(psa, others, lines, lambda _name, _done, _all: None).items():
-            if isinstance(read, Failure):
-                self.failures[psa.name, ref.company] = read
-                continue
+        reads = {ref: partial(psa.lines, ref, products[ref.company]) for ref in others}
+        lines, failures = read_each(psa, reads, lambda _name, _done, _all: None)
+        self.failures |= {(psa.name, ref.company): why for ref, why in failures.items()}
+        for ref, shown in lines.items():
             self.lines.setdefault((psa.name, ref.company), []).extend(
                 (others[ref], line)
-                for line in read
+                for line in shown
                 if (psa.name, ref.agreement, line.id) not in kept
             )
 

@@ -47,7 +47,7 @@ from kisi.plan import (
     with_ids,
 )
 from kisi.psa import Psa
-from kisi.reconcile.collect import Collected, Progress, collect, failure, renamed
+from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
 from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unshown
@@ -226,10 +226,8 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
 
 def _alone(company: Company, work: Callable[[], CompanyPlan]) -> CompanyPlan:
     """The plan of one client; whatever goes wrong in making it fails that client alone."""
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001 - whatever it is, other clients are billed
-        return failed(company, failure("bug", error, ExitCode.WITHHELD))
+    plan = attempt(work, "bug", ExitCode.WITHHELD)
+    return failed(company, plan) if isinstance(plan, Failure) else plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +269,11 @@ class _Planner:
         held = Held(
             agreement=state.agreements[ref],
             lines=state.lines.get(ref, ()),
-            elsewhere=state.elsewhere(places[1:]),
+            elsewhere={
+                at: (state.agreements[at], state.lines[at])
+                for at in places[1:]
+                if at in state.lines
+            },
         )
         wanted = wants(mapping, company, combine(tenants, self.rules.counting))
         plan = plan_company(company, wanted, held, facts, self.rules.today)

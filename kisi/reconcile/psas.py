@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 from kisi.errors import ExitCode, KisiError
 from kisi.journal import Operation
 from kisi.model import Agreement, AgreementRef, Failure, Line, LineFact
 from kisi.psa import Psa, whole_lines
-from kisi.reconcile.collect import Progress, failure
+from kisi.reconcile.collect import Progress, attempt, failure
 from kisi.transport import Clock
 
 KnownLines = Mapping[tuple[str, str], Collection[str]]
@@ -32,12 +33,6 @@ class PsaState:
     failures: dict[AgreementRef, Failure] = field(default_factory=dict)
     read_at: float = math.inf
     """The instant of the clock's `monotonic` before which nothing of this was read."""
-
-    def elsewhere(
-        self, refs: Iterable[AgreementRef]
-    ) -> dict[AgreementRef, tuple[Agreement, tuple[Line, ...]]]:
-        """The agreements and lines of `refs` that could be read."""
-        return {ref: (self.agreements[ref], self.lines[ref]) for ref in refs if ref in self.lines}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +72,25 @@ class PsaReader:
         state.read_at = min(state.read_at, self.clock.monotonic())
         everywhere = {*refs, *elsewhere}
         for name in sorted({ref.psa for ref in everywhere}):
+            psa = self.psas[name]
             mine = sorted((ref for ref in everywhere if ref.psa == name), key=lambda r: r.agreement)
-            self._read_agreements(self.psas[name], mine, state)
-            readable = [ref for ref in mine if _has_lines(ref, state, elsewhere)]
-            self._read_lines(self.psas[name], readable, known or {}, state)
+            self._read_agreements(psa, mine, state)
+            readable = [
+                ref
+                for ref in mine
+                if (found := state.agreements.get(ref)) is not None
+                and (found.unfit is None or (ref in elsewhere and not found.gone))
+            ]
+            ids = {ref: (known or {}).get((ref.psa, ref.agreement), ()) for ref in readable}
+            reads = {ref: partial(whole_lines, psa, ref, ids[ref]) for ref in readable}
+            lines, failures = read_each(psa, reads, self.progress)
+            state.lines |= lines
+            state.failures |= failures
 
     def _read_agreements(self, psa: Psa, refs: list[AgreementRef], state: PsaState) -> None:
-        try:
-            found = psa.agreements(refs, self.today)
-        except Exception as error:  # noqa: BLE001 - whatever it is, other PSAs go on
-            state.failures |= dict.fromkeys(refs, failure("psa", error, ExitCode.PSA))
+        found = attempt(partial(psa.agreements, refs, self.today), "psa", ExitCode.PSA)
+        if isinstance(found, Failure):
+            state.failures |= dict.fromkeys(refs, found)
             return
         for ref, agreement in found.items():
             if isinstance(agreement, KisiError):
@@ -94,47 +98,33 @@ class PsaReader:
             else:
                 state.agreements[ref] = agreement
 
-    def _read_lines(
-        self, psa: Psa, refs: list[AgreementRef], known: KnownLines, state: PsaState
-    ) -> None:
-        def lines(ref: AgreementRef) -> tuple[Line, ...]:
-            return whole_lines(psa, ref, known.get((ref.psa, ref.agreement), ()))
-
-        for ref, found in read_each(psa, refs, lines, self.progress).items():
-            if isinstance(found, Failure):
-                state.failures[ref] = found
-            else:
-                state.lines[ref] = found
-
 
 def read_each(
-    psa: Psa,
-    refs: Collection[AgreementRef],
-    lines: Callable[[AgreementRef], tuple[Line, ...]],
-    progress: Progress,
-) -> Mapping[AgreementRef, tuple[Line, ...] | Failure]:
-    """Reads the lines of agreements, as many at once as the PSA can take.
+    psa: Psa, reads: Mapping[AgreementRef, Callable[[], tuple[Line, ...]]], progress: Progress
+) -> tuple[dict[AgreementRef, tuple[Line, ...]], dict[AgreementRef, Failure]]:
+    """The lines of agreements, as many read at once as the PSA can take; and the failures.
 
     Args:
         psa: Whose agreements they are.
-        refs: Which agreements.
-        lines: Reads the lines of one.
+        reads: Reads the lines of each.
         progress: Told as they arrive; what it raises ends the reading.
     """
-    found: dict[AgreementRef, tuple[Line, ...] | Failure] = {}
-    progress(psa.name, 0, len(refs))
+    lines: dict[AgreementRef, tuple[Line, ...]] = {}
+    failures: dict[AgreementRef, Failure] = {}
+    progress(psa.name, 0, len(reads))
     pool = ThreadPoolExecutor(max_workers=max(1, psa.workers))
     try:
-        jobs = {ref: pool.submit(lines, ref) for ref in refs}
+        jobs = {ref: pool.submit(read) for ref, read in reads.items()}
         for done, (ref, job) in enumerate(jobs.items(), start=1):
-            try:
-                found[ref] = job.result()
-            except Exception as error:  # noqa: BLE001 - whatever it is, other agreements go on
-                found[ref] = failure("psa", error, ExitCode.PSA)
-            progress(psa.name, done, len(refs))
+            found = attempt(job.result, "psa", ExitCode.PSA)
+            if isinstance(found, Failure):
+                failures[ref] = found
+            else:
+                lines[ref] = found
+            progress(psa.name, done, len(reads))
     finally:
         pool.shutdown(cancel_futures=True)  # where `progress` has ended it, nothing more is read
-    return found
+    return lines, failures
 
 
 def known_lines(facts: Iterable[LineFact], pending: Iterable[Operation] = ()) -> KnownLines:
@@ -147,10 +137,3 @@ def known_lines(facts: Iterable[LineFact], pending: Iterable[Operation] = ()) ->
         if line.line_id is not None:
             known.setdefault((line.psa, line.agreement), set()).add(line.line_id)
     return known
-
-
-def _has_lines(ref: AgreementRef, state: PsaState, elsewhere: Collection[AgreementRef]) -> bool:
-    agreement = state.agreements.get(ref)
-    if agreement is None:
-        return False
-    return agreement.unfit is None or (ref in elsewhere and not agreement.gone)

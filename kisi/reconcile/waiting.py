@@ -44,6 +44,7 @@ A tenant that was never read, or whose reading is too old to be kept, is missing
 """
 
 
+@dataclass(frozen=True, slots=True)
 class Since:
     """Compares the readings of today with those that lines were last proven with.
 
@@ -53,15 +54,9 @@ class Since:
         evidence: Today's, packed.
     """
 
-    def __init__(
-        self,
-        past: Readings,
-        numbers: Mapping[TenantRef, TenantUsage],
-        evidence: Mapping[TenantRef, PackedUsage],
-    ) -> None:
-        self._past = past
-        self._numbers = numbers
-        self._evidence = evidence
+    past: Readings
+    numbers: Mapping[TenantRef, TenantUsage]
+    evidence: Mapping[TenantRef, PackedUsage]
 
     def billed(
         self, facts: Iterable[LineFact], applications: Collection[str]
@@ -83,7 +78,7 @@ class Since:
             tenants = {tenant for fact in mine for tenant in fact.tenants}
             then = {
                 tenant: self._then(tenant, reading)
-                for tenant, reading in self._past(run_id, tenants).items()
+                for tenant, reading in self.past(run_id, tenants).items()
             }
             for fact in mine:
                 unread = [tenant for tenant in fact.tenants if tenant not in then]
@@ -111,17 +106,17 @@ class Since:
 
     def _moved_since(self, run_id: int, unread: Collection[TenantRef]) -> Moves:
         """`unread`: tenants that count also where today has no reading of them."""
-        then = self._past(run_id, None)
+        then = self.past(run_id, None)
         changed = {
             tenant
-            for tenant, reading in self._evidence.items()
+            for tenant, reading in self.evidence.items()
             if tenant not in then or then[tenant].fingerprint != reading.fingerprint
         }
-        unread = {tenant for tenant in unread if tenant in then and tenant not in self._evidence}
-        newest = self._past(None, unread) if unread else {}
+        unread = {tenant for tenant in unread if tenant in then and tenant not in self.evidence}
+        newest = self.past(None, unread) if unread else {}
         return moved(
             (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
-            (self._evidence[tenant].whole() for tenant in sorted(changed)),
+            (self.evidence[tenant].whole() for tenant in sorted(changed)),
             (
                 newest[tenant].whole()
                 for tenant in sorted(unread)
@@ -130,9 +125,9 @@ class Since:
         )
 
     def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:
-        today = self._evidence.get(tenant)
+        today = self.evidence.get(tenant)
         if today is not None and today.fingerprint == reading.fingerprint:
-            return self._numbers[tenant]
+            return self.numbers[tenant]
         return without_evidence(reading.whole())
 
 
