@@ -140,6 +140,8 @@ class Siblings:
         wanted: dict[str, dict[str, set[str]]] = {}
         apart: dict[_Client, set[str]] = {}
         for client, some in products:
+            if not some:
+                continue
             wanted.setdefault(client.psa, {}).setdefault(client.company, set()).update(some)
             key, alongside = (client.psa, client.company), set(client.alongside)
             apart[key] = apart.get(key, alongside) & alongside

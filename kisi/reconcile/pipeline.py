@@ -166,12 +166,12 @@ def reconcile(
     facts = settled_facts(known, settlements)
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory.tenants, state, owners)
-    plans = [_alone(company, partial(planner.plan, company)) for company in companies]
+    plans = _each([CompanyPlan(company, Status.OFF) for company in companies], planner.plan)
     catalogues = Catalogues.read(plans, psas)
-    plans = [_alone(plan.company, partial(catalogues.judge, plan)) for plan in plans]
+    plans = _each(plans, catalogues.judge)
     new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
-    siblings = Siblings.read([one for one in new if one[1]], psas, mapping, facts, today)
-    plans = [_alone(plan.company, partial(siblings.judge, plan)) for plan in plans]
+    siblings = Siblings.read(new, psas, mapping, facts, today)
+    plans = _each(plans, siblings.judge)
     unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, state, reader)
     arrangement, elsewhere = who_waits(unplanned, collected, memory.past)
     index = FactIndex(facts)
@@ -224,10 +224,17 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
     return guards.release(found.plan, {*found.accepted, *accepted}, withheld)
 
 
-def _alone(company: Company, work: Callable[[], CompanyPlan]) -> CompanyPlan:
-    """The plan of one client; whatever goes wrong in making it fails that client alone."""
-    plan = attempt(work, "bug", ExitCode.WITHHELD)
-    return failed(company, plan) if isinstance(plan, Failure) else plan
+def _each(
+    plans: Iterable[CompanyPlan], step: Callable[[CompanyPlan], CompanyPlan]
+) -> list[CompanyPlan]:
+    """The plans after one more step; whatever goes wrong in it fails that client alone."""
+    found = []
+    for plan in plans:
+        after = attempt(partial(step, plan), "bug", ExitCode.WITHHELD)
+        if isinstance(after, Failure):
+            after = failed(plan.company, after, unmapped=plan.unmapped, notes=plan.notes)
+        found.append(after)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +248,10 @@ class _Planner:
     state: PsaState
     owners: Owners
 
-    def plan(self, company: Company) -> CompanyPlan:
+    def plan(self, off: CompanyPlan) -> CompanyPlan:
+        company = off.company
         if not company.billing:
-            return CompanyPlan(company=company, status=Status.OFF)
+            return off
         mapping, state = self.rules.mapping, self.state
         usages = self.collected.usages
         tenants = [usages[ref] for ref in company.tenants if ref in usages]
