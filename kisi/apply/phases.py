@@ -112,14 +112,13 @@ def apply(plan: Plan, context: ApplyContext) -> ApplyResult:
     return _Run(plan, context).result()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Change:
     """A line of the plan that may be written."""
 
-    at: tuple[int, int]
-    """Its client's place in the plan, and its own in the client's lines."""
     client: Company
     line: PlannedLine
+    """With its outcome, once that is known."""
     waits_for: str = ""
     """Which line should have been brought down first and was not, in words."""
 
@@ -130,24 +129,24 @@ class _Run:
     def __init__(self, plan: Plan, context: ApplyContext) -> None:
         self.plan = plan
         self.context = context
-        self.changes = [
-            _Change((number, place), company.company, line)
-            for number, company in enumerate(plan.companies)
-            for place, line in enumerate(company.lines)
+        self.clients = [
+            [_Change(company.company, _settled(line)) for line in company.lines]
+            for company in plan.companies
         ]
-        self.lines = {change.at: _settled(change.line) for change in self.changes}
-        """Every line of the plan, with its outcome once that is known."""
+        self.changes = [change for changes in self.clients for change in changes]
         self.closed: dict[str, str] = {}
         """Why nothing more is sent to a PSA, by its name."""
         self.foreign: list[ForeignChange] = []
         self.broken: list[StateError] = []
 
     def result(self) -> ApplyResult:
-        todo = [change for change in self.changes if self.lines[change.at].outcome is None]
+        todo = [change for change in self.changes if change.line.outcome is None]
         self._phase([change for change in todo if change.line.delta < 0])
         rises = [change for change in todo if change.line.delta >= 0]
         standing = self._standing()
-        self._phase([replace(one, waits_for=self._awaited(one.line, standing)) for one in rises])
+        for change in rises:
+            change.waits_for = self._awaited(change.line, standing)
+        self._phase(rises)
         return ApplyResult(
             plan=replace(self.plan, companies=tuple(self._companies())),
             interrupted=self.context.stop.is_set() and not self.broken,
@@ -156,8 +155,8 @@ class _Run:
         )
 
     def _companies(self) -> Iterable[CompanyPlan]:
-        for number, company in enumerate(self.plan.companies):
-            lines = tuple(self.lines[number, place] for place in range(len(company.lines)))
+        for company, changes in zip(self.plan.companies, self.clients, strict=True):
+            lines = tuple(change.line for change in changes)
             doubled = company.status is Status.READY and any(line.hold for line in lines)
             status = Status.HELD if doubled else company.status
             yield replace(company, lines=lines, status=status)
@@ -166,7 +165,7 @@ class _Run:
         """Every line of the plan, in words if its PSA does not show it brought down; else empty."""
         standing: dict[LineSlot, str] = {}
         for change in self.changes:
-            line = self.lines[change.at]
+            line = change.line
             down = not line.changes or (line.delta < 0 and line.outcome is Outcome.APPLIED)
             words = f"{line.application} of {change.client.name} on agreement {line.agreement}"
             standing[line.slot] = standing.get(line.slot) or ("" if down else words)
@@ -204,7 +203,7 @@ class _Run:
             unsent = self._unsent(change, recheck)
             operation = None if unsent else self._intend(change)
             if unsent:
-                self.lines[change.at] = unsent
+                change.line = unsent
             elif operation:
                 outcome = self._write(change.line, writer)
                 if outcome.outcome is Outcome.APPLIED and not outcome.shown:
@@ -239,7 +238,7 @@ class _Run:
         try:
             return journal.intent(self.context.run, now, change.line, change.client)
         except StateError as error:
-            self.lines[change.at] = replace(change.line, detail="not tried: the journal failed")
+            change.line = replace(change.line, detail="not tried: the journal failed")
             self._stop_run(error)
             return None
 
@@ -284,7 +283,7 @@ class _Run:
         outcome = replace(outcome, detail=REDACTOR.redact(outcome.detail))  # remote text is in it
         _log(change, outcome)
         self._store(operation, outcome)
-        self.lines[change.at] = replace(
+        change.line = replace(
             change.line,
             outcome=outcome.outcome,
             line_id=outcome.line_id or change.line.line_id,
