@@ -111,7 +111,9 @@ def settled_facts(
         elif fact is not None:
             known[key] = replace(fact, unsettled=one.outcome is Outcome.UNKNOWN)
         elif one.outcome is Outcome.UNKNOWN and one.quantity is not None:
-            known[key] = _unsure(one, one.quantity)
+            # A line that kisi may have made, or changed for the first time: its own, as it is shown.
+            owned = _owned(operation, one.line_id or "", one.quantity)
+            known[key] = replace(owned, unsettled=True)
     return tuple(known.values())
 
 
@@ -127,12 +129,6 @@ def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> Lin
         unsettled=False,
         proven=operation.run_id,
     )
-
-
-def _unsure(one: SettledOperation, quantity: Decimal) -> LineFact:
-    """A line that kisi may have made, or changed for the first time: its own, as it is shown."""
-    owned = _owned(one.operation, one.line_id or "", quantity)
-    return replace(owned, unsettled=True)
 
 
 def _owned(operation: Operation, line_id: str, quantity: Decimal) -> LineFact:
