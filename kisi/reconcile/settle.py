@@ -111,7 +111,7 @@ def settled_facts(
         elif fact is not None:
             known[key] = replace(fact, unsettled=one.outcome is Outcome.UNKNOWN)
         elif one.outcome is Outcome.UNKNOWN and one.quantity is not None:
-            # A line that kisi may have made, or changed for the first time: its own, as it is shown.
+            # kisi may have made it, or changed it for the first time: its own, as it is shown.
             owned = _owned(operation, one.line_id or "", one.quantity)
             known[key] = replace(owned, unsettled=True)
     return tuple(known.values())
