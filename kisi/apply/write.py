@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from kisi.errors import ForeignChange, PsaError
 from kisi.model import Agreement, Line, Outcome, PlannedLine, WriteResult, WriteStatus
-from kisi.plan import is_live
+from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
 
 LOG = logging.getLogger(__name__)

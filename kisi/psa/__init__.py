@@ -104,7 +104,7 @@ class Psa(Protocol):
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each agreement, judged: missing, ended, another company's and so on is `Agreement.unfit`.
+        """Each agreement, judged: `Agreement.not_billable` if missing, ended, another company's.
 
         Raises:
             PsaError: Nothing could be read.

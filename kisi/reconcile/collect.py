@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
 from kisi.model import Company, Failure, Reading, Tenant, TenantRef, TenantUsage
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
-from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
 LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -96,7 +96,7 @@ def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
 def collect(
     sources: Mapping[str, UsageSource],
     companies: Collection[Company],
-    terms: Terms,
+    context: CountingContext,
     *,
     everything: bool,
     progress: Progress,
@@ -109,13 +109,13 @@ def collect(
     Args:
         sources: The configured sources, by name.
         companies: The clients that this run bills.
-        terms: What is counted.
+        context: What is counted.
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
     """
     wanted = {ref for company in companies for ref in company.tenants}
     shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
-    collector = _Collector(terms, None if everything else wanted, shared, progress)
+    collector = _Collector(context, None if everything else wanted, shared, progress)
     used = {ref.source for ref in wanted}
     needed = [name for name in sources if everything or name in used]
     result = Collected()
@@ -137,7 +137,7 @@ def collect(
 class _Collector:
     """Reads and counts what one source has."""
 
-    terms: Terms
+    context: CountingContext
     wanted: Collection[TenantRef] | None
     """None: every tenant."""
     shared: Collection[TenantRef]
@@ -152,7 +152,7 @@ class _Collector:
             if tenant.enabled and (self.wanted is None or ref in self.wanted)
         ]
         self.progress(source.name, 0, len(chosen))
-        readings = source.read(chosen, self.terms.selects)
+        readings = source.read(chosen, self.context.selects)
         for done, (ref, reading) in enumerate(readings, start=1):
             count = partial(self._count, reading)
             counted = attempt(count, "source-incomplete", ExitCode.SOURCE)
@@ -167,7 +167,7 @@ class _Collector:
     def _count(self, reading: Reading | KisiError) -> tuple[TenantUsage, PackedUsage]:
         if isinstance(reading, KisiError):
             raise reading
-        usage = count_tenant(reading, self.terms)
+        usage = count_tenant(reading, self.context)
         return usage, PackedUsage.of(usage)
 
 

@@ -25,10 +25,10 @@ from kisi.model import (
     Hold,
     Level,
     Line,
-    LineFact,
+    OwnedLine,
     PlannedLine,
 )
-from kisi.plan import failed, is_live, rows_of
+from kisi.planning import failed, is_live, rows_of
 from kisi.psa import Psa, PsaProduct
 from kisi.reconcile.collect import attempt
 from kisi.reconcile.psas import read_each
@@ -120,7 +120,7 @@ class Siblings:
         products: Iterable[tuple[Company, Collection[str]]],
         psas: Mapping[str, Psa],
         mapping: BillingMapping,
-        owned: Collection[LineFact],
+        owned: Collection[OwnedLine],
         today: date,
     ) -> Siblings:
         """Reads the clients' other agreements: one look at all, then the lines of each.

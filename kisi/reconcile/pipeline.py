@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 
-from kisi import guards
+from kisi.counting import CountingContext, Matcher, combine
 from kisi.errors import ExitCode
-from kisi.guards import Context, FactIndex
 from kisi.journal import Operation, PackedUsage
 from kisi.model import (
     Agreement,
@@ -26,24 +25,29 @@ from kisi.model import (
     Failure,
     Glob,
     GuardRules,
-    LineFact,
     LineSlot,
+    OwnedLine,
     Plan,
     Status,
     TenantRef,
     TenantUsage,
     unmapped_tenants,
 )
-from kisi.plan import (
-    Held,
+from kisi.planning import (
+    CurrentState,
+    GuardContext,
+    OwnedLines,
     Owners,
     attribute,
     billed_applications,
+    desired_state,
+    empty_sources,
     failed,
+    guard,
     left_to_people,
     plan_company,
     ref_of,
-    wants,
+    release,
     with_ids,
 )
 from kisi.psa import Psa
@@ -54,7 +58,6 @@ from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unsho
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
-from kisi.usage import Matcher, Terms, combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Rules:
 class JournalState:
     """What the journal knows that a plan needs."""
 
-    facts: tuple[LineFact, ...] = ()
+    facts: tuple[OwnedLine, ...] = ()
     accepts: Mapping[LineSlot, int] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted and could not be written yet."""
@@ -97,9 +100,9 @@ class Reconciled:
     read_at: float
     """The instant of the clock's `monotonic` before which no agreement and no line was read."""
     settlements: tuple[SettledOperation, ...]
-    facts: tuple[LineFact, ...]
+    facts: tuple[OwnedLine, ...]
     """The journal's facts with the settlements taken in."""
-    left: tuple[LineFact, ...]
+    left: tuple[OwnedLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
@@ -145,10 +148,12 @@ def reconcile(
     """
     mapping, today = rules.mapping, rules.today
     billed = [company for company in companies if company.billing]
-    terms = Terms(
+    counting = CountingContext(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
-    collected = collect(sources, billed, terms, everything=not mapping.companies, progress=progress)
+    collected = collect(
+        sources, billed, counting, everything=not mapping.companies, progress=progress
+    )
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     reader, state = PsaReader(psas, today, clock, progress), PsaState()
@@ -174,12 +179,12 @@ def reconcile(
     plans = _each(plans, siblings.judge)
     unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, state, reader)
     arrangement, elsewhere = who_waits(unplanned, collected, memory.past)
-    index = FactIndex(facts)
-    context = Context(
+    index = OwnedLines(facts)
+    context = GuardContext(
         rules=rules.guards,
         counting=rules.counting,
         facts=index,
-        empty_sources=guards.empty_sources(collected.totals(), plans, index),
+        empty_sources=empty_sources(collected.totals(), plans, index),
         unshown=unshown(settlements),
         elsewhere=elsewhere,
     )
@@ -194,13 +199,10 @@ def reconcile(
         ),
         failures=tuple(_without_client(collected, billed)),
         notes=tuple(catalogues.notes),
-        pools=arrangement.pools,
-        waits=arrangement.waits,
-        moved=arrangement.moved,
-        unknown=arrangement.unknown,
+        arrangement=arrangement,
     )
     return Reconciled(
-        plan=with_ids(guards.guard(plan, context), memory.accepts),
+        plan=with_ids(guard(plan, context), memory.accepts),
         usages=collected.usages,
         evidence=collected.evidence,
         agreements=state.agreements,
@@ -221,7 +223,7 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
         accepted: The keys of the lines that are accepted now.
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
-    return guards.release(found.plan, {*found.accepted, *accepted}, withheld)
+    return release(found.plan, {*found.accepted, *accepted}, withheld)
 
 
 def _each(
@@ -274,7 +276,7 @@ class _Planner:
         )
         if trouble is not None:
             return failed(company, trouble, unmapped=uses, notes=notes)
-        held = Held(
+        current = CurrentState(
             agreement=state.agreements[ref],
             lines=state.lines.get(ref, ()),
             elsewhere={
@@ -283,8 +285,8 @@ class _Planner:
                 if at in state.lines
             },
         )
-        wanted = wants(mapping, company, combine(tenants, self.rules.counting))
-        plan = plan_company(company, wanted, held, facts, self.rules.today)
+        desired = desired_state(mapping, company, combine(tenants, self.rules.counting))
+        plan = plan_company(company, desired, current, facts, self.rules.today)
         return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from kisi.errors import ExitCode, KisiError
 from kisi.journal import Operation
-from kisi.model import Agreement, AgreementRef, Failure, Line, LineFact
+from kisi.model import Agreement, AgreementRef, Failure, Line, OwnedLine
 from kisi.psa import Psa, whole_lines
 from kisi.reconcile.collect import Progress, attempt, failure
 from kisi.transport import Clock
@@ -79,7 +79,7 @@ class PsaReader:
                 ref
                 for ref in mine
                 if (found := state.agreements.get(ref)) is not None
-                and (found.unfit is None or (ref in elsewhere and not found.gone))
+                and (found.not_billable is None or (ref in elsewhere and not found.gone))
             ]
             ids = {ref: (known or {}).get((ref.psa, ref.agreement), ()) for ref in readable}
             reads = {ref: partial(whole_lines, psa, ref, ids[ref]) for ref in readable}
@@ -127,7 +127,7 @@ def read_each(
     return lines, failures
 
 
-def known_lines(facts: Iterable[LineFact], pending: Iterable[Operation] = ()) -> KnownLines:
+def known_lines(facts: Iterable[OwnedLine], pending: Iterable[Operation] = ()) -> KnownLines:
     """The lines that bill something as far as kisi knows, and those with an unknown outcome."""
     known: dict[tuple[str, str], set[str]] = {}
     for fact in facts:

@@ -8,8 +8,8 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.journal import Operation
-from kisi.model import Agreement, AgreementRef, Line, LineFact, LineSlot, Outcome, PlannedLine
-from kisi.plan import is_live
+from kisi.model import Agreement, AgreementRef, Line, LineSlot, Outcome, OwnedLine, PlannedLine
+from kisi.planning import is_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
 
 
 def settled_facts(
-    facts: Iterable[LineFact], settled: Iterable[SettledOperation]
-) -> tuple[LineFact, ...]:
+    facts: Iterable[OwnedLine], settled: Iterable[SettledOperation]
+) -> tuple[OwnedLine, ...]:
     """The facts as they are once the settled operations are stored."""
     known = {(fact.psa, fact.agreement, fact.line_id): fact for fact in facts}
     for one in settled:
@@ -117,7 +117,7 @@ def settled_facts(
     return tuple(known.values())
 
 
-def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> LineFact:
+def _confirmed(operation: Operation, line_id: str, fact: OwnedLine | None) -> OwnedLine:
     after = Decimal(operation.line.after)
     if fact is None:
         return _owned(operation, line_id, after)
@@ -131,9 +131,9 @@ def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> Lin
     )
 
 
-def _owned(operation: Operation, line_id: str, quantity: Decimal) -> LineFact:
+def _owned(operation: Operation, line_id: str, quantity: Decimal) -> OwnedLine:
     line = operation.line
-    return LineFact(
+    return OwnedLine(
         psa=line.psa,
         company=line.company,
         agreement=line.agreement,

@@ -7,21 +7,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from kisi.counting import moved, without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
+    Arrangement,
     BillingMapping,
     Company,
     CompanyPlan,
     Line,
-    LineFact,
     LineSlot,
+    OwnedLine,
     Pool,
     Status,
     TenantRef,
     TenantUsage,
 )
-from kisi.plan import (
-    Arrangement,
+from kisi.planning import (
     Known,
     Moves,
     Owners,
@@ -35,7 +36,6 @@ from kisi.plan import (
 )
 from kisi.reconcile.collect import Collected
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
-from kisi.usage import moved, without_evidence
 
 Readings = Callable[[int | None, Collection[TenantRef] | None], Mapping[TenantRef, PackedUsage]]
 """Gives each tenant's newest reading up to a run, or of all (None); of all tenants, or of some.
@@ -59,8 +59,8 @@ class Since:
     evidence: Mapping[TenantRef, PackedUsage]
 
     def billed(
-        self, facts: Iterable[LineFact], applications: Collection[str]
-    ) -> Mapping[LineFact, Mapping[Pool, int]]:
+        self, facts: Iterable[OwnedLine], applications: Collection[str]
+    ) -> Mapping[OwnedLine, Mapping[Pool, int]]:
         """How much of which pools each line billed when it was last proven.
 
         Where the reading of a tenant is not kept any more, nobody can tell where its devices went:
@@ -70,7 +70,7 @@ class Since:
             facts: The lines.
             applications: All applications that somebody bills.
         """
-        by_run: dict[int, list[LineFact]] = defaultdict(list)
+        by_run: dict[int, list[OwnedLine]] = defaultdict(list)
         for fact in facts:
             by_run[fact.proven].append(fact)
         billed = {}
@@ -88,7 +88,7 @@ class Since:
                 }
         return billed
 
-    def moves(self, plans: Iterable[CompanyPlan], billed: Collection[LineFact]) -> Moves:
+    def moves(self, plans: Iterable[CompanyPlan], billed: Collection[OwnedLine]) -> Moves:
         """The devices that changed their pool since the lines were proven.
 
         Args:
@@ -162,13 +162,13 @@ class Unplanned:
     """
 
     mapping: BillingMapping
-    facts: Collection[LineFact]
+    facts: Collection[OwnedLine]
     owners: Owners
     plans: Collection[CompanyPlan]
     state: PsaState
     reader: PsaReader
 
-    def lines(self) -> tuple[LineFact, ...]:
+    def lines(self) -> tuple[OwnedLine, ...]:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
@@ -186,7 +186,7 @@ class Unplanned:
             if fact not in planned and not self._is_left(fact) and self._may_bill(fact)
         )
 
-    def concerned(self) -> Sequence[LineFact]:
+    def concerned(self) -> Sequence[OwnedLine]:
         """The owned lines that change, or that may bill other pools than when they were proven."""
         planned = {
             (*line.slot, line.line_id): (line, plan.company)
@@ -205,19 +205,19 @@ class Unplanned:
                 found.append(fact)
         return found
 
-    def _is_left(self, fact: LineFact) -> bool:
+    def _is_left(self, fact: OwnedLine) -> bool:
         company = self._company(fact)
         return company is not None and (
             fact.application in left_to_people(self.mapping, company)
             or fact.product in left_products(self.mapping, company)
         )
 
-    def _company(self, fact: LineFact) -> Company | None:
+    def _company(self, fact: OwnedLine) -> Company | None:
         """The client on whose agreement a line is, billed or not; None if no row names it."""
         here = (fact.psa, fact.agreement)
         return next((x for x in self.mapping.companies if (x.psa, x.agreement) == here), None)
 
-    def _may_bill(self, fact: LineFact) -> bool:
+    def _may_bill(self, fact: OwnedLine) -> bool:
         agreement = self.state.agreements.get(fact.ref)
         if agreement is not None and agreement.gone:
             return False
@@ -228,11 +228,11 @@ class Unplanned:
             return False
         return bool(line.problem) or line.quantity > 0
 
-    def _shown(self, fact: LineFact) -> Line | None:
+    def _shown(self, fact: OwnedLine) -> Line | None:
         lines = self.state.lines.get(fact.ref, ())
         return next((line for line in lines if line.id == fact.line_id), None)
 
-    def read(self, awaited: Collection[LineFact]) -> bool:
+    def read(self, awaited: Collection[OwnedLine]) -> bool:
         """Reads where these lines are, once each; says whether anything new is known."""
         state = self.state
         refs = {fact.ref for fact in awaited if fact.psa in self.reader.psas}
@@ -240,11 +240,11 @@ class Unplanned:
         self.reader.read(state, (), refs, known_lines(awaited))
         return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
 
-    def reason(self, facts: Iterable[LineFact]) -> str:
+    def reason(self, facts: Iterable[OwnedLine]) -> str:
         """Why a line waits for these, in words."""
         return "; ".join(self._reason(fact) for fact in facts)
 
-    def _reason(self, fact: LineFact) -> str:
+    def _reason(self, fact: OwnedLine) -> str:
         line = self._shown(fact)
         number = fact.confirmed if line is None else line.quantity
         still = "billed" if line is None else "still bills"
@@ -255,7 +255,7 @@ class Unplanned:
             f"{self._why(fact)}"
         )
 
-    def _why(self, fact: LineFact) -> str:
+    def _why(self, fact: OwnedLine) -> str:
         if fact.psa not in self.reader.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
         company = self._company(fact)

@@ -9,9 +9,8 @@ import pytest
 
 from kisi.model import Reading
 from kisi.reconcile import collect
-from kisi.sandbox.billing import Client
-from kisi.sandbox.ksc import pxg_error
-from kisi.sandbox.licences import KeyUse, stable_guid
+from kisi.sandbox.ksc_records import KeyUse, pxg_error, stable_guid
+from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 
 Break = Callable[[Operator, Client], object]

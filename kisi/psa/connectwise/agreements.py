@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import date
 
 from kisi.errors import AccessRefused, KisiError, PsaError
-from kisi.model import Agreement, AgreementRef, Unfit
+from kisi.model import Agreement, AgreementRef, NotBillable
 from kisi.psa import PsaAgreement
 from kisi.psa.advice import move, move_by_hand
 from kisi.psa.connectwise.endpoints import AGREEMENTS
@@ -89,8 +89,8 @@ def agreements_of(
             ref = AgreementRef(wire.name, company, str(row_id(row)))
             judged = judge(ref, row, today)
             if isinstance(judged, PsaError):
-                unfit = Unfit("agreement", judged.message, judged.remedy)
-                judged = Agreement(ref, name=name(row, "name"), unfit=unfit)
+                not_billable = NotBillable("agreement", judged.message, judged.remedy)
+                judged = Agreement(ref, name=name(row, "name"), not_billable=not_billable)
             if not judged.gone:
                 found[company] += (judged,)
     return found
@@ -99,19 +99,19 @@ def agreements_of(
 def judge(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:
     """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id."""
     if row is None:
-        missing = Unfit(
+        missing = NotBillable(
             "agreement",
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
             " see it.",
             f"If another one takes its place: {move(ref)}.",
         )
-        return Agreement(ref, unfit=missing, gone=True)
+        return Agreement(ref, not_billable=missing, gone=True)
     try:
         idle = _idle(ref, row, today)
         return Agreement(
             ref,
             name=name(row, "name"),
-            unfit=_foreign(ref, row) or idle,
+            not_billable=_foreign(ref, row) or idle,
             bill_start=day(row, "billStartDate"),
             next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
             ends=_end(row),
@@ -140,15 +140,15 @@ def listed(row: Row) -> PsaAgreement:
 
 
 def _not_an_id(ref: AgreementRef) -> Agreement:
-    unfit = Unfit(
+    not_billable = NotBillable(
         "agreement",
         f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers.",
         "Correct `agreement` of the client in mapping.toml; `kisi map list` shows the ids.",
     )
-    return Agreement(ref, unfit=unfit, gone=True)
+    return Agreement(ref, not_billable=not_billable, gone=True)
 
 
-def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
+def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
     """Why the agreement is not the mapped company's.
 
     Raises:
@@ -160,7 +160,7 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
     if str(company["id"]) == ref.company:
         return None
     owner = f"company {shown(company['id'])} ({name(company, 'name') or 'no name'})"
-    return Unfit(
+    return NotBillable(
         "agreement",
         f"{_called(row)} belongs to {owner} in ConnectWise, and the client is mapped to company"
         f" {ref.company}.",
@@ -168,24 +168,26 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
     )
 
 
-def _idle(ref: AgreementRef, row: Row, today: date) -> Unfit | None:
+def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
     """Why the agreement bills nothing on `today`; None if it is active."""
     status, called = _status(row), _called(row)
     renew = f"Renew it in ConnectWise. If that makes a new agreement: {move(ref)}."
     starts, ends = day(row, "startDate"), _end(row)
     if flag(row, "cancelledFlag") or status == "cancelled":
-        return Unfit("agreement", f"{called} is cancelled in ConnectWise.", renew)
+        return NotBillable("agreement", f"{called} is cancelled in ConnectWise.", renew)
     if ends is not None and ends < today:
-        return Unfit("agreement", f"{called} ended on {ends}.", renew)
+        return NotBillable("agreement", f"{called} ended on {ends}.", renew)
     if starts is not None and starts > today:
-        return Unfit(
+        return NotBillable(
             "agreement",
             f"{called} starts only on {starts}.",
             f"Wait until then, or name the agreement that runs today: {move_by_hand(ref)}.",
         )
     if status not in ("", "active"):
         said = remote_text(text(row, "agreementStatus"), 40)
-        return Unfit("agreement", f"{called} is not active: ConnectWise calls it {said}.", renew)
+        return NotBillable(
+            "agreement", f"{called} is not active: ConnectWise calls it {said}.", renew
+        )
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from kisi.licensing import ACTIVE, SUBSCRIPTION, UNLIMITED
+from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.model import Category, Device, Key, KeyRow, Reading, ReportedQuantity, Tenant, TenantRef
 from kisi.sources.business_hub.files import Place, refusal
 from kisi.sources.business_hub.report import Record
@@ -57,7 +57,11 @@ def refuse_repeats(records: Iterable[Record]) -> None:
                 f"in {_other(first.place, record.place)}",
                 remedy="Give each company one spelling; kisi bills by it.",
             )
-        what = (fold(record.device),) if record.device else (record.category, record.closed)
+        what = (
+            (fold(record.device),)
+            if record.device
+            else (record.category, record.not_counted_reason)
+        )
         identity = (company, fold(record.application), *what)
         earlier = seen.setdefault(identity, record)
         if earlier is not record:
@@ -79,7 +83,7 @@ def refuse_mixed_forms(records: Iterable[Record]) -> None:
     """
     forms: dict[tuple[str, str], Record] = {}
     for record in records:
-        if record.closed:
+        if record.not_counted_reason:
             continue
         identity = (record.company, fold(record.application))
         earlier = forms.setdefault(identity, record)
@@ -118,7 +122,9 @@ def _reading(
         rows=rows,
         devices=_devices(uses),
         reported=tuple(
-            ReportedQuantity(record.application, record.category, record.quantity, record.closed)
+            ReportedQuantity(
+                record.application, record.category, record.quantity, record.not_counted_reason
+            )
             for record in records
             if not record.device
         ),
@@ -128,8 +134,8 @@ def _reading(
 def _keys(uses: Iterable[Record]) -> tuple[Key, ...]:
     """A key for each application and licence status of a device list.
 
-    The report judged the licence already (`closed`), so the key is an unlimited subscription in
-    force: the rules for dates that a report does not tell have nothing to say.
+    The report judged the licence already (`not_counted_reason`), so the key is an unlimited
+    subscription in force: the rules for dates that a report does not tell have nothing to say.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for use in uses:
@@ -143,7 +149,7 @@ def _keys(uses: Iterable[Record]) -> tuple[Key, ...]:
             state=ACTIVE,
             end_date_type=UNLIMITED,
             used=len(group),
-            closed=group[0].closed,
+            not_counted_reason=group[0].not_counted_reason,
         )
         for serial, group in groups.items()
     )

@@ -33,7 +33,7 @@ class Record:
     application: str
     licence: str
     """The licence's status and type in the report's words; empty where it names none."""
-    closed: str
+    not_counted_reason: str
     """Why it does not count; empty if it does."""
     category: Category
     quantity: int
@@ -109,7 +109,7 @@ def _quantity_record(
         company=_filled(place, "company", cell),
         application=_filled(place, "application", cell),
         licence=_licence(cell),
-        closed=_closed(place, cell, found, settings),
+        not_counted_reason=_closed(place, cell, found, settings),
         category=_category(place, cell("category")),
         quantity=_quantity(place, cell("quantity")),
     )
@@ -124,7 +124,7 @@ def _device_record(
         company=_filled(place, "company", cell),
         application=_filled(place, "application", cell),
         licence=_licence(cell),
-        closed=_closed(place, cell, found, settings),
+        not_counted_reason=_closed(place, cell, found, settings),
         category=Category.ALL,
         quantity=1,
         device=_filled(place, "device", cell),

@@ -132,7 +132,7 @@ def _selected(reading: Reading, select: Select) -> Reading:
 
     Devices of a licence that the report calls expired, say, stay too: they are left out by name.
     """
-    serials = {key.serial for key in reading.keys if key.closed or select(key)}
+    serials = {key.serial for key in reading.keys if key.not_counted_reason or select(key)}
     rows = tuple(row for row in reading.rows if row.serial in serials)
     named = {row.device for row in rows}
     devices = {name: device for name, device in reading.devices.items() if name in named}
