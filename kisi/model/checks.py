@@ -1,4 +1,4 @@
-"""What `kisi check` found."""
+"""What `kisi check` found, and tenants that no client has."""
 
 from __future__ import annotations
 

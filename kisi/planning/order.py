@@ -455,22 +455,18 @@ class _Lines:
         line, held = self.changing[place], self.changing[cause]
         if held.hold is None:
             raise ValueError("What holds nothing back has no hold.")
+        guard = held.hold.guard
         if place[0] == cause[0]:
             what = held.application if held.application != line.application else held.category
-            reason = (
-                f"held with {what} ({held.hold.guard}), so that nothing is billed twice or not at "
-                "all"
-            )
+            reason = f"held with {what} ({guard}), so that nothing is billed twice or not at all"
         else:
             owner = self._plan.companies[cause[0]].company.name
-            which = (
-                f"line {held.line_id}"
-                if held.line_id
-                else f"the new line of product {held.product}"
-            )
+            line_id = held.line_id
+            which = f"line {line_id}" if line_id else f"the new line of product {held.product}"
+            before = "new" if held.before is None else f"{held.before.normalize():f}"
             reason = (
                 f"waits for {which} of {owner} (agreement {held.agreement}), {held.application} "
-                f"{_change(held)}, which is on hold there ({held.hold.guard}) and bills the same "
+                f"{before} → {held.after}, which is on hold there ({guard}) and bills the same "
                 "devices"
             )
         old, new = (held, line) if held.delta < 0 else (line, held)
@@ -491,8 +487,3 @@ class _Lines:
             for client, company in enumerate(self._plan.companies)
         )
         return replace(self._plan, companies=companies)
-
-
-def _change(line: PlannedLine) -> str:
-    before = "new" if line.before is None else f"{line.before.normalize():f}"
-    return f"{before} → {line.after}"
