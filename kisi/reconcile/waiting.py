@@ -9,7 +9,7 @@ from datetime import date
 from itertools import product
 from typing import Protocol
 
-from kisi.counting import moved, without_evidence
+from kisi.counting import without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
     AgreementRef,
@@ -34,6 +34,7 @@ from kisi.planning import (
     is_live,
     left_products,
     left_to_people,
+    moved,
     pools_of,
     ref_of,
 )
