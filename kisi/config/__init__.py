@@ -10,6 +10,7 @@ from __future__ import annotations
 from kisi.config.load import Config, Kinds, Notify, PartialConfig, read_partial_config
 from kisi.config.settings import (
     FingerprintStr,
+    Hours,
     LocalPath,
     SecretRef,
     Section,
@@ -22,6 +23,7 @@ from kisi.config.settings import (
 __all__ = [
     "Config",
     "FingerprintStr",
+    "Hours",
     "Kinds",
     "LocalPath",
     "Notify",

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from kisi.cli.check_files import Level, check_files
 from kisi.config import read_partial_config
-from kisi.config.problems import check_table
+from kisi.config.sentences import check_table
 from kisi.config.tables import Counting, Guards, Notifications, Top
 from kisi.mapping.file import load_mapping
 from kisi.psa.registry import PSAS
