@@ -181,9 +181,19 @@ def _validated(
             json.dumps(data, default=str), strict=True, context={"base": base}
         )
     except ValidationError as error:
-        told = {found["loc"] for found in dates}
         errors = error.errors(include_url=False)
-        return None, dates + [found for found in errors if found["loc"] not in told]
+        told = {found["loc"] for found in dates}
+        # a list is called short without its wrong entries, too
+        lists = {found["loc"][:-1] for found in errors}
+        return None, [
+            *dates,
+            *(
+                found
+                for found in errors
+                if found["loc"] not in told
+                and not (found["type"] == "too_short" and found["loc"] in lists)
+            ),
+        ]
     return (None if dates else checked), dates
 
 

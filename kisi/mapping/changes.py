@@ -15,7 +15,6 @@ from kisi.config.sentences import shorten
 from kisi.mapping.toml_edit import EXCEPTION, RowKind, TomlEdit, TomlRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
 
-UNTOUCHED = "mapping.toml was left as it is."
 _LARGEST_ID = 2**63 - 1
 _DEFAULTS: TomlRow = {"unit": str(Unit.DEVICE), "bill": True, "billing": True}
 """What a key says where it is missing. One that is there is set to this, and not taken away."""

@@ -6,12 +6,13 @@ tenants (`hq:VSRV...`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.changes import UNTOUCHED, MappingEdit, called
+from kisi.mapping.changes import MappingEdit, called
+from kisi.mapping.rules import UNTOUCHED
 from kisi.model import BillingMapping, Company, Glob, TenantRef
 
 _LISTED = 12
@@ -132,46 +133,4 @@ def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
     return (
         f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
         f"to {called(owner)}: each of its devices would be billed twice."
-    )
-
-
-def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
-    """`source:tenant` as a person types it.
-
-    Raises:
-        ConfigError: It has another form, or there is no such source.
-    """
-    source, colon, tenant = text.partition(":")
-    if not colon or not tenant.strip():
-        raise ConfigError(
-            f'"{shorten(text)}" is not a tenant: write SOURCE:TENANT. {UNTOUCHED}',
-            remedy="`kisi map list` shows the tenants as they are written here.",
-        )
-    if source not in sources:
-        raise ConfigError(
-            f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; '
-            f"{did_you_mean(source, sources)} {UNTOUCHED}",
-            remedy="`kisi map list` shows the tenants as they are written here.",
-        )
-    return TenantRef(source, tenant)
-
-
-def the_psa(name: str, psas: Sequence[str]) -> str:
-    """The PSA of this name; the only one where none is named.
-
-    Raises:
-        ConfigError: There is none of this name, or none is named and there are several.
-    """
-    if name in psas:
-        return name
-    if not name and len(psas) == 1:
-        return psas[0]
-    if not name:
-        raise ConfigError(
-            f"kisi.toml has several PSAs ({', '.join(psas)}), and none is named. {UNTOUCHED}",
-            remedy="Name one of them.",
-        )
-    raise ConfigError(
-        f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)} {UNTOUCHED}",
-        remedy="Name one of them.",
     )

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from kisi.config.document import MAX_BYTES, parse_document
 from kisi.errors import ConfigError, StateError
-from kisi.mapping.changes import UNTOUCHED, MappingEdit, MappingText
+from kisi.mapping.changes import MappingEdit, MappingText
 from kisi.mapping.file import read_mapping
+from kisi.mapping.rules import UNTOUCHED
 from kisi.mapping.toml_text import BYTE_ORDER_MARK
 from kisi.model import BillingMapping
 from kisi.whole_file import put_whole

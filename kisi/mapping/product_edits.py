@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.changes import UNTOUCHED, MappingEdit, RowT, called
+from kisi.mapping.changes import MappingEdit, RowT, called
+from kisi.mapping.rules import UNTOUCHED
 from kisi.model import Application, ProductRow
 
 

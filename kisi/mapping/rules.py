@@ -1,16 +1,77 @@
-"""What rows of mapping.toml must not do together: bill one thing twice, or two things as one."""
+"""What rows of mapping.toml must not do, alone or together: bill one thing twice, or two as one."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
-from kisi.config.sentences import shorten
-from kisi.mapping.rows import TableRow
-from kisi.model import Application, Company, ProductRow, TenantRef
+from kisi.config.sentences import did_you_mean, listed, shorten
+from kisi.errors import ConfigError
+from kisi.model import Application, Category, Company, ProductRow, TenantRef, Unit
+
+UNTOUCHED = "mapping.toml was left as it is."
+Named = TypeVar("Named", TenantRef, str)
+
+
+class TableRow(Protocol):
+    """A row of mapping.toml; as text it is what messages call it."""
+
+    @property
+    def parent(self) -> TableRow | None:
+        """The client's row, of an exception."""
+
+    def problem(self, text: str, key: str = "") -> None:
+        """Notes a problem of this row, or of one of its keys."""
+
 
 Clash = tuple[str, str, str]
 """A product, and two applications that would be billed as it."""
+
+
+# --- names of sources and PSAs --------------------------------------------------------------------
+
+
+def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
+    """`source:tenant`, as a person writes it in mapping.toml, in a table or as an option.
+
+    Raises:
+        ConfigError: It has another form, or there is no such source.
+    """
+    source, colon, tenant = text.partition(":")
+    if not colon or not tenant.strip():
+        example = f"{next(iter(sources), 'hq')}:{shorten(text.strip(':'))}"
+        problem = f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as "{example}".'
+    elif source not in sources:
+        hint = did_you_mean(source, sources)
+        problem = f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; {hint}'
+    else:
+        return TenantRef(source, tenant)
+    raise ConfigError(
+        problem, remedy=f"{UNTOUCHED} `kisi map list` shows the tenants as they are written here."
+    )
+
+
+def the_psa(name: str, psas: Collection[str]) -> str:
+    """The PSA of this name; the only one where none is named.
+
+    Raises:
+        ConfigError: There is none of this name, or none is named and there are several.
+    """
+    if name in psas:
+        return name
+    if name:
+        problem = f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)}"
+    elif len(psas) == 1:
+        return next(iter(psas))
+    elif psas:
+        problem = f"kisi.toml has several PSAs ({listed(psas)}), and none is named."
+    else:
+        problem = "kisi.toml has no [psa.NAME] that this could be billed in."
+    raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
+
+
+# --- rows ---------------------------------------------------------------------------------------
 
 
 def check(
@@ -61,18 +122,42 @@ def one_exception_an_application(exceptions: Iterable[tuple[TableRow, ProductRow
     )
 
 
-def products_of_a_billed_application(
-    row: TableRow, products: Collection[object], application: tuple[TableRow, Application] | None
+def one_product_row(
+    row: TableRow, product: ProductRow, application: tuple[TableRow, Application] | None
 ) -> None:
-    """Notes where a client's exception names products of an application that is never billed.
-
-    A general row may: it bills nothing as long as the application is not billed.
-    """
-    if row.parent and products and application and not application[1].bill:
+    """Notes where a row says two things about one application, or nothing."""
+    if row.parent and product.products and application and not application[1].bill:
+        # A general row may: it bills nothing as long as the application is not billed.
         row.problem(
             f"It names products, and bill = false of {application[0]} says that this application "
             "is never billed; take bill = false away there, or the products here."
         )
+    unit = application[1].unit if application else Unit.DEVICE
+    if not product.bill and product.products:
+        row.problem("It names products, and bill = false says that nothing is billed.")
+    elif product.bill and not product.products:
+        row.problem(
+            "It names no product: write all = ID, or windows_workstations, windows_servers and "
+            "non_windows." + (" To leave it to people, write bill = false." if row.parent else "")
+        )
+    elif Category.ALL in product.products and len(product.products) > 1:
+        row.problem("It names a product for all devices and for categories; keep one of the two.")
+    elif product.bill and unit is not Unit.DEVICE and Category.ALL not in product.products:
+        row.problem(f'An application with unit = "{unit}" has no categories: write all = ID.')
+
+
+def one_company_row(row: TableRow, company: Company) -> None:
+    """Notes where a client names a tenant or another agreement twice."""
+    for ref in _repeated(ref for ref in company.tenants if ref.source):
+        row.problem(f'"{shorten(str(ref))}" is named twice.', "tenants")
+    if company.agreement and company.agreement in company.alongside:
+        row.problem("This client's own agreement is among them; name only others.", "alongside")
+    for ident in _repeated(company.alongside):
+        row.problem(f"Agreement {shorten(ident)} is named twice.", "alongside")
+
+
+def _repeated(values: Iterable[Named]) -> list[Named]:
+    return sorted(value for value, times in Counter(values).items() if times > 1)
 
 
 def _once(rows: Iterable[tuple[TableRow, Hashable]], key: str, problem: str) -> None:

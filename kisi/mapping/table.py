@@ -16,8 +16,8 @@ from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.errors import ConfigError
-from kisi.mapping.changes import UNTOUCHED, MappingEdit
-from kisi.mapping.clients import add_clients, tenant_ref, the_psa
+from kisi.mapping.changes import MappingEdit
+from kisi.mapping.clients import add_clients
 from kisi.mapping.csv_cells import ReadRow, csv_cell, csv_list, read_csv, write_csv
 from kisi.mapping.product_edits import (
     find_application,
@@ -26,6 +26,7 @@ from kisi.mapping.product_edits import (
     the_application,
     with_keys,
 )
+from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
 
 COLUMNS = (

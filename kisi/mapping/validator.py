@@ -14,9 +14,10 @@ from enum import StrEnum
 
 from kisi.config.sentences import shorten
 from kisi.errors import ConfigError, KisiError
-from kisi.mapping.changes import UNTOUCHED, Change, called
+from kisi.mapping.changes import Change, called
 from kisi.mapping.inventory import Inventory
 from kisi.mapping.names import parse_name
+from kisi.mapping.rules import UNTOUCHED
 from kisi.model import (
     Agreement,
     AgreementRef,

@@ -99,8 +99,9 @@ def map_product(
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
     """
-    from kisi.mapping.clients import the_client, the_psa
+    from kisi.mapping.clients import the_client
     from kisi.mapping.product_edits import set_exception, set_product, the_application
+    from kisi.mapping.rules import the_psa
     from kisi.model import Category, ProductRow
 
     given = {
@@ -184,13 +185,14 @@ def _remove(
     product: str | None,
     psa: str | None,
 ) -> None:
-    from kisi.mapping.clients import the_client, the_psa
+    from kisi.mapping.clients import the_client
     from kisi.mapping.product_edits import (
         remove_application,
         remove_exception,
         remove_product,
         the_application,
     )
+    from kisi.mapping.rules import the_psa
 
     rows = editing.rows
     if product is not None:
