@@ -24,6 +24,7 @@ _HOSTILE_KEY = re.compile(
 )
 """A key that `tomllib` may take minutes over: its time grows with the square of a key's parts."""
 
+BYTE_ORDER_MARK = "\ufeff"
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=(?!.*(?:\"\"\"|'''))")
@@ -85,15 +86,16 @@ def read_document(path: Path, *, if_missing: str) -> Document:
         ConfigError: The file is missing, unreadable, too large, not UTF-8, or not TOML. Messages
             give line and column, and repeat nothing of the line: a secret may stand there.
     """
-    return parse_document(path, _decode(path, _read(path, if_missing)))
+    return parse_document(path, decode(path, _read(path, if_missing)))
 
 
 def parse_document(path: Path, text: str) -> Document:
-    """Parses `text`, the content of `path` now or in a moment.
+    """Parses `text`, the content of `path` now or in a moment; a byte order mark is fine.
 
     Raises:
         ConfigError: It is not TOML, or has keys that nobody writes; the message gives the line.
     """
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if hostile := _HOSTILE_KEY.search(text):
         line = text.count("\n", 0, hostile.end()) + 1
         problem = f"line {line}: A key has more than {_KEY_PARTS} parts or {_KEY_LETTERS} letters."
@@ -140,18 +142,40 @@ def _read(path: Path, if_missing: str) -> bytes:
     return raw
 
 
-def _decode(path: Path, raw: bytes) -> str:
+def decode(path: Path, raw: bytes) -> str:
+    """The text of a file, its byte order mark included.
+
+    Raises:
+        ConfigError: It is not UTF-8.
+    """
     remedy = "Save it as UTF-8 in your editor."
     if raw[:2] in _BYTE_ORDER_MARKS:
         encoding = _BYTE_ORDER_MARKS[raw[:2]]
         raise ConfigError(f"{path.name}: The file is {encoding}, not UTF-8.", remedy=remedy)
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{path.name}: line {line}: The file is not UTF-8 here.", remedy=remedy
         ) from None
+
+
+def encode(text: str) -> bytes:
+    """`text` as a file holds it.
+
+    Raises:
+        ConfigError: It holds half of a character, which a name may that was not written as UTF-8.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise ConfigError(
+            f"A text holds half of a character ({half}, a lone surrogate), which no file can hold. "
+            "mapping.toml was left as it is.",
+            remedy="Write this text again by hand, without what was copied along.",
+        ) from error
 
 
 def _explain(message: str, text: str) -> str:

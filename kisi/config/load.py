@@ -23,8 +23,7 @@ from kisi.config.sentences import (
     shorten,
 )
 from kisi.config.settings import Section
-from kisi.config.tables import Counting, Guards, Notifications, Top
-from kisi.config.zone import billing_zone
+from kisi.config.tables import Counting, Guards, Notify, Top, billing_zone
 from kisi.errors import ConfigError
 from kisi.model import CountingRules, GuardRules
 
@@ -33,20 +32,6 @@ Kinds = Mapping[str, type[Section]]
 
 _TABLES = ("sources", "psa", "counting", "guards", "notify")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """`[notify]`: references to the addresses that hear of a run. None: nobody is told."""
-
-    healthcheck: str | None = None
-    webhook: str | None = None
-
-    def secrets(self, name: str = "") -> dict[str, str]:
-        """The references that are set, by field; there is no default."""
-        del name
-        fields = {"healthcheck": self.healthcheck, "webhook": self.webhook}
-        return {field: reference for field, reference in fields.items() if reference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +100,11 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
     path = path.expanduser().absolute()
     data = read_document(path, if_missing="`kisi init` writes a kisi.toml to start from.").data
     reader = _Reader(path.parent)
-    top = reader.table(Top, data, ())
-    # as `tomllib` read them: in what pydantic gives back, a date is text already
+    top = reader.table(Top, {k: {} if isinstance(v, dict) else v for k, v in data.items()}, ())
     tables = {key: each if isinstance(each := data.get(key), dict) else {} for key in _TABLES}
     counting = reader.table(Counting, tables["counting"], ("counting",))
     guards = reader.table(Guards, tables["guards"], ("guards",))
-    notify = reader.table(Notifications, tables["notify"], ("notify",))
+    notify = reader.table(Notify, tables["notify"], ("notify",))
     mapping = reader.mapping(top.mapping)
     sources = reader.sections("sources", tables["sources"], source_kinds)
     psa = reader.sections("psa", tables["psa"], psa_kinds)
@@ -135,7 +119,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         global_sources=frozenset(_global(tables["sources"], source_kinds)),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
-        notify=Notify(**notify.model_dump()),
+        notify=notify,
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
     return PartialConfig(config, problems, tuple(tables["sources"]), tuple(tables["psa"]))

@@ -174,48 +174,35 @@ def read_table(
 def _validated(
     model: type[Model], data: Mapping[str, Any], base: Path
 ) -> tuple[Model | None, list[ErrorDetails]]:
-    # JSON has no dates: they are told apart here, because `str` would make text of them
-    dates = [_date_error(steps) for steps in _dates(model, data)]
+    # JSON has no dates, and `str` makes text of them: they are told apart before
+    errors: list[ErrorDetails] = [
+        {"type": "date", "loc": steps, "msg": "", "input": None} for steps in _dates(data)
+    ]
     try:
         checked = model.model_validate_json(
             json.dumps(data, default=str), strict=True, context={"base": base}
         )
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        told = {found["loc"] for found in dates}
-        # a list is called short without its wrong entries, too
-        lists = {found["loc"][:-1] for found in errors}
-        return None, [
-            *dates,
-            *(
-                found
-                for found in errors
-                if found["loc"] not in told
-                and not (found["type"] == "too_short" and found["loc"] in lists)
-            ),
+        checked, found = None, error.errors(include_url=False)
+        dates = {each["loc"] for each in errors}
+        inside = {each["loc"][:-1] for each in found}
+        # of a list with wrong entries, the rest may be called too short as well
+        errors += [
+            each
+            for each in found
+            if each["loc"] not in (inside if each["type"] == "too_short" else dates)
         ]
-    return (None if dates else checked), dates
+    return (None if errors else checked), errors
 
 
-def _dates(
-    model: type[BaseModel] | None, data: Mapping[str, Any], steps: tuple[str, ...] = ()
-) -> Iterator[tuple[str, ...]]:
+def _dates(data: Mapping[str, Any], steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The keys of a table, and of those inside it, that are dates or times."""
     for key, value in data.items():
-        field = model.model_fields.get(key) if model else None
-        inner = _nested(field.annotation) if field else None
-        if isinstance(value, dict) and inner:
-            yield from _dates(inner, value, (*steps, key))
-        elif any(isinstance(each, date | time) for each in _entries(value)):
+        entries = value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            yield from _dates(value, (*steps, key))
+        elif any(isinstance(each, date | time) for each in entries):
             yield (*steps, key)
-
-
-def _entries(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else [value]
-
-
-def _date_error(steps: tuple[str, ...]) -> ErrorDetails:
-    return {"type": "date", "loc": steps, "msg": "", "input": None}
 
 
 @cache

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from kisi.config.document import MAX_BYTES, parse_document
+from kisi.config.document import MAX_BYTES, decode, encode, parse_document
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.changes import MappingEdit, MappingText
 from kisi.mapping.file import read_mapping
 from kisi.mapping.rules import UNTOUCHED
-from kisi.mapping.toml_text import BYTE_ORDER_MARK
 from kisi.model import BillingMapping
 from kisi.whole_file import put_whole
 
@@ -114,12 +113,12 @@ class MappingEditor:
 
     def _mapping_of(self, text: str) -> BillingMapping:
         path = self._document.path
-        if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        if len(encode(text)) > MAX_BYTES:
             raise ConfigError(
                 f"{path.name}: The file would be larger than {MAX_BYTES // 2**20} MiB, which kisi "
                 "does not read."
             )
-        document = parse_document(path, text.removeprefix(BYTE_ORDER_MARK))
+        document = parse_document(path, text)
         return read_mapping(
             document,
             sources=self._sources,
@@ -153,14 +152,7 @@ class MappingDocument:
         content = _content(Path(os.path.realpath(path)))
         if content is None:
             return cls(path, "", None)
-        try:
-            return cls(path, content.decode("utf-8"), _digest(content))
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise ConfigError(
-                f"{path}, line {line}: the file is not UTF-8 here. It was left as it is.",
-                remedy="Save it as UTF-8 in your editor.",
-            ) from error
+        return cls(path, decode(path, content), _digest(content))
 
     def save(self, text: str, sleep: Callable[[float], None] = time.sleep) -> bool:
         """Writes `text` to the file, whole or not at all; the text before is kept as `.bak`.
@@ -177,7 +169,7 @@ class MappingDocument:
             StateError: The disk is full, or the file or its folder is read-only. The file is
                 untouched.
         """
-        content = text.encode("utf-8")
+        content = encode(text)
         if _digest(content) == self._digest or (not content and self._digest is None):
             return False
         before = self._unchanged_on_disk()
