@@ -21,11 +21,11 @@ from kisi.config.document import Document, read_document
 from kisi.config.sentences import Model, did_you_mean, read_table, shorten, type_name
 from kisi.errors import ConfigError
 from kisi.mapping import rules
+from kisi.mapping.rules import LARGEST_ID
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 _HEADER = re.compile(r"^[ \t]*\[\[([^\[\]\n]+)\]\]", re.MULTILINE)
-_LARGEST_ID = 2**63 - 1
-"""TOML promises no larger numbers."""
+_NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
 _BLANK_LETTERS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
@@ -38,9 +38,9 @@ Value = TypeVar("Value")
 
 def _ident(value: object) -> str:
     if type(value) is int:
-        if 0 < value <= _LARGEST_ID:
+        if 0 < value <= LARGEST_ID:
             return str(value)
-        raise ValueError(f"An id is a number from 1 to {_LARGEST_ID}, or text.")
+        raise ValueError(_NO_NUMBER)
     if isinstance(value, str):
         return _ident_text(value)
     raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
@@ -55,6 +55,8 @@ def _ident_text(text: str) -> str:
                 f"An id must not hold invisible characters, and this one holds U+{ord(letter):04X};"
                 " write it again by hand, without what was copied along."
             )
+    if text.isascii() and text.isdigit() and int(text.lstrip("0")[:20] or 0) > LARGEST_ID:
+        raise ValueError(_NO_NUMBER)
     return text
 
 

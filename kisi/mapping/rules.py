@@ -10,6 +10,8 @@ from kisi.config.sentences import did_you_mean, listed, shorten
 from kisi.errors import ConfigError
 from kisi.model import Application, Category, Company, ProductRow, TenantRef, Unit
 
+LARGEST_ID = 2**63 - 1
+"""TOML promises no larger numbers, and no PSA has them."""
 UNTOUCHED = "mapping.toml was left as it is."
 Named = TypeVar("Named", TenantRef, str)
 
