@@ -17,9 +17,9 @@ from typing import Any
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.clients import add_clients
 from kisi.mapping.csv_cells import ReadRow, csv_cell, csv_list, read_csv, write_csv
-from kisi.mapping.product_edits import (
+from kisi.mapping.edits import (
+    add_clients,
     find_application,
     set_application,
     set_product,

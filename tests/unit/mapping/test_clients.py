@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ConfigError, ExitCode
-from kisi.mapping.clients import (
+from kisi.mapping.edits import (
     add_clients,
     change_clients,
     find_clients,
