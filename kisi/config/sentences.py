@@ -8,6 +8,7 @@ and repeat none: a password may stand where a number was expected.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, time
 from difflib import get_close_matches
@@ -117,8 +118,6 @@ _LIMITS = {
     "greater_than": "This must be more than {gt:g}.",
     "less_than_equal": "This must be at most {le:g}.",
     "less_than": "This must be less than {lt:g}.",
-    "literal_error": "This must be {expected}.",
-    "enum": "This must be {expected}.",
     "finite_number": "This must be a finite number.",
     "string_too_short": "This must be text in quotes, not empty text.",
     "too_short": "This list is empty.",
@@ -192,6 +191,8 @@ def _validated(
             for each in found
             if each["loc"] not in (inside if each["type"] == "too_short" else dates)
         ]
+    # a key that is misspelt is why another is missing, so it comes first
+    errors.sort(key=lambda each: each["type"] != "extra_forbidden")
     return (None if errors else checked), errors
 
 
@@ -259,8 +260,13 @@ def _about_value(error: ErrorDetails) -> str:
         return sentence(str(context["error"]))
     if expected := _EXPECTED.get(kind):
         return f"This must be {expected}, not {type_name(error['input'])}."
+    if choices := context.get("expected"):
+        given, names = error["input"], re.findall("'([^']*)'", choices)
+        near = nearest(given, names) if isinstance(given, str) else None
+        what = choices.replace("'", '"')
+        return f"This must be {what}" + (f'; did you mean "{near}"?' if near else ".")
     if limit := _LIMITS.get(kind):
-        return limit.format(**context).replace("'", '"')
+        return limit.format(**context)
     return sentence(error["msg"])
 
 

@@ -182,15 +182,15 @@ def test_all_problems_are_found_at_once_with_file_table_and_key(problems):
         "counting: This must be a table, not a whole number.",
         "[guards] run_units: This must be at least 0.",
         '[guards] adopt: This must be "hold" or "allow".',
+        '[sources.hq] usr: Unknown key; did you mean "user"?',
         (
             "[sources.hq] url: The address must begin with https://, because passwords are sent "
             "there (http:// only on a loopback address, such as 127.0.0.1)."
         ),
         "[sources.hq] user: This key is missing.",
         "[sources.hq] workers: This must be a whole number, not true or false.",
-        '[sources.hq] usr: Unknown key; did you mean "user"?',
-        "[sources.hub] files: This list is empty.",
         '[sources.hub.columns] compny: Unknown key; did you mean "company"?',
+        "[sources.hub] files: This list is empty.",
         '[psa.tp] kind: Unknown kind "tigerpow"; did you mean "tigerpaw"?',
     ]
 

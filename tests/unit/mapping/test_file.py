@@ -190,7 +190,7 @@ def test_an_id_is_a_positive_number_or_text(problems, value, problem):
         ("[company]\n", ["[[company]]: Write its rows under [[company]], in double brackets."]),
         ("product = 3\n", ["[[product]]: Write its rows under [[product]], in double brackets."]),
         ("[[application]]\n", ["[[application]] (row 1, line 1) name: This key is missing."]),
-        (KES + "unit = 'devise'\n", ['unit: This must be "device", "user" or "mailbox".']),
+        (KES + "unit = 'devise'\n", ['unit: This must be "device", "user" or "mailbox"; did you mean "device"?']),
         (KES + "keys = 'KES*'\n", ["keys: This must be a list in [brackets], not text."]),
         (KES + "keys = []\n", ["keys: This list is empty."]),
         (KES + "keys = ['a', 1]\n", ["keys, entry 2: This must be text in quotes, not a whole number."]),
