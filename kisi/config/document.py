@@ -86,7 +86,10 @@ def read_document(path: Path, *, if_missing: str) -> Document:
         ConfigError: The file is missing, unreadable, too large, not UTF-8, or not TOML. Messages
             give line and column, and repeat nothing of the line: a secret may stand there.
     """
-    return parse_document(path, decode(path, _read(path, if_missing)))
+    raw = read_bytes(path)
+    if raw is None:
+        raise ConfigError(f"{path.name}: There is no file {path}.", remedy=if_missing)
+    return parse_document(path, decode(path, raw))
 
 
 def parse_document(path: Path, text: str) -> Document:
@@ -114,7 +117,12 @@ def parse_document(path: Path, text: str) -> Document:
     )
 
 
-def _read(path: Path, if_missing: str) -> bytes:
+def read_bytes(path: Path) -> bytes | None:
+    """What is in a file; None where there is none.
+
+    Raises:
+        ConfigError: It is a folder, unreadable, or too large.
+    """
     try:
         if path.is_dir():
             raise ConfigError(
@@ -123,10 +131,10 @@ def _read(path: Path, if_missing: str) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{path.name}: There is no file {path}.", remedy=if_missing) from None
+        return None
     except OSError as error:
         raise ConfigError(
-            f"{path.name}: {path} cannot be read: {error.strerror}.",
+            f"{path.name}: {path} cannot be read: {error.strerror or type(error).__name__}.",
             remedy="Let the user that runs kisi read it.",
         ) from None
     except ValueError:

@@ -10,9 +10,10 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
-from kisi.config.document import MAX_BYTES, decode, encode, parse_document
+from kisi.config.document import MAX_BYTES, decode, encode, parse_document, read_bytes
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.changes import MappingEdit, MappingText
 from kisi.mapping.file import read_mapping
@@ -46,9 +47,10 @@ class MappingEditor:
         global_sources: Collection[str] = (),
     ) -> None:
         self._document = document
-        self._sources = tuple(sources)
-        self._global_sources = frozenset(global_sources)
         self._psas = tuple(psas)
+        self._read = partial(
+            read_mapping, sources=sources, psas=self._psas, global_sources=global_sources
+        )
         self.mapping = self._mapping_of(document.text)
 
     @classmethod
@@ -118,13 +120,7 @@ class MappingEditor:
                 f"{path.name}: The file would be larger than {MAX_BYTES // 2**20} MiB, which kisi "
                 "does not read."
             )
-        document = parse_document(path, text)
-        return read_mapping(
-            document,
-            sources=self._sources,
-            psas=self._psas,
-            global_sources=self._global_sources,
-        )
+        return self._read(parse_document(path, text))
 
 
 class MappingDocument:
@@ -149,7 +145,7 @@ class MappingDocument:
         Raises:
             ConfigError: It cannot be read, or is not UTF-8.
         """
-        content = _content(Path(os.path.realpath(path)))
+        content = read_bytes(Path(os.path.realpath(path)))
         if content is None:
             return cls(path, "", None)
         return cls(path, decode(path, content), _digest(content))
@@ -191,7 +187,7 @@ class MappingDocument:
         return True
 
     def _unchanged_on_disk(self) -> bytes | None:
-        content = _content(self._target)
+        content = read_bytes(self._target)
         if (None if content is None else _digest(content)) == self._digest:
             return content
         what = "vanished" if content is None else "appeared" if self._digest is None else "changed"
@@ -213,16 +209,3 @@ class MappingDocument:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror or type(error).__name__}). "
-            "It was left as it is.",
-            remedy="Let the account that runs kisi read it.",
-        ) from error

@@ -7,31 +7,25 @@ once.
 from __future__ import annotations
 
 import os
-import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kisi.config import Table, Text
 from kisi.config.document import Document, read_document
-from kisi.config.sentences import Model, did_you_mean, read_table, shorten, type_name
+from kisi.config.sentences import did_you_mean, type_name
 from kisi.errors import ConfigError
 from kisi.mapping import rules
-from kisi.mapping.rules import LARGEST_ID
+from kisi.mapping.rules import LARGEST_ID, MappingTable, TableRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
-_HEADER = re.compile(r"^[ \t]*\[\[([^\[\]\n]+)\]\]", re.MULTILINE)
 _NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
 _BLANK_LETTERS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
 """What Unicode counts among the printable letters and marks, and no font draws."""
-
-Value = TypeVar("Value")
 
 # --- the rows as they are written -----------------------------------------------------------------
 
@@ -103,13 +97,7 @@ class CompanyTable(Table):
     product: Any = None
 
 
-_ROWS: dict[str, type[Table]] = {
-    "application": ApplicationTable,
-    "product": ProductTable,
-    "company": CompanyTable,
-}
-
-Known = Mapping[str, tuple[rules.TableRow, Application]]
+Known = Mapping[str, tuple[TableRow, Application]]
 """The applications by name, with their rows."""
 
 
@@ -233,108 +221,3 @@ def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     if name is None and "psa" in row.data:
         return ""  # of a wrong type, which was noted
     return row.noted("psa", rules.the_psa, name or "", psas) or ""
-
-
-# --- where rows stand -----------------------------------------------------------------------------
-
-
-class MappingTable:
-    """The rows of a document, and the problems that are found in them."""
-
-    def __init__(self, document: Document) -> None:
-        self.problems: list[str] = []
-        self._document = document
-        for key in document.data:
-            if key not in _ROWS:
-                self.problem(f"[[{shorten(key)}]]: Unknown table; {did_you_mean(key, _ROWS)}")
-
-    def problem(self, text: str) -> None:
-        """Notes a problem of the file."""
-        self.problems.append(f"{self._document.path.name}: {text}")
-
-    def rows(self, table: str, parent: TableRow | None = None) -> Iterator[TableRow]:
-        """The rows of `[[table]]`, or of `[[parent.table]]` that belong to `parent`."""
-        entries = (parent.data if parent else self._document.data).get(table, [])
-        name = f"{parent.table}.{table}" if parent else table
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            self.problem(f"[[{name}]]: Write its rows under [[{name}]], in double brackets.")
-            return
-        for index, entry in enumerate(entries):
-            yield TableRow(self, name, index, entry, parent)
-
-    def line(self, row: TableRow) -> int | None:
-        """The line of a row's header, or None for rows that are written without headers."""
-        lines = self._lines[row.table, row.parent.index if row.parent else 0]
-        siblings = row.parent.data if row.parent else self._document.data
-        written = siblings[row.table.rpartition(".")[2]]
-        return lines[row.index] if len(lines) == len(written) else None
-
-    @cached_property
-    def _lines(self) -> Mapping[tuple[str, int], list[int]]:
-        """The lines of the headers of each table, apart for each row that they belong to."""
-        text = self._document.text
-        lines: dict[tuple[str, int], list[int]] = defaultdict(list)
-        line, seen = 1, 0
-        for header in _HEADER.finditer(text):
-            line += text.count("\n", seen, header.start())
-            seen = header.start()
-            table = re.sub(r"[\s\"']", "", header[1])
-            parent, dot, _ = table.rpartition(".")
-            lines[table, len(lines[parent, 0]) - 1 if dot else 0].append(line)
-        return lines
-
-
-class TableRow:
-    """One row and the place where it stands, for messages."""
-
-    __slots__ = ("_whole", "data", "index", "parent", "table")
-
-    def __init__(
-        self,
-        whole: MappingTable,
-        table: str,
-        index: int,
-        data: Mapping[str, Any],
-        parent: TableRow | None,
-    ) -> None:
-        self._whole = whole
-        self.table = table
-        self.index = index
-        self.data = data
-        self.parent = parent
-
-    def __str__(self) -> str:
-        """The row as messages name it: `[[company]] "Contoso" (row 3, line 41)`."""
-        name = self.data.get("application" if self.table.endswith("product") else "name")
-        named = f' "{shorten(name)}"' if isinstance(name, str) and name else ""
-        line = self._whole.line(self)
-        where = f"row {self.index + 1}" + (f", line {line}" if line else "")
-        owner = f"{self.parent}, " if self.parent else ""
-        return f"{owner}[[{self.table}]]{named} ({where})"
-
-    def read(self, model: type[Model]) -> Model:
-        """The row's values. What is wrong is noted and reads as empty, or has its default."""
-        values, problems = read_table(
-            model, self.data, (self.table,), where=lambda steps: f"{self} {shorten(steps[-1])}"
-        )
-        for problem in problems:
-            self._whole.problem(problem)
-        return values
-
-    def problem(self, text: str, key: str = "") -> None:
-        """Notes a problem of this row, or of one of its keys."""
-        self._whole.problem(f"{self}{' ' + key if key else ''}: {text}")
-
-    def noted(
-        self,
-        key: str,
-        read: Callable[[str, Collection[str]], Value],
-        text: str,
-        known: Collection[str],
-    ) -> Value | None:
-        """What `read` makes of a text; None where it refuses: its sentence is noted at `key`."""
-        try:
-            return read(text, known)
-        except ConfigError as error:
-            self.problem(error.message, key)
-            return None

@@ -183,7 +183,7 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line(path):
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a folder, not a file"):
         MappingDocument.read(tmp_path)
 
 
