@@ -143,8 +143,8 @@ between the digits and upper case are accepted, as `openssl x509 -fingerprint` p
 Workers = Annotated[int, Field(ge=1, le=16)]
 """How many requests a source or PSA is sent at once."""
 
-Hours = Annotated[float, Field(gt=0, le=87_600, allow_inf_nan=False)]
-"""A length of time, up to ten years."""
+Hours = Annotated[float, Field(gt=0, le=999_999, allow_inf_nan=False)]
+"""A length of time, up to a century."""
 
 
 def _not_blank(text: str) -> str:
