@@ -69,11 +69,11 @@ class TomlEdit:
         if not rows:
             return
         if company is None:
-            places, owner, header = self._places(kind), self._wanted, str(kind)
+            places, header = self._places(kind), str(kind)
         else:
             places = list(self._named(RowKind.COMPANY, [company]).values())
-            owner = self._wanted[RowKind.COMPANY][company]
             header = f"{RowKind.COMPANY}.{kind}"
+        owner = self._owner(company)
         at = max((section.end for place in places for section in place), default=len(self._text))
         owner.setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
         end = line_end(self._text)
@@ -92,7 +92,7 @@ class TomlEdit:
         if not rows:
             return
         places = self._named(kind, rows, company)
-        owner = self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
+        owner = self._owner(company)
         owner[kind] = [row for place, row in enumerate(owner[kind]) if place not in rows]
         if not owner[kind]:
             del owner[kind]
@@ -116,7 +116,7 @@ class TomlEdit:
         if not rows:
             return
         places = self._named(kind, rows, company)
-        owner = self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
+        owner = self._owner(company)
         for row in sorted(rows, reverse=True):  # from below, so that the places above stay true
             for key, value in rows[row].items():
                 if value is None:
@@ -139,6 +139,10 @@ class TomlEdit:
         if _canonical(means) != _canonical(self._wanted):
             raise _unsafe()
         return self._text
+
+    def _owner(self, company: int | None) -> dict[str, Any]:
+        """What holds the rows: the file, or a company."""
+        return self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
 
     def _places(self, kind: RowKind, company: int | None = None) -> list[list[Section]]:
         """Each row of a kind: its own section, then those of its sub-tables, wherever they are."""

@@ -332,6 +332,19 @@ def test_all_problems_of_all_rows_are_found_at_once(problems):
     assert len(found) == 5
 
 
+def test_a_wrong_entry_hides_no_problem_of_the_others(problems):
+    found = problems(CONTOSO + company("Fabrikam", 7, ["hq:A", 5], "alongside = [true, 7]\n"))
+    assert [problem.partition("7) ")[2] or problem.partition("6) ")[2] for problem in found] == [
+        "tenants, entry 2: This must be text in quotes, not a whole number.",
+        "alongside, entry 1: An id is a whole number or text, not true or false.",
+        "alongside: This client's own agreement is among them; name only others.",
+        (
+            'tenants: "hq:A" is billed to [[company]] "Contoso" (row 1, line 1) already; set '
+            "billing = false for one of them."
+        ),
+    ]
+
+
 def test_names_are_cut_so_that_a_message_stays_readable(problems):
     (found,) = problems(CONTOSO.replace("Contoso", "x" * 500).replace("1042", "0"))
     assert len(found) < 250
