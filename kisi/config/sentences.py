@@ -101,6 +101,8 @@ def sentence(text: str) -> str:
 
 # --- checking a table ---------------------------------------------------------------------------
 
+_BEYOND = 2**64
+"""No key takes a number as large as this one."""
 _EXPECTED = {
     "string_type": "text in quotes",
     "path_type": "a path in quotes",
@@ -178,9 +180,11 @@ def _validated(
         {"type": "date", "loc": steps, "msg": "", "input": None} for steps in _dates(data)
     ]
     try:
-        checked = model.model_validate_json(
-            json.dumps(data, default=str), strict=True, context={"base": base}
-        )
+        text = json.dumps(data, default=str)
+    except ValueError:  # a number of thousands of digits, which TOML may write as 0x...
+        text = json.dumps(_with_small_numbers(data), default=str)
+    try:
+        checked = model.model_validate_json(text, strict=True, context={"base": base})
     except ValidationError as error:
         checked, found = None, error.errors(include_url=False)
         dates = {each["loc"] for each in errors}
@@ -194,6 +198,14 @@ def _validated(
     # a key that is misspelt is why another is missing, so it comes first
     errors.sort(key=lambda each: each["type"] != "extra_forbidden")
     return (None if errors else checked), errors
+
+
+def _with_small_numbers(value: Any) -> Any:  # noqa: ANN401 - whatever TOML may hold
+    if isinstance(value, dict):
+        return {key: _with_small_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_small_numbers(each) for each in value]
+    return max(-_BEYOND, min(value, _BEYOND)) if type(value) is int else value
 
 
 def _dates(data: Mapping[str, Any], steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

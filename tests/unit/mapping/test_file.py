@@ -155,6 +155,7 @@ def test_rows_without_headers_of_their_own_are_named_without_a_line(problems):
         ("0", "An id is a number from 1 to 9223372036854775807, or text."),
         ("9223372036854775808", "An id is a number from 1 to 9223372036854775807, or text."),
         ('"9223372036854775808"', "An id is a number from 1 to 9223372036854775807, or text."),
+        ("0x" + "f" * 5000, "An id is a number from 1 to 9223372036854775807, or text."),
         ("'" + "9" * 5000 + "'", "An id is a number from 1 to 9223372036854775807, or text."),
         ('""', "An id must not be empty or have spaces around it."),
         ('" 7"', "An id must not be empty or have spaces around it."),
