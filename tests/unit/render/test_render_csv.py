@@ -11,8 +11,8 @@ import render_samples as samples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kisi.csv_table import STARTS
 from kisi.errors import ExitCode
-from kisi.formulas import STARTS
 from kisi.model import Failure, Plan, UnmappedUse
 from kisi.render.csv_text import csv_text
 from kisi.render.plan_export import COLUMNS, plan_csv
