@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3.exceptions
 
 from kisi import __version__
 from kisi.errors import BadAnswer, NotSent, TransportError, Untrusted
@@ -248,7 +247,8 @@ class Client:
             outcome = line.send(request.prepared(), stage, attempt, limits)
         except BadAnswer as error:
             outcome = BadAnswer(f"{self._label}: {request.title}: {error.message}")
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # see `translate`
+            line.hang_up()
             outcome = translate(
                 error, attempt, label=self._label, where=self._where, request=request.title
             )

@@ -27,10 +27,12 @@ def translate(
 ) -> TransportError:
     """The error that a failed try of `request` means.
 
-    What is not provably unsent counts as sent: the request may have been applied.
+    What is not provably unsent counts as sent: the request may have been applied. That holds for
+    every exception: a chunk size of `-2` is a bare `ValueError` of `http.client`, and no list of
+    such exceptions is ever complete.
 
     Args:
-        error: What `requests` or `urllib3` raised.
+        error: What was raised while the request was under way.
         attempt: What the connection knows.
         label: Whom we talk to, as the operator calls it.
         where: Host and port.

@@ -15,11 +15,13 @@ from kisi.errors import NotSent, TransportError, Untrusted
 from kisi.transport.answer import Answer
 from kisi.transport.dates import http_date
 
-_UNPROCESSED = frozenset({429, 503})
+_BUSY = 429
+_UNPROCESSED = frozenset({_BUSY, 503})
 _FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
 """Server faults. 520 to 524 are Cloudflare's, which stands in front of ConnectWise's cloud."""
 _NOT_SENT_ATTEMPTS = 3
 """A closed port or an unknown name is given less patience than a busy server."""
+_LONGEST_BACKOFF = 30.0
 _PARTING = 3.0
 """Seconds for a request that only says goodbye."""
 _SECONDS = re.compile(r"\d+(\.\d+)?")
@@ -48,6 +50,7 @@ class Limits:
     body: int = 16 * 2**20
     """The largest body that is read, decompressed. Parsed, JSON takes up to 30 times as much."""
     attempts: int = 4
+    """Of one request; 1 repeats nothing. A rate limit (429) is waited out for the whole call."""
     retry_after_cap: float = 120.0
     """The longest wait that a server may ask for."""
     run_ends: float | None = None
@@ -74,8 +77,15 @@ class Limits:
 def may_repeat(
     repeat: Repeat, outcome: Answer | TransportError, attempt: int, limits: Limits
 ) -> bool:
-    """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`."""
-    if repeat is Repeat.NEVER or isinstance(outcome, Untrusted) or attempt >= limits.attempts:
+    """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`.
+
+    A rate limit is no failure: it ends, and only the call's own end limits the waiting for that.
+    """
+    if repeat is Repeat.NEVER or isinstance(outcome, Untrusted) or limits.attempts == 1:
+        return False
+    if isinstance(outcome, Answer) and outcome.status == _BUSY:
+        return True
+    if attempt >= limits.attempts:
         return False
     if isinstance(outcome, NotSent):
         return attempt < _NOT_SENT_ATTEMPTS
@@ -115,6 +125,9 @@ def wait_before_repeat(
         chance: A random number from 0 to 1, so that many clients do not come back together.
     """
     asked = retry_after(outcome.headers) if isinstance(outcome, Answer) else None
-    if asked is not None:
-        return min(asked, limits.retry_after_cap)
-    return float(0.5 * 2 ** (attempt - 1) * (1 + chance / 2))
+    backoff = min(0.5 * 2.0 ** min(attempt - 1, 10), _LONGEST_BACKOFF) * (1 + chance / 2)
+    if asked is None:
+        return backoff
+    # Who asks for no wait at all, again and again, is not to be asked a thousand times.
+    least = backoff if attempt >= limits.attempts else 0.0
+    return max(min(asked, limits.retry_after_cap), least)

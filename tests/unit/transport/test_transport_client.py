@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import logging
 import socket
 import threading
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 import responses
+import urllib3.exceptions
 
 from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent
@@ -116,6 +118,14 @@ def test_no_redirect_is_followed(serve: Serve, connect: Connect, status: int) ->
         OK + b"Transfer-Encoding: chunked\r\n\r\n8\r\n" + b'{"a": 1}' + b"\r\n",
         OK + b"Transfer-Encoding: chunked\r\n\r\n8\r\n" + b'{"a"',
         OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + b'{"a"',
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n" + b'{"a"',
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 30 + b"\r\n{}",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2;\xff\r\n{}",
+        OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n{}",
+        b"HTTP/1.1 99999 X\r\n\r\n",
+        b"HTTP/1.1 2\xb200 X\r\n\r\n",
+        OK + b"X: y\r\n" * 200 + b"\r\n{}",
+        OK + b"X: " + b"y" * 70000 + b"\r\n\r\n{}",
         OK + b"Content-Length: 7, 9\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Ty",
         b"",
@@ -306,6 +316,23 @@ def busy(*values: str) -> list[bytes]:
     ]
 
 
+@pytest.mark.parametrize("headers", [b"", b"Retry-After: 0\r\n"])
+def test_a_rate_limit_is_waited_out_for_the_whole_call(
+    serve: Serve, connect: Connect, clock: FakeClock, headers: bytes
+) -> None:
+    limited = b"HTTP/1.1 429 Busy\r\nContent-Length: 0\r\n" + headers + b"\r\n"
+    server = serve(answering(*[limited] * 8, OK + b"Content-Length: 2\r\n\r\n{}"))
+    assert connect(server.url).send("GET", "/a", repeat=Repeat.READ).status == 200
+    assert sum(clock.slept) > 60
+
+    server = serve(answering(*[limited] * 40))
+    began = clock.seconds
+    client = connect(server.url)
+    assert client.send("GET", "/a", repeat=Repeat.READ).status == 429
+    assert 85 < clock.seconds - began <= 120
+    assert client.requests < 16
+
+
 @pytest.mark.parametrize(("asked", "waited"), [("2", 2.0), ("soon", 0.5), ("99999", 100.0)])
 def test_the_wait_is_what_the_server_asks_for_capped(
     serve: Serve, connect: Connect, clock: FakeClock, asked: str, waited: float
@@ -399,6 +426,11 @@ def test_each_thread_has_a_connection_of_its_own(serve: Serve, connect: Connect)
         (requests.ReadTimeout(), AnswerLost),
         (requests.ConnectionError("who knows"), AnswerLost),
         (OSError("odd"), AnswerLost),
+        (ValueError("odd"), AnswerLost),
+        (UnicodeError("odd"), AnswerLost),
+        (OverflowError("odd"), AnswerLost),
+        (http.client.LineTooLong("odd"), AnswerLost),
+        (urllib3.exceptions.HTTPError("odd"), AnswerLost),
     ],
 )
 @responses.activate

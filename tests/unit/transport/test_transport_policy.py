@@ -70,6 +70,8 @@ def test_attempts_are_counted_and_an_unreachable_server_gets_three() -> None:
     assert not may_repeat(Repeat.READ, answer(503), 4, LIMITS)
     assert may_repeat(Repeat.READ, NotSent("x"), 2, LIMITS)
     assert not may_repeat(Repeat.READ, NotSent("x"), 3, LIMITS)
+    assert may_repeat(Repeat.READ, answer(429), 40, LIMITS)
+    assert not may_repeat(Repeat.READ, answer(429), 1, Limits(attempts=1))
 
 
 @pytest.mark.parametrize(
