@@ -11,10 +11,10 @@ A `Client` belongs to one server. Its promises:
 """
 
 from kisi.transport.answer import Answer
-from kisi.transport.certificate import Certificate, certificate_of
-from kisi.transport.client import Client, Sign, fingerprint_of
+from kisi.transport.certificate import Certificate, certificate_of, fingerprint_of
+from kisi.transport.client import Client, Sign
 from kisi.transport.clock import Clock, SystemClock
-from kisi.transport.clock_skew import LARGEST_SKEW, clock_finding, clock_skew
+from kisi.transport.clock import LARGEST_SKEW, clock_finding, clock_skew
 from kisi.transport.policy import Limits, Repeat, retry_after
 from kisi.transport.trust import Trust
 

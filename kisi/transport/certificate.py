@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kisi.transport.client import fingerprint_of
+import requests
 
+from kisi.errors import NotSent
+from kisi.fingerprints import fingerprint
+from kisi.transport.clock import Clock, SystemClock
+from kisi.transport.connection import Attempt
+from kisi.transport.connection import Line
+from kisi.transport.policy import Limits
+from kisi.transport.trust import unverified
+
+_LOG = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
@@ -53,6 +63,36 @@ def certificate_of(host: str, port: int) -> Certificate:
     except OSError:
         return Certificate(fingerprint)
     return Certificate(fingerprint, _instant(ends))
+
+
+def fingerprint_of(host: str, port: int) -> tuple[str, bytes]:
+    """The fingerprint (`sha256:...`) and the certificate (DER) that a server presents.
+
+    Nothing is trusted and no request is sent: this is for showing a person what to compare.
+
+    Raises:
+        NotSent: The server cannot be reached, or does not speak TLS.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    attempt = look(f"https://{where}", Limits(), SystemClock())
+    if not attempt.presented:
+        raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
+    return fingerprint(attempt.presented), attempt.presented
+
+
+
+def look(url: str, limits: Limits, clock: Clock) -> Attempt:
+    """Shakes hands under a stage in which no certificate is good, so that nothing can be sent."""
+    now = clock.monotonic()
+    attempt = Attempt(clock, ends=now + limits.connect, read=limits.connect)
+    line = Line(url)
+    try:
+        line.send(requests.Request("GET", url).prepare(), unverified(()), attempt, limits)
+    except (requests.RequestException, OSError) as error:
+        _LOG.debug("Looking at a certificate: %s", type(error).__name__)
+    finally:
+        line.hang_up()
+    return attempt
 
 
 def _instant(ends: object) -> datetime | None:

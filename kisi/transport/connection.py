@@ -19,14 +19,21 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-
 import requests.adapters
 import urllib3.connection
 from urllib3.connectionpool import HTTPConnectionPool
-
 from kisi.fingerprints import fingerprint
 from kisi.transport.clock import Clock
 from kisi.transport.trust import Stage
+from urllib.parse import urlsplit
+from requests.utils import get_environ_proxies, select_proxy
+from kisi.errors import NotSent
+from kisi.loopback import is_loopback
+from http.cookiejar import DefaultCookiePolicy
+import requests
+from kisi.errors import BadAnswer
+from kisi.transport.answer import Answer
+from kisi.transport.policy import Limits
 
 _PIECE = 1.0
 """Seconds after which a read that still waits looks whether the run was stopped."""
@@ -310,3 +317,93 @@ class _Response(http.client.HTTPResponse):
         left = self._reader.left()
         super()._close_conn()  # type: ignore[misc]
         self._answered(left)
+
+
+def proxies_for(url: str) -> dict[str, str]:
+    """The proxies that the environment names for `url` (`HTTPS_PROXY`, `NO_PROXY` and so on).
+
+    A loopback address is never asked for through a proxy.
+
+    Raises:
+        NotSent: It is a SOCKS proxy. What would carry its connections knows nothing of pins.
+    """
+    host = urlsplit(url).hostname or ""
+    proxies = {} if is_loopback(host) else dict(get_environ_proxies(url))
+    if (select_proxy(url, proxies) or "").lower().startswith("socks"):
+        raise NotSent(
+            "the environment names a SOCKS proxy, which kisi does not speak to. Nothing was sent.",
+            remedy="For the user that runs kisi, name an HTTP proxy in HTTPS_PROXY, or the server "
+            "in NO_PROXY.",
+        )
+    return proxies
+
+
+_CHUNK = 65536
+
+
+class _Session(requests.Session):
+    """A session that is deaf to the environment, to redirects and to cookies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def get_redirect_target(self, _resp: requests.Response) -> None:
+        """No redirect is looked at: `requests` would read its body without any limit."""
+
+
+class Line:
+    """One thread's session to the server at `url`, and the adapter that it talks through."""
+
+    def __init__(self, url: str) -> None:
+        self._proxies = proxies_for(url)
+        self._session = _Session()
+        self._adapter: Adapter | None = None
+        self.last_used = 0.0
+        """The instant of the clock at which the last try ended; its keeper sets it."""
+
+    def send(
+        self, prepared: requests.PreparedRequest, stage: Stage, attempt: Attempt, limits: Limits
+    ) -> Answer:
+        """Sends once and reads the whole answer.
+
+        Raises:
+            requests.RequestException: No answer came, or more than one.
+        """
+        adapter = self._talk_through(stage, attempt)
+        patience = adapter.attempt.patience()
+        response = self._session.send(
+            prepared,
+            stream=True,
+            allow_redirects=False,
+            proxies=self._proxies,
+            timeout=(min(limits.connect, patience), patience),
+        )
+        with response:
+            answer = Answer(response.status_code, response.headers, _body(response, limits.body))
+        if attempt.surplus:
+            raise requests.ConnectionError(Unasked("more than one answer"))
+        return answer
+
+    def hang_up(self) -> None:
+        """Closes idle connections; the next request opens a new one."""
+        self._session.close()
+
+    def _talk_through(self, stage: Stage, attempt: Attempt) -> Adapter:
+        if self._adapter is None or self._adapter.stage is not stage:
+            self.hang_up()
+            self._adapter = Adapter(stage, attempt)
+            self._session.mount("http://", self._adapter)
+            self._session.mount("https://", self._adapter)
+        self._adapter.attempt = attempt
+        return self._adapter
+
+
+def _body(response: requests.Response, limit: int) -> bytes:
+    body = bytearray()
+    while chunk := response.raw.read(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > limit:
+            raise BadAnswer(f"The answer is larger than {limit} bytes and was not read further.")
+    return bytes(body)

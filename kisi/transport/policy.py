@@ -13,7 +13,7 @@ from typing import Self
 
 from kisi.errors import NotSent, TransportError, Untrusted
 from kisi.transport.answer import Answer
-from kisi.transport.dates import http_date
+from kisi.transport.clock import http_date
 
 _BUSY = 429
 _UNPROCESSED = frozenset({_BUSY, 503})
@@ -83,10 +83,8 @@ def may_repeat(
     """
     if repeat is Repeat.NEVER or isinstance(outcome, Untrusted) or limits.attempts == 1:
         return False
-    if isinstance(outcome, Answer) and outcome.status == _BUSY:
-        return True
     if attempt >= limits.attempts:
-        return False
+        return isinstance(outcome, Answer) and outcome.status == _BUSY
     if isinstance(outcome, NotSent):
         return attempt < _NOT_SENT_ATTEMPTS
     if isinstance(outcome, TransportError):

@@ -19,7 +19,7 @@ from kisi.transport import (
     certificate_of,
     fingerprint_of,
 )
-from kisi.transport.proxies import proxies_for
+from kisi.transport.connection import proxies_for
 from kisi.transport.trust import stages
 
 if TYPE_CHECKING:
