@@ -13,8 +13,7 @@ import requests
 from kisi.errors import NotSent
 from kisi.fingerprints import fingerprint
 from kisi.transport.clock import Clock, SystemClock
-from kisi.transport.connection import Attempt
-from kisi.transport.connection import Line
+from kisi.transport.connection import Attempt, Connection
 from kisi.transport.policy import Limits
 from kisi.transport.trust import unverified
 
@@ -74,24 +73,23 @@ def fingerprint_of(host: str, port: int) -> tuple[str, bytes]:
         NotSent: The server cannot be reached, or does not speak TLS.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    attempt = look(f"https://{where}", Limits(), SystemClock())
+    attempt = fetch_certificate(f"https://{where}", Limits(), SystemClock())
     if not attempt.presented:
         raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
     return fingerprint(attempt.presented), attempt.presented
 
 
-
-def look(url: str, limits: Limits, clock: Clock) -> Attempt:
-    """Shakes hands under a stage in which no certificate is good, so that nothing can be sent."""
+def fetch_certificate(url: str, limits: Limits, clock: Clock) -> Attempt:
+    """Shakes hands under a method in which no certificate is good, so that nothing can be sent."""
     now = clock.monotonic()
     attempt = Attempt(clock, ends=now + limits.connect, read=limits.connect)
-    line = Line(url)
+    connection = Connection(url)
     try:
-        line.send(requests.Request("GET", url).prepare(), unverified(()), attempt, limits)
+        connection.send(requests.Request("GET", url).prepare(), unverified(()), attempt, limits)
     except (requests.RequestException, OSError) as error:
         _LOG.debug("Looking at a certificate: %s", type(error).__name__)
     finally:
-        line.hang_up()
+        connection.close()
     return attempt
 
 

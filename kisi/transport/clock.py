@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from datetime import datetime, timedelta
+from typing import Protocol
+
 from kisi.model import Finding, Level
 from kisi.transport.answer import Answer
+
 
 class Clock(Protocol):
     """Where kisi takes the time from, and how it waits. Injected, so that tests never wait."""

@@ -18,24 +18,25 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
+
+import requests
 import requests.adapters
 import urllib3.connection
-from urllib3.connectionpool import HTTPConnectionPool
-from kisi.fingerprints import fingerprint
-from kisi.transport.clock import Clock
-from kisi.transport.trust import Stage
-from urllib.parse import urlsplit
 from requests.utils import get_environ_proxies, select_proxy
-from kisi.errors import NotSent
-from kisi.loopback import is_loopback
-from http.cookiejar import DefaultCookiePolicy
-import requests
-from kisi.errors import BadAnswer
-from kisi.transport.answer import Answer
-from kisi.transport.policy import Limits
+from urllib3.connectionpool import HTTPConnectionPool
 
-_PIECE = 1.0
+from kisi.errors import BadAnswer, NotSent
+from kisi.fingerprints import fingerprint
+from kisi.loopback import is_loopback
+from kisi.transport.answer import Answer
+from kisi.transport.clock import Clock
+from kisi.transport.policy import Limits
+from kisi.transport.trust import TrustMethod
+
+_SLICE = 1.0
 """Seconds after which a read that still waits looks whether the run was stopped."""
 _INTERIM = range(100, 200)
 """Statuses that announce an answer and are none (RFC 9110, section 15.2)."""
@@ -69,7 +70,7 @@ class Attempt:
         self.surplus = False
         """More came than one answer, so that nobody can tell which answer is the request's."""
 
-    def patience(self) -> float:
+    def time_left(self) -> float:
         """Seconds that the next read from the socket may take.
 
         Raises:
@@ -80,34 +81,34 @@ class Attempt:
             raise TimeoutError("the time for this call is over")
         return min(self._read, left)
 
-    def pieces(self) -> Iterator[float]:
-        """The time of the next read from the socket, in pieces to be waited one after another.
+    def slices(self) -> Iterator[float]:
+        """The time of the next read from the socket, in slices to be waited one after another.
 
-        They add up to `patience`, so that they end also where the clock stands still.
+        They add up to `time_left`, so that they end also where the clock stands still.
 
         Raises:
             TimeoutError: The time for the whole call is over.
         """
-        self._hurry()
-        left = self.patience()
+        self._shorten_deadline()
+        left = self.time_left()
         while left > 0:
-            piece = min(left, _PIECE, self.patience())
-            yield piece
-            left -= piece
-            self._hurry()
+            portion = min(left, _SLICE, self.time_left())
+            yield portion
+            left -= portion
+            self._shorten_deadline()
 
-    def _hurry(self) -> None:
+    def _shorten_deadline(self) -> None:
         """After a stop an answer has one more second: it may be telling of a new session."""
         if self._stop is not None and self._stop.is_set():
             self._stop = None
-            self.ends = min(self.ends, self._clock.monotonic() + _PIECE)
+            self.ends = min(self.ends, self._clock.monotonic() + _SLICE)
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter of one thread whose connections judge certificates by `stage`."""
+    """A `requests` adapter of one thread whose connections judge certificates by `method`."""
 
-    def __init__(self, stage: Stage, attempt: Attempt) -> None:
-        self.stage = stage
+    def __init__(self, method: TrustMethod, attempt: Attempt) -> None:
+        self.method = method
         self.attempt = attempt
         """The try under way. The caller sets it before every request."""
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
@@ -126,12 +127,12 @@ class Adapter(requests.adapters.HTTPAdapter):
         verify: Any,  # noqa: ANN401
         cert: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Host and TLS settings of the pool: `stage` alone, whatever the session's `verify` is."""
+        """Host and TLS settings of the pool: `method` alone, whatever the session's `verify` is."""
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {
-            "ssl_context": self.stage.context,
-            "cert_reqs": self.stage.context.verify_mode,
-            "assert_hostname": None if self.stage.match_name else False,
+            "ssl_context": self.method.context,
+            "cert_reqs": self.method.context.verify_mode,
+            "assert_hostname": None if self.method.match_name else False,
         }
 
     def cert_verify(self, *_args: object) -> None:
@@ -178,7 +179,7 @@ class _Watched:
         *args: Any,  # noqa: ANN401
         **kwargs: Any,  # noqa: ANN401
     ) -> http.client.HTTPResponse:
-        reader = _TimedReader(sock, self._adapter.attempt.pieces)
+        reader = _TimedReader(sock, self._adapter.attempt.slices)
         return _Response(reader, self._answered, *args, **kwargs)
 
     def _answered(self, surplus: bytes) -> None:
@@ -210,7 +211,7 @@ class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: 
             raise
 
     def _judge(self) -> None:
-        pins = self._adapter.stage.pins
+        pins = self._adapter.method.pins
         if pins is None:
             return
         attempt = self._adapter.attempt
@@ -223,9 +224,9 @@ class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: 
 class _TimedReader(io.RawIOBase):
     """Reads from a socket, each time no longer than the call has time and nobody stops the run."""
 
-    def __init__(self, sock: socket.socket, pieces: Callable[[], Iterator[float]]) -> None:
+    def __init__(self, sock: socket.socket, slices: Callable[[], Iterator[float]]) -> None:
         self._sock = sock
-        self._pieces = pieces
+        self._slices = slices
         self._held = sock.makefile("rb", buffering=0)
         """Keeps the socket open until this reader is closed; it is not read through, because it
         refuses to be read again after a time-out."""
@@ -253,8 +254,8 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401
         if not self._waits:
             return self._at_once(buffer)
-        for piece in self._pieces():
-            self._sock.settimeout(piece)
+        for portion in self._slices():
+            self._sock.settimeout(portion)
             try:
                 count = self._sock.recv_into(buffer)
             except TimeoutError:
@@ -265,14 +266,14 @@ class _TimedReader(io.RawIOBase):
 
     def _at_once(self, buffer: Any) -> int | None:  # noqa: ANN401
         """Reads what is there already; None where nothing is."""
-        patience = self._sock.gettimeout()
+        time_left = self._sock.gettimeout()
         self._sock.settimeout(0)
         try:
             return self._sock.recv_into(buffer)
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
         finally:
-            self._sock.settimeout(patience)
+            self._sock.settimeout(time_left)
 
     def close(self) -> None:
         self._held.close()
@@ -353,7 +354,7 @@ class _Session(requests.Session):
         """No redirect is looked at: `requests` would read its body without any limit."""
 
 
-class Line:
+class Connection:
     """One thread's session to the server at `url`, and the adapter that it talks through."""
 
     def __init__(self, url: str) -> None:
@@ -364,21 +365,25 @@ class Line:
         """The instant of the clock at which the last try ended; its keeper sets it."""
 
     def send(
-        self, prepared: requests.PreparedRequest, stage: Stage, attempt: Attempt, limits: Limits
+        self,
+        prepared: requests.PreparedRequest,
+        method: TrustMethod,
+        attempt: Attempt,
+        limits: Limits,
     ) -> Answer:
         """Sends once and reads the whole answer.
 
         Raises:
             requests.RequestException: No answer came, or more than one.
         """
-        adapter = self._talk_through(stage, attempt)
-        patience = adapter.attempt.patience()
+        adapter = self._adapter_for(method, attempt)
+        time_left = adapter.attempt.time_left()
         response = self._session.send(
             prepared,
             stream=True,
             allow_redirects=False,
             proxies=self._proxies,
-            timeout=(min(limits.connect, patience), patience),
+            timeout=(min(limits.connect, time_left), time_left),
         )
         with response:
             answer = Answer(response.status_code, response.headers, _body(response, limits.body))
@@ -386,14 +391,14 @@ class Line:
             raise requests.ConnectionError(Unasked("more than one answer"))
         return answer
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Closes idle connections; the next request opens a new one."""
         self._session.close()
 
-    def _talk_through(self, stage: Stage, attempt: Attempt) -> Adapter:
-        if self._adapter is None or self._adapter.stage is not stage:
-            self.hang_up()
-            self._adapter = Adapter(stage, attempt)
+    def _adapter_for(self, method: TrustMethod, attempt: Attempt) -> Adapter:
+        if self._adapter is None or self._adapter.method is not method:
+            self.close()
+            self._adapter = Adapter(method, attempt)
             self._session.mount("http://", self._adapter)
             self._session.mount("https://", self._adapter)
         self._adapter.attempt = attempt

@@ -22,12 +22,12 @@ _FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
 _NOT_SENT_ATTEMPTS = 3
 """A closed port or an unknown name is given less patience than a busy server."""
 _LONGEST_BACKOFF = 30.0
-_PARTING = 3.0
-"""Seconds for a request that only says goodbye."""
+_BEST_EFFORT = 3.0
+"""Seconds for a request that only ends or releases something."""
 _SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
-class Repeat(StrEnum):
+class Retry(StrEnum):
     """When a request may be sent again without asking its caller."""
 
     NEVER = "never"
@@ -40,7 +40,7 @@ class Repeat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The patience of a `Client`, in seconds, bytes and attempts."""
+    """The limits of one call of a `Client`, in seconds, bytes and attempts."""
 
     connect: float = 5.0
     read: float = 30.0
@@ -68,30 +68,28 @@ class Limits:
         """Whether nothing is to be sent any more."""
         return self.stop is not None and self.stop.is_set()
 
-    def for_parting(self) -> Self:
-        """For a request that only says goodbye: a few seconds, also when the run is over."""
-        read, call = min(self.read, _PARTING), min(self.call, _PARTING)
+    def for_best_effort(self) -> Self:
+        """For a request that only ends or releases something: once, also when the run is over."""
+        read, call = min(self.read, _BEST_EFFORT), min(self.call, _BEST_EFFORT)
         return replace(self, read=read, call=call, attempts=1, run_ends=None, stop=None)
 
 
-def may_repeat(
-    repeat: Repeat, outcome: Answer | TransportError, attempt: int, limits: Limits
-) -> bool:
+def may_retry(retry: Retry, outcome: Answer | TransportError, attempt: int, limits: Limits) -> bool:
     """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`.
 
     A rate limit is no failure: it ends, and only the call's own end limits the waiting for that.
     """
-    if repeat is Repeat.NEVER or isinstance(outcome, Untrusted) or limits.attempts == 1:
+    if retry is Retry.NEVER or isinstance(outcome, Untrusted) or limits.attempts == 1:
         return False
     if attempt >= limits.attempts:
         return isinstance(outcome, Answer) and outcome.status == _BUSY
     if isinstance(outcome, NotSent):
         return attempt < _NOT_SENT_ATTEMPTS
     if isinstance(outcome, TransportError):
-        return repeat is Repeat.READ
+        return retry is Retry.READ
     if outcome.status in _UNPROCESSED:
         return True
-    return repeat is Repeat.READ and (outcome.status in _FAULTS or outcome.broken)
+    return retry is Retry.READ and (outcome.status in _FAULTS or outcome.broken)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
@@ -111,7 +109,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     return max(0.0, (until - since).total_seconds())
 
 
-def wait_before_repeat(
+def wait_before_retry(
     outcome: Answer | TransportError, attempt: int, limits: Limits, chance: float
 ) -> float:
     """Seconds to wait after the `attempt`-th try: what the server asks for, else a backoff.

@@ -38,7 +38,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrustMethod:
     """One way to judge a handshake."""
 
     context: ssl.SSLContext
@@ -47,7 +47,7 @@ class Stage:
     match_name: bool = False
 
 
-def stages(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[Stage, ...]:
+def trust_methods(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[TrustMethod, ...]:
     """The ways in which a handshake may be found good, to be tried in this order.
 
     Exact leaves come first because OpenSSL can judge only chains: it would refuse a pinned leaf
@@ -64,18 +64,18 @@ def stages(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[Stage
         return (unverified(pins),) if pins else (_system(environ),)
     certificates = [(path, der) for path in trust.ca_files for der in _certificates(path)]
     exact = unverified(pins.union(fingerprint(der) for _, der in certificates))
-    return exact, Stage(_chain(certificates), None)
+    return exact, TrustMethod(_chain(certificates), None)
 
 
-def unverified(pins: Iterable[str]) -> Stage:
-    """A stage in which only the leaf's fingerprint decides; with no pins, nothing is good."""
+def unverified(pins: Iterable[str]) -> TrustMethod:
+    """A method in which only the leaf's fingerprint decides; with no pins, nothing is good."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return Stage(context, frozenset(pins))
+    return TrustMethod(context, frozenset(pins))
 
 
-def _system(environ: Mapping[str, str]) -> Stage:
+def _system(environ: Mapping[str, str]) -> TrustMethod:
     bundle = environ.get("REQUESTS_CA_BUNDLE", "")
     try:
         if bundle:
@@ -92,7 +92,7 @@ def _system(environ: Mapping[str, str]) -> Stage:
             f"The certificate authorities in {bundle!r} (REQUESTS_CA_BUNDLE) cannot be read: "
             f"{error.strerror or 'not a certificate file'}."
         ) from error
-    return Stage(context, None, match_name=True)
+    return TrustMethod(context, None, match_name=True)
 
 
 def _chain(certificates: Iterable[tuple[Path, bytes]]) -> ssl.SSLContext:

@@ -32,7 +32,7 @@ from kisi.psa.connectwise.refusals import (
     transport_remedy,
 )
 from kisi.psa.connectwise.values import Row, part, row_id, shown
-from kisi.transport import Answer, Client, Repeat
+from kisi.transport import Answer, Client, Retry
 
 LOG = logging.getLogger("kisi.psa.connectwise")
 
@@ -121,7 +121,7 @@ class Wire:
         Raises:
             TransportError: No usable answer came; `NotSent` if nothing was sent.
         """
-        answer = self._client.send(method, path, json=body, repeat=Repeat.NEVER)
+        answer = self._client.send(method, path, json=body, retry=Retry.NEVER)
         LOG.info("%s %s: %d, request id %s", method, path, answer.status, request_id(answer) or "-")
         return answer
 
@@ -215,7 +215,7 @@ class Wire:
         """Whatever ConnectWise answers to a read, which is repeated as reads may be."""
         try:
             answer = self._client.send(
-                "GET", path, params=params, headers=headers, repeat=Repeat.READ
+                "GET", path, params=params, headers=headers, retry=Retry.READ
             )
         except TransportError as error:
             raise PsaError(

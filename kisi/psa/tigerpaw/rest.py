@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from kisi.errors import NotSent, PsaError, TransportError
 from kisi.psa.tigerpaw.signature import signed_headers
 from kisi.redaction import remote_text
-from kisi.transport import Answer, Client, Clock, Repeat
+from kisi.transport import Answer, Client, Clock, Retry
 
 Read = TypeVar("Read")
 Record = TypeVar("Record", bound=Hashable)
@@ -167,7 +167,7 @@ class Rest:
                 params=params,
                 json=json,
                 headers=_ACCEPT,
-                repeat=Repeat.READ,
+                retry=Retry.READ,
                 sign=self._sign,
             )
         except NotSent as error:

@@ -21,7 +21,7 @@ from defusedxml.ElementTree import fromstring
 
 from kisi.errors import NotSent, TransportError
 from kisi.redaction import remote_text
-from kisi.transport import Answer, Client, Repeat, retry_after
+from kisi.transport import Answer, Client, Retry, retry_after
 
 AUTH_NAMESPACE = "http://www.tigerpawsoftware.com/"
 BODY_NAMESPACE = "http://www.tigerpawsoftware.com"
@@ -114,7 +114,7 @@ class Soap:
         text = envelope(*self._login, escape(params) if self._escaped else params)
         try:
             answer = self._client.send(
-                "POST", self._path, body=text.encode(), headers=_HEADERS, repeat=Repeat.NEVER
+                "POST", self._path, body=text.encode(), headers=_HEADERS, retry=Retry.NEVER
             )
         except NotSent as error:
             return SoapAnswer(Said.NOT_SENT, error.message)

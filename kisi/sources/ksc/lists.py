@@ -18,7 +18,7 @@ from kisi.sources.ksc.problems import Denied, Vanished
 from kisi.sources.ksc.records import HOST_FIELDS, Malformed, device
 from kisi.sources.ksc.session import Session
 from kisi.sources.ksc.wire import Params
-from kisi.transport import Repeat
+from kisi.transport import Retry
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _drain(session: Session, iterator: str, count: int, page: int) -> list[Param
     idle = 0
     while len(rows) < count:
         arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
-        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Repeat.NEVER)
+        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
         if not chunk and len(delivered) == count:
             return delivered
         marks = tuple(repr(sorted(row.items())) for row in chunk)
@@ -157,7 +157,7 @@ def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
     while start < count:
         asked = _asked(count - start, _HOSTS_A_CHUNK)
         arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
-        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Repeat.READ)
+        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
         if not chunk:
             break
         try:
@@ -172,7 +172,7 @@ def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
 
 def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params:
     try:
-        return session.call(opener, arguments, Repeat.UNPROCESSED)
+        return session.call(opener, arguments, Retry.UNPROCESSED)
     except Vanished:
         raise
     except Incomplete as error:
@@ -180,11 +180,11 @@ def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params
 
 
 def _chunk(
-    session: Session, method: str, arguments: Mapping[str, Any], container: str, repeat: Repeat
+    session: Session, method: str, arguments: Mapping[str, Any], container: str, retry: Retry
 ) -> list[Params]:
     """The rows of one step of a list. If it fails, opening the list again may help."""
     try:
-        answer = session.call(method, arguments, repeat)
+        answer = session.call(method, arguments, retry)
     except (Denied, LoginRefused):
         raise
     except SourceError as error:

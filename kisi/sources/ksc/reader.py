@@ -19,7 +19,7 @@ from kisi.sources.ksc.lists import read_devices, read_iterator
 from kisi.sources.ksc.problems import Vanished
 from kisi.sources.ksc.records import KEY_FIELDS, KEY_HOST_FIELDS, Malformed, VirtualServer
 from kisi.sources.ksc.session import Session
-from kisi.transport import Clock, Repeat
+from kisi.transport import Clock, Retry
 
 _LOG = logging.getLogger(__name__)
 _KEYS_A_CHUNK = 50
@@ -83,7 +83,7 @@ def _check_server(session: Session, server: VirtualServer) -> None:
     answer = session.call(
         "HostGroup.GetStaticInfo",
         {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]},
-        Repeat.READ,
+        Retry.READ,
     )
     info = answer.get("PxgRetVal")
     if not isinstance(info, dict):

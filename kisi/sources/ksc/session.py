@@ -24,7 +24,7 @@ from kisi.sources.ksc.wire import (
     encoded_name,
     error_in,
 )
-from kisi.transport import Answer, Client, Clock, Repeat
+from kisi.transport import Answer, Client, Clock, Retry
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1.0/"
@@ -62,7 +62,7 @@ class OpenApi:
             "Authorization": self._account.authorization(),
             "X-KSC-VServer": encoded_name(place.server or ""),
         }
-        document, answer = self.request(place, _START, {}, headers, Repeat.UNPROCESSED)
+        document, answer = self.request(place, _START, {}, headers, Retry.UNPROCESSED)
         token = document.get("PxgRetVal")
         if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
             raise place.error(Incomplete, f"{_START} gave no session.")
@@ -74,20 +74,20 @@ class OpenApi:
         method: str,
         arguments: Mapping[str, Any],
         headers: Mapping[str, str],
-        repeat: Repeat,
+        retry: Retry,
         *,
-        parting: bool = False,
+        best_effort: bool = False,
     ) -> tuple[Params, Answer]:
         """Calls `method` and returns its decoded answer, without `PxgError`, and the raw one.
 
-        A `parting` call is made also once the run is over, and with little patience.
+        A `best_effort` call is made also once the run is over, and and within seconds.
 
         Raises:
             SourceError: It failed; subclasses say what that means.
         """
-        waits = iter(() if repeat is Repeat.NEVER else _PENDING_WAITS)
+        waits = iter(() if retry is Retry.NEVER else _PENDING_WAITS)
         while True:
-            answer = self._send(place, method, arguments, headers, repeat, parting=parting)
+            answer = self._send(place, method, arguments, headers, retry, best_effort=best_effort)
             document = _document(place, method, answer)
             error = error_in(document)
             if error is None:
@@ -104,9 +104,9 @@ class OpenApi:
         method: str,
         arguments: Mapping[str, Any],
         headers: Mapping[str, str],
-        repeat: Repeat,
+        retry: Retry,
         *,
-        parting: bool,
+        best_effort: bool,
     ) -> Answer:
         try:
             answer = self._client.send(
@@ -114,8 +114,8 @@ class OpenApi:
                 _PREFIX + method,
                 json=encode_arguments(arguments),
                 headers=headers,
-                repeat=repeat,
-                parting=parting,
+                retry=retry,
+                best_effort=best_effort,
             )
         except NotSent as error:
             raise place.error(SourceError, error.message, error.remedy) from error
@@ -138,7 +138,7 @@ class Session:
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
 
-    def call(self, method: str, arguments: Mapping[str, Any], repeat: Repeat) -> Params:
+    def call(self, method: str, arguments: Mapping[str, Any], retry: Retry) -> Params:
         """Calls a method; see `OpenApi.request`.
 
         Raises:
@@ -147,7 +147,7 @@ class Session:
         """
         if self._stopped.is_set():
             raise self.place.error(SourceError, "the run was stopped while it was read.")
-        return self._request(method, arguments, repeat)
+        return self._request(method, arguments, retry)
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
         """Gives something back. That it fails harms nobody: it ends with the session."""
@@ -163,16 +163,16 @@ class Session:
 
     def _try(self, method: str, arguments: Mapping[str, Any]) -> None:
         try:
-            self._request(method, arguments, Repeat.NEVER, parting=True)
+            self._request(method, arguments, Retry.NEVER, best_effort=True)
         except SourceError as error:
             _LOG.info("%s failed, which changes nothing: %s", method, error.message)
 
     def _request(
-        self, method: str, arguments: Mapping[str, Any], repeat: Repeat, *, parting: bool = False
+        self, method: str, arguments: Mapping[str, Any], retry: Retry, *, best_effort: bool = False
     ) -> Params:
         try:
             document, _ = self._api.request(
-                self.place, method, arguments, self._headers, repeat, parting=parting
+                self.place, method, arguments, self._headers, retry, best_effort=best_effort
             )
         except _SessionDied:
             self.alive = False

@@ -22,7 +22,7 @@ from kisi.sources.ksc.reader import read_tenant
 from kisi.sources.ksc.records import Malformed, VirtualServer
 from kisi.sources.ksc.session import OpenApi, Session
 from kisi.sources.ksc.wire import Params
-from kisi.transport import Client, Clock, Repeat, clock_finding, clock_skew
+from kisi.transport import Client, Clock, Retry, clock_finding, clock_skew
 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
@@ -204,12 +204,12 @@ class KscSource:
         with self._main_lock:
             session = self._main_session()
             try:
-                return session.call(method, arguments, Repeat.READ)
+                return session.call(method, arguments, Retry.READ)
             except Vanished:
                 if session.alive:
                     raise
             session.end()
-            return self._main_session().call(method, arguments, Repeat.READ)
+            return self._main_session().call(method, arguments, Retry.READ)
 
     def _main_session(self) -> Session:
         if self._refusal is not None:

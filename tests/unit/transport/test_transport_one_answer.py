@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kisi.errors import AnswerLost
-from kisi.transport import Repeat, Trust
+from kisi.transport import Retry, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def test_a_read_with_two_answers_is_asked_again_on_a_new_connection(
     serve: Serve, connect: Connect
 ) -> None:
     server = serve(numbered(before=answer(b'"of another"')))
-    found = connect(server.url).send("GET", "/a", repeat=Repeat.READ)
+    found = connect(server.url).send("GET", "/a", retry=Retry.READ)
     assert (found.json(), server.connections) == ("/a", 2)
 
 
