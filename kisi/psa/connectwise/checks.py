@@ -6,10 +6,9 @@ from http import HTTPStatus
 
 from kisi.errors import PsaError, TransportError
 from kisi.model import Finding, Level
-from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES, Collection, additions
-from kisi.psa.connectwise.refusals import login_remedy, read_refusal, transport_remedy
+from kisi.psa.connectwise.errors import login_remedy, read_refusal, transport_remedy
 from kisi.psa.connectwise.values import as_id
-from kisi.psa.connectwise.wire import Wire
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Collection, Wire, additions
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Clock, clock_finding, clock_skew
 

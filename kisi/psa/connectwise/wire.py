@@ -22,8 +22,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kisi.errors import AccessRefused, PsaError, TransportError
-from kisi.psa.connectwise.endpoints import Collection
-from kisi.psa.connectwise.refusals import (
+from kisi.psa.connectwise.errors import (
     Refusal,
     login_remedy,
     read_refusal,
@@ -33,6 +32,39 @@ from kisi.psa.connectwise.refusals import (
 )
 from kisi.psa.connectwise.values import Row, part, row_id, shown
 from kisi.transport import Answer, Client, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A list that ConnectWise serves."""
+
+    path: str
+    noun: str
+    """What it holds, in the operator's words: `agreements`."""
+    right: str
+    """The right in the API member's security role that reading it takes."""
+    nested: bool = False
+    """Inside a record: a 404 then means that the record is gone, not that the address is wrong."""
+
+
+AGREEMENTS = Collection("/finance/agreements", "agreements", "Finance > Agreements, Inquire = All")
+COMPANIES = Collection(
+    "/company/companies", "companies", "Companies > Company Maintenance, Inquire = All"
+)
+CATALOG = Collection(
+    "/procurement/catalog", "product catalog", "Procurement > Product Catalog, Inquire = All"
+)
+
+
+def additions(agreement: int) -> Collection:
+    """The additions of one agreement; there is no list of several agreements' additions."""
+    return Collection(
+        f"/finance/agreements/{agreement}/additions",
+        f"additions of agreement {agreement}",
+        AGREEMENTS.right,
+        nested=True,
+    )
+
 
 LOG = logging.getLogger("kisi.psa.connectwise")
 

@@ -6,10 +6,9 @@ from datetime import date
 
 import pytest
 
-from kisi.psa.connectwise import agreements, lines
-from kisi.psa.connectwise.catalog import COMPANY_FIELDS, ITEM_FIELDS
-from kisi.psa.connectwise.changes import create
-from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES
+from kisi.psa.connectwise.read import ADDITION_FIELDS, AGREEMENT_FIELDS, COMPANY_FIELDS, ITEM_FIELDS
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES
+from kisi.psa.connectwise.write import create
 from tests.specs import interface_description
 
 
@@ -21,8 +20,8 @@ def document():
 @pytest.mark.parametrize(
     ("schema", "fields"),
     [
-        ("Agreement", agreements.FIELDS),
-        ("Addition", lines.FIELDS),
+        ("Agreement", AGREEMENT_FIELDS),
+        ("Addition", ADDITION_FIELDS),
         ("CatalogItem", ITEM_FIELDS),
         ("Company", COMPANY_FIELDS),
     ],

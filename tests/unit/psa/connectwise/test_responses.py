@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.model import WriteStatus
-from kisi.psa.connectwise.changes import create, update
-from kisi.psa.connectwise.receipts import DEFAULT_WAIT, classify
+from kisi.psa.connectwise.write import DEFAULT_WAIT, classify, create, update
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row
 

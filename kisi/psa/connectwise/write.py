@@ -1,4 +1,11 @@
-"""What ConnectWise's answer to a write means.
+"""Writing one line: which request, which effective date, and what the answer means.
+
+ConnectWise refuses an addition that starts before the agreement's billing start or, unless the
+agreement prorates, in a period that is invoiced already
+(https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid). kisi bills from
+today on and, only where ConnectWise refuses that, from the next invoice on. A changed quantity has
+no date: it holds for the whole period that is not invoiced yet. Quantities are whole numbers,
+because devices and mailboxes are.
 
 ConnectWise has no idempotency key and no version check, and answers some patches that it ignored
 with 200. So a write counts only if the answer's record shows it, a refusal counts only if
@@ -7,14 +14,15 @@ ConnectWise cannot have written, and everything else is unknown: `kisi.apply` re
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
 from http import HTTPStatus
 
 from kisi.errors import BadAnswer, NotSent, TransportError
-from kisi.model import WriteResult, WriteStatus
-from kisi.psa.connectwise.changes import Change
-from kisi.psa.connectwise.lines import product_of, quantity_of
-from kisi.psa.connectwise.refusals import (
+from kisi.model import Agreement, PlannedLine, WriteResult, WriteStatus
+from kisi.psa.connectwise.errors import (
     Refusal,
     login_remedy,
     read_refusal,
@@ -22,8 +30,115 @@ from kisi.psa.connectwise.refusals import (
     support,
     transport_remedy,
 )
-from kisi.psa.connectwise.values import row_id
+from kisi.psa.connectwise.read import product_of, quantity_of
+from kisi.psa.connectwise.values import as_id, row_id
+from kisi.psa.connectwise.wire import Wire, additions
 from kisi.transport import Answer, retry_after
+
+
+def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
+    """Sends one create or update and classifies the answer. Raises nothing for a refusal."""
+    number, product = as_id(line.agreement), as_id(line.product)
+    if number is None or product is None:
+        return _not_ids(f"agreement {line.agreement!r} or product {line.product!r}")
+    if line.line_id is None:
+        starting = partial(create, number, product, line.after)
+        return _create(wire, starting, agreement, today)
+    addition = as_id(line.line_id)
+    if addition is None:
+        return _not_ids(f"addition {line.line_id!r}")
+    result, _ = _send(wire, update(number, addition, product, line.after))
+    return result
+
+
+def _create(
+    wire: Wire, starting: Callable[[date], Change], agreement: Agreement, today: date
+) -> WriteResult:
+    """Creates an addition that starts today or, where that is invoiced, with the next invoice."""
+    first = max(today, agreement.bill_start or today)
+    result, is_invoiced = _send(wire, starting(first))
+    if not is_invoiced:
+        return _dated(result, f"It is billed from {first} on.")
+    later = agreement.next_invoice
+    ends = agreement.ends
+    if later is None or later <= first or (ends is not None and later > ends):
+        known = f"is {later}" if later else "is not known"
+        known += f", and it ends on {ends}" if later and ends and later > ends else ""
+        return replace(
+            result,
+            message=f"{result.message} The agreement's Next Invoice Date {known}, so there is no"
+            " later date to try: let the agreement prorate, or bill the invoiced period by hand.",
+        )
+    result, _ = _send(wire, starting(later))
+    return _dated(
+        result,
+        f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
+        " already, and the agreement does not prorate.",
+    )
+
+
+def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
+    """Sends `change` exactly once; says also whether its period was refused as invoiced already."""
+    reply: Reply
+    try:
+        reply = wire.send(change.method, change.path, change.body)
+    except TransportError as error:
+        reply = error
+    is_invoiced = (
+        not isinstance(reply, TransportError)
+        and reply.status == HTTPStatus.BAD_REQUEST
+        and read_refusal(reply).of_invoiced_period
+    )
+    return classify(reply, change, wire.name), is_invoiced
+
+
+def _dated(result: WriteResult, sentence: str) -> WriteResult:
+    applied = result.status is WriteStatus.APPLIED
+    return replace(result, message=sentence) if applied else result
+
+
+def _not_ids(what: str) -> WriteResult:
+    said = f"ConnectWise cannot know {what}: its ids are whole numbers. Nothing was sent."
+    return WriteResult(WriteStatus.REJECTED, f"{said} Correct mapping.toml.")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one request asks for, and what an answer must show to confirm it."""
+
+    method: str
+    path: str
+    body: object
+    agreement: int
+    product: int
+    quantity: int
+    addition: int | None
+    """The addition to change; None to create one."""
+
+    @property
+    def verb(self) -> str:
+        """For sentences: `create the addition` or `change addition 301`."""
+        created = self.addition is None
+        return "create the addition" if created else f"change addition {self.addition}"
+
+
+def create(agreement: int, product: int, quantity: int, effective: date) -> Change:
+    """A new, billable addition; price, description and taxes are the catalog item's."""
+    body = {
+        "product": {"id": product},
+        "quantity": quantity,
+        "billCustomer": "Billable",
+        "effectiveDate": f"{effective.isoformat()}T00:00:00Z",
+    }
+    return Change("POST", additions(agreement).path, body, agreement, product, quantity, None)
+
+
+def update(agreement: int, addition: int, product: int, quantity: int) -> Change:
+    """A new quantity for an addition that is there; nothing else of it is touched."""
+    body = [{"op": "replace", "path": "quantity", "value": quantity}]
+    path = f"{additions(agreement).path}/{addition}"
+    return Change("PATCH", path, body, agreement, product, quantity, addition)
+
 
 DEFAULT_WAIT = 10.0
 """Seconds to wait where a rate limit comes without `Retry-After`."""
