@@ -15,7 +15,7 @@ from decimal import Decimal
 from kisi.errors import AccessRefused, KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Line, Unfit
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.advice import move, move_by_hand
+from kisi.psa.common import move, move_by_hand
 from kisi.psa.connectwise.values import (
     Row,
     as_id,

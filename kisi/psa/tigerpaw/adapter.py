@@ -20,9 +20,8 @@ from kisi.model import (
 )
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.tigerpaw.checks import check_online
-from kisi.psa.tigerpaw.judge import is_number, judge, not_a_number
 from kisi.psa.tigerpaw.probe import Probe
-from kisi.psa.tigerpaw.reads import Reads
+from kisi.psa.tigerpaw.read import Reads, is_number, not_a_number, validate_agreement
 from kisi.psa.tigerpaw.records import AgreementRecord, names_product
 from kisi.psa.tigerpaw.rest import KeysRefused, Rest, Unusable
 from kisi.psa.tigerpaw.settings import TigerpawSettings
@@ -119,7 +118,7 @@ class Tigerpaw:
         ended: Unusable | None = None
         for ref in refs:
             try:
-                judged[ref] = ended or self._judge(ref, today, accounts, others)
+                judged[ref] = ended or self._validated(ref, today, accounts, others)
             except Unusable as error:
                 if not judged:
                     raise
@@ -137,7 +136,7 @@ class Tigerpaw:
             )
         return judged
 
-    def _judge(
+    def _validated(
         self,
         ref: AgreementRef,
         today: date,
@@ -156,7 +155,7 @@ class Tigerpaw:
         if product and not names_product({"Product": product}, self.settings.external_product):
             others.append(f"{ref.agreement} ({product:.40})")
         cross_referenced = accounts[ref.company]
-        judged = judge(
+        judged = validate_agreement(
             ref,
             record,
             account_exists=cross_referenced is not None,
@@ -178,7 +177,7 @@ class Tigerpaw:
             known = self.reads.agreements_of(account) if is_number(account) else ()
             for record in known:
                 ref = AgreementRef(self.name, account, record.number)
-                judged = judge(
+                judged = validate_agreement(
                     ref,
                     record,
                     account_exists=True,
