@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.config.settings import secret_fields
-from kisi.secret_reference import FORMS, default_reference
+from kisi.secrets import FORMS, default_reference
 
 Model = TypeVar("Model", bound=BaseModel)
 

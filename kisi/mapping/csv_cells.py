@@ -3,7 +3,7 @@ r"""Mapping data as CSV that spreadsheets open unharmed and that is read back wi
 A cell is the text itself, but for what a spreadsheet, a terminal or a CSV reader could stumble
 over: control characters, a backslash and spaces at either end are written as `\x1b`, `\\` and
 `\x20`. A text that would be a formula has an apostrophe in front, and what would be one behind a
-delimiter is written as `\x3d` (`kisi.formulas`). Several values in one cell are divided by `; `.
+delimiter is written as `\x3d` (`kisi.redaction`). Several values in one cell are divided by `; `.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from io import StringIO
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.formulas import STARTS, guarded_inside
+from kisi.redaction import STARTS, guarded_inside
 
 _GUARDED = (*STARTS, "'")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4}))")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any
 
-from kisi.formulas import STARTS, guarded_inside
+from kisi.redaction import STARTS, guarded_inside
 from kisi.render.formatting import instant, quantity
 from kisi.render.text import safe_text
 
@@ -22,7 +22,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
 
     Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
     spreadsheet would run as a formula gets an apostrophe in front, also behind a delimiter inside
-    it (`kisi.formulas`). Write it with `newline=""`.
+    it (`kisi.redaction`). Write it with `newline=""`.
     """
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import requests
 
 from kisi.errors import NotSent
-from kisi.fingerprints import fingerprint
+from kisi.secrets import fingerprint
 from kisi.transport.clock import Clock, SystemClock
 from kisi.transport.connection import Attempt, Connection
 from kisi.transport.policy import Limits

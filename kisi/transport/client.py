@@ -19,7 +19,7 @@ import urllib3.exceptions as u3
 
 from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untrusted
-from kisi.fingerprints import fingerprint
+from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer
 from kisi.transport.certificate import fetch_certificate
 from kisi.transport.clock import Clock

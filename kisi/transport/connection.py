@@ -29,8 +29,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connectionpool import HTTPConnectionPool
 
 from kisi.errors import BadAnswer, NotSent
-from kisi.fingerprints import fingerprint
-from kisi.loopback import is_loopback
+from kisi.secrets import fingerprint, is_loopback
 from kisi.transport.answer import Answer
 from kisi.transport.clock import Clock
 from kisi.transport.policy import Limits

@@ -18,7 +18,7 @@ from pathlib import Path
 import certifi
 
 from kisi.errors import ConfigError
-from kisi.fingerprints import fingerprint, normal_fingerprint
+from kisi.secrets import fingerprint, normal_fingerprint
 
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 

@@ -11,8 +11,7 @@ import pytest
 import trustme
 
 from kisi.errors import ConfigError, NotSent, Untrusted
-from kisi.fingerprints import fingerprint, normal_fingerprint
-from kisi.loopback import is_loopback
+from kisi.secrets import fingerprint, is_loopback, normal_fingerprint
 from kisi.transport import (
     Retry,
     Trust,

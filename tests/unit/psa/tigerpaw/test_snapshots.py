@@ -283,7 +283,7 @@ def test_a_text_that_is_no_unicode_is_kept_as_it_came(tmp_path):
 
 
 def test_a_file_that_could_not_be_written_whole_is_no_file(scene, agreement, monkeypatch):
-    monkeypatch.setattr("kisi.whole_file.os.fsync", refuse)
+    monkeypatch.setattr("kisi.files.os.fsync", refuse)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
     assert (receipt.status, scene.world.submits) == (WriteStatus.REJECTED, 0)
     assert scene.kept() == []

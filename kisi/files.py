@@ -1,13 +1,15 @@
-"""Puts a file in the place of another: whole or not at all, and past nothing that lies in wait."""
+"""How kisi writes: files whole or not at all, past nothing that lies in wait, and JSON in ASCII."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 _ATTEMPTS = 11
 _PAUSE = 0.2
@@ -16,7 +18,7 @@ _FOLDERS_SYNC = os.name == "posix"
 PRIVATE = 0o600
 
 
-def put_whole(
+def atomic_write(
     path: Path,
     content: bytes,
     *,
@@ -89,3 +91,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+FORMAT_VERSION = 1
+"""Of every document; it stays as long as fields are only added."""
+
+Json = dict[str, Any]
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    """JSON as kisi prints it: indented, and in ASCII, so that no encoding can harm it."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
