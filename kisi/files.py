@@ -1,15 +1,13 @@
-"""How kisi writes: files whole or not at all, past nothing that lies in wait, and JSON in ASCII."""
+"""Puts a file in the place of another: whole or not at all, and past nothing that lies in wait."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 _ATTEMPTS = 11
 _PAUSE = 0.2
@@ -91,14 +89,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-FORMAT_VERSION = 1
-"""Of every document; it stays as long as fields are only added."""
-
-Json = dict[str, Any]
-
-
-def dumps(document: Mapping[str, Any]) -> str:
-    """JSON as kisi prints it: indented, and in ASCII, so that no encoding can harm it."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""Keeps secrets out of everything that is printed, logged or stored, and makes remote text safe.
+"""Keeps secrets out of everything that is printed, logged or stored.
 
 Every secret that `kisi.secrets` resolves is registered here. What leaves the process as text then
 goes through `REDACTOR`, as a last line of defence behind code that puts no secret into a message in
@@ -205,6 +205,22 @@ REDACTOR = Redactor()
 """The redactor of this process; `kisi.secrets.resolve` registers secrets with it."""
 
 
+STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What makes a cell a formula if it comes first (OWASP ASVS 1.2.10); the wide forms do
+where Japanese is written."""
+_INSIDE = re.compile(rf"((?:[,;|\t\r\n]|^[\s\"'])[\s\"']*)([{re.escape(''.join(STARTS))}])")
+
+
+def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
+    """`text` with `guard` put over every start of a formula that is not the first letter.
+
+    It stands behind a delimiter, or behind spaces and quotes, which a split may lose. A file of
+    commas is split at semicolons where the decimal sign is a comma, and at tabs or bars by whoever
+    imports it so: what follows one of these inside a cell may be a cell of its own.
+    """
+    return _INSIDE.sub(lambda match: match[1] + guard(match[2]), text)
+
+
 def remote_name(text: str) -> str:
     """What a remote system calls something, for people: whole, but for our secrets.
 
@@ -250,19 +266,3 @@ class RedactingFilter(logging.Filter):
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         return True
-
-
-STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What makes a cell a formula if it comes first (OWASP ASVS 1.2.10); the wide forms do
-where Japanese is written."""
-_INSIDE = re.compile(rf"((?:[,;|\t\r\n]|^[\s\"'])[\s\"']*)([{re.escape(''.join(STARTS))}])")
-
-
-def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
-    """`text` with `guard` put over every start of a formula that is not the first letter.
-
-    It stands behind a delimiter, or behind spaces and quotes, which a split may lose. A file of
-    commas is split at semicolons where the decimal sign is a comma, and at tabs or bars by whoever
-    imports it so: what follows one of these inside a cell may be a cell of its own.
-    """
-    return _INSIDE.sub(lambda match: match[1] + guard(match[2]), text)

@@ -45,7 +45,7 @@ def check(
     """
     from kisi.cli import checking
     from kisi.cli.report import Wish, show, terminal_text
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.render.findings import findings_document, findings_report
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)

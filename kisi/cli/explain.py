@@ -44,7 +44,7 @@ def explain(
     """
     from kisi.cli.evidence import explained
     from kisi.cli.report import Wish, show, terminal_text
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.render.explain import explain_csv, explain_document, explain_report
 
     voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)

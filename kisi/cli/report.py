@@ -38,7 +38,7 @@ def show_plan(view: PlanView, voice: Voice, wish: Wish) -> None:
 
     The last line is always said where something is wrong; on a good day, unless quiet.
     """
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.render.plan_export import plan_csv, plan_document
     from kisi.render.plan_report import plan_report
     from kisi.render.text import safe_text

@@ -100,7 +100,7 @@ def status(
     """
     from kisi.cli.report import Wish, show, terminal_text
     from kisi.cli.status_data import StatusQuery, status_view
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.render.status_export import status_csv, status_document
     from kisi.render.status_report import status_report
     from kisi.render.status_view import readiness, ready_sentence

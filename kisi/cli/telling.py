@@ -14,8 +14,8 @@ from pathlib import Path
 from kisi.cli.output import Voice
 from kisi.cli.setup import partial_config
 from kisi.errors import ConfigError, ExitCode, KisiError
-from kisi.files import FORMAT_VERSION
-from kisi.notifications import Notifier
+from kisi.json_text import FORMAT_VERSION
+from kisi.notify import Notifier
 from kisi.redaction import REDACTOR
 from kisi.render.plan_export import plan_document
 from kisi.render.plan_view import Mode, PlanView

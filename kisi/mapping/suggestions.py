@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from kisi.files import FORMAT_VERSION, Json
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.agreements import running
 from kisi.mapping.applications import (
     KeyNameGroup,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import takewhile
 
-from kisi.files import Json
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
+from kisi.json_text import Json
 from kisi.model import (
     ApplicationUsage,
     DeviceClass,

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import Enum
 from typing import Any
 
-from kisi.files import FORMAT_VERSION, Json
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Category, UnmappedUse
 
 _CENT = Decimal("0.01")

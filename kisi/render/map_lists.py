@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kisi.files import FORMAT_VERSION, Json
+from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.agreements import Renewal
 from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, TenantEntry
 from kisi.mapping.suggestions import SuggestedApplication, SuggestedClient, Suggestions

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from kisi.files import Json
 from kisi.journal import LineHistory, Operation
+from kisi.json_text import Json
 from kisi.model import (
     Category,
     CompanyPlan,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kisi.files import Json
 from kisi.journal import Run
+from kisi.json_text import Json
 from kisi.render.csv_text import csv_of_fields
 from kisi.render.formatting import document, fields
 from kisi.render.plan_export import (

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kisi import notifications
+from kisi import notify
 from kisi.render.text import cells
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.monitor import TOKEN, Monitor
@@ -461,8 +461,8 @@ def test_the_host_of_the_service_is_not_named(billed: Trial):
 def test_a_service_that_hangs_is_given_up(
     billed: Trial, monitors: list[Monitor], monkeypatch: pytest.MonkeyPatch
 ):
-    assert notifications.SECONDS == 10
-    monkeypatch.setattr(notifications, "SECONDS", 0.3)
+    assert notify.SECONDS == 10
+    monkeypatch.setattr(notify, "SECONDS", 0.3)
     monitors.append(Monitor(lambda _: monitors[0].over.wait(60)))
     tell(billed, monitors[0].url)
     billed.fault("status", CREATE, times=None, code=400)

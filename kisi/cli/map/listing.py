@@ -66,7 +66,7 @@ def map_list(
 
 def _show_inventory(inventory: Inventory, voice: Voice, wish: Wish, *, unmapped: bool) -> None:
     from kisi.cli.report import show, terminal_text
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.render.map_lists import (
         inventory_csv,
         inventory_document,
@@ -91,7 +91,7 @@ def _show_stale(
     entries: Sequence[StaleEntry], inventory: Inventory, voice: Voice, wish: Wish
 ) -> None:
     from kisi.cli.report import show, terminal_text
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.render.map_lists import stale_csv, stale_document, stale_report
 
     document = stale_document(entries, inventory.missing, inventory.exit_code)
@@ -136,7 +136,7 @@ def map_suggest(
     from kisi.cli.map.editing import inventory_of, tell_missing
     from kisi.cli.report import Wish, show, terminal_text
     from kisi.cli.setup import opened
-    from kisi.files import dumps
+    from kisi.json_text import dumps
     from kisi.mapping.similarity import DEFAULT_MIN_SCORE
     from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
     from kisi.render.formatting import plural

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.files import dumps
+from kisi.json_text import dumps
 from kisi.mapping.agreements import renewals
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE
 from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import render_samples as samples
 
-from kisi.files import dumps
+from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, UnmappedUse
 from kisi.render.explain import explain_csv, explain_document, explain_report
 from kisi.render.plan_export import plan_csv, plan_document

@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 import render_samples as samples
 
-from kisi.files import dumps
+from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, Unit
 from kisi.render.explain import (
     ExplainView,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
-from kisi.files import dumps
+from kisi.json_text import dumps
 from kisi.model import (
     Action,
     Category,

@@ -11,8 +11,8 @@ from io import StringIO
 import pytest
 import render_samples as samples
 
-from kisi.files import dumps
 from kisi.journal import Billing, RunState
+from kisi.json_text import dumps
 from kisi.model import Status, UnmappedUse
 from kisi.render.plan_export import plan_document
 from kisi.render.status_export import status_csv, status_document
