@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from kisi.errors import ConfigError, KisiError
-from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
-from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.errors import ConfigError
+from kisi.model import Agreement, Finding, Hold, PlannedLine, WriteResult
 from kisi.psa.connectwise.checks import check_online
 from kisi.psa.connectwise.read import (
-    agreements_of,
-    all_agreements,
-    all_companies,
-    all_products,
-    read_agreements,
-    read_line,
-    read_lines,
-    read_products,
+    Reads,
 )
 from kisi.psa.connectwise.settings import ConnectWiseSettings
 from kisi.psa.connectwise.wire import Wire, request_headers
@@ -26,7 +18,7 @@ from kisi.psa.connectwise.write import write
 from kisi.transport import Client, Clock, Limits
 
 
-class ConnectWise:
+class ConnectWise(Reads):
     """One ConnectWise instance: reads agreements and additions, creates and changes additions.
 
     Safe to use from several threads. What each method promises is said in `kisi.psa.Psa`.
@@ -40,54 +32,17 @@ class ConnectWise:
     accounts_word = "company"
 
     def __init__(self, wire: Wire, *, workers: int, clock: Clock) -> None:
-        self.name = wire.name
+        super().__init__(wire)
         self.workers = workers
-        self._wire = wire
         self._clock = clock
 
     def withheld(self) -> Hold | None:
         """None: there is no report-only mode here."""
         return None
 
-    def agreements(
-        self, refs: Collection[AgreementRef], today: date
-    ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each agreement, judged; one request for about 150 of them."""
-        return read_agreements(self._wire, refs, today)
-
-    def agreements_of(
-        self, companies: Collection[str], today: date
-    ) -> Mapping[str, tuple[Agreement, ...]]:
-        """The active agreements of PSA companies; one request for about 150 of them."""
-        return agreements_of(self._wire, companies, today)
-
-    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
-        """All additions of one agreement (or of `products`); one request for each 1,000 of them."""
-        return read_lines(self._wire, ref, products)
-
-    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
-        """One addition by its id."""
-        return read_line(self._wire, ref, line_id)
-
-    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
-        """The named catalog items; one request for about 150 of them."""
-        return read_products(self._wire, ids)
-
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         """Sends one create (`POST`) or one change of a quantity (`PATCH`)."""
         return write(self._wire, line, agreement, today)
-
-    def all_companies(self) -> tuple[PsaCompany, ...]:
-        """Every company, those in the recycle bin as inactive."""
-        return all_companies(self._wire)
-
-    def all_agreements(self) -> tuple[PsaAgreement, ...]:
-        """Every agreement, those that are cancelled or expired as inactive."""
-        return all_agreements(self._wire)
-
-    def all_products(self) -> tuple[PsaProduct, ...]:
-        """Every catalog item; inactive ones and bundles, which cannot be additions, as inactive."""
-        return all_products(self._wire)
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
         """Login, clock, release and rights, for `kisi check --online`; changes nothing."""

@@ -8,7 +8,7 @@ agreement than the one asked for is part of another answer. Records: `Agreement`
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 
@@ -33,74 +33,129 @@ from kisi.psa.connectwise.values import (
 from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Wire, additions
 from kisi.redaction import remote_text
 
-AGREEMENT_FIELDS = (
-    "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
-    "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag"
-)
+_DEAD = frozenset({"cancelled", "expired"})
+"""`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
+whether ConnectWise says it of additions that start later, and taking one for dead would add a
+second one."""
+_PLACES = 6
+"""No product is counted finer; what a double shows behind them nobody has entered."""
 
 
-def read_agreements(
-    wire: Wire, refs: Collection[AgreementRef], today: date
-) -> dict[AgreementRef, Agreement | KisiError]:
-    """Each of `refs`, judged on `today`; one request for about 150 of them.
+class Reads:
+    """What `ConnectWise` reads: agreements, additions, the catalog, companies.
 
-    A chunk that cannot be read is that error for each of its refs.
+    What each method promises is said in `kisi.psa.Psa`.
 
-    Raises:
-        AccessRefused: The login, the right or the address was refused.
-        PsaError: No chunk could be read.
+    Args:
+        wire: Where requests go.
     """
-    judged: dict[AgreementRef, Agreement | KisiError] = {}
-    wanted: dict[int, list[AgreementRef]] = {}
-    for ref in refs:
-        number = as_id(ref.agreement)
-        if number is None:
-            judged[ref] = _not_an_id(ref)
-        else:
-            wanted.setdefault(number, []).append(ref)
-    failed: list[PsaError] = []
-    chunks = list(wire.chunks(AGREEMENTS, AGREEMENT_FIELDS, "id", sorted(wanted)))
-    for chunk in chunks:
-        try:
-            rows = {row_id(row): row for row in wire.rows(AGREEMENTS, AGREEMENT_FIELDS, chunk)}
-        except AccessRefused:
-            raise
-        except PsaError as error:
-            failed.append(error)
-            judged |= {ref: error for number in chunk.ids for ref in wanted[number]}
-        else:
-            for number in chunk.ids:
-                judged |= {
-                    ref: validate_agreement(ref, rows.get(number), today) for ref in wanted[number]
+
+    def __init__(self, wire: Wire) -> None:
+        self.name = wire.name
+        self._wire = wire
+
+    def agreements(
+        self, refs: Collection[AgreementRef], today: date
+    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+        """Each of `refs`, validated on `today`; one request for about 150 of them.
+
+        A chunk that cannot be read is that error for each of its refs.
+
+        Raises:
+            AccessRefused: The login, the right or the address was refused.
+            PsaError: No chunk could be read.
+        """
+        found: dict[AgreementRef, Agreement | KisiError] = {}
+        wanted: dict[int, list[AgreementRef]] = {}
+        for ref in refs:
+            number = as_id(ref.agreement)
+            if number is None:
+                found[ref] = _not_an_id(ref)
+            else:
+                wanted.setdefault(number, []).append(ref)
+        failed: list[PsaError] = []
+        chunks = list(self._wire.chunks(AGREEMENTS, "id", sorted(wanted)))
+        for chunk in chunks:
+            asked = [(number, ref) for number in chunk.ids for ref in wanted[number]]
+            try:
+                rows = {row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
+            except AccessRefused:
+                raise
+            except PsaError as error:
+                failed.append(error)
+                found |= {ref: error for _, ref in asked}
+            else:
+                found |= {
+                    ref: validate_agreement(ref, rows.get(number), today) for number, ref in asked
                 }
-    if failed and len(failed) == len(chunks):
-        raise failed[0]
-    return judged
+        if failed and len(failed) == len(chunks):
+            raise failed[0]
+        return found
 
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The agreements of each of `companies` that run on `today`; one request for about 150.
 
-def agreements_of(
-    wire: Wire, companies: Collection[str], today: date
-) -> dict[str, tuple[Agreement, ...]]:
-    """The agreements of each of `companies` that run on `today`; one request for about 150.
-
-    One that cannot be judged is among them, as unfit: it may bill.
-
-    Raises:
-        PsaError: They could not be read whole.
-    """
-    numbers = {number: one for one in companies if (number := as_id(one)) is not None}
-    found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
-    for chunk in wire.chunks(AGREEMENTS, AGREEMENT_FIELDS, "company/id", sorted(numbers)):
-        for row in wire.rows(AGREEMENTS, AGREEMENT_FIELDS, chunk):
+        One that cannot be validated is among them, as unfit: it may bill.
+        """
+        numbers = {number: one for one in companies if (number := as_id(one)) is not None}
+        found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
+        for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
             company = numbers[row_id(part(row, "company"))]
-            ref = AgreementRef(wire.name, company, str(row_id(row)))
-            judged = validate_agreement(ref, row, today)
-            if isinstance(judged, PsaError):
-                unfit = Unfit("agreement", judged.message, judged.remedy)
-                judged = Agreement(ref, name=name(row, "name"), unfit=unfit)
-            if not judged.gone:
-                found[company] += (judged,)
-    return found
+            ref = AgreementRef(self.name, company, str(row_id(row)))
+            agreement = validate_agreement(ref, row, today)
+            if isinstance(agreement, PsaError):
+                unfit = Unfit("agreement", agreement.message, agreement.remedy)
+                agreement = Agreement(ref, name=name(row, "name"), unfit=unfit)
+            if not agreement.gone:
+                found[company] += (agreement,)
+        return found
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        """All additions of one agreement, or those of `products`; one request for each 1,000.
+
+        A list of `products` proves that no other addition of them exists, also where nothing but
+        its length says where it ends.
+        """
+        place = additions(_number(ref))
+        if products is None:
+            rows: Iterable[Row] = self._wire.rows(place)
+        else:
+            ids = {number for one in products if (number := as_id(one)) is not None}
+            rows = self._wire.rows_among(place, "product/id", ids)
+        return tuple(_line(row, ref) for row in rows)
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One addition by its id; None where ConnectWise says that the agreement has no such."""
+        number = as_id(line_id)
+        row = None if number is None else self._wire.record(additions(_number(ref)), number)
+        return None if row is None else _line(row, ref)
+
+    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
+        """The named catalog items; one request for about 150 of them."""
+        numbers = {number for one in ids if (number := as_id(one)) is not None}
+        items = map(_product, self._wire.rows_among(CATALOG, "id", numbers))
+        return {item.id: item for item in items}
+
+    def all_companies(self) -> tuple[PsaCompany, ...]:
+        """Every company. Those in the recycle bin come as inactive: a mapping may name one."""
+        return tuple(
+            PsaCompany(
+                id=str(row_id(row)),
+                name=name(row, "name") or name(row, "identifier"),
+                active=not flag(row, "deletedFlag"),
+            )
+            for row in self._wire.rows(COMPANIES)
+        )
+
+    def all_agreements(self) -> tuple[PsaAgreement, ...]:
+        """Every agreement, those that are cancelled or expired as inactive."""
+        return tuple(map(_listed, self._wire.rows(AGREEMENTS)))
+
+    def all_products(self) -> tuple[PsaProduct, ...]:
+        """Every catalog item; inactive ones and bundles, which cannot be additions, as inactive."""
+        return tuple(map(_product, self._wire.rows(CATALOG)))
 
 
 def validate_agreement(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:
@@ -133,7 +188,7 @@ def validate_agreement(ref: AgreementRef, row: Row | None, today: date) -> Agree
         )
 
 
-def listed(row: Row) -> PsaAgreement:
+def _listed(row: Row) -> PsaAgreement:
     """An agreement for `kisi map`; active as far as its status and flag say, whatever the day."""
     return PsaAgreement(
         id=str(row_id(row)),
@@ -207,52 +262,6 @@ def _status(row: Row) -> str:
 
 def _end(row: Row) -> date | None:
     return None if flag(row, "noEndingDateFlag") else day(row, "endDate")
-
-
-ADDITION_FIELDS = (
-    "id,product/id,product/identifier,description,quantity,unitPrice,billCustomer,effectiveDate,"
-    "cancelledDate,agreementStatus,agreementId"
-)
-
-_DEAD = frozenset({"cancelled", "expired"})
-"""`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
-whether ConnectWise says it of additions that start later, and taking one for dead would add a
-second one."""
-_PLACES = 6
-"""No product is counted finer; what a double shows behind them nobody has entered."""
-
-
-def read_lines(
-    wire: Wire, ref: AgreementRef, products: Collection[str] | None = None
-) -> tuple[Line, ...]:
-    """All additions of one agreement, or those of `products` alone.
-
-    A list of `products` proves that no other addition of them exists, also where nothing but its
-    length says where it ends.
-
-    Raises:
-        PsaError: The list did not arrive whole, is another agreement's, or one of its additions
-            cannot be read.
-    """
-    place = additions(_number(ref))
-    if products is None:
-        rows = wire.rows(place, ADDITION_FIELDS)
-    else:
-        ids = sorted({number for one in products if (number := as_id(one)) is not None})
-        chunks = wire.chunks(place, ADDITION_FIELDS, "product/id", ids)
-        rows = [row for one in chunks for row in wire.rows(place, ADDITION_FIELDS, one)]
-    return tuple(_line(row, ref) for row in rows)
-
-
-def read_line(wire: Wire, ref: AgreementRef, line_id: str) -> Line | None:
-    """One addition by its id; None where ConnectWise says that the agreement has no such one.
-
-    Raises:
-        PsaError: It could not be read.
-    """
-    number = as_id(line_id)
-    row = None if number is None else wire.record(additions(_number(ref)), number, ADDITION_FIELDS)
-    return None if row is None else _line(row, ref)
 
 
 def _number(ref: AgreementRef) -> int:
@@ -329,45 +338,6 @@ def _line(row: Row, ref: AgreementRef) -> Line:
     except ValueError as error:
         over = day_or_none(row, "cancelledDate")
         return Line(line, ref.agreement, product, Decimal(0), cancelled=over, problem=str(error))
-
-
-ITEM_FIELDS = "id,identifier,description,productClass,inactiveFlag,price"
-COMPANY_FIELDS = "id,identifier,name,deletedFlag"
-
-
-def read_products(wire: Wire, ids: Collection[str]) -> dict[str, PsaProduct]:
-    """The catalog items among `ids`, by id as it was asked for; others are left out.
-
-    Raises:
-        PsaError: They could not be read.
-    """
-    numbers = {number: one for one in ids if (number := as_id(one)) is not None}
-    found: dict[str, PsaProduct] = {}
-    for chunk in wire.chunks(CATALOG, ITEM_FIELDS, "id", sorted(numbers)):
-        found |= {item.id: item for item in map(_product, wire.rows(CATALOG, ITEM_FIELDS, chunk))}
-    return found
-
-
-def all_products(wire: Wire) -> tuple[PsaProduct, ...]:
-    """The whole product catalog."""
-    return tuple(_product(row) for row in wire.rows(CATALOG, ITEM_FIELDS))
-
-
-def all_companies(wire: Wire) -> tuple[PsaCompany, ...]:
-    """Every company. Those in the recycle bin come too, as inactive: a mapping may name one."""
-    return tuple(
-        PsaCompany(
-            id=str(row_id(row)),
-            name=name(row, "name") or name(row, "identifier"),
-            active=not flag(row, "deletedFlag"),
-        )
-        for row in wire.rows(COMPANIES, COMPANY_FIELDS)
-    )
-
-
-def all_agreements(wire: Wire) -> tuple[PsaAgreement, ...]:
-    """Every agreement, also cancelled and expired ones."""
-    return tuple(listed(row) for row in wire.rows(AGREEMENTS, AGREEMENT_FIELDS))
 
 
 def _product(row: Row) -> PsaProduct:

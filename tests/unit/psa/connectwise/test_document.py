@@ -6,8 +6,7 @@ from datetime import date
 
 import pytest
 
-from kisi.psa.connectwise.read import ADDITION_FIELDS, AGREEMENT_FIELDS, COMPANY_FIELDS, ITEM_FIELDS
-from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, additions
 from kisi.psa.connectwise.write import create
 from tests.specs import interface_description
 
@@ -20,10 +19,10 @@ def document():
 @pytest.mark.parametrize(
     ("schema", "fields"),
     [
-        ("Agreement", AGREEMENT_FIELDS),
-        ("Addition", ADDITION_FIELDS),
-        ("CatalogItem", ITEM_FIELDS),
-        ("Company", COMPANY_FIELDS),
+        ("Agreement", AGREEMENTS.fields),
+        ("Addition", additions(1).fields),
+        ("CatalogItem", CATALOG.fields),
+        ("Company", COMPANIES.fields),
     ],
 )
 def test_every_field_that_is_asked_for_is_in_the_document(document, schema, fields):
