@@ -80,7 +80,10 @@ def fingerprint_of(host: str, port: int) -> tuple[str, bytes]:
 
 
 def fetch_certificate(url: str, limits: Limits, clock: Clock) -> Attempt:
-    """Shakes hands under a method in which no certificate is good, so that nothing can be sent."""
+    """Connects with a method that accepts no certificate, so that nothing can be sent.
+
+    The attempt then holds the certificate that the server presented, if it did.
+    """
     now = clock.monotonic()
     attempt = Attempt(clock, ends=now + limits.connect, read=limits.connect)
     connection = Connection(url)

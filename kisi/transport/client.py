@@ -23,7 +23,7 @@ from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer
 from kisi.transport.certificate import fetch_certificate
 from kisi.transport.clock import Clock
-from kisi.transport.connection import Attempt, Connection, Unasked
+from kisi.transport.connection import Attempt, Connection, UnexpectedAnswer
 from kisi.transport.policy import Limits, Retry, may_retry, wait_before_retry
 from kisi.transport.trust import Trust, TrustMethod, trust_methods
 
@@ -179,7 +179,7 @@ class Client:
         title = method if self._hidden else f"{method} {path.partition('?')[0]}"
         request = _Request(method, path, url, params, body, {**self._headers, **own}, sign, title)
         limits = self._limits.for_best_effort() if best_effort else self._limits
-        outcome = self._repeatedly(request, retry, limits)
+        outcome = self._with_retries(request, retry, limits)
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
@@ -191,13 +191,14 @@ class Client:
         for connection in connections:
             connection.close()
 
-    def _repeatedly(
+    def _with_retries(
         self, request: _Request, retry: Retry, limits: Limits
     ) -> Answer | TransportError:
+        """Tries until an outcome that is not to be tried again, or the call's end."""
         ends = limits.ends(self._clock.monotonic())
         attempt, trouble = 1, ""
         while True:
-            outcome = self._judged(request, retry, limits, ends)
+            outcome = self._with_trust_methods(request, retry, limits, ends)
             if limits.stopped or not may_retry(retry, outcome, attempt, limits):
                 break
             wait = wait_before_retry(outcome, attempt, limits, self._jitter())
@@ -211,10 +212,10 @@ class Client:
             _LOG.warning("%s: %s took %d tries. %s", self._label, request.title, attempt, trouble)
         return outcome
 
-    def _judged(
+    def _with_trust_methods(
         self, request: _Request, retry: Retry, limits: Limits, ends: float
     ) -> Answer | TransportError:
-        """One try; where the certificate is judged wrong, once more for each other way to judge."""
+        """One try; where the certificate is found wrong, once more with each other trust method."""
         presented, first = b"", self._method
         for offset in range(len(self._methods)):
             number = (first + offset) % len(self._methods)
@@ -257,10 +258,10 @@ class Client:
             )
         finally:
             connection.last_used = self._clock.monotonic()
-        self._tell(request, outcome, connection.last_used - now)
+        self._log_try(request, outcome, connection.last_used - now)
         return outcome
 
-    def _tell(self, request: _Request, outcome: Answer | TransportError, seconds: float) -> None:
+    def _log_try(self, request: _Request, outcome: Answer | TransportError, seconds: float) -> None:
         """Logs each try for `-vv`: no query, no body, nothing of an address that is hidden."""
         if isinstance(outcome, Answer):
             said = f"{self._label}: {request.title}: {outcome.status}"
@@ -327,7 +328,7 @@ def translate(
         request: Method and path.
     """
     reason = _reason(error)
-    unsent = not attempt.sent if attempt.watched else isinstance(error, _BEFORE_SENDING)
+    unsent = not attempt.sent if attempt.tracked else isinstance(error, _BEFORE_SENDING)
     if unsent:
         return NotSent(
             f"{label}: {where} could not be reached: {reason}. {request} was not sent.",
@@ -356,7 +357,7 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((u3.ProxyError, rq.ProxyError), "the proxy did not open the way"),
     ((socket.gaierror, u3.NameResolutionError), "its name could not be resolved"),
     ((ConnectionRefusedError,), "it refused the connection"),
-    ((Unasked,), "what it sent is no single answer to the request"),
+    ((UnexpectedAnswer,), "what it sent is no single answer to the request"),
     ((TimeoutError, u3.TimeoutError, rq.Timeout), "it did not answer in time"),
     ((ssl.SSLError, u3.SSLError), "the TLS connection failed"),
     ((u3.IncompleteRead, u3.InvalidChunkLength), "the body ended too early"),

@@ -43,8 +43,8 @@ _MOST_INTERIM = 16
 """Interim answers to one request; a server that sends more of them is not answering."""
 
 
-class Unasked(http.client.HTTPException):
-    """Something came over the connection that the request did not ask for."""
+class UnexpectedAnswer(http.client.HTTPException):
+    """Bytes came over the connection that are no single answer to the request."""
 
 
 class Attempt:
@@ -58,12 +58,12 @@ class Attempt:
         self.ends = ends
         """The instant of the clock at which it must be over."""
         self._read = read
-        self.watched = False
+        self.tracked = False
         """A connection of ours carries it, so that `sent` can be relied on."""
         self.sent = False
         """At least one byte of the request may have left."""
         self.presented = b""
-        """The server's certificate (DER), where it was judged by its fingerprint."""
+        """The server's certificate (DER), where its fingerprint was compared."""
         self.untrusted = False
         """The certificate was found wrong; nothing was sent."""
         self.surplus = False
@@ -104,7 +104,7 @@ class Attempt:
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter of one thread whose connections judge certificates by `method`."""
+    """A `requests` adapter of one thread whose connections check certificates by `method`."""
 
     def __init__(self, method: TrustMethod, attempt: Attempt) -> None:
         self.method = method
@@ -115,7 +115,7 @@ class Adapter(requests.adapters.HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:  # noqa: ANN401
         """The pool for a request, made to open connections that report to `attempt`."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        self.attempt.watched = True
+        self.attempt.tracked = True
         kind = _SecureConnection if pool.scheme == "https" else _PlainConnection
         pool.ConnectionCls = partial(kind, self)
         return pool  # type: ignore[no-any-return]
@@ -152,8 +152,8 @@ class Adapter(requests.adapters.HTTPAdapter):
         super().close()
 
 
-class _Watched:
-    """What both kinds of connection add to `urllib3`'s: the attempt is told, and timed."""
+class _TrackedConnection:
+    """What both kinds of connection add to `urllib3`'s: reports to the attempt, and timed reads."""
 
     sock: Any
     _adapter: Adapter
@@ -162,7 +162,7 @@ class _Watched:
     def connect(self) -> None:
         self._ready = False
         super().connect()  # type: ignore[misc]
-        self._judge()
+        self._check_pins()
         self._ready = True
 
     def send(self, data: Any) -> None:  # noqa: ANN401
@@ -182,22 +182,22 @@ class _Watched:
         return _Response(reader, self._answered, *args, **kwargs)
 
     def _answered(self, surplus: bytes) -> None:
-        """Takes note of what came after the end of an answer, and closes the connection over it."""
+        """Notes what came after the end of an answer; then the connection is closed."""
         if surplus:
             self._adapter.attempt.surplus |= bool(surplus.strip())
             self.close()  # type: ignore[attr-defined]
 
-    def _judge(self) -> None:
-        """Holds the peer against the pins. A connection without TLS has nothing to judge."""
+    def _check_pins(self) -> None:
+        """Compares the peer's certificate with the pins. Without TLS there is none."""
 
 
-class _PlainConnection(_Watched, urllib3.connection.HTTPConnection):  # type: ignore[misc]
+class _PlainConnection(_TrackedConnection, urllib3.connection.HTTPConnection):  # type: ignore[misc]
     def __init__(self, adapter: Adapter, **settings: Any) -> None:  # noqa: ANN401
         self._adapter = adapter
         super().__init__(**settings)
 
 
-class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+class _SecureConnection(_TrackedConnection, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
     def __init__(self, adapter: Adapter, **settings: Any) -> None:  # noqa: ANN401
         self._adapter = adapter
         super().__init__(**settings)
@@ -209,7 +209,7 @@ class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: 
             self._adapter.attempt.untrusted = True
             raise
 
-    def _judge(self) -> None:
+    def _check_pins(self) -> None:
         pins = self._adapter.method.pins
         if pins is None:
             return
@@ -221,7 +221,7 @@ class _SecureConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: 
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a socket, each time no longer than the call has time and nobody stops the run."""
+    """Reads from a socket within the time of the call, and until the run is stopped."""
 
     def __init__(self, sock: socket.socket, slices: Callable[[], Iterator[float]]) -> None:
         self._sock = sock
@@ -280,7 +280,7 @@ class _TimedReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that skips what announces it, and looks at what follows it."""
+    """An answer: interim ones before it are skipped, and bytes after it are noticed."""
 
     def __init__(
         self,
@@ -301,7 +301,7 @@ class _Response(http.client.HTTPResponse):
         ):  # `http.client` takes a connection cut inside the headers as their end
             raise http.client.IncompleteRead(b"")
         if self.status in _INTERIM:
-            raise Unasked(f"status {self.status} is no answer")
+            raise UnexpectedAnswer(f"status {self.status} is no answer")
 
     def _read_status(self) -> tuple[str, int, str]:
         """The status line of the answer itself. `http.client` skips `100` alone, and for ever."""
@@ -310,7 +310,7 @@ class _Response(http.client.HTTPResponse):
             if read[1] not in _INTERIM or read[1] == http.client.SWITCHING_PROTOCOLS:
                 return read
             http.client.parse_headers(self.fp)
-        raise Unasked("interim answers without an end")
+        raise UnexpectedAnswer("interim answers without an end")
 
     def _close_conn(self) -> None:
         """The answer is over. `http.client` calls it at its end, whatever its framing."""
@@ -342,7 +342,7 @@ _CHUNK = 65536
 
 
 class _Session(requests.Session):
-    """A session that is deaf to the environment, to redirects and to cookies."""
+    """A session that ignores the environment, redirects and cookies."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -387,7 +387,7 @@ class Connection:
         with response:
             answer = Answer(response.status_code, response.headers, _body(response, limits.body))
         if attempt.surplus:
-            raise requests.ConnectionError(Unasked("more than one answer"))
+            raise requests.ConnectionError(UnexpectedAnswer("more than one answer"))
         return answer
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""Which certificates a `Client` trusts, and how each handshake is judged.
+"""Which certificates a `Client` trusts, and how each handshake is checked.
 
 Security Center creates its own certificate, whose name often is not the address that is used and
 which lives about a year (https://support.kaspersky.com/KSC/12/en-US/3322.htm), so it is pinned. A
-pinned leaf is judged by its bytes alone: expiry, name and version of the certificate do not matter.
-A certificate authority is judged by its chain, without the name.
+pinned leaf is compared by its bytes alone: expiry, name and version of the certificate do not
+matter. A certificate authority is verified by its chain, without the name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a server's certificate is held against.
+    """What a server's certificate must match.
 
     Without pins the system's authorities and the name decide. Pins replace them: the certificate
     must have one of `fingerprints`, or be one of `ca_files`, or be issued by one of `ca_files`.
@@ -39,7 +39,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class TrustMethod:
-    """One way to judge a handshake."""
+    """One way to check a server's certificate."""
 
     context: ssl.SSLContext
     pins: frozenset[str] | None
@@ -48,9 +48,9 @@ class TrustMethod:
 
 
 def trust_methods(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[TrustMethod, ...]:
-    """The ways in which a handshake may be found good, to be tried in this order.
+    """The methods to be tried, in this order; the first that accepts the certificate decides.
 
-    Exact leaves come first because OpenSSL can judge only chains: it would refuse a pinned leaf
+    Exact leaves come first because OpenSSL verifies only chains: it would refuse a pinned leaf
     that has expired.
 
     Raises:
@@ -68,7 +68,7 @@ def trust_methods(trust: Trust, environ: Mapping[str, str] = os.environ) -> tupl
 
 
 def unverified(pins: Iterable[str]) -> TrustMethod:
-    """A method in which only the leaf's fingerprint decides; with no pins, nothing is good."""
+    """A method that compares the leaf's fingerprint alone; without pins it accepts nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
