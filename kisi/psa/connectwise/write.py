@@ -33,6 +33,7 @@ from kisi.psa.connectwise.errors import (
 from kisi.psa.connectwise.read import product_of, quantity_of
 from kisi.psa.connectwise.values import as_id, row_id
 from kisi.psa.connectwise.wire import Wire, additions
+from kisi.redaction import remote_text
 from kisi.transport import Answer, retry_after
 
 
@@ -216,7 +217,7 @@ def _confirmed(answer: Answer, change: Change) -> WriteResult:
         "quantity": (quantity, change.quantity),
     }
     wrong = [
-        f"{what} {has} instead of {asked}"
+        f"{what} {remote_text(str(has), 40)} instead of {asked}"
         for what, (has, asked) in expected.items()
         if has != asked
     ]

@@ -123,6 +123,8 @@ def test_a_fault_gives_its_reason_cut_to_a_size():
         ENVELOPE.format(""),
         RESPONSE.format(""),
         RESPONSE.format("&lt;broken"),
+        '<?xml version="1.0" encoding="martian"?>' + NESTED.format("true", "m"),
+        '<?xml version="1.0" encoding="idna"?>' + NESTED.format("true", "m"),
         '<!DOCTYPE a [<!ENTITY e "x">]>' + NESTED.format("true", "&e;"),
         NESTED.format("true", "x" * 2**20),
     ],
