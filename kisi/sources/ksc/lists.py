@@ -13,7 +13,7 @@ another: they raise, and so does a wrong type.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -28,7 +28,8 @@ from kisi.transport import Retry
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _HOSTS_A_CHUNK = 500
-_LIFETIME = 3600
+_ITERATOR_LIFETIME = 900
+_ACCESSOR_LIFETIME = 3600
 
 
 class _Broken(Exception):
@@ -46,7 +47,7 @@ class _Broken(Exception):
 
 
 def read_iterator(
-    session: Session, opener: str, arguments: Mapping[str, Any], *, page: int
+    session: Session, opener: str, fields: Sequence[str], *, page: int, **arguments: object
 ) -> list[Params]:
     """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
 
@@ -54,7 +55,14 @@ def read_iterator(
         Incomplete: The list did not arrive whole twice.
         SourceError: It cannot be read.
     """
-    return _twice(lambda: _walk_iterator(session, opener, arguments, page))
+    whole = {
+        "pFields": list(fields),
+        "pFieldsToOrder": [],
+        "pOptions": {},
+        "lTimeoutSec": _ITERATOR_LIFETIME,
+        **arguments,
+    }
+    return _twice(lambda: _walk_iterator(session, opener, whole, page))
 
 
 def read_devices(session: Session) -> dict[str, Device]:
@@ -141,7 +149,7 @@ def _walk_devices(session: Session) -> dict[str, Device]:
             "vecFieldsToReturn": list(HOST_FIELDS),
             "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
             "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
-            "lMaxLifeTime": _LIFETIME,
+            "lMaxLifeTime": _ACCESSOR_LIFETIME,
         },
     )
     count = _whole_number(session, opener, opened, "PxgRetVal")

@@ -97,43 +97,30 @@ class OpenApi:
         """
         waits = iter(() if retry is Retry.NEVER else _PENDING_WAITS)
         while True:
-            answer = self._send(label, method, arguments, headers, retry, best_effort=best_effort)
+            try:
+                answer = self._client.send(
+                    "POST",
+                    _PREFIX + method,
+                    json=encode_arguments(arguments),
+                    headers=headers,
+                    retry=retry,
+                    best_effort=best_effort,
+                )
+            except NotSent as error:
+                raise label.error(SourceError, error.message, error.remedy) from error
+            except TransportError as error:
+                raise label.error(Incomplete, error.message, error.remedy) from error
+            if answer.status != HTTPStatus.OK:
+                raise _refusal(label, method, answer)
             document = _document(label, method, answer)
-            error = error_in(document)
-            if error is None:
+            failure = error_in(document)
+            if failure is None:
                 return document, answer
-            wait = next(waits, None) if error.code == UNAVAILABLE else None
+            wait = next(waits, None) if failure.code == UNAVAILABLE else None
             if wait is None:
-                raise problem(label, method, error)
+                raise problem(label, method, failure)
             _LOG.info("%s: %s is not available yet. Again in %.0f s.", label, method, wait)
             self._clock.sleep(wait)
-
-    def _send(
-        self,
-        label: ServerLabel,
-        method: str,
-        arguments: Mapping[str, Any],
-        headers: Mapping[str, str],
-        retry: Retry,
-        *,
-        best_effort: bool,
-    ) -> Answer:
-        try:
-            answer = self._client.send(
-                "POST",
-                _PREFIX + method,
-                json=encode_arguments(arguments),
-                headers=headers,
-                retry=retry,
-                best_effort=best_effort,
-            )
-        except NotSent as error:
-            raise label.error(SourceError, error.message, error.remedy) from error
-        except TransportError as error:
-            raise label.error(Incomplete, error.message, error.remedy) from error
-        if answer.status != HTTPStatus.OK:
-            raise _refusal(label, method, answer)
-        return answer
 
 
 class Session:

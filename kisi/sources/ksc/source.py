@@ -244,7 +244,6 @@ _KEYS_A_CHUNK = 50
 """What Kaspersky recommends for GetNextItems (KSC/14 a00511)."""
 _ROWS_A_CHUNK = 500
 """No largest number is documented; a server that gives fewer rows at once is asked again."""
-_ITERATOR_LIFETIME = 900
 
 OpenSession = Callable[[], AbstractContextManager[Session]]
 
@@ -318,17 +317,7 @@ def _check_server(session: Session, server: VirtualServer) -> None:
 
 def _read_keys(session: Session, notes: dict[str, None]) -> list[Key]:
     """All keys, each serial number once."""
-    rows = read_iterator(
-        session,
-        "LicenseKeys.EnumKeys",
-        {
-            "pFields": list(KEY_FIELDS),
-            "pFieldsToOrder": [],
-            "pOptions": {},
-            "lTimeoutSec": _ITERATOR_LIFETIME,
-        },
-        page=_KEYS_A_CHUNK,
-    )
+    rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK)
     keys: dict[str, list[Key]] = {}
     for row in rows:
         key = parse_key(row, lambda note: notes.update({note: None}))
@@ -353,14 +342,9 @@ def _read_rows(session: Session, key: Key, notes: dict[str, None]) -> list[KeyRo
     rows = read_iterator(
         session,
         "LicenseKeys.AcquireKeyHosts",
-        {
-            "pInData": {"KLLIC_SERIAL": key.serial},
-            "pFields": list(KEY_HOST_FIELDS),
-            "pFieldsToOrder": [],
-            "pOptions": {},
-            "lTimeoutSec": _ITERATOR_LIFETIME,
-        },
+        KEY_HOST_FIELDS,
         page=_ROWS_A_CHUNK,
+        pInData={"KLLIC_SERIAL": key.serial},
     )
     return [parse_key_row(key.serial, row, lambda note: notes.update({note: None})) for row in rows]
 
