@@ -34,7 +34,7 @@ format: $(READY)  ## let ruff do it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-mutants: $(READY)  ## would a unit test notice a wrong line of the core? MODULE='kisi.plan.ids.*' asks for one
+mutants: $(READY)  ## would a unit test notice a wrong line of the core? MODULE='kisi.planning.ids.*' asks for one
 	$(BIN)/mutmut run $(if $(MODULE),'$(MODULE)')
 	$(BIN)/mutmut results | sed '/not checked/d'
 

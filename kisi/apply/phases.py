@@ -1,9 +1,9 @@
 """Two phases over the whole run: every fall of every PSA, then each rise whose falls are shown.
 
-The plan says which falling lines a rising one waits for (`Plan.waits`). So wherever a run breaks
-off, a device that changed its place is billed too little until the next run, never twice. Else no
-agreement waits for another, except where a PSA refuses our credentials or something that was not
-ours has changed; the lines of one agreement are written one after the other.
+The plan says which falling lines a rising one waits for (`Arrangement.waits`). So wherever a run
+breaks off, a device that changed its place is billed too little until the next run, never twice.
+Else no agreement waits for another, except where a PSA refuses our credentials or something that
+was not ours has changed; the lines of one agreement are written one after the other.
 
 After its writes an agreement is read once, and that list decides. Only then is an outcome
 committed. A process that dies between answer and list leaves an intent without an outcome, which
@@ -40,7 +40,7 @@ from kisi.model import (
     PlannedLine,
     Status,
 )
-from kisi.plan import is_live
+from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
 from kisi.redaction import REDACTOR
 from kisi.transport import Clock
@@ -170,7 +170,7 @@ class _Run:
         return standing
 
     def _awaited(self, rise: PlannedLine, standing: Mapping[LineSlot, str]) -> str:
-        for slot in sorted(self.plan.waits.get(rise.slot, ())):
+        for slot in sorted(self.plan.arrangement.waits.get(rise.slot, ())):
             unknown = f"product {slot.product} on agreement {slot.agreement}, not in this run,"
             if words := standing.get(slot, unknown):
                 return f"{words} could not be brought down first"

@@ -23,7 +23,7 @@ from kisi.model import (
     WriteResult,
     WriteStatus,
 )
-from kisi.plan import is_live
+from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
 
 LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from kisi.cli.journal_entries import difference
 from kisi.errors import Withheld
 from kisi.journal import Journal
 from kisi.model import Plan
-from kisi.plan import accepted_keys
+from kisi.planning import accepted_keys
 
 
 def accept(

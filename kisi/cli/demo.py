@@ -113,8 +113,8 @@ def _served(fleet: int, folder: Path) -> Iterator[Sandbox]:
     try:
         from kisi.sandbox import Sandbox
         from kisi.sandbox.configuration import is_foreign
-        from kisi.sandbox.demo_sandbox import demo_sandbox
-        from kisi.sandbox.fleet import fleet as fleet_of
+        from kisi.sandbox.demo import demo_sandbox
+        from kisi.sandbox.demo import fleet as fleet_of
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"The sandbox needs the package {error.name}, which is not installed.",

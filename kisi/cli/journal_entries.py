@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kisi.journal import ClientState, ConfirmedLine, LineKey
 from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
-from kisi.plan import ref_of, settled
+from kisi.planning import ref_of, settled
 from kisi.reconcile import Reconciled
 from kisi.reconcile.summary import is_current, trouble
 

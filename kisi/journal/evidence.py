@@ -38,7 +38,8 @@ _PREVIOUS = """
 _READINGS = """
     SELECT usage.tenant, usage.last_at, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
-    WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= ? GROUP BY tenant)
+    WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= coalesce(?, first_run)
+            GROUP BY tenant)
         AND (? IS NULL OR usage.tenant IN (SELECT value FROM json_each(?)))
 """
 
@@ -179,9 +180,9 @@ def _restored(row: Row) -> TenantUsage:
 
 
 def readings(
-    db: Database, run_id: int, tenants: Collection[TenantRef] | None = None
+    db: Database, run_id: int | None, tenants: Collection[TenantRef] | None = None
 ) -> Mapping[TenantRef, PackedUsage]:
-    """Each tenant's newest reading up to a run, whoever's tenant it was; of all, or of some."""
+    """Each tenant's newest reading (up to a run, if it is told), whoever's tenant it was."""
     wanted = None if tenants is None else json.dumps(sorted(map(str, tenants)))
     found = {}
     for row in db.rows(_READINGS, run_id, wanted, wanted):

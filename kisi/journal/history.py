@@ -107,9 +107,9 @@ class History:
         return evidence.usage_at(self._db, name, run_id)
 
     def readings(
-        self, run_id: int, tenants: Collection[TenantRef] | None = None
+        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
     ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading up to a run; of all tenants, or of some.
+        """Each tenant's newest reading (up to a run, if it is told); of all tenants, or of some.
 
         A tenant that was never read, or whose reading is too old to be kept, is missing.
         """

@@ -16,7 +16,7 @@ from kisi.journal.clients import client_id
 from kisi.journal.codec import dumps, loads, quantity_text
 from kisi.journal.database import Database
 from kisi.journal.records import ConfirmedLine, LineKey
-from kisi.model import LineFact, Outcome, TenantRef, categories_of, category_text
+from kisi.model import Outcome, OwnedLine, TenantRef, categories_of, category_text
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
@@ -36,7 +36,7 @@ _BASELINE = """
 _DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven")
 
 
-def facts(db: Database, now: datetime, baseline_days: int) -> tuple[LineFact, ...]:
+def facts(db: Database, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
     """What is known of every owned line, ordered by PSA, agreement and line id."""
     with db.snapshot():
         seen: dict[int, list[Decimal]] = {}
@@ -45,9 +45,9 @@ def facts(db: Database, now: datetime, baseline_days: int) -> tuple[LineFact, ..
         return tuple(_fact(row, seen.get(row["id"], [])) for row in db.rows(_OWNED))
 
 
-def _fact(row: Row, seen: list[Decimal]) -> LineFact:
+def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:
     confirmed = Decimal(row["quantity"])
-    return LineFact(
+    return OwnedLine(
         psa=row["psa"],
         company=row["company"],
         agreement=row["agreement"],

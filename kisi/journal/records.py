@@ -1,6 +1,6 @@
 """What a run hands to the journal, and the operations it gets back, as values.
 
-Values that the rest of kisi already knows (`LineFact`, `PlannedLine`, `TenantUsage`) are those of
+Values that the rest of kisi already knows (`OwnedLine`, `PlannedLine`, `TenantUsage`) are those of
 `kisi.model`; here is what only the journal speaks of. What is asked of the past is in
 `kisi.journal.past`.
 """

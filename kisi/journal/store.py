@@ -24,7 +24,7 @@ from kisi.journal.records import (
     RunState,
     Subject,
 )
-from kisi.model import Company, LineFact, LineSlot, Outcome, Plan, PlannedLine
+from kisi.model import Company, LineSlot, Outcome, OwnedLine, Plan, PlannedLine
 
 
 class Journal:
@@ -110,7 +110,7 @@ class Journal:
 
     # --- lines ----------------------------------------------------------------------------------
 
-    def facts(self, now: datetime, baseline_days: int) -> tuple[LineFact, ...]:
+    def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
         `highest` and `lowest` are over the quantities confirmed in the `baseline_days` before

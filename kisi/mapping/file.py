@@ -1,6 +1,7 @@
 """Reads `mapping.toml`: what is billed to whom, checked row by row and rows against each other.
 
-Nothing here counts or bills; see `kisi.usage` and `kisi.plan`. All problems are found at once.
+Nothing here counts or bills; see `kisi.counting` and `kisi.planning`. All problems are found at
+once.
 """
 
 from __future__ import annotations

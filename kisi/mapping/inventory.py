@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from kisi.counting import Matcher
 from kisi.errors import KisiError
 from kisi.model import (
     Application,
@@ -18,7 +19,6 @@ from kisi.model import (
 )
 from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import UsageSource
-from kisi.usage import Matcher
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""

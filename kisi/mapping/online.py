@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
+from kisi.counting import NOT_STORED, judge_key
 from kisi.errors import KisiError, SourceError
-from kisi.licensing import NOT_STORED, judge_key
 from kisi.mapping.validator import StaleEntry, StaleReason, SystemValidator
 from kisi.model import (
     AgreementRef,
@@ -22,7 +22,7 @@ from kisi.model import (
     TenantRef,
     unmapped_tenants,
 )
-from kisi.plan import ref_of, rows_of
+from kisi.planning import ref_of, rows_of
 from kisi.sources import UsageSource
 
 _NAMED = 5

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from kisi.counting import Matcher
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.agreements import running
 from kisi.mapping.applications import (
@@ -33,7 +34,6 @@ from kisi.model import (
     Tenant,
     Unit,
 )
-from kisi.usage import Matcher
 
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""

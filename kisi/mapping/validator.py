@@ -26,7 +26,7 @@ from kisi.model import (
     Tenant,
     TenantRef,
 )
-from kisi.plan import ref_of
+from kisi.planning import ref_of
 from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import UsageSource
 
@@ -227,9 +227,9 @@ class SystemValidator:
             if isinstance(judged, KisiError):
                 raise judged
             name, ends, reason = judged.name, judged.ends, None
-            if judged.unfit is not None:
+            if judged.not_billable is not None:
                 reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
-                message, remedy = judged.unfit.reason, judged.unfit.remedy
+                message, remedy = judged.not_billable.reason, judged.not_billable.remedy
         elif psa in self._listed:
             found = self.listed(client)
             name, ends = (found.name, found.ends) if found else ("", None)

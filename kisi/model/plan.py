@@ -1,18 +1,108 @@
-"""What a run would do, and what became of it."""
+"""What a PSA holds, and what it answers to a write."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import Category, Company, TenantRef, category_text
-from kisi.model.lines import AgreementRef, Line
-from kisi.model.reading import Tenant
-from kisi.model.usage import UnmappedUse
+from kisi.model.usage import Tenant, UnmappedUse
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRef:
+    """Where a client is billed."""
+
+    psa: str
+    company: str
+    agreement: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotBillable:
+    """Why an agreement or account is not fit to bill."""
+
+    guard: str
+    """`agreement` or `account`."""
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An agreement as its PSA describes it, judged against the client mapped to it."""
+
+    ref: AgreementRef
+    name: str = ""
+    not_billable: NotBillable | None = None
+    """Set if it must not be billed: missing, ended, another company's, no cross reference."""
+    bill_start: date | None = None
+    next_invoice: date | None = None
+    ends: date | None = None
+    prorated: bool | None = None
+    """Whether a change within a period is invoiced in part; None: the PSA does not say."""
+    gone: bool = False
+    """It does not exist, or is not active today, so that its lines bill nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A billing line: a ConnectWise agreement addition, a Tigerpaw additional charge."""
+
+    id: str
+    agreement: str
+    product: str
+    quantity: Decimal
+    description: str = ""
+    unit_price: Decimal | None = None
+    billable: bool = True
+    starts: date | None = None
+    """The first day it is in effect; None if it has no such date."""
+    cancelled: date | None = None
+    """From this day on it is cancelled; None if it is not."""
+    dead: bool = False
+    """The PSA calls it cancelled or expired without giving a day."""
+    one_time: bool = False
+    """A charge that is gone after the next invoice: never kisi's."""
+    problem: str = ""
+    """Why it could not be read (nothing but id and product then means anything); else empty."""
+
+
+class WriteStatus(StrEnum):
+    """What a PSA's answer to a write means."""
+
+    APPLIED = "applied"
+    """The answer shows the new quantity."""
+    REJECTED = "rejected"
+    """Refused for good: nothing was written."""
+    STALE = "stale"
+    """Refused because the line or agreement is not what it was: read again, then decide."""
+    NOT_SENT = "not_sent"
+    THROTTLED = "throttled"
+    UNKNOWN = "unknown"
+    """It may have been applied: read back."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """A PSA's answer to one write."""
+
+    status: WriteStatus
+    message: str = ""
+    """A sentence for the operator; safe to store, without secrets."""
+    line_id: str | None = None
+    quantity: Decimal | None = None
+    wait: float = 0.0
+    """Seconds to wait before trying again (`THROTTLED`)."""
+    denied: bool = False
+    """The PSA refused our credentials: nothing more is sent to it in this run."""
+    request_id: str = ""
+    """The PSA's own id of the request, for its support."""
 
 
 class Action(StrEnum):
@@ -143,7 +233,7 @@ class PlannedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class LineFact:
+class OwnedLine:
     """What the journal knows of a line that kisi owns."""
 
     psa: str
@@ -165,6 +255,11 @@ class LineFact:
     """An earlier write has an unknown outcome."""
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
+
+    @property
+    def slot(self) -> LineSlot:
+        """What names the line before and after it exists."""
+        return LineSlot(self.psa, self.agreement, self.product)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +289,22 @@ class CompanyPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Who has to do with whom, and who waits for whom."""
+
+    pools: Mapping[LineSlot, frozenset[Pool]] = field(default_factory=dict)
+    """The pools of each line that changes, each joined set of pools under one of its members."""
+    waits: Mapping[LineSlot, frozenset[LineSlot]] = field(default_factory=dict)
+    """For each line that rises, the falling lines that its PSA must show before it is written."""
+    moved: Mapping[tuple[LineSlot, LineSlot], int] = field(default_factory=dict)
+    """How many devices went from a line that falls to one that rises."""
+    unknown: frozenset[Pool] = frozenset()
+    """The pools, joined, of lines that may still bill and of which nothing is planned."""
+    elsewhere: Mapping[LineSlot, tuple[OwnedLine, ...]] = field(default_factory=dict)
+    """For each line that rises, the lines in its pools of which nothing is planned."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a run would do."""
 
@@ -205,11 +316,9 @@ class Plan:
     """What failed without a client to tell it."""
     notes: tuple[str, ...] = ()
     plan_id: str = ""
-    pools: Mapping[LineSlot, frozenset[Pool]] = field(default_factory=dict)
-    """The pools of each line that changes, each joined set of pools under one of its members."""
-    waits: Mapping[LineSlot, frozenset[LineSlot]] = field(default_factory=dict)
-    """For each line that rises, the falling lines that its PSA must show before it is written."""
-    moved: Mapping[tuple[LineSlot, LineSlot], int] = field(default_factory=dict)
-    """How many devices went from a line that falls to one that rises."""
-    unknown: frozenset[Pool] = frozenset()
-    """The pools, joined, of lines that may still bill and of which nothing is planned."""
+    arrangement: Arrangement = field(default_factory=Arrangement)
+
+    @property
+    def lines(self) -> tuple[PlannedLine, ...]:
+        """All lines of all clients."""
+        return tuple(line for company in self.companies for line in company.lines)

@@ -1,13 +1,111 @@
-"""What was counted, and the evidence for it."""
+"""What a source reports of a tenant, before anything is decided."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kisi.model.billing import Category, DeviceClass, TenantRef, Unit
-from kisi.model.reading import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A client that a source knows."""
+
+    ref: TenantRef
+    name: str
+    enabled: bool = True
+    """False: a virtual server that nobody can log in to; it counts as missing."""
+    listed_as: str = ""
+    """For an unmapped tenant: what to know before mapping it, if another source lists it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A licence key as its server describes it; every attribute but the serial may be absent.
+
+    Attributes and their values: `LicenseKeys.EnumKeys`, KSC/13 a00115 of Kaspersky's OpenAPI pages.
+    """
+
+    serial: str
+    name: str
+    """`KLLIC_PROD_NAME`; what `[[application]] keys` is matched with."""
+    key_type: int | None = None
+    """1 commercial, 2 beta, 3 trial, 4 test, 5 OEM, 6 subscription."""
+    subscription: bool = False
+    """`KLLIC_LICTYPE_IS_SUBSCRIPTION`."""
+    state: int | None = None
+    """Subscriptions: 0 active, 1 paused, 2 soft cancelled, 3 hard cancelled."""
+    end_date_type: int | None = None
+    """Subscriptions: 0 not defined, 1 unlimited, 2 limited, 3 paused."""
+    limit_date: datetime | None = None
+    end_date: datetime | None = None
+    grace_days: int = 0
+    stored: bool = True
+    """`KLLICSRV_KEY_INSTALLED`: the key is in this server's own storage."""
+    used: int | None = None
+    """`KLLIC_NHOSTS_ASCURRENT`: the server's own figure (products or devices, by its version)."""
+    licenses: int | None = None
+    """`KLLIC_LIC_COUNT`: how many uses were bought."""
+    not_counted_reason: str = ""
+    """A reason why it does not count that only the source knows (a report's status); else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One use of a key: a device and a product on it (`AcquireKeyHosts`, KSC/16 a00078)."""
+
+    serial: str
+    device: str
+    """The device's id (`KLLICSRV_HOSTNAME`), not a network name."""
+    name: str = ""
+    current: bool = True
+    """False: the key is only the device's next (reserve) key."""
+    pending: bool = False
+    """The device holds the key, its activation is not confirmed."""
+    expires: datetime | None = None
+    """When the key expires on this device."""
+    product: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the tenant's own (`HostGroup.FindHosts`, KSC/14 a00275 and a00278)."""
+
+    id: str
+    name: str = ""
+    os_name: str = ""
+    ctype: int = 0
+    """`KLHST_WKS_CTYPE`, a bit field; 0 if absent."""
+    last_seen: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedQuantity:
+    """A quantity that a report states as a number, without the devices behind it."""
+
+    name: str
+    """The application's name in the report, matched like a key name."""
+    category: Category
+    quantity: int
+    not_counted_reason: str = ""
+    """Why it does not count (an expired or trial licence); empty if it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything one tenant reported, complete. An incomplete tenant has no `Reading` at all."""
+
+    tenant: Tenant
+    at: datetime
+    """When it was read, or (report files) when the report was made."""
+    keys: tuple[Key, ...] = ()
+    rows: tuple[KeyRow, ...] = ()
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    reported: tuple[ReportedQuantity, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Whole sentences for the operator about what was odd."""
 
 
 @dataclass(frozen=True, slots=True)

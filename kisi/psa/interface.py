@@ -104,7 +104,7 @@ class Psa(Protocol):
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each agreement, judged: missing, ended, another company's and so on is `Agreement.unfit`.
+        """Each agreement, checked: `Agreement.not_billable` if missing, ended, another company's.
 
         Raises:
             PsaError: Nothing could be read.
@@ -115,7 +115,7 @@ class Psa(Protocol):
     ) -> Mapping[str, tuple[Agreement, ...]]:
         """The active agreements of each of these PSA companies, children and parents among them.
 
-        Each is judged as by `agreements`, but against its own company. A company that the PSA does
+        Each is checked as by `agreements`, but against its own company. A company that the PSA does
         not know has none. One request for about 150 companies where the API allows it.
 
         Raises:

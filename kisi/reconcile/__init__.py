@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from kisi import guards
-from kisi.guards import Context, FactIndex
+from kisi.counting import CountingContext, Matcher, combine
 from kisi.journal import Operation, PackedUsage
 from kisi.model import (
     Agreement,
@@ -23,24 +22,29 @@ from kisi.model import (
     Failure,
     Glob,
     GuardRules,
-    LineFact,
     LineSlot,
+    OwnedLine,
     Plan,
     Status,
     TenantRef,
     TenantUsage,
     unmapped_tenants,
 )
-from kisi.plan import (
-    Held,
+from kisi.planning import (
+    CurrentState,
+    GuardContext,
+    OwnedLines,
     Owners,
     attribute,
     billed_applications,
+    desired_state,
+    empty_sources,
     failed,
+    guard,
     left_to_people,
     plan_company,
     ref_of,
-    wants,
+    release,
     with_ids,
 )
 from kisi.psa import Psa
@@ -56,7 +60,6 @@ from kisi.reconcile.settle import Settlement, place_of, settle, settled_facts, u
 from kisi.reconcile.siblings import with_siblings
 from kisi.reconcile.waiting import NoPast, Past, Reader, Unplanned, place, who_waits
 from kisi.sources import UsageSource
-from kisi.usage import Matcher, Terms, combine
 
 __all__ = [
     "Memory",
@@ -87,7 +90,7 @@ class Rules:
 class Memory:
     """What the journal remembers."""
 
-    facts: tuple[LineFact, ...] = ()
+    facts: tuple[OwnedLine, ...] = ()
     accepts: Mapping[LineSlot, int] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted and could not be written yet."""
@@ -108,9 +111,9 @@ class Reconciled:
     evidence: Mapping[TenantRef, PackedUsage]
     agreements: Mapping[AgreementRef, Agreement]
     settlements: tuple[Settlement, ...]
-    facts: tuple[LineFact, ...]
+    facts: tuple[OwnedLine, ...]
     """The journal's facts with the settlements taken in."""
-    left: tuple[LineFact, ...]
+    left: tuple[OwnedLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
@@ -154,11 +157,11 @@ def reconcile(
     """
     billed = [company for company in companies if company.billing]
     mapping = rules.mapping
-    terms = Terms(
+    counting = CountingContext(
         Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
     )
     everything = not mapping.companies
-    collected = collect(sources, billed, terms, everything=everything, progress=progress)
+    collected = collect(sources, billed, counting, everything=everything, progress=progress)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     state = _read(mapping, collected, billed, memory, known, psas, rules.today, progress)
@@ -185,21 +188,18 @@ def reconcile(
         ),
         failures=tuple(_broken(collected, billed)),
         notes=notes,
-        pools=arrangement.pools,
-        waits=arrangement.waits,
-        moved=arrangement.moved,
-        unknown=arrangement.unknown,
+        arrangement=arrangement,
     )
-    index = FactIndex(facts)
-    context = Context(
+    index = OwnedLines(facts)
+    context = GuardContext(
         rules=rules.guards,
         counting=rules.counting,
         facts=index,
-        empty_sources=guards.empty_sources(collected.totals(), plans, index),
+        empty_sources=empty_sources(collected.totals(), plans, index),
         unshown=unshown(settlements),
         elsewhere=elsewhere,
     )
-    plan = with_ids(guards.guard(plan, context), memory.accepts)
+    plan = with_ids(guard(plan, context), memory.accepts)
     return Reconciled(
         plan=plan,
         usages=collected.usages,
@@ -221,7 +221,7 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
         accepted: The keys of the lines that are accepted now.
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
-    return guards.release(found.plan, {*found.accepted, *accepted}, withheld)
+    return release(found.plan, {*found.accepted, *accepted}, withheld)
 
 
 def _read(
@@ -229,7 +229,7 @@ def _read(
     collected: Collected,
     billed: Collection[Company],
     memory: Memory,
-    facts: Collection[LineFact],
+    facts: Collection[OwnedLine],
     psas: Mapping[str, Psa],
     today: date,
     progress: Progress,
@@ -274,8 +274,8 @@ def _draft(
         failure = next((state.failures[at] for at in places if at in state.failures), None)
     if failure is not None:
         return failed(company, failure, unmapped=uses, notes=notes)
-    wanted = wants(rules.mapping, company, combine(tenants, rules.counting))
-    held = Held(
+    wanted = desired_state(rules.mapping, company, combine(tenants, rules.counting))
+    held = CurrentState(
         agreement=state.agreements[ref],
         lines=state.lines.get(ref, ()),
         elsewhere=state.elsewhere(places[1:]),

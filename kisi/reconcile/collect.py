@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -18,7 +19,6 @@ from kisi.model import (
 )
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
-from kisi.usage import Terms, Undecided, count_tenant, without_evidence
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
@@ -61,7 +61,7 @@ class Collected:
 class _Counting:
     """What counting needs beside the readings."""
 
-    terms: Terms
+    context: CountingContext
     shared: Collection[TenantRef]
     """Tenants of clients that have several: their devices are compared before they are added."""
 
@@ -69,7 +69,7 @@ class _Counting:
 def collect(
     sources: Mapping[str, UsageSource],
     companies: Collection[Company],
-    terms: Terms,
+    context: CountingContext,
     *,
     everything: bool,
     progress: Progress,
@@ -82,12 +82,12 @@ def collect(
     Args:
         sources: The configured sources, by name.
         companies: The clients that this run bills.
-        terms: What is counted.
+        context: What is counted.
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
     """
     shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
-    counting = _Counting(terms, shared)
+    counting = _Counting(context, shared)
     wanted = {ref for company in companies for ref in company.tenants}
     needed = [
         (name, source)
@@ -128,7 +128,7 @@ def _read_source(
         if tenant.enabled and (wanted is None or ref in wanted)
     ]
     progress(source.name, 0, len(chosen))
-    for done, (ref, reading) in enumerate(source.read(chosen, counting.terms.selects), start=1):
+    for done, (ref, reading) in enumerate(source.read(chosen, counting.context.selects), start=1):
         _count(part, ref, reading, counting)
         progress(source.name, done, len(chosen))
     return part
@@ -141,7 +141,7 @@ def _count(
         part.failures[ref] = failure("source-incomplete", reading)
         return
     try:
-        usage = count_tenant(reading, counting.terms)
+        usage = count_tenant(reading, counting.context)
     except Undecided as error:
         part.failures[ref] = failure(error.guard, error)
     except SourceError as error:

@@ -18,7 +18,7 @@ from kisi.model import (
     AgreementRef,
     Failure,
     Line,
-    LineFact,
+    OwnedLine,
 )
 from kisi.psa import Psa, whole_lines
 from kisi.reconcile.collect import Progress, failure
@@ -80,7 +80,7 @@ def read_psas(
     return state
 
 
-def known_lines(facts: Iterable[LineFact], pending: Iterable[Operation] = ()) -> KnownLines:
+def known_lines(facts: Iterable[OwnedLine], pending: Iterable[Operation] = ()) -> KnownLines:
     """The lines that bill something as far as kisi knows, and those with an unknown outcome."""
     known: dict[tuple[str, str], set[str]] = {}
     for fact in facts:
@@ -108,7 +108,7 @@ def _read_agreements(psa: Psa, refs: list[AgreementRef], today: date, state: Psa
 def _has_lines(agreement: Agreement | None, elsewhere: bool) -> bool:  # noqa: FBT001
     if agreement is None:
         return False
-    return agreement.unfit is None or (elsewhere and not agreement.gone)
+    return agreement.not_billable is None or (elsewhere and not agreement.gone)
 
 
 def _read_lines(

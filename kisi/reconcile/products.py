@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kisi.errors import ExitCode, PsaError
 from kisi.model import Action, CompanyPlan, Failure, PlannedLine
-from kisi.plan import failed
+from kisi.planning import failed
 from kisi.psa import Psa, PsaProduct
 from kisi.redaction import REDACTOR
 

@@ -8,8 +8,8 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.journal import Operation
-from kisi.model import Agreement, AgreementRef, Line, LineFact, LineSlot, Outcome, PlannedLine
-from kisi.plan import is_live
+from kisi.model import Agreement, AgreementRef, Line, LineSlot, Outcome, OwnedLine, PlannedLine
+from kisi.planning import is_live
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def unshown(settlements: Iterable[Settlement]) -> frozenset[LineSlot]:
 
 
 def settled_facts(
-    facts: Iterable[LineFact], settlements: Iterable[Settlement]
-) -> tuple[LineFact, ...]:
+    facts: Iterable[OwnedLine], settlements: Iterable[Settlement]
+) -> tuple[OwnedLine, ...]:
     """The facts as they are once the settlements are stored."""
     known = {(fact.psa, fact.agreement, fact.line_id): fact for fact in facts}
     for settlement in settlements:
@@ -120,7 +120,7 @@ def settled_facts(
     return tuple(known.values())
 
 
-def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> LineFact:
+def _confirmed(operation: Operation, line_id: str, fact: OwnedLine | None) -> OwnedLine:
     after = Decimal(operation.line.after)
     if fact is not None:
         highest, lowest = max(fact.highest, after), min(fact.lowest, after)
@@ -135,15 +135,15 @@ def _confirmed(operation: Operation, line_id: str, fact: LineFact | None) -> Lin
     return _owned(operation, line_id, after)
 
 
-def _unsure(settlement: Settlement, quantity: Decimal) -> LineFact:
+def _unsure(settlement: Settlement, quantity: Decimal) -> OwnedLine:
     """A line that kisi may have made, or changed for the first time: its own, as it is shown."""
     owned = _owned(settlement.operation, settlement.line_id or "", quantity)
     return replace(owned, unsettled=True)
 
 
-def _owned(operation: Operation, line_id: str, quantity: Decimal) -> LineFact:
+def _owned(operation: Operation, line_id: str, quantity: Decimal) -> OwnedLine:
     line = operation.line
-    return LineFact(
+    return OwnedLine(
         psa=line.psa,
         company=line.company,
         agreement=line.agreement,

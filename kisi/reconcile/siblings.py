@@ -25,10 +25,10 @@ from kisi.model import (
     Hold,
     Level,
     Line,
-    LineFact,
+    OwnedLine,
     PlannedLine,
 )
-from kisi.plan import is_live, rows_of
+from kisi.planning import is_live, rows_of
 from kisi.psa import Psa
 from kisi.reconcile.collect import failure
 
@@ -63,7 +63,7 @@ def with_siblings(
     companies: Iterable[CompanyPlan],
     psas: Mapping[str, Psa],
     mapping: BillingMapping,
-    owned: Collection[LineFact],
+    owned: Collection[OwnedLine],
     today: date,
 ) -> tuple[CompanyPlan, ...]:
     """Holds each create of a product that another agreement of its company bills; no id lifts it.
@@ -85,7 +85,7 @@ def read_siblings(
     clients: Iterable[Company],
     psas: Mapping[str, Psa],
     mapping: BillingMapping,
-    owned: Collection[LineFact],
+    owned: Collection[OwnedLine],
     today: date,
 ) -> Siblings:
     """Reads the clients' other agreements: one look at all, then the lines of each.

@@ -9,22 +9,23 @@ from datetime import date
 from itertools import product
 from typing import Protocol
 
+from kisi.counting import moved, without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
     AgreementRef,
+    Arrangement,
     BillingMapping,
     Company,
     CompanyPlan,
     Line,
-    LineFact,
     LineSlot,
+    OwnedLine,
     Pool,
     Status,
     TenantRef,
     TenantUsage,
 )
-from kisi.plan import (
-    Arrangement,
+from kisi.planning import (
     Known,
     Moves,
     Owners,
@@ -39,16 +40,15 @@ from kisi.plan import (
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress
 from kisi.reconcile.lines import PsaState, known_lines, read_psas
-from kisi.usage import moved, without_evidence
 
 
 class Past(Protocol):
     """What was read in earlier runs."""
 
     def readings(
-        self, run_id: int, tenants: Collection[TenantRef] | None = None
+        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
     ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading up to a run; of all tenants, or of some.
+        """Each tenant's newest reading (up to a run, if it is told); of all tenants, or of some.
 
         A tenant that was never read, or whose reading is too old to be kept, is missing.
         """
@@ -58,7 +58,7 @@ class NoPast:
     """For whoever has no journal: nothing was ever read."""
 
     def readings(
-        self, run_id: int, tenants: Collection[TenantRef] | None = None
+        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
     ) -> Mapping[TenantRef, PackedUsage]:
         """Nothing."""
         del run_id, tenants
@@ -85,8 +85,8 @@ class Since:
         self._evidence = evidence
 
     def billed(
-        self, facts: Iterable[LineFact], applications: Collection[str]
-    ) -> Mapping[LineFact, Mapping[Pool, int]]:
+        self, facts: Iterable[OwnedLine], applications: Collection[str]
+    ) -> Mapping[OwnedLine, Mapping[Pool, int]]:
         """How much of which pools each line billed when it was last proven.
 
         Where the reading of a tenant is not kept any more, nobody can tell where its devices went:
@@ -96,7 +96,7 @@ class Since:
             facts: The lines.
             applications: All applications that somebody bills.
         """
-        by_run: dict[int, list[LineFact]] = defaultdict(list)
+        by_run: dict[int, list[OwnedLine]] = defaultdict(list)
         for fact in facts:
             by_run[fact.proven].append(fact)
         billed = {}
@@ -114,7 +114,7 @@ class Since:
                 }
         return billed
 
-    def moves(self, plans: Iterable[CompanyPlan], billed: Collection[LineFact]) -> Moves:
+    def moves(self, plans: Iterable[CompanyPlan], billed: Collection[OwnedLine]) -> Moves:
         """The devices that changed their pool since the lines were proven.
 
         Args:
@@ -138,10 +138,16 @@ class Since:
             for tenant, reading in self._evidence.items()
             if tenant not in then or then[tenant].fingerprint != reading.fingerprint
         }
-        before = changed | {tenant for tenant in unread if tenant not in self._evidence}
+        unread = {tenant for tenant in unread if tenant in then and tenant not in self._evidence}
+        newest = self._past.readings(None, unread) if unread else {}
         return moved(
-            (then[tenant].whole() for tenant in sorted(before) if tenant in then),
+            (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
             (self._evidence[tenant].whole() for tenant in sorted(changed)),
+            (
+                newest[tenant].whole()
+                for tenant in sorted(unread)
+                if newest[tenant].fingerprint != then[tenant].fingerprint
+            ),
         )
 
     def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:
@@ -182,13 +188,13 @@ class Unplanned:
     """
 
     mapping: BillingMapping
-    facts: Collection[LineFact]
+    facts: Collection[OwnedLine]
     owners: Owners
     plans: Collection[CompanyPlan]
     psas: Collection[str]
     today: date
 
-    def lines(self, state: PsaState) -> tuple[LineFact, ...]:
+    def lines(self, state: PsaState) -> tuple[OwnedLine, ...]:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
@@ -206,7 +212,7 @@ class Unplanned:
             if fact not in planned and not self._is_left(fact) and self._may_bill(fact, state)
         )
 
-    def concerned(self) -> Sequence[LineFact]:
+    def concerned(self) -> Sequence[OwnedLine]:
         """The owned lines that change, or that may bill other pools than when they were proven."""
         planned = {
             (*line.slot, line.line_id): (line, plan.company)
@@ -225,19 +231,19 @@ class Unplanned:
                 found.append(fact)
         return found
 
-    def _is_left(self, fact: LineFact) -> bool:
+    def _is_left(self, fact: OwnedLine) -> bool:
         company = self._company(fact)
         return company is not None and (
             fact.application in left_to_people(self.mapping, company)
             or fact.product in left_products(self.mapping, company)
         )
 
-    def _company(self, fact: LineFact) -> Company | None:
+    def _company(self, fact: OwnedLine) -> Company | None:
         """The client on whose agreement a line is, billed or not; None if no row names it."""
         here = (fact.psa, fact.agreement)
         return next((x for x in self.mapping.companies if (x.psa, x.agreement) == here), None)
 
-    def _may_bill(self, fact: LineFact, state: PsaState) -> bool:
+    def _may_bill(self, fact: OwnedLine, state: PsaState) -> bool:
         ref = place(fact)
         agreement = state.agreements.get(ref)
         if agreement is not None and agreement.gone:
@@ -250,15 +256,15 @@ class Unplanned:
         return bool(line.problem) or line.quantity > 0
 
     @staticmethod
-    def _shown(fact: LineFact, state: PsaState) -> Line | None:
+    def _shown(fact: OwnedLine, state: PsaState) -> Line | None:
         lines = state.lines.get(place(fact), ())
         return next((line for line in lines if line.id == fact.line_id), None)
 
-    def reason(self, facts: Iterable[LineFact], state: PsaState) -> str:
+    def reason(self, facts: Iterable[OwnedLine], state: PsaState) -> str:
         """Why a line waits for these, in words."""
         return "; ".join(self._reason(fact, state) for fact in facts)
 
-    def _reason(self, fact: LineFact, state: PsaState) -> str:
+    def _reason(self, fact: OwnedLine, state: PsaState) -> str:
         line = self._shown(fact, state)
         number = fact.confirmed if line is None else line.quantity
         still = "billed" if line is None else "still bills"
@@ -269,7 +275,7 @@ class Unplanned:
             f"{self._why(fact)}"
         )
 
-    def _why(self, fact: LineFact) -> str:
+    def _why(self, fact: OwnedLine) -> str:
         if fact.psa not in self.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
         company = self._company(fact)
@@ -282,7 +288,7 @@ class Unplanned:
         return "that client is not in this run"
 
 
-def place(fact: LineFact) -> AgreementRef:
+def place(fact: OwnedLine) -> AgreementRef:
     """The agreement on which a line is."""
     return AgreementRef(fact.psa, fact.company, fact.agreement)
 
@@ -295,7 +301,7 @@ class Reader:
     today: date
     progress: Progress
 
-    def read(self, facts: Collection[LineFact], state: PsaState) -> bool:
+    def read(self, facts: Collection[OwnedLine], state: PsaState) -> bool:
         """Reads where these lines are, once each; says whether anything new is known."""
         known = {*state.lines, *state.failures}
         refs = {place(fact) for fact in facts if fact.psa in self.psas} - known

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import takewhile
 
+from kisi.counting import conservation
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
 from kisi.json_text import Json
 from kisi.model import (
@@ -44,7 +45,6 @@ from kisi.render.report import (
     listing,
     row,
 )
-from kisi.usage import conservation
 
 COLUMNS = (
     "kind company run source tenant tenant_name read_at application category quantity device name"

@@ -19,7 +19,7 @@ from kisi.model import (
     Failure,
     Hold,
     Line,
-    LineFact,
+    OwnedLine,
     PlannedLine,
     Tenant,
     TenantRef,
@@ -164,12 +164,12 @@ def operation_fields(write: Operation) -> Fields:
     }
 
 
-def _owned(fact: LineFact) -> Fields:
+def _owned(fact: OwnedLine) -> Fields:
     client = fields(fact, "name psa company agreement")
     return {**client, **known_line(fact, fact.line_id), "quantity": fact.confirmed}
 
 
-def known_line(line: LineFact | LineHistory, line_id: str) -> Fields:
+def known_line(line: OwnedLine | LineHistory, line_id: str) -> Fields:
     """A line that the journal knows."""
     category = category_text(line.categories)
     return {

@@ -20,8 +20,8 @@ from kisi.model import (
     Failure,
     Hold,
     Line,
-    LineFact,
     Outcome,
+    OwnedLine,
     PlannedLine,
     Status,
     Tenant,
@@ -140,7 +140,7 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _orphan(fact: LineFact) -> str:
+def _orphan(fact: OwnedLine) -> str:
     name = billed_as(fact.application, fact.categories)
     return f"{fact.name}: {name} ({fact.psa}, agreement {fact.agreement}, line {fact.line_id})"
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from kisi.journal import Operation
-from kisi.model import CompanyPlan, LineFact, Plan, PlannedLine, Status
+from kisi.model import CompanyPlan, OwnedLine, Plan, PlannedLine, Status
 from kisi.reconcile.summary import UNWRITTEN
 
 _ZERO = Decimal(0)
@@ -41,7 +41,7 @@ class PlanView:
     """The journal's id of the run; None for a preview."""
     accepted: tuple[str, ...] = ()
     """The ids that released holds in this run."""
-    left: tuple[LineFact, ...] = ()
+    left: tuple[OwnedLine, ...] = ()
     """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
     earlier: tuple[Operation, ...] = ()
     """Writes of earlier runs whose outcome was not known, with what the PSA shows now."""

@@ -62,7 +62,7 @@ class BusinessHub:
     """
 
     def __init__(self, now: Callable[[], datetime] | None = None) -> None:
-        self.now = now or _utc_now
+        self.now = now or (lambda: datetime.now(UTC))
         self.licences: list[Licence] = []
         self.devices: list[HubDevice] = []
         self.exported: datetime | None = None
@@ -149,7 +149,3 @@ def _csv(
     writer.writerow(headings)
     writer.writerows(astuple(row) for row in rows)
     return text.getvalue()
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -11,10 +11,8 @@ from typing import Any
 
 import tomli_w
 
-from kisi.sandbox.billing import BilledApplication, Billing, Client
-from kisi.sandbox.connectwise import ConnectWise
 from kisi.sandbox.http import Server
-from kisi.sandbox.ksc import Ksc
+from kisi.sandbox.world import BilledApplication, Billing, Client
 
 _HEAD = """\
 # Made by the sandbox: every address below is a simulated server on this machine.
@@ -67,40 +65,6 @@ class Part:
     """Further rows of `mapping.toml`."""
     reports: Callable[[], Iterable[Report]] = tuple
     """What is exported anew with every configuration, because the world behind it moves on."""
-
-
-def ksc_part(ksc: Ksc, server: Server, name: str = "hq") -> Part:
-    """The section `[sources.NAME]`; each server needs a name of its own in the log."""
-    secret = f"{server.name}-password"
-    config = f"""\
-[sources.{name}]                          # Kaspersky Security Center
-kind = "ksc"
-url = "{server.url}"
-user = {literal(ksc.account.user)}
-password = "file:secrets/{secret}"
-internal_user = {literal(ksc.account.internal)}
-fingerprints = ["{server.fingerprint}"]   # its own certificate: pinned, not trusted by name
-"""
-    return Part(server.name, server, config, {secret: ksc.account.password})
-
-
-def connectwise_part(cw: ConnectWise, server: Server) -> Part:
-    """The section `[psa.cw]`."""
-    config = f"""\
-[psa.cw]                              # ConnectWise Manage; plain http is allowed on loopback alone
-kind = "connectwise"
-url = "{server.url}"
-company = {literal(cw.company)}
-public_key = "file:secrets/cw-public-key"
-private_key = "file:secrets/cw-private-key"
-client_id = "file:secrets/cw-client-id"
-"""
-    secrets = {
-        "cw-public-key": cw.public_key,
-        "cw-private-key": cw.private_key,
-        "cw-client-id": cw.client_id,
-    }
-    return Part("connectwise", server, config, secrets)
 
 
 def write(directory: Path, parts: Sequence[Part], mapping: str | None) -> Path:

@@ -11,23 +11,40 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
+from typing import NamedTuple
 
-from kisi.sandbox.cw_lists import CwError, Query
-from kisi.sandbox.cw_records import Json
-from kisi.sandbox.cw_resources import AREAS, Answer, Resources
-from kisi.sandbox.exchange import Exchange
-from kisi.sandbox.faults import Faults, method_and_path
-from kisi.sandbox.http import Certificate, Logged, Server
-from kisi.sandbox.licences import stable_guid
+from kisi.sandbox import connectwise_records as records
+from kisi.sandbox.configuration import Part, literal
+from kisi.sandbox.connectwise_additions import Reader, Writer
+from kisi.sandbox.connectwise_lists import CwError, Gateway, Query
+from kisi.sandbox.connectwise_records import Addition, Agreement, Json
+from kisi.sandbox.faults import Vendor
+from kisi.sandbox.http import Exchange, Server
+from kisi.sandbox.ksc_records import stable_guid
 from kisi.sandbox.world import World
 
 _VERSION = re.compile(r"version=(\d{4}\.\d+)")
 _NO_PERMISSION = "You do not have security permission to perform this action."
 _RIGHTS = {"GET": "inquire", "POST": "add", "PATCH": "edit", "PUT": "edit", "DELETE": "delete"}
+_AREAS = {"finance": "agreements", "company": "companies", "procurement": "catalog"}
+"""Module of a path to the name its rights have."""
+
+_ADDITIONS = re.compile(r"finance/agreements/([0-9]{1,9})/additions(?:/([0-9]{1,9}|count))?")
+_LISTS = re.compile(
+    r"(finance/agreements|company/companies|procurement/catalog)(?:/([0-9]{1,9}|count))?"
+)
 
 
-class ConnectWise:
+class _Answer(NamedTuple):
+    status: int
+    content: object = b""
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class ConnectWise(Vendor):
     """A simulated ConnectWise Manage.
 
     Args:
@@ -43,12 +60,13 @@ class ConnectWise:
         hides_bad_logins: Wrong credentials are answered with 404, as the cloud sometimes does.
         rights: What the member may do: `agreements.inquire`, `.add`, `.edit`, `.delete`,
             `companies.inquire`, `catalog.inquire`.
-        resources: Its `link_at_end`: a forward-only list names a next page even after its last
-            record; its `gateway` shortens pages and takes headers away; its `writer.keep_quantity`
-            rounds or caps quantities.
+        gateway: What does not leave lists alone.
+        writer: Its `keep_quantity` rounds or caps quantities.
+        reader: Lags behind writes, see `lag`.
     """
 
     def __init__(self, world: World) -> None:
+        super().__init__("connectwise", world.now)
         self.world = world
         self.company = "acme"
         self.public_key = "SandboxPublicKey"
@@ -61,29 +79,28 @@ class ConnectWise:
             "companies.inquire",
             "catalog.inquire",
         }
-        self.resources = Resources(world, member=self.public_key)
-        self._scheme = "http"
+        self.gateway = Gateway()
+        self.writer = Writer(world, self.public_key)
+        self.reader = Reader(world)
         self._requests = 0
 
-    def serve(
-        self,
-        *,
-        tls: Certificate | None = None,
-        port: int = 0,
-        faults: Faults | None = None,
-        log: list[Logged] | None = None,
-    ) -> Server:
-        """A server for it, not started yet; plain HTTP unless it gets a certificate."""
-        self._scheme = "https" if tls else "http"
-        return Server(
-            "connectwise",
-            self.handle,
-            tls=tls,
-            port=port,
-            now=self.world.now,
-            log=log,
-            intercept=(faults or Faults()).around(method_and_path),
-        )
+    def part(self, server: Server) -> Part:
+        """What a `Sandbox` simulates: the section `[psa.cw]`, and its secrets."""
+        config = f"""\
+[psa.cw]                              # ConnectWise Manage; plain http is allowed on loopback alone
+kind = "connectwise"
+url = "{server.url}"
+company = {literal(self.company)}
+public_key = "file:secrets/cw-public-key"
+private_key = "file:secrets/cw-private-key"
+client_id = "file:secrets/cw-client-id"
+"""
+        secrets = {
+            "cw-public-key": self.public_key,
+            "cw-private-key": self.private_key,
+            "cw-client-id": self.client_id,
+        }
+        return Part("connectwise", server, config, secrets)
 
     def read_only(self) -> None:
         """Take away the member's rights to write."""
@@ -91,16 +108,16 @@ class ConnectWise:
 
     def lag(self, *, reads: int = 0, seconds: float = 0) -> None:
         """Make reads of additions lag behind writes from now on."""
-        self.resources.reader.lag_reads = reads
-        self.resources.reader.lag = timedelta(seconds=seconds)
+        self.reader.lag_reads = reads
+        self.reader.lag = timedelta(seconds=seconds)
 
     def handle(self, exchange: Exchange) -> None:
-        """Answer one request."""
+        """_Answer one request."""
         with self.world.lock:
             try:
                 answer = self._answer(exchange)
             except CwError as error:
-                answer = Answer(error.status, error.body())
+                answer = _Answer(error.status, error.body())
             self._requests += 1
         headers = {
             "x-cw-request-id": stable_guid("request", self._requests),
@@ -115,19 +132,19 @@ class ConnectWise:
         )
         exchange.respond(answer.status, answer.content, headers, content_type=media_type)
 
-    def _answer(self, exchange: Exchange) -> Answer:
+    def _answer(self, exchange: Exchange) -> _Answer:
         path = exchange.path.strip("/")
         if path.startswith("login/companyinfo/"):
-            return Answer(200, self._company_info(path.rpartition("/")[2]))
+            return _Answer(200, self._company_info(path.rpartition("/")[2]))
         resource = self._resource(path)
         if resource == "system/info" and exchange.method == "GET":
-            return Answer(200, {"version": f"v{self.newest_version}.1", "isCloud": True})
+            return _Answer(200, {"version": f"v{self.newest_version}.1", "isCloud": True})
         self._authenticate(exchange)
-        area = AREAS.get(resource.partition("/")[0])
+        area = _AREAS.get(resource.partition("/")[0])
         if area is None:
             raise _not_found(resource)
         self._need(f"{area}.{_RIGHTS[exchange.method]}")
-        return self.resources.answer(exchange, resource, self._query(exchange))
+        return self._listed(exchange, resource, self._query(exchange))
 
     def _resource(self, path: str) -> str:
         for codebase in ("v4_6_release/", self.codebase):
@@ -152,9 +169,8 @@ class ConnectWise:
 
     def _query(self, exchange: Exchange) -> Query:
         paging = exchange.headers.get("pagination-type", "").lower()
-        forward_only = paging == "forward-only" and not self.resources.gateway.drops_paging
-        url = f"{self._scheme}://{exchange.headers.get('Host')}{exchange.path}"
-        return Query.of(exchange.query, forward_only=forward_only, url=url)
+        url = f"{exchange.scheme}://{exchange.headers.get('Host')}{exchange.path}"
+        return Query.of(exchange.query, url, self.gateway, forward_only=paging == "forward-only")
 
     def _company_info(self, company: str) -> Json | None:
         if company.casefold() != self.company.casefold():
@@ -168,6 +184,97 @@ class ConnectWise:
             "IsCloud": "True",
         }
 
+    def _listed(self, exchange: Exchange, resource: str, query: Query) -> _Answer:
+        """Answer a request to `resource`, the path after `apis/3.0/`."""
+        match = _ADDITIONS.fullmatch(resource)
+        if match:
+            agreement = self._agreement(int(match[1]))
+            if exchange.method == "GET":
+                lines = self.reader.read(agreement.id)
+                rows = [self._shown(line) for line in lines]
+                return self._read("additions", rows, match[2], query)
+            return self._write(exchange, agreement, match[2])
+        match = _LISTS.fullmatch(resource)
+        if not match:
+            raise _not_found(resource)
+        if exchange.method != "GET":
+            raise _not_allowed()
+        kind = _AREAS[resource.partition("/")[0]]
+        return self._read(kind, self._rows(kind), match[2], query)
+
+    def _rows(self, kind: str) -> list[Json]:
+        world = self.world
+        if kind == "agreements":
+            return [
+                records.of_agreement(each, world.companies[each.company_id], world.today)
+                for each in world.agreements.values()
+            ]
+        if kind == "companies":
+            return [records.of_company(each) for each in world.companies.values()]
+        return [records.of_catalog_item(each) for each in world.catalog.values()]
+
+    def _shown(self, line: Addition) -> Json:
+        world = self.world
+        item, agreement = world.catalog[line.product_id], world.agreements[line.agreement_id]
+        return records.of_addition(line, item, agreement, world.today)
+
+    def _read(self, kind: str, rows: Sequence[Json], which: str | None, query: Query) -> _Answer:
+        """One record by id, the count, or a page."""
+        if which and which != "count":
+            found = [row for row in rows if row["id"] == int(which)]
+            if not found:
+                raise _not_found(f"{kind}/{which}")
+            return _Answer(200, query.shown(found[0]))
+        chosen = query.select(rows, records.FIELDS[kind])
+        if which:
+            return _Answer(200, {"count": len(chosen)})
+        page, link = query.page(chosen)
+        return _Answer(200, page, {} if self.gateway.strips_link else {"Link": link})
+
+    def _write(self, exchange: Exchange, agreement: Agreement, which: str | None) -> _Answer:
+        if which is None and exchange.method == "POST":
+            self.reader.before_write(agreement.id, exchange.twists.get("lag", 0))
+            line = self.writer.create(agreement, _json(exchange))
+            return _Answer(201, self._shown(line))
+        if which is None or which == "count" or exchange.method == "POST":
+            raise _not_allowed()
+        line = self._line(agreement.id, int(which))
+        self.reader.before_write(agreement.id, exchange.twists.get("lag", 0))
+        if exchange.method == "DELETE":
+            del self.world.lines[line.id]
+            return _Answer(204)
+        if exchange.method == "PATCH":
+            line = self.writer.patch(line, _json(exchange))
+        else:
+            line = self.writer.put(line, agreement, _json(exchange))
+        return _Answer(200, self._shown(line))
+
+    def _agreement(self, agreement_id: int) -> Agreement:
+        agreement = self.world.agreements.get(agreement_id)
+        if agreement is None:
+            raise _not_found(f"agreements/{agreement_id}")
+        return agreement
+
+    def _line(self, agreement_id: int, line_id: int) -> Addition:
+        line = self.world.lines.get(line_id)
+        if line is None or line.agreement_id != agreement_id:
+            raise _not_found(f"additions/{line_id}")
+        return line
+
+
+def _json(exchange: Exchange) -> object:
+    media_type = exchange.headers.get("Content-Type", "")
+    if "json" not in media_type:
+        raise CwError(415, "UnsupportedMediaType", f"Not JSON: {media_type}")
+    try:
+        return exchange.json()
+    except ValueError as error:
+        raise CwError(400, "InvalidObject", "The body is not JSON.") from error
+
 
 def _not_found(what: str) -> CwError:
     return CwError(404, "NotFound", f"Entity not found: {what}")
+
+
+def _not_allowed() -> CwError:
+    return CwError(405, "MethodNotAllowed", "The method is not allowed here.")

@@ -1,45 +1,310 @@
-"""Fault switches: which requests are struck, how, and how often it happened.
+"""Faults: the ways in which a simulated server lets its client down, and which requests are struck.
 
 Tests say beforehand what goes wrong (`faults.add("lost", match="POST */additions")`), run, and
 ask afterwards whether it did (`faults.unfired`). The same requests in the same order are struck
-in every run.
+in every run. Each function of `KINDS` makes one misbehaviour: a callable that gets the exchange
+and the call that lets the vendor act. `applied` says whether the vendor acts although the client
+is not told so properly.
 """
 
 from __future__ import annotations
 
+import gzip
+import os
+import signal as signals
 import threading
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
-from kisi.sandbox import misbehaviour
-from kisi.sandbox.exchange import Exchange
-from kisi.sandbox.http import Intercept
-from kisi.sandbox.misbehaviour import Misbehaviour
+from kisi.sandbox.certificate import Certificate
+from kisi.sandbox.http import Apply, Exchange, Intercept, Logged, Server
 
-KINDS: dict[str, Callable[..., Misbehaviour]] = {
+_BLOCK = 64 * 1024
+_MAINTENANCE = "<!DOCTYPE html><html><body><h1>Service maintenance</h1></body></html>"
+
+
+def status(
+    *,
+    code: int,
+    body: object = b"",
+    headers: Mapping[str, str] | None = None,
+    applied: bool = False,
+) -> Intercept:
+    """Answer with this status (also 200 with an error object, or a redirect)."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        if applied:
+            apply()
+        exchange.respond(code, body, headers)
+
+    return act
+
+
+def hang(*, seconds: float, applied: bool = False) -> Intercept:
+    """Say nothing for so long, then close the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.wait(seconds)
+        exchange.hang_up()
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        if applied:
+            apply()
+        exchange.reply = None
+        exchange.deliver = deliver
+
+    return act
+
+
+def slow(*, seconds: float) -> Intercept:
+    """Wait, then act and answer as ever."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        exchange.wait(seconds)
+        apply()
+
+    return act
+
+
+def drip(*, delay: float = 0.05, length: int = 10_000, head: bool = False) -> Intercept:
+    """Act, then send the answer byte by byte.
+
+    Args:
+        delay: Seconds between two bytes.
+        length: The body is filled up with blanks to this length, so that it takes its time.
+        head: Drip the status line and headers too.
+    """
+
+    def deliver(exchange: Exchange) -> None:
+        body = exchange.content.ljust(length)
+        start = exchange.head({"Content-Length": str(len(body))})
+        if not head:
+            exchange.send(start)
+        for byte in start + body if head else body:
+            exchange.send(bytes([byte]))
+            if not exchange.wait(delay):
+                break
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
+def reset_before() -> Intercept:
+    """Reset the connection; the vendor never acts."""
+
+    def act(exchange: Exchange, _: Apply) -> None:
+        exchange.deliver = Exchange.reset
+
+    return act
+
+
+def lost() -> Intercept:
+    """The vendor acts, the connection is reset, the answer never arrives."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        apply()
+        exchange.reply = None
+        exchange.deliver = Exchange.reset
+
+    return act
+
+
+def truncate() -> Intercept:
+    """Promise more in Content-Length than is sent."""
+    return _broken_off(
+        lambda exchange, body: exchange.head({"Content-Length": str(len(body) + 1)}) + body[:-1]
+    )
+
+
+def chunk_cut() -> Intercept:
+    """Break a chunked answer off in the middle of a chunk."""
+    return _broken_off(
+        lambda exchange, body: (
+            exchange.head({"Transfer-Encoding": "chunked"})
+            + f"{len(body):x}\r\n".encode()
+            + body[: len(body) // 2]
+        )
+    )
+
+
+def close_cut() -> Intercept:
+    """Send half of a body whose end is marked only by the end of the connection."""
+    return _broken_off(
+        lambda exchange, body: exchange.head({"Connection": "close"}) + body[: len(body) // 2]
+    )
+
+
+def interim(
+    *, code: int = 103, count: int = 1, headers: Mapping[str, str] | None = None
+) -> Intercept:
+    """Announce the answer with interim ones (`100`, `103 Early Hints`), then send it as ever."""
+    lines = [f"HTTP/1.1 {code} Interim"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    announcement = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(announcement * count)
+        exchange.send_reply()
+
+    return _delivering(deliver)
+
+
+def surplus(*, body: object) -> Intercept:
+    """Send another answer first, with this body, and leave the right one in the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        right = exchange.whole()
+        exchange.respond(HTTPStatus.OK, body)
+        exchange.send(exchange.whole() + right)
+
+    return _delivering(deliver)
+
+
+def misrouted(*, old: str, new: str) -> Intercept:
+    """Answer another question: with `new` in place of `old` in its path and its parameters."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        path, query = exchange.path, exchange.query
+        exchange.path = path.replace(old, new)
+        exchange.query = {name: value.replace(old, new) for name, value in query.items()}
+        apply()
+        exchange.path, exchange.query = path, query
+
+    return act
+
+
+def html(*, body: str = _MAINTENANCE, code: int = HTTPStatus.OK) -> Intercept:
+    """Answer with a web page, as a proxy or a server under maintenance does."""
+
+    def act(exchange: Exchange, _: Apply) -> None:
+        exchange.respond(code, body, content_type="text/html; charset=utf-8")
+
+    return act
+
+
+def empty(*, applied: bool = False) -> Intercept:
+    """Answer 200 without a body."""
+    return status(code=HTTPStatus.OK, applied=applied)
+
+
+def garbage(
+    *, body: bytes = b"\x00\xff\xfe not JSON", compressed: bool = False, applied: bool = False
+) -> Intercept:
+    """Answer 200 with bytes that are not JSON, if `compressed` not gzip either."""
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    return status(code=HTTPStatus.OK, body=body, headers=headers, applied=applied)
+
+
+def huge(*, length: int, compressed: bool = False) -> Intercept:
+    """Answer with a body of `length` bytes of white space; small on the wire if `compressed`."""
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(exchange.head({"Content-Length": str(length)}))
+        for start in range(0, length, _BLOCK):
+            exchange.send(b" " * min(_BLOCK, length - start))
+
+    def act(exchange: Exchange, _: Apply) -> None:
+        if compressed:
+            exchange.respond(HTTPStatus.OK, gzip.compress(b" " * length), _GZIP)
+        else:
+            exchange.respond(HTTPStatus.OK, b" ")
+            exchange.deliver = deliver
+
+    return act
+
+
+_GZIP = {"Content-Encoding": "gzip"}
+
+
+def kill(
+    *, pid: int | Callable[[], int], when: str = "applied", signal: int | None = None
+) -> Intercept:
+    """Send a signal to the client's process.
+
+    Args:
+        pid: The process, or a call that knows it by then.
+        when: `before` the vendor acts, once it was `applied`, or once it was `answered`.
+        signal: Default: SIGKILL (SIGTERM on Windows, which also ends a process there and then).
+            After a fatal signal `before`, the vendor does not act, and no answer is sent; other
+            signals let the request go on.
+
+    Raises:
+        ValueError: `when` is none of the three.
+    """
+    if when not in {"before", "applied", "answered"}:
+        raise ValueError(f"A process is killed before, applied or answered, not {when!r}.")
+    fatal = getattr(signals, "SIGKILL", signals.SIGTERM)
+    chosen = fatal if signal is None else signal
+
+    def strike() -> None:
+        os.kill(pid() if callable(pid) else pid, chosen)
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        if when == "before":
+            strike()
+        if when != "before" or chosen != fatal:
+            apply()
+        if when == "applied":
+            strike()
+        if when == "answered":
+            exchange.afterwards.append(strike)
+        elif chosen == fatal:
+            exchange.deliver = Exchange.reset
+
+    return act
+
+
+def call(*, function: Callable[[], object]) -> Intercept:
+    """Run a function before the vendor acts: the world changes in the middle of a run."""
+
+    def act(_: Exchange, apply: Apply) -> None:
+        function()
+        apply()
+
+    return act
+
+
+def twist(**how: Any) -> Intercept:  # noqa: ANN401 - each vendor reads its own
+    """Ask the vendor itself to do something wrong; each vendor's module lists what it knows."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        exchange.twists.update(how)
+        apply()
+
+    return act
+
+
+def _delivering(deliver: Callable[[Exchange], None]) -> Intercept:
+    """Act as ever, but deliver the answer in this way."""
+
+    def act(exchange: Exchange, apply: Apply) -> None:
+        apply()
+        exchange.deliver = deliver
+
+    return act
+
+
+def _broken_off(write: Callable[[Exchange, bytes], bytes]) -> Intercept:
+    """Act, send what `write` makes of the answer's body, and close the connection."""
+
+    def deliver(exchange: Exchange) -> None:
+        exchange.send(write(exchange, exchange.content))
+        exchange.hang_up()
+
+    return _delivering(deliver)
+
+
+KINDS: dict[str, Callable[..., Intercept]] = {
     kind.__name__: kind
     for kind in (
-        misbehaviour.status,
-        misbehaviour.hang,
-        misbehaviour.slow,
-        misbehaviour.drip,
-        misbehaviour.reset_before,
-        misbehaviour.lost,
-        misbehaviour.truncate,
-        misbehaviour.chunk_cut,
-        misbehaviour.close_cut,
-        misbehaviour.interim,
-        misbehaviour.surplus,
-        misbehaviour.misrouted,
-        misbehaviour.html,
-        misbehaviour.empty,
-        misbehaviour.garbage,
-        misbehaviour.huge,
-        misbehaviour.kill,
-        misbehaviour.call,
-        misbehaviour.twist,
+        *(status, hang, slow, drip, reset_before, lost, truncate, chunk_cut, close_cut, interim),
+        *(surplus, misrouted, html, empty, garbage, huge, kill, call, twist),
     )
 }
 """Every kind of fault by name; the functions' keyword arguments are the options of `add`."""
@@ -55,7 +320,7 @@ class Fault:
     """How often it strikes; None: for ever."""
     after: int
     """How many matching requests pass first."""
-    act: Misbehaviour
+    act: Intercept
     seen: int = 0
     """Matching requests so far."""
     fired: int = 0
@@ -130,10 +395,9 @@ class Faults:
             labels: The names of a request that `match` is compared with.
         """
 
-        def intercept(exchange: Exchange, apply: Callable[[], None]) -> None:
-            struck = self._due(labels(exchange))
-            for fault in reversed(struck):
-                apply = _bind(fault, exchange, apply)
+        def intercept(exchange: Exchange, apply: Apply) -> None:
+            for fault in reversed(self._due(labels(exchange))):
+                apply = partial(fault.act, exchange, apply)
             apply()
 
         return intercept
@@ -153,10 +417,42 @@ class Faults:
         return companions + striker
 
 
-def method_and_path(exchange: Exchange) -> Sequence[str]:
-    """The label of ordinary HTTP interfaces: `METHOD /path`, without the query."""
-    return (f"{exchange.method} {exchange.path}",)
+class Vendor(ABC):
+    """A simulated vendor, which faults can strike.
 
+    Args:
+        name: Its name in the log.
+        now: The clock of its server.
+    """
 
-def _bind(fault: Fault, exchange: Exchange, apply: Callable[[], None]) -> Callable[[], None]:
-    return lambda: fault.act(exchange, apply)
+    def __init__(self, name: str, now: Callable[[], datetime]) -> None:
+        self.name = name
+        self.now = now
+
+    @abstractmethod
+    def handle(self, exchange: Exchange) -> None:
+        """Answer one request."""
+
+    def labels(self, exchange: Exchange) -> Sequence[str]:
+        """What faults match: by default `METHOD /path`, without the query."""
+        return (f"{exchange.method} {exchange.path}",)
+
+    def serve(
+        self,
+        *,
+        tls: Certificate | None = None,
+        port: int = 0,
+        faults: Faults | None = None,
+        log: list[Logged] | None = None,
+        name: str = "",
+    ) -> Server:
+        """A server for it, not started yet; plain HTTP unless it gets a certificate."""
+        return Server(
+            name or self.name,
+            self.handle,
+            tls=tls,
+            port=port,
+            now=self.now,
+            log=log,
+            intercept=(faults or Faults()).around(self.labels),
+        )

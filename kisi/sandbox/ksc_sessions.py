@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from kisi.sandbox.ksc_records import Params, PxgError
-from kisi.sandbox.licences import VirtualServer
+from kisi.sandbox.ksc_records import Params, PxgError, VirtualServer
 
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^,\s]*))')
 

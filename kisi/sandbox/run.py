@@ -6,10 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kisi.sandbox.configuration import Part, connectwise_part, ksc_part, mapping_text, write
+from kisi.sandbox.certificate import Certificate
+from kisi.sandbox.configuration import Part, mapping_text, write
 from kisi.sandbox.connectwise import ConnectWise
 from kisi.sandbox.faults import Faults
-from kisi.sandbox.http import Certificate, Logged
+from kisi.sandbox.http import Logged
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.tigerpaw import SOAP_PATH
 from kisi.sandbox.world import World
@@ -51,8 +52,8 @@ class Sandbox:
         self.ksc_server = self.ksc.serve(port=ksc_port, faults=self.faults, log=self.log)
         self.cw_server = self.cw.serve(tls=cw_tls, port=cw_port, faults=self.faults, log=self.log)
         self.parts: list[Part] = [
-            ksc_part(self.ksc, self.ksc_server),
-            connectwise_part(self.cw, self.cw_server),
+            self.ksc.part(self.ksc_server),
+            self.cw.part(self.cw_server),
         ]
         self._running = False
 
@@ -125,7 +126,7 @@ class Sandbox:
             The path of `kisi.toml`.
         """
         # The certificate may have been rotated since the part was made.
-        self.parts[0] = ksc_part(self.ksc, self.ksc_server)
+        self.parts[0] = self.ksc.part(self.ksc_server)
         rows = mapping_text(self.world.billing, self.world.clients) if mapping else None
         return write(directory, self.parts, rows)
 

@@ -1,7 +1,10 @@
-"""A simulated Tigerpaw: the REST reads and the one SOAP write that billing needs.
+"""A simulated Tigerpaw: the server, and the one SOAP write that billing needs.
 
-The reads are in `kisi.sandbox.tigerpaw_rest` and `kisi.sandbox.tigerpaw_search`, the write in
-`kisi.sandbox.tigerpaw_soap`. The twists known here, on `POST /api/rmm/tsiWS.asmx`:
+Envelope, header, namespaces and action of `SubmitAgreementAdditionalCharges` are enforced as shown
+on the operation's page. What goes inside `<Params>` is not public: here it is the elements of
+kisi's packaged template, or the same as escaped text. A charge with a `DetailId` is updated, one
+without is made; prices stay unless given. Numbers that are none are a fault, as in every ASMX
+service, and nothing of such a request is done. The twists known here, on `POST SOAP_PATH`:
 
 * `replace=True`: the submit replaces all charges of the agreement;
 * `refuse="text"`: the result says `Success: false`; `fault="text"`: a SOAP fault;
@@ -10,152 +13,220 @@ The reads are in `kisi.sandbox.tigerpaw_rest` and `kisi.sandbox.tigerpaw_search`
 
 from __future__ import annotations
 
-import threading
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from xml.etree.ElementTree import Element, ParseError
+from xml.sax.saxutils import escape
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from kisi.sandbox import configuration
 from kisi.sandbox.configuration import Part, literal, table
-from kisi.sandbox.exchange import Exchange
-from kisi.sandbox.faults import Faults, method_and_path
-from kisi.sandbox.http import Certificate, Logged, Server
-from kisi.sandbox.tigerpaw_records import Account, Agreement, Charge, Item
+from kisi.sandbox.faults import Vendor
+from kisi.sandbox.http import Exchange, Server
+from kisi.sandbox.tigerpaw_records import Agreement, Charge, Database, Item
 from kisi.sandbox.tigerpaw_rest import read
-from kisi.sandbox.tigerpaw_soap import submit
 
-__all__ = [
-    "SOAP_PATH",
-    "Account",
-    "Agreement",
-    "Charge",
-    "Item",
-    "Tigerpaw",
-    "company_row",
-    "product_row",
-]
+_ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+_AUTH = "http://www.tigerpawsoftware.com/"
+_BODY = "http://www.tigerpawsoftware.com"
+_OPERATION = "SubmitAgreementAdditionalCharges"
+_UNREADABLE = (
+    "Server was unable to read request. ---> There is an error in XML document. ---> Input string "
+    "was not in a correct format."
+)
+
+
+class Fault(Exception):
+    """The service answers with a SOAP fault."""
+
+
+class Refusal(Exception):
+    """The result says `Success: false`."""
+
+
+def submit(database: Database, exchange: Exchange) -> None:
+    """Answer one request to the SOAP service."""
+    try:
+        charges, agreement = _request(database, exchange)
+        detail = _carry_out(database, exchange, agreement, charges)
+    except Fault as fault:
+        exchange.respond(HTTPStatus.INTERNAL_SERVER_ERROR, _fault(str(fault)), content_type=_XML)
+    except Refusal as refusal:
+        exchange.respond(HTTPStatus.OK, _result("false", str(refusal), ""), content_type=_XML)
+    else:
+        exchange.respond(HTTPStatus.OK, _result("true", "", str(detail)), content_type=_XML)
+
+
+_XML = "text/xml; charset=utf-8"
+
+
+def _request(database: Database, exchange: Exchange) -> tuple[list[Element], int]:
+    """The charges of the request and the number of their agreement."""
+    action = (exchange.headers.get("SOAPAction") or "").strip('"')
+    if exchange.method != "POST" or action != f"{_BODY}/{_OPERATION}":
+        raise Fault(f"Server did not recognize the value of HTTP Header SOAPAction: {action}.")
+    if (exchange.headers.get("Content-Type") or "").partition(";")[0] != "text/xml":
+        raise Fault("The content type is not text/xml.")
+    root = _parse(exchange.body)
+    header = root.find(f"./{{{_ENVELOPE}}}Header/{{{_AUTH}}}AuthHeader")
+    login = ("", "")
+    if header is not None:
+        login = (_text(header, "UserName", _AUTH), _text(header, "Password", _AUTH))
+    if login != database.soap_login:
+        raise Fault("The user name or password is incorrect.")
+    params = root.find(f"./{{{_ENVELOPE}}}Body/{{{_BODY}}}{_OPERATION}/{{{_BODY}}}Params")
+    if params is None:
+        raise Fault("Object reference not set to an instance of an object.")
+    inner = params[0] if len(params) else _parse((params.text or "").encode())
+    charges = inner.findall("./{*}AdditionalCharge")
+    number = _text(inner, "AgreementNumber")
+    if not charges or not number:
+        raise Refusal("The request holds no agreement number or no charge.")
+    return charges, _whole(number)
+
+
+def _carry_out(
+    database: Database, exchange: Exchange, agreement: int, charges: list[Element]
+) -> int:
+    """Update or make the charges; returns the last one's id."""
+    twists = exchange.twists
+    if "fault" in twists:
+        raise Fault(str(twists["fault"]))
+    if "refuse" in twists:
+        raise Refusal(str(twists["refuse"]))
+    known = database.agreements.get(agreement)
+    if known is None:
+        raise Refusal(f"Agreement {agreement} was not found.")
+    if database.external_product not in known.account.external_products:
+        raise Refusal(f"Account {known.account.number} is not cross-referenced.")
+    submitted = [_read(database, agreement, element) for element in charges]
+    # Only now, when nothing can be wrong with any of them, is the first one carried out.
+    database.submits += 1
+    if twists.get("ignore"):
+        return 0
+    kept = [_commit(database, agreement, one) for one in submitted]
+    if twists.get("double"):
+        kept += [_commit(database, agreement, one) for one in submitted]
+    if database.replace or twists.get("replace"):
+        for charge in database.charges(agreement):
+            if charge not in kept:
+                del database.lines[charge.id]
+    return kept[-1].id
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A charge as it is to become."""
+
+    known: Charge | None
+    """The one that is updated; None: a new one is made."""
+    item: str
+    description: str
+    quantity: int
+    price: float | None
+    one_time: bool
+    print_when_quantity_zero: bool
+
+
+def _read(database: Database, agreement: int, element: Element) -> _Submitted:
+    item, detail = _text(element, "ItemId"), _text(element, "DetailId")
+    charge = _Submitted(
+        known=database.lines.get(_whole(detail)) if detail else None,
+        item=item,
+        description=_text(element, "ItemDescription"),
+        quantity=_whole(_text(element, "Quantity")),
+        price=_price(_text(element, "Price")),
+        one_time=_flag(_text(element, "DeleteAfterInvoicing")),
+        print_when_quantity_zero=_flag(_text(element, "PrintWhenQuantityZero")),
+    )
+    if not detail and (item not in database.items or database.items[item].inactive):
+        raise Refusal(f"Item {item} was not found.")
+    if detail and (charge.known is None or charge.known.agreement != agreement):
+        raise Refusal(f"Charge {detail} was not found.")
+    return charge
+
+
+def _commit(database: Database, agreement: int, submitted: _Submitted) -> Charge:
+    charge = submitted.known
+    if charge is None:
+        charge = database.charge(agreement, submitted.item, 0, source="API")
+        charge.description = submitted.description or charge.description
+    charge.quantity = submitted.quantity
+    if submitted.price is not None:
+        charge.price = submitted.price
+    charge.one_time = submitted.one_time
+    charge.print_when_quantity_zero = submitted.print_when_quantity_zero
+    return charge
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise Fault(_UNREADABLE)
+    return int(text)
+
+
+def _price(text: str) -> float | None:
+    """An amount; where there is none, the price stays."""
+    if text and not re.fullmatch(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?", text):
+        raise Fault(_UNREADABLE)
+    return float(text) if text else None
+
+
+def _flag(text: str) -> bool:
+    if text not in {"true", "1", "false", "0", ""}:
+        raise Fault(_UNREADABLE)
+    return text in {"true", "1"}
+
+
+def _parse(text: bytes) -> Element:
+    try:
+        return fromstring(text, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise Fault(f"Server was unable to read request. {error}") from error
+
+
+def _text(element: Element, name: str, namespace: str = "*") -> str:
+    return (element.findtext(f"./{{{namespace}}}{name}") or "").strip()
+
+
+def _envelope(body: str) -> str:
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        f'<soap:Envelope xmlns:soap="{_ENVELOPE}"><soap:Body>{body}</soap:Body></soap:Envelope>'
+    )
+
+
+def _fault(reason: str) -> str:
+    reason = "".join(filter(str.isprintable, reason))  # a header may hold what XML may not
+    return _envelope(
+        "<soap:Fault><faultcode>soap:Server</faultcode>"
+        f"<faultstring>{escape(reason)}</faultstring><detail /></soap:Fault>"
+    )
+
+
+def _result(success: str, message: str, detail: str) -> str:
+    return _envelope(
+        f'<{_OPERATION}Response xmlns="{_BODY}"><{_OPERATION}Result>'
+        f"<AgreementAdditionalChargesResult><Success>{success}</Success>"
+        f"<Message>{escape(message)}</Message><DetailId>{detail}</DetailId>"
+        f"</AgreementAdditionalChargesResult></{_OPERATION}Result></{_OPERATION}Response>"
+    )
+
 
 SOAP_PATH = "/api/rmm/tsiWS.asmx"
 
 
-class Tigerpaw:
-    """A simulated Tigerpaw and comfortable ways to fill it.
-
-    Args:
-        now: The clock of the server; an aware datetime. Default: the real one.
-
-    Attributes:
-        external_product: The External Product that the SOAP user is bound to.
-        accounts: By number.
-        agreements: By number.
-        items: The price book by item id.
-        lines: Every charge by id, in the order of creation.
-        keys: The public and private key of the rep.
-        soap_login: User and password of the SOAP service.
-        replace: A submit replaces all charges of its agreement, as if twisted so for ever.
-        soft_errors: Missing records are told with status 200 and `Success: false`.
-        first_row: The number of a search's first row.
-        page_cap: Records of a page, and charges of an agreement's list, that get through at most.
-        submits: How many submits were carried out.
-        violations: What clients did that the interface forbids, in words.
-    """
+class Tigerpaw(Database, Vendor):
+    """A simulated Tigerpaw and comfortable ways to fill it; its data as in `Database`."""
 
     def __init__(self, now: Callable[[], datetime] | None = None) -> None:
-        self.now = now or _utc_now
-        self.lock = threading.RLock()
-        self.external_product = "Kaspersky"
-        self.accounts: dict[int, Account] = {}
-        self.agreements: dict[int, Agreement] = {}
-        self.items: dict[str, Item] = {}
-        self.lines: dict[int, Charge] = {}
-        self.keys = ("11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000")
-        self.soap_login = ("kisi", "sandbox-soap-password")
-        self.replace = False
-        self.soft_errors = False
-        self.first_row = 1
-        self.page_cap = 10_000
-        self.submits = 0
-        self.violations: list[str] = []
-        self._charges_made = 0
-
-    # --- filling it -----------------------------------------------------------------------------
-
-    def account(self, name: str, *, cross_referenced: bool = True) -> Account:
-        """Add an account, by default with the cross reference that billing needs."""
-        products = ["Backup Vendor"] + [self.external_product] * cross_referenced
-        account = Account(500 + len(self.accounts), name, products)
-        self.accounts[account.number] = account
-        return account
-
-    def agreement(
-        self, account: Account, *, starts: date | None = None, ends: date | None = None
-    ) -> Agreement:
-        """Add an agreement; by default it began a year ago and has no end."""
-        start = starts or self.today - timedelta(days=365)
-        agreement = Agreement(7001 + len(self.agreements), account, "Managed Services", start, ends)
-        self.agreements[agreement.number] = agreement
-        return agreement
-
-    def item(
-        self, item_id: str, price: float = 3.0, *, description: str = "", inactive: bool = False
-    ) -> Item:
-        """Add a price book item."""
-        item = Item(item_id, 9001 + len(self.items), description or item_id, price, inactive)
-        self.items[item_id] = item
-        return item
-
-    def charge(
-        self,
-        agreement: Agreement | int,
-        item: Item | str,
-        quantity: int,
-        *,
-        price: float | None = None,
-        description: str = "",
-        one_time: bool = False,
-        source: str = "Manual",
-    ) -> Charge:
-        """Add a charge, as a person or another vendor does."""
-        item_id = item if isinstance(item, str) else item.id
-        known = self.items.get(item_id)
-        self._charges_made += 1
-        charge = Charge(
-            id=30000 + self._charges_made,
-            agreement=agreement if isinstance(agreement, int) else agreement.number,
-            item=item_id,
-            quantity=quantity,
-            price=(known.price if known else 0.0) if price is None else price,
-            description=description or (known.description if known else item_id),
-            one_time=one_time,
-            source=source,
-        )
-        self.lines[charge.id] = charge
-        return charge
-
-    def charges(self, agreement: Agreement | int) -> list[Charge]:
-        """The charges of an agreement, by id."""
-        number = agreement if isinstance(agreement, int) else agreement.number
-        return [charge for charge in self.lines.values() if charge.agreement == number]
-
-    @property
-    def today(self) -> date:
-        """The day it is, UTC."""
-        return self.now().astimezone(UTC).date()
-
-    # --- serving it -----------------------------------------------------------------------------
-
-    def serve(
-        self,
-        *,
-        tls: Certificate | None = None,
-        port: int = 0,
-        faults: Faults | None = None,
-        log: list[Logged] | None = None,
-    ) -> Server:
-        """A server for it, not started yet; plain HTTP unless it gets a certificate."""
-        struck = (faults or Faults()).around(method_and_path)
-        return Server(
-            "tigerpaw", self.handle, tls=tls, port=port, now=self.now, log=log, intercept=struck
-        )
+        Database.__init__(self, now)
+        Vendor.__init__(self, "tigerpaw", self.now)
 
     def part(self, server: Server, *, write: str = "soap", mapping: str = "") -> Part:
         """What `Sandbox.add` takes: the section `[psa.tp]` and its secrets.
@@ -212,7 +283,3 @@ def company_row(
         agreement=agreement.number,
         exceptions=exceptions,
     )
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

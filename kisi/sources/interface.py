@@ -1,7 +1,7 @@
 """Where usage comes from: the protocol every source implements. `registry` names them all.
 
 A source hands over each tenant whole, as one `Reading`, or raises `SourceError`; it never returns
-part of a tenant. It decides nothing about billing: `kisi.licensing` and `kisi.usage` do.
+part of a tenant. It decides nothing about billing: `kisi.counting` does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class UsageSource(Protocol):
 
         A tenant that cannot be read completely is handed over as the error that says why, and does
         not stop the others. Rows (`Reading.rows`) hold only keys for which `select` was true, and
-        those that the source itself closed (`Key.closed`), if it has them anyway.
+        those that the source itself does not count (`Key.not_counted_reason`), if it has them.
         """
 
     def address(self) -> tuple[str, int] | None:

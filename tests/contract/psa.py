@@ -21,14 +21,13 @@ from kisi.model import (
     AgreementRef,
     Category,
     Line,
+    NotBillable,
     Outcome,
     PlannedLine,
-    Unfit,
     WriteResult,
     WriteStatus,
 )
-from kisi.plan import candidate, is_live
-from kisi.plan.lines import Ambiguous
+from kisi.planning import CannotPlan, candidate, is_live
 from kisi.psa import Psa
 from tests.unit.build import TODAY
 from tests.unit.fakes import FakeClock
@@ -206,7 +205,7 @@ class PsaContract:
 
     def test_an_agreement_that_may_be_billed_is_fit(self, stand, ref):
         found = self.agreement(stand, ref)
-        assert (found.ref, found.unfit, found.gone) == (ref, None, False)
+        assert (found.ref, found.not_billable, found.gone) == (ref, None, False)
 
     def test_all_lines_are_read_also_those_of_others(self, stand, ref, kes):
         backup = stand.product("BACKUP")
@@ -266,7 +265,9 @@ class PsaContract:
             "77777777": set(),
             "x": set(),
         }
-        assert all(not one.unfit and not one.gone for all_of in found.values() for one in all_of)
+        assert all(
+            not one.not_billable and not one.gone for all_of in found.values() for one in all_of
+        )
         judged = stand.psa.agreements([ref, sibling], TODAY)
         assert {one.ref: one for one in found[ref.company]} == judged
 
@@ -286,14 +287,15 @@ class PsaContract:
         ids = {stand.line(ref, kes, 4), stand.line(ref, kes, 5)}
         lines = stand.psa.lines(ref)
         assert {line.id for line in lines} == ids
-        with pytest.raises(Ambiguous):
+        with pytest.raises(CannotPlan) as caught:
             candidate(lines, kes, TODAY)
+        assert caught.value.failure.guard == "ambiguous"
 
     def test_ids_decide_and_names_are_decoration(self, stand, ref, kes):
         twin = stand.client("Contoso")
         stand.rename(ref, HOSTILE)
         stand.rename_product(kes, HOSTILE)
-        assert self.agreement(stand, ref).unfit is None
+        assert self.agreement(stand, ref).not_billable is None
         assert self.send(stand, create(ref, kes, 7)).status is WriteStatus.APPLIED
         assert [(line.product, line.quantity) for line in stand.held(ref)] == [(kes, 7)]
         assert stand.held(twin) == []
@@ -302,30 +304,30 @@ class PsaContract:
     def test_an_agreement_that_ended_is_unfit_and_gone(self, stand, ref):
         stand.end(ref)
         found = self.agreement(stand, ref)
-        assert isinstance(found.unfit, Unfit)
-        assert (found.unfit.guard, found.gone) == ("agreement", True)
-        assert found.unfit.reason
-        assert found.unfit.remedy
+        assert isinstance(found.not_billable, NotBillable)
+        assert (found.not_billable.guard, found.gone) == ("agreement", True)
+        assert found.not_billable.reason
+        assert found.not_billable.remedy
 
     def test_an_agreement_that_does_not_exist_is_unfit_and_gone(self, stand, ref):
         stand.delete(ref)
         found = self.agreement(stand, ref)
-        assert isinstance(found.unfit, Unfit)
+        assert isinstance(found.not_billable, NotBillable)
         assert found.gone
 
     def test_an_agreement_of_another_client_is_unfit(self, stand, ref):
         other = stand.client("Fabrikam")
         wrong = AgreementRef(ref.psa, other.company, ref.agreement)
         found = self.agreement(stand, wrong)
-        assert isinstance(found.unfit, Unfit)
+        assert isinstance(found.not_billable, NotBillable)
         assert not found.gone
 
     @pytest.mark.parametrize("number", ["0", "999999", "x", "1042; DROP", "٣", "", "1" * 30])
     def test_an_agreement_number_that_nobody_has_is_unfit(self, stand, ref, number):
         wrong = AgreementRef(ref.psa, ref.company, number)
         found = stand.psa.agreements([wrong, ref], TODAY)
-        assert found[wrong].unfit is not None
-        assert found[ref].unfit is None
+        assert found[wrong].not_billable is not None
+        assert found[ref].not_billable is None
 
     def test_a_companys_agreements_are_those_that_bill_today(self, stand, ref):
         sibling, ended = stand.sibling(ref), stand.sibling(ref)
@@ -351,7 +353,7 @@ class PsaContract:
         stand.end(ended)
         stand.delete(gone)
         found = stand.psa.agreements([ended, gone, ref, well], TODAY)
-        fit = {one: agreement.unfit is None for one, agreement in found.items()}
+        fit = {one: agreement.not_billable is None for one, agreement in found.items()}
         assert fit == {ended: False, gone: False, ref: True, well: True}
 
     def test_nothing_is_asked_for_no_agreement_and_no_product(self, stand):

@@ -12,10 +12,10 @@ from typing import ClassVar, Protocol
 
 import pytest
 
+from kisi.counting import CountingContext, Matcher, count_tenant
 from kisi.errors import ExitCode, KisiError, SourceError
 from kisi.model import Application, CountingRules, Key, Reading, Tenant, TenantRef
 from kisi.sources import UsageSource
-from kisi.usage import Matcher, Terms, count_tenant
 from tests.unit.fakes import FakeClock
 
 HOSTILE = '=cmd|[bold red]Büro & Söhne[/] "x", \u202egnihtyreve 東京; 🏴\u200d☠️'
@@ -102,12 +102,12 @@ class UsageSourceContract:
     def counted(self, stand: SourceStand) -> dict[TenantRef, int]:
         """The devices that count, by tenant, as kisi bills them."""
         apps = (Application(APPLICATION), Application(OTHER_APPLICATION))
-        terms = Terms(
+        context = CountingContext(
             Matcher(apps), frozenset(app.name for app in apps), CountingRules(), stand.clock.now()
         )
-        found = self.whole(stand, select=terms.selects)
+        found = self.whole(stand, select=context.selects)
         return {
-            ref: sum(app.total for app in count_tenant(reading, terms).applications)
+            ref: sum(app.total for app in count_tenant(reading, context).applications)
             for ref, reading in found.items()
         }
 

@@ -12,7 +12,7 @@ import pytest
 from kisi.model import AgreementRef, Outcome
 from kisi.psa.registry import PSAS
 from kisi.sandbox.connectwise import ConnectWise
-from kisi.sandbox.cw_lists import Gateway
+from kisi.sandbox.connectwise_lists import Gateway
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
 from kisi.sandbox.world import World
@@ -149,13 +149,13 @@ class TestConnectWise(PsaContract):
     ):
         ids = {stand.line(ref, kes, n + 1) for n in range(5)}
         siblings = {ref, *(stand.sibling(ref) for _ in range(4))}
-        stand.server_side.resources.gateway = gateway
+        stand.server_side.gateway = gateway
         assert {line.id for line in stand.psa.lines(ref, [kes])} == ids
         assert {one.ref for one in stand.psa.agreements_of([ref.company], TODAY)[ref.company]} == (
             siblings
         )
         judged = stand.psa.agreements(siblings, TODAY)
-        assert [one.unfit for one in judged.values()] == [None] * 5
+        assert [one.not_billable for one in judged.values()] == [None] * 5
         assert all(stand.psa.line(ref, one) for one in ids)
 
     @pytest.mark.parametrize("gateway", [GATEWAYS["link"], GATEWAYS["page numbers"]])
@@ -165,7 +165,7 @@ class TestConnectWise(PsaContract):
         ids = {stand.line(ref, kes, n + 1) for n in range(5)}
         products = {kes, *(stand.product(f"P{n}") for n in range(4))}
         companies = {ref.company, *(stand.client(f"C{n}").company for n in range(4))}
-        stand.server_side.resources.gateway = gateway
+        stand.server_side.gateway = gateway
         psa = stand.psa
         assert {line.id for line in psa.lines(ref)} == ids
         assert {one.id for one in psa.all_companies()} == companies
@@ -183,7 +183,7 @@ class TestConnectWise(PsaContract):
         assert stand.writes() == 1
 
     def test_a_quantity_that_the_server_rounds_is_never_called_applied(self, stand, ref, kes):
-        stand.server_side.resources.writer.keep_quantity = lambda wanted: wanted // 10 * 10
+        stand.server_side.writer.keep_quantity = lambda wanted: wanted // 10 * 10
         assert self.bring(stand, create(ref, kes, 94)) is Outcome.UNKNOWN
         assert [line.quantity for line in stand.held(ref)] == [90]
         assert stand.writes() == 1

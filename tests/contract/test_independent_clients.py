@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kisi.sandbox import Sandbox
-from kisi.sandbox.http import Certificate
+from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.world import World
 
 if TYPE_CHECKING:
-    from kisi.sandbox.billing import Client
+    from kisi.sandbox.world import Client
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pyconnectwise declares its models in a deprecated way

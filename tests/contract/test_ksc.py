@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kisi.model import TenantRef
-from kisi.sandbox.billing import Client
+from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.faults import Faults
-from kisi.sandbox.http import Certificate, Logged
+from kisi.sandbox.http import Logged
 from kisi.sandbox.ksc import Ksc
-from kisi.sandbox.world import World
+from kisi.sandbox.world import Client, World
 from kisi.sources import UsageSource
 from kisi.sources.registry import SOURCES
 from kisi.transport import Limits

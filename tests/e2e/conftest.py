@@ -22,9 +22,8 @@ import time_machine
 
 from kisi.cli import run
 from kisi.sandbox import Sandbox
-from kisi.sandbox.billing import Client
 from kisi.sandbox.http import Logged
-from kisi.sandbox.world import APPLICATION, World
+from kisi.sandbox.world import APPLICATION, Client, World
 from kisi.transport import SystemClock
 from tests.e2e.contract import check_plan
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kisi.sandbox.billing import Client
 from kisi.sandbox.business_hub import BusinessHub
 from kisi.sandbox.configuration import company_row
-from kisi.sandbox.world import World
+from kisi.sandbox.world import Client, World
 from kisi.transport import SystemClock
 from tests.e2e.conftest import NOW, Operator, Result
 from tests.e2e.tigerpaw_side import TigerpawSide, submits

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.licences import EndDateType, KeyUse, OperatingSystem, stable_guid
-from kisi.sandbox.licences import SubscriptionState as State
-from kisi.sandbox.world import APPLICATION
+from kisi.sandbox.ksc_records import EndDateType, KeyUse, OperatingSystem, stable_guid
+from kisi.sandbox.ksc_records import SubscriptionState as State
+from kisi.sandbox.world import APPLICATION, Client
 from tests.e2e.conftest import NOW, Operator
 
 PAST, FUTURE = NOW - timedelta(days=3), NOW + timedelta(days=30)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.ksc import pxg_error
-from kisi.sandbox.licences import KeyUse, stable_guid
+from kisi.sandbox.ksc_records import KeyUse, pxg_error, stable_guid
+from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 
 Break = Callable[[Operator, Client], object]

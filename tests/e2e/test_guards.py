@@ -8,8 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.world import APPLICATION
+from kisi.sandbox.world import APPLICATION, Client
 from tests.e2e.conftest import Operator, Result
 
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from kisi.sandbox.configuration import ksc_part
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.world import World
 from tests.e2e.conftest import Operator
@@ -18,7 +17,7 @@ def restored(operator: Operator) -> World:
     sandbox, world = operator.sandbox, World(operator.world.now)
     ksc = Ksc(world)
     server = ksc.serve(faults=sandbox.faults, log=sandbox.log, name="new")
-    sandbox.add(ksc_part(ksc, server, "new"))
+    sandbox.add(ksc.part(server, "new"))
     return world
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from kisi import __version__
 from kisi.sandbox import Sandbox
-from kisi.sandbox.billing import Client
-from kisi.sandbox.world import APPLICATION
+from kisi.sandbox.world import APPLICATION, Client
 
 KISI = Path(sys.executable).with_name("kisi.exe" if os.name == "nt" else "kisi")
 SECONDS = 60

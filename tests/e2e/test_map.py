@@ -16,7 +16,7 @@ import pytest
 
 from kisi.cli import run
 from kisi.mapping.validator import SystemValidator
-from kisi.sandbox.fleet import fleet
+from kisi.sandbox.demo import fleet
 from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator, Result

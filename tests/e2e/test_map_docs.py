@@ -17,8 +17,7 @@ from kisi.cli.map import prompts
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE
 from kisi.mapping.suggestions import SURE_PRODUCT
 from kisi.sandbox import Sandbox
-from kisi.sandbox.demo_sandbox import demo_sandbox
-from kisi.sandbox.fleet import fleet
+from kisi.sandbox.demo import demo_sandbox, fleet
 from tests.e2e.conftest import Operator
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.world import APPLICATION
+from kisi.sandbox.world import APPLICATION, Client
 from tests.e2e.conftest import Operator, Result
 
 EDR = "Kaspersky EDR Optimum"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kisi.sandbox import Sandbox
-from kisi.sandbox.tigerpaw import Agreement, Tigerpaw
+from kisi.sandbox.tigerpaw import Tigerpaw
+from kisi.sandbox.tigerpaw_records import Agreement
 from kisi.sandbox.world import APPLICATION, World
 
 pexpect = pytest.importorskip("pexpect", reason="there is no such terminal on Windows")

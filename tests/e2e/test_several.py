@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from kisi.sandbox.business_hub import BusinessHub
-from kisi.sandbox.configuration import ksc_part
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.world import APPLICATION, World
 from tests.e2e.conftest import Operator
@@ -22,7 +21,7 @@ class Branch:
         self.world = World(operator.world.now, site="branch")
         self.ksc = Ksc(self.world)
         server = self.ksc.serve(faults=sandbox.faults, log=sandbox.log, name="branch")
-        sandbox.add(ksc_part(self.ksc, server, "branch"))
+        sandbox.add(self.ksc.part(server, "branch"))
 
 
 @pytest.fixture

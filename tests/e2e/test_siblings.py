@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kisi.sandbox.agreements import Agreement
-from kisi.sandbox.billing import Client
+from kisi.sandbox.connectwise_records import Agreement
+from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import TigerpawSide
 

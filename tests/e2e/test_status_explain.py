@@ -11,10 +11,9 @@ from datetime import timedelta
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.http import Certificate
-from kisi.sandbox.licences import EndDateType, KeyUse, stable_guid
-from kisi.sandbox.world import APPLICATION
+from kisi.sandbox.certificate import Certificate
+from kisi.sandbox.ksc_records import EndDateType, KeyUse, stable_guid
+from kisi.sandbox.world import APPLICATION, Client
 from tests.e2e.conftest import Operator, Result
 from tests.e2e.contract import check_plan
 

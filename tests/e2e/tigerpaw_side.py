@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kisi.sandbox.http import Logged
-from kisi.sandbox.licences import VirtualServer
-from kisi.sandbox.tigerpaw import (
-    SOAP_PATH,
-    Agreement,
-    Charge,
-    Item,
-    Tigerpaw,
-    company_row,
-    product_row,
-)
+from kisi.sandbox.ksc_records import VirtualServer
+from kisi.sandbox.tigerpaw import SOAP_PATH, Tigerpaw, company_row, product_row
+from kisi.sandbox.tigerpaw_records import Agreement, Charge, Item
 from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator, Result
 

@@ -21,9 +21,8 @@ import pytest
 
 from kisi.journal import Journal, Operation, Run, RunState
 from kisi.sandbox import Sandbox
-from kisi.sandbox.billing import Client
 from kisi.sandbox.faults import Fault
-from kisi.sandbox.world import World
+from kisi.sandbox.world import Client, World
 from kisi.transport import Limits, SystemClock
 from tests.e2e import conftest as e2e
 from tests.e2e.conftest import Operator, Result

@@ -25,11 +25,12 @@ from kisi.errors import ExitCode
 from kisi.journal import Journal
 from kisi.model import Outcome
 from kisi.sandbox import Sandbox
-from kisi.sandbox.agreements import Addition
 from kisi.sandbox.configuration import company_row
-from kisi.sandbox.licences import Key, VirtualServer
-from kisi.sandbox.tigerpaw import Charge, Tigerpaw
+from kisi.sandbox.connectwise_records import Addition
+from kisi.sandbox.ksc_records import Key, VirtualServer
+from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.tigerpaw import product_row as tigerpaw_product
+from kisi.sandbox.tigerpaw_records import Charge
 from kisi.sandbox.world import APPLICATION, World
 from kisi.transport import SystemClock
 from tests.e2e.conftest import NOW, Operator, Result
@@ -482,7 +483,7 @@ class Scene:
     def _catch_up(self) -> None:
         """ConnectWise shows to every reader what was written."""
         self.sandbox.cw.lag()
-        reader = self.sandbox.cw.resources.reader
+        reader = self.sandbox.cw.reader
         for number in self.world.agreements:
             for _ in range(5):
                 reader.read(number)

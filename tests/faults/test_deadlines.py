@@ -8,7 +8,6 @@ import pytest
 
 from kisi.cli import setup
 from kisi.journal import Journal
-from kisi.sandbox.configuration import ksc_part
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.world import World
@@ -54,7 +53,7 @@ def test_a_source_that_hangs_for_ever_fails_its_clients_alone(limited: Trial):
     other, faults = Ksc(World(limited.world.now, site="second")), Faults()
     tenant = other.world.tenant("Northwind", workstations=4)
     server = other.serve(faults=faults, name="ksc-2")
-    limited.sandbox.add(ksc_part(other, server, "second"))
+    limited.sandbox.add(other.part(server, "second"))
     limited.contoso.more_tenants.append(f"second:{tenant.uid}")
     faults.add("hang", match="*", times=None, seconds=600)
 

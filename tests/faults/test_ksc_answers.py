@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kisi.sandbox.ksc import pxg_error
+from kisi.sandbox.ksc_records import pxg_error
 from kisi.transport import SystemClock
 from tests.faults.conftest import Trial, calls, limits, trouble, warnings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kisi.sandbox.licences import Device
+from kisi.sandbox.ksc_records import Device
 from tests.faults.conftest import Trial, trouble, warnings
 
 KEYS = "LicenseKeys.EnumKeys"

@@ -471,7 +471,7 @@ def test_the_lock_of_a_killed_run_is_free_at_once(live: Trial):
     assert json.loads((state / "kisi.lock.json").read_text())["pid"] == killed.pid
 
     assert live.states() == ["crashed"]
-    live.heals()
+    live.heals(accept=True)  # nobody can tell whether the line under way was made
     assert len(live.contoso.additions) == 1
 
 

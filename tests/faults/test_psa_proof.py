@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kisi.sandbox.billing import Client
-from kisi.sandbox.cw_lists import Gateway
+from kisi.sandbox.connectwise_lists import Gateway
+from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import submits
 from tests.faults.conftest import UPDATE, Trial, trouble, warnings
@@ -57,7 +57,7 @@ def test_a_short_page_with_a_link_is_not_the_last(trial: Trial, gateway: Gateway
         for client in clients:
             used = len(client.devices())
             trial.world.add_line(client.agreement_id, trial.product, used)
-    trial.sandbox.cw.resources.gateway = gateway
+    trial.sandbox.cw.gateway = gateway
 
     first, second = trial.sync(), trial.sync()
 
@@ -77,7 +77,7 @@ def test_a_known_line_beyond_the_end_of_a_list_is_not_gone(trial: Trial):
     assert trial.sync().code == 0
     for client in clients:
         client.add_devices()
-    trial.sandbox.cw.resources.gateway = Gateway(page_cap=2, strips_link=True)
+    trial.sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True)
 
     result = trial.sync()
 
@@ -86,7 +86,7 @@ def test_a_known_line_beyond_the_end_of_a_list_is_not_gone(trial: Trial):
     assert _bills_each_once(trial, clients)
     said = [line for line in warnings(result) if "something between kisi and the PSA" in line]
     assert len(said) == len(clients)
-    trial.sandbox.cw.resources.gateway = Gateway()
+    trial.sandbox.cw.gateway = Gateway()
     again = trial.sync()
     assert (again.code, again.writes) == (0, [])
 
@@ -103,7 +103,7 @@ def test_a_list_that_ends_early_is_no_proof_before_a_create(trial: Trial, there:
         for client in clients:
             used = len(client.devices())
             trial.world.add_line(client.agreement_id, trial.product, used)
-    trial.sandbox.cw.resources.gateway = Gateway(page_cap=2, strips_link=True)
+    trial.sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True)
 
     first, second = trial.sync(), trial.sync()
 

@@ -255,7 +255,7 @@ def test_a_create_that_cannot_be_looked_for_is_not_sent_again(due: Trial, first:
     outcome="unknown, exit 7; the quantity is shown, and held from the next run on",
 )
 def test_another_quantity_than_was_sent_is_not_taken_for_ours(due: Trial, first: bool, kept: float):
-    writer = due.sandbox.cw.resources.writer
+    writer = due.sandbox.cw.writer
     writer.keep_quantity = lambda _: kept
 
     result = due.sync()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.sandbox.ksc import pxg_error
+from kisi.sandbox.ksc_records import pxg_error
 from tests.e2e.conftest import Operator, Result
 from tests.e2e.tigerpaw_side import TigerpawSide
 from tests.faults.conftest import CREATE, Trial

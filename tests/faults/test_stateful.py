@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kisi.sandbox.ksc import pxg_error
+from kisi.sandbox.ksc_records import pxg_error
 from kisi.sandbox.world import APPLICATION
 from tests.faults.machine import CATEGORIES, DETECTION, Event, Killed, Scene, Struck, Trouble
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from kisi.sandbox import ksc_records
-from kisi.sandbox.billing import Client
+from kisi.sandbox.world import Client
 from tests.faults.conftest import CREATE, UPDATE, Trial, warnings
 
 

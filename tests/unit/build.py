@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from kisi.counting import CountingContext, Matcher
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -16,14 +17,13 @@ from kisi.model import (
     Key,
     KeyRow,
     Line,
-    LineFact,
+    OwnedLine,
     ProductRow,
     Reading,
     Tenant,
     TenantRef,
     Unit,
 )
-from kisi.usage import Matcher, Terms
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 21)
@@ -70,12 +70,12 @@ def reading(devices=(), rows=None, keys=None, of=None, **more):
     )
 
 
-def terms(*applications, billed=None, rules=None, now=NOW):
+def counting(*applications, billed=None, rules=None, now=NOW):
     from kisi.model import CountingRules
 
     applications = applications or (Application(KES),)
     names = {item.name for item in applications} if billed is None else billed
-    return Terms(Matcher(applications), frozenset(names), rules or CountingRules(), now)
+    return CountingContext(Matcher(applications), frozenset(names), rules or CountingRules(), now)
 
 
 SPLIT_ROW = ProductRow(
@@ -120,7 +120,7 @@ def fact(product, confirmed, line_id="301", **more):
         "lowest": confirmed,
         **more,
     }
-    return LineFact(**values)
+    return OwnedLine(**values)
 
 
 def users(name="KES Cloud Plus"):

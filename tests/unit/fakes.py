@@ -19,11 +19,11 @@ from kisi.model import (
     AgreementRef,
     Hold,
     Line,
+    NotBillable,
     PlannedLine,
     Reading,
     Tenant,
     TenantRef,
-    Unfit,
     WriteResult,
     WriteStatus,
 )
@@ -194,11 +194,15 @@ class FakePsa:
     def _judge(self, ref: AgreementRef) -> Agreement:
         found = self._agreements.get(ref.agreement)
         if found is None:
-            unfit = Unfit("agreement", f"there is no agreement {ref.agreement}", "Correct it.")
-            return Agreement(ref, unfit=unfit, gone=True)
+            not_billable = NotBillable(
+                "agreement", f"there is no agreement {ref.agreement}", "Correct it."
+            )
+            return Agreement(ref, not_billable=not_billable, gone=True)
         if found.ref.company != ref.company:
-            unfit = Unfit("agreement", f"it belongs to company {found.ref.company}", "Correct it.")
-            return replace(found, ref=ref, unfit=unfit)
+            not_billable = NotBillable(
+                "agreement", f"it belongs to company {found.ref.company}", "Correct it."
+            )
+            return replace(found, ref=ref, not_billable=not_billable)
         return found
 
     def agreements_of(

@@ -20,7 +20,7 @@ from kisi.config.problems import check_table
 from kisi.config.tables import Counting, Guards, Notifications, Top
 from kisi.mapping.file import load_mapping
 from kisi.psa.registry import PSAS
-from kisi.sandbox.fleet import fleet
+from kisi.sandbox.demo import fleet
 from kisi.sources.registry import SOURCES
 
 ROOT = Path(__file__).parents[2]

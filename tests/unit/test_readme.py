@@ -4,7 +4,7 @@ import doctest
 import re
 from pathlib import Path
 
-from kisi.guards.rules import AFTER_RUN, BEFORE_RUN
+from kisi.planning import GUARDS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -19,7 +19,7 @@ def test_the_examples_in_readme_are_true():
 
 def test_what_is_held_and_what_fails_is_listed_apart():
     held, failing = _guards("Holds"), _guards("Clients that fail")
-    assert {guard.name for guard in (*BEFORE_RUN, *AFTER_RUN)} <= held
+    assert {guard.name for guard in GUARDS} <= held
     assert {"agreement", "account", "product", "tenant-missing", "psa"} <= failing
     assert held & failing == {"ambiguous", "psa"}  # of one new line, or of a whole client
 

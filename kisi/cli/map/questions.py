@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from kisi.cli.map.prompts import Back, Session, Skip, in_turn, number_of
+from kisi.counting import Matcher
 from kisi.errors import KisiError
 from kisi.mapping.agreements import running
 from kisi.mapping.applications import (
@@ -28,7 +29,7 @@ from kisi.mapping.suggestions import (
     unmatched_key_names,
 )
 from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
-from kisi.plan import is_live
+from kisi.planning import is_live
 from kisi.psa import PsaAgreement
 from kisi.render.map_screens import (
     MOST_CHOICES,
@@ -39,7 +40,6 @@ from kisi.render.map_screens import (
     products_screen,
     tenant_screen,
 )
-from kisi.usage import Matcher
 
 _HELP = "s skip, b back, q quit"
 _FAR_BEHIND = 0.25

@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.errors import AccessRefused, KisiError, PsaError
-from kisi.model import Agreement, AgreementRef, Line, Unfit
+from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.common import move, move_by_hand
 from kisi.psa.connectwise.values import (
@@ -97,7 +97,7 @@ class Reads:
     ) -> Mapping[str, tuple[Agreement, ...]]:
         """The agreements of each of `companies` that run on `today`; one request for about 150.
 
-        One that cannot be validated is among them, as unfit: it may bill.
+        One that cannot be validated is among them, as not_billable: it may bill.
         """
         numbers = {number: one for one in companies if (number := as_id(one)) is not None}
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
@@ -106,8 +106,8 @@ class Reads:
             ref = AgreementRef(self.name, company, str(row_id(row)))
             agreement = validate_agreement(ref, row, today)
             if isinstance(agreement, PsaError):
-                unfit = Unfit("agreement", agreement.message, agreement.remedy)
-                agreement = Agreement(ref, name=name(row, "name"), unfit=unfit)
+                not_billable = NotBillable("agreement", agreement.message, agreement.remedy)
+                agreement = Agreement(ref, name=name(row, "name"), not_billable=not_billable)
             if not agreement.gone:
                 found[company] += (agreement,)
         return found
@@ -161,19 +161,19 @@ class Reads:
 def validate_agreement(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:
     """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id."""
     if row is None:
-        missing = Unfit(
+        missing = NotBillable(
             "agreement",
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
             " see it.",
             f"If another one takes its place: {move(ref)}.",
         )
-        return Agreement(ref, unfit=missing, gone=True)
+        return Agreement(ref, not_billable=missing, gone=True)
     try:
         idle = _idle(ref, row, today)
         return Agreement(
             ref,
             name=name(row, "name"),
-            unfit=_foreign(ref, row) or idle,
+            not_billable=_foreign(ref, row) or idle,
             bill_start=day(row, "billStartDate"),
             next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
             ends=_end(row),
@@ -202,15 +202,15 @@ def _listed(row: Row) -> PsaAgreement:
 
 
 def _not_an_id(ref: AgreementRef) -> Agreement:
-    unfit = Unfit(
+    not_billable = NotBillable(
         "agreement",
         f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers.",
         "Correct `agreement` of the client in mapping.toml; `kisi map list` shows the ids.",
     )
-    return Agreement(ref, unfit=unfit, gone=True)
+    return Agreement(ref, not_billable=not_billable, gone=True)
 
 
-def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
+def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
     """Why the agreement is not the mapped company's.
 
     Raises:
@@ -222,7 +222,7 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
     if str(company["id"]) == ref.company:
         return None
     owner = f"company {shown(company['id'])} ({name(company, 'name') or 'no name'})"
-    return Unfit(
+    return NotBillable(
         "agreement",
         f"{_called(row)} belongs to {owner} in ConnectWise, and the client is mapped to company"
         f" {ref.company}.",
@@ -230,24 +230,26 @@ def _foreign(ref: AgreementRef, row: Row) -> Unfit | None:
     )
 
 
-def _idle(ref: AgreementRef, row: Row, today: date) -> Unfit | None:
+def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
     """Why the agreement bills nothing on `today`; None if it is active."""
     status, called = _status(row), _called(row)
     renew = f"Renew it in ConnectWise. If that makes a new agreement: {move(ref)}."
     starts, ends = day(row, "startDate"), _end(row)
     if flag(row, "cancelledFlag") or status == "cancelled":
-        return Unfit("agreement", f"{called} is cancelled in ConnectWise.", renew)
+        return NotBillable("agreement", f"{called} is cancelled in ConnectWise.", renew)
     if ends is not None and ends < today:
-        return Unfit("agreement", f"{called} ended on {ends}.", renew)
+        return NotBillable("agreement", f"{called} ended on {ends}.", renew)
     if starts is not None and starts > today:
-        return Unfit(
+        return NotBillable(
             "agreement",
             f"{called} starts only on {starts}.",
             f"Wait until then, or name the agreement that runs today: {move_by_hand(ref)}.",
         )
     if status not in ("", "active"):
         said = remote_text(text(row, "agreementStatus"), 40)
-        return Unfit("agreement", f"{called} is not active: ConnectWise calls it {said}.", renew)
+        return NotBillable(
+            "agreement", f"{called} is not active: ConnectWise calls it {said}.", renew
+        )
     return None
 
 

@@ -163,7 +163,9 @@ class Tigerpaw:
             external_product=self.settings.external_product,
             today=today,
         )
-        return replace(judged, unfit=judged.unfit or self._snapshots.unfit(ref.agreement))
+        return replace(
+            judged, not_billable=judged.not_billable or self._snapshots.not_billable(ref.agreement)
+        )
 
     def agreements_of(
         self, companies: Collection[str], today: date

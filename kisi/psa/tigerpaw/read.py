@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from datetime import date
 
 from kisi.errors import PsaError
-from kisi.model import Agreement, AgreementRef, Unfit
+from kisi.model import Agreement, AgreementRef, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.common import move, move_by_hand
 from kisi.psa.tigerpaw.records import (
@@ -158,21 +158,21 @@ def validate_agreement(
         today: The day in the billing time zone.
     """
     if not account_exists:
-        unfit: Unfit | None = _no_account(ref)
+        not_billable: NotBillable | None = _no_account(ref)
     elif agreement is None:
-        unfit = _no_agreement(ref)
+        not_billable = _no_agreement(ref)
     elif agreement.number != ref.agreement:
-        unfit = _of_another_number(ref, agreement)
+        not_billable = _of_another_number(ref, agreement)
     elif agreement.account != ref.company:
-        unfit = _of_another_account(ref, agreement)
+        not_billable = _of_another_account(ref, agreement)
     elif not cross_referenced:
-        unfit = _not_cross_referenced(ref, agreement, external_product)
+        not_billable = _not_cross_referenced(ref, agreement, external_product)
     else:
-        unfit = _out_of_term(ref, agreement, today)
+        not_billable = _out_of_term(ref, agreement, today)
     return Agreement(
         ref=ref,
         name=agreement.kind if agreement else "",
-        unfit=unfit,
+        not_billable=not_billable,
         bill_start=agreement.starts if agreement else None,
         ends=agreement.ends if agreement else None,
         gone=agreement is None or not agreement.active(today),
@@ -188,42 +188,42 @@ def not_a_number(ref: AgreementRef) -> Agreement | None:
     """The judgement on ids that Tigerpaw cannot have, so that nothing need be asked; else None."""
     for guard, value in (("account", ref.company), ("agreement", ref.agreement)):
         if not is_number(value):
-            unfit = Unfit(
+            not_billable = NotBillable(
                 guard,
                 f'"{value:.40}" is not a Tigerpaw {guard} number.',
                 f"Correct the {guard} in mapping.toml; `kisi map list` shows the numbers.",
             )
-            return Agreement(ref=ref, unfit=unfit)
+            return Agreement(ref=ref, not_billable=not_billable)
     return None
 
 
-def _no_account(ref: AgreementRef) -> Unfit:
-    return Unfit(
+def _no_account(ref: AgreementRef) -> NotBillable:
+    return NotBillable(
         "account",
         f"Tigerpaw has no account {ref.company}.",
         "Correct company in mapping.toml: it is Tigerpaw's account number, not its account id.",
     )
 
 
-def _no_agreement(ref: AgreementRef) -> Unfit:
-    return Unfit(
+def _no_agreement(ref: AgreementRef) -> NotBillable:
+    return NotBillable(
         "agreement",
         f"Tigerpaw has no agreement {ref.agreement}.",
         f"If another one takes its place: {move(ref)}.",
     )
 
 
-def _of_another_number(ref: AgreementRef, agreement: AgreementRecord) -> Unfit:
-    return Unfit(
+def _of_another_number(ref: AgreementRef, agreement: AgreementRecord) -> NotBillable:
+    return NotBillable(
         "agreement",
         f"Tigerpaw calls agreement {ref.agreement} {agreement.number:.40}.",
         f'Write "{agreement.number:.40}" in mapping.toml, so that no agreement has two names.',
     )
 
 
-def _of_another_account(ref: AgreementRef, agreement: AgreementRecord) -> Unfit:
+def _of_another_account(ref: AgreementRef, agreement: AgreementRecord) -> NotBillable:
     owner = f"{agreement.account} ({agreement.account_name})" if agreement.account_name else ""
-    return Unfit(
+    return NotBillable(
         "agreement",
         f"Agreement {ref.agreement} belongs to account {owner or agreement.account}, not to "
         f"account {ref.company}.",
@@ -233,9 +233,9 @@ def _of_another_account(ref: AgreementRef, agreement: AgreementRecord) -> Unfit:
 
 def _not_cross_referenced(
     ref: AgreementRef, agreement: AgreementRecord, external_product: str
-) -> Unfit:
+) -> NotBillable:
     account = f"{ref.company} ({agreement.account_name})" if agreement.account_name else ref.company
-    return Unfit(
+    return NotBillable(
         "account",
         f'Account {account} is not cross-referenced to the External Product "{external_product}", '
         "so its agreements cannot be billed by the API user.",
@@ -245,16 +245,16 @@ def _not_cross_referenced(
     )
 
 
-def _out_of_term(ref: AgreementRef, agreement: AgreementRecord, today: date) -> Unfit | None:
+def _out_of_term(ref: AgreementRef, agreement: AgreementRecord, today: date) -> NotBillable | None:
     if agreement.starts and agreement.starts > today:
-        return Unfit(
+        return NotBillable(
             "agreement",
             f"Agreement {ref.agreement} starts on {agreement.starts}.",
             "Nothing to do if it is to be billed from then on; otherwise name the agreement that "
             f"is active today: {move_by_hand(ref)}.",
         )
     if agreement.ends and agreement.ends < today:
-        return Unfit(
+        return NotBillable(
             "agreement",
             f"Agreement {ref.agreement} ended on {agreement.ends}.",
             f"Extend it in Tigerpaw. If another one follows it: {move(ref)}.",

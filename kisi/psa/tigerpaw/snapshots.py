@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kisi.errors import ForeignChange, StateError
-from kisi.model import Hold, Unfit
+from kisi.model import Hold, NotBillable
 from kisi.psa.tigerpaw.kept import Kept, KeptFile, find, load, marked, save
 from kisi.psa.tigerpaw.snapshot import Snapshot
 from kisi.psa.tigerpaw.template import ChargeValues
@@ -159,7 +159,7 @@ class Snapshots:
             _REMEDY,
         )
 
-    def unfit(self, agreement: str) -> Unfit | None:
+    def not_billable(self, agreement: str) -> NotBillable | None:
         """Why this agreement must not be billed until a person has looked, or None.
 
         Raises:
@@ -167,7 +167,7 @@ class Snapshots:
         """
         for file in self._files():
             if file.foreign and file.agreement == agreement:
-                return Unfit(
+                return NotBillable(
                     _GUARD,
                     f"After the submit of {file.taken}, charges of agreement {agreement} that are "
                     "not kisi's had changed, or could not be compared. The file with the "

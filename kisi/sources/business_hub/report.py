@@ -178,7 +178,7 @@ class Record:
     application: str
     licence: str
     """The licence's status and type in the report's words; empty where it names none."""
-    closed: str
+    not_counted_reason: str
     """Why it does not count; empty if it does."""
     category: Category
     quantity: int
@@ -252,7 +252,7 @@ def _record(table: Table, row: Row, found: Mapping[str, int], settings: HubSetti
         company=_filled(location, "company", cell),
         application=_filled(location, "application", cell),
         licence=_licence(cell),
-        closed=_closed(location, cell, found, settings),
+        not_counted_reason=_closed(location, cell, found, settings),
         category=Category.ALL if devices else _category(location, cell("category")),
         quantity=1 if devices else _quantity(location, cell("quantity")),
         device=_filled(location, "device", cell) if devices else "",

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.errors import KisiError, SourceError
-from kisi.licensing import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.model import (
     Category,
     Device,
@@ -147,7 +147,7 @@ def _selected(reading: Reading, select: Select) -> Reading:
 
     Devices of a licence that the report calls expired, say, stay too: they are left out by name.
     """
-    serials = {key.serial for key in reading.keys if key.closed or select(key)}
+    serials = {key.serial for key in reading.keys if key.not_counted_reason or select(key)}
     rows = tuple(row for row in reading.rows if row.serial in serials)
     named = {row.device for row in rows}
     devices = {name: device for name, device in reading.devices.items() if name in named}
@@ -210,7 +210,11 @@ def refuse_repeats(records: Iterable[Record]) -> None:
                 f"in {_other(first, record)}",
                 remedy="Give each company one spelling; kisi bills by it.",
             )
-        what = (fold(record.device),) if record.device else (record.category, record.closed)
+        what = (
+            (fold(record.device),)
+            if record.device
+            else (record.category, record.not_counted_reason)
+        )
         identity = (company, fold(record.application), *what)
         earlier = seen.setdefault(identity, record)
         if earlier is not record:
@@ -232,7 +236,7 @@ def refuse_mixed_forms(records: Iterable[Record]) -> None:
     """
     forms: dict[tuple[str, str], Record] = {}
     for record in records:
-        if record.closed:
+        if record.not_counted_reason:
             continue
         identity = (record.company, fold(record.application))
         earlier = forms.setdefault(identity, record)
@@ -272,7 +276,9 @@ def _reading(
         rows=rows,
         devices=_devices(uses),
         reported=tuple(
-            ReportedQuantity(record.application, record.category, record.quantity, record.closed)
+            ReportedQuantity(
+                record.application, record.category, record.quantity, record.not_counted_reason
+            )
             for record in records
             if not record.device
         ),
@@ -282,8 +288,8 @@ def _reading(
 def _keys(uses: Iterable[Record]) -> tuple[Key, ...]:
     """A key for each application and licence status of a device list.
 
-    The report judged the licence already (`closed`), so the key is an unlimited subscription in
-    force: the rules for dates that a report does not tell have nothing to say.
+    The report says already which licences count (`not_counted_reason`), so the key is an unlimited
+    subscription in force: the rules for dates that a report does not tell have nothing to say.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for use in uses:
@@ -297,7 +303,7 @@ def _keys(uses: Iterable[Record]) -> tuple[Key, ...]:
             state=ACTIVE,
             end_date_type=UNLIMITED,
             used=len(group),
-            closed=group[0].closed,
+            not_counted_reason=group[0].not_counted_reason,
         )
         for serial, group in groups.items()
     )

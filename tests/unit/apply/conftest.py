@@ -14,7 +14,7 @@ import pytest
 from kisi.apply import ApplyContext, ApplyResult, apply
 from kisi.errors import PsaError
 from kisi.journal import Journal, Operation
-from kisi.model import Company, CompanyPlan, Outcome, Plan, PlannedLine, Status
+from kisi.model import Arrangement, Company, CompanyPlan, Outcome, Plan, PlannedLine, Status
 from tests.unit.build import COMPANY, TODAY
 from tests.unit.fakes import FakeClock, FakePsa
 
@@ -77,7 +77,7 @@ class Bench:
             ends=self.ends,
         )
         waiting = {rise.slot: {fall.slot for fall in falls} for rise, falls in waits or ()}
-        return apply(Plan(plans, waits=waiting), context)
+        return apply(Plan(plans, arrangement=Arrangement(waits=waiting)), context)
 
     def write(self, *lines: PlannedLine, waits: Waits | None = None) -> list[PlannedLine]:
         """Writes the lines of one client and returns them with their outcomes."""

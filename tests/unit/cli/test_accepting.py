@@ -17,10 +17,9 @@ from kisi.cli.journal_entries import (
     still_guarded,
 )
 from kisi.errors import ExitCode, Withheld
-from kisi.guards import release
 from kisi.journal import Journal
-from kisi.model import WITH, CompanyPlan, Hold, Outcome, Plan, Pool, Status
-from kisi.plan import with_ids, with_lines
+from kisi.model import WITH, Arrangement, CompanyPlan, Hold, Outcome, Plan, Pool, Status
+from kisi.planning import release, with_ids, with_lines
 from tests.unit.build import COMPANY, NOW
 from tests.unit.fakes import planned
 from tests.unit.reconcile.conftest import company
@@ -200,12 +199,14 @@ def test_what_holds_what_it_should_is_proven_and_settled_once_nothing_in_its_poo
     new = replace(planned(None, 9, "1203"), outcome=Outcome.UNKNOWN)
     plan = Plan((client(same, written, failing, new),))
     assert {line.line_id: line.settled for line in proven_lines(plan)} == {"302": True, "303": True}
-    shared = replace(plan, pools={same.slot: pool, failing.slot: pool})
+    both = {same.slot: pool, failing.slot: pool}
+    shared = replace(plan, arrangement=Arrangement(both))
     assert {line.line_id: line.settled for line in proven_lines(shared)} == {
         "302": False,
         "303": True,
     }
-    unknown = replace(plan, pools={same.slot: pool, written.slot: pool}, unknown=pool)
+    rose = {same.slot: pool, written.slot: pool}
+    unknown = replace(plan, arrangement=Arrangement(rose, unknown=pool))
     assert {line.line_id: line.settled for line in proven_lines(unknown)} == {
         "302": False,
         "303": True,  # it rose: a person has accepted it beside what is unknown
@@ -217,7 +218,10 @@ def test_a_line_whose_rise_was_not_written_is_restated_once_nothing_in_its_pools
     waits = replace(planned(5, 9, "1201", line_id="302"), outcome=Outcome.HELD)
     new = replace(planned(None, 9, "1203"), outcome=Outcome.HELD)
     failing = replace(planned(100, 40, line_id="301"), outcome=Outcome.FAILED)
-    plan = Plan((client(waits, new, failing),), pools={waits.slot: pool})
+    companies, alone = (client(waits, new, failing),), {waits.slot: pool}
+    plan = Plan(companies, arrangement=Arrangement(alone))
     assert [line.line_id for line in restated_lines(plan)] == ["302"]
-    assert list(restated_lines(replace(plan, pools={waits.slot: pool, failing.slot: pool}))) == []
-    assert list(restated_lines(replace(plan, unknown=pool))) == []
+    shared = Arrangement({waits.slot: pool, failing.slot: pool})
+    assert list(restated_lines(replace(plan, arrangement=shared))) == []
+    unknown = Arrangement(alone, unknown=pool)
+    assert list(restated_lines(replace(plan, arrangement=unknown))) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kisi.journal import ConfirmedLine, Journal, LineKey
-from kisi.model import Category, LineFact, LineSlot, Outcome, TenantRef
+from kisi.model import Category, LineSlot, Outcome, OwnedLine, TenantRef
 from tests.unit.journal.builders import begin, company, confirmed, create, day, end, held, line
 
 
@@ -18,7 +18,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield opened
 
 
-def the_fact(journal: Journal, number: int = 1) -> LineFact:
+def the_fact(journal: Journal, number: int = 1) -> OwnedLine:
     (fact,) = journal.facts(day(number), 30)
     return fact
 
@@ -26,7 +26,7 @@ def the_fact(journal: Journal, number: int = 1) -> LineFact:
 def test_a_confirmed_line_is_owned_with_all_that_is_known_of_it(journal: Journal) -> None:
     journal.confirm(begin(journal), day(1), [confirmed("90.00")])
 
-    assert the_fact(journal) == LineFact(
+    assert the_fact(journal) == OwnedLine(
         psa="cw",
         company="201",
         agreement="1001",

@@ -13,7 +13,7 @@ from kisi.mapping.changes import Change, MappingEdit, MappingText
 from kisi.mapping.editor import MappingDocument, MappingEditor
 from kisi.mapping.inventory import Inventory, take_inventory
 from kisi.mapping.validator import SystemValidator
-from kisi.model import Agreement, AgreementRef, Key, Line, Reading, Tenant, TenantRef, Unfit
+from kisi.model import Agreement, AgreementRef, Key, Line, NotBillable, Reading, Tenant, TenantRef
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from tests.unit.build import NOW, TODAY
 
@@ -120,7 +120,7 @@ class Psa:
             reason = f"Agreement {ref.agreement} is not active."
         else:
             return Agreement(ref, name=found.name)
-        return Agreement(ref, unfit=Unfit("agreement", reason, "Renew it."))
+        return Agreement(ref, not_billable=NotBillable("agreement", reason, "Renew it."))
 
     def agreements_of(
         self, companies: Collection[str], today: date

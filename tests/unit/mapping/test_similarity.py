@@ -13,7 +13,7 @@ from kisi.mapping.similarity import (
     suggest_companies,
     word_similarity,
 )
-from kisi.sandbox.fleet import fleet as build_fleet
+from kisi.sandbox.demo import fleet as build_fleet
 from tests.unit.mapping import names
 
 NAMES = [

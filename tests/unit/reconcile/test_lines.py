@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from kisi.errors import ExitCode, Interrupted, PsaError
-from kisi.model import AgreementRef, Category, Status, Unfit
+from kisi.model import AgreementRef, Category, NotBillable, Status
 from kisi.psa import PsaProduct
 from kisi.reconcile.lines import known_lines, read_psas
 from kisi.redaction import REDACTOR
@@ -77,8 +77,10 @@ def test_an_agreement_that_cannot_be_judged_fails_that_client_alone(two):
 
 
 def test_an_agreement_that_is_not_fit_fails_its_client_and_its_lines_are_not_read(two):
-    unfit = Unfit("agreement", "it ended on 2026-10-31", "Map the one that follows it.")
-    two.cw.agreement("250", "1042", unfit=unfit)
+    not_billable = NotBillable(
+        "agreement", "it ended on 2026-10-31", "Map the one that follows it."
+    )
+    two.cw.agreement("250", "1042", not_billable=not_billable)
     day = two.sync()
     failure = day.client().failure
     assert (failure.guard, failure.exit_code) == ("agreement", ExitCode.WITHHELD)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
 from kisi.model import Category, GuardRules, Outcome
-from kisi.plan import is_live
+from kisi.planning import is_live
 from kisi.reconcile.summary import summarise
 from tests.unit.build import COMPANY, SPLIT_ROW, TODAY, mapping
 from tests.unit.fakes import (

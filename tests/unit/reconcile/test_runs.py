@@ -13,11 +13,11 @@ from kisi.model import (
     CountingRules,
     GuardRules,
     Hold,
+    NotBillable,
     Outcome,
     ProductRow,
     Status,
     TenantRef,
-    Unfit,
 )
 from kisi.reconcile.summary import Summary, last_line, summarise
 from tests.unit.build import (
@@ -242,8 +242,8 @@ def test_an_old_agreement_that_bills_nothing_any_more_is_not_waited_for(scene):
     scene.uses(10)
     scene.sync()
     scene.cw.agreement("250", "2000")
-    ended = Unfit("agreement", "it was cancelled", "Map the one that follows it.")
-    scene.cw.agreement("250", "1042", gone=True, unfit=ended)
+    ended = NotBillable("agreement", "it was cancelled", "Map the one that follows it.")
+    scene.cw.agreement("250", "1042", gone=True, not_billable=ended)
     scene.bill(replace(COMPANY, agreement="2000"))
     scene.cw.looks.clear()
     assert scene.sync().code is ExitCode.OK

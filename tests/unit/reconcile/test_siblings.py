@@ -8,7 +8,7 @@ import pytest
 
 from kisi.errors import ExitCode, PsaError
 from kisi.model import Application, Category, Level, ProductRow, Status
-from kisi.plan import accepted_keys
+from kisi.planning import accepted_keys
 from kisi.reconcile import resolve
 from kisi.reconcile.siblings import check_siblings
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, key, mapping, reading, tenant

@@ -5,24 +5,25 @@ from datetime import date
 
 import pytest
 
+from kisi.counting import count_tenant, without_evidence
 from kisi.errors import ExitCode, Incomplete, PsaError, Withheld
 from kisi.journal import PackedUsage
 from kisi.model import (
     WITH,
     Category,
     GuardRules,
+    NotBillable,
     Pool,
     ProductRow,
     TenantRef,
-    Unfit,
 )
 from kisi.reconcile.waiting import NoPast, Since
-from kisi.usage import count_tenant, without_evidence
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,
     KES,
     SERVER_2022,
+    counting,
     device,
     fact,
     key,
@@ -30,10 +31,9 @@ from tests.unit.build import (
     reading,
     row,
     tenant,
-    terms,
 )
 from tests.unit.fakes import REFUSED, planned
-from tests.unit.plan.arranged import pools, ready
+from tests.unit.planning.arranged import pools, ready
 from tests.unit.reconcile.conftest import company, devices
 
 T1, T2, T9 = (TenantRef("hq", uid) for uid in ("VSRV-1", "VSRV-2", "VSRV-9"))
@@ -175,8 +175,8 @@ def test_nor_one_that_is_gone_or_that_a_person_gave_another_product(moved):
 
 
 def test_nor_one_on_an_agreement_that_has_ended(moved):
-    ended = Unfit("agreement", "it was cancelled", "Map the one that follows it.")
-    moved.cw.agreement("250", "1042", gone=True, unfit=ended)
+    ended = NotBillable("agreement", "it was cancelled", "Map the one that follows it.")
+    moved.cw.agreement("250", "1042", gone=True, not_billable=ended)
     left_out(moved)
     assert COMPANY.agreement not in moved.cw.looks
     assert held(moved) == (55, 250)
@@ -232,8 +232,8 @@ def test_what_falls_waits_for_nobody_and_reads_nothing(moved):
 
 def test_a_client_that_failed_for_its_agreement_is_read_for_who_waits(moved):
     """It may bill all the same: only a person can tell what is wrong with it."""
-    unfit = Unfit("agreement", "it has no cross reference", "Give it one.")
-    moved.cw.agreement("250", "1042", unfit=unfit)
+    not_billable = NotBillable("agreement", "it has no cross reference", "Give it one.")
+    moved.cw.agreement("250", "1042", not_billable=not_billable)
     day = moved.sync()
     assert (day.client().failure.guard, hold(day).guard) == ("agreement", "elsewhere")
     assert "still bills 55" in hold(day).reason
@@ -553,7 +553,7 @@ def used(number, of=T1, prefix="", servers=0):
         *(device(f"{prefix or of.tenant}-{n}") for n in range(number)),
         *(device(f"{prefix or of.tenant}-s{n}", SERVER_2022) for n in range(servers)),
     ]
-    return count_tenant(reading(some, of=tenant(of.tenant, of.tenant)), terms())
+    return count_tenant(reading(some, of=tenant(of.tenant, of.tenant)), counting())
 
 
 class Past:
@@ -567,7 +567,7 @@ class Past:
         self.asked.append((run_id, tenants))
         found = {}
         for number in sorted(self.runs):
-            if number <= run_id:
+            if run_id is None or number <= run_id:
                 found |= {one.tenant.ref: PackedUsage.of(one) for one in self.runs[number]}
         return {ref: one for ref, one in found.items() if tenants is None or ref in tenants}
 
@@ -631,7 +631,7 @@ def test_moves_are_since_the_run_in_which_a_falling_line_was_proven():
         used(8),
         count_tenant(
             reading([device(f"VSRV-1-{n}") for n in range(8, 20)], of=tenant("VSRV-2", "VSRV-2")),
-            terms(),
+            counting(),
         ),
     ]
     moved = {(Pool(T1, KES), Pool(T2, KES)): 12}
@@ -647,9 +647,26 @@ def test_where_nothing_rises_nobody_asks_where_devices_came_from():
     assert past.asked == []
 
 
+def test_a_name_that_left_a_tenant_before_that_was_read_for_the_last_time_is_followed():
+    """Three devices were installed anew in T2 while T1 was still read; today it is not."""
+
+    def named(*names, of):
+        devices = [replace(device(f"{of.name}-{name}"), name=name) for name in names]
+        return count_tenant(reading(devices, of=of), counting())
+
+    one, two = tenant("Contoso", "VSRV-1"), tenant("VSRV-2", "VSRV-2")
+    first = [named("A", "B", "C", of=one), named("D", of=two)]
+    here = named("A", "B", "D", of=two)
+    gone = Past({1: first, 2: [named("C", of=one), here]})
+    moved = {(Pool(T1, KES), Pool(T2, KES)): 2}
+    assert since(gone, here).moves(plan_of(FALL, RISE), [proven(1)]) == moved
+    still = Past({1: first})
+    assert since(still, here).moves(plan_of(FALL, RISE), [proven(1)]) == {}
+
+
 def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown():
     past = Past({1: [used(20), used(0, T2)]})
-    here = count_tenant(reading([device("VSRV-1-3")], of=tenant("VSRV-2", "VSRV-2")), terms())
+    here = count_tenant(reading([device("VSRV-1-3")], of=tenant("VSRV-2", "VSRV-2")), counting())
     found = since(past, here).moves(plan_of(RISE), [proven(1)])
     assert found == {(Pool(T1, KES), Pool(T2, KES)): 1}
     assert since(past, here).moves(plan_of(RISE), [proven(1, tenants=(T9,))]) == {}

@@ -33,8 +33,8 @@ from kisi.model import (
     Hold,
     KeyEvidence,
     Line,
-    LineFact,
     Outcome,
+    OwnedLine,
     Plan,
     PlannedLine,
     Status,
@@ -240,8 +240,8 @@ def quiet_client() -> CompanyPlan:
     )
 
 
-def fact(name: str = "Old Client") -> LineFact:
-    return LineFact(
+def fact(name: str = "Old Client") -> OwnedLine:
+    return OwnedLine(
         psa="cw",
         company="9",
         agreement="77",

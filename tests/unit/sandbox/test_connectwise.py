@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from kisi.sandbox import Sandbox
-from kisi.sandbox.cw_lists import Gateway
+from kisi.sandbox.connectwise_lists import Gateway
 from tests.specs import interface_description
 from tests.unit.sandbox.conftest import Clock, CwClient
 
@@ -136,11 +136,11 @@ def test_a_gateway_shortens_pages_and_takes_headers_away(sandbox, cw):
     ids = [sandbox.world.company(f"Company {number}").id for number in range(3)]
     cw.http.headers["pagination-type"] = "forward-only"
 
-    sandbox.cw.resources.gateway = Gateway(page_cap=2)
+    sandbox.cw.gateway = Gateway(page_cap=2)
     capped = cw.get("company/companies", pageSize=1000)
-    sandbox.cw.resources.gateway = Gateway(page_cap=2, strips_link=True)
+    sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True)
     stripped = cw.get("company/companies", pageSize=1000)
-    sandbox.cw.resources.gateway = Gateway(page_cap=2, drops_paging=True)
+    sandbox.cw.gateway = Gateway(page_cap=2, drops_paging=True)
     numbered = cw.get("company/companies", pageSize=1000)
 
     for answer in (capped, stripped, numbered):
@@ -153,7 +153,7 @@ def test_a_gateway_shortens_pages_and_takes_headers_away(sandbox, cw):
 @pytest.mark.parametrize("link_at_end", [False, True])
 def test_forward_only_lists_go_on_after_an_id_in_the_order_of_ids(sandbox, cw, link_at_end):
     ids = [sandbox.world.company(f"Company {number}").id for number in range(5)]
-    sandbox.cw.resources.link_at_end = link_at_end
+    sandbox.cw.gateway = Gateway(link_at_end=link_at_end)
     cw.http.headers["pagination-type"] = "Forward-Only"
 
     first = cw.get("company/companies", pageSize=3, orderBy="id desc", page=2)
@@ -478,7 +478,7 @@ def test_an_addition_that_begins_later_is_inactive_until_its_day(sandbox, cw, co
 
 
 def test_a_quantity_can_be_rounded_or_capped_by_the_server(sandbox, cw, contoso):
-    sandbox.cw.resources.writer.keep_quantity = lambda quantity: min(quantity, 50.0)
+    sandbox.cw.writer.keep_quantity = lambda quantity: min(quantity, 50.0)
 
     answer = cw.post(
         contoso.agreement_id, product={"id": 1201}, billCustomer="Billable", quantity=90

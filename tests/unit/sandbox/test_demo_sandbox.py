@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from kisi.sandbox.business_hub import BusinessHub
-from kisi.sandbox.demo_sandbox import demo_sandbox
+from kisi.sandbox.demo import demo_sandbox
 from kisi.sandbox.tigerpaw import SOAP_PATH
 from tests.unit.sandbox.conftest import NOW
 

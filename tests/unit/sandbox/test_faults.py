@@ -6,22 +6,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import requests
 
-from kisi.sandbox.exchange import Exchange
-from kisi.sandbox.faults import Faults, method_and_path
-from kisi.sandbox.http import Server
+from kisi.sandbox import faults
+from kisi.sandbox.faults import Faults
+from kisi.sandbox.http import Exchange
 
 
-class Vendor:
+class Vendor(faults.Vendor):
     """Counts what it did."""
 
     def __init__(self) -> None:
+        super().__init__("vendor", lambda: datetime.now(UTC))
         self.faults = Faults()
         self.applied = 0
-        self.server = Server("vendor", self.handle, intercept=self.faults.around(method_and_path))
+        self.server = self.serve(faults=self.faults)
 
     def handle(self, exchange: Exchange) -> None:
         self.applied += 1

@@ -8,8 +8,9 @@ import pytest
 import requests
 
 from kisi.sandbox import Sandbox
+from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part
-from kisi.sandbox.http import Certificate, Exchange, Server
+from kisi.sandbox.http import Exchange, Server
 from kisi.sandbox.world import APPLICATION, World
 
 

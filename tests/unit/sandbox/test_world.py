@@ -5,11 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from kisi.sandbox.billing import Client
 from kisi.sandbox.configuration import mapping_text
 from kisi.sandbox.demo import HOSTILE, demo, fleet
-from kisi.sandbox.licences import SYSTEMS, KeyType, VirtualServer
-from kisi.sandbox.world import World
+from kisi.sandbox.ksc_records import SYSTEMS, KeyType, VirtualServer
+from kisi.sandbox.world import Client, World
 from tests.unit.sandbox.conftest import NOW
 
 

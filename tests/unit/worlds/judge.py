@@ -70,6 +70,8 @@ class Account:
     product: str
     tenants: frozenset[str]
     """Of its client, when it was last right."""
+    since: frozenset[str] = frozenset()
+    """The same in a later run that was to raise it; its units may stand for those."""
     may: Content = field(default_factory=dict)
     """What its units may stand for."""
     uses: Content = field(default_factory=dict)
@@ -234,7 +236,7 @@ class Judge:
     def _account(self, where: LineId, one: Desired) -> Account:
         account = self.accounts.setdefault(where, Account("", one.product, frozenset()))
         account.called = self.world.names[one.application]
-        account.tenants = frozenset(one.client.tenants)
+        account.tenants, account.since = frozenset(one.client.tenants), frozenset()
         return account
 
     # --- (a) ------------------------------------------------------------------------------------
@@ -268,6 +270,8 @@ class Judge:
             if proven:
                 self._account(where, one)
                 right[where] = one
+            elif one.client.name in seen.judged:
+                self.accounts[where].since = frozenset(one.client.tenants)
             if self.accounts[where].trusted:
                 self.accounts[where].widen(one.content, now)
         return right

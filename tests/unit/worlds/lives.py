@@ -239,8 +239,10 @@ class Life:
         account = self.judge.accounts.get(where)
         if account is None:
             return False
-        if self.world.client_of(where.psa, where.agreement) is None and not account.trusted:
-            return False
+        if self.world.client_of(where.psa, where.agreement) is None:
+            billed = {t for one in self.world.clients if one.billing for t in one.tenants}
+            if not account.trusted or (account.since and billed.isdisjoint(account.since)):
+                return False
         owners = self.judge.owners(where)
         return bool(owners) and all(
             self.world.can_be_judged(one)

@@ -26,13 +26,13 @@ from kisi.model import (
     Key,
     KeyRow,
     Line,
+    NotBillable,
     PlannedLine,
     ProductRow,
     Reading,
     ReportedQuantity,
     Tenant,
     TenantRef,
-    Unfit,
     WriteResult,
 )
 from tests.unit.fakes import FakePsa, FakeSource
@@ -46,7 +46,7 @@ SYSTEMS = {
 }
 KINDS = tuple(SYSTEMS)
 CATEGORIES = tuple(category for _, category in SYSTEMS.values())
-ENDED = Unfit("agreement", "the agreement has ended", "Map another one.")
+ENDED = NotBillable("agreement", "the agreement has ended", "Map another one.")
 
 Content = dict[str, int]
 """Devices to how many units of each: 1, or a number for a tenant that reports only totals."""
@@ -494,7 +494,7 @@ class World:
 
     def end_agreement(self, psa: str, agreement: str) -> None:
         ref = self._ref(psa, agreement)
-        self.psas[psa].agreement(ref.company, agreement, unfit=ENDED, gone=True)
+        self.psas[psa].agreement(ref.company, agreement, not_billable=ENDED, gone=True)
         self.ended.add((psa, agreement))
         self.say(f"the agreement {agreement} ends")
 

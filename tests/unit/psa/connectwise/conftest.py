@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +12,14 @@ import responses
 from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine
 from kisi.psa.connectwise import ConnectWise, ConnectWiseSettings, open_psa
 from kisi.transport import Limits
+from tests.unit.fakes import FakeClock
 
 HOST = "https://api-eu.myconnectwise.net"
 API = f"{HOST}/v4_6_release/apis/3.0"
 AGREEMENTS = f"{API}/finance/agreements"
 ADDITIONS = f"{AGREEMENTS}/1042/additions"
 TODAY = date(2026, 11, 21)
+NIGHT = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 SECRETS = {"public_key": "PUB", "private_key": "PRIV", "client_id": "a-client-id"}
 REF = AgreementRef("cw", "250", "1042")
 AGREEMENT = Agreement(REF, name="Managed Security")
@@ -43,32 +43,16 @@ INVOICED = {
 }
 
 
-class FakeClock:
-    """Time that passes only where somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 21, 3, 0, tzinfo=UTC) + timedelta(seconds=sum(self.slept))
-
-    def monotonic(self) -> float:
-        return sum(self.slept)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
 def connect(url: str = HOST, *, clock: FakeClock | None = None, **changes: object) -> ConnectWise:
     settings = ConnectWiseSettings(kind="connectwise", url=url, company="acme", **changes)
     return open_psa(
-        "cw", settings, SECRETS, base=Path(), clock=clock or FakeClock(), limits=Limits()
+        "cw", settings, SECRETS, base=Path(), clock=clock or FakeClock(NIGHT), limits=Limits()
     )
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(NIGHT)
 
 
 @pytest.fixture
@@ -136,30 +120,6 @@ def planned(after: int = 90, *, line_id: str | None = None, product: str = "1201
 def sent(api: responses.RequestsMock) -> list[object]:
     """The JSON bodies of all requests."""
     return [json.loads(call.request.body or "null") for call in api.calls]
-
-
-@pytest.fixture
-def hangs_up() -> Iterator[Callable[[], tuple[str, list[str]]]]:
-    """Starts a server that takes a request whole and then breaks the connection off."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def start() -> tuple[str, list[str]]:
-        seen: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                seen.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                self.close_connection = True
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}", seen
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

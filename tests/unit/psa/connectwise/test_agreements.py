@@ -53,16 +53,16 @@ def test_a_running_agreement_of_the_mapped_company_is_fit(psa, api):
 )
 def test_an_agreement_that_must_not_be_billed_says_why(psa, api, changes, says, gone):
     got = judged(psa, api, **changes)
-    assert got.unfit.guard == "agreement"
-    assert says in got.unfit.reason
-    assert got.unfit.remedy
+    assert got.not_billable.guard == "agreement"
+    assert says in got.not_billable.reason
+    assert got.not_billable.remedy
     assert got.gone is gone
 
 
 @pytest.mark.parametrize("changes", [{"cancelledFlag": True}, {"agreementStatus": "Expired"}, None])
 def test_what_took_the_agreements_place_is_named_by_a_command_that_can_do_it(psa, api, changes):
     api.get(AGREEMENTS, json=[] if changes is None else [agreement_row(**changes)])
-    remedy = psa.agreements([REF], TODAY)[REF].unfit.remedy
+    remedy = psa.agreements([REF], TODAY)[REF].not_billable.remedy
     assert remedy.endswith("`kisi map renew`, or `kisi map company cw:1042 --agreement ID`.")
 
 
@@ -80,7 +80,7 @@ def test_what_took_the_agreements_place_is_named_by_a_command_that_can_do_it(psa
 )
 def test_absent_fields_and_the_days_themselves_do_not_make_it_unfit(psa, api, changes):
     got = judged(psa, api, **changes)
-    assert got.unfit is None
+    assert got.not_billable is None
     assert not got.gone
 
 
@@ -102,14 +102,14 @@ def test_an_agreement_that_connectwise_does_not_know_is_gone(psa, api):
     api.get(AGREEMENTS, json=[])
     got = psa.agreements([REF], TODAY)[REF]
     assert got.gone
-    assert "does not exist" in got.unfit.reason
+    assert "does not exist" in got.not_billable.reason
 
 
 def test_what_is_no_id_is_unfit_before_anything_is_sent(psa, api):
     ref = AgreementRef("cw", "250", "Managed) or (1=1")
     got = psa.agreements([ref], TODAY)[ref]
     assert got.gone
-    assert "is not an agreement id" in got.unfit.reason
+    assert "is not an agreement id" in got.not_billable.reason
     with pytest.raises(PsaError, match="is not an agreement id"):
         psa.lines(ref)
     assert not api.calls
@@ -119,8 +119,8 @@ def test_two_clients_on_one_agreement_are_judged_apart(psa, api):
     other = AgreementRef("cw", "251", "1042")
     api.get(AGREEMENTS, json=[agreement_row()])
     got = psa.agreements([REF, other], TODAY)
-    assert got[REF].unfit is None
-    assert "belongs to company 250 (Contoso)" in got[other].unfit.reason
+    assert got[REF].not_billable is None
+    assert "belongs to company 250 (Contoso)" in got[other].not_billable.reason
     assert len(api.calls) == 1
 
 
@@ -128,7 +128,7 @@ def test_a_hundred_agreements_are_one_request(psa, api):
     refs = [AgreementRef("cw", "250", str(number)) for number in range(100_000, 100_100)]
     api.get(AGREEMENTS, json=[agreement_row(id=number) for number in range(100_000, 100_100)])
     got = psa.agreements(refs, TODAY)
-    assert all(got[ref].unfit is None for ref in refs)
+    assert all(got[ref].not_billable is None for ref in refs)
     assert len(api.calls) == 1
 
 
@@ -138,7 +138,7 @@ def test_a_chunk_that_cannot_be_read_fails_its_own_agreements_only(psa, api):
     api.get(AGREEMENTS, json=[agreement_row(id=151)])
     got = psa.agreements(refs, TODAY)
     assert all(isinstance(got[ref], PsaError) for ref in refs[:150])
-    assert got[refs[150]].unfit is None
+    assert got[refs[150]].not_billable is None
 
 
 def test_nothing_read_is_an_error_of_the_psa(psa, api):
@@ -190,8 +190,8 @@ def test_the_agreements_of_companies_are_asked_for_by_their_ids(psa, api):
 def test_an_agreement_of_a_company_that_cannot_be_judged_may_bill(psa, api):
     api.get(AGREEMENTS, json=[agreement_row(startDate="soon")], headers={"Link": ""})
     (one,) = psa.agreements_of(["250"], TODAY)["250"]
-    assert (one.gone, one.unfit.guard) == (False, "agreement")
-    assert "startDate is 'soon'" in one.unfit.reason
+    assert (one.gone, one.not_billable.guard) == (False, "agreement")
+    assert "startDate is 'soon'" in one.not_billable.reason
 
 
 @pytest.mark.parametrize("company", [{"id": 251}, {}, None, {"id": True}])

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from kisi.errors import ConfigError
 from kisi.psa.connectwise import SETTINGS, ConnectWiseSettings, open_psa
 from kisi.transport import Limits
-from tests.unit.psa.connectwise.conftest import HOST, SECRETS, FakeClock
+from tests.unit.fakes import FakeClock
+from tests.unit.psa.connectwise.conftest import HOST, SECRETS
 
 
 def test_the_smallest_section_has_the_documented_defaults():

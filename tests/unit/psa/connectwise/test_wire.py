@@ -112,7 +112,7 @@ def test_a_server_that_always_names_a_next_page_ends_with_an_empty_one(psa, api)
 def test_agreements_that_all_came_are_whole_whatever_link_says(psa, api):
     link = {"Link": '<x?pageId=1042>; rel="next"'}
     api.get(AGREEMENTS, json=[agreement_row()], headers=link)
-    assert psa.agreements([REF], TODAY)[REF].unfit is None
+    assert psa.agreements([REF], TODAY)[REF].not_billable is None
     assert len(api.calls) == 1
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kisi.model import WriteStatus
+from kisi.sandbox.http import Exchange, Server
 from tests.unit.psa.connectwise.conftest import (
     ADDITIONS,
     AGREEMENT,
@@ -154,14 +154,17 @@ def test_a_write_to_a_closed_port_was_not_sent(closed_port):
     psa.close()
 
 
-def test_a_lost_answer_is_unknown_and_the_write_was_sent_once(hangs_up):
-    url, seen = hangs_up()
-    psa = connect(url)
-    receipt = psa.write(planned(), AGREEMENT, TODAY)
-    psa.close()
+def test_a_lost_answer_is_unknown_and_the_write_was_sent_once():
+    def hang_up(exchange: Exchange) -> None:
+        exchange.deliver = Exchange.hang_up
+
+    with Server("cw", hang_up) as server:
+        psa = connect(server.url)
+        receipt = psa.write(planned(), AGREEMENT, TODAY)
+        psa.close()
     assert receipt.status is WriteStatus.UNKNOWN
     assert "asked ConnectWise to create the addition" in receipt.message
-    assert [json.loads(body)["quantity"] for body in seen] == [90]
+    assert [logged.json()["quantity"] for logged in server.log] == [90]
 
 
 def test_a_write_is_logged_with_its_request_id(psa, api, caplog):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,27 +19,11 @@ from kisi.sandbox.tigerpaw import SOAP_PATH
 from kisi.sandbox.tigerpaw import Tigerpaw as Simulated
 from kisi.sandbox.tigerpaw_records import Agreement as SimulatedAgreement
 from kisi.transport import Limits
+from tests.unit.fakes import FakeClock
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 21)
 SUBMIT = f"POST {SOAP_PATH}"
-
-
-@dataclass
-class Clock:
-    """A clock that stands still but for sleeping."""
-
-    instant: datetime = NOW
-    slept: list[float] = field(default_factory=list)
-
-    def now(self) -> datetime:
-        return self.instant
-
-    def monotonic(self) -> float:
-        return sum(self.slept)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
 
 
 @dataclass
@@ -51,7 +35,7 @@ class Scene:
     url: str
     log: list[Logged]
     folder: Path
-    clock: Clock
+    clock: FakeClock
     open: Callable[..., Tigerpaw]
 
     def ref(self, agreement: SimulatedAgreement) -> AgreementRef:
@@ -98,7 +82,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    clock = Clock()
+    clock = FakeClock(NOW)
     world = Simulated(now=lambda: NOW)
     faults = Faults()
     log: list[Logged] = []

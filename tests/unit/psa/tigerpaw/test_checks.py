@@ -34,7 +34,7 @@ def test_a_tigerpaw_in_order_has_no_problems_and_nothing_is_written(filled):
 
 
 def test_refused_keys_are_the_only_finding(filled):
-    filled.clock.instant += timedelta(hours=1)
+    filled.clock.start += timedelta(hours=1)
     (finding,) = findings(filled)
     assert finding.level is Level.PROBLEM
     assert "clock" in finding.remedy
@@ -42,7 +42,7 @@ def test_refused_keys_are_the_only_finding(filled):
 
 @pytest.mark.parametrize(("minutes", "direction"), [(10, "ahead of"), (-10, "behind")])
 def test_a_clock_that_is_off_is_a_problem_before_it_is_refused(filled, minutes, direction):
-    filled.clock.instant += timedelta(minutes=minutes)
+    filled.clock.start += timedelta(minutes=minutes)
     (message,) = problems(findings(filled))
     assert f"10 minutes {direction}" in message
 

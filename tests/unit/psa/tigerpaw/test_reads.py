@@ -22,7 +22,7 @@ def test_a_client_costs_two_reads_for_its_agreement_and_one_for_its_charges(scen
     ref = scene.ref(agreement)
     judged = psa.agreements([ref], TODAY)[ref]
     kes, backup = psa.lines(ref)
-    assert judged.unfit is None
+    assert judged.not_billable is None
     assert (judged.name, judged.bill_start) == ("Managed Services", TODAY - timedelta(days=365))
     assert (kes.product, kes.quantity, kes.unit_price) == ("KES-WS", 90, Decimal("4.5"))
     assert [kes.one_time, backup.one_time] == [False, True]
@@ -37,7 +37,7 @@ def test_two_agreements_of_one_account_ask_for_its_cross_references_once(scene):
     account = scene.world.account("Contoso")
     refs = [scene.ref(scene.world.agreement(account)) for _ in range(2)]
     judged = scene.open().agreements(refs, TODAY)
-    assert [one.unfit for one in judged.values()] == [None, None]
+    assert [one.not_billable for one in judged.values()] == [None, None]
     assert len(scene.calls()) == 3
 
 
@@ -55,21 +55,21 @@ def test_an_agreement_is_billed_from_its_first_to_its_last_day(scene, term, said
     judged = scene.judge(agreement)
     assert judged.gone is gone
     if said is None:
-        assert judged.unfit is None
+        assert judged.not_billable is None
     else:
-        assert judged.unfit.guard == "agreement"
-        assert said in judged.unfit.reason
+        assert judged.not_billable.guard == "agreement"
+        assert said in judged.not_billable.reason
 
 
 def test_an_account_without_cross_reference_is_refused_with_the_steps_in_tigerpaw(scene):
     agreement = scene.world.agreement(scene.world.account("Contoso", cross_referenced=False))
-    unfit = scene.judge(agreement).unfit
-    assert unfit.guard == "account"
+    not_billable = scene.judge(agreement).not_billable
+    assert not_billable.guard == "account"
     assert 'Account 500 (Contoso) is not cross-referenced to the External Product "Kaspersky"' in (
-        unfit.reason
+        not_billable.reason
     )
-    assert "Assign External Products to an Account" in unfit.remedy
-    assert "Edit > Master Tables > Account > External Products > New" in unfit.remedy
+    assert "Assign External Products to an Account" in not_billable.remedy
+    assert "Edit > Master Tables > Account > External Products > New" in not_billable.remedy
 
 
 def test_missing_accounts_and_agreements_and_those_of_others_have_their_own_sentences(scene):
@@ -85,7 +85,7 @@ def test_missing_accounts_and_agreements_and_those_of_others_have_their_own_sent
     }
     judged = scene.open().agreements(refs.values(), TODAY)
     found = {key: judged[ref] for key, ref in refs.items()}
-    assert {key: one.unfit.guard for key, one in found.items()} == {
+    assert {key: one.not_billable.guard for key, one in found.items()} == {
         "no account": "account",
         "no agreement": "agreement",
         "another": "agreement",
@@ -93,10 +93,13 @@ def test_missing_accounts_and_agreements_and_those_of_others_have_their_own_sent
         "account name": "account",
         "agreement name": "agreement",
     }
-    assert found["no account"].unfit.reason == "Tigerpaw has no account 999."
-    assert found["no agreement"].unfit.reason == "Tigerpaw has no agreement 9999."
-    assert "belongs to account 500 (Contoso), not to account 501" in found["another"].unfit.reason
-    assert found["another spelling"].unfit.reason == "Tigerpaw calls agreement 07001 7001."
+    assert found["no account"].not_billable.reason == "Tigerpaw has no account 999."
+    assert found["no agreement"].not_billable.reason == "Tigerpaw has no agreement 9999."
+    assert (
+        "belongs to account 500 (Contoso), not to account 501"
+        in found["another"].not_billable.reason
+    )
+    assert found["another spelling"].not_billable.reason == "Tigerpaw calls agreement 07001 7001."
     assert [key for key, one in found.items() if one.gone] == ["no agreement"]
     assert not any("details" in call for call in scene.calls())
 
@@ -120,7 +123,7 @@ def test_a_failure_inside_status_200_concerns_its_client_and_is_never_taken_for_
     judged = scene.open().agreements([missing, scene.ref(good)], TODAY)
     assert isinstance(judged[missing], PsaError)
     assert "Success: false, The record was not found." in judged[missing].message
-    assert judged[scene.ref(good)].unfit is None
+    assert judged[scene.ref(good)].not_billable is None
 
 
 @pytest.mark.parametrize("fault", ["html", "truncate", "empty", "garbage"])
@@ -129,14 +132,14 @@ def test_an_unreadable_answer_fails_its_client_alone(scene, fault):
     scene.faults.add(fault, match="GET /api/agreements/7001", times=None)
     judged = scene.open().agreements([scene.ref(bad), scene.ref(good)], TODAY)
     assert isinstance(judged[scene.ref(bad)], PsaError)
-    assert judged[scene.ref(good)].unfit is None
+    assert judged[scene.ref(good)].not_billable is None
 
 
 def test_a_read_is_repeated_after_a_server_fault(scene):
     agreement = scene.world.agreement(scene.world.account("Contoso"))
     scene.faults.add("status", match="GET /api/agreements/*", code=502)
     scene.faults.add("lost", match="GET /api/accounts/*")
-    assert scene.judge(agreement).unfit is None
+    assert scene.judge(agreement).not_billable is None
     assert len(scene.clock.slept) == 2
 
 
@@ -151,7 +154,7 @@ def test_a_lasting_server_fault_names_the_request(scene):
 
 def test_refused_keys_end_the_reading_at_once_and_speak_of_the_clock(scene):
     refs = [scene.ref(scene.world.agreement(scene.world.account(name))) for name in "ABC"]
-    scene.clock.instant += timedelta(minutes=16)
+    scene.clock.start += timedelta(minutes=16)
     with pytest.raises(PsaError, match="401") as caught:
         scene.open().agreements(refs, TODAY)
     assert "clock" in caught.value.remedy
@@ -162,7 +165,7 @@ def test_keys_that_are_refused_halfway_fail_the_rest_unasked(scene):
     refs = [scene.ref(scene.world.agreement(scene.world.account(name))) for name in "ABCD"]
     scene.faults.add("status", match="GET /api/agreements/7002", times=None, code=401)
     judged = scene.open().agreements(refs, TODAY)
-    assert judged[refs[0]].unfit is None
+    assert judged[refs[0]].not_billable is None
     assert [isinstance(judged[ref], PsaError) for ref in refs[1:]] == [True] * 3
     assert len(scene.calls()) == 4
 
@@ -177,7 +180,7 @@ def test_a_record_that_the_rep_may_not_read_fails_its_client_alone(scene, path):
     assert isinstance(first, PsaError)
     assert f"GET {path} with 403" in first.message
     assert "rights" in first.remedy
-    assert [one.unfit for one in others] == [None, None]
+    assert [one.not_billable for one in others] == [None, None]
 
 
 def test_fewer_charges_than_the_agreement_counts_are_no_whole_list(scene):
@@ -213,7 +216,7 @@ def test_an_agreement_that_does_not_count_its_charges_is_believed(scene, count):
     scene.faults.add("status", match="GET /api/agreements/7001", code=200, body=body)
     psa = scene.open()
     ref = scene.ref(agreement)
-    assert psa.agreements([ref], TODAY)[ref].unfit is None
+    assert psa.agreements([ref], TODAY)[ref].not_billable is None
     assert len(psa.lines(ref)) == 1
 
 

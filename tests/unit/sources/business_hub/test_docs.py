@@ -29,5 +29,5 @@ def test_the_reports_on_the_page_can_be_read(reports):
     quantities = reports.read(files=["0.csv"])
     assert [each.quantity for each in quantities["Contoso Ltd"].reported] == [16, 25]
     assert [each.quantity for each in quantities["Lamna"].reported] == [38, 2, 5]
-    assert quantities["Fabrikam"].reported[0].closed == 'licence status "Expired"'
+    assert quantities["Fabrikam"].reported[0].not_counted_reason == 'licence status "Expired"'
     assert len(reports.read(files=["1.csv"])["Contoso Ltd"].rows) == 3

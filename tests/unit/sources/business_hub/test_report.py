@@ -11,7 +11,7 @@ HEAD = "company,application,category,quantity\n"
 
 def figures(reports, **settings):
     return [
-        (f.name, f.category, f.quantity, f.closed)
+        (f.name, f.category, f.quantity, f.not_counted_reason)
         for r in reports.read(**settings).values()
         for f in r.reported
     ]

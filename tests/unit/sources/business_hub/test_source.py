@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from kisi.config import Section
+from kisi.counting import CountingContext, Matcher, combine, count_tenant
 from kisi.errors import SourceError
 from kisi.model import Application, Category, CountingRules, Tenant, Unit
 from kisi.sources import business_hub
-from kisi.usage import Matcher, Terms, combine, count_tenant
 from tests.unit.sources.business_hub.conftest import NOW, ref
 
 QUANTITIES = "company,application,category,quantity\n"
@@ -17,8 +17,8 @@ DEVICES = "Company;Application;Device;Operating_System;Status\n"
 
 def usage(reading, application):
     rules = CountingRules()
-    terms = Terms(Matcher((application,)), frozenset({application.name}), rules, NOW)
-    tenant = count_tenant(reading, terms)
+    context = CountingContext(Matcher((application,)), frozenset({application.name}), rules, NOW)
+    tenant = count_tenant(reading, context)
     return tenant, combine([tenant], rules)[0].quantities
 
 
@@ -88,7 +88,9 @@ def test_only_rows_of_selected_keys_and_of_those_that_the_report_closed_are_hand
         f"{DEVICES}Contoso;KES;PC-1;Windows 10;Active\nContoso;Other;PC-2;Windows 10;Active\n"
         "Contoso;KES;PC-3;Windows 10;Expired\n"
     )
-    reading = reports.read(select=lambda key: key.name == "KES" and not key.closed)["Contoso"]
+    reading = reports.read(select=lambda key: key.name == "KES" and not key.not_counted_reason)[
+        "Contoso"
+    ]
     assert [row.name for row in reading.rows] == ["PC-1", "PC-3"]
     assert [device.name for device in reading.devices.values()] == ["PC-1", "PC-3"]
     assert len(reading.keys) == 3

@@ -1,24 +1,24 @@
-"""Serves the small Security Center of `fake_ksc` and opens the source that reads it."""
+"""Serves the Security Center of `fake_ksc` and opens the source that reads it."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kisi.sandbox.http import Server
 from kisi.sources.ksc import KscSettings, KscSource, open_source
 from kisi.transport import Limits
-from tests.unit.sources.ksc.fake_ksc import FakeClock, FakeKsc, Handler
+from tests.unit.fakes import FakeClock
+from tests.unit.sources.ksc.fake_ksc import NOW, FakeKsc
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -27,16 +27,8 @@ def serve(clock: FakeClock) -> Iterator[Callable[..., KscSource]]:
     with contextlib.ExitStack() as stack:
 
         def start(ksc: FakeKsc, **settings: Any) -> KscSource:
-            handler = type("Handler", (Handler,), {"ksc": ksc})
-            server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-            server.daemon_threads = True
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            url = f"http://127.0.0.1:{server.server_address[1]}"
-            section = KscSettings(url=url, user="kisi", **settings)
+            server = stack.enter_context(Server("ksc", ksc.handle))
+            section = KscSettings(url=server.url, user="kisi", **settings)
             source = open_source(
                 "hq",
                 section,

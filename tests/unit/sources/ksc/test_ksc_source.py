@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kisi.sources.ksc import KscSource
-    from tests.unit.sources.ksc.fake_ksc import FakeClock
+    from tests.unit.fakes import FakeClock
 
     OpenSource = Callable[..., KscSource]
 
@@ -78,7 +78,7 @@ def test_tenants_are_the_virtual_servers_by_uid(serve: OpenSource) -> None:
         'KSCBasic user="a2lzaQ==", pass="cGE1NSDDvA==", domain="", internal="1"'
     )
     assert ksc.calls[1].arguments == {"lParentGroup": -1}
-    assert ksc.calls[1].headers["X-KSC-Session"] == "token-1=="
+    assert ksc.calls[1].headers["X-KSC-Session"] == ksc.begun[0].token
 
 
 def test_the_sequence_of_calls_of_one_virtual_server(serve: OpenSource) -> None:
@@ -134,7 +134,7 @@ def test_devices_are_read_only_where_a_key_has_rows(serve: OpenSource) -> None:
 
 def test_a_list_longer_than_a_chunk_is_read_to_its_end(serve: OpenSource) -> None:
     ksc = contoso(7)
-    ksc.page = 3
+    ksc.max_items = 3
     reading = read_one(serve(ksc))
     assert len(reading.rows) == len(reading.devices) == 7
     assert ksc.methods().count("GetNextItems") == 1 + 3
@@ -259,14 +259,14 @@ def test_a_count_that_does_not_match_is_read_again_and_then_incomplete(
 
 def test_a_chunk_that_comes_twice_is_counted_once(serve: OpenSource) -> None:
     ksc = contoso(6)
-    ksc.page = 3
+    ksc.max_items = 3
     first = ksc.chunk(ksc.servers[0].uses["K1"][:3])
     ksc.instead("GroupSyncIterator.GetNextItems", None, None, lambda _: first)
     reading = read_one(serve(ksc))
     assert len({row.device for row in reading.rows}) == 6
 
     again = contoso(6)
-    again.page = 3
+    again.max_items = 3
     again.instead("GroupSyncIterator.GetNextItems", None, *[lambda _: first] * 6)
     assert "a list of 6 rows ended after 3." in fail_one(serve(again)).message
 
@@ -280,17 +280,17 @@ def test_rows_that_are_equal_within_a_chunk_all_count(serve: OpenSource) -> None
 def test_equal_rows_of_two_chunks_are_two_rows_if_nothing_is_missing(serve: OpenSource) -> None:
     """One device with two products that do not say their names."""
     ksc = contoso(4)
-    ksc.page = 3
+    ksc.max_items = 3
     ksc.servers[0].uses["K1"] += ksc.servers[0].uses["K1"][:1]
     assert len(read_one(serve(ksc)).rows) == 5
 
     alone = contoso(3)
-    alone.page = 3
+    alone.max_items = 3
     alone.servers[0].uses["K1"] += alone.servers[0].uses["K1"][:1]
     assert len(read_one(serve(alone)).rows) == 4
 
     short = contoso(4)
-    short.page = 3
+    short.max_items = 3
     short.servers[0].uses["K1"] += short.servers[0].uses["K1"][:1]
     more = lambda ordinary: {**ordinary, "lKeyCount": 6}  # noqa: E731
     short.instead("LicenseKeys.AcquireKeyHosts", more, more)
@@ -299,7 +299,7 @@ def test_equal_rows_of_two_chunks_are_two_rows_if_nothing_is_missing(serve: Open
 
 def test_rows_that_came_already_do_not_stand_for_missing_ones(serve: OpenSource) -> None:
     ksc = contoso(6)
-    ksc.page = 3
+    ksc.max_items = 3
     uses = ksc.servers[0].uses["K1"]
     overlap = ksc.chunk(uses[1:4])
     rest = [overlap, ksc.chunk(uses[4:6])]
@@ -334,7 +334,7 @@ def test_a_list_that_is_longer_than_announced_by_whole_pages_is_noticed(
             ksc = contoso(size)
         else:
             ksc = contoso(1, keys=[key(f"K{number}") for number in range(size)])
-        ksc.page = 1000
+        ksc.max_items = 1000
         return ksc
 
     only_one = lambda one: one.serial == "K1"  # noqa: E731
@@ -731,9 +731,9 @@ def test_a_reading_that_is_given_up_ends_its_sessions(serve: OpenSource) -> None
     next(results)
     results.close()
     source.close()
-    assert len(ksc.sessions) == len(ksc.ended) < 9
+    assert len(ksc.begun) == len(ksc.ended) < 9
     source.close()
-    assert len(ksc.sessions) == len(ksc.ended)
+    assert len(ksc.begun) == len(ksc.ended)
 
 
 def test_a_closed_source_stops_what_is_being_read(serve: OpenSource) -> None:
@@ -747,7 +747,7 @@ def test_a_closed_source_stops_what_is_being_read(serve: OpenSource) -> None:
     first, second = dict(source.read(source.tenants(), select)).values()
     assert "the run was stopped while it was read" in str(first)
     assert "the run was stopped before it was read" in str(second)
-    assert len(ksc.sessions) == len(ksc.ended)
+    assert len(ksc.begun) == len(ksc.ended)
 
 
 def test_check_learns_version_and_clock(serve: OpenSource) -> None:
@@ -769,7 +769,7 @@ def test_check_learns_version_and_clock(serve: OpenSource) -> None:
 def test_a_server_without_a_date_has_no_clock(
     serve: OpenSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("http.server.BaseHTTPRequestHandler.date_time_string", lambda *_: "today")
+    monkeypatch.setattr("kisi.sandbox.http.Handler.date_time_string", lambda *_: "today")
     assert serve(contoso(1)).clock_skew() is None
 
 

@@ -1,0 +1,436 @@
+"""How many? A tenant's reading and the rules in, quantities and evidence out.
+
+The conservation law holds for every tenant and application and is checked on every run:
+rows read = rows counted + rows left out, by reason. A device counts once per application, however
+many keys, products or rows it has there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from kisi.counting.notes import device_notes, figure_notes, key_notes, some
+from kisi.counting.rules import (
+    EXPIRED_ON_DEVICE,
+    FOREIGN_DEVICE,
+    PENDING,
+    RESERVE,
+    CountingContext,
+    classify,
+    expires,
+    judge_key,
+    judge_row,
+)
+from kisi.errors import ExitCode, Incomplete, SourceError
+from kisi.model import (
+    Application,
+    ApplicationUsage,
+    Category,
+    CountingRules,
+    Device,
+    DeviceClass,
+    Evidence,
+    Key,
+    KeyEvidence,
+    KeyRow,
+    Reading,
+    ReportedQuantity,
+    TenantUsage,
+    Unit,
+    UnmappedUse,
+)
+
+_FOREIGN_TOLERATED = 2
+_FOREIGN_SHARE = 0.02
+
+SAME_DEVICE = "the same device again"
+
+_CATEGORY = {
+    DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
+    DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
+    DeviceClass.MOBILE: Category.NON_WINDOWS,
+    DeviceClass.OTHER: Category.NON_WINDOWS,
+}
+_COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
+"""Reported categories that are computers to a user licence; the third may be anything."""
+
+_TELLING = (RESERVE, EXPIRED_ON_DEVICE, PENDING, FOREIGN_DEVICE)
+"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
+
+
+class Undecided(SourceError):
+    """The reading is whole, and a person must say what is to be billed of it.
+
+    Args:
+        guard: `ambiguous`: a key name belongs to two applications equally well. `category`: users
+            cannot be worked out from a number of non-Windows devices.
+        message: What was read and not billed.
+        remedy: What decides it.
+    """
+
+    exit_code = ExitCode.WITHHELD
+
+    def __init__(self, guard: str, message: str, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.guard = guard
+
+
+class RowCount(NamedTuple):
+    """What became of the uses of one application's keys."""
+
+    counted: int
+    left_out: Counter[str]
+    """Reason to number of rows."""
+    evidence: list[Evidence]
+    """One a device."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Everything a tenant reported under one application (or one key name that matches none)."""
+
+    name: str
+    application: Application | None
+    keys: list[KeyEvidence] = field(default_factory=list)
+    rows: list[KeyRow] = field(default_factory=list)
+    reported: list[ReportedQuantity] = field(default_factory=list)
+    count: RowCount = field(default_factory=lambda: RowCount(0, Counter(), []))
+
+    def counted_reports(self) -> list[ReportedQuantity]:
+        """The reported quantities that count."""
+        return [each for each in self.reported if not each.not_counted_reason]
+
+
+def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
+    """Counts one complete tenant: an `ApplicationUsage` for each billed application it uses.
+
+    Raises:
+        Undecided: A key in use belongs to two applications equally well, or the users of an
+            application cannot be worked out.
+        Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
+    """
+    keys = {key.serial: _key_evidence(key, context) for key in reading.keys}
+    closed = {key.serial: key.not_counted_reason for key in reading.keys if key.not_counted_reason}
+    groups = _group(reading, keys, closed, context)
+    _refuse_foreign(reading, groups, closed, context)
+    for group in groups:
+        group.count = count_rows(group.rows, reading.devices, context, closed)
+    evidence = (item for group in groups for item in group.count.evidence)
+    return TenantUsage(
+        tenant=reading.tenant,
+        at=reading.at,
+        applications=tuple(
+            _usage(group, group.application, reading, context)
+            for group in groups
+            if group.application and group.application.bill and group.name in context.billed
+        ),
+        unmapped=tuple(_unmapped(groups, reading, context)),
+        keys=tuple(keys.values()),
+        notes=(
+            *reading.notes,
+            *key_notes(reading.keys, context),
+            *figure_notes(reading.keys, reading.rows, context),
+            *device_notes(evidence, reading.devices, context),
+        ),
+    )
+
+
+def _group(
+    reading: Reading,
+    keys: Mapping[str, KeyEvidence],
+    closed: Collection[str],
+    context: CountingContext,
+) -> list[_Group]:
+    groups: dict[tuple[str, bool], _Group] = {}
+
+    def of(name: str, *, used: bool) -> _Group:
+        found = context.matcher.matches(name)
+        if len(found) > 1 and used:
+            raise Undecided(
+                "ambiguous",
+                f"{reading.tenant.name}: the key name {name!r} belongs equally to "
+                + " and ".join(repr(application.name) for application in found)
+                + ". Nothing of this client was billed.",
+                remedy="Make one `keys` pattern in mapping.toml longer, so that it wins.",
+            )
+        application = found[0] if len(found) == 1 else None
+        label = application.name if application else name
+        return groups.setdefault((label, application is not None), _Group(label, application))
+
+    by_serial: dict[str, _Group] = {}
+    for key in keys.values():
+        group = by_serial[key.serial] = of(key.name, used=key.counted and key.used != 0)
+        group.keys.append(key)
+    for row in reading.rows:
+        if row.serial not in by_serial:
+            raise Incomplete(f"{reading.tenant.name}: a use names the unlisted key {row.serial}.")
+        if keys[row.serial].counted or row.serial in closed:
+            by_serial[row.serial].rows.append(row)
+    for each in reading.reported:
+        of(each.name, used=not each.not_counted_reason).reported.append(each)
+    return list(groups.values())
+
+
+def _refuse_foreign(
+    reading: Reading,
+    groups: Iterable[_Group],
+    closed: Collection[str],
+    context: CountingContext,
+) -> None:
+    active = {
+        row.device: row.name or row.device
+        for group in groups
+        for row in group.rows
+        if row.serial not in closed and judge_row(row, context.rules, context.now).counts
+    }
+    foreign = [name for device, name in active.items() if device not in reading.devices]
+    if len(foreign) > max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)):
+        raise Incomplete(
+            f"{reading.tenant.name}: {len(foreign)} of {len(active)} devices that use its keys are "
+            "not among its own devices and may be another client's. Its lines stay as they are. "
+            f"They are {some(foreign)}.",
+            remedy="Run it again; if it keeps happening, see on which server these devices are, "
+            "and whether the key is shared with other servers.",
+        )
+
+
+def _usage(
+    group: _Group, application: Application, reading: Reading, context: CountingContext
+) -> ApplicationUsage:
+    reported = group.counted_reports()
+    if application.unit is Unit.USER:
+        _refuse_non_windows(reported, application.name, reading.tenant.name)
+    counted_rows, left_out, evidence = group.count
+    for each in group.reported:
+        if each.not_counted_reason:
+            left_out[each.not_counted_reason] += each.quantity
+    counted = [item for item in evidence if item.counted]
+    usage = ApplicationUsage(
+        application=application.name,
+        unit=application.unit,
+        quantities=dict(_quantities(counted, reported, application.unit, context.rules)),
+        rows=len(group.rows) + sum(each.quantity for each in group.reported),
+        counted_rows=counted_rows + sum(each.quantity for each in reported),
+        left_out=dict(left_out),
+        evidence=tuple(evidence),
+        keys=tuple(group.keys),
+        unknown_devices=tuple(
+            item.name or item.device for item in counted if item.device_class is DeviceClass.UNKNOWN
+        ),
+    )
+    _conserve(usage, reading.tenant.name)
+    return usage
+
+
+def _refuse_non_windows(
+    reported: Iterable[ReportedQuantity], application: str, tenant: str
+) -> None:
+    number = sum(each.quantity for each in reported if each.category is Category.NON_WINDOWS)
+    if number:
+        raise Undecided(
+            "category",
+            f"{tenant}: the report tells {number} non-Windows devices of {application} only as a "
+            "number, and its users cannot be worked out from it: a Mac or Linux computer is a "
+            "user, two mobile devices are one. Nothing of this client was billed.",
+            remedy="Export one row a device, or the number of users with the category `all`.",
+        )
+
+
+def _conserve(usage: ApplicationUsage, tenant: str) -> None:
+    left = sum(usage.left_out.values())
+    if usage.rows != usage.counted_rows + left:
+        raise Incomplete(
+            f"{tenant}, {usage.application}: {usage.rows} rows were read, but {usage.counted_rows} "
+            f"counted and {left} left out do not add up. This is a bug in kisi; "
+            "the client's lines stay as they are.",
+            remedy="Please report it with the output of `kisi preview -vv`.",
+        )
+
+
+def conservation(usage: ApplicationUsage) -> str:
+    """The conservation law in words: `112 rows = 100 counted + 7 expired + 5 reserve key`."""
+    parts = [f"{usage.counted_rows} counted"]
+    parts += [f"{number} {reason}" for reason, number in sorted(usage.left_out.items())]
+    return f"{usage.rows} rows = " + " + ".join(parts)
+
+
+def _unmapped(
+    groups: Iterable[_Group], reading: Reading, context: CountingContext
+) -> Iterable[UnmappedUse]:
+    for group in groups:
+        known = group.application
+        if known is not None and (not known.bill or known.name in context.billed):
+            continue
+        read = {row.serial for row in group.rows}
+        unread = sum(key.used or 0 for key in group.keys if key.counted and key.serial not in read)
+        reported = sum(each.quantity for each in group.counted_reports())
+        if quantity := group.count.counted + reported + unread:
+            yield UnmappedUse(
+                company=reading.tenant.name,
+                application=group.name,
+                quantity=quantity,
+                estimated=unread > 0,
+                tenant=reading.tenant.ref,
+            )
+
+
+def _key_evidence(key: Key, context: CountingContext) -> KeyEvidence:
+    ruling = judge_key(key, context.rules, context.now)
+    return KeyEvidence(
+        serial=key.serial,
+        name=key.name,
+        counted=ruling.counts,
+        reason=ruling.reason,
+        used=key.used,
+        licenses=key.licenses,
+        expires=expires(key),
+    )
+
+
+def count_rows(
+    rows: Sequence[KeyRow],
+    devices: Mapping[str, Device],
+    context: CountingContext,
+    closed: Mapping[str, str],
+) -> RowCount:
+    """Counts the uses of one application's keys.
+
+    A device that does not count is told with the reason that was nearest to counting it. The uses
+    of a key that the source itself closed are left out for the source's reason.
+    """
+    left_out: Counter[str] = Counter()
+    records: dict[str, Evidence] = {}
+    counted = 0
+    for row in rows:
+        if row.serial in closed:
+            reason, counts = closed[row.serial], False
+        else:
+            reason, counts = _judge(row, devices, context)
+        earlier = records.get(row.device)
+        if counts and earlier is not None and earlier.counted:
+            counts, reason = False, SAME_DEVICE
+        if counts:
+            counted += 1
+        else:
+            left_out[reason] += 1
+        if (
+            earlier is None
+            or counts
+            or (not earlier.counted and _telling(reason) > _telling(earlier.reason))
+        ):
+            records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
+    return RowCount(counted, left_out, list(records.values()))
+
+
+def _judge(
+    row: KeyRow, devices: Mapping[str, Device], context: CountingContext
+) -> tuple[str, bool]:
+    ruling = judge_row(row, context.rules, context.now)
+    in_use = ruling.counts or ruling.reason == PENDING
+    if in_use and row.device not in devices:
+        return FOREIGN_DEVICE, False
+    return ruling.reason, ruling.counts
+
+
+def _telling(reason: str) -> int:
+    return _TELLING.index(reason) if reason in _TELLING else -1
+
+
+def _evidence(
+    row: KeyRow, devices: Mapping[str, Device], *, counted: bool, reason: str
+) -> Evidence:
+    device = devices.get(row.device, Device(row.device, row.name))
+    return Evidence(
+        device=row.device,
+        name=device.name or row.name,
+        os_name=device.os_name,
+        device_class=classify(device),
+        counted=counted,
+        serial=row.serial,
+        reason=reason,
+    )
+
+
+def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
+    """The category a device is billed in; an unknown one as `unknown_device` says."""
+    if device_class is not DeviceClass.UNKNOWN:
+        return _CATEGORY[device_class]
+    if rules.unknown_device == "hold":
+        return Category.NON_WINDOWS
+    return Category(rules.unknown_device)
+
+
+def _quantities(
+    counted: Sequence[Evidence],
+    reported: Iterable[ReportedQuantity],
+    unit: Unit,
+    rules: CountingRules,
+) -> Counter[Category]:
+    """Devices and reported quantities as units: by category, or users or mailboxes as `ALL`."""
+    found: Counter[Category] = Counter()
+    for each in reported:
+        found[each.category] += each.quantity
+    if unit is Unit.DEVICE:
+        found.update(category_of(item.device_class, rules) for item in counted)
+        return found
+    if unit is Unit.MAILBOX:
+        units = len(counted) + found.total()
+    else:
+        mobile = sum(item.device_class is DeviceClass.MOBILE for item in counted)
+        computers = len(counted) - mobile + sum(found[category] for category in _COMPUTERS)
+        units = found[Category.ALL] + licensed_users(computers=computers, mobile=mobile)
+    return Counter({Category.ALL: units} if units else {})
+
+
+def licensed_users(*, computers: int, mobile: int) -> int:
+    """Users under a per-user licence; one is a computer or server and up to two mobile devices.
+
+    https://support.kaspersky.com/Cloud/1.0/en-US/180753.htm gives 10 computers and 12 mobile
+    devices as 10 users, 10 and 32 as 16. An odd number of mobile devices is not documented: kisi
+    rounds up.
+    """
+    return max(computers, (mobile + 1) // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientUsage:
+    """What a client used of one application, over all its tenants."""
+
+    application: str
+    quantities: Mapping[Category, int]
+    unknown_devices: tuple[str, ...] = ()
+
+
+def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[ClientUsage, ...]:
+    """Adds up a client's tenants, in the order of the mapping.
+
+    A device that appears in two tenants of one source counts once; the first mapped tenant decides
+    its class. Users are worked out per tenant and then added, so they are not affected.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    quantities: dict[str, Counter[Category]] = defaultdict(Counter)
+    unknown: dict[str, list[str]] = defaultdict(list)
+    for tenant in tenants:
+        for usage in tenant.applications:
+            found = quantities[usage.application]
+            found.update(usage.quantities)
+            unknown[usage.application] += usage.unknown_devices
+            for item in usage.evidence if usage.unit is not Unit.USER else ():
+                device = (tenant.tenant.ref.source, usage.application, item.device)
+                if item.counted and device in seen:
+                    mailbox = usage.unit is Unit.MAILBOX
+                    found[Category.ALL if mailbox else category_of(item.device_class, rules)] -= 1
+                elif item.counted:
+                    seen.add(device)
+    return tuple(
+        ClientUsage(name, dict(counts), tuple(unknown[name])) for name, counts in quantities.items()
+    )
+
+
+def without_evidence(usage: TenantUsage) -> TenantUsage:
+    """The numbers alone. Enough for `combine` where a client has one tenant; far less memory."""
+    slim = tuple(replace(application, evidence=()) for application in usage.applications)
+    return replace(usage, applications=slim)

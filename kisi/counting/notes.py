@@ -1,0 +1,128 @@
+"""What a count leaves out although a setting would count it, and what is odd about it, in words.
+
+What never counts by rule (trial, expired, reserve) is ordinary: `kisi explain` lists it, and no
+note says so every day.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+
+from kisi.counting.rules import FOREIGN_DEVICE, PENDING, CountingContext, judge_key
+from kisi.model import Device, Evidence, Key, KeyRow
+
+_NAMED_AT_MOST = 5
+_NAME_AT_MOST = 150
+"""Characters: names are the server's, and a sentence has to stay one."""
+
+
+def some(names: Collection[str]) -> str:
+    """The first of `names`, each cut to a sane length, and how many more there are."""
+    return _first([_cut(name) for name in names])
+
+
+def _first(texts: Collection[str]) -> str:
+    shown = ", ".join(list(texts)[:_NAMED_AT_MOST])
+    more = len(texts) - _NAMED_AT_MOST
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def key_notes(keys: Iterable[Key], context: CountingContext) -> Iterable[str]:
+    """Keys that contradict themselves; then by reason those in use that a setting would count."""
+    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for key in keys:
+        ruling = judge_key(key, context.rules, context.now)
+        if ruling.warning:
+            yield ruling.warning
+        if ruling.settings and key.used != 0 and not context.never_bills(key):
+            used = "in use" if key.used is None else f"{key.used} in use"
+            kinds[ruling.reason, ruling.settings].append(f"{key.serial} ({key.name}, {used})")
+    for (reason, settings), found in kinds.items():
+        are = _number(found, "key in use is", "keys in use are")
+        yield f"{are} not counted ({reason}): {some(found)}; {_would_count(settings, found)}"
+
+
+def figure_notes(
+    keys: Iterable[Key], rows: Iterable[KeyRow], context: CountingContext
+) -> Iterable[str]:
+    """Keys whose own figure is greater than the list of their uses, as one sentence.
+
+    It is no failure: what the figure counts (products or devices, of which servers) differs by
+    version, and is not known for certain. Only keys that count and are billed were read.
+    """
+    listed = Counter(row.serial for row in rows if row.current)
+    short = [
+        f"{_cut(key.serial)} ({_cut(key.name)}: {key.used} in use by the server's own figure, "
+        f"{listed[key.serial]} in its list)"
+        for key in keys
+        if key.used is not None and key.used > listed[key.serial] and context.selects(key)
+    ]
+    if short:
+        have = _number(short, "key has", "keys have")
+        yield (
+            f"{have} fewer uses in the list than by the server's own figure: {_first(short)}; the "
+            "account may not see all devices, or the figure counts more than this server's devices "
+            "(two products on one, or those of other servers)."
+        )
+
+
+def device_notes(
+    evidence: Iterable[Evidence], devices: Mapping[str, Device], context: CountingContext
+) -> Iterable[str]:
+    """Devices whose activation is pending, those of other servers, and those not seen for long."""
+    pending, foreign, counted = {}, {}, {}
+    for item in evidence:
+        name = item.name or item.device
+        if item.counted:
+            counted[item.device] = name
+        elif item.reason == PENDING:
+            pending[item.device] = name
+        elif item.reason == FOREIGN_DEVICE:
+            foreign[item.device] = name
+    if pending:
+        are = _number(pending, "device is", "devices are")
+        yield (
+            f"{are} not counted (activation pending): {some(pending.values())}; "
+            f"{_would_count(('pending',), pending)}"
+        )
+    if foreign:
+        are = _number(foreign, "device that uses its keys is", "devices that use its keys are")
+        yield (
+            f"{are} not among its own devices, not counted, and may be another client's: "
+            f"{some(foreign.values())}."
+        )
+    unseen = _unseen(counted, devices, context)
+    if unseen:
+        were = _number(unseen, "counted device was", "counted devices were")
+        yield f"{were} not seen for more than {context.rules.unseen_days} days: {some(unseen)}."
+
+
+def _unseen(
+    counted: Mapping[str, str], devices: Mapping[str, Device], context: CountingContext
+) -> list[str]:
+    """Names of counted devices that were last seen before `unseen_days`, the oldest first."""
+    if not context.rules.unseen_days:
+        return []
+    since = context.now - timedelta(days=context.rules.unseen_days)
+    found = (
+        (seen, name)
+        for device, name in counted.items()
+        if (seen := devices[device].last_seen) is not None and seen < since
+    )
+    return [name for _, name in sorted(found)]
+
+
+def _would_count(settings: Collection[str], left_out: Collection[str]) -> str:
+    *most, last = (f"`{setting} = true`" for setting in settings)
+    together = f"{', '.join(most)} and {last}" if most else last
+    return f"{together} under [counting] would count {'it' if len(left_out) == 1 else 'them'}."
+
+
+def _number(found: Collection[str], one: str, several: str) -> str:
+    return f"1 {one}" if len(found) == 1 else f"{len(found)} {several}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME_AT_MOST else name[:_NAME_AT_MOST] + "..."

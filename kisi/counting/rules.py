@@ -1,0 +1,252 @@
+"""Does it count? The rules for keys, for their uses, and for what a device is.
+
+Kaspersky's own integration counts "only unexpired and active commercial keys and subscriptions"
+(https://support.kaspersky.com/MSP/3.0/160671.htm). Which attributes of the OpenAPI that means is
+modelled on Kaspersky's licence sample: a limit date in the future and, for subscriptions, state 0.
+Attributes: https://support.kaspersky.com/help/KSC/13/KSCAPI/a00115.html (keys),
+.../KSC/16/KSCAPI/a00078.html (uses), .../KSC/14/KSCAPI/a00278.html (computer type).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from kisi.model import Application, CountingRules, Device, DeviceClass, Glob, Key, KeyRow
+
+COMMERCIAL, BETA, TRIAL, TEST, OEM, SUBSCRIPTION = 1, 2, 3, 4, 5, 6
+_TYPE_NAMES = {BETA: "beta key", TRIAL: "trial key", TEST: "test key", OEM: "OEM key"}
+
+ACTIVE, PAUSED, SOFT_CANCELLED, HARD_CANCELLED = 0, 1, 2, 3
+_STATE_NAMES = {
+    PAUSED: "paused subscription",
+    SOFT_CANCELLED: "soft-cancelled subscription",
+    HARD_CANCELLED: "hard-cancelled subscription",
+}
+
+UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
+
+RESERVE = "reserve key"
+PENDING = "activation pending"
+EXPIRED_ON_DEVICE = "expired on the device"
+NOT_STORED = "not in the server's own storage"
+FOREIGN_DEVICE = "not a device of this server"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """Whether something counts, and why, in words."""
+
+    reason: str
+    warning: str = ""
+    """A sentence for the operator where the data contradicts itself."""
+    settings: tuple[str, ...] = ()
+    """What would together count it under `[counting]`; empty if it counts, or never would."""
+    counts: bool = False
+
+
+def judge_key(key: Key, rules: CountingRules, now: datetime) -> Ruling:
+    """Whether the uses of `key` count at `now` (aware, UTC). The first rule that fails names it.
+
+    An expired OEM key has no `settings`: `oem = true` alone would change nothing.
+    """
+    failed = list(_failed(key, rules, now))
+    if not failed:
+        return Ruling("subscription" if is_subscription(key) else "commercial", counts=True)
+    liftable = all(each.settings for each in failed)
+    return replace(failed[0], settings=sum((x.settings for x in failed), ()) if liftable else ())
+
+
+def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
+    """What each rule says that `key` does not pass, in the order in which they name it."""
+    if key.not_counted_reason:
+        yield Ruling(key.not_counted_reason)
+    yield from _type(key, rules)
+    if is_subscription(key):
+        yield from _state(key, rules)
+    yield from _limit(key, now)
+    yield from _end(key, rules, now)
+    if not (key.stored or rules.reported_keys):
+        yield Ruling(NOT_STORED, settings=("reported_keys",))
+
+
+def is_subscription(key: Key) -> bool:
+    """Subscriptions are flagged, or have key type 6; the licence period says nothing of them."""
+    return key.subscription or key.key_type == SUBSCRIPTION
+
+
+def _type(key: Key, rules: CountingRules) -> Iterator[Ruling]:
+    if key.key_type in (BETA, TRIAL, TEST):
+        yield Ruling(_TYPE_NAMES[key.key_type])
+    elif key.key_type == COMMERCIAL or is_subscription(key):
+        return
+    elif key.key_type != OEM:
+        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
+    elif not rules.oem:
+        yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
+
+
+def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
+    if key.state is None:
+        yield Ruling("subscription without a state", f"Subscription {key.serial} reports no state.")
+    elif key.state == SOFT_CANCELLED:
+        if not rules.soft_cancelled:
+            yield Ruling(_STATE_NAMES[SOFT_CANCELLED], settings=("soft_cancelled",))
+    elif key.state != ACTIVE:
+        unknown = f"subscription in the unknown state {key.state}"
+        yield Ruling(_STATE_NAMES.get(key.state, unknown))
+    if key.end_date_type == PAUSED_END:
+        yield Ruling(_STATE_NAMES[PAUSED])
+
+
+def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
+    unlimited = is_subscription(key) and key.end_date_type == UNLIMITED
+    if key.limit_date is None:
+        if not unlimited:
+            yield Ruling("no limit date", f"Key {key.serial} reports no limit date.")
+    elif key.limit_date <= now:
+        odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
+        yield Ruling("expired", odd if unlimited else "")
+
+
+def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
+    if not is_subscription(key) or key.end_date_type != LIMITED or key.end_date is None:
+        return
+    if key.end_date > now:
+        return
+    if key.end_date + timedelta(days=key.grace_days) <= now:
+        yield Ruling("expired")
+    elif not rules.grace:
+        yield Ruling("subscription in its grace term", settings=("grace",))
+
+
+def expires(key: Key) -> datetime | None:
+    """When the key stops counting, if that is known: the earlier of limit date and end date."""
+    dates = [key.limit_date] if key.limit_date else []
+    if is_subscription(key) and key.end_date_type == LIMITED and key.end_date:
+        dates.append(key.end_date)
+    return min(dates, default=None)
+
+
+def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:
+    """Whether one use of a key counts at `now`: the device's active key, not expired, activated."""
+    if not row.current:
+        return Ruling(RESERVE)
+    if row.expires is not None and row.expires <= now:
+        return Ruling(EXPIRED_ON_DEVICE)
+    if row.pending and not rules.pending:
+        return Ruling(PENDING, settings=("pending",))
+    return Ruling("active key", counts=True)
+
+
+# Computer type bits (CT_*). 0x1 and 0x2 are LAN services that any desktop has, not its class.
+_DOMAIN_CONTROLLER = 0x18
+_SERVER_NT = 0x8000
+_UNIX_OR_LINUX = 0x200800
+_NT_OR_WINDOWS = 0x401000
+
+_MOBILE_ANYWHERE = ("windows mobile", "windows phone", "windows ce")
+_MOBILE_PREFIX = ("android", "ios", "ipados", "symbian", "blackberry")
+_WINDOWS_PREFIX = ("microsoft windows", "windows", "microsoft hyper-v")
+
+
+def classify(device: Device) -> DeviceClass:
+    """What the device is: from the operating system's name, or without one from the type bits.
+
+    Names are not localised (https://support.kaspersky.com/help/KSC/14/KSCAPI/a00475.html).
+    """
+    name = device.os_name.strip().strip("<>").casefold()
+    if name:
+        return _by_name(name, device.ctype)
+    return _by_bits(device.ctype)
+
+
+def _by_name(name: str, ctype: int) -> DeviceClass:
+    if any(word in name for word in _MOBILE_ANYWHERE) or name.startswith(_MOBILE_PREFIX):
+        return DeviceClass.MOBILE
+    if not name.startswith(_WINDOWS_PREFIX):
+        return DeviceClass.OTHER
+    if "server" in name or ctype & (_SERVER_NT | _DOMAIN_CONTROLLER):
+        return DeviceClass.WINDOWS_SERVER
+    return DeviceClass.WINDOWS_WORKSTATION
+
+
+def _by_bits(ctype: int) -> DeviceClass:
+    if ctype & _UNIX_OR_LINUX:
+        return DeviceClass.OTHER
+    if ctype & _SERVER_NT:
+        return DeviceClass.WINDOWS_SERVER
+    if ctype & _NT_OR_WINDOWS:
+        if ctype & _DOMAIN_CONTROLLER:
+            return DeviceClass.WINDOWS_SERVER
+        return DeviceClass.WINDOWS_WORKSTATION
+    return DeviceClass.UNKNOWN
+
+
+class Matcher:
+    """Finds the application a key name belongs to.
+
+    Of several applications the one with the longest literal prefix wins.
+
+    Args:
+        applications: The rows of mapping.toml.
+    """
+
+    def __init__(self, applications: Iterable[Application]) -> None:
+        self._globs = tuple(
+            (application, Glob(text)) for application in applications for text in application.globs
+        )
+        self._known: dict[str, tuple[Application, ...]] = {}
+
+    def match(self, key_name: str) -> Application | None:
+        """The application of `key_name`, or None if none matches or several match equally well."""
+        found = self.matches(key_name)
+        return found[0] if len(found) == 1 else None
+
+    def matches(self, key_name: str) -> tuple[Application, ...]:
+        """The best applications: none, one, or several that tie."""
+        if key_name not in self._known:
+            hits = [
+                (glob, application) for application, glob in self._globs if glob.matches(key_name)
+            ]
+            longest = max((glob.literal_prefix for glob, _ in hits), default=0)
+            best = {app.name: app for glob, app in hits if glob.literal_prefix == longest}
+            self._known[key_name] = tuple(best.values())
+        return self._known[key_name]
+
+
+@dataclass(frozen=True, slots=True)
+class CountingContext:
+    """What a count is made by.
+
+    Args:
+        matcher: Knows the applications of the mapping.
+        billed: Names of the applications that some product bills.
+        rules: `[counting]`.
+        now: The instant at which keys must be unexpired (aware, UTC).
+    """
+
+    matcher: Matcher
+    billed: frozenset[str]
+    rules: CountingRules
+    now: datetime
+
+    def selects(self, key: Key) -> bool:
+        """Whether the devices that use `key` must be read from the source.
+
+        They must if the key counts and its application is billed. For everything else the server's
+        own figure is enough, except where it gives none.
+        """
+        if not judge_key(key, self.rules, self.now).counts:
+            return False
+        application = self.matcher.match(key.name)
+        if application is None or application.name not in self.billed:
+            wanted = application is None or application.bill
+            return wanted and key.used is None
+        return application.bill
+
+    def never_bills(self, key: Key) -> bool:
+        """Whether `key` is of an application with `bill = false`."""
+        application = self.matcher.match(key.name)
+        return application is not None and not application.bill

@@ -1,0 +1,70 @@
+"""What `kisi check` found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from kisi.model.billing import BillingMapping, Company, TenantRef
+from kisi.model.usage import Tenant
+
+
+class Level(StrEnum):
+    """How a finding of `kisi check` ends."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Nothing is wrong, or it could not be proven."""
+    WARNING = "warning"
+    """It works, and someone should know."""
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked: in whole sentences what is so, and what to do about it."""
+
+    level: Level
+    message: str
+    remedy: str = ""
+
+
+def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
+    """The tenants that no row names, each with `Tenant.listed_as`.
+
+    A virtual server that was restored on a second machine is listed by both with one id. Mapped
+    under both, each of its devices would be billed twice.
+
+    Args:
+        mapping: The mapping as it is.
+        tenants: What the sources list; those that a row names may be among them.
+    """
+    listed = tuple(tenants)
+    owners = mapping.owners()
+    mapped = {ref for company in mapping.companies for ref in company.tenants}
+    found: dict[TenantRef, list[TenantRef]] = {}
+    for tenant in listed:
+        found.setdefault(tenant.ref.identity(mapping.global_sources), []).append(tenant.ref)
+    hints = {
+        ref: _mapped_as(*owners[identity]) if identity in owners else _listed_as(ref, refs)
+        for identity, refs in found.items()
+        for ref in refs
+    }
+    return tuple(
+        replace(tenant, listed_as=hints[tenant.ref])
+        for tenant in listed
+        if tenant.ref not in mapped
+    )
+
+
+def _mapped_as(ref: TenantRef, company: Company) -> str:
+    same = f"the same virtual server as {ref}, which"
+    if company.billing:
+        return f"{same} {company.name} is billed for: do not map it too"
+    return f"{same} is {company.name}'s, with billing off"
+
+
+def _listed_as(ref: TenantRef, refs: Sequence[TenantRef]) -> str:
+    others = ", ".join(str(other) for other in refs if other != ref)
+    return f"the same virtual server as {others}: map one of them only" if others else ""

@@ -1,0 +1,358 @@
+"""Which changes must wait for a person? A plan and the journal's facts in, holds out. Pure.
+
+A guard looks at one changing line and says why it must wait, or nothing; the first one in the order
+of `GUARDS` names the hold. What waits for a held line follows from the pools that they share
+(`kisi.planning.order`). Failures (a source or agreement that cannot be trusted) are decided earlier
+and have no lines here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from kisi.model import (
+    Action,
+    CompanyPlan,
+    CountingRules,
+    GuardRules,
+    Hold,
+    LineSlot,
+    OwnedLine,
+    Plan,
+    PlannedLine,
+    Status,
+)
+from kisi.planning.ids import named
+from kisi.planning.lines import with_lines
+from kisi.planning.order import spread, with_commands
+
+
+@dataclass(frozen=True, slots=True)
+class GuardContext:
+    """What guards may look at besides the line.
+
+    Args:
+        rules: `[guards]`.
+        counting: `[counting]`.
+        facts: What the journal knows of the lines that kisi owns.
+        empty_sources: Sources of which every tenant counts 0 although there was more.
+        unshown: New lines that an earlier run sent and that the PSA does not show.
+        elsewhere: For each line that rises, why it waits for lines that this run does not plan.
+    """
+
+    rules: GuardRules
+    counting: CountingRules
+    facts: OwnedLines
+    empty_sources: frozenset[str] = frozenset()
+    unshown: frozenset[LineSlot] = frozenset()
+    elsewhere: Mapping[LineSlot, str] = field(default_factory=dict)
+
+
+class OwnedLines:
+    """The journal's facts, by line and by product."""
+
+    def __init__(self, facts: Iterable[OwnedLine]) -> None:
+        self._lines: dict[tuple[str, str, str], OwnedLine] = {}
+        self._products: dict[LineSlot, OwnedLine] = {}
+        for fact in facts:
+            self._lines[fact.psa, fact.agreement, fact.line_id] = fact
+            self._products[fact.slot] = fact
+
+    def of_line(self, line: PlannedLine) -> OwnedLine | None:
+        """What is known of exactly this line."""
+        return self._lines.get((line.psa, line.agreement, line.line_id or ""))
+
+    def of_product(self, line: PlannedLine) -> OwnedLine | None:
+        """What is known of a line that kisi once had for this product on this agreement."""
+        return self._products.get(line.slot)
+
+
+Fires = Callable[[PlannedLine, CompanyPlan, GuardContext], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A rule that can hold a line: its name, when it fires (with the reason), what releases it."""
+
+    name: str
+    fires: Fires
+    remedy: str
+    """`{accept}` stands for the command that releases exactly this."""
+
+
+def _number(value: Decimal | float) -> str:
+    return format(Decimal(str(value)).normalize(), "f")
+
+
+def _is_update(line: PlannedLine) -> bool:
+    return line.action is Action.UPDATE and not line.orphaned
+
+
+def _empty_source(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
+    empty = {tenant.source for tenant in company.company.tenants} & context.empty_sources
+    if not empty or line.orphaned:
+        return None
+    several = "source" if len(empty) == 1 else "sources"
+    return (
+        f"every tenant of {several} {', '.join(sorted(empty))} counts 0, although there was usage "
+        "before"
+    )
+
+
+def _to_zero(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
+    if not _is_update(line) or line.after > 0 or not line.before:
+        return None
+    return f"it would go from {_number(line.before)} to 0"
+
+
+def _decrease(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    if not _is_update(line) or line.delta >= 0 or line.before is None:
+        return None
+    fact = context.facts.of_line(line)
+    highest = max(line.before, fact.highest) if fact else line.before
+    drop = highest - line.after
+    percent = drop / highest * 100
+    limits = context.rules
+    if drop <= Decimal(str(limits.decrease_units)):
+        return None
+    if percent <= Decimal(str(limits.decrease_percent)):
+        return None
+    return (
+        f"it would fall by {_number(drop)} ({percent:.0f} %) from {_number(highest)}, its highest "
+        f"of the last {limits.baseline_days} days, to {line.after}"
+    )
+
+
+def _increase(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    if not _is_update(line) or line.delta <= 0 or line.before is None:
+        return None
+    fact = context.facts.of_line(line)
+    lowest = min(line.before, fact.lowest) if fact else line.before
+    rise = line.after - lowest
+    limits = context.rules
+    if rise <= Decimal(str(limits.increase_units)):
+        return None
+    if lowest > 0 and rise / lowest * 100 <= Decimal(str(limits.increase_percent)):
+        return None
+    share = f" ({rise / lowest * 100:.0f} %)" if lowest > 0 else ""
+    return (
+        f"it would rise by {_number(rise)}{share} from {_number(lowest)}, its lowest "
+        f"of the last {limits.baseline_days} days, to {line.after}"
+    )
+
+
+def _create(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    limit = context.rules.create_units
+    if line.action is not Action.CREATE or line.after <= limit:
+        return None
+    return f"a new line of {line.after} is above the limit of {_number(limit)}"
+
+
+def _unknown_device(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
+    if context.counting.unknown_device != "hold" or line.application not in company.unknown:
+        return None
+    return "devices with an unknown operating system are among those counted"
+
+
+def _adopt(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    if not line.adopt or context.rules.adopt == "allow" or line.before is None:
+        return None
+    return f"kisi has never written this line; it holds {_number(line.before)}, not {line.after}"
+
+
+def _drift(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    fact = context.facts.of_line(line)
+    if context.rules.drift == "overwrite" or fact is None or line.orphaned or line.before is None:
+        return None
+    if line.before == fact.confirmed:
+        unsure = (
+            f"the PSA holds {_number(line.before)}, and an earlier write has an unknown outcome"
+        )
+        return unsure if fact.unsettled else None
+    cause = "an earlier write has an unknown outcome" if fact.unsettled else "a person changed it"
+    return (
+        f"the PSA holds {_number(line.before)}, kisi last confirmed {_number(fact.confirmed)}: "
+        f"{cause}"
+    )
+
+
+_UNSHOWN = (
+    "an earlier run sent this new line, and the PSA does not show it. If it appears, the next run "
+    "takes it over; created again before that, it may be billed twice"
+)
+
+
+def _deleted(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    fact = context.facts.of_product(line)
+    if line.action is not Action.CREATE:
+        return None
+    if fact is None:
+        return _UNSHOWN if line.slot in context.unshown else None
+    return f"the line {fact.line_id} that kisi kept here is gone or cancelled: a person removed it"
+
+
+def _elsewhere(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    return context.elsewhere.get(line.slot) if line.delta > 0 else None
+
+
+def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
+    if not line.orphaned:
+        return None
+    return (
+        f"kisi wrote this line of product {line.product} on agreement {line.agreement}, and the "
+        "mapping no longer bills it there; it would go to 0 so that nothing is billed twice"
+    )
+
+
+_REALLY = "If that is right: {accept}"
+
+GUARDS = (
+    # First, so that it names the hold: who accepted a rise has not accepted a second bill for it.
+    Guard(
+        "elsewhere",
+        _elsewhere,
+        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}",
+    ),
+    Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY),
+    Guard("to-zero", _to_zero, _REALLY),
+    Guard("decrease", _decrease, _REALLY),
+    Guard("increase", _increase, _REALLY),
+    Guard("create", _create, _REALLY),
+    Guard("unknown-device", _unknown_device, "See `kisi explain` for the devices. " + _REALLY),
+    Guard("adopt", _adopt, "To let kisi keep it from now on: {accept}"),
+    Guard(
+        "drift",
+        _drift,
+        "To write kisi's number: {accept}; to keep the person's: `bill = false` for this "
+        "application in a [[company.product]] of the client",
+    ),
+    Guard(
+        "deleted",
+        _deleted,
+        "To create it again: {accept}; to leave it out: `bill = false` for this application in a "
+        "[[company.product]] of the client",
+    ),
+    Guard("orphaned", _orphaned, "To set it to 0 and bill as mapped now: {accept}"),
+)
+
+
+def empty_sources(
+    counted: Mapping[str, Sequence[int]], companies: Iterable[CompanyPlan], facts: OwnedLines
+) -> frozenset[str]:
+    """Sources of which every tenant counts 0 although the PSA or the last run had more.
+
+    Args:
+        counted: For each source the total units of each tenant that was read.
+        companies: The clients' plans, unguarded.
+        facts: What the journal knows.
+    """
+    silent = {name for name, totals in counted.items() if totals and not any(totals)}
+    had_more = {
+        tenant.source
+        for company in companies
+        for line in company.lines
+        if line.before or ((fact := facts.of_line(line)) is not None and fact.confirmed > 0)
+        for tenant in company.company.tenants
+    }
+    return frozenset(silent & had_more)
+
+
+def guard(plan: Plan, context: GuardContext) -> Plan:
+    """Puts holds on the lines that must wait, and sets each client's status."""
+    companies = tuple(
+        replace(company, lines=tuple(_guarded(line, company, context) for line in company.lines))
+        for company in plan.companies
+    )
+    return _with_status(_guard_run(spread(replace(plan, companies=companies)), context))
+
+
+def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> PlannedLine:
+    """The first guard names the hold; the others' reasons follow, so that nothing is hidden."""
+    if not line.changes or line.hold is not None:
+        return line
+    reasons = {
+        rule: reason
+        for rule in GUARDS
+        if (reason := rule.fires(line, company, context)) is not None
+    }
+    if not reasons:
+        return line
+    first = next(iter(reasons))
+    return replace(line, hold=Hold(first.name, "; also ".join(reasons.values()), first.remedy))
+
+
+def _guard_run(plan: Plan, context: GuardContext) -> Plan:
+    for psa in sorted({line.psa for line in plan.lines}):
+        free = [line for line in plan.lines if line.psa == psa and line.hold is None]
+        reason = _run_reason(free, context.rules)
+        if reason is not None:
+            hold = Hold("run", reason, "Look at the decreases of the whole run first. " + _REALLY)
+            plan = spread(_hold_free(plan, psa, hold, decreases=True))
+    return plan
+
+
+def _run_reason(free: Sequence[PlannedLine], limits: GuardRules) -> str | None:
+    before = sum((line.before or Decimal(0) for line in free), Decimal(0))
+    fall = -sum((line.delta for line in free if line.changes), Decimal(0))
+    if before <= 0 or fall <= Decimal(str(limits.run_units)):
+        return None
+    percent = fall / before * 100
+    if percent <= Decimal(str(limits.run_percent)):
+        return None
+    return f"the whole run would bill {fall:f} units ({percent:.0f} %) fewer than {before:f} now"
+
+
+def _hold_free(plan: Plan, psa: str, hold: Hold, *, decreases: bool) -> Plan:
+    """Holds the changes of a PSA that nothing holds yet: all of them, or those that fall."""
+
+    def held(line: PlannedLine) -> PlannedLine:
+        concerned = line.psa == psa and line.changes and (line.delta < 0 or not decreases)
+        return replace(line, hold=hold) if concerned and line.hold is None else line
+
+    return with_lines(plan, held)
+
+
+def _with_status(plan: Plan) -> Plan:
+    def judged(company: CompanyPlan) -> CompanyPlan:
+        if company.status not in {Status.READY, Status.HELD}:
+            return company
+        held = any(line.hold is not None for line in company.lines)
+        return replace(company, status=Status.HELD if held else Status.READY)
+
+    return replace(plan, companies=tuple(map(judged, plan.companies)))
+
+
+def release(plan: Plan, keys: Collection[str], withheld: Mapping[str, Hold]) -> Plan:
+    """Lifts what was accepted, and works out anew what waits.
+
+    Args:
+        plan: A guarded plan with its ids.
+        keys: The keys of the lines that a person accepted.
+        withheld: The hold of each PSA (by its section name) that lets kisi write nothing: no id
+            releases it, and it is no reason for what is held for another one.
+
+    Returns:
+        The plan as it is written, with ids for what is still held, and commands in its remedies.
+    """
+    guarded = {
+        (line.slot, line.line_id): line.hold.key
+        for line in plan.lines
+        if line.hold is not None and line.hold.key
+    }
+
+    def lifted(line: PlannedLine) -> PlannedLine:
+        hold = line.hold  # what only waits has no key
+        lifts = hold is not None and hold.releasable and (not hold.key or hold.key in keys)
+        return replace(line, hold=None) if lifts else line
+
+    def keyed(line: PlannedLine) -> PlannedLine:
+        # A line that was accepted and still waits keeps its key: the same id names it next time.
+        key = guarded.get((line.slot, line.line_id), "")
+        return replace(line, hold=replace(line.hold, key=key)) if line.hold and key else line
+
+    plan = with_lines(plan, lifted)
+    for psa, hold in withheld.items():
+        plan = _hold_free(plan, psa, replace(hold, releasable=False), decreases=False)
+    return _with_status(with_commands(named(with_lines(spread(plan), keyed))))

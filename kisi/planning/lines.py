@@ -1,0 +1,330 @@
+"""One client's plan, before guards: desired quantities against the lines of its agreement. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from kisi.errors import ExitCode
+from kisi.model import (
+    Action,
+    Agreement,
+    AgreementRef,
+    Company,
+    CompanyPlan,
+    Failure,
+    Line,
+    OwnedLine,
+    Plan,
+    PlannedLine,
+    Status,
+    UnmappedUse,
+)
+from kisi.planning.desired import DesiredState
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentState:
+    """What a client's PSA holds."""
+
+    agreement: Agreement
+    lines: tuple[Line, ...]
+    elsewhere: Mapping[AgreementRef, tuple[Agreement, tuple[Line, ...]]] = field(
+        default_factory=dict
+    )
+    """Other agreements on which kisi owns lines of this client (a mapping that has changed)."""
+
+
+class CannotPlan(Exception):
+    """Nothing of a client can be planned, because of what its PSA holds."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+def is_live(line: Line, today: date) -> bool:
+    """Whether a line can still bill: not one-time, not cancelled today.
+
+    A cancellation in the future is still billing.
+    """
+    if line.one_time or (line.dead and line.cancelled is None):
+        return False
+    return line.cancelled is None or line.cancelled > today
+
+
+def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
+    """The line that bills `product`, or None. One in effect today wins over one that starts later.
+
+    Raises:
+        CannotPlan: More than one is left, or the quantity of the one that is left is not known.
+    """
+    live = [line for line in lines if line.product == product and is_live(line, today)]
+    chosen = [line for line in live if line.starts is None or line.starts <= today] or live
+    if len(chosen) > 1:
+        listed = ", ".join(f"{line.id} ({line.quantity})" for line in chosen)
+        raise CannotPlan(
+            Failure(
+                guard="ambiguous",
+                reason=f"the agreement has {len(chosen)} live lines of product {product}: {listed}",
+                remedy="Cancel all but one of them in the PSA; kisi never picks one.",
+                exit_code=ExitCode.WITHHELD,
+            )
+        )
+    if not chosen:
+        return None
+    _refuse_unreadable(chosen[0])
+    return chosen[0]
+
+
+def _refuse_unreadable(line: Line) -> None:
+    if line.problem:
+        raise CannotPlan(
+            Failure(
+                guard="psa",
+                reason=f"line {line.id} of product {line.product} cannot be read: {line.problem}",
+                remedy="Correct the line in the PSA.",
+                exit_code=ExitCode.PSA,
+            )
+        )
+
+
+def plan_company(
+    company: Company,
+    desired: DesiredState,
+    current: CurrentState,
+    facts: Collection[OwnedLine],
+    today: date,
+) -> CompanyPlan:
+    """The plan of one client, before guards.
+
+    Args:
+        company: The client.
+        desired: What its products should bill.
+        current: What its PSA holds.
+        facts: The lines that kisi owns for this client, wherever they are.
+        today: The day in the billing time zone.
+
+    Returns:
+        A plan whose status is `READY` or `FAILED`; guards decide about holds.
+    """
+    failure = desired.failure
+    if (refused := current.agreement.not_billable) is not None:
+        failure = Failure(refused.guard, refused.reason, refused.remedy, ExitCode.WITHHELD)
+    if failure is not None:
+        return failed(company, failure, unmapped=desired.unmapped)
+    try:
+        lines = _desired_lines(company, desired, current, facts, today)
+        planned = {line.line_id for line in lines}
+        orphans, left = _orphans(company, desired, current, facts, planned, today)
+    except CannotPlan as error:
+        return failed(company, error.failure, unmapped=desired.unmapped)
+    creates = any(line.action is Action.CREATE for line in lines)
+    others = [line for line in current.lines if is_live(line, today) and line.id not in planned]
+    return CompanyPlan(
+        company=company,
+        status=Status.READY,
+        lines=(*orphans, *lines),
+        unmapped=desired.unmapped,
+        others=tuple(others) if creates and not facts else (),
+        left=tuple(left),
+        notes=tuple(_notes(lines, desired)),
+        unknown=frozenset(one.application for one in desired.lines if one.unknown_devices),
+        agreement_name=current.agreement.name,
+    )
+
+
+def failed(
+    company: Company,
+    failure: Failure,
+    *,
+    unmapped: tuple[UnmappedUse, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> CompanyPlan:
+    """The plan of a client of which nothing is written."""
+    return CompanyPlan(company, Status.FAILED, failure=failure, unmapped=unmapped, notes=notes)
+
+
+def _desired_lines(
+    company: Company,
+    desired: DesiredState,
+    current: CurrentState,
+    facts: Iterable[OwnedLine],
+    today: date,
+) -> list[PlannedLine]:
+    products = {line.id: line.product for line in current.lines}
+    owned = {
+        fact.line_id
+        for fact in facts
+        if _is_here(fact, company) and products.get(fact.line_id) == fact.product
+    }
+    planned = []
+    for want in desired.lines:
+        line = candidate(current.lines, want.product, today)
+        if line is None and want.quantity == 0:
+            continue
+        same = line is not None and line.quantity == want.quantity
+        planned.append(
+            PlannedLine(
+                psa=company.psa,
+                company=company.company,
+                agreement=company.agreement,
+                application=want.application,
+                categories=want.categories,
+                product=want.product,
+                line_id=line.id if line else None,
+                action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
+                before=line.quantity if line else None,
+                after=want.quantity,
+                unit_price=line.unit_price if line else None,
+                description=line.description if line else "",
+                adopt=line is not None and not same and line.id not in owned,
+                billable=line.billable if line else True,
+                prorated=current.agreement.prorated,
+            )
+        )
+    return planned
+
+
+def _is_here(fact: OwnedLine, company: Company) -> bool:
+    return (fact.psa, fact.agreement) == (company.psa, company.agreement)
+
+
+def _notes(lines: Sequence[PlannedLine], desired: DesiredState) -> Iterable[str]:
+    for line in lines:
+        if not line.billable:
+            yield (
+                f"The line of product {line.product} ({line.application}) is not billable in the "
+                "PSA; its quantity is kept up to date, and nothing is invoiced for it."
+            )
+    unknown = {want.application: want.unknown_devices for want in desired.lines}
+    for application, devices in unknown.items():
+        if devices:
+            some = ", ".join(devices[:5]) + (" ..." if len(devices) > 5 else "")
+            yield f"{application}: {len(devices)} devices with an unknown operating system: {some}."
+
+
+def _orphans(
+    company: Company,
+    desired: DesiredState,
+    current: CurrentState,
+    facts: Iterable[OwnedLine],
+    planned: Collection[str | None],
+    today: date,
+) -> tuple[list[PlannedLine], list[PlannedLine]]:
+    """Owned lines that still bill and that nothing maps to any more; and those managed by hand."""
+    orphans: list[PlannedLine] = []
+    left: list[PlannedLine] = []
+    for fact in facts:
+        if _is_here(fact, company) and fact.line_id in planned:
+            continue
+        line = _still_billing(company, current, fact, today)
+        if line is None:
+            continue
+        by_hand = fact.application in desired.left_to_people or (
+            fact.psa == company.psa and fact.product in desired.left_products
+        )
+        if not by_hand:
+            _refuse_unreadable(line)
+        if line.quantity > 0:
+            (left if by_hand else orphans).append(_orphan(fact, line, by_hand=by_hand))
+    return orphans, left
+
+
+def _still_billing(
+    company: Company, current: CurrentState, fact: OwnedLine, today: date
+) -> Line | None:
+    """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
+    here = current.lines if _is_here(fact, company) else ()
+    ref = AgreementRef(fact.psa, fact.company, fact.agreement)
+    agreement, lines = current.elsewhere.get(ref, (current.agreement, here))
+    line = next((line for line in lines if line.id == fact.line_id), None)
+    if line is None or agreement.gone or line.product != fact.product or not is_live(line, today):
+        return None
+    return line
+
+
+def _orphan(fact: OwnedLine, line: Line, *, by_hand: bool) -> PlannedLine:
+    return PlannedLine(
+        psa=fact.psa,
+        company=fact.company,
+        agreement=fact.agreement,
+        application=fact.application,
+        categories=fact.categories,
+        product=line.product,
+        line_id=line.id,
+        action=Action.NONE if by_hand else Action.UPDATE,
+        before=line.quantity,
+        after=int(line.quantity) if by_hand else 0,
+        unit_price=line.unit_price,
+        description=line.description,
+        orphaned=not by_hand,
+        billable=line.billable,
+    )
+
+
+def with_lines(plan: Plan, change: Callable[[PlannedLine], PlannedLine]) -> Plan:
+    """The plan with every line changed."""
+    companies = tuple(
+        replace(company, lines=tuple(map(change, company.lines))) for company in plan.companies
+    )
+    return replace(plan, companies=companies)
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """The lines that kisi owns, by client."""
+
+    own: Mapping[AgreementRef, tuple[OwnedLine, ...]]
+    """Facts by the agreement of the client that plans them, orphans among them."""
+    left: tuple[OwnedLine, ...]
+    """Lines of nobody who is billed: they stay as they are."""
+
+
+def attribute(companies: Sequence[Company], facts: Collection[OwnedLine]) -> Owners:
+    """Finds the client of every line that kisi owns.
+
+    A line belongs to the client of its agreement, and to nobody while that one is switched off. If
+    its agreement is not mapped, it belongs to the first client that bills one of its tenants now.
+    If its tenants are not mapped either, it belongs to what stands in the place of the row that is
+    gone: a client of the same PSA company with its name, or on whose agreement kisi has no line
+    yet. What belongs to nobody is left as it is.
+    """
+    mapped = {(company.psa, company.agreement): company for company in companies}
+    begun = {(fact.psa, fact.agreement) for fact in facts}
+    own: dict[AgreementRef, list[OwnedLine]] = {}
+    left: list[OwnedLine] = []
+    for fact in facts:
+        here = mapped.get((fact.psa, fact.agreement))
+        owner = here if here is not None else _heir(fact, companies, begun)
+        if owner is None or not owner.billing:
+            left.append(fact)
+        else:
+            own.setdefault(ref_of(owner), []).append(fact)
+    return Owners({ref: tuple(mine) for ref, mine in own.items()}, tuple(left))
+
+
+def _heir(
+    fact: OwnedLine, companies: Iterable[Company], begun: Collection[tuple[str, str]]
+) -> Company | None:
+    """Who bills now what a line billed whose agreement is not mapped any more; None if nobody."""
+    tenants = set(fact.tenants)
+    sharing = [company for company in companies if not tenants.isdisjoint(company.tenants)]
+    if sharing:
+        return next((company for company in sharing if company.billing), None)
+    return next(
+        (
+            company
+            for company in companies
+            if company.billing
+            and (company.psa, company.company) == (fact.psa, fact.company)
+            and (company.name == fact.name or (company.psa, company.agreement) not in begun)
+        ),
+        None,
+    )
+
+
+def ref_of(company: Company) -> AgreementRef:
+    """Where a client is billed."""
+    return AgreementRef(company.psa, company.company, company.agreement)

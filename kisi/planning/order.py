@@ -1,0 +1,402 @@
+"""Who waits for whom? One rule, whatever changed: mapping, licences, devices, tenants. Pure.
+
+A *pool* is one application of one tenant: devices that somebody pays for. A line has a *stake* in a
+pool if at least one device of it was counted in the quantity that the line was last proven with, or
+is counted in the one that it is to bill now. Pools are *joined* where devices went from one to the
+other, and a pool that no row of the mapping bills is joined with all billed pools of its tenant,
+because nobody can tell where its devices went. So are the pools between which a line itself changed
+places: whoever has the tenant that it gave up waits for whoever still bills the one that it got.
+
+1. A line that rises waits for every line that falls in one of its pools, and for every line there
+   of which this run knows nothing.
+2. Changing lines of one client that share a pool or an application wait together.
+
+Example: tenant T moves from Contoso (55 → 5) to Lab (200 → 250). Both lines have a stake in T's
+pool, so Lab is written after the PSA shows 5 for Contoso; while Contoso's decrease is on hold, so
+is Lab.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from kisi.model import (
+    WITH,
+    Arrangement,
+    BillingMapping,
+    Category,
+    Company,
+    CompanyPlan,
+    Hold,
+    LineSlot,
+    Outcome,
+    OwnedLine,
+    Plan,
+    PlannedLine,
+    Pool,
+    TenantRef,
+    TenantUsage,
+)
+from kisi.planning.desired import rows_of
+
+_Place = tuple[int, int]
+"""A line in a plan: the number of its client, and its own number there."""
+Moves = Mapping[tuple[Pool, Pool], int]
+"""How many devices went from one pool to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What decides who waits for whom, beside the plan itself.
+
+    Args:
+        mapping: The whole mapping, whatever part of it this run concerns.
+        now: What was counted in each tenant that was read.
+        billed: How much of which pools each owned line billed when it was last proven.
+        unknown: Owned lines that may still bill and of which this run plans nothing.
+        moves: The devices that changed their pool since the lines were proven.
+    """
+
+    mapping: BillingMapping
+    now: Mapping[TenantRef, TenantUsage] = field(default_factory=dict)
+    billed: Mapping[OwnedLine, Mapping[Pool, int]] = field(default_factory=dict)
+    unknown: Collection[OwnedLine] = ()
+    moves: Moves = field(default_factory=dict)
+
+
+def pools_of(
+    tenants: Iterable[TenantRef],
+    application: str,
+    categories: Collection[Category],
+    usages: Mapping[TenantRef, TenantUsage],
+) -> Mapping[Pool, int]:
+    """How much is counted of each of the tenants' pools in `categories`; without those of 0.
+
+    Of a tenant that is missing in `usages` anything may be counted: it has 1. So has every pool
+    where nothing is counted at all, because then nobody knows what the line bills.
+    """
+    counted = {
+        Pool(tenant, application): _number(usages[tenant], application, categories)
+        if tenant in usages
+        else 1
+        for tenant in tenants
+    }
+    return {pool: number for pool, number in counted.items() if number} or dict.fromkeys(counted, 1)
+
+
+def _number(usage: TenantUsage, application: str, categories: Collection[Category]) -> int:
+    return sum(
+        number
+        for one in usage.applications
+        if one.application == application
+        for category, number in one.quantities.items()
+        if category in categories or Category.ALL in (category, *categories)
+    )
+
+
+def wanted_pools(mapping: BillingMapping) -> frozenset[Pool]:
+    """The pools that some row bills, or leaves to people."""
+    return frozenset(
+        Pool(tenant, application)
+        for company in mapping.companies
+        if company.billing
+        for application in rows_of(mapping, company)
+        for tenant in company.tenants
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stake:
+    """What a line bills: how much of which pools, then and now."""
+
+    line: PlannedLine
+    then: Mapping[Pool, int]
+    now: Mapping[Pool, int]
+
+    @property
+    def pools(self) -> frozenset[Pool]:
+        return frozenset({*self.then, *self.now})
+
+    def exchanged(self) -> Iterable[tuple[Pool, Pool]]:
+        """Pools of which it bills less, each with those of which it bills more."""
+        less = [pool for pool, number in self.then.items() if number > self.now.get(pool, 0)]
+        more = [pool for pool, number in self.now.items() if number > self.then.get(pool, 0)]
+        return product(less, more)
+
+
+def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
+    """Finds the pools of every line, and which lines a rising one waits for."""
+    facts = {(fact.slot, fact.line_id): fact for fact in known.billed}
+    stakes = [
+        _stake(line, plan.company, fact, known)
+        for plan in plans
+        for line in plan.lines
+        for fact in [facts.get((line.slot, line.line_id or ""))]
+        if line.changes or fact is not None
+    ]
+    joined = _joined(stakes, known)
+    pools: dict[LineSlot, frozenset[Pool]] = defaultdict(frozenset)
+    falling: dict[Pool, set[LineSlot]] = defaultdict(set)
+    for stake in stakes:
+        mine = frozenset(map(joined.find, stake.pools))
+        pools[stake.line.slot] |= mine
+        for pool in mine if stake.line.delta < 0 else ():
+            falling[pool].add(stake.line.slot)
+    idle: dict[Pool, list[OwnedLine]] = defaultdict(list)
+    for fact in known.unknown:
+        for pool in set(map(joined.find, known.billed[fact])):
+            idle[pool].append(fact)
+    rising = {x.line.slot: sorted(pools[x.line.slot]) for x in stakes if x.line.delta > 0}
+    return Arrangement(
+        pools=dict(pools),
+        waits={
+            slot: slots
+            for slot, mine in rising.items()
+            if (slots := frozenset().union(*(falling[pool] for pool in mine)))
+        },
+        moved=_counted(stakes, known.moves),
+        unknown=frozenset(idle),
+        elsewhere={
+            slot: tuple(dict.fromkeys(found))
+            for slot, mine in rising.items()
+            if (found := [fact for pool in mine for fact in idle.get(pool, ())])
+        },
+    )
+
+
+def _stake(line: PlannedLine, company: Company, fact: OwnedLine | None, known: Known) -> _Stake:
+    now: Mapping[Pool, int] = {}
+    if line.after > 0:
+        now = pools_of(company.tenants, line.application, line.categories, known.now)
+    if not line.before:
+        return _Stake(line, {}, now)
+    if fact is None:  # nobody knows what a person counted in it
+        then = {Pool(tenant, line.application): 1 for tenant in company.tenants}
+        return _Stake(line, then, {**then, **now})
+    return _Stake(line, known.billed[fact], now)
+
+
+class _Joined:
+    """Sets of pools, each known by one of its members."""
+
+    def __init__(self) -> None:
+        self._above: dict[Pool, Pool] = {}
+
+    def find(self, pool: Pool) -> Pool:
+        while (above := self._above.get(pool, pool)) != pool:
+            self._above[pool] = self._above.get(above, above)
+            pool = above
+        return pool
+
+    def join(self, one: Pool, other: Pool) -> None:
+        first, second = sorted((self.find(one), self.find(other)))
+        self._above[second] = first
+
+
+def _joined(stakes: Iterable[_Stake], known: Known) -> _Joined:
+    joined = _Joined()
+    pools = {pool for fact in known.unknown for pool in known.billed[fact]}
+    for old, new in known.moves:
+        joined.join(old, new)
+    for stake in stakes:
+        pools |= stake.pools
+        for old, new in stake.exchanged():
+            joined.join(old, new)
+    wanted = wanted_pools(known.mapping)
+    of_tenant: dict[TenantRef, list[Pool]] = defaultdict(list)
+    for pool in wanted:
+        of_tenant[pool.tenant].append(pool)
+    for pool in pools - wanted:
+        for other in of_tenant[pool.tenant]:
+            joined.join(pool, other)
+    return joined
+
+
+def _counted(stakes: Iterable[_Stake], moves: Moves) -> Mapping[tuple[LineSlot, LineSlot], int]:
+    falling: dict[Pool, list[LineSlot]] = defaultdict(list)
+    rising: dict[Pool, list[LineSlot]] = defaultdict(list)
+    for stake in stakes:
+        for pool in stake.pools if stake.line.changes else ():
+            (falling if stake.line.delta < 0 else rising)[pool].append(stake.line.slot)
+    devices: dict[tuple[LineSlot, LineSlot], int] = defaultdict(int)
+    for (old, new), number in moves.items():
+        for source in falling[old]:
+            for target in rising[new]:
+                devices[source, target] += number
+    return dict(devices)
+
+
+def settled(plan: Plan) -> frozenset[LineSlot]:
+    """The lines that bill from now on what was counted today, once `plan` was written.
+
+    A line in whose pools another one has not come down goes on to stand for what it billed before:
+    what it got is billed there still, and whoever has what it gave up must go on waiting. Otherwise
+    its units stand for today's devices, also those of a line whose rise was not written. A line
+    that rose has waited, or a person has accepted it beside the other.
+    """
+    open_: dict[Pool, set[LineSlot]] = defaultdict(set)
+    for line in plan.lines:
+        if line.delta < 0 and line.outcome is not Outcome.APPLIED:
+            for pool in plan.arrangement.pools.get(line.slot, ()):
+                open_[pool].add(line.slot)
+    return frozenset(
+        line.slot
+        for line in plan.lines
+        for mine in [plan.arrangement.pools.get(line.slot, frozenset())]
+        if (line.delta > 0 and line.outcome is Outcome.APPLIED)
+        or (
+            mine.isdisjoint(plan.arrangement.unknown)
+            and not any(open_[pool] - {line.slot} for pool in mine)
+        )
+    )
+
+
+def spread(plan: Plan) -> Plan:
+    """Holds every line that waits for one on hold: the least set of holds that the rule allows."""
+    lines = _Lines(plan)
+    holds = {place: line.hold for place, line in lines.changing.items() if line.hold is not None}
+    causes = {place: place for place in holds}
+    queue = deque(sorted(holds))
+    while queue:
+        place = queue.popleft()
+        for waiting in lines.waiting_for(place):
+            if waiting not in causes:
+                causes[waiting] = causes[place]
+                queue.append(waiting)
+    return lines.replaced(
+        {
+            place: replace(line, hold=lines.follows(place, cause))
+            for place, cause in causes.items()
+            if (line := lines.changing[place]).hold is None
+        }
+    )
+
+
+def with_commands(plan: Plan) -> Plan:
+    """Puts the one command that releases a line into its remedy, with all ids that it needs."""
+    lines = _Lines(plan)
+    held = {place for place, line in lines.changing.items() if line.hold is not None}
+    awaited: dict[_Place, list[_Place]] = defaultdict(list)
+    for place in sorted(held):
+        for waiting in lines.waiting_for(place):
+            if waiting in held:
+                awaited[waiting].append(place)
+    changed = {}
+    for place in held:
+        line = lines.changing[place]
+        if line.hold is not None and "{accept}" in line.hold.remedy:
+            needed = [lines.ids[client] for client in _needed(place, awaited, lines)]
+            command = " ".join(["kisi sync", *(f"--accept {plan_id}" for plan_id in needed)])
+            remedy = line.hold.remedy.replace("{accept}", command)
+            changed[place] = replace(line, hold=replace(line.hold, remedy=remedy))
+    return lines.replaced(changed)
+
+
+def _needed(
+    place: _Place, awaited: Mapping[_Place, Sequence[_Place]], lines: _Lines
+) -> Sequence[int]:
+    """The clients whose ids a line needs: its own first, then in the order of the mapping."""
+    seen, queue = {place}, [place]
+    while queue:
+        for other in awaited.get(queue.pop(), ()):
+            if other not in seen:
+                seen.add(other)
+                queue.append(other)
+    clients = {client for client, index in seen if lines.is_guarded((client, index))}
+    return sorted(clients, key=lambda client: (client != place[0], client))
+
+
+class _Lines:
+    """The changing lines of a plan, found by what they share."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.ids = [company.plan_id for company in plan.companies]
+        self.changing: dict[_Place, PlannedLine] = {
+            (client, index): line
+            for client, company in enumerate(plan.companies)
+            for index, line in enumerate(company.lines)
+            if line.changes
+        }
+        self._rising: dict[Pool, list[_Place]] = defaultdict(list)
+        self._together: dict[tuple[int, Pool | str], list[_Place]] = defaultdict(list)
+        for place, line in self.changing.items():
+            for pool in self._pools(line):
+                self._together[place[0], pool].append(place)
+                if line.delta > 0:
+                    self._rising[pool].append(place)
+            self._together[place[0], line.application].append(place)
+
+    def _pools(self, line: PlannedLine) -> Iterable[Pool]:
+        return sorted(self._plan.arrangement.pools.get(line.slot, ()))
+
+    def waiting_for(self, place: _Place) -> Iterable[_Place]:
+        """Who waits for a line: its own client's lines by rule 2, any that rises by rule 1.
+
+        A new line that cannot be made, whoever wants it, fails alone: rule 2 is for what a person
+        decides.
+        """
+        line = self.changing[place]
+        together = line.hold is None or line.hold.releasable
+        if together:
+            yield from self._together[place[0], line.application]
+        for pool in self._pools(line):
+            if together:
+                yield from self._together[place[0], pool]
+            if line.delta < 0:
+                yield from self._rising[pool]
+
+    def is_guarded(self, place: _Place) -> bool:
+        """Whether an id of the line's client can release it."""
+        hold = self.changing[place].hold
+        return hold is not None and hold.guard != WITH and hold.releasable
+
+    def follows(self, place: _Place, cause: _Place) -> Hold:
+        """The hold of a line that waits because another one is on hold."""
+        line, held = self.changing[place], self.changing[cause]
+        if held.hold is None:
+            raise ValueError("What holds nothing back has no hold.")
+        if place[0] == cause[0]:
+            what = held.application if held.application != line.application else held.category
+            reason = (
+                f"held with {what} ({held.hold.guard}), so that nothing is billed twice or not at "
+                "all"
+            )
+        else:
+            owner = self._plan.companies[cause[0]].company.name
+            which = (
+                f"line {held.line_id}"
+                if held.line_id
+                else f"the new line of product {held.product}"
+            )
+            reason = (
+                f"waits for {which} of {owner} (agreement {held.agreement}), {held.application} "
+                f"{_change(held)}, which is on hold there ({held.hold.guard}) and bills the same "
+                "devices"
+            )
+        old, new = (held, line) if held.delta < 0 else (line, held)
+        devices = self._plan.arrangement.moved.get((old.slot, new.slot))
+        if devices and old.application != new.application:
+            reason += f": {devices} devices went from {old.application} to {new.application}"
+        return Hold(WITH, reason, held.hold.remedy)
+
+    def replaced(self, changed: Mapping[_Place, PlannedLine]) -> Plan:
+        """The plan with some lines changed."""
+        companies = tuple(
+            replace(
+                company,
+                lines=tuple(
+                    changed.get((client, index), line) for index, line in enumerate(company.lines)
+                ),
+            )
+            for client, company in enumerate(self._plan.companies)
+        )
+        return replace(self._plan, companies=companies)
+
+
+def _change(line: PlannedLine) -> str:
+    before = "new" if line.before is None else f"{line.before.normalize():f}"
+    return f"{before} → {line.after}"
