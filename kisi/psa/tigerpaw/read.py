@@ -142,22 +142,21 @@ def validate_agreement(
     ref: AgreementRef,
     agreement: AgreementRecord | None,
     *,
-    account_exists: bool,
-    cross_referenced: bool,
+    cross_referenced: bool | None,
     external_product: str,
     today: date,
 ) -> Agreement:
-    """Judge an agreement against the client that is mapped to it.
+    """An agreement, compared with the client that is mapped to it.
 
     Args:
         ref: The mapped account and agreement.
         agreement: What Tigerpaw has under that number; None: nothing.
-        account_exists: Whether Tigerpaw knows the account.
-        cross_referenced: Whether the account has a cross reference to `external_product`.
+        cross_referenced: Whether the account has a cross reference to `external_product`; None:
+            Tigerpaw knows no such account.
         external_product: The External Product that the API user is bound to.
         today: The day in the billing time zone.
     """
-    if not account_exists:
+    if cross_referenced is None:
         not_billable: NotBillable | None = _no_account(ref)
     elif agreement is None:
         not_billable = _no_agreement(ref)
@@ -185,7 +184,7 @@ def is_number(text: str) -> bool:
 
 
 def not_a_number(ref: AgreementRef) -> Agreement | None:
-    """The judgement on ids that Tigerpaw cannot have, so that nothing need be asked; else None."""
+    """What ids that Tigerpaw cannot have make of it, so that nothing need be asked; else None."""
     for guard, value in (("account", ref.company), ("agreement", ref.agreement)):
         if not is_number(value):
             not_billable = NotBillable(

@@ -252,7 +252,7 @@ def _record(table: Table, row: Row, found: Mapping[str, int], settings: HubSetti
         company=_filled(location, "company", cell),
         application=_filled(location, "application", cell),
         licence=_licence(cell),
-        not_counted_reason=_closed(location, cell, found, settings),
+        not_counted_reason=_not_counted_reason(location, cell, found, settings),
         category=Category.ALL if devices else _category(location, cell("category")),
         quantity=1 if devices else _quantity(location, cell("quantity")),
         device=_filled(location, "device", cell) if devices else "",
@@ -274,7 +274,9 @@ def _licence(cell: Cell) -> str:
     return ", ".join(word for word in (cell("status"), cell("license_type")) if word)
 
 
-def _closed(location: Location, cell: Cell, found: Mapping[str, int], settings: HubSettings) -> str:
+def _not_counted_reason(
+    location: Location, cell: Cell, found: Mapping[str, int], settings: HubSettings
+) -> str:
     """Why the row's licence does not count, or an empty string."""
     kinds = (
         ("license_type", "licence type", "counted_types", "uncounted_types"),

@@ -102,12 +102,12 @@ def test_a_foreign_change_is_told_before_any_other_reason(scene, settings):
 def test_the_agreement_itself_is_not_fit_to_bill_while_the_file_is_there(
     scene, agreement, other, foreign
 ):
-    not_billable = scene.judge(agreement).not_billable
+    not_billable = scene.validated(agreement).not_billable
     assert not_billable.guard == "foreign-change"
     assert f"is {foreign}." in not_billable.reason
-    assert scene.judge(other).not_billable is None
+    assert scene.validated(other).not_billable is None
     foreign.unlink()
-    assert scene.judge(agreement).not_billable is None
+    assert scene.validated(agreement).not_billable is None
 
 
 def test_the_first_files_are_named_and_the_others_counted(scene, foreign):
