@@ -15,7 +15,7 @@ from kisi.secrets import fingerprint
 from kisi.transport.clock import Clock, SystemClock
 from kisi.transport.connection import Attempt, Connection
 from kisi.transport.policy import Limits
-from kisi.transport.trust import unverified
+from kisi.transport.trust import chain_context, unverified
 
 _LOG = logging.getLogger(__name__)
 _SECONDS = 10.0
@@ -46,10 +46,7 @@ def certificate_of(host: str, port: int) -> Certificate:
         NotSent: The server cannot be reached, or does not speak TLS.
     """
     fingerprint, der = fingerprint_of(host, port)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    flags = ssl.VerifyFlags
-    context.verify_flags = flags.VERIFY_X509_TRUSTED_FIRST | flags.VERIFY_X509_PARTIAL_CHAIN
+    context = chain_context()
     try:
         context.load_verify_locations(cadata=der)
         with (

@@ -95,13 +95,19 @@ def _system(environ: Mapping[str, str]) -> TrustMethod:
     return TrustMethod(context, None, match_name=True)
 
 
-def _chain(certificates: Iterable[tuple[Path, bytes]]) -> ssl.SSLContext:
+def chain_context() -> ssl.SSLContext:
+    """A context that verifies the chain to what is loaded into it, and not the server's name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     # Strict checking (the default of `create_default_context` from Python 3.13 on) refuses the
     # certificates of many private authorities; a partial chain lets an intermediate be the pin.
     flags = ssl.VerifyFlags
     context.verify_flags = flags.VERIFY_X509_TRUSTED_FIRST | flags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _chain(certificates: Iterable[tuple[Path, bytes]]) -> ssl.SSLContext:
+    context = chain_context()
     for path, der in certificates:
         try:
             context.load_verify_locations(cadata=der)
