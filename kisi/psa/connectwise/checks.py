@@ -29,7 +29,7 @@ def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Findi
     try:
         answer = wire.get(AGREEMENTS, path=f"{AGREEMENTS.path}/count")
     except PsaError as error:
-        return (Finding(Level.PROBLEM, error.message, error.remedy),)
+        return (Finding.of(error),)
     return (
         _login(wire, answer),
         clock_finding(clock_skew(answer, clock.now()), f"psa.{wire.name}", _IF_SKEWED),
@@ -75,7 +75,7 @@ def _right_to_read(wire: Wire, collection: Collection) -> Finding:
     try:
         wire.get(collection, params={"fields": "id", "pageSize": "1"})
     except PsaError as error:
-        return Finding(Level.PROBLEM, error.message, error.remedy)
+        return Finding.of(error)
     return Finding(Level.OK, f"The API member may read the {collection.noun} of psa.{wire.name}.")
 
 

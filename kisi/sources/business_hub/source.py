@@ -97,7 +97,7 @@ class BusinessHub:
             files = self.files()
             tenants = self.tenants()
         except SourceError as error:
-            return (Finding(Level.PROBLEM, error.message, error.remedy),)
+            return (Finding.of(error),)
         ages = (
             Finding(
                 Level.OK,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kisi.errors import KisiError, NotSent, SourceError
+from kisi.errors import NotSent, SourceError
 from kisi.model import Finding, Level
 from kisi.transport import certificate_of, clock_finding
 
@@ -42,14 +42,14 @@ def _login(server: KscSource, label: str) -> Iterator[Finding]:
         yield clock_finding(server.clock_skew(), label, IF_SKEWED)
         yield Finding(Level.OK, f"{label} runs Security Center {server.server_version()}.")
     except SourceError as error:
-        yield problem(error)
+        yield Finding.of(error)
 
 
 def _certificate(server: KscSource, label: str, host: str, port: int) -> Iterator[Finding]:
     try:
         certificate = certificate_of(host, port)
     except NotSent as error:
-        yield problem(error)
+        yield Finding.of(error)
         return
     presents = f"{label} presents the certificate {certificate.fingerprint}"
     trusted = server.why_trusted(certificate.fingerprint)
@@ -77,8 +77,3 @@ def _certificate(server: KscSource, label: str, host: str, port: int) -> Iterato
             f"in {left.days} days.",
             "Pin the next one beside it before it is replaced." if level is Level.WARNING else "",
         )
-
-
-def problem(error: KisiError) -> Finding:
-    """An error as a finding."""
-    return Finding(Level.PROBLEM, error.message, error.remedy)
