@@ -1,4 +1,4 @@
-"""What `kisi check` found."""
+"""What `kisi check` found, and tenants that no client has."""
 
 from __future__ import annotations
 
@@ -41,11 +41,8 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
     """The tenants that no row names, each with `Tenant.listed_as`.
 
     A virtual server that was restored on a second machine is listed by both with one id. Mapped
-    under both, each of its devices would be billed twice.
-
-    Args:
-        mapping: The mapping as it is.
-        tenants: What the sources list; those that a row names may be among them.
+    under both, each of its devices would be billed twice. Those that a row names may be among the
+    `tenants`.
     """
     listed = tuple(tenants)
     owners = mapping.owners()

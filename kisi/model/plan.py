@@ -24,13 +24,19 @@ class AgreementRef:
 
 
 @dataclass(frozen=True, slots=True)
-class NotBillable:
-    """Why an agreement or account is not fit to bill."""
+class Failure:
+    """Why nothing of a client was written."""
 
     guard: str
-    """`agreement` or `account`."""
     reason: str
     remedy: str
+    exit_code: ExitCode = ExitCode.WITHHELD
+
+
+class NotBillable(Failure):
+    """Why an agreement or account is not fit to bill; its guard is `agreement` or `account`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +157,6 @@ class Hold:
     waits. It stays with a line that was accepted and that still waits for another one."""
     exit_code: ExitCode = ExitCode.WITHHELD
     """What a run ends with that leaves this hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why nothing of a client was written."""
-
-    guard: str
-    reason: str
-    remedy: str
-    exit_code: ExitCode
 
 
 class Pool(NamedTuple):

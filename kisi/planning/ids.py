@@ -27,15 +27,15 @@ def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
         plan: A guarded plan.
         accepts: How often a held change of each line was accepted before.
     """
-    return named(with_lines(plan, lambda line: _keyed(line, accepts)))
 
+    def keyed(line: PlannedLine) -> PlannedLine:
+        hold = line.hold
+        if hold is None or hold.guard == WITH or not hold.releasable:
+            return line
+        key = _digest([_text(line), hold.guard, str(accepts.get(line.slot, 0))])
+        return replace(line, hold=replace(hold, key=key))
 
-def _keyed(line: PlannedLine, accepts: Mapping[LineSlot, int]) -> PlannedLine:
-    hold = line.hold
-    if hold is None or hold.guard == WITH or not hold.releasable:
-        return line
-    key = _digest([_text(line), hold.guard, str(accepts.get(line.slot, 0))])
-    return replace(line, hold=replace(hold, key=key))
+    return named(with_lines(plan, keyed))
 
 
 def named(plan: Plan) -> Plan:

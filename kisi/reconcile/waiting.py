@@ -9,7 +9,7 @@ from datetime import date
 from itertools import product
 from typing import Protocol
 
-from kisi.counting import moved, without_evidence
+from kisi.counting import without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
     AgreementRef,
@@ -34,6 +34,7 @@ from kisi.planning import (
     is_live,
     left_products,
     left_to_people,
+    moved,
     pools_of,
     ref_of,
 )
@@ -212,24 +213,13 @@ class Unplanned:
             if fact not in planned and not self._is_left(fact) and self._may_bill(fact, state)
         )
 
-    def concerned(self) -> Sequence[OwnedLine]:
-        """The owned lines that change, or that may bill other pools than when they were proven."""
-        planned = {
-            (*line.slot, line.line_id): (line, plan.company)
-            for plan in self.plans
-            for line in plan.lines
-        }
-        found = []
-        for fact in self.facts:
-            line, company = planned.get(
-                (fact.psa, fact.agreement, fact.product, fact.line_id), (None, None)
-            )
-            if line is None or company is None:
-                continue
-            several = len({*fact.tenants, *company.tenants}) > 1
-            if line.changes or several or fact.application != line.application:
-                found.append(fact)
-        return found
+    def planned(self) -> Sequence[OwnedLine]:
+        """The owned lines that this run plans, also those that do not change.
+
+        A line may bill other devices than when it was proven and the same number of them.
+        """
+        lines = {(*line.slot, line.line_id) for plan in self.plans for line in plan.lines}
+        return [x for x in self.facts if (x.psa, x.agreement, x.product, x.line_id) in lines]
 
     def _is_left(self, fact: OwnedLine) -> bool:
         company = self._company(fact)
@@ -319,7 +309,7 @@ def who_waits(
     Those are read too, so that a line which a person has ended is no longer waited for.
     """
     since = Since(past, collected.usages, collected.evidence)
-    facts = unplanned.concerned()
+    facts = unplanned.planned()
     while True:
         unknown = unplanned.lines(state)
         billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
