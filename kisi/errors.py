@@ -28,7 +28,7 @@ KisiError
 ```
 
 Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied` and `Vanished`
-in `kisi.sources.ksc.problems`, `Undecided` in `kisi.counting.count`, `Unusable`, `KeysRefused` and
+in `kisi.sources.ksc.wire`, `Undecided` in `kisi.counting.count`, `Unusable`, `KeysRefused` and
 `NotFound` in `kisi.psa.tigerpaw.rest`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do

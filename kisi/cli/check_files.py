@@ -13,11 +13,11 @@ from pathlib import Path
 
 from kisi.cli.check_rights import check_rights
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
-from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
 from kisi.model import BillingMapping, Finding, Level
 from kisi.render.formatting import plural
+from kisi.secrets import Secrets, resolve_all
 
 
 @dataclass(frozen=True, slots=True)

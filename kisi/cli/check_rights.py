@@ -11,7 +11,7 @@ from pathlib import Path
 from kisi.config import Config
 from kisi.journal.damage import JOURNAL
 from kisi.model import Finding, Level
-from kisi.secret_reference import Scheme, SecretReference
+from kisi.secrets import Scheme, SecretReference
 
 _HAS_MODES = os.name == "posix"
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from kisi.cli.signals import Stop
     from kisi.config import Config, PartialConfig
-    from kisi.credentials import Secrets
     from kisi.model import BillingMapping
     from kisi.psa import Psa
     from kisi.reconcile import Rules
+    from kisi.secrets import Secrets
     from kisi.sources import UsageSource
     from kisi.transport import Clock
 
@@ -136,7 +136,7 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
     Raises:
         ConfigError: All problems of the files and of the secrets.
     """
-    from kisi.credentials import resolve_all
+    from kisi.secrets import resolve_all
 
     try:
         config, mapping = load(given)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from kisi.cli.output import Voice
 from kisi.cli.setup import partial_config
-from kisi.credentials import resolve
 from kisi.errors import ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION
 from kisi.notify import Notifier
 from kisi.redaction import REDACTOR
 from kisi.render.plan_export import plan_document
 from kisi.render.plan_view import Mode, PlanView
+from kisi.secrets import resolve
 from kisi.transport import SystemClock
 
 _BUG = "A bug in kisi ended the run; its messages say more."

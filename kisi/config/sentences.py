@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from kisi.config.settings import secret_fields
-from kisi.secret_reference import FORMS, default_reference
+from kisi.secrets import FORMS, default_reference
 
 Model = TypeVar("Model", bound=BaseModel)
 Where = Callable[[Sequence[str]], str]

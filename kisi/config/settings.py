@@ -16,9 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from kisi.fingerprints import normal_fingerprint
-from kisi.loopback import is_loopback
-from kisi.secret_reference import SecretReference, default_reference
+from kisi.secrets import SecretReference, default_reference, is_loopback, normal_fingerprint
 
 
 class Table(BaseModel):

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from kisi.config.document import MAX_BYTES, decode, encode, parse_document, read_bytes
 from kisi.errors import ConfigError, StateError
+from kisi.files import atomic_write
 from kisi.mapping.changes import MappingEdit, MappingText
 from kisi.mapping.file import read_mapping
 from kisi.mapping.rules import UNTOUCHED
 from kisi.model import BillingMapping
-from kisi.whole_file import put_whole
 
 
 class MappingEditor:
@@ -173,9 +173,9 @@ class MappingDocument:
             mode = self._mode()
             if before is not None:
                 backup = self._target.with_name(f"{self._target.name}.bak")
-                put_whole(backup, before, mode=mode, sleep=sleep)
+                atomic_write(backup, before, mode=mode, sleep=sleep)
             self._unchanged_on_disk()
-            put_whole(self._target, content, mode=mode, sleep=sleep)
+            atomic_write(self._target, content, mode=mode, sleep=sleep)
         except OSError as error:
             raise StateError(
                 f"{self.path} could not be written ({error.strerror or type(error).__name__}). "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
+from kisi.errors import KisiError
 from kisi.model.billing import BillingMapping, Company, TenantRef
 from kisi.model.usage import Tenant
 
@@ -28,6 +30,11 @@ class Finding:
     level: Level
     message: str
     remedy: str = ""
+
+    @classmethod
+    def of(cls, error: KisiError) -> Self:
+        """A problem: the error in its own words."""
+        return cls(Level.PROBLEM, error.message, error.remedy)
 
 
 def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from kisi.csv_table import STARTS, csv_table, guarded_inside
+from kisi.csv_table import csv_table
+from kisi.redaction import STARTS, guarded_inside
 from kisi.render.formatting import instant, quantity
 from kisi.render.text import safe_text
 
@@ -20,7 +21,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
 
     Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
     spreadsheet would run as a formula gets an apostrophe in front, also behind a delimiter inside
-    it (`kisi.csv_table`). Write it with `newline=""`.
+    it (`kisi.redaction`). Write it with `newline=""`.
     """
     return csv_table(columns, ([_text(value) for value in one] for one in rows))
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kisi import secret_reference
+from kisi import secrets
 from kisi.config import (
     FingerprintStr,
     Hours,
@@ -402,9 +402,7 @@ def test_whatever_a_file_holds_it_is_a_configuration_or_a_list_of_problems(load,
         assert found.sources.keys() | found.psa.keys()
 
 
-@pytest.mark.parametrize(
-    "module", [sentences, secret_reference], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", [sentences, secrets], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_are_right(module):
     results = doctest.testmod(module)
     assert results.attempted

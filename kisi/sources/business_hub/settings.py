@@ -9,8 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from kisi.config import Hours, Section, Table, Text
-from kisi.sources.business_hub.files import matching
-from kisi.sources.business_hub.table import fold
+from kisi.sources.business_hub.files import fold, matching
 
 ACTIVE_STATUS = (
     *("active", "valid", "ok", "in use"),

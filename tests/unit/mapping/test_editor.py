@@ -171,7 +171,7 @@ def test_a_new_file_has_the_permissions_that_new_files_have(tmp_path):
 def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypatch):
     document = MappingDocument.read(path)
     monkeypatch.delattr(os, "chown", raising=False)
-    monkeypatch.setattr("kisi.whole_file._FOLDERS_SYNC", False)
+    monkeypatch.setattr("kisi.files._FOLDERS_SYNC", False)
     assert document.save("a = 1", no_sleep)
     assert path.read_text() == "a = 1"
 

@@ -11,9 +11,9 @@ import render_samples as samples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kisi.csv_table import STARTS
 from kisi.errors import ExitCode
 from kisi.model import Failure, Plan, UnmappedUse
+from kisi.redaction import STARTS
 from kisi.render.csv_text import csv_text
 from kisi.render.plan_export import COLUMNS, plan_csv
 from kisi.render.text import safe_text
