@@ -28,7 +28,7 @@ KisiError
 ```
 
 Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied` and `Vanished`
-in `kisi.sources.ksc.problems`, `Undecided` in `kisi.counting.count`, `Unusable`, `KeysRefused` and
+in `kisi.sources.ksc.wire`, `Undecided` in `kisi.counting.count`, `Unusable`, `KeysRefused` and
 `NotFound` in `kisi.psa.tigerpaw.rest`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do
@@ -185,3 +185,11 @@ class AnswerLost(TransportError):
 
 class BadAnswer(TransportError):
     """A whole answer came that is not what the interface promises."""
+
+
+def describe_bug(error: Exception) -> str:
+    """An error that kisi did not foresee, in words; remote text may be in them.
+
+    Example: `a bug in kisi stopped the work here (KeyError: 'quantity')`.
+    """
+    return f"a bug in kisi stopped the work here ({type(error).__name__}: {str(error)[:200]})"

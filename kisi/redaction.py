@@ -1,8 +1,8 @@
 """Keeps secrets, and characters that act, out of everything that is printed, logged or stored.
 
-Every secret that `kisi.credentials` resolves is registered here. What leaves the process as text
-then goes through `REDACTOR`, as a last line of defence behind code that puts no secret into a
-message in the first place.
+Every secret that `kisi.secrets` resolves is registered here. What leaves the process as text then
+goes through `REDACTOR`, as a last line of defence behind code that puts no secret into a message in
+the first place. What a remote system calls something may also be a formula to a spreadsheet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import sys
 from base64 import b64encode, urlsafe_b64encode
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 from urllib.parse import unquote_to_bytes
 
@@ -202,7 +202,23 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
 
 
 REDACTOR = Redactor()
-"""The redactor of this process; `kisi.credentials.resolve` registers secrets with it."""
+"""The redactor of this process; `kisi.secrets.resolve` registers secrets with it."""
+
+
+STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What makes a cell a formula if it comes first (OWASP ASVS 1.2.10); the wide forms do
+where Japanese is written."""
+_INSIDE = re.compile(rf"((?:[,;|\t\r\n]|^[\s\"'])[\s\"']*)([{re.escape(''.join(STARTS))}])")
+
+
+def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
+    """`text` with `guard` put over every start of a formula that is not the first letter.
+
+    It stands behind a delimiter, or behind spaces and quotes, which a split may lose. A file of
+    commas is split at semicolons where the decimal sign is a comma, and at tabs or bars by whoever
+    imports it so: what follows one of these inside a cell may be a cell of its own.
+    """
+    return _INSIDE.sub(lambda match: match[1] + guard(match[2]), text)
 
 
 def remote_name(text: str) -> str:

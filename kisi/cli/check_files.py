@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
-from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.journal.damage import JOURNAL
 from kisi.mapping.file import load_mapping
 from kisi.model import BillingMapping, Finding, Level
 from kisi.render.formatting import plural
-from kisi.secret_reference import Scheme, SecretReference
+from kisi.secrets import Scheme, SecretReference, Secrets, resolve_all
 
 
 @dataclass(frozen=True, slots=True)

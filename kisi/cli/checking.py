@@ -24,7 +24,7 @@ from kisi.mapping.validator import SystemValidator
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.psa.registry import PSAS
-from kisi.reconcile.siblings import check_siblings
+from kisi.reconcile.new_lines import check_siblings
 from kisi.redaction import safe_text
 from kisi.render.findings import Area, findings_document, findings_report
 from kisi.render.formatting import plural

@@ -161,14 +161,14 @@ def _write_file(path: Path, text: str) -> None:
 
     Client names are in it: a new file is for its owner alone, an old one keeps its permissions.
     """
-    from kisi.whole_file import PRIVATE, put_whole
+    from kisi.files import PRIVATE, atomic_write
 
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8", newline="")
         return
     target = _behind_a_link(path)
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
-    put_whole(target, text.encode(), mode=mode)
+    atomic_write(target, text.encode(), mode=mode)
 
 
 def _behind_a_link(path: Path) -> Path:

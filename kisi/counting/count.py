@@ -8,16 +8,15 @@ many keys, products or rows it has there.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from kisi.counting.notes import device_notes, figure_notes, key_notes, some
 from kisi.counting.rules import (
-    EXPIRED_ON_DEVICE,
     FOREIGN_DEVICE,
     PENDING,
-    RESERVE,
+    TELLING,
     CountingContext,
     classify,
     expires,
@@ -57,18 +56,12 @@ _CATEGORY = {
 _COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
 """Reported categories that are computers to a user licence; the third may be anything."""
 
-_TELLING = (RESERVE, EXPIRED_ON_DEVICE, PENDING, FOREIGN_DEVICE)
-"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
-
 
 class Undecided(SourceError):
     """The reading is whole, and a person must say what is to be billed of it.
 
-    Args:
-        guard: `ambiguous`: a key name belongs to two applications equally well. `category`: users
-            cannot be worked out from a number of non-Windows devices.
-        message: What was read and not billed.
-        remedy: What decides it.
+    Its `guard` is `ambiguous` (a key name belongs to two applications equally well) or `category`
+    (users cannot be worked out from a number of non-Windows devices).
     """
 
     exit_code = ExitCode.WITHHELD
@@ -113,11 +106,10 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
     keys = {key.serial: _key_evidence(key, context) for key in reading.keys}
-    closed = {key.serial: key.not_counted_reason for key in reading.keys if key.not_counted_reason}
-    groups = _group(reading, keys, closed, context)
-    _refuse_foreign(reading, groups, closed, context)
+    groups = _group(reading, keys, context)
+    _refuse_foreign(reading, groups, keys, context)
     for group in groups:
-        group.count = count_rows(group.rows, reading.devices, context, closed)
+        group.count = count_rows(group.rows, reading.devices, keys, context)
     evidence = (item for group in groups for item in group.count.evidence)
     return TenantUsage(
         tenant=reading.tenant,
@@ -139,10 +131,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
 
 
 def _group(
-    reading: Reading,
-    keys: Mapping[str, KeyEvidence],
-    closed: Collection[str],
-    context: CountingContext,
+    reading: Reading, keys: Mapping[str, KeyEvidence], context: CountingContext
 ) -> list[_Group]:
     groups: dict[tuple[str, bool], _Group] = {}
 
@@ -164,6 +153,7 @@ def _group(
     for key in keys.values():
         group = by_serial[key.serial] = of(key.name, used=key.counted and key.used != 0)
         group.keys.append(key)
+    closed = {key.serial for key in reading.keys if key.not_counted_reason}
     for row in reading.rows:
         if row.serial not in by_serial:
             raise Incomplete(f"{reading.tenant.name}: a use names the unlisted key {row.serial}.")
@@ -177,14 +167,14 @@ def _group(
 def _refuse_foreign(
     reading: Reading,
     groups: Iterable[_Group],
-    closed: Collection[str],
+    keys: Mapping[str, KeyEvidence],
     context: CountingContext,
 ) -> None:
     active = {
         row.device: row.name or row.device
         for group in groups
         for row in group.rows
-        if row.serial not in closed and judge_row(row, context.rules, context.now).counts
+        if keys[row.serial].counted and judge_row(row, context.rules, context.now).counts
     }
     foreign = [name for device, name in active.items() if device not in reading.devices]
     if len(foreign) > max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)):
@@ -293,8 +283,8 @@ def _key_evidence(key: Key, context: CountingContext) -> KeyEvidence:
 def count_rows(
     rows: Sequence[KeyRow],
     devices: Mapping[str, Device],
+    keys: Mapping[str, KeyEvidence],
     context: CountingContext,
-    closed: Mapping[str, str],
 ) -> RowCount:
     """Counts the uses of one application's keys.
 
@@ -305,10 +295,8 @@ def count_rows(
     records: dict[str, Evidence] = {}
     counted = 0
     for row in rows:
-        if row.serial in closed:
-            reason, counts = closed[row.serial], False
-        else:
-            reason, counts = _judge(row, devices, context)
+        key = keys[row.serial]
+        reason, counts = _judge(row, devices, context) if key.counted else (key.reason, False)
         earlier = records.get(row.device)
         if counts and earlier is not None and earlier.counted:
             counts, reason = False, SAME_DEVICE
@@ -336,7 +324,7 @@ def _judge(
 
 
 def _telling(reason: str) -> int:
-    return _TELLING.index(reason) if reason in _TELLING else -1
+    return TELLING.index(reason) if reason in TELLING else -1
 
 
 def _evidence(

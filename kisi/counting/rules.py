@@ -32,6 +32,8 @@ PENDING = "activation pending"
 EXPIRED_ON_DEVICE = "expired on the device"
 NOT_STORED = "not in the server's own storage"
 FOREIGN_DEVICE = "not a device of this server"
+TELLING = (RESERVE, EXPIRED_ON_DEVICE, PENDING, FOREIGN_DEVICE)
+"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,7 @@ def classify(device: Device) -> DeviceClass:
     Names are not localised (https://support.kaspersky.com/help/KSC/14/KSCAPI/a00475.html).
     """
     name = device.os_name.strip().strip("<>").casefold()
-    if name:
-        return _by_name(name, device.ctype)
-    return _by_bits(device.ctype)
+    return _by_name(name, device.ctype) if name else _by_bits(device.ctype)
 
 
 def _by_name(name: str, ctype: int) -> DeviceClass:
@@ -175,13 +175,9 @@ def _by_name(name: str, ctype: int) -> DeviceClass:
 def _by_bits(ctype: int) -> DeviceClass:
     if ctype & _UNIX_OR_LINUX:
         return DeviceClass.OTHER
-    if ctype & _SERVER_NT:
+    if ctype & _SERVER_NT or (ctype & _NT_OR_WINDOWS and ctype & _DOMAIN_CONTROLLER):
         return DeviceClass.WINDOWS_SERVER
-    if ctype & _NT_OR_WINDOWS:
-        if ctype & _DOMAIN_CONTROLLER:
-            return DeviceClass.WINDOWS_SERVER
-        return DeviceClass.WINDOWS_WORKSTATION
-    return DeviceClass.UNKNOWN
+    return DeviceClass.WINDOWS_WORKSTATION if ctype & _NT_OR_WINDOWS else DeviceClass.UNKNOWN
 
 
 class Matcher:
@@ -238,13 +234,11 @@ class CountingContext:
         They must if the key counts and its application is billed. For everything else the server's
         own figure is enough, except where it gives none.
         """
-        if not judge_key(key, self.rules, self.now).counts:
+        if not judge_key(key, self.rules, self.now).counts or self.never_bills(key):
             return False
         application = self.matcher.match(key.name)
-        if application is None or application.name not in self.billed:
-            wanted = application is None or application.bill
-            return wanted and key.used is None
-        return application.bill
+        billed = application is not None and application.name in self.billed
+        return billed or key.used is None
 
     def never_bills(self, key: Key) -> bool:
         """Whether `key` is of an application with `bill = false`."""

@@ -15,11 +15,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kisi.errors import StateError
+from kisi.files import sync_folder
 from kisi.journal import damage, schema
 from kisi.journal.damage import JOURNAL, Damaged
 from kisi.journal.database import Database
 from kisi.journal.faults import DAMAGE, as_state_errors, code_of, folder_error
-from kisi.whole_file import sync_folder
 
 _BUSY_SECONDS = 5.0
 """How long a commit waits for another program that reads or backs up the journal."""

@@ -3,7 +3,7 @@ r"""Mapping data as CSV that spreadsheets open unharmed and that is read back wi
 A cell is the text itself, but for what a spreadsheet, a terminal or a CSV reader could stumble
 over: control characters, a backslash and spaces at either end are written as `\x1b`, `\\` and
 `\x20`. A text that would be a formula has an apostrophe in front, and what would be one behind a
-delimiter is written as `\x3d` (`kisi.formulas`). Several values in one cell are divided by `; `.
+delimiter is written as `\x3d` (`kisi.redaction`). Several values in one cell are divided by `; `.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from io import StringIO
 
 from kisi.config.sentences import did_you_mean, shorten
+from kisi.csv_table import csv_table
 from kisi.errors import ConfigError
-from kisi.formulas import STARTS, guarded_inside
+from kisi.redaction import STARTS, guarded_inside
 
 _GUARDED = (*STARTS, "'")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4}))")
@@ -46,12 +47,8 @@ def csv_list(texts: Iterable[str]) -> str:
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
-    r"""A table as CSV (RFC 4180), each line ended by `\r\n`; cells are made by `csv_cell`."""
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([row.get(column, "") for column in columns] for row in rows)
-    return buffer.getvalue()
+    """A table as CSV, of cells that `csv_cell` and `csv_list` made."""
+    return csv_table(columns, ([row.get(column, "") for column in columns] for row in rows))
 
 
 def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:

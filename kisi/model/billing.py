@@ -1,4 +1,4 @@
-"""Globs as people write them in mapping.toml and after `--only`, `--company` and the like."""
+"""What is billed to whom: the mapping, its globs and the rules, as values."""
 
 from __future__ import annotations
 
@@ -23,21 +23,18 @@ class Glob:
     def __init__(self, text: str) -> None:
         self.literal_prefix = len(re.split(r"[*?]", text, maxsplit=1)[0])
         """How many characters stand before the first wildcard."""
-        self._pattern = _compiled(text.casefold())
+        # It never goes back: each part between stars is found once.
+        first, *rest = (
+            "".join("." if c == "?" else re.escape(c) for c in part)
+            for part in text.casefold().split("*")
+        )
+        middle = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
+        last = f".*{rest[-1]}" if rest else ""
+        self._pattern = re.compile(first + middle + last, re.DOTALL)
 
     def matches(self, name: str) -> bool:
         """Whether the whole of `name` is meant."""
         return self._pattern.fullmatch(name.casefold()) is not None
-
-
-def _compiled(text: str) -> re.Pattern[str]:
-    """A pattern that never goes back: each part between stars is found once."""
-    first, *rest = (
-        "".join("." if c == "?" else re.escape(c) for c in part) for part in text.split("*")
-    )
-    middle = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
-    last = f".*{rest[-1]}" if rest else ""
-    return re.compile(first + middle + last, re.DOTALL)
 
 
 class Category(StrEnum):

@@ -1,11 +1,13 @@
-"""What `kisi check` found."""
+"""What `kisi check` found, and tenants that no client has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
+from kisi.errors import KisiError
 from kisi.model.billing import BillingMapping, Company, TenantRef
 from kisi.model.usage import Tenant
 
@@ -29,16 +31,18 @@ class Finding:
     message: str
     remedy: str = ""
 
+    @classmethod
+    def of(cls, error: KisiError) -> Self:
+        """A problem: the error in its own words."""
+        return cls(Level.PROBLEM, error.message, error.remedy)
+
 
 def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
     """The tenants that no row names, each with `Tenant.listed_as`.
 
     A virtual server that was restored on a second machine is listed by both with one id. Mapped
-    under both, each of its devices would be billed twice.
-
-    Args:
-        mapping: The mapping as it is.
-        tenants: What the sources list; those that a row names may be among them.
+    under both, each of its devices would be billed twice. Those that a row names may be among the
+    `tenants`.
     """
     listed = tuple(tenants)
     owners = mapping.owners()

@@ -24,13 +24,19 @@ class AgreementRef:
 
 
 @dataclass(frozen=True, slots=True)
-class NotBillable:
-    """Why an agreement or account is not fit to bill."""
+class Failure:
+    """Why nothing of a client was written."""
 
     guard: str
-    """`agreement` or `account`."""
     reason: str
     remedy: str
+    exit_code: ExitCode = ExitCode.WITHHELD
+
+
+class NotBillable(Failure):
+    """Why an agreement or account is not fit to bill; its guard is `agreement` or `account`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +159,6 @@ class Hold:
     """What a run ends with that leaves this hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why nothing of a client was written."""
-
-    guard: str
-    reason: str
-    remedy: str
-    exit_code: ExitCode
-
-
 class Pool(NamedTuple):
     """Devices (or users, or mailboxes) that somebody pays for: one application of one tenant."""
 
@@ -255,6 +251,11 @@ class OwnedLine:
     """An earlier write has an unknown outcome."""
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
+
+    @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
 
     @property
     def slot(self) -> LineSlot:

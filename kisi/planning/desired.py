@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kisi.counting import ClientUsage
-from kisi.errors import ExitCode
 from kisi.model import (
     SPLIT,
     BillingMapping,
@@ -111,7 +110,6 @@ def _total_only(application: str) -> Failure:
         reason=f"the report has only a total for {application}, which is billed by category",
         remedy="Map the application to one product (`all = ...`) for this client, or export a "
         "report with a category or one row a device.",
-        exit_code=ExitCode.WITHHELD,
     )
 
 

@@ -69,15 +69,12 @@ class OwnedLines:
         return self._products.get(line.slot)
 
 
-Fires = Callable[[PlannedLine, CompanyPlan, GuardContext], str | None]
-
-
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A rule that can hold a line: its name, when it fires (with the reason), what releases it."""
 
     name: str
-    fires: Fires
+    fires: Callable[[PlannedLine, CompanyPlan, GuardContext], str | None]
     remedy: str
     """`{accept}` stands for the command that releases exactly this."""
 
@@ -88,6 +85,13 @@ def _number(value: Decimal | float) -> str:
 
 def _is_update(line: PlannedLine) -> bool:
     return line.action is Action.UPDATE and not line.orphaned
+
+
+def _is_beyond(change: Decimal, base: Decimal, percent: float, units: float) -> bool:
+    """Beyond both limits; from 0 every change is beyond the percentage."""
+    return change > Decimal(str(units)) and (
+        base <= 0 or change / base * 100 > Decimal(str(percent))
+    )
 
 
 def _empty_source(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
@@ -113,14 +117,12 @@ def _decrease(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -
     fact = context.facts.of_line(line)
     highest = max(line.before, fact.highest) if fact else line.before
     drop = highest - line.after
-    percent = drop / highest * 100
     limits = context.rules
-    if drop <= Decimal(str(limits.decrease_units)):
+    if not _is_beyond(drop, highest, limits.decrease_percent, limits.decrease_units):
         return None
-    if percent <= Decimal(str(limits.decrease_percent)):
-        return None
+    share = f"{drop / highest * 100:.0f} %"
     return (
-        f"it would fall by {_number(drop)} ({percent:.0f} %) from {_number(highest)}, its highest "
+        f"it would fall by {_number(drop)} ({share}) from {_number(highest)}, its highest "
         f"of the last {limits.baseline_days} days, to {line.after}"
     )
 
@@ -132,9 +134,7 @@ def _increase(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -
     lowest = min(line.before, fact.lowest) if fact else line.before
     rise = line.after - lowest
     limits = context.rules
-    if rise <= Decimal(str(limits.increase_units)):
-        return None
-    if lowest > 0 and rise / lowest * 100 <= Decimal(str(limits.increase_percent)):
+    if not _is_beyond(rise, lowest, limits.increase_percent, limits.increase_units):
         return None
     share = f" ({rise / lowest * 100:.0f} %)" if lowest > 0 else ""
     return (
@@ -243,10 +243,7 @@ def empty_sources(
 ) -> frozenset[str]:
     """Sources of which every tenant counts 0 although the PSA or the last run had more.
 
-    Args:
-        counted: For each source the total units of each tenant that was read.
-        companies: The clients' plans, unguarded.
-        facts: What the journal knows.
+    For each source, `counted` has the total units of each tenant that was read.
     """
     silent = {name for name, totals in counted.items() if totals and not any(totals)}
     had_more = {
@@ -296,12 +293,10 @@ def _guard_run(plan: Plan, context: GuardContext) -> Plan:
 def _run_reason(free: Sequence[PlannedLine], limits: GuardRules) -> str | None:
     before = sum((line.before or Decimal(0) for line in free), Decimal(0))
     fall = -sum((line.delta for line in free if line.changes), Decimal(0))
-    if before <= 0 or fall <= Decimal(str(limits.run_units)):
+    if before <= 0 or not _is_beyond(fall, before, limits.run_percent, limits.run_units):
         return None
-    percent = fall / before * 100
-    if percent <= Decimal(str(limits.run_percent)):
-        return None
-    return f"the whole run would bill {fall:f} units ({percent:.0f} %) fewer than {before:f} now"
+    share = f"{fall / before * 100:.0f} %"
+    return f"the whole run would bill {fall:f} units ({share}) fewer than {before:f} now"
 
 
 def _hold_free(plan: Plan, psa: str, hold: Hold, *, decreases: bool) -> Plan:

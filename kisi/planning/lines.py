@@ -39,9 +39,9 @@ class CurrentState:
 class CannotPlan(Exception):
     """Nothing of a client can be planned, because of what its PSA holds."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
+    def __init__(self, guard: str, reason: str, remedy: str, exit_code: ExitCode) -> None:
+        super().__init__(reason)
+        self.failure = Failure(guard, reason, remedy, exit_code)
 
 
 def is_live(line: Line, today: date) -> bool:
@@ -65,12 +65,10 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
     if len(chosen) > 1:
         listed = ", ".join(f"{line.id} ({line.quantity})" for line in chosen)
         raise CannotPlan(
-            Failure(
-                guard="ambiguous",
-                reason=f"the agreement has {len(chosen)} live lines of product {product}: {listed}",
-                remedy="Cancel all but one of them in the PSA; kisi never picks one.",
-                exit_code=ExitCode.WITHHELD,
-            )
+            "ambiguous",
+            f"the agreement has {len(chosen)} live lines of product {product}: {listed}",
+            "Cancel all but one of them in the PSA; kisi never picks one.",
+            ExitCode.WITHHELD,
         )
     if not chosen:
         return None
@@ -80,14 +78,8 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
 
 def _refuse_unreadable(line: Line) -> None:
     if line.problem:
-        raise CannotPlan(
-            Failure(
-                guard="psa",
-                reason=f"line {line.id} of product {line.product} cannot be read: {line.problem}",
-                remedy="Correct the line in the PSA.",
-                exit_code=ExitCode.PSA,
-            )
-        )
+        reason = f"line {line.id} of product {line.product} cannot be read: {line.problem}"
+        raise CannotPlan("psa", reason, "Correct the line in the PSA.", ExitCode.PSA)
 
 
 def plan_company(
@@ -97,21 +89,11 @@ def plan_company(
     facts: Collection[OwnedLine],
     today: date,
 ) -> CompanyPlan:
-    """The plan of one client, before guards.
+    """The plan of one client, `READY` or `FAILED`; guards decide about holds.
 
-    Args:
-        company: The client.
-        desired: What its products should bill.
-        current: What its PSA holds.
-        facts: The lines that kisi owns for this client, wherever they are.
-        today: The day in the billing time zone.
-
-    Returns:
-        A plan whose status is `READY` or `FAILED`; guards decide about holds.
+    The `facts` are the lines that kisi owns for this client, wherever they are.
     """
-    failure = desired.failure
-    if (refused := current.agreement.not_billable) is not None:
-        failure = Failure(refused.guard, refused.reason, refused.remedy, ExitCode.WITHHELD)
+    failure = current.agreement.not_billable or desired.failure
     if failure is not None:
         return failed(company, failure, unmapped=desired.unmapped)
     try:
@@ -237,8 +219,7 @@ def _still_billing(
 ) -> Line | None:
     """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
     here = current.lines if _is_here(fact, company) else ()
-    ref = AgreementRef(fact.psa, fact.company, fact.agreement)
-    agreement, lines = current.elsewhere.get(ref, (current.agreement, here))
+    agreement, lines = current.elsewhere.get(fact.ref, (current.agreement, here))
     line = next((line for line in lines if line.id == fact.line_id), None)
     if line is None or agreement.gone or line.product != fact.product or not is_live(line, today):
         return None

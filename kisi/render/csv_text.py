@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from io import StringIO
 from typing import Any
 
-from kisi.formulas import STARTS, guarded_inside
+from kisi.csv_table import csv_table
 from kisi.json_text import instant
-from kisi.redaction import safe_text
+from kisi.redaction import STARTS, guarded_inside, safe_text
 from kisi.render.formatting import quantity
 
 Value = str | int | Decimal | bool | datetime | None
@@ -23,13 +21,9 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
 
     Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
     spreadsheet would run as a formula gets an apostrophe in front, also behind a delimiter inside
-    it (`kisi.formulas`). Write it with `newline=""`.
+    it (`kisi.redaction`). Write it with `newline=""`.
     """
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([_text(value) for value in one] for one in rows)
-    return buffer.getvalue()
+    return csv_table(columns, ([_text(value) for value in one] for one in rows))
 
 
 def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, W
 from kisi.journal import Billing, Journal, RunState, Subject
 from kisi.lock import run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan
-from kisi.reconcile import Memory, Progress, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.callbacks import Message, OnMessage, Stop
 from kisi.run.document import plan_document
@@ -217,23 +217,23 @@ def preview(
     return result
 
 
-def load_journal_state(journal: Journal, rules: Rules) -> Memory:
+def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     """What the journal knows that a plan needs."""
     tenants = journal.history.latest(Subject.TENANTS)
-    return Memory(
+    return JournalState(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         tenants=tenants.value if tenants else {},
         accepted=journal.accepted(),
-        past=journal.history,
+        past=journal.history.readings,
     )
 
 
 def read_and_plan(
     setup: Setup,
     rules: Rules,
-    memory: Memory,
+    memory: JournalState,
     clients: ClientFilter,
     stop: Stop,
     on_progress: Progress | None,
@@ -245,12 +245,12 @@ def read_and_plan(
     """
     companies = clients.companies(setup.mapping)
     progress = stop.checked(on_progress)
-    found = reconcile(rules, setup.sources, setup.psas, memory, companies, progress)
+    found = reconcile(rules, setup.sources, setup.psas, memory, companies, progress, setup.clock)
     stop.check()
     return found
 
 
-def wait_for_last_write(memory: Memory, clock: Clock, inform: Callable[[str], None]) -> None:
+def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[str], None]) -> None:
     """Waits until a PSA would show a create that the run before sent just before it ended.
 
     Otherwise that line could be missing from the list now, and wait for a person.
@@ -324,7 +324,6 @@ class _Run:
         journal.record_mapping(setup.mapping.companies)
         memory = load_journal_state(journal, rules)
         wait_for_last_write(memory, setup.clock, options.inform)
-        read_at = setup.clock.monotonic()
         found = read_and_plan(
             setup, rules, memory, options.clients, options.stop, options.on_progress
         )
@@ -339,7 +338,7 @@ class _Run:
         else:
             plan = resolve(found, setup.psas, accepted)
             journal.record_plan(run, setup.clock.now(), plan)
-            applied = self._write(journal, run, plan, found, rules, read_at)
+            applied = self._write(journal, run, plan, found, rules)
         at = setup.clock.now()
         record_outcome(journal, run, at, found, applied.plan)
         journal.prune(at - timedelta(days=setup.config.evidence_days))
@@ -369,7 +368,6 @@ class _Run:
         plan: Plan,
         found: Reconciled,
         rules: Rules,
-        read_at: float,
     ) -> ApplyResult:
         """Writes what is not on hold.
 
@@ -380,7 +378,7 @@ class _Run:
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
-            read_at=read_at,
+            read_at=found.read_at,
             journal=journal,
             run=run,
             today=rules.today,

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kisi.credentials import resolve
 from kisi.errors import ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.redaction import REDACTOR
@@ -24,6 +23,7 @@ from kisi.run.callbacks import Message, OnMessage
 from kisi.run.document import plan_document
 from kisi.run.result import Mode, RunResult
 from kisi.run.setup import partial_config
+from kisi.secrets import resolve
 from kisi.transport import Client, Limits, SystemClock
 
 _BUG = "A bug in kisi ended the run; its messages say more."

@@ -13,7 +13,6 @@ from pathlib import Path
 import platformdirs
 
 from kisi.config import Config, PartialConfig, read_partial_config
-from kisi.credentials import Secrets, resolve_all
 from kisi.errors import ConfigError
 from kisi.mapping.file import load_mapping
 from kisi.model import BillingMapping
@@ -21,6 +20,7 @@ from kisi.psa import Psa
 from kisi.psa.registry import PSAS
 from kisi.reconcile import Rules
 from kisi.run.callbacks import Stop
+from kisi.secrets import Secrets, resolve_all
 from kisi.sources import UsageSource
 from kisi.sources.registry import SOURCES
 from kisi.transport import Clock, Limits, SystemClock

@@ -437,6 +437,14 @@ class Vendor(ABC):
         """What faults match: by default `METHOD /path`, without the query."""
         return (f"{exchange.method} {exchange.path}",)
 
+    def own_certificate(self) -> Certificate | None:
+        """The certificate that it presents unless `serve` is given another; None: plain HTTP."""
+        return None
+
+    def admit(self, struck: Intercept, exchange: Exchange, apply: Apply) -> None:
+        """Let a request pass to the faults and to `handle`."""
+        struck(exchange, apply)
+
     def serve(
         self,
         *,
@@ -446,13 +454,13 @@ class Vendor(ABC):
         log: list[Logged] | None = None,
         name: str = "",
     ) -> Server:
-        """A server for it, not started yet; plain HTTP unless it gets a certificate."""
+        """A server for it, not started yet; plain HTTP unless there is a certificate."""
         return Server(
             name or self.name,
             self.handle,
-            tls=tls,
+            tls=tls or self.own_certificate(),
             port=port,
             now=self.now,
             log=log,
-            intercept=(faults or Faults()).around(self.labels),
+            intercept=partial(self.admit, (faults or Faults()).around(self.labels)),
         )

@@ -22,7 +22,6 @@ from email.message import Message
 from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, NoReturn, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -395,9 +394,11 @@ class Server:
         self.now = now or (lambda: datetime.now(UTC))
         self.errors: list[Exception] = []
         self._handle = handle
-        self.intercept = intercept or _let_pass
+        self.intercept = intercept or (lambda _, apply: apply())
         self._sockets = Sockets(port, self.now, self._exchange, self.errors.append)
-        self._thread = threading.Thread(target=self._serve, name=f"sandbox {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._sockets.serve_forever, args=(0.02,), name=f"sandbox {name}", daemon=True
+        )
         self.certificate: Certificate | None = None
         if tls:
             self.present(tls)
@@ -443,16 +444,8 @@ class Server:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _serve(self) -> None:
-        self._sockets.serve_forever(poll_interval=0.02)
 
     def _exchange(self, exchange: Exchange) -> None:
         """Let the vendor act, write the request down, deliver the answer."""
@@ -478,7 +471,3 @@ class Server:
         finally:
             for act in exchange.afterwards:
                 act()
-
-
-def _let_pass(_: Exchange, apply: Callable[[], None]) -> None:
-    apply()

@@ -20,14 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any, TypeVar, cast
 
 from kisi.sandbox import ksc_records as records
 from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part, literal
-from kisi.sandbox.faults import Faults, Vendor
-from kisi.sandbox.http import Apply, Exchange, Intercept, Logged, Server
+from kisi.sandbox.faults import Vendor
+from kisi.sandbox.http import Apply, Exchange, Intercept, Server
 from kisi.sandbox.ksc_records import Params, PxgError, VirtualServer, container, encode
 from kisi.sandbox.ksc_sessions import Account, Refused, ResultSet, Session, Sessions, decode_base64
 from kisi.sandbox.world import World
@@ -313,22 +312,11 @@ class Ksc(Vendor):
         self.violations: list[str] = []
         self.methods_by_name = dict(METHODS)
 
-    def serve(
-        self,
-        *,
-        tls: Certificate | None = None,
-        port: int = 0,
-        faults: Faults | None = None,
-        log: list[Logged] | None = None,
-        name: str = "",
-    ) -> Server:
-        """A server for it, not started yet; by default with a new certificate of its own."""
-        tls = tls or Certificate.make()
-        server = super().serve(tls=tls, port=port, faults=faults, log=log, name=name)
-        server.intercept = partial(self._one_at_a_time, server.intercept)
-        return server
+    def own_certificate(self) -> Certificate:
+        """A new one: Kaspersky Security Center makes its own at installation."""
+        return Certificate.make()
 
-    def _one_at_a_time(self, struck: Intercept, exchange: Exchange, apply: Apply) -> None:
+    def admit(self, struck: Intercept, exchange: Exchange, apply: Apply) -> None:
         """Let a request pass unless another one of its session is under way."""
         session = self._named_session(exchange)
         if session is None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kisi.transport.client import fingerprint_of
+import requests
 
+from kisi.errors import NotSent
+from kisi.secrets import fingerprint
+from kisi.transport.clock import Clock, SystemClock
+from kisi.transport.connection import Attempt, Connection
+from kisi.transport.policy import Limits
+from kisi.transport.trust import chain_context, unverified
+
+_LOG = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
@@ -37,12 +46,9 @@ def certificate_of(host: str, port: int) -> Certificate:
         NotSent: The server cannot be reached, or does not speak TLS.
     """
     fingerprint, der = fingerprint_of(host, port)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    flags = ssl.VerifyFlags
-    context.verify_flags = flags.VERIFY_X509_TRUSTED_FIRST | flags.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=der)
+    context = chain_context()
     try:
+        context.load_verify_locations(cadata=der)
         with (
             socket.create_connection((host, port), timeout=_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=host) as secure,
@@ -53,6 +59,38 @@ def certificate_of(host: str, port: int) -> Certificate:
     except OSError:
         return Certificate(fingerprint)
     return Certificate(fingerprint, _instant(ends))
+
+
+def fingerprint_of(host: str, port: int) -> tuple[str, bytes]:
+    """The fingerprint (`sha256:...`) and the certificate (DER) that a server presents.
+
+    Nothing is trusted and no request is sent: this is for showing a person what to compare.
+
+    Raises:
+        NotSent: The server cannot be reached, or does not speak TLS.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    attempt = fetch_certificate(f"https://{where}", Limits(), SystemClock())
+    if not attempt.presented:
+        raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
+    return fingerprint(attempt.presented), attempt.presented
+
+
+def fetch_certificate(url: str, limits: Limits, clock: Clock) -> Attempt:
+    """Connects with a method that accepts no certificate, so that nothing can be sent.
+
+    The attempt then holds the certificate that the server presented, if it did.
+    """
+    now = clock.monotonic()
+    attempt = Attempt(clock, ends=now + limits.connect, read=limits.connect)
+    connection = Connection(url)
+    try:
+        connection.send(requests.Request("GET", url).prepare(), unverified(()), attempt, limits)
+    except Exception as error:  # noqa: BLE001  # whatever a server does, it showed one or none
+        _LOG.debug("Looking at a certificate: %s", type(error).__name__)
+    finally:
+        connection.close()
+    return attempt
 
 
 def _instant(ends: object) -> datetime | None:

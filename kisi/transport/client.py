@@ -5,6 +5,8 @@ from __future__ import annotations
 import json as jsonlib
 import logging
 import random
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +14,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3.exceptions
+import requests.exceptions as rq
+import urllib3.exceptions as u3
 
 from kisi import __version__
-from kisi.errors import BadAnswer, NotSent, TransportError, Untrusted
-from kisi.fingerprints import fingerprint
+from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untrusted
+from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer
-from kisi.transport.clock import Clock, SystemClock
-from kisi.transport.connection import Attempt
-from kisi.transport.faults import translate
-from kisi.transport.line import Line, look
-from kisi.transport.policy import Limits, Repeat, may_repeat, wait_before_repeat
-from kisi.transport.trust import Stage, Trust, stages
+from kisi.transport.certificate import fetch_certificate
+from kisi.transport.clock import Clock
+from kisi.transport.connection import Attempt, Connection, UnexpectedAnswer
+from kisi.transport.policy import Limits, Retry, may_retry, wait_before_retry
+from kisi.transport.trust import Trust, TrustMethod, trust_methods
 
 _LOG = logging.getLogger(__name__)
 _STALE = 10.0
@@ -104,12 +106,12 @@ class Client:
         self._clock = clock
         self._label = label
         self._jitter = jitter
-        self._stages = stages(trust or Trust())
-        self._stage = 0
+        self._methods = trust_methods(trust or Trust())
+        self._method = 0
         self._answered = False
         self._thread = threading.local()
         self._lock = threading.Lock()
-        self._lines: list[Line] = []
+        self._connections: list[Connection] = []
         self._requests = 0
 
     @property
@@ -129,7 +131,7 @@ class Client:
 
         Empty where it is not pinned, and no answer came yet that would prove its chain.
         """
-        exact, *chain = self._stages
+        exact, *chain = self._methods
         if exact.pins is not None and presented in exact.pins:
             return "which is pinned"
         if not self._answered or not (chain or exact.pins is None):
@@ -145,9 +147,9 @@ class Client:
         json: Any = None,  # noqa: ANN401  any JSON value
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        repeat: Repeat = Repeat.NEVER,
+        retry: Retry = Retry.NEVER,
         sign: Sign | None = None,
-        parting: bool = False,
+        best_effort: bool = False,
     ) -> Answer:
         """Sends a request and returns the answer, whatever its status.
 
@@ -158,10 +160,10 @@ class Client:
             json: Sent as the body, with its content type; `None` sends none.
             body: Sent as it is, instead of `json`.
             headers: In addition to the client's own.
-            repeat: When the request may be sent again.
+            retry: When the request may be sent again.
             sign: Called before every try, for headers such as a signature over the time.
-            parting: It only says goodbye: sent once, with little patience, and also after the
-                run's end or a stop.
+            best_effort: It only ends or releases something, such as a session: sent once, within
+                seconds, and also after the run's end or a stop.
 
         Raises:
             Untrusted: The certificate is wrong; nothing was sent.
@@ -176,8 +178,8 @@ class Client:
         url = f"{self._base}/{path.lstrip('/')}"
         title = method if self._hidden else f"{method} {path.partition('?')[0]}"
         request = _Request(method, path, url, params, body, {**self._headers, **own}, sign, title)
-        limits = self._limits.for_parting() if parting else self._limits
-        outcome = self._repeatedly(request, repeat, limits)
+        limits = self._limits.for_best_effort() if best_effort else self._limits
+        outcome = self._with_retries(request, retry, limits)
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
@@ -185,20 +187,21 @@ class Client:
     def close(self) -> None:
         """Closes all connections of all threads. Safe to call twice."""
         with self._lock:
-            lines, self._lines = self._lines, []
-        for line in lines:
-            line.hang_up()
+            connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.close()
 
-    def _repeatedly(
-        self, request: _Request, repeat: Repeat, limits: Limits
+    def _with_retries(
+        self, request: _Request, retry: Retry, limits: Limits
     ) -> Answer | TransportError:
+        """Tries until an outcome that is not to be tried again, or the call's end."""
         ends = limits.ends(self._clock.monotonic())
         attempt, trouble = 1, ""
         while True:
-            outcome = self._judged(request, repeat, limits, ends)
-            if limits.stopped or not may_repeat(repeat, outcome, attempt, limits):
+            outcome = self._with_trust_methods(request, retry, limits, ends)
+            if limits.stopped or not may_retry(retry, outcome, attempt, limits):
                 break
-            wait = wait_before_repeat(outcome, attempt, limits, self._jitter())
+            wait = wait_before_retry(outcome, attempt, limits, self._jitter())
             if self._clock.monotonic() + wait >= ends:
                 break
             trouble = _trouble(outcome)
@@ -209,29 +212,29 @@ class Client:
             _LOG.warning("%s: %s took %d tries. %s", self._label, request.title, attempt, trouble)
         return outcome
 
-    def _judged(
-        self, request: _Request, repeat: Repeat, limits: Limits, ends: float
+    def _with_trust_methods(
+        self, request: _Request, retry: Retry, limits: Limits, ends: float
     ) -> Answer | TransportError:
-        """One try; where the certificate is judged wrong, once more for each other way to judge."""
-        presented, first = b"", self._stage
-        for offset in range(len(self._stages)):
-            number = (first + offset) % len(self._stages)
+        """One try; where the certificate is found wrong, once more with each other trust method."""
+        presented, first = b"", self._method
+        for offset in range(len(self._methods)):
+            number = (first + offset) % len(self._methods)
             attempt = Attempt(self._clock, ends=ends, read=limits.read, stop=limits.stop)
-            outcome = self._once(request, repeat, attempt, limits, self._stages[number])
+            outcome = self._once(request, retry, attempt, limits, self._methods[number])
             if not attempt.untrusted:
-                self._stage = number
+                self._method = number
                 self._answered |= isinstance(outcome, Answer)
                 return outcome
             presented = attempt.presented or presented
         if not presented:
-            presented = look(self._base, self._limits, self._clock).presented
+            presented = fetch_certificate(self._base, self._limits, self._clock).presented
         return self._untrusted(presented)
 
     def _once(
-        self, request: _Request, repeat: Repeat, attempt: Attempt, limits: Limits, stage: Stage
+        self, request: _Request, retry: Retry, attempt: Attempt, limits: Limits, method: TrustMethod
     ) -> Answer | TransportError:
         try:
-            line = self._line()
+            connection = self._connection()
         except NotSent as error:  # raised, because trying again would change nothing
             raise NotSent(f"{self._label}: {error.message}", remedy=error.remedy) from error
         now = self._clock.monotonic()
@@ -239,44 +242,45 @@ class Client:
             return NotSent(f"{self._label}: the run was stopped; {request.title} was not sent.")
         if now >= attempt.ends:
             return NotSent(f"{self._label}: the time is over; {request.title} was not sent.")
-        if repeat is not Repeat.READ and now - line.last_used > _STALE:
-            line.hang_up()
+        if retry is not Retry.READ and now - connection.last_used > _STALE:
+            connection.close()
         with self._lock:
             self._requests += 1
         outcome: Answer | TransportError
         try:
-            outcome = line.send(request.prepared(), stage, attempt, limits)
+            outcome = connection.send(request.prepared(), method, attempt, limits)
         except BadAnswer as error:
             outcome = BadAnswer(f"{self._label}: {request.title}: {error.message}")
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # see `translate`
+            connection.close()
             outcome = translate(
                 error, attempt, label=self._label, where=self._where, request=request.title
             )
         finally:
-            line.last_used = self._clock.monotonic()
-        self._tell(request, outcome, line.last_used - now)
+            connection.last_used = self._clock.monotonic()
+        self._log_try(request, outcome, connection.last_used - now)
         return outcome
 
-    def _tell(self, request: _Request, outcome: Answer | TransportError, seconds: float) -> None:
-        """One line a try, for `-vv`: no query, no body, nothing of an address that is hidden."""
+    def _log_try(self, request: _Request, outcome: Answer | TransportError, seconds: float) -> None:
+        """Logs each try for `-vv`: no query, no body, nothing of an address that is hidden."""
         if isinstance(outcome, Answer):
             said = f"{self._label}: {request.title}: {outcome.status}"
         else:
             said = outcome.message
         _LOG.debug("%s (%.0f ms)", said, seconds * 1000)
 
-    def _line(self) -> Line:
-        line: Line | None = getattr(self._thread, "line", None)
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._thread, "connection", None)
         with self._lock:
-            if line is None or line not in self._lines:
-                line = self._thread.line = Line(self._base)
-                self._lines.append(line)
-        return line
+            if connection is None or connection not in self._connections:
+                connection = self._thread.connection = Connection(self._base)
+                self._connections.append(connection)
+        return connection
 
     def _untrusted(self, presented: bytes) -> Untrusted:
         shown = fingerprint(presented) if presented else ""
         what = f"Its fingerprint is {shown}." if shown else "Its fingerprint could not be read."
-        pins = self._stages[0].pins
+        pins = self._methods[0].pins
         expected = ""
         if pins is not None:
             expected = f" Pinned: {', '.join(sorted(pins))}."
@@ -290,22 +294,84 @@ class Client:
         )
 
 
-def fingerprint_of(host: str, port: int) -> tuple[str, bytes]:
-    """The fingerprint (`sha256:...`) and the certificate (DER) that a server presents.
-
-    Nothing is trusted and no request is sent: this is for showing a person what to compare.
-
-    Raises:
-        NotSent: The server cannot be reached, or does not speak TLS.
-    """
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    attempt = look(f"https://{where}", Limits(), SystemClock())
-    if not attempt.presented:
-        raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
-    return fingerprint(attempt.presented), attempt.presented
-
-
 def _trouble(outcome: Answer | TransportError) -> str:
     if isinstance(outcome, TransportError):
         return outcome.message
     return f"It answered {outcome.status}: {outcome.excerpt()!r}."
+
+
+_BEFORE_SENDING = (
+    rq.ConnectTimeout,
+    rq.ProxyError,
+    rq.SSLError,
+    rq.InvalidURL,
+    rq.InvalidSchema,
+    rq.MissingSchema,
+)
+"""What `requests` raises before the first byte of a request, where no connection of ours tells."""
+
+
+def translate(
+    error: Exception, attempt: Attempt, *, label: str, where: str, request: str
+) -> TransportError:
+    """The error that a failed try of `request` means.
+
+    What is not provably unsent counts as sent: the request may have been applied. That holds for
+    every exception: a chunk size of `-2` is a bare `ValueError` of `http.client`, and no list of
+    such exceptions is ever complete.
+
+    Args:
+        error: What was raised while the request was under way.
+        attempt: What the connection knows.
+        label: Whom we talk to, as the operator calls it.
+        where: Host and port.
+        request: Method and path.
+    """
+    reason = _reason(error)
+    unsent = not attempt.sent if attempt.tracked else isinstance(error, _BEFORE_SENDING)
+    if unsent:
+        return NotSent(
+            f"{label}: {where} could not be reached: {reason}. {request} was not sent.",
+            remedy="Check the address, the network and the proxy settings of this machine.",
+        )
+    if isinstance(error, u3.DecodeError):
+        return BadAnswer(f"{label}: the answer of {where} to {request} cannot be decompressed.")
+    return AnswerLost(f"{label}: {where} gave no whole answer to {request}: {reason}.")
+
+
+def _reason(error: Exception) -> str:
+    """Why, from the innermost cause that says more than a wrapper does. Never a remote text."""
+    found = _causes(error)
+
+    def is_there(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(item, kinds) for item in found)
+
+    for kinds, words in _WORDS:
+        if is_there(*kinds):
+            return words
+    return f"the connection failed ({type(found[-1]).__name__})"
+
+
+_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((rq.InvalidURL, rq.InvalidSchema, rq.MissingSchema), "the address or the proxy is not usable"),
+    ((u3.ProxyError, rq.ProxyError), "the proxy did not open the way"),
+    ((socket.gaierror, u3.NameResolutionError), "its name could not be resolved"),
+    ((ConnectionRefusedError,), "it refused the connection"),
+    ((UnexpectedAnswer,), "what it sent is no single answer to the request"),
+    ((TimeoutError, u3.TimeoutError, rq.Timeout), "it did not answer in time"),
+    ((ssl.SSLError, u3.SSLError), "the TLS connection failed"),
+    ((u3.IncompleteRead, u3.InvalidChunkLength), "the body ended too early"),
+    ((ConnectionError, u3.ProtocolError), "it broke the connection off"),
+)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """`error` and everything that it wraps, was raised from, or carries as its reason."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, BaseException) and not any(item is seen for seen in found):
+            found.append(item)
+            waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+    return found

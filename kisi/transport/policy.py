@@ -13,19 +13,21 @@ from typing import Self
 
 from kisi.errors import NotSent, TransportError, Untrusted
 from kisi.transport.answer import Answer
-from kisi.transport.dates import http_date
+from kisi.transport.clock import http_date
 
-_UNPROCESSED = frozenset({429, 503})
+_BUSY = 429
+_UNPROCESSED = frozenset({_BUSY, 503})
 _FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
 """Server faults. 520 to 524 are Cloudflare's, which stands in front of ConnectWise's cloud."""
 _NOT_SENT_ATTEMPTS = 3
 """A closed port or an unknown name is given less patience than a busy server."""
-_PARTING = 3.0
-"""Seconds for a request that only says goodbye."""
+_LONGEST_BACKOFF = 30.0
+_BEST_EFFORT = 3.0
+"""Seconds for a request that only ends or releases something."""
 _SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
-class Repeat(StrEnum):
+class Retry(StrEnum):
     """When a request may be sent again without asking its caller."""
 
     NEVER = "never"
@@ -38,7 +40,7 @@ class Repeat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The patience of a `Client`, in seconds, bytes and attempts."""
+    """The limits of one call of a `Client`, in seconds, bytes and attempts."""
 
     connect: float = 5.0
     read: float = 30.0
@@ -48,6 +50,7 @@ class Limits:
     body: int = 16 * 2**20
     """The largest body that is read, decompressed. Parsed, JSON takes up to 30 times as much."""
     attempts: int = 4
+    """Of one request; 1 repeats nothing. A rate limit (429) is waited out for the whole call."""
     retry_after_cap: float = 120.0
     """The longest wait that a server may ask for."""
     run_ends: float | None = None
@@ -65,25 +68,28 @@ class Limits:
         """Whether nothing is to be sent any more."""
         return self.stop is not None and self.stop.is_set()
 
-    def for_parting(self) -> Self:
-        """For a request that only says goodbye: a few seconds, also when the run is over."""
-        read, call = min(self.read, _PARTING), min(self.call, _PARTING)
+    def for_best_effort(self) -> Self:
+        """For a request that only ends or releases something: once, also when the run is over."""
+        read, call = min(self.read, _BEST_EFFORT), min(self.call, _BEST_EFFORT)
         return replace(self, read=read, call=call, attempts=1, run_ends=None, stop=None)
 
 
-def may_repeat(
-    repeat: Repeat, outcome: Answer | TransportError, attempt: int, limits: Limits
-) -> bool:
-    """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`."""
-    if repeat is Repeat.NEVER or isinstance(outcome, Untrusted) or attempt >= limits.attempts:
+def may_retry(retry: Retry, outcome: Answer | TransportError, attempt: int, limits: Limits) -> bool:
+    """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`.
+
+    A rate limit is no failure: it ends, and only the call's own end limits the waiting for that.
+    """
+    if retry is Retry.NEVER or isinstance(outcome, Untrusted) or limits.attempts == 1:
         return False
+    if attempt >= limits.attempts:
+        return isinstance(outcome, Answer) and outcome.status == _BUSY
     if isinstance(outcome, NotSent):
         return attempt < _NOT_SENT_ATTEMPTS
     if isinstance(outcome, TransportError):
-        return repeat is Repeat.READ
+        return retry is Retry.READ
     if outcome.status in _UNPROCESSED:
         return True
-    return repeat is Repeat.READ and (outcome.status in _FAULTS or outcome.broken)
+    return retry is Retry.READ and (outcome.status in _FAULTS or outcome.broken)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
@@ -103,7 +109,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     return max(0.0, (until - since).total_seconds())
 
 
-def wait_before_repeat(
+def wait_before_retry(
     outcome: Answer | TransportError, attempt: int, limits: Limits, chance: float
 ) -> float:
     """Seconds to wait after the `attempt`-th try: what the server asks for, else a backoff.
@@ -115,6 +121,9 @@ def wait_before_repeat(
         chance: A random number from 0 to 1, so that many clients do not come back together.
     """
     asked = retry_after(outcome.headers) if isinstance(outcome, Answer) else None
-    if asked is not None:
-        return min(asked, limits.retry_after_cap)
-    return float(0.5 * 2 ** (attempt - 1) * (1 + chance / 2))
+    backoff = min(0.5 * 2.0 ** min(attempt - 1, 10), _LONGEST_BACKOFF) * (1 + chance / 2)
+    if asked is None:
+        return backoff
+    # Who asks for no wait at all, again and again, is not to be asked a thousand times.
+    least = backoff if attempt >= limits.attempts else 0.0
+    return max(min(asked, limits.retry_after_cap), least)

@@ -1,9 +1,9 @@
-"""Which certificates a `Client` trusts, and how each handshake is judged.
+"""Which certificates a `Client` trusts, and how each handshake is checked.
 
 Security Center creates its own certificate, whose name often is not the address that is used and
 which lives about a year (https://support.kaspersky.com/KSC/12/en-US/3322.htm), so it is pinned. A
-pinned leaf is judged by its bytes alone: expiry, name and version of the certificate do not matter.
-A certificate authority is judged by its chain, without the name.
+pinned leaf is compared by its bytes alone: expiry, name and version of the certificate do not
+matter. A certificate authority is verified by its chain, without the name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 import certifi
 
 from kisi.errors import ConfigError
-from kisi.fingerprints import fingerprint, normal_fingerprint
+from kisi.secrets import fingerprint, normal_fingerprint
 
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a server's certificate is held against.
+    """What a server's certificate must match.
 
     Without pins the system's authorities and the name decide. Pins replace them: the certificate
     must have one of `fingerprints`, or be one of `ca_files`, or be issued by one of `ca_files`.
@@ -38,8 +38,8 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One way to judge a handshake."""
+class TrustMethod:
+    """One way to check a server's certificate."""
 
     context: ssl.SSLContext
     pins: frozenset[str] | None
@@ -47,10 +47,10 @@ class Stage:
     match_name: bool = False
 
 
-def stages(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[Stage, ...]:
-    """The ways in which a handshake may be found good, to be tried in this order.
+def trust_methods(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[TrustMethod, ...]:
+    """The methods to be tried, in this order; the first that accepts the certificate decides.
 
-    Exact leaves come first because OpenSSL can judge only chains: it would refuse a pinned leaf
+    Exact leaves come first because OpenSSL verifies only chains: it would refuse a pinned leaf
     that has expired.
 
     Raises:
@@ -64,18 +64,18 @@ def stages(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[Stage
         return (unverified(pins),) if pins else (_system(environ),)
     certificates = [(path, der) for path in trust.ca_files for der in _certificates(path)]
     exact = unverified(pins.union(fingerprint(der) for _, der in certificates))
-    return exact, Stage(_chain(certificates), None)
+    return exact, TrustMethod(_chain(certificates), None)
 
 
-def unverified(pins: Iterable[str]) -> Stage:
-    """A stage in which only the leaf's fingerprint decides; with no pins, nothing is good."""
+def unverified(pins: Iterable[str]) -> TrustMethod:
+    """A method that compares the leaf's fingerprint alone; without pins it accepts nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return Stage(context, frozenset(pins))
+    return TrustMethod(context, frozenset(pins))
 
 
-def _system(environ: Mapping[str, str]) -> Stage:
+def _system(environ: Mapping[str, str]) -> TrustMethod:
     bundle = environ.get("REQUESTS_CA_BUNDLE", "")
     try:
         if bundle:
@@ -92,16 +92,22 @@ def _system(environ: Mapping[str, str]) -> Stage:
             f"The certificate authorities in {bundle!r} (REQUESTS_CA_BUNDLE) cannot be read: "
             f"{error.strerror or 'not a certificate file'}."
         ) from error
-    return Stage(context, None, match_name=True)
+    return TrustMethod(context, None, match_name=True)
 
 
-def _chain(certificates: Iterable[tuple[Path, bytes]]) -> ssl.SSLContext:
+def chain_context() -> ssl.SSLContext:
+    """A context that verifies the chain to what is loaded into it, and not the server's name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     # Strict checking (the default of `create_default_context` from Python 3.13 on) refuses the
     # certificates of many private authorities; a partial chain lets an intermediate be the pin.
     flags = ssl.VerifyFlags
     context.verify_flags = flags.VERIFY_X509_TRUSTED_FIRST | flags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _chain(certificates: Iterable[tuple[Path, bytes]]) -> ssl.SSLContext:
+    context = chain_context()
     for path, der in certificates:
         try:
             context.load_verify_locations(cadata=der)

@@ -17,7 +17,7 @@ _LOGIN_NAMES = ("-user",)
 """Secret files that hold a login name, which is a common word and no secret."""
 
 
-class Said(Protocol):
+class SoapStatus(Protocol):
     """What a command printed."""
 
     @property
@@ -88,7 +88,7 @@ def _text(value: object) -> str:
 
 
 def no_secrets(
-    folder: Path, said: Iterable[Said] = (), more: Iterable[tuple[str, str]] = ()
+    folder: Path, said: Iterable[SoapStatus] = (), more: Iterable[tuple[str, str]] = ()
 ) -> None:
     """Fails if a secret of the configuration in `folder` is in anything that kisi let out.
 

@@ -209,6 +209,22 @@ def test_nonsense_in_retry_after_is_no_wait(billed: Trial):
 
 
 @pytest.mark.fault(
+    9,
+    injection="429 without `Retry-After`, six times",
+    outcome="waited out within the call's two minutes, then billed",
+)
+def test_a_rate_limit_is_waited_out(billed: Trial):
+    fault = billed.fault("status", LIST, times=6, code=429)
+
+    assert billed.sync().code == 0
+
+    assert fault.fired == 6
+    assert 20 < sum(billed.operator.slept) < 120
+    assert billed.contoso.quantities == {billed.product: 8}
+    billed.heals()
+
+
+@pytest.mark.fault(
     10, injection="500, 502, 504, then a good answer", outcome="billed, with one warning"
 )
 def test_a_server_fault_that_passes_is_one_warning(billed: Trial):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi import whole_file
+from kisi import files
 from kisi.journal import opening, schema
 from kisi.mapping.editor import MappingDocument
 from kisi.run import setup
@@ -590,7 +590,7 @@ def test_a_run_keeps_to_the_mapping_that_it_read(billed: Trial, spoil: Callable[
 )
 @pytest.mark.parametrize(
     ("call", "number", "times"),
-    [("os.fsync", errno.ENOSPC, 1), ("Path.replace", errno.EACCES, whole_file._ATTEMPTS)],
+    [("os.fsync", errno.ENOSPC, 1), ("Path.replace", errno.EACCES, files._ATTEMPTS)],
 )
 def test_a_mapping_that_cannot_be_saved_stays_as_it_was(
     billed: Trial, monkeypatch: pytest.MonkeyPatch, call: str, number: int, times: int
@@ -604,8 +604,8 @@ def test_a_mapping_that_cannot_be_saved_stays_as_it_was(
     billed.operator.by_hand()
     before = billed.operator.files()
     with monkeypatch.context() as patch:
-        patch.setattr(f"kisi.whole_file.{call}", fails)
-        patch.setattr(whole_file, "_PAUSE", 0.0)
+        patch.setattr(f"kisi.files.{call}", fails)
+        patch.setattr(files, "_PAUSE", 0.0)
         result = billed.operator.run("map", "billing", "Contoso", "off", "--offline")
 
     assert result.code == STATE, result.err
@@ -633,7 +633,7 @@ def test_an_interrupted_save_leaves_the_old_mapping(
     billed.operator.by_hand()
     before = billed.operator.files()
     with monkeypatch.context() as patch:
-        patch.setattr(f"kisi.whole_file.{call}", interrupted)
+        patch.setattr(f"kisi.files.{call}", interrupted)
         result = billed.operator.run("map", "billing", "Contoso", "off", "--offline")
 
     assert result.code == 130

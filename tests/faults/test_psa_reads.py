@@ -370,3 +370,35 @@ def test_nothing_is_created_where_nobody_knows_what_is_billed_elsewhere(trial: T
         assert trial.fabrikam.quantities == {trial.product: 3}
     other.cancelled = True
     trial.heals()
+
+
+@pytest.mark.fault(
+    29,
+    injection="429 without `Retry-After` on a ConnectWise read, six times",
+    outcome="waited out within the call's two minutes, then billed",
+)
+def test_a_rate_limit_on_a_read_is_waited_out(billed: Trial):
+    fault = billed.fault("status", "GET */finance/agreements", times=6, code=429)
+
+    result = billed.sync()
+
+    assert (result.code, fault.fired) == (0, 6)
+    assert 20 < sum(billed.operator.slept) < 120
+    assert billed.contoso.quantities == {billed.product: 8}
+    billed.heals()
+
+
+@pytest.mark.fault(
+    29,
+    injection="429 on every ConnectWise read, for ever",
+    outcome="exit 5 once the call's two minutes are over, no write",
+)
+def test_a_rate_limit_that_never_ends_is_given_up(billed: Trial):
+    billed.fault("status", "GET */finance/agreements", times=None, code=429)
+
+    result = billed.sync()
+
+    assert (result.code, result.writes) == (5, [])
+    assert sum(billed.operator.slept) <= 120
+    assert "429" in billed.sentence
+    billed.heals()

@@ -19,7 +19,7 @@ SECRET = 'sch"lüssel/42+x'
 
 
 @dataclass
-class Said:
+class SoapStatus:
     out: str = ""
     err: str = ""
 
@@ -60,8 +60,8 @@ def _basic(user: str) -> str:
 @pytest.mark.parametrize(
     "put",
     [
-        lambda folder, text: [Said(out=text)],
-        lambda folder, text: [Said(), Said(err=text)],
+        lambda folder, text: [SoapStatus(out=text)],
+        lambda folder, text: [SoapStatus(), SoapStatus(err=text)],
         lambda folder, text: (folder / "state" / "kisi.log").write_text(text, encoding="utf-8"),
         _journal,
         lambda folder, text: _journal(folder, zlib.compress(text.encode())),
@@ -78,4 +78,4 @@ def test_a_secret_is_found_in_any_form_and_place(
 
 def test_what_is_no_secret_is_not_found(folder: Path):
     _journal(folder, zlib.compress(b"kisi and Kaspersky"))
-    no_secrets(folder, [Said("kisi sync", "run 1 of kisi")])
+    no_secrets(folder, [SoapStatus("kisi sync", "run 1 of kisi")])

@@ -10,10 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from kisi.credentials import resolve, resolve_all
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
-from kisi.secret_reference import SecretReference, default_reference
+from kisi.secrets import SecretReference, default_reference, resolve, resolve_all
 
 SECRET = "tr0ub4dor&3 größer"
 
@@ -78,7 +77,7 @@ def test_a_file_that_others_can_open_is_refused_with_the_command_that_closes_it(
 
 
 def test_where_files_have_no_modes_none_is_judged(secret_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("kisi.credentials._HAS_MODES", False)
+    monkeypatch.setattr("kisi.secrets._HAS_MODES", False)
     secret_file(mode=0o644)
     assert resolve("file:hq.txt", base=tmp_path) == SECRET
 

@@ -6,10 +6,9 @@ from http import HTTPStatus
 
 from kisi.errors import PsaError, TransportError
 from kisi.model import Finding, Level
-from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES, Collection, additions
-from kisi.psa.connectwise.refusals import login_remedy, read_refusal, transport_remedy
+from kisi.psa.connectwise.errors import login_remedy, read_refusal, transport_remedy
 from kisi.psa.connectwise.values import as_id
-from kisi.psa.connectwise.wire import Wire
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Collection, Wire, additions
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Clock, clock_finding, clock_skew
 
@@ -30,7 +29,7 @@ def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Findi
     try:
         answer = wire.get(AGREEMENTS, path=f"{AGREEMENTS.path}/count")
     except PsaError as error:
-        return (Finding(Level.PROBLEM, error.message, error.remedy),)
+        return (Finding.of(error),)
     return (
         _login(wire, answer),
         clock_finding(clock_skew(answer, clock.now()), f"psa.{wire.name}", _IF_SKEWED),
@@ -76,7 +75,7 @@ def _right_to_read(wire: Wire, collection: Collection) -> Finding:
     try:
         wire.get(collection, params={"fields": "id", "pageSize": "1"})
     except PsaError as error:
-        return Finding(Level.PROBLEM, error.message, error.remedy)
+        return Finding.of(error)
     return Finding(Level.OK, f"The API member may read the {collection.noun} of psa.{wire.name}.")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
-from kisi.psa.numbers import exact_number
+from kisi.psa.common import exact_number
 from kisi.redaction import remote_name, remote_text
 
 Row = Mapping[str, object]

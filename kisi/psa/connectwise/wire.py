@@ -16,14 +16,13 @@ from __future__ import annotations
 import base64
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kisi.errors import AccessRefused, PsaError, TransportError
-from kisi.psa.connectwise.endpoints import Collection
-from kisi.psa.connectwise.refusals import (
+from kisi.psa.connectwise.errors import (
     Refusal,
     login_remedy,
     read_refusal,
@@ -32,7 +31,56 @@ from kisi.psa.connectwise.refusals import (
     transport_remedy,
 )
 from kisi.psa.connectwise.values import Row, part, row_id, shown
-from kisi.transport import Answer, Client, Repeat
+from kisi.transport import Answer, Client, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A list that ConnectWise serves."""
+
+    path: str
+    noun: str
+    """What it holds, in the operator's words: `agreements`."""
+    right: str
+    """The right in the API member's security role that reading it takes."""
+    fields: str
+    """The fields of its records that are asked for."""
+    nested: bool = False
+    """Inside a record: a 404 then means that the record is gone, not that the address is wrong."""
+
+
+AGREEMENTS = Collection(
+    "/finance/agreements",
+    "agreements",
+    "Finance > Agreements, Inquire = All",
+    "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
+    "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag",
+)
+COMPANIES = Collection(
+    "/company/companies",
+    "companies",
+    "Companies > Company Maintenance, Inquire = All",
+    "id,identifier,name,deletedFlag",
+)
+CATALOG = Collection(
+    "/procurement/catalog",
+    "product catalog",
+    "Procurement > Product Catalog, Inquire = All",
+    "id,identifier,description,productClass,inactiveFlag,price",
+)
+
+
+def additions(agreement: int) -> Collection:
+    """The additions of one agreement; there is no list of several agreements' additions."""
+    return Collection(
+        f"/finance/agreements/{agreement}/additions",
+        f"additions of agreement {agreement}",
+        AGREEMENTS.right,
+        "id,product/id,product/identifier,description,quantity,unitPrice,billCustomer,effectiveDate,"
+        "cancelledDate,agreementStatus,agreementId",
+        nested=True,
+    )
+
 
 LOG = logging.getLogger("kisi.psa.connectwise")
 
@@ -121,7 +169,7 @@ class Wire:
         Raises:
             TransportError: No usable answer came; `NotSent` if nothing was sent.
         """
-        answer = self._client.send(method, path, json=body, repeat=Repeat.NEVER)
+        answer = self._client.send(method, path, json=body, retry=Retry.NEVER)
         LOG.info("%s %s: %d, request id %s", method, path, answer.status, request_id(answer) or "-")
         return answer
 
@@ -144,7 +192,7 @@ class Wire:
             raise self._refused(collection, read_refusal(answer))
         return answer
 
-    def rows(self, collection: Collection, fields: str, among: Among | None = None) -> list[Row]:
+    def rows(self, collection: Collection, among: Among | None = None) -> list[Row]:
         """A whole list, or all those of its records that `among` asks for (one chunk at most).
 
         Rows are in the order they came in, each id once.
@@ -152,7 +200,7 @@ class Wire:
         Raises:
             PsaError: It did not arrive whole, or is the answer to another question.
         """
-        params = _query(fields, among)
+        params = _query(collection, among)
         rows: dict[int, Row] = {}
         place: dict[str, str] = {}
         while True:
@@ -171,14 +219,19 @@ class Wire:
                 return list(rows.values())
             place = {"pageId": str(max(rows))} | ({"page": page.number} if page.number else {})
 
-    def record(self, collection: Collection, number: int, fields: str) -> Row | None:
+    def rows_among(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Row]:
+        """Those records of a list that have one of `ids` in `field`; see `chunks` and `rows`."""
+        for chunk in self.chunks(collection, field, ids):
+            yield from self.rows(collection, chunk)
+
+    def record(self, collection: Collection, number: int) -> Row | None:
         """One record by its id; None only where ConnectWise itself says that there is none.
 
         Raises:
             PsaError: It could not be read, or another one came.
         """
         path = f"{collection.path}/{number}"
-        answer = self._ask(collection, path, {"fields": fields})
+        answer = self._ask(collection, path, {"fields": collection.fields})
         refusal = read_refusal(answer)
         if answer.status == HTTPStatus.NOT_FOUND and refusal.code:
             return None
@@ -187,15 +240,13 @@ class Wire:
         ((_, row),) = self._records(collection, answer, Among("id", (number,)), single=True)
         return row
 
-    def chunks(
-        self, collection: Collection, fields: str, field: str, ids: Sequence[int]
-    ) -> Iterator[Among]:
+    def chunks(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Among]:
         """Conditions on `field` for `ids`, in as few parts as addresses of a safe length allow."""
-        query = urlencode(_query(fields, Among(field, (0,))))
+        query = urlencode(_query(collection, Among(field, (0,))))
         bare = len(self._base + collection.path + "?" + query) - 1
         chunk: list[int] = []
         length = bare
-        for one in ids:
+        for one in sorted(ids):
             more = len(str(one)) + len("%2C")
             if chunk and (len(chunk) == CHUNK or length + more > LONGEST_URL):
                 yield Among(field, tuple(chunk))
@@ -215,7 +266,7 @@ class Wire:
         """Whatever ConnectWise answers to a read, which is repeated as reads may be."""
         try:
             answer = self._client.send(
-                "GET", path, params=params, headers=headers, repeat=Repeat.READ
+                "GET", path, params=params, headers=headers, retry=Retry.READ
             )
         except TransportError as error:
             raise PsaError(
@@ -301,7 +352,7 @@ class Wire:
         return PsaError(said, remedy=f"Run kisi again later.{support(refusal)}")
 
 
-def _query(fields: str, among: Among | None) -> dict[str, str]:
+def _query(collection: Collection, among: Among | None) -> dict[str, str]:
     """The query of a list."""
     named = {"conditions": str(among)} if among else {}
-    return {**named, "fields": fields, "pageSize": str(PAGE_SIZE)}
+    return {**named, "fields": collection.fields, "pageSize": str(PAGE_SIZE)}

@@ -1,10 +1,9 @@
 """Tigerpaw: lines are the Additional Charges of an agreement.
 
-Tigerpaw has two APIs, and this package uses both: REST to read (`signature`, `rest`, `records`,
-`reads`, `judge`) and SOAP to write (`template`, `soap`, `snapshot`, `kept`, `snapshots`,
-`submission`, `write`). `adapter` puts them behind `kisi.psa.Psa`; `checks` and `probe` serve
-`kisi check`.
-`docs/tigerpaw.md` says what is assumed about Tigerpaw and how to prove it.
+Tigerpaw has two APIs, and this package uses both: REST to read (`rest`, `records`, `read`), SOAP to
+write (`template`, `soap`, `snapshot`, `kept`, `snapshots`, `submission`, `write`). `adapter` puts
+them behind `kisi.psa.Psa`; `checks` and `probe` serve `kisi check`. `docs/tigerpaw.md` says what is
+assumed about Tigerpaw and how to prove it.
 """
 
 from __future__ import annotations

@@ -20,9 +20,8 @@ from kisi.model import (
 )
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.tigerpaw.checks import check_online
-from kisi.psa.tigerpaw.judge import is_number, judge, not_a_number
 from kisi.psa.tigerpaw.probe import Probe
-from kisi.psa.tigerpaw.reads import Reads
+from kisi.psa.tigerpaw.read import Reads, is_number, not_a_number, validate_agreement
 from kisi.psa.tigerpaw.records import AgreementRecord, names_product
 from kisi.psa.tigerpaw.rest import KeysRefused, Rest, Unusable
 from kisi.psa.tigerpaw.settings import TigerpawSettings
@@ -109,23 +108,23 @@ class Tigerpaw:
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each agreement, judged; two requests for each, one where its account was read before.
+        """Each agreement, validated; two requests for each, one where its account was read before.
 
         Once the API as a whole cannot be used, the remaining agreements get that error unasked.
         """
-        judged: dict[AgreementRef, Agreement | KisiError] = {}
+        found: dict[AgreementRef, Agreement | KisiError] = {}
         accounts: dict[str, bool | None] = {}
         others: list[str] = []
         ended: Unusable | None = None
         for ref in refs:
             try:
-                judged[ref] = ended or self._judge(ref, today, accounts, others)
+                found[ref] = ended or self._validated(ref, today, accounts, others)
             except Unusable as error:
-                if not judged:
+                if not found:
                     raise
-                judged[ref] = ended = error
+                found[ref] = ended = error
             except PsaError as error:
-                judged[ref] = error
+                found[ref] = error
         if others:
             _log.warning(
                 "%s: on %d of the mapped agreements another External Product than %r is set: %s. "
@@ -135,9 +134,9 @@ class Tigerpaw:
                 self.settings.external_product,
                 ", ".join(others[:10]),
             )
-        return judged
+        return found
 
-    def _judge(
+    def _validated(
         self,
         ref: AgreementRef,
         today: date,
@@ -155,17 +154,16 @@ class Tigerpaw:
         product = record.external_product if record else ""
         if product and not names_product({"Product": product}, self.settings.external_product):
             others.append(f"{ref.agreement} ({product:.40})")
-        cross_referenced = accounts[ref.company]
-        judged = judge(
+        validated = validate_agreement(
             ref,
             record,
-            account_exists=cross_referenced is not None,
-            cross_referenced=cross_referenced is True,
+            cross_referenced=accounts[ref.company],
             external_product=self.settings.external_product,
             today=today,
         )
         return replace(
-            judged, not_billable=judged.not_billable or self._snapshots.not_billable(ref.agreement)
+            validated,
+            not_billable=validated.not_billable or self._snapshots.not_billable(ref.agreement),
         )
 
     def agreements_of(
@@ -180,17 +178,16 @@ class Tigerpaw:
             known = self.reads.agreements_of(account) if is_number(account) else ()
             for record in known:
                 ref = AgreementRef(self.name, account, record.number)
-                judged = judge(
+                validated = validate_agreement(
                     ref,
                     record,
-                    account_exists=True,
                     cross_referenced=True,
                     external_product=self.settings.external_product,
                     today=today,
                 )
                 self._count(record)
-                if not judged.gone:
-                    found[account] += (judged,)
+                if not validated.gone:
+                    found[account] += (validated,)
         return found
 
     def _count(self, record: AgreementRecord) -> None:

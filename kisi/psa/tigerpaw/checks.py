@@ -29,7 +29,7 @@ def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[
         answer = rest.send("GET", path)
         rest.decode("GET", path, answer)
     except PsaError as error:
-        return (_problem(error),)
+        return (Finding.of(error),)
     return (
         Finding(Level.OK, f"{rest.label} accepted the REST keys."),
         clock_finding(clock_skew(answer, clock.now()), rest.label, _IF_SKEWED),
@@ -40,16 +40,12 @@ def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[
     )
 
 
-def _problem(error: PsaError) -> Finding:
-    return Finding(Level.PROBLEM, error.message, error.remedy)
-
-
 def _database(rest: Rest) -> Finding:
     path = "/api/diagnostics/productInformation"
     try:
         answer = rest.get(path)
     except PsaError as error:
-        return _problem(error)
+        return Finding.of(error)
     fields = answer if isinstance(answer, dict) else {}
     if fields.get("IsArchivedDatabase") is True:
         return Finding(
@@ -68,7 +64,7 @@ def _external_product(rest: Rest, product: str) -> Finding:
     try:
         answer = rest.get(path, {"excludeSystemEntries": "false"})
     except PsaError as error:
-        return _problem(error)
+        return Finding.of(error)
     records = answer if isinstance(answer, list) else []
     found = [record for record in records if names_product(record, product)]
     if not found:

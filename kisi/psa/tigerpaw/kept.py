@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kisi.files import PRIVATE, atomic_write
 from kisi.psa.tigerpaw.records import Charge, read_charges
 from kisi.psa.tigerpaw.snapshot import Snapshot, foreign_changes, raw
 from kisi.psa.tigerpaw.template import ChargeValues
-from kisi.whole_file import PRIVATE, put_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def save(before: Snapshot, values: ChargeValues, folder: Path, psa: str) -> Kept
         "charges": raw(before.charges),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    put_whole(path, text.encode("utf-8", "surrogatepass"), mode=PRIVATE)
+    atomic_write(path, text.encode("utf-8", "surrogatepass"), mode=PRIVATE)
     return Kept(path, before, values)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from kisi.model import Line
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.numbers import LARGEST, exact_number
+from kisi.psa.common import LARGEST, exact_number
 from kisi.redaction import remote_name, remote_text
 
 Record = Mapping[str, Any]

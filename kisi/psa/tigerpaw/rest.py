@@ -3,18 +3,24 @@
 API 18.2.1, https://api2.tigerpawsoftware.com/docs/18.2.1/swagger. It fails with an HTTP status, and
 also with status 200 and `"Success": false`; lists without an envelope have only the former. Nothing
 is published about rate limits, so requests go out one at a time.
+
+The vendor describes the signature that every request carries on the page "REST Examples" of every
+API server, for example https://api.paulsonsav.com/gettingstarted/restexamples.
 """
 
 from __future__ import annotations
 
+import hmac
+from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from kisi.errors import NotSent, PsaError, TransportError
-from kisi.psa.tigerpaw.signature import signed_headers
 from kisi.redaction import remote_text
-from kisi.transport import Answer, Client, Clock, Repeat
+from kisi.transport import Answer, Client, Clock, Retry
 
 Read = TypeVar("Read")
 Record = TypeVar("Record", bound=Hashable)
@@ -167,7 +173,7 @@ class Rest:
                 params=params,
                 json=json,
                 headers=_ACCEPT,
-                repeat=Repeat.READ,
+                retry=Retry.READ,
                 sign=self._sign,
             )
         except NotSent as error:
@@ -231,3 +237,32 @@ class Rest:
                 "your API server.",
             )
         self._known = True
+
+
+def signature(private_key: str, method: str, path: str, date: str) -> str:
+    """Sign one request.
+
+    Args:
+        private_key: The rep's private key, used as text (it looks like a GUID).
+        method: The HTTP method.
+        path: The path with its ids, without scheme, host and query.
+        date: The value of the `X-TSI-Date` header.
+
+    Returns:
+        HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
+    """
+    to_sign = f"{method}|{path}|{date}".lower()
+    return b64encode(hmac.digest(private_key.encode(), to_sign.encode(), "sha256")).decode()
+
+
+def signed_headers(
+    public_key: str, private_key: str, method: str, path: str, now: datetime
+) -> Mapping[str, str]:
+    """The headers that identify us: `X-TSI-Date` and `Authorization`.
+
+    `X-TSI-Date` overrides `Date` on the server. `now` is an aware instant; the header shows it in
+    UTC, in the form of RFC 1123.
+    """
+    date = format_datetime(now.astimezone(UTC), usegmt=True)
+    pair = f"{public_key}:{signature(private_key, method, path, date)}"
+    return {"X-TSI-Date": date, "Authorization": f"TSI {b64encode(pair.encode()).decode()}"}

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Protocol
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
-from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kisi.errors import NotSent, TransportError
 from kisi.redaction import remote_text
-from kisi.transport import Answer, Client, Repeat, retry_after
+from kisi.transport import Answer, Client, Retry, retry_after
 
 AUTH_NAMESPACE = "http://www.tigerpawsoftware.com/"
 BODY_NAMESPACE = "http://www.tigerpawsoftware.com"
@@ -50,10 +49,10 @@ A login or access must be what failed: a charge that is denied, or an item calle
 """
 
 
-class Said(StrEnum):
-    """What the service said. What became of the charge, only reading it again tells."""
+class SoapStatus(StrEnum):
+    """What the service answered. What became of the charge, only reading it again tells."""
 
-    DONE = "done"
+    ACCEPTED = "accepted"
     REFUSED = "refused"
     DENIED = "denied"
     """Refused because of the user or password."""
@@ -67,7 +66,7 @@ class Said(StrEnum):
 class SoapAnswer:
     """The answer to one submit."""
 
-    said: Said
+    status: SoapStatus
     message: str
     """A sentence for the operator, with what the service gave as its reason."""
     wait: float = 0.0
@@ -114,12 +113,12 @@ class Soap:
         text = envelope(*self._login, escape(params) if self._escaped else params)
         try:
             answer = self._client.send(
-                "POST", self._path, body=text.encode(), headers=_HEADERS, repeat=Repeat.NEVER
+                "POST", self._path, body=text.encode(), headers=_HEADERS, retry=Retry.NEVER
             )
         except NotSent as error:
-            return SoapAnswer(Said.NOT_SENT, error.message)
+            return SoapAnswer(SoapStatus.NOT_SENT, error.message)
         except TransportError as error:
-            return SoapAnswer(Said.NOTHING, error.message)
+            return SoapAnswer(SoapStatus.NOTHING, error.message)
         return read_answer(answer, self._label)
 
 
@@ -137,22 +136,22 @@ def envelope(user: str, password: str, params: str) -> str:
 
 def read_answer(answer: Answer, label: str) -> SoapAnswer:
     """What an HTTP answer of the service says: status, SOAP fault, or result."""
-    said, message, wait = Said.NOTHING, f"status {answer.status}: {answer.excerpt()}", 0.0
+    said, message, wait = SoapStatus.NOTHING, f"status {answer.status}: {answer.excerpt()}", 0.0
     asked = retry_after(answer.headers)
     unavailable = answer.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or unavailable:
-        said, wait = Said.BUSY, asked or 0.0
+        said, wait = SoapStatus.BUSY, asked or 0.0
     elif answer.status in _DENIED:
-        said = Said.DENIED
+        said = SoapStatus.DENIED
     else:
         try:
             said, message = _read_envelope(_parse(answer.body))
-        except (ParseError, DefusedXmlException, ValueError):
+        except ValueError:
             message = f"status {answer.status} without a readable result: {answer.excerpt()}"
     return SoapAnswer(said, f"{label} answered the submit with {message.rstrip('. ')}.", wait)
 
 
-def _read_envelope(root: Element) -> tuple[Said, str]:
+def _read_envelope(root: Element) -> tuple[SoapStatus, str]:
     """What an envelope says: a fault, or the result, as elements or as escaped text.
 
     Raises:
@@ -167,20 +166,29 @@ def _read_envelope(root: Element) -> tuple[Said, str]:
         result = _parse((result.text or "").strip().encode())
     success, message = _text(result, "Success").lower(), _text(result, "Message")
     if success == "true":
-        return Said.DONE, f"Success: true, {message or 'no message'}"
+        return SoapStatus.ACCEPTED, f"Success: true, {message or 'no message'}"
     if success == "false":
         return _refusal(f"Success: false, {message or 'no message'}")
     raise ValueError("the result does not say whether it succeeded")
 
 
-def _refusal(message: str) -> tuple[Said, str]:
-    return (Said.DENIED if _OF_LOGIN.search(message) else Said.REFUSED), message
+def _refusal(message: str) -> tuple[SoapStatus, str]:
+    return (SoapStatus.DENIED if _OF_LOGIN.search(message) else SoapStatus.REFUSED), message
 
 
 def _parse(body: bytes) -> Element:
+    """Reads XML.
+
+    Raises:
+        ValueError: It is too large, or the parser refuses it for whatever reason. An encoding that
+            Python does not know is a `LookupError` there, for example.
+    """
     if len(body) > _LARGEST_ANSWER:
         raise ValueError("the answer is too large")
-    return fromstring(body, forbid_dtd=True)
+    try:
+        return fromstring(body, forbid_dtd=True)
+    except Exception as error:
+        raise ValueError("the answer is no XML that can be read") from error
 
 
 def _text(root: Element, name: str) -> str:

@@ -18,18 +18,18 @@ from kisi.psa.tigerpaw.records import Charge
 from kisi.psa.tigerpaw.rest import KeysRefused
 from kisi.psa.tigerpaw.snapshot import Snapshot
 from kisi.psa.tigerpaw.snapshots import Snapshots
-from kisi.psa.tigerpaw.soap import Said, SoapAnswer, Submits
+from kisi.psa.tigerpaw.soap import SoapAnswer, SoapStatus, Submits
 from kisi.psa.tigerpaw.submission import to_submit
 from kisi.psa.tigerpaw.template import ChargeTemplate, ChargeValues
 from kisi.transport import Clock
 
 _STATUSES = {
-    Said.DONE: WriteStatus.UNKNOWN,
-    Said.NOTHING: WriteStatus.UNKNOWN,
-    Said.REFUSED: WriteStatus.REJECTED,
-    Said.DENIED: WriteStatus.REJECTED,
-    Said.BUSY: WriteStatus.THROTTLED,
-    Said.NOT_SENT: WriteStatus.NOT_SENT,
+    SoapStatus.ACCEPTED: WriteStatus.UNKNOWN,
+    SoapStatus.NOTHING: WriteStatus.UNKNOWN,
+    SoapStatus.REFUSED: WriteStatus.REJECTED,
+    SoapStatus.DENIED: WriteStatus.REJECTED,
+    SoapStatus.BUSY: WriteStatus.THROTTLED,
+    SoapStatus.NOT_SENT: WriteStatus.NOT_SENT,
 }
 """What an answer means where the charges are as they were before it."""
 
@@ -139,7 +139,7 @@ class Writer:
         """
         kept = self._snapshots.keep(before, values)
         answer = self._soap.submit(self._template.render(values))
-        if answer.said is Said.NOT_SENT:
+        if answer.status is SoapStatus.NOT_SENT:
             self._snapshots.remove(kept.path)
         return Submitted(kept, answer)
 
@@ -156,7 +156,7 @@ class Writer:
 
     def _result(self, submitted: Submitted) -> WriteResult:
         answer, kept = submitted.answer, submitted.kept
-        if answer.said is Said.NOT_SENT:
+        if answer.status is SoapStatus.NOT_SENT:
             return WriteResult(WriteStatus.NOT_SENT, answer.message)
         try:
             after = self.prove(kept.before.agreement)
@@ -176,7 +176,7 @@ class Writer:
         old = submitted.kept.before.get(values.detail_id)
         if ours and ours.quantity == values.quantity:
             message = f"{answer.message} The charge shows the quantity."
-            if answer.said is Said.DONE:
+            if answer.status is SoapStatus.ACCEPTED:
                 message = ""
             return WriteResult(WriteStatus.APPLIED, message, ours.id, Decimal(ours.quantity))
         if ours and not (old and ours.quantity == old.quantity):
@@ -188,10 +188,10 @@ class Writer:
             )
         shown = "The charge is as it was." if values.detail_id else "No new charge of it is shown."
         return WriteResult(
-            _STATUSES[answer.said],
+            _STATUSES[answer.status],
             f"{answer.message} {shown}",
             ours.id if ours else None,
             Decimal(ours.quantity) if ours else None,
             wait=answer.wait,
-            denied=answer.said is Said.DENIED,
+            denied=answer.status is SoapStatus.DENIED,
         )

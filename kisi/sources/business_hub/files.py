@@ -1,10 +1,11 @@
-"""Which report files are read, and how to be sure that they are finished."""
+"""Which report files are read, how to be sure that they are finished, how a message names them."""
 
 from __future__ import annotations
 
 import glob
 import os
 import stat
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,13 @@ from kisi.transport import Clock
 
 SETTLED = timedelta(seconds=2)
 """A file modified more recently is looked at again after this time: it may still be written."""
+_SHOWN = 60
 AHEAD = timedelta(minutes=5)
 """How far a file server's clock may run ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where in a report something is."""
 
     file: Path
@@ -31,13 +33,23 @@ class Place:
         return f"{self.file}" if self.line is None else f"{self.file}, line {self.line}"
 
 
-def refusal(place: Place, what: str, *, remedy: str) -> SourceError:
+def refusal(location: Location, what: str, *, remedy: str) -> SourceError:
     """The error for a report that cannot be trusted. `what` is a sentence without its full stop."""
     return SourceError(
-        f"Report {place}: {what}. No number of this source was used; "
+        f"Report {location}: {what}. No number of this source was used; "
         "the lines of its clients stay as they are.",
         remedy=remedy,
     )
+
+
+def fold(text: str) -> str:
+    """`text` for comparisons: without regard to case, white space and how accents are composed."""
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
+
+
+def shown(text: str) -> str:
+    """Text of a report for a message: in quotes, and cut where it is long."""
+    return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +58,13 @@ class ReportFile:
 
     path: Path
     modified: datetime
-    """When its content last changed (aware, UTC): the figures are taken to be of this instant."""
+    """When its content last changed (aware, UTC): the numbers are taken to be of this instant."""
     size: int
     stamp: int
     """The modification time in nanoseconds, to notice any change."""
 
     def age(self, now: datetime) -> timedelta:
-        """How old the figures are at `now`."""
+        """How old the numbers are at `now`."""
         return now - self.modified
 
 
@@ -112,13 +124,13 @@ def refuse_stale(file: ReportFile, max_age_hours: float, now: datetime) -> None:
     if age > timedelta(hours=max_age_hours):
         hours = age.total_seconds() / 3600
         raise refusal(
-            Place(file.path),
+            Location(file.path),
             f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
             remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
         )
     if age < -AHEAD:
         raise refusal(
-            Place(file.path),
+            Location(file.path),
             f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
             remedy="Correct the clock of this machine or of the one that writes the report.",
         )
@@ -138,10 +150,10 @@ def read_settled(file: ReportFile, clock: Clock, *, cap: int) -> bytes:
     Raises:
         SourceError: It changed meanwhile, is empty, too large or unreadable.
     """
-    place = Place(file.path)
+    location = Location(file.path)
     if file.size > cap:
         raise refusal(
-            place,
+            location,
             f"it has {file.size} bytes, more than the {cap} that kisi reads",
             remedy="See whether this is the right file; split it if it is.",
         )
@@ -158,18 +170,18 @@ def read_settled(file: ReportFile, clock: Clock, *, cap: int) -> bytes:
     seen = (len(content), status.st_size, status.st_mtime_ns)
     if seen != (file.size, file.size, file.stamp) or now != file:
         raise refusal(
-            place,
+            location,
             "it changed while it was being read, so it is still being written",
             remedy="Run kisi again when the export has finished.",
         )
     if not content:
-        raise refusal(place, "it is empty", remedy="Export the report again.")
+        raise refusal(location, "it is empty", remedy="Export the report again.")
     return content
 
 
 def _unreadable(path: Path, error: OSError) -> SourceError:
     return refusal(
-        Place(path),
+        Location(path),
         f"it could not be read ({error.strerror or type(error).__name__})",
         remedy="Let the account that runs kisi read it, and close it in other programs.",
     )

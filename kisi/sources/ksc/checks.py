@@ -4,44 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from kisi.errors import KisiError, NotSent, SourceError
-from kisi.model import Finding, Level, Tenant
-from kisi.transport import Clock, certificate_of, clock_finding
+from kisi.errors import NotSent, SourceError
+from kisi.model import Finding, Level
+from kisi.transport import certificate_of, clock_finding
+
+if TYPE_CHECKING:
+    from kisi.sources.ksc.source import KscSource
 
 _SOON = timedelta(days=30)
 IF_SKEWED = "a key could be counted after its end, or not until it"
 
 
-class Server(Protocol):
-    """What is asked; `KscSource` is one."""
-
-    name: str
-    clock: Clock
-
-    def address(self) -> tuple[str, int] | None:
-        """Host and port."""
-
-    def why_trusted(self, fingerprint: str) -> str:
-        """Why such a certificate is trusted, as a clause; empty if nothing says so yet."""
-
-    def tenants(self) -> tuple[Tenant, ...]:
-        """All virtual servers."""
-
-    def clock_skew(self) -> timedelta | None:
-        """How far this machine's clock is ahead."""
-
-    def server_version(self) -> str:
-        """The full version."""
-
-
-def check_online(server: Server) -> tuple[Finding, ...]:
+def check_online(server: KscSource) -> tuple[Finding, ...]:
     """All checks; those that need the login only if it was accepted."""
     return tuple(_check(server))
 
 
-def _check(server: Server) -> Iterator[Finding]:
+def _check(server: KscSource) -> Iterator[Finding]:
     label = f"sources.{server.name}"
     login = tuple(_login(server, label))  # first: only an answer proves an issuer
     address = server.address()
@@ -50,7 +31,7 @@ def _check(server: Server) -> Iterator[Finding]:
     yield from login
 
 
-def _login(server: Server, label: str) -> Iterator[Finding]:
+def _login(server: KscSource, label: str) -> Iterator[Finding]:
     try:
         tenants = server.tenants()
         enabled = sum(tenant.enabled for tenant in tenants)
@@ -61,14 +42,14 @@ def _login(server: Server, label: str) -> Iterator[Finding]:
         yield clock_finding(server.clock_skew(), label, IF_SKEWED)
         yield Finding(Level.OK, f"{label} runs Security Center {server.server_version()}.")
     except SourceError as error:
-        yield problem(error)
+        yield Finding.of(error)
 
 
-def _certificate(server: Server, label: str, host: str, port: int) -> Iterator[Finding]:
+def _certificate(server: KscSource, label: str, host: str, port: int) -> Iterator[Finding]:
     try:
         certificate = certificate_of(host, port)
     except NotSent as error:
-        yield problem(error)
+        yield Finding.of(error)
         return
     presents = f"{label} presents the certificate {certificate.fingerprint}"
     trusted = server.why_trusted(certificate.fingerprint)
@@ -96,8 +77,3 @@ def _certificate(server: Server, label: str, host: str, port: int) -> Iterator[F
             f"in {left.days} days.",
             "Pin the next one beside it before it is replaced." if level is Level.WARNING else "",
         )
-
-
-def problem(error: KisiError) -> Finding:
-    """An error as a finding."""
-    return Finding(Level.PROBLEM, error.message, error.remedy)

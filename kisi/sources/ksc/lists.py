@@ -4,26 +4,32 @@ Keys and their hosts come from an iterator, which every `GetNextItems` moves eve
 lost: it is never repeated, a broken list is opened again, once. Devices come from an accessor that
 any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511) and Kaspersky's own
 samples contradict each other.
+
+Their rows become kisi's own values (`parse_...`). Attributes without a value are left out of
+answers, so that every one is optional, except those without which a record could not be told from
+another: they raise, and so does a wrong type.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
-from kisi.model import Device
-from kisi.sources.ksc.problems import Denied, Vanished
-from kisi.sources.ksc.records import HOST_FIELDS, Malformed, device
+from kisi.model import Device, Key, KeyRow
+from kisi.redaction import remote_name, remote_text
 from kisi.sources.ksc.session import Session
-from kisi.sources.ksc.wire import Params
-from kisi.transport import Repeat
+from kisi.sources.ksc.wire import Denied, Params, Vanished
+from kisi.transport import Retry
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _HOSTS_A_CHUNK = 500
-_LIFETIME = 3600
+_ITERATOR_LIFETIME = 900
+_ACCESSOR_LIFETIME = 3600
 
 
 class _Broken(Exception):
@@ -41,7 +47,7 @@ class _Broken(Exception):
 
 
 def read_iterator(
-    session: Session, opener: str, arguments: Mapping[str, Any], *, page: int
+    session: Session, opener: str, fields: Sequence[str], *, page: int, **arguments: object
 ) -> list[Params]:
     """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
 
@@ -49,7 +55,14 @@ def read_iterator(
         Incomplete: The list did not arrive whole twice.
         SourceError: It cannot be read.
     """
-    return _twice(lambda: _walk_iterator(session, opener, arguments, page))
+    whole = {
+        "pFields": list(fields),
+        "pFieldsToOrder": [],
+        "pOptions": {},
+        "lTimeoutSec": _ITERATOR_LIFETIME,
+        **arguments,
+    }
+    return _twice(lambda: _walk_iterator(session, opener, whole, page))
 
 
 def read_devices(session: Session) -> dict[str, Device]:
@@ -103,7 +116,7 @@ def _drain(session: Session, iterator: str, count: int, page: int) -> list[Param
     idle = 0
     while len(rows) < count:
         arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
-        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Repeat.NEVER)
+        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
         if not chunk and len(delivered) == count:
             return delivered
         marks = tuple(repr(sorted(row.items())) for row in chunk)
@@ -136,7 +149,7 @@ def _walk_devices(session: Session) -> dict[str, Device]:
             "vecFieldsToReturn": list(HOST_FIELDS),
             "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
             "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
-            "lMaxLifeTime": _LIFETIME,
+            "lMaxLifeTime": _ACCESSOR_LIFETIME,
         },
     )
     count = _whole_number(session, opener, opened, "PxgRetVal")
@@ -157,13 +170,13 @@ def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
     while start < count:
         asked = _asked(count - start, _HOSTS_A_CHUNK)
         arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
-        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Repeat.READ)
+        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
         if not chunk:
             break
         try:
-            devices.update((found.id, found) for found in map(device, chunk))
+            devices.update((found.id, found) for found in map(parse_device, chunk))
         except Malformed as error:
-            raise session.place.error(Incomplete, str(error)) from error
+            raise session.label.error(Incomplete, str(error)) from error
         start += len(chunk)
     if len(devices) != count:
         raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
@@ -172,7 +185,7 @@ def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
 
 def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params:
     try:
-        return session.call(opener, arguments, Repeat.UNPROCESSED)
+        return session.call(opener, arguments, Retry.UNPROCESSED)
     except Vanished:
         raise
     except Incomplete as error:
@@ -180,11 +193,11 @@ def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params
 
 
 def _chunk(
-    session: Session, method: str, arguments: Mapping[str, Any], container: str, repeat: Repeat
+    session: Session, method: str, arguments: Mapping[str, Any], container: str, retry: Retry
 ) -> list[Params]:
     """The rows of one step of a list. If it fails, opening the list again may help."""
     try:
-        answer = session.call(method, arguments, repeat)
+        answer = session.call(method, arguments, retry)
     except (Denied, LoginRefused):
         raise
     except SourceError as error:
@@ -211,5 +224,185 @@ def _whole_number(session: Session, method: str, answer: Params, name: str) -> i
 
 
 def _broken(session: Session, what: str) -> _Broken:
-    why = session.place.error(Incomplete, what)
+    why = session.label.error(Incomplete, what)
     return _Broken(why, why.event)
+
+
+_LONGEST_GRACE = 36_500
+
+KEY_FIELDS = (
+    "KLLIC_SERIAL",
+    "KLLIC_PROD_NAME",
+    "KLLIC_KEY_TYPE",
+    "KLLIC_LIMIT_DATE",
+    "KLLIC_LIC_COUNT",
+    "KLLIC_NHOSTS_ASCURRENT",
+    "KLLICSRV_KEY_INSTALLED",
+    "KLLIC_LICTYPE_IS_SUBSCRIPTION",
+    "KLLIC_SUBSCRINFO_ENDDATE",
+    "KLLIC_SUBSCRINFO_ENDDATETYPE",
+    "KLLIC_SUBSCRINFO_GRACETERM",
+    "KLLIC_SUBSCRINFO_STATE",
+)
+"""Attributes of a key that are asked for (KSC/13 a00115)."""
+
+KEY_HOST_FIELDS = (
+    "KLLICSRV_HOSTNAME",
+    "KLLICSRV_HOSTDN",
+    "KLLICSRV_HOST_CURRENT",
+    "KLLICSRV_EXPIRATION_TIME",
+    "KLLICSRV_PRODUCT",
+    "KLLICSRV_VERSION",
+    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION",
+)
+"""Attributes of a use of a key (KSC/16 a00078); the version tells two rows of a device apart."""
+
+HOST_FIELDS = (
+    "KLHST_WKS_HOSTNAME",
+    "KLHST_WKS_DN",
+    "KLHST_WKS_CTYPE",
+    "KLHST_WKS_OS_NAME",
+    "KLHST_WKS_LAST_VISIBLE",
+)
+"""Attributes of a device (KSC/14 a00275)."""
+
+Note = Callable[[str], None]
+"""Takes a sentence for the operator about something odd."""
+
+
+class Malformed(ValueError):
+    """A record is not what the interface documents. The message is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualServer:
+    """A virtual Administration Server, as the main server describes it (KSC/14 a00020)."""
+
+    uid: str
+    """`KLVSRV_UID`: unique, and never changes."""
+    id: int | None
+    """`KLVSRV_ID`: its number on this main server."""
+    name: str
+    """`KLVSRV_DN`: what a login names; people rename it."""
+    enabled: bool
+
+
+def parse_server(row: object) -> VirtualServer:
+    """A container of `VServers.GetVServers`.
+
+    Raises:
+        Malformed: It has no `KLVSRV_UID`, or an attribute has a wrong type.
+    """
+    server = _Record(row, "virtual server")
+    return VirtualServer(
+        uid=server.identity("KLVSRV_UID"),
+        id=server.integer("KLVSRV_ID"),
+        name=server.text("KLVSRV_DN"),
+        enabled=server.flag("KLVSRV_ENABLED") is not False,
+    )
+
+
+def parse_key(row: object, note: Note) -> Key:
+    """A container of `LicenseKeys.EnumKeys`.
+
+    Raises:
+        Malformed: It has no serial number, or an attribute has a wrong type.
+    """
+    record = _Record(row, "key")
+    serial = record.identity("KLLIC_SERIAL")
+    stored = record.flag("KLLICSRV_KEY_INSTALLED")
+    if stored is None:
+        note(f"Key {serial} does not say whether it is in the server's storage: taken as not.")
+    grace = record.integer("KLLIC_SUBSCRINFO_GRACETERM") or 0
+    if not 0 <= grace <= _LONGEST_GRACE:
+        note(f"Key {serial} reports a grace term of {grace} days; taken as none.")
+        grace = 0
+    return Key(
+        serial=serial,
+        name=record.text("KLLIC_PROD_NAME"),
+        key_type=record.integer("KLLIC_KEY_TYPE"),
+        subscription=record.flag("KLLIC_LICTYPE_IS_SUBSCRIPTION") is True,
+        state=record.integer("KLLIC_SUBSCRINFO_STATE"),
+        end_date_type=record.integer("KLLIC_SUBSCRINFO_ENDDATETYPE"),
+        limit_date=record.instant("KLLIC_LIMIT_DATE"),
+        end_date=record.instant("KLLIC_SUBSCRINFO_ENDDATE"),
+        grace_days=grace,
+        stored=stored is True,
+        used=record.integer("KLLIC_NHOSTS_ASCURRENT"),
+        licenses=record.integer("KLLIC_LIC_COUNT"),
+    )
+
+
+def parse_key_row(serial: str, row: object, note: Note) -> KeyRow:
+    """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`.
+
+    Raises:
+        Malformed: It names no device, or an attribute has a wrong type.
+    """
+    record = _Record(row, f"use of key {serial}")
+    device = record.identity("KLLICSRV_HOSTNAME")
+    current = record.flag("KLLICSRV_HOST_CURRENT")
+    if current is None:
+        note(f"Device {device} does not say whether key {serial} is its active one: taken as not.")
+    return KeyRow(
+        serial=serial,
+        device=device,
+        name=remote_name(record.text("KLLICSRV_HOSTDN")),
+        current=current is True,
+        pending=record.flag("KLLIC_LIC_IS_PENDING_SUBSCRIPTION") is True,
+        expires=record.instant("KLLICSRV_EXPIRATION_TIME"),
+        product=remote_name(record.text("KLLICSRV_PRODUCT")),
+    )
+
+
+def parse_device(row: object) -> Device:
+    """A container of `HostGroup.FindHosts`.
+
+    Raises:
+        Malformed: It has no id, or an attribute has a wrong type.
+    """
+    record = _Record(row, "device")
+    return Device(
+        id=record.identity("KLHST_WKS_HOSTNAME"),
+        name=remote_name(record.text("KLHST_WKS_DN")),
+        os_name=record.text("KLHST_WKS_OS_NAME"),
+        ctype=record.integer("KLHST_WKS_CTYPE") or 0,
+        last_seen=record.instant("KLHST_WKS_LAST_VISIBLE"),
+    )
+
+
+class _Record:
+    """Attributes of one container, by the type that they must have; absent ones are None."""
+
+    def __init__(self, row: object, what: str) -> None:
+        if not isinstance(row, dict):
+            raise Malformed(f"A {what} is not a container.")
+        self._row: Params = row
+        self._what = what
+
+    def identity(self, name: str) -> str:
+        value = self.text(name).strip()
+        if not value:
+            raise Malformed(f"A {self._what} has no {name}, so that it cannot be identified.")
+        return value
+
+    def text(self, name: str) -> str:
+        return self._of(str, "text", name) or ""
+
+    def integer(self, name: str) -> int | None:
+        return self._of(int, "a whole number", name)
+
+    def flag(self, name: str) -> bool | None:
+        return self._of(bool, "true or false", name)
+
+    def instant(self, name: str) -> datetime | None:
+        return self._of(datetime, "a date and time", name)
+
+    def _of(self, kind: type[_T], words: str, name: str) -> _T | None:
+        value = self._row.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            shown = remote_text(str(value), 80)
+            raise Malformed(f"{name} of a {self._what} is {shown!r} and not {words}.")
+        return value

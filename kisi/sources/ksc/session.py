@@ -2,29 +2,37 @@
 
 A session is begun with `Session.StartSession` and named in `X-KSC-Session` from then on, so that it
 survives a lost connection (KSC/16 a00608). It takes one call at a time and is ended in every case.
+`Logins` keeps kisi from locking its own account.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 from kisi.errors import Incomplete, LoginRefused, NotSent, SourceError, TransportError
 from kisi.redaction import remote_text
-from kisi.sources.ksc import problems
-from kisi.sources.ksc.problems import Denied, Place, Vanished, problem
 from kisi.sources.ksc.wire import (
+    CHECK_LOGIN,
+    NOT_AGAIN,
+    UNAVAILABLE,
     Account,
+    Denied,
     Params,
+    PasswordRefused,
+    ServerLabel,
+    Vanished,
     decode,
     encode_arguments,
     encoded_name,
     error_in,
+    problem,
 )
-from kisi.transport import Answer, Client, Clock, Repeat
+from kisi.transport import Answer, Client, Clock, Retry
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1.0/"
@@ -47,11 +55,13 @@ class OpenApi:
         self._account = account
         self._clock = clock
 
-    def start(self, place: Place, stopped: threading.Event | None = None) -> tuple[Session, Answer]:
-        """Logs in to the main server, or to the virtual server that `place` names.
+    def start(
+        self, label: ServerLabel, stopped: threading.Event | None = None
+    ) -> tuple[Session, Answer]:
+        """Logs in to the main server, or to the virtual server that `label` names.
 
         Args:
-            place: Which server.
+            label: Which server.
             stopped: Once it is set, the session can only be ended.
 
         Raises:
@@ -60,85 +70,74 @@ class OpenApi:
         """
         headers = {
             "Authorization": self._account.authorization(),
-            "X-KSC-VServer": encoded_name(place.server or ""),
+            "X-KSC-VServer": encoded_name(label.server or ""),
         }
-        document, answer = self.request(place, _START, {}, headers, Repeat.UNPROCESSED)
+        document, answer = self.request(label, _START, {}, headers, Retry.UNPROCESSED)
         token = document.get("PxgRetVal")
         if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
-            raise place.error(Incomplete, f"{_START} gave no session.")
-        return Session(self, place, token, stopped or threading.Event()), answer
+            raise label.error(Incomplete, f"{_START} gave no session.")
+        return Session(self, label, token, stopped or threading.Event()), answer
 
     def request(
         self,
-        place: Place,
+        label: ServerLabel,
         method: str,
         arguments: Mapping[str, Any],
         headers: Mapping[str, str],
-        repeat: Repeat,
+        retry: Retry,
         *,
-        parting: bool = False,
+        best_effort: bool = False,
     ) -> tuple[Params, Answer]:
         """Calls `method` and returns its decoded answer, without `PxgError`, and the raw one.
 
-        A `parting` call is made also once the run is over, and with little patience.
+        A `best_effort` call is made also once the run is over, and and within seconds.
 
         Raises:
             SourceError: It failed; subclasses say what that means.
         """
-        waits = iter(() if repeat is Repeat.NEVER else _PENDING_WAITS)
+        waits = iter(() if retry is Retry.NEVER else _PENDING_WAITS)
         while True:
-            answer = self._send(place, method, arguments, headers, repeat, parting=parting)
-            document = _document(place, method, answer)
-            error = error_in(document)
-            if error is None:
+            try:
+                answer = self._client.send(
+                    "POST",
+                    _PREFIX + method,
+                    json=encode_arguments(arguments),
+                    headers=headers,
+                    retry=retry,
+                    best_effort=best_effort,
+                )
+            except NotSent as error:
+                raise label.error(SourceError, error.message, error.remedy) from error
+            except TransportError as error:
+                raise label.error(Incomplete, error.message, error.remedy) from error
+            if answer.status != HTTPStatus.OK:
+                raise _refusal(label, method, answer)
+            document = _document(label, method, answer)
+            failure = error_in(document)
+            if failure is None:
                 return document, answer
-            wait = next(waits, None) if error.code == problems.UNAVAILABLE else None
+            wait = next(waits, None) if failure.code == UNAVAILABLE else None
             if wait is None:
-                raise problem(place, method, error)
-            _LOG.info("%s: %s is not available yet. Again in %.0f s.", place, method, wait)
+                raise problem(label, method, failure)
+            _LOG.info("%s: %s is not available yet. Again in %.0f s.", label, method, wait)
             self._clock.sleep(wait)
-
-    def _send(
-        self,
-        place: Place,
-        method: str,
-        arguments: Mapping[str, Any],
-        headers: Mapping[str, str],
-        repeat: Repeat,
-        *,
-        parting: bool,
-    ) -> Answer:
-        try:
-            answer = self._client.send(
-                "POST",
-                _PREFIX + method,
-                json=encode_arguments(arguments),
-                headers=headers,
-                repeat=repeat,
-                parting=parting,
-            )
-        except NotSent as error:
-            raise place.error(SourceError, error.message, error.remedy) from error
-        except TransportError as error:
-            raise place.error(Incomplete, error.message, error.remedy) from error
-        if answer.status != HTTPStatus.OK:
-            raise _refusal(place, method, answer)
-        return answer
 
 
 class Session:
     """One session; not thread-safe, because Security Center takes one call at a time on it."""
 
-    def __init__(self, api: OpenApi, place: Place, token: str, stopped: threading.Event) -> None:
+    def __init__(
+        self, api: OpenApi, label: ServerLabel, token: str, stopped: threading.Event
+    ) -> None:
         self._api = api
         self._stopped = stopped
         self._headers = {"X-KSC-Session": token}
         self._ended = False
-        self.place = place
+        self.label = label
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
 
-    def call(self, method: str, arguments: Mapping[str, Any], repeat: Repeat) -> Params:
+    def call(self, method: str, arguments: Mapping[str, Any], retry: Retry) -> Params:
         """Calls a method; see `OpenApi.request`.
 
         Raises:
@@ -146,8 +145,8 @@ class Session:
             SourceError: It failed.
         """
         if self._stopped.is_set():
-            raise self.place.error(SourceError, "the run was stopped while it was read.")
-        return self._request(method, arguments, repeat)
+            raise self.label.error(SourceError, "the run was stopped while it was read.")
+        return self._request(method, arguments, retry)
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
         """Gives something back. That it fails harms nobody: it ends with the session."""
@@ -163,16 +162,16 @@ class Session:
 
     def _try(self, method: str, arguments: Mapping[str, Any]) -> None:
         try:
-            self._request(method, arguments, Repeat.NEVER, parting=True)
+            self._request(method, arguments, Retry.NEVER, best_effort=True)
         except SourceError as error:
             _LOG.info("%s failed, which changes nothing: %s", method, error.message)
 
     def _request(
-        self, method: str, arguments: Mapping[str, Any], repeat: Repeat, *, parting: bool = False
+        self, method: str, arguments: Mapping[str, Any], retry: Retry, *, best_effort: bool = False
     ) -> Params:
         try:
             document, _ = self._api.request(
-                self.place, method, arguments, self._headers, repeat, parting=parting
+                self.label, method, arguments, self._headers, retry, best_effort=best_effort
             )
         except _SessionDied:
             self.alive = False
@@ -184,34 +183,34 @@ class _SessionDied(Vanished):
     """The server does not know the session any more."""
 
 
-def _refusal(place: Place, method: str, answer: Answer) -> SourceError:
+def _refusal(label: ServerLabel, method: str, answer: Answer) -> SourceError:
     """What an HTTP status other than 200 means: login, session or protocol failed."""
     said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
     detail = f"HTTP {answer.status}: {said!r}"
     status = answer.status
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         if method == _START:
-            return _login_refused(place, detail)
-        return place.error(_SessionDied, f"the session ended before {method} ({detail}).")
+            return _login_refused(label, detail)
+        return label.error(_SessionDied, f"the session ended before {method} ({detail}).")
     if status == HTTPStatus.NOT_FOUND:
-        return place.error(
+        return label.error(
             Denied,
             f"there is no {method} ({detail}).",
             "Check `url`: it must be the address and port of the OpenAPI, usually 13299.",
         )
     if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
-        return place.error(SourceError, f"it is too busy for {method} ({detail}).")
-    return place.error(Incomplete, f"it did not answer {method} ({detail}).")
+        return label.error(SourceError, f"it is too busy for {method} ({detail}).")
+    return label.error(Incomplete, f"it did not answer {method} ({detail}).")
 
 
-def _login_refused(place: Place, detail: str) -> LoginRefused:
-    if place.server is None:
-        return place.error(
+def _login_refused(label: ServerLabel, detail: str) -> LoginRefused:
+    if label.server is None:
+        return label.error(
             LoginRefused,
-            f"the login was refused ({detail}). {problems.NOT_AGAIN}",
-            problems.CHECK_LOGIN,
+            f"the login was refused ({detail}). {NOT_AGAIN}",
+            CHECK_LOGIN,
         )
-    return place.error(
+    return label.error(
         LoginRefused,
         f"the login was refused ({detail}), though the main server accepts it. kisi did not try "
         "again.",
@@ -219,17 +218,74 @@ def _login_refused(place: Place, detail: str) -> LoginRefused:
     )
 
 
-def _document(place: Place, method: str, answer: Answer) -> Params:
+def _document(label: ServerLabel, method: str, answer: Answer) -> Params:
     try:
         document = decode(answer.json())
     except TransportError as error:
-        raise place.error(Incomplete, f"{method}: {error.message}") from error
+        raise label.error(Incomplete, f"{method}: {error.message}") from error
     except (ValueError, RecursionError) as error:
-        raise place.error(
+        raise label.error(
             Incomplete, f"the answer to {method} has a value of a wrong type."
         ) from error
     if not isinstance(document, dict):
-        raise place.error(
+        raise label.error(
             Incomplete, f"the answer to {method} is no JSON object: {answer.excerpt()!r}."
         )
     return document
+
+
+_TOLERATED = 2
+"""Refusals on virtual servers while the main server accepts the login: rights are missing there,
+or the account is about to be locked."""
+
+
+class Logins:
+    """Lets logins on virtual servers through, as long as that is safe. Thread-safe.
+
+    A wrong password or a blocked account ends all further logins. Other refusals end them at the
+    second one; logins under way count as if they were refused, so that several workers together
+    do not go beyond that either once the first was refused.
+    """
+
+    def __init__(self) -> None:
+        self._state = threading.Condition()
+        self._under_way = 0
+        self._refused = 0
+        self._closed = ""
+
+    @contextmanager
+    def one_more(self, label: ServerLabel) -> Iterator[None]:
+        """Around one login.
+
+        Raises:
+            SourceError: No further login is tried; says why.
+        """
+        with self._state:
+            self._state.wait_for(self._may_go)
+            if self._closed:
+                raise label.error(
+                    SourceError, f"kisi did not log in, to keep the account usable: {self._closed}"
+                )
+            self._under_way += 1
+        try:
+            yield
+        except LoginRefused as refusal:
+            self._note(refusal)
+            raise
+        finally:
+            with self._state:
+                self._under_way -= 1
+                self._state.notify_all()
+
+    def _may_go(self) -> bool:
+        return bool(self._closed) or self._refused + self._under_way < _TOLERATED
+
+    def _note(self, refusal: LoginRefused) -> None:
+        with self._state:
+            self._refused += 1
+            if isinstance(refusal, PasswordRefused):
+                self._closed = "the password was refused on another virtual server of this source."
+            elif self._refused >= _TOLERATED:
+                self._closed = (
+                    f"{self._refused} virtual servers of this source have refused the login."
+                )

@@ -171,19 +171,19 @@ def test_a_new_file_has_the_permissions_that_new_files_have(tmp_path):
 def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypatch):
     document = MappingDocument.read(path)
     monkeypatch.delattr(os, "chown", raising=False)
-    monkeypatch.setattr("kisi.whole_file._FOLDERS_SYNC", False)
+    monkeypatch.setattr("kisi.files._FOLDERS_SYNC", False)
     assert document.save("a = 1", no_sleep)
     assert path.read_text() == "a = 1"
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(path):
     path.write_bytes(b"# ok\nname = '\xff'\n")
-    with pytest.raises(ConfigError, match="line 2: the file is not UTF-8"):
+    with pytest.raises(ConfigError, match="line 2: The file is not UTF-8"):
         MappingDocument.read(path)
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a folder, not a file"):
         MappingDocument.read(tmp_path)
 
 

@@ -210,7 +210,7 @@ UNMAPPED = (UnmappedUse("Contoso", "Mail", 4, estimated=False),)
         (
             replace(AGREEMENT, not_billable=NotBillable("agreement", "it ended", "renew it")),
             [],
-            Failure("agreement", "it ended", "renew it", ExitCode.WITHHELD),
+            NotBillable("agreement", "it ended", "renew it", ExitCode.WITHHELD),
         ),
         (
             AGREEMENT,

@@ -22,7 +22,7 @@ from kisi.model import (
     Plan,
     TenantRef,
 )
-from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile import JournalState, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import exit_code
 from kisi.run.daily import load_journal_state
 from kisi.run.journal_entries import accept, record_outcome, record_reading
@@ -130,18 +130,19 @@ class Scene:
     def rules(self) -> Rules:
         return Rules(self.mapping, self.counting, self.guards, self.clock.now(), TODAY)
 
-    def remember(self) -> Memory:
+    def journal_state(self) -> JournalState:
         return load_journal_state(self.journal, self.rules())
 
-    def look(self, *, only=(), exclude=(), memory: Memory | None = None) -> Reconciled:
+    def look(self, *, only=(), exclude=(), memory: JournalState | None = None) -> Reconciled:
         """The guarded plan; writes nothing."""
         return reconcile(
             self.rules(),
             self.sources,
             self.psas,
-            memory or self.remember(),
+            memory or self.journal_state(),
             select(self.mapping.companies, only, exclude),
             lambda *told: self.told.append(told),
+            self.clock,
         )
 
     def sync(self, *accepted: str, only=(), exclude=()) -> Day:
@@ -157,7 +158,7 @@ class Scene:
         context = ApplyContext(
             psas=self.psas,
             agreements=found.agreements,
-            read_at=self.clock.monotonic(),
+            read_at=found.read_at,
             journal=self.journal,
             run=run,
             today=TODAY,

@@ -12,9 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
-from kisi.formulas import STARTS
 from kisi.model import Failure, Plan, UnmappedUse
-from kisi.redaction import safe_text
+from kisi.redaction import STARTS, safe_text
 from kisi.render.csv_text import csv_text
 from kisi.render.plan_export import COLUMNS, plan_csv
 

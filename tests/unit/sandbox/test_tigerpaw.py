@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import requests
 
-from kisi.psa.tigerpaw.signature import signed_headers
+from kisi.psa.tigerpaw.rest import signed_headers
 from kisi.psa.tigerpaw.soap import envelope
 from kisi.psa.tigerpaw.template import ChargeValues, load_template
 from kisi.sandbox.configuration import write

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kisi.fingerprints import fingerprint
+from kisi.secrets import fingerprint
 from kisi.transport import Client
 
 PATIENCE = 20.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import logging
 import socket
 import threading
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 import responses
+import urllib3.exceptions
 
 from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent
-from kisi.transport import Limits, Repeat
+from kisi.transport import Limits, Retry
 
 if TYPE_CHECKING:
     from tests.unit.transport.raw_server import Connect, FakeClock, Peer, Serve
@@ -91,7 +93,7 @@ def test_each_try_is_signed_anew(serve: Serve, connect: Connect) -> None:
         "GET",
         "/a",
         params={"q": 1},
-        repeat=Repeat.READ,
+        retry=Retry.READ,
         sign=lambda method, path: {"X-Sign": f"{method} {path} {next(numbers)}"},
     )
     assert b"X-Sign: GET /a 1" in server.requests[0]
@@ -116,6 +118,14 @@ def test_no_redirect_is_followed(serve: Serve, connect: Connect, status: int) ->
         OK + b"Transfer-Encoding: chunked\r\n\r\n8\r\n" + b'{"a": 1}' + b"\r\n",
         OK + b"Transfer-Encoding: chunked\r\n\r\n8\r\n" + b'{"a"',
         OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + b'{"a"',
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n" + b'{"a"',
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 30 + b"\r\n{}",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2;\xff\r\n{}",
+        OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n{}",
+        b"HTTP/1.1 99999 X\r\n\r\n",
+        b"HTTP/1.1 2\xb200 X\r\n\r\n",
+        OK + b"X: y\r\n" * 200 + b"\r\n{}",
+        OK + b"X: " + b"y" * 70000 + b"\r\n\r\n{}",
         OK + b"Content-Length: 7, 9\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Ty",
         b"",
@@ -135,13 +145,13 @@ def test_a_close_delimited_body_that_is_cut_is_read_again(
     serve: Serve, connect: Connect, clock: FakeClock
 ) -> None:
     server = serve(hanging_up(OK + b'\r\n{"a": 1, "b', OK + b'\r\n{"a": 1}'))
-    assert connect(server.url).send("GET", "/a", repeat=Repeat.READ).json() == {"a": 1}
+    assert connect(server.url).send("GET", "/a", retry=Retry.READ).json() == {"a": 1}
     assert clock.slept == [0.5]
 
 
 def test_a_close_delimited_body_that_stays_cut_is_no_json(serve: Serve, connect: Connect) -> None:
     server = serve(hanging_up(*[OK + b'\r\n{"a": 1, "b'] * 4))
-    answer = connect(server.url).send("GET", "/a", repeat=Repeat.READ)
+    answer = connect(server.url).send("GET", "/a", retry=Retry.READ)
     assert len(server.requests) == 4
     with pytest.raises(BadAnswer, match="Expected JSON"):
         answer.json()
@@ -227,7 +237,7 @@ def test_a_closed_port_is_tried_three_times_in_two_seconds(
 ) -> None:
     client = connect(f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(NotSent, match=r"could not be reached: it refused the connection"):
-        client.send("POST", "/a", repeat=Repeat.UNPROCESSED)
+        client.send("POST", "/a", retry=Retry.UNPROCESSED)
     assert client.requests == 3
     assert clock.slept == [0.5, 1.0]
 
@@ -247,7 +257,7 @@ def test_never_is_sent_once_whatever_happens(serve: Serve, connect: Connect) -> 
     server = serve(hanging_up(b"", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"))
     client = connect(server.url)
     with pytest.raises(AnswerLost):
-        client.send("POST", "/a", json={}, repeat=Repeat.NEVER)
+        client.send("POST", "/a", json={}, retry=Retry.NEVER)
     assert client.send("POST", "/a", json={}).status == 503
     assert len(server.requests) == 2
 
@@ -292,7 +302,7 @@ def test_a_write_never_goes_over_a_connection_that_was_idle_for_long(
     client = connect(server.url)
     client.send("GET", "/a")
     clock.seconds += 11
-    client.send("GET", "/b", repeat=Repeat.READ)
+    client.send("GET", "/b", retry=Retry.READ)
     assert server.connections == 1
     clock.seconds += 11
     client.send("POST", "/c")
@@ -306,13 +316,30 @@ def busy(*values: str) -> list[bytes]:
     ]
 
 
+@pytest.mark.parametrize("headers", [b"", b"Retry-After: 0\r\n"])
+def test_a_rate_limit_is_waited_out_for_the_whole_call(
+    serve: Serve, connect: Connect, clock: FakeClock, headers: bytes
+) -> None:
+    limited = b"HTTP/1.1 429 Busy\r\nContent-Length: 0\r\n" + headers + b"\r\n"
+    server = serve(answering(*[limited] * 8, OK + b"Content-Length: 2\r\n\r\n{}"))
+    assert connect(server.url).send("GET", "/a", retry=Retry.READ).status == 200
+    assert sum(clock.slept) > 60
+
+    server = serve(answering(*[limited] * 40))
+    began = clock.seconds
+    client = connect(server.url)
+    assert client.send("GET", "/a", retry=Retry.READ).status == 429
+    assert 85 < clock.seconds - began <= 120
+    assert client.requests < 16
+
+
 @pytest.mark.parametrize(("asked", "waited"), [("2", 2.0), ("soon", 0.5), ("99999", 100.0)])
 def test_the_wait_is_what_the_server_asks_for_capped(
     serve: Serve, connect: Connect, clock: FakeClock, asked: str, waited: float
 ) -> None:
     server = serve(answering(*busy(asked), OK + b"Content-Length: 2\r\n\r\n{}"))
     client = connect(server.url, limits=Limits(retry_after_cap=100))
-    assert client.send("POST", "/a", repeat=Repeat.UNPROCESSED).status == 200
+    assert client.send("POST", "/a", retry=Retry.UNPROCESSED).status == 200
     assert clock.slept == [waited]
 
 
@@ -321,7 +348,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun(
 ) -> None:
     server = serve(answering(*busy("99999")))
     client = connect(server.url)
-    assert client.send("GET", "/a", repeat=Repeat.READ).status == 429
+    assert client.send("GET", "/a", retry=Retry.READ).status == 429
     assert clock.slept == []
 
 
@@ -329,7 +356,7 @@ def test_after_the_run_nothing_is_sent(serve: Serve, connect: Connect) -> None:
     server = serve(answering())
     client = connect(server.url, limits=Limits(run_ends=1000.0))
     with pytest.raises(NotSent, match="the time is over; GET /a was not sent"):
-        client.send("GET", "/a", repeat=Repeat.READ)
+        client.send("GET", "/a", retry=Retry.READ)
     assert client.requests == 0
 
 
@@ -338,7 +365,7 @@ def test_a_read_that_needed_repeats_is_warned_about_once(
 ) -> None:
     down = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\nsorry"
     server = serve(answering(down, down, down, OK + b"Content-Length: 2\r\n\r\n{}"))
-    assert connect(server.url).send("GET", "/a", repeat=Repeat.READ).status == 200
+    assert connect(server.url).send("GET", "/a", retry=Retry.READ).status == 200
     assert clock.slept == [0.5, 1.0, 2.0]
     warnings = [item.message for item in caplog.records if item.levelno >= logging.WARNING]
     assert warnings == ["Source hq: GET /a took 4 tries. It answered 502: 'sorry'."]
@@ -351,7 +378,7 @@ def test_every_try_is_told_to_the_debug_log_without_query_and_body(
     down = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\nsorry"
     fine = OK + b"Content-Length: 2\r\n\r\n{}"
     client = connect(serve(answering(down, fine)).url)
-    client.send("GET", "/a?p=1", params={"q": "2"}, json={"b": 3}, repeat=Repeat.READ)
+    client.send("GET", "/a?p=1", params={"q": "2"}, json={"b": 3}, retry=Retry.READ)
     connect(serve(answering(fine)).url, hidden=True).send("POST", "/path-that-is-a-secret")
     with pytest.raises(NotSent):
         connect(f"http://127.0.0.1:{closed_port()}").send("PATCH", "/b")
@@ -369,7 +396,7 @@ def test_a_read_gives_up_after_four_tries_with_the_last_answer(
 ) -> None:
     server = serve(answering(*[b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"] * 4))
     client = connect(server.url)
-    assert client.send("GET", "/a", repeat=Repeat.READ).status == 500
+    assert client.send("GET", "/a", retry=Retry.READ).status == 500
     assert client.requests == 4
 
 
@@ -399,6 +426,11 @@ def test_each_thread_has_a_connection_of_its_own(serve: Serve, connect: Connect)
         (requests.ReadTimeout(), AnswerLost),
         (requests.ConnectionError("who knows"), AnswerLost),
         (OSError("odd"), AnswerLost),
+        (ValueError("odd"), AnswerLost),
+        (UnicodeError("odd"), AnswerLost),
+        (OverflowError("odd"), AnswerLost),
+        (http.client.LineTooLong("odd"), AnswerLost),
+        (urllib3.exceptions.HTTPError("odd"), AnswerLost),
     ],
 )
 @responses.activate

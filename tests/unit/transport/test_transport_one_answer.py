@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kisi.errors import AnswerLost
-from kisi.transport import Repeat, Trust
+from kisi.errors import AnswerLost, TransportError
+from kisi.transport import Retry, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +113,7 @@ def test_a_read_with_two_answers_is_asked_again_on_a_new_connection(
     serve: Serve, connect: Connect
 ) -> None:
     server = serve(numbered(before=answer(b'"of another"')))
-    found = connect(server.url).send("GET", "/a", repeat=Repeat.READ)
+    found = connect(server.url).send("GET", "/a", retry=Retry.READ)
     assert (found.json(), server.connections) == ("/a", 2)
 
 
@@ -153,3 +155,62 @@ def test_what_comes_after_an_answer_was_read_is_no_answer_to_the_next_request(
 
 def _pinned(shown: Certificate):
     return Trust(fingerprints=(shown.fingerprint,))
+
+
+WHOLE = [
+    answer(b'{"a": [1, 2]}'),
+    chunked(b'{"a": [1, 2]}'),
+    HINTS + answer(b"{}"),
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n" + b"4\r\n\x1f\x8b\x08\x00\r\n0\r\nX: y\r\n\r\n",
+]
+PIECES = [
+    b"\r\n",
+    b"\0",
+    b"-",
+    b"9" * 25,
+    b"\xff",
+    b":",
+    b" ",
+    b";",
+    b"chunked",
+    b"gzip",
+    b"f" * 18,
+]
+
+
+def _mutated(chance: random.Random) -> bytes:
+    """A whole answer with a few bytes cut out, doubled, or replaced by what breaks parsers."""
+    data = chance.choice(WHOLE)
+    for _ in range(chance.randint(1, 3)):
+        at, end = sorted(chance.choices(range(len(data) + 1), k=2))
+        end = min(end, at + chance.randint(0, 12))
+        data = (
+            data[:at] + chance.choice([b"", data[at:end] * 2, chance.choice(PIECES)]) + data[end:]
+        )
+    return data
+
+
+def test_no_bytes_of_a_server_are_an_error_of_the_program(serve: Serve, connect: Connect) -> None:
+    chance = random.Random(12)
+    broken = [_mutated(chance) for _ in range(400)]
+    waiting = iter(broken)
+
+    def script(peer: Peer) -> None:
+        if peer.request():
+            peer.send(next(waiting))
+
+    client = connect(serve(script).url)
+    seen: Counter[str] = Counter()
+    for sent in broken:
+        try:
+            client.send("POST", "/a", json={})
+            seen["Answer"] += 1
+        except TransportError as error:
+            seen[type(error).__name__] += 1
+        except Exception as error:
+            raise AssertionError(f"{sent!r}") from error
+        client.close()
+    assert seen["AnswerLost"] > 50
+    assert seen["Answer"] > 50
+    assert "NotSent" not in seen

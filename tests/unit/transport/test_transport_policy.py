@@ -12,13 +12,13 @@ from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.transport import (
     Answer,
     Limits,
-    Repeat,
+    Retry,
     SystemClock,
     clock_finding,
     clock_skew,
     retry_after,
 )
-from kisi.transport.policy import may_repeat, wait_before_repeat
+from kisi.transport.policy import may_retry, wait_before_retry
 
 LIMITS = Limits()
 JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -33,7 +33,7 @@ def answer(status: int, body: bytes = b"{}", headers: dict[str, str] | None = No
     [NotSent("x"), AnswerLost("x"), BadAnswer("x"), *map(answer, (200, 429, 500, 503, 504))],
 )
 def test_never_is_never(outcome: Answer | NotSent) -> None:
-    assert not may_repeat(Repeat.NEVER, outcome, 1, LIMITS)
+    assert not may_retry(Retry.NEVER, outcome, 1, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,17 @@ def test_never_is_never(outcome: Answer | NotSent) -> None:
     ],
 )
 def test_what_may_be_repeated(outcome: Answer | NotSent, unprocessed: bool, read: bool) -> None:
-    assert may_repeat(Repeat.UNPROCESSED, outcome, 1, LIMITS) is unprocessed
-    assert may_repeat(Repeat.READ, outcome, 1, LIMITS) is read
+    assert may_retry(Retry.UNPROCESSED, outcome, 1, LIMITS) is unprocessed
+    assert may_retry(Retry.READ, outcome, 1, LIMITS) is read
 
 
 def test_attempts_are_counted_and_an_unreachable_server_gets_three() -> None:
-    assert may_repeat(Repeat.READ, answer(503), 3, LIMITS)
-    assert not may_repeat(Repeat.READ, answer(503), 4, LIMITS)
-    assert may_repeat(Repeat.READ, NotSent("x"), 2, LIMITS)
-    assert not may_repeat(Repeat.READ, NotSent("x"), 3, LIMITS)
+    assert may_retry(Retry.READ, answer(503), 3, LIMITS)
+    assert not may_retry(Retry.READ, answer(503), 4, LIMITS)
+    assert may_retry(Retry.READ, NotSent("x"), 2, LIMITS)
+    assert not may_retry(Retry.READ, NotSent("x"), 3, LIMITS)
+    assert may_retry(Retry.READ, answer(429), 40, LIMITS)
+    assert not may_retry(Retry.READ, answer(429), 1, Limits(attempts=1))
 
 
 @pytest.mark.parametrize(
@@ -127,9 +129,9 @@ def test_no_date_of_a_header_breaks_anything(text: str) -> None:
 
 def test_what_the_server_asks_for_is_capped_and_wins_over_the_backoff() -> None:
     asked = Answer(429, {"Retry-After": "99999"}, b"")
-    assert wait_before_repeat(asked, 1, LIMITS, 0.0) == LIMITS.retry_after_cap
-    assert [wait_before_repeat(NotSent("x"), n, LIMITS, 0.0) for n in (1, 2, 3)] == [0.5, 1.0, 2.0]
-    assert wait_before_repeat(answer(500), 1, LIMITS, 1.0) == 0.75
+    assert wait_before_retry(asked, 1, LIMITS, 0.0) == LIMITS.retry_after_cap
+    assert [wait_before_retry(NotSent("x"), n, LIMITS, 0.0) for n in (1, 2, 3)] == [0.5, 1.0, 2.0]
+    assert wait_before_retry(answer(500), 1, LIMITS, 1.0) == 0.75
 
 
 def test_a_call_ends_with_the_run() -> None:

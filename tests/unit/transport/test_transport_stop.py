@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from kisi.errors import AnswerLost, NotSent
-from kisi.transport import Client, Limits, Repeat, SystemClock
+from kisi.transport import Client, Limits, Retry, SystemClock
 from tests.unit.transport.raw_server import Connect, FakeClock, Peer, Serve
 
 
@@ -26,9 +26,9 @@ def test_after_a_stop_nothing_is_sent_and_nothing_waited_for(
 
     server = serve(script)
     client = connect(server.url, limits=Limits(stop=stop))
-    assert client.send("GET", "/a", repeat=Repeat.READ).status == 503
+    assert client.send("GET", "/a", retry=Retry.READ).status == 503
     with pytest.raises(NotSent, match="the run was stopped; GET /b was not sent"):
-        client.send("GET", "/b", repeat=Repeat.READ)
+        client.send("GET", "/b", retry=Retry.READ)
     assert (client.requests, clock.slept) == (1, [])
 
 
@@ -50,7 +50,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for_after_a_stop(
     client = Client(server.url, limits=Limits(stop=stop), clock=SystemClock(), label="Source hq")
     try:
         with pytest.raises(AnswerLost, match="it did not answer in time"):
-            client.send("GET", "/a", repeat=Repeat.READ)
+            client.send("GET", "/a", retry=Retry.READ)
         assert client.requests == 1
     finally:
         over.set()
@@ -79,14 +79,14 @@ def test_a_goodbye_is_sent_once_even_after_a_stop_and_the_runs_end(
     stop.set()
     server = serve(script)
     client = connect(server.url, limits=Limits(stop=stop, run_ends=0.0))
-    assert client.send("POST", "/end", repeat=Repeat.READ, parting=True).status == 500
+    assert client.send("POST", "/end", retry=Retry.READ, best_effort=True).status == 500
     assert len(server.requests) == 1
 
 
 def test_a_goodbye_has_little_patience() -> None:
-    limits = Limits(run_ends=5.0).for_parting()
+    limits = Limits(run_ends=5.0).for_best_effort()
     assert (limits.read, limits.call, limits.attempts, limits.run_ends) == (3.0, 3.0, 1, None)
-    assert Limits(read=1.0, call=2.0).for_parting().call == 2.0
+    assert Limits(read=1.0, call=2.0).for_best_effort().call == 2.0
 
 
 def test_a_stopped_clock_does_not_wait(stop: threading.Event) -> None:

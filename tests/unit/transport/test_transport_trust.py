@@ -11,16 +11,15 @@ import pytest
 import trustme
 
 from kisi.errors import ConfigError, NotSent, Untrusted
-from kisi.fingerprints import fingerprint, normal_fingerprint
-from kisi.loopback import is_loopback
+from kisi.secrets import fingerprint, is_loopback, normal_fingerprint
 from kisi.transport import (
-    Repeat,
+    Retry,
     Trust,
     certificate_of,
     fingerprint_of,
 )
-from kisi.transport.proxies import proxies_for
-from kisi.transport.trust import stages
+from kisi.transport.connection import proxies_for
+from kisi.transport.trust import trust_methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +83,7 @@ def test_a_wrong_certificate_ends_the_call_before_anything_is_sent(
     )
     client = connect(server.url, trust=trust)
     with pytest.raises(Untrusted) as caught:
-        client.send("POST", "/", headers={"Authorization": "x"}, repeat=Repeat.READ)
+        client.send("POST", "/", headers={"Authorization": "x"}, retry=Retry.READ)
     assert server.requests == []
     assert caught.value.presented == own.fingerprint
     assert own.fingerprint in caught.value.message
@@ -196,7 +195,7 @@ def test_a_socks_proxy_is_refused_in_a_sentence(
 ) -> None:
     monkeypatch.setenv(name, "socks5h://127.0.0.1:1080")
     with pytest.raises(NotSent, match="names a SOCKS proxy") as caught:
-        connect("https://psa.example").send("GET", "/", repeat=Repeat.READ)
+        connect("https://psa.example").send("GET", "/", retry=Retry.READ)
     assert "HTTPS_PROXY" in caught.value.remedy
     with pytest.raises(NotSent, match="SOCKS"):
         fingerprint_of("psa.example", 443)
@@ -275,7 +274,7 @@ def test_a_fingerprint_names_its_kind_and_has_64_digits(text: str) -> None:
     with pytest.raises(ValueError, match="This is not a fingerprint"):
         normal_fingerprint(text)
     with pytest.raises(ConfigError):
-        stages(Trust(fingerprints=(text,)))
+        trust_methods(Trust(fingerprints=(text,)))
 
 
 @pytest.mark.parametrize(
@@ -290,10 +289,10 @@ def test_a_fingerprint_names_its_kind_and_has_64_digits(text: str) -> None:
 def test_a_pinned_file_must_hold_a_certificate(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "klserver.cer"
     with pytest.raises(ConfigError, match=r"klserver.cer: the certificate file cannot be read"):
-        stages(Trust(ca_files=(path,)))
+        trust_methods(Trust(ca_files=(path,)))
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"klserver.cer: .*in PEM or DER form"):
-        stages(Trust(ca_files=(path,)))
+        trust_methods(Trust(ca_files=(path,)))
 
 
 def test_the_systems_authorities_can_be_named_by_the_environment(
@@ -302,7 +301,7 @@ def test_the_systems_authorities_can_be_named_by_the_environment(
     own = certificate()
 
     def count() -> int:
-        (only,) = stages(Trust())
+        (only,) = trust_methods(Trust())
         assert only.match_name
         return only.context.cert_store_stats()["x509"]
 

@@ -70,8 +70,6 @@ class Account:
     product: str
     tenants: frozenset[str]
     """Of its client, when it was last right."""
-    since: frozenset[str] = frozenset()
-    """The same in a later run that was to raise it; its units may stand for those."""
     may: Content = field(default_factory=dict)
     """What its units may stand for."""
     uses: Content = field(default_factory=dict)
@@ -81,6 +79,8 @@ class Account:
 
     known: dict[str, set[Known]] = field(default_factory=dict)
     """How each of these was known then."""
+    since: frozenset[str] = frozenset()
+    """The same in a later run that was to raise it; its units may stand for those."""
 
     def widen(self, content: Content, now: Tonight) -> None:
         """Its units may stand for these too."""

@@ -83,7 +83,7 @@ def night(
     journal.record_mapping(rules.mapping.companies)
     memory = load_journal_state(journal, rules)
     wait_for_last_write(memory, clock, lambda _text: None)
-    office.guarded, read_at = Plan(()), clock.monotonic()
+    office.guarded = Plan(())
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
     record_reading(journal, run, clock.now(), found)
@@ -98,7 +98,7 @@ def night(
     context = ApplyContext(
         psas=office.psas,
         agreements=found.agreements,
-        read_at=read_at,
+        read_at=found.read_at,
         journal=journal,
         run=run,
         today=rules.today,
@@ -129,7 +129,13 @@ def _reconciled(
 ) -> Reconciled:
     companies = select(rules.mapping.companies, only, exclude)
     return reconcile(
-        rules, office.sources, office.psas, memory, companies, lambda _what, _done, _total: None
+        rules,
+        office.sources,
+        office.psas,
+        memory,
+        companies,
+        lambda _what, _done, _total: None,
+        office.clock,
     )
 
 

@@ -9,13 +9,13 @@ from kisi.model import Agreement, AgreementRef
 from tests.unit.psa.connectwise.conftest import AGREEMENTS, REF, TODAY, agreement_row
 
 
-def judged(psa, api, **changes):
+def validated(psa, api, **changes):
     api.get(AGREEMENTS, json=[agreement_row(**changes)])
     return psa.agreements([REF], TODAY)[REF]
 
 
 def test_a_running_agreement_of_the_mapped_company_is_fit(psa, api):
-    got = judged(
+    got = validated(
         psa,
         api,
         noEndingDateFlag=False,
@@ -52,7 +52,7 @@ def test_a_running_agreement_of_the_mapped_company_is_fit(psa, api):
     ],
 )
 def test_an_agreement_that_must_not_be_billed_says_why(psa, api, changes, says, gone):
-    got = judged(psa, api, **changes)
+    got = validated(psa, api, **changes)
     assert got.not_billable.guard == "agreement"
     assert says in got.not_billable.reason
     assert got.not_billable.remedy
@@ -79,7 +79,7 @@ def test_what_took_the_agreements_place_is_named_by_a_command_that_can_do_it(psa
     ],
 )
 def test_absent_fields_and_the_days_themselves_do_not_make_it_unfit(psa, api, changes):
-    got = judged(psa, api, **changes)
+    got = validated(psa, api, **changes)
     assert got.not_billable is None
     assert not got.gone
 
@@ -92,7 +92,7 @@ def test_absent_fields_and_the_days_themselves_do_not_make_it_unfit(psa, api, ch
     ],
 )
 def test_an_agreement_that_cannot_be_judged_is_an_error(psa, api, changes, says):
-    got = judged(psa, api, **changes)
+    got = validated(psa, api, **changes)
     assert isinstance(got, PsaError)
     assert "Agreement 1042" in got.message
     assert says in got.message
@@ -115,7 +115,7 @@ def test_what_is_no_id_is_unfit_before_anything_is_sent(psa, api):
     assert not api.calls
 
 
-def test_two_clients_on_one_agreement_are_judged_apart(psa, api):
+def test_two_clients_on_one_agreement_are_validated_apart(psa, api):
     other = AgreementRef("cw", "251", "1042")
     api.get(AGREEMENTS, json=[agreement_row()])
     got = psa.agreements([REF, other], TODAY)

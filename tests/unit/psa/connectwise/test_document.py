@@ -6,10 +6,8 @@ from datetime import date
 
 import pytest
 
-from kisi.psa.connectwise import agreements, lines
-from kisi.psa.connectwise.catalog import COMPANY_FIELDS, ITEM_FIELDS
-from kisi.psa.connectwise.changes import create
-from kisi.psa.connectwise.endpoints import AGREEMENTS, CATALOG, COMPANIES
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, additions
+from kisi.psa.connectwise.write import create
 from tests.specs import interface_description
 
 
@@ -21,10 +19,10 @@ def document():
 @pytest.mark.parametrize(
     ("schema", "fields"),
     [
-        ("Agreement", agreements.FIELDS),
-        ("Addition", lines.FIELDS),
-        ("CatalogItem", ITEM_FIELDS),
-        ("Company", COMPANY_FIELDS),
+        ("Agreement", AGREEMENTS.fields),
+        ("Addition", additions(1).fields),
+        ("CatalogItem", CATALOG.fields),
+        ("Company", COMPANIES.fields),
     ],
 )
 def test_every_field_that_is_asked_for_is_in_the_document(document, schema, fields):

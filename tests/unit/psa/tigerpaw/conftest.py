@@ -41,11 +41,11 @@ class Scene:
     def ref(self, agreement: SimulatedAgreement) -> AgreementRef:
         return AgreementRef("tp", str(agreement.account.number), str(agreement.number))
 
-    def judge(self, agreement: SimulatedAgreement, **settings: object) -> Agreement:
+    def validated(self, agreement: SimulatedAgreement, **settings: object) -> Agreement:
         ref = self.ref(agreement)
-        judged = self.open(**settings).agreements([ref], TODAY)[ref]
-        assert isinstance(judged, Agreement)
-        return judged
+        validated = self.open(**settings).agreements([ref], TODAY)[ref]
+        assert isinstance(validated, Agreement)
+        return validated
 
     def calls(self) -> list[str]:
         return [f"{logged.method} {logged.path}" for logged in self.log]

@@ -20,10 +20,13 @@ def test_a_client_costs_two_reads_for_its_agreement_and_one_for_its_charges(scen
     scene.world.charge(agreement, "BACKUP", 3, one_time=True)
     psa = scene.open()
     ref = scene.ref(agreement)
-    judged = psa.agreements([ref], TODAY)[ref]
+    validated = psa.agreements([ref], TODAY)[ref]
     kes, backup = psa.lines(ref)
-    assert judged.not_billable is None
-    assert (judged.name, judged.bill_start) == ("Managed Services", TODAY - timedelta(days=365))
+    assert validated.not_billable is None
+    assert (validated.name, validated.bill_start) == (
+        "Managed Services",
+        TODAY - timedelta(days=365),
+    )
     assert (kes.product, kes.quantity, kes.unit_price) == ("KES-WS", 90, Decimal("4.5"))
     assert [kes.one_time, backup.one_time] == [False, True]
     assert scene.calls() == [
@@ -36,8 +39,8 @@ def test_a_client_costs_two_reads_for_its_agreement_and_one_for_its_charges(scen
 def test_two_agreements_of_one_account_ask_for_its_cross_references_once(scene):
     account = scene.world.account("Contoso")
     refs = [scene.ref(scene.world.agreement(account)) for _ in range(2)]
-    judged = scene.open().agreements(refs, TODAY)
-    assert [one.not_billable for one in judged.values()] == [None, None]
+    validated = scene.open().agreements(refs, TODAY)
+    assert [one.not_billable for one in validated.values()] == [None, None]
     assert len(scene.calls()) == 3
 
 
@@ -52,18 +55,18 @@ def test_two_agreements_of_one_account_ask_for_its_cross_references_once(scene):
 )
 def test_an_agreement_is_billed_from_its_first_to_its_last_day(scene, term, said, gone):
     agreement = scene.world.agreement(scene.world.account("Contoso"), **term)
-    judged = scene.judge(agreement)
-    assert judged.gone is gone
+    validated = scene.validated(agreement)
+    assert validated.gone is gone
     if said is None:
-        assert judged.not_billable is None
+        assert validated.not_billable is None
     else:
-        assert judged.not_billable.guard == "agreement"
-        assert said in judged.not_billable.reason
+        assert validated.not_billable.guard == "agreement"
+        assert said in validated.not_billable.reason
 
 
 def test_an_account_without_cross_reference_is_refused_with_the_steps_in_tigerpaw(scene):
     agreement = scene.world.agreement(scene.world.account("Contoso", cross_referenced=False))
-    not_billable = scene.judge(agreement).not_billable
+    not_billable = scene.validated(agreement).not_billable
     assert not_billable.guard == "account"
     assert 'Account 500 (Contoso) is not cross-referenced to the External Product "Kaspersky"' in (
         not_billable.reason
@@ -83,8 +86,8 @@ def test_missing_accounts_and_agreements_and_those_of_others_have_their_own_sent
         "account name": AgreementRef("tp", "Contoso", "7001"),
         "agreement name": AgreementRef("tp", "500", "7001/details"),
     }
-    judged = scene.open().agreements(refs.values(), TODAY)
-    found = {key: judged[ref] for key, ref in refs.items()}
+    validated = scene.open().agreements(refs.values(), TODAY)
+    found = {key: validated[ref] for key, ref in refs.items()}
     assert {key: one.not_billable.guard for key, one in found.items()} == {
         "no account": "account",
         "no agreement": "agreement",
@@ -120,26 +123,26 @@ def test_a_failure_inside_status_200_concerns_its_client_and_is_never_taken_for_
     account = scene.world.account("Contoso")
     good, missing = scene.world.agreement(account), AgreementRef("tp", "500", "9999")
     scene.world.soft_errors = True
-    judged = scene.open().agreements([missing, scene.ref(good)], TODAY)
-    assert isinstance(judged[missing], PsaError)
-    assert "Success: false, The record was not found." in judged[missing].message
-    assert judged[scene.ref(good)].not_billable is None
+    validated = scene.open().agreements([missing, scene.ref(good)], TODAY)
+    assert isinstance(validated[missing], PsaError)
+    assert "Success: false, The record was not found." in validated[missing].message
+    assert validated[scene.ref(good)].not_billable is None
 
 
 @pytest.mark.parametrize("fault", ["html", "truncate", "empty", "garbage"])
 def test_an_unreadable_answer_fails_its_client_alone(scene, fault):
     bad, good = (scene.world.agreement(scene.world.account(name)) for name in ("A", "B"))
     scene.faults.add(fault, match="GET /api/agreements/7001", times=None)
-    judged = scene.open().agreements([scene.ref(bad), scene.ref(good)], TODAY)
-    assert isinstance(judged[scene.ref(bad)], PsaError)
-    assert judged[scene.ref(good)].not_billable is None
+    validated = scene.open().agreements([scene.ref(bad), scene.ref(good)], TODAY)
+    assert isinstance(validated[scene.ref(bad)], PsaError)
+    assert validated[scene.ref(good)].not_billable is None
 
 
 def test_a_read_is_repeated_after_a_server_fault(scene):
     agreement = scene.world.agreement(scene.world.account("Contoso"))
     scene.faults.add("status", match="GET /api/agreements/*", code=502)
     scene.faults.add("lost", match="GET /api/accounts/*")
-    assert scene.judge(agreement).not_billable is None
+    assert scene.validated(agreement).not_billable is None
     assert len(scene.clock.slept) == 2
 
 
@@ -164,9 +167,9 @@ def test_refused_keys_end_the_reading_at_once_and_speak_of_the_clock(scene):
 def test_keys_that_are_refused_halfway_fail_the_rest_unasked(scene):
     refs = [scene.ref(scene.world.agreement(scene.world.account(name))) for name in "ABCD"]
     scene.faults.add("status", match="GET /api/agreements/7002", times=None, code=401)
-    judged = scene.open().agreements(refs, TODAY)
-    assert judged[refs[0]].not_billable is None
-    assert [isinstance(judged[ref], PsaError) for ref in refs[1:]] == [True] * 3
+    validated = scene.open().agreements(refs, TODAY)
+    assert validated[refs[0]].not_billable is None
+    assert [isinstance(validated[ref], PsaError) for ref in refs[1:]] == [True] * 3
     assert len(scene.calls()) == 4
 
 

@@ -102,12 +102,12 @@ def test_a_foreign_change_is_told_before_any_other_reason(scene, settings):
 def test_the_agreement_itself_is_not_fit_to_bill_while_the_file_is_there(
     scene, agreement, other, foreign
 ):
-    not_billable = scene.judge(agreement).not_billable
+    not_billable = scene.validated(agreement).not_billable
     assert not_billable.guard == "foreign-change"
     assert f"is {foreign}." in not_billable.reason
-    assert scene.judge(other).not_billable is None
+    assert scene.validated(other).not_billable is None
     foreign.unlink()
-    assert scene.judge(agreement).not_billable is None
+    assert scene.validated(agreement).not_billable is None
 
 
 def test_the_first_files_are_named_and_the_others_counted(scene, foreign):
@@ -283,7 +283,7 @@ def test_a_text_that_is_no_unicode_is_kept_as_it_came(tmp_path):
 
 
 def test_a_file_that_could_not_be_written_whole_is_no_file(scene, agreement, monkeypatch):
-    monkeypatch.setattr("kisi.whole_file.os.fsync", refuse)
+    monkeypatch.setattr("kisi.files.os.fsync", refuse)
     receipt = scene.write(scene.open(), agreement, "KES-WS", 90)
     assert (receipt.status, scene.world.submits) == (WriteStatus.REJECTED, 0)
     assert scene.kept() == []

@@ -5,7 +5,7 @@ from http import HTTPStatus
 import pytest
 from defusedxml.ElementTree import fromstring
 
-from kisi.psa.tigerpaw.soap import Said, envelope, read_answer
+from kisi.psa.tigerpaw.soap import SoapStatus, envelope, read_answer
 from kisi.transport import Answer
 
 ENVELOPE = '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{}</s:Body></s:Envelope>'
@@ -36,12 +36,12 @@ def test_the_two_namespaces_differ_by_the_slash_at_the_end():
 @pytest.mark.parametrize(
     ("success", "message", "said"),
     [
-        ("true", "", Said.DONE),
-        ("True", "saved", Said.DONE),
-        ("false", "Agreement is locked", Said.REFUSED),
-        ("false", "", Said.REFUSED),
-        ("false", "User is not authorized", Said.DENIED),
-        ("maybe", "", Said.NOTHING),
+        ("true", "", SoapStatus.ACCEPTED),
+        ("True", "saved", SoapStatus.ACCEPTED),
+        ("false", "Agreement is locked", SoapStatus.REFUSED),
+        ("false", "", SoapStatus.REFUSED),
+        ("false", "User is not authorized", SoapStatus.DENIED),
+        ("maybe", "", SoapStatus.NOTHING),
     ],
 )
 def test_a_result_is_read_as_elements_and_as_escaped_text(success, message, said, escaped):
@@ -49,7 +49,7 @@ def test_a_result_is_read_as_elements_and_as_escaped_text(success, message, said
     if escaped:
         inner = inner.replace("<", "&lt;").replace(">", "&gt;")
     answer = read(RESPONSE.format(inner))
-    assert answer.said is said
+    assert answer.status is said
     assert message in answer.message
 
 
@@ -81,7 +81,7 @@ def refused(reason):
     ],
 )
 def test_a_refusal_of_the_login_is_known_by_what_it_speaks_of(reason):
-    assert refused(reason).said is Said.DENIED
+    assert refused(reason).status is SoapStatus.DENIED
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_refusal_of_the_login_is_known_by_what_it_speaks_of(reason):
     ],
 )
 def test_a_refusal_of_a_charge_is_none_of_the_login(reason):
-    assert refused(reason).said is Said.REFUSED
+    assert refused(reason).status is SoapStatus.REFUSED
 
 
 def test_a_reason_with_a_full_stop_gets_no_second_one():
@@ -109,7 +109,7 @@ def test_a_reason_with_a_full_stop_gets_no_second_one():
 def test_a_fault_gives_its_reason_cut_to_a_size():
     fault = ENVELOPE.format(f"<s:Fault><faultstring>{'x' * 900}</faultstring></s:Fault>")
     answer = read(fault, HTTPStatus.INTERNAL_SERVER_ERROR)
-    assert answer.said is Said.REFUSED
+    assert answer.status is SoapStatus.REFUSED
     assert len(answer.message) < 300
     assert read(ENVELOPE.format("<s:Fault/>"), 500).message.endswith("no reason.")
 
@@ -123,11 +123,13 @@ def test_a_fault_gives_its_reason_cut_to_a_size():
         ENVELOPE.format(""),
         RESPONSE.format(""),
         RESPONSE.format("&lt;broken"),
+        '<?xml version="1.0" encoding="martian"?>' + NESTED.format("true", "m"),
+        '<?xml version="1.0" encoding="idna"?>' + NESTED.format("true", "m"),
         '<!DOCTYPE a [<!ENTITY e "x">]>' + NESTED.format("true", "&e;"),
         NESTED.format("true", "x" * 2**20),
     ],
 )
 def test_what_cannot_be_read_says_nothing(text):
     answer = read(text)
-    assert answer.said is Said.NOTHING
+    assert answer.status is SoapStatus.NOTHING
     assert answer.message.startswith("Tigerpaw (psa.tp) answered the submit with status 200")

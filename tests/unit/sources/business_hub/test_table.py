@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import SourceError
-from kisi.sources.business_hub.table import parse_table, shown
+from kisi.sources.business_hub.report import parse_table, shown
 
 FILE = Path("hub.csv")
 WANTED = ("company", "application", "quantity")

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.model import WriteStatus
-from kisi.psa.connectwise.changes import create, update
-from kisi.psa.connectwise.receipts import DEFAULT_WAIT, classify
+from kisi.psa.connectwise.write import DEFAULT_WAIT, classify, create, update
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row
 
@@ -38,6 +37,7 @@ def test_a_write_is_applied_if_the_record_shows_product_and_quantity(change, qua
         (addition_row(product={"id": 1202}), "product 1202 instead of 1201"),
         (addition_row(id=302), "addition 302 instead of 301"),
         (addition_row(agreementId=7), "agreement 7 instead of 1042"),
+        (addition_row(agreementId="x" * 99), f"agreement {'x' * 39}… instead of 1042"),
         (addition_row(quantity=None), "quantity is missing"),
         (addition_row(product=None), "product/id is missing"),
         ({}, "id is missing"),

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from kisi.counting import count_tenant, moved
+from kisi.counting import count_tenant
 from kisi.model import Application, ApplicationUsage, Category, Pool, TenantUsage, Unit
+from kisi.planning import moved
 from tests.unit.build import KES, NOW, counting, device, key, reading, row, tenant
 
 EDR = "Kaspersky Next EDR Optimum"

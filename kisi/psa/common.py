@@ -1,8 +1,24 @@
-"""The quantities and prices of a PSA's answers, which are not always what anybody could bill."""
+"""What the PSA packages share: hints for people, and the numbers of answers.
+
+Quantities and prices of an answer are not always what anybody could bill.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+
+from kisi.model import AgreementRef
+
+
+def move(ref: AgreementRef) -> str:
+    """The commands that move a client to another agreement."""
+    return f"`kisi map renew`, or {move_by_hand(ref)}"
+
+
+def move_by_hand(ref: AgreementRef) -> str:
+    """The command that moves a client to an agreement that a person names."""
+    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"
+
 
 LARGEST = 10**15
 """From here on it is no quantity and no price, and sums of products would break every report."""

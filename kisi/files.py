@@ -16,7 +16,7 @@ _FOLDERS_SYNC = os.name == "posix"
 PRIVATE = 0o600
 
 
-def put_whole(
+def atomic_write(
     path: Path,
     content: bytes,
     *,

@@ -1,23 +1,93 @@
-"""Follows references to secrets, and registers each secret for redaction.
+"""Secrets: how `kisi.toml` names them, where they are kept, and whom they may be told to.
 
-A reference says where a secret is (`kisi.secret_reference`); this module fetches it. Messages name
-the reference and never the value. All secrets of all sections are resolved together, so that an
-operator sees everything that is missing at once.
+A reference (`env:NAME`, `file:PATH` and so on) says where a secret is; `resolve_all` follows the
+references of all sections together, so that an operator sees everything that is missing at once,
+and registers each secret for redaction. No message repeats a secret, nor what was written in place
+of a reference: it may well be the secret itself. A secret goes to a server whose certificate is
+trusted, by its `fingerprint` for example, or to this machine itself (`is_loopback`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from importlib import import_module
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
-from kisi.secret_reference import Scheme, SecretReference
+
+FORMS = '"env:NAME", "file:PATH", "credential:NAME" or "keyring:SERVICE/USER"'
+"""All forms of a reference, as messages list them."""
+
+
+class Scheme(StrEnum):
+    """Where a secret is kept."""
+
+    ENV = "env"
+    """An environment variable."""
+    FILE = "file"
+    """The text of a file that only its owner can read."""
+    CREDENTIAL = "credential"
+    """A credential of a systemd service (`LoadCredential=`, systemd.exec(5))."""
+    KEYRING = "keyring"
+    """The operating system's keyring, through the optional package `keyring`."""
+
+
+_TARGET = {
+    Scheme.ENV: re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
+    Scheme.FILE: re.compile(r"[^\x00-\x1f]+"),
+    Scheme.CREDENTIAL: re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"),
+    Scheme.KEYRING: re.compile(r"[^\x00-\x1f]+/[^/\x00-\x1f]+"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """A parsed reference: what kind of place, and where in it."""
+
+    scheme: Scheme
+    target: str
+    """The variable, path, credential name, or `SERVICE/USER`."""
+
+    @classmethod
+    def parse(cls, text: str) -> SecretReference:
+        """Reads a reference.
+
+        Raises:
+            ValueError: `text` is not one. The message says what is one, and does not repeat `text`.
+        """
+        head, colon, target = text.partition(":")
+        if not colon or head not in set(Scheme):
+            raise ValueError(f"A secret is given by reference, never by value: write {FORMS}.")
+        scheme = Scheme(head)
+        if not _TARGET[scheme].fullmatch(target):
+            raise ValueError(
+                f'What follows "{scheme}:" is not a name of that kind. References are {FORMS}.'
+            )
+        return cls(scheme, target)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.target}"
+
+
+def default_reference(section: str, field: str) -> str:
+    """The reference that holds where `field` of `section` is left out.
+
+    >>> default_reference("hq", "password")
+    'env:KISI_HQ_PASSWORD'
+    """
+    name = re.sub(r"[^A-Za-z0-9]", "_", f"{section}_{field}")
+    return f"{Scheme.ENV}:KISI_{name.upper()}"
+
 
 _LARGEST = 64 * 1024
 _LOGIN_NAME = "user"
@@ -197,3 +267,34 @@ _FETCH: Mapping[Scheme, Callable[[str, Path], str]] = {
     Scheme.CREDENTIAL: _from_systemd,
     Scheme.KEYRING: _from_keyring,
 }
+
+
+def fingerprint(der: bytes) -> str:
+    """The fingerprint of a certificate."""
+    return f"sha256:{hashlib.sha256(der).hexdigest()}"
+
+
+def normal_fingerprint(text: str) -> str:
+    """A fingerprint as `fingerprint` writes it; people also write it with colons and spaces.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    algorithm, _, digits = text.strip().lower().partition(":")
+    digits = re.sub(r"[:\s]", "", digits)
+    if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError(
+            'This is not a fingerprint: write "sha256:" and 64 hexadecimal digits, as '
+            "`kisi check --online` prints them."
+        )
+    return f"sha256:{digits}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine itself: `localhost`, 127.0.0.0/8 or ::1."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,217 @@
+"""Where billing lines live: the protocol every PSA implements. `registry` names them all.
+
+A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
+refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
+outside. It decides no quantity, and keeps nothing between runs but what proves its own writes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+from kisi.errors import KisiError, PsaError
+from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PsaCompany:
+    """A company or account of the PSA, for `kisi map`."""
+
+    id: str
+    name: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PsaAgreement:
+    """An agreement of the PSA, for `kisi map`."""
+
+    id: str
+    company: str
+    name: str
+    kind: str = ""
+    active: bool = True
+    starts: date | None = None
+    ends: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PsaProduct:
+    """A catalog or price book item, for `kisi map` and `kisi check --online`."""
+
+    id: str
+    name: str
+    """Identifier and description, as a person knows it."""
+    active: bool = True
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStep:
+    """One step of the proof that a PSA's writes do what they should."""
+
+    passed: bool
+    message: str
+    """What was seen, in a sentence."""
+
+
+@runtime_checkable
+class SupportsProbe(Protocol):
+    """A PSA whose way of writing a person proves on a scratch agreement before kisi uses it."""
+
+    def probe(
+        self, agreement: str, item: str, confirm: Callable[[str], bool]
+    ) -> Iterator[ProbeStep]:
+        """Writes to a scratch agreement step by step, and says what each step showed.
+
+        Args:
+            agreement: The agreement's number.
+            item: The product to make a line of.
+            confirm: Asks a person before the first write.
+
+        Raises:
+            ConfigError: The configuration has no login that may write.
+            PsaError: The agreement could not be read, or does not exist.
+        """
+
+
+class Psa(Protocol):
+    """A system that invoices from agreements."""
+
+    name: str
+    """The section name of `[psa.NAME]`."""
+    workers: int
+    """How many agreements may be read, and clients written, at once."""
+    accounts_word: str
+    """What this PSA calls a client: `company` or `account`."""
+
+    def withheld(self) -> Hold | None:
+        """Why this PSA's writes are all held, whatever they are, or None. No id releases it.
+
+        Asked after all lines were read: what was found then counts too.
+
+        Raises:
+            StateError: It rests on what is kept in the state folder, and that cannot be read.
+        """
+
+    def agreements(
+        self, refs: Collection[AgreementRef], today: date
+    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+        """Each agreement, checked: `Agreement.not_billable` if missing, ended, another company's.
+
+        Raises:
+            PsaError: Nothing could be read.
+        """
+
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The active agreements of each of these PSA companies, children and parents among them.
+
+        Each is checked as by `agreements`, but against its own company. A company that the PSA does
+        not know has none. One request for about 150 companies where the API allows it.
+
+        Raises:
+            PsaError: They did not arrive whole.
+        """
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        """All lines of one agreement, also cancelled ones, whole.
+
+        With `products`: at least those of these products, asked for by a filter where the API has
+        one. It is the proof that no such line exists: a list whose pages end early must never
+        become a second line.
+
+        Raises:
+            ForeignChange: An earlier write is seen to have changed something else.
+            PsaError: The list did not arrive whole, or is another agreement's.
+        """
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One line, asked for by its id; None only where the PSA says that it does not exist.
+
+        Raises:
+            PsaError: It could not be read, or another one came.
+        """
+
+    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
+        """The named products with their prices; unknown ids are left out (150 a request).
+
+        Raises:
+            PsaError: They could not be read.
+        """
+
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
+        """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
+
+        A refusal over an effective date may be answered by a second request with another date.
+        Retries, read-backs and journaling are `kisi.apply`'s.
+
+        Raises:
+            ForeignChange: Something else on the agreement changed. The run stops for this PSA.
+        """
+
+    def all_companies(self) -> tuple[PsaCompany, ...]:
+        """Every company or account, for `kisi map`."""
+
+    def all_agreements(self) -> tuple[PsaAgreement, ...]:
+        """Every agreement, for `kisi map`."""
+
+    def all_products(self) -> tuple[PsaProduct, ...]:
+        """Every product that can be a line, for `kisi map`."""
+
+    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
+        """Login, clock and rights, for `kisi check --online`; writes nothing, never raises.
+
+        Args:
+            agreement: A mapped agreement, to ask about rights on it; None if there is none.
+        """
+
+    def close(self) -> None:
+        """Closes connections. Safe to call twice."""
+
+
+def whole_lines(
+    psa: Psa,
+    ref: AgreementRef,
+    known: Collection[str],
+    products: Collection[str] | None = None,
+) -> tuple[Line, ...]:
+    """The lines of an agreement (or of `products`); of `known`, only such as do not exist lack.
+
+    A line that the list lacks and that exists proves that the list is short. Then all lines of its
+    product are asked for, so that a second one is not overlooked either.
+
+    Raises:
+        ForeignChange: As `Psa.lines`.
+        PsaError: As `Psa.lines`; or no list holds a line that exists.
+    """
+    listed = psa.lines(ref) if products is None else psa.lines(ref, products)
+    missing = sorted(set(known) - {line.id for line in listed})
+    found = [line for one in missing if (line := psa.line(ref, one)) is not None]
+    if not found:
+        return listed
+    named = ", ".join(line.id for line in found)
+    asked = psa.lines(ref, {line.product for line in found})
+    if not {line.id for line in found} <= {line.id for line in asked}:
+        raise PsaError(
+            f"The list of the lines of agreement {ref.agreement} (psa.{psa.name}) lacks {named}, "
+            "which exist: it is not whole, or another agreement's. None of it was used.",
+            remedy="Run kisi again; if it keeps happening, something between kisi and the PSA "
+            "shortens lists or mixes answers up.",
+        )
+    _LOG.warning(
+        "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi asked for them; "
+        "something between kisi and the PSA shortens lists.",
+        psa.name,
+        ref.agreement,
+        named,
+    )
+    return tuple({line.id: line for line in (*listed, *asked)}.values())

@@ -1,0 +1,49 @@
+"""Where usage comes from: the protocol every source implements. `registry` names them all.
+
+A source hands over each tenant whole, as one `Reading`, or raises `SourceError`; it never returns
+part of a tenant. It decides nothing about billing: `kisi.counting` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Protocol
+
+from kisi.errors import KisiError
+from kisi.model import Finding, Key, Reading, Tenant, TenantRef
+
+Select = Callable[[Key], bool]
+"""Says of a key whether its devices must be read. Injected: sources know no billing rules."""
+
+
+class UsageSource(Protocol):
+    """A Kaspersky system that tells what its tenants use."""
+
+    name: str
+    """The section name of `[sources.NAME]`."""
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """All tenants of this source, also disabled ones, in the source's order.
+
+        Raises:
+            SourceError: The list did not arrive whole, or the login was refused.
+        """
+
+    def read(
+        self, tenants: Collection[Tenant], select: Select
+    ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
+        """Reads each of `tenants` whole, in any order, as they arrive (several at once inside).
+
+        A tenant that cannot be read completely is handed over as the error that says why, and does
+        not stop the others. Rows (`Reading.rows`) hold only keys for which `select` was true, and
+        those that the source itself does not count (`Key.not_counted_reason`), if it has them.
+        """
+
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the server whose certificate is the MSP's to renew; None if none is."""
+
+    def check_online(self) -> tuple[Finding, ...]:
+        """Reachability, login and clock, for `kisi check --online`. Never raises."""
+
+    def close(self) -> None:
+        """Ends sessions. Safe to call twice, and after a failure."""
