@@ -9,6 +9,9 @@ After its writes an agreement is read once, and that list decides. Only then is 
 committed. A process that dies between answer and list leaves an intent without an outcome, which
 the next run settles by reading. An outcome committed earlier would have to be taken back where the
 list contradicts it, and a crash in between would leave it standing.
+
+Whatever goes wrong in one write, also what kisi did not foresee, leaves that line's outcome unknown
+and every other line its turn.
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from kisi.apply.write import RetryTimers, WriteOutcome, confirm, write
-from kisi.errors import ForeignChange, PsaError, StateError
+from kisi.apply.write import WriteOutcome, Writer
+from kisi.errors import ForeignChange, KisiError, StateError, describe_bug
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
     Agreement,
@@ -49,6 +52,7 @@ LOG = logging.getLogger(__name__)
 
 LONGEST_AGE = 300.0
 """Seconds; lines that were read longer ago are read again before they are written."""
+_REPORT = "The next run reads what the PSA holds. Please report it with the file kisi.log."
 _AMBIGUOUS = "Cancel all but one of them in the PSA; until then this client fails as ambiguous."
 
 
@@ -108,14 +112,13 @@ def apply(plan: Plan, context: ApplyContext) -> ApplyResult:
     return _Run(plan, context).result()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Change:
     """A line of the plan that may be written."""
 
-    at: tuple[int, int]
-    """Its client's place in the plan, and its own in the client's lines."""
     client: Company
     line: PlannedLine
+    """With its outcome, once that is known."""
     waits_for: str = ""
     """Which line should have been brought down first and was not, in words."""
 
@@ -126,25 +129,24 @@ class _Run:
     def __init__(self, plan: Plan, context: ApplyContext) -> None:
         self.plan = plan
         self.context = context
-        self.timers = RetryTimers(context.waited, context.clock.sleep)
-        self.changes = [
-            _Change((number, place), company.company, line)
-            for number, company in enumerate(plan.companies)
-            for place, line in enumerate(company.lines)
+        self.clients = [
+            [_Change(company.company, _settled(line)) for line in company.lines]
+            for company in plan.companies
         ]
-        self.lines = {change.at: _settled(change.line) for change in self.changes}
-        """Every line of the plan, with its outcome once that is known."""
+        self.changes = [change for changes in self.clients for change in changes]
         self.closed: dict[str, str] = {}
         """Why nothing more is sent to a PSA, by its name."""
         self.foreign: list[ForeignChange] = []
         self.broken: list[StateError] = []
 
     def result(self) -> ApplyResult:
-        todo = [change for change in self.changes if self.lines[change.at].outcome is None]
+        todo = [change for change in self.changes if change.line.outcome is None]
         self._phase([change for change in todo if change.line.delta < 0])
         rises = [change for change in todo if change.line.delta >= 0]
         standing = self._standing()
-        self._phase([replace(one, waits_for=self._awaited(one.line, standing)) for one in rises])
+        for change in rises:
+            change.waits_for = self._awaited(change.line, standing)
+        self._phase(rises)
         return ApplyResult(
             plan=replace(self.plan, companies=tuple(self._companies())),
             interrupted=self.context.stop.is_set() and not self.broken,
@@ -153,8 +155,8 @@ class _Run:
         )
 
     def _companies(self) -> Iterable[CompanyPlan]:
-        for number, company in enumerate(self.plan.companies):
-            lines = tuple(self.lines[number, place] for place in range(len(company.lines)))
+        for company, changes in zip(self.plan.companies, self.clients, strict=True):
+            lines = tuple(change.line for change in changes)
             doubled = company.status is Status.READY and any(line.hold for line in lines)
             status = Status.HELD if doubled else company.status
             yield replace(company, lines=lines, status=status)
@@ -163,7 +165,7 @@ class _Run:
         """Every line of the plan, in words if its PSA does not show it brought down; else empty."""
         standing: dict[LineSlot, str] = {}
         for change in self.changes:
-            line = self.lines[change.at]
+            line = change.line
             down = not line.changes or (line.delta < 0 and line.outcome is Outcome.APPLIED)
             words = f"{line.application} of {change.client.name} on agreement {line.agreement}"
             standing[line.slot] = standing.get(line.slot) or ("" if down else words)
@@ -193,37 +195,40 @@ class _Run:
 
     def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
         """Writes one agreement's lines, then looks whether the PSA shows them."""
-        recheck = _Recheck(ref, changes, self.context)
+        context = self.context
+        writer = Writer(context.psas[ref.psa], context.today, context.waited, context.clock.sleep)
+        recheck = _Recheck(ref, changes, context)
         answered: list[tuple[_Change, Operation, WriteOutcome]] = []
         for change in changes:
             unsent = self._unsent(change, recheck)
             operation = None if unsent else self._intend(change)
             if unsent:
-                self.lines[change.at] = unsent
+                change.line = unsent
             elif operation:
-                outcome = self._write(change.line)
+                outcome = self._write(change.line, writer)
                 if outcome.outcome is Outcome.APPLIED and not outcome.shown:
                     answered.append((change, operation, outcome))
                 else:
                     self._finish(change, operation, outcome)
         if answered:
-            self._confirm(ref, answered)
+            outcomes = self._confirm([(one.line, answer) for one, _, answer in answered], writer)
+            for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
+                self._finish(change, operation, outcome)
 
     def _unsent(self, change: _Change, recheck: _Recheck) -> PlannedLine | None:
         """The line with the reason why it is not written, or None."""
         line = change.line
         if self.context.stop.is_set():
             return replace(line, detail="not tried: the run was stopped")
+        why = self.closed.get(line.psa) or change.waits_for
         if self.context.clock.monotonic() >= self.context.ends:
             why = "this run's time was up before its turn came"
-        else:
-            why = self.closed.get(line.psa) or change.waits_for
         try:
             why = why or recheck.obstacle(line)
-        except ForeignChange as error:
-            why = self._stop_psa(line.psa, error)
-        except PsaError as error:
-            why = f"the agreement could not be read again: {error.message}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
+            why = self._explain(line.psa, error)
+            if not isinstance(error, ForeignChange):
+                why = f"the agreement could not be read again: {why}"
         detail = REDACTOR.redact(f"not sent: {why}")  # remote text is in it
         return replace(line, outcome=Outcome.FAILED, detail=detail) if why else None
 
@@ -233,36 +238,40 @@ class _Run:
         try:
             return journal.intent(self.context.run, now, change.line, change.client)
         except StateError as error:
-            self.lines[change.at] = replace(change.line, detail="not tried: the journal failed")
+            change.line = replace(change.line, detail="not tried: the journal failed")
             self._stop_run(error)
             return None
 
-    def _write(self, line: PlannedLine) -> WriteOutcome:
+    def _write(self, line: PlannedLine, writer: Writer) -> WriteOutcome:
         """Writes a line whose intent is stored; closes its PSA if nothing more may be sent."""
-        psa, agreement = self.context.psas[line.psa], self.context.agreements[line.ref]
         try:
-            outcome = write(psa, line, agreement, self.context.today, self.timers)
-        except ForeignChange as error:
-            return WriteOutcome(Outcome.UNKNOWN, detail=self._stop_psa(line.psa, error))
+            outcome = writer.write(line, self.context.agreements[line.ref])
+        except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
+            return WriteOutcome(Outcome.UNKNOWN, detail=self._explain(line.psa, error))
         if outcome.denied:
             self.closed[line.psa] = "the PSA refused our credentials"
         return outcome
 
     def _confirm(
-        self, ref: AgreementRef, answered: Sequence[tuple[_Change, Operation, WriteOutcome]]
-    ) -> None:
-        psa, writes = self.context.psas[ref.psa], [(one.line, was) for one, _, was in answered]
+        self, writes: Sequence[tuple[PlannedLine, WriteOutcome]], writer: Writer
+    ) -> list[WriteOutcome]:
         try:
-            outcomes = confirm(psa, writes, self.context.today, self.timers)
-        except ForeignChange as error:
-            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._stop_psa(ref.psa, error))
-            outcomes = [replace(unknown, request_id=was.request_id) for _, was in writes]
-        for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
-            self._finish(change, operation, outcome)
+            return writer.confirm(writes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, other agreements are written
+            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._explain(writer.psa.name, error))
+            return [replace(unknown, request_id=answer.request_id) for _, answer in writes]
 
-    def _stop_psa(self, psa: str, error: ForeignChange) -> str:
-        self.foreign.append(error)
-        self.closed[psa] = "another line of an agreement changed during a write"
+    def _explain(self, psa: str, error: Exception) -> str:
+        """What went wrong, in words. Stops what must not go on after it: this PSA, or the run."""
+        if not isinstance(error, KisiError):
+            # The words are shown to people; the traceback is for the log, and for `-v`.
+            LOG.info("Unexpected error", exc_info=error)
+            return f"{describe_bug(error)}. {_REPORT}"
+        if isinstance(error, ForeignChange):
+            self.foreign.append(error)
+            self.closed[psa] = "another line of an agreement changed during a write"
+        if isinstance(error, StateError):
+            self._stop_run(error)
         return error.message
 
     def _stop_run(self, error: StateError) -> None:
@@ -274,7 +283,7 @@ class _Run:
         outcome = replace(outcome, detail=REDACTOR.redact(outcome.detail))  # remote text is in it
         _log(change, outcome)
         self._store(operation, outcome)
-        self.lines[change.at] = replace(
+        change.line = replace(
             change.line,
             outcome=outcome.outcome,
             line_id=outcome.line_id or change.line.line_id,

@@ -15,14 +15,7 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.errors import ForeignChange, PsaError
-from kisi.model import (
-    Agreement,
-    Line,
-    Outcome,
-    PlannedLine,
-    WriteResult,
-    WriteStatus,
-)
+from kisi.model import Agreement, Line, Outcome, PlannedLine, WriteResult, WriteStatus
 from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
 
@@ -47,20 +40,6 @@ _NOT_YET = "The PSA answered with the new quantity, but its list has not yet sho
 
 
 @dataclass(frozen=True, slots=True)
-class RetryTimers:
-    """How a write waits.
-
-    Args:
-        before_sending: Before a request is sent again; says whether it still may be.
-        before_looking: Before the PSA is read again: to its end, because looking too early would
-            take a write for lost that only shows late.
-    """
-
-    before_sending: Callable[[float], bool]
-    before_looking: Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True)
 class WriteOutcome:
     """What became of one change."""
 
@@ -76,62 +55,120 @@ class WriteOutcome:
     """All live lines of a created line's product, by id, where there are several."""
 
 
-def write(
-    psa: Psa, line: PlannedLine, agreement: Agreement, today: date, timers: RetryTimers
-) -> WriteOutcome:
-    """Brings one line to its quantity. Where the answer shows it, `confirm` is still to be asked.
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes lines to one PSA.
 
     Args:
-        psa: The line's PSA.
-        line: What to write; absolute, never a difference.
-        agreement: The agreement as it was read in this run.
+        psa: Where the lines are.
         today: The day in the billing time zone.
-        timers: How to wait.
-
-    Raises:
-        ForeignChange: Something else on the agreement changed.
+        before_sending: Waits before a request is sent again; says whether it still may be.
+        before_looking: Waits before the PSA is read again: to its end, because looking too early
+            would take a write for lost that only shows late.
     """
-    sends = 0
-    while True:
-        result = _send(psa, line, agreement, today, timers)
-        sends += 1
-        if result.status is WriteStatus.APPLIED:
-            made, now = result.line_id or line.line_id, Decimal(line.after)
-            return replace(_outcome(Outcome.APPLIED, result), line_id=made, quantity=now)
-        stale = result.status is WriteStatus.STALE
-        if not stale and result.status is not WriteStatus.UNKNOWN:
-            return _outcome(Outcome.FAILED, result)
-        outcome = _read_back(psa, line, result, today, timers)
-        if outcome is not None:
-            # Where every request is known to have been refused, nothing is unknown.
-            refused = stale and sends == 1 and outcome.outcome is Outcome.UNKNOWN
-            return replace(outcome, outcome=Outcome.FAILED) if refused else outcome
-        if line.line_id is None and not stale:
-            return _outcome(Outcome.UNKNOWN, result, _NOT_SHOWN)
-        if stale or sends >= SENDS or not timers.before_sending(0):
-            return _outcome(Outcome.FAILED, result, _NOT_WRITTEN)
-        LOG.warning(
-            "agreement %s, product %s: not written, sending again", line.agreement, line.product
-        )
 
+    psa: Psa
+    today: date
+    before_sending: Callable[[float], bool]
+    before_looking: Callable[[float], None]
 
-def confirm(
-    psa: Psa,
-    writes: Sequence[tuple[PlannedLine, WriteOutcome]],
-    today: date,
-    timers: RetryTimers,
-) -> list[WriteOutcome]:
-    """The outcomes of writes to one agreement whose answers showed the new quantity.
+    def write(self, line: PlannedLine, agreement: Agreement) -> WriteOutcome:
+        """Brings one line to its quantity, which is absolute, never a difference.
 
-    One read if the list shows all of them; otherwise it is read again, as `READ_BACK_AFTER` says.
-    Example: the answer to a PATCH shows 92, and the list 90 to the end: unknown, "not yet shown".
+        Where only the answer shows it, `confirm` is still to be asked.
 
-    Raises:
-        ForeignChange: Something else on the agreement changed.
-    """
-    lines = [(line, answer.line_id) for line, answer in writes]
-    found, error = _watch(psa, lines, today, READ_BACK_AFTER, timers)
-    return [_confirmed(was, shown, error) for (_, was), shown in zip(writes, found, strict=True)]
+        Raises:
+            ForeignChange: Something else on the agreement changed.
+        """
+        sends = 0
+        while True:
+            result = self._send(line, agreement)
+            sends += 1
+            if result.status is WriteStatus.APPLIED:
+                made, now = result.line_id or line.line_id, Decimal(line.after)
+                return replace(_outcome(Outcome.APPLIED, result), line_id=made, quantity=now)
+            stale = result.status is WriteStatus.STALE
+            if not stale and result.status is not WriteStatus.UNKNOWN:
+                return _outcome(Outcome.FAILED, result)
+            outcome = self._read_back(line, result)
+            if outcome is not None:
+                # Where every request is known to have been refused, nothing is unknown.
+                refused = stale and sends == 1 and outcome.outcome is Outcome.UNKNOWN
+                return replace(outcome, outcome=Outcome.FAILED) if refused else outcome
+            if line.line_id is None and not stale:
+                return _outcome(Outcome.UNKNOWN, result, _NOT_SHOWN)
+            if stale or sends >= SENDS or not self.before_sending(0):
+                return _outcome(Outcome.FAILED, result, _NOT_WRITTEN)
+            LOG.warning(
+                "agreement %s, product %s: not written, sending again", line.agreement, line.product
+            )
+
+    def confirm(self, writes: Sequence[tuple[PlannedLine, WriteOutcome]]) -> list[WriteOutcome]:
+        """The outcomes of writes to one agreement whose answers showed the new quantity.
+
+        One read if the list shows all of them; else it is read again, as `READ_BACK_AFTER` says.
+        Example: the answer to a PATCH shows 92, and the list 90 to the end: unknown, "not yet
+        shown".
+
+        Raises:
+            ForeignChange: Something else on the agreement changed.
+        """
+        lines = [(line, answer.line_id) for line, answer in writes]
+        found, error = self._watch(lines, READ_BACK_AFTER)
+        return [_confirmed(was, seen, error) for (_, was), seen in zip(writes, found, strict=True)]
+
+    def _send(self, line: PlannedLine, agreement: Agreement) -> WriteResult:
+        for attempt in range(1, TRIES):
+            result = self.psa.write(line, agreement, self.today)
+            again = result.status in {WriteStatus.NOT_SENT, WriteStatus.THROTTLED}
+            wait = result.wait or float(attempt)
+            if not again or wait > LONGEST_WAIT or not self.before_sending(wait):
+                return result
+        return self.psa.write(line, agreement, self.today)
+
+    def _read_back(self, line: PlannedLine, result: WriteResult) -> WriteOutcome | None:
+        """What the PSA shows after an unclear answer; None: that nothing was written."""
+        looks = READ_BACK_AFTER[:1] if result.status is WriteStatus.STALE else READ_BACK_AFTER
+        (outcome,), error = self._watch([(line, None)], looks)
+        if error is not None:
+            detail = f"{result.message} Reading back failed too: {error.message}"
+            outcome = WriteOutcome(Outcome.UNKNOWN, detail=detail)
+        return outcome and replace(outcome, request_id=result.request_id)
+
+    def _watch(
+        self, lines: Sequence[tuple[PlannedLine, str | None]], looks: Sequence[float]
+    ) -> tuple[list[WriteOutcome | None], PsaError | None]:
+        """Reads an agreement's lines of these products until each shows something, or looks end.
+
+        The list of all lines may end early; that of some products proves what it does not hold.
+
+        Args:
+            lines: What was written, each with the id that the answer gave to a new line, if so.
+            looks: The seconds to wait before each look.
+
+        Returns:
+            What the list shows of each line, or None where it shows that nothing was written; and
+            the error that ended the looking, if one did.
+        """
+        ref, products = lines[0][0].ref, {line.product for line, _ in lines}
+        ids = {line.line_id for line, _ in lines if line.line_id}
+        found: list[WriteOutcome | None] = [None] * len(lines)
+        for seconds in looks:
+            if seconds:
+                self.before_looking(seconds)
+            try:
+                listed = whole_lines(self.psa, ref, ids, products)
+            except ForeignChange:
+                raise
+            except PsaError as error:
+                return found, error
+            found = [
+                known or _judge(line, made, listed, self.today)
+                for known, (line, made) in zip(found, lines, strict=True)
+            ]
+            if None not in found:
+                break
+        return found, None
 
 
 def _confirmed(
@@ -147,80 +184,9 @@ def _confirmed(
     return replace(shown, request_id=answer.request_id)
 
 
-def _send(
-    psa: Psa, line: PlannedLine, agreement: Agreement, today: date, timers: RetryTimers
-) -> WriteResult:
-    for attempt in range(1, TRIES):
-        result = psa.write(line, agreement, today)
-        again = result.status in {WriteStatus.NOT_SENT, WriteStatus.THROTTLED}
-        wait = result.wait or float(attempt)
-        if not again or wait > LONGEST_WAIT or not timers.before_sending(wait):
-            return result
-    return psa.write(line, agreement, today)
-
-
 def _outcome(outcome: Outcome, result: WriteResult, more: str = "") -> WriteOutcome:
-    return WriteOutcome(
-        outcome,
-        detail=f"{result.message} {more}".strip(),
-        denied=result.denied,
-        request_id=result.request_id,
-    )
-
-
-def _read_back(
-    psa: Psa, line: PlannedLine, result: WriteResult, today: date, timers: RetryTimers
-) -> WriteOutcome | None:
-    """What the PSA shows after an unclear answer, or None: it shows that nothing was written."""
-    looks = READ_BACK_AFTER[:1] if result.status is WriteStatus.STALE else READ_BACK_AFTER
-    (outcome,), error = _watch(psa, [(line, None)], today, looks, timers)
-    if error is not None:
-        detail = f"{result.message} Reading back failed too: {error.message}"
-        outcome = WriteOutcome(Outcome.UNKNOWN, detail=detail)
-    return outcome and replace(outcome, request_id=result.request_id)
-
-
-def _watch(
-    psa: Psa,
-    lines: Sequence[tuple[PlannedLine, str | None]],
-    today: date,
-    looks: Sequence[float],
-    timers: RetryTimers,
-) -> tuple[list[WriteOutcome | None], PsaError | None]:
-    """Reads an agreement's lines of these products until each shows something, or looks are over.
-
-    The list of all lines may end early; that of some products proves what it does not hold.
-
-    Args:
-        psa: The lines' PSA.
-        lines: What was written, each with the id that the answer gave to a new line, if it did.
-        today: The day in the billing time zone.
-        looks: The seconds to wait before each look.
-        timers: How to wait.
-
-    Returns:
-        What the list shows of each line, or None where it shows that nothing was written; and the
-        error that ended the looking, if one did.
-    """
-    ref, products = lines[0][0].ref, {line.product for line, _ in lines}
-    ids = {line.line_id for line, _ in lines if line.line_id}
-    found: list[WriteOutcome | None] = [None] * len(lines)
-    for seconds in looks:
-        if seconds:
-            timers.before_looking(seconds)
-        try:
-            listed = whole_lines(psa, ref, ids, products)
-        except ForeignChange:
-            raise
-        except PsaError as error:
-            return found, error
-        found = [
-            known or _judge(line, made, listed, today)
-            for known, (line, made) in zip(found, lines, strict=True)
-        ]
-        if None not in found:
-            break
-    return found, None
+    detail = f"{result.message} {more}".strip()
+    return WriteOutcome(outcome, detail=detail, denied=result.denied, request_id=result.request_id)
 
 
 def _judge(

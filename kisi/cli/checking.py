@@ -22,7 +22,7 @@ from kisi.mapping.validator import SystemValidator
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.psa.registry import PSAS
-from kisi.reconcile.siblings import check_siblings
+from kisi.reconcile.new_lines import check_siblings
 from kisi.render.findings import Area
 from kisi.render.formatting import plural
 from kisi.render.text import safe_text

@@ -24,7 +24,7 @@ from kisi.cli.journal_entries import (
 )
 from kisi.cli.logfile import logged
 from kisi.cli.output import Voice, explain_error
-from kisi.cli.planning import Asked, reconciled, remember, view_of
+from kisi.cli.planning import Asked, load_journal_state, reconciled, view_of
 from kisi.cli.progress import shown
 from kisi.cli.report import Wish, show_plan
 from kisi.cli.setup import Setup, opened, who
@@ -121,9 +121,8 @@ class _Run:
         rules = self.setup.rules()
         self._refuse_to_forget(journal)
         journal.record_mapping(self.setup.mapping.companies)
-        memory = remember(journal, rules)
+        memory = load_journal_state(journal, rules)
         self._let_arrive(memory.pending)
-        read_at = self.setup.clock.monotonic()
         with shown(self.voice, self.stop) as report:
             found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
@@ -136,7 +135,7 @@ class _Run:
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
-            read_at=read_at,
+            read_at=found.read_at,
             journal=journal,
             run=run,
             today=rules.today,

@@ -1,4 +1,4 @@
-"""What `preview` and `sync` have in common: open everything, remember, reconcile."""
+"""What `preview` and `sync` have in common: open everything, load the journal, reconcile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kisi.cli.setup import Setup
     from kisi.journal import Journal
     from kisi.model import Company, Plan
-    from kisi.reconcile import Memory, Reconciled, Rules
+    from kisi.reconcile import JournalState, Reconciled, Rules
     from kisi.render.plan_view import Mode, PlanView
 
 
@@ -84,7 +84,7 @@ def preview_view(config: Path | None, asked: Asked, voice: Voice, *, detailed: b
     with stopping("Stopping: a preview writes nothing.") as stop, opened(config, stop) as setup:
         rules = setup.rules()
         with Journal.open(setup.config.state_dir, readonly=True) as journal:
-            memory, problem = remember(journal, rules), journal.problem
+            memory, problem = load_journal_state(journal, rules), journal.problem
             if problem is not None:
                 voice.insist(explain_error(problem))
             with shown(voice, stop) as report:
@@ -127,27 +127,27 @@ def view_of(
     )
 
 
-def remember(journal: Journal, rules: Rules) -> Memory:
+def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     """What the journal knows that a plan needs."""
     from kisi.journal import Subject
-    from kisi.reconcile import Memory
+    from kisi.reconcile import JournalState
 
     tenants = journal.history.latest(Subject.TENANTS)
-    return Memory(
+    return JournalState(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         tenants=tenants.value if tenants else {},
         accepted=journal.accepted(),
-        past=journal.history,
+        past=journal.history.readings,
     )
 
 
 def reconciled(
-    setup: Setup, rules: Rules, memory: Memory, asked: Asked, report: Report
+    setup: Setup, rules: Rules, memory: JournalState, asked: Asked, report: Report
 ) -> Reconciled:
     """Reads everything and works out the guarded plan."""
     from kisi.reconcile import reconcile
 
     companies = asked.companies(setup)
-    return reconcile(rules, setup.sources, setup.psas, memory, companies, report)
+    return reconcile(rules, setup.sources, setup.psas, memory, companies, report, setup.clock)

@@ -10,9 +10,21 @@ from typing import Any
 
 from kisi.errors import ConfigError
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 8 * 2**20
 """A larger file is not one that a person or `kisi map` wrote; 50,000 clients take about 6 MiB."""
 
+_KEY_PARTS = 16
+_KEY_LETTERS = 1000
+_KEY_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_HOSTILE_KEY = re.compile(
+    # where a key may begin: with its line, in a header, in an inline table
+    rf"(?:^|[\[{{,])[ \t]*+(?:[A-Za-z0-9_.-]{{{_KEY_LETTERS + 1}}}"
+    rf"|{_KEY_PART}(?:[ \t]*+\.[ \t]*+{_KEY_PART}){{{_KEY_PARTS}}})",
+    re.MULTILINE,
+)
+"""A key that `tomllib` may take minutes over: its time grows with the square of a key's parts."""
+
+BYTE_ORDER_MARK = "\ufeff"
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=(?!.*(?:\"\"\"|'''))")
@@ -74,30 +86,43 @@ def read_document(path: Path, *, if_missing: str) -> Document:
         ConfigError: The file is missing, unreadable, too large, not UTF-8, or not TOML. Messages
             give line and column, and repeat nothing of the line: a secret may stand there.
     """
-    return parse_document(path, _decode(path, _read(path, if_missing)))
+    raw = read_bytes(path)
+    if raw is None:
+        raise ConfigError(f"{path.name}: There is no file {path}.", remedy=if_missing)
+    return parse_document(path, decode(path, raw))
 
 
 def parse_document(path: Path, text: str) -> Document:
-    """Parses `text`, the content of `path` now or in a moment.
+    """Parses `text`, the content of `path` now or in a moment; a byte order mark is fine.
 
     Raises:
-        ConfigError: It is not TOML; the message gives line and column.
+        ConfigError: It is not TOML, or has keys that nobody writes; the message gives the line.
     """
-    try:
-        return Document(path, text, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        problem = _explain(str(error), text)
-    except RecursionError:
-        problem = "Lists or tables are nested too deeply."
-    except ValueError:
-        problem = "A number or a date in it is beyond what kisi can read."
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    if hostile := _HOSTILE_KEY.search(text):
+        line = text.count("\n", 0, hostile.end()) + 1
+        problem = f"line {line}: A key has more than {_KEY_PARTS} parts or {_KEY_LETTERS} letters."
+    else:
+        try:
+            return Document(path, text, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            problem = _explain(str(error), text)
+        except RecursionError:
+            problem = "Lists or tables are nested too deeply."
+        except ValueError:
+            problem = "A number or a date in it is beyond what kisi can read."
     raise ConfigError(
         f"{path.name}: {problem}",
         remedy=f"Correct {path}, then run `kisi check`. Nothing was sent.",
     )
 
 
-def _read(path: Path, if_missing: str) -> bytes:
+def read_bytes(path: Path) -> bytes | None:
+    """What is in a file; None where there is none.
+
+    Raises:
+        ConfigError: It is a folder, unreadable, or too large.
+    """
     try:
         if path.is_dir():
             raise ConfigError(
@@ -106,10 +131,10 @@ def _read(path: Path, if_missing: str) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{path.name}: There is no file {path}.", remedy=if_missing) from None
+        return None
     except OSError as error:
         raise ConfigError(
-            f"{path.name}: {path} cannot be read: {error.strerror}.",
+            f"{path.name}: {path} cannot be read: {error.strerror or type(error).__name__}.",
             remedy="Let the user that runs kisi read it.",
         ) from None
     except ValueError:
@@ -125,18 +150,40 @@ def _read(path: Path, if_missing: str) -> bytes:
     return raw
 
 
-def _decode(path: Path, raw: bytes) -> str:
+def decode(path: Path, raw: bytes) -> str:
+    """The text of a file, its byte order mark included.
+
+    Raises:
+        ConfigError: It is not UTF-8.
+    """
     remedy = "Save it as UTF-8 in your editor."
     if raw[:2] in _BYTE_ORDER_MARKS:
         encoding = _BYTE_ORDER_MARKS[raw[:2]]
         raise ConfigError(f"{path.name}: The file is {encoding}, not UTF-8.", remedy=remedy)
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{path.name}: line {line}: The file is not UTF-8 here.", remedy=remedy
         ) from None
+
+
+def encode(text: str) -> bytes:
+    """`text` as a file holds it.
+
+    Raises:
+        ConfigError: It holds half of a character, which a name may that was not written as UTF-8.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise ConfigError(
+            f"A text holds half of a character ({half}, a lone surrogate), which no file can hold. "
+            "mapping.toml was left as it is.",
+            remedy="Write this text again by hand, without what was copied along.",
+        ) from error
 
 
 def _explain(message: str, text: str) -> str:

@@ -6,39 +6,32 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_state_path
 
 from kisi.config.document import read_document
-from kisi.config.problems import Model, check_table, place
-from kisi.config.sentences import did_you_mean, listed, shorten
+from kisi.config.sentences import (
+    Model,
+    check_table,
+    did_you_mean,
+    listed,
+    place,
+    read_table,
+    shorten,
+)
 from kisi.config.settings import Section
-from kisi.config.tables import Counting, Guards, Notifications, Top
-from kisi.config.zone import billing_zone
+from kisi.config.tables import Counting, Guards, Notify, Top, billing_zone
 from kisi.errors import ConfigError
 from kisi.model import CountingRules, GuardRules
 
 Kinds = Mapping[str, type[Section]]
 """`kind` to the settings class of the source or PSA that it names."""
 
+_TABLES = ("sources", "psa", "counting", "guards", "notify")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """`[notify]`: references to the addresses that hear of a run. None: nobody is told."""
-
-    healthcheck: str | None = None
-    webhook: str | None = None
-
-    def secrets(self, name: str = "") -> dict[str, str]:
-        """The references that are set, by field; there is no default."""
-        del name
-        fields = {"healthcheck": self.healthcheck, "webhook": self.webhook}
-        return {field: reference for field, reference in fields.items() if reference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +100,14 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
     path = path.expanduser().absolute()
     data = read_document(path, if_missing="`kisi init` writes a kisi.toml to start from.").data
     reader = _Reader(path.parent)
-    reader.refuse_dates(data)
-    top = reader.table(Top, data, ())
-    counting = reader.table(Counting, top.counting, ("counting",))
-    guards = reader.table(Guards, top.guards, ("guards",))
-    notify = reader.table(Notifications, top.notify, ("notify",))
+    top = reader.table(Top, {k: {} if isinstance(v, dict) else v for k, v in data.items()}, ())
+    tables = {key: each if isinstance(each := data.get(key), dict) else {} for key in _TABLES}
+    counting = reader.table(Counting, tables["counting"], ("counting",))
+    guards = reader.table(Guards, tables["guards"], ("guards",))
+    notify = reader.table(Notify, tables["notify"], ("notify",))
     mapping = reader.mapping(top.mapping)
-    sources = reader.sections("sources", top.sources, source_kinds)
-    psa = reader.sections("psa", top.psa, psa_kinds)
+    sources = reader.sections("sources", tables["sources"], source_kinds)
+    psa = reader.sections("psa", tables["psa"], psa_kinds)
     config = Config(
         path=path,
         mapping_path=mapping,
@@ -123,13 +116,13 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         evidence_days=top.evidence_days,
         sources=sources,
         psa=psa,
-        global_sources=frozenset(_global(top.sources, source_kinds)),
+        global_sources=frozenset(_global(tables["sources"], source_kinds)),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
-        notify=Notify(**notify.model_dump()),
+        notify=notify,
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
-    return PartialConfig(config, problems, tuple(top.sources), tuple(top.psa))
+    return PartialConfig(config, problems, tuple(tables["sources"]), tuple(tables["psa"]))
 
 
 def _global(sections: Mapping[str, Any], kinds: Kinds) -> Iterator[str]:
@@ -148,20 +141,10 @@ class _Reader:
         self._base = base
 
     def table(self, model: type[Model], data: Mapping[str, Any], name: tuple[str, ...]) -> Model:
-        """`data` as a `model`; keys that are wrong are reported and have their defaults.
-
-        Only for models whose every key has a default.
-        """
-        checked, problems = check_table(model, data, name, self._base)
-        if checked is not None:
-            return checked
+        """`data` as a `model`; keys that are wrong are reported and have their defaults."""
+        checked, problems = read_table(model, data, name, self._base)
         self.problems += problems
-        right = {
-            key: value
-            for key, value in data.items()
-            if check_table(model, {key: value}, name, self._base)[0] is not None
-        }
-        return check_table(model, right, name, self._base)[0] or model()
+        return checked
 
     def mapping(self, path: Path | None) -> Path:
         """The mapping file; a folder is reported, and the default taken."""
@@ -209,16 +192,3 @@ class _Reader:
         section, problems = check_table(kinds[kind], settings, name, self._base)
         self.problems += problems
         return section
-
-    def refuse_dates(self, data: Mapping[str, Any], table: tuple[str, ...] = ()) -> None:
-        """No key of kisi.toml is a date; pydantic's JSON mode would take one for text."""
-        for key, value in data.items():
-            if isinstance(value, dict):
-                self.refuse_dates(value, (*table, key))
-            elif any(
-                isinstance(entry, datetime | date | time)
-                for entry in (value if isinstance(value, list) else [value])
-            ):
-                self.problems.append(
-                    f"{place(table, key)}: This is a date or time; put text in quotes."
-                )

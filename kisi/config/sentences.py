@@ -1,10 +1,31 @@
-"""Words that every message about the two files uses: names cut to length, nearest names, types."""
+"""Words that every message about the two files uses, and the one check of a table of either.
+
+Pydantic finds all problems at once; its own words ("Input should be a valid integer, got a number
+with a fractional part") are a programmer's, and may repeat the value. These are for an operator,
+and repeat none: a password may stand where a number was expected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, time
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from kisi.config.settings import secret_fields
+from kisi.secrets import FORMS, default_reference
+
+Model = TypeVar("Model", bound=BaseModel)
+Where = Callable[[Sequence[str]], str]
+"""A key, with the tables inside the checked one that it stands in, to its place for people."""
 
 _LONGEST = 80
 _LISTED = 12
@@ -64,3 +85,225 @@ def type_name(value: object) -> str:
     'true or false'
     """
     return next((words for kind, words in _TYPES if isinstance(value, kind)), "something else")
+
+
+def place(table: tuple[str, ...], key: str = "") -> str:
+    """Where in the file: `[sources.hq] url`, `[sources.hq]`, or `timezone` outside all tables."""
+    name = f"[{shorten('.'.join(table))}]" if table else ""
+    return " ".join(part for part in (name, shorten(key)) if part)
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital at its start and a full stop at its end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+# --- checking a table ---------------------------------------------------------------------------
+
+_BEYOND = 2**64
+"""No key takes a number as large as this one."""
+_EXPECTED = {
+    "string_type": "text in quotes",
+    "path_type": "a path in quotes",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false, without quotes",
+    "tuple_type": "a list in [brackets]",
+    "list_type": "a list in [brackets]",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+_LIMITS = {
+    "greater_than_equal": "This must be at least {ge:g}.",
+    "greater_than": "This must be more than {gt:g}.",
+    "less_than_equal": "This must be at most {le:g}.",
+    "less_than": "This must be less than {lt:g}.",
+    "finite_number": "This must be a finite number.",
+    "string_too_short": "This must be text in quotes, not empty text.",
+    "too_short": "This list is empty.",
+}
+
+
+def check_table(
+    model: type[Model],
+    data: Mapping[str, Any],
+    table: tuple[str, ...],
+    base: Path = Path(),
+    where: Where | None = None,
+) -> tuple[Model | None, list[str]]:
+    """Reads `data` as a `model`; all problems with their places, and None where there are any.
+
+    Values must have their very types: true is no number, "4" neither. This is pydantic's strict
+    JSON mode, where a list still becomes a tuple and text a path.
+
+    Args:
+        model: The settings class, or the class of a row.
+        data: The table as `tomllib` read it.
+        table: The table's name, `("sources", "hq")`.
+        base: The folder that relative paths start from.
+        where: How messages name a key; the default is `[sources.hq] url`.
+    """
+    checked, errors = _validated(model, data, base)
+    where = where or (lambda steps: place((*table, *steps[:-1]), steps[-1]))
+    return checked, [_problem(model, error, table, where) for error in errors]
+
+
+def read_table(
+    model: type[Model],
+    data: Mapping[str, Any],
+    table: tuple[str, ...],
+    base: Path = Path(),
+    where: Where | None = None,
+) -> tuple[Model, list[str]]:
+    """As `check_table`, with a value also where there are problems: what is wrong reads as missing.
+
+    So rules over several tables find their problems too, at once with those of single keys. A key
+    that must be there and is not, or is wrong, is empty; any other has its default; of a list, only
+    the wrong entries go.
+    """
+    checked, problems = check_table(model, data, table, base, where)
+    if checked is None:
+        lenient = _with_empty_values(model)
+        _, errors = _validated(model, data, base)
+        right = _right_part(data, [error["loc"] for error in errors])
+        checked = _validated(lenient, right, base)[0] or lenient()
+    return checked, problems
+
+
+def _validated(
+    model: type[Model], data: Mapping[str, Any], base: Path
+) -> tuple[Model | None, list[ErrorDetails]]:
+    # JSON has no dates, and `str` makes text of them: they are told apart before
+    errors: list[ErrorDetails] = [
+        {"type": "date", "loc": steps, "msg": "", "input": None} for steps in _dates(data)
+    ]
+    try:
+        text = json.dumps(data, default=str)
+    except ValueError:  # a number of thousands of digits, which TOML may write as 0x...
+        text = json.dumps(_with_small_numbers(data), default=str)
+    try:
+        checked = model.model_validate_json(text, strict=True, context={"base": base})
+    except ValidationError as error:
+        checked, found = None, error.errors(include_url=False)
+        dates = {each["loc"] for each in errors}
+        inside = {each["loc"][:-1] for each in found}
+        # of a list with wrong entries, the rest may be called too short as well
+        errors += [
+            each
+            for each in found
+            if each["loc"] not in (inside if each["type"] == "too_short" else dates)
+        ]
+    # a key that is misspelt is why another is missing, so it comes first
+    errors.sort(key=lambda each: each["type"] != "extra_forbidden")
+    return (None if errors else checked), errors
+
+
+def _with_small_numbers(value: Any) -> Any:  # noqa: ANN401 - whatever TOML may hold
+    if isinstance(value, dict):
+        return {key: _with_small_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_small_numbers(each) for each in value]
+    return max(-_BEYOND, min(value, _BEYOND)) if type(value) is int else value
+
+
+def _dates(data: Mapping[str, Any], steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys of a table, and of those inside it, that are dates or times."""
+    for key, value in data.items():
+        entries = value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            yield from _dates(value, (*steps, key))
+        elif any(isinstance(each, date | time) for each in entries):
+            yield (*steps, key)
+
+
+@cache
+def _with_empty_values(model: type[Model]) -> type[Model]:
+    """`model`, where a key that must be there is an empty text or list if it is missing."""
+    fields: dict[str, Any] = {
+        name: (
+            Annotated[(field.annotation, *field.metadata)],
+            () if get_origin(field.annotation) is tuple else "",
+        )
+        for name, field in model.model_fields.items()
+        if field.is_required()
+    }
+    return cast("type[Model]", create_model(model.__name__, __base__=model, **fields))
+
+
+def _right_part(data: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
+    """`data` without the keys, and without the entries of lists, where something is wrong."""
+    right: dict[Any, Any] = dict(data)
+    for key in {loc[0] for loc in wrong if loc} & right.keys():
+        entries = {loc[1] if len(loc) > 1 else None for loc in wrong if loc[0] == key}
+        value = right.pop(key)
+        if isinstance(value, list):
+            kept = [each for place, each in enumerate(value) if place not in entries]
+            right |= {key: kept} if kept and None not in entries else {}
+    return right
+
+
+def _problem(
+    model: type[BaseModel], error: ErrorDetails, table: tuple[str, ...], where: Where
+) -> str:
+    """One of pydantic's findings, as a place in the file and a sentence."""
+    location = error["loc"]
+    steps = [step for step in location if isinstance(step, str)] or [""]
+    entries = [f"entry {step + 1}" for step in location if isinstance(step, int)]
+    *inner, key = steps
+    owner = _model_at(model, inner)
+    told = ", ".join([where(steps), *entries])
+    if owner is not None and key in secret_fields(owner):
+        return f"{told}: {_about_secret(table, key)}"
+    if error["type"] == "extra_forbidden":
+        known = owner.model_fields if owner else {}
+        return f"{told}: Unknown key; {did_you_mean(key, known)}"
+    if error["type"] == "missing":
+        return f"{told}: This key is missing.{_example(owner, key)}"
+    return f"{told}: {_about_value(error)}"
+
+
+def _about_value(error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "date":
+        return "This is a date or time; put text in quotes."
+    if kind == "value_error":
+        return sentence(str(context["error"]))
+    if expected := _EXPECTED.get(kind):
+        return f"This must be {expected}, not {type_name(error['input'])}."
+    if choices := context.get("expected"):
+        given, names = error["input"], re.findall("'([^']*)'", choices)
+        near = nearest(given, names) if isinstance(given, str) else None
+        what = choices.replace("'", '"')
+        return f"This must be {what}" + (f'; did you mean "{near}"?' if near else ".")
+    if limit := _LIMITS.get(kind):
+        return limit.format(**context)
+    return sentence(error["msg"])
+
+
+def _about_secret(table: tuple[str, ...], key: str) -> str:
+    default = default_reference(table[-1], key) if table[:1] != ("notify",) else ""
+    leave_out = f" Leave the key out to use {default.removeprefix('env:')}." if default else ""
+    return f"A secret is given by reference, never by value: write {FORMS}.{leave_out}"
+
+
+def _example(owner: type[BaseModel] | None, key: str) -> str:
+    field = owner.model_fields.get(key) if owner else None
+    return f' For example: {key} = "{field.examples[0]}"' if field and field.examples else ""
+
+
+def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | None:
+    """The settings class of a nested table."""
+    found: type[BaseModel] | None = model
+    for step in steps:
+        field = found.model_fields.get(step) if found else None
+        found = _nested(field.annotation) if field else None
+    return found
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type there is
+    if get_origin(annotation) in {Union, UnionType}:
+        return next((model for part in get_args(annotation) if (model := _nested(part))), None)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_model else None

@@ -141,5 +141,15 @@ between the digits and upper case are accepted, as `openssl x509 -fingerprint` p
 Workers = Annotated[int, Field(ge=1, le=16)]
 """How many requests a source or PSA is sent at once."""
 
-Text = Annotated[str, Field(min_length=1)]
+Hours = Annotated[float, Field(gt=0, le=999_999, allow_inf_nan=False)]
+"""A length of time, up to a century."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("This must be text in quotes, not empty text.")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 """Text that must not be empty."""

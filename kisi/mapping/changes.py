@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from kisi.config.sentences import shorten
+from kisi.mapping.rules import LARGEST_ID
 from kisi.mapping.toml_edit import EXCEPTION, RowKind, TomlEdit, TomlRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
 
-UNTOUCHED = "mapping.toml was left as it is."
-_LARGEST_ID = 2**63 - 1
+_MOST_DIGITS = len(str(LARGEST_ID))
 _DEFAULTS: TomlRow = {"unit": str(Unit.DEVICE), "bill": True, "billing": True}
 """What a key says where it is missing. One that is there is set to this, and not taken away."""
 _IDS = frozenset({"tenants", "psa", "company", "agreement"})
@@ -199,9 +199,9 @@ def toml_id(ident: str) -> int | str:
     >>> toml_id("250"), toml_id("007"), toml_id("KES-ADV")
     (250, '007', 'KES-ADV')
     """
-    if ident.isascii() and ident.isdigit() and ident[0] != "0" and int(ident) <= _LARGEST_ID:
-        return int(ident)
-    return ident
+    if not (ident.isascii() and ident.isdigit()) or ident[0] == "0" or len(ident) > _MOST_DIGITS:
+        return ident
+    return int(ident) if int(ident) <= LARGEST_ID else ident
 
 
 def application_row(application: Application) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from io import StringIO
 
 from kisi.config.sentences import did_you_mean, shorten
+from kisi.csv_table import csv_table
 from kisi.errors import ConfigError
 from kisi.redaction import STARTS, guarded_inside
 
@@ -46,12 +47,8 @@ def csv_list(texts: Iterable[str]) -> str:
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
-    r"""A table as CSV (RFC 4180), each line ended by `\r\n`; cells are made by `csv_cell`."""
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([row.get(column, "") for column in columns] for row in rows)
-    return buffer.getvalue()
+    """A table as CSV, of cells that `csv_cell` and `csv_list` made."""
+    return csv_table(columns, ([row.get(column, "") for column in columns] for row in rows))
 
 
 def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:

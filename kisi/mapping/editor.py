@@ -10,14 +10,15 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
-from kisi.config.document import MAX_BYTES, parse_document
+from kisi.config.document import MAX_BYTES, decode, encode, parse_document, read_bytes
 from kisi.errors import ConfigError, StateError
 from kisi.files import atomic_write
-from kisi.mapping.changes import UNTOUCHED, MappingEdit, MappingText
+from kisi.mapping.changes import MappingEdit, MappingText
 from kisi.mapping.file import read_mapping
-from kisi.mapping.toml_text import BYTE_ORDER_MARK
+from kisi.mapping.rules import UNTOUCHED
 from kisi.model import BillingMapping
 
 
@@ -46,9 +47,10 @@ class MappingEditor:
         global_sources: Collection[str] = (),
     ) -> None:
         self._document = document
-        self._sources = tuple(sources)
-        self._global_sources = frozenset(global_sources)
         self._psas = tuple(psas)
+        self._read = partial(
+            read_mapping, sources=sources, psas=self._psas, global_sources=global_sources
+        )
         self.mapping = self._mapping_of(document.text)
 
     @classmethod
@@ -113,18 +115,12 @@ class MappingEditor:
 
     def _mapping_of(self, text: str) -> BillingMapping:
         path = self._document.path
-        if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        if len(encode(text)) > MAX_BYTES:
             raise ConfigError(
                 f"{path.name}: The file would be larger than {MAX_BYTES // 2**20} MiB, which kisi "
                 "does not read."
             )
-        document = parse_document(path, text.removeprefix(BYTE_ORDER_MARK))
-        return read_mapping(
-            document,
-            sources=self._sources,
-            psas=self._psas,
-            global_sources=self._global_sources,
-        )
+        return self._read(parse_document(path, text))
 
 
 class MappingDocument:
@@ -149,17 +145,10 @@ class MappingDocument:
         Raises:
             ConfigError: It cannot be read, or is not UTF-8.
         """
-        content = _content(Path(os.path.realpath(path)))
+        content = read_bytes(Path(os.path.realpath(path)))
         if content is None:
             return cls(path, "", None)
-        try:
-            return cls(path, content.decode("utf-8"), _digest(content))
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise ConfigError(
-                f"{path}, line {line}: the file is not UTF-8 here. It was left as it is.",
-                remedy="Save it as UTF-8 in your editor.",
-            ) from error
+        return cls(path, decode(path, content), _digest(content))
 
     def save(self, text: str, sleep: Callable[[float], None] = time.sleep) -> bool:
         """Writes `text` to the file, whole or not at all; the text before is kept as `.bak`.
@@ -176,7 +165,7 @@ class MappingDocument:
             StateError: The disk is full, or the file or its folder is read-only. The file is
                 untouched.
         """
-        content = text.encode("utf-8")
+        content = encode(text)
         if _digest(content) == self._digest or (not content and self._digest is None):
             return False
         before = self._unchanged_on_disk()
@@ -198,7 +187,7 @@ class MappingDocument:
         return True
 
     def _unchanged_on_disk(self) -> bytes | None:
-        content = _content(self._target)
+        content = read_bytes(self._target)
         if (None if content is None else _digest(content)) == self._digest:
             return content
         what = "vanished" if content is None else "appeared" if self._digest is None else "changed"
@@ -220,16 +209,3 @@ class MappingDocument:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror or type(error).__name__}). "
-            "It was left as it is.",
-            remedy="Let the account that runs kisi read it.",
-        ) from error

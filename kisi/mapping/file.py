@@ -9,20 +9,93 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from kisi.config import Table, Text
 from kisi.config.document import Document, read_document
-from kisi.config.sentences import did_you_mean, listed, shorten
+from kisi.config.sentences import did_you_mean, type_name
 from kisi.errors import ConfigError
 from kisi.mapping import rules
-from kisi.mapping.rows import MappingTable, TableRow
+from kisi.mapping.rules import LARGEST_ID, MappingTable, TableRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
-_TABLES = ("application", "product", "company")
-_APPLICATION = frozenset({"name", "keys", "unit", "bill"})
-_PRODUCT = frozenset({"application", "psa", *Category})
-_COMPANY = frozenset(
-    {"name", "tenants", "psa", "company", "agreement", "alongside", "billing", "product"}
+_NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
+_BLANK_LETTERS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
+"""What Unicode counts among the printable letters and marks, and no font draws."""
+
+# --- the rows as they are written -----------------------------------------------------------------
+
+
+def _ident(value: object) -> str:
+    if type(value) is int:
+        if 0 < value <= LARGEST_ID:
+            return str(value)
+        raise ValueError(_NO_NUMBER)
+    if isinstance(value, str):
+        return _ident_text(value)
+    raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
+
+
+def _ident_text(text: str) -> str:
+    if not text or text != text.strip(" "):
+        raise ValueError("An id must not be empty or have spaces around it.")
+    for letter in text:
+        if not letter.isprintable() or letter in _BLANK_LETTERS:
+            raise ValueError(
+                f"An id must not hold invisible characters, and this one holds U+{ord(letter):04X};"
+                " write it again by hand, without what was copied along."
+            )
+    if text.isascii() and text.isdigit() and int(text.lstrip("0")[:20] or 0) > LARGEST_ID:
+        raise ValueError(_NO_NUMBER)
+    return text
+
+
+Ident = Annotated[
+    str,
+    BeforeValidator(_ident),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 1, "minLength": 1}),
+]
+"""An id as text; in the file it is a whole number or text."""
+Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class ApplicationTable(Table):
+    """`[[application]]`."""
+
+    name: Text
+    keys: Texts = ()
+    unit: Unit = Unit.DEVICE
+    bill: bool = True
+
+
+class ProductTable(Table):
+    """`[[product]]` and `[[company.product]]`; `bill` is for the latter."""
+
+    application: Text
+    psa: Text | None = None
+    all: Ident | None = None
+    windows_workstations: Ident | None = None
+    windows_servers: Ident | None = None
+    non_windows: Ident | None = None
+    bill: bool = True
+
+
+class CompanyTable(Table):
+    """`[[company]]`; its exceptions, `product`, are rows of their own."""
+
+    name: Text
+    tenants: Texts
+    psa: Text | None = None
+    company: Ident
+    agreement: Ident
+    alongside: Annotated[tuple[Ident, ...], Field(min_length=1)] = ()
+    billing: bool = True
+    product: Any = None
+
 
 Known = Mapping[str, tuple[TableRow, Application]]
 """The applications by name, with their rows."""
@@ -66,17 +139,10 @@ def read_mapping(
         ConfigError: All problems, as for `load_mapping`.
     """
     table = MappingTable(document)
-    table.refuse_unknown(_TABLES)
-    applications = [(row, _application(row)) for row in table.rows("application", title="name")]
+    applications = [(row, _application(row)) for row in table.rows("application")]
     known = {each.name: (row, each) for row, each in applications if each.name}
-    products = [
-        (row, _product(row, known, _psa(row, psas)))
-        for row in table.rows("product", title="application")
-    ]
-    companies = [
-        (row, _company(table, row, known, sources, psas))
-        for row in table.rows("company", title="name")
-    ]
+    products = [(row, _product(row, known, psas)) for row in table.rows("product")]
+    companies = [(row, _company(table, row, known, sources, psas)) for row in table.rows("company")]
     rules.check(applications, products, companies, global_sources)
     if table.problems:
         raise ConfigError(
@@ -92,50 +158,35 @@ def read_mapping(
 
 
 def _application(row: TableRow) -> Application:
-    row.refuse_unknown(_APPLICATION)
-    unit = row.text("unit", required=False) or Unit.DEVICE
-    if unit not in set(Unit):
-        row.problem(f"There is no such unit; {did_you_mean(unit, list(Unit))}", "unit")
-        unit = Unit.DEVICE
-    return Application(
-        name=row.text("name"),
-        keys=row.texts("keys"),
-        unit=Unit(unit),
-        bill=row.flag("bill", default=True),
-    )
+    read = row.read(ApplicationTable)
+    return Application(read.name, read.keys, read.unit, read.bill)
 
 
-def _product(row: TableRow, known: Known, psa: str) -> ProductRow:
-    """A general product row, or (with a parent) a client's exception."""
-    if row.parent and row.data.get("psa", psa) != psa:
-        row.problem("An exception is for its client's own PSA; leave this key out.", "psa")
-    elif row.parent is None and "bill" in row.data:
-        row.problem(
-            "This belongs in [[application]] (never billed), or in a client's "
-            "[[company.product]] (managed by hand there).",
-            "bill",
-        )
-    row.refuse_unknown(_PRODUCT | {"bill"})
-    application = row.text("application")
-    if application and application not in known:
-        hint = did_you_mean(application, known)
+def _product(
+    row: TableRow, known: Known, psas: Collection[str], owner: str | None = None
+) -> ProductRow:
+    """A general product row, or (with the PSA of its `owner`) a client's exception."""
+    read = row.read(ProductTable)
+    if owner is None:
+        psa = _psa(row, read.psa, psas)
+        if "bill" in row.data:
+            row.problem(
+                "This belongs in [[application]] (never billed), or in a client's "
+                "[[company.product]] (managed by hand there).",
+                "bill",
+            )
+    else:
+        psa = owner
+        if row.data.get("psa", psa) != psa:
+            row.problem("An exception is for its client's own PSA; leave this key out.", "psa")
+    if read.application and read.application not in known:
+        hint = did_you_mean(read.application, known)
         row.problem(f"There is no [[application]] of this name; {hint}", "application")
-    products = {category: row.ident(category) for category in Category if category in row.data}
-    bill = row.parent is None or row.flag("bill", default=True)
-    rules.products_of_a_billed_application(row, products, known.get(application))
-    unit = known[application][1].unit if application in known else Unit.DEVICE
-    if not bill and products:
-        row.problem("It names products, and bill = false says that nothing is billed.")
-    elif bill and not products:
-        row.problem(
-            "It names no product: write all = ID, or windows_workstations, windows_servers and "
-            "non_windows." + (" To leave it to people, write bill = false." if row.parent else "")
-        )
-    elif Category.ALL in products and len(products) > 1:
-        row.problem("It names a product for all devices and for categories; keep one of the two.")
-    elif bill and unit is not Unit.DEVICE and Category.ALL not in products:
-        row.problem(f'An application with unit = "{unit}" has no categories: write all = ID.')
-    return ProductRow(application, psa, products, bill)
+    # an id that is wrong is a problem of its own, and not a product that is missing
+    products = {each: getattr(read, each) or "" for each in Category if each in row.data}
+    result = ProductRow(read.application, psa, products, owner is None or read.bill)
+    rules.one_product_row(row, result, known.get(read.application))
+    return result
 
 
 def _company(
@@ -145,76 +196,28 @@ def _company(
     sources: Collection[str],
     psas: Collection[str],
 ) -> Company:
-    row.refuse_unknown(_COMPANY)
-    psa = _psa(row, psas)
+    read = row.read(CompanyTable)
+    psa = _psa(row, read.psa, psas)
     exceptions = [
-        (inner, _product(inner, known, psa))
-        for inner in table.rows_of(row, "product", title="application")
+        (inner, _product(inner, known, psas, psa)) for inner in table.rows("product", row)
     ]
     rules.one_exception_an_application(exceptions)
-    agreement = row.ident("agreement")
-    return Company(
-        name=row.text("name"),
-        tenants=_tenants(row, sources),
+    tenants = (row.noted("tenants", rules.tenant_ref, text, sources) for text in read.tenants)
+    company = Company(
+        name=read.name,
+        tenants=tuple(ref or TenantRef("", "") for ref in tenants),
         psa=psa,
-        company=row.ident("company"),
-        agreement=agreement,
-        billing=row.flag("billing", default=True),
+        company=read.company,
+        agreement=read.agreement,
+        billing=read.billing,
         exceptions=tuple(exception for _, exception in exceptions),
-        alongside=_alongside(row, agreement),
+        alongside=read.alongside,
     )
+    rules.one_company_row(row, company)
+    return company
 
 
-def _alongside(row: TableRow, agreement: str) -> tuple[str, ...]:
-    others = row.idents("alongside")
-    if agreement and agreement in others:
-        row.problem("This client's own agreement is among them; name only others.", "alongside")
-    for ident in sorted({ident for ident in others if others.count(ident) > 1}):
-        row.problem(f"Agreement {shorten(ident)} is named twice.", "alongside")
-    return others
-
-
-def _psa(row: TableRow, psas: Collection[str]) -> str:
-    if "psa" not in row.data:
-        if len(psas) == 1:
-            return next(iter(psas))
-        if psas:
-            row.problem(f"This key is missing, and kisi.toml has several: {listed(psas)}.", "psa")
-        else:
-            row.problem("kisi.toml has no [psa.NAME] that this could be billed in.", "psa")
-        return ""
-    psa = row.text("psa")
-    if psa and psa not in psas:
-        row.problem(
-            f"There is no [psa.{shorten(psa)}] in kisi.toml; {did_you_mean(psa, psas)}", "psa"
-        )
-        return ""
-    return psa
-
-
-def _tenants(row: TableRow, sources: Collection[str]) -> tuple[TenantRef, ...]:
-    if "tenants" not in row.data:
-        row.problem("This key is missing.", "tenants")
-    refs = [_tenant(row, text, sources) for text in row.texts("tenants")]
-    for ref in sorted({ref for ref in refs if refs.count(ref) > 1 and ref.source}):
-        row.problem(f'"{shorten(str(ref))}" is named twice.', "tenants")
-    return tuple(refs)
-
-
-def _tenant(row: TableRow, text: str, sources: Collection[str]) -> TenantRef:
-    source, colon, tenant = text.partition(":")
-    if not colon or not tenant.strip():
-        row.problem(
-            f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as '
-            f'"{next(iter(sources), "hq")}:{shorten(text.strip(":"))}".',
-            "tenants",
-        )
-    elif source not in sources:
-        hint = did_you_mean(source, sources)
-        row.problem(
-            f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; {hint}',
-            "tenants",
-        )
-    else:
-        return TenantRef(source, tenant)
-    return TenantRef("", "")
+def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
+    if name is None and "psa" in row.data:
+        return ""  # of a wrong type, which was noted
+    return row.noted("psa", rules.the_psa, name or "", psas) or ""

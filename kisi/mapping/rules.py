@@ -1,16 +1,177 @@
-"""What rows of mapping.toml must not do together: bill one thing twice, or two things as one."""
+"""The rows of mapping.toml, where each stands, and what they must not do, alone or together.
+
+They must not bill one thing twice, or two things as one.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
 
-from kisi.config.sentences import shorten
-from kisi.mapping.rows import TableRow
-from kisi.model import Application, Company, ProductRow, TenantRef
+from kisi.config.document import Document
+from kisi.config.sentences import Model, did_you_mean, listed, read_table, shorten
+from kisi.errors import ConfigError
+from kisi.model import Application, Category, Company, ProductRow, TenantRef, Unit
 
+LARGEST_ID = 2**63 - 1
+"""TOML promises no larger numbers, and no PSA has them."""
+TABLES = ("application", "product", "company")
+_HEADER = re.compile(r"^[ \t]*\[\[([^\[\]\n]+)\]\]", re.MULTILINE)
+UNTOUCHED = "mapping.toml was left as it is."
+Named = TypeVar("Named", TenantRef, str)
+Value = TypeVar("Value")
 Clash = tuple[str, str, str]
 """A product, and two applications that would be billed as it."""
+
+
+class MappingTable:
+    """The rows of a document, and the problems that are found in them."""
+
+    def __init__(self, document: Document) -> None:
+        self.problems: list[str] = []
+        self._document = document
+        for key in document.data:
+            if key not in TABLES:
+                self.problem(f"[[{shorten(key)}]]: Unknown table; {did_you_mean(key, TABLES)}")
+
+    def problem(self, text: str) -> None:
+        """Notes a problem of the file."""
+        self.problems.append(f"{self._document.path.name}: {text}")
+
+    def rows(self, table: str, parent: TableRow | None = None) -> Iterator[TableRow]:
+        """The rows of `[[table]]`, or of `[[parent.table]]` that belong to `parent`."""
+        entries = (parent.data if parent else self._document.data).get(table, [])
+        name = f"{parent.table}.{table}" if parent else table
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            self.problem(f"[[{name}]]: Write its rows under [[{name}]], in double brackets.")
+            return
+        for index, entry in enumerate(entries):
+            yield TableRow(self, name, index, entry, parent)
+
+    def line(self, row: TableRow) -> int | None:
+        """The line of a row's header, or None for rows that are written without headers."""
+        lines = self._lines[row.table, row.parent.index if row.parent else 0]
+        siblings = row.parent.data if row.parent else self._document.data
+        written = siblings[row.table.rpartition(".")[2]]
+        return lines[row.index] if len(lines) == len(written) else None
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, int], list[int]]:
+        """The lines of the headers of each table, apart for each row that they belong to."""
+        text = self._document.text
+        lines: dict[tuple[str, int], list[int]] = defaultdict(list)
+        line, seen = 1, 0
+        for header in _HEADER.finditer(text):
+            line += text.count("\n", seen, header.start())
+            seen = header.start()
+            table = re.sub(r"[\s\"']", "", header[1])
+            parent, dot, _ = table.rpartition(".")
+            lines[table, len(lines[parent, 0]) - 1 if dot else 0].append(line)
+        return lines
+
+
+class TableRow:
+    """One row and the place where it stands, for messages."""
+
+    __slots__ = ("_whole", "data", "index", "parent", "table")
+
+    def __init__(
+        self,
+        whole: MappingTable,
+        table: str,
+        index: int,
+        data: Mapping[str, Any],
+        parent: TableRow | None,
+    ) -> None:
+        self._whole = whole
+        self.table = table
+        self.index = index
+        self.data = data
+        self.parent = parent
+
+    def __str__(self) -> str:
+        """The row as messages name it: `[[company]] "Contoso" (row 3, line 41)`."""
+        name = self.data.get("application" if self.table.endswith("product") else "name")
+        named = f' "{shorten(name)}"' if isinstance(name, str) and name else ""
+        line = self._whole.line(self)
+        where = f"row {self.index + 1}" + (f", line {line}" if line else "")
+        owner = f"{self.parent}, " if self.parent else ""
+        return f"{owner}[[{self.table}]]{named} ({where})"
+
+    def read(self, model: type[Model]) -> Model:
+        """The row's values. What is wrong is noted and reads as empty, or has its default."""
+        values, problems = read_table(
+            model, self.data, (self.table,), where=lambda steps: f"{self} {shorten(steps[-1])}"
+        )
+        for problem in problems:
+            self._whole.problem(problem)
+        return values
+
+    def problem(self, text: str, key: str = "") -> None:
+        """Notes a problem of this row, or of one of its keys."""
+        self._whole.problem(f"{self}{' ' + key if key else ''}: {text}")
+
+    def noted(
+        self,
+        key: str,
+        read: Callable[[str, Collection[str]], Value],
+        text: str,
+        known: Collection[str],
+    ) -> Value | None:
+        """What `read` makes of a text; None where it refuses: its sentence is noted at `key`."""
+        try:
+            return read(text, known)
+        except ConfigError as error:
+            self.problem(error.message, key)
+            return None
+
+
+# --- names of sources and PSAs --------------------------------------------------------------------
+
+
+def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
+    """`source:tenant`, as a person writes it in mapping.toml, in a table or as an option.
+
+    Raises:
+        ConfigError: It has another form, or there is no such source.
+    """
+    source, colon, tenant = text.partition(":")
+    if not colon or not tenant.strip():
+        example = f"{next(iter(sources), 'hq')}:{shorten(text.strip(':'))}"
+        problem = f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as "{example}".'
+    elif source not in sources:
+        hint = did_you_mean(source, sources)
+        problem = f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; {hint}'
+    else:
+        return TenantRef(source, tenant)
+    raise ConfigError(
+        problem, remedy=f"{UNTOUCHED} `kisi map list` shows the tenants as they are written here."
+    )
+
+
+def the_psa(name: str, psas: Collection[str]) -> str:
+    """The PSA of this name; the only one where none is named.
+
+    Raises:
+        ConfigError: There is none of this name, or none is named and there are several.
+    """
+    if name in psas:
+        return name
+    if name:
+        problem = f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)}"
+    elif len(psas) == 1:
+        return next(iter(psas))
+    elif psas:
+        problem = f"kisi.toml has several PSAs ({listed(psas)}), and none is named."
+    else:
+        problem = "kisi.toml has no [psa.NAME] that this could be billed in."
+    raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
+
+
+# --- rows ---------------------------------------------------------------------------------------
 
 
 def check(
@@ -61,18 +222,42 @@ def one_exception_an_application(exceptions: Iterable[tuple[TableRow, ProductRow
     )
 
 
-def products_of_a_billed_application(
-    row: TableRow, products: Collection[object], application: tuple[TableRow, Application] | None
+def one_product_row(
+    row: TableRow, product: ProductRow, application: tuple[TableRow, Application] | None
 ) -> None:
-    """Notes where a client's exception names products of an application that is never billed.
-
-    A general row may: it bills nothing as long as the application is not billed.
-    """
-    if row.parent and products and application and not application[1].bill:
+    """Notes where a row says two things about one application, or nothing."""
+    if row.parent and product.products and application and not application[1].bill:
+        # A general row may: it bills nothing as long as the application is not billed.
         row.problem(
             f"It names products, and bill = false of {application[0]} says that this application "
             "is never billed; take bill = false away there, or the products here."
         )
+    unit = application[1].unit if application else Unit.DEVICE
+    if not product.bill and product.products:
+        row.problem("It names products, and bill = false says that nothing is billed.")
+    elif product.bill and not product.products:
+        row.problem(
+            "It names no product: write all = ID, or windows_workstations, windows_servers and "
+            "non_windows." + (" To leave it to people, write bill = false." if row.parent else "")
+        )
+    elif Category.ALL in product.products and len(product.products) > 1:
+        row.problem("It names a product for all devices and for categories; keep one of the two.")
+    elif product.bill and unit is not Unit.DEVICE and Category.ALL not in product.products:
+        row.problem(f'An application with unit = "{unit}" has no categories: write all = ID.')
+
+
+def one_company_row(row: TableRow, company: Company) -> None:
+    """Notes where a client names a tenant or another agreement twice."""
+    for ref in _repeated(ref for ref in company.tenants if ref.source):
+        row.problem(f'"{shorten(str(ref))}" is named twice.', "tenants")
+    if company.agreement and company.agreement in company.alongside:
+        row.problem("This client's own agreement is among them; name only others.", "alongside")
+    for ident in _repeated(company.alongside):
+        row.problem(f"Agreement {shorten(ident)} is named twice.", "alongside")
+
+
+def _repeated(values: Iterable[Named]) -> list[Named]:
+    return sorted(value for value, times in Counter(values).items() if times > 1)
 
 
 def _once(rows: Iterable[tuple[TableRow, Hashable]], key: str, problem: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from kisi.counting import Matcher
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.agreements import running
 from kisi.mapping.applications import (
     KeyNameGroup,
     ProductSuggestion,
@@ -24,6 +23,7 @@ from kisi.mapping.csv_cells import csv_cell, write_csv
 from kisi.mapping.inventory import CompanyEntry, Inventory
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_companies
 from kisi.mapping.table import COLUMNS, application_cells, company_cells, product_cells
+from kisi.mapping.validator import running
 from kisi.model import (
     SPLIT,
     Application,

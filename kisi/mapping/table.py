@@ -16,16 +16,17 @@ from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.errors import ConfigError
-from kisi.mapping.changes import UNTOUCHED, MappingEdit
-from kisi.mapping.clients import add_clients, tenant_ref, the_psa
+from kisi.mapping.changes import MappingEdit
 from kisi.mapping.csv_cells import ReadRow, csv_cell, csv_list, read_csv, write_csv
-from kisi.mapping.product_edits import (
+from kisi.mapping.edits import (
+    add_clients,
     find_application,
     set_application,
     set_product,
     the_application,
     with_keys,
 )
+from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
 
 COLUMNS = (
@@ -61,47 +62,38 @@ def mapping_csv(mapping: BillingMapping) -> str:
     return write_csv(COLUMNS, rows)
 
 
-def application_cells(application: Application) -> dict[str, str]:
+def application_cells(row: Application) -> dict[str, str]:
     """An application's row, by column."""
-    return {
-        "kind": "application",
-        "application": csv_cell(application.name),
-        "keys": csv_list(application.keys),
-        "unit": str(application.unit),
-        "bill": _flag(application.bill),
-    }
+    return _cells(
+        kind="application", application=row.name, keys=row.keys, unit=str(row.unit), bill=row.bill
+    )
 
 
 def product_cells(row: ProductRow) -> dict[str, str]:
     """What an application is billed as, by column."""
-    return {
-        "application": csv_cell(row.application),
-        "psa": row.psa,
-        **{str(category): csv_cell(product) for category, product in row.products.items()},
-    }
+    products = {str(category): product for category, product in row.products.items()}
+    return _cells(application=row.application, psa=row.psa, **products)
 
 
-def company_cells(company: Company) -> dict[str, str]:
+def company_cells(row: Company) -> dict[str, str]:
     """A client's row, by column."""
-    return {
-        "kind": "company",
-        "name": csv_cell(company.name),
-        "tenants": csv_list(map(str, company.tenants)),
-        "psa": company.psa,
-        "company": csv_cell(company.company),
-        "agreement": csv_cell(company.agreement),
-        "billing": _flag(company.billing),
-        "alongside": csv_list(company.alongside),
-    }
+    columns = ("name", "tenants", "psa", "company", "agreement", "billing", "alongside")
+    return _cells(kind="company", **{column: getattr(row, column) for column in columns})
 
 
 def _exception_cells(company: Company, row: ProductRow) -> dict[str, str]:
     owner = {key: company_cells(company)[key] for key in ("name", "company", "agreement")}
-    return {**product_cells(row), "kind": "exception", **owner, "bill": _flag(row.bill)}
+    return {**product_cells(row), "kind": "exception", **owner, "bill": _cell(row.bill)}
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001 - a value to write, not a switch
-    return "true" if value else "false"
+def _cells(**values: str | bool | Sequence[object]) -> dict[str, str]:
+    return {column: _cell(value) for column, value in values.items()}
+
+
+def _cell(value: str | bool | Sequence[object]) -> str:  # noqa: FBT001 - a value to write
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return csv_cell(value) if isinstance(value, str) else csv_list(map(str, value))
 
 
 # --- in -----------------------------------------------------------------------------------------

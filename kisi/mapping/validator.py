@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
 from kisi.config.sentences import shorten
 from kisi.errors import ConfigError, KisiError
-from kisi.mapping.changes import UNTOUCHED, Change, called
-from kisi.mapping.inventory import Inventory
-from kisi.mapping.names import parse_name
+from kisi.mapping.changes import Change, called
+from kisi.mapping.inventory import AgreementEntry, Inventory
+from kisi.mapping.names import fold, parse_name
+from kisi.mapping.rules import UNTOUCHED
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -293,3 +294,84 @@ def _renamed(ours: str, theirs: str) -> bool:
     """Whether two names differ in more than spelling, legal form, or what tells sites apart."""
     one, other = (set(parse_name(name).key.split()) for name in (ours, theirs))
     return not (one <= other or other <= one)
+
+
+# --- agreements that run, and what takes the place of one that does not ---------------------------
+
+
+def runs(agreement: PsaAgreement, today: date) -> bool:
+    """Whether the agreement is active, has begun and has not ended."""
+    begun = agreement.starts is None or agreement.starts <= today
+    return agreement.active and begun and (agreement.ends is None or agreement.ends >= today)
+
+
+def running(
+    inventory: Inventory, psa: str, company: str, today: date
+) -> tuple[AgreementEntry, ...]:
+    """A company's agreements that run today, also those that are mapped to a client."""
+    return tuple(
+        entry
+        for entry in inventory.agreements
+        if entry.psa == psa and entry.agreement.company == company and runs(entry.agreement, today)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A client whose agreement bills nothing any more, and what takes its place."""
+
+    row: int
+    """The client's row in the mapping."""
+    client: Company
+    old: PsaAgreement | None
+    """None: the PSA does not know the agreement at all."""
+    choices: tuple[PsaAgreement, ...]
+    """Running agreements of the same company that no other client has, the likeliest first."""
+    successor: PsaAgreement | None
+    """The one that is certain enough to be moved to; None where a person must choose."""
+
+
+def renewals(
+    companies: Collection[Company], inventory: Inventory, today: date
+) -> tuple[Renewal, ...]:
+    """The clients whose agreement does not run today.
+
+    A successor is named where only one free agreement of the company runs, or only one of several
+    has the old one's type and name. Clients of a PSA that could not be read are left out.
+    """
+    validator = SystemValidator.of(inventory, today)
+    found = []
+    for row, client in enumerate(companies):
+        if all(entry.reason in BILLS for entry in validator.agreement(client)):
+            continue
+        old = validator.listed(client)
+        free = [
+            entry.agreement
+            for entry in running(inventory, client.psa, client.company, today)
+            if entry.client is None and entry.agreement.id not in client.alongside
+        ]
+        choices = sorted(free, key=lambda each: (-_similarity(old, each), len(each.id), each.id))
+        found.append(Renewal(row, client, old, tuple(choices), _successor(old, choices)))
+    return tuple(found)
+
+
+def _successor(old: PsaAgreement | None, choices: Collection[PsaAgreement]) -> PsaAgreement | None:
+    ranked = list(choices)
+    if len(ranked) == 1:
+        return ranked[0]
+    alike = [each for each in ranked if old is not None and _similarity(old, each) == 3]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
+    """How much of type and name two agreements share: 3 is both."""
+    if old is None:
+        return 0
+    same_kind = fold(old.kind) == fold(new.kind)
+    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
+
+
+def _lasting_words(name: str) -> tuple[str, ...]:
+    """A name's words without the years and numbers that a renewal changes."""
+    words: Iterable[str] = fold(name).replace("/", " ").replace("-", " ").split()
+    return tuple(word for word in words if not any(map(str.isdigit, word)))

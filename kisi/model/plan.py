@@ -253,6 +253,11 @@ class OwnedLine:
     """The run with whose readings the quantity was proven: what was counted then is billed."""
 
     @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
+
+    @property
     def slot(self) -> LineSlot:
         """What names the line before and after it exists."""
         return LineSlot(self.psa, self.agreement, self.product)

@@ -23,6 +23,8 @@ _PLAN_DIGITS = 12
 def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
     """Gives the plan, each of its clients, and each line that a guard holds its id.
 
+    What is accepted includes the lines `elsewhere` that a line is to be billed beside.
+
     Args:
         plan: A guarded plan.
         accepts: How often a held change of each line was accepted before.
@@ -32,7 +34,9 @@ def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
         hold = line.hold
         if hold is None or hold.guard == WITH or not hold.releasable:
             return line
-        key = _digest([_text(line), hold.guard, str(accepts.get(line.slot, 0))])
+        beside = plan.arrangement.elsewhere.get(line.slot, ())
+        also = sorted(_joined(one.psa, one.agreement, one.line_id) for one in beside)
+        key = _digest([_text(line), hold.guard, str(accepts.get(line.slot, 0)), *also])
         return replace(line, hold=replace(hold, key=key))
 
     return named(with_lines(plan, keyed))
@@ -74,7 +78,10 @@ def accepted_keys(plan: Plan, ids: Collection[str]) -> Mapping[str, Mapping[str,
 
 def _text(line: PlannedLine) -> str:
     before = "-" if line.before is None else format(line.before.normalize(), "f")
-    parts = (*line.slot, line.line_id or "-", before, str(line.after))
+    return _joined(*line.slot, line.line_id or "-", before, str(line.after))
+
+
+def _joined(*parts: str) -> str:
     return "|".join(part.replace("|", "||") for part in parts)
 
 

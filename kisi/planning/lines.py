@@ -219,8 +219,7 @@ def _still_billing(
 ) -> Line | None:
     """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
     here = current.lines if _is_here(fact, company) else ()
-    ref = AgreementRef(fact.psa, fact.company, fact.agreement)
-    agreement, lines = current.elsewhere.get(ref, (current.agreement, here))
+    agreement, lines = current.elsewhere.get(fact.ref, (current.agreement, here))
     line = next((line for line in lines if line.id == fact.line_id), None)
     if line is None or agreement.gone or line.product != fact.product or not is_live(line, today):
         return None

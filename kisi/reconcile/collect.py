@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
-from kisi.errors import ExitCode, KisiError, SourceError
+from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
-from kisi.model import (
-    Company,
-    Failure,
-    Reading,
-    Tenant,
-    TenantRef,
-    TenantUsage,
-)
+from kisi.model import Company, Failure, Reading, Tenant, TenantRef, TenantUsage
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 
+LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
+
+_REPORT = "Please report it with the output of `kisi preview -vv`."
 
 
 @dataclass(slots=True)
@@ -41,9 +42,9 @@ class Collected:
     def failure_of(self, company: Company) -> Failure | None:
         """Why a client cannot be counted, or None."""
         for ref in company.tenants:
-            failure = self.failures.get(ref) or self.broken.get(ref.source)
-            if failure is not None:
-                return failure
+            found = self.failures.get(ref) or self.broken.get(ref.source)
+            if found is not None:
+                return found
             if ref not in self.usages:
                 return _missing(ref, self.tenants.get(ref))
         return None
@@ -57,13 +58,39 @@ class Collected:
         return totals
 
 
-@dataclass(frozen=True, slots=True)
-class _Counting:
-    """What counting needs beside the readings."""
+def attempt(work: Callable[[], _T], guard: str, otherwise: ExitCode) -> _T | Failure:
+    """What `work` returns, or the failure of the one client, tenant or source that it is for.
 
-    context: CountingContext
-    shared: Collection[TenantRef]
-    """Tenants of clients that have several: their devices are compared before they are added."""
+    Args:
+        work: What may go wrong.
+        guard: Which check it fails then, if the error names no other.
+        otherwise: The exit code of an error that kisi did not foresee.
+
+    Raises:
+        KisiError: What is nobody's failure: a signal, the state folder, the configuration.
+    """
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other clients are billed
+        return failure(guard, error, otherwise)
+
+
+def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
+    """An error as the reason why nothing of a client is written; arguments as of `attempt`.
+
+    One that kisi did not foresee is a bug: its guard is `bug`, and its traceback is in the log.
+    Remote text is in an error, and a server may say our own secrets to us: they are masked.
+    """
+    if isinstance(error, Interrupted | StateError | ConfigError):
+        raise error
+    if isinstance(error, KisiError) and error.exit_code is not ExitCode.BUG:
+        guard = error.guard if isinstance(error, Undecided) else guard
+        reason, remedy, otherwise = error.message, error.remedy, error.exit_code
+    else:
+        # The reason is shown to people; the traceback is for the log, and for `-v`.
+        LOG.info("Unexpected error", exc_info=error)
+        guard, reason, remedy = "bug", describe_bug(error), _REPORT
+    return Failure(guard, REDACTOR.redact(reason), REDACTOR.redact(remedy), otherwise)
 
 
 def collect(
@@ -86,27 +113,18 @@ def collect(
         everything: Read every tenant there is (a first look, without a mapping).
         progress: Told as tenants arrive.
     """
-    shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
-    counting = _Counting(context, shared)
     wanted = {ref for company in companies for ref in company.tenants}
-    needed = [
-        (name, source)
-        for name, source in sources.items()
-        if everything or any(ref.source == name for ref in wanted)
-    ]
+    shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
+    collector = _Collector(context, None if everything else wanted, shared, progress)
+    used = {ref.source for ref in wanted}
+    needed = [name for name in sources if everything or name in used]
     result = Collected()
-    if not needed:
-        return result
-    with ThreadPoolExecutor(max_workers=len(needed)) as pool:
-        jobs = [
-            pool.submit(_read_source, source, None if everything else wanted, counting, progress)
-            for _, source in needed
-        ]
-        for (name, _), job in zip(needed, jobs, strict=True):
-            try:
-                part = job.result()
-            except SourceError as error:
-                result.broken[name] = failure("source-incomplete", error)
+    with ThreadPoolExecutor(max_workers=len(needed) or 1) as pool:
+        jobs = {name: pool.submit(collector.read, sources[name]) for name in needed}
+        for name, job in jobs.items():
+            part = attempt(job.result, "source-incomplete", ExitCode.SOURCE)
+            if isinstance(part, Failure):
+                result.broken[name] = part
                 continue
             result.tenants |= part.tenants
             result.usages |= part.usages
@@ -115,49 +133,42 @@ def collect(
     return result
 
 
-def _read_source(
-    source: UsageSource,
-    wanted: Collection[TenantRef] | None,
-    counting: _Counting,
-    progress: Progress,
-) -> Collected:
-    part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
-    chosen = [
-        tenant
-        for ref, tenant in part.tenants.items()
-        if tenant.enabled and (wanted is None or ref in wanted)
-    ]
-    progress(source.name, 0, len(chosen))
-    for done, (ref, reading) in enumerate(source.read(chosen, counting.context.selects), start=1):
-        _count(part, ref, reading, counting)
-        progress(source.name, done, len(chosen))
-    return part
+@dataclass(frozen=True, slots=True)
+class _Collector:
+    """Reads and counts what one source has."""
 
+    context: CountingContext
+    wanted: Collection[TenantRef] | None
+    """None: every tenant."""
+    shared: Collection[TenantRef]
+    """Tenants of clients that have several: their devices are compared before they are added."""
+    progress: Progress
 
-def _count(
-    part: Collected, ref: TenantRef, reading: Reading | KisiError, counting: _Counting
-) -> None:
-    if isinstance(reading, KisiError):
-        part.failures[ref] = failure("source-incomplete", reading)
-        return
-    try:
-        usage = count_tenant(reading, counting.context)
-    except Undecided as error:
-        part.failures[ref] = failure(error.guard, error)
-    except SourceError as error:
-        part.failures[ref] = failure("source-incomplete", error)
-    else:
-        part.evidence[ref] = PackedUsage.of(usage)
-        part.usages[ref] = usage if ref in counting.shared else without_evidence(usage)
+    def read(self, source: UsageSource) -> Collected:
+        part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
+        chosen = [
+            tenant
+            for ref, tenant in part.tenants.items()
+            if tenant.enabled and (self.wanted is None or ref in self.wanted)
+        ]
+        self.progress(source.name, 0, len(chosen))
+        readings = source.read(chosen, self.context.selects)
+        for done, (ref, reading) in enumerate(readings, start=1):
+            count = partial(self._count, reading)
+            counted = attempt(count, "source-incomplete", ExitCode.SOURCE)
+            if isinstance(counted, Failure):
+                part.failures[ref] = counted
+            else:
+                usage, part.evidence[ref] = counted
+                part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
+            self.progress(source.name, done, len(chosen))
+        return part
 
-
-def failure(guard: str, error: KisiError) -> Failure:
-    """An error as the reason why nothing of a client was written.
-
-    Remote text is in it, and it is shown and stored: a server may say our own secrets to us.
-    """
-    said, advice = REDACTOR.redact(error.message), REDACTOR.redact(error.remedy)
-    return Failure(guard, said, advice, error.exit_code)
+    def _count(self, reading: Reading | KisiError) -> tuple[TenantUsage, PackedUsage]:
+        if isinstance(reading, KisiError):
+            raise reading
+        usage = count_tenant(reading, self.context)
+        return usage, PackedUsage.of(usage)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

@@ -13,7 +13,7 @@ from kisi.planning import is_live
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class SettledOperation:
     """The outcome of an earlier write, as the PSA shows it now."""
 
     operation: Operation
@@ -24,18 +24,13 @@ class Settlement:
     detail: str
 
 
-def place_of(operation: Operation) -> AgreementRef:
-    """The agreement an operation wrote to."""
-    return operation.line.ref
-
-
 def settle(
     pending: Iterable[Operation],
     agreements: Mapping[AgreementRef, Agreement],
     lines: Mapping[AgreementRef, tuple[Line, ...]],
     today: date,
     left: Collection[tuple[AgreementRef, str]] = (),
-) -> tuple[Settlement, ...]:
+) -> tuple[SettledOperation, ...]:
     """Settles every pending operation whose agreement was read, or bills nothing any more.
 
     Args:
@@ -47,28 +42,28 @@ def settle(
     """
     found = []
     for operation in pending:
-        ref = place_of(operation)
+        ref = operation.line.ref
         if ref in lines:
             waits = (ref, operation.line.application) not in left
             found.append(_settle(operation, lines[ref], today, waits=waits))
         elif ref in agreements and agreements[ref].gone:
             detail = "its agreement is gone or has ended, so it bills nothing"
             found.append(
-                Settlement(operation, Outcome.FAILED, operation.line.line_id, None, detail)
+                SettledOperation(operation, Outcome.FAILED, operation.line.line_id, None, detail)
             )
     return tuple(found)
 
 
 def _settle(
     operation: Operation, lines: tuple[Line, ...], today: date, *, waits: bool
-) -> Settlement:
+) -> SettledOperation:
     """`waits`: a new line that the PSA does not show may still appear."""
     meant = operation.line
     line = _line_of(meant, lines, today)
     line_id = meant.line_id if line is None else line.id
     if line is not None and line.problem:
         detail = f"the PSA shows a line that cannot be read: {line.problem}"
-        return Settlement(operation, Outcome.UNKNOWN, line_id, None, detail)
+        return SettledOperation(operation, Outcome.UNKNOWN, line_id, None, detail)
     holds = None if line is None else line.quantity
     if holds == meant.after:
         outcome, detail = Outcome.APPLIED, "an earlier run wrote it; the PSA shows it"
@@ -79,7 +74,7 @@ def _settle(
     else:
         outcome = Outcome.UNKNOWN
         detail = f"the PSA shows {'no line' if holds is None else f'{holds:f}'}"
-    return Settlement(operation, outcome, line_id, holds, detail)
+    return SettledOperation(operation, outcome, line_id, holds, detail)
 
 
 def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line | None:
@@ -90,55 +85,50 @@ def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line |
     return next(iter(exact or mine), None)
 
 
-def unshown(settlements: Iterable[Settlement]) -> frozenset[LineSlot]:
+def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
     """The new lines whose request was sent, or may have been, and that their PSA does not show.
 
     A request that was refused, or never left, has its outcome already and is not asked about.
     """
     return frozenset(
-        settlement.operation.line.slot
-        for settlement in settlements
-        if settlement.outcome is Outcome.UNKNOWN and settlement.line_id is None
+        one.operation.line.slot
+        for one in settled
+        if one.outcome is Outcome.UNKNOWN and one.line_id is None
     )
 
 
 def settled_facts(
-    facts: Iterable[OwnedLine], settlements: Iterable[Settlement]
+    facts: Iterable[OwnedLine], settled: Iterable[SettledOperation]
 ) -> tuple[OwnedLine, ...]:
-    """The facts as they are once the settlements are stored."""
+    """The facts as they are once the settled operations are stored."""
     known = {(fact.psa, fact.agreement, fact.line_id): fact for fact in facts}
-    for settlement in settlements:
-        operation = settlement.operation
-        key = (operation.line.psa, operation.line.agreement, settlement.line_id or "")
+    for one in settled:
+        operation = one.operation
+        key = (operation.line.psa, operation.line.agreement, one.line_id or "")
         fact = known.get(key)
-        if settlement.outcome is Outcome.APPLIED and settlement.line_id is not None:
-            known[key] = _confirmed(operation, settlement.line_id, fact)
+        if one.outcome is Outcome.APPLIED and one.line_id is not None:
+            known[key] = _confirmed(operation, one.line_id, fact)
         elif fact is not None:
-            known[key] = replace(fact, unsettled=settlement.outcome is Outcome.UNKNOWN)
-        elif settlement.outcome is Outcome.UNKNOWN and settlement.quantity is not None:
-            known[key] = _unsure(settlement, settlement.quantity)
+            known[key] = replace(fact, unsettled=one.outcome is Outcome.UNKNOWN)
+        elif one.outcome is Outcome.UNKNOWN and one.quantity is not None:
+            # kisi may have made it, or changed it for the first time: its own, as it is shown.
+            owned = _owned(operation, one.line_id or "", one.quantity)
+            known[key] = replace(owned, unsettled=True)
     return tuple(known.values())
 
 
 def _confirmed(operation: Operation, line_id: str, fact: OwnedLine | None) -> OwnedLine:
     after = Decimal(operation.line.after)
-    if fact is not None:
-        highest, lowest = max(fact.highest, after), min(fact.lowest, after)
-        return replace(
-            fact,
-            confirmed=after,
-            highest=highest,
-            lowest=lowest,
-            unsettled=False,
-            proven=operation.run_id,
-        )
-    return _owned(operation, line_id, after)
-
-
-def _unsure(settlement: Settlement, quantity: Decimal) -> OwnedLine:
-    """A line that kisi may have made, or changed for the first time: its own, as it is shown."""
-    owned = _owned(settlement.operation, settlement.line_id or "", quantity)
-    return replace(owned, unsettled=True)
+    if fact is None:
+        return _owned(operation, line_id, after)
+    return replace(
+        fact,
+        confirmed=after,
+        highest=max(fact.highest, after),
+        lowest=min(fact.lowest, after),
+        unsettled=False,
+        proven=operation.run_id,
+    )
 
 
 def _owned(operation: Operation, line_id: str, quantity: Decimal) -> OwnedLine:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import product
-from typing import Protocol
 
 from kisi.counting import without_evidence
 from kisi.journal import PackedUsage
 from kisi.model import (
-    AgreementRef,
     Arrangement,
     BillingMapping,
     Company,
@@ -38,52 +35,29 @@ from kisi.planning import (
     pools_of,
     ref_of,
 )
-from kisi.psa import Psa
-from kisi.reconcile.collect import Collected, Progress
-from kisi.reconcile.lines import PsaState, known_lines, read_psas
+from kisi.reconcile.collect import Collected
+from kisi.reconcile.psas import PsaReader, PsaState, known_lines
+
+Readings = Callable[[int | None, Collection[TenantRef] | None], Mapping[TenantRef, PackedUsage]]
+"""Gives each tenant's newest reading up to a run, or of all (None); of all tenants, or of some.
+
+A tenant that was never read, or whose reading is too old to be kept, is missing.
+"""
 
 
-class Past(Protocol):
-    """What was read in earlier runs."""
-
-    def readings(
-        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
-    ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading (up to a run, if it is told); of all tenants, or of some.
-
-        A tenant that was never read, or whose reading is too old to be kept, is missing.
-        """
-
-
-class NoPast:
-    """For whoever has no journal: nothing was ever read."""
-
-    def readings(
-        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
-    ) -> Mapping[TenantRef, PackedUsage]:
-        """Nothing."""
-        del run_id, tenants
-        return {}
-
-
+@dataclass(frozen=True, slots=True)
 class Since:
     """Compares the readings of today with those that lines were last proven with.
 
     Args:
-        past: The earlier readings.
+        past: Gives the earlier readings.
         numbers: Today's, without evidence.
         evidence: Today's, packed.
     """
 
-    def __init__(
-        self,
-        past: Past,
-        numbers: Mapping[TenantRef, TenantUsage],
-        evidence: Mapping[TenantRef, PackedUsage],
-    ) -> None:
-        self._past = past
-        self._numbers = numbers
-        self._evidence = evidence
+    past: Readings
+    numbers: Mapping[TenantRef, TenantUsage]
+    evidence: Mapping[TenantRef, PackedUsage]
 
     def billed(
         self, facts: Iterable[OwnedLine], applications: Collection[str]
@@ -105,7 +79,7 @@ class Since:
             tenants = {tenant for fact in mine for tenant in fact.tenants}
             then = {
                 tenant: self._then(tenant, reading)
-                for tenant, reading in self._past.readings(run_id, tenants).items()
+                for tenant, reading in self.past(run_id, tenants).items()
             }
             for fact in mine:
                 unread = [tenant for tenant in fact.tenants if tenant not in then]
@@ -133,17 +107,17 @@ class Since:
 
     def _moved_since(self, run_id: int, unread: Collection[TenantRef]) -> Moves:
         """`unread`: tenants that count also where today has no reading of them."""
-        then = self._past.readings(run_id)
+        then = self.past(run_id, None)
         changed = {
             tenant
-            for tenant, reading in self._evidence.items()
+            for tenant, reading in self.evidence.items()
             if tenant not in then or then[tenant].fingerprint != reading.fingerprint
         }
-        unread = {tenant for tenant in unread if tenant in then and tenant not in self._evidence}
-        newest = self._past.readings(None, unread) if unread else {}
+        unread = {tenant for tenant in unread if tenant in then and tenant not in self.evidence}
+        newest = self.past(None, unread) if unread else {}
         return moved(
             (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
-            (self._evidence[tenant].whole() for tenant in sorted(changed)),
+            (self.evidence[tenant].whole() for tenant in sorted(changed)),
             (
                 newest[tenant].whole()
                 for tenant in sorted(unread)
@@ -152,9 +126,9 @@ class Since:
         )
 
     def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:
-        today = self._evidence.get(tenant)
+        today = self.evidence.get(tenant)
         if today is not None and today.fingerprint == reading.fingerprint:
-            return self._numbers[tenant]
+            return self.numbers[tenant]
         return without_evidence(reading.whole())
 
 
@@ -184,18 +158,18 @@ class Unplanned:
         facts: All lines that kisi owns.
         owners: Whose they are.
         plans: The clients' plans of this run.
-        psas: The configured PSAs.
-        today: The day in the billing time zone.
+        state: What was read of the PSAs so far.
+        reader: Reads more of them.
     """
 
     mapping: BillingMapping
     facts: Collection[OwnedLine]
     owners: Owners
     plans: Collection[CompanyPlan]
-    psas: Collection[str]
-    today: date
+    state: PsaState
+    reader: PsaReader
 
-    def lines(self, state: PsaState) -> tuple[OwnedLine, ...]:
+    def lines(self) -> tuple[OwnedLine, ...]:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
@@ -210,7 +184,7 @@ class Unplanned:
         return tuple(
             fact
             for fact in self.facts
-            if fact not in planned and not self._is_left(fact) and self._may_bill(fact, state)
+            if fact not in planned and not self._is_left(fact) and self._may_bill(fact)
         )
 
     def planned(self) -> Sequence[OwnedLine]:
@@ -233,29 +207,35 @@ class Unplanned:
         here = (fact.psa, fact.agreement)
         return next((x for x in self.mapping.companies if (x.psa, x.agreement) == here), None)
 
-    def _may_bill(self, fact: OwnedLine, state: PsaState) -> bool:
-        ref = place(fact)
-        agreement = state.agreements.get(ref)
+    def _may_bill(self, fact: OwnedLine) -> bool:
+        agreement = self.state.agreements.get(fact.ref)
         if agreement is not None and agreement.gone:
             return False
-        if ref not in state.lines:
+        if fact.ref not in self.state.lines:
             return fact.confirmed > 0 or fact.unsettled
-        line = self._shown(fact, state)
-        if line is None or line.product != fact.product or not is_live(line, self.today):
+        line = self._shown(fact)
+        if line is None or line.product != fact.product or not is_live(line, self.reader.today):
             return False
         return bool(line.problem) or line.quantity > 0
 
-    @staticmethod
-    def _shown(fact: OwnedLine, state: PsaState) -> Line | None:
-        lines = state.lines.get(place(fact), ())
+    def _shown(self, fact: OwnedLine) -> Line | None:
+        lines = self.state.lines.get(fact.ref, ())
         return next((line for line in lines if line.id == fact.line_id), None)
 
-    def reason(self, facts: Iterable[OwnedLine], state: PsaState) -> str:
-        """Why a line waits for these, in words."""
-        return "; ".join(self._reason(fact, state) for fact in facts)
+    def read(self, awaited: Collection[OwnedLine]) -> bool:
+        """Reads where these lines are, once each; says whether anything new is known."""
+        state = self.state
+        refs = {fact.ref for fact in awaited if fact.psa in self.reader.psas}
+        refs -= {*state.lines, *state.failures}
+        self.reader.read(state, (), refs, known_lines(awaited))
+        return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
 
-    def _reason(self, fact: OwnedLine, state: PsaState) -> str:
-        line = self._shown(fact, state)
+    def reason(self, facts: Iterable[OwnedLine]) -> str:
+        """Why a line waits for these, in words."""
+        return "; ".join(self._reason(fact) for fact in facts)
+
+    def _reason(self, fact: OwnedLine) -> str:
+        line = self._shown(fact)
         number = fact.confirmed if line is None else line.quantity
         still = "billed" if line is None else "still bills"
         when = " when kisi last saw it" if line is None else ""
@@ -266,7 +246,7 @@ class Unplanned:
         )
 
     def _why(self, fact: OwnedLine) -> str:
-        if fact.psa not in self.psas:
+        if fact.psa not in self.reader.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
         company = self._company(fact)
         if company is None:
@@ -278,31 +258,8 @@ class Unplanned:
         return "that client is not in this run"
 
 
-def place(fact: OwnedLine) -> AgreementRef:
-    """The agreement on which a line is."""
-    return AgreementRef(fact.psa, fact.company, fact.agreement)
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads agreements that nobody had to read so far."""
-
-    psas: Mapping[str, Psa]
-    today: date
-    progress: Progress
-
-    def read(self, facts: Collection[OwnedLine], state: PsaState) -> bool:
-        """Reads where these lines are, once each; says whether anything new is known."""
-        known = {*state.lines, *state.failures}
-        refs = {place(fact) for fact in facts if fact.psa in self.psas} - known
-        if refs:
-            lines = known_lines(facts)
-            state.merge(read_psas(self.psas, (), refs, self.today, self.progress, lines))
-        return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
-
-
 def who_waits(
-    unplanned: Unplanned, collected: Collected, past: Past, state: PsaState, reader: Reader
+    unplanned: Unplanned, collected: Collected, past: Readings
 ) -> tuple[Arrangement, Mapping[LineSlot, str]]:
     """Arranges the plans, and says why lines wait for those that this run does not plan.
 
@@ -311,13 +268,12 @@ def who_waits(
     since = Since(past, collected.usages, collected.evidence)
     facts = unplanned.planned()
     while True:
-        unknown = unplanned.lines(state)
+        unknown = unplanned.lines()
         billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
         moves = since.moves(unplanned.plans, billed)
         known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)
         arrangement = arrange(unplanned.plans, known)
         awaited = {fact for found in arrangement.elsewhere.values() for fact in found}
-        if not reader.read(awaited, state):
+        if not unplanned.read(awaited):
             break
-    reasons = {slot: unplanned.reason(x, state) for slot, x in arrangement.elsewhere.items()}
-    return arrangement, reasons
+    return arrangement, {slot: unplanned.reason(x) for slot, x in arrangement.elsewhere.items()}

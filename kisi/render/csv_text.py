@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from io import StringIO
 from typing import Any
 
+from kisi.csv_table import csv_table
 from kisi.redaction import STARTS, guarded_inside
 from kisi.render.formatting import instant, quantity
 from kisi.render.text import safe_text
@@ -24,11 +23,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     spreadsheet would run as a formula gets an apostrophe in front, also behind a delimiter inside
     it (`kisi.redaction`). Write it with `newline=""`.
     """
-    buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([_text(value) for value in one] for one in rows)
-    return buffer.getvalue()
+    return csv_table(columns, ([_text(value) for value in one] for one in rows))
 
 
 def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:

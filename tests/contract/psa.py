@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from kisi.apply.write import RetryTimers, confirm, write
+from kisi.apply.write import Writer
 from kisi.errors import ExitCode, PsaError
 from kisi.model import (
     Action,
@@ -143,7 +143,7 @@ def update(ref: AgreementRef, line: Line, after: int) -> PlannedLine:
     )
 
 
-def patient(clock: FakeClock) -> RetryTimers:
+def patient(psa: Psa, clock: FakeClock) -> Writer:
     """Waits as long as a PSA asks."""
 
     def before_sending(seconds: float) -> bool:
@@ -151,7 +151,7 @@ def patient(clock: FakeClock) -> RetryTimers:
             clock.sleep(seconds)
         return True
 
-    return RetryTimers(before_sending, clock.sleep)
+    return Writer(psa, TODAY, before_sending, clock.sleep)
 
 
 class PsaContract:
@@ -176,10 +176,10 @@ class PsaContract:
 
     def bring(self, stand: PsaStand, line: PlannedLine) -> Outcome:
         """The whole way of a change, with repeats, reading back and the confirming list."""
-        agreement, timers = self.agreement(stand, line.ref), patient(stand.clock)
-        outcome = write(stand.psa, line, agreement, TODAY, timers)
+        writer = patient(stand.psa, stand.clock)
+        outcome = writer.write(line, self.agreement(stand, line.ref))
         if outcome.outcome is Outcome.APPLIED and not outcome.shown:
-            (outcome,) = confirm(stand.psa, [(line, outcome)], TODAY, timers)
+            (outcome,) = writer.confirm([(line, outcome)])
         return outcome.outcome
 
     def reads(self, stand: PsaStand, ref: AgreementRef, kes: str) -> list[Callable[[], object]]:

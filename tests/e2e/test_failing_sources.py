@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kisi.model import Reading
+from kisi.reconcile import collect
 from kisi.sandbox.ksc_records import KeyUse, pxg_error, stable_guid
 from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
@@ -324,6 +326,30 @@ def test_a_refused_login_of_connectwise_ends_with_its_exit_code(operator: Operat
     assert contoso.additions == []
     assert (result.code, result.writes) == (5, [])
     assert "Contoso" in result.last_line
+
+
+def test_a_bug_in_one_clients_data_fails_it_alone_and_its_traceback_is_in_the_log(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+):
+    product = operator.bill_as_one()
+    contoso, fabrikam = (operator.client(one, workstations=6) for one in ("Contoso", "Fabrikam"))
+    count = collect.count_tenant
+
+    def buggy(reading: Reading, terms: Any) -> Any:
+        if reading.tenant.name == "Contoso":
+            raise KeyError("wstrGroupName")
+        return count(reading, terms)
+
+    monkeypatch.setattr(collect, "count_tenant", buggy)
+
+    result = operator.sync()
+
+    assert (contoso.additions, fabrikam.quantities) == ([], {product: 6})
+    assert result.code == 4
+    assert result.company("Contoso")["failure"]["guard"] == "bug"
+    assert "Contoso (bug: a bug in kisi stopped the work here (KeyError: " in result.last_line
+    assert "KeyError" not in result.err.replace(result.last_line, "")
+    assert "Traceback" in (operator.state / "kisi.log").read_text(encoding="utf-8")
 
 
 def test_of_several_troubles_the_worst_gives_the_exit_code(operator: Operator):

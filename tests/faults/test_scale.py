@@ -22,14 +22,14 @@ from kisi.model import (
     Tenant,
     TenantRef,
 )
-from kisi.reconcile import Memory, Rules, reconcile
+from kisi.reconcile import JournalState, Rules, reconcile
 from kisi.reconcile.summary import summarise
 from kisi.sources import Select
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import TigerpawSide, submits
 from tests.faults.conftest import Trial
 from tests.unit.build import KES, NOW, TODAY, device, key, mapping, reading, row
-from tests.unit.fakes import FakePsa
+from tests.unit.fakes import FakeClock, FakePsa
 
 TENANTS, DEVICES, SOME = 400, 250, 10
 MEGABYTE = 2**20
@@ -113,9 +113,10 @@ def test_a_large_fleet_is_counted_and_planned_in_little_memory():
             rules,
             {"hq": FleetSource()},
             {"cw": psa},
-            Memory(),
+            JournalState(),
             rules.mapping.companies,
             lambda *_: None,
+            FakeClock(),
         )
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -152,9 +153,10 @@ def test_one_change_among_two_thousand_lines_is_one_update():
         allowing,
         {"hq": FleetSource()},
         {"cw": psa},
-        Memory(),
+        JournalState(),
         rules.mapping.companies,
         lambda *_: None,
+        FakeClock(),
     )
 
     summary = summarise(found.plan)

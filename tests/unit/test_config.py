@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from kisi import secrets
 from kisi.config import (
     FingerprintStr,
+    Hours,
     LocalPath,
     SecretRef,
     Section,
@@ -55,7 +56,7 @@ class Reports(Section):
     """Shaped like `[sources.hub]`: a nested table, and a rule over two keys."""
 
     files: tuple[LocalPath, ...] = Field(min_length=1)
-    max_age_hours: float = Field(default=72, gt=0, le=9000, allow_inf_nan=False)
+    max_age_hours: Hours = 72
     columns: Columns | None = None
 
 
@@ -181,15 +182,15 @@ def test_all_problems_are_found_at_once_with_file_table_and_key(problems):
         "counting: This must be a table, not a whole number.",
         "[guards] run_units: This must be at least 0.",
         '[guards] adopt: This must be "hold" or "allow".',
+        '[sources.hq] usr: Unknown key; did you mean "user"?',
         (
             "[sources.hq] url: The address must begin with https://, because passwords are sent "
             "there (http:// only on a loopback address, such as 127.0.0.1)."
         ),
         "[sources.hq] user: This key is missing.",
         "[sources.hq] workers: This must be a whole number, not true or false.",
-        '[sources.hq] usr: Unknown key; did you mean "user"?',
-        "[sources.hub] files: This must not be empty.",
         '[sources.hub.columns] compny: Unknown key; did you mean "company"?',
+        "[sources.hub] files: This list is empty.",
         '[psa.tp] kind: Unknown kind "tigerpow"; did you mean "tigerpaw"?',
     ]
 
@@ -225,7 +226,9 @@ def test_a_wrong_value_is_named_by_key_and_type(problems, line, problem):
     )
 
 
-@pytest.mark.parametrize("number", ["inf", "nan", "true", '"1"', "0", "1e9"])
+@pytest.mark.parametrize(
+    "number", ["inf", "nan", "true", '"1"', "0", "1e9", "9e300", "1" + "0" * 400]
+)
 def test_a_number_outside_its_limits_is_refused(problems, number):
     hub = f'[sources.hub]\nkind = "business-hub"\nfiles = ["a.csv"]\nmax_age_hours = {number}\n'
     (problem,) = problems(hub + TP)

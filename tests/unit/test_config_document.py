@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
+from contextlib import suppress
 
 import pytest
 
@@ -60,6 +62,10 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(read):
         ("[a.b]\n[a]\nb.c = 1", "This table was defined before; write all its keys in one place."),
         ("[a]\nb = {}\nb.c = 1", "This adds to a table that was closed before"),
         ("a = " + "9" * 5000, "kisi.toml: A number or a date in it is beyond what kisi can read."),
+        ("x = 1\n" + "a." * 200_000 + "a = 1", "kisi.toml: line 2: A key has more than 16 parts or 1000 letters."),
+        ("[" + " . ".join('"\\""' for _ in range(200_000)) + "]\n", "line 1: A key has more than 16 parts"),
+        ("x = [1, {" + ".".join("'b'" for _ in range(200_000)) + " = 1}]", "line 1: A key has more than 16 parts"),
+        ("a\n" * 9 + "b" * 400_000 + " = 1", "line 10: A key has more than 16 parts or 1000 letters."),
         ("a = " + "[" * 5000, "kisi.toml: Lists or tables are nested too deeply."),
     ],
 )  # fmt: skip
@@ -69,13 +75,30 @@ def test_what_is_not_toml_is_said_with_its_place_and_never_repeats_the_line(prob
     assert "s3cretpass" not in found
 
 
+def test_texts_may_hold_what_no_key_may(read):
+    texts = [".".join("abcdefghijklmnopqrstuvwxyz"), "x" * 5000]
+    for text in texts:
+        data = read(f"# {text}\na.b.c.d = 1\nb = ['{text}',\n\"{text}\",\n]\nc = '{text}'\n").data
+        assert data["b"] == [text, text]
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "a ", '"', '"a" ', "'", "a.", "[", "{", ",", "\\", '"\\', "a\n", ". "]
+)
+def test_a_hostile_text_is_refused_in_seconds(tmp_path, unit):
+    start = time.process_time()
+    with suppress(ConfigError):
+        parse_document(tmp_path / "kisi.toml", unit * (MAX_BYTES // 2 // len(unit)))
+    assert time.process_time() - start < 20
+
+
 def test_other_encodings_are_named(problem):
     assert problem("a = 'é'".encode("utf-16")) == "kisi.toml: The file is UTF-16, not UTF-8."
     assert problem(b"a = 1\nb = '\xe9'\n") == "kisi.toml: line 2: The file is not UTF-8 here."
 
 
 def test_a_file_of_hostile_size_is_not_parsed(problem):
-    assert "larger than 16 MiB" in problem(b"#" * (MAX_BYTES + 1))
+    assert "larger than 8 MiB" in problem(b"#" * (MAX_BYTES + 1))
 
 
 def test_a_folder_a_missing_file_and_an_impossible_name_are_told_apart(tmp_path):

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from kisi.cli.check_files import Level, check_files
 from kisi.config import read_partial_config
-from kisi.config.problems import check_table
-from kisi.config.tables import Counting, Guards, Notifications, Top
+from kisi.config.sentences import check_table
+from kisi.config.tables import Counting, Guards, Notify, Top
 from kisi.mapping.file import load_mapping
 from kisi.psa.registry import PSAS
 from kisi.sandbox.demo import fleet
@@ -56,7 +56,7 @@ def test_an_example_passes_the_offline_checks(tmp_path, name):
 def test_everything_sets_every_key_of_the_common_tables_and_every_kind():
     data = tomllib.loads((EXAMPLES / "everything" / "kisi.toml").read_text(encoding="utf-8"))
     assert data.keys() == set(Top.model_fields)
-    for table, model in (("counting", Counting), ("guards", Guards), ("notify", Notifications)):
+    for table, model in (("counting", Counting), ("guards", Guards), ("notify", Notify)):
         assert data[table].keys() == set(model.model_fields)
         assert check_table(model, data[table], (table,), EXAMPLES)[1] == []
     assert {section["kind"] for section in data["sources"].values()} == set(SOURCE_KINDS)
@@ -222,7 +222,7 @@ def test_the_cron_line_names_time_user_and_command():
 
 @pytest.mark.parametrize(
     "model",
-    [Top, Counting, Guards, Notifications, *SOURCE_KINDS.values(), *PSA_KINDS.values()],
+    [Top, Counting, Guards, Notify, *SOURCE_KINDS.values(), *PSA_KINDS.values()],
     ids=lambda model: model.__name__,
 )
 def test_the_reference_names_every_key(model):

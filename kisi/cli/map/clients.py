@@ -69,7 +69,8 @@ def map_company(
 
     kisi map company Contoso --agreement 1077 --billing on
     """
-    from kisi.mapping.clients import add_clients, change_clients, the_client, the_psa
+    from kisi.mapping.edits import add_clients, change_clients, the_client
+    from kisi.mapping.rules import the_psa
 
     if client is None:
         needed = {
@@ -104,7 +105,7 @@ def map_company(
 
 def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
     """A client that is not billed yet, with its company's name in the PSA if that may be asked."""
-    from kisi.mapping.clients import the_psa
+    from kisi.mapping.rules import the_psa
     from kisi.model import Company
 
     psa = the_psa(psa or "", editing.rows.psas)
@@ -115,7 +116,7 @@ def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
 def _tenants(
     old: Company, editing: Editing, *, added: Sequence[str], removed: Sequence[str]
 ) -> tuple[TenantRef, ...]:
-    from kisi.mapping.clients import tenant_ref
+    from kisi.mapping.rules import tenant_ref
 
     new = [tenant_ref(text, editing.sources) for text in added]
     gone = [tenant_ref(text, editing.sources) for text in removed]
@@ -150,7 +151,7 @@ def map_billing(
     Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
     first, and the next `kisi preview` shows what will be billed.
     """
-    from kisi.mapping.clients import change_clients, the_clients
+    from kisi.mapping.edits import change_clients, the_clients
 
     billing = switch is Switch.ON
     with edited_mapping(config, voice, offline=offline) as editing:
@@ -203,9 +204,8 @@ def map_renew(
     from kisi.cli.map.editing import editor_of, inventory_of, tell_missing
     from kisi.cli.report import Wish, terminal_text
     from kisi.cli.setup import opened
-    from kisi.mapping.agreements import renewals
-    from kisi.mapping.clients import change_clients
-    from kisi.mapping.validator import SystemValidator
+    from kisi.mapping.edits import change_clients
+    from kisi.mapping.validator import SystemValidator, renewals
     from kisi.render.map_lists import renewals_report
 
     with opened(config) as setup:

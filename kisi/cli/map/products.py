@@ -52,7 +52,7 @@ def map_application(
 
     kisi map application "Mail" --key "Kaspersky Security for Mail Server*" --no-bill
     """
-    from kisi.mapping.product_edits import find_application, set_application, with_keys
+    from kisi.mapping.edits import find_application, set_application, with_keys
     from kisi.model import Application, Unit
 
     with edited_mapping(config, voice, offline=True) as editing:
@@ -99,8 +99,8 @@ def map_product(
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
     """
-    from kisi.mapping.clients import the_client, the_psa
-    from kisi.mapping.product_edits import set_exception, set_product, the_application
+    from kisi.mapping.edits import set_exception, set_product, the_application, the_client
+    from kisi.mapping.rules import the_psa
     from kisi.model import Category, ProductRow
 
     given = {
@@ -184,13 +184,14 @@ def _remove(
     product: str | None,
     psa: str | None,
 ) -> None:
-    from kisi.mapping.clients import the_client, the_psa
-    from kisi.mapping.product_edits import (
+    from kisi.mapping.edits import (
         remove_application,
         remove_exception,
         remove_product,
         the_application,
+        the_client,
     )
+    from kisi.mapping.rules import the_psa
 
     rows = editing.rows
     if product is not None:

@@ -9,7 +9,6 @@ from functools import partial
 from kisi.cli.map.prompts import Back, Session, Skip, in_turn, number_of
 from kisi.counting import Matcher
 from kisi.errors import KisiError
-from kisi.mapping.agreements import running
 from kisi.mapping.applications import (
     KeyNameGroup,
     ProductSuggestion,
@@ -17,10 +16,15 @@ from kisi.mapping.applications import (
     suggest_products,
 )
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.clients import add_clients
+from kisi.mapping.edits import (
+    add_clients,
+    find_application,
+    set_application,
+    set_product,
+    with_keys,
+)
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry
 from kisi.mapping.names import search
-from kisi.mapping.product_edits import find_application, set_application, set_product, with_keys
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion
 from kisi.mapping.suggestions import (
     SURE_PRODUCT,
@@ -28,6 +32,7 @@ from kisi.mapping.suggestions import (
     ranked_companies,
     unmatched_key_names,
 )
+from kisi.mapping.validator import running
 from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
 from kisi.planning import is_live
 from kisi.psa import PsaAgreement

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kisi.config import Section, Table, Text
+from kisi.config import Hours, Section, Table, Text
 from kisi.sources.business_hub.files import fold, matching
 
 ACTIVE_STATUS = (
@@ -81,7 +81,7 @@ class HubSettings(Section):
     kind: Literal["business-hub"] = "business-hub"
     files: Annotated[tuple[Text, ...], Field(min_length=1)]
     """Globs relative to kisi.toml; the newest file of each is read."""
-    max_age_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 72
+    max_age_hours: Hours = 72
     columns: Columns = Columns()
     active_status: Words = ACTIVE_STATUS
     inactive_status: Words = INACTIVE_STATUS

@@ -26,6 +26,7 @@ from tests.unit.fakes import (
 )
 
 OTHER = replace(COMPANY, name="Fabrikam", company="251", agreement="1043")
+BUGS = [KeyError("quantity"), ValueError("no number"), UnicodeEncodeError("utf-8", "x", 0, 1, "y")]
 HELD = Hold("decrease", "fewer by half", "accept it")
 
 
@@ -402,6 +403,83 @@ def test_refused_credentials_stop_that_psa_alone(bench, psa):
     assert (psa.held("1042"), psa.held("1043")) == ([], [])
     assert tp.quantities("7001") == {"1200": 3}
     assert bench.outcomes() == [("1200", Outcome.FAILED, True), ("1200", Outcome.APPLIED, True)]
+
+
+@pytest.mark.parametrize("lands", [True, False])
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: type(bug).__name__)
+def test_a_bug_in_one_write_leaves_it_unknown_and_every_other_line_its_turn(
+    bench, psa, bug, lands, monkeypatch, caplog
+):
+    write = psa.write
+
+    def buggy(line, agreement, today):
+        if line.product != "1200" or line.agreement != "1042":
+            return write(line, agreement, today)
+        if lands:
+            write(line, agreement, today)
+        raise bug
+
+    monkeypatch.setattr(psa, "write", buggy)
+    with caplog.at_level("INFO", logger="kisi"):
+        applied = bench.apply(
+            client(planned(None, 5), planned(None, 6, "1201")),
+            client(of_other(None, 7), company=OTHER),
+        )
+    assert [outcomes(company) for company in applied.plan.companies] == [
+        [("1200", Outcome.UNKNOWN), ("1201", Outcome.APPLIED)],
+        [("1200", Outcome.APPLIED)],
+    ]
+    assert psa.quantities() == ({"1200": 5} if lands else {}) | {"1201": 6}
+    assert psa.quantities("1043") == {"1200": 7}
+    assert exit_code(applied.plan) is ExitCode.WRITE
+    assert [op.line.product for op in bench.journal.pending()] == ["1200"]
+    detail = applied.plan.companies[0].lines[0].detail
+    assert detail.startswith(f"a bug in kisi stopped the work here ({type(bug).__name__}: ")
+    assert "Please report it" in detail
+    assert [one.exc_info[1] for one in caplog.records if one.exc_info] == [bug]
+
+
+def test_a_bug_in_the_list_after_a_write_leaves_that_agreement_unknown(bench, psa):
+    psa.reactions.append(replace(DONE, before=bench.breaks(error=BUGS[0])))
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    assert [outcomes(company)[0][1] for company in applied.plan.companies] == [
+        Outcome.UNKNOWN,
+        Outcome.APPLIED,
+    ]
+    assert (psa.quantities(), psa.quantities("1043")) == ({"1200": 5}, {"1200": 7})
+    assert [op.line.agreement for op in bench.journal.pending()] == ["1042"]
+
+
+def test_a_bug_before_a_write_sends_nothing_of_that_agreement(bench, psa):
+    bench.breaks(error=BUGS[0])()
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    assert outcomes(applied.plan.companies[0]) == [("1200", Outcome.FAILED)]
+    assert "not sent: the agreement could not be read again: a bug in kisi" in (
+        applied.plan.companies[0].lines[0].detail
+    )
+    assert (psa.held(), psa.quantities("1043")) == ([], {"1200": 7})
+    assert bench.journal.pending() == ()
+
+
+def test_a_state_folder_that_fails_in_the_middle_of_a_write_ends_the_run(bench, psa, monkeypatch):
+    def write(line, agreement, today):
+        raise StateError("The snapshot cannot be kept.")
+
+    monkeypatch.setattr(psa, "write", write)
+    applied = bench.apply(client(planned(None, 5), planned(None, 6, "1201")))
+    assert outcomes(applied.plan.companies[0]) == [("1200", Outcome.UNKNOWN), ("1201", None)]
+    assert applied.state_error.message == "The snapshot cannot be kept."
+
+
+def test_what_is_no_error_ends_the_run(bench, psa):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    psa.reactions.append(replace(DONE, before=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        bench.write(planned(None, 5))
+    assert psa.held() == []
+    assert [op.outcome for op in bench.journal.pending()] == [None]
 
 
 def test_a_foreign_change_stops_that_psa_and_leaves_its_write_pending(bench, psa):

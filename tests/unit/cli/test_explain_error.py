@@ -26,5 +26,7 @@ def test_a_secret_that_would_be_escaped_is_masked_before_it_is():
 
 
 def test_what_a_run_keeps_of_an_error_holds_no_secret_in_its_remedy_either():
-    kept = failure("source-incomplete", SourceError(f"No {SECRET}.", remedy=f"Try {SECRET}."))
+    kept = failure(
+        "source-incomplete", SourceError(f"No {SECRET}.", remedy=f"Try {SECRET}."), ExitCode.SOURCE
+    )
     assert (kept.reason, kept.remedy, kept.exit_code) == ("No ***.", "Try ***.", ExitCode.SOURCE)

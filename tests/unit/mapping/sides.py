@@ -8,11 +8,10 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.errors import KisiError
-from kisi.mapping.agreements import runs
 from kisi.mapping.changes import Change, MappingEdit, MappingText
 from kisi.mapping.editor import MappingDocument, MappingEditor
 from kisi.mapping.inventory import Inventory, take_inventory
-from kisi.mapping.validator import SystemValidator
+from kisi.mapping.validator import SystemValidator, runs
 from kisi.model import Agreement, AgreementRef, Key, Line, NotBillable, Reading, Tenant, TenantRef
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from tests.unit.build import NOW, TODAY

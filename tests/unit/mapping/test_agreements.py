@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from kisi.mapping.agreements import renewals, running, runs
+from kisi.mapping.validator import renewals, running, runs
 from kisi.psa import PsaAgreement
 from tests.unit.build import TODAY
 

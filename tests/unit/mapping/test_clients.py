@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ConfigError, ExitCode
-from kisi.mapping.clients import (
+from kisi.mapping.edits import (
     add_clients,
     change_clients,
     find_clients,
-    tenant_ref,
     the_client,
-    the_psa,
 )
+from kisi.mapping.rules import tenant_ref, the_psa
 from kisi.model import Company, TenantRef
 from tests.unit.mapping.sides import changed
 
@@ -179,7 +178,7 @@ def test_a_removed_client_leaves_the_psa_alone_and_says_so(draft):
     assert "lines in psa.cw stay as they are" in change.done[0]
 
 
-@pytest.mark.parametrize(("text", "words"), [("V1", "write SOURCE:TENANT"), ("hx:V1", '"hq"')])
+@pytest.mark.parametrize(("text", "words"), [("V1", 'write "SOURCE:TENANT"'), ("hx:V1", '"hq"')])
 def test_a_tenant_is_written_with_its_source(text, words):
     with pytest.raises(ConfigError, match=words):
         tenant_ref(text, ["hq"])
@@ -189,5 +188,5 @@ def test_a_tenant_is_written_with_its_source(text, words):
 def test_the_psa_may_be_left_out_only_if_there_is_one():
     assert the_psa("", ("cw",)) == "cw"
     assert the_psa("tp", ("cw", "tp")) == "tp"
-    with pytest.raises(ConfigError, match=r"several PSAs \(cw, tp\), and none is named"):
+    with pytest.raises(ConfigError, match=r'several PSAs \("cw", "tp"\), and none is named'):
         the_psa("", ("cw", "tp"))

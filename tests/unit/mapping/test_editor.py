@@ -178,12 +178,12 @@ def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypat
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(path):
     path.write_bytes(b"# ok\nname = '\xff'\n")
-    with pytest.raises(ConfigError, match="line 2: the file is not UTF-8"):
+    with pytest.raises(ConfigError, match="line 2: The file is not UTF-8"):
         MappingDocument.read(path)
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a folder, not a file"):
         MappingDocument.read(tmp_path)
 
 

@@ -11,6 +11,7 @@ from kisi.errors import ConfigError, ExitCode
 from kisi.mapping.file import load_mapping
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
+AGAIN = "write it again by hand, without what was copied along."
 KES = '[[application]]\nname = "KES"\n'
 MAIL = '[[application]]\nname = "Mail"\nunit = "mailbox"\n'
 KES_1 = '[[product]]\napplication = "KES"\nall = 1\n'
@@ -109,8 +110,8 @@ def test_the_only_psa_need_not_be_named(load):
 
 def test_several_psas_or_none_must_be_resolved_by_a_person(problems):
     several = problems(KES + KES_1 + CONTOSO, psas=("cw", "tp"))
-    assert [problem.partition(": This")[2] for problem in several] == [
-        ' key is missing, and kisi.toml has several: "cw", "tp".'
+    assert [problem.partition(") psa: ")[2] for problem in several] == [
+        'kisi.toml has several PSAs ("cw", "tp"), and none is named.'
     ] * 2
     assert all("kisi.toml has no [psa.NAME]" in each for each in problems(KES + KES_1, psas=()))
 
@@ -153,9 +154,29 @@ def test_rows_without_headers_of_their_own_are_named_without_a_line(problems):
         ("-5", "An id is a number from 1 to 9223372036854775807, or text."),
         ("0", "An id is a number from 1 to 9223372036854775807, or text."),
         ("9223372036854775808", "An id is a number from 1 to 9223372036854775807, or text."),
+        ('"9223372036854775808"', "An id is a number from 1 to 9223372036854775807, or text."),
+        ("0x" + "f" * 5000, "An id is a number from 1 to 9223372036854775807, or text."),
+        ("'" + "9" * 5000 + "'", "An id is a number from 1 to 9223372036854775807, or text."),
         ('""', "An id must not be empty or have spaces around it."),
         ('" 7"', "An id must not be empty or have spaces around it."),
-        ('"7\\n"', "An id must not be empty or have spaces around it."),
+        ('"7\\n"', "An id must not hold invisible characters, and this one holds U+000A; " + AGAIN),
+        (
+            '"10\u200b42"',
+            "An id must not hold invisible characters, and this one holds U+200B; " + AGAIN,
+        ),
+        (
+            '"\u00a07"',
+            "An id must not hold invisible characters, and this one holds U+00A0; " + AGAIN,
+        ),
+        (
+            '"7\\u0000"',
+            "An id must not hold invisible characters, and this one holds U+0000; " + AGAIN,
+        ),
+        (
+            '"7\u3164"',
+            "An id must not hold invisible characters, and this one holds U+3164; " + AGAIN,
+        ),
+        ("2026-11-30", "This is a date or time; put text in quotes."),
     ],
 )
 def test_an_id_is_a_positive_number_or_text(problems, value, problem):
@@ -170,11 +191,11 @@ def test_an_id_is_a_positive_number_or_text(problems, value, problem):
         ("[company]\n", ["[[company]]: Write its rows under [[company]], in double brackets."]),
         ("product = 3\n", ["[[product]]: Write its rows under [[product]], in double brackets."]),
         ("[[application]]\n", ["[[application]] (row 1, line 1) name: This key is missing."]),
-        (KES + "unit = 'devise'\n", ['unit: There is no such unit; did you mean "device"?']),
+        (KES + "unit = 'devise'\n", ['unit: This must be "device", "user" or "mailbox"; did you mean "device"?']),
         (KES + "keys = 'KES*'\n", ["keys: This must be a list in [brackets], not text."]),
         (KES + "keys = []\n", ["keys: This list is empty."]),
-        (KES + "keys = ['a', 1]\n", ["keys: Each entry must be text in quotes, not a whole number."]),
-        (KES + "keys = [' ']\n", ["keys: Each entry must be text in quotes, not empty text."]),
+        (KES + "keys = ['a', 1]\n", ["keys, entry 2: This must be text in quotes, not a whole number."]),
+        (KES + "keys = [' ']\n", ["keys, entry 1: This must be text in quotes, not empty text."]),
         (KES + "bill = 'no'\n", ["bill: This must be true or false, without quotes, not text."]),
         (KES + "kyes = ['a']\n", ['kyes: Unknown key; did you mean "keys"?']),
         (KES.replace("KES", " "), ["name: This must be text in quotes, not empty text."]),
@@ -312,6 +333,19 @@ def test_all_problems_of_all_rows_are_found_at_once(problems):
     assert len(found) == 5
 
 
+def test_a_wrong_entry_hides_no_problem_of_the_others(problems):
+    found = problems(CONTOSO + company("Fabrikam", 7, ["hq:A", 5], "alongside = [true, 7]\n"))
+    assert [problem.partition("7) ")[2] or problem.partition("6) ")[2] for problem in found] == [
+        "tenants, entry 2: This must be text in quotes, not a whole number.",
+        "alongside, entry 1: An id is a whole number or text, not true or false.",
+        "alongside: This client's own agreement is among them; name only others.",
+        (
+            'tenants: "hq:A" is billed to [[company]] "Contoso" (row 1, line 1) already; set '
+            "billing = false for one of them."
+        ),
+    ]
+
+
 def test_names_are_cut_so_that_a_message_stays_readable(problems):
     (found,) = problems(CONTOSO.replace("Contoso", "x" * 500).replace("1042", "0"))
     assert len(found) < 250
@@ -367,19 +401,19 @@ def test_alongside_names_other_agreements_by_number_or_text(load):
 @pytest.mark.parametrize(
     ("written", "sentence"),
     [
-        ("1050", "This must be a list in [brackets]"),
-        ("[]", "This list is empty."),
-        ("[true]", "An id is a whole number or text, not"),
-        ("[1050.5]", "An id is a whole number or text, not"),
-        ('[""]', "An id must not be empty"),
-        ("[0]", "An id is a number from 1"),
-        ("[1042]", "This client's own agreement is among them"),
-        ('[1050, "1050"]', "Agreement 1050 is named twice."),
+        ("1050", ": This must be a list in [brackets]"),
+        ("[]", ": This list is empty."),
+        ("[true]", ", entry 1: An id is a whole number or text, not"),
+        ("[1050.5]", ", entry 1: An id is a whole number or text, not"),
+        ('[""]', ", entry 1: An id must not be empty"),
+        ("[0]", ", entry 1: An id is a number from 1"),
+        ("[1042]", ": This client's own agreement is among them"),
+        ('[1050, "1050"]', ": Agreement 1050 is named twice."),
     ],
 )
 def test_what_alongside_must_not_say(problems, written, sentence):
     (problem,) = problems(f"{CONTOSO}alongside = {written}\n")
-    assert problem.startswith('[[company]] "Contoso" (row 1, line 1) alongside: ' + sentence)
+    assert problem.startswith('[[company]] "Contoso" (row 1, line 1) alongside' + sentence)
 
 
 def test_a_misspelt_alongside_is_told_its_name(problems):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.clients import add_clients, change_clients
+from kisi.mapping.edits import add_clients, change_clients
 from kisi.mapping.file import load_mapping
 from kisi.mapping.online import check_listed_twice
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv

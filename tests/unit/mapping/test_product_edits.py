@@ -4,7 +4,7 @@ import pytest
 
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit, toml_id
-from kisi.mapping.product_edits import (
+from kisi.mapping.edits import (
     find_application,
     remove_application,
     remove_exception,

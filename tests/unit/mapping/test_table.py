@@ -210,7 +210,7 @@ def test_a_column_that_is_missing_changes_nothing(draft):
     [
         ({"kind": "cleint"}, 'There is no kind "cleint"'),
         ({"kind": "company", "name": "L"}, '"agreement" is empty'),
-        ({"kind": "company", "tenants": "V1"}, "write SOURCE:TENANT"),
+        ({"kind": "company", "tenants": "V1"}, 'write "SOURCE:TENANT"'),
         ({"kind": "company", "psa": "tp"}, "There is no [psa.tp]"),
         ({"kind": "company", "billing": "maybe"}, '"billing" must be yes or no'),
         ({"kind": "application", "application": "X", "unit": "seat"}, 'no unit "seat"'),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from kisi.model import (
     WITH,
     Action,
+    Arrangement,
     Category,
     CompanyPlan,
     Hold,
@@ -15,7 +16,7 @@ from kisi.model import (
     Status,
 )
 from kisi.planning import accepted_keys, named, with_ids, with_lines
-from tests.unit.build import COMPANY, KES
+from tests.unit.build import COMPANY, KES, fact
 
 
 def planned(before, after, product="1200", line_id="301", guard="", **more):
@@ -62,6 +63,20 @@ def test_everything_that_a_person_accepts_is_part_of_the_id():
     found = {ids(line)[0] for line in (base, *others)}
     assert len(found) == 1 + len(others)
     assert ids(replace(base, before=Decimal("10.000"))) == ids(base)
+
+
+def test_what_a_line_is_to_be_billed_beside_is_part_of_the_id():
+    rise = planned(5, 10, guard="elsewhere")
+    one, two = fact("1200", 5, "901", agreement="9"), fact("1200", 5, "902", agreement="9")
+
+    def beside(*lines):
+        arrangement = Arrangement(elsewhere={rise.slot: lines})
+        plan = Plan((CompanyPlan(COMPANY, Status.READY, (rise,)),), arrangement=arrangement)
+        return with_ids(plan, {}).plan_id
+
+    assert len({beside(), beside(one), beside(two), beside(one, two)}) == 4
+    assert beside(one, two) == beside(two, one)
+    assert beside(replace(one, confirmed=Decimal(7))) == beside(one)
 
 
 def test_no_name_of_a_product_can_make_two_changes_look_alike():

@@ -31,7 +31,7 @@ from kisi.model import (
     Plan,
     TenantRef,
 )
-from kisi.reconcile import Memory, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile import JournalState, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import exit_code
 from tests.unit.build import (
     ALL_ROW,
@@ -137,24 +137,25 @@ class Scene:
     def rules(self) -> Rules:
         return Rules(self.mapping, self.counting, self.guards, self.clock.now(), TODAY)
 
-    def remember(self) -> Memory:
-        return Memory(
+    def journal_state(self) -> JournalState:
+        return JournalState(
             facts=self.journal.facts(self.clock.now(), self.guards.baseline_days),
             accepts=self.journal.accept_counts(),
             pending=self.journal.pending(),
             accepted=self.journal.accepted(),
-            past=self.journal.history,
+            past=self.journal.history.readings,
         )
 
-    def look(self, *, only=(), exclude=(), memory: Memory | None = None) -> Reconciled:
+    def look(self, *, only=(), exclude=(), memory: JournalState | None = None) -> Reconciled:
         """The guarded plan; writes nothing."""
         return reconcile(
             self.rules(),
             self.sources,
             self.psas,
-            memory or self.remember(),
+            memory or self.journal_state(),
             select(self.mapping.companies, only, exclude),
             lambda *told: self.told.append(told),
+            self.clock,
         )
 
     def sync(self, *accepted: str, only=(), exclude=()) -> Day:
@@ -180,7 +181,7 @@ class Scene:
         context = ApplyContext(
             psas=self.psas,
             agreements=found.agreements,
-            read_at=self.clock.monotonic(),
+            read_at=found.read_at,
             journal=self.journal,
             run=run,
             today=TODAY,

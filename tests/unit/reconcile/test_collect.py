@@ -4,9 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from kisi.errors import ExitCode, Incomplete, LoginRefused, SourceError
+from kisi.errors import (
+    ExitCode,
+    Incomplete,
+    Interrupted,
+    LoginRefused,
+    SourceError,
+    StateError,
+)
 from kisi.model import Application, Status, TenantRef
-from kisi.reconcile import select
+from kisi.reconcile import collect, select
 from kisi.reconcile.summary import last_line
 from tests.unit.build import ALL_ROW, COMPANY, key, mapping, reading, row, tenant
 from tests.unit.reconcile.conftest import company, devices
@@ -131,6 +138,53 @@ def test_devices_of_other_servers_fail_the_client_that_would_be_billed_for_them(
     assert held(two) == ({"1200": 10}, {"1200": 20})
 
 
+BUGS = [KeyError("quantity"), ValueError("no number"), UnicodeEncodeError("utf-8", "x", 0, 1, "y")]
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: type(bug).__name__)
+def test_a_bug_in_the_counting_of_one_tenant_fails_its_client_alone(two, bug, monkeypatch, caplog):
+    count = collect.count_tenant
+
+    def count_tenant(reading, terms):
+        if reading.tenant.ref == HQ_1:
+            raise bug
+        return count(reading, terms)
+
+    monkeypatch.setattr(collect, "count_tenant", count_tenant)
+    two.uses(25, uid="VSRV-2")
+    with caplog.at_level("INFO", logger="kisi"):
+        day = two.sync()
+    assert failure(day) == ("bug", ExitCode.SOURCE)
+    assert f"a bug in kisi stopped the work here ({type(bug).__name__}: " in last_line(day.plan)
+    assert "Please report it" in day.client().failure.remedy
+    assert held(two) == ({"1200": 10}, {"1200": 25})
+    assert day.code is ExitCode.SOURCE
+    (record,) = [one for one in caplog.records if one.exc_info]
+    assert record.exc_info[1] is bug
+    assert record.levelname == "INFO"  # the file has it, the terminal only with -v
+
+
+def test_a_bug_in_the_reading_of_a_source_fails_its_clients_alone(two):
+    hub = two.add_source("hub")
+    hub.add(reading(devices(7, prefix="hub"), of=tenant("Coho", "Coho", "hub")))
+    two.cw.agreement("252", "1044")
+    two.bill(COMPANY, company(3, name="Coho", tenants=(TenantRef("hub", "Coho"),)))
+    two.hq.breaks = (KeyError("nAddIndex"), 0)
+    day = two.sync()
+    assert failure(day) == ("bug", ExitCode.SOURCE)
+    assert (two.cw.quantities("1042"), two.cw.quantities("1044")) == ({"1200": 10}, {"1200": 7})
+
+
+@pytest.mark.parametrize("error", [Interrupted("Stopped."), StateError("The disk is full.")])
+def test_what_concerns_the_whole_run_ends_it(two, error, monkeypatch):
+    def count_tenant(reading, terms):
+        raise error
+
+    monkeypatch.setattr(collect, "count_tenant", count_tenant)
+    with pytest.raises(type(error)):
+        two.look()
+
+
 def test_a_first_look_tells_what_could_not_be_read(scene):
     scene.mapping = mapping(companies=())
     scene.uses(5)
@@ -156,7 +210,7 @@ def test_a_source_that_no_billed_client_has_is_not_asked(scene):
 def test_a_tenant_with_a_new_name_is_said_once_and_billed_as_before(scene):
     scene.uses(5)
     names = {"hq:VSRV-1": "Contoso Ltd", "hq:VSRV-2": "Fabrikam"}
-    plan = scene.look(memory=replace(scene.remember(), tenants=names)).plan
+    plan = scene.look(memory=replace(scene.journal_state(), tenants=names)).plan
     (note,) = plan.companies[0].notes
     assert note == (
         "The tenant hq:VSRV-1 is now called 'Contoso'; it was 'Contoso Ltd'. "

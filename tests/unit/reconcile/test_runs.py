@@ -19,6 +19,8 @@ from kisi.model import (
     Status,
     TenantRef,
 )
+from kisi.reconcile import pipeline
+from kisi.reconcile.new_lines import Catalogues, Siblings
 from kisi.reconcile.summary import Summary, last_line, summarise
 from tests.unit.build import (
     ALL_ROW,
@@ -449,6 +451,30 @@ def test_a_planned_line_of_the_fakes_is_what_the_planner_makes(scene):
     scene.uses(5)
     (line,) = scene.look().plan.companies[0].lines
     assert line == planned(None, 5, application=KES)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(pipeline, "plan_company"), (Catalogues, "judge"), (Siblings, "judge")]
+)
+def test_a_bug_in_the_planning_of_one_client_fails_it_alone(scene, owner, name, monkeypatch):
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(10)
+    scene.uses(20, uid="VSRV-2")
+    work = getattr(owner, name)
+
+    def buggy(*given):
+        if any(COMPANY in (one, getattr(one, "company", None)) for one in given):
+            raise KeyError("x")
+        return work(*given)
+
+    monkeypatch.setattr(owner, name, buggy)
+    day = scene.sync()
+    failure = day.client().failure
+    assert (failure.guard, failure.exit_code) == ("bug", ExitCode.WITHHELD)
+    assert "KeyError" in failure.reason
+    assert (scene.cw.held("1042"), scene.cw.quantities("1043")) == ([], {"1200": 20})
+    assert day.code is ExitCode.WITHHELD
 
 
 # --- licences that replace others ---------------------------------------------------------------

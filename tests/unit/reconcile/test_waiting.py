@@ -17,7 +17,7 @@ from kisi.model import (
     ProductRow,
     TenantRef,
 )
-from kisi.reconcile.waiting import NoPast, Since
+from kisi.reconcile.waiting import Since
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,
@@ -563,7 +563,7 @@ class Past:
         self.runs = runs
         self.asked = []
 
-    def readings(self, run_id, tenants=None):
+    def __call__(self, run_id, tenants):
         self.asked.append((run_id, tenants))
         found = {}
         for number in sorted(self.runs):
@@ -607,9 +607,9 @@ def test_a_line_whose_reading_is_not_kept_any_more_may_have_billed_every_tenant(
     one = proven(1, tenants=(T1, T2))
     everything = {Pool(T1, KES): 1, Pool(T2, KES): 1}
     here = used(9), used(0, T2)
-    assert since(NoPast(), *here).billed([one], ()) == {one: everything}
+    assert since(Past({}), *here).billed([one], ()) == {one: everything}
     both = [KES, "Mail"]
-    assert since(NoPast(), *here).billed([one], both) == {
+    assert since(Past({}), *here).billed([one], both) == {
         one: everything | dict.fromkeys(pools("VSRV-1 VSRV-2", "Mail"), 1)
     }
     past = Past({1: [used(5)]})

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -20,7 +19,7 @@ from kisi.apply import phases
 from kisi.errors import KisiError
 from kisi.journal import Journal
 from kisi.model import GuardRules, Plan
-from kisi.reconcile import lines, siblings
+from kisi.reconcile import collect, psas
 from tests.unit.worlds import events
 from tests.unit.worlds.judge import Broken, Judge, Seen
 from tests.unit.worlds.night import (
@@ -405,7 +404,7 @@ def many(seeds: Iterable[int]) -> dict[int, str]:
 def _quiet() -> None:
     """Prepares a process for many worlds: no log, and no threads, which cost more than the work."""
     logging.disable(logging.CRITICAL)
-    for module in (phases, sys.modules["kisi.reconcile.collect"], lines, siblings):
+    for module in (phases, collect, psas):
         module.ThreadPoolExecutor = Inline  # type: ignore[attr-defined]
 
 

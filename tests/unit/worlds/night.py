@@ -22,7 +22,7 @@ from kisi.cli.journal_entries import (
     still_guarded,
     what_is_left,
 )
-from kisi.cli.planning import remember
+from kisi.cli.planning import load_journal_state
 from kisi.errors import ExitCode, Withheld, worst
 from kisi.journal import Journal
 from kisi.model import (
@@ -90,9 +90,9 @@ def night(
     )
     rules = office.rules()
     journal.record_mapping(rules.mapping.companies)
-    memory = remember(journal, rules)
+    memory = load_journal_state(journal, rules)
     _wait_for_last_write(office, [one.at for one in memory.pending if one.line.line_id is None])
-    office.guarded, read_at = Plan(()), clock.monotonic()
+    office.guarded = Plan(())
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
     for one in found.settlements:
@@ -125,7 +125,7 @@ def night(
     context = ApplyContext(
         psas=office.psas,
         agreements=found.agreements,
-        read_at=read_at,
+        read_at=found.read_at,
         journal=journal,
         run=run,
         today=rules.today,
@@ -152,7 +152,7 @@ def night(
 def preview(office: Office) -> Plan:
     """What `kisi preview` shows: the guarded plan over all clients. Writes nothing."""
     rules = office.rules()
-    found = _reconciled(office, rules, remember(office.journal, rules), (), ())
+    found = _reconciled(office, rules, load_journal_state(office.journal, rules), (), ())
     return resolve(found, office.psas)
 
 
@@ -161,7 +161,13 @@ def _reconciled(
 ) -> Reconciled:
     companies = select(rules.mapping.companies, only, exclude)
     return reconcile(
-        rules, office.sources, office.psas, memory, companies, lambda _what, _done, _total: None
+        rules,
+        office.sources,
+        office.psas,
+        memory,
+        companies,
+        lambda _what, _done, _total: None,
+        office.clock,
     )
 
 

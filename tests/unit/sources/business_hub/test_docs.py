@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from kisi.config.problems import check_table
+from kisi.config.sentences import check_table
 from kisi.sources.business_hub import HubSettings
 
 PAGE = Path(__file__).parents[4] / "docs" / "business-hub.md"

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from kisi.config.problems import check_table
+from kisi.config.sentences import check_table
 from kisi.sources.ksc import KscSettings
 from kisi.sources.ksc.lists import HOST_FIELDS, KEY_FIELDS, KEY_HOST_FIELDS
 

@@ -11,7 +11,7 @@ import pytest
 from kisi.errors import ExitCode, Interrupted, PsaError
 from kisi.model import AgreementRef, Category, NotBillable, Status
 from kisi.psa import PsaProduct
-from kisi.reconcile.lines import known_lines, read_psas
+from kisi.reconcile.psas import PsaReader, PsaState, known_lines
 from kisi.redaction import REDACTOR
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, mapping
 from tests.unit.fakes import planned
@@ -74,6 +74,32 @@ def test_an_agreement_that_cannot_be_judged_fails_that_client_alone(two):
     day = two.sync()
     assert day.client().failure.reason == UNREADABLE.message
     assert set(two.cw.looks) == {"1043"}
+
+
+def test_a_bug_in_the_reading_of_one_agreement_fails_its_client_alone(two):
+    two.cw.unreadable["1042"] = (KeyError("quantity"), None)
+    day = two.sync()
+    failure = day.client().failure
+    assert (failure.guard, failure.exit_code, day.code) == ("bug", ExitCode.PSA, ExitCode.PSA)
+    assert two.cw.held("1042") == []
+    assert two.cw.quantities("1043") == {"1200": 20}
+
+
+def test_lines_are_as_old_as_the_reading_of_the_psa_not_of_the_sources(two, monkeypatch):
+    read = two.hq.read
+
+    def slowly(tenants, select):
+        two.clock.sleep(400)
+        yield from read(tenants, select)
+
+    monkeypatch.setattr(two.hq, "read", slowly)
+    assert two.look().read_at == 400
+    two.sync()
+    two.uses(11)
+    two.cw.looks.clear()
+    assert two.sync().code == 0
+    assert two.cw.quantities("1042") == {"1200": 11}
+    assert two.cw.looks.count("1042") == 2  # before the write, and after it
 
 
 def test_an_agreement_that_is_not_fit_fails_its_client_and_its_lines_are_not_read(two):
@@ -192,7 +218,7 @@ def test_where_the_run_is_stopped_no_further_agreement_is_read(scene, monkeypatc
     monkeypatch.setattr(scene.cw, "lines", lines)
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown)
     with pytest.raises(Interrupted):
-        read_psas(scene.psas, refs, (), TODAY, stop)
+        PsaReader(scene.psas, TODAY, scene.clock, stop).read(PsaState(), refs)
     assert len(read) <= 2
 
 
@@ -263,7 +289,7 @@ def test_a_line_that_cannot_be_asked_for_fails_its_client_and_is_not_deleted(two
 def test_a_line_that_is_at_zero_bills_nothing_and_is_not_missed(two):
     two.sync()
     (line,) = two.cw.held("1042")
-    fact = replace(two.remember().facts[0], line_id=line.id, confirmed=Decimal(0))
+    fact = replace(two.journal_state().facts[0], line_id=line.id, confirmed=Decimal(0))
     assert known_lines([fact], []) == {}
     for change in ({"confirmed": Decimal(1)}, {"unsettled": True}):
         assert known_lines([replace(fact, **change)]) == {("cw", "1042"): {line.id}}

@@ -10,7 +10,7 @@ from kisi.errors import ExitCode, PsaError
 from kisi.model import Application, Category, Level, ProductRow, Status
 from kisi.planning import accepted_keys
 from kisi.reconcile import resolve
-from kisi.reconcile.siblings import check_siblings
+from kisi.reconcile.new_lines import check_siblings
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, key, mapping, reading, tenant
 from tests.unit.reconcile.conftest import company, devices
 
@@ -175,6 +175,28 @@ def test_it_costs_one_look_at_the_agreements_and_one_for_each_of_them(scene):
     scene.look()
     assert scene.cw.asked_companies == ["250"]
     assert scene.cw.looks.count("1050") == 1
+
+
+def test_a_list_that_ends_early_hides_no_line_of_the_other_agreement(scene):
+    line = scene.cw.put("1200", 8, "1050")
+    scene.cw.hidden.add(line.id)  # it exists, and the list of all lines lacks it
+    day = scene.sync()
+    assert the_hold(day).guard == "ambiguous"
+    assert f"line {line.id} of agreement 1050" in the_hold(day).reason
+    assert scene.cw.quantities() == {}
+    (found,) = check_siblings("cw", scene.cw, scene.mapping, TODAY)
+    assert found.level is Level.WARNING
+
+
+def test_an_agreement_is_left_out_only_for_the_company_whose_clients_all_name_it(scene):
+    line = scene.cw.put("1200", 8, "1050")
+    scene.cw.agreement("251", "1043")
+    scene.uses(4, uid="VSRV-2")
+    scene.bill(COMPANY, company(2, alongside=("1050",)))
+    day = scene.sync()
+    assert line.id in the_hold(day).reason
+    assert scene.cw.quantities() == {}
+    assert scene.cw.quantities("1043") == {"1200": 4}
 
 
 def test_a_psa_that_cannot_be_asked_creates_nothing(scene):

@@ -1,0 +1,298 @@
+"""The one pipeline that `preview` and `sync` share: collect, count, read lines, plan, guard.
+
+It cannot write: it knows sources and PSAs only through their reading methods, and hands the result
+to the caller. Everything is read before anything is decided. Trouble with one client, of whatever
+kind, fails that client alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from functools import partial
+
+from kisi.counting import CountingContext, Matcher, combine
+from kisi.errors import ExitCode
+from kisi.journal import Operation, PackedUsage
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    BillingMapping,
+    Company,
+    CompanyPlan,
+    CountingRules,
+    Failure,
+    Glob,
+    GuardRules,
+    LineSlot,
+    OwnedLine,
+    Plan,
+    Status,
+    TenantRef,
+    TenantUsage,
+    unmapped_tenants,
+)
+from kisi.planning import (
+    CurrentState,
+    GuardContext,
+    OwnedLines,
+    Owners,
+    attribute,
+    billed_applications,
+    desired_state,
+    empty_sources,
+    failed,
+    guard,
+    left_to_people,
+    plan_company,
+    ref_of,
+    release,
+    with_ids,
+)
+from kisi.psa import Psa
+from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
+from kisi.reconcile.new_lines import Catalogues, Siblings, creates
+from kisi.reconcile.psas import PsaReader, PsaState, known_lines
+from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unshown
+from kisi.reconcile.waiting import Readings, Unplanned, who_waits
+from kisi.sources import UsageSource
+from kisi.transport import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a run bills, by which rules, and when."""
+
+    mapping: BillingMapping
+    counting: CountingRules
+    guards: GuardRules
+    now: datetime
+    """Keys must be unexpired now (aware, UTC)."""
+    today: date
+    """The day in the billing time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """What the journal knows that a plan needs."""
+
+    facts: tuple[OwnedLine, ...] = ()
+    accepts: Mapping[LineSlot, int] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    """The keys of lines that were accepted and could not be written yet."""
+    pending: tuple[Operation, ...] = ()
+    tenants: Mapping[str, str] = field(default_factory=dict)
+    """What tenants (`source:tenant`) were called when they were last read."""
+    past: Readings = lambda _run, _tenants: {}
+    """Gives what was read in earlier runs; nothing, where there is no journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A plan, and what it rests on."""
+
+    plan: Plan
+    usages: Mapping[TenantRef, TenantUsage]
+    """The numbers, without their evidence."""
+    evidence: Mapping[TenantRef, PackedUsage]
+    agreements: Mapping[AgreementRef, Agreement]
+    read_at: float
+    """The instant of the clock's `monotonic` before which no agreement and no line was read."""
+    settlements: tuple[SettledOperation, ...]
+    facts: tuple[OwnedLine, ...]
+    """The journal's facts with the settlements taken in."""
+    left: tuple[OwnedLine, ...]
+    """Lines that kisi owns and that belong to no billed client."""
+    accepted: frozenset[str] = frozenset()
+    """The keys of lines that were accepted in an earlier run and could not be written yet."""
+
+
+def select(
+    companies: Iterable[Company], only: Collection[str] = (), exclude: Collection[str] = ()
+) -> tuple[Company, ...]:
+    """The clients a run concerns, by globs on their names; case does not matter."""
+
+    def named(company: Company, globs: Collection[str]) -> bool:
+        return any(Glob(glob).matches(company.name) for glob in globs)
+
+    return tuple(
+        company
+        for company in companies
+        if (not only or named(company, only)) and not named(company, exclude)
+    )
+
+
+def reconcile(
+    rules: Rules,
+    sources: Mapping[str, UsageSource],
+    psas: Mapping[str, Psa],
+    memory: JournalState,
+    companies: Collection[Company],
+    progress: Progress,
+    clock: Clock,
+) -> Reconciled:
+    """Reads everything a run needs and works out the guarded plan, with its ids.
+
+    Args:
+        rules: The mapping and the rules in force.
+        sources: The configured sources, by name.
+        psas: The configured PSAs, by name.
+        memory: What the journal knows.
+        companies: The clients this run concerns; a mapping without clients shows every tenant.
+        progress: Told what is being read.
+        clock: Tells when the PSAs were read.
+
+    Returns:
+        The plan with its holds, none of them released. Trouble with a client is in its plan.
+    """
+    mapping, today = rules.mapping, rules.today
+    billed = [company for company in companies if company.billing]
+    counting = CountingContext(
+        Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
+    )
+    collected = collect(
+        sources, billed, counting, everything=not mapping.companies, progress=progress
+    )
+    known = tuple(fact for fact in memory.facts if fact.psa in psas)
+    unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
+    reader, state = PsaReader(psas, today, clock, progress), PsaState()
+    counted = {ref_of(company) for company in billed if collected.failure_of(company) is None}
+    owners = attribute(mapping.companies, known)
+    places = {fact.ref for ref in counted for fact in owners.own.get(ref, ()) if fact.confirmed}
+    places |= {operation.line.ref for operation in memory.pending if operation.line.psa in psas}
+    reader.read(state, counted, places - counted, known_lines(known, memory.pending))
+    left = {
+        (ref_of(company), application)
+        for company in mapping.companies
+        for application in left_to_people(mapping, company)
+    }
+    settlements = settle(memory.pending, state.agreements, state.lines, today, left)
+    facts = settled_facts(known, settlements)
+    owners = attribute(mapping.companies, facts)
+    planner = _Planner(rules, collected, memory.tenants, state, owners)
+    plans = _each([CompanyPlan(company, Status.OFF) for company in companies], planner.plan)
+    catalogues = Catalogues.read(plans, psas)
+    plans = _each(plans, catalogues.judge)
+    new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
+    siblings = Siblings.read(new, psas, mapping, facts, today)
+    plans = _each(plans, siblings.judge)
+    unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, state, reader)
+    arrangement, elsewhere = who_waits(unplanned, collected, memory.past)
+    index = OwnedLines(facts)
+    context = GuardContext(
+        rules=rules.guards,
+        counting=rules.counting,
+        facts=index,
+        empty_sources=empty_sources(collected.totals(), plans, index),
+        unshown=unshown(settlements),
+        elsewhere=elsewhere,
+    )
+    plan = Plan(
+        companies=tuple(plans),
+        unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
+        unmapped_uses=tuple(
+            use
+            for usage in collected.usages.values()
+            if not mapping.companies
+            for use in usage.unmapped
+        ),
+        failures=tuple(_without_client(collected, billed)),
+        notes=tuple(catalogues.notes),
+        arrangement=arrangement,
+    )
+    return Reconciled(
+        plan=with_ids(guard(plan, context), memory.accepts),
+        usages=collected.usages,
+        evidence=collected.evidence,
+        agreements=state.agreements,
+        read_at=state.read_at,
+        settlements=settlements,
+        facts=facts,
+        left=(*owners.left, *unreachable),
+        accepted=memory.accepted,
+    )
+
+
+def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
+    """Releases what was accepted, and holds what a report-only PSA would not be sent anyway.
+
+    Args:
+        found: The guarded plan, and what was accepted before.
+        psas: The configured PSAs, by name.
+        accepted: The keys of the lines that are accepted now.
+    """
+    withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
+    return release(found.plan, {*found.accepted, *accepted}, withheld)
+
+
+def _each(
+    plans: Iterable[CompanyPlan], step: Callable[[CompanyPlan], CompanyPlan]
+) -> list[CompanyPlan]:
+    """The plans after one more step; whatever goes wrong in it fails that client alone."""
+    found = []
+    for plan in plans:
+        after = attempt(partial(step, plan), "bug", ExitCode.WITHHELD)
+        if isinstance(after, Failure):
+            after = failed(plan.company, after, unmapped=plan.unmapped, notes=plan.notes)
+        found.append(after)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """Plans one client after the other, before guards."""
+
+    rules: Rules
+    collected: Collected
+    names: Mapping[str, str]
+    """What tenants were called, as in `JournalState.tenants`."""
+    state: PsaState
+    owners: Owners
+
+    def plan(self, off: CompanyPlan) -> CompanyPlan:
+        company = off.company
+        if not company.billing:
+            return off
+        mapping, state = self.rules.mapping, self.state
+        usages = self.collected.usages
+        tenants = [usages[ref] for ref in company.tenants if ref in usages]
+        left = left_to_people(mapping, company)
+        uses = tuple(
+            replace(use, company=company.name)
+            for tenant in tenants
+            for use in tenant.unmapped
+            if use.application not in left
+        )
+        notes = (
+            *(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes),
+            *renamed((t.tenant for t in tenants), self.names),
+        )
+        ref = ref_of(company)
+        facts = self.owners.own.get(ref, ())
+        places = [ref, *dict.fromkeys(fact.ref for fact in facts)]
+        trouble = self.collected.failure_of(company) or next(
+            (state.failures[at] for at in places if at in state.failures), None
+        )
+        if trouble is not None:
+            return failed(company, trouble, unmapped=uses, notes=notes)
+        current = CurrentState(
+            agreement=state.agreements[ref],
+            lines=state.lines.get(ref, ()),
+            elsewhere={
+                at: (state.agreements[at], state.lines[at])
+                for at in places[1:]
+                if at in state.lines
+            },
+        )
+        desired = desired_state(mapping, company, combine(tenants, self.rules.counting))
+        plan = plan_company(company, desired, current, facts, self.rules.today)
+        return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
+
+
+def _without_client(collected: Collected, billed: Iterable[Company]) -> Iterable[Failure]:
+    """What failed without a billed client to tell it: in a first look, without a mapping."""
+    used = {ref for company in billed for ref in company.tenants}
+    used_sources = {ref.source for ref in used}
+    yield from (one for name, one in collected.broken.items() if name not in used_sources)
+    yield from (one for ref, one in collected.failures.items() if ref not in used)

@@ -1,0 +1,139 @@
+"""Reads the PSAs: one look at all agreements, and one read of lines an agreement.
+
+A list is never the only proof that a line is gone: one that kisi knows, and that the list does not
+show, is asked for by its id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+
+from kisi.errors import ExitCode, KisiError
+from kisi.journal import Operation
+from kisi.model import Agreement, AgreementRef, Failure, Line, OwnedLine
+from kisi.psa import Psa, whole_lines
+from kisi.reconcile.collect import Progress, attempt, failure
+from kisi.transport import Clock
+
+KnownLines = Mapping[tuple[str, str], Collection[str]]
+"""The ids of lines that exist as far as kisi knows, by PSA and agreement."""
+
+
+@dataclass(slots=True)
+class PsaState:
+    """What the PSAs hold."""
+
+    agreements: dict[AgreementRef, Agreement] = field(default_factory=dict)
+    lines: dict[AgreementRef, tuple[Line, ...]] = field(default_factory=dict)
+    failures: dict[AgreementRef, Failure] = field(default_factory=dict)
+    read_at: float = math.inf
+    """The instant of the clock's `monotonic` before which nothing of this was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PsaReader:
+    """Reads the PSAs for one run.
+
+    Args:
+        psas: The configured PSAs, by name.
+        today: The day in the billing time zone.
+        clock: Tells when something was read.
+        progress: Told as lines arrive.
+    """
+
+    psas: Mapping[str, Psa]
+    today: date
+    clock: Clock
+    progress: Progress
+
+    def read(
+        self,
+        state: PsaState,
+        refs: Collection[AgreementRef],
+        elsewhere: Collection[AgreementRef] = (),
+        known: KnownLines | None = None,
+    ) -> None:
+        """Reads the agreements of clients and the lines of those that are fit to bill.
+
+        Args:
+            state: Takes what is read. What could not be is in its `failures`, and concerns only
+                the clients there.
+            refs: Where clients are billed.
+            elsewhere: Other agreements on which kisi has lines; read also if they are not fit, as
+                long as they can still bill.
+            known: Lines that are asked for by their ids where the list lacks them; see
+                `known_lines`.
+        """
+        state.read_at = min(state.read_at, self.clock.monotonic())
+        everywhere = {*refs, *elsewhere}
+        for name in sorted({ref.psa for ref in everywhere}):
+            psa = self.psas[name]
+            mine = sorted((ref for ref in everywhere if ref.psa == name), key=lambda r: r.agreement)
+            self._read_agreements(psa, mine, state)
+            readable = [
+                ref
+                for ref in mine
+                if (found := state.agreements.get(ref)) is not None
+                and (found.not_billable is None or (ref in elsewhere and not found.gone))
+            ]
+            ids = {ref: (known or {}).get((ref.psa, ref.agreement), ()) for ref in readable}
+            reads = {ref: partial(whole_lines, psa, ref, ids[ref]) for ref in readable}
+            lines, failures = read_each(psa, reads, self.progress)
+            state.lines |= lines
+            state.failures |= failures
+
+    def _read_agreements(self, psa: Psa, refs: list[AgreementRef], state: PsaState) -> None:
+        found = attempt(partial(psa.agreements, refs, self.today), "psa", ExitCode.PSA)
+        if isinstance(found, Failure):
+            state.failures |= dict.fromkeys(refs, found)
+            return
+        for ref, agreement in found.items():
+            if isinstance(agreement, KisiError):
+                state.failures[ref] = failure("psa", agreement, ExitCode.PSA)
+            else:
+                state.agreements[ref] = agreement
+
+
+def read_each(
+    psa: Psa, reads: Mapping[AgreementRef, Callable[[], tuple[Line, ...]]], progress: Progress
+) -> tuple[dict[AgreementRef, tuple[Line, ...]], dict[AgreementRef, Failure]]:
+    """The lines of agreements, as many read at once as the PSA can take; and the failures.
+
+    Args:
+        psa: Whose agreements they are.
+        reads: Reads the lines of each.
+        progress: Told as they arrive; what it raises ends the reading.
+    """
+    lines: dict[AgreementRef, tuple[Line, ...]] = {}
+    failures: dict[AgreementRef, Failure] = {}
+    progress(psa.name, 0, len(reads))
+    pool = ThreadPoolExecutor(max_workers=max(1, psa.workers))
+    try:
+        jobs = {ref: pool.submit(read) for ref, read in reads.items()}
+        for done, (ref, job) in enumerate(jobs.items(), start=1):
+            found = attempt(job.result, "psa", ExitCode.PSA)
+            if isinstance(found, Failure):
+                failures[ref] = found
+            else:
+                lines[ref] = found
+            progress(psa.name, done, len(reads))
+    finally:
+        pool.shutdown(cancel_futures=True)  # where `progress` has ended it, nothing more is read
+    return lines, failures
+
+
+def known_lines(facts: Iterable[OwnedLine], pending: Iterable[Operation] = ()) -> KnownLines:
+    """The lines that bill something as far as kisi knows, and those with an unknown outcome."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for fact in facts:
+        if fact.confirmed > 0 or fact.unsettled:
+            known.setdefault((fact.psa, fact.agreement), set()).add(fact.line_id)
+    for line in (operation.line for operation in pending):
+        if line.line_id is not None:
+            known.setdefault((line.psa, line.agreement), set()).add(line.line_id)
+    return known
