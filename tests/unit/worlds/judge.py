@@ -16,7 +16,7 @@ that the mapping leaves to people, and one on an agreement that was renewed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -368,10 +368,17 @@ def too_many(
             for body, number in account.uses.items():
                 if number > limit.get(body, 0):
                     limit[body] = number
-    taken: dict[str, Counter[LineId]] = {}
+    taken: dict[str, Counter[LineId]] = defaultdict(Counter)
     load: Counter[str] = Counter()
-    for where in accounts:
-        for _ in range(units[where]):
+    for where, account in accounts.items():
+        wanted = units[where]
+        for body, most in account.may.items():
+            number = min(most, limit.get(body, 0) - load[body], wanted)
+            if number > 0:  # nobody has it: no path needs to be looked for
+                taken[body][where] += number
+                load[body] += number
+                wanted -= number
+        for _ in range(wanted):
             reached = _place(where, accounts, taken, load, limit)
             if reached:
                 return sorted(reached)
@@ -385,12 +392,15 @@ def _place(
     load: Counter[str],
     limit: Mapping[str, int],
 ) -> set[LineId]:
-    """Finds a device for one more unit of a line; else the lines among which none is left."""
+    """Finds a device for one more unit of a line; else the lines among which none is left.
+
+    Other lines pass theirs on where that helps.
+    """
     came: dict[LineId, tuple[str, LineId] | None] = {where: None}
     queue = [where]
     for line in queue:
         for body, most in accounts[line].may.items():
-            holders = taken.setdefault(body, Counter())
+            holders = taken[body]
             if holders[line] >= most:
                 continue
             if load[body] < limit.get(body, 0):
