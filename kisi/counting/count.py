@@ -13,16 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from kisi.counting.notes import device_notes, figure_notes, key_notes, some
-from kisi.counting.rules import (
-    FOREIGN_DEVICE,
-    PENDING,
-    TELLING,
-    CountingContext,
-    classify,
-    expires,
-    judge_key,
-    judge_row,
-)
+from kisi.counting.rules import CountingContext, Reason, classify, expires, judge_key, judge_row
 from kisi.errors import ExitCode, Incomplete, SourceError
 from kisi.model import (
     Application,
@@ -317,14 +308,16 @@ def _judge(
     row: KeyRow, devices: Mapping[str, Device], context: CountingContext
 ) -> tuple[str, bool]:
     ruling = judge_row(row, context.rules, context.now)
-    in_use = ruling.counts or ruling.reason == PENDING
+    in_use = ruling.counts or ruling.reason == Reason.PENDING
     if in_use and row.device not in devices:
-        return FOREIGN_DEVICE, False
+        return Reason.FOREIGN_DEVICE, False
     return ruling.reason, ruling.counts
 
 
 def _telling(reason: str) -> int:
-    return TELLING.index(reason) if reason in TELLING else -1
+    """How much a reason says; those of a source say less than any of `Reason`."""
+    known: list[str] = list(Reason)
+    return known.index(reason) if reason in known else -1
 
 
 def _evidence(

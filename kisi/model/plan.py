@@ -1,4 +1,4 @@
-"""What a PSA holds, and what it answers to a write."""
+"""What a PSA holds and answers, what a run would change there, and what became of it."""
 
 from __future__ import annotations
 
