@@ -185,13 +185,7 @@ def _by_bits(ctype: int) -> DeviceClass:
 
 
 class Matcher:
-    """Finds the application a key name belongs to.
-
-    Of several applications the one with the longest literal prefix wins.
-
-    Args:
-        applications: The rows of mapping.toml.
-    """
+    """Finds the application a key name belongs to: of several, the longest literal prefix wins."""
 
     def __init__(self, applications: Iterable[Application]) -> None:
         self._globs = tuple(

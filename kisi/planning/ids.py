@@ -21,13 +21,10 @@ _PLAN_DIGITS = 12
 
 
 def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
-    """Gives the plan, each of its clients, and each line that a guard holds its id.
+    """Gives a guarded plan, each of its clients, and each line that a guard holds its id.
 
-    What is accepted includes the lines `elsewhere` that a line is to be billed beside.
-
-    Args:
-        plan: A guarded plan.
-        accepts: How often a held change of each line was accepted before.
+    What is accepted includes the lines `elsewhere` that a line is to be billed beside. `accepts`
+    says how often a held change of each line was accepted before.
     """
 
     def keyed(line: PlannedLine) -> PlannedLine:

@@ -269,8 +269,7 @@ def attribute(companies: Sequence[Company], facts: Collection[OwnedLine]) -> Own
     own: dict[AgreementRef, list[OwnedLine]] = {}
     left: list[OwnedLine] = []
     for fact in facts:
-        here = mapped.get((fact.psa, fact.agreement))
-        owner = here if here is not None else _heir(fact, companies, begun)
+        owner = mapped.get((fact.psa, fact.agreement)) or _heir(fact, companies, begun)
         if owner is None or not owner.billing:
             left.append(fact)
         else:
