@@ -289,18 +289,16 @@ def count_rows(
         key = keys[row.serial]
         reason, counts = _judge(row, devices, context) if key.counted else (key.reason, False)
         earlier = records.get(row.device)
-        if counts and earlier is not None and earlier.counted:
+        again = earlier is not None and earlier.counted
+        if counts and again:
             counts, reason = False, SAME_DEVICE
         if counts:
             counted += 1
         else:
             left_out[reason] += 1
-        if (
-            earlier is None
-            or counts
-            or (not earlier.counted and _telling(reason) > _telling(earlier.reason))
-        ):
-            records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
+        if not again and (counts or earlier is None or _telling(reason) > _telling(earlier.reason)):
+            device = devices.get(row.device, Device(row.device, row.name))
+            records[row.device] = _evidence(row, device, counted=counts, reason=reason)
     return RowCount(counted, left_out, list(records.values()))
 
 
@@ -320,10 +318,7 @@ def _telling(reason: str) -> int:
     return known.index(reason) if reason in known else -1
 
 
-def _evidence(
-    row: KeyRow, devices: Mapping[str, Device], *, counted: bool, reason: str
-) -> Evidence:
-    device = devices.get(row.device, Device(row.device, row.name))
+def _evidence(row: KeyRow, device: Device, *, counted: bool, reason: str) -> Evidence:
     return Evidence(
         device=row.device,
         name=device.name or row.name,

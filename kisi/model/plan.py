@@ -158,6 +158,11 @@ class Hold:
     exit_code: ExitCode = ExitCode.WITHHELD
     """What a run ends with that leaves this hold."""
 
+    @property
+    def has_id(self) -> bool:
+        """Whether an id can release it: it does not only wait, and is no fault."""
+        return self.guard != WITH and self.releasable
+
 
 class Pool(NamedTuple):
     """Devices (or users, or mailboxes) that somebody pays for: one application of one tenant."""

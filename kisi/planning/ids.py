@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kisi.model import WITH, CompanyPlan, LineSlot, Plan, PlannedLine
+from kisi.model import CompanyPlan, LineSlot, Plan, PlannedLine
 from kisi.planning.lines import with_lines
 
 _VERSION = "kisi-plan-2"
@@ -29,7 +29,7 @@ def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
 
     def keyed(line: PlannedLine) -> PlannedLine:
         hold = line.hold
-        if hold is None or hold.guard == WITH or not hold.releasable:
+        if hold is None or not hold.has_id:
             return line
         beside = plan.arrangement.elsewhere.get(line.slot, ())
         also = sorted(_joined(one.psa, one.agreement, one.line_id) for one in beside)

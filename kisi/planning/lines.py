@@ -97,7 +97,7 @@ def plan_company(
     if failure is not None:
         return failed(company, failure, unmapped=desired.unmapped)
     try:
-        lines = _desired_lines(company, desired, current, facts, today)
+        lines = list(_desired_lines(company, desired, current, facts, today))
         planned = {line.line_id for line in lines}
         unmapped = list(_unmapped_lines(company, desired, current, facts, planned, today))
     except CannotPlan as error:
@@ -134,34 +134,30 @@ def _desired_lines(
     current: CurrentState,
     facts: Iterable[OwnedLine],
     today: date,
-) -> list[PlannedLine]:
+) -> Iterable[PlannedLine]:
     owned = {(fact.line_id, fact.product) for fact in facts if _is_here(fact, company)}
-    planned = []
     for want in desired.lines:
         line = candidate(current.lines, want.product, today)
         if line is None and want.quantity == 0:
             continue
         same = line is not None and line.quantity == want.quantity
-        planned.append(
-            PlannedLine(
-                psa=company.psa,
-                company=company.company,
-                agreement=company.agreement,
-                application=want.application,
-                categories=want.categories,
-                product=want.product,
-                line_id=line.id if line else None,
-                action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
-                before=line.quantity if line else None,
-                after=want.quantity,
-                unit_price=line.unit_price if line else None,
-                description=line.description if line else "",
-                adopt=line is not None and not same and (line.id, line.product) not in owned,
-                billable=line.billable if line else True,
-                prorated=current.agreement.prorated,
-            )
+        yield PlannedLine(
+            psa=company.psa,
+            company=company.company,
+            agreement=company.agreement,
+            application=want.application,
+            categories=want.categories,
+            product=want.product,
+            line_id=line.id if line else None,
+            action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
+            before=line.quantity if line else None,
+            after=want.quantity,
+            unit_price=line.unit_price if line else None,
+            description=line.description if line else "",
+            adopt=line is not None and not same and (line.id, line.product) not in owned,
+            billable=line.billable if line else True,
+            prorated=current.agreement.prorated,
         )
-    return planned
 
 
 def _is_here(fact: OwnedLine, company: Company) -> bool:
