@@ -31,6 +31,11 @@ _OVER = """
     SELECT * FROM usage_day
     WHERE tenant = ? AND application = ? AND first_day <= ? AND last_day >= ?
 """
+_ADD = """
+    INSERT INTO usage_day (tenant, application, first_day, last_day, quantities, held)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+_EXTEND = "UPDATE usage_day SET last_day = ? WHERE id = ?"
 _SPAN = """
     SELECT * FROM usage_day
     WHERE first_day <= ? AND last_day >= ? AND held <= ?
@@ -97,40 +102,37 @@ class Days(Part):
     def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
         """Inside a transaction: a complete reading of a day, in place of an earlier one of it."""
         counted = dumps({category: number for category, number in quantities.items() if number})
-        known = "SELECT * FROM usage_day WHERE tenant = ? AND application = ? AND quantities = ?"
-        row = self._db.row(
-            f"{known} AND first_day <= ? AND last_day >= ? ORDER BY last_day DESC",
-            *(tenant, application, counted, str(day), str(day - _DAY)),
-        )
-        if row is not None and _date(row["last_day"]) >= day:
+        touching = self._db.rows(_OVER, tenant, application, str(day), str(day - _DAY))
+        same = [row for row in touching if row["quantities"] == counted]
+        if any(row["last_day"] >= str(day) for row in same):
             return
-        held = row is not None and bool(row["held"])
+        if same and len(touching) == 1:  # the usual night: one statement
+            self._db.execute(_EXTEND, str(day), same[0]["id"])
+            return
+        held = any(row["held"] for row in same)
         self._put_day(day, tenant, application, counted, held=held)
 
     def _put_day(
         self, day: date, tenant: str, application: str, quantities: str, *, held: bool
     ) -> None:
         """Cuts a day out of the range that has it, and adds it to the one before, or its own."""
-        add = (
-            "INSERT INTO usage_day (tenant, application, first_day, last_day, quantities, held)"
-            " VALUES (?, ?, ?, ?, ?, ?)"
-        )
         for row in self._db.rows(_OVER, tenant, application, str(day), str(day)):
             self._db.execute("DELETE FROM usage_day WHERE id = ?", row["id"])
             rest = (row["quantities"], row["held"])
             if _date(row["first_day"]) < day:
-                self._db.execute(add, tenant, application, row["first_day"], str(day - _DAY), *rest)
+                self._db.execute(
+                    _ADD, tenant, application, row["first_day"], str(day - _DAY), *rest
+                )
             if _date(row["last_day"]) > day:
-                self._db.execute(add, tenant, application, str(day + _DAY), row["last_day"], *rest)
+                self._db.execute(_ADD, tenant, application, str(day + _DAY), row["last_day"], *rest)
         before = self._db.row(
             f"{_OVER} AND quantities = ? AND held = ?",
             *(tenant, application, str(day - _DAY), str(day - _DAY), quantities, held),
         )
         if before is None:
-            self._db.execute(add, tenant, application, str(day), str(day), quantities, held)
+            self._db.execute(_ADD, tenant, application, str(day), str(day), quantities, held)
         else:
-            extend = "UPDATE usage_day SET last_day = ? WHERE id = ?"
-            self._db.execute(extend, str(day), before["id"])
+            self._db.execute(_EXTEND, str(day), before["id"])
 
     def _prune_days(self, before: date) -> None:
         """Inside a transaction: forgets ranges that ended before a day."""
