@@ -88,15 +88,15 @@ class Days(Part):
     def accept_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
         """What was counted on a day is accepted, or no guard holds it any more.
 
-        With it goes every earlier reading of the same numbers that was held.
+        With it goes every other held reading of the same numbers.
         """
         with self._db.transaction():
             for tenant, application in readings:
                 for row in self._db.rows(_OVER, str(tenant), application, str(day), str(day)):
                     self._db.execute(
                         "UPDATE usage_day SET held = 0 WHERE held AND tenant = ?"
-                        " AND application = ? AND quantities = ? AND first_day <= ?",
-                        *(str(tenant), application, row["quantities"], str(day)),
+                        " AND application = ? AND quantities = ?",
+                        *(str(tenant), application, row["quantities"]),
                     )
 
     def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
