@@ -57,7 +57,7 @@ def accept(
 
 def _stale(journal: Journal, plan_id: str, plan: Plan) -> str:
     text = f"The id {plan_id} does not match the current plan. Nothing was written."
-    then = journal.history.held_plan(plan_id)
+    then = journal.held_plan(plan_id)
     if then is None:
         return text
     now = {line.slot: line for company in plan.companies for line in company.lines}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kisi.config import Config
-from kisi.journal.damage import JOURNAL
+from kisi.journal.opening import JOURNAL
 from kisi.model import Finding, Level
 from kisi.secrets import Scheme, SecretReference
 

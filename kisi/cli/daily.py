@@ -126,7 +126,7 @@ class _Run:
         with shown(self.voice, self.stop) as report:
             found = reconciled(self.setup, rules, memory, self.order.asked, report)
         self._settle(journal, run, found)
-        journal.record_usage(run, _readings(found))  # before anything rests on it
+        journal.record_usage(run, _readings(found), rules.today)  # before anything rests on it
         at = self.setup.clock.now()
         before = resolve(found, self.setup.psas)
         accepted = accept(journal, run, at, who(), found.plan, self.order.accepted, before)
@@ -162,7 +162,7 @@ class _Run:
         Raises:
             ConfigError: It is one; nobody would be billed, and nothing would look wrong.
         """
-        billed = [one.name for one in journal.history.clients() if one.billing is Billing.ON]
+        billed = [one.name for one in journal.clients() if one.billing is Billing.ON]
         if billed and not self.setup.mapping.companies:
             raise ConfigError(
                 f"{self.setup.config.mapping_path} maps no client or does not exist, and "
@@ -187,15 +187,7 @@ class _Run:
 
     def _settle(self, journal: Journal, run: int, found: Reconciled) -> None:
         for settlement in found.settlements:
-            journal.settle(
-                settlement.operation,
-                run,
-                self.setup.clock.now(),
-                settlement.outcome,
-                line_id=settlement.line_id,
-                quantity=settlement.quantity,
-                detail=settlement.detail,
-            )
+            journal.settle(settlement.operation, run, self.setup.clock.now(), settlement)
 
     def _record(self, journal: Journal, run: int, found: Reconciled, applied: ApplyResult) -> None:
         at = self.setup.clock.now()

@@ -132,14 +132,14 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     from kisi.journal import Subject
     from kisi.reconcile import JournalState
 
-    tenants = journal.history.latest(Subject.TENANTS)
+    tenants = journal.latest(Subject.TENANTS)
     return JournalState(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         tenants=tenants.value if tenants else {},
         accepted=journal.accepted(),
-        past=journal.history.readings,
+        past=journal.readings,
     )
 
 

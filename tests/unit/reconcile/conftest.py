@@ -143,7 +143,7 @@ class Scene:
             accepts=self.journal.accept_counts(),
             pending=self.journal.pending(),
             accepted=self.journal.accepted(),
-            past=self.journal.history.readings,
+            past=self.journal.readings,
         )
 
     def look(self, *, only=(), exclude=(), memory: JournalState | None = None) -> Reconciled:
@@ -165,16 +165,8 @@ class Scene:
         self.journal.record_mapping(self.mapping.companies)
         found = self.look(only=only, exclude=exclude)
         for one in found.settlements:
-            self.journal.settle(
-                one.operation,
-                run,
-                at,
-                one.outcome,
-                line_id=one.line_id,
-                quantity=one.quantity,
-                detail=one.detail,
-            )
-        self.journal.record_usage(run, _readings(found))
+            self.journal.settle(one.operation, run, at, one)
+        self.journal.record_usage(run, _readings(found), at.date())
         keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)

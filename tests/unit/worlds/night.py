@@ -96,15 +96,7 @@ def night(
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
     for one in found.settlements:
-        journal.settle(
-            one.operation,
-            run,
-            clock.now(),
-            one.outcome,
-            line_id=one.line_id,
-            quantity=one.quantity,
-            detail=one.detail,
-        )
+        journal.settle(one.operation, run, clock.now(), one)
     journal.record_usage(
         run,
         (
@@ -113,6 +105,7 @@ def night(
             for ref in one.company.tenants
             if ref in found.evidence
         ),
+        rules.today,
     )
     try:
         keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
