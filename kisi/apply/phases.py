@@ -25,7 +25,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 from kisi.apply.write import WriteOutcome, Writer
 from kisi.errors import ForeignChange, KisiError, StateError, describe_bug
@@ -295,14 +294,11 @@ class _Run:
 
     def _store(self, operation: Operation, outcome: WriteOutcome) -> None:
         """Commits an outcome; one that cannot be stored is printed, and ends the run."""
-        known: dict[str, Any] = {
-            name: getattr(outcome, name) for name in ("line_id", "quantity", "detail", "request_id")
-        }
         now = self.context.clock.now()
         try:
-            self.context.journal.outcome(operation, now, outcome.outcome, **known)
+            self.context.journal.settle(operation, self.context.run, now, outcome)
         except StateError as error:
-            self.context.emergency(emergency_line(operation, outcome.outcome, **known))
+            self.context.emergency(emergency_line(operation, outcome))
             self._stop_run(error)
 
 

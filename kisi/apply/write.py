@@ -15,6 +15,7 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.errors import ForeignChange, PsaError
+from kisi.journal import OperationOutcome
 from kisi.model import Agreement, Line, Outcome, PlannedLine, WriteResult, WriteStatus
 from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
@@ -40,15 +41,10 @@ _NOT_YET = "The PSA answered with the new quantity, but its list has not yet sho
 
 
 @dataclass(frozen=True, slots=True)
-class WriteOutcome:
+class WriteOutcome(OperationOutcome):
     """What became of one change."""
 
-    outcome: Outcome
-    line_id: str | None = None
-    quantity: Decimal | None = None
-    detail: str = ""
     denied: bool = False
-    request_id: str = ""
     shown: bool = False
     """The PSA's list shows it; otherwise at most the answer to the write did."""
     doubles: tuple[str, ...] = ()

@@ -58,18 +58,17 @@ def explained(
     with Journal.open(settings.state_dir, readonly=True) as journal:
         if journal.problem is not None:
             raise journal.problem
-        history = journal.history
-        client = _client(history.clients(unmapped=True), company)
+        client = _client(journal.clients(unmapped=True), company)
         records = [
             record
-            for record in history.usage_at(client.name, run_id)
+            for record in journal.usage_at(client.name, run_id)
             if (record.psa, record.agreement) == (client.psa, client.agreement)
         ]
         newest = max((record.last_run for record in records), default=0)
-        run = history.run(newest if run_id is None else run_id)
+        run = journal.run(newest if run_id is None else run_id)
         if run is None or not records:
             raise _nothing(client, run_id)
-        lines = _lines(history.line_history(client.name), client, run.id)
+        lines = _lines(journal.line_history(client.name), client, run.id)
         view = ExplainView(client, run, settings.timezone, tuple(lines), tuple(records))
     return of_application(view, application) if application else view
 

@@ -19,7 +19,7 @@ from kisi.cli.output import (
     terminal_text,
 )
 from kisi.errors import ExitCode, StateError
-from kisi.journal import Billing, ClientRecord, History, Journal, RunState, Subject
+from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
 from kisi.json_text import dumps
 from kisi.lock import is_running
 from kisi.model import BillingMapping, Glob, Status
@@ -119,14 +119,13 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
     elif since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=settings.timezone)
     with Journal.open(settings.state_dir, readonly=True) as journal:
-        history = journal.history
         # Nobody holds the lock: a run that has not ended never will.
         crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
-        runs = history.last_runs(RUNS if since is None else MANY_RUNS, since)
-        known = tuple(_clients(history, mapping))
-        report = _latest(history, Subject.REPORT)
+        runs = journal.last_runs(RUNS if since is None else MANY_RUNS, since)
+        known = tuple(_clients(journal, mapping))
+        report = _latest(journal, Subject.REPORT)
         unmapped: Mapping[str, Any] = report.get("unmapped", {}) if report else {}
-        certificates = _latest(history, Subject.CERTIFICATES) or ()
+        certificates = _latest(journal, Subject.CERTIFICATES) or ()
         view = StatusView(
             at=now,
             version=__version__,
@@ -134,10 +133,10 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
             runs=tuple(replace(run, state=crashed.get(run.state, run.state)) for run in runs),
             clients=tuple(filter(query.matches, known)),
             nobody=query.nobody() if known else "",
-            holds=history.open_holds(),
+            holds=journal.open_holds(),
             unmapped=tuple(map(read_use, unmapped.get("applications", ()))),
             unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
-            keys=history.keys(),
+            keys=journal.keys(),
             certificates=tuple(
                 Expiry(datetime.fromisoformat(one["expires"]), one["server"])
                 for one in certificates
@@ -149,20 +148,20 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         return view, journal.problem
 
 
-def _latest(history: History, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
-    latest = history.latest(subject)
+def _latest(journal: Journal, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
+    latest = journal.latest(subject)
     return latest.value if latest else None
 
 
-def _clients(history: History, mapping: BillingMapping) -> Iterable[Client]:
+def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
     """The clients of the journal, and those that the mapping bills and no run has seen yet."""
     new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
-    for record in history.clients():
+    for record in journal.clients():
         billed_on = (record.psa, record.agreement)
         if record.billing is Billing.ON:
             new.pop(billed_on, None)
         if billed_on not in new:
-            lines = history.line_history(record.name)
+            lines = journal.line_history(record.name)
             mine = (x for x in lines if x.owned and (x.key.psa, x.key.agreement) == billed_on)
             yield Client(record, tuple(mine))
     for one in new.values():

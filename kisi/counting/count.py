@@ -13,16 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from kisi.counting.notes import device_notes, figure_notes, key_notes, some
-from kisi.counting.rules import (
-    FOREIGN_DEVICE,
-    PENDING,
-    TELLING,
-    CountingContext,
-    classify,
-    expires,
-    judge_key,
-    judge_row,
-)
+from kisi.counting.rules import CountingContext, Reason, classify, expires, judge_key, judge_row
 from kisi.errors import ExitCode, Incomplete, SourceError
 from kisi.model import (
     Application,
@@ -298,18 +289,16 @@ def count_rows(
         key = keys[row.serial]
         reason, counts = _judge(row, devices, context) if key.counted else (key.reason, False)
         earlier = records.get(row.device)
-        if counts and earlier is not None and earlier.counted:
+        again = earlier is not None and earlier.counted
+        if counts and again:
             counts, reason = False, SAME_DEVICE
         if counts:
             counted += 1
         else:
             left_out[reason] += 1
-        if (
-            earlier is None
-            or counts
-            or (not earlier.counted and _telling(reason) > _telling(earlier.reason))
-        ):
-            records[row.device] = _evidence(row, devices, counted=counts, reason=reason)
+        if not again and (counts or earlier is None or _telling(reason) > _telling(earlier.reason)):
+            device = devices.get(row.device, Device(row.device, row.name))
+            records[row.device] = _evidence(row, device, counted=counts, reason=reason)
     return RowCount(counted, left_out, list(records.values()))
 
 
@@ -317,20 +306,19 @@ def _judge(
     row: KeyRow, devices: Mapping[str, Device], context: CountingContext
 ) -> tuple[str, bool]:
     ruling = judge_row(row, context.rules, context.now)
-    in_use = ruling.counts or ruling.reason == PENDING
+    in_use = ruling.counts or ruling.reason == Reason.PENDING
     if in_use and row.device not in devices:
-        return FOREIGN_DEVICE, False
+        return Reason.FOREIGN_DEVICE, False
     return ruling.reason, ruling.counts
 
 
 def _telling(reason: str) -> int:
-    return TELLING.index(reason) if reason in TELLING else -1
+    """How much a reason says; those of a source say less than any of `Reason`."""
+    known: list[str] = list(Reason)
+    return known.index(reason) if reason in known else -1
 
 
-def _evidence(
-    row: KeyRow, devices: Mapping[str, Device], *, counted: bool, reason: str
-) -> Evidence:
-    device = devices.get(row.device, Device(row.device, row.name))
+def _evidence(row: KeyRow, device: Device, *, counted: bool, reason: str) -> Evidence:
     return Evidence(
         device=row.device,
         name=device.name or row.name,

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from kisi.counting.rules import FOREIGN_DEVICE, PENDING, CountingContext, judge_key
+from kisi.counting.rules import CountingContext, Reason, judge_key
 from kisi.model import Device, Evidence, Key, KeyRow
 
 _NAMED_AT_MOST = 5
@@ -77,9 +77,9 @@ def device_notes(
         name = item.name or item.device
         if item.counted:
             counted[item.device] = name
-        elif item.reason == PENDING:
+        elif item.reason == Reason.PENDING:
             pending[item.device] = name
-        elif item.reason == FOREIGN_DEVICE:
+        elif item.reason == Reason.FOREIGN_DEVICE:
             foreign[item.device] = name
     if pending:
         are = _number(pending, "device is", "devices are")

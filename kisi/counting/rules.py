@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from kisi.model import Application, CountingRules, Device, DeviceClass, Glob, Key, KeyRow
 
@@ -27,13 +28,16 @@ _STATE_NAMES = {
 
 UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
 
-RESERVE = "reserve key"
-PENDING = "activation pending"
-EXPIRED_ON_DEVICE = "expired on the device"
 NOT_STORED = "not in the server's own storage"
-FOREIGN_DEVICE = "not a device of this server"
-TELLING = (RESERVE, EXPIRED_ON_DEVICE, PENDING, FOREIGN_DEVICE)
-"""Reasons why a device is not counted, the one that says most last; those of a source say less."""
+
+
+class Reason(StrEnum):
+    """Why a use of a key does not count; the later ones say more of its device."""
+
+    RESERVE = "reserve key"
+    EXPIRED_ON_DEVICE = "expired on the device"
+    PENDING = "activation pending"
+    FOREIGN_DEVICE = "not a device of this server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +138,11 @@ def expires(key: Key) -> datetime | None:
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:
     """Whether one use of a key counts at `now`: the device's active key, not expired, activated."""
     if not row.current:
-        return Ruling(RESERVE)
+        return Ruling(Reason.RESERVE)
     if row.expires is not None and row.expires <= now:
-        return Ruling(EXPIRED_ON_DEVICE)
+        return Ruling(Reason.EXPIRED_ON_DEVICE)
     if row.pending and not rules.pending:
-        return Ruling(PENDING, settings=("pending",))
+        return Ruling(Reason.PENDING, settings=("pending",))
     return Ruling("active key", counts=True)
 
 
@@ -181,13 +185,7 @@ def _by_bits(ctype: int) -> DeviceClass:
 
 
 class Matcher:
-    """Finds the application a key name belongs to.
-
-    Of several applications the one with the longest literal prefix wins.
-
-    Args:
-        applications: The rows of mapping.toml.
-    """
+    """Finds the application a key name belongs to: of several, the longest literal prefix wins."""
 
     def __init__(self, applications: Iterable[Application]) -> None:
         self._globs = tuple(

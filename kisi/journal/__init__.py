@@ -11,6 +11,7 @@ client ───────┼── psa, agreement (together unique), company,
  ├─ plan          an id for --accept and the lines it holds, open          [first_run .. last_run]
  ├─ accept        product, how many times a held change of it was accepted
  └─ usage         tenant ──> content (compressed JSON, stored once)        [first_run .. last_run]
+usage_day         tenant, application ──> quantities, held                [first_day .. last_day]
 used_id           an accepted id: run, at, who
 latest            report, certificates, tenants: the last run's only
 ```
@@ -26,6 +27,7 @@ Rules that the tables keep, each in one transaction:
 * an applied operation, the line it made and the quantity that was proven are committed together;
 * a line is owned from its first proof until it is disowned; its `current` quantity is the last
   proven one, its baseline the ranges after `baseline_after` (moved by an accept);
+* a day's last complete reading is the day's, and a day that nobody read is in no range;
 * an id for `--accept` is used once, together with the counts of the lines that it released.
 
 Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) needs no lock.
@@ -33,29 +35,28 @@ Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) 
 
 from __future__ import annotations
 
-from kisi.journal.evidence import PackedUsage
-from kisi.journal.history import History
+from kisi.journal.opening import repair
 from kisi.journal.operations import emergency_line, operation_key
-from kisi.journal.past import (
+from kisi.journal.records import (
+    Billing,
     ClientRecord,
+    ClientState,
+    ConfirmedLine,
     HeldPlan,
     Latest,
     LineHistory,
-    QuantityRange,
-    Run,
-    StoredKey,
-    UsageRecord,
-)
-from kisi.journal.records import (
-    Billing,
-    ClientState,
-    ConfirmedLine,
     LineKey,
     Operation,
+    OperationOutcome,
+    QuantityRange,
+    Run,
     RunState,
+    StoredKey,
     Subject,
+    UsageRecord,
 )
-from kisi.journal.store import Journal, repair
+from kisi.journal.store import Journal
+from kisi.journal.usage import PackedUsage
 
 __all__ = [
     "Billing",
@@ -63,12 +64,12 @@ __all__ = [
     "ClientState",
     "ConfirmedLine",
     "HeldPlan",
-    "History",
     "Journal",
     "Latest",
     "LineHistory",
     "LineKey",
     "Operation",
+    "OperationOutcome",
     "PackedUsage",
     "QuantityRange",
     "Run",

@@ -17,7 +17,10 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from sqlite3 import Row
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+_Record = TypeVar("_Record")
 
 
 def to_epoch(at: datetime) -> int:
@@ -66,6 +69,38 @@ def unpack(kind: Any, packed: bytes) -> Any:  # noqa: ANN401  # the caller names
     return loads(kind, zlib.decompress(packed))
 
 
+def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
+    """A row as a value of `kind`, a dataclass: each field is read from the column of its name.
+
+    Args:
+        kind: What to make.
+        row: Instants are epoch seconds, decimals text, tuples and mappings JSON or `pack`ed.
+        given: Fields that are no column as it is; others take their default where none is there.
+    """
+    made: Any = kind
+    hints, columns = _hints(made), set(row.keys())
+    stored = {
+        name: _column(hints[name])(row[name])
+        for name in _fields(made)
+        if name in columns and name not in given and row[name] is not None
+    }
+    return kind(**stored, **given)
+
+
+@cache
+def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    """What makes a field of type `kind` from a column that is not null."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return _column(_not_none(kind))
+    if kind is datetime:
+        return from_epoch
+    if kind is bool:
+        return bool
+    if kind is Any or get_origin(kind):
+        return lambda value: (unpack if isinstance(value, bytes) else loads)(kind, value)
+    return _reader(kind)
+
+
 def fingerprint(text: str) -> bytes:
     """Sixteen bytes that stand for `text`; equal only for equal texts."""
     return blake2b(text.encode("utf-8"), digest_size=16).digest()
@@ -112,7 +147,7 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401, PLR0911  # one 
     if kind is Any:
         return _as_it_is
     if origin in (Union, types.UnionType):
-        return _reader(next(arg for arg in arguments if arg is not types.NoneType))
+        return _reader(_not_none(kind))
     if origin in (tuple, frozenset):
         return lambda data: origin(_built(arguments[0], item) for item in data)
     if origin is not None and issubclass(origin, Mapping):
@@ -128,6 +163,10 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401, PLR0911  # one 
     if kind is Decimal or issubclass(kind, Enum):
         return cast("Callable[[Any], Any]", kind)
     return _as_it_is
+
+
+def _not_none(kind: Any) -> Any:  # noqa: ANN401
+    return next(one for one in get_args(kind) if one is not types.NoneType)
 
 
 def _as_it_is(data: Any) -> Any:  # noqa: ANN401

@@ -3,26 +3,39 @@
 Writing uses SQLite's write-ahead log with `synchronous=FULL`: a commit that returned survives a
 power loss (https://sqlite.org/wal.html). Where a drive cannot have such a log, the rollback journal
 with `synchronous=EXTRA` gives the same promise.
+
+A damaged journal is set aside, never deleted, and no run writes until a person has acknowledged it:
+the intent of a write whose outcome nobody knows may be in it. After that kisi starts with an empty
+journal, which is safe: lines that hold the right quantity become its own again without a word,
+every other one is held for a person.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from kisi.errors import StateError
 from kisi.files import sync_folder
-from kisi.journal import damage, schema
-from kisi.journal.damage import JOURNAL, Damaged
-from kisi.journal.database import Database
-from kisi.journal.faults import DAMAGE, as_state_errors, code_of, folder_error
+from kisi.journal import schema
+from kisi.journal.database import DAMAGE, Database, as_state_errors, code_of, folder_error
 
+JOURNAL = "journal.db"
+_COMPANIONS = ("-wal", "-journal", "-shm")
+"""Files that belong to a database: https://sqlite.org/tempfiles.html."""
+_ASIDE = "journal.corrupt-"
+_ACKNOWLEDGED = "journal.acknowledged-"
 _BUSY_SECONDS = 5.0
 """How long a commit waits for another program that reads or backs up the journal."""
+
+
+class Damaged(Exception):
+    """The file is a journal no more; the text says why. Ends as a `StateError`."""
 
 
 def open_for_writing(folder: Path, migrations: Sequence[str] = schema.MIGRATIONS) -> Database:
@@ -35,11 +48,11 @@ def open_for_writing(folder: Path, migrations: Sequence[str] = schema.MIGRATIONS
     path = folder / JOURNAL
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if damage.aside(folder):
-            raise damage.refusal(folder)
-        if damage.orphans(folder):
-            damage.set_aside(folder)
-            raise damage.refusal(folder, f"{JOURNAL} is missing beside its own log")
+        if _aside(folder):
+            raise _refusal(folder)
+        if _orphans(folder):
+            _set_aside(folder)
+            raise _refusal(folder, f"{JOURNAL} is missing beside its own log")
         if not path.exists():
             _create(path, migrations)
     except OSError as error:
@@ -48,8 +61,8 @@ def open_for_writing(folder: Path, migrations: Sequence[str] = schema.MIGRATIONS
         with as_state_errors(path):
             return Database(_prepared(path, migrations), path)
     except Damaged as finding:
-        damage.set_aside(folder)
-        raise damage.refusal(folder, str(finding)) from finding
+        _set_aside(folder)
+        raise _refusal(folder, str(finding)) from finding
 
 
 def open_for_reading(folder: Path, migrations: Sequence[str] = schema.MIGRATIONS) -> Database:
@@ -63,7 +76,7 @@ def open_for_reading(folder: Path, migrations: Sequence[str] = schema.MIGRATIONS
     """
     path = folder / JOURNAL
     try:
-        problem = damage.refusal(folder) if damage.aside(folder) else None
+        problem = _refusal(folder) if _aside(folder) else None
         if problem or not path.exists():
             return Database(_empty(migrations), path, problem=problem)
     except OSError as error:
@@ -94,10 +107,26 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _empty(migrations: Sequence[str]) -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
+    connection = _in_memory()
     schema.migrate(connection, migrations)
     return connection
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+@contextmanager
+def _closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.DatabaseError) and code_of(error) in DAMAGE:
+            raise Damaged(str(error)) from error
+        raise
 
 
 def _create(path: Path, migrations: Sequence[str]) -> None:
@@ -116,7 +145,7 @@ def _create(path: Path, migrations: Sequence[str]) -> None:
 def _prepared(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
     """A connection that was proven to write to a sound and current journal."""
     connection = _connect(path, "mode=rw")
-    try:
+    with _closing_on_error(connection):
         _reach(connection)
         version = _recognised(connection, path, migrations)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -127,39 +156,33 @@ def _prepared(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
         if version < len(migrations):
             _backup(connection, path.with_name(f"journal.before-v{len(migrations)}.db"))
             schema.migrate(connection, migrations)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.DatabaseError) and code_of(error) in DAMAGE:
-            raise Damaged(str(error)) from error
-        raise
     return connection
 
 
 def _readable(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
     """A connection that only reads, or a current copy in memory of an older journal."""
-    connection = _connect(path, "mode=ro")
     try:
-        try:
-            version = _recognised(connection, path, migrations, thorough=False)
-        except sqlite3.OperationalError:
-            if path.with_name(f"{JOURNAL}-wal").exists():
-                raise
-            connection.close()  # a folder where not even SQLite's own files can be made
-            connection = _connect(path, "mode=ro&immutable=1")
-            version = _recognised(connection, path, migrations, thorough=False)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.DatabaseError) and code_of(error) in DAMAGE:
-            raise Damaged(str(error)) from error
-        raise
+        connection, version = _read_only(path, "mode=ro", migrations)
+    except sqlite3.OperationalError:
+        if path.with_name(f"{JOURNAL}-wal").exists():
+            raise
+        # A folder where not even SQLite's own files can be made.
+        connection, version = _read_only(path, "mode=ro&immutable=1", migrations)
     if version == len(migrations):
         return connection
     with closing(connection):
-        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        copy.row_factory = sqlite3.Row
+        copy = _in_memory()
         connection.backup(copy)
     schema.migrate(copy, migrations)
     return copy
+
+
+def _read_only(
+    path: Path, options: str, migrations: Sequence[str]
+) -> tuple[sqlite3.Connection, int]:
+    connection = _connect(path, options)
+    with _closing_on_error(connection):
+        return connection, _recognised(connection, path, migrations, thorough=False)
 
 
 def _reach(connection: sqlite3.Connection) -> None:
@@ -214,3 +237,78 @@ def _backup(connection: sqlite3.Connection, target: Path) -> None:
         unfinished.replace(target)
     except OSError as error:
         raise folder_error(target.parent, error) from error
+
+
+def _aside(folder: Path) -> tuple[Path, ...]:
+    """Damaged journals in `folder` that nobody has acknowledged."""
+    return tuple(sorted(folder.glob(f"{_ASIDE}*")))
+
+
+def _orphans(folder: Path) -> bool:
+    """Whether the journal itself is gone while unwritten changes of it still lie there."""
+    return not (folder / JOURNAL).exists() and any(
+        (folder / f"{JOURNAL}{suffix}").exists() for suffix in _COMPANIONS[:2]
+    )
+
+
+def _set_aside(folder: Path) -> None:
+    """Renames the journal and its companions to `journal.corrupt-<last change, UTC>.db`.
+
+    The companions go first: left behind, a write-ahead log would be replayed into the next journal.
+
+    Raises:
+        StateError: A file could not be renamed, for example because another program has it open.
+    """
+    files = [folder / f"{JOURNAL}{suffix}" for suffix in (*_COMPANIONS, "")]
+    files = [file for file in files if file.exists()]
+    try:
+        changed = max(int(file.stat().st_mtime) for file in files)
+        stamp = datetime.fromtimestamp(changed, UTC).strftime("%Y%m%dT%H%M%SZ")
+        number = 0
+        while any(folder.glob(f"journal.*-{(name := _numbered(stamp, number))}.db*")):
+            number += 1  # also past acknowledged ones: nothing that was set aside is overwritten
+        for file in files:
+            suffix = file.name.removeprefix(JOURNAL)
+            file.rename(folder / f"{_ASIDE}{name}.db{suffix}")
+    except OSError as error:
+        raise folder_error(folder, error) from error
+
+
+def _numbered(stamp: str, number: int) -> str:
+    return f"{stamp}-{number}" if number else stamp
+
+
+def _refusal(folder: Path, why: str = "") -> StateError:
+    """The sentence that ends every run until the damage is acknowledged."""
+    names = ", ".join(file.name for file in _aside(folder))
+    happened = f"The journal was damaged ({why})" if why else "The journal was damaged"
+    return StateError(
+        f"{happened} and is set aside in {folder} as {names}."
+        " Nothing is written to any PSA, because a write whose outcome nobody knows may be in it.",
+        remedy="Look at the clients' lines in the PSA, then run `kisi check --repair`: kisi starts"
+        " with an empty journal, keeps the damaged one, and holds every line that differs.",
+    )
+
+
+def repair(folder: Path) -> tuple[Path, ...]:
+    """Acknowledges damage, so that the next run starts with an empty journal. The lock is held.
+
+    A damaged journal that no run has met yet is set aside first. Returns the files that are kept,
+    under a name that no longer stops a run; none if nothing was damaged.
+
+    Raises:
+        StateError: The folder or a file cannot be used, or the journal is not damaged but unusable.
+    """
+    if (folder / JOURNAL).exists() or _orphans(folder):
+        try:
+            open_for_writing(folder).close()
+        except StateError:
+            if not _aside(folder):
+                raise
+    try:
+        return tuple(
+            file.rename(folder / file.name.replace(_ASIDE, _ACKNOWLEDGED, 1))
+            for file in _aside(folder)
+        )
+    except OSError as error:
+        raise folder_error(folder, error) from error

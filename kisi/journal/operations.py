@@ -7,21 +7,20 @@ next run finds the intent without an outcome and asks the PSA what became of it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 from sqlite3 import Row
 
-from kisi.journal.clients import client_id
-from kisi.journal.codec import dumps, from_epoch, loads, quantity_text
-from kisi.journal.database import Database
-from kisi.journal.lines import confirm_line, own_line
-from kisi.journal.records import ConfirmedLine, Operation
-from kisi.model import Action, Company, Outcome, PlannedLine, TenantRef, categories_of
+from kisi.journal.codec import dumps, from_row, quantity_text
+from kisi.journal.lines import Lines
+from kisi.journal.records import ConfirmedLine, Operation, OperationOutcome
+from kisi.model import Action, Company, Outcome, PlannedLine, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SELECT = """
-    SELECT operation.*, client.psa, client.agreement
+    SELECT operation.*, operation.run AS run_id, client.psa, client.agreement
     FROM operation JOIN client ON client.id = operation.client
 """
 
@@ -38,86 +37,77 @@ def operation_key(line: PlannedLine) -> str:
     return "1:" + blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def intend(
-    db: Database, run_id: int, at: datetime, line: PlannedLine, company: Company
-) -> Operation:
-    """Commits that `line` is about to be written."""
-    with db.transaction():
-        client = client_id(db, line.psa, line.company, line.agreement, company.name)
-        operation = db.execute(
-            "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
-            " categories, product, line_id, action, before, after)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(operation_key(line), run_id, at, client, line.company, company.name),
-            *(dumps(company.tenants), line.application, line.category, line.product),
-            *(line.line_id, line.action, line.before, quantity_text(line.after)),
-        )
-        (row,) = db.rows(f"{_SELECT} WHERE operation.id = ?", operation)
-    return _operation(row)
+class Operations(Lines):
+    """The table `operation`."""
 
-
-def close(
-    db: Database,
-    operation: Operation,
-    run_id: int,
-    at: datetime,
-    outcome: Outcome,
-    *,
-    line_id: str | None,
-    quantity: Decimal | None,
-    detail: str,
-    request_id: str,
-) -> None:
-    """Commits what became of an operation; a proven line is owned and confirmed with it.
-
-    The number is proven; what the line bills from now on is settled by `confirm`, once the whole
-    run is written. A new line bills what the operation's own run counted, whenever it is found.
-    A line that was seen after a write with an unknown outcome is owned too, as it was seen: kisi
-    may have made it, and must neither forget it nor take it for a person's.
-    """
-    line = operation.line
-    with db.transaction():
-        db.execute(
-            "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
-            " detail = ?, request_id = ?, settled = ? WHERE id = ?",
-            *(outcome, at, run_id, quantity, detail, request_id or operation.request_id),
-            *(outcome is not Outcome.UNKNOWN, operation.id),
-        )
-        found = line.line_id if line_id is None else line_id
-        if outcome in _PROVEN:
-            shown = Decimal(line.after) if quantity is None else quantity
-            proven = ConfirmedLine.proven(
-                line, operation.name, operation.tenants, found, shown, settled=False
+    def intent(self, run_id: int, at: datetime, line: PlannedLine, company: Company) -> Operation:
+        """Commits that `line` of `company` is about to be written. Nothing is sent before."""
+        with self._db.transaction():
+            client = self._client_id(line.psa, line.company, line.agreement, company.name)
+            operation = self._db.execute(
+                "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
+                " categories, product, line_id, action, before, after)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(operation_key(line), run_id, at, client, line.company, company.name),
+                *(dumps(company.tenants), line.application, line.category, line.product),
+                *(line.line_id, line.action, line.before, quantity_text(line.after)),
             )
-            confirm_line(db, operation.run_id, at, proven)
-        elif outcome is Outcome.UNKNOWN and found is not None and quantity is not None:
-            shown_so = ConfirmedLine.proven(
-                line, operation.name, operation.tenants, found, quantity
+        (stored,) = self._operations("operation.id = ?", operation)
+        return stored
+
+    def settle(
+        self, operation: Operation, run_id: int, at: datetime, result: OperationOutcome
+    ) -> None:
+        """Commits what became of an operation, in its own run or as a later one found out.
+
+        A proven line is owned and confirmed in the same transaction. The number is proven; what the
+        line bills from now on is settled by `confirm`, once the whole run is written. A new line
+        bills what the operation's own run counted, whenever it is found.
+
+        `UNKNOWN` leaves the operation unsettled: `pending` returns it until a later `settle`, a
+        confirmation of the line, or another operation proves what the line holds. A line that was
+        seen after such a write is owned too, as it was seen: kisi may have made it, and must
+        neither forget it nor take it for a person's.
+
+        Raises:
+            StateError: It could not be stored; print `emergency_line`, write nothing more.
+            ValueError: A create is said to be applied and has no line id.
+        """
+        quantity, whose = result.quantity, (operation.name, operation.tenants)
+        line = replace(operation.line, line_id=result.line_id or operation.line.line_id)
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
+                " detail = ?, request_id = ?, settled = ? WHERE id = ?",
+                *(result.outcome, at, run_id, quantity, result.detail),
+                *(result.request_id or operation.request_id,),
+                *(result.outcome is not Outcome.UNKNOWN, operation.id),
             )
-            own_line(db, operation.run_id, at, shown_so)
+            if result.outcome in _PROVEN:
+                shown = Decimal(line.after) if quantity is None else quantity
+                proven = ConfirmedLine(line, *whose, shown, settled=False)
+                self._confirm_line(operation.run_id, at, proven)
+            elif result.outcome is Outcome.UNKNOWN and line.line_id and quantity is not None:
+                self._own_line(operation.run_id, at, ConfirmedLine(line, *whose, quantity))
+
+    def pending(self) -> tuple[Operation, ...]:
+        """Operations of which nobody knows what they did, oldest first.
+
+        `outcome` is None where the process ended before an outcome was stored, and
+        `Outcome.UNKNOWN` where reading could not tell.
+        """
+        return self._operations("operation.settled = 0")
+
+    def operations(self, run_id: int) -> tuple[Operation, ...]:
+        """The writes that a run began, in its order."""
+        return self._operations("operation.run = ?", run_id)
+
+    def _operations(self, which: str, *values: object) -> tuple[Operation, ...]:
+        rows = self._db.rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)
+        return tuple(from_row(Operation, row, line=_planned(row)) for row in rows)
 
 
-def unsettled(db: Database) -> tuple[Operation, ...]:
-    """Operations of which nobody knows what they did, oldest first."""
-    rows = db.rows(f"{_SELECT} WHERE operation.settled = 0 ORDER BY operation.id")
-    return tuple(_operation(row) for row in rows)
-
-
-def operations_of(db: Database, run_id: int) -> tuple[Operation, ...]:
-    """All operations that a run began, in its order."""
-    rows = db.rows(f"{_SELECT} WHERE operation.run = ? ORDER BY operation.id", run_id)
-    return tuple(_operation(row) for row in rows)
-
-
-def emergency_line(
-    operation: Operation,
-    outcome: Outcome,
-    *,
-    line_id: str | None = None,
-    quantity: Decimal | None = None,
-    detail: str = "",
-    request_id: str = "",
-) -> str:
+def emergency_line(operation: Operation, result: OperationOutcome) -> str:
     """An outcome that could not be journaled, as one line of ASCII JSON for stderr.
 
     Nothing depends on anyone reading it: the intent is journaled, and the next run asks the PSA.
@@ -136,20 +126,21 @@ def emergency_line(
             "application": line.application,
             "category": line.category,
             "product": line.product,
-            "line_id": line.line_id if line_id is None else line_id,
+            "line_id": result.line_id or line.line_id,
             "action": line.action,
             "before": line.before,
             "after": line.after,
-            "outcome": outcome,
-            "quantity": quantity,
-            "detail": detail,
-            "request_id": request_id,
+            "outcome": result.outcome,
+            "quantity": result.quantity,
+            "detail": result.detail,
+            "request_id": result.request_id,
         }
     )
 
 
-def _operation(row: Row) -> Operation:
-    line = PlannedLine(
+def _planned(row: Row) -> PlannedLine:
+    """The change that an operation makes; the row's outcome and detail are the operation's."""
+    return PlannedLine(
         psa=row["psa"],
         company=row["company"],
         agreement=row["agreement"],
@@ -160,18 +151,4 @@ def _operation(row: Row) -> Operation:
         action=Action(row["action"]),
         before=row["before"] and Decimal(row["before"]),
         after=int(row["after"]),
-    )
-    return Operation(
-        id=row["id"],
-        key=row["key"],
-        run_id=row["run"],
-        at=from_epoch(row["at"]),
-        name=row["name"],
-        tenants=loads(tuple[TenantRef, ...], row["tenants"]),
-        line=line,
-        outcome=row["outcome"] and Outcome(row["outcome"]),
-        quantity=row["quantity"] and Decimal(row["quantity"]),
-        detail=row["detail"],
-        request_id=row["request_id"],
-        settled=bool(row["settled"]),
     )

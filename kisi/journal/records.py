@@ -1,19 +1,35 @@
-"""What a run hands to the journal, and the operations it gets back, as values.
+"""What the journal takes and gives, as values.
 
 Values that the rest of kisi already knows (`OwnedLine`, `PlannedLine`, `TenantUsage`) are those of
-`kisi.model`; here is what only the journal speaks of. What is asked of the past is in
-`kisi.journal.past`.
+`kisi.model`; here is what only the journal speaks of: first what a run stores, then what is asked
+of the past.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
-from kisi.model import Category, Company, Outcome, PlannedLine, Status, TenantRef
+from kisi.model import (
+    Category,
+    Company,
+    KeyEvidence,
+    Outcome,
+    PlannedLine,
+    Status,
+    TenantRef,
+    TenantUsage,
+)
+
+
+def tenant_ref(text: str) -> TenantRef:
+    """Reads what `str` made of a reference; a tenant's own id may have colons."""
+    source, _, tenant = text.partition(":")
+    return TenantRef(source, tenant)
 
 
 class RunState(StrEnum):
@@ -57,15 +73,14 @@ class LineKey:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedLine:
-    """A line that is proven to hold a quantity: written and shown, or read and equal."""
+    """A line that is proven to hold a quantity: written and shown, or read and equal.
 
-    psa: str
-    company: str
-    agreement: str
-    line_id: str
-    product: str
-    application: str
-    categories: tuple[Category, ...]
+    Raises:
+        ValueError: The line has no id. A created line is proven only once its id is known.
+    """
+
+    line: PlannedLine
+    """As it was planned, under the id that the PSA gave it."""
     name: str
     """The client's name."""
     tenants: tuple[TenantRef, ...]
@@ -73,48 +88,30 @@ class ConfirmedLine:
     settled: bool = True
     """False: the number is proven, and stands for what the line billed before."""
 
+    def __post_init__(self) -> None:
+        if self.line.line_id is None:
+            raise ValueError("A line without an id cannot be confirmed.")
+
     @classmethod
     def of(cls, line: PlannedLine, company: Company, *, settled: bool = True) -> Self:
-        """The planned line of `company` that was read and found equal to what it should be.
+        """The planned line of `company` that was read and found equal to what it should be."""
+        return cls(line, company.name, company.tenants, Decimal(line.after), settled)
 
-        Raises:
-            ValueError: The line has no id, so it does not exist yet.
-        """
-        return cls.proven(
-            line, company.name, company.tenants, line.line_id, Decimal(line.after), settled=settled
-        )
 
-    @classmethod
-    def proven(
-        cls,
-        line: PlannedLine,
-        name: str,
-        tenants: tuple[TenantRef, ...],
-        line_id: str | None,
-        quantity: Decimal,
-        *,
-        settled: bool = True,
-    ) -> Self:
-        """The planned line as the PSA now holds it, under the id that the PSA gave it.
+@dataclass(frozen=True, slots=True)
+class OperationOutcome:
+    """What became of one write.
 
-        Raises:
-            ValueError: `line_id` is None. A created line is proven only once its id is known.
-        """
-        if line_id is None:
-            raise ValueError("A line without an id cannot be confirmed.")
-        return cls(
-            psa=line.psa,
-            company=line.company,
-            agreement=line.agreement,
-            line_id=line_id,
-            product=line.product,
-            application=line.application,
-            categories=line.categories,
-            name=name,
-            tenants=tenants,
-            quantity=quantity,
-            settled=settled,
-        )
+    `APPLIED` and `UNCHANGED` prove the line at `quantity` (default: what was to be written) under
+    `line_id` (needed for a create).
+    """
+
+    outcome: Outcome
+    line_id: str | None = None
+    quantity: Decimal | None = None
+    """What the PSA shows, where it does."""
+    detail: str = ""
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +154,129 @@ class ClientState:
     remedy: str = ""
     confirmed: bool = False
     """All its lines are proven to hold what this run counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a command that may write."""
+
+    id: int
+    at: datetime
+    version: str
+    """kisi's own."""
+    command: str
+    config_hash: str
+    plan_scope: str
+    """`--only` and `--exclude` in words; empty for a run over all clients."""
+    state: RunState
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    message: str = ""
+    """The run's last line."""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """A client as the journal last saw it."""
+
+    name: str
+    psa: str
+    company: str
+    agreement: str
+    billing: Billing
+    tenants: tuple[TenantRef, ...]
+    status: Status | None = None
+    """None: no run has looked at it yet."""
+    guard: str = ""
+    reason: str = ""
+    remedy: str = ""
+    since_at: datetime | None = None
+    """The first run that found it in this very state, without another state in between."""
+    last_run: int | None = None
+    last_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    """When all its lines were last proven; None if they never were."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPlan:
+    """What an id that could be given to `--accept` stood for."""
+
+    plan_id: str
+    name: str
+    """The client's name; empty for the id of a whole plan."""
+    psa: str
+    company: str
+    agreement: str
+    lines: tuple[PlannedLine, ...]
+    """The lines that were held, with their holds."""
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
+    open: bool
+    """Whether it is still held, as far as the last run that judged it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityRange:
+    """A quantity and the runs between which a line was proven to hold it."""
+
+    quantity: Decimal
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineHistory:
+    """A line of a client with every quantity it was proven to hold, oldest first."""
+
+    key: LineKey
+    name: str
+    product: str
+    application: str
+    categories: tuple[Category, ...]
+    owned: bool
+    quantities: tuple[QuantityRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What one tenant of a client used, with the evidence, and for which runs that is proven."""
+
+    name: str
+    psa: str
+    agreement: str
+    usage: TenantUsage
+    """`usage.at` is the newest of the readings that had this content."""
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
+    read: bool
+    """False: the run that was asked for did not read this tenant; this is the reading before."""
+    previous: TenantUsage | None = None
+    """The last reading before that had another content; None if there was none, or it is pruned."""
+    previous_run: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A licence key of a client, as its tenant's newest reading has it."""
+
+    name: str
+    """The client's name."""
+    tenant: TenantRef
+    key: KeyEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last run's value of a `Subject`, as plain JSON data."""
+
+    run_id: int
+    at: datetime
+    value: Any

@@ -166,7 +166,20 @@ UPDATE line SET proven = coalesce(
     (SELECT last_run FROM line_quantity WHERE line_quantity.id = line.current), 0);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED)
+_DAYS = """
+CREATE TABLE usage_day (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    application TEXT NOT NULL,
+    first_day TEXT NOT NULL,
+    last_day TEXT NOT NULL,
+    quantities TEXT NOT NULL,
+    held INTEGER NOT NULL
+);
+CREATE INDEX usage_day_tenant ON usage_day (tenant, application, last_day);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

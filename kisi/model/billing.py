@@ -13,9 +13,6 @@ class Glob:
 
     Everything else is literal, also `[`, which key names and client names contain. Case does not
     matter.
-
-    Args:
-        text: As it was written.
     """
 
     __slots__ = ("_pattern", "literal_prefix")

@@ -1,4 +1,4 @@
-"""What a PSA holds, and what it answers to a write."""
+"""What a PSA holds and answers, what a run would change there, and what became of it."""
 
 from __future__ import annotations
 
@@ -157,6 +157,11 @@ class Hold:
     waits. It stays with a line that was accepted and that still waits for another one."""
     exit_code: ExitCode = ExitCode.WITHHELD
     """What a run ends with that leaves this hold."""
+
+    @property
+    def has_id(self) -> bool:
+        """Whether an id can release it: it does not only wait, and is no fault."""
+        return self.guard != WITH and self.releasable
 
 
 class Pool(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a source reports of a tenant, before anything is decided."""
+"""What a source reports of a tenant, what was counted of it, and the evidence."""
 
 from __future__ import annotations
 

@@ -34,9 +34,6 @@ class GuardContext:
     """What guards may look at besides the line.
 
     Args:
-        rules: `[guards]`.
-        counting: `[counting]`.
-        facts: What the journal knows of the lines that kisi owns.
         empty_sources: Sources of which every tenant counts 0 although there was more.
         unshown: New lines that an earlier run sent and that the PSA does not show.
         elsewhere: For each line that rises, why it waits for lines that this run does not plan.

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kisi.model import WITH, CompanyPlan, LineSlot, Plan, PlannedLine
+from kisi.model import CompanyPlan, LineSlot, Plan, PlannedLine
 from kisi.planning.lines import with_lines
 
 _VERSION = "kisi-plan-2"
@@ -21,18 +21,15 @@ _PLAN_DIGITS = 12
 
 
 def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
-    """Gives the plan, each of its clients, and each line that a guard holds its id.
+    """Gives a guarded plan, each of its clients, and each line that a guard holds its id.
 
-    What is accepted includes the lines `elsewhere` that a line is to be billed beside.
-
-    Args:
-        plan: A guarded plan.
-        accepts: How often a held change of each line was accepted before.
+    What is accepted includes the lines `elsewhere` that a line is to be billed beside. `accepts`
+    says how often a held change of each line was accepted before.
     """
 
     def keyed(line: PlannedLine) -> PlannedLine:
         hold = line.hold
-        if hold is None or hold.guard == WITH or not hold.releasable:
+        if hold is None or not hold.has_id:
             return line
         beside = plan.arrangement.elsewhere.get(line.slot, ())
         also = sorted(_joined(one.psa, one.agreement, one.line_id) for one in beside)

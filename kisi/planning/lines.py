@@ -97,9 +97,9 @@ def plan_company(
     if failure is not None:
         return failed(company, failure, unmapped=desired.unmapped)
     try:
-        lines = _desired_lines(company, desired, current, facts, today)
+        lines = list(_desired_lines(company, desired, current, facts, today))
         planned = {line.line_id for line in lines}
-        orphans, left = _orphans(company, desired, current, facts, planned, today)
+        unmapped = list(_unmapped_lines(company, desired, current, facts, planned, today))
     except CannotPlan as error:
         return failed(company, error.failure, unmapped=desired.unmapped)
     creates = any(line.action is Action.CREATE for line in lines)
@@ -107,10 +107,10 @@ def plan_company(
     return CompanyPlan(
         company=company,
         status=Status.READY,
-        lines=(*orphans, *lines),
+        lines=(*(line for line in unmapped if line.orphaned), *lines),
         unmapped=desired.unmapped,
         others=tuple(others) if creates and not facts else (),
-        left=tuple(left),
+        left=tuple(line for line in unmapped if not line.orphaned),
         notes=tuple(_notes(lines, desired)),
         unknown=frozenset(one.application for one in desired.lines if one.unknown_devices),
         agreement_name=current.agreement.name,
@@ -134,39 +134,30 @@ def _desired_lines(
     current: CurrentState,
     facts: Iterable[OwnedLine],
     today: date,
-) -> list[PlannedLine]:
-    products = {line.id: line.product for line in current.lines}
-    owned = {
-        fact.line_id
-        for fact in facts
-        if _is_here(fact, company) and products.get(fact.line_id) == fact.product
-    }
-    planned = []
+) -> Iterable[PlannedLine]:
+    owned = {(fact.line_id, fact.product) for fact in facts if _is_here(fact, company)}
     for want in desired.lines:
         line = candidate(current.lines, want.product, today)
         if line is None and want.quantity == 0:
             continue
         same = line is not None and line.quantity == want.quantity
-        planned.append(
-            PlannedLine(
-                psa=company.psa,
-                company=company.company,
-                agreement=company.agreement,
-                application=want.application,
-                categories=want.categories,
-                product=want.product,
-                line_id=line.id if line else None,
-                action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
-                before=line.quantity if line else None,
-                after=want.quantity,
-                unit_price=line.unit_price if line else None,
-                description=line.description if line else "",
-                adopt=line is not None and not same and line.id not in owned,
-                billable=line.billable if line else True,
-                prorated=current.agreement.prorated,
-            )
+        yield PlannedLine(
+            psa=company.psa,
+            company=company.company,
+            agreement=company.agreement,
+            application=want.application,
+            categories=want.categories,
+            product=want.product,
+            line_id=line.id if line else None,
+            action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
+            before=line.quantity if line else None,
+            after=want.quantity,
+            unit_price=line.unit_price if line else None,
+            description=line.description if line else "",
+            adopt=line is not None and not same and (line.id, line.product) not in owned,
+            billable=line.billable if line else True,
+            prorated=current.agreement.prorated,
         )
-    return planned
 
 
 def _is_here(fact: OwnedLine, company: Company) -> bool:
@@ -187,17 +178,15 @@ def _notes(lines: Sequence[PlannedLine], desired: DesiredState) -> Iterable[str]
             yield f"{application}: {len(devices)} devices with an unknown operating system: {some}."
 
 
-def _orphans(
+def _unmapped_lines(
     company: Company,
     desired: DesiredState,
     current: CurrentState,
     facts: Iterable[OwnedLine],
     planned: Collection[str | None],
     today: date,
-) -> tuple[list[PlannedLine], list[PlannedLine]]:
-    """Owned lines that still bill and that nothing maps to any more; and those managed by hand."""
-    orphans: list[PlannedLine] = []
-    left: list[PlannedLine] = []
+) -> Iterable[PlannedLine]:
+    """Owned lines that still bill and that nothing maps to any more, or that a person manages."""
     for fact in facts:
         if _is_here(fact, company) and fact.line_id in planned:
             continue
@@ -210,8 +199,7 @@ def _orphans(
         if not by_hand:
             _refuse_unreadable(line)
         if line.quantity > 0:
-            (left if by_hand else orphans).append(_orphan(fact, line, by_hand=by_hand))
-    return orphans, left
+            yield _unmapped_line(fact, line, by_hand=by_hand)
 
 
 def _still_billing(
@@ -226,7 +214,7 @@ def _still_billing(
     return line
 
 
-def _orphan(fact: OwnedLine, line: Line, *, by_hand: bool) -> PlannedLine:
+def _unmapped_line(fact: OwnedLine, line: Line, *, by_hand: bool) -> PlannedLine:
     return PlannedLine(
         psa=fact.psa,
         company=fact.company,
@@ -277,8 +265,7 @@ def attribute(companies: Sequence[Company], facts: Collection[OwnedLine]) -> Own
     own: dict[AgreementRef, list[OwnedLine]] = {}
     left: list[OwnedLine] = []
     for fact in facts:
-        here = mapped.get((fact.psa, fact.agreement))
-        owner = here if here is not None else _heir(fact, companies, begun)
+        owner = mapped.get((fact.psa, fact.agreement)) or _heir(fact, companies, begun)
         if owner is None or not owner.billing:
             left.append(fact)
         else:

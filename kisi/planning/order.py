@@ -374,25 +374,24 @@ def spread(plan: Plan) -> Plan:
 def with_commands(plan: Plan) -> Plan:
     """Puts the one command that releases a line into its remedy, with all ids that it needs."""
     lines = _Lines(plan)
-    held = {place for place, line in lines.changing.items() if line.hold is not None}
+    held = {place: line.hold for place, line in lines.changing.items() if line.hold is not None}
     awaited: dict[_Place, list[_Place]] = defaultdict(list)
     for place in sorted(held):
         for waiting in lines.waiting_for(place):
             if waiting in held:
                 awaited[waiting].append(place)
     changed = {}
-    for place in held:
-        line = lines.changing[place]
-        if line.hold is not None and "{accept}" in line.hold.remedy:
-            needed = [lines.ids[client] for client in _needed(place, awaited, lines)]
+    for place, hold in held.items():
+        if "{accept}" in hold.remedy:
+            needed = [plan.companies[client].plan_id for client in _needed(place, awaited, held)]
             command = " ".join(["kisi sync", *(f"--accept {plan_id}" for plan_id in needed)])
-            remedy = line.hold.remedy.replace("{accept}", command)
-            changed[place] = replace(line, hold=replace(line.hold, remedy=remedy))
+            remedy = hold.remedy.replace("{accept}", command)
+            changed[place] = replace(lines.changing[place], hold=replace(hold, remedy=remedy))
     return lines.replaced(changed)
 
 
 def _needed(
-    place: _Place, awaited: Mapping[_Place, Sequence[_Place]], lines: _Lines
+    place: _Place, awaited: Mapping[_Place, Sequence[_Place]], held: Mapping[_Place, Hold]
 ) -> Sequence[int]:
     """The clients whose ids a line needs: its own first, then in the order of the mapping."""
     seen, queue = {place}, [place]
@@ -401,7 +400,7 @@ def _needed(
             if other not in seen:
                 seen.add(other)
                 queue.append(other)
-    clients = {client for client, index in seen if lines.is_guarded((client, index))}
+    clients = {client for client, index in seen if held[client, index].has_id}
     return sorted(clients, key=lambda client: (client != place[0], client))
 
 
@@ -410,7 +409,6 @@ class _Lines:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.ids = [company.plan_id for company in plan.companies]
         self.changing: dict[_Place, PlannedLine] = {
             (client, index): line
             for client, company in enumerate(plan.companies)
@@ -444,11 +442,6 @@ class _Lines:
                 yield from self._together[place[0], pool]
             if line.delta < 0:
                 yield from self._rising[pool]
-
-    def is_guarded(self, place: _Place) -> bool:
-        """Whether an id of the line's client can release it."""
-        hold = self.changing[place].hold
-        return hold is not None and hold.guard != WITH and hold.releasable
 
     def follows(self, place: _Place, cause: _Place) -> Hold:
         """The hold of a line that waits because another one is on hold."""

@@ -168,7 +168,7 @@ class _Collector:
         if isinstance(reading, KisiError):
             raise reading
         usage = count_tenant(reading, self.context)
-        return usage, PackedUsage.of(usage)
+        return usage, PackedUsage.of(usage, self.context.billed)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

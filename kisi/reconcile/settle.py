@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
-from kisi.journal import Operation
+from kisi.journal import Operation, OperationOutcome
 from kisi.model import Agreement, AgreementRef, Line, LineSlot, Outcome, OwnedLine, PlannedLine
 from kisi.planning import is_live
 
 
 @dataclass(frozen=True, slots=True)
-class SettledOperation:
-    """The outcome of an earlier write, as the PSA shows it now."""
+class SettledOperation(OperationOutcome):
+    """The outcome of an earlier write, as the PSA shows it now.
 
-    operation: Operation
-    outcome: Outcome
-    """`APPLIED`, `FAILED` (never arrived) or `UNKNOWN` (the line holds something else)."""
-    line_id: str | None
-    quantity: Decimal | None
-    detail: str
+    `APPLIED`, `FAILED` (never arrived) or `UNKNOWN` (the line holds something else).
+    """
+
+    operation: Operation = field(kw_only=True)
 
 
 def settle(
@@ -48,8 +46,9 @@ def settle(
             found.append(_settle(operation, lines[ref], today, waits=waits))
         elif ref in agreements and agreements[ref].gone:
             detail = "its agreement is gone or has ended, so it bills nothing"
+            line_id = operation.line.line_id
             found.append(
-                SettledOperation(operation, Outcome.FAILED, operation.line.line_id, None, detail)
+                SettledOperation(Outcome.FAILED, line_id, detail=detail, operation=operation)
             )
     return tuple(found)
 
@@ -63,7 +62,7 @@ def _settle(
     line_id = meant.line_id if line is None else line.id
     if line is not None and line.problem:
         detail = f"the PSA shows a line that cannot be read: {line.problem}"
-        return SettledOperation(operation, Outcome.UNKNOWN, line_id, None, detail)
+        return SettledOperation(Outcome.UNKNOWN, line_id, detail=detail, operation=operation)
     holds = None if line is None else line.quantity
     if holds == meant.after:
         outcome, detail = Outcome.APPLIED, "an earlier run wrote it; the PSA shows it"
@@ -74,7 +73,7 @@ def _settle(
     else:
         outcome = Outcome.UNKNOWN
         detail = f"the PSA shows {'no line' if holds is None else f'{holds:f}'}"
-    return SettledOperation(operation, outcome, line_id, holds, detail)
+    return SettledOperation(outcome, line_id, holds, detail, operation=operation)
 
 
 def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line | None:

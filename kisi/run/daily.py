@@ -219,14 +219,14 @@ def preview(
 
 def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     """What the journal knows that a plan needs."""
-    tenants = journal.history.latest(Subject.TENANTS)
+    tenants = journal.latest(Subject.TENANTS)
     return JournalState(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         tenants=tenants.value if tenants else {},
         accepted=journal.accepted(),
-        past=journal.history.readings,
+        past=journal.readings,
     )
 
 
@@ -327,7 +327,7 @@ class _Run:
         found = read_and_plan(
             setup, rules, memory, options.clients, options.stop, options.on_progress
         )
-        record_reading(journal, run, setup.clock.now(), found)
+        record_reading(journal, run, setup.clock.now(), found, rules.today)
         shown = resolve(found, setup.psas)
         at = setup.clock.now()
         refused = None
@@ -352,7 +352,7 @@ class _Run:
         Raises:
             ConfigError: It is one; nobody would be billed, and nothing would look wrong.
         """
-        billed = [one.name for one in journal.history.clients() if one.billing is Billing.ON]
+        billed = [one.name for one in journal.clients() if one.billing is Billing.ON]
         if billed and not self.setup.mapping.companies:
             raise ConfigError(
                 f"{self.setup.config.mapping_path} maps no client or does not exist, and "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from kisi.errors import Withheld
 from kisi.journal import ClientState, ConfirmedLine, Journal, LineKey
@@ -14,18 +14,12 @@ from kisi.reconcile import Reconciled
 from kisi.reconcile.summary import is_current, trouble
 
 
-def record_reading(journal: Journal, run: int, at: datetime, found: Reconciled) -> None:
+def record_reading(
+    journal: Journal, run: int, at: datetime, found: Reconciled, today: date
+) -> None:
     """Stores what was read, before anything rests on it: earlier writes settled, and the usage."""
     for settlement in found.settlements:
-        journal.settle(
-            settlement.operation,
-            run,
-            at,
-            settlement.outcome,
-            line_id=settlement.line_id,
-            quantity=settlement.quantity,
-            detail=settlement.detail,
-        )
+        journal.settle(settlement.operation, run, at, settlement)
     journal.record_usage(
         run,
         (
@@ -34,6 +28,7 @@ def record_reading(journal: Journal, run: int, at: datetime, found: Reconciled) 
             for ref in company.company.tenants
             if ref in found.evidence
         ),
+        today,
     )
 
 
@@ -100,7 +95,7 @@ def accept(
 
 def _stale(journal: Journal, plan_id: str, plan: Plan) -> str:
     text = f"The id {plan_id} does not match the current plan. Nothing was written."
-    then = journal.history.held_plan(plan_id)
+    then = journal.held_plan(plan_id)
     if then is None:
         return text
     now = {line.slot: line for company in plan.companies for line in company.lines}

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
@@ -338,11 +339,23 @@ class Sockets(ThreadingHTTPServer):
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.on_bug(error)
 
-    def stop(self, *, running: bool) -> None:
+    def serve(self) -> None:
+        """Accept connections until `stop`."""
+        while not self.closing.is_set():
+            self.handle_request()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401, ARG002
+        """Turn away whoever comes after `stop`."""
+        return not self.closing.is_set()
+
+    def stop(self, accepting: threading.Thread) -> None:
         """Stop accepting, wake every waiting connection, wait for their threads."""
         self.closing.set()
-        if running:
-            self.shutdown()
+        if accepting.is_alive():
+            # It waits for a connection, however long: with the last one it goes on at once.
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.server_port), timeout=5).close()
+            accepting.join(timeout=5)
         self.server_close()
         with self._guard:
             waiting = dict(self._open)
@@ -397,7 +410,7 @@ class Server:
         self.intercept = intercept or (lambda _, apply: apply())
         self._sockets = Sockets(port, self.now, self._exchange, self.errors.append)
         self._thread = threading.Thread(
-            target=self._sockets.serve_forever, args=(0.02,), name=f"sandbox {name}", daemon=True
+            target=self._sockets.serve, name=f"sandbox {name}", daemon=True
         )
         self.certificate: Certificate | None = None
         if tls:
@@ -434,10 +447,7 @@ class Server:
         Raises:
             ExceptionGroup: A handler had a bug; its requests were answered with 500.
         """
-        running = self._thread.is_alive()
-        self._sockets.stop(running=running)
-        if running:
-            self._thread.join()
+        self._sockets.stop(self._thread)
         if self.errors:
             raise ExceptionGroup(f"The sandbox's server {self.name} failed.", self.errors)
 

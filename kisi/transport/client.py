@@ -112,13 +112,6 @@ class Client:
         self._thread = threading.local()
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
-        self._requests = 0
-
-    @property
-    def requests(self) -> int:
-        """How many requests were tried so far, repeats included."""
-        with self._lock:
-            return self._requests
 
     @property
     def address(self) -> tuple[str, int]:
@@ -244,8 +237,6 @@ class Client:
             return NotSent(f"{self._label}: the time is over; {request.title} was not sent.")
         if retry is not Retry.READ and now - connection.last_used > _STALE:
             connection.close()
-        with self._lock:
-            self._requests += 1
         outcome: Answer | TransportError
         try:
             outcome = connection.send(request.prepared(), method, attempt, limits)

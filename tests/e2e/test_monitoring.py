@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from kisi.lock import run_lock
 from tests.e2e.conftest import Operator
-from tests.faults.monitor import TOKEN, Monitor
+from tests.faults.monitor import TOKEN, Monitor, answer
 
 NOTIFY = '[notify]\nhealthcheck = "file:secrets/told"\nwebhook = "file:secrets/told"\n'
 HOOK = {"format_version": 1, "mode": "sync", "scope": None}
 
 
-def _fine(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "0")
-    handler.end_headers()
-
-
 @pytest.fixture
 def monitor() -> Iterator[Monitor]:
     """A service that is in order."""
-    monitor = Monitor(_fine)
+    monitor = Monitor(answer(200))
     yield monitor
     monitor.close()
 

@@ -120,7 +120,7 @@ class Trial:
     def last_run(self) -> Run:
         """The newest run, as the journal has it."""
         with self.journal() as journal:
-            return journal.history.last_runs(1)[0]
+            return journal.last_runs(1)[0]
 
     @property
     def sentence(self) -> str:
@@ -136,7 +136,7 @@ class Trial:
     def operations(self) -> tuple[Operation, ...]:
         """What the journal has of the last run's writes."""
         with self.journal() as journal:
-            return journal.history.operations(self.last_run.id)
+            return journal.operations(self.last_run.id)
 
     def pending(self) -> tuple[Operation, ...]:
         """Writes of which nobody knows what they did."""

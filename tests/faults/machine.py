@@ -520,7 +520,7 @@ class Scene:
     def _owned(self) -> set[LineId]:
         with Journal.open(self.operator.state, readonly=True) as journal:
             names = [name for one in self.clients for name in (one.name, _old(one))]
-            histories = [journal.history.line_history(name) for name in names]
+            histories = [journal.line_history(name) for name in names]
         return {(one.key.psa, one.key.line_id) for lines in histories for one in lines}
 
     def _one_line_a_product(self, after: Mapping[LineId, Held]) -> None:
@@ -557,9 +557,9 @@ class Scene:
         if not self.operator.state.exists():
             return
         with Journal.open(self.operator.state, readonly=True) as journal:
-            run = journal.history.last_runs(1)[0].id
-            histories = [journal.history.line_history(one.name) for one in self.clients]
-            operations = journal.history.operations(run)
+            run = journal.last_runs(1)[0].id
+            histories = [journal.line_history(one.name) for one in self.clients]
+            operations = journal.operations(run)
         for line in (one for lines in histories for one in lines):
             key = (line.key.psa, line.key.line_id)
             newest = line.quantities[-1]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Operator
 from tests.faults.conftest import CREATE, UPDATE, Trial
-from tests.faults.monitor import Monitor
+from tests.faults.monitor import Monitor, answer
 from tests.faults.test_tigerpaw import SUBMIT, Ledger
 
 READS = ("GET */finance/agreements", "GET */additions")
@@ -18,12 +18,7 @@ READS = ("GET */finance/agreements", "GET */additions")
 @pytest.fixture
 def stranger() -> Iterator[Monitor]:
     """A server that must hear nothing."""
-
-    def welcome(handler: object) -> None:
-        handler.send_response(200)  # type: ignore[attr-defined]
-        handler.end_headers()  # type: ignore[attr-defined]
-
-    stranger = Monitor(welcome)
+    stranger = Monitor(answer(200))
     yield stranger
     stranger.close()
     assert stranger.heard == []

@@ -8,8 +8,7 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from kisi.render.text import cells
 from kisi.run import notification
 from tests.faults.conftest import CREATE, Trial
-from tests.faults.monitor import TOKEN, Monitor
+from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up
 from tests.faults.processes import LONGEST, _command
 
 STATE = 8
@@ -78,7 +77,7 @@ def test_a_result_that_nobody_reads_was_billed_all_the_same(live: Trial, redirec
     if redirection == ">/dev/full":
         assert "The result could not be printed: No space left on device." in said
     with live.journal() as journal:
-        assert journal.history.last_runs(1)[0].exit_code == 0
+        assert journal.last_runs(1)[0].exit_code == 0
     live.heals()
 
 
@@ -321,21 +320,6 @@ def tell(trial: Trial, url: str) -> None:
     )
 
 
-def _status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    def behave(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(code)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return behave
-
-
-def _hang_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.close_connection = True
-
-
 @pytest.fixture
 def monitors() -> Iterator[list[Monitor]]:
     """Closes what a test has opened."""
@@ -350,7 +334,7 @@ def _codes(heard: list[tuple[str, str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_the_service_hears_start_end_and_summary(billed: Trial, monitors: list[Monitor]):
-    monitors.append(Monitor(_status(200)))
+    monitors.append(Monitor(answer(200)))
     tell(billed, monitors[0].url)
 
     result = billed.sync()
@@ -362,7 +346,7 @@ def test_the_service_hears_start_end_and_summary(billed: Trial, monitors: list[M
 
 
 def test_the_service_hears_of_a_run_that_could_not_begin(billed: Trial, monitors: list[Monitor]):
-    monitors.append(Monitor(_status(200)))
+    monitors.append(Monitor(answer(200)))
     tell(billed, monitors[0].url)
     (billed.operator.state / "journal.db").write_bytes(b"none")
 
@@ -389,17 +373,17 @@ def _warned(err: str, why: str) -> int:
 @pytest.mark.parametrize(
     "behave",
     [
-        _status(500),
-        _status(302, Location=f"http://127.0.0.1:9/{TOKEN}"),
-        _status(404),
-        _hang_up,
+        answer(500),
+        answer(302, Location=f"http://127.0.0.1:9/{TOKEN}"),
+        answer(404),
+        hang_up,
     ],
     ids=["500", "redirect", "404", "hangs up"],
 )
 def test_a_service_in_trouble_is_a_warning(
     billed: Trial,
     monitors: list[Monitor],
-    behave: Callable[[BaseHTTPRequestHandler], None],
+    behave: Behave,
 ):
     monitors.append(Monitor(behave))
     tell(billed, monitors[0].url)
@@ -419,7 +403,7 @@ def test_a_service_in_trouble_is_a_warning(
     outcome="start and exit code go onto the path, before the query; no part of it is printed",
 )
 def test_an_address_with_a_query_is_kept_whole_and_secret(billed: Trial, monitors: list[Monitor]):
-    monitors.append(Monitor(_hang_up))
+    monitors.append(Monitor(hang_up))
     tell(billed, f"{monitors[0].url}/?key=q-{TOKEN}&x=1")
 
     result = billed.sync()
@@ -463,7 +447,7 @@ def test_a_service_that_hangs_is_given_up(
 ):
     assert notification.SECONDS == 10
     monkeypatch.setattr(notification, "SECONDS", 0.3)
-    monitors.append(Monitor(lambda _: monitors[0].over.wait(60)))
+    monitors.append(Monitor(lambda exchange: exchange.wait(60)))
     tell(billed, monitors[0].url)
     billed.fault("status", CREATE, times=None, code=400)
     billed.fabrikam.remove_devices(3)

@@ -81,7 +81,7 @@ def _many(_: bytes) -> bytes:
         (lambda before: before + b"# caf\xe9\n", "The file is not UTF-8 here"),
         (lambda before: before.decode().encode("utf-16"), "The file is UTF-16, not UTF-8"),
         (lambda _: b"\x00" * 1000, "mapping.toml: line 1"),
-        (lambda _: b"# " + b"x" * 17 * 2**20, "larger than 16 MiB"),
+        (lambda _: b"# " + b"x" * 17 * 2**20, "larger than 8 MiB"),
         (_many, "... and 49949 more."),
     ],
 )

@@ -89,7 +89,7 @@ class Bench:
 
     def operations(self) -> list[Operation]:
         """What the journal has of this run's writes."""
-        return list(self.journal.history.operations(self.run))
+        return list(self.journal.operations(self.run))
 
     def outcomes(self) -> list[tuple[str, Outcome | None, bool]]:
         """Product, outcome and whether it is settled, of this run's writes in their order."""

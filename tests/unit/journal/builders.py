@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from kisi.journal import ConfirmedLine, Journal
+from kisi.journal import ConfirmedLine, Journal, Operation, OperationOutcome
 from kisi.model import (
     SPLIT,
     Action,
@@ -17,6 +17,7 @@ from kisi.model import (
     Evidence,
     Hold,
     KeyEvidence,
+    Outcome,
     PlannedLine,
     Tenant,
     TenantRef,
@@ -70,11 +71,7 @@ def held(of: Company | None = None, **changes: object) -> PlannedLine:
 
 def confirmed(quantity: int | str, of: Company | None = None, **changes: object) -> ConfirmedLine:
     client = of or company()
-    values = line(client, **changes)
-    assert values.line_id is not None
-    return ConfirmedLine.proven(
-        values, client.name, client.tenants, values.line_id, Decimal(quantity)
-    )
+    return ConfirmedLine(line(client, **changes), client.name, client.tenants, Decimal(quantity))
 
 
 def usage(of: Company | None = None, devices: int = 5, at: datetime = DAY_ONE) -> TenantUsage:
@@ -115,6 +112,14 @@ def end(journal: Journal, run_id: int, number: int = 1, exit_code: int = 0) -> N
     journal.end_run(
         run_id, day(number), exit_code=exit_code, summary={"create": 0}, message="1 of 1 proven"
     )
+
+
+def outcome(
+    journal: Journal, operation: Operation, at: datetime, found: Outcome, **more: object
+) -> None:
+    """What became of an operation in its own run."""
+    result = OperationOutcome(found, **more)  # type: ignore[arg-type]
+    journal.settle(operation, operation.run_id, at, result)
 
 
 def files(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -9,12 +9,6 @@ from kisi.errors import Withheld
 from kisi.journal import Billing, ClientState, HeldPlan, Journal, RunState, Subject
 from kisi.model import Company, CompanyPlan, Hold, LineSlot, Plan, PlannedLine, Status
 from tests.unit.journal.builders import begin, company, day, end, held, line
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(tmp_path / "state") as opened:
-        yield opened
 
 
 def state(of: Company | None = None, status: Status = Status.READY, **more: object) -> ClientState:
@@ -40,7 +34,7 @@ def test_a_run_that_never_ended_is_marked_crashed_by_the_next(journal: Journal) 
     )
 
     assert journal.crashed_runs == (crashed,)
-    states = [(run.id, run.state, run.exit_code) for run in journal.history.last_runs()]
+    states = [(run.id, run.state, run.exit_code) for run in journal.last_runs()]
     assert states == [
         (third, RunState.INTERRUPTED, 130),
         (crashed, RunState.CRASHED, None),
@@ -51,15 +45,14 @@ def test_a_run_that_never_ended_is_marked_crashed_by_the_next(journal: Journal) 
 def test_runs_are_found_by_number_and_by_age(journal: Journal) -> None:
     for number in (1, 2, 3):
         end(journal, begin(journal, number), number)
-    history = journal.history
 
-    assert [run.id for run in history.last_runs(2)] == [3, 2]
-    assert [run.id for run in history.last_runs(since=day(2))] == [3, 2]
-    second = history.run(2)
+    assert [run.id for run in journal.last_runs(2)] == [3, 2]
+    assert [run.id for run in journal.last_runs(since=day(2))] == [3, 2]
+    second = journal.run(2)
     assert second
     assert (second.at, second.ended_at, second.message) == (day(2), day(2), "1 of 1 proven")
     assert second.summary == {"create": 0}
-    assert history.run(4) is None
+    assert journal.run(4) is None
 
 
 # --- clients
@@ -72,7 +65,7 @@ def test_an_unchanged_state_only_grows_older(journal: Journal) -> None:
 
     assert client.last_run == 3
     assert (client.since_at, client.last_at, client.confirmed_at) == (day(1), day(3), day(2))
-    assert journal.history.clients() == (client,)
+    assert journal.clients() == (client,)
 
 
 def test_a_state_that_comes_back_begins_anew(journal: Journal) -> None:
@@ -94,13 +87,13 @@ def test_clients_that_left_the_mapping_are_unmapped_and_hold_nothing_open(
     run = begin(journal)
     journal.record_mapping([company(1), company(2, billing=False), company(3)])
     journal.record_plan(run, day(1), plan_of(company(3), held(company(3))))
-    assert len(journal.history.open_holds()) == 1
+    assert len(journal.open_holds()) == 1
     journal.record_mapping([company(1), company(2, billing=False)])
 
-    assert journal.history.open_holds() == ()
-    clients = journal.history.clients(unmapped=True)
+    assert journal.open_holds() == ()
+    clients = journal.clients(unmapped=True)
     assert [client.billing for client in clients] == [Billing.ON, Billing.OFF, Billing.UNMAPPED]
-    assert [client.name for client in journal.history.clients()] == ["Client 1", "Client 2"]
+    assert [client.name for client in journal.clients()] == ["Client 1", "Client 2"]
     assert clients[0].tenants == company(1).tenants
     assert clients[0].status is None
     assert clients[0].last_at is None
@@ -122,7 +115,7 @@ def test_a_shown_id_can_be_explained_after_the_hold_is_gone(journal: Journal) ->
     journal.record_plan(first, day(1), plan_of(company(), shown, line(product="1202", line_id="8")))
     journal.record_plan(second, day(2), plan_of(company(), line(after=51), plan_id="99"))
 
-    assert journal.history.held_plan("77b0e1c2") == HeldPlan(
+    assert journal.held_plan("77b0e1c2") == HeldPlan(
         plan_id="77b0e1c2",
         name="Client 1",
         psa="cw",
@@ -135,17 +128,17 @@ def test_a_shown_id_can_be_explained_after_the_hold_is_gone(journal: Journal) ->
         last_at=day(1),
         open=False,
     )
-    whole = journal.history.held_plan("whole-77b0e1c2")
+    whole = journal.held_plan("whole-77b0e1c2")
     assert whole
     assert (whole.name, whole.lines, whole.open) == ("", (shown,), False)
-    assert journal.history.held_plan("99") is None
+    assert journal.held_plan("99") is None
 
 
 def test_a_hold_that_stays_is_one_hold_since_its_first_run(journal: Journal) -> None:
     for number in (1, 2, 3):
         journal.record_plan(begin(journal, number), day(number), plan_of(company(), held()))
 
-    (hold,) = journal.history.open_holds()
+    (hold,) = journal.open_holds()
     assert (hold.first_run, hold.last_run, hold.last_at) == (1, 3, day(3))
 
 
@@ -154,7 +147,7 @@ def test_a_client_that_failed_keeps_its_holds_because_it_was_not_judged(journal:
     failed = plan_of(company(), plan_id="", status=Status.FAILED)
     journal.record_plan(begin(journal, 2), day(2), failed)
 
-    assert [hold.plan_id for hold in journal.history.open_holds()] == ["77b0e1c2"]
+    assert [hold.plan_id for hold in journal.open_holds()] == ["77b0e1c2"]
 
 
 def test_another_clients_plan_closes_no_hold(journal: Journal) -> None:
@@ -162,7 +155,7 @@ def test_another_clients_plan_closes_no_hold(journal: Journal) -> None:
     other = plan_of(company(2), held(company(2)), plan_id="0b")
     journal.record_plan(begin(journal, 2), day(2), other)
 
-    assert [hold.name for hold in journal.history.open_holds()] == ["Client 1", "Client 2"]
+    assert [hold.name for hold in journal.open_holds()] == ["Client 1", "Client 2"]
 
 
 def accepting(
@@ -305,13 +298,13 @@ def test_a_written_line_of_a_client_that_the_journal_does_not_know_is_counted_to
 
 
 def test_only_the_last_runs_report_is_kept(journal: Journal) -> None:
-    assert journal.history.latest(Subject.REPORT) is None
+    assert journal.latest(Subject.REPORT) is None
     for number in (1, 2):
         run = begin(journal, number)
         journal.replace_latest(run, day(number), Subject.REPORT, {"lines": [line(after=number)]})
 
-    latest = journal.history.latest(Subject.REPORT)
+    latest = journal.latest(Subject.REPORT)
     assert latest
     assert (latest.run_id, latest.at) == (2, day(2))
     assert latest.value["lines"][0]["after"] == 2
-    assert journal.history.latest(Subject.TENANTS) is None
+    assert journal.latest(Subject.TENANTS) is None

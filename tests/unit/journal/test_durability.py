@@ -19,6 +19,7 @@ from tests.unit.journal.builders import (
     end,
     held,
     line,
+    outcome,
     usage,
 )
 
@@ -33,7 +34,9 @@ def unchanged_night(journal: Journal, number: int) -> None:
     run = begin(journal, number)
     at = day(number)
     journal.record_mapping(fleet)
-    journal.record_usage(run, [(one, PackedUsage.of(usage(one, 5, at))) for one in fleet])
+    journal.record_usage(
+        run, [(one, PackedUsage.of(usage(one, 5, at))) for one in fleet], at.date()
+    )
     lines = {
         one: [
             line(one, line_id=f"{one.agreement}-{product}", product=str(product), after=5)
@@ -106,8 +109,8 @@ def test_an_unchanged_day_costs_less_than_200_bytes_a_client(tmp_path: Path) -> 
         grown = size(journal, tmp_path) - before
 
         assert grown < BYTES_A_CLIENT * CLIENTS * UNCHANGED_RUNS / 10, "far below the promise"
-        assert len(journal.history.usage_at("Client 1", 2)) == 1
-        assert journal.history.open_holds()[0].first_run == 1
+        assert len(journal.usage_at("Client 1", 2)) == 1
+        assert journal.open_holds()[0].first_run == 1
 
 
 def apply_all(journal: Journal, after_commit: object) -> None:
@@ -117,7 +120,7 @@ def apply_all(journal: Journal, after_commit: object) -> None:
     for number, planned in enumerate((create(), create(product="1202"), line(line_id="0"))):
         operation = journal.intent(run, day(1), planned, company())
         after_commit(1, min(number, 2))  # type: ignore[operator]
-        journal.outcome(operation, day(1), Outcome.APPLIED, line_id=str(number % 2))
+        outcome(journal, operation, day(1), Outcome.APPLIED, line_id=str(number % 2))
         after_commit(0, min(number + 1, 2))  # type: ignore[operator]
     end(journal, run)
     after_commit(0, 2)  # type: ignore[operator]
@@ -143,7 +146,7 @@ def test_after_a_power_loss_at_any_commit_the_journal_is_whole(tmp_path: Path) -
             assert len(journal.pending()) == pending
             assert len(journal.facts(day(1), 30)) == owned
             begin(journal, 2)
-            assert journal.history.last_runs()[0].state is RunState.RUNNING
+            assert journal.last_runs()[0].state is RunState.RUNNING
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -161,8 +164,8 @@ def test_a_log_that_was_cut_anywhere_loses_whole_commits_only(tmp_path: Path, ke
 
     with Journal.open(copy) as journal:
         pending = journal.pending()
-        runs = journal.history.last_runs()
-        operations = journal.history.operations(1)
+        runs = journal.last_runs()
+        operations = journal.operations(1)
         applied = [one for one in operations if one.outcome is Outcome.APPLIED]
         assert len(pending) <= 1
         assert len(runs) == (1 if operations else len(runs))
@@ -177,7 +180,7 @@ def test_workers_of_one_run_may_journal_at_the_same_time(tmp_path: Path) -> None
         def bill(number: int) -> None:
             one = company(number)
             operation = journal.intent(run, day(1), create(one), one)
-            journal.outcome(operation, day(1), Outcome.APPLIED, line_id=str(number))
+            outcome(journal, operation, day(1), Outcome.APPLIED, line_id=str(number))
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(bill, range(40)))

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from kisi.journal import ConfirmedLine, Journal, LineKey
 from kisi.model import Category, LineSlot, Outcome, OwnedLine, TenantRef
-from tests.unit.journal.builders import begin, company, confirmed, create, day, end, held, line
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(tmp_path / "state") as opened:
-        yield opened
+from tests.unit.journal.builders import (
+    begin,
+    company,
+    confirmed,
+    create,
+    day,
+    end,
+    held,
+    line,
+    outcome,
+)
 
 
 def the_fact(journal: Journal, number: int = 1) -> OwnedLine:
@@ -75,7 +77,9 @@ def test_a_line_whose_rise_was_not_written_can_stand_for_other_devices(journal: 
     journal.confirm(begin(journal, 1), day(1), [confirmed(90)])
     moved = company(tenants=(TenantRef("hq", "another"),))
     told = confirmed(120, moved, application="EDR")
-    journal.restate(begin(journal, 2), [told, replace(told, line_id="nobody's")])
+    journal.restate(
+        begin(journal, 2), [told, replace(told, line=replace(told.line, line_id="nobody's"))]
+    )
     (fact,) = journal.facts(day(2), 30)
     assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 2)
     assert (fact.confirmed, fact.highest) == (90, 90)
@@ -118,7 +122,7 @@ def test_an_unchanged_quantity_stays_in_the_baseline_as_long_as_it_is_confirmed(
     journal.confirm(begin(journal, 45), day(45), [confirmed(51)])
 
     assert the_fact(journal, 70).highest == 100
-    (history,) = journal.history.line_history("Client 1")
+    (history,) = journal.line_history("Client 1")
     assert [(one.quantity, one.first_run, one.last_run) for one in history.quantities] == [
         (100, 1, 44),
         (51, 45, 45),
@@ -184,7 +188,7 @@ def test_a_disowned_line_is_no_fact_and_starts_anew_when_it_is_owned_again(
     journal.disown([LineKey("cw", "1001", "7"), LineKey("cw", "1001", "no such line")])
 
     assert [fact.line_id for fact in journal.facts(day(1), 30)] == ["8"]
-    assert [one.owned for one in journal.history.line_history("Client 1")] == [False, True]
+    assert [one.owned for one in journal.line_history("Client 1")] == [False, True]
     journal.confirm(begin(journal, 2), day(2), [confirmed(50)])
     assert journal.facts(day(2), 30)[0].highest == 50
 
@@ -195,8 +199,8 @@ def test_a_client_that_is_renamed_keeps_its_lines(journal: Journal) -> None:
     journal.confirm(begin(journal, 2), day(2), [confirmed(100, renamed)])
 
     assert the_fact(journal, 2).name == "Contoso GmbH"
-    assert journal.history.line_history("Client 1") == ()
-    (history,) = journal.history.line_history("Contoso GmbH")
+    assert journal.line_history("Client 1") == ()
+    (history,) = journal.line_history("Contoso GmbH")
     assert history.key == LineKey("cw", "1001", "7")
     assert history.quantities[0].first_run == 1
 
@@ -205,7 +209,7 @@ def test_a_line_with_an_unknown_write_is_unsettled_until_it_is_proven(journal: J
     run = begin(journal)
     journal.confirm(run, day(1), [confirmed(90)])
     operation = journal.intent(run, day(1), line(), company())
-    journal.outcome(operation, day(1), Outcome.UNKNOWN)
+    outcome(journal, operation, day(1), Outcome.UNKNOWN)
     end(journal, run)
 
     assert the_fact(journal).unsettled

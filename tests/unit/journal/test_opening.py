@@ -11,7 +11,7 @@ from zlib import compress
 import pytest
 
 from kisi.errors import ExitCode, StateError, Withheld
-from kisi.journal import Journal, PackedUsage, codec, opening, repair, schema
+from kisi.journal import Journal, OperationOutcome, PackedUsage, codec, opening, repair, schema
 from kisi.model import LineSlot, Outcome
 from tests.unit.journal.builders import (
     begin,
@@ -22,6 +22,7 @@ from tests.unit.journal.builders import (
     end,
     files,
     line,
+    outcome,
     usage,
 )
 
@@ -129,7 +130,7 @@ def test_reading_a_missing_journal_is_reading_an_empty_one_and_creates_nothing(
         with Journal.open(state, readonly=True) as journal:
             assert journal.facts(day(1), 30) == ()
             assert journal.pending() == ()
-            assert journal.history.last_runs() == ()
+            assert journal.last_runs() == ()
             assert journal.problem is None
     assert files(tmp_path) == []
 
@@ -139,7 +140,8 @@ def test_a_reader_sees_what_is_committed_while_a_run_writes_and_cannot_write(
 ) -> None:
     with Journal.open(folder) as writer, Journal.open(folder, readonly=True) as reader:
         assert len(reader.pending()) == 1
-        writer.settle(writer.pending()[0], begin(writer, 2), day(2), Outcome.FAILED)
+        failed = OperationOutcome(Outcome.FAILED)
+        writer.settle(writer.pending()[0], begin(writer, 2), day(2), failed)
 
         assert reader.pending() == ()
         with pytest.raises(StateError, match="cannot be written"):
@@ -149,7 +151,7 @@ def test_a_reader_sees_what_is_committed_while_a_run_writes_and_cannot_write(
 def test_a_folder_that_may_only_be_read_is_readable_and_refuses_a_run(foreign: Path) -> None:
     with not_root():
         with Journal.open(foreign, readonly=True) as journal:
-            assert len(journal.history.last_runs()) == 1
+            assert len(journal.last_runs()) == 1
         with pytest.raises(StateError) as refused:
             Journal.open(foreign)
 
@@ -192,7 +194,7 @@ def test_a_file_in_the_folders_place_is_refused_with_what_to_do(
     state.write_text("")
     if readonly:
         with Journal.open(state, readonly=True) as journal:
-            assert journal.history.last_runs() == ()
+            assert journal.last_runs() == ()
         return
 
     with pytest.raises(StateError) as refused:
@@ -282,16 +284,16 @@ def test_a_journal_of_the_first_release_goes_on_as_it_is(
         assert (fact.line_id, fact.confirmed, fact.proven) == ("7", 90, 4)
         assert journal.accepted() == frozenset()
         assert journal.accept_counts() == {LineSlot("cw", "1001", "1201"): 2}
-        (reading,) = journal.history.readings(4).values()
+        (reading,) = journal.readings(4).values()
         assert reading.whole() == usage(devices=90)
-        assert journal.history.readings(2) == {}
-        (hold,) = journal.history.open_holds()
+        assert journal.readings(2) == {}
+        (hold,) = journal.open_holds()
         assert (hold.plan_id, hold.lines[0].after, hold.lines[0].hold.key) == ("77b0e1c2", 40, "")
         with pytest.raises(Withheld, match="99 was accepted before, by anna"):
             journal.refuse_used("99")
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
     tmp_path: Path, version: int
 ) -> None:
@@ -302,7 +304,7 @@ def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
 
     assert files(tmp_path) == [f"journal.before-v{LATEST}.db", "journal.db"]
     assert pragma(tmp_path / f"journal.before-v{LATEST}.db", "user_version") == version
-    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 3
+    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 4
     with Journal.open(tmp_path) as journal:
         assert journal.accepted() == {"a key"}
         journal.use_accepted([], [(company(), ())])
@@ -409,7 +411,7 @@ def test_a_damaged_journal_is_set_aside_and_stops_every_run_until_acknowledged(
     with pytest.raises(StateError, match=aside.name):
         Journal.open(folder)
     with Journal.open(folder, readonly=True) as journal:
-        assert journal.history.last_runs() == ()
+        assert journal.last_runs() == ()
         assert journal.problem
         assert aside.name in journal.problem.message
 
@@ -438,7 +440,7 @@ def test_damage_that_shows_up_only_while_reading_is_said(folder: Path) -> None:
     torn_page(folder / "journal.db")
 
     with Journal.open(folder, readonly=True) as journal:
-        assert len(journal.history.last_runs()) == 1
+        assert len(journal.last_runs()) == 1
         with pytest.raises(StateError, match="it is damaged"):
             journal.pending()
 
@@ -498,7 +500,7 @@ def test_a_full_disk_stops_a_run_before_anything_is_sent(folder: Path) -> None:
         with pytest.raises(StateError, match="disk or the quota is full") as full:
             journal.begin_run(day(2), version="1" * 9000, command="sync", config_hash="")
         assert "Free space" in full.value.remedy
-        assert len(journal.history.last_runs()) == 1
+        assert len(journal.last_runs()) == 1
 
 
 def test_a_full_disk_after_a_write_leaves_its_intent_for_the_next_run(folder: Path) -> None:
@@ -507,11 +509,11 @@ def test_a_full_disk_after_a_write_leaves_its_intent_for_the_next_run(folder: Pa
         operation = journal.intent(run, day(2), line(), company())
         fill(journal)
         with pytest.raises(StateError, match="full"):
-            journal.outcome(operation, day(2), Outcome.APPLIED, detail="x" * 9000)
+            outcome(journal, operation, day(2), Outcome.APPLIED, detail="x" * 9000)
 
     with Journal.open(folder) as journal:
         assert operation in journal.pending()
-        journal.settle(operation, begin(journal, 3), day(3), Outcome.APPLIED)
+        journal.settle(operation, begin(journal, 3), day(3), OperationOutcome(Outcome.APPLIED))
         assert operation.id not in {one.id for one in journal.pending()}
 
 

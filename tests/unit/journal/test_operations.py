@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from kisi.journal import Journal, RunState, emergency_line, operation_key
+from kisi.journal import Journal, OperationOutcome, RunState, emergency_line, operation_key
 from kisi.model import Outcome
-from tests.unit.journal.builders import begin, company, confirmed, create, day, end, line
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(tmp_path / "state") as opened:
-        yield opened
+from tests.unit.journal.builders import begin, company, confirmed, create, day, end, line, outcome
 
 
 def test_an_intent_is_there_for_the_next_run_when_the_process_ends(tmp_path: Path) -> None:
@@ -31,7 +24,7 @@ def test_an_intent_is_there_for_the_next_run_when_the_process_ends(tmp_path: Pat
         assert (intent.name, intent.tenants) == ("Client 1", company().tenants)
         assert intent.outcome is None
         assert journal.crashed_runs == (run,)
-        crashed = journal.history.run(run)
+        crashed = journal.run(run)
         assert crashed
         assert crashed.state is RunState.CRASHED
 
@@ -39,11 +32,11 @@ def test_an_intent_is_there_for_the_next_run_when_the_process_ends(tmp_path: Pat
 def test_an_applied_create_is_owned_in_the_same_transaction(journal: Journal) -> None:
     run = begin(journal)
     operation = journal.intent(run, day(1), create(after=90), company())
-    journal.outcome(operation, day(1), Outcome.APPLIED, line_id="4711", request_id="cw-1")
+    outcome(journal, operation, day(1), Outcome.APPLIED, line_id="4711", request_id="cw-1")
 
     (fact,) = journal.facts(day(1), 30)
     assert (fact.line_id, fact.confirmed) == ("4711", 90)
-    (stored,) = journal.history.operations(run)
+    (stored,) = journal.operations(run)
     assert (stored.outcome, stored.request_id, stored.settled) == (Outcome.APPLIED, "cw-1", True)
     assert journal.pending() == ()
 
@@ -54,13 +47,13 @@ def test_an_applied_create_without_the_lines_id_is_refused_and_stays_pending(
     operation = journal.intent(begin(journal), day(1), create(), company())
 
     with pytest.raises(ValueError, match="without an id"):
-        journal.outcome(operation, day(1), Outcome.APPLIED)
+        outcome(journal, operation, day(1), Outcome.APPLIED)
     assert journal.pending() == (operation,)
 
 
 def test_a_failed_write_is_settled_and_proves_nothing(journal: Journal) -> None:
     operation = journal.intent(begin(journal), day(1), line(), company())
-    journal.outcome(operation, day(1), Outcome.FAILED, detail="The agreement is closed.")
+    outcome(journal, operation, day(1), Outcome.FAILED, detail="The agreement is closed.")
 
     assert journal.facts(day(1), 30) == ()
     assert journal.pending() == ()
@@ -69,7 +62,7 @@ def test_a_failed_write_is_settled_and_proves_nothing(journal: Journal) -> None:
 def test_an_unknown_outcome_stays_pending_until_a_later_run_settles_it(journal: Journal) -> None:
     run = begin(journal)
     intent = journal.intent(run, day(1), line(), company())
-    journal.outcome(intent, day(1), Outcome.UNKNOWN, quantity=Decimal(95), request_id="cw-9")
+    outcome(journal, intent, day(1), Outcome.UNKNOWN, quantity=Decimal(95), request_id="cw-9")
     end(journal, run)
     (unknown,) = journal.pending()
     (seen,) = journal.facts(day(1), 30)
@@ -77,13 +70,15 @@ def test_an_unknown_outcome_stays_pending_until_a_later_run_settles_it(journal: 
     assert (seen.confirmed, seen.unsettled) == (95, True)
     assert (unknown.outcome, unknown.quantity) == (Outcome.UNKNOWN, 95)
     second = begin(journal, 2)
-    journal.settle(unknown, second, day(2), Outcome.APPLIED, quantity=Decimal(100))
+    journal.settle(
+        unknown, second, day(2), OperationOutcome(Outcome.APPLIED, quantity=Decimal(100))
+    )
     assert journal.pending() == ()
     (fact,) = journal.facts(day(2), 30)
     assert (fact.confirmed, fact.unsettled) == (100, False)
-    (stored,) = journal.history.operations(run)
+    (stored,) = journal.operations(run)
     assert stored.request_id == "cw-9"
-    (history,) = journal.history.line_history("Client 1")
+    (history,) = journal.line_history("Client 1")
     assert [(one.quantity, one.first_run) for one in history.quantities] == [(95, run), (100, run)]
 
 
@@ -95,11 +90,11 @@ def test_a_write_that_a_later_run_settles_is_proven_with_what_its_own_run_counte
     intent = journal.intent(run, day(1), line(), company())
     begin(journal, 2)
     third = begin(journal, 3)
-    journal.settle(intent, third, day(3), Outcome.APPLIED)
+    journal.settle(intent, third, day(3), OperationOutcome(Outcome.APPLIED))
 
     (fact,) = journal.facts(day(3), 30)
     assert (fact.confirmed, fact.proven) == (100, run)
-    (history,) = journal.history.line_history("Client 1")
+    (history,) = journal.line_history("Client 1")
     assert [(one.first_run, one.last_run, one.last_at) for one in history.quantities] == [
         (run, run, day(3))
     ]
@@ -112,7 +107,7 @@ def test_settling_an_old_write_makes_no_later_proof_older(journal: Journal) -> N
     intent = journal.intent(run, day(1), line(), company())
     second = begin(journal, 2)
     journal.confirm(second, day(2), [confirmed(100)])
-    journal.settle(intent, begin(journal, 3), day(3), Outcome.APPLIED)
+    journal.settle(intent, begin(journal, 3), day(3), OperationOutcome(Outcome.APPLIED))
 
     assert journal.facts(day(3), 30)[0].proven == second
 
@@ -121,7 +116,9 @@ def test_a_line_that_an_unknown_write_shows_is_proven_by_its_own_run_too(journal
     run = begin(journal)
     intent = journal.intent(run, day(1), create(), company())
     later = begin(journal, 2)
-    journal.settle(intent, later, day(2), Outcome.UNKNOWN, line_id="9", quantity=Decimal(5))
+    journal.settle(
+        intent, later, day(2), OperationOutcome(Outcome.UNKNOWN, line_id="9", quantity=Decimal(5))
+    )
 
     (fact,) = journal.facts(day(2), 30)
     assert (fact.line_id, fact.confirmed, fact.unsettled, fact.proven) == ("9", 5, True, run)
@@ -130,11 +127,11 @@ def test_a_line_that_an_unknown_write_shows_is_proven_by_its_own_run_too(journal
 def test_an_unknown_create_is_settled_by_the_proof_of_its_line(journal: Journal) -> None:
     run = begin(journal)
     lost = journal.intent(run, day(1), create(), company())
-    journal.outcome(lost, day(1), Outcome.UNKNOWN)
+    outcome(journal, lost, day(1), Outcome.UNKNOWN)
     other = journal.intent(run, day(1), create(product="1202"), company())
-    journal.outcome(other, day(1), Outcome.UNKNOWN)
+    outcome(journal, other, day(1), Outcome.UNKNOWN)
     again = journal.intent(run, day(1), line(before=Decimal(0)), company())
-    journal.outcome(again, day(1), Outcome.UNCHANGED)
+    outcome(journal, again, day(1), Outcome.UNCHANGED)
 
     assert [operation.id for operation in journal.pending()] == [other.id]
 
@@ -164,7 +161,7 @@ def test_an_outcome_that_cannot_be_stored_is_one_harmless_line(journal: Journal)
         begin(journal), day(1), create(), company(name="Evil\n\x1b[31m\u202e Corp")
     )
     text = emergency_line(
-        operation, Outcome.APPLIED, line_id="4711", quantity=Decimal(100), detail="a\nb"
+        operation, OperationOutcome(Outcome.APPLIED, "4711", Decimal(100), "a\nb")
     )
 
     assert text.isascii()
@@ -174,12 +171,14 @@ def test_an_outcome_that_cannot_be_stored_is_one_harmless_line(journal: Journal)
     assert said["key"] == operation.key
     assert (said["line_id"], said["before"], said["after"]) == ("4711", None, 100)
     assert (said["outcome"], said["quantity"]) == ("applied", "100")
-    assert json.loads(emergency_line(operation, Outcome.UNKNOWN))["line_id"] is None
+    assert (
+        json.loads(emergency_line(operation, OperationOutcome(Outcome.UNKNOWN)))["line_id"] is None
+    )
 
 
 def test_half_a_surrogate_pair_from_a_psa_cannot_lose_an_outcome(journal: Journal) -> None:
     run = begin(journal)
     operation = journal.intent(run, day(1), line(), company())
-    journal.outcome(operation, day(1), Outcome.FAILED, detail="odd \ud800 text")
+    outcome(journal, operation, day(1), Outcome.FAILED, detail="odd \ud800 text")
 
-    assert journal.history.operations(run)[0].detail == "odd \\ud800 text"
+    assert journal.operations(run)[0].detail == "odd \\ud800 text"

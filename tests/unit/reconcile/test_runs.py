@@ -52,7 +52,21 @@ def test_100_devices_are_billed_as_90_and_10_and_the_second_run_writes_nothing(s
         assert again.code is ExitCode.OK
         assert [line.outcome for line in again.client().lines] == [Outcome.UNCHANGED] * 2
     assert scene.sent() == 2
-    assert scene.journal.history.operations(again.run) == ()
+    assert scene.journal.operations(again.run) == ()
+
+
+def test_what_a_run_counted_is_the_days_reading(scene):
+    scene.mapping = mapping(SPLIT_ROW)
+    scene.uses(workstations=90, servers=10)
+    scene.sync()
+    at = scene.clock.now().date()
+    (tenant_ref,) = COMPANY.tenants
+    assert scene.journal.days(at, at) == {
+        (tenant_ref, KES): {at: {Category.WINDOWS_WORKSTATIONS: 90, Category.WINDOWS_SERVERS: 10}}
+    }
+    scene.uses(0)
+    scene.sync()
+    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: {}}}
 
 
 def test_a_changed_use_changes_the_line_that_is_there(scene):

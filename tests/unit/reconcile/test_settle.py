@@ -154,7 +154,7 @@ def test_a_run_killed_before_its_update_arrived_writes_it_once(scene, pending):
     scene.uses(10)
     assert scene.sync().code is ExitCode.OK
     assert (scene.cw.quantities(), scene.sent()) == ({"1200": 10}, 2)
-    (left,) = scene.journal.history.operations(operation.run_id)
+    (left,) = scene.journal.operations(operation.run_id)
     assert (left.outcome, left.settled) == (Outcome.FAILED, True)
 
 

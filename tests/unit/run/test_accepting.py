@@ -198,16 +198,19 @@ def test_what_holds_what_it_should_is_proven_and_settled_once_nothing_in_its_poo
     failing = replace(planned(100, 40, line_id="301"), outcome=Outcome.FAILED)
     new = replace(planned(None, 9, "1203"), outcome=Outcome.UNKNOWN)
     plan = Plan((client(same, written, failing, new),))
-    assert {line.line_id: line.settled for line in proven_lines(plan)} == {"302": True, "303": True}
+    assert {one.line.line_id: one.settled for one in proven_lines(plan)} == {
+        "302": True,
+        "303": True,
+    }
     both = {same.slot: pool, failing.slot: pool}
     shared = replace(plan, arrangement=Arrangement(both))
-    assert {line.line_id: line.settled for line in proven_lines(shared)} == {
+    assert {one.line.line_id: one.settled for one in proven_lines(shared)} == {
         "302": False,
         "303": True,
     }
     rose = {same.slot: pool, written.slot: pool}
     unknown = replace(plan, arrangement=Arrangement(rose, unknown=pool))
-    assert {line.line_id: line.settled for line in proven_lines(unknown)} == {
+    assert {one.line.line_id: one.settled for one in proven_lines(unknown)} == {
         "302": False,
         "303": True,  # it rose: a person has accepted it beside what is unknown
     }
@@ -220,7 +223,7 @@ def test_a_line_whose_rise_was_not_written_is_restated_once_nothing_in_its_pools
     failing = replace(planned(100, 40, line_id="301"), outcome=Outcome.FAILED)
     companies, alone = (client(waits, new, failing),), {waits.slot: pool}
     plan = Plan(companies, arrangement=Arrangement(alone))
-    assert [line.line_id for line in restated_lines(plan)] == ["302"]
+    assert [one.line.line_id for one in restated_lines(plan)] == ["302"]
     shared = Arrangement({waits.slot: pool, failing.slot: pool})
     assert list(restated_lines(replace(plan, arrangement=shared))) == []
     unknown = Arrangement(alone, unknown=pool)

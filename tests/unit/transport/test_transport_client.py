@@ -58,7 +58,6 @@ def test_one_connection_carries_many_requests(serve: Serve, connect: Connect) ->
     assert answer.json() == {"a": 1}
     assert answer.headers["x-thing"] == "yes"
     assert server.connections == 1
-    assert client.requests == 2
     first, second = server.requests
     assert first.startswith(b"POST /api/v1/Thing?q=x+y HTTP/1.1\r\n")
     assert first.endswith(b'\r\n\r\n{"b": 2}')
@@ -238,7 +237,6 @@ def test_a_closed_port_is_tried_three_times_in_two_seconds(
     client = connect(f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(NotSent, match=r"could not be reached: it refused the connection"):
         client.send("POST", "/a", retry=Retry.UNPROCESSED)
-    assert client.requests == 3
     assert clock.slept == [0.5, 1.0]
 
 
@@ -330,7 +328,7 @@ def test_a_rate_limit_is_waited_out_for_the_whole_call(
     client = connect(server.url)
     assert client.send("GET", "/a", retry=Retry.READ).status == 429
     assert 85 < clock.seconds - began <= 120
-    assert client.requests < 16
+    assert len(server.requests) < 16
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("2", 2.0), ("soon", 0.5), ("99999", 100.0)])
@@ -357,7 +355,7 @@ def test_after_the_run_nothing_is_sent(serve: Serve, connect: Connect) -> None:
     client = connect(server.url, limits=Limits(run_ends=1000.0))
     with pytest.raises(NotSent, match="the time is over; GET /a was not sent"):
         client.send("GET", "/a", retry=Retry.READ)
-    assert client.requests == 0
+    assert server.requests == []
 
 
 def test_a_read_that_needed_repeats_is_warned_about_once(
@@ -397,7 +395,7 @@ def test_a_read_gives_up_after_four_tries_with_the_last_answer(
     server = serve(answering(*[b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"] * 4))
     client = connect(server.url)
     assert client.send("GET", "/a", retry=Retry.READ).status == 500
-    assert client.requests == 4
+    assert len(server.requests) == 4
 
 
 def test_each_thread_has_a_connection_of_its_own(serve: Serve, connect: Connect) -> None:
@@ -412,7 +410,7 @@ def test_each_thread_has_a_connection_of_its_own(serve: Serve, connect: Connect)
         thread.start()
     for thread in threads:
         thread.join()
-    assert (client.requests, server.connections) == (3, 3)
+    assert (len(server.requests), server.connections) == (3, 3)
     client.close()
     client.send("GET", "/a")
     assert server.connections == 4

@@ -29,7 +29,7 @@ def test_after_a_stop_nothing_is_sent_and_nothing_waited_for(
     assert client.send("GET", "/a", retry=Retry.READ).status == 503
     with pytest.raises(NotSent, match="the run was stopped; GET /b was not sent"):
         client.send("GET", "/b", retry=Retry.READ)
-    assert (client.requests, clock.slept) == (1, [])
+    assert (len(server.requests), clock.slept) == (1, [])
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for_after_a_stop(
     try:
         with pytest.raises(AnswerLost, match="it did not answer in time"):
             client.send("GET", "/a", retry=Retry.READ)
-        assert client.requests == 1
+        assert len(server.requests) == 1
     finally:
         over.set()
         client.close()

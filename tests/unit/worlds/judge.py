@@ -16,7 +16,7 @@ that the mapping leaves to people, and one on an agreement that was renewed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -136,7 +136,9 @@ class Judge:
                 self.accounts[where].trusted = False
         world.touched.clear()
         for where, account in self.accounts.items():
-            if any(self._by_hand(account, client) for client in self.owners(where)):
+            mapped = world.client_of(where.psa, where.agreement)  # also with billing off
+            clients = [*self.owners(where), *([mapped] if mapped else ())]
+            if any(self._by_hand(account, client) for client in clients):
                 account.trusted = False
 
     def owners(self, where: LineId) -> list[Client]:
@@ -368,10 +370,17 @@ def too_many(
             for body, number in account.uses.items():
                 if number > limit.get(body, 0):
                     limit[body] = number
-    taken: dict[str, Counter[LineId]] = {}
+    taken: dict[str, Counter[LineId]] = defaultdict(Counter)
     load: Counter[str] = Counter()
-    for where in accounts:
-        for _ in range(units[where]):
+    for where, account in accounts.items():
+        wanted = units[where]
+        for body, most in account.may.items():
+            number = min(most, limit.get(body, 0) - load[body], wanted)
+            if number > 0:  # nobody has it: no path needs to be looked for
+                taken[body][where] += number
+                load[body] += number
+                wanted -= number
+        for _ in range(wanted):
             reached = _place(where, accounts, taken, load, limit)
             if reached:
                 return sorted(reached)
@@ -385,12 +394,15 @@ def _place(
     load: Counter[str],
     limit: Mapping[str, int],
 ) -> set[LineId]:
-    """Finds a device for one more unit of a line; else the lines among which none is left."""
+    """Finds a device for one more unit of a line; else the lines among which none is left.
+
+    Other lines pass theirs on where that helps.
+    """
     came: dict[LineId, tuple[str, LineId] | None] = {where: None}
     queue = [where]
     for line in queue:
         for body, most in accounts[line].may.items():
-            holders = taken.setdefault(body, Counter())
+            holders = taken[body]
             if holders[line] >= most:
                 continue
             if load[body] < limit.get(body, 0):

@@ -86,7 +86,7 @@ def night(
     office.guarded = Plan(())
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
-    record_reading(journal, run, clock.now(), found)
+    record_reading(journal, run, clock.now(), found, rules.today)
     try:
         keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
     except Withheld as error:

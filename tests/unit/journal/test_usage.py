@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-
-import pytest
 
 from kisi.journal import Journal, PackedUsage
 from kisi.model import Company, TenantRef, TenantUsage
@@ -13,16 +9,11 @@ from tests.unit.journal.builders import begin, company, day, held, usage
 from tests.unit.journal.test_clients import plan_of
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(tmp_path / "state") as opened:
-        yield opened
-
-
 def night(journal: Journal, number: int, *read: tuple[Company, TenantUsage]) -> int:
     run = begin(journal, number)
     journal.record_mapping([company(1), company(2)])
-    journal.record_usage(run, [(client, PackedUsage.of(usage)) for client, usage in read])
+    usages = [(client, PackedUsage.of(usage)) for client, usage in read]
+    journal.record_usage(run, usages, day(number).date())
     return run
 
 
@@ -45,7 +36,7 @@ def test_unchanged_usage_is_one_range_of_one_content_whatever_the_order(journal:
 
     assert contents(journal) == 1
     assert ranges(journal) == [(1, 3)]
-    (record,) = journal.history.usage_at("Client 1")
+    (record,) = journal.usage_at("Client 1")
     assert record.usage == usage(at=day(3))
     assert (record.first_run, record.first_at, record.last_run, record.last_at) == (
         *(1, day(1)),
@@ -58,11 +49,11 @@ def test_a_past_run_still_lists_its_devices_and_what_it_had_before(journal: Jour
     for number, devices in ((1, 5), (2, 5), (3, 7), (4, 2)):
         night(journal, number, (company(), usage(devices=devices, at=day(number))))
 
-    (record,) = journal.history.usage_at("Client 1", 3)
+    (record,) = journal.usage_at("Client 1", 3)
     assert [len(record.usage.applications[0].evidence), record.usage.at] == [7, day(3)]
     assert record.previous == usage(devices=5, at=day(2))
     assert record.previous_run == 2
-    (oldest,) = journal.history.usage_at("Client 1", 1)
+    (oldest,) = journal.usage_at("Client 1", 1)
     assert oldest.usage.applications[0].total == 5
 
 
@@ -73,9 +64,9 @@ def test_no_run_is_said_to_have_read_what_it_did_not(journal: Journal) -> None:
 
     assert contents(journal) == 1
     assert ranges(journal) == [(1, 1), (3, 3)]
-    (record,) = journal.history.usage_at("Client 1", failed)
+    (record,) = journal.usage_at("Client 1", failed)
     assert (record.read, record.last_run) == (False, 1)
-    (record,) = journal.history.usage_at("Client 1")
+    (record,) = journal.usage_at("Client 1")
     assert (record.read, record.previous) == (True, None)
 
 
@@ -85,11 +76,9 @@ def test_a_tenant_that_was_moved_away_is_shown_only_where_it_was_read(journal: J
     night(journal, 2, (moved, usage(moved, at=day(2))))
     journal.record_mapping([moved])
 
-    assert [r.usage.tenant.ref for r in journal.history.usage_at("Client 1")] == [*moved.tenants]
-    assert [r.usage.tenant.ref for r in journal.history.usage_at("Client 1", first)] == [
-        *company().tenants
-    ]
-    assert journal.history.usage_at("Nobody") == ()
+    assert [r.usage.tenant.ref for r in journal.usage_at("Client 1")] == [*moved.tenants]
+    assert [r.usage.tenant.ref for r in journal.usage_at("Client 1", first)] == [*company().tenants]
+    assert journal.usage_at("Nobody") == ()
 
 
 def test_keys_are_those_of_billed_clients_tenants_as_last_read(journal: Journal) -> None:
@@ -97,7 +86,7 @@ def test_keys_are_those_of_billed_clients_tenants_as_last_read(journal: Journal)
     night(journal, 2, (company(1), usage(company(1), devices=6)))
     journal.record_mapping([company(1), company(2, billing=False)])
 
-    (stored,) = journal.history.keys()
+    (stored,) = journal.keys()
     assert (stored.name, stored.tenant) == ("Client 1", company(1).tenants[0])
     assert stored.key.used == 6
 
@@ -111,15 +100,15 @@ def test_pruning_forgets_what_ended_and_keeps_what_is_still_so(journal: Journal)
 
     assert journal.prune(before) == 1
     assert contents(journal) == 1
-    assert journal.history.held_plan("a") is None
-    assert journal.history.held_plan("b")
-    (record,) = journal.history.usage_at("Client 1", 2)
+    assert journal.held_plan("a") is None
+    assert journal.held_plan("b")
+    (record,) = journal.usage_at("Client 1", 2)
     assert record.previous is None
-    assert journal.history.usage_at("Client 1", 1) == ()
+    assert journal.usage_at("Client 1", 1) == ()
 
 
 def readings(journal: Journal, run: int, *tenants: TenantRef) -> dict[TenantRef, TenantUsage]:
-    found = journal.history.readings(run, tenants or None)
+    found = journal.readings(run, tenants or None)
     return {ref: packed.whole() for ref, packed in found.items()}
 
 
@@ -155,7 +144,7 @@ def test_readings_are_of_all_tenants_or_of_some(journal: Journal) -> None:
     assert set(readings(journal, run)) == {*of(1, 2)}
     assert set(readings(journal, run, *of(2))) == {*of(2)}
     assert set(readings(journal, run, *of(2, 7))) == {*of(2)}
-    assert journal.history.readings(run, []) == {}
+    assert journal.readings(run, []) == {}
 
 
 def test_a_reading_stays_the_tenants_whoever_bills_it(journal: Journal) -> None:
@@ -173,7 +162,7 @@ def test_a_reading_says_what_it_is_without_being_unpacked(journal: Journal) -> N
     run = night(journal, 1, (company(), usage(at=day(1))))
     night(journal, 2, (company(), usage(at=day(2))))
 
-    (found,) = journal.history.readings(run).values()
+    (found,) = journal.readings(run).values()
     assert (found.tenant, found.fingerprint) == (packed.tenant, packed.fingerprint)
     assert found.at == day(2)
 
@@ -182,8 +171,8 @@ def test_a_tenant_whose_id_has_a_colon_is_found(journal: Journal) -> None:
     odd = company(tenants=(TenantRef("hub", "Contoso: Berlin"),))
     run = night(journal, 1, (odd, usage(odd)))
 
-    assert list(journal.history.readings(run)) == [*odd.tenants]
-    assert list(journal.history.readings(run, odd.tenants)) == [*odd.tenants]
+    assert list(journal.readings(run)) == [*odd.tenants]
+    assert list(journal.readings(run, odd.tenants)) == [*odd.tenants]
 
 
 def test_what_was_pruned_is_not_known_any_more(journal: Journal) -> None:
