@@ -20,8 +20,9 @@ from kisi.model import Action, Company, Outcome, PlannedLine, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SELECT = """
-    SELECT operation.*, operation.run AS run_id, client.psa, client.agreement
-    FROM operation JOIN client ON client.id = operation.client
+    SELECT operation.*, operation.run AS run_id, client.psa, client.agreement,
+        run.state = 'running' AS running
+    FROM operation JOIN client ON client.id = operation.client JOIN run ON run.id = operation.run
 """
 
 

@@ -137,6 +137,8 @@ class Operation:
     request_id: str = ""
     settled: bool = False
     """False while nobody knows what the write did: no outcome, or an unknown one."""
+    running: bool = False
+    """Its run has not ended: it may be under way just now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,12 +87,13 @@ def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line |
 def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
     """The new lines whose request was sent, or may have been, and that their PSA does not show.
 
-    A request that was refused, or never left, has its outcome already and is not asked about.
+    A request that was refused, or never left, has its outcome already and is not asked about. What
+    another run is about to make, while a preview looks on, is not missing yet.
     """
     return frozenset(
         one.operation.line.slot
         for one in settled
-        if one.outcome is Outcome.UNKNOWN and one.line_id is None
+        if one.outcome is Outcome.UNKNOWN and one.line_id is None and not one.operation.running
     )
 
 

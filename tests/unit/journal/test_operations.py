@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def test_an_intent_is_there_for_the_next_run_when_the_process_ends(tmp_path: Pat
     with Journal.open(tmp_path) as journal:
         begin(journal, 2)
 
-        assert journal.pending() == (intent,)
+        assert journal.pending() == (replace(intent, running=False),)
+        assert intent.running
         assert intent.line == line()
         assert (intent.name, intent.tenants) == ("Client 1", company().tenants)
         assert intent.outcome is None
