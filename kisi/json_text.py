@@ -1,9 +1,12 @@
-"""The frame of every JSON document that kisi prints."""
+"""The frame of every JSON document that kisi makes, and how a value becomes JSON data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 FORMAT_VERSION = 1
@@ -15,3 +18,46 @@ Json = dict[str, Any]
 def dumps(document: Mapping[str, Any]) -> str:
     """JSON as kisi prints it: indented, and in ASCII, so that no encoding can harm it."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def instant(at: datetime | None) -> str | None:
+    """An instant for programs, in UTC to the second: `2026-11-03T05:00:00Z`."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def json_number(value: Decimal | None) -> int | float | None:
+    """A JSON number without noise: an integer where it is one; None stays null."""
+    if value is None:
+        return None
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
+    """A value as JSON data: `Decimal` as a number, an enum's value, an instant in UTC.
+
+    Mappings and sequences are converted with all that is in them.
+    """
+    match value:
+        case Enum():
+            return value.value
+        case Decimal():
+            return json_number(value)
+        case datetime():
+            return instant(value)
+        case Mapping():
+            return {plain(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+    return value
+
+
+def document(content: Mapping[str, Any]) -> Json:
+    """A whole JSON document of `plain` values, in kisi's frame."""
+    return {"format_version": FORMAT_VERSION, **plain(content)}
+
+
+def fields(value: object, names: str) -> dict[str, Any]:
+    """The named attributes of a value, in this order: `fields(line, "psa agreement")`."""
+    return {name: getattr(value, name) for name in names.split()}

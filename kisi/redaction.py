@@ -1,4 +1,4 @@
-"""Keeps secrets out of everything that is printed, logged or stored.
+"""Keeps secrets, and characters that act, out of everything that is printed, logged or stored.
 
 Every secret that `kisi.secrets` resolves is registered here. What leaves the process as text then
 goes through `REDACTOR`, as a last line of defence behind code that puts no secret into a message in
@@ -239,6 +239,36 @@ def remote_text(text: str, longest: int) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
+def safe_text(text: str, encoding: str = "utf-8") -> str:
+    r"""Makes remote text safe for a terminal, a page or a log: nothing can act, nothing is lost.
+
+    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters,
+    lone surrogates, and whatever `encoding` cannot carry become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
+    """
+    if text.isprintable() and carries(encoding, text):
+        return text
+    return "".join(_safe(char, encoding) for char in text)
+
+
+def _safe(char: str, encoding: str) -> str:
+    # Bidirectional controls and zero-width joiners are format characters, so not printable.
+    if char.isprintable() and carries(encoding, char):
+        return char
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def carries(encoding: str, text: str) -> bool:
+    """Whether an encoding has every character of a text."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class RedactingFilter(logging.Filter):
     """Redacts log records. To be added to every handler: a logger's filters miss its children.
 
@@ -266,3 +296,11 @@ class RedactingFilter(logging.Filter):
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         return True
+
+
+class OneLine(logging.Formatter):
+    """A log record is one line, whatever remote text is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one safe line."""
+        return safe_text(super().format(record))

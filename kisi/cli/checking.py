@@ -11,11 +11,13 @@ from typing import Any
 import typer
 
 from kisi.cli.check_files import check_files
-from kisi.cli.output import Voice
-from kisi.cli.setup import Setup, config_path, load, opened
+from kisi.cli.options import Format
+from kisi.cli.output import Console, OutputOptions, show, terminal_text
 from kisi.config import Section
+from kisi.config.tables import Top
 from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
+from kisi.json_text import dumps
 from kisi.lock import run_lock
 from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
 from kisi.mapping.validator import SystemValidator
@@ -23,20 +25,39 @@ from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.psa.registry import PSAS
 from kisi.reconcile.new_lines import check_siblings
-from kisi.render.findings import Area
+from kisi.redaction import safe_text
+from kisi.render.findings import Area, findings_document, findings_report
 from kisi.render.formatting import plural
-from kisi.render.text import safe_text
+from kisi.run.setup import Setup, config_path, load, opened
 from kisi.sources.registry import SOURCES
 
 
-def check_all(config: Path | None, *, online: bool, voice: Voice) -> list[Area]:
+def check(
+    config: Path | None, console: Console, output: OutputOptions, *, online: bool
+) -> ExitCode:
+    """Shows all findings, and says in one sentence how it stands."""
+    areas = check_all(config, online=online, console=console)
+    code = code_of(areas)
+    report = findings_report(areas, detailed=console.verbose > 0 or online)
+    show(
+        {
+            Format.TABLE: lambda: terminal_text(report, console, output),
+            Format.JSON: lambda: dumps(findings_document(areas, code)),
+        },
+        output,
+    )
+    (console.warn if code else console.info)(check_summary(areas, online=online))
+    return code
+
+
+def check_all(config: Path | None, *, online: bool, console: Console) -> list[Area]:
     """All findings, by what they are about. Online only if the files are right."""
     source_kinds = {kind: module.SETTINGS for kind, module in SOURCES.items()}
     psa_kinds = {kind: module.SETTINGS for kind, module in PSAS.items()}
     files = check_files(config_path(config), source_kinds, psa_kinds)
     areas = [Area("Files and secrets", files.findings, ExitCode.CONFIG)]
     if online and files.passed:
-        voice.say("Asking the systems ...")
+        console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
     return areas
@@ -91,8 +112,6 @@ def _count(findings: Iterable[Finding], level: Level) -> int:
 
 def schema_text() -> str:
     """The JSON Schema of kisi.toml, for editors."""
-    from kisi.config.tables import Top
-
     schema = Top.model_json_schema()
     definitions: dict[str, Any] = schema.setdefault("$defs", {})
 
@@ -114,7 +133,7 @@ def schema_text() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def repair_journal(config: Path | None, voice: Voice) -> ExitCode:
+def repair_journal(config: Path | None, console: Console) -> ExitCode:
     """Acknowledges a damaged journal, so that the next run starts with an empty one.
 
     What kisi wrote before is then known only to the PSA: equal lines are taken over silently,
@@ -124,14 +143,14 @@ def repair_journal(config: Path | None, voice: Voice) -> ExitCode:
     with run_lock(settings.state_dir, 0):
         kept = repair(settings.state_dir)
     if not kept:
-        voice.say("The journal is not damaged; nothing was changed.")
+        console.info("The journal is not damaged; nothing was changed.")
         return ExitCode.OK
-    voice.insist("The damaged journal is kept as " + ", ".join(str(path) for path in kept) + ".")
-    voice.insist("The next run starts with an empty one: look at `kisi preview` first.")
+    console.warn("The damaged journal is kept as " + ", ".join(str(path) for path in kept) + ".")
+    console.warn("The next run starts with an empty one: look at `kisi preview` first.")
     return ExitCode.OK
 
 
-def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
+def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
     """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching.
 
     Raises:
@@ -159,9 +178,9 @@ def probe(config: Path | None, agreement: str, voice: Voice) -> ExitCode:
         passed = True
         for step in psa.probe(number, item, lambda text: _confirmed(safe_text(text))):
             passed = step.passed
-            voice.insist(("✓ " if step.passed else "✗ ") + safe_text(step.message))
+            console.warn(("✓ " if step.passed else "✗ ") + safe_text(step.message))
     if passed:
-        voice.insist("Proven. Now set `soap_template_verified = true` in kisi.toml.")
+        console.warn("Proven. Now set `soap_template_verified = true` in kisi.toml.")
         return ExitCode.OK
     return ExitCode.WRITE
 

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kisi.cli import options, output
+from kisi.cli.output import Console, result, write
+from kisi.cli.shared_options import shared_options
 from kisi.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from kisi.sandbox import Sandbox
 
 
+@shared_options(config=False)
 def sandbox(
+    console: Console,
     directory: Annotated[
         Path, typer.Option(metavar="DIR", help="Where kisi.toml and mapping.toml are written.")
     ] = Path("kisi-sandbox"),
@@ -28,48 +31,42 @@ def sandbox(
             metavar="N", min=0, max=10_000, help="Serve N unmapped virtual servers instead."
         ),
     ] = 0,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
 ) -> None:
     """Serve a simulated Security Center and PSA on this machine, with a ready configuration.
 
     It serves until ^C. In another terminal: kisi preview --config DIR/kisi.toml
     """
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     with _served(fleet, directory) as served:
         path = served.write_config(directory, mapping=not fleet)
-        output.result(str(path), None)
-        voice.say(f"Serving on loopback until ^C. Try:\n  kisi preview --config {path}")
+        result(str(path), None)
+        console.info(f"Serving on loopback until ^C. Try:\n  kisi preview --config {path}")
         _wait()
-    voice.say("Stopped.")
+    console.info("Stopped.")
 
 
+@shared_options(config=False)
 def demo(
+    console: Console,
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep configuration and journal here.")
     ] = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
 ) -> None:
     """Run preview, sync, sync again and status on simulated systems, on this machine only.
 
     Exits 0 if every step did what it should: the first sync writes, the second writes nothing.
     """
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     with tempfile.TemporaryDirectory(prefix="kisi-demo-") as temporary:
         folder = keep or Path(temporary)
         with _served(0, folder) as served:
             path = served.write_config(folder)
-            surprised = _steps(path, served, voice)
+            surprised = _steps(path, served, console)
     raise typer.Exit(ExitCode.BUG if surprised else ExitCode.OK)
 
 
-def _steps(path: Path, served: Sandbox, voice: output.Voice) -> bool:
+def _steps(path: Path, served: Sandbox, console: Console) -> bool:
     from kisi.cli import run
 
-    config = ["--config", str(path), *_spoken(voice)]
+    config = ["--config", str(path), *_options(console)]
     expected = (ExitCode.OK, ExitCode.WITHHELD)
     steps = (
         ("What would be written?", ["preview"], "nothing"),
@@ -80,27 +77,27 @@ def _steps(path: Path, served: Sandbox, voice: output.Voice) -> bool:
     surprised = False
     for title, arguments, writes in steps:
         heading = f"\n── {title}  $ kisi {' '.join(arguments)}\n"
-        if not voice.quiet:
-            output.write(sys.stdout, heading)
+        if not console.quiet:
+            write(sys.stdout, heading)
         before = len(served.writes)
         code = run([*arguments, *config])
         sent = len(served.writes) - before
         fine = code in expected and (sent > 0) is (writes == "something")
         surprised |= not fine
-        verdict = "as it should be" if fine else "NOT as it should be"
-        told = f"   exit code {code}, {sent} writes sent: {verdict}"
-        if not voice.quiet:
-            output.write(sys.stdout, told)
+        summary = "as it should be" if fine else "NOT as it should be"
+        said = f"   exit code {code}, {sent} writes sent: {summary}"
+        if not console.quiet:
+            write(sys.stdout, said)
         elif not fine:
-            output.write(sys.stdout, heading + told)
+            write(sys.stdout, heading + said)
     return surprised
 
 
-def _spoken(voice: output.Voice) -> list[str]:
-    """The options that make each step speak as the demo was told to."""
-    said = ["--verbose"] * voice.verbose
-    said += ["--quiet"] if voice.quiet else []
-    return said if voice.color else [*said, "--no-color"]
+def _options(console: Console) -> list[str]:
+    """The options that each step is run with, as the demo itself."""
+    said = ["--verbose"] * console.verbose
+    said += ["--quiet"] if console.quiet else []
+    return said if console.color else [*said, "--no-color"]
 
 
 @contextmanager
@@ -133,8 +130,8 @@ def _served(fleet: int, folder: Path) -> Iterator[Sandbox]:
 
 def _wait() -> None:
     """Until ^C or SIGTERM."""
-    from kisi.cli.signals import stopping
+    from kisi.cli.signals import handle_signals
 
-    with stopping("Stopping the simulated systems.") as stop:
-        while not stop.asked.wait(0.2):
+    with handle_signals("Stopping the simulated systems.") as stop:
+        while not stop.requested.wait(0.2):
             continue

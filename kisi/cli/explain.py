@@ -1,60 +1,114 @@
-"""`kisi explain`: each quantity of a client down to its devices, also of a past run."""
+"""`kisi explain`: a client, a run, and what was read of the client in it, shown."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
 
-import typer
+from kisi.cli.options import Format
+from kisi.cli.output import Console, OutputOptions, show, terminal_text
+from kisi.errors import ConfigError
+from kisi.journal import ClientRecord, Journal, LineHistory
+from kisi.json_text import dumps
+from kisi.render.explain import (
+    ExplainView,
+    explain_csv,
+    explain_document,
+    explain_report,
+    of_application,
+)
+from kisi.run.setup import load
 
-from kisi.cli import options, output
-from kisi.cli.completion import client_names
-from kisi.cli.options import Format, RowsFormat
 
-
-def explain(
-    company: Annotated[
-        str,
-        typer.Argument(
-            metavar="COMPANY",
-            help="The client's name, or a part of it.",
-            autocompletion=client_names,
-        ),
-    ],
-    application: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only applications whose name matches.")
-    ] = None,
-    devices: Annotated[
-        bool, typer.Option("--devices", help="List every device, counted or left out, and why.")
-    ] = False,
-    run: Annotated[
-        int | None,
-        typer.Option(metavar="ID", min=1, max=10**9, help="A past run (see `kisi status`)."),
-    ] = None,
-    config: options.Config = None,
-    format_: options.AsRows = RowsFormat.TABLE,
-    json: options.Json = False,
-    output_file: options.Output = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
+def show_explanation(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    company: str,
+    run_id: int | None,
+    application: str | None,
+    *,
+    devices: bool,
 ) -> None:
-    """Explain a client's quantities: keys, classes, devices, and what changed since the run before.
-
-    Reads the journal alone; nothing is sent. Evidence is kept for `evidence_days`.
-    """
-    from kisi.cli.evidence import explained
-    from kisi.cli.report import Wish, show, terminal_text
-    from kisi.json_text import dumps
-    from kisi.render.explain import explain_csv, explain_document, explain_report
-
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    view = explained(config, company, run, application)
-    wish = Wish(output.chosen(Format(format_), json=json), output_file)
+    """Shows a client's quantities; with `devices` each of them down to its devices."""
+    view = explained(config, company, run_id, application)
+    report = explain_report(view, devices=devices)
     show(
         {
-            Format.TABLE: lambda: terminal_text(explain_report(view, devices=devices), voice, wish),
+            Format.TABLE: lambda: terminal_text(report, console, output),
             Format.JSON: lambda: dumps(explain_document(view)),
             Format.CSV: lambda: explain_csv(view),
         },
-        wish,
+        output,
     )
+
+
+def explained(
+    config: Path | None, company: str, run_id: int | None, application: str | None
+) -> ExplainView:
+    """What is known of a client in a run, by default the last that read it.
+
+    Raises:
+        ConfigError: The files are wrong, or there is no such client, run or evidence.
+        StateError: The journal cannot be read.
+    """
+    settings, _ = load(config)
+    with Journal.open(settings.state_dir, readonly=True) as journal:
+        if journal.problem is not None:
+            raise journal.problem
+        client = _client(journal.clients(unmapped=True), company)
+        records = [
+            record
+            for record in journal.usage_at(client.name, run_id)
+            if (record.psa, record.agreement) == (client.psa, client.agreement)
+        ]
+        newest = max((record.last_run for record in records), default=0)
+        run = journal.run(newest if run_id is None else run_id)
+        if run is None or not records:
+            raise _nothing(client, run_id)
+        lines = _lines(journal.line_history(client.name), client, run.id)
+        view = ExplainView(client, run, settings.timezone, tuple(lines), tuple(records))
+    return of_application(view, application) if application else view
+
+
+def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
+    """The client called so; else the only one whose name holds these words."""
+    name = wanted.casefold()
+    found = [one for one in clients if one.name.casefold() == name]
+    found = found or [one for one in clients if name in one.name.casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{one.name} ({one.psa}, agreement {one.agreement})" for one in found)
+        raise ConfigError(
+            f"{len(found)} clients match {wanted!r}: {listed}.",
+            remedy="Name one of them in full; two rows of one name need different names.",
+        )
+    if not clients:
+        raise ConfigError(
+            f"The journal knows no client yet, so not {wanted!r} either.",
+            remedy="Run `kisi sync` first: what it stores of each client is explained here.",
+        )
+    near = get_close_matches(wanted, [one.name for one in clients], n=3)
+    raise ConfigError(
+        f"The journal knows no client {wanted!r}.",
+        remedy="Did you mean " + ", ".join(near) + "?" if near else "`kisi status -v` lists them.",
+    )
+
+
+def _nothing(client: ClientRecord, run_id: int | None) -> ConfigError:
+    when = "yet" if run_id is None else f"as of run {run_id}"
+    return ConfigError(
+        f"The journal holds no usage of {client.name} {when}.",
+        remedy="`kisi status` lists the runs; evidence is kept for `evidence_days`.",
+    )
+
+
+def _lines(history: Iterable[LineHistory], client: ClientRecord, run: int) -> Iterable[LineHistory]:
+    """The client's lines with the quantities that they were confirmed to hold up to a run."""
+    for line in history:
+        known = tuple(one for one in line.quantities if one.first_run <= run)
+        if known and (line.key.psa, line.key.agreement) == (client.psa, client.agreement):
+            yield replace(line, quantities=known)

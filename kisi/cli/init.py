@@ -1,25 +1,64 @@
-"""`kisi init`: a first kisi.toml."""
+"""What `kisi init` writes: `kisi.toml` beside this module, with every key explained, to fill in."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from kisi.errors import ConfigError, StateError
 
-from kisi.cli import options, output
+NEXT_STEPS = """\
+1. Fill in url, user and company in {path}, and remove the tables that you do not need.
+2. Set the secrets: {secrets}.
+3. Run `kisi check`, then `kisi check --online`: it prints the certificate's fingerprint to pin.
+4. Run `kisi map` to say what is billed to whom, or `kisi map list` for the ids to write by hand.
+5. Run `kisi preview`. It writes nothing.
+6. Run `kisi sync`, then daily from cron, systemd or the Task Scheduler."""
+"""What to do after `kisi init`."""
+
+_SECRETS = "KISI_HQ_PASSWORD, KISI_CW_PUBLIC_KEY, KISI_CW_PRIVATE_KEY, KISI_CW_CLIENT_ID"
 
 
-def init(
-    config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it.")
-    ] = Path("kisi.toml"),
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
-) -> None:
-    """Write a commented kisi.toml to fill in. Never overwrites anything."""
-    from kisi.cli.init_template import write_template
+def template() -> str:
+    """A kisi.toml to fill in.
 
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    voice.say(write_template(config))
+    Lines that start with `# ` explain; lines that start with `#` and no space are settings with
+    their defaults or an example, to be used by removing the `#`.
+    """
+    return Path(__file__).with_name("kisi.toml").read_text(encoding="utf-8")
+
+
+def write_template(path: Path) -> str:
+    """Writes the template to `path` and says what to do next.
+
+    An existing file, or a link, is never replaced, and a half-written file is not left behind.
+
+    Returns:
+        The next steps, for the operator.
+
+    Raises:
+        ConfigError: There is something at `path` already, or its folder does not exist.
+        StateError: It cannot be written.
+    """
+    made = False
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            made = True
+            file.write(template())
+    except FileExistsError:
+        raise ConfigError(
+            f"{path} exists already, and kisi does not overwrite it.",
+            remedy="Edit it, or choose another place: `kisi init --config FILE`.",
+        ) from None
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} was not written, because there is no folder {path.parent}.",
+            remedy="Make the folder, then run `kisi init` again.",
+        ) from None
+    except OSError as error:
+        if made:
+            path.unlink(missing_ok=True)
+        raise StateError(
+            f"{path} could not be written: {error.strerror}.",
+            remedy="Choose a folder that you can write to: `kisi init --config FILE`.",
+        ) from error
+    return NEXT_STEPS.format(path=path, secrets=_SECRETS)

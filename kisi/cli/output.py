@@ -9,23 +9,30 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import stat
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from kisi.cli.options import Format
 from kisi.errors import KisiError, StateError
 
+if TYPE_CHECKING:
+    from kisi.render.report import Report
+
+_WIDE = 120
+"""Where nobody says how wide it is (a file, a pipe): few names are broken, and a mail shows it."""
 _MOST_LINES = 50
 """Of one error; the others would only push these out of sight."""
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """How this command speaks.
+class Console:
+    """Where messages of a command go, and how many of them.
 
     Args:
         quiet: Only errors, and the last line if something is wrong.
@@ -37,12 +44,12 @@ class Voice:
     verbose: int = 0
     color: bool = True
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
         if not self.quiet:
             write(sys.stderr, text)
 
-    def insist(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """A message that is shown also when quiet."""
         write(sys.stderr, text)
 
@@ -50,6 +57,19 @@ class Voice:
         """Whether `stream` is a terminal that wants colours."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return self.color and not plain and stream.isatty() and _understands_colors()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How and where a result is written.
+
+    Args:
+        format: How it is written.
+        file: Where, if not to stdout.
+    """
+
+    format: Format
+    file: Path | None = None
 
 
 def _understands_colors() -> bool:
@@ -61,9 +81,9 @@ def _understands_colors() -> bool:
     return not detect_legacy_windows()
 
 
-def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
+def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
     """Sets up logging and encodings for one command."""
-    from kisi.redaction import RedactingFilter
+    from kisi.redaction import OneLine, RedactingFilter
 
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     for stream in (sys.stdout, sys.stderr):
@@ -77,17 +97,7 @@ def voice(*, quiet: bool, verbose: int, no_color: bool) -> Voice:
     handler.setLevel(level)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
-    return Voice(quiet=quiet, verbose=verbose, color=not no_color)
-
-
-class OneLine(logging.Formatter):
-    """A log record is one line, whatever remote text is in it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one safe line."""
-        from kisi.render.text import safe_text
-
-        return safe_text(super().format(record))
+    return Console(quiet=quiet, verbose=verbose, color=not no_color)
 
 
 def write(stream: TextIO, text: str) -> bool:
@@ -174,21 +184,31 @@ def _behind_a_link(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def chosen(wanted: Format, *, json: bool) -> Format:
-    """The format, where `--json` is short for `--format json`."""
-    return Format.JSON if json else wanted
-
-
 def explain_error(error: KisiError) -> str:
     """An error as the operator reads it: what happened, then what to do."""
-    from kisi.redaction import REDACTOR
-    from kisi.render.text import safe_text
+    from kisi.redaction import REDACTOR, safe_text
 
-    told = REDACTOR.redact(error.message).splitlines() or [""]
-    lines = [safe_text(line) for line in told[:_MOST_LINES]]
-    if len(told) > _MOST_LINES:
-        lines.append(f"... and {len(told) - _MOST_LINES} more.")
+    said = REDACTOR.redact(error.message).splitlines() or [""]
+    lines = [safe_text(line) for line in said[:_MOST_LINES]]
+    if len(said) > _MOST_LINES:
+        lines.append(f"... and {len(said) - _MOST_LINES} more.")
     text = "\n".join(["Error: " + lines[0], *("       " + line for line in lines[1:])])
     if error.remedy:
         text += "\nTo do: " + safe_text(REDACTOR.redact(error.remedy))
     return text
+
+
+def show(texts: dict[Format, Callable[[], str]], output: OutputOptions) -> None:
+    """Writes the text of the wanted format, which is one of those that the command offers."""
+    result(texts[output.format](), output.file)
+
+
+def terminal_text(report: Report, console: Console, output: OutputOptions) -> str:
+    """A report as text: as wide as the terminal, coloured if that is welcome."""
+    from kisi.render.terminal import Terminal, lay_out
+
+    if output.file is not None:
+        return lay_out(report, Terminal(_WIDE)).plain
+    width = shutil.get_terminal_size((_WIDE, 0)).columns
+    page = lay_out(report, Terminal(width, sys.stdout.encoding or "ascii"))
+    return page.ansi() if page and console.colored(sys.stdout) else page.plain

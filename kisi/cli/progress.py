@@ -4,45 +4,61 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
-from kisi.cli.output import Voice
-from kisi.cli.signals import Stop
+import rich.console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-Report = Callable[[str, int, int], None]
-
-
-@contextmanager
-def shown(voice: Voice, stop: Stop) -> Iterator[Report]:
-    """Shows how far each source and PSA is; raises `Interrupted` once `stop` is asked for."""
-
-    def check(_what: str, _done: int, _total: int) -> None:
-        stop.check()
-
-    if voice.quiet or not sys.stderr.isatty() or not voice.colored(sys.stderr):
-        yield check
-    else:
-        with _bars(stop) as report:
-            yield report
-    stop.check()
+from kisi.cli.output import Console
 
 
-@contextmanager
-def _bars(stop: Stop) -> Iterator[Report]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+class ProgressBars:
+    """How far each source and PSA is, on a terminal only. Hidden once all of them are read."""
 
+    def __init__(self, console: Console) -> None:
+        self._wanted = not console.quiet and sys.stderr.isatty() and console.colored(sys.stderr)
+        self._lock = threading.Lock()
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.hide()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """So much of `what` is read; called from several threads."""
+        if not self._wanted:
+            return
+        with self._lock:
+            bars = self._bars = self._bars or _started()
+            if what not in self._tasks:
+                self._tasks[what] = bars.add_task(f"reading {what}", total=total)
+            bars.update(self._tasks[what], completed=done, total=total)
+            if bars.finished:
+                self._remove()
+
+    def hide(self) -> None:
+        """Takes the bars off the screen, before something else is shown there."""
+        with self._lock:
+            self._remove()
+
+    def _remove(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = None
+        self._tasks.clear()
+
+
+def _started() -> Progress:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    tasks: dict[str, TaskID] = {}
-    lock = threading.Lock()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-
-        def report(what: str, done: int, total: int) -> None:
-            stop.check()
-            with lock:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(f"reading {what}", total=total)
-                bars.update(tasks[what], completed=done, total=total)
-
-        yield report
+    bars = Progress(*columns, console=rich.console.Console(stderr=True), transient=True)
+    bars.start()
+    return bars

@@ -9,52 +9,22 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import FrameType
 from typing import TypeVar
 
-from kisi.errors import ExitCode, Interrupted
+from kisi.errors import ExitCode
+from kisi.run import Stop
 
 _T = TypeVar("_T")
 _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-_FINISHING = "Stopping: a write under way is finished first."
+WRITES_ARE_FINISHED = "Stopping: a write under way is finished first."
 _AGAIN = "Once more ends kisi at once."
 _STEP = 0.2
 
 
-@dataclass(slots=True)
-class Stop:
-    """What a signal asks for.
-
-    Args:
-        asked: Set by the first signal: nothing new is begun.
-        reading: Set along with it as long as nothing is written: what is under way is dropped too.
-        writing: Writes have begun; what is under way then is finished, with all the reads it takes.
-    """
-
-    asked: threading.Event = field(default_factory=threading.Event)
-    reading: threading.Event = field(default_factory=threading.Event)
-    writing: bool = False
-
-    def ask(self) -> None:
-        """The run is to end."""
-        self.asked.set()
-        if not self.writing:
-            self.reading.set()
-
-    def check(self) -> None:
-        """To be called where nothing was written yet.
-
-        Raises:
-            Interrupted: The run is to end.
-        """
-        if self.asked.is_set():
-            raise Interrupted("Stopped by a signal before anything was written.")
-
-
 @contextmanager
-def stopping(said: str = _FINISHING) -> Iterator[Stop]:
+def handle_signals(said: str = WRITES_ARE_FINISHED) -> Iterator[Stop]:
     """What a first signal sets. A second one ends the process at once.
 
     Args:
@@ -105,12 +75,12 @@ def _handler(heard: SimpleQueue[int | None]) -> Callable[[int, FrameType | None]
 def _listen(heard: SimpleQueue[int | None], stop: Stop, message: bytes) -> None:
     """Asks the run to end as soon as a signal was heard, and says so once that is certain."""
     while heard.get() is not None:
-        stop.ask()
+        stop.request()
         with suppress(OSError, ValueError):  # nobody may be listening
             os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
 
 
-def attentively(work: Callable[[], _T]) -> _T:
+def run_interruptibly(work: Callable[[], _T]) -> _T:
     """Runs `work` in a thread of its own and returns what it returns, or raises what it raises.
 
     Python hears signals in the main thread alone, and on Windows not while that waits for a lock

@@ -1,144 +1,170 @@
-"""`kisi status`: how it stands, from the journal alone; and whether you may invoice."""
+"""`kisi status`: what the journal knows, shown. Sends nothing, writes nothing."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import Any
 
-import typer
-
-from kisi.cli import options, output
-from kisi.cli.completion import client_names
+from kisi import __version__
 from kisi.cli.options import Format
-from kisi.errors import ExitCode
+from kisi.cli.output import (
+    Console,
+    OutputOptions,
+    explain_error,
+    result,
+    show,
+    terminal_text,
+)
+from kisi.errors import ExitCode, StateError
+from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
+from kisi.json_text import dumps
+from kisi.lock import is_running
+from kisi.model import BillingMapping, Glob, Status
+from kisi.redaction import safe_text
+from kisi.render.status_export import status_csv, status_document
+from kisi.render.status_report import status_report
+from kisi.render.status_view import Client, Expiry, StatusView, readiness, ready_sentence
+from kisi.render.web import web_page
+from kisi.run.document import read_tenant, read_use
+from kisi.run.setup import load
+from kisi.transport import SystemClock
 
-_UNITS = {"m": 60, "h": 3600, "d": 86400}
-_LONGEST = timedelta(days=36_500)
-_DURATION = f"a duration such as 26h, 90m or 2d, of at most {_LONGEST.days} days"
-_YEARS = range(1970, 9999)
-"""Of a day: in every time zone it is one that Python can count with."""
+RUNS = 10
+MANY_RUNS = 1000
 
 
-def duration(text: str, option: str) -> timedelta:
-    """`26h`, `90m` or `2d`; at most 36500 days.
+@dataclass(frozen=True, slots=True)
+class StatusQuery:
+    """What the operator wants to see."""
 
-    Raises:
-        typer.BadParameter: It is none of these. Names the `option`.
+    company: str | None = None
+    since: datetime | timedelta | None = None
+    failed: bool = False
+
+    def matches(self, client: Client) -> bool:
+        """Whether a client is asked for."""
+        record = client.record
+        named = self.company is None or Glob(self.company).matches(record.name)
+        fine = record.status in {Status.READY, Status.OFF} and not record.guard
+        return named and not (self.failed and fine)
+
+    def nobody(self) -> str:
+        """What to say where clients are known and none of them is asked for."""
+        if self.company is None:
+            return "No client failed or is held."
+        trouble = " failed or is held" if self.failed else ""
+        return f'No client with a name like "{self.company}"{trouble or " is known"}.'
+
+
+def show_status(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    query: StatusQuery,
+    oldest: timedelta | None,
+) -> ExitCode:
+    """Shows how it stands.
+
+    Args:
+        config: kisi.toml, as given.
+        console: Where messages go.
+        output: Where the result goes.
+        query: What the operator wants to see.
+        oldest: For `--ready`: how old a proof may be. None where that is not asked.
     """
-    age = _age(text)
-    if age is None:
-        raise typer.BadParameter(f"{text[:40]!r} is not {_DURATION}.", param_hint=option)
-    return age
-
-
-def _age(text: str) -> timedelta | None:
-    match = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
-    age = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
-    return age if age is not None and age <= _LONGEST else None
-
-
-def instant(text: str, option: str) -> datetime | timedelta:
-    """A day (`2026-11-01`) from 1970 on, or a duration before now.
-
-    Raises:
-        typer.BadParameter: It is neither. Names the `option`.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        age = _age(text)
-        if age is None:
-            raise typer.BadParameter(
-                f"{text[:40]!r} is neither a day such as 2026-11-01 nor {_DURATION}.",
-                param_hint=option,
-            ) from None
-        return age
-    if moment.year not in _YEARS:
-        raise typer.BadParameter(
-            f"{text!r} is not a day on which there can have been a run.", param_hint=option
-        )
-    return moment
-
-
-def status(
-    context: typer.Context,
-    config: options.Config = None,
-    company: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GLOB",
-            help="Only clients whose name matches, in detail.",
-            autocompletion=client_names,
-        ),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
-    ] = None,
-    failed: Annotated[
-        bool,
-        typer.Option(
-            "--failed", help="Only clients that failed, are held, or were never confirmed."
-        ),
-    ] = False,
-    ready: Annotated[
-        bool, typer.Option("--ready", help="Exit 0 only if every billed client may be invoiced.")
-    ] = False,
-    max_age: Annotated[
-        str, typer.Option(metavar="AGE", help="How old a proof may be for --ready.")
-    ] = "26h",
-    format_: options.As = Format.TABLE,
-    json: options.Json = False,
-    output_file: options.Output = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
-) -> None:
-    """Show the last runs, each client's state and lines, and what waits for you.
-
-    Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
-    """
-    from kisi.cli.report import Wish, show, terminal_text
-    from kisi.cli.status_data import StatusQuery, status_view
-    from kisi.json_text import dumps
-    from kisi.render.status_export import status_csv, status_document
-    from kisi.render.status_report import status_report
-    from kisi.render.status_view import readiness, ready_sentence
-    from kisi.render.text import safe_text
-    from kisi.render.web import web_page
-
-    source = context.get_parameter_source("max_age")
-    if not ready and source is not None and source.name == "COMMANDLINE":
-        raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    filtered = failed and not ready  # who may be invoiced is asked of everybody
-    moment = instant(since, "--since") if since else None
-    oldest = duration(max_age, "--max-age")
-    query = StatusQuery(company=company, since=moment, failed=filtered)
     view, problem = status_view(config, query)
-    answer = readiness(view, oldest)
-    wish = Wish(output.chosen(format_, json=json), output_file)
-    detailed = voice.verbose > 0 or company is not None
-    table = wish.format is Format.TABLE
-    if not (ready and table):
+    answer = None if oldest is None else readiness(view, oldest)
+    detailed = console.verbose > 0 or query.company is not None
+    table = output.format is Format.TABLE
+    if answer is None or not table:
         show(
             {
                 Format.TABLE: lambda: terminal_text(
-                    status_report(view, detailed=detailed), voice, wish
+                    status_report(view, detailed=detailed), console, output
                 ),
-                Format.JSON: lambda: dumps(status_document(view, answer if ready else None)),
+                Format.JSON: lambda: dumps(status_document(view, answer)),
                 Format.CSV: lambda: status_csv(view),
                 Format.HTML: lambda: web_page(status_report(view, detailed=True)),
             },
-            wish,
+            output,
         )
     if problem is not None:
-        voice.insist(output.explain_error(problem))
-        raise typer.Exit(problem.exit_code)
-    if ready:
-        sentence = safe_text(ready_sentence(answer))
-        if table:
-            output.result(sentence, wish.output)
-        else:
-            voice.say(sentence)
-        raise typer.Exit(ExitCode.OK if answer.ready else ExitCode.WITHHELD)
+        console.warn(explain_error(problem))
+        return problem.exit_code
+    if answer is None:
+        return ExitCode.OK
+    sentence = safe_text(ready_sentence(answer))
+    if table:
+        result(sentence, output.file)
+    else:
+        console.info(sentence)
+    return ExitCode.OK if answer.ready else ExitCode.WITHHELD
+
+
+def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, StateError | None]:
+    """Everything `kisi status` shows, and what is wrong with the journal, if anything.
+
+    Raises:
+        ConfigError: The files are wrong.
+        StateError: The journal cannot be read at all.
+    """
+    settings, mapping = load(config)
+    now = SystemClock().now()
+    since = query.since
+    if isinstance(since, timedelta):
+        since = now - since
+    elif since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=settings.timezone)
+    with Journal.open(settings.state_dir, readonly=True) as journal:
+        # Nobody holds the lock: a run that has not ended never will.
+        crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
+        runs = journal.last_runs(RUNS if since is None else MANY_RUNS, since)
+        known = tuple(_clients(journal, mapping))
+        report = _latest(journal, Subject.REPORT)
+        unmapped: Mapping[str, Any] = report.get("unmapped", {}) if report else {}
+        certificates = _latest(journal, Subject.CERTIFICATES) or ()
+        view = StatusView(
+            at=now,
+            version=__version__,
+            zone=settings.timezone,
+            runs=tuple(replace(run, state=crashed.get(run.state, run.state)) for run in runs),
+            clients=tuple(filter(query.matches, known)),
+            nobody=query.nobody() if known else "",
+            holds=journal.open_holds(),
+            unmapped=tuple(map(read_use, unmapped.get("applications", ()))),
+            unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
+            keys=journal.keys(),
+            certificates=tuple(
+                Expiry(datetime.fromisoformat(one["expires"]), one["server"])
+                for one in certificates
+            ),
+            unsettled=journal.pending(),
+            last_run=report,
+            problem=journal.problem.message if journal.problem else "",
+        )
+        return view, journal.problem
+
+
+def _latest(journal: Journal, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
+    latest = journal.latest(subject)
+    return latest.value if latest else None
+
+
+def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
+    """The clients of the journal, and those that the mapping bills and no run has seen yet."""
+    new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
+    for record in journal.clients():
+        billed_on = (record.psa, record.agreement)
+        if record.billing is Billing.ON:
+            new.pop(billed_on, None)
+        if billed_on not in new:
+            lines = journal.line_history(record.name)
+            mine = (x for x in lines if x.owned and (x.key.psa, x.key.agreement) == billed_on)
+            yield Client(record, tuple(mine))
+    for one in new.values():
+        yield Client(
+            ClientRecord(one.name, one.psa, one.company, one.agreement, Billing.ON, one.tenants)
+        )

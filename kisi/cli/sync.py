@@ -1,72 +1,80 @@
-"""`kisi sync`: the daily run."""
+"""`kisi sync` and `kisi preview`: follows a run on the terminal, and shows what comes out."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
 
-import typer
-
-from kisi.cli import options, output
 from kisi.cli.options import Format
+from kisi.cli.output import Console, OutputOptions, explain_error, show, terminal_text
+from kisi.cli.progress import ProgressBars
+from kisi.cli.signals import WRITES_ARE_FINISHED, handle_signals, run_interruptibly
+from kisi.errors import ExitCode
+from kisi.json_text import dumps
+from kisi.redaction import safe_text
+from kisi.render.plan_export import plan_csv
+from kisi.render.plan_report import plan_report
+from kisi.render.web import web_page
+from kisi.run import Message, RunResult
+from kisi.run.document import plan_document
 
-_DAY = 86_400
-"""Seconds: whoever waits longer runs into the next daily run."""
 
+def follow(
+    work: Callable[..., RunResult],
+    console: Console,
+    output: OutputOptions,
+    *,
+    on_signal: str = WRITES_ARE_FINISHED,
+) -> ExitCode:
+    """Does a run and shows its result; what cannot be shown was billed all the same.
 
-def sync(
-    config: options.Config = None,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept",
-            metavar="ID",
-            help="Release the holds of the plan or the client with this id, once (repeatable).",
-        ),
-    ] = None,
-    only: options.Only = None,
-    exclude: options.Exclude = None,
-    jitter: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0,
-            max=_DAY,
-            help="First wait a random time of up to this many seconds.",
-        ),
-    ] = 0,
-    lock_timeout: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0,
-            max=_DAY,
-            help="Wait up to this many seconds for another run to end.",
-        ),
-    ] = 0,
-    format_: options.As = Format.TABLE,
-    json: options.Json = False,
-    output_file: options.Output = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
-) -> None:
-    """Bring the PSA's agreements to what the clients really use. Made for cron.
-
-    Everything is read first; nothing is written for a client whose count is not complete. What
-    looks wrong is held and reported with the command that releases it. A run with --only or
-    --exclude is not the daily one: the healthcheck of [notify] is not pinged.
+    Args:
+        work: `kisi.run.sync` or `preview` with what the operator asked for; gets the callbacks.
+        console: Where messages and progress go.
+        output: Where the result goes.
+        on_signal: What a first signal makes kisi say.
     """
-    from kisi.cli.daily import Order, daily
-    from kisi.cli.planning import Asked
-    from kisi.cli.report import Wish
+    with handle_signals(on_signal) as stop, ProgressBars(console) as bars:
 
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
-    order = Order(
-        config=config,
-        asked=Asked(tuple(only or ()), tuple(exclude or ())),
-        accepted=tuple(dict.fromkeys(accept or ())),
-        jitter=jitter,
-        lock_timeout=lock_timeout,
-        wish=Wish(output.chosen(format_, json=json), output_file),
+        def show_result(result: RunResult) -> None:
+            bars.hide()
+            show_plan(result, console, output)
+
+        following = partial(
+            work,
+            on_progress=bars.report,
+            on_message=lambda message: say(message, console),
+            on_result=show_result,
+            stop=stop,
+        )
+        return run_interruptibly(following).exit_code
+
+
+def say(message: Message, console: Console) -> None:
+    """A message of a run, on stderr."""
+    if message.error is not None:
+        console.warn(explain_error(message.error))
+    elif message.is_warning:
+        console.warn(message.text)
+    else:
+        console.info(message.text)
+
+
+def show_plan(result: RunResult, console: Console, output: OutputOptions) -> None:
+    """Writes a run's result to stdout or a file, and its last line to stderr.
+
+    The last line is always said where something is wrong; on a good day, unless quiet.
+    """
+    if console.quiet and not result.exit_code and output == OutputOptions(Format.TABLE):
+        return
+    report = plan_report(result, verbose=console.verbose > 0)
+    show(
+        {
+            Format.TABLE: lambda: terminal_text(report, console, output),
+            Format.JSON: lambda: dumps(plan_document(result)),
+            Format.CSV: lambda: plan_csv(result),
+            Format.HTML: lambda: web_page(report),
+        },
+        output,
     )
-    raise typer.Exit(daily(order, voice))
+    (console.warn if result.exit_code else console.info)(safe_text(result.last_line))

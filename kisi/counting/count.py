@@ -209,8 +209,7 @@ def _usage(
 def _refuse_non_windows(
     reported: Iterable[ReportedQuantity], application: str, tenant: str
 ) -> None:
-    number = sum(each.quantity for each in reported if each.category is Category.NON_WINDOWS)
-    if number:
+    if number := sum(x.quantity for x in reported if x.category is Category.NON_WINDOWS):
         raise Undecided(
             "category",
             f"{tenant}: the report tells {number} non-Windows devices of {application} only as a "

@@ -93,8 +93,7 @@ def device_notes(
             f"{are} not among its own devices, not counted, and may be another client's: "
             f"{some(foreign.values())}."
         )
-    unseen = _unseen(counted, devices, context)
-    if unseen:
+    if unseen := _unseen(counted, devices, context):
         were = _number(unseen, "counted device was", "counted devices were")
         yield f"{were} not seen for more than {context.rules.unseen_days} days: {some(unseen)}."
 

@@ -271,9 +271,9 @@ def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> 
         for rule in GUARDS
         if (reason := rule.fires(line, company, context)) is not None
     }
-    if not reasons:
+    first = next(iter(reasons), None)
+    if first is None:
         return line
-    first = next(iter(reasons))
     return replace(line, hold=Hold(first.name, "; also ".join(reasons.values()), first.remedy))
 
 

@@ -68,8 +68,7 @@ def accepted_keys(plan: Plan, ids: Collection[str]) -> Mapping[str, Mapping[str,
     for plan_id in ids:
         for company in plan.companies:
             if plan_id in (plan.plan_id, company.plan_id):
-                mine = found.setdefault(plan_id, {})
-                mine |= dict.fromkeys(_keys(company.lines), company)
+                found.setdefault(plan_id, {}).update(dict.fromkeys(_keys(company.lines), company))
     return found
 
 

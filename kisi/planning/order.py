@@ -234,7 +234,7 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
         for fact in [facts.get((line.slot, line.line_id or ""))]
         if line.changes or fact is not None
     ]
-    joined = _joined(stakes, known)
+    joined = _Joined(_pairs(stakes, known))
     pools: dict[LineSlot, frozenset[Pool]] = defaultdict(frozenset)
     falling: dict[Pool, set[LineSlot]] = defaultdict(set)
     for stake in stakes:
@@ -277,10 +277,13 @@ def _stake(line: PlannedLine, company: Company, fact: OwnedLine | None, known: K
 
 
 class _Joined:
-    """Sets of pools, each known by one of its members."""
+    """Sets of pools, each known by its least member."""
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: Iterable[tuple[Pool, Pool]]) -> None:
         self._above: dict[Pool, Pool] = {}
+        for pair in pairs:
+            first, second = sorted(map(self.find, pair))
+            self._above[second] = first
 
     def find(self, pool: Pool) -> Pool:
         while (above := self._above.get(pool, pool)) != pool:
@@ -288,28 +291,20 @@ class _Joined:
             pool = above
         return pool
 
-    def join(self, one: Pool, other: Pool) -> None:
-        first, second = sorted((self.find(one), self.find(other)))
-        self._above[second] = first
 
-
-def _joined(stakes: Iterable[_Stake], known: Known) -> _Joined:
-    joined = _Joined()
+def _pairs(stakes: Iterable[_Stake], known: Known) -> Iterable[tuple[Pool, Pool]]:
+    """Pools of which devices went, or may have gone, from one to the other."""
+    yield from known.moves
     pools = {pool for fact in known.unknown for pool in known.billed[fact]}
-    for old, new in known.moves:
-        joined.join(old, new)
     for stake in stakes:
         pools |= stake.pools
-        for old, new in stake.exchanged():
-            joined.join(old, new)
+        yield from stake.exchanged()
     wanted = wanted_pools(known.mapping)
     of_tenant: dict[TenantRef, list[Pool]] = defaultdict(list)
     for pool in wanted:
         of_tenant[pool.tenant].append(pool)
     for pool in pools - wanted:
-        for other in of_tenant[pool.tenant]:
-            joined.join(pool, other)
-    return joined
+        yield from product([pool], of_tenant[pool.tenant])
 
 
 def _counted(stakes: Iterable[_Stake], moves: Moves) -> Mapping[tuple[LineSlot, LineSlot], int]:

@@ -1,17 +1,17 @@
 """Everything an operator sees, as functions from values to text. Nothing here prints.
 
 ```
-PlanView, StatusView, ExplainView    what a command knows: the plan's and the journal's own values
-   ├── plan_export, status_export    for programs: JSON and CSV, the whole of it, ids and all
+RunResult, StatusView, ExplainView   what a command knows: the plan's and the journal's own values
+   ├── plan_export, status_export    for programs: CSV and JSON, the whole of it, ids and all
    └── plan_report, status_report    for people: what is worth reading, as a `report.Report`
                      ├── terminal.lay_out ──> Page   a terminal's width, encoding and colours
                      └── web.web_page     ──> str    one self-contained HTML page
 ```
 
-`explain` has all three for `kisi explain`, `findings` for `kisi check`; `inventory`, `map_screens`,
-`proposals` and `stale` show what `kisi map` shows. Each number and name is put into words in
-`formatting`.
+A run's JSON is `kisi.run.document`: the journal and the webhook get it too.
+`explain` has all three for `kisi explain`, `findings` both for `kisi check`, `map_lists` and
+`map_screens` what `kisi map` shows. Each number and name is put into words in `formatting`.
 
 A `Report` holds names as they came from remote systems. Whoever turns it into characters escapes
-them (`text.safe_text`), in one place for each medium.
+them (`kisi.redaction.safe_text`), in one place for each medium.
 """

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from kisi.csv_table import csv_table
-from kisi.redaction import STARTS, guarded_inside
-from kisi.render.formatting import instant, quantity
-from kisi.render.text import safe_text
+from kisi.json_text import instant
+from kisi.redaction import STARTS, guarded_inside, safe_text
+from kisi.render.formatting import quantity
 
 Value = str | int | Decimal | bool | datetime | None
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")

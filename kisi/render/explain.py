@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from kisi.counting import conservation
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
-from kisi.json_text import Json
+from kisi.json_text import Json, document, fields
 from kisi.model import (
     ApplicationUsage,
     DeviceClass,
@@ -21,17 +21,7 @@ from kisi.model import (
     Unit,
 )
 from kisi.render.csv_text import csv_of_fields
-from kisi.render.formatting import (
-    billed_as,
-    day,
-    document,
-    fields,
-    moment,
-    plural,
-    quantity,
-    unmapped_as,
-)
-from kisi.render.plan_export import Fields, known_line, use_fields
+from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.report import (
     Cell,
     Entry,
@@ -45,6 +35,7 @@ from kisi.render.report import (
     listing,
     row,
 )
+from kisi.run.document import Fields, known_line, use_fields
 
 COLUMNS = (
     "kind company run source tenant tenant_name read_at application category quantity device name"

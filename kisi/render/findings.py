@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kisi.json_text import Json
+from kisi.json_text import Json, document, fields
 from kisi.model import Finding, Level
-from kisi.render.formatting import document, fields
 from kisi.render.report import Entry, Remark, Report, Section, Tone
 
 _MARKS = {

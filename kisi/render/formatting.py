@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal
-from enum import Enum
-from typing import Any
 
-from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Category, UnmappedUse
 
 _CENT = Decimal("0.01")
@@ -85,46 +82,3 @@ def unmapped_as(use: UnmappedUse) -> str:
 
 AS_REPORTED = "as reported by Security Center"
 """A quantity that the server states for a key whose devices were not read."""
-
-
-def instant(at: datetime | None) -> str | None:
-    """An instant for programs, in UTC to the second: `2026-11-03T05:00:00Z`."""
-    if at is None:
-        return None
-    return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-
-
-def json_number(value: Decimal | None) -> int | float | None:
-    """A JSON number without noise: an integer where it is one; None stays null."""
-    if value is None:
-        return None
-    return int(value) if value == value.to_integral_value() else float(value)
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
-    """A value as JSON data: `Decimal` as a number, an enum's value, an instant in UTC.
-
-    Mappings and sequences are converted with all that is in them.
-    """
-    match value:
-        case Enum():
-            return value.value
-        case Decimal():
-            return json_number(value)
-        case datetime():
-            return instant(value)
-        case Mapping():
-            return {plain(key): plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-    return value
-
-
-def document(content: Mapping[str, Any]) -> Json:
-    """A whole JSON document of `plain` values, in kisi's frame."""
-    return {"format_version": FORMAT_VERSION, **plain(content)}
-
-
-def fields(value: object, names: str) -> dict[str, Any]:
-    """The named attributes of a value, in this order: `fields(line, "psa agreement")`."""
-    return {name: getattr(value, name) for name in names.split()}

@@ -38,16 +38,6 @@ from kisi.render.formatting import (
     signed_money,
     unmapped_as,
 )
-from kisi.render.plan_view import (
-    Amount,
-    Mode,
-    PlanView,
-    accept_command,
-    is_quiet_client,
-    money_delta,
-    released_by_id,
-    totals,
-)
 from kisi.render.report import (
     Cell,
     Entry,
@@ -61,31 +51,43 @@ from kisi.render.report import (
     listing,
     row,
 )
+from kisi.run.result import (
+    Amount,
+    Mode,
+    RunResult,
+    accept_command,
+    is_quiet_client,
+    money_delta,
+    released_by_id,
+    totals,
+)
 
 _IN_FULL = "This agreement does not prorate: what changes counts in full on its next invoice."
 
 
-def plan_report(view: PlanView, *, verbose: bool = False) -> Report:
+def plan_report(result: RunResult, *, verbose: bool = False) -> Report:
     """What an operator reads of a run.
 
     Args:
-        view: The run.
+        result: The run.
         verbose: Also show the clients and lines that are as they should be.
     """
-    made = f"kisi {view.version}, {moment(view.generated_at, view.zone)}"
-    run = f"run {view.run}" if view.run is not None else ""
-    written = "nothing was written" if view.mode is Mode.PREVIEW else ""
-    facts = (made, run, written, f"plan {view.plan.plan_id}")
+    made = f"kisi {result.version}, {moment(result.generated_at, result.zone)}"
+    run = f"run {result.run}" if result.run is not None else ""
+    written = "nothing was written" if result.mode is Mode.PREVIEW else ""
+    facts = (made, run, written, f"plan {result.plan.plan_id}")
     return Report(
-        title=f"kisi {view.mode}",
-        sections=tuple(_sections(view, verbose=verbose)) if verbose or not view.is_quiet else (),
+        title=f"kisi {result.mode}",
+        sections=tuple(_sections(result, verbose=verbose))
+        if verbose or not result.is_quiet
+        else (),
         facts=tuple(fact for fact in facts if fact),
-        summary=view.last_line,
+        summary=result.last_line,
     )
 
 
-def _sections(view: PlanView, *, verbose: bool) -> Iterable[Section]:
-    plan = view.plan
+def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
+    plan = result.plan
     shown = [c for c in plan.companies if verbose or not is_quiet_client(c)]
     alike = _alike(shown)
     common = _common_holds(shown)
@@ -99,18 +101,18 @@ def _sections(view: PlanView, *, verbose: bool) -> Iterable[Section]:
         yield Section(f"{len(names)} clients failed", (), told, Tone.BAD)
     for failure in plan.failures:
         yield Section("Not read", (), (_failure(failure),), Tone.BAD)
-    if view.earlier:
-        entries = tuple(operation_entry(write, view.zone) for write in view.earlier)
+    if result.earlier:
+        entries = tuple(operation_entry(write, result.zone) for write in result.earlier)
         yield Section("Writes of earlier runs whose outcome was not known", (), entries)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
-    if view.left:
+    if result.left:
         caption = "They stay as they are; nobody keeps their quantities up to date."
-        rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in view.left]
+        rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in result.left]
         yield Section("Orphaned lines", (), (listing(caption, rows),))
     if plan.notes:
         yield Section("Notes", (), tuple(Remark(note) for note in plan.notes))
     if plan.companies:
-        yield _totals(view)
+        yield _totals(result)
 
 
 def _rank(company: CompanyPlan) -> int:
@@ -342,10 +344,10 @@ def _by_hand(line: PlannedLine) -> str:
 # The totals
 
 
-def _totals(view: PlanView) -> Section:
+def _totals(result: RunResult) -> Section:
     """Units and money a month of each PSA, before and after; what is held stands apart."""
-    every = totals(view.plan)
-    rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, view.mode))
+    every = totals(result.plan)
+    rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, result.mode))
     items: list[Item] = []
     if rows:
         headers = ("", "", "units", "", "money a month", "")
@@ -354,10 +356,10 @@ def _totals(view: PlanView) -> Section:
     if unpriced:
         lines = plural(unpriced, "line")
         items.append(Remark(f"The money leaves out {lines} of unknown price.", Tone.DIM))
-    if view.accepted:
-        items.append(Remark(f"Accepted in this run: {', '.join(view.accepted)}"))
-    items += _accept_all(view)
-    counts = asdict(summarise(view.plan))
+    if result.accepted:
+        items.append(Remark(f"Accepted in this run: {', '.join(result.accepted)}"))
+    items += _accept_all(result)
+    counts = asdict(summarise(result.plan))
     shown = ("create", "update", "applied", "held", "failed", "unchanged")
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
 
@@ -393,12 +395,12 @@ def _from_to(
     return f"{shown(before)} → {shown(after)}", difference(after - before)
 
 
-def _accept_all(view: PlanView) -> Iterable[Remark]:
+def _accept_all(result: RunResult) -> Iterable[Remark]:
     """The whole plan's id, where one client's would not be enough."""
-    clients = [number for number in map(released_by_id, view.plan.companies) if number]
+    clients = [number for number in map(released_by_id, result.plan.companies) if number]
     if len(clients) > 1:
         lines = plural(sum(clients), "line")
         yield Remark(
             f"To release everything that can be accepted ({lines} of {len(clients)} clients):"
         )
-        yield Remark(f"kisi sync --accept {view.plan.plan_id}", Tone.COMMAND)
+        yield Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND)

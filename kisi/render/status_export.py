@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kisi.journal import Run
-from kisi.json_text import Json
+from kisi.json_text import Json, document, fields
 from kisi.render.csv_text import csv_of_fields
-from kisi.render.formatting import document, fields
-from kisi.render.plan_export import (
+from kisi.render.plan_export import client_columns
+from kisi.render.status_view import Client, Readiness, StatusView
+from kisi.run.document import (
     Fields,
-    client_columns,
     known_line,
     line_fields,
     operation_fields,
     tenant_fields,
     use_fields,
 )
-from kisi.render.status_view import Client, Readiness, StatusView
 
 COLUMNS = (
     "company psa psa_company agreement billing status since confirmed_at guard reason remedy"

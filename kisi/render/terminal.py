@@ -86,7 +86,7 @@ class Terminal:
     """Where a report is shown."""
 
     width: int = 80
-    """In cells; `kisi.cli.report` says how wide a file or a pipe is."""
+    """In cells; `kisi.cli.output` says how wide a file or a pipe is."""
     encoding: str = "utf-8"
 
 

@@ -1,4 +1,4 @@
-"""Text that came from elsewhere, made safe to show, and text measured in terminal cells."""
+"""Text for a terminal: what its encoding can carry, measured in cells."""
 
 from __future__ import annotations
 
@@ -7,45 +7,18 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import accumulate
 
+from kisi.redaction import carries, safe_text
+
 _FALLBACKS = {"→": "->", "…": "...", "·": "-", "✗": "x", "✓": "+"}
 """What stands for kisi's own symbols where an encoding cannot carry them."""
 _BREAK = re.compile(" (?!- )")
 """Where a line may end. Key names have dashes, and a dash in front of a line is kisi's own mark."""
 
 
-def safe_text(text: str, encoding: str = "utf-8") -> str:
-    r"""Makes remote text safe for a terminal, a page or a log: nothing can act, nothing is lost.
-
-    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters,
-    lone surrogates, and whatever `encoding` cannot carry become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
-    """
-    if text.isprintable() and _carries(encoding, text):
-        return text
-    return "".join(_safe(char, encoding) for char in text)
-
-
-def _safe(char: str, encoding: str) -> str:
-    # Bidirectional controls and zero-width joiners are format characters, so not printable.
-    if char.isprintable() and _carries(encoding, char):
-        return char
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _carries(encoding: str, text: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def adapted(text: str, encoding: str) -> str:
     """Safe text in which kisi's own symbols have an ASCII stand-in where `encoding` lacks them."""
     for symbol, fallback in _FALLBACKS.items():
-        if symbol in text and not _carries(encoding, symbol):
+        if symbol in text and not carries(encoding, symbol):
             text = text.replace(symbol, fallback)
     return safe_text(text, encoding)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 
+from kisi.redaction import safe_text
 from kisi.render.report import Cell, Entry, Grid, Remark, Report, Section, Tone
-from kisi.render.text import safe_text
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _COLUMNS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from datetime import timedelta
@@ -10,6 +11,8 @@ import pytest
 
 from kisi.sandbox.world import APPLICATION, Client
 from tests.e2e.conftest import Operator, Result
+
+_CURRENT_IDS = "Look at `kisi preview` again; it shows the current ids."
 
 
 def _total(operator: Operator, client: Client) -> float:
@@ -951,4 +954,47 @@ def test_devices_whose_licence_was_replaced_are_never_billed_for_both(operator: 
     accepted = _night(operator, *_command(held, "Contoso"))
     assert contoso.quantities == {old: 0, new: 20}
     assert accepted.code == 0
+    assert operator.run("status", "--ready").code == 0
+
+
+def test_a_run_whose_id_is_refused_stores_what_it_read(operator: Operator):
+    """As any other run that writes nothing: holds, the clients' states, and the usage."""
+    contoso, fabrikam, product = _two_held(operator)
+    operator.next_night(2)
+    operator.world.clients[-1].add_devices(n=3)
+    assert operator.run("status", "--ready").code == 6  # nothing was confirmed for two days
+
+    refused = operator.run("sync", "--accept", "00000000")
+
+    assert (refused.code, refused.writes, refused.out) == (6, [], "")
+    assert refused.err.rstrip().endswith("To do: " + _CURRENT_IDS)
+    assert contoso.quantities == {product: 95}
+    assert fabrikam.quantities == {product: 95}
+    assert operator.run("status", "--ready").code == 6
+    status = json.loads(operator.run("status", "--json").out)
+    states = {client["name"]: (client["status"], client["guard"]) for client in status["clients"]}
+    assert states == {
+        "Contoso": ("held", "drift"),
+        "Fabrikam": ("held", "drift"),
+        "Free": ("failed", "write"),
+    }
+    assert {hold["name"] for hold in status["holds"]} == {"Contoso", "Fabrikam"}
+    assert status["runs"][0]["exit_code"] == 6
+    assert status["runs"][0]["held"] == 2
+    assert status["last_run"]["exit_code"] == 6
+    explained = json.loads(operator.run("explain", "Free", "--json").out)
+    assert explained["run"] == status["runs"][0]["run"]
+    assert operator.sync().code == 6
+    assert operator.world.clients[-1].quantities == {product: 103}
+
+
+def test_a_first_run_whose_id_is_refused_is_no_reason_to_invoice(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=10)
+
+    assert operator.run("sync", "--accept", "00000000").code == 6
+
+    assert contoso.quantities == {}
+    assert operator.run("status", "--ready").code == 6
+    assert operator.sync().code == 0
     assert operator.run("status", "--ready").code == 0

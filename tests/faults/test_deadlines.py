@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kisi.cli import setup
 from kisi.journal import Journal
+from kisi.run import setup
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.world import World

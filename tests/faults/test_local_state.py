@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from kisi import files
-from kisi.cli import setup
 from kisi.journal import opening, schema
 from kisi.mapping.editor import MappingDocument
+from kisi.run import setup
 from tests.e2e.conftest import Operator, Result
 from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
 

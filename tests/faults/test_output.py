@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from kisi import notify
 from kisi.render.text import cells
+from kisi.run import notification
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up
 from tests.faults.processes import LONGEST, _command
@@ -445,8 +445,8 @@ def test_the_host_of_the_service_is_not_named(billed: Trial):
 def test_a_service_that_hangs_is_given_up(
     billed: Trial, monitors: list[Monitor], monkeypatch: pytest.MonkeyPatch
 ):
-    assert notify.SECONDS == 10
-    monkeypatch.setattr(notify, "SECONDS", 0.3)
+    assert notification.SECONDS == 10
+    monkeypatch.setattr(notification, "SECONDS", 0.3)
     monitors.append(Monitor(lambda exchange: exchange.wait(60)))
     tell(billed, monitors[0].url)
     billed.fault("status", CREATE, times=None, code=400)

@@ -81,7 +81,7 @@ def _many(_: bytes) -> bytes:
         (lambda before: before + b"# caf\xe9\n", "The file is not UTF-8 here"),
         (lambda before: before.decode().encode("utf-16"), "The file is UTF-16, not UTF-8"),
         (lambda _: b"\x00" * 1000, "mapping.toml: line 1"),
-        (lambda _: b"# " + b"x" * 17 * 2**20, "larger than 16 MiB"),
+        (lambda _: b"# " + b"x" * 17 * 2**20, "larger than 8 MiB"),
         (_many, "... and 49949 more."),
     ],
 )
@@ -383,7 +383,7 @@ def test_the_traceback_of_a_bug_holds_no_secret(billed: Trial, monkeypatch: pyte
     def bug(*_: object) -> None:
         raise RuntimeError(f"GET https://acme:{secret}@api.example \x1b[2J")
 
-    monkeypatch.setattr("kisi.cli.daily.reconciled", bug)
+    monkeypatch.setattr("kisi.run.daily.read_and_plan", bug)
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", out)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import typer
 
-from kisi.cli import options, output
 from kisi.cli.map.clients import map_billing, map_company, map_renew
 from kisi.cli.map.listing import map_list, map_suggest
 from kisi.cli.map.products import map_application, map_product, map_remove
 from kisi.cli.map.table import map_accept, map_export, map_import
-from kisi.cli.output import Voice
+from kisi.cli.output import Console, result
+from kisi.cli.shared_options import shared_options
 
 _NEXT = """\
 What to do next:
@@ -31,13 +31,8 @@ map_app = typer.Typer(
 
 
 @map_app.callback()
-def map_root(
-    context: typer.Context,
-    config: options.Config = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    no_color: options.NoColor = False,
-) -> None:
+@shared_options()
+def map_root(config: Path | None, console: Console, context: typer.Context) -> None:
     """Map tenants to clients and applications to products (mapping.toml).
 
     Without a subcommand, on a terminal: asks, client by client, and keeps every confirmed answer.
@@ -46,31 +41,30 @@ def map_root(
     if context.invoked_subcommand is not None:
         _refuse_misplaced(context)
         return
-    voice = output.voice(quiet=quiet, verbose=verbose, no_color=no_color)
     if sys.stdin.isatty() and sys.stdout.isatty():
         from kisi.cli.map.conversation import map_on_a_terminal
 
-        raise typer.Exit(map_on_a_terminal(config, voice))
-    raise typer.Exit(_show_overview(config, voice))
+        raise typer.Exit(map_on_a_terminal(config, console))
+    raise typer.Exit(_show_overview(config, console))
 
 
-def _show_overview(config: Path | None, voice: Voice) -> int:
+def _show_overview(config: Path | None, console: Console) -> int:
     """Prints what is unmapped and how to map it; the exit code of what could not be read."""
     from kisi.cli.map.editing import inventory_of, tell_missing
     from kisi.cli.options import Format
-    from kisi.cli.report import Wish, terminal_text
-    from kisi.cli.setup import opened
+    from kisi.cli.output import OutputOptions, terminal_text
     from kisi.render.map_lists import unmapped_report
+    from kisi.run.setup import opened
 
     with opened(config) as setup:
-        inventory = inventory_of(setup, voice)
+        inventory = inventory_of(setup, console)
     report = unmapped_report(inventory.only_unmapped())
-    output.result(terminal_text(report, voice, Wish(Format.TABLE)), None)
-    tell_missing(inventory, voice)
+    result(terminal_text(report, console, OutputOptions(Format.TABLE)), None)
+    tell_missing(inventory, console)
     if report.sections:
-        voice.say(_NEXT)
+        console.info(_NEXT)
     elif not inventory.missing:
-        voice.say("Nothing is unmapped.")
+        console.info("Nothing is unmapped.")
     return inventory.exit_code
 
 

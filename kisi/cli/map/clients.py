@@ -13,7 +13,7 @@ import typer
 from kisi.cli import options, output
 from kisi.cli.completion import client_names
 from kisi.cli.map.editing import Editing, Offline, confirmed, edited_mapping
-from kisi.cli.output import Voice
+from kisi.cli.output import Console
 from kisi.cli.shared_options import shared_options
 from kisi.errors import ConfigError, ExitCode, Withheld
 
@@ -30,10 +30,10 @@ class Switch(StrEnum):
     OFF = "off"
 
 
-@shared_options
+@shared_options()
 def map_company(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     client: Annotated[
         str | None,
         typer.Argument(
@@ -84,7 +84,7 @@ def map_company(
             raise typer.BadParameter(
                 f"A new client needs {missing}. To change one, name it: kisi map company CLIENT ..."
             )
-    with edited_mapping(config, voice, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as editing:
         rows = editing.rows
         place = None if client is None else the_client(editing.mapping, client)
         old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
@@ -130,10 +130,10 @@ def _tenants(
     return (*kept, *(ref for ref in new if ref not in kept))
 
 
-@shared_options
+@shared_options()
 def map_billing(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     client: Annotated[
         str,
         typer.Argument(
@@ -154,7 +154,7 @@ def map_billing(
     from kisi.mapping.edits import change_clients, the_clients
 
     billing = switch is Switch.ON
-    with edited_mapping(config, voice, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as editing:
         found = the_clients(editing.mapping, client)
         companies = {place: editing.rows.companies[place] for place in found}
         changed = {
@@ -174,7 +174,7 @@ def _ask_to_switch(wanted: str, changed: Sequence[Company], switch: Switch, *, y
         Withheld: Nobody said so.
     """
     from kisi.mapping.changes import called
-    from kisi.render.text import safe_text
+    from kisi.redaction import safe_text
 
     if yes or not changed:
         return
@@ -189,10 +189,10 @@ def _ask_to_switch(wanted: str, changed: Sequence[Company], switch: Switch, *, y
     )
 
 
-@shared_options
+@shared_options()
 def map_renew(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     yes: options.Yes = False,
 ) -> None:
     """Move clients to what follows an ended agreement.
@@ -202,19 +202,19 @@ def map_renew(
     nothing is moved.
     """
     from kisi.cli.map.editing import editor_of, inventory_of, tell_missing
-    from kisi.cli.report import Wish, terminal_text
-    from kisi.cli.setup import opened
+    from kisi.cli.output import OutputOptions, terminal_text
     from kisi.mapping.edits import change_clients
     from kisi.mapping.validator import SystemValidator, renewals
     from kisi.render.map_lists import renewals_report
+    from kisi.run.setup import opened
 
     with opened(config) as setup:
         editor, today = editor_of(setup.config), setup.rules().today
-        inventory = inventory_of(setup, voice, keys=False)
+        inventory = inventory_of(setup, console, keys=False)
         found = renewals(editor.mapping.companies, inventory, today)
-        wish = Wish(options.Format.TABLE)
-        output.result(terminal_text(renewals_report(found), voice, wish), None)
-        tell_missing(inventory, voice)
+        wish = OutputOptions(options.Format.TABLE)
+        output.result(terminal_text(renewals_report(found), console, wish), None)
+        tell_missing(inventory, console)
         moves = {
             renewal.row: replace(renewal.client, agreement=renewal.successor.id)
             for renewal in found
@@ -223,11 +223,11 @@ def map_renew(
         if moves:
             _ask_to_move(len(moves), yes=yes)
             validator = SystemValidator(setup.sources, setup.psas, today)
-            editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, voice)
+            editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, console)
             change_clients(editing.rows, moves)
             editing.save()
         elif not found:
-            voice.say("No client's agreement has ended.")
+            console.info("No client's agreement has ended.")
     open_ = len(found) - len(moves)
     raise typer.Exit(inventory.exit_code or (ExitCode.WITHHELD if open_ else ExitCode.OK))
 

@@ -18,12 +18,12 @@ from kisi.cli.map.questions import (
     open_applications,
     open_clients,
 )
-from kisi.cli.output import Voice
-from kisi.cli.setup import opened
+from kisi.cli.output import Console
 from kisi.errors import ExitCode
 from kisi.mapping.validator import SystemValidator
 from kisi.render.formatting import plural
 from kisi.render.map_screens import MappingProgress, overview_screen
+from kisi.run.setup import opened
 
 _SITTING = 24 * 3600.0
 """Seconds in which the systems may be asked: a person maps hundreds of clients in one go."""
@@ -32,7 +32,7 @@ Part = tuple[str, Callable[[Session], None]]
 """What it is called in the menu, and the questions."""
 
 
-def map_on_a_terminal(config: Path | None, voice: Voice) -> int:
+def map_on_a_terminal(config: Path | None, console: Console) -> int:
     """Maps clients and applications by questions.
 
     Returns:
@@ -42,10 +42,10 @@ def map_on_a_terminal(config: Path | None, voice: Voice) -> int:
         sys.stdin.reconfigure(errors="replace")
     with opened(config, waits=_SITTING) as setup:
         editor, today = editor_of(setup.config), setup.rules().today
-        prompter = Prompter(voice)
+        prompter = Prompter(console)
         prompter.say("Reading both sides ...")
-        inventory = inventory_of(setup, voice)
-        tell_missing(inventory, voice)
+        inventory = inventory_of(setup, console)
+        tell_missing(inventory, console)
         validator = SystemValidator(setup.sources, setup.psas, today)
         return converse(Session(editor, inventory, validator, setup.psas, today, prompter))
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kisi.cli.output import Voice
+from kisi.cli.output import Console
 
 if TYPE_CHECKING:
-    from kisi.cli.setup import Setup
     from kisi.config import Config
     from kisi.mapping.changes import MappingEdit
     from kisi.mapping.editor import MappingEditor
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
     from kisi.model import BillingMapping
+    from kisi.run.setup import Setup
 
 _SAID = 20
 """Sentences that are said of a change of many rows."""
@@ -40,14 +40,14 @@ class Editing:
         rows: What its rows are to be.
         sources: The names of the sources in kisi.toml.
         validator: Looks up ids in the systems; None with `--offline`.
-        voice: How to speak.
+        console: Where messages go.
     """
 
     editor: MappingEditor
     rows: MappingEdit
     sources: tuple[str, ...]
     validator: SystemValidator | None
-    voice: Voice
+    console: Console
 
     @property
     def mapping(self) -> BillingMapping:
@@ -64,26 +64,28 @@ class Editing:
             PsaError: A PSA cannot be asked.
             StateError: The file cannot be written.
         """
-        from kisi.render.text import safe_text
+        from kisi.redaction import safe_text
 
         change = self.rows.change()
         self.editor.check(change.text)
         if self.validator is not None:
             self.validator.refuse(change)
         if not self.editor.save(change.text):
-            self.voice.say("Nothing to change: mapping.toml already says this.")
+            self.console.info("Nothing to change: mapping.toml already says this.")
             return
-        shown = change.done if self.voice.verbose else change.done[:_SAID]
+        shown = change.done if self.console.verbose else change.done[:_SAID]
         for sentence in shown:
-            self.voice.say(safe_text(sentence))
+            self.console.info(safe_text(sentence))
         if len(change.done) > len(shown):
-            self.voice.say(f"... and {len(change.done) - len(shown)} more (-v shows them all).")
+            self.console.info(f"... and {len(change.done) - len(shown)} more (-v shows them all).")
         if self.validator is None and (change.companies or change.products):
-            self.voice.say("The ids were not validated (--offline); `kisi check --online` does it.")
+            self.console.info(
+                "The ids were not validated (--offline); `kisi check --online` does it."
+            )
 
 
 @contextmanager
-def edited_mapping(config: Path | None, voice: Voice, *, offline: bool) -> Iterator[Editing]:
+def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> Iterator[Editing]:
     """Opens mapping.toml and, unless `offline`, the systems; saves what was changed at the end.
 
     Secrets are not needed offline.
@@ -92,20 +94,20 @@ def edited_mapping(config: Path | None, voice: Voice, *, offline: bool) -> Itera
         ConfigError: One of the two files is wrong, a secret does not resolve, or as for `save`.
         KisiError: As for `save`.
     """
-    from kisi.cli.setup import load, opened
     from kisi.mapping.validator import SystemValidator
+    from kisi.run.setup import load, opened
 
     if offline:
         settings, _ = load(config)
         editor = editor_of(settings)
-        editing = Editing(editor, editor.edit(), tuple(settings.sources), None, voice)
+        editing = Editing(editor, editor.edit(), tuple(settings.sources), None, console)
         yield editing
         editing.save()
         return
     with opened(config) as setup:
         editor = editor_of(setup.config)
         validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)
-        editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, voice)
+        editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, console)
         yield editing
         editing.save()
 
@@ -126,20 +128,24 @@ def editor_of(config: Config) -> MappingEditor:
     )
 
 
-def inventory_of(setup: Setup, voice: Voice, *, keys: bool = True) -> Inventory:
+def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
     """Reads both sides, with progress bars on a terminal.
 
     Raises:
         Interrupted: ^C, while it was read.
     """
-    from kisi.cli.progress import shown
-    from kisi.cli.signals import stopping
+    from kisi.cli.progress import ProgressBars
+    from kisi.cli.signals import handle_signals
     from kisi.mapping.inventory import take_inventory
 
-    with stopping("Stopping: nothing is changed.") as stop, shown(voice, stop) as progress:
-        return take_inventory(
+    said = "Stopping: nothing is changed."
+    with handle_signals(said) as stop, ProgressBars(console) as bars:
+        progress = stop.checked(bars.report)
+        inventory = take_inventory(
             setup.mapping, setup.sources, setup.psas, keys=keys, progress=progress
         )
+        stop.check()
+    return inventory
 
 
 def confirmed(question: str) -> bool:
@@ -148,9 +154,9 @@ def confirmed(question: str) -> bool:
     return on_a_terminal and typer.confirm(question, err=True)
 
 
-def tell_missing(inventory: Inventory, voice: Voice) -> None:
+def tell_missing(inventory: Inventory, console: Console) -> None:
     """Says what could not be read; the rest was shown."""
-    from kisi.render.text import safe_text
+    from kisi.redaction import safe_text
 
     for sentence in inventory.missing:
-        voice.insist(safe_text(sentence))
+        console.warn(safe_text(sentence))

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kisi.cli import options, output
 from kisi.cli.options import Format, RowsFormat
-from kisi.cli.output import Voice
-from kisi.cli.report import Wish
+from kisi.cli.output import Console, OutputOptions
 from kisi.cli.shared_options import shared_options
 
 if TYPE_CHECKING:
@@ -24,10 +22,11 @@ _AS_A_FILE = """\
   kisi map suggest --format csv --output suggestions.csv"""
 
 
-@shared_options
+@shared_options(formats=RowsFormat)
 def map_list(
     config: Path | None,
-    voice: Voice,
+    console: Console,
+    output: OutputOptions,
     unmapped: Annotated[
         bool,
         typer.Option("--unmapped", help="Only what nothing is mapped to, on either side."),
@@ -36,9 +35,6 @@ def map_list(
         bool,
         typer.Option("--stale", help="Only what is gone, renamed, inactive, or ends in 60 days."),
     ] = False,
-    format_: options.AsRows = RowsFormat.TABLE,
-    json: options.Json = False,
-    output_file: options.Output = None,
 ) -> None:
     """List everything that can be mapped, with its ids.
 
@@ -47,25 +43,26 @@ def map_list(
     Writes nothing.
     """
     from kisi.cli.map.editing import inventory_of, tell_missing
-    from kisi.cli.setup import opened
     from kisi.mapping.validator import SystemValidator
+    from kisi.run.setup import opened
 
     if unmapped and stale:
         raise typer.BadParameter("--unmapped and --stale are two lists; ask for one of them.")
-    wish = Wish(output.chosen(Format(format_), json=json), output_file)
     with opened(config) as setup:
-        inventory = inventory_of(setup, voice, keys=not stale)
+        inventory = inventory_of(setup, console, keys=not stale)
         entries = SystemValidator.of(inventory, setup.rules().today).stale(setup.mapping)
     if stale:
-        _show_stale(entries, inventory, voice, wish)
+        _show_stale(entries, inventory, console, output)
     else:
-        _show_inventory(inventory, voice, wish, unmapped=unmapped)
-    tell_missing(inventory, voice)
+        _show_inventory(inventory, console, output, unmapped=unmapped)
+    tell_missing(inventory, console)
     raise typer.Exit(inventory.exit_code)
 
 
-def _show_inventory(inventory: Inventory, voice: Voice, wish: Wish, *, unmapped: bool) -> None:
-    from kisi.cli.report import show, terminal_text
+def _show_inventory(
+    inventory: Inventory, console: Console, output: OutputOptions, *, unmapped: bool
+) -> None:
+    from kisi.cli.output import show, terminal_text
     from kisi.json_text import dumps
     from kisi.render.map_lists import (
         inventory_csv,
@@ -79,38 +76,39 @@ def _show_inventory(inventory: Inventory, voice: Voice, wish: Wish, *, unmapped:
     report = unmapped_report if unmapped else inventory_report
     show(
         {
-            Format.TABLE: lambda: terminal_text(report(inventory), voice, wish),
+            Format.TABLE: lambda: terminal_text(report(inventory), console, output),
             Format.JSON: lambda: dumps(inventory_document(inventory)),
             Format.CSV: lambda: inventory_csv(inventory),
         },
-        wish,
+        output,
     )
 
 
 def _show_stale(
-    entries: Sequence[StaleEntry], inventory: Inventory, voice: Voice, wish: Wish
+    entries: Sequence[StaleEntry], inventory: Inventory, console: Console, output: OutputOptions
 ) -> None:
-    from kisi.cli.report import show, terminal_text
+    from kisi.cli.output import show, terminal_text
     from kisi.json_text import dumps
     from kisi.render.map_lists import stale_csv, stale_document, stale_report
 
     document = stale_document(entries, inventory.missing, inventory.exit_code)
     show(
         {
-            Format.TABLE: lambda: terminal_text(stale_report(entries), voice, wish),
+            Format.TABLE: lambda: terminal_text(stale_report(entries), console, output),
             Format.JSON: lambda: dumps(document),
             Format.CSV: lambda: stale_csv(entries),
         },
-        wish,
+        output,
     )
     if not entries and not inventory.missing:
-        voice.say("Every mapped tenant, company, agreement and product is there and active.")
+        console.info("Every mapped tenant, company, agreement and product is there and active.")
 
 
-@shared_options
+@shared_options(formats=RowsFormat)
 def map_suggest(
     config: Path | None,
-    voice: Voice,
+    console: Console,
+    output: OutputOptions,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -122,9 +120,6 @@ def map_suggest(
             help="Leave out weaker suggestions.",
         ),
     ] = None,
-    format_: options.AsRows = RowsFormat.TABLE,
-    json: options.Json = False,
-    output_file: options.Output = None,
 ) -> None:
     """Suggest who is whom, and why. Nothing is bound.
 
@@ -134,42 +129,41 @@ def map_suggest(
     kisi map suggest --format csv --output suggestions.csv
     """
     from kisi.cli.map.editing import inventory_of, tell_missing
-    from kisi.cli.report import Wish, show, terminal_text
-    from kisi.cli.setup import opened
+    from kisi.cli.output import show, terminal_text
     from kisi.json_text import dumps
     from kisi.mapping.similarity import DEFAULT_MIN_SCORE
     from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
     from kisi.render.formatting import plural
     from kisi.render.map_lists import suggestions_report
+    from kisi.run.setup import opened
 
     least = DEFAULT_MIN_SCORE if min_score is None else min_score
     with opened(config) as setup:
-        inventory = inventory_of(setup, voice)
+        inventory = inventory_of(setup, console)
         suggestions = suggest(setup.mapping, inventory, setup.rules().today, min_score=least)
-    wish = Wish(output.chosen(Format(format_), json=json), output_file)
     document = {**suggestions_document(suggestions), "exit_code": int(inventory.exit_code)}
     show(
         {
             Format.TABLE: lambda: terminal_text(
-                suggestions_report(suggestions, least), voice, wish
+                suggestions_report(suggestions, least), console, output
             ),
             Format.JSON: lambda: dumps(document),
             Format.CSV: lambda: suggestions_csv(suggestions),
         },
-        wish,
+        output,
     )
-    tell_missing(inventory, voice)
+    tell_missing(inventory, console)
     marked = sum(row.accept for row in suggestions.clients)
     marked += sum(row.accept for row in suggestions.applications)
     count = len(suggestions.clients) + len(suggestions.applications)
     without = len(suggestions.without)
-    voice.say(
+    console.info(
         f"{plural(count, 'suggestion')}, {marked} of them marked for acceptance; "
         f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
         f"{least:g} on."
     )
-    if count and wish.format is Format.TABLE:
-        voice.say(_AS_A_FILE)
-    if output_file is not None and wish.format is not Format.TABLE:
-        voice.say(f"Look through {output_file}, then: kisi map accept {output_file}")
+    if count and output.format is Format.TABLE:
+        console.info(_AS_A_FILE)
+    if output.file is not None and output.format is not Format.TABLE:
+        console.info(f"Look through {output.file}, then: kisi map accept {output.file}")
     raise typer.Exit(inventory.exit_code)

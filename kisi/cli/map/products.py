@@ -11,7 +11,7 @@ import typer
 from kisi.cli import options
 from kisi.cli.completion import client_names
 from kisi.cli.map.editing import Offline, edited_mapping
-from kisi.cli.output import Voice
+from kisi.cli.output import Console
 from kisi.cli.shared_options import shared_options
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ class UnitName(StrEnum):
     MAILBOX = "mailbox"
 
 
-@shared_options
+@shared_options()
 def map_application(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")],
     key: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def map_application(
     from kisi.mapping.edits import find_application, set_application, with_keys
     from kisi.model import Application, Unit
 
-    with edited_mapping(config, voice, offline=True) as editing:
+    with edited_mapping(config, console, offline=True) as editing:
         old = find_application(editing.rows, name) or Application(name)
         application = Application(
             old.name,
@@ -66,10 +66,10 @@ def map_application(
         set_application(editing.rows, with_keys(application, add_key or ()))
 
 
-@shared_options
+@shared_options()
 def map_product(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     application: Annotated[
         str, typer.Argument(metavar="APPLICATION", help="The name of an [[application]].")
     ],
@@ -111,7 +111,7 @@ def map_product(
     }
     products = {category: product for category, product in given.items() if product}
     _refuse_contradictions(products=bool(products), leave=leave, client=client, psa=psa)
-    with edited_mapping(config, voice, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as editing:
         rows = editing.rows
         name = the_application(rows, application).name
         if client is None:
@@ -139,10 +139,10 @@ def _refuse_contradictions(
         raise typer.BadParameter("A client has its own PSA; leave --psa out.")
 
 
-@shared_options
+@shared_options()
 def map_remove(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     client: Annotated[
         str | None,
         typer.Argument(
@@ -173,7 +173,7 @@ def map_remove(
         raise typer.BadParameter(
             "Name a CLIENT, --application NAME (or both: an exception), or --product APPLICATION."
         )
-    with edited_mapping(config, voice, offline=True) as editing:
+    with edited_mapping(config, console, offline=True) as editing:
         _remove(editing, client, application, product, psa)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from kisi.cli.output import Voice, write
+from kisi.cli.output import Console, write
 from kisi.errors import KisiError
 
 if TYPE_CHECKING:
@@ -64,20 +64,20 @@ class Prompter:
     """Asks and shows.
 
     Args:
-        voice: Whether colours are welcome.
+        console: Whether colours are welcome.
         ask: How a line is read; for tests. Default: from the terminal.
     """
 
-    def __init__(self, voice: Voice, ask: Ask | None = None) -> None:
-        self._voice = voice
+    def __init__(self, console: Console, ask: Ask | None = None) -> None:
+        self._console = console
         self._ask = ask or _from_terminal
 
     def show(self, report: Report) -> None:
         """Shows something to choose from, after a blank line."""
         from kisi.cli.options import Format
-        from kisi.cli.report import Wish, terminal_text
+        from kisi.cli.output import OutputOptions, terminal_text
 
-        write(sys.stdout, "\n" + terminal_text(report, self._voice, Wish(Format.TABLE)))
+        write(sys.stdout, "\n" + terminal_text(report, self._console, OutputOptions(Format.TABLE)))
 
     def say(self, text: str) -> None:
         """Says a sentence, as wide as the terminal; remote text in it cannot act."""

@@ -11,7 +11,7 @@ import typer
 
 from kisi.cli import options, output
 from kisi.cli.map.editing import Offline, edited_mapping
-from kisi.cli.output import Voice
+from kisi.cli.output import Console
 from kisi.cli.shared_options import shared_options
 from kisi.errors import ConfigError
 
@@ -25,10 +25,10 @@ class TableFormat(StrEnum):
 As = Annotated[TableFormat, typer.Option("--format", help="How it is written.")]
 
 
-@shared_options
+@shared_options()
 def map_export(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     format_: As = TableFormat.CSV,
     output_file: options.Output = None,
 ) -> None:
@@ -37,21 +37,21 @@ def map_export(
     For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss;
     comments stay in mapping.toml.
     """
-    from kisi.cli.setup import load
     from kisi.mapping.table import mapping_csv
+    from kisi.run.setup import load
 
     del format_
     _, mapping = load(config)
     output.result(mapping_csv(mapping), output_file)
     rows = len(mapping.applications) + len(mapping.products) + len(mapping.companies)
     if output_file is not None:
-        voice.say(f"Wrote {rows} rows. After your changes: kisi map import {output_file}")
+        console.info(f"Wrote {rows} rows. After your changes: kisi map import {output_file}")
 
 
-@shared_options
+@shared_options()
 def map_import(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
     format_: As = TableFormat.CSV,
     remove_missing: Annotated[
@@ -70,15 +70,15 @@ def map_import(
 
     del format_
     text = read_table(file)
-    with edited_mapping(config, voice, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as editing:
         rows = read_mapping_table(text, editing.rows, sources=editing.sources, name=file.name)
         import_rows(editing.rows, rows, remove_missing=remove_missing)
 
 
-@shared_options
+@shared_options()
 def map_accept(
     config: Path | None,
-    voice: Voice,
+    console: Console,
     file: Annotated[
         Path,
         typer.Argument(
@@ -95,14 +95,14 @@ def map_accept(
     from kisi.mapping.table import accept_rows, read_mapping_table
 
     text = read_table(file)
-    with edited_mapping(config, voice, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as editing:
         rows = read_mapping_table(
             text, editing.rows, sources=editing.sources, name=file.name, accepted=True
         )
         accept_rows(editing.rows, rows)
     off = sum(not company.billing for _, company in rows.companies)
     if off:
-        voice.say(
+        console.info(
             f"{off} are not billed yet. One by one, or by a glob on names: "
             "kisi map billing CLIENT on"
         )

@@ -185,7 +185,7 @@ def test_a_state_folder_that_others_can_get_at_is_pointed_out(everything, mode):
 
 
 def test_where_there_are_no_modes_none_are_judged(everything, monkeypatch):
-    monkeypatch.setattr("kisi.cli.check_rights._HAS_MODES", False)
+    monkeypatch.setattr("kisi.cli.check_files._HAS_MODES", False)
     (everything / "state").chmod(0o777)
     (everything / "kisi.toml").chmod(0o666)
     assert not warnings(check_files(everything / "kisi.toml", KINDS, KINDS))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kisi.cli.app import app
+from kisi.cli import app
 from kisi.cli.completion import client_names
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from kisi.cli.init_template import TEMPLATE, write_template
+from kisi.cli.init import template, write_template
 from kisi.config import read_partial_config
 from kisi.errors import ConfigError, StateError
 from kisi.model import CountingRules, GuardRules
 from kisi.psa.registry import PSAS
 from kisi.sources.registry import SOURCES
 
+TEMPLATE = template()
 KINDS = [{kind: module.SETTINGS for kind, module in each.items()} for each in (SOURCES, PSAS)]
 
 

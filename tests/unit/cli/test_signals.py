@@ -9,42 +9,25 @@ import threading
 
 import pytest
 
-from kisi.cli.signals import Stop, attentively, stopping
+from kisi.cli.signals import handle_signals, run_interruptibly
 from kisi.errors import Interrupted
-
-
-def test_a_stop_while_reading_drops_what_is_under_way():
-    stop = Stop()
-    stop.check()
-    stop.ask()
-    assert stop.asked.is_set()
-    assert stop.reading.is_set()
-    with pytest.raises(Interrupted, match="before anything was written"):
-        stop.check()
-
-
-def test_a_stop_while_writing_leaves_what_is_under_way():
-    stop = Stop(writing=True)
-    stop.ask()
-    assert stop.asked.is_set()
-    assert not stop.reading.is_set()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_asks_and_says_so_and_the_old_handlers_come_back(name: str, capfd):
     number = getattr(signal, name)
     before = signal.getsignal(number)
-    with stopping() as stop:
+    with handle_signals() as stop:
         signal.raise_signal(number)
-        assert stop.asked.wait(30)
+        assert stop.requested.wait(30)
     assert signal.getsignal(number) is before
     assert "Stopping: a write under way is finished first" in capfd.readouterr().err
 
 
 def test_work_without_writes_does_not_speak_of_one(capfd):
-    with stopping("Stopping the simulated systems.") as stop:
+    with handle_signals("Stopping the simulated systems.") as stop:
         signal.raise_signal(signal.SIGINT)
-        assert stop.asked.wait(30)
+        assert stop.requested.wait(30)
     assert capfd.readouterr().err == (
         "\nStopping the simulated systems. Once more ends kisi at once.\n"
     )
@@ -53,20 +36,20 @@ def test_work_without_writes_does_not_speak_of_one(capfd):
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has the real one")
 def test_ctrl_break_of_windows_asks_too(monkeypatch):
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    with stopping() as stop:
+    with handle_signals() as stop:
         signal.raise_signal(signal.SIGUSR1)
-        assert stop.asked.wait(30)
+        assert stop.requested.wait(30)
 
 
 def test_a_signal_never_waits_for_a_lock_that_the_main_thread_holds():
     """As it does for a moment whenever it begins or ends to wait for the event."""
     script = (
         "import signal\n"
-        "from kisi.cli.signals import stopping\n"
-        "with stopping() as stop:\n"
-        "    with stop.asked._cond:\n"
+        "from kisi.cli.signals import handle_signals\n"
+        "with handle_signals() as stop:\n"
+        "    with stop.requested._cond:\n"
         "        signal.raise_signal(signal.SIGINT)\n"
-        "    assert stop.asked.wait(30)\n"
+        "    assert stop.requested.wait(30)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], check=False, timeout=60, capture_output=True
@@ -79,7 +62,7 @@ def test_outside_the_main_thread_no_handler_is_changed():
     seen = []
 
     def work() -> None:
-        with stopping():
+        with handle_signals():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)
@@ -97,9 +80,9 @@ def test_work_is_done_beside_the_main_thread_which_hears_a_signal_meanwhile():
         assert heard.wait(30)
         return "done"
 
-    with stopping() as stop:
-        heard = stop.asked
-        assert attentively(work) == "done"
+    with handle_signals() as stop:
+        heard = stop.requested
+        assert run_interruptibly(work) == "done"
 
 
 def test_what_the_work_raises_is_raised():
@@ -107,4 +90,4 @@ def test_what_the_work_raises_is_raised():
         raise Interrupted("Enough.")
 
     with pytest.raises(Interrupted, match="Enough"):
-        attentively(work)
+        run_interruptibly(work)

@@ -11,15 +11,6 @@ from pathlib import Path
 import pytest
 
 from kisi.apply import ApplyContext, ApplyResult, apply
-from kisi.cli.accepting import accept
-from kisi.cli.journal_entries import (
-    accepted_and_written,
-    proven_lines,
-    replaced_lines,
-    restated_lines,
-    still_guarded,
-    what_is_left,
-)
 from kisi.errors import ExitCode, worst
 from kisi.journal import Journal
 from kisi.model import (
@@ -33,6 +24,8 @@ from kisi.model import (
 )
 from kisi.reconcile import JournalState, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import exit_code
+from kisi.run.daily import load_journal_state
+from kisi.run.journal_entries import accept, record_outcome, record_reading
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,
@@ -138,13 +131,7 @@ class Scene:
         return Rules(self.mapping, self.counting, self.guards, self.clock.now(), TODAY)
 
     def journal_state(self) -> JournalState:
-        return JournalState(
-            facts=self.journal.facts(self.clock.now(), self.guards.baseline_days),
-            accepts=self.journal.accept_counts(),
-            pending=self.journal.pending(),
-            accepted=self.journal.accepted(),
-            past=self.journal.readings,
-        )
+        return load_journal_state(self.journal, self.rules())
 
     def look(self, *, only=(), exclude=(), memory: JournalState | None = None) -> Reconciled:
         """The guarded plan; writes nothing."""
@@ -164,9 +151,7 @@ class Scene:
         run = self.journal.begin_run(at, version="1", command="sync", config_hash="")
         self.journal.record_mapping(self.mapping.companies)
         found = self.look(only=only, exclude=exclude)
-        for one in found.settlements:
-            self.journal.settle(one.operation, run, at, one)
-        self.journal.record_usage(run, _readings(found), at.date())
+        record_reading(self.journal, run, at, found, at.date())
         keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)
@@ -183,14 +168,7 @@ class Scene:
             progress=lambda done, total: None,
         )
         applied = apply(plan, context)
-        self.journal.confirm(run, at, proven_lines(applied.plan))
-        self.journal.restate(run, restated_lines(applied.plan))
-        self.journal.record_plan(run, at, what_is_left(applied.plan))
-        self.journal.disown(replaced_lines(applied.plan, found))
-        self.journal.use_accepted(
-            accepted_and_written(found.plan, applied.plan),
-            still_guarded(found.plan, applied.plan),
-        )
+        record_outcome(self.journal, run, at, found, applied.plan)
         return Day(run, found, applied)
 
     def facts(self) -> dict[tuple[str, str, str], float]:
@@ -200,13 +178,6 @@ class Scene:
 
     def sent(self, psa: str = "cw") -> int:
         return len(self.psas[psa].sent)
-
-
-def _readings(found: Reconciled):
-    for client in found.plan.companies:
-        for ref in client.company.tenants:
-            if ref in found.evidence:
-                yield client.company, found.evidence[ref]
 
 
 @pytest.fixture

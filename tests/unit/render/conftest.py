@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import render_samples as samples
 
-from kisi.render.plan_view import PlanView
+from kisi.run.result import RunResult
 
 
 @pytest.fixture
-def preview() -> PlanView:
+def preview() -> RunResult:
     """A preview of six clients, each with something else to say."""
     return samples.view(samples.six_clients())

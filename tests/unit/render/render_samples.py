@@ -46,9 +46,9 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import exit_code, last_line
 from kisi.render.explain import ExplainView
-from kisi.render.plan_export import plan_document
-from kisi.render.plan_view import Mode, PlanView
 from kisi.render.status_view import Client, Expiry, StatusView
+from kisi.run.document import plan_document
+from kisi.run.result import Mode, RunResult
 
 KES = "Kaspersky Endpoint Security for Business Advanced"
 CLOUD = "Kaspersky Endpoint Security Cloud Plus"
@@ -257,8 +257,8 @@ def fact(name: str = "Old Client") -> OwnedLine:
     )
 
 
-def view(plan: Plan, mode: Mode = Mode.PREVIEW, **more: object) -> PlanView:
-    return PlanView(
+def view(plan: Plan, mode: Mode = Mode.PREVIEW, **more: object) -> RunResult:
+    return RunResult(
         plan=plan,
         mode=mode,
         exit_code=exit_code(plan),
@@ -281,7 +281,7 @@ def six_clients() -> Plan:
     )
 
 
-def sync_view() -> PlanView:
+def sync_view() -> RunResult:
     """What became of each line, what was settled, and what is nobody's."""
     lines = (
         line("90", 92, outcome=Outcome.APPLIED),

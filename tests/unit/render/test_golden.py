@@ -15,15 +15,16 @@ import render_samples as samples
 from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, UnmappedUse
 from kisi.render.explain import explain_csv, explain_document, explain_report
-from kisi.render.plan_export import plan_csv, plan_document
+from kisi.render.plan_export import plan_csv
 from kisi.render.plan_report import plan_report
-from kisi.render.plan_view import PlanView
 from kisi.render.report import Report
 from kisi.render.status_export import status_csv, status_document
 from kisi.render.status_report import status_report
 from kisi.render.status_view import readiness
 from kisi.render.terminal import Terminal, lay_out
 from kisi.render.web import web_page
+from kisi.run.document import plan_document
+from kisi.run.result import RunResult
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -32,11 +33,11 @@ def screen(report: Report, width: int = 120, encoding: str = "utf-8") -> str:
     return lay_out(report, Terminal(width, encoding)).plain
 
 
-def preview() -> PlanView:
+def preview() -> RunResult:
     return samples.view(samples.six_clients())
 
 
-def first_look() -> PlanView:
+def first_look() -> RunResult:
     tenant = Tenant(TenantRef("hq", "VSRV-1"), "Fourth Coffee")
     uses = (
         UnmappedUse("Fourth Coffee", samples.KES, 90, True, tenant.ref),

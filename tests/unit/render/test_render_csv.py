@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
 from kisi.model import Failure, Plan, UnmappedUse
-from kisi.redaction import STARTS
+from kisi.redaction import STARTS, safe_text
 from kisi.render.csv_text import csv_text
 from kisi.render.plan_export import COLUMNS, plan_csv
-from kisi.render.text import safe_text
 
 
 def read(text: str) -> list[list[str]]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
-from kisi.json_text import dumps
+from kisi.json_text import dumps, plain
 from kisi.model import (
     Action,
     Category,
@@ -28,15 +28,8 @@ from kisi.model import (
     TenantRef,
     UnmappedUse,
 )
-from kisi.render.formatting import plain
-from kisi.render.plan_export import (
-    plan_document,
-    read_tenant,
-    read_use,
-    tenant_fields,
-    use_fields,
-)
-from kisi.render.plan_view import Mode
+from kisi.run.document import plan_document, read_tenant, read_use, tenant_fields, use_fields
+from kisi.run.result import Mode
 
 NAMES = st.one_of(
     st.text(max_size=12),

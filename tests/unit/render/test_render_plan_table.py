@@ -25,14 +25,14 @@ from kisi.model import (
     UnmappedUse,
 )
 from kisi.render.plan_report import plan_report
-from kisi.render.plan_view import Mode, PlanView
 from kisi.render.terminal import Page, Terminal, lay_out
 from kisi.render.text import cells
+from kisi.run.result import Mode, RunResult
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def page(view: PlanView, width: int = 80, encoding: str = "utf-8", **more: bool) -> Page:
+def page(view: RunResult, width: int = 80, encoding: str = "utf-8", **more: bool) -> Page:
     return lay_out(plan_report(view, **more), Terminal(width, encoding))
 
 

@@ -14,12 +14,12 @@ import render_samples as samples
 from kisi.journal import Billing, RunState
 from kisi.json_text import dumps
 from kisi.model import Status, UnmappedUse
-from kisi.render.plan_export import plan_document
 from kisi.render.status_export import status_csv, status_document
 from kisi.render.status_report import status_report, trend
 from kisi.render.status_view import Client, Expiry, Readiness, StatusView, readiness, ready_sentence
 from kisi.render.terminal import Terminal, lay_out
 from kisi.render.text import cells
+from kisi.run.document import plan_document
 
 DAY = timedelta(hours=26)
 

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.render.formatting import (
-    day,
-    instant,
-    json_number,
-    moment,
-    money,
-    plural,
-    quantity,
-    signed,
-    signed_money,
-)
-from kisi.render.text import adapted, cells, padded, safe_text, wrap
+from kisi.json_text import instant, json_number
+from kisi.redaction import safe_text
+from kisi.render.formatting import day, moment, money, plural, quantity, signed, signed_money
+from kisi.render.text import adapted, cells, padded, wrap
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kisi.model import Plan
+from kisi.redaction import safe_text
 from kisi.render.plan_report import plan_report
 from kisi.render.report import Grid, Report, Section, row
 from kisi.render.status_report import status_report
 from kisi.render.terminal import Terminal, lay_out
-from kisi.render.text import safe_text
 from kisi.render.web import web_page
 
 

@@ -136,7 +136,9 @@ class Judge:
                 self.accounts[where].trusted = False
         world.touched.clear()
         for where, account in self.accounts.items():
-            if any(self._by_hand(account, client) for client in self.owners(where)):
+            mapped = world.client_of(where.psa, where.agreement)  # also with billing off
+            clients = [*self.owners(where), *([mapped] if mapped else ())]
+            if any(self._by_hand(account, client) for client in clients):
                 account.trusted = False
 
     def owners(self, where: LineId) -> list[Client]:

@@ -11,18 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from kisi.apply import SHOWN_AFTER, ApplyContext, apply
-from kisi.cli.accepting import accept
-from kisi.cli.journal_entries import (
-    accepted_and_written,
-    client_state,
-    proven_lines,
-    replaced_lines,
-    restated_lines,
-    still_guarded,
-    what_is_left,
-)
-from kisi.cli.planning import load_journal_state
+from kisi.apply import ApplyContext, apply
 from kisi.errors import ExitCode, Withheld, worst
 from kisi.journal import Journal
 from kisi.model import (
@@ -37,6 +26,8 @@ from kisi.model import (
 from kisi.psa import Psa
 from kisi.reconcile import Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import exit_code
+from kisi.run.daily import load_journal_state, wait_for_last_write
+from kisi.run.journal_entries import accept, record_outcome, record_reading
 from kisi.sources import UsageSource
 from kisi.transport import Clock
 
@@ -91,22 +82,11 @@ def night(
     rules = office.rules()
     journal.record_mapping(rules.mapping.companies)
     memory = load_journal_state(journal, rules)
-    _wait_for_last_write(office, [one.at for one in memory.pending if one.line.line_id is None])
+    wait_for_last_write(memory, clock, lambda _text: None)
     office.guarded = Plan(())
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
-    for one in found.settlements:
-        journal.settle(one.operation, run, clock.now(), one)
-    journal.record_usage(
-        run,
-        (
-            (one.company, found.evidence[ref])
-            for one in found.plan.companies
-            for ref in one.company.tenants
-            if ref in found.evidence
-        ),
-        rules.today,
-    )
+    record_reading(journal, run, clock.now(), found, rules.today)
     try:
         keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
     except Withheld as error:
@@ -130,12 +110,7 @@ def night(
     applied = apply(plan, context)
     assert applied.state_error is None, (applied.state_error, told)
     plan = applied.plan
-    journal.confirm(run, clock.now(), proven_lines(plan))
-    journal.restate(run, restated_lines(plan))
-    journal.record_plan(run, clock.now(), what_is_left(plan))
-    journal.disown(replaced_lines(plan, found))
-    journal.record_clients(run, clock.now(), (client_state(one) for one in plan.companies))
-    journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
+    record_outcome(journal, run, clock.now(), found, plan)
     journal.prune(clock.now() - timedelta(days=EVIDENCE_DAYS))
     code = worst([exit_code(plan), *(error.exit_code for error in applied.foreign_changes)])
     _end(journal, run, clock, code)
@@ -162,13 +137,6 @@ def _reconciled(
         lambda _what, _done, _total: None,
         office.clock,
     )
-
-
-def _wait_for_last_write(office: Office, sent: list) -> None:
-    if sent:
-        age = (office.clock.now() - max(sent)).total_seconds()
-        if 0 <= age < SHOWN_AFTER:
-            office.clock.sleep(SHOWN_AFTER - age)
 
 
 def _end(journal: Journal, run: int, clock: Clock, code: int) -> None:

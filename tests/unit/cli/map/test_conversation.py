@@ -12,7 +12,7 @@ import pytest
 
 from kisi.cli.map.conversation import converse
 from kisi.cli.map.prompts import Prompter, Session, number_of
-from kisi.cli.output import Voice
+from kisi.cli.output import Console
 from kisi.errors import ConfigError, PsaError, StateError
 from kisi.model import Line
 from tests.unit.build import TODAY
@@ -67,7 +67,7 @@ class Person:
             self.sides.validator(),
             self.sides.psas,
             TODAY,
-            Prompter(Voice(color=False), answer),
+            Prompter(Console(color=False), answer),
             **more,
         )
         try:

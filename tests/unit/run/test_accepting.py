@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from kisi.cli.accepting import accept
-from kisi.cli.journal_entries import (
+from kisi.errors import ExitCode, Withheld
+from kisi.journal import Journal
+from kisi.model import WITH, Arrangement, CompanyPlan, Hold, Outcome, Plan, Pool, Status
+from kisi.planning import release, with_ids, with_lines
+from kisi.run.journal_entries import (
+    accept,
     accepted_and_written,
     proven_lines,
     restated_lines,
     still_guarded,
 )
-from kisi.errors import ExitCode, Withheld
-from kisi.journal import Journal
-from kisi.model import WITH, Arrangement, CompanyPlan, Hold, Outcome, Plan, Pool, Status
-from kisi.planning import release, with_ids, with_lines
 from tests.unit.build import COMPANY, NOW
 from tests.unit.fakes import planned
 from tests.unit.reconcile.conftest import company

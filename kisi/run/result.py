@@ -1,4 +1,4 @@
-"""What `preview` and `sync` know at their end, and what can be read off it."""
+"""What a run returns, and what can be read off it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
+from kisi.errors import ExitCode
 from kisi.journal import Operation
-from kisi.model import CompanyPlan, OwnedLine, Plan, PlannedLine, Status
+from kisi.model import Company, CompanyPlan, Outcome, OwnedLine, Plan, PlannedLine, Status
 from kisi.reconcile.summary import UNWRITTEN
 
 _ZERO = Decimal(0)
+_WRITES = (Outcome.APPLIED, *UNWRITTEN)
 
 
 class Mode(StrEnum):
@@ -24,13 +26,19 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanView:
-    """A plan with everything that its readers want to know about the run."""
+class RunResult:
+    """A run that has come to its end: the plan, what became of each line, and how it went.
+
+    `result.plan.companies` has each client with its lines. A line that was sent has an `outcome`.
+    Names are as remote systems have them: `kisi.redaction.safe_text` makes them fit for a screen.
+    """
 
     plan: Plan
     mode: Mode
-    exit_code: int
+    exit_code: ExitCode
+    """As the command would end: 0 if nothing is on hold and nothing failed."""
     last_line: str
+    """The run in one sentence."""
     generated_at: datetime
     """Aware."""
     version: str
@@ -45,6 +53,16 @@ class PlanView:
     """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
     earlier: tuple[Operation, ...] = ()
     """Writes of earlier runs whose outcome was not known, with what the PSA shows now."""
+
+    @property
+    def outcomes(self) -> tuple[tuple[Company, PlannedLine], ...]:
+        """Each line that was to be written, with its client; `outcome` says what became of it."""
+        return tuple(
+            (client.company, line)
+            for client in self.plan.companies
+            for line in client.lines
+            if line.outcome in _WRITES
+        )
 
     @property
     def is_quiet(self) -> bool:

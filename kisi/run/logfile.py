@@ -10,9 +10,8 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from kisi.cli.output import OneLine
 from kisi.errors import StateError
-from kisi.redaction import RedactingFilter
+from kisi.redaction import OneLine, RedactingFilter
 
 _BYTES, _FILES = 2 * 2**20, 5
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from kisi.cli.setup import who
+from kisi.run.setup import who
 
 
 @pytest.fixture

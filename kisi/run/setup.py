@@ -1,29 +1,29 @@
-"""From the files to open sources and PSAs. Imports everything heavy inside, for `--help`'s sake."""
+"""From the files to open sources and PSAs."""
 
 from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import platformdirs
+
+from kisi.config import Config, PartialConfig, read_partial_config
 from kisi.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from kisi.cli.signals import Stop
-    from kisi.config import Config, PartialConfig
-    from kisi.model import BillingMapping
-    from kisi.psa import Psa
-    from kisi.reconcile import Rules
-    from kisi.secrets import Secrets
-    from kisi.sources import UsageSource
-    from kisi.transport import Clock
+from kisi.mapping.file import load_mapping
+from kisi.model import BillingMapping
+from kisi.psa import Psa
+from kisi.psa.registry import PSAS
+from kisi.reconcile import Rules
+from kisi.run.callbacks import Stop
+from kisi.secrets import Secrets, resolve_all
+from kisi.sources import UsageSource
+from kisi.sources.registry import SOURCES
+from kisi.transport import Clock, Limits, SystemClock
 
 RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
@@ -47,8 +47,6 @@ class Setup:
 
     def rules(self) -> Rules:
         """The rules as of now."""
-        from kisi.reconcile import Rules
-
         now = self.clock.now()
         return Rules(
             mapping=self.mapping,
@@ -72,11 +70,13 @@ def config_path(given: Path | None) -> Path:
     Raises:
         ConfigError: There is none.
     """
-    if given is not None:
+    given = given or Path(os.environ.get("KISI_CONFIG", ""))
+    if given != Path():
         return given
-    from platformdirs import user_config_path
-
-    places = [Path("kisi.toml"), user_config_path("kisi", appauthor=False) / "kisi.toml"]
+    places = [
+        Path("kisi.toml"),
+        platformdirs.user_config_path("kisi", appauthor=False) / "kisi.toml",
+    ]
     for place in places:
         if place.exists():
             return place
@@ -92,10 +92,6 @@ def partial_config(given: Path | None) -> PartialConfig:
     Raises:
         ConfigError: There is no such file, or nothing of it can be used.
     """
-    from kisi.config import read_partial_config
-    from kisi.psa.registry import PSAS
-    from kisi.sources.registry import SOURCES
-
     return read_partial_config(
         config_path(given),
         {kind: module.SETTINGS for kind, module in SOURCES.items()},
@@ -109,9 +105,6 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     Raises:
         ConfigError: All problems of both files.
     """
-    from kisi.mapping.file import load_mapping
-    from kisi.model import BillingMapping
-
     read = partial_config(given)
     mapping = BillingMapping()
     problems: Sequence[str] = ()
@@ -136,8 +129,6 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
     Raises:
         ConfigError: All problems of the files and of the secrets.
     """
-    from kisi.secrets import resolve_all
-
     try:
         config, mapping = load(given)
     except ConfigError as error:
@@ -169,10 +160,6 @@ def opened(
     Raises:
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
     """
-    from kisi.psa.registry import PSAS
-    from kisi.sources.registry import SOURCES
-    from kisi.transport import Limits, SystemClock
-
     config, mapping, secrets = _loaded(given)
     dropped = None if stop is None else stop.reading
     clock = SystemClock(dropped)

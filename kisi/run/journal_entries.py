@@ -1,15 +1,107 @@
-"""What the daily run enters in the journal, worked out from its plan. Pure."""
+"""What the daily run enters in the journal: what it read, what is accepted, what became of it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from datetime import date, datetime
 
-from kisi.journal import ClientState, ConfirmedLine, LineKey
+from kisi.errors import Withheld
+from kisi.journal import ClientState, ConfirmedLine, Journal, LineKey
 from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
-from kisi.planning import ref_of, settled
+from kisi.planning import accepted_keys, ref_of, settled
 from kisi.reconcile import Reconciled
 from kisi.reconcile.summary import is_current, trouble
+
+
+def record_reading(
+    journal: Journal, run: int, at: datetime, found: Reconciled, today: date
+) -> None:
+    """Stores what was read, before anything rests on it: earlier writes settled, and the usage."""
+    for settlement in found.settlements:
+        journal.settle(settlement.operation, run, at, settlement)
+    journal.record_usage(
+        run,
+        (
+            (company.company, found.evidence[ref])
+            for company in found.plan.companies
+            for ref in company.company.tenants
+            if ref in found.evidence
+        ),
+        today,
+    )
+
+
+def record_outcome(journal: Journal, run: int, at: datetime, found: Reconciled, plan: Plan) -> None:
+    """Stores how a run ends: proven lines, what is on hold, each client's state, used ids.
+
+    Args:
+        journal: Where it is kept.
+        run: The run's id.
+        at: Now.
+        found: What the plan rests on, with everything that guards hold.
+        plan: With an outcome for each line that was written; without any where nothing was.
+    """
+    journal.confirm(run, at, proven_lines(plan))
+    journal.restate(run, restated_lines(plan))
+    journal.record_plan(run, at, what_is_left(plan))
+    journal.disown(replaced_lines(plan, found))
+    journal.record_clients(run, at, (client_state(company) for company in plan.companies))
+    journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
+
+
+def accept(
+    journal: Journal,
+    run: int,
+    at: datetime,
+    who: str,
+    plan: Plan,
+    accepted: Collection[str],
+    shown: Plan | None = None,
+) -> frozenset[str]:
+    """Journals what an operator accepts, and returns the keys of those lines.
+
+    All ids are looked at before one is stored. What is accepted here and still waits for another
+    line stays accepted in later runs, as long as its numbers are the same.
+
+    Args:
+        journal: Where it is kept.
+        run: The run's id.
+        at: Now.
+        who: Who accepts.
+        plan: The guarded plan, with everything that guards hold.
+        accepted: The ids, as they were given.
+        shown: The plan without what was accepted before, as a preview shows it. Its ids are taken
+            too: they name what is left, where a line was accepted and could not be written.
+
+    Raises:
+        Withheld: An id does not fit the plan, or was used before. Nothing is to be written then.
+    """
+    keys = accepted_keys(plan, accepted)
+    if shown is not None:
+        keys = {**accepted_keys(shown, accepted), **keys}
+    for plan_id in accepted:
+        journal.refuse_used(plan_id)
+        if plan_id not in keys:
+            raise Withheld(
+                _stale(journal, plan_id, plan),
+                remedy="Look at `kisi preview` again; it shows the current ids.",
+            )
+    for plan_id, lines in keys.items():
+        companies = {key: company.company for key, company in lines.items()}
+        journal.accept(plan_id, run, at, who, companies)
+    return frozenset(key for lines in keys.values() for key in lines)
+
+
+def _stale(journal: Journal, plan_id: str, plan: Plan) -> str:
+    text = f"The id {plan_id} does not match the current plan. Nothing was written."
+    then = journal.held_plan(plan_id)
+    if then is None:
+        return text
+    now = {line.slot: line for company in plan.companies for line in company.lines}
+    for line in then.lines:
+        text += "\n" + difference(line, now.get(line.slot))
+    return text
 
 
 def difference(then: PlannedLine, now: PlannedLine | None) -> str:

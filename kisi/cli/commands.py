@@ -1,0 +1,339 @@
+"""The commands and their options, in the order a newcomer needs them.
+
+What a command does is in a module of its own, which it imports when it is run; so `kisi --help`
+loads nothing but this.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kisi import __version__
+from kisi.cli.completion import client_names
+from kisi.cli.demo import demo, sandbox
+from kisi.cli.map import map_app
+from kisi.cli.options import Exclude, FindingsFormat, Format, Only, RowsFormat
+from kisi.cli.output import Console, OutputOptions, result
+from kisi.cli.shared_options import shared_options
+
+_DAY = 86_400
+"""Seconds: whoever waits longer runs into the next daily run."""
+_EXIT_CODES = """
+Exit codes: 0 done, nothing on hold · 1 a bug · 2 usage · 3 configuration, mapping or secret ·
+4 a source failed or was incomplete · 5 a PSA could not be read or refused us · 6 on hold for a
+person · 7 a write failed or its outcome is unknown · 8 journal or disk · 10 changes pending
+(preview --detailed-exitcode) · 75 another run holds the lock · 130 interrupted
+"""
+
+app = typer.Typer(
+    name="kisi",
+    help="Bills Kaspersky security by what an MSP's clients really use.",
+    epilog=_EXIT_CODES.strip().replace("\n", " "),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"kisi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version_asked: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Bills Kaspersky security by what an MSP's clients really use."""
+
+
+@app.command()
+@shared_options(config=False)
+def init(
+    console: Console,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it.")
+    ] = Path("kisi.toml"),
+) -> None:
+    """Write a commented kisi.toml to fill in. Never overwrites anything."""
+    from kisi.cli.init import write_template
+
+    console.info(write_template(config))
+
+
+@app.command()
+@shared_options(formats=FindingsFormat)
+def check(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Also log in: certificates, clocks, rights, every mapped id."
+        ),
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of kisi.toml and do nothing.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Acknowledge a damaged journal: start an empty one.")
+    ] = False,
+    probe_tigerpaw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[PSA:]AGREEMENT",
+            help="Prove the Tigerpaw template on a scratch agreement (on a terminal only).",
+        ),
+    ] = None,
+) -> None:
+    """Check files, secrets and permissions; with --online also the systems. Writes nothing.
+
+    Every finding says what to do about it. Exit 3 for files and secrets, 4 for a source, 5 for a
+    PSA, 6 for a mapped id that is gone or not fit to bill.
+    """
+    from kisi.cli import checking
+
+    if schema:
+        result(checking.schema_text(), output.file)
+        raise typer.Exit
+    if repair:
+        raise typer.Exit(checking.repair_journal(config, console))
+    if probe_tigerpaw is not None:
+        raise typer.Exit(checking.probe(config, probe_tigerpaw, console))
+    raise typer.Exit(checking.check(config, console, output, online=online))
+
+
+app.add_typer(map_app, name="map")
+
+
+@app.command()
+@shared_options(formats=Format)
+def preview(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    only: Only = None,
+    exclude: Exclude = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 10 if changes wait to be written.")
+    ] = False,
+) -> None:
+    """Show what `kisi sync` would change, what is held, and why. Writes nothing.
+
+    Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
+    """
+    from kisi import run
+    from kisi.cli.sync import follow
+
+    work = partial(
+        run.preview,
+        config,
+        only=only or (),
+        exclude=exclude or (),
+        detailed_exit_code=detailed_exitcode,
+    )
+    said = "Stopping: a preview writes nothing."
+    raise typer.Exit(follow(work, console, output, on_signal=said))
+
+
+@app.command()
+@shared_options(formats=Format)
+def sync(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="ID",
+            help="Release the holds of the plan or the client with this id, once (repeatable).",
+        ),
+    ] = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    jitter: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=_DAY,
+            help="First wait a random time of up to this many seconds.",
+        ),
+    ] = 0,
+    lock_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            max=_DAY,
+            help="Wait up to this many seconds for another run to end.",
+        ),
+    ] = 0,
+) -> None:
+    """Bring the PSA's agreements to what the clients really use. Made for cron.
+
+    Everything is read first; nothing is written for a client whose count is not complete. What
+    looks wrong is held and reported with the command that releases it. A run with --only or
+    --exclude is not the daily one: the healthcheck of [notify] is not pinged.
+    """
+    from kisi import run
+    from kisi.cli.sync import follow
+
+    work = partial(
+        run.sync,
+        config,
+        accept=accept or (),
+        only=only or (),
+        exclude=exclude or (),
+        jitter=jitter,
+        lock_timeout=lock_timeout,
+    )
+    raise typer.Exit(follow(work, console, output))
+
+
+@app.command()
+@shared_options(formats=Format)
+def status(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    context: typer.Context,
+    company: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Only clients whose name matches, in detail.",
+            autocompletion=client_names,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
+    ] = None,
+    failed: Annotated[
+        bool,
+        typer.Option(
+            "--failed", help="Only clients that failed, are held, or were never confirmed."
+        ),
+    ] = False,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Exit 0 only if every billed client may be inconsoled.")
+    ] = False,
+    max_age: Annotated[
+        str, typer.Option(metavar="AGE", help="How old a proof may be for --ready.")
+    ] = "26h",
+) -> None:
+    """Show the last runs, each client's state and lines, and what waits for you.
+
+    Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
+    """
+    from kisi.cli.status import StatusQuery, show_status
+
+    source = context.get_parameter_source("max_age")
+    if not ready and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
+    query = StatusQuery(
+        company=company,
+        since=instant(since, "--since") if since else None,
+        failed=failed and not ready,  # who may be inconsoled is asked of everybody
+    )
+    oldest = duration(max_age, "--max-age")
+    raise typer.Exit(show_status(config, console, output, query, oldest if ready else None))
+
+
+@app.command()
+@shared_options(formats=RowsFormat)
+def explain(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    company: Annotated[
+        str,
+        typer.Argument(
+            metavar="COMPANY",
+            help="The client's name, or a part of it.",
+            autocompletion=client_names,
+        ),
+    ],
+    application: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Only applications whose name matches.")
+    ] = None,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="List every device, counted or left out, and why.")
+    ] = False,
+    run: Annotated[
+        int | None,
+        typer.Option(metavar="ID", min=1, max=10**9, help="A past run (see `kisi status`)."),
+    ] = None,
+) -> None:
+    """Explain a client's quantities: keys, classes, devices, and what changed since the run before.
+
+    Reads the journal alone; nothing is sent. Evidence is kept for `evidence_days`.
+    """
+    from kisi.cli.explain import show_explanation
+
+    show_explanation(config, console, output, company, run, application, devices=devices)
+
+
+app.command()(sandbox)
+app.command()(demo)
+
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=36_500)
+_DURATION = f"a duration such as 26h, 90m or 2d, of at most {_LONGEST.days} days"
+_YEARS = range(1970, 9999)
+"""Of a day: in every time zone it is one that Python can count with."""
+
+
+def duration(text: str, option: str) -> timedelta:
+    """`26h`, `90m` or `2d`; at most 36500 days.
+
+    Raises:
+        typer.BadParameter: It is none of these. Names the `option`.
+    """
+    age = _age(text)
+    if age is None:
+        raise typer.BadParameter(f"{text[:40]!r} is not {_DURATION}.", param_hint=option)
+    return age
+
+
+def _age(text: str) -> timedelta | None:
+    match = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
+    age = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
+    return age if age is not None and age <= _LONGEST else None
+
+
+def instant(text: str, option: str) -> datetime | timedelta:
+    """A day (`2026-11-01`) from 1970 on, or a duration before now.
+
+    Raises:
+        typer.BadParameter: It is neither. Names the `option`.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        age = _age(text)
+        if age is None:
+            raise typer.BadParameter(
+                f"{text[:40]!r} is neither a day such as 2026-11-01 nor {_DURATION}.",
+                param_hint=option,
+            ) from None
+        return age
+    if moment.year not in _YEARS:
+        raise typer.BadParameter(
+            f"{text!r} is not a day on which there can have been a run.", param_hint=option
+        )
+    return moment

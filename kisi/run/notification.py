@@ -1,0 +1,154 @@
+"""Tells the addresses of `[notify]` of a run. Trouble here is a warning, never an exit code.
+
+They are looked up before anything else, so that also a run that cannot begin is notified: with exit
+code 3 as long as `[notify]` itself can be read.
+
+`healthcheck` is pinged as healthchecks.io and its like expect: `/start` at the beginning,
+`/<exit code>` at the end. `webhook` receives the run's JSON summary. Whoever knows such an address
+can report in our name: no message holds it, nor its host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kisi.errors import ConfigError, ExitCode, KisiError
+from kisi.json_text import FORMAT_VERSION, Json
+from kisi.redaction import REDACTOR
+from kisi.run.callbacks import Message, OnMessage
+from kisi.run.document import plan_document
+from kisi.run.result import Mode, RunResult
+from kisi.run.setup import partial_config
+from kisi.secrets import resolve
+from kisi.transport import Client, Limits, SystemClock
+
+_BUG = "A bug in kisi ended the run; its messages say more."
+SECONDS = 10.0
+"""A ping takes no longer, so that a hanging service never delays billing much."""
+
+
+@dataclass(slots=True)
+class RunNotification:
+    """What is sent of one run.
+
+    Args:
+        addresses: `healthcheck` is pinged, `webhook` receives the summary; either may be missing.
+        scope: Which clients the run concerns, in words; empty for all of them.
+        warn: Tells the operator that a ping failed.
+        result: The result, once there is one.
+    """
+
+    addresses: Mapping[str, str]
+    scope: str
+    warn: Callable[[str], None]
+    result: RunResult | None = None
+
+    def start(self) -> None:
+        """The run begins."""
+        if url := self.addresses.get("healthcheck"):
+            self._send(url, below="start")
+
+    def end(self, code: int, trouble: str = "") -> None:
+        """The run has ended with `code`; `trouble` says what ended it, if anything did."""
+        if url := self.addresses.get("healthcheck"):
+            self._send(url, below=str(int(code)))
+        if url := self.addresses.get("webhook"):
+            self._send(url, self._summary(int(code), REDACTOR.redact(trouble)))
+
+    def _summary(self, code: int, trouble: str) -> Json:
+        document = {} if self.result is None else plan_document(self.result)
+        sentences = (trouble, document.get("last_line"))
+        return {
+            "format_version": FORMAT_VERSION,
+            "mode": Mode.SYNC.value,
+            **document,
+            "last_line": " ".join(sentence for sentence in sentences if sentence),
+            "scope": self.scope or None,
+            "exit_code": code,
+        }
+
+    def _send(
+        self, url: str, document: Mapping[str, object] | None = None, *, below: str = ""
+    ) -> None:
+        try:
+            status = self._answer(url, document, below)
+        except (KisiError, ValueError) as error:  # an address may be none at all
+            said = error.message if isinstance(error, KisiError) else "its address is not usable."
+            self.warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
+            return
+        if not 200 <= status < 300:  # also a redirect: nothing is sent to where it points
+            self.warn(f"The monitoring service answered {status}; nothing else changed.")
+
+    def _answer(self, url: str, document: Mapping[str, object] | None, below: str) -> int:
+        """Sends to `url`; `below` is put under its path, before a query."""
+        parts = urlsplit(url)
+        for secret in (parts.path, parts.query, parts.password or ""):
+            REDACTOR.add(secret)
+        path = f"{parts.path.rstrip('/')}/{below}" if below else parts.path
+        client = Client(
+            f"{parts.scheme}://{parts.netloc}",
+            limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
+            clock=SystemClock(),
+            label="[notify]",
+            hidden=True,
+        )
+        try:
+            return client.send(
+                "POST" if document else "GET",
+                path + (f"?{parts.query}" if parts.query else ""),
+                json=document,
+            ).status
+        finally:
+            client.close()
+
+
+@contextmanager
+def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterator[RunNotification]:
+    """Sends how the block ended, whichever way it does.
+
+    The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
+
+    Args:
+        config: kisi.toml, as given.
+        scope: Which clients the run concerns, in words; empty for all of them.
+        on_message: Hears that somebody could not be notified.
+    """
+    addresses = _addresses(config)
+    if scope:
+        addresses.pop("healthcheck", None)
+    notification = RunNotification(
+        addresses, scope, lambda text: on_message(Message(text, is_warning=True))
+    )
+    try:
+        yield notification
+    except KisiError as error:
+        notification.end(error.exit_code, _sentence(error))
+        raise
+    except Exception:
+        notification.end(ExitCode.BUG, _BUG)
+        raise
+    result = notification.result
+    notification.end(ExitCode.OK if result is None else result.exit_code)
+
+
+def _addresses(config: Path | None) -> dict[str, str]:
+    """What can be resolved of `[notify]`; the run itself stops at the rest, and says so."""
+    try:
+        settings = partial_config(config).config
+    except ConfigError:
+        return {}
+    found = {}
+    for field, reference in settings.notify.secrets().items():
+        with suppress(ConfigError):
+            found[field] = resolve(reference, base=settings.base)
+    return found
+
+
+def _sentence(error: KisiError) -> str:
+    """The first line of an error, and how many there are."""
+    first, *others = error.message.splitlines()
+    return f"{first} ({len(others)} more)" if others else first

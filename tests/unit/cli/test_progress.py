@@ -1,0 +1,56 @@
+"""Progress bars: on a terminal that wants them, and gone before anything else is shown there."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from kisi.cli.output import Console
+from kisi.cli.progress import ProgressBars
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    return shown
+
+
+def test_a_bar_is_gone_once_everything_is_read(monkeypatch):
+    terminal = _terminal(monkeypatch)
+    with ProgressBars(Console()) as bars:
+        bars.report("hq", 0, 2)
+        bars.report("cw", 1, 1)
+        bars.report("hq", 2, 2)
+        assert sys.stderr is terminal  # nothing is redirected any more
+        assert "reading hq" in terminal.getvalue()
+        bars.report("tp", 0, 1)
+        assert sys.stderr is not terminal
+        bars.hide()
+        assert sys.stderr is terminal
+        bars.report("tp", 0, 1)
+    assert sys.stderr is terminal
+
+
+@pytest.mark.parametrize("console", [Console(quiet=True), Console(color=False)])
+def test_nobody_sees_a_bar_who_does_not_want_one(monkeypatch, console):
+    terminal = _terminal(monkeypatch)
+    with ProgressBars(console) as bars:
+        bars.report("hq", 1, 2)
+    assert terminal.getvalue() == ""
+
+
+def test_a_file_gets_no_bars(monkeypatch):
+    terminal = _terminal(monkeypatch)
+    monkeypatch.setattr(terminal, "isatty", lambda: False)
+    with ProgressBars(Console()) as bars:
+        bars.report("hq", 1, 2)
+    assert terminal.getvalue() == ""
