@@ -81,13 +81,13 @@ def test_after_the_end_of_the_run_no_write_is_begun(
     limited: Trial, monkeypatch: pytest.MonkeyPatch
 ):
     limited.configure('kind = "connectwise"', 'kind = "connectwise"\nworkers = 1')
-    store = Journal.outcome
+    store = Journal.settle
 
     def slowly(*arguments: Any, **named: Any) -> None:
         limited.operator.slept.append(100.0)
         store(*arguments, **named)
 
-    monkeypatch.setattr(Journal, "outcome", slowly)
+    monkeypatch.setattr(Journal, "settle", slowly)
 
     result = limited.sync()
 
@@ -99,7 +99,7 @@ def test_after_the_end_of_the_run_no_write_is_begun(
     )
     assert "need attention: Fabrikam (failed: not sent: this run's time was up" in limited.sentence
     assert limited.pending() == ()
-    monkeypatch.setattr(Journal, "outcome", store)
+    monkeypatch.setattr(Journal, "settle", store)
     limited.heals()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from kisi.files import PRIVATE, atomic_write
 from kisi.psa.tigerpaw.records import Charge, read_charges
 from kisi.psa.tigerpaw.snapshot import Snapshot, foreign_changes, raw
-from kisi.psa.tigerpaw.template import ChargeValues
+from kisi.psa.tigerpaw.soap import ChargeValues
 
 
 @dataclass(frozen=True, slots=True)

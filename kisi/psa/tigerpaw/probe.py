@@ -13,7 +13,7 @@ from kisi.errors import ForeignChange, PsaError
 from kisi.psa import ProbeStep
 from kisi.psa.tigerpaw.records import Charge
 from kisi.psa.tigerpaw.snapshot import Snapshot, raw
-from kisi.psa.tigerpaw.template import ChargeValues
+from kisi.psa.tigerpaw.soap import ChargeValues
 from kisi.psa.tigerpaw.write import Writer
 
 

@@ -18,7 +18,7 @@ from kisi.errors import ForeignChange, StateError
 from kisi.model import Hold, NotBillable
 from kisi.psa.tigerpaw.kept import Kept, KeptFile, find, load, marked, save
 from kisi.psa.tigerpaw.snapshot import Snapshot
-from kisi.psa.tigerpaw.template import ChargeValues
+from kisi.psa.tigerpaw.soap import ChargeValues
 from kisi.redaction import remote_text
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ import pytest
 import requests
 
 from kisi.psa.tigerpaw.rest import signed_headers
-from kisi.psa.tigerpaw.soap import envelope
-from kisi.psa.tigerpaw.template import ChargeValues, load_template
+from kisi.psa.tigerpaw.soap import ChargeValues, envelope, load_template
 from kisi.sandbox.configuration import write
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Server

@@ -13,7 +13,7 @@ from kisi.model import WriteStatus
 from kisi.psa.tigerpaw.kept import find, load, save
 from kisi.psa.tigerpaw.records import read_charges
 from kisi.psa.tigerpaw.snapshot import Snapshot
-from kisi.psa.tigerpaw.template import ChargeValues
+from kisi.psa.tigerpaw.soap import ChargeValues
 from tests.unit.psa.tigerpaw.conftest import NOW, SUBMIT
 
 CHARGES = "GET /api/agreements/7001/additionalcharges"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
-from kisi.psa.tigerpaw.template import ChargeValues, load_template
+from kisi.psa.tigerpaw.soap import ChargeValues, load_template
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
 VALUES = ChargeValues(agreement_number="7001", account_number="500", item_id="KES-WS", quantity=90)
