@@ -26,6 +26,7 @@ lint: $(READY)  ## style, types, the one arrow direction, what README says of --
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_readme.py
 	$(BIN)/python .ci/audit.py
