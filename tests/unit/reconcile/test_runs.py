@@ -200,24 +200,6 @@ def test_a_client_that_moves_to_another_psa_is_not_billed_in_both(scene):
     assert (scene.cw.quantities(), tp.quantities("7001")) == ({"1200": 0}, {"KES": 10})
 
 
-def test_lines_in_a_psa_that_is_not_configured_any_more_may_still_bill_the_devices(scene):
-    tp = scene.add_psa("tp")
-    tp.agreement("500", "7001")
-    row_tp = replace(ALL_ROW, psa="tp", products={Category.ALL: "KES"})
-    theirs = replace(COMPANY, psa="tp", company="500", agreement="7001")
-    scene.mapping = mapping(ALL_ROW, row_tp, companies=[theirs])
-    scene.uses(10)
-    scene.sync()
-    del scene.psas["tp"]
-    scene.mapping = mapping(ALL_ROW)
-    day = scene.sync()
-    (hold,) = [line.hold for line in day.client().lines]
-    assert (hold.guard, scene.cw.quantities()) == ("elsewhere", {})
-    assert "psa.tp is not in kisi.toml any more" in hold.reason
-    assert scene.sync(day.plan.plan_id).code is ExitCode.OK
-    assert (scene.cw.quantities(), tp.quantities("7001")) == ({"1200": 10}, {"KES": 10})
-
-
 def test_an_old_agreement_that_cannot_be_read_fails_the_client(scene):
     from kisi.errors import PsaError
 
