@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -197,6 +198,35 @@ def test_licences_that_are_not_in_force_do_not_count(operator, hub):
     assert operator.sync().code == 0
 
     assert quantities() == {boxes: 9}
+
+
+@pytest.mark.parametrize("expired_first", [True, False])
+def test_a_device_whose_licence_was_replaced_is_billed_once_in_any_order(
+    operator, hub, expired_first
+):
+    devices = operator.bill_as_one(CLOUD)
+    row, quantities = hub_client(operator.world, "Lamna")
+    hub.add_devices("Lamna", CLOUD, workstations=3)
+    replaced = dataclasses.replace(hub.devices[1], status="Expired")
+    hub.devices.insert(0 if expired_first else 3, replaced)
+    serve(operator, hub, row)
+
+    assert operator.sync().code == 0
+
+    assert quantities() == {devices: 3}
+
+
+def test_an_active_row_that_is_there_twice_fails_the_source(operator, hub):
+    operator.bill_as_one(CLOUD)
+    row, quantities = hub_client(operator.world, "Lamna")
+    hub.add_devices("Lamna", CLOUD, workstations=3)
+    hub.devices.append(hub.devices[1])
+    serve(operator, hub, row)
+
+    result = operator.sync()
+
+    assert (result.code, quantities()) == (4, {})
+    assert "line 5: it repeats line 3" in result.company("Lamna")["reason"]
 
 
 def test_usage_that_no_row_bills_is_shown_with_its_quantity(operator, hub):

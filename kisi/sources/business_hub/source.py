@@ -190,16 +190,17 @@ def readings(
 
 
 def refuse_repeats(records: Iterable[Record]) -> None:
-    """Refuses a record that is there twice, in one file or in two.
+    """Refuses a record that counts and is there twice, in one file or in two.
 
     The same company, application and category (or device) twice may be a copy or a second licence;
-    nobody can tell. A licence that does not count stands beside one that does: that is no repeat.
+    nobody can tell. What does not count is no repeat: where a licence was replaced, a device is
+    there under the old ones and the new one, in any order.
 
     Raises:
         SourceError: A record is there twice, or a company is spelled in two ways.
     """
     spelled: dict[str, Record] = {}
-    seen: dict[tuple[str, ...], Record] = {}
+    seen: dict[tuple[str, str, bool, str], Record] = {}
     for record in records:
         company = fold(record.company)
         first = spelled.setdefault(company, record)
@@ -210,12 +211,10 @@ def refuse_repeats(records: Iterable[Record]) -> None:
                 f"in {_other(first, record)}",
                 remedy="Give each company one spelling; kisi bills by it.",
             )
-        what = (
-            (fold(record.device),)
-            if record.device
-            else (record.category, record.not_counted_reason)
-        )
-        identity = (company, fold(record.application), *what)
+        if record.not_counted_reason:
+            continue
+        what = fold(record.device) if record.device else record.category
+        identity = (company, fold(record.application), bool(record.device), what)
         earlier = seen.setdefault(identity, record)
         if earlier is not record:
             raise refusal(
@@ -318,13 +317,14 @@ def _device_id(use: Record) -> str:
     return f"{use.company}/{fold(use.device)}"
 
 
-def _devices(uses: Iterable[Record]) -> dict[str, Device]:
+def _devices(uses: Sequence[Record]) -> dict[str, Device]:
+    """The devices by id. Those that count must agree on what a device is; they say it first."""
     devices: dict[str, Device] = {}
     told: dict[str, Record] = {}
-    for use in uses:
+    for use in sorted(uses, key=lambda use: bool(use.not_counted_reason)):
         identity = _device_id(use)
         earlier = told.setdefault(identity, use)
-        if fold(earlier.os_name) != fold(use.os_name):
+        if not use.not_counted_reason and fold(earlier.os_name) != fold(use.os_name):
             raise refusal(
                 use.location,
                 f"the device {shown(use.device)} of {shown(use.company)} has the operating system "
@@ -332,5 +332,5 @@ def _devices(uses: Iterable[Record]) -> dict[str, Device]:
                 f"{_other(earlier, use)}",
                 remedy="Give each device of a company its own name, or export the report again.",
             )
-        devices[identity] = Device(identity, use.device, use.os_name)
+        devices.setdefault(identity, Device(identity, use.device, use.os_name))
     return devices

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_one_source_may_have_devices_in_one_file_and_mailboxes_in_another(report
         (f"{QUANTITIES}A,KES,all,1\nA,kes,,2\n", "line 3: it repeats line 2"),
         (f"{QUANTITIES}A,Mail,all,1\nA,Mail,mailboxes,1\n", "line 3: it repeats line 2"),
         (
-            f"{DEVICES}A;KES;PC;Windows 10;Active\nA;KES;pc;Windows 10;Expired\n",
+            f"{DEVICES}A;KES;PC;Windows 10;Active\nA;KES;pc;Windows 10;Active\n",
             "line 3: it repeats line 2",
         ),
         (
@@ -172,6 +173,27 @@ def test_an_expired_licence_beside_one_in_force_is_no_repeat(reports):
     tenant, quantities = usage(reports.read()["A"], Application("KES"))
     assert quantities == {Category.ALL: 5}
     assert tenant.applications[0].left_out == {'licence status "Expired"': 9}
+
+
+@pytest.mark.parametrize("rows", list(permutations(["10;Expired", "11;Active", "10;Expired"])))
+def test_a_device_whose_licence_was_replaced_counts_once_in_any_order_of_rows(reports, rows):
+    reports.write(DEVICES + "".join(f"A;KES;PC-1;Windows Server {row}\n" for row in rows))
+    tenant, quantities = usage(reports.read()["A"], Application("KES"))
+    (application,) = tenant.applications
+    assert quantities == {Category.WINDOWS_SERVERS: 1}
+    assert (application.rows, application.counted_rows) == (3, 1)
+    assert application.left_out == {'licence status "Expired"': 2}
+    assert [(item.os_name, item.counted, item.reason) for item in application.evidence] == [
+        ("Windows Server 11", True, "active key")
+    ]
+
+
+def test_an_active_row_is_a_repeat_also_beside_an_expired_one(reports):
+    rows = [f"A;KES;PC-1;Windows 10;{status}\n" for status in ("Active", "Expired", "Active")]
+    reports.write(DEVICES + "".join(rows))
+    assert "line 4: it repeats line 2: the same company, application and device" in (
+        reports.refusal().message
+    )
 
 
 def test_a_wrong_row_fails_every_tenant_never_half_a_file(reports):
