@@ -56,6 +56,10 @@ class Agreement:
     """Last day of the periods that are invoiced already."""
     prorate: bool = True
     parent_id: int | None = None
+    one_time: bool = False
+    """It is billed once, and then never again."""
+    billing_cycle: str | None = "Monthly"
+    """None: it is not invoiced by itself; a child is, with its parent."""
 
     def status(self, today: date) -> str:
         """`agreementStatus` on a day."""
@@ -114,7 +118,8 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "agreements": names(
         "id name type type/id type/name company company/id company/identifier company/name "
         "parentAgreement parentAgreement/id agreementStatus cancelledFlag dateCancelled "
-        "noEndingDateFlag startDate endDate billStartDate nextInvoiceDate prorateFlag"
+        "noEndingDateFlag startDate endDate billStartDate nextInvoiceDate prorateFlag "
+        "oneTimeFlag billOneTimeFlag billingCycle billingCycle/id"
     ),
     "additions": names(
         "id agreementId product product/id product/identifier quantity lessIncluded unitPrice "
@@ -163,7 +168,11 @@ def of_agreement(agreement: Agreement, company: PsaCompany, today: date) -> Json
             "nextInvoiceDate": instant(agreement.next_invoice_date),
             "prorateFlag": agreement.prorate,
             "invoiceProratedAdditionsFlag": agreement.prorate,
-            "billingCycle": {"id": 2, "name": "Monthly"},
+            "oneTimeFlag": False,
+            "billOneTimeFlag": agreement.one_time,
+            "billingCycle": {"id": 2, "name": cycle}
+            if (cycle := agreement.billing_cycle)
+            else None,
             "periodType": "Current",
             "agreementStatus": agreement.status(today),
             "_info": {"lastUpdated": instant(agreement.start_date), "updatedBy": "admin"},

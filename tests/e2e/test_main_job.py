@@ -179,6 +179,65 @@ def test_a_new_line_is_not_billed_before_the_agreement(operator: Operator):
     assert contoso.additions[0].effective_date.date() == date(2026, 10, 20)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"one_time": True}, "is billed only one time"),
+        ({"billing_cycle": None}, "has no billing cycle"),
+        ({"next_invoice_date": None}, "has no next invoice date"),
+    ],
+)
+def test_an_agreement_that_is_never_invoiced_gets_nothing(operator: Operator, change, says):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=5)
+    fabrikam = operator.client("Fabrikam", workstations=3)
+    operator.world.agreement(contoso.company, "Onboarding")  # another one changes nothing
+    for field, value in change.items():
+        setattr(contoso.agreement, field, value)
+
+    result = operator.sync()
+
+    assert (result.code, contoso.additions, fabrikam.quantities) == (6, [], {product: 3})
+    assert f"{says}: ConnectWise will never invoice" in result.company("Contoso")["reason"]
+    assert operator.run("status", "--ready").code != 0
+
+
+def test_a_line_on_an_agreement_that_is_invoiced_no_more_stays_as_it_is(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=5)
+    assert operator.sync().code == 0
+    contoso.add_devices()
+    contoso.agreement.next_invoice_date = None
+    operator.next_night()
+
+    assert (operator.sync().code, contoso.quantities) == (6, {product: 5})
+
+    contoso.agreement.next_invoice_date = date(2026, 12, 1)
+    operator.next_night()
+    assert (operator.sync().code, contoso.quantities) == (0, {product: 6})
+
+
+def test_a_child_agreement_is_billed_if_its_parent_is_invoiced(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=5)
+    parent = operator.world.agreement(contoso.company, "Everything")
+    contoso.agreement.parent_id = parent.id
+    contoso.agreement.billing_cycle = contoso.agreement.next_invoice_date = None
+    parent.one_time = True
+
+    result = operator.sync()
+
+    assert (result.code, contoso.additions) == (6, [])
+    assert (
+        f"its parent, agreement {parent.id}, is billed only one time"
+        in (result.company("Contoso")["reason"])
+    )
+
+    parent.one_time = False
+    operator.next_night()
+    assert (operator.sync().code, contoso.quantities) == (0, {product: 5})
+
+
 def test_a_new_line_in_an_invoiced_period_is_billed_from_the_next_invoice_on(operator: Operator):
     operator.bill_as_one()
     contoso = operator.client(workstations=7)

@@ -59,7 +59,8 @@ class Reads:
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
         """Each of `refs`, validated on `today`; one request for about 150 of them.
 
-        A chunk that cannot be read is that error for each of its refs.
+        One more for about 150 parents, of agreements that are not invoiced by themselves. A chunk
+        that cannot be read is that error for each of its refs.
 
         Raises:
             AccessRefused: The login, the right or the address was refused.
@@ -73,24 +74,32 @@ class Reads:
                 found[ref] = _not_an_id(ref)
             else:
                 wanted.setdefault(number, []).append(ref)
-        failed: list[PsaError] = []
-        chunks = list(self._wire.chunks(AGREEMENTS, "id", sorted(wanted)))
-        for chunk in chunks:
-            asked = [(number, ref) for number in chunk.ids for ref in wanted[number]]
+        rows, failed = self._agreement_rows(wanted)
+        if failed and len(failed) == len(wanted):
+            raise next(iter(failed.values()))
+        asked = {number: parent for number, row in rows.items() if (parent := _invoiced_by(row))}
+        parents, unread = self._agreement_rows(set(asked.values()) - rows.keys())
+        for number, of_it in wanted.items():
+            row, parent = rows.get(number), asked.get(number, 0)
+            error = failed.get(number) or unread.get(parent)
+            above = rows.get(parent) or parents.get(parent)
+            found |= {ref: error or validate_agreement(ref, row, today, above) for ref in of_it}
+        return found
+
+    def _agreement_rows(
+        self, numbers: Collection[int]
+    ) -> tuple[dict[int, Row], dict[int, PsaError]]:
+        """Agreements by id, as ConnectWise sent them, and why others could not be read."""
+        rows: dict[int, Row] = {}
+        failed: dict[int, PsaError] = {}
+        for chunk in self._wire.chunks(AGREEMENTS, "id", numbers):
             try:
-                rows = {row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
+                rows |= {row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
             except AccessRefused:
                 raise
             except PsaError as error:
-                failed.append(error)
-                found |= {ref: error for _, ref in asked}
-            else:
-                found |= {
-                    ref: validate_agreement(ref, rows.get(number), today) for number, ref in asked
-                }
-        if failed and len(failed) == len(chunks):
-            raise failed[0]
-        return found
+                failed |= dict.fromkeys(chunk.ids, error)
+        return rows, failed
 
     def agreements_of(
         self, companies: Collection[str], today: date
@@ -104,7 +113,7 @@ class Reads:
         for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
             company = numbers[row_id(part(row, "company"))]
             ref = AgreementRef(self.name, company, str(row_id(row)))
-            agreement = validate_agreement(ref, row, today)
+            agreement = validate_agreement(ref, row, today)  # gone or not: no parent decides that
             if isinstance(agreement, PsaError):
                 not_billable = NotBillable("agreement", agreement.message, agreement.remedy)
                 agreement = Agreement(ref, name=name(row, "name"), not_billable=not_billable)
@@ -158,8 +167,13 @@ class Reads:
         return tuple(map(_product, self._wire.rows(CATALOG)))
 
 
-def validate_agreement(ref: AgreementRef, row: Row | None, today: date) -> Agreement | PsaError:
-    """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id."""
+def validate_agreement(
+    ref: AgreementRef, row: Row | None, today: date, parent: Row | None = None
+) -> Agreement | PsaError:
+    """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id.
+
+    `parent` is the agreement that `_invoiced_by` names; None: nothing is known of it.
+    """
     if row is None:
         missing = NotBillable(
             "agreement",
@@ -173,7 +187,7 @@ def validate_agreement(ref: AgreementRef, row: Row | None, today: date) -> Agree
         return Agreement(
             ref,
             name=name(row, "name"),
-            not_billable=_foreign(ref, row) or idle,
+            not_billable=_foreign(ref, row) or idle or _not_invoiced(ref, row, today, parent),
             bill_start=day(row, "billStartDate"),
             next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
             ends=_end(row),
@@ -251,6 +265,69 @@ def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
             "agreement", f"{called} is not active: ConnectWise calls it {said}.", renew
         )
     return None
+
+
+def _not_invoiced(
+    ref: AgreementRef, row: Row, today: date, parent: Row | None
+) -> NotBillable | None:
+    """Why the agreement is never invoiced again; None if it is, or if no record says otherwise."""
+    why = _without_invoices(row)
+    if not why:
+        return None
+    if number := _invoiced_by(row):
+        above = _idle_or_without_invoices(ref, parent, today) if parent else ""
+        if not above:
+            return None
+        why += f", and its parent, agreement {number}, {above}"
+    return NotBillable(
+        "agreement",
+        f"{_called(row)} {why}: ConnectWise will never invoice what is added to it.",
+        "Let ConnectWise invoice it regularly (not one time, with a billing cycle and a next"
+        f" invoice date), or name the agreement that is invoiced: {move_by_hand(ref)}.",
+    )
+
+
+def _without_invoices(row: Row) -> str:
+    """What makes an agreement by itself one that is never invoiced again; empty if nothing does.
+
+    ConnectWise leaves null fields out. So an absent cycle or date says something only where the
+    record shows that its billing may be seen: `billOneTimeFlag`, true or false, is there.
+    """
+    if _one_time(row):
+        return "is billed only one time"
+    told = isinstance(row.get("billOneTimeFlag"), bool)
+    cycle = row.get("billingCycle")
+    if (told or "billingCycle" in row) and not (
+        any(cycle.values()) if isinstance(cycle, dict) else cycle
+    ):
+        return "has no billing cycle"
+    try:
+        dated = day(row, "nextInvoiceDate") is not None
+    except ValueError:
+        dated = True  # it is documented as a plain string
+    if (told or "nextInvoiceDate" in row) and not dated:
+        return "has no next invoice date"
+    return ""
+
+
+def _one_time(row: Row) -> bool:
+    return flag(row, "oneTimeFlag") or flag(row, "billOneTimeFlag")
+
+
+def _invoiced_by(row: Row) -> int:
+    """The id of the parent that a child is invoiced with, if it is not invoiced by itself; or 0."""
+    if _one_time(row) or not _without_invoices(row):
+        return 0
+    return as_id(str(part(row, "parentAgreement").get("id"))) or 0
+
+
+def _idle_or_without_invoices(ref: AgreementRef, parent: Row, today: date) -> str:
+    """Why a parent does not invoice its children; empty if it does, or if no record denies it."""
+    try:
+        idle = _idle(ref, parent, today)
+    except ValueError:
+        idle = None
+    return "is not active" if idle else _without_invoices(parent)
 
 
 def _called(row: Row) -> str:

@@ -54,7 +54,8 @@ AGREEMENTS = Collection(
     "agreements",
     "Finance > Agreements, Inquire = All",
     "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
-    "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag",
+    "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag,oneTimeFlag,billOneTimeFlag,"
+    "billingCycle/id,parentAgreement/id",
 )
 COMPANIES = Collection(
     "/company/companies",

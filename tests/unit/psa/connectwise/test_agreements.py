@@ -212,3 +212,120 @@ def test_four_hundred_companies_take_three_requests(psa, api):
     found = psa.agreements_of([str(number) for number in range(1, 401)], TODAY)
     assert len(found) == 400
     assert len(api.calls) == 3
+
+
+INVOICED = {
+    "oneTimeFlag": False,
+    "billOneTimeFlag": False,
+    "billingCycle": {"id": 2},
+    "nextInvoiceDate": "2026-12-01T00:00:00Z",
+}
+"""What ConnectWise says of an agreement that it invoices every month; null fields are left out."""
+NO_CYCLE = {**INVOICED, "billingCycle": None}
+NO_DATE = {**INVOICED, "nextInvoiceDate": None}
+ONE_TIME = {**INVOICED, "billOneTimeFlag": True}
+CHILD = {"parentAgreement": {"id": 900}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (ONE_TIME, "is billed only one time"),
+        ({"oneTimeFlag": True}, "is billed only one time"),
+        (NO_CYCLE, "has no billing cycle"),
+        ({**INVOICED, "billingCycle": {}}, "has no billing cycle"),
+        ({"billingCycle": {"id": None}}, "has no billing cycle"),
+        (NO_DATE, "has no next invoice date"),
+        ({"nextInvoiceDate": ""}, "has no next invoice date"),
+        ({"nextInvoiceDate": "0001-01-01T00:00:00Z"}, "has no next invoice date"),
+        ({**ONE_TIME, **CHILD}, "is billed only one time"),
+        ({**NO_CYCLE, "parentAgreement": {"id": 2**31}}, None),
+    ],
+)
+def test_an_agreement_that_is_never_invoiced_is_unfit_and_may_still_hold_lines(
+    psa, api, changes, says
+):
+    got = validated(psa, api, **changes)
+    says = says or "has no billing cycle"
+    assert got.not_billable.guard == "agreement"
+    assert got.not_billable.reason == (
+        f"Agreement 1042 'Managed Security' {says}: ConnectWise will never invoice what is added"
+        " to it."
+    )
+    assert "--agreement ID" in got.not_billable.remedy
+    assert not got.gone
+    assert len(api.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        INVOICED,
+        {},
+        {"billingCycle": {"id": 2}},
+        {"nextInvoiceDate": "2026-12-01"},
+        {**INVOICED, "nextInvoiceDate": "first of the month"},
+        {**INVOICED, "billingCycle": "Monthly"},
+        {**INVOICED, "billingCycle": {"name": "Monthly"}},
+        {**NO_CYCLE, **NO_DATE, "billOneTimeFlag": None},
+        {**INVOICED, **CHILD},
+        CHILD,
+    ],
+)
+def test_what_a_record_does_not_say_of_invoices_is_no_proof_against_it(psa, api, changes):
+    assert validated(psa, api, **changes).not_billable is None
+    assert len(api.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (INVOICED, ""),
+        ({}, ""),
+        ({"startDate": "soon"}, ""),
+        (None, ""),
+        (NO_DATE, "has no next invoice date"),
+        (ONE_TIME, "is billed only one time"),
+        ({**INVOICED, "cancelledFlag": True}, "is not active"),
+    ],
+)
+@pytest.mark.parametrize("own", [NO_CYCLE, NO_DATE])
+def test_a_child_is_fit_unless_its_parent_is_known_not_to_invoice(psa, api, own, changes, says):
+    api.get(AGREEMENTS, json=[agreement_row(**own, **CHILD)])
+    api.get(
+        AGREEMENTS,
+        json=[] if changes is None else [agreement_row(id=900, **changes)],
+        headers={"Link": ""},
+    )
+    found = psa.agreements([REF], TODAY)[REF].not_billable
+    assert (found is None) == (not says)
+    if found:
+        assert f", and its parent, agreement 900, {says}: ConnectWise" in found.reason
+    assert "id+in+%28900%29" in str(api.calls[1].request.url)
+
+
+def test_parents_are_one_more_request_and_none_where_they_were_read(psa, api):
+    refs = [AgreementRef("cw", "250", str(number)) for number in range(1, 101)]
+    children = [
+        agreement_row(id=number, **NO_CYCLE, parentAgreement={"id": number + 1})
+        for number in range(1, 100)
+    ]
+    api.get(AGREEMENTS, json=[*children, agreement_row(id=100, **INVOICED, **CHILD)])
+    got = psa.agreements(refs, TODAY)
+    assert [number for number in range(1, 101) if got[refs[number - 1]].not_billable is None] == [
+        99,  # its parent is invoiced; that of the others is a child itself
+        100,
+    ]
+    assert len(api.calls) == 1
+
+
+def test_a_parent_that_cannot_be_read_fails_its_children_only(psa, api):
+    other = AgreementRef("cw", "250", "1043")
+    api.get(
+        AGREEMENTS,
+        json=[agreement_row(**NO_CYCLE, **CHILD), agreement_row(id=1043, **INVOICED)],
+    )
+    api.get(AGREEMENTS, json={"message": "No."}, status=400)
+    got = psa.agreements([REF, other], TODAY)
+    assert isinstance(got[REF], PsaError)
+    assert got[other].not_billable is None
