@@ -328,6 +328,42 @@ def test_a_write_is_an_absolute_number_whatever_happened_meanwhile(billed: Trial
 
 @pytest.mark.fault(
     38,
+    injection="a ConnectWise agreement is never invoiced again (one time, no cycle, no next date)",
+    outcome="that client fails, exit 6, its lines stay; others are billed",
+)
+def test_an_agreement_that_is_never_invoiced_fails_its_client(trial: Trial):
+    trial.contoso.agreement.one_time = True
+
+    result = trial.sync()
+
+    assert (result.code, trial.contoso.additions) == (6, [])
+    assert trouble(result, "Contoso").guard == "agreement"
+    assert trial.fabrikam.quantities == {trial.product: 3}
+    trial.contoso.agreement.one_time = False
+    trial.heals()
+
+
+@pytest.mark.fault(
+    38,
+    injection="the parent of an agreement that is not invoiced by itself cannot be read",
+    outcome="that client fails, exit 5, no write for it; others are billed",
+)
+def test_a_child_whose_parent_cannot_be_read_is_not_billed(trial: Trial):
+    child = trial.contoso.agreement
+    child.parent_id = trial.world.agreement(trial.contoso.company, "Everything").id
+    child.billing_cycle = child.next_invoice_date = None
+    trial.fault("status", "GET */finance/agreements", times=1, after=1, code=400)
+
+    result = trial.sync()
+
+    assert (result.code, trial.contoso.additions) == (5, [])
+    assert trouble(result, "Contoso").guard == "psa"
+    assert trial.fabrikam.quantities == {trial.product: 3}
+    trial.heals()
+
+
+@pytest.mark.fault(
+    38,
     injection="another agreement of the company bills the product of a new line already",
     outcome="held as `ambiguous`, exit 6, and no id releases it; other clients are billed",
 )
