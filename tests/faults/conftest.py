@@ -235,5 +235,5 @@ def billed(trial: Trial) -> Trial:
 def limits(**changed: float) -> Iterator[None]:
     """Runs inside have other limits for their requests, such as less patience."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kisi.transport.Limits", partial(Limits, **changed))
+        patch.setattr("kisi.run.setup.Limits", partial(Limits, **changed))
         yield

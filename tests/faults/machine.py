@@ -72,7 +72,7 @@ class Killed:
     """A run whose process dies when it comes to its first intent or outcome."""
 
     method: str
-    """`intent` or `outcome`."""
+    """`intent` or `settle`."""
     committed: bool
     """Whether that is still stored."""
 

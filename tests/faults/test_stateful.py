@@ -159,7 +159,7 @@ READ_FAULTS = st.builds(Struck, faults=st.lists(READ_FAULT, min_size=1, max_size
 WRITE_FAULTS = st.builds(
     Struck, faults=st.lists(WRITE_FAULT, min_size=1, max_size=3), lag=st.integers(0, 3)
 )
-KILLED = st.builds(Killed, method=st.sampled_from(["intent", "outcome"]), committed=st.booleans())
+KILLED = st.builds(Killed, method=st.sampled_from(["intent", "settle"]), committed=st.booleans())
 TROUBLE = st.one_of(st.just(Struck()), READ_FAULTS, WRITE_FAULTS, WRITE_FAULTS, KILLED)
 
 
