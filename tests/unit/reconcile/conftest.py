@@ -169,6 +169,7 @@ class Scene:
         )
         applied = apply(plan, context)
         record_outcome(self.journal, run, at, found, applied.plan)
+        self.journal.end_run(run, at, exit_code=0, summary={}, message="")
         return Day(run, found, applied)
 
     def facts(self) -> dict[tuple[str, str, str], float]:
