@@ -391,6 +391,38 @@ def test_what_a_line_bills_is_settled_once_nothing_in_its_pools_is_left_open():
         assert settled(after(outcome)) == {old.slot}  # its own fall; nobody else's
 
 
+@pytest.mark.parametrize("more", [1, 50])
+def test_a_line_that_rose_beside_one_that_did_not_fall_is_settled_and_one_that_did_not_is_not(more):
+    """A person has accepted the rise alone."""
+    (contoso, lab), facts = moved_tenant(guard="decrease")
+    rise = replace(lab.lines[0], after=200 + more)
+    for outcome, lines in [
+        (Outcome.APPLIED, {contoso.lines[0].slot, rise.slot}),
+        (Outcome.FAILED, {contoso.lines[0].slot}),
+    ]:
+        written = replace(lab, lines=(replace(rise, outcome=outcome),))
+        assert settled(arranged(contoso, written, facts=facts)) == lines
+
+
+def test_a_line_is_not_settled_beside_one_of_which_nothing_is_planned():
+    (contoso, lab), (old, new) = moved_tenant()
+    by, far = billing(contoso, lab), planned(9, 8, "501", "Third")
+    rise, fall = lab.lines[0], replace(lab.lines[0], after=190)
+    third = ready(client("Third", "t5"), far)
+    facts = [new, owned(far, "t5")]
+    for line in (rise, fall):
+        plan = arranged(replace(lab, lines=(line,)), third, facts=facts, unknown=[old], by=by)
+        assert settled(plan) == {far.slot}
+
+
+def test_a_line_that_has_to_do_with_nobody_is_settled():
+    same = planned(55, 55, "302", "Contoso")
+    (contoso, lab), facts = moved_tenant(guard="decrease")
+    beside = replace(contoso, lines=(*contoso.lines, same))
+    assert settled(arranged(beside, lab, facts=facts)) == {contoso.lines[0].slot, same.slot}
+    assert settled(Plan((beside,))) == {contoso.lines[0].slot, same.slot}
+
+
 def test_the_fall_of_one_category_is_waited_for_whatever_the_others_do():
     """The application as a whole bills as much as before; the devices that left are in the fall."""
     fall, rise = planned(55, 5, "301", "Contoso"), planned(10, 60, "302", "Contoso")
@@ -665,6 +697,17 @@ def test_what_no_id_releases_is_in_no_command():
     held = replace(plans[1], lines=(replace(plans[1].lines[0], hold=None),))
     plan = arranged(replace(plans[0], lines=(fall,)), held, facts=facts)
     assert commands(plan) == {"301": "Write it by hand.", "401": "Write it by hand."}
+
+
+def test_a_line_with_an_id_of_its_own_names_it_also_where_it_waits_for_one_that_has_none():
+    plans, facts = moved_tenant()
+    fall = replace(plans[0].lines[0], hold=CANNOT)
+    rise = planned(200, 250, "401", "Lab", guard="increase")
+    plan = arranged(replace(plans[0], lines=(fall,)), replace(plans[1], lines=(rise,)), facts=facts)
+    assert commands(plan) == {
+        "301": "Cancel one.",
+        "401": "If that is right: kisi sync --accept Lab",
+    }
 
 
 # --- what holds whatever there is -----------------------------------------------------------------
