@@ -113,11 +113,22 @@ def test_1_and_waits_with_it_where_that_one_is_held():
     assert guards(spread(arranged(*plans, facts=facts))) == {"301": "decrease", "401": WITH}
 
 
-@pytest.mark.parametrize("after", [55, 60])
-def test_1_nobody_waits_for_a_line_that_does_not_fall(after):
-    plans, facts = moved_tenant(after=after, guard="increase" if after > 55 else "")
+@pytest.mark.parametrize(("before", "after"), [(55, 55), (55, 60), (54.5, 55)])
+def test_1_nobody_waits_for_a_line_that_does_not_fall(before, after):
+    plans, facts = moved_tenant(before, after, guard="increase" if after > before else "")
     assert waits(arrangement(*plans, facts=facts)) == {}
     assert WITH not in guards(spread(arranged(*plans, facts=facts))).values()
+
+
+@pytest.mark.parametrize(("before", "after"), [(200, 201), (249.5, 250), (None, 1)])
+def test_1_the_least_rise_waits(before, after):
+    (contoso, lab), (old, _) = moved_tenant(guard="decrease")
+    rise = ready(lab.company, planned(before, after, "401", "Lab"))
+    plan = arranged(contoso, rise, facts=[old])
+    assert waits(plan.arrangement) == {"401": {"301"}}
+    assert guards(spread(plan)) == {"301": "decrease", "401": WITH}
+    found = arrangement(rise, unknown=[old], by=billing(contoso, lab))
+    assert elsewhere(found) == {"401": ["301"]}
 
 
 def test_1_once_it_was_proven_without_the_tenant_nobody_waits():
@@ -344,6 +355,31 @@ def test_a_new_line_has_a_stake_only_in_what_it_is_to_bill():
     assert arranged(ready(client("C", "t1 t2"), create), now=used).arrangement.pools == {
         create.slot: pools("t1", "A")
     }
+
+
+def test_a_new_line_of_one_device_has_a_stake_in_its_pool_alone():
+    create = planned(None, 1, "1", "C")
+    used = counted(usage("t1", A=(1, 0)), usage("t2"))
+    assert arrangement(ready(client("C", "t1 t2"), create), now=used).pools == {
+        create.slot: pools("t1", "A")
+    }
+
+
+def test_two_lines_of_one_product_have_the_pools_of_both():
+    fall, rise = planned(9, 0, "1", "C"), planned(5, 6, "2", "C", product="p1")
+    facts = owned(fall, "t1"), owned(rise, "t2")
+    used = counted(usage("t2", A=(6, 0)))
+    for lines in [(fall, rise), (rise, fall)]:
+        found = arrangement(ready(client("C", "t2"), *lines), facts=facts, now=used)
+        assert found.pools == {fall.slot: pools("t1 t2", "A")}
+
+
+def test_a_line_that_lost_devices_of_one_tenant_joins_it_with_none_of_which_it_bills_as_many():
+    """One device of t1 is gone; the one of t2 was there before."""
+    fall = planned(2, 1, "1", "C", guard="decrease")
+    used = counted(usage("t1", A=(0, 0)), usage("t2", A=(1, 0)))
+    found = arrangement(ready(client("C", "t1 t2"), fall), facts=[owned(fall, "t1 t2")], now=used)
+    assert found.pools == {fall.slot: pools("t1 t2", "A")}
 
 
 def test_a_line_that_does_not_change_has_to_do_with_nobody():
