@@ -341,6 +341,13 @@ def test_a_line_that_kisi_never_wrote_may_bill_all_devices_of_its_application():
     assert guards(spread(plan)) == {"1": "adopt", "2": WITH}
 
 
+def test_the_tenants_of_a_line_that_kisi_never_wrote_are_not_joined():
+    adopt = planned(90, 6, "1", "C", guard="adopt", adopt=True)
+    used = counted(usage("t1", A=(1, 0)), usage("t2", A=(5, 0)))
+    found = arrangement(ready(client("C", "t1 t2"), adopt), now=used)
+    assert found.pools == {adopt.slot: pools("t1 t2", "A")}
+
+
 def test_a_line_that_a_person_gave_another_product_is_no_line_that_kisi_proved():
     """Line 1 was kisi's for application A of t9; a person made it one of B, of which t1 has some."""
     given = planned(90, 60, "1", "C", "B", guard="adopt", adopt=True)
@@ -575,12 +582,20 @@ def test_an_unplanned_line_of_another_application_is_waited_for_where_devices_ca
 
 def test_devices_that_went_between_two_lines_are_counted_for_them():
     a, b = (Pool(*refs("t1"), name) for name in "AB")
-    old, new = planned(100, 80, "1", "C", "A"), planned(5, 30, "2", "C", "B")
+    old, new = planned(100, 80, "1", "C", "A"), planned(29.5, 30, "2", "C", "B")
     same = planned(4, 4, "3", "C", "B")
-    facts = owned(old, "t1"), owned(new, "t1")
+    facts = owned(old, "t1"), owned(new, "t1"), owned(same, "t1")
     moves = {(a, b): 20, (b, a): 3}
     found = arrangement(ready(client("C", "t1"), old, new, same), facts=facts, moves=moves)
     assert found.moved == {(old.slot, new.slot): 20}
+
+
+def test_devices_that_went_between_two_lines_in_several_tenants_are_added():
+    old, new = planned(100, 80, "1", "C", "A"), planned(5, 30, "2", "C", "B")
+    moves = {(Pool(ref, "A"), Pool(ref, "B")): 7 for ref in refs("t1 t2")}
+    facts = owned(old, "t1 t2"), owned(new, "t1 t2")
+    found = arrangement(ready(client("C", "t1 t2"), old, new), facts=facts, moves=moves)
+    assert found.moved == {(old.slot, new.slot): 14}
 
 
 # --- the holds that follow ------------------------------------------------------------------------
