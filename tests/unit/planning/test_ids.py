@@ -74,7 +74,9 @@ def test_what_a_line_is_to_be_billed_beside_is_part_of_the_id():
         plan = Plan((CompanyPlan(COMPANY, Status.READY, (rise,)),), arrangement=arrangement)
         return with_ids(plan, {}).plan_id
 
-    assert len({beside(), beside(one), beside(two), beside(one, two)}) == 4
+    others = replace(one, psa="tp"), replace(one, agreement="8")
+    found = {beside(), beside(one), beside(two), beside(one, two), *map(beside, others)}
+    assert len(found) == 6
     assert beside(one, two) == beside(two, one)
     assert beside(replace(one, confirmed=Decimal(7))) == beside(one)
 
