@@ -625,6 +625,15 @@ def test_a_wait_beyond_the_end_of_the_run_is_not_begun(bench, psa):
     assert (line.outcome, bench.clock.slept, len(psa.sent)) == (Outcome.FAILED, [], 1)
 
 
+@pytest.mark.parametrize(("ends", "slept"), [(30, []), (31, [30])])
+def test_a_wait_that_ends_with_the_run_is_not_begun_either(bench, psa, ends, slept):
+    bench.ends = ends
+    psa.reactions.append(busy(30))
+    (line,) = bench.write(planned(None, 5))
+    assert bench.clock.slept == slept
+    assert line.outcome is (Outcome.APPLIED if slept else Outcome.FAILED)
+
+
 def test_a_secret_that_the_psa_says_to_us_is_neither_shown_nor_stored(bench, psa):
     REDACTOR.add("private-key-in-an-answer")
     psa.reactions.append(Reaction(REFUSED.status, message="Wrong: private-key-in-an-answer."))

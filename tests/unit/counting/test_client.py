@@ -1,4 +1,6 @@
-from kisi.counting import combine, count_tenant
+from dataclasses import replace
+
+from kisi.counting import combine, count_tenant, without_evidence
 from kisi.model import Application, Category, CountingRules, Unit
 from tests.unit.build import KES, SERVER_2022, counting, device, reading, row, tenant, users
 
@@ -13,6 +15,17 @@ def test_tenants_of_one_client_add_up():
     (usage,) = counted(one, two)
     assert usage.quantities[Category.WINDOWS_WORKSTATIONS] == 2
     assert usage.quantities[Category.WINDOWS_SERVERS] == 1
+
+
+def test_what_a_client_used_has_the_name_of_its_application_and_needs_no_evidence_of_one_tenant():
+    one = count_tenant(reading([device("a"), device("b", "")]), counting())
+    numbers = without_evidence(one)
+    assert [usage.evidence for usage in numbers.applications] == [()]
+    assert [replace(usage, evidence=()) for usage in one.applications] == [*numbers.applications]
+    assert replace(numbers, applications=one.applications) == one
+    found = combine([numbers], CountingRules())
+    assert found == combine([one], CountingRules())
+    assert [usage.application for usage in found] == [KES]
 
 
 def test_a_device_in_two_tenants_of_one_source_counts_once_and_the_first_decides_its_class():

@@ -193,6 +193,17 @@ def test_what_no_application_bills_is_unmapped_with_the_servers_own_figure():
     assert (use.application, use.quantity, use.estimated) == ("Kaspersky Something Else", 12, True)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_application_is_unmapped_for_itself_whatever_is_billed_beside_it(order):
+    keys = [key("K1", "Other", used=1), key("K2"), key("K3", "Third", used=2)]
+    found = count_tenant(reading(fleet(1), [row("w0", "K2")], keys[::order]), counting())
+    assert {(use.application, use.quantity, use.estimated) for use in found.unmapped} == {
+        ("Other", 1, True),
+        ("Third", 2, True),
+    }
+    assert only(found).total == 1
+
+
 def test_an_application_without_a_product_is_unmapped_under_its_name():
     subject = reading(keys=[key(used=5), key("K2", used=4)])
     (use,) = count_tenant(subject, counting(billed=())).unmapped

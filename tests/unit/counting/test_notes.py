@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from kisi.counting import count_tenant
+from kisi.counting.notes import some
 from kisi.errors import Incomplete
 from kisi.model import Application, CountingRules, Device, KeyRow
 from tests.unit.build import (
@@ -226,3 +227,21 @@ def test_a_name_of_a_server_is_cut_to_a_sane_length():
     rows = [KeyRow("K1", "x1", "N" * 5000)]
     (note,) = notes(reading([], rows))
     assert len(note) < 300
+
+
+@pytest.mark.parametrize(
+    ("number", "named"),
+    [
+        (4, "x0, x1, x2, x3"),
+        (5, "x0, x1, x2, x3, x4"),
+        (6, "x0, x1, x2, x3, x4 and 1 more"),
+        (7, "x0, x1, x2, x3, x4 and 2 more"),
+    ],
+)
+def test_five_names_are_shown_and_how_many_more_there_are(number, named):
+    assert some([f"x{each}" for each in range(number)]) == named
+
+
+def test_only_a_name_of_more_than_150_characters_is_cut():
+    assert some(["N" * 150]) == "N" * 150
+    assert some(["N" * 151]) == "N" * 150 + "..."

@@ -191,6 +191,7 @@ CLASSES = [
     ("", 0x800 | 0x200000, DeviceClass.OTHER),
     ("", 0x9007, DeviceClass.WINDOWS_SERVER),
     ("", 0x1000 | 0x10, DeviceClass.WINDOWS_SERVER),
+    ("", 0x18, DeviceClass.UNKNOWN),
     ("", 0x1003, DeviceClass.WINDOWS_WORKSTATION),
     ("", 0x400000, DeviceClass.WINDOWS_WORKSTATION),
     ("", 0x3, DeviceClass.UNKNOWN),

@@ -29,6 +29,22 @@ def test_by_category_each_product_gets_its_own_number():
     assert found.unmapped == ()
 
 
+def test_each_product_knows_its_application_and_whether_unknown_devices_are_counted():
+    rows = (SPLIT_ROW, ProductRow("Mail", "cw", {Category.ALL: "1300"}))
+    billed = mapping(*rows, applications=[Application(KES), Application("Mail")])
+    usages = [
+        replace(used(windows_workstations=90), unknown_devices=("pc-9",)),
+        used("Mail", all=2),
+    ]
+    found = desired_state(billed, COMPANY, usages)
+    assert {line.product: (line.application, line.unknown_devices) for line in found.lines} == {
+        "1201": (KES, ("pc-9",)),
+        "1202": (KES, ("pc-9",)),
+        "1203": (KES, ("pc-9",)),
+        "1300": ("Mail", ()),
+    }
+
+
 def test_as_one_product_everything_adds_up():
     usage = used(windows_workstations=90, windows_servers=10)
     assert quantities(desired_state(mapping(ALL_ROW), COMPANY, [usage])) == {"1200": 100}

@@ -189,6 +189,17 @@ def test_an_empty_source_holds_every_line_that_depends_on_it():
     assert "also it would go from 10 to 0" in found.lines[0].hold.reason
 
 
+@pytest.mark.parametrize(
+    ("empty", "which"),
+    [(["hq"], "source hq"), (["hq", "hub"], "sources hq, hub"), (["hub", "far"], "source hub")],
+)
+def test_a_line_held_for_an_empty_source_says_which_of_its_clients_sources_it_is(empty, which):
+    company = replace(COMPANY, tenants=(TenantRef("hq", "t1"), TenantRef("hub", "t2")))
+    line = client(planned(10, 9), company=company)
+    found = judged(line, context(owned(10), empty=empty)).lines[0].hold
+    assert found.reason == (f"every tenant of {which} counts 0, although there was usage before")
+
+
 def test_a_source_is_empty_if_all_its_tenants_are_and_there_was_more():
     had = [client(planned(10, 0))]
     nothing = [client()]

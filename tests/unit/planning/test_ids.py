@@ -45,6 +45,7 @@ def test_an_id_is_the_same_in_every_version_of_kisi():
     """Whoever changes these makes every id that an operator was shown void: not without need."""
     assert ids(planned("10.50", 0, guard="to-zero")) == ("ad21eafb", "d83767939ab5")
     assert ids(planned(None, 90), planned(5, 6, "1300", "302")) == ("768a25f1", "855dfa9722c5")
+    assert ids(planned(10, 0, "a|b", guard="to-zero")) == ("df120b45", "b9fa7726acb2")
     accepted = {LineSlot("cw", "1042", "1200"): 2}
     assert ids(planned(10, 0, guard="to-zero"), accepts=accepted) == ("0109fce0", "87f8107504b8")
 
@@ -74,7 +75,9 @@ def test_what_a_line_is_to_be_billed_beside_is_part_of_the_id():
         plan = Plan((CompanyPlan(COMPANY, Status.READY, (rise,)),), arrangement=arrangement)
         return with_ids(plan, {}).plan_id
 
-    assert len({beside(), beside(one), beside(two), beside(one, two)}) == 4
+    others = replace(one, psa="tp"), replace(one, agreement="8")
+    found = {beside(), beside(one), beside(two), beside(one, two), *map(beside, others)}
+    assert len(found) == 6
     assert beside(one, two) == beside(two, one)
     assert beside(replace(one, confirmed=Decimal(7))) == beside(one)
 

@@ -15,10 +15,11 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     NotBillable,
+    PlannedLine,
     Status,
     UnmappedUse,
 )
-from kisi.planning import CurrentState, DesiredLine, DesiredState, plan_company
+from kisi.planning import CurrentState, DesiredLine, DesiredState, failed, plan_company
 from tests.unit.build import AGREEMENT, COMPANY, KES, TODAY, fact, line
 
 TOMORROW = TODAY + timedelta(days=1)
@@ -46,6 +47,65 @@ def test_a_missing_line_is_created_and_nothing_is_created_for_nothing():
     planned = only(plan(90))
     assert (planned.action, planned.before, planned.after) == (Action.CREATE, None, 90)
     assert plan(0).lines == ()
+
+
+W, N = Category.WINDOWS_WORKSTATIONS, Category.NON_WINDOWS
+
+
+def test_a_planned_line_is_whole():
+    """Where it is written, and what of: a new line, a line to change, and one that is right."""
+    wanted = DesiredState((DesiredLine("1200", KES, (W, N), 9),))
+    for lines, line_id, before, action in [
+        ((), None, None, Action.CREATE),
+        ((line("1200", 8),), "301", Decimal(8), Action.UPDATE),
+        ((line("1200", 9),), "301", Decimal(9), Action.NONE),
+    ]:
+        found = plan_company(
+            COMPANY, wanted, CurrentState(AGREEMENT, lines), [fact("1200", 8)], TODAY
+        )
+        assert (found.company, found.status) == (COMPANY, Status.READY)
+        assert only(found) == PlannedLine(
+            psa="cw",
+            company="250",
+            agreement="1042",
+            application=KES,
+            categories=(W, N),
+            product="1200",
+            line_id=line_id,
+            action=action,
+            before=before,
+            after=9,
+        )
+
+
+def test_an_orphan_is_whole_and_written_where_it_is():
+    owned = fact(
+        "1200", 7, "1", psa="tp", company="77", agreement="900", application="Old", categories=(W,)
+    )
+    there = AgreementRef("tp", "77", "900")
+    elsewhere = {there: (Agreement(there), (replace(line("1200", 8, "1"), agreement="900"),))}
+    assert only(plan(0, facts=[owned], elsewhere=elsewhere)) == PlannedLine(
+        psa="tp",
+        company="77",
+        agreement="900",
+        application="Old",
+        categories=(W,),
+        product="1200",
+        line_id="1",
+        action=Action.UPDATE,
+        before=Decimal(8),
+        after=0,
+        orphaned=True,
+    )
+
+
+def test_a_plan_knows_of_which_applications_devices_are_unknown():
+    wanted = (
+        DesiredLine("1200", KES, (Category.ALL,), 9, ("pc-9",)),
+        DesiredLine("1300", "Mail", (Category.ALL,), 5),
+    )
+    current = CurrentState(AGREEMENT, ())
+    assert plan_company(COMPANY, DesiredState(wanted), current, (), TODAY).unknown == {KES}
 
 
 @pytest.mark.parametrize("prorated", [True, False, None])
@@ -242,7 +302,19 @@ def test_a_line_that_cannot_be_read_forgets_no_unmapped_use():
     broken = (line("1200", 0, problem="quantity is missing"),)
     found = plan_company(COMPANY, wanted, CurrentState(AGREEMENT, broken), (), TODAY)
     assert found.unmapped == UNMAPPED
-    assert found.failure.remedy == "Correct the line in the PSA."
+    assert found.failure == Failure(
+        "psa",
+        "line 301 of product 1200 cannot be read: quantity is missing",
+        "Correct the line in the PSA.",
+        ExitCode.PSA,
+    )
+
+
+def test_a_failed_client_keeps_what_was_noted_of_it():
+    failure = Failure("psa", "it is away", "wait", ExitCode.PSA)
+    assert failed(COMPANY, failure, unmapped=UNMAPPED, notes=("One.",)) == CompanyPlan(
+        COMPANY, Status.FAILED, failure=failure, unmapped=UNMAPPED, notes=("One.",)
+    )
 
 
 SHOWN = {"unit_price": Decimal("4.5"), "description": "Endpoint", "billable": False}

@@ -136,6 +136,20 @@ def test_a_device_that_kept_its_id_is_not_counted_again_for_its_name():
     assert moved([then], [now]) == {UPGRADE: 2}
 
 
+# --- what was last read of a tenant that was not read today ----------------------------------------
+
+
+def test_a_tenant_that_was_not_read_today_has_lost_by_name_what_was_gone_when_it_was_last_read():
+    then, now = [used(["1/pc-01"])], [used("", ["9/pc-01"], of=SOUTH)]
+    assert moved(then, now, [used(["2/pc-02"])]) == {(pool(), pool(EDR, SOUTH)): 1}
+    assert moved(then, now, [used(["1/pc-01"])]) == {}
+
+
+def test_what_moved_within_a_tenant_before_it_was_last_read_has_moved():
+    assert moved([used("ab")], [], [used("a", "b")]) == {UPGRADE: 1}
+    assert moved([reported(advanced=20)], [], [reported(edr=20)]) == {UPGRADE: 20}
+
+
 # --- by totals ------------------------------------------------------------------------------------
 
 
@@ -161,6 +175,7 @@ def test_where_a_reading_has_no_devices_a_fall_and_a_rise_of_a_tenant_are_a_move
     assert moved(then, [reported(advanced=18, edr=10)]) == {UPGRADE: 2}
     assert moved(then, [reported(edr=25)]) == {UPGRADE: 20}
     assert moved([reported(advanced=20)], [reported(edr=20)]) == {UPGRADE: 20}
+    assert moved([reported(advanced=1)], [reported(edr=1)]) == {UPGRADE: 1}
 
 
 def test_totals_that_both_rise_or_fall_or_stay_tell_of_no_move():

@@ -113,11 +113,22 @@ def test_1_and_waits_with_it_where_that_one_is_held():
     assert guards(spread(arranged(*plans, facts=facts))) == {"301": "decrease", "401": WITH}
 
 
-@pytest.mark.parametrize("after", [55, 60])
-def test_1_nobody_waits_for_a_line_that_does_not_fall(after):
-    plans, facts = moved_tenant(after=after, guard="increase" if after > 55 else "")
+@pytest.mark.parametrize(("before", "after"), [(55, 55), (55, 60), (54.5, 55)])
+def test_1_nobody_waits_for_a_line_that_does_not_fall(before, after):
+    plans, facts = moved_tenant(before, after, guard="increase" if after > before else "")
     assert waits(arrangement(*plans, facts=facts)) == {}
     assert WITH not in guards(spread(arranged(*plans, facts=facts))).values()
+
+
+@pytest.mark.parametrize(("before", "after"), [(200, 201), (249.5, 250), (None, 1)])
+def test_1_the_least_rise_waits(before, after):
+    (contoso, lab), (old, _) = moved_tenant(guard="decrease")
+    rise = ready(lab.company, planned(before, after, "401", "Lab"))
+    plan = arranged(contoso, rise, facts=[old])
+    assert waits(plan.arrangement) == {"401": {"301"}}
+    assert guards(spread(plan)) == {"301": "decrease", "401": WITH}
+    found = arrangement(rise, unknown=[old], by=billing(contoso, lab))
+    assert elsewhere(found) == {"401": ["301"]}
 
 
 def test_1_once_it_was_proven_without_the_tenant_nobody_waits():
@@ -330,6 +341,13 @@ def test_a_line_that_kisi_never_wrote_may_bill_all_devices_of_its_application():
     assert guards(spread(plan)) == {"1": "adopt", "2": WITH}
 
 
+def test_the_tenants_of_a_line_that_kisi_never_wrote_are_not_joined():
+    adopt = planned(90, 6, "1", "C", guard="adopt", adopt=True)
+    used = counted(usage("t1", A=(1, 0)), usage("t2", A=(5, 0)))
+    found = arrangement(ready(client("C", "t1 t2"), adopt), now=used)
+    assert found.pools == {adopt.slot: pools("t1 t2", "A")}
+
+
 def test_a_line_that_a_person_gave_another_product_is_no_line_that_kisi_proved():
     """Line 1 was kisi's for application A of t9; a person made it one of B, of which t1 has some."""
     given = planned(90, 60, "1", "C", "B", guard="adopt", adopt=True)
@@ -344,6 +362,31 @@ def test_a_new_line_has_a_stake_only_in_what_it_is_to_bill():
     assert arranged(ready(client("C", "t1 t2"), create), now=used).arrangement.pools == {
         create.slot: pools("t1", "A")
     }
+
+
+def test_a_new_line_of_one_device_has_a_stake_in_its_pool_alone():
+    create = planned(None, 1, "1", "C")
+    used = counted(usage("t1", A=(1, 0)), usage("t2"))
+    assert arrangement(ready(client("C", "t1 t2"), create), now=used).pools == {
+        create.slot: pools("t1", "A")
+    }
+
+
+def test_two_lines_of_one_product_have_the_pools_of_both():
+    fall, rise = planned(9, 0, "1", "C"), planned(5, 6, "2", "C", product="p1")
+    facts = owned(fall, "t1"), owned(rise, "t2")
+    used = counted(usage("t2", A=(6, 0)))
+    for lines in [(fall, rise), (rise, fall)]:
+        found = arrangement(ready(client("C", "t2"), *lines), facts=facts, now=used)
+        assert found.pools == {fall.slot: pools("t1 t2", "A")}
+
+
+def test_a_line_that_lost_devices_of_one_tenant_joins_it_with_none_of_which_it_bills_as_many():
+    """One device of t1 is gone; the one of t2 was there before."""
+    fall = planned(2, 1, "1", "C", guard="decrease")
+    used = counted(usage("t1", A=(0, 0)), usage("t2", A=(1, 0)))
+    found = arrangement(ready(client("C", "t1 t2"), fall), facts=[owned(fall, "t1 t2")], now=used)
+    assert found.pools == {fall.slot: pools("t1 t2", "A")}
 
 
 def test_a_line_that_does_not_change_has_to_do_with_nobody():
@@ -389,6 +432,38 @@ def test_what_a_line_bills_is_settled_once_nothing_in_its_pools_is_left_open():
     assert settled(after(Outcome.APPLIED)) == {old.slot, through.slot, last.slot}
     for outcome in (Outcome.FAILED, Outcome.UNKNOWN, Outcome.HELD, None):
         assert settled(after(outcome)) == {old.slot}  # its own fall; nobody else's
+
+
+@pytest.mark.parametrize("more", [1, 50])
+def test_a_line_that_rose_beside_one_that_did_not_fall_is_settled_and_one_that_did_not_is_not(more):
+    """A person has accepted the rise alone."""
+    (contoso, lab), facts = moved_tenant(guard="decrease")
+    rise = replace(lab.lines[0], after=200 + more)
+    for outcome, lines in [
+        (Outcome.APPLIED, {contoso.lines[0].slot, rise.slot}),
+        (Outcome.FAILED, {contoso.lines[0].slot}),
+    ]:
+        written = replace(lab, lines=(replace(rise, outcome=outcome),))
+        assert settled(arranged(contoso, written, facts=facts)) == lines
+
+
+def test_a_line_is_not_settled_beside_one_of_which_nothing_is_planned():
+    (contoso, lab), (old, new) = moved_tenant()
+    by, far = billing(contoso, lab), planned(9, 8, "501", "Third")
+    rise, fall = lab.lines[0], replace(lab.lines[0], after=190)
+    third = ready(client("Third", "t5"), far)
+    facts = [new, owned(far, "t5")]
+    for line in (rise, fall):
+        plan = arranged(replace(lab, lines=(line,)), third, facts=facts, unknown=[old], by=by)
+        assert settled(plan) == {far.slot}
+
+
+def test_a_line_that_has_to_do_with_nobody_is_settled():
+    same = planned(55, 55, "302", "Contoso")
+    (contoso, lab), facts = moved_tenant(guard="decrease")
+    beside = replace(contoso, lines=(*contoso.lines, same))
+    assert settled(arranged(beside, lab, facts=facts)) == {contoso.lines[0].slot, same.slot}
+    assert settled(Plan((beside,))) == {contoso.lines[0].slot, same.slot}
 
 
 def test_the_fall_of_one_category_is_waited_for_whatever_the_others_do():
@@ -507,12 +582,20 @@ def test_an_unplanned_line_of_another_application_is_waited_for_where_devices_ca
 
 def test_devices_that_went_between_two_lines_are_counted_for_them():
     a, b = (Pool(*refs("t1"), name) for name in "AB")
-    old, new = planned(100, 80, "1", "C", "A"), planned(5, 30, "2", "C", "B")
+    old, new = planned(100, 80, "1", "C", "A"), planned(29.5, 30, "2", "C", "B")
     same = planned(4, 4, "3", "C", "B")
-    facts = owned(old, "t1"), owned(new, "t1")
+    facts = owned(old, "t1"), owned(new, "t1"), owned(same, "t1")
     moves = {(a, b): 20, (b, a): 3}
     found = arrangement(ready(client("C", "t1"), old, new, same), facts=facts, moves=moves)
     assert found.moved == {(old.slot, new.slot): 20}
+
+
+def test_devices_that_went_between_two_lines_in_several_tenants_are_added():
+    old, new = planned(100, 80, "1", "C", "A"), planned(5, 30, "2", "C", "B")
+    moves = {(Pool(ref, "A"), Pool(ref, "B")): 7 for ref in refs("t1 t2")}
+    facts = owned(old, "t1 t2"), owned(new, "t1 t2")
+    found = arrangement(ready(client("C", "t1 t2"), old, new), facts=facts, moves=moves)
+    assert found.moved == {(old.slot, new.slot): 14}
 
 
 # --- the holds that follow ------------------------------------------------------------------------
@@ -665,6 +748,17 @@ def test_what_no_id_releases_is_in_no_command():
     held = replace(plans[1], lines=(replace(plans[1].lines[0], hold=None),))
     plan = arranged(replace(plans[0], lines=(fall,)), held, facts=facts)
     assert commands(plan) == {"301": "Write it by hand.", "401": "Write it by hand."}
+
+
+def test_a_line_with_an_id_of_its_own_names_it_also_where_it_waits_for_one_that_has_none():
+    plans, facts = moved_tenant()
+    fall = replace(plans[0].lines[0], hold=CANNOT)
+    rise = planned(200, 250, "401", "Lab", guard="increase")
+    plan = arranged(replace(plans[0], lines=(fall,)), replace(plans[1], lines=(rise,)), facts=facts)
+    assert commands(plan) == {
+        "301": "Cancel one.",
+        "401": "If that is right: kisi sync --accept Lab",
+    }
 
 
 # --- what holds whatever there is -----------------------------------------------------------------
