@@ -364,6 +364,12 @@ def test_a_new_line_has_a_stake_only_in_what_it_is_to_bill():
     }
 
 
+def test_a_line_at_0_has_no_stake_in_what_it_billed_earlier():
+    rise = planned(0, 5, "1", "C")
+    found = arrangement(ready(client("C", "t2"), rise), facts=[owned(rise, "t1")])
+    assert found.pools == {rise.slot: pools("t2", "A")}
+
+
 def test_a_new_line_of_one_device_has_a_stake_in_its_pool_alone():
     create = planned(None, 1, "1", "C")
     used = counted(usage("t1", A=(1, 0)), usage("t2"))
