@@ -354,6 +354,7 @@ def test_a_double_that_somebody_made_meanwhile_is_said_and_held(bench, psa):
     assert (double.outcome, double.line_id) == (Outcome.APPLIED, "302")
     assert "there are now several lines of this product: 301, 302" in double.detail
     assert (double.hold.guard, double.hold.reason) == ("ambiguous", double.detail)
+    assert double.hold.releasable is False
     assert "Cancel all but one of them" in double.hold.remedy
     assert (single.hold, company.status) == (None, Status.HELD)
     assert exit_code(applied.plan) is ExitCode.WITHHELD
@@ -502,9 +503,10 @@ def test_a_foreign_change_stops_that_psa_and_leaves_its_write_pending(bench, psa
     assert [op.line.product for op in bench.journal.pending()] == ["1200"]
 
 
-def test_a_foreign_change_found_while_reading_back_stops_that_psa_too(bench, psa):
+@pytest.mark.parametrize("answer", [LOST, DONE])
+def test_a_foreign_change_found_while_reading_back_stops_that_psa_too(bench, psa, answer):
     breaks = bench.breaks(error=ForeignChange("charge 7 is gone"))
-    psa.reactions.append(replace(LOST, before=breaks))
+    psa.reactions.append(replace(answer, before=breaks))
     applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
     assert [outcomes(company)[0][1] for company in applied.plan.companies] == [
         Outcome.UNKNOWN,
@@ -717,9 +719,10 @@ def test_an_unknown_outcome_that_cannot_be_stored_is_printed_with_what_was_seen(
         bench.fail_journal()
 
     psa.reactions.append(Reaction(LOST.status, before=strike))
-    bench.apply(client(planned(10, 12, line_id=there.id)))
+    applied = bench.apply(client(planned(10, 12, line_id=there.id)))
     told = json.loads(bench.emergency[0])
     assert (told["outcome"], told["quantity"]) == ("unknown", "11")
+    assert isinstance(applied.state_error, StateError)
     assert told["detail"] == "the PSA shows 11 instead of 12; the next run holds it"
 
 

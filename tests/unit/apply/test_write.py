@@ -300,6 +300,17 @@ def test_a_line_that_is_gone_is_not_written(bench, psa):
     assert psa.held() == []
 
 
+@pytest.mark.parametrize("answer", [VANISHED, DONE])
+def test_a_line_that_is_gone_bills_0_and_is_proven_so(bench, psa, answer):
+    there = psa.put("1200", 10)
+    psa.reactions.append(replace(answer, lands=False, before=lambda: psa.remove(there)))
+    (line,) = bench.write(planned(10, 0, line_id=there.id))
+    assert (line.outcome, line.line_id) == (Outcome.APPLIED, there.id)
+    (operation,) = bench.operations()
+    assert (operation.outcome, operation.quantity) == (Outcome.APPLIED, 0)
+    assert len(psa.looks) == 1
+
+
 def test_a_cancelled_line_of_the_product_is_not_taken_for_the_new_one(bench, psa):
     from datetime import date
 

@@ -144,11 +144,14 @@ def test_a_figure_is_compared_only_with_a_list_that_was_read(subject):
 
 
 def test_devices_whose_activation_is_pending_are_named_with_the_setting():
-    rows = [row("w0"), row("w1", pending=True), row("w2", current=False), row("w2", pending=True)]
-    subject = reading([device(f"w{number}") for number in range(3)], rows)
+    reserve, pending = {"current": False}, {"pending": True}
+    rows = [row("w0"), row("w1", pending=True)]
+    rows += [row("w2", **how) for how in (reserve, pending)]
+    rows += [row("w3", **how) for how in (pending, reserve)]
+    subject = reading([device(f"w{number}") for number in range(4)], rows)
     (note,) = notes(subject)
     assert note == (
-        "2 devices are not counted (activation pending): w1, w2; `pending = true` under "
+        "3 devices are not counted (activation pending): w1, w2, w3; `pending = true` under "
         "[counting] would count them."
     )
     assert notes(subject, pending=True) == ()

@@ -200,6 +200,27 @@ def test_a_line_held_for_an_empty_source_says_which_of_its_clients_sources_it_is
     assert found.reason == (f"every tenant of {which} counts 0, although there was usage before")
 
 
+def test_a_line_whose_last_write_has_an_unknown_outcome_is_held_whatever_it_shows():
+    unsure = owned(10, unsettled=True)
+    for before, reason in [
+        (10, "the PSA holds 10, and an earlier write has an unknown outcome"),
+        (9, "the PSA holds 9, kisi last confirmed 10: an earlier write has an unknown outcome"),
+    ]:
+        found = judged(client(planned(before, 11)), context(unsure)).lines[0].hold
+        assert (found.guard, found.reason) == ("drift", reason)
+    assert guards_of(planned(10, 11), facts=[owned(10)]) == [None]
+
+
+def test_a_run_that_would_bill_far_fewer_says_how_many():
+    lines = [planned(100, 80, str(n), str(n), application=f"A{n}") for n in range(10)]
+    facts = [fact(str(n), 100, str(n)) for n in range(10)]
+    found = judged(client(*lines), context(*facts, run_percent=5, run_units=10)).lines[0].hold
+    assert (found.guard, found.reason) == (
+        "run",
+        "the whole run would bill 200 units (20 %) fewer than 1000 now",
+    )
+
+
 def test_a_source_is_empty_if_all_its_tenants_are_and_there_was_more():
     had = [client(planned(10, 0))]
     nothing = [client()]

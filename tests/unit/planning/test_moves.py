@@ -145,6 +145,11 @@ def test_a_tenant_that_was_not_read_today_has_lost_by_name_what_was_gone_when_it
     assert moved(then, now, [used(["1/pc-01"])]) == {}
 
 
+def test_a_tenant_that_was_not_read_today_may_have_lost_by_its_id_what_it_had_when_it_was_last_read():
+    had = [used("ab")]
+    assert moved(had, [used("", "a", of=SOUTH)], had) == {(pool(), pool(EDR, SOUTH)): 1}
+
+
 def test_what_moved_within_a_tenant_before_it_was_last_read_has_moved():
     assert moved([used("ab")], [], [used("a", "b")]) == {UPGRADE: 1}
     assert moved([reported(advanced=20)], [], [reported(edr=20)]) == {UPGRADE: 20}

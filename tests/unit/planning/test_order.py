@@ -364,6 +364,12 @@ def test_a_new_line_has_a_stake_only_in_what_it_is_to_bill():
     }
 
 
+def test_a_line_at_0_has_no_stake_in_what_it_billed_earlier():
+    rise = planned(0, 5, "1", "C")
+    found = arrangement(ready(client("C", "t2"), rise), facts=[owned(rise, "t1")])
+    assert found.pools == {rise.slot: pools("t2", "A")}
+
+
 def test_a_new_line_of_one_device_has_a_stake_in_its_pool_alone():
     create = planned(None, 1, "1", "C")
     used = counted(usage("t1", A=(1, 0)), usage("t2"))
@@ -445,6 +451,14 @@ def test_a_line_that_rose_beside_one_that_did_not_fall_is_settled_and_one_that_d
     ]:
         written = replace(lab, lines=(replace(rise, outcome=outcome),))
         assert settled(arranged(contoso, written, facts=facts)) == lines
+
+
+def test_a_line_that_fell_is_not_settled_beside_one_that_did_not():
+    one, other = planned(9, 5, "1", "C"), planned(9, 5, "2", "D")
+    lines = replace(one, outcome=Outcome.APPLIED), replace(other, outcome=Outcome.FAILED)
+    plans = ready(client("C", "t1"), lines[0]), ready(client("D", "t2"), lines[1])
+    plan = arranged(*plans, facts=[owned(one, "t1"), owned(other, "t1 t2")])
+    assert settled(plan) == {other.slot}
 
 
 def test_a_line_is_not_settled_beside_one_of_which_nothing_is_planned():
@@ -566,6 +580,14 @@ def test_every_unplanned_line_is_named_once_in_the_order_of_its_pools():
     far = owned(planned(20, 0, "3", "Old 3"), "t7")
     found = arrangement(ready(client("New", "t1 t2"), rise), unknown=[two, far, one])
     assert elsewhere(found) == {"9": ["1", "2"]}
+
+
+def test_an_unplanned_line_of_what_nothing_bills_any_more_is_waited_for_in_its_tenant():
+    rise, far = planned(10, 50, "9", "New", "Y"), planned(10, 50, "8", "Far", "Y")
+    old = owned(planned(90, 90, "1", "Old", "X"), "t1")
+    plans = ready(client("New", "t1"), rise), ready(client("Far", "t9"), far)
+    found = arrangement(*plans, facts=[owned(rise, "t1"), owned(far, "t9")], unknown=[old])
+    assert elsewhere(found) == {"9": ["1"]}
 
 
 def test_an_unplanned_line_of_another_application_is_waited_for_where_devices_came_from_it():
