@@ -78,7 +78,7 @@ def _text(line: PlannedLine) -> str:
 
 
 def _joined(*parts: str) -> str:
-    return "|".join(part.replace("|", "||") for part in parts)
+    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
 
 
 def _digest(parts: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def hang(*, seconds: float, applied: bool = False) -> Intercept:
 
     def deliver(exchange: Exchange) -> None:
         exchange.wait(seconds)
-        exchange.hang_up()
+        exchange.close_connection()
 
     def act(exchange: Exchange, apply: Apply) -> None:
         if applied:
@@ -90,7 +90,7 @@ def drip(*, delay: float = 0.05, length: int = 10_000, head: bool = False) -> In
             exchange.send(bytes([byte]))
             if not exchange.wait(delay):
                 break
-        exchange.hang_up()
+        exchange.close_connection()
 
     return _delivering(deliver)
 
@@ -295,7 +295,7 @@ def _broken_off(write: Callable[[Exchange, bytes], bytes]) -> Intercept:
 
     def deliver(exchange: Exchange) -> None:
         exchange.send(write(exchange, exchange.content))
-        exchange.hang_up()
+        exchange.close_connection()
 
     return _delivering(deliver)
 

@@ -163,7 +163,7 @@ class Exchange:
         """Put bytes on the wire at once."""
         self._wire.put(data)
 
-    def hang_up(self) -> None:
+    def close_connection(self) -> None:
         """Close the connection in an orderly way after this exchange."""
         self._wire.close_connection = True
 

@@ -40,4 +40,4 @@ def answer(code: int, **headers: str) -> Behave:
 
 def hang_up(exchange: Exchange) -> None:
     """Closes the connection without an answer."""
-    exchange.deliver = Exchange.hang_up
+    exchange.deliver = Exchange.close_connection

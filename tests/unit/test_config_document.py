@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import tomllib
 from contextlib import suppress
@@ -86,10 +87,16 @@ def test_texts_may_hold_what_no_key_may(read):
     "unit", ["a", "a ", '"', '"a" ', "'", "a.", "[", "{", ",", "\\", '"\\', "a\n", ". "]
 )
 def test_a_hostile_text_is_refused_in_seconds(tmp_path, unit):
+    text = unit * (MAX_BYTES // 2 // len(unit))
+    tracer = sys.gettrace()  # what measures coverage would cost many times the work
+    sys.settrace(None)
     start = time.process_time()
-    with suppress(ConfigError):
-        parse_document(tmp_path / "kisi.toml", unit * (MAX_BYTES // 8 // len(unit)))
-    assert time.process_time() - start < 60  # what is quadratic takes many minutes
+    try:
+        with suppress(ConfigError):
+            parse_document(tmp_path / "kisi.toml", text)
+    finally:
+        sys.settrace(tracer)
+    assert time.process_time() - start < 20
 
 
 def test_other_encodings_are_named(problem):

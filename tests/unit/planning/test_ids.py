@@ -45,7 +45,7 @@ def test_an_id_is_the_same_in_every_version_of_kisi():
     """Whoever changes these makes every id that an operator was shown void: not without need."""
     assert ids(planned("10.50", 0, guard="to-zero")) == ("ad21eafb", "d83767939ab5")
     assert ids(planned(None, 90), planned(5, 6, "1300", "302")) == ("768a25f1", "855dfa9722c5")
-    assert ids(planned(10, 0, "a|b", guard="to-zero")) == ("df120b45", "b9fa7726acb2")
+    assert ids(planned(10, 0, "a|b", guard="to-zero")) == ("0315651c", "bbad9e3f5ca5")
     accepted = {LineSlot("cw", "1042", "1200"): 2}
     assert ids(planned(10, 0, guard="to-zero"), accepts=accepted) == ("0109fce0", "87f8107504b8")
 
@@ -87,6 +87,9 @@ def test_no_name_of_a_product_can_make_two_changes_look_alike():
     one = planned(10, 5, product="a|b", line_id="c")
     two = planned(10, 5, product="a", line_id="b|c")
     three = planned(10, 5, product="a||b", line_id="c")
+    ends, begins = planned(10, 5, "a|", line_id="b"), planned(10, 5, "a", line_id="|b")
+    assert ids(ends) != ids(begins)
+    assert ids(planned(10, 5, "a\\", line_id="|b")) != ids(planned(10, 5, "a\\|", line_id="b"))
     assert len({ids(one), ids(two), ids(three)}) == 3
 
 

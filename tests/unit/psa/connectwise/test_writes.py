@@ -156,7 +156,7 @@ def test_a_write_to_a_closed_port_was_not_sent(closed_port):
 
 def test_a_lost_answer_is_unknown_and_the_write_was_sent_once():
     def hang_up(exchange: Exchange) -> None:
-        exchange.deliver = Exchange.hang_up
+        exchange.deliver = Exchange.close_connection
 
     with Server("cw", hang_up) as server:
         psa = connect(server.url)

@@ -142,7 +142,7 @@ class FakeKsc(sandbox.Ksc):
         if callable(answer):
             answer = answer(json.loads(exchange.content))
         if answer is LOST:
-            exchange.deliver = Exchange.hang_up
+            exchange.deliver = Exchange.close_connection
         elif isinstance(answer, tuple):
             exchange.respond(*answer, content_type="text/plain")
         elif answer is not None:
