@@ -13,9 +13,9 @@ from decimal import Decimal
 from sqlite3 import Row
 
 from kisi.journal.clients import Clients
-from kisi.journal.codec import dumps, from_row, quantity_text
+from kisi.journal.codec import dumps, from_row, loads, quantity_text
 from kisi.journal.records import ConfirmedLine, LineHistory, LineKey, QuantityRange
-from kisi.model import Outcome, OwnedLine, categories_of
+from kisi.model import Outcome, OwnedLine, TenantRef, categories_of
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
@@ -37,7 +37,7 @@ _HISTORY = """
     FROM line JOIN client ON client.id = line.client WHERE client.name = ?
     ORDER BY client.psa, client.agreement, line.id
 """
-_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven")
+_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven", "since")
 
 
 class Lines(Clients):
@@ -85,8 +85,8 @@ class Lines(Clients):
         with self._db.transaction():
             for one in changed:
                 self._db.execute(
-                    "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?"
-                    " WHERE owned AND client = ? AND line_id = ?",
+                    "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?,"
+                    " since = ? WHERE owned AND client = ? AND line_id = ?",
                     *(*_billed(run_id, one), self._client_of(one), one.line.line_id),
                 )
 
@@ -94,7 +94,8 @@ class Lines(Clients):
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
         What it bills (application, categories, tenants, the readings of this run) is as told. A
-        line that was owned and is not settled goes on to stand for what it billed before.
+        line that was owned and is not settled goes on to stand for what it billed before, or for what
+        its client has now.
 
         What an earlier write did to the line is beside the point from now on: its unknown outcome
         is settled.
@@ -148,21 +149,25 @@ class Lines(Clients):
         called, bills = (line.product, confirmed.name), _billed(run_id, confirmed)
         if row is None:
             self._db.execute(
-                "INSERT INTO line (product, name, application, categories, tenants, proven, client,"
-                " line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO line (product, name, application, categories, tenants, proven, since,"
+                " client, line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *(*called, *bills, client, line.line_id),
             )
         elif confirmed.settled or not row["owned"]:
             if (row["owned"], *(row[one] for one in _DESCRIBED)) != (1, *called, *bills):
                 self._db.execute(
                     "UPDATE line SET product = ?, name = ?, application = ?, categories = ?,"
-                    " tenants = ?, proven = ?, owned = 1 WHERE id = ?",
+                    " tenants = ?, proven = ?, since = ?, owned = 1 WHERE id = ?",
                     *(*called, *bills, row["id"]),
                 )
-        elif (row["product"], row["name"]) != called:
-            self._db.execute(
-                "UPDATE line SET product = ?, name = ? WHERE id = ?", *called, row["id"]
-            )
+        else:
+            known = loads(tuple[TenantRef, ...], row["since"])
+            since = dumps(sorted({*known, *confirmed.tenants}))
+            if (row["product"], row["name"], row["since"]) != (*called, since):
+                self._db.execute(
+                    "UPDATE line SET product = ?, name = ?, since = ? WHERE id = ?",
+                    *(*called, since, row["id"]),
+                )
         (row,) = self._db.rows(find, client, line.line_id)
         return row
 
@@ -181,10 +186,10 @@ class Lines(Clients):
                 )
 
 
-def _billed(run_id: int, confirmed: ConfirmedLine) -> tuple[str, str, str, int]:
-    """What a line stands for from a run on: application, categories, tenants, readings."""
+def _billed(run_id: int, confirmed: ConfirmedLine) -> tuple[str, str, str, int, str]:
+    """What a line stands for from a run on: application, categories, tenants, readings, no more."""
     line = confirmed.line
-    return line.application, line.category, dumps(confirmed.tenants), run_id
+    return line.application, line.category, dumps(confirmed.tenants), run_id, "[]"
 
 
 def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:

@@ -256,6 +256,8 @@ class OwnedLine:
     """An earlier write has an unknown outcome."""
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
+    since: tuple[TenantRef, ...] = ()
+    """Tenants that its client had in later runs, for whose devices the units may stand as well."""
 
     @property
     def ref(self) -> AgreementRef:

@@ -84,6 +84,7 @@ class Since:
             for fact in mine:
                 unread = [tenant for tenant in fact.tenants if tenant not in then]
                 billed[fact] = {
+                    **{Pool(tenant, fact.application): 0 for tenant in fact.since},
                     **{Pool(*pool): 1 for pool in product(unread, applications)},
                     **pools_of(fact.tenants, fact.application, fact.categories, then),
                 }

@@ -35,7 +35,7 @@ def test_random_worlds(part: int) -> None:
             pytest.fail(f"world {seed} (python -m tests.unit.worlds {seed}): {error}")
 
 
-@pytest.mark.parametrize("seed", [100512, 101640, 150240, 150431, 151096])
+@pytest.mark.parametrize("seed", [100512, 101640, 150240, 150431, 151096, 153886, 202398])
 def test_worlds_that_once_broke_a_promise(seed: int) -> None:
     live(seed)
 
