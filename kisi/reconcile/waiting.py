@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from kisi.planning import (
 )
 from kisi.reconcile.collect import Collected
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
+
+LOG = logging.getLogger(__name__)
 
 Readings = Callable[[int | None, Collection[TenantRef] | None], Mapping[TenantRef, PackedUsage]]
 """Gives each tenant's newest reading up to a run, or of all (None); of all tenants, or of some.
@@ -78,8 +81,9 @@ class Since:
         for run_id, mine in by_run.items():
             tenants = {tenant for fact in mine for tenant in fact.tenants}
             then = {
-                tenant: self._then(tenant, reading)
+                tenant: usage
                 for tenant, reading in self.past(run_id, tenants).items()
+                if (usage := self._then(tenant, reading)) is not None
             }
             for fact in mine:
                 unread = [tenant for tenant in fact.tenants if tenant not in then]
@@ -117,20 +121,29 @@ class Since:
         unread = {tenant for tenant in unread if tenant in then and tenant not in self.evidence}
         newest = self.past(None, unread) if unread else {}
         return moved(
-            (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
-            (self.evidence[tenant].whole() for tenant in sorted(changed)),
-            (
-                newest[tenant].whole()
+            _whole(then[tenant] for tenant in sorted(changed | unread) if tenant in then),
+            _whole(self.evidence[tenant] for tenant in sorted(changed)),
+            _whole(
+                newest[tenant]
                 for tenant in sorted(unread)
                 if newest[tenant].fingerprint != then[tenant].fingerprint
             ),
         )
 
-    def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:
+    def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage | None:
         today = self.evidence.get(tenant)
         if today is not None and today.fingerprint == reading.fingerprint:
             return self.numbers[tenant]
-        return without_evidence(reading.whole())
+        return next(map(without_evidence, _whole([reading])), None)
+
+
+def _whole(readings: Iterable[PackedUsage]) -> Iterable[TenantUsage]:
+    """The readings with their evidence; without one that the journal cannot give any more."""
+    for reading in readings:
+        try:
+            yield reading.whole()
+        except Exception:  # noqa: BLE001 - whatever it is, that tenant counts as unread
+            LOG.warning("An earlier reading of %s is damaged and not used", reading.tenant)
 
 
 def _near(tenants: Iterable[TenantRef], moves: Moves) -> Moves:
