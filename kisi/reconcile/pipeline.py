@@ -46,7 +46,7 @@ from kisi.planning import (
     failed,
     guard,
     guard_run,
-    left_to_people,
+    managed_by_hand,
     plan_company,
     ref_of,
     release,
@@ -166,12 +166,12 @@ def reconcile(
     places = {fact.ref for ref in counted for fact in owners.own.get(ref, ()) if fact.confirmed}
     places |= {operation.line.ref for operation in memory.pending if operation.line.psa in psas}
     reader.read(state, counted, places - counted, known_lines(known, memory.pending))
-    left = {
+    by_hand = {
         (ref_of(company), application)
         for company in mapping.companies
-        for application in left_to_people(mapping, company)
+        for application in managed_by_hand(mapping, company)
     }
-    settlements = settle(memory.pending, state.agreements, state.lines, today, left)
+    settlements = settle(memory.pending, state.agreements, state.lines, today, by_hand)
     facts = settled_facts(known, settlements)
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory.tenants, state, owners)
@@ -284,12 +284,12 @@ class _Planner:
         mapping, state = self.rules.mapping, self.state
         usages = self.collected.usages
         tenants = [usages[ref] for ref in company.tenants if ref in usages]
-        left = left_to_people(mapping, company)
+        by_hand = managed_by_hand(mapping, company)
         uses = tuple(
             replace(use, company=company.name)
             for tenant in tenants
             for use in tenant.unmapped
-            if use.application not in left
+            if use.application not in by_hand
         )
         notes = (
             *(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes),

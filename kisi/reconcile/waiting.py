@@ -30,8 +30,8 @@ from kisi.planning import (
     arrange,
     billed_applications,
     is_live,
-    left_products,
-    left_to_people,
+    products_by_hand,
+    managed_by_hand,
     moved,
     pools_of,
     ref_of,
@@ -187,7 +187,7 @@ class Unplanned:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
-        agreement that has ended or is gone. A line that the mapping leaves to people is theirs.
+        agreement that has ended or is gone. A line that is managed by hand is not waited for.
         """
         planned = {
             fact
@@ -198,7 +198,7 @@ class Unplanned:
         return tuple(
             fact
             for fact in self.facts
-            if fact not in planned and not self._is_left(fact) and self._may_bill(fact)
+            if fact not in planned and not self._is_by_hand(fact) and self._may_bill(fact)
         )
 
     def planned(self) -> Sequence[OwnedLine]:
@@ -209,11 +209,11 @@ class Unplanned:
         lines = {(*line.slot, line.line_id) for plan in self.plans for line in plan.lines}
         return [x for x in self.facts if (x.psa, x.agreement, x.product, x.line_id) in lines]
 
-    def _is_left(self, fact: OwnedLine) -> bool:
+    def _is_by_hand(self, fact: OwnedLine) -> bool:
         company = self._company(fact)
         return company is not None and (
-            fact.application in left_to_people(self.mapping, company)
-            or fact.product in left_products(self.mapping, company)
+            fact.application in managed_by_hand(self.mapping, company)
+            or fact.product in products_by_hand(self.mapping, company)
         )
 
     def _company(self, fact: OwnedLine) -> Company | None:

@@ -268,7 +268,7 @@ def test_a_client_switched_off_is_neither_read_nor_written_and_its_lines_are_lis
     )
 
 
-def test_lines_left_to_people_stay_and_are_listed(scene):
+def test_lines_managed_by_hand_stay_and_are_listed(scene):
     scene.uses(10)
     scene.sync()
     exception = ProductRow(KES, "cw", {}, bill=False)
