@@ -30,10 +30,10 @@ from kisi.planning import (
     arrange,
     billed_applications,
     is_live,
-    products_by_hand,
     managed_by_hand,
     moved,
     pools_of,
+    products_by_hand,
     ref_of,
 )
 from kisi.reconcile.collect import Collected
