@@ -15,7 +15,7 @@ from sqlite3 import Row
 from kisi.journal.clients import Clients
 from kisi.journal.codec import dumps, from_row, loads, quantity_text
 from kisi.journal.records import ConfirmedLine, LineHistory, LineKey, QuantityRange
-from kisi.model import Outcome, OwnedLine, TenantRef, categories_of
+from kisi.model import Outcome, OwnedLine, Proof, categories_of, category_text
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
@@ -37,7 +37,7 @@ _HISTORY = """
     FROM line JOIN client ON client.id = line.client WHERE client.name = ?
     ORDER BY client.psa, client.agreement, line.id
 """
-_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven", "since")
+_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven", "earlier")
 
 
 class Lines(Clients):
@@ -86,8 +86,8 @@ class Lines(Clients):
             for one in changed:
                 self._db.execute(
                     "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?,"
-                    " since = ? WHERE owned AND client = ? AND line_id = ?",
-                    *(*_billed(run_id, one), self._client_of(one), one.line.line_id),
+                    " earlier = ? WHERE owned AND client = ? AND line_id = ?",
+                    *(*_billed(_proof(run_id, one)), self._client_of(one), one.line.line_id),
                 )
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
@@ -146,28 +146,22 @@ class Lines(Clients):
         line = confirmed.line
         find = "SELECT * FROM line WHERE client = ? AND line_id = ?"
         row = self._db.row(find, client, line.line_id)
-        called, bills = (line.product, confirmed.name), _billed(run_id, confirmed)
+        proofs = _proof(run_id, confirmed)
+        if row is not None and row["owned"] and not confirmed.settled:
+            proofs = proofs[0].added_to(_proofs(row))
+        described = (line.product, confirmed.name, *_billed(proofs))
         if row is None:
             self._db.execute(
-                "INSERT INTO line (product, name, application, categories, tenants, proven, since,"
-                " client, line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(*called, *bills, client, line.line_id),
+                "INSERT INTO line (product, name, application, categories, tenants, proven,"
+                " earlier, client, line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(*described, client, line.line_id),
             )
-        elif confirmed.settled or not row["owned"]:
-            if (row["owned"], *(row[one] for one in _DESCRIBED)) != (1, *called, *bills):
-                self._db.execute(
-                    "UPDATE line SET product = ?, name = ?, application = ?, categories = ?,"
-                    " tenants = ?, proven = ?, since = ?, owned = 1 WHERE id = ?",
-                    *(*called, *bills, row["id"]),
-                )
-        else:
-            known = loads(tuple[TenantRef, ...], row["since"])
-            since = dumps(sorted({*known, *confirmed.tenants}))
-            if (row["product"], row["name"], row["since"]) != (*called, since):
-                self._db.execute(
-                    "UPDATE line SET product = ?, name = ?, since = ? WHERE id = ?",
-                    *(*called, since, row["id"]),
-                )
+        elif (row["owned"], *(row[one] for one in _DESCRIBED)) != (1, *described):
+            self._db.execute(
+                "UPDATE line SET product = ?, name = ?, application = ?, categories = ?,"
+                " tenants = ?, proven = ?, earlier = ?, owned = 1 WHERE id = ?",
+                *(*described, row["id"]),
+            )
         (row,) = self._db.rows(find, client, line.line_id)
         return row
 
@@ -186,10 +180,21 @@ class Lines(Clients):
                 )
 
 
-def _billed(run_id: int, confirmed: ConfirmedLine) -> tuple[str, str, str, int, str]:
-    """What a line stands for from a run on: application, categories, tenants, readings, no more."""
+def _proof(run_id: int, confirmed: ConfirmedLine) -> tuple[Proof, ...]:
     line = confirmed.line
-    return line.application, line.category, dumps(confirmed.tenants), run_id, "[]"
+    return (Proof(run_id, line.application, line.categories, confirmed.tenants),)
+
+
+def _proofs(row: Row) -> tuple[Proof, ...]:
+    last = from_row(Proof, row, run=row["proven"], categories=categories_of(row["categories"]))
+    return *loads(tuple[Proof, ...], row["earlier"]), last
+
+
+def _billed(proofs: tuple[Proof, ...]) -> tuple[str, str, str, int, str]:
+    """The last proof (application, categories, tenants, run), and those before it."""
+    *earlier, last = proofs
+    categories = category_text(last.categories)
+    return last.application, categories, dumps(last.tenants), last.run, dumps(earlier)
 
 
 def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -234,6 +234,23 @@ class PlannedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """A run in which a line held what it should, and whose devices were counted for it."""
+
+    run: int
+    application: str
+    categories: tuple[Category, ...]
+    tenants: tuple[TenantRef, ...]
+
+    def added_to(self, proofs: tuple[Proof, ...]) -> tuple[Proof, ...]:
+        """Older proofs (at least one) and this one, which replaces a later one of the same kind."""
+        oldest, *others = proofs
+        if proofs[-1].run > self.run or oldest.run == self.run:
+            return proofs
+        return oldest, *(x for x in others if replace(x, run=self.run) != self), self
+
+
+@dataclass(frozen=True, slots=True)
 class OwnedLine:
     """What the journal knows of a line that kisi owns."""
 
@@ -256,8 +273,14 @@ class OwnedLine:
     """An earlier write has an unknown outcome."""
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
-    since: tuple[TenantRef, ...] = ()
-    """Tenants that its client had in later runs, for whose devices the units may stand as well."""
+    earlier: tuple[Proof, ...] = ()
+    """Where it is not settled: earlier proofs, oldest first. Its units may stand for any of them,
+    and stood for those of the oldest one when they were last known to."""
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        """What its units may stand for, the oldest first; at least one."""
+        return *self.earlier, Proof(self.proven, self.application, self.categories, self.tenants)
 
     @property
     def ref(self) -> AgreementRef:
