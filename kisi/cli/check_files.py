@@ -39,12 +39,9 @@ class FilesCheck:
 
 
 def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck:
-    """Reads everything that a run would read, and sends nothing.
+    """Reads everything that a run would read, from kisi.toml on, and sends nothing.
 
-    Args:
-        path: kisi.toml.
-        source_kinds: The settings class of each `kind` of source.
-        psa_kinds: The settings class of each `kind` of PSA.
+    `source_kinds` and `psa_kinds` have the settings class of each `kind`.
     """
     try:
         partial = read_partial_config(path, source_kinds, psa_kinds)
@@ -53,7 +50,11 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
     config = partial.config
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
     if not partial.problems:
-        findings.append(Finding(Level.OK, _summary(config)))
+        valid = (
+            f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
+            f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
+        )
+        findings.append(Finding(Level.OK, valid))
     mapping = _check_mapping(partial, findings)
     secrets = _check_secrets(config, findings)
     findings += check_rights(config)
@@ -69,23 +70,12 @@ def _errors(error: ConfigError) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, problem, error.remedy)
 
 
-def _summary(config: Config) -> str:
-    return (
-        f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
-        f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
-    )
-
-
 def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMapping | None:
     path = partial.config.mapping_path
     if not os.path.lexists(path):
-        findings.append(
-            Finding(
-                Level.WARNING,
-                f"There is no {path} yet, so nothing is billed.",
-                "`kisi map list` shows what can be mapped.",
-            )
-        )
+        missing = f"There is no {path} yet, so nothing is billed."
+        remedy = "`kisi map list` shows what can be mapped."
+        findings.append(Finding(Level.WARNING, missing, remedy))
         return BillingMapping()
     try:
         mapping = load_mapping(
@@ -98,13 +88,11 @@ def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMa
         findings += _errors(error)
         return None
     billed = sum(company.billing for company in mapping.companies)
-    findings.append(
-        Finding(
-            Level.OK,
-            f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
-            f"{plural(len(mapping.companies), 'client')}, {billed} with billing on.",
-        )
+    valid = (
+        f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
+        f"{plural(len(mapping.companies), 'client')}, {billed} with billing on."
     )
+    findings.append(Finding(Level.OK, valid))
     return mapping
 
 
@@ -123,9 +111,8 @@ def _missing_files(place: str, section: Section, config: Config) -> Iterator[Fin
     """The files that a section names by a `Path` and that cannot be read."""
     for key, file in section.files_named(config.base):
         if not (file.is_file() and os.access(file, os.R_OK)):
-            yield Finding(
-                Level.PROBLEM, f"{place} {key}: There is no file {file} that this user can read."
-            )
+            missing = f"{place} {key}: There is no file {file} that this user can read."
+            yield Finding(Level.PROBLEM, missing)
 
 
 def _unusable_state(folder: Path) -> Iterator[Finding]:
@@ -156,13 +143,26 @@ def check_rights(config: Config) -> Iterator[Finding]:
     """
     if not _HAS_MODES:
         return
-    files = tuple(dict.fromkeys(_files(config)))
+    files, state = tuple(dict.fromkeys(_files(config))), config.state_dir
     for file in files:
-        yield from _writable_by_all(file)
+        if _mode(file) & stat.S_IWOTH:
+            yield _open(f"Every user of this machine can change {file}.", "o-w", file)
     for folder in dict.fromkeys(_folders(files)):
-        if folder != config.state_dir:
-            yield from _open_folder(folder)
-    yield from _state_open_to_others(config.state_dir)
+        open_to_all = _mode(folder) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+        if open_to_all and folder != state:  # with the sticky bit, as `/tmp`, it is safe
+            what = f"Every user of this machine can replace the files in {folder}."
+            yield _open(what, "o-w", folder)
+    mode = stat.S_IMODE(_mode(state))
+    if state.is_dir() and mode & 0o077:
+        what = (
+            f"Other users of this machine have access to the state folder {state} (mode "
+            f"{mode:04o}), where clients and devices are named."
+        )
+        yield _open(what, "700", state)
+
+
+def _open(what: str, mode: str, path: Path) -> Finding:
+    return Finding(Level.WARNING, what, f"Run `chmod {mode} {shlex.quote(str(path))}`.")
 
 
 def _files(config: Config) -> Iterator[Path]:
@@ -198,34 +198,3 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode
     except OSError:
         return 0
-
-
-def _writable_by_all(path: Path) -> Iterator[Finding]:
-    if _mode(path) & stat.S_IWOTH:
-        yield Finding(
-            Level.WARNING,
-            f"Every user of this machine can change {path}.",
-            f"Run `chmod o-w {shlex.quote(str(path))}`.",
-        )
-
-
-def _open_folder(folder: Path) -> Iterator[Finding]:
-    """In a folder with the sticky bit, as `/tmp`, nobody can replace the files of another."""
-    mode = _mode(folder)
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        yield Finding(
-            Level.WARNING,
-            f"Every user of this machine can replace the files in {folder}.",
-            f"Run `chmod o-w {shlex.quote(str(folder))}`.",
-        )
-
-
-def _state_open_to_others(folder: Path) -> Iterator[Finding]:
-    mode = stat.S_IMODE(_mode(folder))
-    if folder.is_dir() and mode & 0o077:
-        yield Finding(
-            Level.WARNING,
-            f"Other users of this machine have access to the state folder {folder} (mode "
-            f"{mode:04o}), where clients and devices are named.",
-            f"Run `chmod 700 {shlex.quote(str(folder))}`.",
-        )

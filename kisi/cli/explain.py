@@ -7,18 +7,11 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from kisi.cli.options import Format
-from kisi.cli.output import Console, OutputOptions, show, terminal_text
+from kisi.cli.output import Console, OutputOptions, show
 from kisi.errors import ConfigError
 from kisi.journal import ClientRecord, Journal, LineHistory
-from kisi.json_text import dumps
-from kisi.render.explain import (
-    ExplainView,
-    explain_csv,
-    explain_document,
-    explain_report,
-    of_application,
-)
+from kisi.render.explain import ExplainView, explain_report, of_application
+from kisi.render.export import explain_csv, explain_document
 from kisi.run.setup import load
 
 
@@ -34,14 +27,12 @@ def show_explanation(
 ) -> None:
     """Shows a client's quantities; with `devices` each of them down to its devices."""
     view = explained(config, company, run_id, application)
-    report = explain_report(view, devices=devices)
     show(
-        {
-            Format.TABLE: lambda: terminal_text(report, console, output),
-            Format.JSON: lambda: dumps(explain_document(view)),
-            Format.CSV: lambda: explain_csv(view),
-        },
+        console,
         output,
+        report=lambda: explain_report(view, devices=devices),
+        document=lambda: explain_document(view),
+        csv=lambda: explain_csv(view),
     )
 
 

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from kisi.redaction import safe_text
-from kisi.render.report import Cell, Entry, Grid, Remark, Report, Section, Tone
+from kisi.render.report import Entry, Grid, Remark, Report, Section, Span, Tone
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _COLUMNS = (
@@ -119,7 +119,7 @@ def _grid(grid: Grid) -> Iterator[str]:
     yield "</table>"
 
 
-def _cell(index: int, cell: Cell, grid: Grid) -> str:
+def _cell(index: int, cell: Span, grid: Grid) -> str:
     return f"<td{_side(index, grid)}>{_toned(cell.text, cell.tone)}</td>"
 
 

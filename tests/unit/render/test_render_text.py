@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kisi.json_text import instant, json_number
 from kisi.redaction import safe_text
 from kisi.render.formatting import day, moment, money, plural, quantity, signed, signed_money
-from kisi.render.text import adapted, cells, padded, wrap
+from kisi.render.terminal import adapted, cells, padded, wrap
 
 
 @pytest.mark.parametrize(
