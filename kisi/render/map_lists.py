@@ -73,7 +73,12 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
     yield "Tenants", Grid(("tenant", "name", "mapped to"), tuple(tenants), (), (1, 2))
     columns = ("key name", "in use", "tenants", "application")
     key_names = (
-        row(x.name, str(x.used), str(x.tenants), _mapped(x.application and x.application.name))
+        row(
+            x.name,
+            str(x.used),
+            str(x.tenants),
+            _mapped(*([x.application.name] if x.application else [])),
+        )
         for x in inventory.key_names
     )
     yield "Key names", Grid(columns, tuple(key_names), (1, 2), (0, 3))
@@ -98,7 +103,7 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
     yield "Agreements", Grid(headers, tuple(agreements), (), (3, 5))
     columns = ("psa", "product", "name", "bills")
     products = (
-        row(x.psa, x.product.id, _name(x.product), _mapped(", ".join(x.applications)))
+        row(x.psa, x.product.id, _name(x.product), _mapped(*x.applications))
         for x in inventory.products
     )
     yield "Products", Grid(columns, tuple(products), (), (2, 3))
@@ -113,13 +118,12 @@ def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:
     return thing.name + ("" if thing.active else " (inactive)")
 
 
-def _mapped(text: str | None) -> Span:
-    return Span(text) if text else Span("—", Tone.HELD)
+def _mapped(*names: str) -> Span:
+    return Span(", ".join(names)) if names else Span("—", Tone.HELD)
 
 
 def _clients(*companies: Company | None) -> Span:
-    names = (c.name + ("" if c.billing else " (billing off)") for c in companies if c)
-    return _mapped(", ".join(names))
+    return _mapped(*(x.name + ("" if x.billing else " (billing off)") for x in companies if x))
 
 
 def inventory_document(inventory: Inventory) -> Json:
