@@ -44,6 +44,10 @@ _EXPLAIN_COLUMNS = (
     "kind company run source tenant tenant_name read_at application category quantity device name"
     " operating_system class counted serial reason change"
 )
+_KEY_FIELDS = (
+    "name source=tenant.source tenant=tenant.tenant key=key.name serial=key.serial"
+    " expires=key.expires used=key.used"
+)
 _RUN_COUNTS = ("current", "billed", "applied", "held", "failed")
 """Of a run; null where it did not get that far."""
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")
@@ -133,36 +137,28 @@ def _use_row(use: UnmappedUse) -> Fields:
 
 def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
     """The status as plain JSON data; `ready` is the answer to `--ready`, where it was asked for."""
+    holds = [
+        {
+            **fields(hold, "name psa company agreement plan_id since=first_at"),
+            "lines": [line_fields(line) for line in hold.lines],
+        }
+        for hold in view.holds
+    ]
+    unmapped = {
+        "tenants": [tenant_fields(tenant) for tenant in view.unmapped_tenants],
+        "applications": [use_fields(use) for use in view.unmapped],
+    }
     return document(
         {
-            "kisi_version": view.version,
-            "generated_at": view.at,
+            **fields(view, "kisi_version=version generated_at=at"),
             "problem": view.problem or None,
             "ready": _ready(ready) if ready else None,
             "runs": [_run(run) for run in view.runs],
             "clients": [{**_client(one), "lines": list(_lines(one))} for one in view.clients],
-            "holds": [
-                {
-                    **fields(hold, "name psa company agreement plan_id"),
-                    "since": hold.first_at,
-                    "lines": [line_fields(line) for line in hold.lines],
-                }
-                for hold in view.holds
-            ],
-            "unmapped": {
-                "tenants": [tenant_fields(tenant) for tenant in view.unmapped_tenants],
-                "applications": [use_fields(use) for use in view.unmapped],
-            },
+            "holds": holds,
+            "unmapped": unmapped,
             "unsettled": [operation_fields(write) for write in view.unsettled],
-            "expiring_keys": [
-                {
-                    "name": stored.name,
-                    **fields(stored.tenant, "source tenant"),
-                    "key": stored.key.name,
-                    **fields(stored.key, "serial expires used"),
-                }
-                for _, stored in view.expiring_keys
-            ],
+            "expiring_keys": [fields(stored, _KEY_FIELDS) for _, stored in view.expiring_keys],
             "expiring_certificates": [
                 fields(one, "server expires") for one in view.expiring_certificates
             ],
@@ -180,15 +176,8 @@ def _ready(readiness: Readiness) -> Fields:
 
 
 def _run(run: Run) -> Fields:
-    return {
-        "run": run.id,
-        "command": run.command,
-        "scope": run.plan_scope,
-        "began_at": run.at,
-        **fields(run, "ended_at state exit_code"),
-        "last_line": run.message,
-        **{name: run.summary.get(name) for name in _RUN_COUNTS},
-    }
+    known = "run=id command scope=plan_scope began_at=at ended_at state exit_code last_line=message"
+    return {**fields(run, known), **{name: run.summary.get(name) for name in _RUN_COUNTS}}
 
 
 def _client(client: Client) -> Fields:
@@ -196,15 +185,14 @@ def _client(client: Client) -> Fields:
     return {
         **fields(record, "name psa company agreement billing status"),
         **{name: value or None for name, value in fields(record, "guard reason remedy").items()},
-        "since": record.since_at,
-        "confirmed_at": record.confirmed_at,
+        **fields(record, "since=since_at confirmed_at"),
     }
 
 
 def _lines(client: Client) -> Iterable[Fields]:
     for line in client.lines:
-        held = [{"quantity": one.quantity, "since": one.first_at} for one in line.quantities]
-        yield {**known_line(line, line.key.line_id), "quantities": held}
+        quantities = [fields(one, "quantity since=first_at") for one in line.quantities]
+        yield {**known_line(line, line.key.line_id), "quantities": quantities}
 
 
 def status_csv(view: StatusView) -> str:
@@ -232,8 +220,7 @@ def explain_document(view: ExplainView) -> Json:
     return document(
         {
             **fields(view.client, "name psa company agreement"),
-            "run": view.run.id,
-            "began_at": view.run.at,
+            **fields(view.run, "run=id began_at=at"),
             "lines": [
                 {**known_line(one, one.key.line_id), "quantity": one.quantities[-1].quantity}
                 for one in view.lines
@@ -246,12 +233,8 @@ def explain_document(view: ExplainView) -> Json:
 def _tenant(tenant: UsageRecord, view: ExplainView) -> Fields:
     usage = tenant.usage
     return {
-        **fields(usage.tenant.ref, "source tenant"),
-        "name": usage.tenant.name,
-        "read_at": usage.at,
-        "read_in_this_run": tenant.read,
-        "since": tenant.first_at,
-        "previous_run": tenant.previous_run,
+        **fields(usage.tenant, "source=ref.source tenant=ref.tenant name"),
+        **fields(tenant, "read_at=usage.at read_in_this_run=read since=first_at previous_run"),
         "applications": [_application(one, tenant, view) for one in usage.applications],
         "unmapped": [use_fields(use) for use in usage.unmapped],
         "other_keys": [_key(key) for key in other_keys(usage)],
@@ -262,9 +245,7 @@ def _tenant(tenant: UsageRecord, view: ExplainView) -> Fields:
 def _application(usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView) -> Fields:
     changes, compared = device_changes(tenant, usage), tenant.previous is not None
     return {
-        **fields(usage, "application unit"),
-        "quantity": usage.total,
-        **fields(usage, "quantities rows counted_rows left_out"),
+        **fields(usage, "application unit quantity=total quantities rows counted_rows left_out"),
         "conservation": conservation(usage),
         "keys": [_key(key) for key in usage.keys],
         "unknown_devices": usage.unknown_devices,
@@ -280,12 +261,8 @@ def _key(key: KeyEvidence) -> Fields:
 
 
 def _device(item: Evidence) -> Fields:
-    return {
-        **fields(item, "device name"),
-        "operating_system": item.os_name,
-        "class": item.device_class,
-        **fields(item, "counted serial reason"),
-    }
+    names = "device name operating_system=os_name class=device_class counted serial reason"
+    return fields(item, names)
 
 
 def explain_csv(view: ExplainView) -> str:
@@ -294,13 +271,11 @@ def explain_csv(view: ExplainView) -> str:
     `change` says which devices `came` and `went` since the reading before; those that are not even
     listed any more have a row of kind `went`, as they were.
     """
+    where = "source=usage.tenant.ref.source tenant=usage.tenant.ref.tenant read_at=usage.at"
     rows = (
         {
-            "company": view.client.name,
-            "run": view.run.id,
-            **fields(tenant.usage.tenant.ref, "source tenant"),
-            "tenant_name": tenant.usage.tenant.name,
-            "read_at": tenant.usage.at,
+            **fields(view, "company=client.name run=run.id"),
+            **fields(tenant, f"{where} tenant_name=usage.tenant.name"),
             "application": usage.application,
             **one,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kisi.json_text import Json, document, fields
 from kisi.mapping.inventory import Inventory
@@ -31,6 +30,16 @@ _CSV_KEYS = {
     "products": ("product", ("psa", "product", "name", "", "active", "bills", "")),
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
+_TENANT = (
+    "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name enabled=tenant.enabled"
+    " mapped_to=company.name"
+)
+_COMPANY = "psa company=company.id name=company.name active=company.active"
+_AGREEMENT = (
+    "psa agreement=agreement.id company=agreement.company name=agreement.name"
+    " type=agreement.kind active=agreement.active"
+)
+_PRODUCT = "psa product=product.id name=product.name active=product.active"
 _STALE_COLUMNS = "client kind id fate ends reason remedy"
 _MOST_LISTED = 20
 _TONES = {StaleReason.ENDING: Tone.HELD, StaleReason.RENAMED: Tone.DIM}
@@ -128,67 +137,37 @@ def _clients(*companies: Company | None) -> Span:
 
 def inventory_document(inventory: Inventory) -> Json:
     """The lists as JSON data."""
-    content: Json = {
-        "exit_code": inventory.exit_code,
-        "tenants": [
-            {
-                **fields(entry.tenant.ref, "source tenant"),
-                **fields(entry.tenant, "name enabled"),
-                "mapped_to": entry.company.name if entry.company else None,
-                "listed_as": entry.tenant.listed_as or None,
-            }
-            for entry in inventory.tenants
-        ],
-        "key_names": [
-            {
-                "name": entry.name,
-                "application": entry.application.name if entry.application else None,
-                **fields(entry, "tenants used"),
-            }
-            for entry in inventory.key_names
-        ],
-        "companies": [
-            {
-                "psa": entry.psa,
-                "company": entry.company.id,
-                **fields(entry.company, "name active"),
-                "mapped_to": [client.name for client in entry.clients],
-            }
-            for entry in inventory.companies
-        ],
-        "agreements": [
-            {
-                "psa": entry.psa,
-                "agreement": entry.agreement.id,
-                **fields(entry.agreement, "company name"),
-                "type": entry.agreement.kind,
-                "active": entry.agreement.active,
-                "starts": entry.agreement.starts.isoformat() if entry.agreement.starts else None,
-                "ends": entry.agreement.ends.isoformat() if entry.agreement.ends else None,
-                "mapped_to": entry.client.name if entry.client else None,
-            }
-            for entry in inventory.agreements
-        ],
-        "products": [
-            {
-                "psa": entry.psa,
-                "product": entry.product.id,
-                **fields(entry.product, "name active"),
-                "price": None if entry.product.price is None else float(entry.product.price),
-                "bills": entry.applications,
-            }
-            for entry in inventory.products
-        ],
-    }
-    return document({**content, "unmapped": _unmapped(content), "missing": inventory.missing})
-
-
-def _unmapped(content: Json) -> Json:
-    """As in the JSON of a run, with the PSA's accounts that no client has."""
-    return {
+    tenants = [
+        {**fields(x, _TENANT), "listed_as": x.tenant.listed_as or None} for x in inventory.tenants
+    ]
+    key_names = [
+        fields(x, "name application=application.name tenants used") for x in inventory.key_names
+    ]
+    companies = [
+        {**fields(x, _COMPANY), "mapped_to": [client.name for client in x.clients]}
+        for x in inventory.companies
+    ]
+    agreements = [
+        {
+            **fields(x, _AGREEMENT),
+            "starts": x.agreement.starts and x.agreement.starts.isoformat(),
+            "ends": x.agreement.ends and x.agreement.ends.isoformat(),
+            "mapped_to": x.client and x.client.name,
+        }
+        for x in inventory.agreements
+    ]
+    products = [
+        {
+            **fields(x, _PRODUCT),
+            "price": None if x.product.price is None else float(x.product.price),
+            "bills": x.applications,
+        }
+        for x in inventory.products
+    ]
+    unmapped = {
         "tenants": [
             {key: each[key] for key in ("source", "tenant", "name", "listed_as")}
-            for each in content["tenants"]
+            for each in tenants
             if each["mapped_to"] is None
         ],
         "applications": [
@@ -198,32 +177,38 @@ def _unmapped(content: Json) -> Json:
                 "quantity": each["used"],
                 "estimated": True,
             }
-            for each in content["key_names"]
+            for each in key_names
             if each["application"] is None
         ],
         "accounts": [
             {key: each[key] for key in ("psa", "company", "name")}
-            for each in content["companies"]
+            for each in companies
             if each["active"] and not each["mapped_to"]
         ],
     }
+    return document(
+        {
+            "exit_code": inventory.exit_code,
+            "tenants": tenants,
+            "key_names": key_names,
+            "companies": companies,
+            "agreements": agreements,
+            "products": products,
+            "unmapped": unmapped,  # as in the JSON of a run, with accounts that no client has
+            "missing": inventory.missing,
+        }
+    )
 
 
 def inventory_csv(inventory: Inventory) -> str:
     """The lists as one table, a kind a row."""
     lists = inventory_document(inventory)
-    return csv_text(
-        _COLUMNS,
-        (
-            [kind, *(_joined(each.get(key)) for key in keys)]
-            for name, (kind, keys) in _CSV_KEYS.items()
-            for each in lists[name]
-        ),
+    rows = (
+        [kind, *(", ".join(x) if isinstance(x, list) else x for x in map(each.get, keys))]
+        for name, (kind, keys) in _CSV_KEYS.items()
+        for each in lists[name]
     )
-
-
-def _joined(value: Any) -> Any:  # noqa: ANN401 - a value of the document
-    return ", ".join(value) if isinstance(value, list) else value
+    return csv_text(_COLUMNS, rows)
 
 
 # --- suggestions --------------------------------------------------------------------------------
@@ -307,12 +292,9 @@ def stale_csv(entries: Sequence[StaleEntry]) -> str:
 
 def _stale_fields(entry: StaleEntry) -> Json:
     return {
+        **fields(entry, "client kind id fate=reason ends reason=message remedy"),
         "client": entry.client or None,
-        **fields(entry, "kind id"),
-        "fate": entry.reason,
-        "ends": entry.ends.isoformat() if entry.ends else None,
-        "reason": entry.message,
-        "remedy": entry.remedy,
+        "ends": entry.ends and entry.ends.isoformat(),
     }
 
 
