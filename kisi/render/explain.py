@@ -32,6 +32,7 @@ from kisi.render.report import (
     Span,
     Tone,
     listing,
+    remarks,
     row,
 )
 
@@ -171,20 +172,20 @@ def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
 def _sections(view: ExplainView, run: str, *, devices: bool) -> Iterable[Section]:
     client = view.client
     facts = (client.psa, f"agreement {client.agreement}", run)
-    lines = tuple(map(_line, view.lines))
-    yield Section(client.name, facts, lines or (Remark("kisi keeps no line of this client."),))
+    lines: list[Item] = []
+    for line in view.lines:
+        label = billed_as(line.application, line.categories)
+        place = f"product {line.product}, line {line.key.line_id}"
+        held = QuantityChange("", quantity(line.quantities[-1].quantity), place)
+        lines.append(Entry("=", Tone.DIM, label, held))
+    none = Remark("kisi keeps no line of this client.")
+    yield Section(client.name, facts, tuple(lines) or (none,))
     for tenant in view.tenants:
         for usage in tenant.usage.applications:
             yield _application_section(usage, tenant, view, devices=devices)
         yield from _rest(tenant, view.zone)
     if not view.tenants:
         yield Section("Usage", (), (Remark("No reading of this client is in the journal."),))
-
-
-def _line(line: LineHistory) -> Entry:
-    held = quantity(line.quantities[-1].quantity)
-    change = QuantityChange("", held, f"product {line.product}, line {line.key.line_id}")
-    return Entry("=", Tone.DIM, billed_as(line.application, line.categories), change)
 
 
 def _application_section(
@@ -224,25 +225,16 @@ def _classes(usage: ApplicationUsage) -> Remark:
 
 
 def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
-    if not keys:
-        return
-    rows = tuple(
-        row(
-            key.serial,
-            key.name,
-            Span(key.reason, Tone.GOOD if key.counted else Tone.DIM),
-            _use(key),
-            day(key.expires, zone) if key.expires else "",
-        )
-        for key in keys
-    )
-    yield Grid(("key", "name", "counts as", "in use", "ends"), rows, (3,), (1, 2))
-
-
-def _use(key: KeyEvidence) -> str:
-    if key.used is None:
-        return ""
-    return str(key.used) if key.licenses is None else f"{key.used} of {key.licenses}"
+    rows = []
+    for key in keys:
+        used = "" if key.used is None else str(key.used)
+        used += f" of {key.licenses}" if used and key.licenses is not None else ""
+        reason = Span(key.reason, Tone.GOOD if key.counted else Tone.DIM)
+        ends = day(key.expires, zone) if key.expires else ""
+        rows.append(row(key.serial, key.name, reason, used, ends))
+    if rows:
+        headers = ("key", "name", "counts as", "in use", "ends")
+        yield Grid(headers, tuple(rows), (3,), (1, 2))
 
 
 def _changes(usage: ApplicationUsage, tenant: UsageRecord, *, everything: bool) -> Iterable[Item]:
@@ -282,6 +274,6 @@ def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
     rows = [(quantity(use.quantity), unmapped_as(use)) for use in usage.unmapped]
     items: list[Item] = [*listing("Used, and billed by no row of mapping.toml:", rows, Tone.HELD)]
     items += _keys(other_keys(usage), zone)
-    items += [Remark(f"Note: {note}", Tone.DIM) for note in usage.notes]
+    items += remarks(*(f"Note: {note}" for note in usage.notes))
     if items:
         yield Section("Also there", _tenant(tenant, zone)[:1], tuple(items))

@@ -13,7 +13,7 @@ from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text
 from kisi.render.formatting import billed_as
-from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, row
+from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
 
 _UNMAPPED = {
     "Tenants": "Unmapped tenants",
@@ -76,9 +76,11 @@ def _section(title: str, grid: Grid) -> Section:
 
 def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
     """Each list with its title; the last column is what a thing is mapped to."""
-    tenants = (
-        row(str(x.tenant.ref), _tenant(x.tenant), _clients(x.company)) for x in inventory.tenants
-    )
+    tenants = []
+    for x in inventory.tenants:
+        name = x.tenant.name + ("" if x.tenant.enabled else " (disabled)")
+        name += f": {x.tenant.listed_as}" if x.tenant.listed_as else ""
+        tenants.append(row(str(x.tenant.ref), name, _clients(x.company)))
     yield "Tenants", Grid(("tenant", "name", "mapped to"), tuple(tenants), (), (1, 2))
     columns = ("key name", "in use", "tenants", "application")
     key_names = (
@@ -116,11 +118,6 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
         for x in inventory.products
     )
     yield "Products", Grid(columns, tuple(products), (), (2, 3))
-
-
-def _tenant(tenant: Tenant) -> str:
-    state = "" if tenant.enabled else " (disabled)"
-    return tenant.name + state + (f": {tenant.listed_as}" if tenant.listed_as else "")
 
 
 def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:
@@ -249,7 +246,7 @@ def _application(each: SuggestedApplication) -> Entry:
 
 def _entry(label: str, remark: str, *, accepted: bool) -> Entry:
     mark, tone = ("+", Tone.GOOD) if accepted else ("?", Tone.HELD)
-    return Entry(mark, tone, label, remarks=(Remark(remark, Tone.DIM),))
+    return Entry(mark, tone, label, remarks=remarks(remark))
 
 
 def _without(tenants: Sequence[Tenant]) -> tuple[Item, ...]:
@@ -276,7 +273,7 @@ def _stale(entry: StaleEntry) -> Entry:
     tone = _TONES.get(entry.reason, Tone.BAD)
     mark = "✗" if tone is Tone.BAD else "·"
     label = f"{entry.kind} {entry.id}: {entry.message}"
-    return Entry(mark, tone, label, remarks=(Remark(entry.remedy, Tone.DIM),))
+    return Entry(mark, tone, label, remarks=remarks(entry.remedy))
 
 
 def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
@@ -312,24 +309,22 @@ def renewals_report(renewals: Sequence[Renewal]) -> Report:
 def _moved(renewal: Renewal, new: PsaAgreement) -> Entry:
     old = renewal.old
     label = f"{renewal.client.name}: {old.id if old else renewal.client.agreement} → {new.id}"
-    words = [f"before: {agreement_words(old)}"] if old else []
-    words.append(f"now:    {agreement_words(new)}")
-    remarks = tuple(Remark(text, Tone.DIM) for text in words)
-    return Entry("~", Tone.CHANGE, label, remarks=remarks)
+    before = f"before: {agreement_words(old)}" if old else ""
+    told = remarks(before, f"now:    {agreement_words(new)}")
+    return Entry("~", Tone.CHANGE, label, remarks=told)
 
 
 def _undecided(renewal: Renewal) -> Entry:
     client = renewal.client
-    remarks = [Remark(f"choice: {agreement_words(each)}", Tone.DIM) for each in renewal.choices]
-    if remarks:
+    if renewal.choices:
         what = "several agreements could take its place"
         command = f"kisi map company {client.psa}:{client.agreement} --agreement ID"
-        remarks.append(Remark(command, Tone.COMMAND))
+        choices = remarks(*(f"choice: {agreement_words(each)}" for each in renewal.choices))
+        told = (*choices, Remark(command, Tone.COMMAND))
     else:
         what = "no other agreement of the company runs today"
-        remarks.append(Remark(f"Renew it in psa.{client.psa}, or switch billing off.", Tone.DIM))
-    label = f"{client.name}, {client.agreement}: {what}"
-    return Entry("?", Tone.HELD, label, remarks=tuple(remarks))
+        told = remarks(f"Renew it in psa.{client.psa}, or switch billing off.")
+    return Entry("?", Tone.HELD, f"{client.name}, {client.agreement}: {what}", remarks=told)
 
 
 def agreement_words(agreement: PsaAgreement | None) -> str:
@@ -337,12 +332,9 @@ def agreement_words(agreement: PsaAgreement | None) -> str:
     if agreement is None:
         return "unknown to the PSA"
     kind = f" ({agreement.kind})" if agreement.kind else ""
-    return f"{agreement.id} {agreement.name}{kind}, {_dates(agreement)}"
-
-
-def _dates(agreement: PsaAgreement) -> str:
-    if agreement.starts and agreement.ends:
-        return f"{agreement.starts} to {agreement.ends}"
-    if agreement.ends:
-        return f"until {agreement.ends}"
-    return f"since {agreement.starts}, no end" if agreement.starts else "no end"
+    starts, ends = agreement.starts, agreement.ends
+    if ends:
+        dates = f"{starts} to {ends}" if starts else f"until {ends}"
+    else:
+        dates = f"since {starts}, no end" if starts else "no end"
+    return f"{agreement.id} {agreement.name}{kind}, {dates}"

@@ -49,6 +49,7 @@ from kisi.render.report import (
     Span,
     Tone,
     listing,
+    remarks,
     row,
 )
 from kisi.run.result import (
@@ -142,9 +143,8 @@ def operation_entry(write: Operation, zone: tzinfo) -> Entry:
     sent = f"sent {moment(write.at, zone)} in run {write.run_id}"
     mark, tone = ("~", Tone.CHANGE) if known else ("?", Tone.HELD)
     label = f"{write.name}: {billed_as(write.line.application, write.line.categories)}"
-    remarks = tuple(Remark(text, Tone.DIM) for text in (sent, write.detail) if text)
     state = write.outcome or Outcome.UNKNOWN
-    return Entry(mark, tone, label, _change(write.line), state, remarks)
+    return Entry(mark, tone, label, _change(write.line), state, remarks(sent, write.detail))
 
 
 def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> Iterable[Section]:
@@ -186,26 +186,23 @@ def client_section(
     The report explains `common` holds once, for all clients. `verbose`: also the lines that are as
     they should be.
     """
+    name, agreement = company.agreement_name, company.company.agreement
+    facts = (
+        company.company.psa,
+        f"{name} ({agreement})" if name else f"agreement {agreement}",
+        "billing off" if company.status is Status.OFF else "",
+        f"plan {company.plan_id}" if released_by_id(company) else "",
+    )
     items: list[Item] = [_failure(company.failure)] if company.failure else []
     items += (*_lines(company, common, verbose=verbose), *_beside(company))
     tone = Tone.BAD if company.status is Status.FAILED else Tone.STRONG
-    return Section(company.company.name, tuple(_facts(company)), tuple(items), tone)
-
-
-def _facts(company: CompanyPlan) -> Iterable[str]:
-    name, agreement = company.agreement_name, company.company.agreement
-    yield company.company.psa
-    yield f"{name} ({agreement})" if name else f"agreement {agreement}"
-    if company.status is Status.OFF:
-        yield "billing off"
-    if released_by_id(company):
-        yield f"plan {company.plan_id}"
+    return Section(company.company.name, tuple(filter(None, facts)), tuple(items), tone)
 
 
 def _failure(failure: Failure) -> Entry:
     """Why a client, or a whole source, failed, and what to do now."""
-    remarks = (Remark(failure.remedy),) if failure.remedy else ()
-    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=remarks)
+    todo = remarks(failure.remedy, tone=Tone.PLAIN)
+    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
 
 
 def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> Iterable[Item]:
@@ -215,8 +212,8 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
         label = billed_as(line.application, line.categories)
         label += f" (line {line.line_id})" if line.orphaned else ""
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
-        remarks = tuple(_remarks(line, following, company, common))
-        yield Entry(mark, tone, label, _change(line), state, remarks)
+        said = tuple(_remarks(line, following, company, common))
+        yield Entry(mark, tone, label, _change(line), state, said)
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Remark(_IN_FULL, Tone.DIM)
     released = released_by_id(company)
@@ -239,15 +236,12 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
 
 def _change(line: PlannedLine) -> QuantityChange:
     """The line's quantity before and after, and the difference in units and money."""
-    after = quantity(line.after)
+    after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
         return QuantityChange("", after, "" if line.billable else "not billable")
     before = "new" if line.before is None else quantity(line.before)
-    difference = money_delta(line)
-    if not line.billable:
-        worth = ", not billable"
-    else:
-        worth = "" if difference is None else f", {signed_money(difference)} a month"
+    worth = "" if difference is None else f", {signed_money(difference)} a month"
+    worth = worth if line.billable else ", not billable"
     return QuantityChange(before, after, signed(line.delta) + worth)
 
 
@@ -270,20 +264,13 @@ def _remarks(
         yield Remark(f"{hold.guard} (see below)", Tone.HELD)
         return
     yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
-    if following is None or following.hold is None or following.hold.remedy != hold.remedy:
-        yield from _release(hold.remedy, accept_command(company))
-
-
-def _release(remedy: str, command: str) -> Iterable[Remark]:
-    """The remedy, with the command that releases the hold on a line of its own."""
-    lead, found, rest = remedy.partition(command)
-    if not found:
-        yield Remark(remedy)
+    if following is not None and following.hold and following.hold.remedy == hold.remedy:
         return
-    yield Remark(lead.strip())
-    yield Remark(command, Tone.COMMAND)
-    rest = rest.strip(" ;,.")
-    if rest:
+    lead, command, rest = hold.remedy.partition(accept_command(company))
+    yield Remark(lead.strip() if command else lead)
+    if command:
+        yield Remark(command, Tone.COMMAND)
+    if rest := rest.strip(" ;,."):
         yield Remark(rest[0].upper() + rest[1:])
 
 
@@ -293,10 +280,13 @@ def _beside(company: CompanyPlan) -> Iterable[Item]:
     yield from listing(caption, _amounts(company.unmapped), Tone.HELD)
     others = [(quantity(line.quantity), _other(line)) for line in company.others]
     yield from listing("Other lines (not managed by kisi):", others, Tone.DIM)
-    by_hand = [(quantity(line.after), _by_hand(line)) for line in company.left]
+    by_hand = []
+    for line in company.left:
+        where = f"product {line.product}, line {line.line_id}"
+        name = billed_as(line.application, line.categories)
+        by_hand.append((quantity(line.after), f"{name} ({where})"))
     yield from listing("Managed by hand:", by_hand, Tone.DIM)
-    for note in company.notes:
-        yield Remark(f"Note: {note}", Tone.DIM)
+    yield from remarks(*(f"Note: {note}" for note in company.notes))
 
 
 def _other(line: Line) -> str:
@@ -304,11 +294,6 @@ def _other(line: Line) -> str:
     billable = "" if line.billable else ", not billable"
     name = line.description or f"product {line.product}"
     return f"{name}{price} (product {line.product}, line {line.id}{billable})"
-
-
-def _by_hand(line: PlannedLine) -> str:
-    name = billed_as(line.application, line.categories)
-    return f"{name} (product {line.product}, line {line.line_id})"
 
 
 # --- the totals ----------------------------------------------------------------------------------
@@ -322,11 +307,14 @@ def _totals(result: RunResult) -> Section:
     items: list[Item] = [Grid(headers, rows, (2, 3, 4, 5))] if rows else []
     unpriced = sum(amount.unpriced for parts in every.values() for amount in parts.values())
     if unpriced:
-        lines = plural(unpriced, "line")
-        items.append(Remark(f"The money leaves out {lines} of unknown price.", Tone.DIM))
+        items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
         items.append(Remark(f"Accepted in this run: {', '.join(result.accepted)}"))
-    items += _accept_all(result)
+    clients = [number for number in map(released_by_id, result.plan.companies) if number]
+    if len(clients) > 1:  # where one client's id would not be enough
+        which = f"{plural(sum(clients), 'line')} of {len(clients)} clients"
+        items.append(Remark(f"To release everything that can be accepted ({which}):"))
+        items.append(Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
     counts = asdict(summarise(result.plan))
     shown = ("create", "update", "applied", "held", "failed", "unchanged")
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
@@ -358,12 +346,3 @@ def _from_to(
     if before == after:
         return shown(after), ""
     return f"{shown(before)} → {shown(after)}", difference(after - before)
-
-
-def _accept_all(result: RunResult) -> Iterable[Remark]:
-    """The whole plan's id, where one client's would not be enough."""
-    clients = [number for number in map(released_by_id, result.plan.companies) if number]
-    if len(clients) > 1:
-        which = f"{plural(sum(clients), 'line')} of {len(clients)} clients"
-        yield Remark(f"To release everything that can be accepted ({which}):")
-        yield Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND)

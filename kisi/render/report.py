@@ -122,6 +122,11 @@ def row(*texts: str | Span) -> tuple[Span, ...]:
     return tuple(text if isinstance(text, Span) else Span(text) for text in texts)
 
 
+def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Remark, ...]:
+    """Remarks of the texts that say something."""
+    return tuple(Remark(text, tone) for text in texts if text)
+
+
 def listing(
     caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN
 ) -> tuple[Grid, ...]:

@@ -34,6 +34,7 @@ from kisi.render.report import (
     Span,
     Tone,
     listing,
+    remarks,
     row,
 )
 
@@ -172,17 +173,15 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
         title = "Used, and billed by no row of mapping.toml"
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
     yield from unmapped_section(view.unmapped_tenants, ())
-    keys = [(expires, _key(stored)) for expires, stored in view.expiring_keys]
+    keys = []
+    for expires, stored in view.expiring_keys:
+        key = stored.key
+        used = "" if key.used is None else f", {key.used} in use"
+        keys.append((expires, f"{stored.name}: {key.name} ({key.serial}{used})"))
     for title, ending in (("Keys", keys), ("Certificates", view.expiring_certificates)):
         rows = [(_end(expires, view), what) for expires, what in ending]
         if rows:
             yield Section(f"{title} that end within 30 days", (), listing("", rows), Tone.HELD)
-
-
-def _key(stored: StoredKey) -> str:
-    key = stored.key
-    used = "" if key.used is None else f", {key.used} in use"
-    return f"{stored.name}: {key.name} ({key.serial}{used})"
 
 
 def _end(expires: datetime, view: StatusView) -> str:
@@ -200,8 +199,8 @@ def _runs(view: StatusView) -> Section:
     headers = ("run", "began", "took", "command", "ended", "")
     runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
     newest = view.runs[0]
-    said = (Remark(f"Run {newest.id}: {newest.message}", Tone.DIM),) if newest.message else ()
-    return Section("Runs", (), (runs, *said))
+    said = f"Run {newest.id}: {newest.message}" if newest.message else ""
+    return Section("Runs", (), (runs, *remarks(said)))
 
 
 def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
@@ -232,29 +231,23 @@ def _overview(view: StatusView, *, named: bool) -> Section:
         return Section("Clients", (), (Remark(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
     facts = tuple(f"{number} {state}" for state, number in counts.most_common())
-    troubled = [
-        _trouble(client, view.zone)
-        for client in view.clients
-        if named and client.record.billing is Billing.ON and client.state != UP_TO_DATE
-    ]
+    troubled = []
+    for client in view.clients:
+        record = client.record
+        if named and record.billing is Billing.ON and client.state != UP_TO_DATE:
+            label = f"{record.name}: {_since(client, view.zone)}"
+            if record.confirmed_at:
+                label += f", last confirmed {moment(record.confirmed_at, view.zone)}"
+            troubled.append(_entry(client, label, record.reason))
     return Section("Clients", facts, tuple(troubled))
-
-
-def _trouble(client: Client, zone: tzinfo) -> Entry:
-    record = client.record
-    label = f"{record.name}: {_since(client, zone)}"
-    if record.confirmed_at:
-        label += f", last confirmed {moment(record.confirmed_at, zone)}"
-    return _entry(client, label, record.reason)
 
 
 def _entry(client: Client, label: str, *more: str) -> Entry:
     """A client's trouble; what releases a hold is told with the hold."""
     failed = client.record.status is Status.FAILED
-    texts = (*more, client.record.remedy if failed else "")
-    remarks = tuple(Remark(text) for text in texts if text)
+    told = remarks(*more, client.record.remedy if failed else "", tone=Tone.PLAIN)
     tone = _CLIENT_TONES.get(client.state, Tone.DIM)
-    return Entry("✗" if failed else "!", tone, label, remarks=remarks)
+    return Entry("✗" if failed else "!", tone, label, remarks=told)
 
 
 def _client(client: Client, zone: tzinfo) -> Section:
@@ -278,9 +271,8 @@ def _since(client: Client, zone: tzinfo) -> str:
 def _line(line: LineHistory, zone: tzinfo) -> Entry:
     now, label = line.quantities[-1], billed_as(line.application, line.categories)
     change = QuantityChange("", quantity(now.quantity), f"since {day(now.first_at, zone)}")
-    trended = (Remark(trend(line.quantities, zone), Tone.DIM),)
-    remarks = trended if len(line.quantities) > 1 else ()
-    return Entry("=", Tone.DIM, label, change, remarks=remarks)
+    trended = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
+    return Entry("=", Tone.DIM, label, change, remarks=remarks(trended))
 
 
 def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
