@@ -10,35 +10,18 @@ import os
 import shlex
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.errors import ConfigError
 from kisi.journal.opening import JOURNAL
 from kisi.mapping.file import load_mapping
-from kisi.model import BillingMapping, Finding, Level
+from kisi.model import Finding, Level
 from kisi.render.formatting import plural
-from kisi.secrets import Scheme, SecretReference, Secrets, resolve_all
+from kisi.secrets import Scheme, SecretReference, resolve_all
 
 
-@dataclass(frozen=True, slots=True)
-class FilesCheck:
-    """What the offline checks found, and what they read, for the online checks to go on with."""
-
-    findings: tuple[Finding, ...]
-    config: Config | None = None
-    """None, as the next two, if there was an error in what it is read from."""
-    mapping: BillingMapping | None = None
-    secrets: Secrets | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether there is no error among the findings."""
-        return all(finding.level is not Level.PROBLEM for finding in self.findings)
-
-
-def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck:
+def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Finding, ...]:
     """Reads everything that a run would read, from kisi.toml on, and sends nothing.
 
     `source_kinds` and `psa_kinds` have the settings class of each `kind`.
@@ -46,23 +29,20 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck
     try:
         partial = read_partial_config(path, source_kinds, psa_kinds)
     except ConfigError as error:
-        return FilesCheck(tuple(_errors(error)))
+        return tuple(_errors(error))
     config = partial.config
+    valid = (
+        f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
+        f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
+    )
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
-    if not partial.problems:
-        valid = (
-            f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
-            f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
-        )
-        findings.append(Finding(Level.OK, valid))
-    mapping = _check_mapping(partial, findings)
-    secrets = _check_secrets(config, findings)
-    findings += check_rights(config)
+    findings = findings or [Finding(Level.OK, valid)]
+    findings += (*_check_mapping(partial), *_check_secrets(config), *check_rights(config))
     for table, sections in (("sources", config.sources), ("psa", config.psa)):
         for name, section in sections.items():
             findings += _missing_files(f"{config.path.name}: [{table}.{name}]", section, config)
     findings += _unusable_state(config.state_dir)
-    return FilesCheck(tuple(findings), None if partial.problems else config, mapping, secrets)
+    return tuple(findings)
 
 
 def _errors(error: ConfigError) -> Iterator[Finding]:
@@ -70,13 +50,12 @@ def _errors(error: ConfigError) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, problem, error.remedy)
 
 
-def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMapping | None:
+def _check_mapping(partial: PartialConfig) -> Iterator[Finding]:
     path = partial.config.mapping_path
     if not os.path.lexists(path):
         missing = f"There is no {path} yet, so nothing is billed."
-        remedy = "`kisi map list` shows what can be mapped."
-        findings.append(Finding(Level.WARNING, missing, remedy))
-        return BillingMapping()
+        yield Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")
+        return
     try:
         mapping = load_mapping(
             path,
@@ -85,26 +64,22 @@ def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMa
             global_sources=partial.config.global_sources,
         )
     except ConfigError as error:
-        findings += _errors(error)
-        return None
+        yield from _errors(error)
+        return
     billed = sum(company.billing for company in mapping.companies)
     valid = (
         f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
         f"{plural(len(mapping.companies), 'client')}, {billed} with billing on."
     )
-    findings.append(Finding(Level.OK, valid))
-    return mapping
+    yield Finding(Level.OK, valid)
 
 
-def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
+def _check_secrets(config: Config) -> Iterator[Finding]:
     try:
-        secrets = resolve_all(config)
+        count = sum(map(len, resolve_all(config).values()))
+        yield Finding(Level.OK, f"{plural(count, 'secret')} found.")
     except ConfigError as error:
-        findings += _errors(error)
-        return None
-    count = sum(len(fields) for fields in secrets.values())
-    findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
-    return secrets
+        yield from _errors(error)
 
 
 def _missing_files(place: str, section: Section, config: Config) -> Iterator[Finding]:

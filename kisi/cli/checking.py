@@ -17,7 +17,7 @@ from kisi.config import Section
 from kisi.config.tables import Top
 from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
-from kisi.json_text import Json, document, fields
+from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
 from kisi.mapping.validator import SystemValidator
@@ -27,7 +27,7 @@ from kisi.psa.registry import PSAS
 from kisi.reconcile.new_lines import check_siblings
 from kisi.redaction import safe_text
 from kisi.render.formatting import plural
-from kisi.render.report import Entry, Remark, Report, Tone
+from kisi.render.report import Entry, Report, Tone, remarks
 from kisi.render.report import Section as Part
 from kisi.run.setup import Setup, config_path, load, opened
 from kisi.sources.registry import SOURCES
@@ -63,11 +63,12 @@ def check(
     The systems are only asked if the files are right.
     """
     files = check_files(config_path(config), _SOURCE_KINDS, _PSA_KINDS)
-    areas = [Area("Files and secrets", files.findings, ExitCode.CONFIG)]
-    if online and files.passed:
+    areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
+    if online and not areas[0].count(Level.PROBLEM):
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
+    every = [{"title": area.title, "findings": list(map(_found, area.findings))} for area in areas]
     failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
     code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
     detailed = console.verbose > 0 or online
@@ -75,7 +76,7 @@ def check(
         console,
         output,
         report=lambda: _report(areas, detailed=detailed),
-        document=lambda: _document(areas, code),
+        document=lambda: document({"exit_code": code, "areas": every}),
     )
     (console.warn if code else console.info)(_summary(areas, online=online))
     return code
@@ -86,29 +87,15 @@ def _report(areas: Sequence[Area], *, detailed: bool) -> Report:
     sections = []
     for area in areas:
         shown = [one for one in area.findings if detailed or one.level is not Level.OK]
-        if shown:
-            sections.append(Part(area.title, (), tuple(map(_entry, shown))))
+        entries = [
+            Entry(*_MARKS[one.level], one.message, remarks=remarks(one.remedy)) for one in shown
+        ]
+        sections += [Part(area.title, (), tuple(entries))] if entries else []
     return Report("Check", tuple(sections))
 
 
-def _entry(finding: Finding) -> Entry:
-    mark, tone = _MARKS[finding.level]
-    remarks = (Remark(finding.remedy, Tone.DIM),) if finding.remedy else ()
-    return Entry(mark, tone, finding.message, remarks=remarks)
-
-
-def _document(areas: Sequence[Area], code: ExitCode) -> Json:
-    every = [
-        {
-            "title": area.title,
-            "findings": [
-                {**fields(one, "level message"), "remedy": one.remedy or None}
-                for one in area.findings
-            ],
-        }
-        for area in areas
-    ]
-    return document({"exit_code": code, "areas": every})
+def _found(finding: Finding) -> dict[str, Any]:
+    return {**fields(finding, "level message"), "remedy": finding.remedy or None}
 
 
 def _summary(areas: Sequence[Area], *, online: bool) -> str:

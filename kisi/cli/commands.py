@@ -23,6 +23,7 @@ from kisi.cli.options import (
     Format,
     Only,
     RowsFormat,
+    client_glob,
     flag,
     shared_options,
     typed,
@@ -180,12 +181,7 @@ def status(
     output: OutputOptions,
     context: typer.Context,
     company: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GLOB",
-            help="Only clients whose name matches, in detail.",
-            autocompletion=client_names,
-        ),
+        str | None, client_glob("--company", "Only clients whose name matches, in detail.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")

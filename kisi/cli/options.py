@@ -23,19 +23,10 @@ class Format(StrEnum):
     HTML = "html"
 
 
-class RowsFormat(StrEnum):
-    """How a list is written that is no page to hand on."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
-class FindingsFormat(StrEnum):
-    """How the findings of `kisi check` are written."""
-
-    TABLE = "table"
-    JSON = "json"
+RowsFormat = StrEnum("RowsFormat", ["TABLE", "JSON", "CSV"])
+"""How a list is written that is no page to hand on."""
+FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])
+"""How the findings of `kisi check` are written."""
 
 
 def flag(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
@@ -43,7 +34,8 @@ def flag(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
     return typer.Option(name, help=text)
 
 
-def _clients(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+def client_glob(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+    """An option that takes globs of clients' names, and completes a name."""
     return typer.Option(name, metavar="GLOB", autocompletion=client_names, help=text)
 
 
@@ -52,10 +44,10 @@ Output = Annotated[
     typer.Option("--output", metavar="FILE", help="Write the result to a file, not to stdout."),
 ]
 Only = Annotated[
-    list[str] | None, _clients("--only", "Only clients whose name matches (repeatable).")
+    list[str] | None, client_glob("--only", "Only clients whose name matches (repeatable).")
 ]
 Exclude = Annotated[
-    list[str] | None, _clients("--exclude", "Leave out clients whose name matches (repeatable).")
+    list[str] | None, client_glob("--exclude", "Leave out clients whose name matches (repeatable).")
 ]
 PsaName = Annotated[
     str | None,

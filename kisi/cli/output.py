@@ -52,9 +52,15 @@ class Console:
         write(sys.stderr, text)
 
     def colored(self, stream: TextIO) -> bool:
-        """Whether `stream` is a terminal that wants colours."""
+        """Whether `stream` is a terminal that wants colours, and knows them."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        return self.color and not plain and stream.isatty() and _understands_colors()
+        if not self.color or plain or not stream.isatty():
+            return False
+        if os.name != "nt":
+            return True
+        from rich.console import detect_legacy_windows
+
+        return not detect_legacy_windows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +69,6 @@ class OutputOptions:
 
     format: Format = Format.TABLE
     file: Path | None = None
-
-
-def _understands_colors() -> bool:
-    """Whether the console knows ANSI colours; old ones of Windows do not."""
-    if os.name != "nt":
-        return True
-    from rich.console import detect_legacy_windows
-
-    return not detect_legacy_windows()
 
 
 def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
@@ -93,20 +90,17 @@ def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
     return Console(quiet=quiet, verbose=verbose, color=not no_color)
 
 
-def write(stream: TextIO, text: str) -> bool:
-    """Writes text and a newline; says on stderr if that is not possible. True if it was."""
+def write(stream: TextIO, text: str) -> None:
+    """Writes text and a newline; says on stderr if that is not possible."""
     try:
         stream.write(text if text.endswith("\n") else text + "\n")
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
-        return False
     except OSError as error:
         _silence(stream)
         if stream is not sys.stderr:
             write(sys.stderr, f"The result could not be printed: {error.strerror}.")
-        return False
-    return True
 
 
 def _silence(stream: TextIO) -> None:

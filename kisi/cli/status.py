@@ -109,9 +109,9 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
         runs = journal.last_runs(RUNS if since is None else MANY_RUNS, since)
         known = tuple(_clients(journal, mapping))
-        report = _latest(journal, Subject.REPORT)
-        unmapped: Mapping[str, Any] = report.get("unmapped", {}) if report else {}
-        certificates = _latest(journal, Subject.CERTIFICATES) or ()
+        report, certificates = map(journal.latest, (Subject.REPORT, Subject.CERTIFICATES))
+        last_run: Mapping[str, Any] | None = report.value if report else None
+        unmapped = last_run.get("unmapped", {}) if last_run else {}
         view = StatusView(
             at=now,
             version=__version__,
@@ -125,18 +125,13 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
             keys=journal.keys(),
             certificates=tuple(
                 Expiry(datetime.fromisoformat(one["expires"]), one["server"])
-                for one in certificates
+                for one in (certificates.value if certificates else ())
             ),
             unsettled=journal.pending(),
-            last_run=report,
+            last_run=last_run,
             problem=journal.problem.message if journal.problem else "",
         )
         return view, journal.problem
-
-
-def _latest(journal: Journal, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
-    latest = journal.latest(subject)
-    return latest.value if latest else None
 
 
 def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
@@ -151,6 +146,5 @@ def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
             mine = (x for x in lines if x.owned and (x.key.psa, x.key.agreement) == billed_on)
             yield Client(record, tuple(mine))
     for one in new.values():
-        yield Client(
-            ClientRecord(one.name, one.psa, one.company, one.agreement, Billing.ON, one.tenants)
-        )
+        billed = (one.psa, one.company, one.agreement)
+        yield Client(ClientRecord(one.name, *billed, Billing.ON, one.tenants))
