@@ -12,7 +12,7 @@ from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import money, quantity
 from kisi.render.map_lists import agreement_words
-from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, row
+from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
 
 _MOST_KEY_NAMES = 6
 _MOST_LINES = 4
@@ -60,10 +60,8 @@ def tenant_screen(
     owners: Mapping[tuple[str, str], Company],
 ) -> Report:
     """A tenant, what it uses, and the companies that it may be."""
-    used = sorted(entry.uses, key=lambda use: (-use[1], use[0]))
-    items: list[Item] = [
-        Remark(f"{count} x {name}", Tone.DIM) for name, count in used[:_MOST_KEY_NAMES]
-    ]
+    used = sorted(entry.uses, key=lambda use: (-use[1], use[0]))[:_MOST_KEY_NAMES]
+    items: list[Item] = [*remarks(*(f"{count} x {name}" for name, count in used))]
     if choices:
         rows = tuple(
             row(
@@ -104,7 +102,7 @@ def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> 
 
 def _more(count: int) -> tuple[Item, ...]:
     more = count - MOST_CHOICES
-    return (Remark(f"and {more} more: type more of the name", Tone.DIM),) if more > 0 else ()
+    return remarks(f"and {more} more: type more of the name" if more > 0 else "")
 
 
 def agreements_screen(
@@ -116,13 +114,11 @@ def agreements_screen(
     """A company's running agreements, with what each bills already."""
     entries = []
     for number, agreement in enumerate(agreements, 1):
-        remarks = [Remark(bills[agreement.id], Tone.DIM)] if bills.get(agreement.id) else []
         owner = owners.get(agreement.id)
-        if owner is not None:
-            remarks.append(Remark(f"mapped to {owner.name}: the tenant joins it", Tone.HELD))
+        joins = f"mapped to {owner.name}: the tenant joins it" if owner else ""
+        told = (*remarks(bills.get(agreement.id, "")), *remarks(joins, tone=Tone.HELD))
         mark = f"{number} " if len(agreements) > 1 else "·"
-        words = agreement_words(agreement)
-        entries.append(Entry(mark, Tone.PLAIN, words, remarks=tuple(remarks)))
+        entries.append(Entry(mark, Tone.PLAIN, agreement_words(agreement), remarks=told))
     title = "Agreements of" if len(entries) > 1 else "Agreement of"
     return Report("Agreements", (Section(f"{title} {company}", (), tuple(entries)),))
 
@@ -152,8 +148,7 @@ def application_screen(
         rows = tuple(row(entry.name, str(entry.used), str(entry.tenants)) for entry in first)
         items.append(Grid(("key name", "in use", "tenants"), rows, (1, 2), (0,)))
     more = len(key_names) - _MOST_KEY_NAMES
-    if more > 0:
-        items.append(Remark(f"and {more} more key names", Tone.DIM))
+    items += remarks(f"and {more} more key names" if more > 0 else "")
     facts = (*([place] if place else []), group.doubt or f"counted per {group.application.unit}")
     question = "How is it billed?" if place else "Which is it?"
     known = Section(group.application.name, facts, tuple(items))
@@ -167,7 +162,8 @@ def products_screen(
     rows = tuple(
         row(
             str(number),
-            entry.product.name + _bills(entry),
+            entry.product.name
+            + (f" (bills {', '.join(entry.applications)})" if entry.applications else ""),
             entry.product.id,
             money(entry.product.price) if entry.product.price is not None else "",
             f"{suggestion.score:.2f}" if suggestion else "",
@@ -179,7 +175,3 @@ def products_screen(
     nothing = Remark("No product has a similar name. Type a part of its name.", Tone.HELD)
     items: tuple[Item, ...] = (grid, *_more(len(found))) if found else (nothing,)
     return Report("Products", (Section(title, (), items),))
-
-
-def _bills(entry: ProductEntry) -> str:
-    return f" (bills {', '.join(entry.applications)})" if entry.applications else ""
