@@ -25,21 +25,7 @@ def show_explanation(
     *,
     devices: bool,
 ) -> None:
-    """Shows a client's quantities; with `devices` each of them down to its devices."""
-    view = explained(config, company, run_id, application)
-    show(
-        console,
-        output,
-        report=lambda: explain_report(view, devices=devices),
-        document=lambda: explain_document(view),
-        csv=lambda: explain_csv(view),
-    )
-
-
-def explained(
-    config: Path | None, company: str, run_id: int | None, application: str | None
-) -> ExplainView:
-    """What is known of a client in a run, by default the last that read it.
+    """Shows a client's quantities in a run, by default the last that read the client.
 
     Raises:
         ConfigError: The files are wrong, or there is no such client, run or evidence.
@@ -67,7 +53,14 @@ def explained(
             if known and (line.key.psa, line.key.agreement) == billed_on:
                 lines.append(replace(line, quantities=known))
         view = ExplainView(client, run, settings.timezone, tuple(lines), records)
-    return of_application(view, application) if application else view
+    view = of_application(view, application) if application else view
+    show(
+        console,
+        output,
+        report=lambda: explain_report(view, devices=devices),
+        document=lambda: explain_document(view),
+        csv=lambda: explain_csv(view),
+    )
 
 
 def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
