@@ -122,7 +122,8 @@ def check_rights(config: Config) -> Iterator[Finding]:
     for file in files:
         if _mode(file) & stat.S_IWOTH:
             yield _open(f"Every user of this machine can change {file}.", "o-w", file)
-    for folder in dict.fromkeys(_folders(files)):
+    behind_links = [(file, Path(os.path.realpath(file))) for file in files]
+    for folder in dict.fromkeys(path.parent for pair in behind_links for path in pair):
         open_to_all = _mode(folder) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
         if open_to_all and folder != state:  # with the sticky bit, as `/tmp`, it is safe
             what = f"Every user of this machine can replace the files in {folder}."
@@ -158,13 +159,6 @@ def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
                 yield base / Path(reference.target).expanduser()
             except RuntimeError:  # without a home folder it is no file, and reported as such
                 continue
-
-
-def _folders(files: Iterable[Path]) -> Iterator[Path]:
-    """The folder of each file, and that of the file which a link leads to."""
-    for file in files:
-        yield file.parent
-        yield Path(os.path.realpath(file)).parent
 
 
 def _mode(path: Path) -> int:

@@ -159,11 +159,7 @@ def _write_file(path: Path, text: str) -> None:
 
 
 def _behind_a_link(path: Path) -> Path:
-    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours.
-
-    Raises:
-        PermissionError: It is the link of neither this user nor the folder's owner.
-    """
+    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours."""
     if hasattr(os, "geteuid") and path.is_symlink():
         trusted = {os.geteuid(), path.parent.stat().st_uid}
         if path.lstat().st_uid not in trusted:

@@ -177,7 +177,14 @@ class ProgressBars:
         if not self._wanted:
             return
         with self._lock:
-            bars = self._bars = self._bars or _started()
+            bars = self._bars = self._bars or Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                console=rich.console.Console(stderr=True),
+                transient=True,
+            )
+            bars.start()
             if what not in self._tasks:
                 self._tasks[what] = bars.add_task(f"reading {what}", total=total)
             bars.update(self._tasks[what], completed=done, total=total)
@@ -194,10 +201,3 @@ class ProgressBars:
             self._bars.stop()
         self._bars = None
         self._tasks.clear()
-
-
-def _started() -> Progress:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    bars = Progress(*columns, console=rich.console.Console(stderr=True), transient=True)
-    bars.start()
-    return bars

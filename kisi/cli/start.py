@@ -165,11 +165,7 @@ def _steps(path: Path, served: Sandbox, console: Console) -> bool:
 
 @contextmanager
 def _served(fleet: int, folder: Path) -> Iterator[Sandbox]:
-    """A sandbox that may write its configuration into `folder`.
-
-    Raises:
-        ConfigError: It is not installed, or the folder holds something of a person's.
-    """
+    """A sandbox that may write its configuration into `folder`, if that holds nobody's files."""
     try:
         from kisi.sandbox import Sandbox
         from kisi.sandbox.configuration import is_foreign
