@@ -82,7 +82,7 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
         name += f": {x.tenant.listed_as}" if x.tenant.listed_as else ""
         tenants.append(row(str(x.tenant.ref), name, _clients(x.company)))
     yield "Tenants", Grid(("tenant", "name", "mapped to"), tuple(tenants), (), (1, 2))
-    columns = ("key name", "in use", "tenants", "application")
+    columns: tuple[str, ...] = ("key name", "in use", "tenants", "application")
     key_names = (
         row(
             x.name,
@@ -99,7 +99,7 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
         for x in inventory.companies
     )
     yield "Companies", Grid(columns, tuple(companies), (), (2, 3))
-    headers = ("psa", "agreement", "company", "name", "until", "mapped to")
+    columns = ("psa", "agreement", "company", "name", "until", "mapped to")
     agreements = (
         row(
             x.psa,
@@ -111,7 +111,7 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
         )
         for x in inventory.agreements
     )
-    yield "Agreements", Grid(headers, tuple(agreements), (), (3, 5))
+    yield "Agreements", Grid(columns, tuple(agreements), (), (3, 5))
     columns = ("psa", "product", "name", "bills")
     products = (
         row(x.psa, x.product.id, _name(x.product), _mapped(*x.applications))
