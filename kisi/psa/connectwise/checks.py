@@ -7,25 +7,17 @@ from http import HTTPStatus
 from kisi.errors import PsaError, TransportError
 from kisi.model import Finding, Level
 from kisi.psa.connectwise.errors import login_remedy, read_refusal, transport_remedy
-from kisi.psa.connectwise.values import as_id
+from kisi.psa.connectwise.records import LARGEST_ID, as_id
 from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Collection, Wire, additions
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Clock, clock_finding, clock_skew
 
 _IF_SKEWED = "an addition could start on the wrong day"
-
-_NO_ADDITION = 2**31 - 1
-"""The largest id there can be: no addition has it."""
+_NO_ADDITION = LARGEST_ID  # no addition has it
 
 
 def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Finding, ...]:
-    """All checks; the login's alone if it is refused.
-
-    Args:
-        wire: The ConnectWise instance.
-        clock: This machine's clock.
-        agreement: The id of a mapped agreement, for the right to write; None if there is none.
-    """
+    """All checks; the login's alone if it is refused. `agreement` is a mapped one, if there is."""
     try:
         answer = wire.get(AGREEMENTS, path=f"{AGREEMENTS.path}/count")
     except PsaError as error:
@@ -42,8 +34,7 @@ def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Findi
 
 def _login(wire: Wire, answer: Answer) -> Finding:
     try:
-        body = answer.json()
-        count = body["count"]
+        count = answer.json()["count"]
     except (TransportError, KeyError, TypeError):
         return Finding(
             Level.PROBLEM,
