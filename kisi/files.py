@@ -25,13 +25,10 @@ def atomic_write(
 ) -> None:
     """Puts a complete file in the place of `path`; after an error the old one is there, alone.
 
-    It is written beside `path` under a name that nobody can know, into a file that did not exist.
-
-    Args:
-        path: The file itself: a link would be replaced.
-        content: All of it.
-        mode: The permissions; with them the owner of an old file is kept too. None: the system's.
-        sleep: Waits between attempts while another program holds the file (Windows).
+    It is written beside `path` under a name that nobody can know, into a file that did not exist. A
+    link would be replaced. With `mode`, the permissions, the owner of an old file is kept too;
+    without, they are the system's. It sleeps between attempts while another program holds the file
+    (Windows).
 
     Raises:
         OSError: It could not be written.
