@@ -80,27 +80,20 @@ def _right_to_write(wire: Wire, agreement: str | None) -> Finding:
     nothing, and neither does this the right to create (`Add`): only a real create would.
     """
     number = None if agreement is None else as_id(agreement)
+    right = f"The right to change additions of psa.{wire.name} was not"
+    needed = "Finance > Agreements, Add and Edit = All"
     if number is None:
-        return Finding(
-            Level.NOTE,
-            f"The right to change additions of psa.{wire.name} was not checked: no agreement is"
-            " mapped.",
-        )
-    right = "Finance > Agreements, Add and Edit = All"
+        return Finding(Level.NOTE, f"{right} checked: no agreement is mapped.")
     try:
         answer = wire.send("PATCH", f"{additions(number).path}/{_NO_ADDITION}", [])
     except TransportError as error:
-        return Finding(
-            Level.NOTE,
-            f"The right to change additions of psa.{wire.name} was not proven: {error.message}",
-            transport_remedy(error),
-        )
+        return Finding(Level.NOTE, f"{right} proven: {error.message}", transport_remedy(error))
     refusal = read_refusal(answer)
     if refusal.of_permission:
         return Finding(
             Level.PROBLEM,
             f"The API member may not change additions of psa.{wire.name}: {refusal.sentence}",
-            f"Give its security role the right {right}.",
+            f"Give its security role the right {needed}.",
         )
     if refusal.of_login:
         return Finding(
@@ -112,7 +105,7 @@ def _right_to_write(wire: Wire, agreement: str | None) -> Finding:
         return Finding(Level.OK, f"The API member may change additions of psa.{wire.name}.")
     return Finding(
         Level.NOTE,
-        f"The right to change additions of psa.{wire.name} was not proven: ConnectWise answered"
-        f" {refusal.status} to a change of an addition that does not exist.",
-        f"See that the API member's security role has the right {right}.",
+        f"{right} proven: ConnectWise answered {refusal.status} to a change of an addition that"
+        " does not exist.",
+        f"See that the API member's security role has the right {needed}.",
     )

@@ -300,7 +300,13 @@ def _not_invoiced(
     if not why:
         return None
     if number := invoiced_by(row):
-        above = _idle_or_without_invoices(ref, parent, today) if parent else ""
+        above = ""
+        if parent:
+            try:
+                idle = _idle(ref, parent, today)
+            except ValueError:
+                idle = None
+            above = "is not active" if idle else _without_invoices(parent)
         if not above:
             return None
         why += f", and its parent, agreement {number}, {above}"
@@ -322,9 +328,8 @@ def _without_invoices(row: Row) -> str:
         return _ONE_TIME
     told = isinstance(row.get("billOneTimeFlag"), bool)
     cycle = row.get("billingCycle")
-    if (told or "billingCycle" in row) and not (
-        any(cycle.values()) if isinstance(cycle, dict) else cycle
-    ):
+    has_cycle = any(cycle.values()) if isinstance(cycle, dict) else cycle
+    if (told or "billingCycle" in row) and not has_cycle:
         return "has no billing cycle"
     try:
         dated = day(row, "nextInvoiceDate") is not None
@@ -340,15 +345,6 @@ def invoiced_by(row: Row) -> int:
     if _without_invoices(row) in ("", _ONE_TIME):
         return 0
     return as_id(str(part(row, "parentAgreement").get("id"))) or 0
-
-
-def _idle_or_without_invoices(ref: AgreementRef, parent: Row, today: date) -> str:
-    """Why a parent does not invoice its children; empty if it does, or if no record denies it."""
-    try:
-        idle = _idle(ref, parent, today)
-    except ValueError:
-        idle = None
-    return "is not active" if idle else _without_invoices(parent)
 
 
 def _called(row: Row) -> str:

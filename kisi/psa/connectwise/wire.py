@@ -165,17 +165,34 @@ class Wire:
         path: str | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        may_lack: bool = False,
     ) -> Answer:
         """Reads `collection` (or `path`, something inside it), repeating as reads may be.
+
+        With `may_lack` the answer may also be ConnectWise's own 404, which has a code.
 
         Raises:
             AccessRefused: The login, a right, or the address was refused.
             PsaError: Any other refusal, or no usable answer.
         """
-        answer = self._ask(collection, path or collection.path, params, headers)
-        if answer.status != HTTPStatus.OK:
-            raise self._refused(collection, read_refusal(answer))
-        return answer
+        path = path or collection.path
+        try:
+            answer = self._client.send(
+                "GET", path, params=params, headers=headers, retry=Retry.READ
+            )
+        except TransportError as error:
+            raise PsaError(
+                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
+                remedy=transport_remedy(error),
+            ) from error
+        if ident := request_id(answer):
+            LOG.debug("GET %s: request id %s", path, ident)
+        if answer.status == HTTPStatus.OK:
+            return answer
+        refusal = read_refusal(answer)
+        if may_lack and answer.status == HTTPStatus.NOT_FOUND and refusal.code:
+            return answer
+        raise self._refused(collection, refusal)
 
     def rows(self, collection: Collection, among: Among | None = None) -> list[Row]:
         """A whole list, or all those of its records that `among` asks for (one chunk at most).
@@ -219,13 +236,10 @@ class Wire:
         Raises:
             PsaError: It could not be read, or another one came.
         """
-        path = f"{collection.path}/{number}"
-        answer = self._ask(collection, path, {"fields": collection.fields})
-        refusal = read_refusal(answer)
-        if answer.status == HTTPStatus.NOT_FOUND and refusal.code:
+        path, params = f"{collection.path}/{number}", {"fields": collection.fields}
+        answer = self.get(collection, path=path, params=params, may_lack=True)
+        if answer.status == HTTPStatus.NOT_FOUND:
             return None
-        if answer.status != HTTPStatus.OK:
-            raise self._refused(collection, refusal)
         ((_, row),) = self._records(collection, answer, Among("id", (number,)), single=True)
         return row
 
@@ -242,27 +256,6 @@ class Wire:
                 size -= 1
             yield chunk
             left = left[size:]
-
-    def _ask(
-        self,
-        collection: Collection,
-        path: str,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Whatever ConnectWise answers to a read, which is repeated as reads may be."""
-        try:
-            answer = self._client.send(
-                "GET", path, params=params, headers=headers, retry=Retry.READ
-            )
-        except TransportError as error:
-            raise PsaError(
-                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
-                remedy=transport_remedy(error),
-            ) from error
-        if ident := request_id(answer):
-            LOG.debug("GET %s: request id %s", path, ident)
-        return answer
 
     def _records(
         self, collection: Collection, answer: Answer, among: Among | None, *, single: bool = False
