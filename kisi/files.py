@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 _ATTEMPTS = 11
@@ -35,7 +36,9 @@ def atomic_write(
     """
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(new, "xb", opener=_private if mode is not None else None) as stream:
+        # Nobody else may read it until it has the old one's rights.
+        private = None if mode is None else partial(os.open, mode=PRIVATE)
+        with open(new, "xb", opener=private) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -46,11 +49,6 @@ def atomic_write(
         new.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _private(name: str, flags: int) -> int:
-    """Opens a new file that nobody else may read until it has the old one's rights."""
-    return os.open(name, flags, PRIVATE)
 
 
 def _keep_rights(new: Path, old: Path, mode: int) -> None:

@@ -171,7 +171,11 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
     target = parsed.target
     match parsed.scheme:
         case Scheme.ENV:
-            secret = _from_environment(target)
+            if target not in os.environ:
+                raise ConfigError(
+                    f"The environment variable {target} is not set for the user that runs kisi."
+                )
+            secret = os.environ[target]
         case Scheme.FILE:
             secret = _from_file(target, base)
         case Scheme.CREDENTIAL:
@@ -186,14 +190,6 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
     if hidden:
         REDACTOR.add(secret)
     return secret
-
-
-def _from_environment(name: str) -> str:
-    if name not in os.environ:
-        raise ConfigError(
-            f"The environment variable {name} is not set for the user that runs kisi."
-        )
-    return os.environ[name]
 
 
 def _from_file(target: str, base: Path) -> str:

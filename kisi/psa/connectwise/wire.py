@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -115,10 +116,7 @@ class Among:
             ValueError: It was not: this is the answer to another question.
         """
         *parents, name = self.field.split("/")
-        holder = row
-        for parent in parents:
-            holder = part(holder, parent)
-        value = holder.get(name)
+        value = reduce(part, parents, row).get(name)
         if isinstance(value, bool) or value not in self.ids:
             raise ValueError(f"record {row_id(row)} was not asked for: {self.field} {shown(value)}")
 
@@ -246,16 +244,13 @@ class Wire:
     def chunks(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Among]:
         """Conditions on `field` for `ids`, in as few parts as addresses of a safe length allow."""
         left = sorted(ids)
+        longest = LONGEST_URL - len(f"{self._base}{collection.path}?")
         while left:
-            size = CHUNK
-            while True:
-                chunk = Among(field, tuple(left[:size]))
-                query = urlencode(_query(collection, chunk))
-                if size == 1 or len(f"{self._base}{collection.path}?{query}") <= LONGEST_URL:
-                    break
-                size -= 1
+            chunk = Among(field, tuple(left[:CHUNK]))
+            while len(chunk.ids) > 1 and len(urlencode(_query(collection, chunk))) > longest:
+                chunk = Among(field, chunk.ids[:-1])
             yield chunk
-            left = left[size:]
+            left = left[len(chunk.ids) :]
 
     def _records(
         self, collection: Collection, answer: Answer, among: Among | None, *, single: bool = False
