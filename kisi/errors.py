@@ -75,12 +75,7 @@ def worst(codes: Sequence[int]) -> ExitCode:
 
 
 class KisiError(Exception):
-    """Something that kisi foresaw.
-
-    Args:
-        message: What happened and what was not done, in whole sentences.
-        remedy: What the operator can do now; empty where there is nothing to do.
-    """
+    """Something that kisi foresaw. `remedy` is empty where there is nothing to do."""
 
     exit_code: ExitCode = ExitCode.BUG
 
@@ -168,10 +163,7 @@ class NotSent(TransportError):
 class Untrusted(NotSent):
     """The server's certificate is not one that we were told to trust.
 
-    Args:
-        message: What happened.
-        presented: The certificate's fingerprint, `sha256:` and 64 hex digits, or empty if unknown.
-        remedy: What to do now.
+    `presented` is its fingerprint, `sha256:` and 64 hex digits, or empty if unknown.
     """
 
     def __init__(self, message: str, *, presented: str = "", remedy: str = "") -> None:
