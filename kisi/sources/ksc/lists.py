@@ -7,7 +7,7 @@ samples contradict each other.
 
 Their rows become kisi's own values (`parse_...`). Attributes without a value are left out of
 answers, so that every one is optional, except those without which a record could not be told from
-another: they raise, and so does a wrong type.
+another: without these, and with a wrong type, a list is `Incomplete`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow
 from kisi.redaction import remote_name, remote_text
 from kisi.sources.ksc.session import Session
-from kisi.sources.ksc.wire import Denied, Params, Vanished
+from kisi.sources.ksc.wire import Denied, Params, ServerLabel, Vanished
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
@@ -30,204 +31,6 @@ _LOG = logging.getLogger(__name__)
 _HOSTS_A_CHUNK = 500
 _ITERATOR_LIFETIME = 900
 _ACCESSOR_LIFETIME = 3600
-
-
-class _Broken(Exception):
-    """A list did not arrive whole.
-
-    Args:
-        why: The error, should a second reading fail too.
-        event: What is logged of it until then.
-    """
-
-    def __init__(self, why: SourceError, event: str) -> None:
-        super().__init__(event)
-        self.why = why
-        self.event = event
-
-
-def read_iterator(
-    session: Session, opener: str, fields: Sequence[str], *, page: int, **arguments: object
-) -> list[Params]:
-    """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
-
-    Raises:
-        Incomplete: The list did not arrive whole twice.
-        SourceError: It cannot be read.
-    """
-    whole = {
-        "pFields": list(fields),
-        "pFieldsToOrder": [],
-        "pOptions": {},
-        "lTimeoutSec": _ITERATOR_LIFETIME,
-        **arguments,
-    }
-    return _twice(lambda: _walk_iterator(session, opener, whole, page))
-
-
-def read_devices(session: Session) -> dict[str, Device]:
-    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
-
-    Raises:
-        Incomplete: The list did not arrive whole twice.
-        SourceError: It cannot be read.
-    """
-    return _twice(lambda: _walk_devices(session))
-
-
-def _twice(walk: Callable[[], _T]) -> _T:
-    try:
-        return walk()
-    except _Broken as broken:
-        _LOG.warning("A list is read again from its start. %s", broken.event)
-    try:
-        return walk()
-    except _Broken as broken:
-        raise broken.why from broken
-
-
-def _walk_iterator(
-    session: Session, opener: str, arguments: Mapping[str, Any], page: int
-) -> list[Params]:
-    opened = _open(session, opener, arguments)
-    count = _whole_number(session, opener, opened, "lKeyCount")
-    iterator = opened.get("wstrIterator")
-    if not isinstance(iterator, str) or not iterator:
-        if count == 0:
-            return []
-        raise _broken(session, f"{opener} gave no iterator.")
-    try:
-        return _drain(session, iterator, count, page)
-    finally:
-        session.release("GroupSyncIterator.ReleaseIterator", {"szwIterator": iterator})
-
-
-def _drain(session: Session, iterator: str, count: int, page: int) -> list[Params]:
-    """Rows until `count` of them are there. A chunk that comes twice is counted once.
-
-    A row that came in an earlier chunk already is taken for the same one as long as others are
-    missing. If the iterator has no more, and everything that it gave is as many as announced, the
-    rows are different ones that look alike, such as two products without a name on one device.
-    """
-    rows: list[Params] = []
-    delivered: list[Params] = []
-    seen: set[str] = set()
-    chunks: set[tuple[str, ...]] = set()
-    idle = 0
-    while len(rows) < count:
-        arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
-        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
-        if not chunk and len(delivered) == count:
-            return delivered
-        marks = tuple(repr(sorted(row.items())) for row in chunk)
-        repeated = marks in chunks
-        delivered += [] if repeated else chunk
-        fresh = [row for row, mark in zip(chunk, marks, strict=True) if mark not in seen]
-        idle = idle + 1 if not fresh and (repeated or len(delivered) > count) else 0
-        if not chunk or idle > 1:
-            raise _broken(session, f"a list of {count} rows ended after {len(rows)}.")
-        chunks.add(marks)
-        seen.update(marks)
-        rows += fresh
-    if len(rows) > count:
-        raise _broken(session, f"a list of {count} rows holds {len(rows)}: it changed meanwhile.")
-    return rows
-
-
-def _asked(left: int, page: int) -> int:
-    """How many items to ask for: one more than are left, if that is a page, to see a surplus."""
-    return page + 1 if left == page else page
-
-
-def _walk_devices(session: Session) -> dict[str, Device]:
-    opener = "HostGroup.FindHosts"
-    opened = _open(
-        session,
-        opener,
-        {
-            "wstrFilter": '(KLHST_WKS_DN="*")',
-            "vecFieldsToReturn": list(HOST_FIELDS),
-            "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
-            "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
-            "lMaxLifeTime": _ACCESSOR_LIFETIME,
-        },
-    )
-    count = _whole_number(session, opener, opened, "PxgRetVal")
-    accessor = opened.get("strAccessor")
-    if not isinstance(accessor, str) or not accessor:
-        if count == 0:
-            return {}
-        raise _broken(session, f"{opener} gave no accessor.")
-    try:
-        return _collect(session, accessor, count)
-    finally:
-        session.release("ChunkAccessor.Release", {"strAccessor": accessor})
-
-
-def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
-    devices: dict[str, Device] = {}
-    start = 0
-    while start < count:
-        asked = _asked(count - start, _HOSTS_A_CHUNK)
-        arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
-        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
-        if not chunk:
-            break
-        try:
-            devices.update((found.id, found) for found in map(parse_device, chunk))
-        except Malformed as error:
-            raise session.label.error(Incomplete, str(error)) from error
-        start += len(chunk)
-    if len(devices) != count:
-        raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
-    return devices
-
-
-def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params:
-    try:
-        return session.call(opener, arguments, Retry.UNPROCESSED)
-    except Vanished:
-        raise
-    except Incomplete as error:
-        raise _Broken(error, error.event) from error
-
-
-def _chunk(
-    session: Session, method: str, arguments: Mapping[str, Any], container: str, retry: Retry
-) -> list[Params]:
-    """The rows of one step of a list. If it fails, opening the list again may help."""
-    try:
-        answer = session.call(method, arguments, retry)
-    except (Denied, LoginRefused):
-        raise
-    except SourceError as error:
-        if not session.alive:
-            raise
-        # An iterator that is gone ends this list, not the whole reading as a key that is gone does.
-        gone = isinstance(error, Vanished)
-        raise _Broken(Incomplete(error.message) if gone else error, error.event) from error
-    returned = _whole_number(session, method, answer, "PxgRetVal")
-    holder = answer.get(container)
-    rows = holder.get("KLCSP_ITERATOR_ARRAY", []) if isinstance(holder, dict) else []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _broken(session, f"{method} answered with something else than rows.")
-    if len(rows) != returned:
-        raise _broken(session, f"{method} announced {returned} rows and delivered {len(rows)}.")
-    return rows
-
-
-def _whole_number(session: Session, method: str, answer: Params, name: str) -> int:
-    value = answer.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _broken(session, f"the answer to {method} has no count in {name}.")
-    return value
-
-
-def _broken(session: Session, what: str) -> _Broken:
-    why = session.label.error(Incomplete, what)
-    return _Broken(why, why.event)
-
-
 _LONGEST_GRACE = 36_500
 
 KEY_FIELDS = (
@@ -266,12 +69,198 @@ HOST_FIELDS = (
 )
 """Attributes of a device (KSC/14 a00275)."""
 
-Note = Callable[[str], None]
-"""Takes a sentence for the operator about something odd."""
+
+class _Broken(Exception):
+    """A list did not arrive whole; `why` is the error, should a second reading fail too."""
+
+    def __init__(self, why: SourceError) -> None:
+        super().__init__(why.event)
+        self.why = why
 
 
-class Malformed(ValueError):
-    """A record is not what the interface documents. The message is a sentence."""
+class _Handle(NamedTuple):
+    """What stands for an opened list, and how it is given back."""
+
+    word: str
+    announces: str
+    """Where the answer that opens the list has the number of rows; `name`: where the handle."""
+    name: str
+    release: str
+    argument: str
+
+
+_ITERATOR = _Handle(
+    "iterator", "lKeyCount", "wstrIterator", "GroupSyncIterator.ReleaseIterator", "szwIterator"
+)
+_ACCESSOR = _Handle("accessor", "PxgRetVal", "strAccessor", "ChunkAccessor.Release", "strAccessor")
+
+
+def read_iterator(
+    session: Session, opener: str, fields: Sequence[str], *, page: int, **arguments: object
+) -> list[Params]:
+    """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
+
+    Raises:
+        Incomplete: The list did not arrive whole twice.
+        SourceError: It cannot be read.
+    """
+    whole = {
+        "pFields": list(fields),
+        "pFieldsToOrder": [],
+        "pOptions": {},
+        "lTimeoutSec": _ITERATOR_LIFETIME,
+        **arguments,
+    }
+    rows = partial(_drain, session, page)
+    return _twice(lambda: _walk(session, opener, whole, _ITERATOR, rows))
+
+
+def read_devices(session: Session) -> dict[str, Device]:
+    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
+
+    Raises:
+        Incomplete: The list did not arrive whole twice.
+        SourceError: It cannot be read.
+    """
+    whole = {
+        "wstrFilter": '(KLHST_WKS_DN="*")',
+        "vecFieldsToReturn": list(HOST_FIELDS),
+        "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
+        "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
+        "lMaxLifeTime": _ACCESSOR_LIFETIME,
+    }
+    rows = partial(_collect, session)
+    return _twice(lambda: _walk(session, "HostGroup.FindHosts", whole, _ACCESSOR, rows))
+
+
+def _twice(walk: Callable[[], _T]) -> _T:
+    try:
+        return walk()
+    except _Broken as broken:
+        _LOG.warning("A list is read again from its start. %s", broken)
+    try:
+        return walk()
+    except _Broken as broken:
+        raise broken.why from broken
+
+
+def _walk(
+    session: Session,
+    opener: str,
+    arguments: Mapping[str, Any],
+    kind: _Handle,
+    rows: Callable[[str, int], _T],
+) -> _T:
+    """Opens a list, takes its `rows` by handle and number, and gives the handle back."""
+    try:
+        opened = session.call(opener, arguments, Retry.UNPROCESSED)
+    except Vanished:
+        raise
+    except Incomplete as error:
+        raise _Broken(error) from error
+    count = _whole_number(session, opener, opened, kind.announces)
+    handle = opened.get(kind.name)
+    if not isinstance(handle, str) or not handle:
+        if count:
+            raise _broken(session, f"{opener} gave no {kind.word}.")
+        return rows("", 0)
+    try:
+        return rows(handle, count)
+    finally:
+        session.release(kind.release, {kind.argument: handle})
+
+
+def _drain(session: Session, page: int, iterator: str, count: int) -> list[Params]:
+    """Rows until `count` of them are there. A chunk that comes twice is counted once.
+
+    A row that came in an earlier chunk already is taken for the same one as long as others are
+    missing. If the iterator has no more, and everything that it gave is as many as announced, the
+    rows are different ones that look alike, such as two products without a name on one device.
+    """
+    rows: list[Params] = []
+    delivered: list[Params] = []
+    seen: set[str] = set()
+    chunks: set[tuple[str, ...]] = set()
+    idle = 0
+    while len(rows) < count:
+        arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
+        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
+        if not chunk and len(delivered) == count:
+            return delivered
+        marks = tuple(repr(sorted(row.items())) for row in chunk)
+        repeated = marks in chunks
+        delivered += [] if repeated else chunk
+        fresh = [row for row, mark in zip(chunk, marks, strict=True) if mark not in seen]
+        idle = idle + 1 if not fresh and (repeated or len(delivered) > count) else 0
+        if not chunk or idle > 1:
+            raise _broken(session, f"a list of {count} rows ended after {len(rows)}.")
+        chunks.add(marks)
+        seen.update(marks)
+        rows += fresh
+    if len(rows) > count:
+        raise _broken(session, f"a list of {count} rows holds {len(rows)}: it changed meanwhile.")
+    return rows
+
+
+def _asked(left: int, page: int) -> int:
+    """How many items to ask for: one more than are left, if that is a page, to see a surplus."""
+    return page + 1 if left == page else page
+
+
+def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
+    devices: dict[str, Device] = {}
+    start = 0
+    while start < count:
+        asked = _asked(count - start, _HOSTS_A_CHUNK)
+        arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
+        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
+        if not chunk:
+            break
+        for row in chunk:
+            device = parse_device(session.label, row)
+            devices[device.id] = device
+        start += len(chunk)
+    if len(devices) != count:
+        raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
+    return devices
+
+
+def _chunk(
+    session: Session, method: str, arguments: Mapping[str, Any], container: str, retry: Retry
+) -> list[Params]:
+    """The rows of one step of a list. If it fails, opening the list again may help."""
+    try:
+        answer = session.call(method, arguments, retry)
+    except (Denied, LoginRefused):
+        raise
+    except SourceError as error:
+        if not session.alive:
+            raise
+        why = error
+        if isinstance(error, Vanished):
+            # An iterator that is gone ends this list, not the reading as a key that is gone does.
+            why = Incomplete(error.message)
+            why.event = error.event
+        raise _Broken(why) from error
+    returned = _whole_number(session, method, answer, "PxgRetVal")
+    holder = answer.get(container)
+    rows = holder.get("KLCSP_ITERATOR_ARRAY", []) if isinstance(holder, dict) else []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _broken(session, f"{method} answered with something else than rows.")
+    if len(rows) != returned:
+        raise _broken(session, f"{method} announced {returned} rows and delivered {len(rows)}.")
+    return rows
+
+
+def _whole_number(session: Session, method: str, answer: Params, name: str) -> int:
+    value = answer.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _broken(session, f"the answer to {method} has no count in {name}.")
+    return value
+
+
+def _broken(session: Session, what: str) -> _Broken:
+    return _Broken(session.label.error(Incomplete, what))
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,13 +276,9 @@ class VirtualServer:
     enabled: bool
 
 
-def parse_server(row: object) -> VirtualServer:
-    """A container of `VServers.GetVServers`.
-
-    Raises:
-        Malformed: It has no `KLVSRV_UID`, or an attribute has a wrong type.
-    """
-    server = _Record(row, "virtual server")
+def parse_server(label: ServerLabel, row: object) -> VirtualServer:
+    """A container of `VServers.GetVServers`."""
+    server = _Record(label, row, "virtual server")
     return VirtualServer(
         uid=server.identity("KLVSRV_UID"),
         id=server.integer("KLVSRV_ID"),
@@ -302,20 +287,18 @@ def parse_server(row: object) -> VirtualServer:
     )
 
 
-def parse_key(row: object, note: Note) -> Key:
-    """A container of `LicenseKeys.EnumKeys`.
-
-    Raises:
-        Malformed: It has no serial number, or an attribute has a wrong type.
-    """
-    record = _Record(row, "key")
+def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
+    """A container of `LicenseKeys.EnumKeys`."""
+    record = _Record(label, row, "key")
     serial = record.identity("KLLIC_SERIAL")
     stored = record.flag("KLLICSRV_KEY_INSTALLED")
     if stored is None:
-        note(f"Key {serial} does not say whether it is in the server's storage: taken as not.")
+        notes.append(
+            f"Key {serial} does not say whether it is in the server's storage: taken as not."
+        )
     grace = record.integer("KLLIC_SUBSCRINFO_GRACETERM") or 0
     if not 0 <= grace <= _LONGEST_GRACE:
-        note(f"Key {serial} reports a grace term of {grace} days; taken as none.")
+        notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
         grace = 0
     return Key(
         serial=serial,
@@ -333,17 +316,15 @@ def parse_key(row: object, note: Note) -> Key:
     )
 
 
-def parse_key_row(serial: str, row: object, note: Note) -> KeyRow:
-    """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`.
-
-    Raises:
-        Malformed: It names no device, or an attribute has a wrong type.
-    """
-    record = _Record(row, f"use of key {serial}")
+def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]) -> KeyRow:
+    """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
+    record = _Record(label, row, f"use of key {serial}")
     device = record.identity("KLLICSRV_HOSTNAME")
     current = record.flag("KLLICSRV_HOST_CURRENT")
     if current is None:
-        note(f"Device {device} does not say whether key {serial} is its active one: taken as not.")
+        notes.append(
+            f"Device {device} does not say whether key {serial} is its active one: taken as not."
+        )
     return KeyRow(
         serial=serial,
         device=device,
@@ -355,13 +336,9 @@ def parse_key_row(serial: str, row: object, note: Note) -> KeyRow:
     )
 
 
-def parse_device(row: object) -> Device:
-    """A container of `HostGroup.FindHosts`.
-
-    Raises:
-        Malformed: It has no id, or an attribute has a wrong type.
-    """
-    record = _Record(row, "device")
+def parse_device(label: ServerLabel, row: object) -> Device:
+    """A container of `HostGroup.FindHosts`."""
+    record = _Record(label, row, "device")
     return Device(
         id=record.identity("KLHST_WKS_HOSTNAME"),
         name=remote_name(record.text("KLHST_WKS_DN")),
@@ -374,16 +351,18 @@ def parse_device(row: object) -> Device:
 class _Record:
     """Attributes of one container, by the type that they must have; absent ones are None."""
 
-    def __init__(self, row: object, what: str) -> None:
+    def __init__(self, label: ServerLabel, row: object, what: str) -> None:
         if not isinstance(row, dict):
-            raise Malformed(f"A {what} is not a container.")
+            raise label.error(Incomplete, f"A {what} is not a container.")
+        self._label = label
         self._row: Params = row
         self._what = what
 
     def identity(self, name: str) -> str:
         value = self.text(name).strip()
         if not value:
-            raise Malformed(f"A {self._what} has no {name}, so that it cannot be identified.")
+            what = f"A {self._what} has no {name}, so that it cannot be identified."
+            raise self._label.error(Incomplete, what)
         return value
 
     def text(self, name: str) -> str:
@@ -404,5 +383,6 @@ class _Record:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             shown = remote_text(str(value), 80)
-            raise Malformed(f"{name} of a {self._what} is {shown!r} and not {words}.")
+            what = f"{name} of a {self._what} is {shown!r} and not {words}."
+            raise self._label.error(Incomplete, what)
         return value
