@@ -6,11 +6,11 @@ company (https://support.kaspersky.co.uk/kescloud/141213) and licence type and s
 (https://support.kaspersky.com/Cloud/1.0/de-DE/159845.htm); the columns of its exports are not
 documented, which is why all headings and words can be set.
 
-A report is trusted whole or not at all: `files` picks and reads the files, `report` turns bytes
-into rows, rows into records, and refuses what is ambiguous, `source` hands them over as readings.
+A report is trusted whole or not at all: `report` turns files into records, and refuses what is
+ambiguous, `source` hands them over as readings.
 """
 
-from kisi.sources.business_hub.files import ReportFile
+from kisi.sources.business_hub.report import ReportFile
 from kisi.sources.business_hub.settings import Columns, HubSettings
 from kisi.sources.business_hub.source import BusinessHub, open_source
 

@@ -23,17 +23,18 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.sources import Select
-from kisi.sources.business_hub.files import (
+from kisi.sources.business_hub.report import (
+    Record,
     ReportFile,
-    fold,
     newest_files,
+    parse_report,
+    parse_table,
     read_settled,
     refusal,
     refuse_stale,
     shown,
 )
-from kisi.sources.business_hub.report import Record, parse_report, parse_table
-from kisi.sources.business_hub.settings import HubSettings
+from kisi.sources.business_hub.settings import HubSettings, fold
 from kisi.transport import Clock, Limits
 
 
@@ -87,9 +88,14 @@ class BusinessHub:
         except SourceError as error:
             yield from ((tenant.ref, error) for tenant in tenants)
             return
+        absent = SourceError(
+            f'The reports of the source "{self.name}" do not name this company. '
+            "Nothing of it was counted, and its lines stay as they are.",
+            remedy="See whether it was renamed or removed there; then correct mapping.toml.",
+        )
         for tenant in tenants:
             reading = found.get(tenant.ref)
-            yield tenant.ref, _selected(reading, select) if reading else self._absent()
+            yield tenant.ref, _selected(reading, select) if reading else absent
 
     def check_online(self) -> tuple[Finding, ...]:
         """The newest reports and their age, and whether they can be read whole."""
@@ -119,27 +125,16 @@ class BusinessHub:
         if self._read is None:
             files = self.files()
             records = [record for file in files for record in self._records(file)]
-            modified = {file.path: file.modified for file in files}
-            self._read = readings(self.name, records, modified)
+            self._read = readings(self.name, records, {each.path: each.modified for each in files})
         return self._read
 
-    def _records(self, file: ReportFile) -> tuple[Record, ...]:
-        refuse_stale(file, self._settings.max_age_hours, self._clock.now())
+    def _records(self, file: ReportFile) -> Iterator[Record]:
+        settings = self._settings
+        refuse_stale(file, settings.max_age_hours, self._clock.now())
         content = read_settled(file, self._clock, cap=self._cap)
-        table = parse_table(
-            file.path,
-            content,
-            [heading for _, heading in self._settings.columns],
-            final_line_end=self._settings.final_line_end,
-        )
-        return parse_report(table, self._settings)
-
-    def _absent(self) -> SourceError:
-        return SourceError(
-            f'The reports of the source "{self.name}" do not name this company. '
-            "Nothing of it was counted, and its lines stay as they are.",
-            remedy="See whether it was renamed or removed there; then correct mapping.toml.",
-        )
+        headings = [heading for _, heading in settings.columns]
+        table = parse_table(file.path, content, headings, final_line_end=settings.final_line_end)
+        return parse_report(table, settings)
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
@@ -172,16 +167,12 @@ def readings(
 ) -> dict[TenantRef, Reading]:
     """One complete reading a company, in the order of the reports.
 
-    Args:
-        source: The section name of the source.
-        records: Of all files of the source.
-        modified: When each file was modified. A company in several files is as old as its oldest.
+    A company in several files is as old as the oldest of them (`modified`).
 
     Raises:
         SourceError: The records repeat or contradict one another.
     """
-    refuse_repeats(records)
-    refuse_mixed_forms(records)
+    refuse_contradictions(records)
     companies: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         companies[record.company].append(record)
@@ -189,20 +180,22 @@ def readings(
     return {reading.tenant.ref: reading for reading in found}
 
 
-def refuse_repeats(records: Iterable[Record]) -> None:
-    """Refuses a record that counts and is there twice, in one file or in two.
+def refuse_contradictions(records: Iterable[Record]) -> None:
+    """Refuses what cannot be added up, because the same devices could be billed twice.
 
-    The same company, application and category (or device) twice may be a copy or a second licence;
-    nobody can tell. What does not count is no repeat: where a licence was replaced, a device is
-    there under the old ones and the new one, in any order.
+    The same company, application and category (or device) twice, in one file or in two, may be a
+    copy or a second licence; nobody can tell. Nor may an application of a company be told as
+    devices and as a number, or whole and split. What does not count is neither: where a licence was
+    replaced, a device is there under the old ones and the new one, in any order.
 
     Raises:
-        SourceError: A record is there twice, or a company is spelled in two ways.
+        SourceError: Two records contradict one another, or a company is spelled in two ways.
     """
     spelled: dict[str, Record] = {}
     seen: dict[tuple[str, str, bool, str], Record] = {}
+    forms: dict[tuple[str, str], Record] = {}
     for record in records:
-        company = fold(record.company)
+        company, application = fold(record.company), fold(record.application)
         first = spelled.setdefault(company, record)
         if first.company != record.company:
             raise refusal(
@@ -214,8 +207,7 @@ def refuse_repeats(records: Iterable[Record]) -> None:
         if record.not_counted_reason:
             continue
         what = fold(record.device) if record.device else record.category
-        identity = (company, fold(record.application), bool(record.device), what)
-        earlier = seen.setdefault(identity, record)
+        earlier = seen.setdefault((company, application, bool(record.device), what), record)
         if earlier is not record:
             raise refusal(
                 record.location,
@@ -225,20 +217,7 @@ def refuse_repeats(records: Iterable[Record]) -> None:
                 remedy="Take the copy away, or add the quantities up, if they are of two licences. "
                 "Old reports must not fit a second pattern of `files`.",
             )
-
-
-def refuse_mixed_forms(records: Iterable[Record]) -> None:
-    """Refuses a company's application that is told as devices and as a number, or whole and split.
-
-    Raises:
-        SourceError: Adding up such rows would bill the same devices twice.
-    """
-    forms: dict[tuple[str, str], Record] = {}
-    for record in records:
-        if record.not_counted_reason:
-            continue
-        identity = (record.company, fold(record.application))
-        earlier = forms.setdefault(identity, record)
+        earlier = forms.setdefault((company, application), record)
         if _form(earlier) != _form(record):
             raise refusal(
                 record.location,
@@ -265,21 +244,21 @@ def _reading(
     source: str, name: str, records: Sequence[Record], modified: Mapping[Path, datetime]
 ) -> Reading:
     uses = [record for record in records if record.device]
-    rows = tuple(
-        KeyRow(_serial(use), _device_id(use), use.device, product=use.application) for use in uses
-    )
     return Reading(
         tenant=Tenant(TenantRef(source, name), name),
         at=min(modified[record.location.file] for record in records),
         keys=_keys(uses),
-        rows=rows,
+        rows=tuple(
+            KeyRow(_serial(use), _device_id(use), use.device, product=use.application)
+            for use in uses
+        ),
         devices=_devices(uses),
         reported=tuple(
             ReportedQuantity(
-                record.application, record.category, record.quantity, record.not_counted_reason
+                each.application, each.category, each.quantity, each.not_counted_reason
             )
-            for record in records
-            if not record.device
+            for each in records
+            if not each.device
         ),
     )
 
