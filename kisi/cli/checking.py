@@ -14,7 +14,7 @@ from kisi.cli.check_files import check_files
 from kisi.cli.options import Format
 from kisi.cli.output import Console, OutputOptions, show, terminal_text
 from kisi.config import Section
-from kisi.config.tables import Top
+from kisi.config.load import Top
 from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
 from kisi.json_text import dumps
