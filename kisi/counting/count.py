@@ -23,7 +23,6 @@ from kisi.model import (
     Device,
     DeviceClass,
     Evidence,
-    Key,
     KeyEvidence,
     KeyRow,
     Reading,
@@ -96,7 +95,18 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             application cannot be worked out.
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
-    keys = {key.serial: _key_evidence(key, context) for key in reading.keys}
+    keys = {}
+    for key in reading.keys:
+        ruling = judge_key(key, context.rules, context.now)
+        keys[key.serial] = KeyEvidence(
+            key.serial,
+            key.name,
+            ruling.counts,
+            ruling.reason,
+            key.used,
+            licenses=key.licenses,
+            expires=expires(key),
+        )
     groups = _group(reading, keys, context)
     _refuse_foreign(reading, groups, keys, context)
     for group in groups:
@@ -257,19 +267,6 @@ def _unmapped(
             )
 
 
-def _key_evidence(key: Key, context: CountingContext) -> KeyEvidence:
-    ruling = judge_key(key, context.rules, context.now)
-    return KeyEvidence(
-        serial=key.serial,
-        name=key.name,
-        counted=ruling.counts,
-        reason=ruling.reason,
-        used=key.used,
-        licenses=key.licenses,
-        expires=expires(key),
-    )
-
-
 def count_rows(
     rows: Sequence[KeyRow],
     devices: Mapping[str, Device],
@@ -286,7 +283,12 @@ def count_rows(
     counted = 0
     for row in rows:
         key = keys[row.serial]
-        reason, counts = _judge(row, devices, context) if key.counted else (key.reason, False)
+        reason, counts = key.reason, False
+        if key.counted:
+            ruling = judge_row(row, context.rules, context.now)
+            reason, counts = ruling.reason, ruling.counts
+            if row.device not in devices and (counts or reason == Reason.PENDING):
+                reason, counts = Reason.FOREIGN_DEVICE, False
         earlier = records.get(row.device)
         again = earlier is not None and earlier.counted
         if counts and again:
@@ -297,36 +299,17 @@ def count_rows(
             left_out[reason] += 1
         if not again and (counts or earlier is None or _telling(reason) > _telling(earlier.reason)):
             device = devices.get(row.device, Device(row.device, row.name))
-            records[row.device] = _evidence(row, device, counted=counts, reason=reason)
+            name, kind = device.name or row.name, classify(device)
+            records[row.device] = Evidence(
+                row.device, name, device.os_name, kind, counts, row.serial, reason
+            )
     return RowCount(counted, left_out, list(records.values()))
-
-
-def _judge(
-    row: KeyRow, devices: Mapping[str, Device], context: CountingContext
-) -> tuple[str, bool]:
-    ruling = judge_row(row, context.rules, context.now)
-    in_use = ruling.counts or ruling.reason == Reason.PENDING
-    if in_use and row.device not in devices:
-        return Reason.FOREIGN_DEVICE, False
-    return ruling.reason, ruling.counts
 
 
 def _telling(reason: str) -> int:
     """How much a reason says; those of a source say less than any of `Reason`."""
     known: list[str] = list(Reason)
     return known.index(reason) if reason in known else -1
-
-
-def _evidence(row: KeyRow, device: Device, *, counted: bool, reason: str) -> Evidence:
-    return Evidence(
-        device=row.device,
-        name=device.name or row.name,
-        os_name=device.os_name,
-        device_class=classify(device),
-        counted=counted,
-        serial=row.serial,
-        reason=reason,
-    )
 
 
 def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:

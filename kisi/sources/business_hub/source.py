@@ -248,10 +248,7 @@ def _reading(
         tenant=Tenant(TenantRef(source, name), name),
         at=min(modified[record.location.file] for record in records),
         keys=_keys(uses),
-        rows=tuple(
-            KeyRow(_serial(use), _device_id(use), use.device, product=use.application)
-            for use in uses
-        ),
+        rows=tuple(KeyRow(_serial(use), _device_id(use), use.device) for use in uses),
         devices=_devices(uses),
         reported=tuple(
             ReportedQuantity(

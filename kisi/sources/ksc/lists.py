@@ -58,7 +58,8 @@ KEY_HOST_FIELDS = (
     "KLLICSRV_VERSION",
     "KLLIC_LIC_IS_PENDING_SUBSCRIPTION",
 )
-"""Attributes of a use of a key (KSC/16 a00078); the version tells two rows of a device apart."""
+"""Attributes of a use of a key (KSC/16 a00078); product and version tell two rows of a device
+apart."""
 
 HOST_FIELDS = (
     "KLHST_WKS_HOSTNAME",
@@ -332,7 +333,6 @@ def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]
         current=current is True,
         pending=record.flag("KLLIC_LIC_IS_PENDING_SUBSCRIPTION") is True,
         expires=record.instant("KLLICSRV_EXPIRATION_TIME"),
-        product=remote_name(record.text("KLLICSRV_PRODUCT")),
     )
 
 

@@ -73,9 +73,7 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
     }
     assert set(row) == set(lists.KEY_HOST_FIELDS)
     notes: list[str] = []
-    assert lists.parse_key_row(HQ, "K", row, notes) == KeyRow(
-        "K", "id", "PC-07", True, True, WHEN, "KES"
-    )
+    assert lists.parse_key_row(HQ, "K", row, notes) == KeyRow("K", "id", "PC-07", True, True, WHEN)
     assert notes == []
     host = {
         "KLHST_WKS_HOSTNAME": "id",
