@@ -97,20 +97,16 @@ def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
     """
     picked: dict[Path, ReportFile] = {}
     for pattern in patterns:
-        file = _newest(pattern, base)
-        picked.setdefault(file.path.resolve(), file)
+        found = [file for path in matching(pattern, base) if (file := _look(path))]
+        if not found:
+            raise SourceError(
+                f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
+                "was used; the lines of its clients stay as they are.",
+                remedy="Export the report again, or correct `files` in kisi.toml.",
+            )
+        newest = max(found, key=lambda file: (file.stamp, str(file.path)))
+        picked.setdefault(newest.path.resolve(), newest)
     return tuple(picked.values())
-
-
-def _newest(pattern: str, base: Path) -> ReportFile:
-    found = [file for path in matching(pattern, base) if (file := _look(path))]
-    if not found:
-        raise SourceError(
-            f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
-            "was used; the lines of its clients stay as they are.",
-            remedy="Export the report again, or correct `files` in kisi.toml.",
-        )
-    return max(found, key=lambda file: (file.stamp, str(file.path)))
 
 
 def _look(path: Path) -> ReportFile | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -43,14 +43,8 @@ class BusinessHub:
 
     The files are read once; all answers of one object come from the same bytes. Whatever is wrong
     with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others.
-
-    Args:
-        name: The section name of `[sources.NAME]`.
-        settings: That section.
-        base: The folder that `files` is relative to.
-        clock: Tells the time, and waits for a file that was modified this moment.
-        cap: The largest file that is read, in bytes.
+    right in the others. `base` is the folder that the settings' `files` are relative to, `cap` the
+    largest file that is read, in bytes.
     """
 
     def __init__(
@@ -260,27 +254,25 @@ def _reading(
     )
 
 
-def _keys(uses: Iterable[Record]) -> tuple[Key, ...]:
+def _keys(uses: Sequence[Record]) -> tuple[Key, ...]:
     """A key for each application and licence status of a device list.
 
     The report says already which licences count (`not_counted_reason`), so the key is an unlimited
     subscription in force: the rules for dates that a report does not tell have nothing to say.
     """
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for use in uses:
-        groups[_serial(use)].append(use)
+    number = Counter(map(_serial, uses))
     return tuple(
         Key(
             serial=serial,
-            name=group[0].application,
+            name=use.application,
             key_type=SUBSCRIPTION,
             subscription=True,
             state=ACTIVE,
             end_date_type=UNLIMITED,
-            used=len(group),
-            not_counted_reason=group[0].not_counted_reason,
+            used=number[serial],
+            not_counted_reason=use.not_counted_reason,
         )
-        for serial, group in groups.items()
+        for serial, use in {_serial(use): use for use in uses}.items()
     )
 
 

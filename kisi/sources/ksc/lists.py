@@ -282,9 +282,9 @@ def parse_server(label: ServerLabel, row: object) -> VirtualServer:
     server = _Record(label, row, "virtual server")
     return VirtualServer(
         uid=server.identity("KLVSRV_UID"),
-        id=server.integer("KLVSRV_ID"),
+        id=server.get("KLVSRV_ID", int),
         name=server.text("KLVSRV_DN"),
-        enabled=server.flag("KLVSRV_ENABLED") is not False,
+        enabled=server.get("KLVSRV_ENABLED", bool) is not False,
     )
 
 
@@ -292,28 +292,28 @@ def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     """A container of `LicenseKeys.EnumKeys`."""
     record = _Record(label, row, "key")
     serial = record.identity("KLLIC_SERIAL")
-    stored = record.flag("KLLICSRV_KEY_INSTALLED")
+    stored = record.get("KLLICSRV_KEY_INSTALLED", bool)
     if stored is None:
         notes.append(
             f"Key {serial} does not say whether it is in the server's storage: taken as not."
         )
-    grace = record.integer("KLLIC_SUBSCRINFO_GRACETERM") or 0
+    grace = record.get("KLLIC_SUBSCRINFO_GRACETERM", int) or 0
     if not 0 <= grace <= _LONGEST_GRACE:
         notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
         grace = 0
     return Key(
         serial=serial,
         name=record.text("KLLIC_PROD_NAME"),
-        key_type=record.integer("KLLIC_KEY_TYPE"),
-        subscription=record.flag("KLLIC_LICTYPE_IS_SUBSCRIPTION") is True,
-        state=record.integer("KLLIC_SUBSCRINFO_STATE"),
-        end_date_type=record.integer("KLLIC_SUBSCRINFO_ENDDATETYPE"),
-        limit_date=record.instant("KLLIC_LIMIT_DATE"),
-        end_date=record.instant("KLLIC_SUBSCRINFO_ENDDATE"),
+        key_type=record.get("KLLIC_KEY_TYPE", int),
+        subscription=record.get("KLLIC_LICTYPE_IS_SUBSCRIPTION", bool) is True,
+        state=record.get("KLLIC_SUBSCRINFO_STATE", int),
+        end_date_type=record.get("KLLIC_SUBSCRINFO_ENDDATETYPE", int),
+        limit_date=record.get("KLLIC_LIMIT_DATE", datetime),
+        end_date=record.get("KLLIC_SUBSCRINFO_ENDDATE", datetime),
         grace_days=grace,
         stored=stored is True,
-        used=record.integer("KLLIC_NHOSTS_ASCURRENT"),
-        licenses=record.integer("KLLIC_LIC_COUNT"),
+        used=record.get("KLLIC_NHOSTS_ASCURRENT", int),
+        licenses=record.get("KLLIC_LIC_COUNT", int),
     )
 
 
@@ -321,7 +321,7 @@ def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]
     """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
     record = _Record(label, row, f"use of key {serial}")
     device = record.identity("KLLICSRV_HOSTNAME")
-    current = record.flag("KLLICSRV_HOST_CURRENT")
+    current = record.get("KLLICSRV_HOST_CURRENT", bool)
     if current is None:
         notes.append(
             f"Device {device} does not say whether key {serial} is its active one: taken as not."
@@ -331,8 +331,8 @@ def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]
         device=device,
         name=remote_name(record.text("KLLICSRV_HOSTDN")),
         current=current is True,
-        pending=record.flag("KLLIC_LIC_IS_PENDING_SUBSCRIPTION") is True,
-        expires=record.instant("KLLICSRV_EXPIRATION_TIME"),
+        pending=record.get("KLLIC_LIC_IS_PENDING_SUBSCRIPTION", bool) is True,
+        expires=record.get("KLLICSRV_EXPIRATION_TIME", datetime),
     )
 
 
@@ -343,9 +343,12 @@ def parse_device(label: ServerLabel, row: object) -> Device:
         id=record.identity("KLHST_WKS_HOSTNAME"),
         name=remote_name(record.text("KLHST_WKS_DN")),
         os_name=record.text("KLHST_WKS_OS_NAME"),
-        ctype=record.integer("KLHST_WKS_CTYPE") or 0,
-        last_seen=record.instant("KLHST_WKS_LAST_VISIBLE"),
+        ctype=record.get("KLHST_WKS_CTYPE", int) or 0,
+        last_seen=record.get("KLHST_WKS_LAST_VISIBLE", datetime),
     )
+
+
+_WORDS = {str: "text", int: "a whole number", bool: "true or false", datetime: "a date and time"}
 
 
 class _Record:
@@ -366,23 +369,13 @@ class _Record:
         return value
 
     def text(self, name: str) -> str:
-        return self._of(str, "text", name) or ""
+        return self.get(name, str) or ""
 
-    def integer(self, name: str) -> int | None:
-        return self._of(int, "a whole number", name)
-
-    def flag(self, name: str) -> bool | None:
-        return self._of(bool, "true or false", name)
-
-    def instant(self, name: str) -> datetime | None:
-        return self._of(datetime, "a date and time", name)
-
-    def _of(self, kind: type[_T], words: str, name: str) -> _T | None:
+    def get(self, name: str, kind: type[_T]) -> _T | None:
         value = self._row.get(name)
         if value is None:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            shown = remote_text(str(value), 80)
-            what = f"{name} of a {self._what} is {shown!r} and not {words}."
-            raise self._label.error(Incomplete, what)
+            what = f"{name} of a {self._what} is {remote_text(str(value), 80)!r}"
+            raise self._label.error(Incomplete, f"{what} and not {_WORDS[kind]}.")
         return value

@@ -42,14 +42,8 @@ _PENDING_WAITS = (2.0, 4.0, 8.0)
 class Session:
     """A session on the main server, or on the virtual server that `label` names; logs in when made.
 
-    Not thread-safe, because Security Center takes one call at a time on a session.
-
-    Args:
-        client: Talks to the server's address.
-        clock: For waiting while the server is not ready.
-        label: Which server.
-        authorization: Who logs in, as the header says it.
-        stopped: Once it is set, the session can only be ended.
+    Not thread-safe, because Security Center takes one call at a time on a session. `authorization`
+    is the header that says who logs in. Once `stopped` is set, the session can only be ended.
 
     Raises:
         LoginRefused: Not to be tried again in this run.

@@ -81,14 +81,8 @@ class KscSource:
     """The virtual servers of one Kaspersky Security Center Administration Server.
 
     Logs in when it is first asked something. One refused login on the main server is final: every
-    later question is answered with the same error, without another login.
-
-    Args:
-        name: The section's name.
-        client: Talks to the server; closed with this source.
-        authorization: Who logs in, as the header says it.
-        clock: Tells when readings were made.
-        workers: How many virtual servers are read at once, each in a session of its own.
+    later question is answered with the same error, without another login. `workers` virtual servers
+    are read at once, each in a session of its own. The client is closed with this source.
     """
 
     def __init__(
@@ -248,11 +242,7 @@ class KscSource:
             session.end()
 
     def _server_of(self, tenant: Tenant) -> VirtualServer:
-        """The virtual server of a tenant that can be read.
-
-        Raises:
-            SourceError: There is none, or nobody can log in to it.
-        """
+        """The virtual server of a tenant, if it is there and can be logged in to."""
         label = ServerLabel(self.name, tenant.name)
         with self._main_lock:
             if self._servers is None:
