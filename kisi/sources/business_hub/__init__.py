@@ -12,8 +12,9 @@ ambiguous, `source` hands them over as readings.
 
 from kisi.sources.business_hub.report import ReportFile
 from kisi.sources.business_hub.settings import Columns, HubSettings
-from kisi.sources.business_hub.source import BusinessHub, open_source
+from kisi.sources.business_hub.source import BusinessHub
 
 SETTINGS = HubSettings
+open_source = BusinessHub
 
 __all__ = ["SETTINGS", "BusinessHub", "Columns", "HubSettings", "ReportFile", "open_source"]

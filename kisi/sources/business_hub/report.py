@@ -59,7 +59,7 @@ class Location(NamedTuple):
         return f"{self.file}" if self.line is None else f"{self.file}, line {self.line}"
 
 
-def refusal(location: Location, what: str, *, remedy: str) -> SourceError:
+def refusal(location: Location, what: str, *, remedy: str = _AGAIN) -> SourceError:
     """The error for a report that cannot be trusted. `what` is a sentence without its full stop."""
     return SourceError(
         f"Report {location}: {what}. No number of this source was used; "
@@ -217,7 +217,6 @@ def parse_table(
         raise refusal(
             Location(file, _line(text[: text.index("\0")])),
             "it holds a NUL character, so it is no text, or UTF-16 without its mark",
-            remedy=_AGAIN,
         )
     if final_line_end and not text.endswith(("\n", "\r")):
         raise refusal(
@@ -228,9 +227,9 @@ def parse_table(
         )
     rows = tuple(_rows(file, text, _delimiter(text, wanted)))
     if not rows:
-        raise refusal(Location(file), "it holds no heading line", remedy=_AGAIN)
+        raise refusal(Location(file), "it holds no heading line")
     if len(rows) == 1:
-        raise refusal(Location(file), "it holds headings and not one row", remedy=_AGAIN)
+        raise refusal(Location(file), "it holds headings and not one row")
     return rows
 
 
@@ -245,7 +244,6 @@ def _decode(file: Path, content: bytes) -> str:
     raise refusal(
         Location(file, content[: max(starts)].count(b"\n") + 1),
         f"its bytes are no text in {' or '.join(encodings)}",
-        remedy=_AGAIN,
     )
 
 
@@ -285,9 +283,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
             return
         except csv.Error as error:
             raise refusal(
-                location,
-                f"the row that starts here is no valid CSV, or it is cut off ({error})",
-                remedy=_AGAIN,
+                location, f"the row that starts here is no valid CSV, or it is cut off ({error})"
             ) from error
         if not cells:
             continue
@@ -297,7 +293,6 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
                 location,
                 f"the row has {len(cells)} cells and the heading line {width}; "
                 f"its first cell is {shown(cells[0])}",
-                remedy=_AGAIN,
             )
         yield Row(location, cells)
 

@@ -43,18 +43,24 @@ class BusinessHub:
 
     The files are read once; all answers of one object come from the same bytes. Whatever is wrong
     with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others. `base` is the folder that the settings' `files` are relative to, `cap` the
-    largest file that is read, in bytes.
+    right in the others. The settings' `files` are relative to `base`. There are no secrets.
     """
 
     def __init__(
-        self, name: str, settings: HubSettings, *, base: Path, clock: Clock, cap: int
+        self,
+        name: str,
+        settings: HubSettings,
+        secrets: Mapping[str, str],  # noqa: ARG002 - every source is opened alike
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self.name = name
         self._settings = settings
         self._base = base
         self._clock = clock
-        self._cap = cap
+        self._cap = limits.body
         self._read: dict[TenantRef, Reading] | None = None
 
     def files(self) -> tuple[ReportFile, ...]:
@@ -141,19 +147,6 @@ def _selected(reading: Reading, select: Select) -> Reading:
     named = {row.device for row in rows}
     devices = {name: device for name, device in reading.devices.items() if name in named}
     return replace(reading, rows=rows, devices=devices)
-
-
-def open_source(
-    name: str,
-    settings: HubSettings,
-    secrets: Mapping[str, str],  # noqa: ARG001 - every source is opened alike; this one has none
-    *,
-    base: Path,
-    clock: Clock,
-    limits: Limits,
-) -> BusinessHub:
-    """The source of one `[sources.NAME]` section. Opens no file yet."""
-    return BusinessHub(name, settings, base=base, clock=clock, cap=limits.body)
 
 
 def readings(

@@ -6,8 +6,9 @@ hold, `source` the section of kisi.toml and the `kisi.sources.UsageSource` over 
 Pages named `KSC/14 a00511` are `https://support.kaspersky.com/help/KSC/14/KSCAPI/a00511.html`.
 """
 
-from kisi.sources.ksc.source import KscSettings, KscSource, open_source
+from kisi.sources.ksc.source import KscSettings, KscSource
 
 SETTINGS = KscSettings
+open_source = KscSource
 
 __all__ = ["SETTINGS", "KscSettings", "KscSource", "open_source"]

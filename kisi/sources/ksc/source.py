@@ -20,7 +20,7 @@ from pydantic import model_validator
 
 from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
-from kisi.model import Finding, Key, KeyRow, Level, Reading, Tenant, TenantRef
+from kisi.model import Finding, Key, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
 from kisi.sources.ksc.lists import (
@@ -81,18 +81,35 @@ class KscSource:
     """The virtual servers of one Kaspersky Security Center Administration Server.
 
     Logs in when it is first asked something. One refused login on the main server is final: every
-    later question is answered with the same error, without another login. `workers` virtual servers
-    are read at once, each in a session of its own. The client is closed with this source.
+    later question is answered with the same error, without another login.
+
+    Raises:
+        ConfigError: A pinned certificate cannot be read.
     """
 
     def __init__(
-        self, name: str, client: Client, authorization: str, *, clock: Clock, workers: int
+        self,
+        name: str,
+        settings: KscSettings,
+        secrets: Mapping[str, str],
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self.name = name
-        self._client = client
-        self._authorization = authorization
+        self._client = Client(
+            settings.url,
+            trust=Trust(tuple(base / path for path in settings.ca_files), settings.fingerprints),
+            limits=limits,
+            clock=clock,
+            label=f"Security Center ({name})",
+        )
+        self._authorization = authorization(
+            settings.user, secrets["password"], settings.domain, internal=settings.internal_user
+        )
         self._clock = clock
-        self._workers = workers
+        self._workers = settings.workers
         self._main_label = ServerLabel(name)
         self._main_lock = threading.RLock()
         self._main: Session | None = None
@@ -307,11 +324,18 @@ def _read(
     _check_server(session, server)
     notes: list[str] = []
     keys = _read_keys(session, notes)
+    method = "LicenseKeys.AcquireKeyHosts"
     rows = [
-        row
+        parse_key_row(session.label, key.serial, row, notes)
         for key in keys
         if select(key) and key.used != 0
-        for row in _read_rows(session, key, notes)
+        for row in read_iterator(
+            session,
+            method,
+            KEY_HOST_FIELDS,
+            page=_ROWS_A_CHUNK,
+            pInData={"KLLIC_SERIAL": key.serial},
+        )
     ]
     devices = read_devices(session) if rows else {}
     return Reading(
@@ -368,41 +392,3 @@ def _one_key(same: Sequence[Key]) -> Key:
     chosen = next((key for key in reversed(same) if key.stored), same[0])
     told = [key.used for key in same if key.used is not None]
     return replace(chosen, used=max(told) if len(told) == len(same) else None)
-
-
-def _read_rows(session: Session, key: Key, notes: list[str]) -> list[KeyRow]:
-    rows = read_iterator(
-        session,
-        "LicenseKeys.AcquireKeyHosts",
-        KEY_HOST_FIELDS,
-        page=_ROWS_A_CHUNK,
-        pInData={"KLLIC_SERIAL": key.serial},
-    )
-    return [parse_key_row(session.label, key.serial, row, notes) for row in rows]
-
-
-def open_source(
-    name: str,
-    settings: KscSettings,
-    secrets: Mapping[str, str],
-    *,
-    base: Path,
-    clock: Clock,
-    limits: Limits,
-) -> KscSource:
-    """The Administration Server of `[sources.NAME]`; sends nothing yet. `secrets` are resolved.
-
-    Raises:
-        ConfigError: A pinned certificate cannot be read.
-    """
-    trust = Trust(
-        ca_files=tuple(base / path for path in settings.ca_files),
-        fingerprints=settings.fingerprints,
-    )
-    client = Client(
-        settings.url, trust=trust, limits=limits, clock=clock, label=f"Security Center ({name})"
-    )
-    who = authorization(
-        settings.user, secrets["password"], settings.domain, internal=settings.internal_user
-    )
-    return KscSource(name, client, who, clock=clock, workers=settings.workers)
