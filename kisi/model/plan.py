@@ -179,9 +179,9 @@ class LineSlot(NamedTuple):
     product: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedLine:
-    """A line of a client's agreement: what it is, what it should be."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AgreementLine:
+    """What a planned and an owned line have in common: where it is, and what it bills."""
 
     psa: str
     company: str
@@ -190,6 +190,22 @@ class PlannedLine:
     application: str
     categories: tuple[Category, ...]
     product: str
+
+    @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
+
+    @property
+    def slot(self) -> LineSlot:
+        """What names the line before and after it exists."""
+        return LineSlot(self.psa, self.agreement, self.product)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLine(_AgreementLine):
+    """A line of a client's agreement: what it is, what it should be."""
+
     line_id: str | None
     action: Action
     before: Decimal | None
@@ -208,16 +224,6 @@ class PlannedLine:
     """What the operator should read about a failed or unknown outcome."""
 
     @property
-    def slot(self) -> LineSlot:
-        """What names the line before and after it exists."""
-        return LineSlot(self.psa, self.agreement, self.product)
-
-    @property
-    def ref(self) -> AgreementRef:
-        """The agreement that the line is on."""
-        return AgreementRef(self.psa, self.company, self.agreement)
-
-    @property
     def category(self) -> str:
         """The categories as one text, `category_text`."""
         return category_text(self.categories)
@@ -233,17 +239,11 @@ class PlannedLine:
         return Decimal(self.after) - (self.before or Decimal(0))
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedLine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedLine(_AgreementLine):
     """What the journal knows of a line that kisi owns."""
 
-    psa: str
-    company: str
-    agreement: str
     line_id: str
-    product: str
-    application: str
-    categories: tuple[Category, ...]
     name: str
     """The client's name when the line was last confirmed."""
     tenants: tuple[TenantRef, ...]
@@ -258,16 +258,6 @@ class OwnedLine:
     """The run with whose readings the quantity was proven: what was counted then is billed."""
     since: tuple[TenantRef, ...] = ()
     """Tenants that its client had in later runs, for whose devices the units may stand as well."""
-
-    @property
-    def ref(self) -> AgreementRef:
-        """The agreement that the line is on."""
-        return AgreementRef(self.psa, self.company, self.agreement)
-
-    @property
-    def slot(self) -> LineSlot:
-        """What names the line before and after it exists."""
-        return LineSlot(self.psa, self.agreement, self.product)
 
 
 @dataclass(frozen=True, slots=True)
