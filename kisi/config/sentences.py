@@ -286,12 +286,7 @@ def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | Non
     found: type[BaseModel] | None = model
     for step in steps:
         field = found.model_fields.get(step) if found else None
-        found = _nested(field.annotation) if field else None
+        kind = field.annotation if field else None
+        kinds = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+        found = next((x for x in kinds if isinstance(x, type) and issubclass(x, BaseModel)), None)
     return found
-
-
-def _nested(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type there is
-    if get_origin(annotation) in {Union, UnionType}:
-        return next((model for part in get_args(annotation) if (model := _nested(part))), None)
-    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation if is_model else None

@@ -40,9 +40,8 @@ SAME_DEVICE = "the same device again"
 _CATEGORY = {
     DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
     DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
-    DeviceClass.MOBILE: Category.NON_WINDOWS,
-    DeviceClass.OTHER: Category.NON_WINDOWS,
 }
+"""All others are non-Windows devices, but for unknown ones where `unknown_device` says so."""
 _COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
 """Reported categories that are computers to a user licence; the third may be anything."""
 
@@ -83,7 +82,6 @@ class _Group:
     count: RowCount = field(default_factory=lambda: RowCount(0, Counter(), []))
 
     def counted_reports(self) -> list[ReportedQuantity]:
-        """The reported quantities that count."""
         return [each for each in self.reported if not each.not_counted_reason]
 
 
@@ -108,7 +106,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             expires=expires(key),
         )
     groups = _group(reading, keys, context)
-    _refuse_foreign(reading, groups, keys, context)
+    _refuse_foreign(reading, keys, context)
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, keys, context)
     evidence = (item for group in groups for item in group.count.evidence)
@@ -166,15 +164,11 @@ def _group(
 
 
 def _refuse_foreign(
-    reading: Reading,
-    groups: Iterable[_Group],
-    keys: Mapping[str, KeyEvidence],
-    context: CountingContext,
+    reading: Reading, keys: Mapping[str, KeyEvidence], context: CountingContext
 ) -> None:
     active = {
         row.device: row.name or row.device
-        for group in groups
-        for row in group.rows
+        for row in reading.rows
         if keys[row.serial].counted and judge_row(row, context.rules, context.now).counts
     }
     foreign = [name for device, name in active.items() if device not in reading.devices]
@@ -314,11 +308,9 @@ def _telling(reason: str) -> int:
 
 def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
     """The category a device is billed in; an unknown one as `unknown_device` says."""
-    if device_class is not DeviceClass.UNKNOWN:
-        return _CATEGORY[device_class]
-    if rules.unknown_device == "hold":
-        return Category.NON_WINDOWS
-    return Category(rules.unknown_device)
+    if device_class is DeviceClass.UNKNOWN and rules.unknown_device != "hold":
+        return Category(rules.unknown_device)
+    return _CATEGORY.get(device_class, Category.NON_WINDOWS)
 
 
 def _quantities(
