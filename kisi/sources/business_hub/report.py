@@ -2,8 +2,8 @@
 
 The newest file of each pattern is read once nobody writes it any more (`newest_files`,
 `read_settled`). Its bytes become a table (`parse_table`): encoding, delimiter, and whether all of
-it is there; the table becomes records (`parse_report`): which columns mean what, and what is
-refused as ambiguous.
+it is there; the table becomes records (`parse_report`): which columns mean what. Nothing is
+guessed, since every cell ends on an invoice: whatever is wrong or ambiguous raises `SourceError`.
 """
 
 from __future__ import annotations
@@ -90,11 +90,7 @@ class ReportFile:
 
 
 def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
-    """The newest file of each pattern, each file once, in the patterns' order.
-
-    Raises:
-        SourceError: A pattern has no file, or a file cannot be looked at.
-    """
+    """The newest file of each pattern, each file once, in the patterns' order."""
     picked: dict[Path, ReportFile] = {}
     for pattern in patterns:
         found = [file for path in matching(pattern, base) if (file := _look(path))]
@@ -122,11 +118,7 @@ def _look(path: Path) -> ReportFile | None:
 
 
 def refuse_stale(file: ReportFile, max_age_hours: float, now: datetime) -> None:
-    """Refuses a file older than `max_age_hours`, or from the future: old numbers are no numbers.
-
-    Raises:
-        SourceError: It is too old or too new.
-    """
+    """Refuses a file older than `max_age_hours`, or from the future: old numbers are no numbers."""
     age = file.age(now)
     if age > timedelta(hours=max_age_hours):
         hours = age.total_seconds() / 3600
@@ -148,9 +140,6 @@ def read_settled(file: ReportFile, clock: Clock, *, cap: int) -> bytes:
 
     A file modified within `SETTLED` is waited for once. Size and modification time must be the same
     before and after reading; of more than `cap` bytes none is read.
-
-    Raises:
-        SourceError: It changed meanwhile, is empty, too large or unreadable.
     """
     location = Location(file.path)
     if file.size > cap:
@@ -207,10 +196,6 @@ def parse_table(
     quotes and line ends. The delimiter (comma, semicolon, tab) is the one under which the heading
     line shows most of the `wanted` headings. Without `final_line_end` the last line needs no end,
     and nobody can tell 10 from the beginning of 100.
-
-    Raises:
-        SourceError: It cannot be decoded, is cut off, has a row with more or fewer cells than
-            headings, or holds nothing but headings.
     """
     text = _decode(file, content)
     if "\0" in text:
@@ -304,23 +289,23 @@ class Record:
     location: Location
     company: str
     application: str
-    licence: str
-    """The licence's status and type in the report's words; empty where it names none."""
+    serial: str
+    """Stands for a key: the application, and the licence's status and type if they are told."""
     not_counted_reason: str
     """Why it does not count; empty if it does."""
     category: Category
     quantity: int
-    device: str = ""
-    os_name: str = ""
+    device: str
+    os_name: str
+
+    @property
+    def device_id(self) -> str:
+        """Unique in the source: two companies may well have a PC-01 each."""
+        return f"{self.company}/{fold(self.device)}"
 
 
 def parse_report(table: Sequence[Row], settings: HubSettings) -> Iterator[Record]:
-    """All records of one report file.
-
-    Raises:
-        SourceError: A column is missing or ambiguous, or a cell cannot be understood. Nothing is
-            guessed, since every cell ends on an invoice.
-    """
+    """All records of one report file."""
     headings, *rows = table
     found = _find_columns(headings, settings.columns)
     for row in rows:
@@ -381,17 +366,17 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
     for column in ("company", "application", *(["device"] if devices else [])):
         if not cells[column]:
             raise refusal(location, f"the {column} is empty", remedy=_AT_ITS_ORIGIN)
-    licence = (cells.get("status"), cells.get("license_type"))
+    licence = ", ".join(filter(None, (cells.get("status"), cells.get("license_type"))))
     return Record(
         location=location,
         company=cells["company"],
         application=cells["application"],
-        licence=", ".join(word for word in licence if word),
+        serial=cells["application"] + (f" ({licence})" if licence else ""),
         not_counted_reason=_not_counted_reason(location, cells, settings),
         category=Category.ALL if devices else _category(location, cells.get("category", "")),
         quantity=1 if devices else _quantity(location, cells.get("quantity", "")),
-        device=cells["device"] if devices else "",
-        os_name=cells.get("operating_system", "") if devices else "",
+        device=cells.get("device", ""),
+        os_name=cells.get("operating_system", ""),
     )
 
 

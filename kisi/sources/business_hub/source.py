@@ -64,19 +64,11 @@ class BusinessHub:
         self._read: dict[TenantRef, Reading] | None = None
 
     def files(self) -> tuple[ReportFile, ...]:
-        """The newest file of each pattern, whatever its age; for `kisi check --online`.
-
-        Raises:
-            SourceError: A pattern has no file, or a file cannot be looked at.
-        """
+        """The newest file of each pattern, whatever its age; for `kisi check --online`."""
         return newest_files(self._settings.files, self._base)
 
     def tenants(self) -> tuple[Tenant, ...]:
-        """All companies of the reports, in their order.
-
-        Raises:
-            SourceError: A report is missing, too old, still being written, or wrong in any place.
-        """
+        """All companies of the reports, in their order."""
         return tuple(reading.tenant for reading in self._readings().values())
 
     def read(
@@ -123,18 +115,17 @@ class BusinessHub:
 
     def _readings(self) -> dict[TenantRef, Reading]:
         if self._read is None:
-            files = self.files()
-            records = [record for file in files for record in self._records(file)]
+            files, settings, clock = self.files(), self._settings, self._clock
+            headings = [heading for _, heading in settings.columns]
+            ended = settings.final_line_end
+            records: list[Record] = []
+            for file in files:
+                refuse_stale(file, settings.max_age_hours, clock.now())
+                content = read_settled(file, clock, cap=self._cap)
+                table = parse_table(file.path, content, headings, final_line_end=ended)
+                records += parse_report(table, settings)
             self._read = readings(self.name, records, {each.path: each.modified for each in files})
         return self._read
-
-    def _records(self, file: ReportFile) -> Iterator[Record]:
-        settings = self._settings
-        refuse_stale(file, settings.max_age_hours, self._clock.now())
-        content = read_settled(file, self._clock, cap=self._cap)
-        headings = [heading for _, heading in settings.columns]
-        table = parse_table(file.path, content, headings, final_line_end=settings.final_line_end)
-        return parse_report(table, settings)
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
@@ -155,11 +146,8 @@ def readings(
     """One complete reading a company, in the order of the reports.
 
     A company in several files is as old as the oldest of them (`modified`).
-
-    Raises:
-        SourceError: The records repeat or contradict one another.
     """
-    refuse_contradictions(records)
+    _refuse_contradictions(records)
     companies: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         companies[record.company].append(record)
@@ -167,16 +155,13 @@ def readings(
     return {reading.tenant.ref: reading for reading in found}
 
 
-def refuse_contradictions(records: Iterable[Record]) -> None:
+def _refuse_contradictions(records: Iterable[Record]) -> None:
     """Refuses what cannot be added up, because the same devices could be billed twice.
 
     The same company, application and category (or device) twice, in one file or in two, may be a
     copy or a second licence; nobody can tell. Nor may an application of a company be told as
     devices and as a number, or whole and split. What does not count is neither: where a licence was
     replaced, a device is there under the old ones and the new one, in any order.
-
-    Raises:
-        SourceError: Two records contradict one another, or a company is spelled in two ways.
     """
     spelled: dict[str, Record] = {}
     seen: dict[tuple[str, str, bool, str], Record] = {}
@@ -235,7 +220,7 @@ def _reading(
         tenant=Tenant(TenantRef(source, name), name),
         at=min(modified[record.location.file] for record in records),
         keys=_keys(uses),
-        rows=tuple(KeyRow(_serial(use), _device_id(use), use.device) for use in uses),
+        rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
         devices=_devices(uses),
         reported=tuple(
             ReportedQuantity(
@@ -253,7 +238,7 @@ def _keys(uses: Sequence[Record]) -> tuple[Key, ...]:
     The report says already which licences count (`not_counted_reason`), so the key is an unlimited
     subscription in force: the rules for dates that a report does not tell have nothing to say.
     """
-    number = Counter(map(_serial, uses))
+    number = Counter(use.serial for use in uses)
     return tuple(
         Key(
             serial=serial,
@@ -265,26 +250,15 @@ def _keys(uses: Sequence[Record]) -> tuple[Key, ...]:
             used=number[serial],
             not_counted_reason=use.not_counted_reason,
         )
-        for serial, use in {_serial(use): use for use in uses}.items()
+        for serial, use in {use.serial: use for use in uses}.items()
     )
-
-
-def _serial(use: Record) -> str:
-    return f"{use.application} ({use.licence})" if use.licence else use.application
-
-
-def _device_id(use: Record) -> str:
-    """Unique in the source: two companies may well have a PC-01 each."""
-    return f"{use.company}/{fold(use.device)}"
 
 
 def _devices(uses: Sequence[Record]) -> dict[str, Device]:
     """The devices by id. Those that count must agree on what a device is; they say it first."""
-    devices: dict[str, Device] = {}
     told: dict[str, Record] = {}
     for use in sorted(uses, key=lambda use: bool(use.not_counted_reason)):
-        identity = _device_id(use)
-        earlier = told.setdefault(identity, use)
+        earlier = told.setdefault(use.device_id, use)
         if not use.not_counted_reason and fold(earlier.os_name) != fold(use.os_name):
             raise refusal(
                 use.location,
@@ -293,5 +267,4 @@ def _devices(uses: Sequence[Record]) -> dict[str, Device]:
                 f"{_other(earlier, use)}",
                 remedy="Give each device of a company its own name, or export the report again.",
             )
-        devices.setdefault(identity, Device(identity, use.device, use.os_name))
-    return devices
+    return {id_: Device(id_, use.device, use.os_name) for id_, use in told.items()}

@@ -103,7 +103,6 @@ def read_iterator(
 
     Raises:
         Incomplete: The list did not arrive whole twice.
-        SourceError: It cannot be read.
     """
     whole = {
         "pFields": list(fields),
@@ -121,7 +120,6 @@ def read_devices(session: Session) -> dict[str, Device]:
 
     Raises:
         Incomplete: The list did not arrive whole twice.
-        SourceError: It cannot be read.
     """
     whole = {
         "wstrFilter": '(KLHST_WKS_DN="*")',

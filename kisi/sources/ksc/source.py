@@ -123,9 +123,6 @@ class KscSource:
 
         Virtual servers of secondary Administration Servers are not among them: each server with
         virtual servers of its own is a source.
-
-        Raises:
-            SourceError: The list did not arrive whole, or the login was refused.
         """
         with self._main_lock:
             self._servers = self._read_servers()
