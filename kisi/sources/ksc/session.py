@@ -19,17 +19,16 @@ from kisi.redaction import remote_text
 from kisi.sources.ksc.wire import (
     CHECK_LOGIN,
     NOT_AGAIN,
-    UNAVAILABLE,
     Denied,
     Params,
     PasswordRefused,
     ServerLabel,
+    Unavailable,
     Vanished,
     decode,
     encode_arguments,
     encoded_name,
-    error_in,
-    problem,
+    problem_in,
 )
 from kisi.transport import Answer, Client, Clock, Retry, clock_skew
 
@@ -128,12 +127,12 @@ class Session:
             if answer.status != HTTPStatus.OK:
                 raise self._refusal(method, answer)
             document = _document(self.label, method, answer)
-            failure = error_in(document)
+            failure = problem_in(self.label, method, document)
             if failure is None:
                 return document, answer
-            wait = next(waits, None) if failure.code == UNAVAILABLE else None
+            wait = next(waits, None) if isinstance(failure, Unavailable) else None
             if wait is None:
-                raise problem(self.label, method, failure)
+                raise failure
             _LOG.info("%s: %s is not available yet. Again in %.0f s.", self.label, method, wait)
             self._clock.sleep(wait)
 

@@ -25,14 +25,6 @@ Params = dict[str, Any]
 """A container, decoded: attribute to value. Attributes without a value are absent."""
 
 
-class PxgError(NamedTuple):
-    """What a failed call answers, with HTTP status 200 (KSC/15 a00337 lists the codes)."""
-
-    code: int
-    module: str
-    message: str
-
-
 def authorization(user: str, password: str, domain: str, *, internal: bool) -> str:
     """The value of `Authorization`, in the form of Kaspersky's own client (KlAkOAPI).
 
@@ -90,20 +82,6 @@ def _encode(value: Any) -> Any:  # noqa: ANN401  any JSON value
     return value
 
 
-def error_in(document: Mapping[str, Any]) -> PxgError | None:
-    """The error that a decoded answer reports, if it does."""
-    reported = document.get("PxgError")
-    if reported is None:
-        return None
-    fields = reported if isinstance(reported, dict) else {"message": str(reported)}
-    code = fields.get("code")
-    return PxgError(
-        code if isinstance(code, int) else 0,
-        str(fields.get("module", "")),
-        str(fields.get("message", "")),
-    )
-
-
 def _expect(value: object, kind: type[_T]) -> _T:
     if isinstance(value, bool) or not isinstance(value, kind):
         raise WireError(f"a {type(value).__name__}")
@@ -131,9 +109,6 @@ _DECODERS: Mapping[str, Callable[[object], Any]] = {
     "params": _params,
 }
 
-UNAVAILABLE = 1195
-"""The application is not ready yet, or its input and output are suspended."""
-
 CHECK_LOGIN = (
     "Check `user`, the password behind `password`, and `internal_user` (true for a user of "
     "Security Center itself, false for one of Windows or a domain, with `domain`). Try the same "
@@ -152,6 +127,10 @@ class Vanished(Incomplete):
 
 class Denied(SourceError):
     """A right is missing or the call is not known: asking again would give the same answer."""
+
+
+class Unavailable(SourceError):
+    """The application is not ready yet, or its input and output are suspended: waiting may help."""
 
 
 class PasswordRefused(LoginRefused):
@@ -215,7 +194,7 @@ _MEANINGS: Mapping[int, _Meaning] = {
         "this version of Security Center is too old: it does not know {method} ({detail}).",
         "Update Security Center; kisi needs version 13 or later.",
     ),
-    UNAVAILABLE: _Meaning(SourceError, "it is not available for {method} ({detail})."),
+    1195: _Meaning(Unavailable, "it is not available for {method} ({detail})."),
     1453: _WRONG_LOGIN,  # KLWAT LOGON_IFAILED
     1454: _WRONG_LOGIN,  # KLWAT BA_WEB_TOKEN_FAILED
     2013: _Meaning(  # SPL ACCOUNT_BLOCKED
@@ -227,10 +206,17 @@ _MEANINGS: Mapping[int, _Meaning] = {
 _OTHER = _Meaning(Incomplete, "{method} failed ({detail}).")
 
 
-def problem(label: ServerLabel, method: str, error: PxgError) -> SourceError:
-    """The error that a `PxgError` means (codes: KSC/15 a00337)."""
-    meaning = _MEANINGS.get(error.code, _OTHER)
-    module, message = remote_text(error.module, 20), remote_text(error.message, _LONGEST)
-    detail = f'{error.code} {module}: "{message}"'
+def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError | None:
+    """The error that a decoded answer reports, if it does, with HTTP status 200 (KSC/15 a00337)."""
+    reported = document.get("PxgError")
+    if reported is None:
+        return None
+    fields = reported if isinstance(reported, dict) else {"message": str(reported)}
+    code = fields.get("code")
+    code = code if isinstance(code, int) else 0
+    meaning = _MEANINGS.get(code, _OTHER)
+    module = remote_text(str(fields.get("module", "")), 20)
+    message = remote_text(str(fields.get("message", "")), _LONGEST)
+    detail = f'{code} {module}: "{message}"'
     what = meaning.what.replace("{method}", method).replace("{detail}", detail)
     return label.error(meaning.kind, what, meaning.remedy)

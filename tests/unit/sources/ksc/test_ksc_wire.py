@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.sources.ksc.wire import (
-    PxgError,
+    ServerLabel,
     WireError,
     authorization,
     decode,
     encode_arguments,
-    error_in,
+    problem_in,
 )
 
 SCALARS = st.booleans() | st.text(max_size=20) | st.integers() | st.floats(allow_nan=False)
@@ -103,11 +103,14 @@ def test_a_value_of_another_type_is_an_error(kind: str, value: object) -> None:
 
 
 def test_errors_are_found_whatever_their_form() -> None:
-    assert error_in({"PxgRetVal": 1}) is None
+    def said(error: object) -> str:
+        return str(problem_in(ServerLabel("hq"), "X.Y", {"PxgError": error}))
+
+    assert problem_in(ServerLabel("hq"), "X.Y", {"PxgRetVal": 1}) is None
     full = {"code": 1184, "subcode": 2, "module": "KLSTD", "message": "Access denied", "line": 1}
-    assert error_in({"PxgError": full}) == PxgError(1184, "KLSTD", "Access denied")
-    assert error_in({"PxgError": {"code": "1184"}}) == PxgError(0, "", "")
-    assert error_in({"PxgError": "broken"}) == PxgError(0, "", "broken")
+    assert 'which X.Y needs (1184 KLSTD: "Access denied")' in said(full)
+    assert 'X.Y failed (0 : "")' in said({"code": "1184"})
+    assert 'X.Y failed (0 : "broken")' in said("broken")
 
 
 def test_the_login_header_has_all_four_parameters() -> None:
