@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -262,8 +261,7 @@ def _broken(session: Session, what: str) -> _Broken:
     return _Broken(session.label.error(Incomplete, what))
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualServer:
+class VirtualServer(NamedTuple):
     """A virtual Administration Server, as the main server describes it (KSC/14 a00020)."""
 
     uid: str

@@ -158,14 +158,12 @@ class Session:
 
 
 def _login_refused(label: ServerLabel, detail: str) -> LoginRefused:
+    what = f"the login was refused ({detail})"
     if label.server is None:
-        return label.error(
-            LoginRefused, f"the login was refused ({detail}). {NOT_AGAIN}", CHECK_LOGIN
-        )
+        return label.error(LoginRefused, f"{what}. {NOT_AGAIN}", CHECK_LOGIN)
     return label.error(
         LoginRefused,
-        f"the login was refused ({detail}), though the main server accepts it. kisi did not try "
-        "again.",
+        f"{what}, though the main server accepts it. kisi did not try again.",
         "Give the account the right to log in to this virtual server and to read it.",
     )
 

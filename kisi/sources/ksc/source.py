@@ -350,12 +350,8 @@ def _check_server(session: Session, server: VirtualServer) -> None:
 
     A server that ignored the name in the login would have every device billed to one client.
     """
-    answer = session.call(
-        "HostGroup.GetStaticInfo",
-        {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]},
-        Retry.READ,
-    )
-    info = answer.get("PxgRetVal")
+    values = {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]}
+    info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
     if not isinstance(info, dict):
         raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
     number = info.get("KLADMSRV_VSID")
