@@ -14,7 +14,7 @@ import typer
 from kisi.cli.check_files import check_files
 from kisi.cli.output import Console, OutputOptions, show
 from kisi.config import Section
-from kisi.config.tables import Top
+from kisi.config.load import Top
 from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
 from kisi.json_text import document, fields

@@ -179,9 +179,9 @@ class LineSlot(NamedTuple):
     product: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedLine:
-    """A line of a client's agreement: what it is, what it should be."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AgreementLine:
+    """What a planned and an owned line have in common: where it is, and what it bills."""
 
     psa: str
     company: str
@@ -190,6 +190,22 @@ class PlannedLine:
     application: str
     categories: tuple[Category, ...]
     product: str
+
+    @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
+
+    @property
+    def slot(self) -> LineSlot:
+        """What names the line before and after it exists."""
+        return LineSlot(self.psa, self.agreement, self.product)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLine(_AgreementLine):
+    """A line of a client's agreement: what it is, what it should be."""
+
     line_id: str | None
     action: Action
     before: Decimal | None
@@ -206,16 +222,6 @@ class PlannedLine:
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
-
-    @property
-    def slot(self) -> LineSlot:
-        """What names the line before and after it exists."""
-        return LineSlot(self.psa, self.agreement, self.product)
-
-    @property
-    def ref(self) -> AgreementRef:
-        """The agreement that the line is on."""
-        return AgreementRef(self.psa, self.company, self.agreement)
 
     @property
     def category(self) -> str:
@@ -250,17 +256,11 @@ class Proof:
         return oldest, *(x for x in others if replace(x, run=self.run) != self), self
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedLine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedLine(_AgreementLine):
     """What the journal knows of a line that kisi owns."""
 
-    psa: str
-    company: str
-    agreement: str
     line_id: str
-    product: str
-    application: str
-    categories: tuple[Category, ...]
     name: str
     """The client's name when the line was last confirmed."""
     tenants: tuple[TenantRef, ...]
@@ -281,16 +281,6 @@ class OwnedLine:
     def proofs(self) -> tuple[Proof, ...]:
         """What its units may stand for, the oldest first; at least one."""
         return *self.earlier, Proof(self.proven, self.application, self.categories, self.tenants)
-
-    @property
-    def ref(self) -> AgreementRef:
-        """The agreement that the line is on."""
-        return AgreementRef(self.psa, self.company, self.agreement)
-
-    @property
-    def slot(self) -> LineSlot:
-        """What names the line before and after it exists."""
-        return LineSlot(self.psa, self.agreement, self.product)
 
 
 @dataclass(frozen=True, slots=True)

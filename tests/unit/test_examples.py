@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from kisi.cli.check_files import Level, check_files
 from kisi.config import read_partial_config
+from kisi.config.load import Counting, Guards, Notify, Top
 from kisi.config.sentences import check_table
-from kisi.config.tables import Counting, Guards, Notify, Top
 from kisi.mapping.file import load_mapping
 from kisi.psa.registry import PSAS
 from kisi.sandbox.demo import fleet
