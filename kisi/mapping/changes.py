@@ -1,7 +1,7 @@
 """Rows of mapping.toml before and after a change that is not saved yet: as text and in words.
 
-Pure: a `MappingText` in, a `Change` out. Commands say what the rows are to be; which lines of the
-file differ, which ids must exist and what is said of it follows here, the same way for all.
+Pure. Commands say what the rows are to be; which lines of the file differ, which ids must exist and
+what is said of it follows here, the same way for all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kisi.config.sentences import shorten
@@ -24,23 +25,10 @@ RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True, slots=True)
-class MappingText:
-    """mapping.toml as it is, or as a change would leave it: valid."""
-
-    text: str
-    """All of it."""
-    mapping: BillingMapping
-    """What it means; its rows are in the text's order."""
-    psas: tuple[str, ...]
-    """The names of the PSAs in kisi.toml: rows name theirs only where there are several."""
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """An edited text, and the rows whose ids the change brings into it."""
 
     text: str
-    """All of mapping.toml."""
     companies: tuple[Company, ...] = ()
     """Clients whose tenants, company and agreement must exist before it is saved."""
     products: tuple[ProductRow, ...] = ()
@@ -52,24 +40,18 @@ class Change:
 class MappingEdit:
     """The rows that mapping.toml is to have, by their places in it; new rows have later places.
 
-    Args:
-        before: The file as it is.
-
-    Attributes:
-        psas: The names of the PSAs in kisi.toml.
-        global_sources: The sources whose tenant ids are the same in each of them.
-        applications: The `[[application]]` rows.
-        products: The `[[product]]` rows.
-        companies: The `[[company]]` rows, with their exceptions.
+    `text` is all of the file as it is, `mapping` what it means (its rows in the text's order), and
+    `psas` are the names of the PSAs in kisi.toml: rows name theirs only where there are several.
     """
 
-    def __init__(self, before: MappingText) -> None:
-        self.psas = before.psas
-        self.global_sources = before.mapping.global_sources
-        self.applications = dict(enumerate(before.mapping.applications))
-        self.products = dict(enumerate(before.mapping.products))
-        self.companies = dict(enumerate(before.mapping.companies))
-        self._before = before
+    def __init__(self, text: str, mapping: BillingMapping, psas: Collection[str]) -> None:
+        self.psas = tuple(psas)
+        self.global_sources = mapping.global_sources
+        self.applications = dict(enumerate(mapping.applications))
+        self.products = dict(enumerate(mapping.products))
+        self.companies = dict(enumerate(mapping.companies))
+        self._text = text
+        self._old = mapping
         tables = (self.applications, self.products, self.companies)
         self._behind = itertools.count(max(len(table) for table in tables))
 
@@ -84,30 +66,36 @@ class MappingEdit:
             ConfigError: The file holds forms that cannot be edited safely, or a comment would be
                 lost.
         """
-        old, psas = self._before.mapping, self.psas
+        old, psas = self._old, self.psas
         applications = _Rows(old.applications, self.applications, application_row)
-        products = _Rows(old.products, self.products, lambda row: product_row(row, psas))
-        companies = _Rows(old.companies, self.companies, lambda row: company_row(row, psas))
+        products = _Rows(old.products, self.products, partial(product_row, psas=psas))
+        companies = _Rows(old.companies, self.companies, partial(company_row, psas=psas))
         exceptions = {
             place: _Rows(was.exceptions, _by_place(was, self.companies[place]), product_row)
-            for place, was in enumerate(old.companies)
+            for place, was in companies.old.items()
             if place in self.companies
         }
-        tables: dict[RowKind, _Rows[Any]] = {
-            RowKind.APPLICATION: applications,
-            RowKind.PRODUCT: products,
-            RowKind.COMPANY: companies,
-        }
-        toml = TomlEdit(self._before.text)
+        toml = TomlEdit(self._text)
         for place, rows in reversed(exceptions.items()):
             toml.set_values(EXCEPTION, rows.values, company=place)
             toml.remove(EXCEPTION, rows.gone, company=place)
             toml.append(EXCEPTION, rows.new, company=place)
-        for kind, table in reversed(tables.items()):  # a refusal names a line of the file as it is
-            toml.set_values(kind, table.values)
-        for kind, table in tables.items():
+        tables: Sequence[_Rows[Any]] = (applications, products, companies)
+        for kind, table in reversed([*zip(RowKind, tables, strict=True)]):
+            toml.set_values(
+                kind, table.values
+            )  # first: a refusal names a line of the file as it is
+        for kind, table in zip(RowKind, tables, strict=True):
             toml.remove(kind, table.gone)
             toml.append(kind, table.new)
+        brought = products.brought()
+        brought += (row for rows in exceptions.values() for row in rows.brought())
+        brought += (row for place in companies.added for row in companies.now[place].exceptions)
+        said = (
+            _said_of_applications(applications),
+            _said_of_products(products),
+            _said_of_companies(companies, exceptions),
+        )
         return Change(
             toml.proven(),
             tuple(
@@ -115,33 +103,16 @@ class MappingEdit:
                 for place, now in companies.now.items()
                 if place in companies.added or _brings_ids(companies.values.get(place, {}))
             ),
-            tuple(
-                row
-                for row in (
-                    *products.brought(),
-                    *(row for rows in exceptions.values() for row in rows.brought()),
-                    *(row for place in companies.added for row in companies.now[place].exceptions),
-                )
-                if row.bill
-            ),
-            (
-                *_said_of_applications(applications),
-                *_said_of_products(products),
-                *_said_of_companies(companies, exceptions),
-            ),
+            tuple(row for row in brought if row.bill),
+            tuple(itertools.chain(*said)),
         )
 
 
 class _Rows(Generic[RowT]):
-    """Rows of one table before and after, and how they differ in TOML.
+    """Rows of one table before and after, by place, and how they differ in TOML.
 
-    Attributes:
-        old: The rows as they are, by place.
-        now: The rows that there are to be, by place.
-        added: The places of new rows.
-        gone: The places of rows that are taken out.
-        values: The place of a row that differs to the keys that must change, as `set_values` takes.
-        new: The new rows in TOML.
+    `values` has the keys that must change of each row that differs; `new` are the rows at the
+    places `added`.
     """
 
     def __init__(
@@ -229,10 +200,7 @@ def product_row(row: ProductRow, psas: Collection[str] = ()) -> dict[str, Any]:
 
 def company_row(company: Company, psas: Collection[str]) -> dict[str, Any]:
     """`[[company]]` with its exceptions; `billing` only where it is off."""
-    row: dict[str, Any] = {
-        "name": company.name,
-        "tenants": [str(ref) for ref in company.tenants],
-    }
+    row: dict[str, Any] = {"name": company.name, "tenants": [*map(str, company.tenants)]}
     if len(psas) > 1:
         row["psa"] = company.psa
     row |= {"company": toml_id(company.company), "agreement": toml_id(company.agreement)}
@@ -321,6 +289,6 @@ def _changed(old: Company, new: Company, values: TomlRow) -> str:
 
 def _product_words(row: ProductRow) -> str:
     """Products of a row in words: `1201`, or `windows_workstations 1201, windows_servers 1202`."""
-    if list(row.products) == ["all"]:
+    if list(row.products) == [Category.ALL]:
         return row.products[Category.ALL]
     return ", ".join(f"{category} {product}" for category, product in row.products.items())

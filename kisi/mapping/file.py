@@ -1,24 +1,35 @@
-"""Reads `mapping.toml`: what is billed to whom, checked row by row and rows against each other.
+"""`mapping.toml` as a file: read and checked, all problems at once; saved only if it would load.
 
-Nothing here counts or bills; see `kisi.counting` and `kisi.planning`. All problems are found at
-once.
+People edit it too: it is written back whole, and only where nobody else has changed it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+import stat
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kisi.config import Table, Text
-from kisi.config.document import Document, read_document
+from kisi.config.document import (
+    MAX_BYTES,
+    Document,
+    decode,
+    encode,
+    parse_document,
+    read_bytes,
+    read_document,
+)
 from kisi.config.sentences import did_you_mean, type_name
-from kisi.errors import ConfigError
+from kisi.errors import ConfigError, StateError
+from kisi.files import atomic_write
 from kisi.mapping import rules
-from kisi.mapping.rules import LARGEST_ID, MappingTable, TableRow
+from kisi.mapping.changes import MappingEdit
+from kisi.mapping.rules import LARGEST_ID, UNTOUCHED, MappingTable, TableRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 _NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
@@ -110,11 +121,8 @@ def load_mapping(
 ) -> BillingMapping:
     """Reads `mapping.toml`; a file that does not exist maps nothing.
 
-    Args:
-        path: The file.
-        sources: The names of the sources in kisi.toml.
-        psas: The names of its PSAs. Where there is one, rows may leave out `psa`.
-        global_sources: Those of the sources whose tenant ids are the same in each of them.
+    `sources` and `psas` are the names that kisi.toml has; where it has one PSA, rows may leave out
+    `psa`. The tenant ids of `global_sources` are the same in each of them.
 
     Raises:
         ConfigError: All problems, each as
@@ -221,3 +229,117 @@ def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     if name is None and "psa" in row.data:
         return ""  # of a wrong type, which was noted
     return row.noted("psa", rules.the_psa, name or "", psas) or ""
+
+
+# --- while it is being changed ------------------------------------------------------------------
+
+
+class MappingEditor:
+    """A mapping file, what it means, and the one way to save a change of it.
+
+    A missing file maps nothing; a link is followed and stays a link. The other arguments are those
+    of `load_mapping`.
+
+    Raises:
+        ConfigError: The file cannot be read, or is wrong as it is: all problems.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sources: Collection[str],
+        psas: Collection[str],
+        global_sources: Collection[str] = (),
+    ) -> None:
+        self.path = path
+        self._target = Path(os.path.realpath(path))
+        self._sources, self._psas, self._global_sources = sources, psas, global_sources
+        self._content = read_bytes(self._target)
+        self.text = decode(path, self._content or b"")
+        self.mapping = self._mapping_of(self.text)
+
+    def edit(self) -> MappingEdit:
+        """The rows of the file as it was read or saved last, to be changed."""
+        return MappingEdit(self.text, self.mapping, self._psas)
+
+    def check(self, text: str) -> BillingMapping:
+        """What `text` would mean as the file.
+
+        Raises:
+            ConfigError: It would be wrong: all problems, with rows and lines of the new text.
+        """
+        try:
+            return self._mapping_of(text)
+        except ConfigError as error:
+            raise ConfigError(
+                ["The change was not made, because then:", *error.problems],
+                remedy=f"{UNTOUCHED} Change what the sentences above name, then do it again.",
+            ) from error
+
+    def save(self, text: str, sleep: Callable[[float], None] = time.sleep) -> bool:
+        """Checks `text` and writes it, whole or not at all; the text before is kept as `.bak`.
+
+        `sleep` waits between attempts while another program holds the file (Windows).
+
+        Returns:
+            Whether anything was written; an unchanged text is not.
+
+        Raises:
+            ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
+            StateError: The disk is full, or the file or its folder is read-only. The file is
+                untouched.
+        """
+        mapping, content = self.check(text), encode(text)
+        if content == (self._content or b""):
+            return False
+        self._refuse_foreign_change()
+        try:
+            mode = self._mode()
+            if self._content is not None:
+                backup = self._target.with_name(f"{self._target.name}.bak")
+                atomic_write(backup, self._content, mode=mode, sleep=sleep)
+            self._refuse_foreign_change()
+            atomic_write(self._target, content, mode=mode, sleep=sleep)
+        except OSError as error:
+            raise StateError(
+                f"{self.path} could not be written ({error.strerror or type(error).__name__}). "
+                "It is as it was before.",
+                remedy="See whether the disk is full, whether the file and its folder may be "
+                "written, and whether another program holds it open. Then do it again.",
+            ) from error
+        self.text, self.mapping, self._content = text, mapping, content
+        return True
+
+    def _mapping_of(self, text: str) -> BillingMapping:
+        if len(encode(text)) > MAX_BYTES:
+            raise ConfigError(
+                f"{self.path.name}: The file would be larger than {MAX_BYTES // 2**20} MiB, which "
+                "kisi does not read."
+            )
+        return read_mapping(
+            parse_document(self.path, text),
+            sources=self._sources,
+            psas=self._psas,
+            global_sources=self._global_sources,
+        )
+
+    def _refuse_foreign_change(self) -> None:
+        now = read_bytes(self._target)
+        if now == self._content:
+            return
+        what = "vanished" if now is None else "appeared" if self._content is None else "changed"
+        raise ConfigError(
+            f"{self.path} {what} since kisi read it: someone else works on it. "
+            "kisi left it alone, and this change was not made.",
+            remedy="See what is there now, then do it again.",
+        )
+
+    def _mode(self) -> int | None:
+        """The file's permissions; a file that nobody may write is not replaced either."""
+        if self._content is None:
+            return None
+        mode = stat.S_IMODE(self._target.stat().st_mode)
+        if not mode & 0o222 or not os.access(self._target, os.W_OK):
+            raise PermissionError(None, "it is read-only")
+        return mode

@@ -16,7 +16,7 @@ from kisi.cli.output import Console
 if TYPE_CHECKING:
     from kisi.config import Config
     from kisi.mapping.changes import MappingEdit
-    from kisi.mapping.editor import MappingEditor
+    from kisi.mapping.file import MappingEditor
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
     from kisi.model import BillingMapping
@@ -118,9 +118,9 @@ def editor_of(config: Config) -> MappingEditor:
     Raises:
         ConfigError: It is wrong.
     """
-    from kisi.mapping.editor import MappingEditor
+    from kisi.mapping.file import MappingEditor
 
-    return MappingEditor.open(
+    return MappingEditor(
         config.mapping_path,
         sources=config.sources,
         psas=config.psa,

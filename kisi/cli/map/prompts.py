@@ -17,7 +17,7 @@ from kisi.errors import KisiError
 
 if TYPE_CHECKING:
     from kisi.mapping.changes import MappingEdit
-    from kisi.mapping.editor import MappingEditor
+    from kisi.mapping.file import MappingEditor
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
     from kisi.model import Company
@@ -233,7 +233,7 @@ def in_turn(session: Session, questions: Sequence[Question]) -> None:
     before: dict[int, str] = {}
     place = 0
     while place < len(questions):
-        before[place] = session.editor.current.text
+        before[place] = session.editor.text
         try:
             questions[place][1](f"{place + 1} of {len(questions)}")
         except Back:

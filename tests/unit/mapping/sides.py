@@ -8,8 +8,8 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.errors import KisiError
-from kisi.mapping.changes import Change, MappingEdit, MappingText
-from kisi.mapping.editor import MappingDocument, MappingEditor
+from kisi.mapping.changes import Change
+from kisi.mapping.file import MappingEditor
 from kisi.mapping.inventory import Inventory, take_inventory
 from kisi.mapping.validator import SystemValidator, runs
 from kisi.model import Agreement, AgreementRef, Key, Line, NotBillable, Reading, Tenant, TenantRef
@@ -164,9 +164,8 @@ class Sides:
         """The file, with this text if one is given."""
         if text is not None:
             self.path.write_bytes(text.encode())
-        document = MappingDocument.read(self.path)
         return MappingEditor(
-            document,
+            self.path,
             sources=self.sources,
             psas=self.psas,
             global_sources=self.global_sources,
@@ -179,8 +178,8 @@ class Sides:
         return SystemValidator(self.sources, self.psas, TODAY)
 
 
-def changed(before: MappingText, edit, *arguments) -> Change:
+def changed(before: MappingEditor, edit, *arguments) -> Change:
     """What an edit of the rows changes in a mapping."""
-    rows = MappingEdit(before)
+    rows = before.edit()
     edit(rows, *arguments)
     return rows.change()

@@ -45,7 +45,7 @@ def client(name="Litware", tenant="V9", company="260", agreement="1060", **more)
 
 @pytest.fixture
 def draft(sides):
-    return sides.editor(TEXT).current
+    return sides.editor(TEXT)
 
 
 @pytest.mark.parametrize(

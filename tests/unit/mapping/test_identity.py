@@ -149,26 +149,24 @@ def client(name, agreement, *tenants, **more):
 def test_a_new_client_with_it_is_refused(twice):
     editor = twice.editor(ROW)
     with pytest.raises(ConfigError) as caught:
-        changed(editor.current, add_clients, [client("Lab", "1043", "new:v1")])
+        changed(editor, add_clients, [client("Lab", "1043", "new:v1")])
     assert 'same virtual server as "hq:V1", which is mapped already, to "Contoso"' in str(
         caught.value.message
     )
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor.current, add_clients, [client("Contoso", "1042", "new:V1")])
+        changed(editor, add_clients, [client("Contoso", "1042", "new:V1")])
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor.current, add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
+        changed(editor, add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
 
 
 def test_a_client_moves_to_the_restored_server_in_one_step(twice):
     editor = twice.editor(ROW + company("Lab", 1043, ["new:V9"]))
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor.current, change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
-    both = changed(
-        editor.current, change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")}
-    )
+        changed(editor, change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
+    both = changed(editor, change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")})
     with pytest.raises(ConfigError, match="same virtual server"):
         editor.save(both.text)
-    moved = changed(editor.current, change_clients, {0: client("Contoso", "1042", "new:V1")})
+    moved = changed(editor, change_clients, {0: client("Contoso", "1042", "new:V1")})
     assert editor.save(moved.text)
 
 
