@@ -207,6 +207,7 @@ _STRING = re.compile(
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"[ \t]*")
 _BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_INSIDE = re.compile(r"(?:[^][{}\"'#]+|#[^\n]*)*")
 _SCALAR = re.compile(r"[^#\r\n]*[^#\s]")
 _REST_OF_LINE = re.compile(r"[^\n]*\n?")
 
@@ -298,7 +299,7 @@ def _value_end(text: str, position: int) -> int:
         return _skip(_STRING if text[position] in "\"'" else _SCALAR, text, position)
     depth = 0
     while True:
-        position = _skip(_BETWEEN, text, position)
+        position = _skip(_INSIDE, text, position)
         letter = text[position]
         if letter in "\"'":
             position = _skip(_STRING, text, position)
