@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.changes import MappingEdit, RowT, called
+from kisi.mapping.changes import MappingEdit, called
 from kisi.mapping.rules import UNTOUCHED
 from kisi.model import Application, BillingMapping, Company, Glob, ProductRow, TenantRef
 
@@ -21,11 +21,14 @@ _LISTED = 12
 # --- clients --------------------------------------------------------------------------------------
 
 
-def find_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
-    """The rows of the clients that `wanted` names.
+def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
+    """The rows of the clients that `wanted` names, at least one.
 
     The first of these that finds any: the exact name; the agreement as `psa:agreement`; a tenant as
     `source:tenant`; the name in any case; a glob on the name.
+
+    Raises:
+        ConfigError: There is none.
     """
     rules: tuple[Callable[[Company], bool], ...] = (
         lambda company: company.name == wanted,
@@ -38,24 +41,12 @@ def find_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
         found = tuple(row for row, company in enumerate(mapping.companies) if rule(company))
         if found:
             return found
-    return ()
-
-
-def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
-    """As `find_clients`, at least one.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    found = find_clients(mapping, wanted)
-    if not found:
-        names = [company.name for company in mapping.companies]
-        raise ConfigError(
-            f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
-            f"{UNTOUCHED}",
-            remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
-        )
-    return found
+    names = [company.name for company in mapping.companies]
+    raise ConfigError(
+        f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
+        f"{UNTOUCHED}",
+        remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
+    )
 
 
 def the_client(mapping: BillingMapping, wanted: str) -> int:
@@ -143,8 +134,7 @@ def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
 
 def find_application(edit: MappingEdit, name: str) -> Application | None:
     """The application of this name, in any case."""
-    found = (row for row in edit.applications.values() if row.name.casefold() == name.casefold())
-    return next(found, None)
+    return edit.applications.get(name.casefold())
 
 
 def the_application(edit: MappingEdit, name: str) -> Application:
@@ -172,23 +162,19 @@ def with_keys(application: Application, globs: Iterable[str]) -> Application:
 
 def set_application(edit: MappingEdit, application: Application) -> None:
     """Adds an application, or gives the one of its name, in any case, these values."""
-    old = find_application(edit, application.name)
-    place = _place(edit.applications, lambda row: row is old)
-    place = edit.new_place() if place is None else place
-    edit.applications[place] = replace(application, name=old.name) if old else application
+    old = find_application(edit, application.name) or application
+    edit.applications[application.name.casefold()] = replace(application, name=old.name)
 
 
 def set_product(edit: MappingEdit, row: ProductRow) -> None:
     """Bills an application as other products: the general row of its PSA is added or changed."""
-    place = _place(edit.products, lambda old: _general(old, row.application, row.psa))
-    edit.products[edit.new_place() if place is None else place] = row
+    edit.products[row.application, row.psa] = row
 
 
 def set_exception(edit: MappingEdit, client: int, row: ProductRow) -> None:
     """Bills an application of one client otherwise, or (`bill = false`) leaves it to people."""
     company = edit.companies[client]
-    own = {each.application: each for each in company.exceptions}
-    own[row.application] = row
+    own = {each.application: each for each in company.exceptions} | {row.application: row}
     edit.companies[client] = replace(company, exceptions=tuple(own.values()))
 
 
@@ -199,13 +185,12 @@ def remove_exception(edit: MappingEdit, client: int, application: str) -> None:
         ConfigError: There is no such exception.
     """
     company = edit.companies[client]
-    kept = tuple(each for each in company.exceptions if each.application != application)
-    if len(kept) == len(company.exceptions):
+    edit.companies[client] = _without(company, application)
+    if edit.companies[client] == company:
         raise ConfigError(
             f'{called(company)} has no exception for "{shorten(application)}". {UNTOUCHED}',
             remedy="`kisi map export` shows the exceptions.",
         )
-    edit.companies[client] = replace(company, exceptions=kept)
 
 
 def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
@@ -214,14 +199,12 @@ def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
     Raises:
         ConfigError: There is no such row.
     """
-    place = _place(edit.products, lambda row: _general(row, application, psa))
-    if place is None:
+    if edit.products.pop((application, psa), None) is None:
         raise ConfigError(
             f'mapping.toml has no [[product]] of "{shorten(application)}" for psa.{psa}. '
             f"{UNTOUCHED}",
             remedy="`kisi map export` shows the rows.",
         )
-    del edit.products[place]
 
 
 def remove_application(edit: MappingEdit, name: str) -> None:
@@ -231,20 +214,11 @@ def remove_application(edit: MappingEdit, name: str) -> None:
         ConfigError: There is none of this name.
     """
     name = the_application(edit, name).name
-    edit.applications = {p: row for p, row in edit.applications.items() if row.name != name}
-    edit.products = {p: row for p, row in edit.products.items() if row.application != name}
-    edit.companies = {
-        place: replace(
-            company, exceptions=tuple(row for row in company.exceptions if row.application != name)
-        )
-        for place, company in edit.companies.items()
-    }
+    del edit.applications[name.casefold()]
+    edit.products = {key: row for key, row in edit.products.items() if row.application != name}
+    edit.companies = {place: _without(each, name) for place, each in edit.companies.items()}
 
 
-def _general(row: ProductRow, application: str, psa: str) -> bool:
-    return (row.application, row.psa) == (application, psa)
-
-
-def _place(rows: Mapping[int, RowT], is_it: Callable[[RowT], bool]) -> int | None:
-    """The place of the row that fits."""
-    return next((place for place, row in rows.items() if is_it(row)), None)
+def _without(company: Company, application: str) -> Company:
+    kept = tuple(each for each in company.exceptions if each.application != application)
+    return replace(company, exceptions=kept)

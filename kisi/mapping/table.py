@@ -340,13 +340,9 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
     if remove_missing:
         names = {each.name.casefold() for each in rows.applications}
         billed = {(each.application, each.psa) for each in rows.products}
-        edit.applications = {
-            p: row for p, row in edit.applications.items() if row.name.casefold() in names
-        }
-        edit.products = {
-            p: row for p, row in edit.products.items() if (row.application, row.psa) in billed
-        }
-        edit.companies = {p: row for p, row in edit.companies.items() if p in companies}
+        edit.applications = {k: row for k, row in edit.applications.items() if k in names}
+        edit.products = {k: row for k, row in edit.products.items() if k in billed}
+        edit.companies = {k: row for k, row in edit.companies.items() if k in companies}
     for place, company in companies.items():
         named = {row.application for row in company.exceptions}
         old = edit.companies[place].exceptions if place in edit.companies else ()
@@ -368,7 +364,7 @@ def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
         set_application(edit, with_keys(known, application.globs) if known else application)
     for product in rows.products:
         name = the_application(edit, product.application).name
-        if any((row.application, row.psa) == (name, product.psa) for row in edit.products.values()):
+        if (name, product.psa) in edit.products:
             raise ConfigError(
                 f'"{shorten(name)}" is billed in psa.{product.psa} already. {UNTOUCHED}',
                 remedy="Leave the products of this row empty, or use `kisi map product`.",
