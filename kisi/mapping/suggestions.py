@@ -19,7 +19,7 @@ from kisi.mapping.applications import (
     group_key_names,
     suggest_products,
 )
-from kisi.mapping.csv_cells import csv_cell, write_csv
+from kisi.mapping.table import csv_cell, write_csv
 from kisi.mapping.inventory import CompanyEntry, Inventory
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_companies
 from kisi.mapping.table import COLUMNS, application_cells, company_cells, product_cells

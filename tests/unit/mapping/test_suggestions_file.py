@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.csv_cells import write_csv
+from kisi.mapping.table import write_csv
 from kisi.mapping.suggestions import (
     SuggestedApplication,
     SuggestedClient,
