@@ -5,7 +5,8 @@ Written as rows of the mapping table (see `table`), they are read back by `kisi 
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -13,16 +14,22 @@ from typing import Any
 
 from kisi.counting import Matcher
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.applications import (
-    KeyNameGroup,
+from kisi.mapping.inventory import CompanyEntry, Inventory
+from kisi.mapping.similarity import (
+    DEFAULT_MIN_SCORE,
     ProductSuggestion,
-    group_key_names,
+    Suggestion,
+    suggest_companies,
     suggest_products,
 )
-from kisi.mapping.table import csv_cell, write_csv
-from kisi.mapping.inventory import CompanyEntry, Inventory
-from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_companies
-from kisi.mapping.table import COLUMNS, application_cells, company_cells, product_cells
+from kisi.mapping.table import (
+    COLUMNS,
+    application_cells,
+    company_cells,
+    csv_cell,
+    product_cells,
+    write_csv,
+)
 from kisi.mapping.validator import running
 from kisi.model import (
     SPLIT,
@@ -81,14 +88,9 @@ def suggest(
     """Clients for unmapped tenants, and products for unmapped key names.
 
     A virtual server that is mapped under another source is no client's to be: nothing is suggested
-    for it. Of two sources that list one that is not mapped, a person must choose.
-
-    Args:
-        mapping: The mapping as it is.
-        inventory: Both sides as they are.
-        today: The day in the billing time zone.
-        min_score: Weaker suggestions are left out. Those below the default are never to be accepted
-            unless a person says so.
+    for it. Of two sources that list one that is not mapped, a person must choose. Suggestions
+    weaker than `min_score` are left out; those below the default are never to be accepted unless a
+    person says so.
     """
     unmapped = open_tenants(mapping, inventory)
     found = ranked_companies(inventory, unmapped)
@@ -179,12 +181,13 @@ def _with_shared_companies(clients: Iterable[SuggestedClient]) -> tuple[Suggeste
     """The same, with a word where two tenants would become one client."""
     rows = list(clients)
     shared = Counter((row.company.psa, row.company.company) for row in rows if row.accept)
-    marked = []
-    for row in rows:
+
+    def marked(row: SuggestedClient) -> SuggestedClient:
         count = shared[row.company.psa, row.company.company] if row.accept else 1
         more = f"; one client with {count} tenants" if count > 1 else ""
-        marked.append(replace(row, reason=row.reason + more))
-    return tuple(marked)
+        return replace(row, reason=row.reason + more)
+
+    return tuple(map(marked, rows))
 
 
 # --- applications -------------------------------------------------------------------------------
@@ -194,8 +197,7 @@ def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[Sug
     taken: set[tuple[str, str]] = set()
     psas = dict.fromkeys(entry.psa for entry in inventory.products)
     for group in group_key_names(unmatched_key_names(mapping, inventory)):
-        for psa in psas or [""]:
-            yield _billed(group, psa, inventory, taken)
+        yield from (_billed(group, psa, inventory, taken) for psa in psas or [""])
 
 
 def _billed(
@@ -279,16 +281,12 @@ def suggestions_document(suggestions: Suggestions) -> Json:
 
 
 def _client_json(each: SuggestedClient) -> dict[str, Any]:
-    row = each.company
+    columns = ("name", "psa", "company", "agreement", "billing")
     return {
         "accept": each.accept,
-        "tenant": str(row.tenants[0]),
+        "tenant": str(each.company.tenants[0]),
         "tenant_name": each.tenant_name,
-        "name": row.name,
-        "psa": row.psa,
-        "company": row.company,
-        "agreement": row.agreement,
-        "billing": row.billing,
+        **{column: getattr(each.company, column) for column in columns},
         "score": each.score,
         "reason": each.reason,
     }
@@ -306,3 +304,102 @@ def _application_json(each: SuggestedApplication) -> dict[str, Any]:
         "unit": str(each.application.unit),
         **{str(category): ident for category, ident in each.product.products.items()},
     }
+
+
+# --- key names: which application they are of ---------------------------------------------------
+# A key's name (`KLLIC_PROD_NAME`) is the application's name and what was bought of it: `Kaspersky
+# Endpoint Security for Business - Advanced European Edition. 50-99 Node 1 year Base License`. Only
+# what stands in front is the application.
+
+_COUNTED = (
+    "nodes?|users?|workstations?|file ?servers?|servers?|mail ?address(?:es)?|mailbox(?:es)?|"
+    "devices?|mobile|cores?|cpus?|virtual|licen[cs]es?|months?|years?|days?"
+)
+_QUANTITY = re.compile(rf"[.,;]?\s+\d[\d\s+-]*\s*-?(?:{_COUNTED})\b", re.IGNORECASE)
+"""`. 50-99 Node`, ` 1 year`: from here on it is what was bought."""
+_REGION = re.compile(
+    r"[.,]?\s+(?:european|international|worldwide|global|(?:north|latin) american|american|"
+    r"russian(?: federation)?|cis|ukrain\w+|baltic|turkish|middle east\w*|african|asian?|"
+    r"asia pacific|chinese|japanese|korean|indian)\s+edition\b",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"[\s.,;:/-]+(?:base|renewal|cross-?grade|licen[cs]es?|pack|subscriptions?|msp|nfr|trial|"
+    r"commercial|educational|governmental|public sector|monthly|annual|yearly|promo|for)$"
+    r"|[\s.,;:/-]+$",
+    re.IGNORECASE,
+)
+_FEWEST_WORDS = 2
+PER_USER_OR_DEVICE = "per user or per device? look at the licence"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNameGroup:
+    """Key names that seem to be of one application."""
+
+    application: Application
+    """With globs that each of `seen` matches one of, and the unit that the names speak of."""
+    seen: tuple[str, ...]
+    """The key names, sorted."""
+    doubt: str = ""
+    """What a person must look up before this unit bills anybody; empty: the names tell it."""
+
+
+def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:
+    """Key names found on servers, grouped into applications, by name.
+
+    >>> [group] = group_key_names([
+    ...     "Kaspersky Endpoint Security for Business - Advanced. 50 Node 1 year Base License",
+    ...     "Kaspersky Endpoint Security for Business - Advanced Subscription MSP",
+    ... ])
+    >>> group.application.keys
+    ('Kaspersky Endpoint Security for Business - Advanced*',)
+    """
+    stems: dict[str, set[str]] = defaultdict(set)
+    seen: dict[str, set[str]] = defaultdict(set)
+    for name in filter(str.strip, names):
+        stem = application_of(name)
+        words = " ".join(re.findall(r"[^\W_]+", stem.casefold())) or stem
+        stems[words].add(stem)
+        seen[words].add(name)
+    groups = []
+    for key, members in seen.items():
+        unit, doubt = _unit(members)
+        name = min(stems[key], key=lambda stem: (stem.isupper(), stem))
+        # of the stems that differ only in case, which globs do not regard, one is enough
+        keys = tuple({stem.casefold(): f"{stem}*" for stem in sorted(stems[key])}.values())
+        groups.append(KeyNameGroup(Application(name, keys, unit), tuple(sorted(members)), doubt))
+    return tuple(sorted(groups, key=lambda group: group.application.name.casefold()))
+
+
+def application_of(key_name: str) -> str:
+    """The application's name: `key_name` up to the region, the quantity or the kind of licence."""
+    cuts = [match.start() for rule in (_QUANTITY, _REGION) if (match := rule.search(key_name))]
+    stem = key_name[: min(cuts, default=len(key_name))].rstrip()
+    while (shorter := _TAIL.sub("", stem)) != stem and len(shorter.split()) >= _FEWEST_WORDS:
+        stem = shorter
+    return stem if len(stem.split()) >= _FEWEST_WORDS else key_name.strip()
+
+
+def _unit(names: Iterable[str]) -> tuple[Unit, str]:
+    """What one unit seems to be, and the doubt that is left.
+
+    Endpoint Security Cloud is licensed per user; licences from before April 2019 are per device. A
+    name that does not say which leaves a doubt, because the two bill differently.
+    """
+    text = " ".join(names).casefold()
+    if re.search(r"office 365|mail ?address|mailbox", text):
+        return Unit.MAILBOX, ""
+    if "endpoint security cloud" not in text:
+        return Unit.DEVICE, ""
+    said = {_said_unit(name) for name in names}
+    unit = Unit.DEVICE if said == {Unit.DEVICE} else Unit.USER
+    return unit, "" if said == {unit} else PER_USER_OR_DEVICE
+
+
+def _said_unit(name: str) -> Unit | None:
+    """The unit that a key name itself speaks of: `10-14 User; 20-28 Mobile device` is per user."""
+    if re.search(r"\busers?\b", name, re.IGNORECASE):
+        return Unit.USER
+    devices = r"\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
+    return Unit.DEVICE if re.search(devices, name, re.IGNORECASE) else None

@@ -9,12 +9,6 @@ from functools import partial
 from kisi.cli.map.prompts import Back, Session, Skip, in_turn, number_of
 from kisi.counting import Matcher
 from kisi.errors import KisiError
-from kisi.mapping.applications import (
-    KeyNameGroup,
-    ProductSuggestion,
-    group_key_names,
-    suggest_products,
-)
 from kisi.mapping.changes import MappingEdit
 from kisi.mapping.edits import (
     add_clients,
@@ -25,9 +19,16 @@ from kisi.mapping.edits import (
 )
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry
 from kisi.mapping.names import search
-from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion
+from kisi.mapping.similarity import (
+    DEFAULT_MIN_SCORE,
+    ProductSuggestion,
+    Suggestion,
+    suggest_products,
+)
 from kisi.mapping.suggestions import (
     SURE_PRODUCT,
+    KeyNameGroup,
+    group_key_names,
     open_tenants,
     ranked_companies,
     unmatched_key_names,

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.table import write_csv
 from kisi.mapping.suggestions import (
     SuggestedApplication,
     SuggestedClient,
@@ -19,7 +18,7 @@ from kisi.mapping.suggestions import (
     suggestions_csv,
     suggestions_document,
 )
-from kisi.mapping.table import MappingRows, accept_rows, read_mapping_table
+from kisi.mapping.table import MappingRows, accept_rows, read_mapping_table, write_csv
 from kisi.model import (
     Application,
     BillingMapping,
