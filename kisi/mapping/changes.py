@@ -116,10 +116,7 @@ class _Rows(Generic[KeyT, RowT]):
     """
 
     def __init__(
-        self,
-        old: Mapping[KeyT, RowT],
-        now: Mapping[KeyT, RowT],
-        write: Callable[[RowT], TomlRow],
+        self, old: Mapping[KeyT, RowT], now: Mapping[KeyT, RowT], write: Callable[[RowT], TomlRow]
     ) -> None:
         self.old = old
         self.now = now

@@ -228,9 +228,7 @@ def _psa_entries(
         ),
         agreements=tuple(
             AgreementEntry(
-                name,
-                agreement,
-                next((c for c in clients if c.agreement == agreement.id), None),
+                name, agreement, next((c for c in clients if c.agreement == agreement.id), None)
             )
             for agreement in agreements
         ),

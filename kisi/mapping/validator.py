@@ -33,12 +33,14 @@ from kisi.sources import UsageSource
 
 SOON = timedelta(days=60)
 """How long before its end an agreement is shown."""
+_BOTH = 3
+"""Two agreements have the same type and the same name."""
 _RENEW = "Renew it in the PSA; if that makes a new agreement: kisi map renew"
 _ANOTHER_PRODUCT = "Bill it as another one (`kisi map list`): kisi map product APPLICATION --all ID"
 
 
 class StaleReason(StrEnum):
-    """What became of something that the mapping names."""
+    """What became of something that the mapping names; foreign: of another company."""
 
     GONE = "gone"
     INACTIVE = "inactive"
@@ -46,7 +48,6 @@ class StaleReason(StrEnum):
     ENDING = "ending"
     RENAMED = "renamed"
     FOREIGN = "foreign"
-    """The agreement belongs to another company."""
 
 
 BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED})
@@ -65,23 +66,17 @@ class StaleEntry:
     """As mapping.toml has it."""
     reason: StaleReason
     message: str
-    """In a sentence."""
     remedy: str
-    """What to do, in a sentence or a command."""
+    """A sentence or a command."""
     ends: date | None = None
 
 
 class SystemValidator:
-    """Looks up what rows name, in an inventory or in the systems themselves.
+    """Looks up what rows name, in an inventory (`of`) or in the systems themselves.
 
     Systems are asked for each list once, when it is first needed; every answer may then raise
     `SourceError` or `PsaError`. What an inventory could not read is not called gone: it has no
     entry, and the inventory says so in `missing`.
-
-    Args:
-        sources: The sources that may be asked.
-        psas: The PSAs that may be asked.
-        today: The day in the billing time zone.
     """
 
     def __init__(
@@ -104,8 +99,8 @@ class SystemValidator:
         self._companies = {psa: {} for psa in inventory.psas_read}
         self._products = {psa: {} for psa in inventory.psas_read}
         self._listed = {psa: {} for psa in inventory.psas_read}
-        for tenant in inventory.tenants:
-            self._tenants[tenant.tenant.ref.source][tenant.tenant.ref] = tenant.tenant
+        for tenant in (entry.tenant for entry in inventory.tenants):
+            self._tenants[tenant.ref.source][tenant.ref] = tenant
         for company in inventory.companies:
             self._companies[company.psa][company.company.id] = company.company
         for agreement in inventory.agreements:
@@ -119,13 +114,11 @@ class SystemValidator:
 
         Raises:
             ConfigError: All that is gone, inactive, or of another PSA.
-            SourceError: A source cannot be read.
-            PsaError: A PSA cannot be read.
         """
         self.ask_for(change.companies, change.products)
         problems = []
         for client in change.companies:
-            for each in (*self.tenants(client), *self.company(client), *self.agreement(client)):
+            for each in self._of_client(client):
                 # of an agreement that is gone, the remedy is for a client that is there
                 told = each.kind == "agreement" and each.reason is not StaleReason.GONE
                 sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
@@ -145,12 +138,17 @@ class SystemValidator:
         """
         found: list[StaleEntry] = []
         for client in mapping.companies:
-            found += (*self.tenants(client), *self.company(client), *self.agreement(client))
+            found += self._of_client(client)
             for row in client.exceptions:
                 found += self.products(row, client.name)
         for row in mapping.products:
             found += self.products(row)
         return tuple(found)
+
+    def _of_client(self, client: Company) -> Iterator[StaleEntry]:
+        yield from self.tenants(client)
+        yield from self.company(client)
+        yield from self.agreement(client)
 
     def ask_for(self, clients: Iterable[Company], rows: Iterable[ProductRow]) -> None:
         """Reads all their agreements and products at once, not one by one."""
@@ -232,12 +230,9 @@ class SystemValidator:
                 reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
                 message, remedy = judged.not_billable.reason, judged.not_billable.remedy
         elif psa in self._listed:
-            found = self.listed(client)
+            found, remedy = self.listed(client), _RENEW
             name, ends = (found.name, found.ends) if found else ("", None)
-            reason, what = _state(found, client, self._today)
-            message, remedy = f"{name!r} {what}.", _RENEW
-            if found is None:
-                message = f"psa.{psa} has no agreement {shorten(client.agreement)}."
+            reason, message = _state(found, client, self._today)
         else:
             return
         if reason is None and ends is not None and ends - self._today <= SOON:
@@ -280,13 +275,13 @@ def _state(
 ) -> tuple[StaleReason | None, str]:
     """Why a listed agreement bills nothing; one that has not begun yet may still be waited for."""
     if found is None:
-        return StaleReason.GONE, ""
+        return StaleReason.GONE, f"psa.{client.psa} has no agreement {shorten(client.agreement)}."
     if found.company != client.company:
-        return StaleReason.FOREIGN, f"belongs to company {found.company}"
+        return StaleReason.FOREIGN, f"{found.name!r} belongs to company {found.company}."
     if found.ends is not None and found.ends < today:
-        return StaleReason.ENDED, f"ended on {found.ends}"
+        return StaleReason.ENDED, f"{found.name!r} ended on {found.ends}."
     if not found.active:
-        return StaleReason.INACTIVE, "is cancelled or not active"
+        return StaleReason.INACTIVE, f"{found.name!r} is cancelled or not active."
     return None, ""
 
 
@@ -345,33 +340,26 @@ def renewals(
         if all(entry.reason in BILLS for entry in validator.agreement(client)):
             continue
         old = validator.listed(client)
-        free = [
-            entry.agreement
+        alike = {
+            entry.agreement: _similarity(old, entry.agreement)
             for entry in running(inventory, client.psa, client.company, today)
             if entry.client is None and entry.agreement.id not in client.alongside
-        ]
-        choices = sorted(free, key=lambda each: (-_similarity(old, each), len(each.id), each.id))
-        found.append(Renewal(row, client, old, tuple(choices), _successor(old, choices)))
+        }
+        choices = tuple(sorted(alike, key=lambda each: (-alike[each], len(each.id), each.id)))
+        sure = choices if len(choices) == 1 else [each for each in choices if alike[each] == _BOTH]
+        found.append(Renewal(row, client, old, choices, sure[0] if len(sure) == 1 else None))
     return tuple(found)
 
 
-def _successor(old: PsaAgreement | None, choices: Collection[PsaAgreement]) -> PsaAgreement | None:
-    ranked = list(choices)
-    if len(ranked) == 1:
-        return ranked[0]
-    alike = [each for each in ranked if old is not None and _similarity(old, each) == 3]
-    return alike[0] if len(alike) == 1 else None
-
-
 def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
-    """How much of type and name two agreements share: 3 is both."""
+    """How much of type and name two agreements share; a name without what a renewal changes."""
     if old is None:
         return 0
     same_kind = fold(old.kind) == fold(new.kind)
     return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
 
 
-def _lasting_words(name: str) -> tuple[str, ...]:
-    """A name's words without the years and numbers that a renewal changes."""
-    words: Iterable[str] = fold(name).replace("/", " ").replace("-", " ").split()
-    return tuple(word for word in words if not any(map(str.isdigit, word)))
+def _lasting_words(name: str) -> list[str]:
+    """A name's words without years and numbers."""
+    words = fold(name).replace("/", " ").replace("-", " ").split()
+    return [word for word in words if not any(map(str.isdigit, word))]

@@ -24,9 +24,7 @@ What to do next:
 On a terminal, `kisi map` asks client by client. `kisi map list` shows all ids."""
 
 map_app = typer.Typer(
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
 

@@ -190,11 +190,7 @@ def _ask_to_switch(wanted: str, changed: Sequence[Company], switch: Switch, *, y
 
 
 @shared_options()
-def map_renew(
-    config: Path | None,
-    console: Console,
-    yes: options.Yes = False,
-) -> None:
+def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -> None:
     """Move clients to what follows an ended agreement.
 
     It is shown first. A successor is the only free agreement of the company that runs today, or the

@@ -28,8 +28,7 @@ def map_list(
     console: Console,
     output: OutputOptions,
     unmapped: Annotated[
-        bool,
-        typer.Option("--unmapped", help="Only what nothing is mapped to, on either side."),
+        bool, typer.Option("--unmapped", help="Only what nothing is mapped to, on either side.")
     ] = False,
     stale: Annotated[
         bool,

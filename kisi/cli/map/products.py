@@ -74,8 +74,7 @@ def map_product(
         str, typer.Argument(metavar="APPLICATION", help="The name of an [[application]].")
     ],
     all_: Annotated[
-        str | None,
-        typer.Option("--all", metavar="ID", help="One product for everything."),
+        str | None, typer.Option("--all", metavar="ID", help="One product for everything.")
     ] = None,
     windows_workstations: Id = None,
     windows_servers: Id = None,
@@ -159,8 +158,7 @@ def map_remove(
         ),
     ] = None,
     product: Annotated[
-        str | None,
-        typer.Option(metavar="APPLICATION", help="As what this application is billed."),
+        str | None, typer.Option(metavar="APPLICATION", help="As what this application is billed.")
     ] = None,
     psa: options.PsaName = None,
 ) -> None:

@@ -55,8 +55,7 @@ def map_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
     format_: As = TableFormat.CSV,
     remove_missing: Annotated[
-        bool,
-        typer.Option("--remove-missing", help="Take out what the table does not name."),
+        bool, typer.Option("--remove-missing", help="Take out what the table does not name.")
     ] = False,
     offline: Offline = False,
 ) -> None:
