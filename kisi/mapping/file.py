@@ -254,7 +254,7 @@ class MappingEditor:
     ) -> None:
         self.path = path
         self._target = Path(os.path.realpath(path))
-        self._sources, self._psas, self._global_sources = sources, psas, global_sources
+        self.sources, self._psas, self._global_sources = sources, psas, global_sources
         self._content = read_bytes(self._target)
         self.text = decode(path, self._content or b"")
         self.mapping = self._mapping_of(self.text)
@@ -319,7 +319,7 @@ class MappingEditor:
             )
         return read_mapping(
             parse_document(self.path, text),
-            sources=self._sources,
+            sources=self.sources,
             psas=self._psas,
             global_sources=self._global_sources,
         )

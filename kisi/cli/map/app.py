@@ -7,11 +7,18 @@ from pathlib import Path
 
 import typer
 
-from kisi.cli.map.clients import map_billing, map_company, map_renew
-from kisi.cli.map.listing import map_list, map_suggest
-from kisi.cli.map.products import map_application, map_product, map_remove
-from kisi.cli.map.table import map_accept, map_export, map_import
-from kisi.cli.output import Console, result
+from kisi.cli.map.editing import inventory_of, tell_missing
+from kisi.cli.map.rows import (
+    map_application,
+    map_billing,
+    map_company,
+    map_product,
+    map_remove,
+    map_renew,
+)
+from kisi.cli.map.tables import map_accept, map_export, map_import, map_list, map_suggest
+from kisi.cli.options import Format
+from kisi.cli.output import Console, OutputOptions, result, terminal_text
 from kisi.cli.shared_options import shared_options
 
 _NEXT = """\
@@ -40,7 +47,7 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
         _refuse_misplaced(context)
         return
     if sys.stdin.isatty() and sys.stdout.isatty():
-        from kisi.cli.map.conversation import map_on_a_terminal
+        from kisi.cli.map.questions import map_on_a_terminal
 
         raise typer.Exit(map_on_a_terminal(config, console))
     raise typer.Exit(_show_overview(config, console))
@@ -48,9 +55,6 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
 
 def _show_overview(config: Path | None, console: Console) -> int:
     """Prints what is unmapped and how to map it; the exit code of what could not be read."""
-    from kisi.cli.map.editing import inventory_of, tell_missing
-    from kisi.cli.options import Format
-    from kisi.cli.output import OutputOptions, terminal_text
     from kisi.render.map_lists import unmapped_report
     from kisi.run.setup import opened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kisi.cli.output import Console
+from kisi.errors import Withheld
 
 if TYPE_CHECKING:
     from kisi.config import Config
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kisi.mapping.file import MappingEditor
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
-    from kisi.model import BillingMapping
     from kisi.run.setup import Setup
 
 _SAID = 20
@@ -33,26 +33,13 @@ Offline = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Editing:
-    """mapping.toml, opened to be changed.
-
-    Args:
-        editor: The file.
-        rows: What its rows are to be.
-        sources: The names of the sources in kisi.toml.
-        validator: Looks up ids in the systems; None with `--offline`.
-        console: Where messages go.
-    """
+    """mapping.toml, opened to be changed: the file, and what its rows are to be."""
 
     editor: MappingEditor
     rows: MappingEdit
-    sources: tuple[str, ...]
     validator: SystemValidator | None
+    """Looks up ids in the systems; None with `--offline`."""
     console: Console
-
-    @property
-    def mapping(self) -> BillingMapping:
-        """What the file means as it is."""
-        return self.editor.mapping
 
     def save(self) -> None:
         """Validates the changed rows, saves them and says what was done.
@@ -94,38 +81,34 @@ def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> I
         ConfigError: One of the two files is wrong, a secret does not resolve, or as for `save`.
         KisiError: As for `save`.
     """
-    from kisi.mapping.validator import SystemValidator
     from kisi.run.setup import load, opened
 
-    if offline:
-        settings, _ = load(config)
-        editor = editor_of(settings)
-        editing = Editing(editor, editor.edit(), tuple(settings.sources), None, console)
-        yield editing
-        editing.save()
-        return
-    with opened(config) as setup:
-        editor = editor_of(setup.config)
-        validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)
-        editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, console)
+    with ExitStack() as stack:
+        setup = None if offline else stack.enter_context(opened(config))
+        editing = editing_of(setup.config if setup else load(config)[0], setup, console)
         yield editing
         editing.save()
 
 
-def editor_of(config: Config) -> MappingEditor:
-    """The mapping file of a configuration.
+def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing:
+    """The mapping file of a configuration, to be changed; without a `setup` no system is asked.
 
     Raises:
-        ConfigError: It is wrong.
+        ConfigError: The file is wrong.
     """
     from kisi.mapping.file import MappingEditor
+    from kisi.mapping.validator import SystemValidator
 
-    return MappingEditor(
+    editor = MappingEditor(
         config.mapping_path,
         sources=config.sources,
         psas=config.psa,
         global_sources=config.global_sources,
     )
+    validator = None
+    if setup is not None:
+        validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)
+    return Editing(editor, editor.edit(), validator, console)
 
 
 def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
@@ -148,15 +131,22 @@ def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Invent
     return inventory
 
 
-def confirmed(question: str) -> bool:
-    """Asks a person on a terminal; without one the answer is no."""
-    on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    return on_a_terminal and typer.confirm(question, err=True)
-
-
 def tell_missing(inventory: Inventory, console: Console) -> None:
     """Says what could not be read; the rest was shown."""
     from kisi.redaction import safe_text
 
     for sentence in inventory.missing:
         console.warn(safe_text(sentence))
+
+
+def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
+    """Goes on only with `--yes`, or if a person on a terminal says so.
+
+    Raises:
+        Withheld: Nobody said so: the one that was given.
+    """
+    from kisi.redaction import safe_text
+
+    on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if not (yes or (on_a_terminal and typer.confirm(safe_text(question), err=True))):
+        raise withheld

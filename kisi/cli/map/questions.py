@@ -1,14 +1,22 @@
-"""What `kisi map` asks: client by client, then application by application."""
+"""`kisi map` on a terminal: what is unmapped, then client by client, application by application.
+
+Every confirmed answer is saved at once, so that a person can quit, or lose the connection, at any
+time.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
-from kisi.cli.map.prompts import Back, Session, Skip, in_turn, number_of
+from kisi.cli.map.editing import editing_of, inventory_of, tell_missing
+from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, number_of
+from kisi.cli.output import Console
 from kisi.counting import Matcher
-from kisi.errors import KisiError
+from kisi.errors import ExitCode, KisiError
 from kisi.mapping.changes import MappingEdit
 from kisi.mapping.edits import (
     add_clients,
@@ -33,20 +41,26 @@ from kisi.mapping.suggestions import (
     ranked_companies,
     unmatched_key_names,
 )
-from kisi.mapping.validator import running
+from kisi.mapping.validator import SystemValidator, running
 from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
 from kisi.planning import is_live
 from kisi.psa import PsaAgreement
+from kisi.render.formatting import plural
 from kisi.render.map_screens import (
     MOST_CHOICES,
+    MappingProgress,
     agreements_screen,
     application_screen,
     companies_screen,
     lines_words,
+    overview_screen,
     products_screen,
     tenant_screen,
 )
+from kisi.run.setup import opened
 
+_SITTING = 24 * 3600.0
+"""Seconds in which the systems may be asked: a person maps hundreds of clients in one go."""
 _HELP = "s skip, b back, q quit"
 _FAR_BEHIND = 0.25
 """A suggestion with so much less of a score than the best is not worth a line."""
@@ -64,6 +78,72 @@ FoundProduct = tuple[ProductEntry, ProductSuggestion | None]
 """A product, and why it is suggested; None where a search found it."""
 Answer = Callable[[MappingEdit], None]
 """Asks what else must be known, and makes the change."""
+
+
+# --- the whole of it ----------------------------------------------------------------------------
+
+
+def map_on_a_terminal(config: Path | None, console: Console) -> int:
+    """Maps clients and applications by questions; the exit code: 0, or 130 after ^C."""
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")
+    with opened(config, waits=_SITTING) as setup:
+        editor, prompter = editing_of(setup.config, setup, console).editor, Prompter(console)
+        prompter.say("Reading both sides ...")
+        inventory = inventory_of(setup, console)
+        tell_missing(inventory, console)
+        today = setup.rules().today
+        validator = SystemValidator(setup.sources, setup.psas, today)
+        return converse(Session(editor, inventory, validator, setup.psas, today, prompter))
+
+
+def converse(session: Session) -> int:
+    """Shows what is unmapped and asks until each part was gone through, or the person quits."""
+    code = ExitCode.OK
+    gone_through: set[str] = set()
+    try:
+        while _ask_for_a_part(session, gone_through):
+            continue
+    except Quit as quit_:
+        code = ExitCode.INTERRUPTED if quit_.interrupted else ExitCode.OK
+    kept = "1 answer is" if session.kept == 1 else f"{session.kept} answers are"
+    session.prompter.say(f"{kept} in {session.editor.path.name}.")
+    if session.kept:
+        session.prompter.say("`kisi preview` shows what would be billed, and writes nothing.")
+    return code
+
+
+def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
+    """Shows what is left and asks which part to map; False once there is none left to ask for."""
+    inventory, mapping = session.inventory, session.editor.mapping
+    tenants, applications = len(open_clients(session)), len(open_applications(session))
+    parts: dict[str, Callable[[Session], None]] = {}
+    if tenants:
+        parts[f"clients: {plural(tenants, 'tenant')}, one by one"] = ask_for_clients
+    if applications:
+        parts[f"applications: {applications} to be billed as products"] = ask_for_applications
+    owned = session.owners_of_companies()
+    active = [entry for entry in inventory.companies if entry.company.active]
+    progress = MappingProgress(
+        tenants=len(inventory.tenants),
+        tenants_open=tenants,
+        applications_open=applications,
+        companies=len(active),
+        companies_open=sum((entry.psa, entry.company.id) not in owned for entry in active),
+        stale=len(SystemValidator.of(inventory, session.today).stale(mapping)),
+    )
+    session.prompter.show(overview_screen(progress, list(parts)))
+    names = [words.partition(":")[0] for words in parts]
+    fresh = [place for place, name in enumerate(names) if name not in gone_through]
+    if not fresh:
+        return False
+    try:
+        place = session.prompter.number("Which? q quits", len(names), fresh[0])
+    except (Back, Skip):
+        return True
+    list(parts.values())[place](session)
+    gone_through.add(names[place])
+    return True
 
 
 # --- clients ------------------------------------------------------------------------------------
@@ -167,7 +247,11 @@ class _OneTenant:
                 f"psa.{company.psa}, then start `kisi map` again. Or choose another company."
             )
             return False
-        owners = session.owners_of_agreements(company.psa)
+        owners = {
+            each.agreement: each
+            for each in session.editor.mapping.companies
+            if each.psa == company.psa
+        }
         bills = {each.id: self._bills(company, each) for each in agreements}
         self._prompter.show(agreements_screen(company.company.name, agreements, bills, owners))
         while True:
