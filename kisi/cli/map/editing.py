@@ -47,9 +47,7 @@ class Editing:
         Raises:
             ConfigError: They would make the file wrong, an id is gone or not fit to be billed, or
                 somebody else changed the file meanwhile.
-            SourceError: A source cannot be asked.
-            PsaError: A PSA cannot be asked.
-            StateError: The file cannot be written.
+            KisiError: A system cannot be asked, or the file cannot be written.
         """
         from kisi.redaction import safe_text
 
@@ -75,11 +73,7 @@ class Editing:
 def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> Iterator[Editing]:
     """Opens mapping.toml and, unless `offline`, the systems; saves what was changed at the end.
 
-    Secrets are not needed offline.
-
-    Raises:
-        ConfigError: One of the two files is wrong, a secret does not resolve, or as for `save`.
-        KisiError: As for `save`.
+    Offline, secrets are not needed.
     """
     from kisi.run.setup import load, opened
 
@@ -91,11 +85,7 @@ def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> I
 
 
 def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing:
-    """The mapping file of a configuration, to be changed; without a `setup` no system is asked.
-
-    Raises:
-        ConfigError: The file is wrong.
-    """
+    """The mapping file of a configuration, to be changed; without a `setup` no system is asked."""
     from kisi.mapping.file import MappingEditor
     from kisi.mapping.validator import SystemValidator
 

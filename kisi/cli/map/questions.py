@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from kisi.cli.map.editing import editing_of, inventory_of, tell_missing
 from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, number_of
@@ -57,6 +58,7 @@ from kisi.render.map_screens import (
     products_screen,
     tenant_screen,
 )
+from kisi.render.report import Report
 from kisi.run.setup import opened
 
 _SITTING = 24 * 3600.0
@@ -73,6 +75,7 @@ _CATEGORIES = {
 }
 _UNITS = (Unit.DEVICE, Unit.USER, Unit.MAILBOX)
 
+Choice = TypeVar("Choice")
 Ranked = tuple[Suggestion, CompanyEntry]
 FoundProduct = tuple[ProductEntry, ProductSuggestion | None]
 """A product, and why it is suggested; None where a search found it."""
@@ -146,6 +149,29 @@ def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
     return True
 
 
+def _pick(
+    prompter: Prompter,
+    what: str,
+    choices: Sequence[Choice],
+    search_for: Callable[[str], Sequence[Choice]],
+    screen: Callable[[Sequence[Choice]], Report],
+    *,
+    sure: bool,
+) -> Choice:
+    """One of the choices that are shown, or of those that a search finds; Enter if it is `sure`."""
+    while True:
+        question = f"{what.capitalize()}: number or part of a name; {_HELP}"
+        typed = prompter.line(question, "1" if sure else "")
+        chosen = number_of(typed)
+        if chosen is not None and 0 <= chosen < min(len(choices), MOST_CHOICES):
+            return choices[chosen]
+        if found := search_for(typed):
+            choices, sure = found, len(found) == 1
+            prompter.show(screen(found))
+        elif typed:
+            prompter.say(f"No active {what} has that in its name, or as its id.")
+
+
 # --- clients ------------------------------------------------------------------------------------
 
 
@@ -156,22 +182,11 @@ def open_clients(session: Session) -> list[TenantEntry]:
 
 
 def ask_for_clients(session: Session) -> None:
-    """Asks for every open tenant in turn; `b` at its first question takes back the one before.
-
-    Raises:
-        Quit: The person wants to stop.
-        ConfigError: Somebody else changed the file.
-        StateError: The file cannot be written.
-    """
+    """Asks for every open tenant in turn; `b` at its first question takes back the one before."""
     tenants = open_clients(session)
     ranked = ranked_companies(session.inventory, [entry.tenant for entry in tenants])
-    in_turn(
-        session,
-        [
-            (entry.tenant.name, _OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask)
-            for entry in tenants
-        ],
-    )
+    asks = [_OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask for entry in tenants]
+    in_turn(session, [(e.tenant.name, ask) for e, ask in zip(tenants, asks, strict=True)])
 
 
 class _OneTenant:
@@ -184,12 +199,7 @@ class _OneTenant:
         self._ranked = ranked
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved.
-
-        Raises:
-            Back: The person wants the tenant before this one.
-            Skip: The person leaves it unmapped.
-        """
+        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             company = self._company(place)
             try:
@@ -203,33 +213,26 @@ class _OneTenant:
         owners = self._session.owners_of_companies()
         ranked = self._worth_showing(owners)
         self._prompter.show(tenant_screen(self._entry, place, ranked, owners))
-        choices = [company for _, company in ranked]
         sure = bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE
-        default = "1" if sure else ""
-        while True:
-            typed = self._prompter.line(f"Company: number or part of a name; {_HELP}", default)
-            chosen = number_of(typed)
-            if chosen is not None and 0 <= chosen < len(choices):
-                return choices[chosen]
-            found = self._search(typed)
-            if not found:
-                if typed:
-                    self._prompter.say("No active company has that in its name, or as its id.")
-                continue
-            self._prompter.show(companies_screen(found, owners))
-            choices, default = found[:MOST_CHOICES], "1" if len(found) == 1 else ""
+        return _pick(
+            self._prompter,
+            "company",
+            [company for _, company in ranked],
+            self._search,
+            lambda found: companies_screen(found, owners),
+            sure=sure,
+        )
 
     def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
         """The likeliest companies; of two that are about as likely, one without a client first."""
-
-        def likelihood(ranked: Ranked) -> float:
-            suggestion, entry = ranked
-            mapped = (entry.psa, entry.company.id) in owners
-            return suggestion.score - _MAPPED_ALREADY * mapped
-
         best = max((suggestion.score for suggestion, _ in self._ranked), default=0.0)
         near = [each for each in self._ranked if each[0].score >= best - _FAR_BEHIND]
-        return sorted(near, key=likelihood, reverse=True)
+
+        def unlikelihood(ranked: Ranked) -> float:
+            suggestion, entry = ranked
+            return _MAPPED_ALREADY * ((entry.psa, entry.company.id) in owners) - suggestion.score
+
+        return sorted(near, key=unlikelihood)
 
     def _search(self, typed: str) -> list[CompanyEntry]:
         active = [each for each in self._session.inventory.companies if each.company.active]
@@ -274,11 +277,11 @@ class _OneTenant:
             question = "Bill this client from the next sync on?"
             session.billing = self._prompter.yes(question, default=session.billing)
         client = Company(
-            name=company.company.name,
-            tenants=(self._entry.tenant.ref,),
-            psa=company.psa,
-            company=company.company.id,
-            agreement=agreement.id,
+            company.company.name,
+            (self._entry.tenant.ref,),
+            company.psa,
+            company.company.id,
+            agreement.id,
             billing=session.billing,
         )
         return session.confirm(lambda rows: add_clients(rows, [client]))
@@ -331,21 +334,9 @@ def open_applications(session: Session) -> list[OpenApplication]:
 
 
 def ask_for_applications(session: Session) -> None:
-    """Asks for every open application in turn; `b` at its first question takes one back.
-
-    Raises:
-        Quit: The person wants to stop.
-        ConfigError: Somebody else changed the file.
-        StateError: The file cannot be written.
-    """
+    """Asks for every open application in turn; `b` at its first question takes one back."""
     found = open_applications(session)
     in_turn(session, [(e.group.application.name, _OneApplication(session, e).ask) for e in found])
-
-
-def _is_sure(found: Sequence[FoundProduct], category: Category) -> bool:
-    """Whether Enter alone may take the first of the suggestions."""
-    best = found[0][1] if found else None
-    return best is not None and best.category is category and best.score >= SURE_PRODUCT
 
 
 class _OneApplication:
@@ -358,12 +349,7 @@ class _OneApplication:
         self._group = found.group
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved.
-
-        Raises:
-            Back: The person wants the application before this one.
-            Skip: The person leaves it as it is.
-        """
+        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             answer = self._how(place)
             try:
@@ -457,18 +443,17 @@ class _OneApplication:
         title = f"Product for {_CATEGORIES[category]}{where}"
         found = self._suggested(psa, category)
         self._prompter.show(products_screen(title, found))
-        default = "1" if _is_sure(found, category) else ""
-        while True:
-            typed = self._prompter.line(f"Product: number or part of a name; {_HELP}", default)
-            chosen = number_of(typed)
-            if chosen is not None and 0 <= chosen < min(len(found), MOST_CHOICES):
-                return found[chosen][0].product.id
-            hits = self._search(psa, typed)
-            if hits:
-                found, default = hits, "1" if len(hits) == 1 else ""
-                self._prompter.show(products_screen(title, found))
-            elif typed:
-                self._prompter.say("No active product has that in its name, or as its id.")
+        best = found[0][1] if found else None
+        sure = best is not None and best.category is category and best.score >= SURE_PRODUCT
+        picked, _ = _pick(
+            self._prompter,
+            "product",
+            found,
+            partial(self._search, psa),
+            partial(products_screen, title),
+            sure=sure,
+        )
+        return picked.product.id
 
     def _entries(self, psa: str) -> dict[str, ProductEntry]:
         products = self._session.inventory.products
