@@ -1,5 +1,6 @@
 """Rows of mapping.toml found by what a person types, added, changed and removed.
 
+What is not there, is there twice, or is mapped already is a `ConfigError`: nothing is changed.
 Names of clients may repeat, so a client can also be named by its agreement (`cw:1042`) or by one of
 its tenants (`hq:VSRV...`).
 """
@@ -18,17 +19,11 @@ from kisi.model import Application, BillingMapping, Company, Glob, ProductRow, T
 _LISTED = 12
 
 
-# --- clients --------------------------------------------------------------------------------------
-
-
 def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
     """The rows of the clients that `wanted` names, at least one.
 
     The first of these that finds any: the exact name; the agreement as `psa:agreement`; a tenant as
     `source:tenant`; the name in any case; a glob on the name.
-
-    Raises:
-        ConfigError: There is none.
     """
     rules: tuple[Callable[[Company], bool], ...] = (
         lambda company: company.name == wanted,
@@ -50,11 +45,7 @@ def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
 
 
 def the_client(mapping: BillingMapping, wanted: str) -> int:
-    """The row of the one client that `wanted` names.
-
-    Raises:
-        ConfigError: There is none, or there are several.
-    """
+    """The row of the one client that `wanted` names; there being several is a `ConfigError` too."""
     found = the_clients(mapping, wanted)
     if len(found) > 1:
         some = ", ".join(called(mapping.companies[row]) for row in found[:_LISTED])
@@ -67,11 +58,7 @@ def the_client(mapping: BillingMapping, wanted: str) -> int:
 
 
 def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
-    """Adds clients; tenants of one on an agreement that is mapped already join the client there.
-
-    Raises:
-        ConfigError: A tenant is mapped already, or the agreement is mapped to another company.
-    """
+    """Adds clients; tenants of one on an agreement that is mapped already join the client there."""
     owners = _owners(edit, edit.companies.values())
     places = {(each.psa, each.agreement): place for place, each in edit.companies.items()}
     problems: list[str] = []
@@ -94,12 +81,8 @@ def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
 
 
 def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
-    """Gives the clients at these places other values; what stays as it is keeps its text.
-
-    Raises:
-        ConfigError: A tenant is mapped to another client already.
-    """
-    others = [each for place, each in edit.companies.items() if place not in changed]
+    """Gives the clients at these places other values; what stays as it is keeps its text."""
+    others = (each for place, each in edit.companies.items() if place not in changed)
     owners = _owners(edit, others)
     problems = [
         _mapped_already(ref, *owners[identity])
@@ -129,29 +112,21 @@ def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
     )
 
 
-# --- applications, and the products they are billed as --------------------------------------------
-
-
 def find_application(edit: MappingEdit, name: str) -> Application | None:
     """The application of this name, in any case."""
     return edit.applications.get(name.casefold())
 
 
 def the_application(edit: MappingEdit, name: str) -> Application:
-    """As `find_application`.
-
-    Raises:
-        ConfigError: There is none of this name.
-    """
-    found = find_application(edit, name)
-    if found is None:
-        names = [each.name for each in edit.applications.values()]
-        raise ConfigError(
-            f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
-            f"{UNTOUCHED}",
-            remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
-        )
-    return found
+    """As `find_application`; there being none is a `ConfigError`."""
+    if found := find_application(edit, name):
+        return found
+    names = [each.name for each in edit.applications.values()]
+    raise ConfigError(
+        f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
+        f"{UNTOUCHED}",
+        remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
+    )
 
 
 def with_keys(application: Application, globs: Iterable[str]) -> Application:
@@ -179,11 +154,7 @@ def set_exception(edit: MappingEdit, client: int, row: ProductRow) -> None:
 
 
 def remove_exception(edit: MappingEdit, client: int, application: str) -> None:
-    """Takes an exception of a client out, so that the general row holds for it again.
-
-    Raises:
-        ConfigError: There is no such exception.
-    """
+    """Takes an exception of a client out, so that the general row holds for it again."""
     company = edit.companies[client]
     edit.companies[client] = _without(company, application)
     if edit.companies[client] == company:
@@ -194,11 +165,7 @@ def remove_exception(edit: MappingEdit, client: int, application: str) -> None:
 
 
 def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
-    """Takes the general row out, so that the application is reported as unmapped from now on.
-
-    Raises:
-        ConfigError: There is no such row.
-    """
+    """Takes the general row out, so that the application is reported as unmapped from now on."""
     if edit.products.pop((application, psa), None) is None:
         raise ConfigError(
             f'mapping.toml has no [[product]] of "{shorten(application)}" for psa.{psa}. '
@@ -208,11 +175,7 @@ def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
 
 
 def remove_application(edit: MappingEdit, name: str) -> None:
-    """Takes an application out, with its product rows and the clients' exceptions for it.
-
-    Raises:
-        ConfigError: There is none of this name.
-    """
+    """Takes an application out, with its product rows and the clients' exceptions for it."""
     name = the_application(edit, name).name
     del edit.applications[name.casefold()]
     edit.products = {key: row for key, row in edit.products.items() if row.application != name}
