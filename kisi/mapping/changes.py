@@ -66,8 +66,7 @@ class MappingEdit:
         """What differs from the file as it is.
 
         Raises:
-            ConfigError: The file holds forms that cannot be edited safely, or a comment would be
-                lost.
+            ConfigError: Rows have forms that cannot be edited safely, or a comment would be lost.
         """
         applications = _Rows(self._old[0], self.applications, application_row)
         products = _Rows(self._old[1], self.products, partial(product_row, psas=self.psas))
@@ -91,6 +90,11 @@ class MappingEdit:
         brought = products.brought()
         brought += (row for rows in exceptions.values() for row in rows.brought())
         brought += (row for company in companies.added.values() for row in company.exceptions)
+        to_validate = set(companies.added) | {
+            place
+            for place, values in companies.changed.items()
+            if _IDS & values.keys() or values.get("billing") is True
+        }
         said = (
             _said_of_applications(applications),
             _said_of_products(products),
@@ -98,11 +102,7 @@ class MappingEdit:
         )
         return Change(
             text,
-            tuple(
-                now
-                for place, now in companies.now.items()
-                if place in companies.added or _brings_ids(companies.changed.get(place, {}))
-            ),
+            tuple(now for place, now in self.companies.items() if place in to_validate),
             tuple(row for row in brought if row.bill),
             tuple(itertools.chain(*said)),
         )
@@ -172,11 +172,6 @@ def _changed_values(old: TomlRow, new: TomlRow) -> TomlRow:
         for key in {**old, **new}
         if key != EXCEPTION and old.get(key) != new.get(key)
     }
-
-
-def _brings_ids(values: TomlRow) -> bool:
-    """Whether changed keys of a client bring ids in, or switch its billing on."""
-    return bool(_IDS & set(values)) or values.get("billing") is True
 
 
 # --- in TOML ------------------------------------------------------------------------------------

@@ -42,13 +42,13 @@ _BLANK_LETTERS = frozenset(
 
 
 def _ident(value: object) -> str:
+    if type(value) is int and 0 < value <= LARGEST_ID:
+        return str(value)
     if type(value) is int:
-        if 0 < value <= LARGEST_ID:
-            return str(value)
         raise ValueError(_NO_NUMBER)
-    if isinstance(value, str):
-        return _ident_text(value)
-    raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
+    if not isinstance(value, str):
+        raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
+    return _ident_text(value)
 
 
 def _ident_text(text: str) -> str:
@@ -209,7 +209,11 @@ def _company(
     exceptions = [
         (inner, _product(inner, known, psas, psa)) for inner in table.rows("product", row)
     ]
-    rules.one_exception_an_application(exceptions)
+    rules.once(
+        [(inner, (exception.application,)) for inner, exception in exceptions],
+        "application",
+        "{first} is an exception for this application already; keep one of the two.",
+    )
     tenants = (row.noted("tenants", rules.tenant_ref, text, sources) for text in read.tenants)
     company = Company(
         name=read.name,
@@ -226,9 +230,8 @@ def _company(
 
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
-    if name is None and "psa" in row.data:
-        return ""  # of a wrong type, which was noted
-    return row.noted("psa", rules.the_psa, name or "", psas) or ""
+    of_a_wrong_type = name is None and "psa" in row.data  # which was noted
+    return "" if of_a_wrong_type else row.noted("psa", rules.the_psa, name or "", psas) or ""
 
 
 # --- while it is being changed ------------------------------------------------------------------

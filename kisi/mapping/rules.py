@@ -172,17 +172,17 @@ def check(
     global_sources: Collection[str] = (),
 ) -> None:
     """Notes, at the rows concerned, everything that rows do wrong together."""
-    _once(
+    once(
         [(row, (each.name.casefold(),)) for row, each in applications],
         "name",
         "{first} has this name already.",
     )
-    _once(
+    once(
         [(row, (each.psa, each.application)) for row, each in products],
         "application",
         "{first} says already how this application is billed; keep one row of the two.",
     )
-    _once(
+    once(
         [(row, (each.psa, each.agreement)) for row, each in companies],
         "agreement",
         "{first} is billed on this agreement already; a client is one row, with all its tenants.",
@@ -190,15 +190,6 @@ def check(
     _one_client_a_tenant(companies, global_sources)
     billed = {application.name for _, application in applications if application.bill}
     _one_application_a_product(billed, products, companies)
-
-
-def one_exception_an_application(exceptions: Iterable[tuple[TableRow, ProductRow]]) -> None:
-    """Notes where a client has two exceptions for one application."""
-    _once(
-        [(row, (exception.application,)) for row, exception in exceptions],
-        "application",
-        "{first} is an exception for this application already; keep one of the two.",
-    )
 
 
 def one_product_row(
@@ -239,7 +230,7 @@ def _repeated(values: Iterable[Named]) -> list[Named]:
     return sorted(value for value, times in Counter(values).items() if times > 1)
 
 
-def _once(rows: Iterable[tuple[TableRow, tuple[str, ...]]], key: str, problem: str) -> None:
+def once(rows: Iterable[tuple[TableRow, tuple[str, ...]]], key: str, problem: str) -> None:
     """Notes, at its `key`, each row with a value that an earlier row has; empty ones are not."""
     first: dict[Hashable, TableRow] = {}
     for row, value in rows:

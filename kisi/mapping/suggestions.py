@@ -52,7 +52,7 @@ class SuggestedClient:
     """A tenant as the client of a company, on one of its agreements."""
 
     company: Company
-    """The row. Its agreement is empty where a person must choose."""
+    """Its agreement is empty where a person must choose."""
     tenant_name: str
     accept: bool
     """Whether `kisi map accept` takes it unless a person says otherwise."""
@@ -147,11 +147,11 @@ def _for_tenant(
         agreement, why_not = _agreement(entry, inventory, today)
         yield SuggestedClient(
             Company(
-                name=entry.company.name,
-                tenants=(tenant.ref,),
-                psa=entry.psa,
-                company=entry.company.id,
-                agreement=agreement,
+                entry.company.name,
+                (tenant.ref,),
+                entry.psa,
+                entry.company.id,
+                agreement,
                 billing=False,
             ),
             tenant.name,
@@ -169,10 +169,10 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
         client = entry.clients[0]
         return client.agreement, f"is mapped already: {client.name}"
     found = [each.agreement for each in running(inventory, entry.psa, entry.company.id, today)]
-    if not found:
-        return "", "no agreement of it runs today"
     if len(found) == 1:
         return found[0].id, ""
+    if not found:
+        return "", "no agreement of it runs today"
     choices = ", ".join(f"{agreement.id} {agreement.name}" for agreement in found)
     return "", f"choose the agreement: {choices}"
 
@@ -340,7 +340,6 @@ class KeyNameGroup:
     application: Application
     """With globs that each of `seen` matches one of, and the unit that the names speak of."""
     seen: tuple[str, ...]
-    """The key names, sorted."""
     doubt: str = ""
     """What a person must look up before this unit bills anybody; empty: the names tell it."""
 
@@ -399,7 +398,7 @@ def _unit(names: Iterable[str]) -> tuple[Unit, str]:
 
 def _said_unit(name: str) -> Unit | None:
     """The unit that a key name itself speaks of: `10-14 User; 20-28 Mobile device` is per user."""
-    if re.search(r"\busers?\b", name, re.IGNORECASE):
+    if re.search(r"(?i)\busers?\b", name):
         return Unit.USER
-    devices = r"\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
-    return Unit.DEVICE if re.search(devices, name, re.IGNORECASE) else None
+    devices = r"(?i)\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
+    return Unit.DEVICE if re.search(devices, name) else None
