@@ -42,13 +42,13 @@ _BLANK_LETTERS = frozenset(
 
 
 def _ident(value: object) -> str:
-    if type(value) is int and 0 < value <= LARGEST_ID:
-        return str(value)
     if type(value) is int:
+        if 0 < value <= LARGEST_ID:
+            return str(value)
         raise ValueError(_NO_NUMBER)
-    if not isinstance(value, str):
-        raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
-    return _ident_text(value)
+    if isinstance(value, str):
+        return _ident_text(value)
+    raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
 
 
 def _ident_text(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 from kisi.counting import Matcher
 from kisi.errors import KisiError
@@ -216,4 +217,21 @@ def _psa_entries(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
         products=tuple(
             ProductEntry(name, product, tuple(bills.get(product.id, ()))) for product in products
         ),
+    )
+
+
+def runs(agreement: PsaAgreement, today: date) -> bool:
+    """Whether the agreement is active, has begun and has not ended."""
+    begun = agreement.starts is None or agreement.starts <= today
+    return agreement.active and begun and (agreement.ends is None or agreement.ends >= today)
+
+
+def running(
+    inventory: Inventory, psa: str, company: str, today: date
+) -> tuple[AgreementEntry, ...]:
+    """A company's agreements that run today, also those that are mapped to a client."""
+    return tuple(
+        entry
+        for entry in inventory.agreements
+        if entry.psa == psa and entry.agreement.company == company and runs(entry.agreement, today)
     )

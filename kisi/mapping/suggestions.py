@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from kisi.counting import Matcher
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.inventory import CompanyEntry, Inventory
+from kisi.mapping.inventory import CompanyEntry, Inventory, running
+from kisi.mapping.names import fold
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
     ProductSuggestion,
@@ -30,7 +31,7 @@ from kisi.mapping.table import (
     product_cells,
     write_csv,
 )
-from kisi.mapping.validator import running
+from kisi.mapping.validator import BILLS, SystemValidator
 from kisi.model import (
     SPLIT,
     Application,
@@ -41,6 +42,7 @@ from kisi.model import (
     Tenant,
     Unit,
 )
+from kisi.psa import PsaAgreement
 
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
@@ -240,6 +242,66 @@ def _one_or_three(
     if unit is Unit.DEVICE and all(each in best and best[each].score >= one for each in SPLIT):
         return tuple(best[each] for each in SPLIT)
     return (best[Category.ALL],) if Category.ALL in best else ()
+
+
+# --- agreements that have ended -----------------------------------------------------------------
+
+_BOTH = 3
+"""Two agreements have the same type and the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A client whose agreement bills nothing any more, and what takes its place."""
+
+    row: int
+    """The client's row in the mapping."""
+    client: Company
+    old: PsaAgreement | None
+    """None: the PSA does not know the agreement at all."""
+    choices: tuple[PsaAgreement, ...]
+    """Running agreements of the same company that no other client has, the likeliest first."""
+    successor: PsaAgreement | None
+    """The one that is certain enough to be moved to; None where a person must choose."""
+
+
+def renewals(
+    companies: Collection[Company], inventory: Inventory, today: date
+) -> tuple[Renewal, ...]:
+    """The clients whose agreement does not run today.
+
+    A successor is named where only one free agreement of the company runs, or only one of several
+    has the old one's type and name. Clients of a PSA that could not be read are left out.
+    """
+    validator = SystemValidator.of(inventory, today)
+    found = []
+    for row, client in enumerate(companies):
+        if all(entry.reason in BILLS for entry in validator.agreement(client)):
+            continue
+        old = validator.listed(client)
+        alike = {
+            entry.agreement: _similarity(old, entry.agreement)
+            for entry in running(inventory, client.psa, client.company, today)
+            if entry.client is None and entry.agreement.id not in client.alongside
+        }
+        choices = tuple(sorted(alike, key=lambda each: (-alike[each], len(each.id), each.id)))
+        sure = choices if len(choices) == 1 else [each for each in choices if alike[each] == _BOTH]
+        found.append(Renewal(row, client, old, choices, sure[0] if len(sure) == 1 else None))
+    return tuple(found)
+
+
+def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
+    """How much of type and name two agreements share; a name without what a renewal changes."""
+    if old is None:
+        return 0
+    same_kind = fold(old.kind) == fold(new.kind)
+    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
+
+
+def _lasting_words(name: str) -> list[str]:
+    """A name's words without years and numbers."""
+    words = fold(name).replace("/", " ").replace("-", " ").split()
+    return [word for word in words if not any(map(str.isdigit, word))]
 
 
 # --- as a file that a person edits --------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import Any
 
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, TenantEntry
-from kisi.mapping.suggestions import SuggestedApplication, SuggestedClient, Suggestions
-from kisi.mapping.validator import Renewal, StaleEntry, StaleReason
+from kisi.mapping.suggestions import Renewal, SuggestedApplication, SuggestedClient, Suggestions
+from kisi.mapping.validator import StaleEntry, StaleReason
 from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.csv_text import csv_text

@@ -26,7 +26,7 @@ from kisi.mapping.edits import (
     set_product,
     with_keys,
 )
-from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry
+from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
@@ -42,7 +42,7 @@ from kisi.mapping.suggestions import (
     ranked_companies,
     unmatched_key_names,
 )
-from kisi.mapping.validator import SystemValidator, running
+from kisi.mapping.validator import SystemValidator
 from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
 from kisi.planning import is_live
 from kisi.psa import PsaAgreement

@@ -190,7 +190,7 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
     nothing is moved.
     """
     from kisi.mapping.edits import change_clients
-    from kisi.mapping.validator import renewals
+    from kisi.mapping.suggestions import renewals
     from kisi.render.map_lists import renewals_report
     from kisi.run.setup import opened
 

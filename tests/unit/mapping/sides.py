@@ -10,8 +10,8 @@ from decimal import Decimal
 from kisi.errors import KisiError
 from kisi.mapping.changes import Change
 from kisi.mapping.file import MappingEditor
-from kisi.mapping.inventory import Inventory, take_inventory
-from kisi.mapping.validator import SystemValidator, runs
+from kisi.mapping.inventory import Inventory, runs, take_inventory
+from kisi.mapping.validator import SystemValidator
 from kisi.model import Agreement, AgreementRef, Key, Line, NotBillable, Reading, Tenant, TenantRef
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from tests.unit.build import NOW, TODAY

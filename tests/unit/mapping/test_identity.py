@@ -7,9 +7,9 @@ import pytest
 from kisi.errors import ConfigError
 from kisi.mapping.edits import add_clients, change_clients
 from kisi.mapping.file import load_mapping
-from kisi.mapping.online import check_listed_twice
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
 from kisi.mapping.table import accept_rows, read_mapping_table
+from kisi.mapping.validator import check_listed_twice
 from kisi.model import Company, Tenant, TenantRef, unmapped_tenants
 from tests.unit.build import TODAY
 from tests.unit.mapping.sides import Source, changed
