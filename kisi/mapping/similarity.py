@@ -57,7 +57,7 @@ class Similarity:
     """How alike two names are, and which words are not simply the same."""
 
     score: float
-    """0 to 1; 1 if both have the same words."""
+    """0 to 1."""
     unlike: tuple[tuple[str, str], ...] = ()
     """Words taken for one: a slip, or a shortened word."""
     missing: tuple[str, ...] = ()
@@ -88,10 +88,8 @@ def word_similarity(one: str, other: str) -> float:
     if len(short) < _TYPO_LETTERS or any(map(str.isdigit, one + other)):
         return 0.0
     matcher = SequenceMatcher(None, short, long, autojunk=False)
-    if matcher.real_quick_ratio() < _TYPO or matcher.quick_ratio() < _TYPO:
-        return 0.0
-    ratio = matcher.ratio()
-    return ratio if ratio >= _TYPO else 0.0
+    quick = matcher.real_quick_ratio() >= _TYPO and matcher.quick_ratio() >= _TYPO
+    return ratio if quick and (ratio := matcher.ratio()) >= _TYPO else 0.0
 
 
 def is_abbreviation(short: str, long: str) -> bool:
@@ -168,7 +166,7 @@ class Suggestion:
     score: float
     """0 to 1, in two decimals."""
     reason: str
-    """Why, in words; also what speaks against it."""
+    """Also what speaks against it."""
     key: str = ""
     """What identifies the company in its name."""
 

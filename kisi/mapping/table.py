@@ -119,8 +119,7 @@ class MappingRows:
     applications: tuple[Application, ...]
     products: tuple[ProductRow, ...]
     companies: tuple[tuple[int | None, Company], ...]
-    """Clients with the exceptions that the table names, and their places in mapping.toml; no place:
-    it is a new one."""
+    """Clients with the exceptions that the table names; those without a place are new ones."""
 
 
 def read_mapping_table(
@@ -203,12 +202,8 @@ class _Reader:
             hint = did_you_mean(unit, list(Unit))
             self.problem(row, f'There is no unit "{shorten(unit)}"; {hint}')
             unit = Unit.DEVICE
-        return Application(
-            name,
-            row.lists.get("keys", old.keys),
-            Unit(unit),
-            self.flag(row, "bill", default=old.bill),
-        )
+        bill = self.flag(row, "bill", default=old.bill)
+        return Application(name, row.lists.get("keys", old.keys), Unit(unit), bill)
 
     def product(self, row: ReadRow) -> ProductRow:
         return ProductRow(self.application_name(row), self.psa(row), _products(row))
@@ -230,15 +225,13 @@ class _Reader:
                 self.problem(row, f"No company of this table is on agreement {':'.join(key)}.")
         for row, company, place in zip(rows, read, _places(self.known, read), strict=True):
             old = company if place is None else self.known[place]
-            yield (
-                place,
-                replace(
-                    company,
-                    exceptions=tuple(own[company.psa, company.agreement]),
-                    billing=self.flag(row, "billing", default=old.billing),
-                    alongside=row.lists.get("alongside", old.alongside),
-                ),
+            whole = replace(
+                company,
+                exceptions=tuple(own[company.psa, company.agreement]),
+                billing=self.flag(row, "billing", default=old.billing),
+                alongside=row.lists.get("alongside", old.alongside),
             )
+            yield place, whole
 
     def company(self, row: ReadRow) -> Company:
         tenants = []
@@ -263,9 +256,7 @@ class _Reader:
         try:
             document = json.loads(text.removeprefix("\ufeff"))
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ConfigError(
-                f"{name}: This is not JSON ({error}). Nothing was changed.", remedy=_ADVICE
-            ) from error
+            raise _wrong(name, f"This is not JSON ({error}).") from error
         for table, (kind, known) in _JSON.items():
             entries = document.get(table, [])
             if not isinstance(entries, list):
@@ -288,8 +279,8 @@ class _Reader:
             elif key == "keys" and isinstance(value, list) and {*map(type, value)} <= {str}:
                 lists[key] = tuple(value)
             elif key == "keys" or not isinstance(value, str | int | float | None):
-                wrong = f'"{key}" has a value of the wrong type: {type_name(value)}.'
-                self.problems.append(f"{place}: {wrong}")
+                wrong = f'"{key}" has a value of the wrong type'
+                self.problems.append(f"{place}: {wrong}: {type_name(value)}.")
             else:
                 cells[key] = "" if value is None else str(value)
         return ReadRow(place, cells, lists)
@@ -350,11 +341,8 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
 def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
     """Adds the rows of accepted suggestions; nothing that is mapped already is changed by it.
 
-    Key names of an application that is there already are added to it.
-
-    Raises:
-        ConfigError: All that cannot be accepted: a tenant that is mapped already, an application
-            that is billed already.
+    Key names of an application that is there already are added to it. A tenant that is mapped
+    already, or an application that is billed already, is a `ConfigError`.
     """
     for application in rows.applications:
         known = find_application(edit, application.name)
