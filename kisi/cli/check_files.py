@@ -16,7 +16,7 @@ from pathlib import Path
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.errors import ConfigError
 from kisi.journal.opening import JOURNAL
-from kisi.mapping.file import load_mapping
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping, Finding, Level
 from kisi.render.formatting import plural
 from kisi.secrets import Scheme, SecretReference, Secrets, resolve_all
@@ -88,12 +88,8 @@ def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMa
         )
         return BillingMapping()
     try:
-        mapping = load_mapping(
-            path,
-            sources=partial.source_names,
-            psas=partial.psa_names,
-            global_sources=partial.config.global_sources,
-        )
+        names = ConfigNames(partial.source_names, partial.psa_names, partial.config.global_sources)
+        mapping = load_mapping(path, names)
     except ConfigError as error:
         findings += _errors(error)
         return None

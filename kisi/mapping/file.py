@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -112,17 +112,17 @@ Known = Mapping[str, tuple[TableRow, Application]]
 """The applications by name, with their rows."""
 
 
-def load_mapping(
-    path: Path,
-    *,
-    sources: Collection[str],
-    psas: Collection[str],
-    global_sources: Collection[str] = (),
-) -> BillingMapping:
-    """Reads `mapping.toml`; a file that does not exist maps nothing.
+class ConfigNames(NamedTuple):
+    """The names in kisi.toml that rows may name. Where it has one PSA, they may leave out `psa`."""
 
-    `sources` and `psas` are the names that kisi.toml has; where it has one PSA, rows may leave out
-    `psa`. The tenant ids of `global_sources` are the same in each of them.
+    sources: Collection[str]
+    psas: Collection[str]
+    global_sources: Collection[str] = ()
+    """Those of the sources whose tenant ids are the same in each of them."""
+
+
+def load_mapping(path: Path, names: ConfigNames) -> BillingMapping:
+    """Reads `mapping.toml`; a file that does not exist maps nothing.
 
     Raises:
         ConfigError: All problems, each as
@@ -130,28 +130,18 @@ def load_mapping(
     """
     if not os.path.lexists(path):
         return BillingMapping()
-    document = read_document(path, if_missing="Mend the link, or remove it to start without one.")
-    return read_mapping(document, sources=sources, psas=psas, global_sources=global_sources)
+    remedy = "Mend the link, or remove it to start without one."
+    return read_mapping(read_document(path, if_missing=remedy), names)
 
 
-def read_mapping(
-    document: Document,
-    *,
-    sources: Collection[str],
-    psas: Collection[str],
-    global_sources: Collection[str] = (),
-) -> BillingMapping:
-    """Turns a parsed mapping.toml into the model.
-
-    Raises:
-        ConfigError: All problems, as for `load_mapping`.
-    """
+def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
+    """Turns a parsed mapping.toml into the model, or raises as `load_mapping`."""
     table = MappingTable(document)
     applications = [(row, _application(row)) for row in table.rows("application")]
     known = {each.name: (row, each) for row, each in applications if each.name}
-    products = [(row, _product(row, known, psas)) for row in table.rows("product")]
-    companies = [(row, _company(table, row, known, sources, psas)) for row in table.rows("company")]
-    rules.check(applications, products, companies, global_sources)
+    products = [(row, _product(row, known, names.psas)) for row in table.rows("product")]
+    companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
+    rules.check(applications, products, companies, names.global_sources)
     if table.problems:
         raise ConfigError(
             table.problems,
@@ -161,7 +151,7 @@ def read_mapping(
         tuple(application for _, application in applications),
         tuple(product for _, product in products),
         tuple(company for _, company in companies),
-        frozenset(global_sources),
+        frozenset(names.global_sources),
     )
 
 
@@ -197,24 +187,18 @@ def _product(
     return result
 
 
-def _company(
-    table: MappingTable,
-    row: TableRow,
-    known: Known,
-    sources: Collection[str],
-    psas: Collection[str],
-) -> Company:
+def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigNames) -> Company:
     read = row.read(CompanyTable)
-    psa = _psa(row, read.psa, psas)
+    psa = _psa(row, read.psa, names.psas)
     exceptions = [
-        (inner, _product(inner, known, psas, psa)) for inner in table.rows("product", row)
+        (inner, _product(inner, known, names.psas, psa)) for inner in table.rows("product", row)
     ]
     rules.once(
         [(inner, (exception.application,)) for inner, exception in exceptions],
         "application",
         "{first} is an exception for this application already; keep one of the two.",
     )
-    tenants = (row.noted("tenants", rules.tenant_ref, text, sources) for text in read.tenants)
+    tenants = (row.noted("tenants", rules.tenant_ref, text, names.sources) for text in read.tenants)
     company = Company(
         name=read.name,
         tenants=tuple(ref or TenantRef("", "") for ref in tenants),
@@ -240,31 +224,23 @@ def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
 class MappingEditor:
     """A mapping file, what it means, and the one way to save a change of it.
 
-    A missing file maps nothing; a link is followed and stays a link. The other arguments are those
-    of `load_mapping`.
+    A missing file maps nothing; a link is followed and stays a link.
 
     Raises:
         ConfigError: The file cannot be read, or is wrong as it is: all problems.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        sources: Collection[str],
-        psas: Collection[str],
-        global_sources: Collection[str] = (),
-    ) -> None:
+    def __init__(self, path: Path, names: ConfigNames) -> None:
         self.path = path
+        self.names = names
         self._target = Path(os.path.realpath(path))
-        self.sources, self._psas, self._global_sources = sources, psas, global_sources
         self._content = read_bytes(self._target)
         self.text = decode(path, self._content or b"")
         self.mapping = self._mapping_of(self.text)
 
     def edit(self) -> MappingEdit:
         """The rows of the file as it was read or saved last, to be changed."""
-        return MappingEdit(self.text, self.mapping, self._psas)
+        return MappingEdit(self.text, self.mapping, self.names.psas)
 
     def check(self, text: str) -> BillingMapping:
         """What `text` would mean as the file.
@@ -320,12 +296,7 @@ class MappingEditor:
                 f"{self.path.name}: The file would be larger than {MAX_BYTES // 2**20} MiB, which "
                 "kisi does not read."
             )
-        return read_mapping(
-            parse_document(self.path, text),
-            sources=self.sources,
-            psas=self._psas,
-            global_sources=self._global_sources,
-        )
+        return read_mapping(parse_document(self.path, text), self.names)
 
     def _refuse_foreign_change(self) -> None:
         now = read_bytes(self._target)

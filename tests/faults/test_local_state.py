@@ -20,7 +20,7 @@ import pytest
 
 from kisi import files
 from kisi.journal import opening, schema
-from kisi.mapping.file import MappingEditor
+from kisi.mapping.file import ConfigNames, MappingEditor
 from kisi.run import setup
 from tests.e2e.conftest import Operator, Result
 from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
@@ -656,4 +656,4 @@ def test_an_interrupted_save_leaves_the_old_mapping(
     assert set(after) - set(before) <= {"mapping.toml.bak"}
     billed.heals()
     mapping = billed.operator.folder / "mapping.toml"
-    assert MappingEditor(mapping, sources=["hq", "hub"], psas=["cw", "tp"]).mapping.companies
+    assert MappingEditor(mapping, ConfigNames(["hq", "hub"], ["cw", "tp"])).mapping.companies

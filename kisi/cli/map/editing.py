@@ -86,15 +86,11 @@ def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> I
 
 def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing:
     """The mapping file of a configuration, to be changed; without a `setup` no system is asked."""
-    from kisi.mapping.file import MappingEditor
+    from kisi.mapping.file import ConfigNames, MappingEditor
     from kisi.mapping.validator import SystemValidator
 
-    editor = MappingEditor(
-        config.mapping_path,
-        sources=config.sources,
-        psas=config.psa,
-        global_sources=config.global_sources,
-    )
+    names = ConfigNames(config.sources, config.psa, config.global_sources)
+    editor = MappingEditor(config.mapping_path, names)
     validator = None
     if setup is not None:
         validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)

@@ -102,7 +102,7 @@ def map_company(
                 f"A new client needs {missing}. To change one, name it: kisi map company CLIENT ..."
             )
     with edited_mapping(config, console, offline=offline) as editing:
-        rows, sources = editing.rows, editing.editor.sources
+        rows, sources = editing.rows, editing.editor.names.sources
         place = None if client is None else the_client(editing.editor.mapping, client)
         old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
         new = [tenant_ref(text, sources) for text in tenant or []]

@@ -189,7 +189,7 @@ def map_import(
     text = read_table(file)
     with edited_mapping(config, console, offline=offline) as editing:
         rows = read_mapping_table(
-            text, editing.rows, sources=editing.editor.sources, name=file.name
+            text, editing.rows, sources=editing.editor.names.sources, name=file.name
         )
         import_rows(editing.rows, rows, remove_missing=remove_missing)
 
@@ -216,7 +216,7 @@ def map_accept(
     text = read_table(file)
     with edited_mapping(config, console, offline=offline) as editing:
         rows = read_mapping_table(
-            text, editing.rows, sources=editing.editor.sources, name=file.name, accepted=True
+            text, editing.rows, sources=editing.editor.names.sources, name=file.name, accepted=True
         )
         accept_rows(editing.rows, rows)
     off = sum(not company.billing for _, company in rows.companies)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from kisi.errors import KisiError
 from kisi.mapping.changes import Change
-from kisi.mapping.file import MappingEditor
+from kisi.mapping.file import ConfigNames, MappingEditor
 from kisi.mapping.inventory import Inventory, runs, take_inventory
 from kisi.mapping.validator import SystemValidator
 from kisi.model import Agreement, AgreementRef, Key, Line, NotBillable, Reading, Tenant, TenantRef
@@ -164,12 +164,8 @@ class Sides:
         """The file, with this text if one is given."""
         if text is not None:
             self.path.write_bytes(text.encode())
-        return MappingEditor(
-            self.path,
-            sources=self.sources,
-            psas=self.psas,
-            global_sources=self.global_sources,
-        )
+        names = ConfigNames(self.sources, self.psas, self.global_sources)
+        return MappingEditor(self.path, names)
 
     def inventory(self, mapping, **more) -> Inventory:
         return take_inventory(mapping, self.sources, self.psas, **more)

@@ -9,7 +9,7 @@ import pytest
 
 from kisi.errors import ConfigError, ExitCode, StateError
 from kisi.mapping import file as file_module
-from kisi.mapping.file import MappingEditor
+from kisi.mapping.file import ConfigNames, MappingEditor
 
 TEXT = "# mine\r\n[[application]]\r\nname = 'Böhm'"
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
@@ -23,7 +23,7 @@ def path(tmp_path):
 
 
 def opened(path):
-    return MappingEditor(path, sources=["hq"], psas=["cw"])
+    return MappingEditor(path, ConfigNames(["hq"], ["cw"]))
 
 
 def names(folder):

@@ -6,7 +6,7 @@ import pytest
 
 from kisi.errors import ConfigError
 from kisi.mapping.edits import add_clients, change_clients
-from kisi.mapping.file import load_mapping
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
 from kisi.mapping.table import accept_rows, read_mapping_table
 from kisi.mapping.validator import check_listed_twice
@@ -25,7 +25,7 @@ def problems(tmp_path):
         path = tmp_path / "mapping.toml"
         path.write_text("".join(rows), encoding="utf-8")
         try:
-            load_mapping(path, sources=SOURCES, psas=["cw"], global_sources=GLOBAL)
+            load_mapping(path, ConfigNames(SOURCES, ["cw"], GLOBAL))
         except ConfigError as error:
             return list(error.problems)
         return []

@@ -19,7 +19,7 @@ from kisi.mapping.changes import (
     company_row,
     product_row,
 )
-from kisi.mapping.file import read_mapping
+from kisi.mapping.file import ConfigNames, read_mapping
 from kisi.mapping.table import COLUMNS, import_rows, mapping_csv, read_mapping_table
 from kisi.mapping.toml_edit import RowKind, TomlEdit
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
@@ -296,4 +296,4 @@ class Draft(NamedTuple):
 
 def read(text):
     document = parse_document(Path("mapping.toml"), text)
-    return Draft(text, read_mapping(document, sources=["hq"], psas=["cw"]))
+    return Draft(text, read_mapping(document, ConfigNames(["hq"], ["cw"])))
