@@ -126,8 +126,7 @@ class TableRow:
 def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
     """`source:tenant`, as a person writes it in mapping.toml, in a table or as an option.
 
-    Raises:
-        ConfigError: It has another form, or there is no such source.
+    Another form, or a source that there is not, is a `ConfigError`.
     """
     source, colon, tenant = text.partition(":")
     if not colon or not tenant.strip():
@@ -144,11 +143,7 @@ def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
 
 
 def the_psa(name: str, psas: Collection[str]) -> str:
-    """The PSA of this name; the only one where none is named.
-
-    Raises:
-        ConfigError: There is none of this name, or none is named and there are several.
-    """
+    """The PSA of this name; the only one where none is named. Else a `ConfigError`."""
     if name in psas:
         return name
     if name:

@@ -7,16 +7,8 @@ from pathlib import Path
 
 import typer
 
+from kisi.cli.map import rows, tables
 from kisi.cli.map.editing import inventory_of, tell_missing
-from kisi.cli.map.rows import (
-    map_application,
-    map_billing,
-    map_company,
-    map_product,
-    map_remove,
-    map_renew,
-)
-from kisi.cli.map.tables import map_accept, map_export, map_import, map_list, map_suggest
 from kisi.cli.options import Format
 from kisi.cli.output import Console, OutputOptions, result, terminal_text
 from kisi.cli.shared_options import shared_options
@@ -82,14 +74,14 @@ def _refuse_misplaced(context: typer.Context) -> None:
             )
 
 
-map_app.command("list")(map_list)
-map_app.command("suggest")(map_suggest)
-map_app.command("accept")(map_accept)
-map_app.command("company")(map_company)
-map_app.command("product")(map_product)
-map_app.command("application")(map_application)
-map_app.command("billing")(map_billing)
-map_app.command("remove")(map_remove)
-map_app.command("renew")(map_renew)
-map_app.command("export")(map_export)
-map_app.command("import")(map_import)
+map_app.command("list")(tables.map_list)
+map_app.command("suggest")(tables.map_suggest)
+map_app.command("accept")(tables.map_accept)
+map_app.command("company")(rows.map_company)
+map_app.command("product")(rows.map_product)
+map_app.command("application")(rows.map_application)
+map_app.command("billing")(rows.map_billing)
+map_app.command("remove")(rows.map_remove)
+map_app.command("renew")(rows.map_renew)
+map_app.command("export")(tables.map_export)
+map_app.command("import")(tables.map_import)

@@ -98,11 +98,7 @@ def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing
 
 
 def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
-    """Reads both sides, with progress bars on a terminal.
-
-    Raises:
-        Interrupted: ^C, while it was read.
-    """
+    """Reads both sides, with progress bars on a terminal; ^C raises `Interrupted`."""
     from kisi.cli.progress import ProgressBars
     from kisi.cli.signals import handle_signals
     from kisi.mapping.inventory import take_inventory
@@ -126,11 +122,7 @@ def tell_missing(inventory: Inventory, console: Console) -> None:
 
 
 def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
-    """Goes on only with `--yes`, or if a person on a terminal says so.
-
-    Raises:
-        Withheld: Nobody said so: the one that was given.
-    """
+    """Goes on only with `--yes`, or if a person on a terminal says so; else raises `withheld`."""
     from kisi.redaction import safe_text
 
     on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()

@@ -89,10 +89,7 @@ class Prompter:
     def line(self, question: str, default: str = "") -> str:
         """The line that was typed, or `default` for an empty one; `?` tells what can be typed.
 
-        Raises:
-            Quit: `q`, the end of input, or ^C.
-            Back: `b`.
-            Skip: `s`.
+        `q`, the end of input and ^C raise `Quit`, `b` raises `Back`, and `s` `Skip`.
         """
         from kisi.render.text import adapted
 
@@ -172,9 +169,8 @@ class Session:
     def confirm(self, answer: Callable[[MappingEdit], None]) -> bool:
         """Validates and saves one answer. False if it cannot be, which is said with the reason.
 
-        Raises:
-            ConfigError: Somebody else changed the file: nothing more can be saved.
-            StateError: The file cannot be written.
+        What the file itself refuses (somebody else changed it, the disk is full) is raised: nothing
+        more can be saved.
         """
         rows = self.editor.edit()
         try:
@@ -197,13 +193,7 @@ class Session:
 
 
 def in_turn(session: Session, questions: Sequence[Question]) -> None:
-    """Asks one question after the other; going back takes back what the one before saved.
-
-    Raises:
-        Quit: The person wants to stop.
-        ConfigError: Somebody else changed the file.
-        StateError: The file cannot be written.
-    """
+    """Asks one question after the other; going back takes back what the one before saved."""
     before: dict[int, str] = {}
     place = 0
     while place < len(questions):
