@@ -15,7 +15,7 @@ from pathlib import Path
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.errors import ConfigError
 from kisi.journal.opening import JOURNAL
-from kisi.mapping.file import load_mapping
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Finding, Level
 from kisi.render.formatting import plural
 from kisi.secrets import Scheme, SecretReference, resolve_all
@@ -57,12 +57,8 @@ def _check_mapping(partial: PartialConfig) -> Iterator[Finding]:
         yield Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")
         return
     try:
-        mapping = load_mapping(
-            path,
-            sources=partial.source_names,
-            psas=partial.psa_names,
-            global_sources=partial.config.global_sources,
-        )
+        names = ConfigNames(partial.source_names, partial.psa_names, partial.config.global_sources)
+        mapping = load_mapping(path, names)
     except ConfigError as error:
         yield from _errors(error)
         return

@@ -19,8 +19,13 @@ from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
 from kisi.json_text import document, fields
 from kisi.lock import run_lock
-from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
-from kisi.mapping.validator import SystemValidator
+from kisi.mapping.validator import (
+    SystemValidator,
+    check_lines,
+    check_listed_twice,
+    check_tenants,
+    some_agreement,
+)
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.psa.registry import PSAS

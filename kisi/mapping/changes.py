@@ -1,7 +1,7 @@
 """Rows of mapping.toml before and after a change that is not saved yet: as text and in words.
 
-Pure: a `MappingText` in, a `Change` out. Commands say what the rows are to be; which lines of the
-file differ, which ids must exist and what is said of it follows here, the same way for all.
+Pure. Commands say what the rows are to be; which lines of the file differ, which ids must exist and
+what is said of it follows here, the same way for all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kisi.config.sentences import shorten
@@ -20,19 +21,9 @@ _MOST_DIGITS = len(str(LARGEST_ID))
 _DEFAULTS: TomlRow = {"unit": str(Unit.DEVICE), "bill": True, "billing": True}
 """What a key says where it is missing. One that is there is set to this, and not taken away."""
 _IDS = frozenset({"tenants", "psa", "company", "agreement"})
+KeyT = TypeVar("KeyT")
 RowT = TypeVar("RowT")
-
-
-@dataclass(frozen=True, slots=True)
-class MappingText:
-    """mapping.toml as it is, or as a change would leave it: valid."""
-
-    text: str
-    """All of it."""
-    mapping: BillingMapping
-    """What it means; its rows are in the text's order."""
-    psas: tuple[str, ...]
-    """The names of the PSAs in kisi.toml: rows name theirs only where there are several."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +31,6 @@ class Change:
     """An edited text, and the rows whose ids the change brings into it."""
 
     text: str
-    """All of mapping.toml."""
     companies: tuple[Company, ...] = ()
     """Clients whose tenants, company and agreement must exist before it is saved."""
     products: tuple[ProductRow, ...] = ()
@@ -50,129 +40,128 @@ class Change:
 
 
 class MappingEdit:
-    """The rows that mapping.toml is to have, by their places in it; new rows have later places.
+    """The rows that mapping.toml is to have; rows that it has keep their keys, and their places.
 
-    Args:
-        before: The file as it is.
-
-    Attributes:
-        psas: The names of the PSAs in kisi.toml.
-        global_sources: The sources whose tenant ids are the same in each of them.
-        applications: The `[[application]]` rows.
-        products: The `[[product]]` rows.
-        companies: The `[[company]]` rows, with their exceptions.
+    `applications` are by name in small letters, `products` by application and PSA, `companies` by
+    their places in the file; new ones have later places. `text` is all of the file as it is,
+    `mapping` what it means, with its rows in the text's order, and `psas` are the names of the PSAs
+    in kisi.toml: rows name theirs only where there are several.
     """
 
-    def __init__(self, before: MappingText) -> None:
-        self.psas = before.psas
-        self.global_sources = before.mapping.global_sources
-        self.applications = dict(enumerate(before.mapping.applications))
-        self.products = dict(enumerate(before.mapping.products))
-        self.companies = dict(enumerate(before.mapping.companies))
-        self._before = before
-        tables = (self.applications, self.products, self.companies)
-        self._behind = itertools.count(max(len(table) for table in tables))
+    def __init__(self, text: str, mapping: BillingMapping, psas: Collection[str]) -> None:
+        self.psas = tuple(psas)
+        self.global_sources = mapping.global_sources
+        self.applications = {row.name.casefold(): row for row in mapping.applications}
+        self.products = {(row.application, row.psa): row for row in mapping.products}
+        self.companies = dict(enumerate(mapping.companies))
+        self._text = text
+        self._old = self.applications.copy(), self.products.copy(), self.companies.copy()
+        self._behind = itertools.count(len(self.companies))
 
     def new_place(self) -> int:
-        """A place behind all rows that the file has, for a new one."""
+        """A place behind all clients that the file has, for a new one."""
         return next(self._behind)
 
     def change(self) -> Change:
         """What differs from the file as it is.
 
         Raises:
-            ConfigError: The file holds forms that cannot be edited safely, or a comment would be
-                lost.
+            ConfigError: Rows have forms that cannot be edited safely, or a comment would be lost.
         """
-        old, psas = self._before.mapping, self.psas
-        applications = _Rows(old.applications, self.applications, application_row)
-        products = _Rows(old.products, self.products, lambda row: product_row(row, psas))
-        companies = _Rows(old.companies, self.companies, lambda row: company_row(row, psas))
+        applications = _Rows(self._old[0], self.applications, application_row)
+        products = _Rows(self._old[1], self.products, partial(product_row, psas=self.psas))
+        companies = _Rows(self._old[2], self.companies, partial(company_row, psas=self.psas))
         exceptions = {
-            place: _Rows(was.exceptions, _by_place(was, self.companies[place]), product_row)
-            for place, was in enumerate(old.companies)
-            if place in self.companies
+            place: _Rows(
+                dict(enumerate(was.exceptions)), _by_place(was, companies.now[place]), product_row
+            )
+            for place, was in companies.old.items()
+            if place in companies.now
         }
-        tables: dict[RowKind, _Rows[Any]] = {
-            RowKind.APPLICATION: applications,
-            RowKind.PRODUCT: products,
-            RowKind.COMPANY: companies,
+        text = _edited(
+            self._text,
+            [(exceptions[place], EXCEPTION, place) for place in reversed(exceptions)],
+            [
+                (applications, RowKind.APPLICATION, None),
+                (products, RowKind.PRODUCT, None),
+                (companies, RowKind.COMPANY, None),
+            ],
+        )
+        brought = products.brought()
+        brought += (row for rows in exceptions.values() for row in rows.brought())
+        brought += (row for company in companies.added.values() for row in company.exceptions)
+        to_validate = set(companies.added) | {
+            place
+            for place, values in companies.changed.items()
+            if _IDS & values.keys() or values.get("billing") is True
         }
-        toml = TomlEdit(self._before.text)
-        for place, rows in reversed(exceptions.items()):
-            toml.set_values(EXCEPTION, rows.values, company=place)
-            toml.remove(EXCEPTION, rows.gone, company=place)
-            toml.append(EXCEPTION, rows.new, company=place)
-        for kind, table in reversed(tables.items()):  # a refusal names a line of the file as it is
-            toml.set_values(kind, table.values)
-        for kind, table in tables.items():
-            toml.remove(kind, table.gone)
-            toml.append(kind, table.new)
+        said = (
+            _said_of_applications(applications),
+            _said_of_products(products),
+            _said_of_companies(companies, exceptions),
+        )
         return Change(
-            toml.proven(),
-            tuple(
-                now
-                for place, now in companies.now.items()
-                if place in companies.added or _brings_ids(companies.values.get(place, {}))
-            ),
-            tuple(
-                row
-                for row in (
-                    *products.brought(),
-                    *(row for rows in exceptions.values() for row in rows.brought()),
-                    *(row for place in companies.added for row in companies.now[place].exceptions),
-                )
-                if row.bill
-            ),
-            (
-                *_said_of_applications(applications),
-                *_said_of_products(products),
-                *_said_of_companies(companies, exceptions),
-            ),
+            text,
+            tuple(now for place, now in self.companies.items() if place in to_validate),
+            tuple(row for row in brought if row.bill),
+            tuple(itertools.chain(*said)),
         )
 
 
-class _Rows(Generic[RowT]):
-    """Rows of one table before and after, and how they differ in TOML.
+class _Rows(Generic[KeyT, RowT]):
+    """Rows of one table before and after, by key: those that are `added`, `gone`, or `changed`.
 
-    Attributes:
-        old: The rows as they are, by place.
-        now: The rows that there are to be, by place.
-        added: The places of new rows.
-        gone: The places of rows that are taken out.
-        values: The place of a row that differs to the keys that must change, as `set_values` takes.
-        new: The new rows in TOML.
+    Of those that changed, `changed` has the TOML keys that must change, as `set_values` takes them;
+    `new` are the added rows in TOML.
     """
 
     def __init__(
-        self, old: Sequence[RowT], now: Mapping[int, RowT], write: Callable[[RowT], TomlRow]
+        self, old: Mapping[KeyT, RowT], now: Mapping[KeyT, RowT], write: Callable[[RowT], TomlRow]
     ) -> None:
-        self.old = dict(enumerate(old))
+        self.old = old
         self.now = now
-        self.added = [place for place in now if place not in self.old]
-        self.gone = [place for place in self.old if place not in now]
+        self.added = {key: row for key, row in now.items() if key not in old}
+        self.gone = {key: row for key, row in old.items() if key not in now}
         differ = {
-            place: _changed_values(write(self.old[place]), write(row))
-            for place, row in now.items()
-            if place in self.old and self.old[place] != row
+            key: _changed_values(write(old[key]), write(row))
+            for key, row in now.items()
+            if key in old and old[key] != row
         }
-        self.values = {place: values for place, values in differ.items() if values}
-        self.new = [write(now[place]) for place in self.added]
+        self.changed = {key: values for key, values in differ.items() if values}
+        self.new = [write(row) for row in self.added.values()]
 
     def brought(self) -> list[RowT]:
         """The rows that are new, or differ from what they were."""
-        return [row for place, row in self.now.items() if self.old.get(place) != row]
+        return [row for key, row in self.now.items() if self.old.get(key) != row]
+
+    def by_place(self, some: Mapping[KeyT, Value]) -> dict[int, Value]:
+        """Values of some old rows by the rows' places in the file."""
+        return {place: some[key] for place, key in enumerate(self.old) if key in some}
+
+
+_Table = tuple[_Rows[Any, Any], RowKind, int | None]
+"""Rows before and after, their kind, and the place of the client whose exceptions they are."""
+
+
+def _edited(text: str, exceptions: Sequence[_Table], tables: Sequence[_Table]) -> str:
+    toml = TomlEdit(text)
+    # from below, and before lines come and go: a refusal names a line of the file as it is
+    for rows, kind, company in (*exceptions, *reversed(tables)):
+        toml.set_values(kind, rows.by_place(rows.changed), company=company)
+    for rows, kind, company in (*exceptions, *tables):
+        toml.remove(kind, rows.by_place(rows.gone), company=company)
+        toml.append(kind, rows.new, company=company)
+    return toml.proven()
 
 
 def _by_place(old: Company, new: Company) -> dict[int, ProductRow]:
     """The exceptions that a client is to have, by the places of those it has now."""
     places = {row.application: place for place, row in enumerate(old.exceptions)}
     behind = itertools.count(len(old.exceptions))
-    rows = {}
-    for row in new.exceptions:
-        place = places.pop(row.application, None)
-        rows[next(behind) if place is None else place] = row
-    return rows
+    return {
+        next(behind) if (place := places.pop(row.application, None)) is None else place: row
+        for row in new.exceptions
+    }
 
 
 def _changed_values(old: TomlRow, new: TomlRow) -> TomlRow:
@@ -183,11 +172,6 @@ def _changed_values(old: TomlRow, new: TomlRow) -> TomlRow:
         for key in {**old, **new}
         if key != EXCEPTION and old.get(key) != new.get(key)
     }
-
-
-def _brings_ids(values: TomlRow) -> bool:
-    """Whether changed keys of a client bring ids in, or switch its billing on."""
-    return bool(_IDS & set(values)) or values.get("billing") is True
 
 
 # --- in TOML ------------------------------------------------------------------------------------
@@ -229,10 +213,7 @@ def product_row(row: ProductRow, psas: Collection[str] = ()) -> dict[str, Any]:
 
 def company_row(company: Company, psas: Collection[str]) -> dict[str, Any]:
     """`[[company]]` with its exceptions; `billing` only where it is off."""
-    row: dict[str, Any] = {
-        "name": company.name,
-        "tenants": [str(ref) for ref in company.tenants],
-    }
+    row: dict[str, Any] = {"name": company.name, "tenants": [*map(str, company.tenants)]}
     if len(psas) > 1:
         row["psa"] = company.psa
     row |= {"company": toml_id(company.company), "agreement": toml_id(company.agreement)}
@@ -253,33 +234,32 @@ def called(company: Company) -> str:
     return f'"{shorten(company.name)}" ({company.psa}:{company.agreement})'
 
 
-def _said_of_applications(rows: _Rows[Application]) -> Iterator[str]:
-    for place, row in rows.now.items():
+def _said_of_applications(rows: _Rows[str, Application]) -> Iterator[str]:
+    for key, row in rows.now.items():
         unit = f", billed per {row.unit}" if row.unit is not Unit.DEVICE else ""
         how = unit if row.bill else ", never billed"
-        if place in rows.added:
+        if key in rows.added:
             yield f'Added application "{shorten(row.name)}"{how}.'
-        elif place in rows.values:
+        elif key in rows.changed:
             globs = ", ".join(f'"{shorten(glob)}"' for glob in row.globs)
             yield f'Changed application "{shorten(row.name)}": key names {globs}{how}.'
-    for place in rows.gone:
-        yield f'Removed application "{shorten(rows.old[place].name)}".'
+    for row in rows.gone.values():
+        yield f'Removed application "{shorten(row.name)}".'
 
 
-def _said_of_products(rows: _Rows[ProductRow]) -> Iterator[str]:
-    for place, row in rows.now.items():
-        if place in rows.added or place in rows.values:
-            old = rows.old.get(place)
-            before = f" Before: {_product_words(old)}." if old else ""
+def _said_of_products(rows: _Rows[tuple[str, str], ProductRow]) -> Iterator[str]:
+    for key, row in rows.now.items():
+        if key in rows.added or key in rows.changed:
+            before = f" Before: {_product_words(rows.old[key])}." if key in rows.old else ""
             what = f"{_product_words(row)} (psa.{row.psa})"
             yield f'"{shorten(row.application)}" is billed as {what}.{before}'
-    for place in rows.gone:
-        name, psa = shorten(rows.old[place].application), rows.old[place].psa
-        yield f'"{name}" has no product in psa.{psa} any more: it is not billed there.'
+    for row in rows.gone.values():
+        name = shorten(row.application)
+        yield f'"{name}" has no product in psa.{row.psa} any more: it is not billed there.'
 
 
 def _said_of_companies(
-    rows: _Rows[Company], exceptions: Mapping[int, _Rows[ProductRow]]
+    rows: _Rows[int, Company], exceptions: Mapping[int, _Rows[int, ProductRow]]
 ) -> Iterator[str]:
     for place, new in rows.now.items():
         if place in rows.added:
@@ -287,16 +267,14 @@ def _said_of_companies(
             yield f"Added {called(new)}: {tenants}, billing {'on' if new.billing else 'off'}."
             continue
         old = rows.old[place]
-        if place in rows.values:
-            yield _changed(old, new, rows.values[place])
+        if place in rows.changed:
+            yield _changed(old, new, rows.changed[place])
         for row in exceptions[place].brought():
             what = f"is billed as {_product_words(row)}" if row.bill else "is managed by hand"
             yield f'"{shorten(row.application)}" of {called(old)} {what}.'
-        for gone in exceptions[place].gone:
-            name = shorten(old.exceptions[gone].application)
-            yield f'Removed the exception of {called(old)} for "{name}".'
-    for place in rows.gone:
-        old = rows.old[place]
+        for row in exceptions[place].gone.values():
+            yield f'Removed the exception of {called(old)} for "{shorten(row.application)}".'
+    for old in rows.gone.values():
         yield (
             f"Removed {called(old)}. Its lines in psa.{old.psa} stay as they are; kisi does not "
             "keep them up any more."
@@ -321,6 +299,6 @@ def _changed(old: Company, new: Company, values: TomlRow) -> str:
 
 def _product_words(row: ProductRow) -> str:
     """Products of a row in words: `1201`, or `windows_workstations 1201, windows_servers 1202`."""
-    if list(row.products) == ["all"]:
+    if list(row.products) == [Category.ALL]:
         return row.products[Category.ALL]
     return ", ".join(f"{category} {product}" for category, product in row.products.items())

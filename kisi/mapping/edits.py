@@ -1,5 +1,6 @@
 """Rows of mapping.toml found by what a person types, added, changed and removed.
 
+What is not there, is there twice, or is mapped already is a `ConfigError`: nothing is changed.
 Names of clients may repeat, so a client can also be named by its agreement (`cw:1042`) or by one of
 its tenants (`hq:VSRV...`).
 """
@@ -11,18 +12,15 @@ from dataclasses import replace
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.changes import MappingEdit, RowT, called
+from kisi.mapping.changes import MappingEdit, called
 from kisi.mapping.rules import UNTOUCHED
 from kisi.model import Application, BillingMapping, Company, Glob, ProductRow, TenantRef
 
 _LISTED = 12
 
 
-# --- clients --------------------------------------------------------------------------------------
-
-
-def find_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
-    """The rows of the clients that `wanted` names.
+def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
+    """The rows of the clients that `wanted` names, at least one.
 
     The first of these that finds any: the exact name; the agreement as `psa:agreement`; a tenant as
     `source:tenant`; the name in any case; a glob on the name.
@@ -38,32 +36,16 @@ def find_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
         found = tuple(row for row, company in enumerate(mapping.companies) if rule(company))
         if found:
             return found
-    return ()
-
-
-def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
-    """As `find_clients`, at least one.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    found = find_clients(mapping, wanted)
-    if not found:
-        names = [company.name for company in mapping.companies]
-        raise ConfigError(
-            f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
-            f"{UNTOUCHED}",
-            remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
-        )
-    return found
+    names = [company.name for company in mapping.companies]
+    raise ConfigError(
+        f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
+        f"{UNTOUCHED}",
+        remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
+    )
 
 
 def the_client(mapping: BillingMapping, wanted: str) -> int:
-    """The row of the one client that `wanted` names.
-
-    Raises:
-        ConfigError: There is none, or there are several.
-    """
+    """The row of the one client that `wanted` names; there being several is a `ConfigError` too."""
     found = the_clients(mapping, wanted)
     if len(found) > 1:
         some = ", ".join(called(mapping.companies[row]) for row in found[:_LISTED])
@@ -76,11 +58,7 @@ def the_client(mapping: BillingMapping, wanted: str) -> int:
 
 
 def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
-    """Adds clients; tenants of one on an agreement that is mapped already join the client there.
-
-    Raises:
-        ConfigError: A tenant is mapped already, or the agreement is mapped to another company.
-    """
+    """Adds clients; tenants of one on an agreement that is mapped already join the client there."""
     owners = _owners(edit, edit.companies.values())
     places = {(each.psa, each.agreement): place for place, each in edit.companies.items()}
     problems: list[str] = []
@@ -103,12 +81,8 @@ def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
 
 
 def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
-    """Gives the clients at these places other values; what stays as it is keeps its text.
-
-    Raises:
-        ConfigError: A tenant is mapped to another client already.
-    """
-    others = [each for place, each in edit.companies.items() if place not in changed]
+    """Gives the clients at these places other values; what stays as it is keeps its text."""
+    others = (each for place, each in edit.companies.items() if place not in changed)
     owners = _owners(edit, others)
     problems = [
         _mapped_already(ref, *owners[identity])
@@ -138,30 +112,21 @@ def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
     )
 
 
-# --- applications, and the products they are billed as --------------------------------------------
-
-
 def find_application(edit: MappingEdit, name: str) -> Application | None:
     """The application of this name, in any case."""
-    found = (row for row in edit.applications.values() if row.name.casefold() == name.casefold())
-    return next(found, None)
+    return edit.applications.get(name.casefold())
 
 
 def the_application(edit: MappingEdit, name: str) -> Application:
-    """As `find_application`.
-
-    Raises:
-        ConfigError: There is none of this name.
-    """
-    found = find_application(edit, name)
-    if found is None:
-        names = [each.name for each in edit.applications.values()]
-        raise ConfigError(
-            f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
-            f"{UNTOUCHED}",
-            remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
-        )
-    return found
+    """As `find_application`; there being none is a `ConfigError`."""
+    if found := find_application(edit, name):
+        return found
+    names = [each.name for each in edit.applications.values()]
+    raise ConfigError(
+        f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
+        f"{UNTOUCHED}",
+        remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
+    )
 
 
 def with_keys(application: Application, globs: Iterable[str]) -> Application:
@@ -172,79 +137,51 @@ def with_keys(application: Application, globs: Iterable[str]) -> Application:
 
 def set_application(edit: MappingEdit, application: Application) -> None:
     """Adds an application, or gives the one of its name, in any case, these values."""
-    old = find_application(edit, application.name)
-    place = _place(edit.applications, lambda row: row is old)
-    place = edit.new_place() if place is None else place
-    edit.applications[place] = replace(application, name=old.name) if old else application
+    old = find_application(edit, application.name) or application
+    edit.applications[application.name.casefold()] = replace(application, name=old.name)
 
 
 def set_product(edit: MappingEdit, row: ProductRow) -> None:
     """Bills an application as other products: the general row of its PSA is added or changed."""
-    place = _place(edit.products, lambda old: _general(old, row.application, row.psa))
-    edit.products[edit.new_place() if place is None else place] = row
+    edit.products[row.application, row.psa] = row
 
 
 def set_exception(edit: MappingEdit, client: int, row: ProductRow) -> None:
     """Bills an application of one client otherwise, or (`bill = false`) leaves it to people."""
     company = edit.companies[client]
-    own = {each.application: each for each in company.exceptions}
-    own[row.application] = row
+    own = {each.application: each for each in company.exceptions} | {row.application: row}
     edit.companies[client] = replace(company, exceptions=tuple(own.values()))
 
 
 def remove_exception(edit: MappingEdit, client: int, application: str) -> None:
-    """Takes an exception of a client out, so that the general row holds for it again.
-
-    Raises:
-        ConfigError: There is no such exception.
-    """
+    """Takes an exception of a client out, so that the general row holds for it again."""
     company = edit.companies[client]
-    kept = tuple(each for each in company.exceptions if each.application != application)
-    if len(kept) == len(company.exceptions):
+    edit.companies[client] = _without(company, application)
+    if edit.companies[client] == company:
         raise ConfigError(
             f'{called(company)} has no exception for "{shorten(application)}". {UNTOUCHED}',
             remedy="`kisi map export` shows the exceptions.",
         )
-    edit.companies[client] = replace(company, exceptions=kept)
 
 
 def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
-    """Takes the general row out, so that the application is reported as unmapped from now on.
-
-    Raises:
-        ConfigError: There is no such row.
-    """
-    place = _place(edit.products, lambda row: _general(row, application, psa))
-    if place is None:
+    """Takes the general row out, so that the application is reported as unmapped from now on."""
+    if edit.products.pop((application, psa), None) is None:
         raise ConfigError(
             f'mapping.toml has no [[product]] of "{shorten(application)}" for psa.{psa}. '
             f"{UNTOUCHED}",
             remedy="`kisi map export` shows the rows.",
         )
-    del edit.products[place]
 
 
 def remove_application(edit: MappingEdit, name: str) -> None:
-    """Takes an application out, with its product rows and the clients' exceptions for it.
-
-    Raises:
-        ConfigError: There is none of this name.
-    """
+    """Takes an application out, with its product rows and the clients' exceptions for it."""
     name = the_application(edit, name).name
-    edit.applications = {p: row for p, row in edit.applications.items() if row.name != name}
-    edit.products = {p: row for p, row in edit.products.items() if row.application != name}
-    edit.companies = {
-        place: replace(
-            company, exceptions=tuple(row for row in company.exceptions if row.application != name)
-        )
-        for place, company in edit.companies.items()
-    }
+    del edit.applications[name.casefold()]
+    edit.products = {key: row for key, row in edit.products.items() if row.application != name}
+    edit.companies = {place: _without(each, name) for place, each in edit.companies.items()}
 
 
-def _general(row: ProductRow, application: str, psa: str) -> bool:
-    return (row.application, row.psa) == (application, psa)
-
-
-def _place(rows: Mapping[int, RowT], is_it: Callable[[RowT], bool]) -> int | None:
-    """The place of the row that fits."""
-    return next((place for place, row in rows.items() if is_it(row)), None)
+def _without(company: Company, application: str) -> Company:
+    kept = tuple(each for each in company.exceptions if each.application != application)
+    return replace(company, exceptions=kept)

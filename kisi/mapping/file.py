@@ -1,24 +1,35 @@
-"""Reads `mapping.toml`: what is billed to whom, checked row by row and rows against each other.
+"""`mapping.toml` as a file: read and checked, all problems at once; saved only if it would load.
 
-Nothing here counts or bills; see `kisi.counting` and `kisi.planning`. All problems are found at
-once.
+People edit it too: it is written back whole, and only where nobody else has changed it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+import stat
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kisi.config import Table, Text
-from kisi.config.document import Document, read_document
+from kisi.config.document import (
+    MAX_BYTES,
+    Document,
+    decode,
+    encode,
+    parse_document,
+    read_bytes,
+    read_document,
+)
 from kisi.config.sentences import did_you_mean, type_name
-from kisi.errors import ConfigError
+from kisi.errors import ConfigError, StateError
+from kisi.files import atomic_write
 from kisi.mapping import rules
-from kisi.mapping.rules import LARGEST_ID, MappingTable, TableRow
+from kisi.mapping.changes import MappingEdit
+from kisi.mapping.rules import LARGEST_ID, UNTOUCHED, MappingTable, TableRow
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 _NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
@@ -101,20 +112,17 @@ Known = Mapping[str, tuple[TableRow, Application]]
 """The applications by name, with their rows."""
 
 
-def load_mapping(
-    path: Path,
-    *,
-    sources: Collection[str],
-    psas: Collection[str],
-    global_sources: Collection[str] = (),
-) -> BillingMapping:
-    """Reads `mapping.toml`; a file that does not exist maps nothing.
+class ConfigNames(NamedTuple):
+    """The names in kisi.toml that rows may name. Where it has one PSA, they may leave out `psa`."""
 
-    Args:
-        path: The file.
-        sources: The names of the sources in kisi.toml.
-        psas: The names of its PSAs. Where there is one, rows may leave out `psa`.
-        global_sources: Those of the sources whose tenant ids are the same in each of them.
+    sources: Collection[str]
+    psas: Collection[str]
+    global_sources: Collection[str] = ()
+    """Those of the sources whose tenant ids are the same in each of them."""
+
+
+def load_mapping(path: Path, names: ConfigNames) -> BillingMapping:
+    """Reads `mapping.toml`; a file that does not exist maps nothing.
 
     Raises:
         ConfigError: All problems, each as
@@ -122,28 +130,18 @@ def load_mapping(
     """
     if not os.path.lexists(path):
         return BillingMapping()
-    document = read_document(path, if_missing="Mend the link, or remove it to start without one.")
-    return read_mapping(document, sources=sources, psas=psas, global_sources=global_sources)
+    remedy = "Mend the link, or remove it to start without one."
+    return read_mapping(read_document(path, if_missing=remedy), names)
 
 
-def read_mapping(
-    document: Document,
-    *,
-    sources: Collection[str],
-    psas: Collection[str],
-    global_sources: Collection[str] = (),
-) -> BillingMapping:
-    """Turns a parsed mapping.toml into the model.
-
-    Raises:
-        ConfigError: All problems, as for `load_mapping`.
-    """
+def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
+    """Turns a parsed mapping.toml into the model, or raises as `load_mapping`."""
     table = MappingTable(document)
     applications = [(row, _application(row)) for row in table.rows("application")]
     known = {each.name: (row, each) for row, each in applications if each.name}
-    products = [(row, _product(row, known, psas)) for row in table.rows("product")]
-    companies = [(row, _company(table, row, known, sources, psas)) for row in table.rows("company")]
-    rules.check(applications, products, companies, global_sources)
+    products = [(row, _product(row, known, names.psas)) for row in table.rows("product")]
+    companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
+    rules.check(applications, products, companies, names.global_sources)
     if table.problems:
         raise ConfigError(
             table.problems,
@@ -153,7 +151,7 @@ def read_mapping(
         tuple(application for _, application in applications),
         tuple(product for _, product in products),
         tuple(company for _, company in companies),
-        frozenset(global_sources),
+        frozenset(names.global_sources),
     )
 
 
@@ -189,20 +187,18 @@ def _product(
     return result
 
 
-def _company(
-    table: MappingTable,
-    row: TableRow,
-    known: Known,
-    sources: Collection[str],
-    psas: Collection[str],
-) -> Company:
+def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigNames) -> Company:
     read = row.read(CompanyTable)
-    psa = _psa(row, read.psa, psas)
+    psa = _psa(row, read.psa, names.psas)
     exceptions = [
-        (inner, _product(inner, known, psas, psa)) for inner in table.rows("product", row)
+        (inner, _product(inner, known, names.psas, psa)) for inner in table.rows("product", row)
     ]
-    rules.one_exception_an_application(exceptions)
-    tenants = (row.noted("tenants", rules.tenant_ref, text, sources) for text in read.tenants)
+    rules.once(
+        [(inner, (exception.application,)) for inner, exception in exceptions],
+        "application",
+        "{first} is an exception for this application already; keep one of the two.",
+    )
+    tenants = (row.noted("tenants", rules.tenant_ref, text, names.sources) for text in read.tenants)
     company = Company(
         name=read.name,
         tenants=tuple(ref or TenantRef("", "") for ref in tenants),
@@ -218,6 +214,106 @@ def _company(
 
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
-    if name is None and "psa" in row.data:
-        return ""  # of a wrong type, which was noted
-    return row.noted("psa", rules.the_psa, name or "", psas) or ""
+    of_a_wrong_type = name is None and "psa" in row.data  # which was noted
+    return "" if of_a_wrong_type else row.noted("psa", rules.the_psa, name or "", psas) or ""
+
+
+# --- while it is being changed ------------------------------------------------------------------
+
+
+class MappingEditor:
+    """A mapping file, what it means, and the one way to save a change of it.
+
+    A missing file maps nothing; a link is followed and stays a link.
+
+    Raises:
+        ConfigError: The file cannot be read, or is wrong as it is: all problems.
+    """
+
+    def __init__(self, path: Path, names: ConfigNames) -> None:
+        self.path = path
+        self.names = names
+        self._target = Path(os.path.realpath(path))
+        self._content = read_bytes(self._target)
+        self.text = decode(path, self._content or b"")
+        self.mapping = self._mapping_of(self.text)
+
+    def edit(self) -> MappingEdit:
+        """The rows of the file as it was read or saved last, to be changed."""
+        return MappingEdit(self.text, self.mapping, self.names.psas)
+
+    def check(self, text: str) -> BillingMapping:
+        """What `text` would mean as the file.
+
+        Raises:
+            ConfigError: It would be wrong: all problems, with rows and lines of the new text.
+        """
+        try:
+            return self._mapping_of(text)
+        except ConfigError as error:
+            raise ConfigError(
+                ["The change was not made, because then:", *error.problems],
+                remedy=f"{UNTOUCHED} Change what the sentences above name, then do it again.",
+            ) from error
+
+    def save(self, text: str, sleep: Callable[[float], None] = time.sleep) -> bool:
+        """Checks `text` and writes it, whole or not at all; the text before is kept as `.bak`.
+
+        `sleep` waits between attempts while another program holds the file (Windows).
+
+        Returns:
+            Whether anything was written; an unchanged text is not.
+
+        Raises:
+            ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
+            StateError: The disk is full, or the file or its folder is read-only. The file is
+                untouched.
+        """
+        mapping, content = self.check(text), encode(text)
+        if content == (self._content or b""):
+            return False
+        self._refuse_foreign_change()
+        try:
+            mode = self._mode()
+            if self._content is not None:
+                backup = self._target.with_name(f"{self._target.name}.bak")
+                atomic_write(backup, self._content, mode=mode, sleep=sleep)
+            self._refuse_foreign_change()
+            atomic_write(self._target, content, mode=mode, sleep=sleep)
+        except OSError as error:
+            raise StateError(
+                f"{self.path} could not be written ({error.strerror or type(error).__name__}). "
+                "It is as it was before.",
+                remedy="See whether the disk is full, whether the file and its folder may be "
+                "written, and whether another program holds it open. Then do it again.",
+            ) from error
+        self.text, self.mapping, self._content = text, mapping, content
+        return True
+
+    def _mapping_of(self, text: str) -> BillingMapping:
+        if len(encode(text)) > MAX_BYTES:
+            raise ConfigError(
+                f"{self.path.name}: The file would be larger than {MAX_BYTES // 2**20} MiB, which "
+                "kisi does not read."
+            )
+        return read_mapping(parse_document(self.path, text), self.names)
+
+    def _refuse_foreign_change(self) -> None:
+        now = read_bytes(self._target)
+        if now == self._content:
+            return
+        what = "vanished" if now is None else "appeared" if self._content is None else "changed"
+        raise ConfigError(
+            f"{self.path} {what} since kisi read it: someone else works on it. "
+            "kisi left it alone, and this change was not made.",
+            remedy="See what is there now, then do it again.",
+        )
+
+    def _mode(self) -> int | None:
+        """The file's permissions; a file that nobody may write is not replaced either."""
+        if self._content is None:
+            return None
+        mode = stat.S_IMODE(self._target.stat().st_mode)
+        if not mode & 0o222 or not os.access(self._target, os.W_OK):
+            raise PermissionError(None, "it is read-only")
+        return mode

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 from kisi.counting import Matcher
 from kisi.errors import KisiError
@@ -42,7 +43,6 @@ class KeyNameEntry:
     name: str
     application: Application | None
     tenants: int
-    """In how many tenants it was seen."""
     used: int
     """The sources' own figures of uses, added up."""
 
@@ -119,16 +119,11 @@ def take_inventory(
 ) -> Inventory:
     """Reads both sides. What cannot be read is said in `missing`; the rest is still there.
 
-    Args:
-        mapping: The mapping as it is.
-        sources: The configured sources.
-        psas: The configured PSAs.
-        keys: Also look into every tenant for key names (some requests a tenant).
-        progress: Told as sources, tenants and PSAs are read.
+    With `keys` it also looks into every tenant for key names (some requests a tenant).
     """
     troubles: list[KisiError] = []
     tenants: list[Tenant] = []
-    readings: dict[TenantRef, Reading] = {}
+    uses: dict[TenantRef, Mapping[str, int]] = {}
     read: set[str] = set()
     for name, source in sources.items():
         try:
@@ -144,16 +139,18 @@ def take_inventory(
             if isinstance(reading, KisiError):
                 troubles.append(reading)
             else:
-                readings[ref] = reading
-    uses = {ref: _uses(reading) for ref, reading in readings.items()}
-    psa_parts = {}
+                uses[ref] = _uses(reading)
+    parts = {}
     progress("PSAs", 0, len(psas))
     for done, (name, psa) in enumerate(psas.items(), 1):
-        part = _psa_entries(name, psa, mapping, troubles)
-        if part is not None:
-            psa_parts[name] = part
+        try:
+            parts[name] = _psa_entries(name, psa, mapping)
+        except KisiError as error:
+            troubles.append(error)
         progress("PSAs", done, len(psas))
-    owner = _owners(mapping)
+    # of two clients that name a tenant, the one that is billed
+    billed_last = sorted(mapping.companies, key=lambda company: company.billing)
+    owner = {ref: company for company in billed_last for ref in company.tenants}
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
     return Inventory(
         tenants=tuple(
@@ -165,20 +162,14 @@ def take_inventory(
             for tenant in tenants
         ),
         key_names=tuple(_key_names(uses, mapping)),
-        companies=tuple(entry for part in psa_parts.values() for entry in part.companies),
-        agreements=tuple(entry for part in psa_parts.values() for entry in part.agreements),
-        products=tuple(entry for part in psa_parts.values() for entry in part.products),
+        companies=tuple(entry for part in parts.values() for entry in part.companies),
+        agreements=tuple(entry for part in parts.values() for entry in part.agreements),
+        products=tuple(entry for part in parts.values() for entry in part.products),
         missing=tuple(f"{error.message} {error.remedy}".strip() for error in troubles),
         exit_code=max((error.exit_code for error in troubles), default=0),
         sources_read=frozenset(read),
-        psas_read=frozenset(psa_parts),
+        psas_read=frozenset(parts),
     )
-
-
-def _owners(mapping: BillingMapping) -> dict[TenantRef, Company]:
-    """The client of each tenant; of two that name it, the one that is billed."""
-    billed_last = sorted(mapping.companies, key=lambda company: company.billing)
-    return {ref: company for company in billed_last for ref in company.tenants}
 
 
 def _uses(reading: Reading) -> dict[str, int]:
@@ -204,23 +195,14 @@ def _key_names(
         yield KeyNameEntry(name, matcher.match(name), tenants[name], used[name])
 
 
-def _psa_entries(
-    name: str, psa: Psa, mapping: BillingMapping, troubles: list[KisiError]
-) -> Inventory | None:
-    try:
-        companies, agreements = psa.all_companies(), psa.all_agreements()
-        products = psa.all_products()
-    except KisiError as error:
-        troubles.append(error)
-        return None
+def _psa_entries(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
+    companies, agreements, products = psa.all_companies(), psa.all_agreements(), psa.all_products()
     clients = [company for company in mapping.companies if company.psa == name]
     rows = [*mapping.products, *(row for client in clients for row in client.exceptions)]
-    rows = [row for row in rows if row.psa == name]
-
-    def applications(product: PsaProduct) -> tuple[str, ...]:
-        names = [row.application for row in rows if product.id in row.products.values()]
-        return tuple(dict.fromkeys(names))
-
+    bills: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        for product in row.products.values() if row.psa == name else ():
+            bills[product][row.application] = None
     return Inventory(
         companies=tuple(
             CompanyEntry(name, company, tuple(c for c in clients if c.company == company.id))
@@ -228,11 +210,28 @@ def _psa_entries(
         ),
         agreements=tuple(
             AgreementEntry(
-                name,
-                agreement,
-                next((c for c in clients if c.agreement == agreement.id), None),
+                name, agreement, next((c for c in clients if c.agreement == agreement.id), None)
             )
             for agreement in agreements
         ),
-        products=tuple(ProductEntry(name, product, applications(product)) for product in products),
+        products=tuple(
+            ProductEntry(name, product, tuple(bills.get(product.id, ()))) for product in products
+        ),
+    )
+
+
+def runs(agreement: PsaAgreement, today: date) -> bool:
+    """Whether the agreement is active, has begun and has not ended."""
+    begun = agreement.starts is None or agreement.starts <= today
+    return agreement.active and begun and (agreement.ends is None or agreement.ends >= today)
+
+
+def running(
+    inventory: Inventory, psa: str, company: str, today: date
+) -> tuple[AgreementEntry, ...]:
+    """A company's agreements that run today, also those that are mapped to a client."""
+    return tuple(
+        entry
+        for entry in inventory.agreements
+        if entry.psa == psa and entry.agreement.company == company and runs(entry.agreement, today)
     )

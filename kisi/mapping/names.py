@@ -75,7 +75,7 @@ def fold(text: str) -> str:
 
 
 _LEGAL_FORMS = frozenset(tuple(fold(form).split()) for form in _FORMS)
-_LONGEST_FORM = max(map(len, _LEGAL_FORMS))
+_FORM_SIZES = sorted(set(map(len, _LEGAL_FORMS)), reverse=True)
 _LEGAL_WORDS = frozenset(word for form in _LEGAL_FORMS for word in form)
 _LEGAL_BEFORE = frozenset(map(fold, _BEFORE))
 _SITE_DIGITS = 2
@@ -107,7 +107,6 @@ class Name:
     """A company's name, taken apart."""
 
     text: str
-    """As it was given."""
     words: tuple[str, ...]
     """What identifies the company, in order; never empty unless the name has no letter or digit."""
     forms: frozenset[str]
@@ -154,7 +153,7 @@ def _without_forms(words: list[str]) -> tuple[list[str], set[str]]:
         end -= 1
     body, additions = words[:end], words[end:]
     forms: set[str] = set()
-    while size := _form_at_end(body):
+    while size := next((n for n in _FORM_SIZES if tuple(body[-n:]) in _LEGAL_FORMS), 0):
         forms.add(" ".join(body[-size:]))
         body = body[:-size]
     while len(body) > 1 and body[0] in _LEGAL_BEFORE:
@@ -173,45 +172,25 @@ def _is_addition(words: list[str], at: int) -> bool:
     return word in PLACES or word in NOISE
 
 
-def _form_at_end(words: list[str]) -> int:
-    """How many words at the end are a legal form; 0 if they are none."""
-    longest = min(_LONGEST_FORM, len(words))
-    return next((size for size in range(longest, 0, -1) if tuple(words[-size:]) in _LEGAL_FORMS), 0)
-
-
-# --- searching ----------------------------------------------------------------------------------
-
-
 def search(wanted: str, names: Mapping[Key, tuple[str, str]]) -> list[Key]:
     """What has every typed part in its name, or is named by its id, likeliest first.
 
-    Case, diacritics and punctuation do not matter: `muller` finds `Müller & Söhne`.
-
-    Args:
-        wanted: What was typed.
-        names: Key to name and id.
+    `names` are keys to name and id. Case, diacritics and punctuation do not matter: `muller` finds
+    `Müller & Söhne`. Names that begin with what was typed come first, then words that do.
     """
     parts = _plain(wanted).split()
-    if not parts:
-        return []
     ranked = []
     for key, (name, ident) in names.items():
         plain = _plain(name)
         joined = plain.replace(" ", "")
-        if ident.casefold() == wanted.strip().casefold():
-            ranked.append((0, name, key))
-        elif all(part in plain or part in joined for part in parts):
-            ranked.append((_rank(parts, plain), name, key))
-    ranked.sort(key=lambda found: (found[0], found[1].casefold()))
+        if parts and ident.casefold() == wanted.strip().casefold():
+            ranked.append((0, name.casefold(), key))
+        elif parts and all(part in plain or part in joined for part in parts):
+            inside = 2 if f" {parts[0]}" in plain else 3
+            ranked.append((1 if plain.startswith(parts[0]) else inside, name.casefold(), key))
+    ranked.sort(key=lambda found: found[:2])
     return [key for _, _, key in ranked]
 
 
-def _rank(parts: list[str], plain: str) -> int:
-    """Names that begin with what was typed first, then words that do, then any part."""
-    if plain.startswith(parts[0]):
-        return 1
-    return 2 if any(word.startswith(parts[0]) for word in plain.split()) else 3
-
-
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", fold(text))) or text.casefold().strip()
+    return " ".join(_WORD.findall(fold(text))) or text.casefold().strip()

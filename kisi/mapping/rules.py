@@ -5,21 +5,20 @@ They must not bill one thing twice, or two things as one.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 from kisi.config.document import Document
 from kisi.config.sentences import Model, did_you_mean, listed, read_table, shorten
 from kisi.errors import ConfigError
+from kisi.mapping.toml_edit import RowKind, scan
 from kisi.model import Application, Category, Company, ProductRow, TenantRef, Unit
 
 LARGEST_ID = 2**63 - 1
 """TOML promises no larger numbers, and no PSA has them."""
-TABLES = ("application", "product", "company")
-_HEADER = re.compile(r"^[ \t]*\[\[([^\[\]\n]+)\]\]", re.MULTILINE)
 UNTOUCHED = "mapping.toml was left as it is."
 Named = TypeVar("Named", TenantRef, str)
 Value = TypeVar("Value")
@@ -34,8 +33,9 @@ class MappingTable:
         self.problems: list[str] = []
         self._document = document
         for key in document.data:
-            if key not in TABLES:
-                self.problem(f"[[{shorten(key)}]]: Unknown table; {did_you_mean(key, TABLES)}")
+            if key not in set(RowKind):
+                hint = did_you_mean(key, list(RowKind))
+                self.problem(f"[[{shorten(key)}]]: Unknown table; {hint}")
 
     def problem(self, text: str) -> None:
         """Notes a problem of the file."""
@@ -64,39 +64,30 @@ class MappingTable:
         text = self._document.text
         lines: dict[tuple[str, int], list[int]] = defaultdict(list)
         line, seen = 1, 0
-        for header in _HEADER.finditer(text):
-            line += text.count("\n", seen, header.start())
-            seen = header.start()
-            table = re.sub(r"[\s\"']", "", header[1])
-            parent, dot, _ = table.rpartition(".")
-            lines[table, len(lines[parent, 0]) - 1 if dot else 0].append(line)
+        for section in scan(text):
+            line += text.count("\n", seen, section.start)
+            seen = section.start
+            if section.array:
+                parent = lines[section.path[0], 0] if len(section.path) > 1 else [0]
+                lines[".".join(section.path), len(parent) - 1].append(line)
         return lines
 
 
+@dataclass(frozen=True, slots=True)
 class TableRow:
     """One row and the place where it stands, for messages."""
 
-    __slots__ = ("_whole", "data", "index", "parent", "table")
-
-    def __init__(
-        self,
-        whole: MappingTable,
-        table: str,
-        index: int,
-        data: Mapping[str, Any],
-        parent: TableRow | None,
-    ) -> None:
-        self._whole = whole
-        self.table = table
-        self.index = index
-        self.data = data
-        self.parent = parent
+    whole: MappingTable
+    table: str
+    index: int
+    data: Mapping[str, Any]
+    parent: TableRow | None
 
     def __str__(self) -> str:
         """The row as messages name it: `[[company]] "Contoso" (row 3, line 41)`."""
         name = self.data.get("application" if self.table.endswith("product") else "name")
         named = f' "{shorten(name)}"' if isinstance(name, str) and name else ""
-        line = self._whole.line(self)
+        line = self.whole.line(self)
         where = f"row {self.index + 1}" + (f", line {line}" if line else "")
         owner = f"{self.parent}, " if self.parent else ""
         return f"{owner}[[{self.table}]]{named} ({where})"
@@ -107,12 +98,12 @@ class TableRow:
             model, self.data, (self.table,), where=lambda steps: f"{self} {shorten(steps[-1])}"
         )
         for problem in problems:
-            self._whole.problem(problem)
+            self.whole.problem(problem)
         return values
 
     def problem(self, text: str, key: str = "") -> None:
         """Notes a problem of this row, or of one of its keys."""
-        self._whole.problem(f"{self}{' ' + key if key else ''}: {text}")
+        self.whole.problem(f"{self}{' ' + key if key else ''}: {text}")
 
     def noted(
         self,
@@ -135,8 +126,7 @@ class TableRow:
 def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
     """`source:tenant`, as a person writes it in mapping.toml, in a table or as an option.
 
-    Raises:
-        ConfigError: It has another form, or there is no such source.
+    Another form, or a source that there is not, is a `ConfigError`.
     """
     source, colon, tenant = text.partition(":")
     if not colon or not tenant.strip():
@@ -153,11 +143,7 @@ def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
 
 
 def the_psa(name: str, psas: Collection[str]) -> str:
-    """The PSA of this name; the only one where none is named.
-
-    Raises:
-        ConfigError: There is none of this name, or none is named and there are several.
-    """
+    """The PSA of this name; the only one where none is named. Else a `ConfigError`."""
     if name in psas:
         return name
     if name:
@@ -181,45 +167,24 @@ def check(
     global_sources: Collection[str] = (),
 ) -> None:
     """Notes, at the rows concerned, everything that rows do wrong together."""
-    _once(
-        (
-            (row, application.name.casefold())
-            for row, application in applications
-            if application.name
-        ),
+    once(
+        [(row, (each.name.casefold(),)) for row, each in applications],
         "name",
         "{first} has this name already.",
     )
-    _once(
-        (
-            (row, (product.psa, product.application))
-            for row, product in products
-            if product.psa and product.application
-        ),
+    once(
+        [(row, (each.psa, each.application)) for row, each in products],
         "application",
         "{first} says already how this application is billed; keep one row of the two.",
     )
-    _once(
-        (
-            (row, (company.psa, company.agreement))
-            for row, company in companies
-            if company.psa and company.agreement
-        ),
+    once(
+        [(row, (each.psa, each.agreement)) for row, each in companies],
         "agreement",
         "{first} is billed on this agreement already; a client is one row, with all its tenants.",
     )
     _one_client_a_tenant(companies, global_sources)
     billed = {application.name for _, application in applications if application.bill}
     _one_application_a_product(billed, products, companies)
-
-
-def one_exception_an_application(exceptions: Iterable[tuple[TableRow, ProductRow]]) -> None:
-    """Notes where a client has two exceptions for one application."""
-    _once(
-        ((row, exception.application) for row, exception in exceptions if exception.application),
-        "application",
-        "{first} is an exception for this application already; keep one of the two.",
-    )
 
 
 def one_product_row(
@@ -260,14 +225,12 @@ def _repeated(values: Iterable[Named]) -> list[Named]:
     return sorted(value for value, times in Counter(values).items() if times > 1)
 
 
-def _once(rows: Iterable[tuple[TableRow, Hashable]], key: str, problem: str) -> None:
-    """Notes, at its `key`, each row with a value that an earlier row has."""
+def once(rows: Iterable[tuple[TableRow, tuple[str, ...]]], key: str, problem: str) -> None:
+    """Notes, at its `key`, each row with a value that an earlier row has; empty ones are not."""
     first: dict[Hashable, TableRow] = {}
     for row, value in rows:
-        if value in first:
-            row.problem(problem.format(first=first[value], value=shorten(str(value))), key)
-        else:
-            first[value] = row
+        if all(value) and first.setdefault(value, row) is not row:
+            row.problem(problem.format(first=first[value]), key)
 
 
 def _one_client_a_tenant(
@@ -276,7 +239,7 @@ def _one_client_a_tenant(
     """Notes where a tenant would be billed twice: to two clients, or to one under two sources.
 
     A row with billing off reads and writes nothing, so another one may bill its tenants; but it
-    must not name one of them twice itself, or switching it on would bill that twice.
+    must not name one of them twice itself.
     """
     billed: dict[TenantRef, tuple[TableRow, TenantRef]] = {}
     for row, company in companies:

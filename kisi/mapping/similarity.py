@@ -1,4 +1,6 @@
-"""How alike names are, and so which PSA company a tenant may be. Suggestions only: a person binds.
+"""How alike names are: which company a tenant may be, which product may bill an application.
+
+Suggestions only: a person binds.
 
 Names are alike by the words they share, weighed by how telling each word is. A wrong suggestion
 that is accepted bills a stranger, a missing one costs a search. So a score falls below
@@ -9,13 +11,15 @@ however alike the names are.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-from kisi.mapping.names import NOISE, PLACES, Name, parse_name
+from kisi.mapping.names import NOISE, PLACES, Name, fold, parse_name
+from kisi.model import Category
 
 DEFAULT_MIN_SCORE = 0.85
 """Suggestions from here on are right in at least 98 of 100 cases on the lists of the tests."""
@@ -53,7 +57,7 @@ class Similarity:
     """How alike two names are, and which words are not simply the same."""
 
     score: float
-    """0 to 1; 1 if both have the same words."""
+    """0 to 1."""
     unlike: tuple[tuple[str, str], ...] = ()
     """Words taken for one: a slip, or a shortened word."""
     missing: tuple[str, ...] = ()
@@ -84,10 +88,8 @@ def word_similarity(one: str, other: str) -> float:
     if len(short) < _TYPO_LETTERS or any(map(str.isdigit, one + other)):
         return 0.0
     matcher = SequenceMatcher(None, short, long, autojunk=False)
-    if matcher.real_quick_ratio() < _TYPO or matcher.quick_ratio() < _TYPO:
-        return 0.0
-    ratio = matcher.ratio()
-    return ratio if ratio >= _TYPO else 0.0
+    quick = matcher.real_quick_ratio() >= _TYPO and matcher.quick_ratio() >= _TYPO
+    return ratio if quick and (ratio := matcher.ratio()) >= _TYPO else 0.0
 
 
 def is_abbreviation(short: str, long: str) -> bool:
@@ -97,11 +99,7 @@ def is_abbreviation(short: str, long: str) -> bool:
 
 
 class Weights:
-    """How telling each word is: rare words identify a company, trades and towns do not.
-
-    Args:
-        names: All names of both lists.
-    """
+    """How telling each word is among the names of both lists: trades and towns say little."""
 
     def __init__(self, names: Iterable[Name]) -> None:
         names = list(names)
@@ -156,37 +154,6 @@ def _is_number(word: str) -> bool:
     return len(word) >= _NUMBER_LETTERS and any(map(str.isdigit, word))
 
 
-class WordIndex:
-    """Finds the words of one list that a word of the other may stand for.
-
-    Args:
-        words: Every word of the list, once.
-    """
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self._by_pair: dict[str, list[str]] = defaultdict(list)
-        self._by_letter: dict[str, list[str]] = defaultdict(list)
-        for word in words:
-            self._by_letter[word[0]].append(word)
-            for pair in _pairs(word):
-                self._by_pair[pair].append(word)
-
-    def like(self, word: str) -> set[str]:
-        """All words whose similarity to `word` is above 0."""
-        pairs = _pairs(word)
-        shared = Counter(found for pair in pairs for found in self._by_pair[pair])
-        near = {found for found, count in shared.items() if 3 * count >= len(pairs)}
-        return {
-            found for found in near.union(self._by_letter[word[0]]) if word_similarity(word, found)
-        }
-
-
-def _pairs(word: str) -> set[str]:
-    """The pairs of neighbouring letters, with the word's ends marked."""
-    marked = f"^{word}$"
-    return {marked[i : i + 2] for i in range(len(marked) - 1)}
-
-
 # --- which company a tenant may be --------------------------------------------------------------
 
 
@@ -199,7 +166,7 @@ class Suggestion:
     score: float
     """0 to 1, in two decimals."""
     reason: str
-    """Why, in words; also what speaks against it."""
+    """Also what speaks against it."""
     key: str = ""
     """What identifies the company in its name."""
 
@@ -209,13 +176,8 @@ def suggest_companies(
 ) -> dict[str, tuple[Suggestion, ...]]:
     """For each tenant the companies that it may be, best first; equal scores by the company's id.
 
-    Args:
-        tenants: Tenant id to name.
-        companies: Company id to name, of the PSA's active companies.
-        limit: The most suggestions for one tenant.
-
-    Returns:
-        Every tenant id, in the order given; an empty tuple where no name is near.
+    Both are ids to names, `companies` those of the PSA's active ones; `limit` is the most for one
+    tenant. Every tenant id is there, in the order given, with none where no name is near.
     """
     search = _Search(companies, tenants)
     found = {tenant: search.candidates(name) for tenant, name in search.tenants.items()}
@@ -242,25 +204,36 @@ class _Search:
         self._by_initials: dict[str, list[str]] = defaultdict(list)
         for id_, name in self._names.items():
             self._by_compact[_compact(name)].append(id_)
-            self._by_initials[_initials(name)].append(id_)
+            self._by_initials["".join(word[0] for word in name.key.split())].append(id_)
             for word in set(name.words):
                 self._by_word[word].append(id_)
-        self._words = WordIndex(self._by_word)
+        self._by_pair: dict[str, list[str]] = defaultdict(list)
+        self._by_letter: dict[str, list[str]] = defaultdict(list)
+        for word in self._by_word:
+            self._by_letter[word[0]].append(word)
+            for pair in _pairs(word):
+                self._by_pair[pair].append(word)
 
     def candidates(self, name: Name) -> list[Suggestion]:
         """All companies worth showing for a tenant's name, best first."""
-        likes = {like for word in set(name.words) for like in self._words.like(word)}
+        likes = {like for word in set(name.words) for like in self._words_like(word)}
         rare = {like for like in likes if len(self._by_word[like]) <= self._common}
         near = {id_ for like in rare or likes for id_ in self._by_word[like]}
         matches = {id_: self._match(name, id_) for id_ in near}
-        for id_ in self._by_compact[_compact(name)] if name.words else ():
-            if id_ not in matches or matches[id_].score < _SPLIT_OTHERWISE:
-                matches[id_] = self._as(id_, _SPLIT_OTHERWISE, "same letters, other spaces")
-        for match in self._by_acronym(name):
+        for match in (*self._by_letters(name), *self._by_acronym(name)):
             if match.company not in matches or matches[match.company].score < match.score:
                 matches[match.company] = match
         worth = [match for match in matches.values() if match.score >= _WORTH_SHOWING]
         return sorted(worth, key=_rank)
+
+    def _words_like(self, word: str) -> set[str]:
+        """The words of all companies that `word` may stand for."""
+        pairs = _pairs(word)
+        shared = Counter(found for pair in pairs for found in self._by_pair[pair])
+        near = {found for found, count in shared.items() if 3 * count >= len(pairs)}
+        return {
+            found for found in near.union(self._by_letter[word[0]]) if word_similarity(word, found)
+        }
 
     def _as(self, company: str, score: float, reason: str) -> Suggestion:
         return Suggestion(company, score, reason, self._names[company].key)
@@ -271,6 +244,10 @@ class _Search:
             return self._as(company, *_same(name, other))
         similarity = compare(name, other, self._weights)
         return self._as(company, min(similarity.score, _SPLIT_OTHERWISE), similarity.reason)
+
+    def _by_letters(self, name: Name) -> Iterable[Suggestion]:
+        for company in self._by_compact[_compact(name)] if name.words else ():
+            yield self._as(company, _SPLIT_OTHERWISE, "same letters, other spaces")
 
     def _by_acronym(self, name: Name) -> Iterable[Suggestion]:
         telling = name.key.split()
@@ -289,8 +266,10 @@ def _compact(name: Name) -> str:
     return name.key.replace(" ", "")
 
 
-def _initials(name: Name) -> str:
-    return "".join(word[0] for word in name.key.split())
+def _pairs(word: str) -> set[str]:
+    """The pairs of neighbouring letters, with the word's ends marked."""
+    marked = f"^{word}$"
+    return {marked[i : i + 2] for i in range(len(marked) - 1)}
 
 
 def _same(name: Name, other: Name) -> tuple[float, str]:
@@ -321,19 +300,106 @@ def _against_rivals(
     for match in matches:
         rival = next((other for other in matches[:2] if other is not match), None)
         near = rival is not None and match.score - rival.score < _RIVAL_MARGIN
+        score, other = best[match.company]
         if keys[match.key] > 1 or (near and match.score < _SURE):
-            judged.append(_lowered(match, "another company fits as well"))
-        elif match.score < _SURE and _fits_better(best[match.company], match, tenant):
-            judged.append(_lowered(match, "another tenant fits this company better"))
+            why = "another company fits as well"
+        elif match.score < _SURE and other != tenant and score - match.score > _BETTER_MARGIN:
+            why = "another tenant fits this company better"
         else:
             judged.append(match)
+            continue
+        reason = f"{match.reason}; {why}"
+        judged.append(replace(match, score=match.score * _RIVAL_FACTOR, reason=reason))
     return sorted(judged, key=_rank)
 
 
-def _fits_better(best: tuple[float, str], match: Suggestion, tenant: str) -> bool:
-    score, other = best
-    return other != tenant and score - match.score > _BETTER_MARGIN
+# --- products: which may bill an application ----------------------------------------------------
+
+_CATEGORY_WORDS = {
+    Category.WINDOWS_WORKSTATIONS: frozenset(
+        {"workstation", "workstations", "desktop", "desktops", "ws", "wks", "pc", "pcs"}
+        | {fold(word) for word in ("Arbeitsplatz", "Arbeitsplätze", "poste", "postes", "werkplek")}
+    ),
+    Category.WINDOWS_SERVERS: frozenset(
+        {"server", "servers", "srv", "fileserver", "serveur", "serveurs", "servidor", "servidores"}
+    ),
+    Category.NON_WINDOWS: frozenset(
+        {"nonwindows", "nonwin", "mac", "macos", "linux", "mobile", "mobiles", "android", "ios"}
+        | {"other", "others"}
+    ),
+}
+_EMPTY_WORDS = frozenset(
+    {"for", "the", "und", "and", "per", "device", "devices", "windows", "microsoft"}
+)
+_FEWEST_INITIALS = 2
+_FEWEST_LETTERS = 3
+_PRODUCT_WORTH_SHOWING = 0.45
 
 
-def _lowered(match: Suggestion, why: str) -> Suggestion:
-    return replace(match, score=match.score * _RIVAL_FACTOR, reason=f"{match.reason}; {why}")
+@dataclass(frozen=True, slots=True)
+class ProductSuggestion:
+    """A PSA product that may bill an application, whole or for one category."""
+
+    product: str
+    """The product's id in the PSA."""
+    category: Category
+    """`ALL` unless its name has a category's words."""
+    score: float
+    reason: str
+
+
+def suggest_products(
+    application: str, products: Mapping[str, str]
+) -> tuple[ProductSuggestion, ...]:
+    """The products whose names are like the application's, best first.
+
+    `products` are ids to names (identifier and description, as a person knows it).
+    """
+    own = _words_of(application)
+    parsed = {id_: _product(name, own) for id_, name in products.items()}
+    weights = Weights([name for name, _ in parsed.values()])
+    wanted = Name(application, own, frozenset())
+    found = []
+    for id_, (name, category) in parsed.items():
+        alike = compare(wanted, name, weights)
+        if alike.score >= _PRODUCT_WORTH_SHOWING:
+            part = "" if category is Category.ALL else f"; its name speaks of {category.value}"
+            score = round(alike.score, 2)
+            found.append(ProductSuggestion(id_, category, score, alike.reason + part))
+    return tuple(sorted(found, key=lambda found: (-found.score, len(found.product), found.product)))
+
+
+def _words_of(text: str) -> tuple[str, ...]:
+    joined = re.sub(r"(?i)\bnon[\s-]+win(dows)?\b", "nonwindows", text.replace("_", " "))
+    words = re.findall(r"[^\W_]+", fold(joined))
+    return tuple(dict.fromkeys(word for word in words if word not in _EMPTY_WORDS))
+
+
+def _product(text: str, application: tuple[str, ...]) -> tuple[Name, Category]:
+    """A product's words, initials (`KESB`) written out, and the category its name speaks of."""
+    words = _words_of(text)
+    spoken = {
+        category
+        for category, its_words in _CATEGORY_WORDS.items()
+        if its_words.intersection(words) - set(application)
+    }
+    telling = frozenset().union(*_CATEGORY_WORDS.values()) - set(application)
+    full = [
+        part for word in words if word not in telling for part in _written_out(word, application)
+    ]
+    category = spoken.pop() if len(spoken) == 1 else Category.ALL
+    return Name(text, tuple(dict.fromkeys(full)), frozenset()), category
+
+
+def _written_out(word: str, application: tuple[str, ...]) -> tuple[str, ...]:
+    """The application's words that `word` stands for: its initials, or a shortened word."""
+    size = len(word)
+    for full in application:
+        if size >= _FEWEST_LETTERS and full.startswith(word):
+            return (full,)
+    if size >= _FEWEST_INITIALS:
+        for start in range(len(application) - size + 1):
+            run = application[start : start + size]
+            if "".join(part[0] for part in run) == word:
+                return run
+    return (word,)

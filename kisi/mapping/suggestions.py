@@ -5,25 +5,33 @@ Written as rows of the mapping table (see `table`), they are read back by `kisi 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from kisi.counting import Matcher
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.applications import (
-    KeyNameGroup,
+from kisi.mapping.inventory import CompanyEntry, Inventory, running
+from kisi.mapping.names import fold
+from kisi.mapping.similarity import (
+    DEFAULT_MIN_SCORE,
     ProductSuggestion,
-    group_key_names,
+    Suggestion,
+    suggest_companies,
     suggest_products,
 )
-from kisi.mapping.csv_cells import csv_cell, write_csv
-from kisi.mapping.inventory import CompanyEntry, Inventory
-from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_companies
-from kisi.mapping.table import COLUMNS, application_cells, company_cells, product_cells
-from kisi.mapping.validator import running
+from kisi.mapping.table import (
+    COLUMNS,
+    application_cells,
+    company_cells,
+    csv_cell,
+    product_cells,
+    write_csv,
+)
+from kisi.mapping.validator import BILLS, SystemValidator
 from kisi.model import (
     SPLIT,
     Application,
@@ -34,6 +42,7 @@ from kisi.model import (
     Tenant,
     Unit,
 )
+from kisi.psa import PsaAgreement
 
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
@@ -45,7 +54,7 @@ class SuggestedClient:
     """A tenant as the client of a company, on one of its agreements."""
 
     company: Company
-    """The row. Its agreement is empty where a person must choose."""
+    """Its agreement is empty where a person must choose."""
     tenant_name: str
     accept: bool
     """Whether `kisi map accept` takes it unless a person says otherwise."""
@@ -81,14 +90,9 @@ def suggest(
     """Clients for unmapped tenants, and products for unmapped key names.
 
     A virtual server that is mapped under another source is no client's to be: nothing is suggested
-    for it. Of two sources that list one that is not mapped, a person must choose.
-
-    Args:
-        mapping: The mapping as it is.
-        inventory: Both sides as they are.
-        today: The day in the billing time zone.
-        min_score: Weaker suggestions are left out. Those below the default are never to be accepted
-            unless a person says so.
+    for it. Of two sources that list one that is not mapped, a person must choose. Suggestions
+    weaker than `min_score` are left out; those below the default are never to be accepted unless a
+    person says so.
     """
     unmapped = open_tenants(mapping, inventory)
     found = ranked_companies(inventory, unmapped)
@@ -145,11 +149,11 @@ def _for_tenant(
         agreement, why_not = _agreement(entry, inventory, today)
         yield SuggestedClient(
             Company(
-                name=entry.company.name,
-                tenants=(tenant.ref,),
-                psa=entry.psa,
-                company=entry.company.id,
-                agreement=agreement,
+                entry.company.name,
+                (tenant.ref,),
+                entry.psa,
+                entry.company.id,
+                agreement,
                 billing=False,
             ),
             tenant.name,
@@ -167,10 +171,10 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
         client = entry.clients[0]
         return client.agreement, f"is mapped already: {client.name}"
     found = [each.agreement for each in running(inventory, entry.psa, entry.company.id, today)]
-    if not found:
-        return "", "no agreement of it runs today"
     if len(found) == 1:
         return found[0].id, ""
+    if not found:
+        return "", "no agreement of it runs today"
     choices = ", ".join(f"{agreement.id} {agreement.name}" for agreement in found)
     return "", f"choose the agreement: {choices}"
 
@@ -179,12 +183,13 @@ def _with_shared_companies(clients: Iterable[SuggestedClient]) -> tuple[Suggeste
     """The same, with a word where two tenants would become one client."""
     rows = list(clients)
     shared = Counter((row.company.psa, row.company.company) for row in rows if row.accept)
-    marked = []
-    for row in rows:
+
+    def marked(row: SuggestedClient) -> SuggestedClient:
         count = shared[row.company.psa, row.company.company] if row.accept else 1
         more = f"; one client with {count} tenants" if count > 1 else ""
-        marked.append(replace(row, reason=row.reason + more))
-    return tuple(marked)
+        return replace(row, reason=row.reason + more)
+
+    return tuple(map(marked, rows))
 
 
 # --- applications -------------------------------------------------------------------------------
@@ -194,8 +199,7 @@ def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[Sug
     taken: set[tuple[str, str]] = set()
     psas = dict.fromkeys(entry.psa for entry in inventory.products)
     for group in group_key_names(unmatched_key_names(mapping, inventory)):
-        for psa in psas or [""]:
-            yield _billed(group, psa, inventory, taken)
+        yield from (_billed(group, psa, inventory, taken) for psa in psas or [""])
 
 
 def _billed(
@@ -240,6 +244,66 @@ def _one_or_three(
     return (best[Category.ALL],) if Category.ALL in best else ()
 
 
+# --- agreements that have ended -----------------------------------------------------------------
+
+_BOTH = 3
+"""Two agreements have the same type and the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A client whose agreement bills nothing any more, and what takes its place."""
+
+    row: int
+    """The client's row in the mapping."""
+    client: Company
+    old: PsaAgreement | None
+    """None: the PSA does not know the agreement at all."""
+    choices: tuple[PsaAgreement, ...]
+    """Running agreements of the same company that no other client has, the likeliest first."""
+    successor: PsaAgreement | None
+    """The one that is certain enough to be moved to; None where a person must choose."""
+
+
+def renewals(
+    companies: Collection[Company], inventory: Inventory, today: date
+) -> tuple[Renewal, ...]:
+    """The clients whose agreement does not run today.
+
+    A successor is named where only one free agreement of the company runs, or only one of several
+    has the old one's type and name. Clients of a PSA that could not be read are left out.
+    """
+    validator = SystemValidator.of(inventory, today)
+    found = []
+    for row, client in enumerate(companies):
+        if all(entry.reason in BILLS for entry in validator.agreement(client)):
+            continue
+        old = validator.listed(client)
+        alike = {
+            entry.agreement: _similarity(old, entry.agreement)
+            for entry in running(inventory, client.psa, client.company, today)
+            if entry.client is None and entry.agreement.id not in client.alongside
+        }
+        choices = tuple(sorted(alike, key=lambda each: (-alike[each], len(each.id), each.id)))
+        sure = choices if len(choices) == 1 else [each for each in choices if alike[each] == _BOTH]
+        found.append(Renewal(row, client, old, choices, sure[0] if len(sure) == 1 else None))
+    return tuple(found)
+
+
+def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
+    """How much of type and name two agreements share; a name without what a renewal changes."""
+    if old is None:
+        return 0
+    same_kind = fold(old.kind) == fold(new.kind)
+    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
+
+
+def _lasting_words(name: str) -> list[str]:
+    """A name's words without years and numbers."""
+    words = fold(name).replace("/", " ").replace("-", " ").split()
+    return [word for word in words if not any(map(str.isdigit, word))]
+
+
 # --- as a file that a person edits --------------------------------------------------------------
 
 
@@ -279,16 +343,12 @@ def suggestions_document(suggestions: Suggestions) -> Json:
 
 
 def _client_json(each: SuggestedClient) -> dict[str, Any]:
-    row = each.company
+    columns = ("name", "psa", "company", "agreement", "billing")
     return {
         "accept": each.accept,
-        "tenant": str(row.tenants[0]),
+        "tenant": str(each.company.tenants[0]),
         "tenant_name": each.tenant_name,
-        "name": row.name,
-        "psa": row.psa,
-        "company": row.company,
-        "agreement": row.agreement,
-        "billing": row.billing,
+        **{column: getattr(each.company, column) for column in columns},
         "score": each.score,
         "reason": each.reason,
     }
@@ -306,3 +366,101 @@ def _application_json(each: SuggestedApplication) -> dict[str, Any]:
         "unit": str(each.application.unit),
         **{str(category): ident for category, ident in each.product.products.items()},
     }
+
+
+# --- key names: which application they are of ---------------------------------------------------
+# A key's name (`KLLIC_PROD_NAME`) is the application's name and what was bought of it: `Kaspersky
+# Endpoint Security for Business - Advanced European Edition. 50-99 Node 1 year Base License`. Only
+# what stands in front is the application.
+
+_COUNTED = (
+    "nodes?|users?|workstations?|file ?servers?|servers?|mail ?address(?:es)?|mailbox(?:es)?|"
+    "devices?|mobile|cores?|cpus?|virtual|licen[cs]es?|months?|years?|days?"
+)
+_QUANTITY = re.compile(rf"[.,;]?\s+\d[\d\s+-]*\s*-?(?:{_COUNTED})\b", re.IGNORECASE)
+"""`. 50-99 Node`, ` 1 year`: from here on it is what was bought."""
+_REGION = re.compile(
+    r"[.,]?\s+(?:european|international|worldwide|global|(?:north|latin) american|american|"
+    r"russian(?: federation)?|cis|ukrain\w+|baltic|turkish|middle east\w*|african|asian?|"
+    r"asia pacific|chinese|japanese|korean|indian)\s+edition\b",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"[\s.,;:/-]+(?:base|renewal|cross-?grade|licen[cs]es?|pack|subscriptions?|msp|nfr|trial|"
+    r"commercial|educational|governmental|public sector|monthly|annual|yearly|promo|for)$"
+    r"|[\s.,;:/-]+$",
+    re.IGNORECASE,
+)
+_FEWEST_WORDS = 2
+PER_USER_OR_DEVICE = "per user or per device? look at the licence"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNameGroup:
+    """Key names that seem to be of one application."""
+
+    application: Application
+    """With globs that each of `seen` matches one of, and the unit that the names speak of."""
+    seen: tuple[str, ...]
+    doubt: str = ""
+    """What a person must look up before this unit bills anybody; empty: the names tell it."""
+
+
+def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:
+    """Key names found on servers, grouped into applications, by name.
+
+    >>> [group] = group_key_names([
+    ...     "Kaspersky Endpoint Security for Business - Advanced. 50 Node 1 year Base License",
+    ...     "Kaspersky Endpoint Security for Business - Advanced Subscription MSP",
+    ... ])
+    >>> group.application.keys
+    ('Kaspersky Endpoint Security for Business - Advanced*',)
+    """
+    stems: dict[str, set[str]] = defaultdict(set)
+    seen: dict[str, set[str]] = defaultdict(set)
+    for name in filter(str.strip, names):
+        stem = application_of(name)
+        words = " ".join(re.findall(r"[^\W_]+", stem.casefold())) or stem
+        stems[words].add(stem)
+        seen[words].add(name)
+    groups = []
+    for key, members in seen.items():
+        unit, doubt = _unit(members)
+        name = min(stems[key], key=lambda stem: (stem.isupper(), stem))
+        # of the stems that differ only in case, which globs do not regard, one is enough
+        keys = tuple({stem.casefold(): f"{stem}*" for stem in sorted(stems[key])}.values())
+        groups.append(KeyNameGroup(Application(name, keys, unit), tuple(sorted(members)), doubt))
+    return tuple(sorted(groups, key=lambda group: group.application.name.casefold()))
+
+
+def application_of(key_name: str) -> str:
+    """The application's name: `key_name` up to the region, the quantity or the kind of licence."""
+    cuts = [match.start() for rule in (_QUANTITY, _REGION) if (match := rule.search(key_name))]
+    stem = key_name[: min(cuts, default=len(key_name))].rstrip()
+    while (shorter := _TAIL.sub("", stem)) != stem and len(shorter.split()) >= _FEWEST_WORDS:
+        stem = shorter
+    return stem if len(stem.split()) >= _FEWEST_WORDS else key_name.strip()
+
+
+def _unit(names: Iterable[str]) -> tuple[Unit, str]:
+    """What one unit seems to be, and the doubt that is left.
+
+    Endpoint Security Cloud is licensed per user; licences from before April 2019 are per device. A
+    name that does not say which leaves a doubt, because the two bill differently.
+    """
+    text = " ".join(names).casefold()
+    if re.search(r"office 365|mail ?address|mailbox", text):
+        return Unit.MAILBOX, ""
+    if "endpoint security cloud" not in text:
+        return Unit.DEVICE, ""
+    said = {_said_unit(name) for name in names}
+    unit = Unit.DEVICE if said == {Unit.DEVICE} else Unit.USER
+    return unit, "" if said == {unit} else PER_USER_OR_DEVICE
+
+
+def _said_unit(name: str) -> Unit | None:
+    """The unit that a key name itself speaks of: `10-14 User; 20-28 Mobile device` is per user."""
+    if re.search(r"(?i)\busers?\b", name):
+        return Unit.USER
+    devices = r"(?i)\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
+    return Unit.DEVICE if re.search(devices, name) else None

@@ -1,23 +1,32 @@
-"""All of mapping.toml as one table that a spreadsheet edits; suggestions are rows of it too.
+r"""All of mapping.toml as one table that a spreadsheet edits; suggestions are rows of it too.
 
 A row is of one kind: `application`, `product`, `company`, or `exception` (a `[[company.product]]`,
 which names its client by PSA and agreement). An application's row may name its products as well.
 Suggestions have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they
-may also be JSON. Only ids decide. Cells are read back without a loss; see `csv_cells`.
+may also be JSON. Only ids decide.
+
+Spreadsheets open it unharmed, and it is read back without a loss. A cell is the text itself, but
+for what a spreadsheet, a terminal or a CSV reader could stumble over: control characters, a
+backslash and spaces at either end are written as `\x1b`, `\\` and `\x20`. A text that would be a
+formula has an apostrophe in front, and what would be one behind a delimiter is written as `\x3d`
+(`kisi.redaction`). Several values in one cell are divided by `; `.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
+from kisi.csv_table import csv_table
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.csv_cells import ReadRow, csv_cell, csv_list, read_csv, write_csv
 from kisi.mapping.edits import (
     add_clients,
     find_application,
@@ -28,6 +37,7 @@ from kisi.mapping.edits import (
 )
 from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
+from kisi.redaction import STARTS, guarded_inside
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
@@ -47,6 +57,9 @@ _ADVICE = (
     "Correct the file and do it again; `kisi map export` and `kisi map suggest` write one to start "
     "from."
 )
+_GUARDED = (*STARTS, "'")
+_ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4}))")
+_DELIMITERS = ",;\t"
 
 
 # --- out ----------------------------------------------------------------------------------------
@@ -106,8 +119,7 @@ class MappingRows:
     applications: tuple[Application, ...]
     products: tuple[ProductRow, ...]
     companies: tuple[tuple[int | None, Company], ...]
-    """Clients with the exceptions that the table names, and their places in mapping.toml; no place:
-    it is a new one."""
+    """Clients with the exceptions that the table names; those without a place are new ones."""
 
 
 def read_mapping_table(
@@ -117,14 +129,9 @@ def read_mapping_table(
 
     A client is the one on the same agreement, else the only one of the same company and name, else
     the only one with the same tenants; so a client can be moved to another agreement. A new client
-    whose `billing` is empty is not billed.
-
-    Args:
-        text: The table: JSON if it begins with `{`, else CSV.
-        edit: The mapping as it is.
-        sources: The names of the sources in kisi.toml.
-        name: What messages call the file.
-        accepted: Only rows whose `accept` says yes; otherwise all but those that say no.
+    whose `billing` is empty is not billed. With `accepted`, only rows whose `accept` says yes are
+    read, otherwise all but those that say no. A text that begins with `{` is JSON; messages call
+    the file `name`.
 
     Raises:
         ConfigError: All problems, each with its line or place.
@@ -146,7 +153,7 @@ class _Reader:
     def read(self, rows: Iterable[ReadRow]) -> MappingRows:
         kinds: dict[str, list[ReadRow]] = {kind: [] for kind in _KINDS}
         for row in rows:
-            kind = row.cells.get("kind", "").strip().casefold()
+            kind = row.cell("kind").casefold()
             kind = "company" if kind == "client" else kind
             if kind in kinds:
                 kinds[kind].append(row)
@@ -165,13 +172,12 @@ class _Reader:
         self.problems.append(f"{row.place}: {sentence}")
 
     def needed(self, row: ReadRow, column: str) -> str:
-        value = row.cells.get(column, "")
-        if not value.strip():
+        if not row.cell(column):
             self.problem(row, f'"{column}" is empty.')
-        return value
+        return row.cells.get(column, "")
 
     def flag(self, row: ReadRow, column: str, *, default: bool) -> bool:
-        value = row.cells.get(column, "").strip().casefold()
+        value = row.cell(column).casefold()
         if value and value not in _FLAGS:
             self.problem(row, f'"{column}" must be yes or no, not "{shorten(value)}".')
         return _FLAGS.get(value, default)
@@ -184,7 +190,7 @@ class _Reader:
             return ""
 
     def application_name(self, row: ReadRow) -> str:
-        kind = row.cells.get("kind", "").strip().casefold()
+        kind = row.cell("kind").casefold()
         suggested = kind == "application" and "application" not in row.cells
         return self.needed(row, "name" if suggested else "application")
 
@@ -196,12 +202,8 @@ class _Reader:
             hint = did_you_mean(unit, list(Unit))
             self.problem(row, f'There is no unit "{shorten(unit)}"; {hint}')
             unit = Unit.DEVICE
-        return Application(
-            name,
-            row.lists.get("keys", old.keys),
-            Unit(unit),
-            self.flag(row, "bill", default=old.bill),
-        )
+        bill = self.flag(row, "bill", default=old.bill)
+        return Application(name, row.lists.get("keys", old.keys), Unit(unit), bill)
 
     def product(self, row: ReadRow) -> ProductRow:
         return ProductRow(self.application_name(row), self.psa(row), _products(row))
@@ -216,27 +218,25 @@ class _Reader:
         for row in exceptions:
             exception = self.product(row)
             exception = replace(exception, bill=self.flag(row, "bill", default=True))
-            key = (exception.psa, row.cells.get("agreement", "").strip())
+            key = (exception.psa, row.cell("agreement"))
             if key in own:
                 own[key].append(exception)
             else:
                 self.problem(row, f"No company of this table is on agreement {':'.join(key)}.")
         for row, company, place in zip(rows, read, _places(self.known, read), strict=True):
             old = company if place is None else self.known[place]
-            yield (
-                place,
-                replace(
-                    company,
-                    exceptions=tuple(own[company.psa, company.agreement]),
-                    billing=self.flag(row, "billing", default=old.billing),
-                    alongside=row.lists.get("alongside", old.alongside),
-                ),
+            whole = replace(
+                company,
+                exceptions=tuple(own[company.psa, company.agreement]),
+                billing=self.flag(row, "billing", default=old.billing),
+                alongside=row.lists.get("alongside", old.alongside),
             )
+            yield place, whole
 
     def company(self, row: ReadRow) -> Company:
         tenants = []
-        one = row.cells.get("tenant", "")
-        for text in row.lists.get("tenants", (one,) if one.strip() else ()):
+        one = (row.cells["tenant"],) if row.cell("tenant") else ()
+        for text in row.lists.get("tenants", one):
             try:
                 tenants.append(tenant_ref(text, self.sources))
             except ConfigError as error:
@@ -256,9 +256,7 @@ class _Reader:
         try:
             document = json.loads(text.removeprefix("\ufeff"))
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ConfigError(
-                f"{name}: This is not JSON ({error}). Nothing was changed.", remedy=_ADVICE
-            ) from error
+            raise _wrong(name, f"This is not JSON ({error}).") from error
         for table, (kind, known) in _JSON.items():
             entries = document.get(table, [])
             if not isinstance(entries, list):
@@ -278,22 +276,18 @@ class _Reader:
             if key not in known:
                 hint = did_you_mean(key, known)
                 self.problems.append(f'{place}: Unknown key "{shorten(key)}"; {hint}')
-            elif isinstance(value, list) and key == "keys" and all(map(_is_text, value)):
+            elif key == "keys" and isinstance(value, list) and {*map(type, value)} <= {str}:
                 lists[key] = tuple(value)
             elif key == "keys" or not isinstance(value, str | int | float | None):
-                wrong = f'"{key}" has a value of the wrong type: {type_name(value)}.'
-                self.problems.append(f"{place}: {wrong}")
+                wrong = f'"{key}" has a value of the wrong type'
+                self.problems.append(f"{place}: {wrong}: {type_name(value)}.")
             else:
                 cells[key] = "" if value is None else str(value)
         return ReadRow(place, cells, lists)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
 def _products(row: ReadRow) -> dict[Category, str]:
-    return {each: row.cells[each].strip() for each in Category if row.cells.get(each, "").strip()}
+    return {each: row.cell(each) for each in Category if row.cell(each)}
 
 
 def _wrong(place: str, sentence: str) -> ConfigError:
@@ -325,13 +319,7 @@ def _places(companies: Mapping[int, Company], read: Sequence[Company]) -> list[i
 
 
 def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -> None:
-    """Makes the mapping say what a table says.
-
-    Args:
-        edit: The mapping.
-        rows: The rows that were read.
-        remove_missing: Take out what the table does not name; otherwise it stays.
-    """
+    """Makes the mapping say what a table says; what it does not name stays, or is taken out."""
     for application in rows.applications:
         set_application(edit, application)
     for product in rows.products:
@@ -340,13 +328,9 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
     if remove_missing:
         names = {each.name.casefold() for each in rows.applications}
         billed = {(each.application, each.psa) for each in rows.products}
-        edit.applications = {
-            p: row for p, row in edit.applications.items() if row.name.casefold() in names
-        }
-        edit.products = {
-            p: row for p, row in edit.products.items() if (row.application, row.psa) in billed
-        }
-        edit.companies = {p: row for p, row in edit.companies.items() if p in companies}
+        edit.applications = {k: row for k, row in edit.applications.items() if k in names}
+        edit.products = {k: row for k, row in edit.products.items() if k in billed}
+        edit.companies = {k: row for k, row in edit.companies.items() if k in companies}
     for place, company in companies.items():
         named = {row.application for row in company.exceptions}
         old = edit.companies[place].exceptions if place in edit.companies else ()
@@ -357,21 +341,148 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
 def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
     """Adds the rows of accepted suggestions; nothing that is mapped already is changed by it.
 
-    Key names of an application that is there already are added to it.
-
-    Raises:
-        ConfigError: All that cannot be accepted: a tenant that is mapped already, an application
-            that is billed already.
+    Key names of an application that is there already are added to it. A tenant that is mapped
+    already, or an application that is billed already, is a `ConfigError`.
     """
     for application in rows.applications:
         known = find_application(edit, application.name)
         set_application(edit, with_keys(known, application.globs) if known else application)
     for product in rows.products:
         name = the_application(edit, product.application).name
-        if any((row.application, row.psa) == (name, product.psa) for row in edit.products.values()):
+        if (name, product.psa) in edit.products:
             raise ConfigError(
                 f'"{shorten(name)}" is billed in psa.{product.psa} already. {UNTOUCHED}',
                 remedy="Leave the products of this row empty, or use `kisi map product`.",
             )
         set_product(edit, replace(product, application=name))
     add_clients(edit, [company for _, company in rows.companies])
+
+
+# --- cells --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """A row of a table that was read, by the columns that the file has."""
+
+    place: str
+    """Where it stands, for messages: `mapping.csv, line 3`."""
+    cells: Mapping[str, str]
+    lists: Mapping[str, tuple[str, ...]]
+    """The texts of each cell that may hold several."""
+
+    def cell(self, column: str) -> str:
+        """A cell without spaces at either end; empty where there is no such column."""
+        return self.cells.get(column, "").strip()
+
+
+def csv_cell(text: str) -> str:
+    """One text as a cell."""
+    return _guarded(_escaped(text))
+
+
+def csv_list(texts: Iterable[str]) -> str:
+    """Several texts as one cell."""
+    return _guarded("; ".join(_escaped(text).replace(";", "\\x3b") for text in texts))
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """A table as CSV, of cells that `csv_cell` and `csv_list` made."""
+    return csv_table(columns, ([row.get(column, "") for column in columns] for row in rows))
+
+
+def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
+    """A table as `write_csv` makes it or a spreadsheet saves it (`;`, tabs, a byte order mark).
+
+    It may lack some of the `columns` and have them in any order; messages call it `name`.
+
+    Raises:
+        ConfigError: It is no such table.
+    """
+    body = text.removeprefix("\ufeff")
+    first = body.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
+    rows: list[ReadRow] = []
+    header: list[str] = []
+    try:
+        for cells in reader:
+            if not header:
+                header = [cell.strip().casefold() for cell in cells]
+                _refuse_columns(header, columns, name)
+            elif any(cell.strip() for cell in cells):
+                rows.append(_row(header, cells, f"{name}, line {reader.line_num}"))
+    except csv.Error as error:
+        raise ConfigError(
+            f"{name}, line {reader.line_num}: This is not CSV ({error}). Nothing was changed.",
+            remedy="Save it as CSV (UTF-8) and do it again.",
+        ) from error
+    return rows
+
+
+def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) -> None:
+    problems = [
+        f'{name}: Unknown column "{shorten(each)}"; {did_you_mean(each, columns)}'
+        for each in header
+        if each not in columns
+    ]
+    problems += [
+        f'{name}: Column "{each}" stands there twice.'
+        for each in dict.fromkeys(header)
+        if header.count(each) > 1
+    ]
+    if problems:
+        raise ConfigError(
+            [*problems, "Nothing was changed."],
+            remedy="Keep the first line as kisi wrote it; the columns may have any order.",
+        )
+
+
+def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ReadRow:
+    if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+        raise ConfigError(
+            f"{place}: There are more cells than columns. Nothing was changed.",
+            remedy="Put a text that holds the divider in quotes, as a spreadsheet does by itself.",
+        )
+    pairs = zip(header, cells, strict=False)
+    raw = {column: _unguarded(cell.strip()) for column, cell in pairs}
+    lists = {
+        column: tuple(_decoded(part.strip()) for part in cell.split(";") if part.strip())
+        for column, cell in raw.items()
+    }
+    return ReadRow(place, {column: _decoded(cell) for column, cell in raw.items()}, lists)
+
+
+def _guarded(cell: str) -> str:
+    inside = guarded_inside(cell, _spelled)
+    return "'" + inside if inside.startswith(_GUARDED) else inside
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
+
+
+def _escaped(text: str) -> str:
+    body = text.strip(" ")
+    before = len(text) - len(text.lstrip(" "))
+    escaped = "".join(map(_escaped_letter, body))
+    return "\\x20" * before + escaped + "\\x20" * (len(text) - before - len(body))
+
+
+def _escaped_letter(letter: str) -> str:
+    if letter == "\\":
+        return "\\\\"
+    return letter if letter.isprintable() else _spelled(letter)
+
+
+def _spelled(letter: str) -> str:
+    code = ord(letter)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _decoded(cell: str) -> str:
+    return _ESCAPE.sub(
+        lambda match: match[1] or chr(int(match[2] or match[3] or match[4], 16)), cell
+    )

@@ -11,7 +11,8 @@ import copy
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -38,91 +39,61 @@ EXCEPTION = RowKind.PRODUCT
 
 
 class TomlEdit:
-    """Edits of one text, made in place one after the other.
+    """Edits of one text that is TOML, made in place one after the other.
 
     Rows are named by kind and place, counted from 0. With `company`, the rows are the
-    `[[company.product]]` of the company at that place.
-
-    Raises:
-        ConfigError: The text is not TOML.
+    `[[company.product]]` of the company at that place. Every method raises `ConfigError` where rows
+    are written in a form that cannot be edited safely.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        try:
-            self._wanted = _meaning(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigError(
-                f"mapping.toml is not TOML: {error}. It was left as it is.",
-                remedy="Correct it in an editor; `kisi check` says where it is wrong.",
-            ) from error
+        self._wanted = _meaning(text)
 
     def append(self, kind: RowKind, rows: Sequence[TomlRow], *, company: int | None = None) -> None:
         """Adds rows behind the last one of their kind, a blank line between them.
 
         Exceptions stand with their company; the first row of a kind stands at the file's end.
-
-        Raises:
-            ConfigError: There is no such company, or rows are written in a form that cannot be
-                edited safely.
         """
         if not rows:
             return
         if company is None:
             places, header = self._places(kind), str(kind)
         else:
-            places = list(self._named(RowKind.COMPANY, [company]).values())
+            places = [self._places(RowKind.COMPANY)[company]]
             header = f"{RowKind.COMPANY}.{kind}"
-        owner = self._owner(company)
         at = max((section.end for place in places for section in place), default=len(self._text))
-        owner.setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
+        self._owner(company).setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
         end = line_end(self._text)
-        block = end.join(_render(header, row, end) for row in rows)
-        self._text = insert(self._text, at, block)
+        self._text = insert(self._text, at, end.join(_render(header, row, end) for row in rows))
 
     def remove(self, kind: RowKind, rows: Collection[int], *, company: int | None = None) -> None:
         """Takes rows away with their sub-tables and the comments between their keys.
 
         Comments above a row stay: nobody can tell whether they speak of this row alone.
-
-        Raises:
-            ConfigError: There is no such row, or rows are written in a form that cannot be edited
-                safely.
         """
         if not rows:
             return
-        places = self._named(kind, rows, company)
-        owner = self._owner(company)
+        places, owner = self._places(kind, company), self._owner(company)
         owner[kind] = [row for place, row in enumerate(owner[kind]) if place not in rows]
         if not owner[kind]:
             del owner[kind]
-        self._text = cut(self._text, [section for place in places.values() for section in place])
+        self._text = cut(self._text, [section for row in rows for section in places[row]])
 
     def set_values(
         self, kind: RowKind, rows: Mapping[int, TomlRow], *, company: int | None = None
     ) -> None:
-        """Sets keys of rows in place; their lines keep their comments.
+        """Sets keys of rows, given by the rows' places; their lines keep their comments.
 
-        Args:
-            kind: Which rows.
-            rows: A row's place to its keys and their values: text, a whole number, true or false,
-                or a list of text; None takes the key away. A new key goes behind the row's last.
-            company: Whose exceptions they are.
-
-        Raises:
-            ConfigError: There is no such row, a comment would be lost (inside a list, or behind a
-                key that is taken away), or rows are written in a form that cannot be edited safely.
+        None takes a key away. A new key goes behind the row's last. A comment that would be lost
+        (inside a list, or behind a key that is taken away) is a `ConfigError` too.
         """
         if not rows:
             return
-        places = self._named(kind, rows, company)
-        owner = self._owner(company)
+        places, owner = self._places(kind, company), self._owner(company)
         for row in sorted(rows, reverse=True):  # from below, so that the places above stay true
-            for key, value in rows[row].items():
-                if value is None:
-                    owner[kind][row].pop(key, None)
-                else:
-                    owner[kind][row][key] = value
+            wanted = {**owner[kind][row], **rows[row]}
+            owner[kind][row] = {key: value for key, value in wanted.items() if value is not None}
             self._text = _with_values(self._text, places[row][0], rows[row])
 
     def proven(self) -> str:
@@ -132,13 +103,14 @@ class TomlEdit:
             ConfigError: It does not, or cannot be written as UTF-8.
         """
         encode(self._text)
-        try:
-            means = _meaning(self._text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise _unsafe() from error
-        if _canonical(means) != _canonical(self._wanted):
-            raise _unsafe()
-        return self._text
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
+            if _canonical(_meaning(self._text)) == _canonical(self._wanted):
+                return self._text
+        raise ConfigError(
+            "mapping.toml is written in a way that kisi cannot change without touching something "
+            "else. The file was left as it is.",
+            remedy="Make the change in an editor; `kisi check` says whether the file is right.",
+        )
 
     def _owner(self, company: int | None) -> dict[str, Any]:
         """What holds the rows: the file, or a company."""
@@ -146,18 +118,16 @@ class TomlEdit:
 
     def _places(self, kind: RowKind, company: int | None = None) -> list[list[Section]]:
         """Each row of a kind: its own section, then those of its sub-tables, wherever they are."""
+        found: list[list[Section]] = []
         if company is None:
-            rows = self._wanted.get(kind, [])
-            found: list[list[Section]] = []
             for section in scan(self._text):
                 if section.path == (kind,) and section.array:
                     found.append([section])
                 elif section.path[:1] == (kind,) and found:
                     found[-1].append(section)
         else:
-            _, *own = self._named(RowKind.COMPANY, [company])[company]
-            rows = self._wanted[RowKind.COMPANY][company].get(kind, [])
-            found = [[section] for section in own]
+            found = [[section] for section in self._places(RowKind.COMPANY)[company][1:]]
+        rows = self._owner(company).get(kind, [])
         if not isinstance(rows, list) or len(found) != len(rows):
             raise ConfigError(
                 f"mapping.toml: the {kind} rows are not written as [[{kind}]] tables, so kisi "
@@ -165,20 +135,6 @@ class TomlEdit:
                 remedy=f"Write each row under its own [[{kind}]] heading.",
             )
         return found
-
-    def _named(
-        self, kind: RowKind, rows: Collection[int], company: int | None = None
-    ) -> dict[int, list[Section]]:
-        """The sections of the rows at these places."""
-        places = self._places(kind, company)
-        for row in sorted(rows):
-            if not 0 <= row < len(places):
-                raise ConfigError(
-                    f"mapping.toml: there is no {kind} row number {row + 1}; it has {len(places)}. "
-                    "The file was left as it is.",
-                    remedy="Run `kisi map export` to see the rows.",
-                )
-        return {row: places[row] for row in rows}
 
 
 def _with_values(text: str, own: Section, values: TomlRow) -> str:
@@ -190,25 +146,21 @@ def _with_values(text: str, own: Section, values: TomlRow) -> str:
     known = [(entry, key) for key, entry in entries.items() if entry is not None]
     for entry, key in sorted(known, key=lambda pair: pair[0].start, reverse=True):
         value = values[key]
-        _refuse_lost_comments(text, entry, key, goes=value is None)
-        if value is None:
-            text = text[: entry.start] + text[entry.end :]
-        else:
+        if has_comment(text[entry.value_start : entry.value_end]):
+            raise _lost_comment(text, entry, f"the value of {key} has comments inside, which")
+        if value is not None:
             text = text[: entry.value_start] + _render_value(value) + text[entry.value_end :]
+        elif has_comment(text[entry.value_end : entry.end]):
+            raise _lost_comment(text, entry, f"{key} must go, and the comment behind it")
+        else:
+            text = text[: entry.start] + text[entry.end :]
     return text
 
 
-def _refuse_lost_comments(text: str, entry: Entry, key: str, *, goes: bool) -> None:
-    """Refuses to change a value with comments inside; and one behind it, if the key `goes`."""
-    if has_comment(text[entry.value_start : entry.value_end]):
-        what = f"the value of {key} has comments inside, which would be lost"
-    elif goes and has_comment(text[entry.value_end : entry.end]):
-        what = f"{key} must go, and the comment behind it would be lost"
-    else:
-        return
+def _lost_comment(text: str, entry: Entry, what: str) -> ConfigError:
     line = text.count("\n", 0, entry.value_start) + 1
-    raise ConfigError(
-        f"mapping.toml, line {line}: {what}. The file was left as it is.",
+    return ConfigError(
+        f"mapping.toml, line {line}: {what} would be lost. The file was left as it is.",
         remedy="Move the comments above the key, or make the change in an editor.",
     )
 
@@ -241,14 +193,6 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=repr)
 
 
-def _unsafe() -> ConfigError:
-    return ConfigError(
-        "mapping.toml is written in a way that kisi cannot change without touching something else. "
-        "The file was left as it is.",
-        remedy="Make the change in an editor; `kisi check` says whether the file is right.",
-    )
-
-
 # --- where headers, keys, values and comments stand -----------------------------------------------
 # `tomllib` says what a file means, not where. This scanner says where, in a text that `tomllib` has
 # already accepted, and leaves meaning alone (https://toml.io/en/v1.0.0).
@@ -263,6 +207,7 @@ _STRING = re.compile(
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"[ \t]*")
 _BETWEEN = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_INSIDE = re.compile(r"(?:[^][{}\"'#]+|#[^\n]*)*")
 _SCALAR = re.compile(r"[^#\r\n]*[^#\s]")
 _REST_OF_LINE = re.compile(r"[^\n]*\n?")
 
@@ -349,26 +294,20 @@ def _key(text: str, position: int) -> tuple[tuple[str, ...], int]:
 
 
 def _value_end(text: str, position: int) -> int:
-    if text[position] in "[{":
-        *_, last = _closing(text, position)
-        return last
-    return _skip(_STRING if text[position] in "\"'" else _SCALAR, text, position)
-
-
-def _closing(text: str, position: int) -> Iterator[int]:
-    """Walks over a list or inline table; the last position is behind its closing bracket."""
+    """Where a value ends: a list or an inline table behind its closing bracket."""
+    if text[position] not in "[{":
+        return _skip(_STRING if text[position] in "\"'" else _SCALAR, text, position)
     depth = 0
     while True:
-        position = _skip(_BETWEEN, text, position)
+        position = _skip(_INSIDE, text, position)
         letter = text[position]
         if letter in "\"'":
             position = _skip(_STRING, text, position)
-        else:
-            depth += (letter in "[{") - (letter in "]}")
-            position += 1
-        yield position
+            continue
+        depth += (letter in "[{") - (letter in "]}")
+        position += 1
         if not depth:
-            return
+            return position
 
 
 # --- changing lines -----------------------------------------------------------------------------

@@ -8,37 +8,46 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, timedelta
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from kisi.config.sentences import shorten
-from kisi.errors import ConfigError, KisiError
+from kisi.counting import NOT_STORED, judge_key
+from kisi.errors import ConfigError, KisiError, SourceError
 from kisi.mapping.changes import Change, called
-from kisi.mapping.inventory import AgreementEntry, Inventory
-from kisi.mapping.names import fold, parse_name
+from kisi.mapping.inventory import Inventory
+from kisi.mapping.names import parse_name
 from kisi.mapping.rules import UNTOUCHED
 from kisi.model import (
     Agreement,
     AgreementRef,
     BillingMapping,
     Company,
+    CountingRules,
+    Finding,
+    Key,
+    Level,
     ProductRow,
+    Reading,
     Tenant,
     TenantRef,
+    unmapped_tenants,
 )
-from kisi.planning import ref_of
+from kisi.planning import ref_of, rows_of
 from kisi.psa import Psa, PsaAgreement, PsaCompany, PsaProduct
 from kisi.sources import UsageSource
 
 SOON = timedelta(days=60)
 """How long before its end an agreement is shown."""
+_NAMED = 5
 _RENEW = "Renew it in the PSA; if that makes a new agreement: kisi map renew"
 _ANOTHER_PRODUCT = "Bill it as another one (`kisi map list`): kisi map product APPLICATION --all ID"
 
 
 class StaleReason(StrEnum):
-    """What became of something that the mapping names."""
+    """What became of something that the mapping names; foreign: of another company."""
 
     GONE = "gone"
     INACTIVE = "inactive"
@@ -46,7 +55,6 @@ class StaleReason(StrEnum):
     ENDING = "ending"
     RENAMED = "renamed"
     FOREIGN = "foreign"
-    """The agreement belongs to another company."""
 
 
 BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED})
@@ -65,23 +73,17 @@ class StaleEntry:
     """As mapping.toml has it."""
     reason: StaleReason
     message: str
-    """In a sentence."""
     remedy: str
-    """What to do, in a sentence or a command."""
+    """A sentence or a command."""
     ends: date | None = None
 
 
 class SystemValidator:
-    """Looks up what rows name, in an inventory or in the systems themselves.
+    """Looks up what rows name, in an inventory (`of`) or in the systems themselves.
 
     Systems are asked for each list once, when it is first needed; every answer may then raise
     `SourceError` or `PsaError`. What an inventory could not read is not called gone: it has no
     entry, and the inventory says so in `missing`.
-
-    Args:
-        sources: The sources that may be asked.
-        psas: The PSAs that may be asked.
-        today: The day in the billing time zone.
     """
 
     def __init__(
@@ -104,8 +106,8 @@ class SystemValidator:
         self._companies = {psa: {} for psa in inventory.psas_read}
         self._products = {psa: {} for psa in inventory.psas_read}
         self._listed = {psa: {} for psa in inventory.psas_read}
-        for tenant in inventory.tenants:
-            self._tenants[tenant.tenant.ref.source][tenant.tenant.ref] = tenant.tenant
+        for tenant in (entry.tenant for entry in inventory.tenants):
+            self._tenants[tenant.ref.source][tenant.ref] = tenant
         for company in inventory.companies:
             self._companies[company.psa][company.company.id] = company.company
         for agreement in inventory.agreements:
@@ -119,13 +121,11 @@ class SystemValidator:
 
         Raises:
             ConfigError: All that is gone, inactive, or of another PSA.
-            SourceError: A source cannot be read.
-            PsaError: A PSA cannot be read.
         """
         self.ask_for(change.companies, change.products)
         problems = []
         for client in change.companies:
-            for each in (*self.tenants(client), *self.company(client), *self.agreement(client)):
+            for each in self._of_client(client):
                 # of an agreement that is gone, the remedy is for a client that is there
                 told = each.kind == "agreement" and each.reason is not StaleReason.GONE
                 sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
@@ -145,12 +145,17 @@ class SystemValidator:
         """
         found: list[StaleEntry] = []
         for client in mapping.companies:
-            found += (*self.tenants(client), *self.company(client), *self.agreement(client))
+            found += self._of_client(client)
             for row in client.exceptions:
                 found += self.products(row, client.name)
         for row in mapping.products:
             found += self.products(row)
         return tuple(found)
+
+    def _of_client(self, client: Company) -> Iterator[StaleEntry]:
+        yield from self.tenants(client)
+        yield from self.company(client)
+        yield from self.agreement(client)
 
     def ask_for(self, clients: Iterable[Company], rows: Iterable[ProductRow]) -> None:
         """Reads all their agreements and products at once, not one by one."""
@@ -232,12 +237,9 @@ class SystemValidator:
                 reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
                 message, remedy = judged.not_billable.reason, judged.not_billable.remedy
         elif psa in self._listed:
-            found = self.listed(client)
+            found, remedy = self.listed(client), _RENEW
             name, ends = (found.name, found.ends) if found else ("", None)
-            reason, what = _state(found, client, self._today)
-            message, remedy = f"{name!r} {what}.", _RENEW
-            if found is None:
-                message = f"psa.{psa} has no agreement {shorten(client.agreement)}."
+            reason, message = _state(found, client, self._today)
         else:
             return
         if reason is None and ends is not None and ends - self._today <= SOON:
@@ -280,13 +282,13 @@ def _state(
 ) -> tuple[StaleReason | None, str]:
     """Why a listed agreement bills nothing; one that has not begun yet may still be waited for."""
     if found is None:
-        return StaleReason.GONE, ""
+        return StaleReason.GONE, f"psa.{client.psa} has no agreement {shorten(client.agreement)}."
     if found.company != client.company:
-        return StaleReason.FOREIGN, f"belongs to company {found.company}"
+        return StaleReason.FOREIGN, f"{found.name!r} belongs to company {found.company}."
     if found.ends is not None and found.ends < today:
-        return StaleReason.ENDED, f"ended on {found.ends}"
+        return StaleReason.ENDED, f"{found.name!r} ended on {found.ends}."
     if not found.active:
-        return StaleReason.INACTIVE, "is cancelled or not active"
+        return StaleReason.INACTIVE, f"{found.name!r} is cancelled or not active."
     return None, ""
 
 
@@ -296,82 +298,144 @@ def _renamed(ours: str, theirs: str) -> bool:
     return not (one <= other or other <= one)
 
 
-# --- agreements that run, and what takes the place of one that does not ---------------------------
+# --- `kisi check --online` -----------------------------------------------------------------------
 
 
-def runs(agreement: PsaAgreement, today: date) -> bool:
-    """Whether the agreement is active, has begun and has not ended."""
-    begun = agreement.starts is None or agreement.starts <= today
-    return agreement.active and begun and (agreement.ends is None or agreement.ends >= today)
+def _finding(entry: StaleEntry) -> Finding:
+    level = Level.WARNING if entry.reason is StaleReason.ENDING else Level.PROBLEM
+    client = f"{entry.client}: " if entry.client else ""
+    return Finding(level, client + entry.message, entry.remedy)
 
 
-def running(
-    inventory: Inventory, psa: str, company: str, today: date
-) -> tuple[AgreementEntry, ...]:
-    """A company's agreements that run today, also those that are mapped to a client."""
-    return tuple(
-        entry
-        for entry in inventory.agreements
-        if entry.psa == psa and entry.agreement.company == company and runs(entry.agreement, today)
+def check_lines(
+    name: str, validator: SystemValidator, mapping: BillingMapping
+) -> Iterator[Finding]:
+    """Mapped agreements and products of a PSA that are gone, bill nothing, or are about to end."""
+    clients = [client for client in mapping.companies if client.psa == name and client.billing]
+    rows = [row for client in clients for row in rows_of(mapping, client).values()]
+    try:
+        validator.ask_for(clients, rows)
+    except KisiError as error:
+        yield Finding(Level.PROBLEM, error.message, error.remedy)
+        return
+    for client in clients:
+        try:
+            yield from map(_finding, validator.agreement(client))
+        except KisiError as error:
+            yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
+    products = {entry.id: entry for row in rows for entry in validator.products(row)}
+    yield from (_finding(products[ident]) for ident in sorted(products))
+    yield Finding(
+        Level.OK,
+        f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """A client whose agreement bills nothing any more, and what takes its place."""
-
-    row: int
-    """The client's row in the mapping."""
-    client: Company
-    old: PsaAgreement | None
-    """None: the PSA does not know the agreement at all."""
-    choices: tuple[PsaAgreement, ...]
-    """Running agreements of the same company that no other client has, the likeliest first."""
-    successor: PsaAgreement | None
-    """The one that is certain enough to be moved to; None where a person must choose."""
+def some_agreement(mapping: BillingMapping, psa: str) -> AgreementRef | None:
+    """A mapped agreement of a PSA, to ask about rights on it."""
+    refs = (ref_of(c) for c in mapping.companies if c.psa == psa and c.billing)
+    return next(refs, None)
 
 
-def renewals(
-    companies: Collection[Company], inventory: Inventory, today: date
-) -> tuple[Renewal, ...]:
-    """The clients whose agreement does not run today.
-
-    A successor is named where only one free agreement of the company runs, or only one of several
-    has the old one's type and name. Clients of a PSA that could not be read are left out.
-    """
-    validator = SystemValidator.of(inventory, today)
-    found = []
-    for row, client in enumerate(companies):
-        if all(entry.reason in BILLS for entry in validator.agreement(client)):
+def check_tenants(
+    name: str,
+    source: UsageSource,
+    validator: SystemValidator,
+    mapping: BillingMapping,
+    now: datetime,
+    rules: CountingRules,
+) -> Iterator[Finding]:
+    """Mapped tenants that are gone or disabled, and keys that are in use and not counted."""
+    billed = [
+        replace(client, tenants=tuple(ref for ref in client.tenants if ref.source == name))
+        for client in mapping.companies
+        if client.billing
+    ]
+    try:
+        stale = [entry for client in billed for entry in validator.tenants(client)]
+        found = [validator.tenant(ref) for client in billed for ref in client.tenants]
+    except SourceError:
+        return  # the source says so itself
+    yield from map(_finding, stale)
+    present = [tenant for tenant in found if tenant is not None and tenant.enabled]
+    in_use: dict[TenantRef, Key] = {}
+    for ref, reading in source.read(present, lambda _key: False):
+        if isinstance(reading, KisiError):
+            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
             continue
-        old = validator.listed(client)
-        free = [
-            entry.agreement
-            for entry in running(inventory, client.psa, client.company, today)
-            if entry.client is None and entry.agreement.id not in client.alongside
-        ]
-        choices = sorted(free, key=lambda each: (-_similarity(old, each), len(each.id), each.id))
-        found.append(Renewal(row, client, old, tuple(choices), _successor(old, choices)))
-    return tuple(found)
+        yield from _keys(reading, rules, now)
+        used = next((key for key in reading.keys if key.used != 0), None)
+        if used is not None:
+            in_use[ref] = used
+    if source.address() is not None:  # files are read whole, or not at all
+        yield from _devices(name, source, present, in_use)
 
 
-def _successor(old: PsaAgreement | None, choices: Collection[PsaAgreement]) -> PsaAgreement | None:
-    ranked = list(choices)
-    if len(ranked) == 1:
-        return ranked[0]
-    alike = [each for each in ranked if old is not None and _similarity(old, each) == 3]
-    return alike[0] if len(alike) == 1 else None
+def check_listed_twice(
+    sources: Mapping[str, UsageSource], mapping: BillingMapping
+) -> Iterator[Finding]:
+    """Virtual servers that no client has and that another source lists too: by mistake, or moved.
+
+    Sources that cannot be read are left out; `check_tenants` says so.
+    """
+    listed: list[Tenant] = []
+    for name in sorted(mapping.global_sources & sources.keys()):
+        with suppress(SourceError):
+            listed += sources[name].tenants()
+    twice = [tenant for tenant in unmapped_tenants(mapping, listed) if tenant.listed_as]
+    for name in dict.fromkeys(tenant.ref.source for tenant in twice):
+        mine = [tenant for tenant in twice if tenant.ref.source == name]
+        some = "; ".join(f"{one.name} ({one.ref}): {one.listed_as}" for one in mine[:_NAMED])
+        more = f"; and {len(mine) - _NAMED} more" if len(mine) > _NAMED else ""
+        yield Finding(
+            Level.WARNING,
+            f"sources.{name} lists {len(mine)} that another source lists too: {some}{more}.",
+            "Map each of them once, under the Security Center that manages its devices now. If two "
+            "sections of kisi.toml are one server, remove one.",
+        )
 
 
-def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
-    """How much of type and name two agreements share: 3 is both."""
-    if old is None:
-        return 0
-    same_kind = fold(old.kind) == fold(new.kind)
-    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
+def _devices(
+    name: str, source: UsageSource, tenants: Collection[Tenant], in_use: Mapping[TenantRef, Key]
+) -> Iterator[Finding]:
+    """Reads the devices of one key, since an account may be allowed to list keys and no devices."""
+    tenant = next((tenant for tenant in tenants if tenant.ref in in_use), None)
+    if tenant is None:
+        yield Finding(
+            Level.NOTE,
+            f"sources.{name}: whether devices can be read could not be tried: no mapped tenant "
+            "that could be read has a key in use.",
+        )
+        return
+    key = in_use[tenant.ref]
+    for _, reading in source.read([tenant], lambda other: other.serial == key.serial):
+        if isinstance(reading, KisiError):
+            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
+        else:
+            listed = len(reading.rows)
+            what = f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
+            yield Finding(
+                Level.OK if listed else Level.NOTE,
+                f"{what}{key.serial} ({_uses(key)}, {listed} in its list).",
+            )
 
 
-def _lasting_words(name: str) -> tuple[str, ...]:
-    """A name's words without the years and numbers that a renewal changes."""
-    words: Iterable[str] = fold(name).replace("/", " ").replace("-", " ").split()
-    return tuple(word for word in words if not any(map(str.isdigit, word)))
+def _keys(reading: Reading, rules: CountingRules, now: datetime) -> Iterator[Finding]:
+    unstored = [
+        key
+        for key in reading.keys
+        if key.used != 0 and judge_key(key, rules, now).reason == NOT_STORED
+    ]
+    if unstored:
+        uses = ", ".join(f"{key.name} ({_uses(key)})" for key in unstored[:5])
+        yield Finding(
+            Level.WARNING,
+            f"{reading.tenant.name}: keys in use that are not in its server's own storage are not "
+            f"counted: {uses}.",
+            "If the MSP keeps its keys on the main server, set `reported_keys = true` under "
+            "[counting] and look at `kisi preview`.",
+        )
+
+
+def _uses(key: Key) -> str:
+    return "in use" if key.used is None else f"{key.used} in use"

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from kisi.json_text import Json, document, fields
 from kisi.mapping.inventory import Inventory
-from kisi.mapping.suggestions import SuggestedApplication, SuggestedClient, Suggestions
-from kisi.mapping.validator import Renewal, StaleEntry, StaleReason
+from kisi.mapping.suggestions import Renewal, SuggestedApplication, SuggestedClient, Suggestions
+from kisi.mapping.validator import StaleEntry, StaleReason
 from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text

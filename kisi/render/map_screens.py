@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kisi.mapping.applications import KeyNameGroup, ProductSuggestion
 from kisi.mapping.inventory import CompanyEntry, KeyNameEntry, ProductEntry, TenantEntry
-from kisi.mapping.similarity import Suggestion
+from kisi.mapping.similarity import ProductSuggestion, Suggestion
+from kisi.mapping.suggestions import KeyNameGroup
 from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import money, quantity

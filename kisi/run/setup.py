@@ -14,7 +14,7 @@ import platformdirs
 
 from kisi.config import Config, PartialConfig, read_partial_config
 from kisi.errors import ConfigError
-from kisi.mapping.file import load_mapping
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping
 from kisi.psa import Psa
 from kisi.psa.registry import PSAS
@@ -110,12 +110,8 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     problems: Sequence[str] = ()
     path = read.config.mapping_path
     try:
-        mapping = load_mapping(
-            path,
-            sources=read.source_names,
-            psas=read.psa_names,
-            global_sources=read.config.global_sources,
-        )
+        names = ConfigNames(read.source_names, read.psa_names, read.config.global_sources)
+        mapping = load_mapping(path, names)
     except ConfigError as error:
         if not read.problems:
             raise

@@ -18,7 +18,7 @@ from kisi.cli.check_files import Level, check_files
 from kisi.config import read_partial_config
 from kisi.config.load import Counting, Guards, Notify, Top
 from kisi.config.sentences import check_table
-from kisi.mapping.file import load_mapping
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.psa.registry import PSAS
 from kisi.sandbox.demo import fleet
 from kisi.sources.registry import SOURCES
@@ -85,7 +85,7 @@ def test_everything_shows_every_form_of_the_mapping():
     config = read_partial_config(
         EXAMPLES / "everything" / "kisi.toml", SOURCE_KINDS, PSA_KINDS
     ).checked()
-    mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
+    mapping = load_mapping(config.mapping_path, ConfigNames(config.sources, config.psa))
     assert {application.unit for application in mapping.applications} == {
         "device",
         "user",
@@ -105,7 +105,7 @@ def test_the_large_fleet_is_the_one_that_the_names_are_of():
     config = read_partial_config(
         EXAMPLES / "large-fleet" / "kisi.toml", SOURCE_KINDS, PSA_KINDS
     ).checked()
-    mapping = load_mapping(config.mapping_path, sources=config.sources, psas=config.psa)
+    mapping = load_mapping(config.mapping_path, ConfigNames(config.sources, config.psa))
     truth = fleet(400).truth
     assert len(mapping.companies) > 350
     for company in mapping.companies:
@@ -237,12 +237,12 @@ def test_the_examples_in_the_reference_are_right(tmp_path):
     (tmp_path / "kisi.toml").write_text(config, encoding="utf-8")
     (tmp_path / "mapping.toml").write_text(mapping, encoding="utf-8")
     loaded = read_partial_config(tmp_path / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
-    assert load_mapping(loaded.mapping_path, sources=loaded.sources, psas=loaded.psa).companies
+    assert load_mapping(loaded.mapping_path, ConfigNames(loaded.sources, loaded.psa)).companies
     applications = (EXAMPLES / "everything" / "mapping.toml").read_text(encoding="utf-8")
     (tmp_path / "mapping.toml").write_text(
         applications.partition("[[company]]")[0] + exceptions, encoding="utf-8"
     )
-    both = load_mapping(tmp_path / "mapping.toml", sources=["hq", "hub"], psas=["cw", "tp"])
+    both = load_mapping(tmp_path / "mapping.toml", ConfigNames(["hq", "hub"], ["cw", "tp"]))
     assert len(both.companies[0].exceptions) == 2
 
 

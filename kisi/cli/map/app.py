@@ -7,12 +7,10 @@ from pathlib import Path
 
 import typer
 
-from kisi.cli.map.clients import map_billing, map_company, map_renew
-from kisi.cli.map.listing import map_list, map_suggest
-from kisi.cli.map.products import map_application, map_product, map_remove
-from kisi.cli.map.table import map_accept, map_export, map_import
-from kisi.cli.options import shared_options
-from kisi.cli.output import Console, result
+from kisi.cli.map import rows, tables
+from kisi.cli.map.editing import inventory_of, tell_missing
+from kisi.cli.options import Format, shared_options
+from kisi.cli.output import Console, OutputOptions, result, terminal_text
 
 _NEXT = """\
 What to do next:
@@ -24,9 +22,7 @@ What to do next:
 On a terminal, `kisi map` asks client by client. `kisi map list` shows all ids."""
 
 map_app = typer.Typer(
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
 
@@ -42,7 +38,7 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
         _refuse_misplaced(context)
         return
     if sys.stdin.isatty() and sys.stdout.isatty():
-        from kisi.cli.map.conversation import map_on_a_terminal
+        from kisi.cli.map.questions import map_on_a_terminal
 
         raise typer.Exit(map_on_a_terminal(config, console))
     raise typer.Exit(_show_overview(config, console))
@@ -50,9 +46,6 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
 
 def _show_overview(config: Path | None, console: Console) -> int:
     """Prints what is unmapped and how to map it; the exit code of what could not be read."""
-    from kisi.cli.map.editing import inventory_of, tell_missing
-    from kisi.cli.options import Format
-    from kisi.cli.output import OutputOptions, terminal_text
     from kisi.render.map_lists import unmapped_report
     from kisi.run.setup import opened
 
@@ -80,14 +73,14 @@ def _refuse_misplaced(context: typer.Context) -> None:
             )
 
 
-map_app.command("list")(map_list)
-map_app.command("suggest")(map_suggest)
-map_app.command("accept")(map_accept)
-map_app.command("company")(map_company)
-map_app.command("product")(map_product)
-map_app.command("application")(map_application)
-map_app.command("billing")(map_billing)
-map_app.command("remove")(map_remove)
-map_app.command("renew")(map_renew)
-map_app.command("export")(map_export)
-map_app.command("import")(map_import)
+map_app.command("list")(tables.map_list)
+map_app.command("suggest")(tables.map_suggest)
+map_app.command("accept")(tables.map_accept)
+map_app.command("company")(rows.map_company)
+map_app.command("product")(rows.map_product)
+map_app.command("application")(rows.map_application)
+map_app.command("billing")(rows.map_billing)
+map_app.command("remove")(rows.map_remove)
+map_app.command("renew")(rows.map_renew)
+map_app.command("export")(tables.map_export)
+map_app.command("import")(tables.map_import)

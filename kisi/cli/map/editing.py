@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kisi.cli.output import Console
+from kisi.errors import Withheld
 
 if TYPE_CHECKING:
     from kisi.config import Config
     from kisi.mapping.changes import MappingEdit
-    from kisi.mapping.editor import MappingEditor
+    from kisi.mapping.file import MappingEditor
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
-    from kisi.model import BillingMapping
     from kisi.run.setup import Setup
 
 _SAID = 20
@@ -33,26 +33,13 @@ Offline = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Editing:
-    """mapping.toml, opened to be changed.
-
-    Args:
-        editor: The file.
-        rows: What its rows are to be.
-        sources: The names of the sources in kisi.toml.
-        validator: Looks up ids in the systems; None with `--offline`.
-        console: Where messages go.
-    """
+    """mapping.toml, opened to be changed: the file, and what its rows are to be."""
 
     editor: MappingEditor
     rows: MappingEdit
-    sources: tuple[str, ...]
     validator: SystemValidator | None
+    """Looks up ids in the systems; None with `--offline`."""
     console: Console
-
-    @property
-    def mapping(self) -> BillingMapping:
-        """What the file means as it is."""
-        return self.editor.mapping
 
     def save(self) -> None:
         """Validates the changed rows, saves them and says what was done.
@@ -60,9 +47,7 @@ class Editing:
         Raises:
             ConfigError: They would make the file wrong, an id is gone or not fit to be billed, or
                 somebody else changed the file meanwhile.
-            SourceError: A source cannot be asked.
-            PsaError: A PSA cannot be asked.
-            StateError: The file cannot be written.
+            KisiError: A system cannot be asked, or the file cannot be written.
         """
         from kisi.redaction import safe_text
 
@@ -88,52 +73,32 @@ class Editing:
 def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> Iterator[Editing]:
     """Opens mapping.toml and, unless `offline`, the systems; saves what was changed at the end.
 
-    Secrets are not needed offline.
-
-    Raises:
-        ConfigError: One of the two files is wrong, a secret does not resolve, or as for `save`.
-        KisiError: As for `save`.
+    Offline, secrets are not needed.
     """
-    from kisi.mapping.validator import SystemValidator
     from kisi.run.setup import load, opened
 
-    if offline:
-        settings, _ = load(config)
-        editor = editor_of(settings)
-        editing = Editing(editor, editor.edit(), tuple(settings.sources), None, console)
+    with ExitStack() as stack:
+        setup = None if offline else stack.enter_context(opened(config))
+        editing = editing_of(setup.config if setup else load(config)[0], setup, console)
         yield editing
         editing.save()
-        return
-    with opened(config) as setup:
-        editor = editor_of(setup.config)
+
+
+def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing:
+    """The mapping file of a configuration, to be changed; without a `setup` no system is asked."""
+    from kisi.mapping.file import ConfigNames, MappingEditor
+    from kisi.mapping.validator import SystemValidator
+
+    names = ConfigNames(config.sources, config.psa, config.global_sources)
+    editor = MappingEditor(config.mapping_path, names)
+    validator = None
+    if setup is not None:
         validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)
-        editing = Editing(editor, editor.edit(), tuple(setup.sources), validator, console)
-        yield editing
-        editing.save()
-
-
-def editor_of(config: Config) -> MappingEditor:
-    """The mapping file of a configuration.
-
-    Raises:
-        ConfigError: It is wrong.
-    """
-    from kisi.mapping.editor import MappingEditor
-
-    return MappingEditor.open(
-        config.mapping_path,
-        sources=config.sources,
-        psas=config.psa,
-        global_sources=config.global_sources,
-    )
+    return Editing(editor, editor.edit(), validator, console)
 
 
 def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
-    """Reads both sides, with progress bars on a terminal.
-
-    Raises:
-        Interrupted: ^C, while it was read.
-    """
+    """Reads both sides, with progress bars on a terminal; ^C raises `Interrupted`."""
     from kisi.cli.running import ProgressBars, handle_signals
     from kisi.mapping.inventory import take_inventory
 
@@ -147,15 +112,18 @@ def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Invent
     return inventory
 
 
-def confirmed(question: str) -> bool:
-    """Asks a person on a terminal; without one the answer is no."""
-    on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    return on_a_terminal and typer.confirm(question, err=True)
-
-
 def tell_missing(inventory: Inventory, console: Console) -> None:
     """Says what could not be read; the rest was shown."""
     from kisi.redaction import safe_text
 
     for sentence in inventory.missing:
         console.warn(safe_text(sentence))
+
+
+def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
+    """Goes on only with `--yes`, or if a person on a terminal says so; else raises `withheld`."""
+    from kisi.redaction import safe_text
+
+    on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    if not (yes or (on_a_terminal and typer.confirm(safe_text(question), err=True))):
+        raise withheld

@@ -17,7 +17,7 @@ from kisi.errors import KisiError
 
 if TYPE_CHECKING:
     from kisi.mapping.changes import MappingEdit
-    from kisi.mapping.editor import MappingEditor
+    from kisi.mapping.file import MappingEditor
     from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
     from kisi.model import Company
@@ -52,7 +52,6 @@ _COMMANDS: dict[str, type[Quit | Back | Skip]] = {
     "s": Skip,
     "skip": Skip,
 }
-
 _HELP = (
     "A number takes what stands beside it, Enter alone what stands in [brackets]. Where a name is "
     "asked for, any part of it searches; a slash before it searches for what would be a command. "
@@ -61,12 +60,7 @@ _HELP = (
 
 
 class Prompter:
-    """Asks and shows.
-
-    Args:
-        console: Whether colours are welcome.
-        ask: How a line is read; for tests. Default: from the terminal.
-    """
+    """Asks and shows; `ask` reads a line, by default from the terminal."""
 
     def __init__(self, console: Console, ask: Ask | None = None) -> None:
         self._console = console
@@ -95,29 +89,22 @@ class Prompter:
     def line(self, question: str, default: str = "") -> str:
         """The line that was typed, or `default` for an empty one; `?` tells what can be typed.
 
-        Raises:
-            Quit: `q`, the end of input, or ^C.
-            Back: `b`.
-            Skip: `s`.
+        `q`, the end of input and ^C raise `Quit`, `b` raises `Back`, and `s` `Skip`.
         """
         from kisi.render.terminal import adapted
 
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())
-        while (typed := self._typed(prompt)) == "?":
-            self.say(_HELP)
-        command = _COMMANDS.get(typed.casefold())
-        if command is not None:
-            raise command
-        return typed or default
-
-    def _typed(self, prompt: str) -> str:
         try:
-            return self._ask(prompt).strip()
+            while (typed := self._ask(prompt).strip()) == "?":
+                self.say(_HELP)
         except EOFError:
             raise Quit from None
         except KeyboardInterrupt:
             raise Quit(interrupted=True) from None
+        if command := _COMMANDS.get(typed.casefold()):
+            raise command
+        return typed or default
 
     def yes(self, question: str, *, default: bool) -> bool:
         """A question that is answered with y or n."""
@@ -164,34 +151,26 @@ Question = tuple[str, Callable[[str], None]]
 
 @dataclass(slots=True)
 class Session:
-    """One sitting of a person at `kisi map`.
-
-    Attributes:
-        editor: The file.
-        inventory: Both sides as they were when the session began.
-        validator: Looks up the ids of each answer in the systems.
-        psas: The configured PSAs, to read what an agreement bills.
-        today: The day in the billing time zone.
-        prompter: The terminal.
-        billing: The last answer about billing: the next one's default.
-        kept: How many answers were saved.
-    """
+    """One sitting of a person at `kisi map`."""
 
     editor: MappingEditor
     inventory: Inventory
+    """Both sides as they were when it began."""
     validator: SystemValidator
     psas: Mapping[str, Psa]
+    """To read what an agreement bills."""
     today: date
     prompter: Prompter
     billing: bool = True
+    """The last answer about billing: the next one's default."""
     kept: int = 0
+    """How many answers were saved."""
 
     def confirm(self, answer: Callable[[MappingEdit], None]) -> bool:
         """Validates and saves one answer. False if it cannot be, which is said with the reason.
 
-        Raises:
-            ConfigError: Somebody else changed the file: nothing more can be saved.
-            StateError: The file cannot be written.
+        What the file itself refuses (somebody else changed it, the disk is full) is raised: nothing
+        more can be saved.
         """
         rows = self.editor.edit()
         try:
@@ -212,28 +191,13 @@ class Session:
         """The client of each PSA company, as the file is now."""
         return {(each.psa, each.company): each for each in self.editor.mapping.companies}
 
-    def owners_of_agreements(self, psa: str) -> dict[str, Company]:
-        """The client of each agreement of a PSA, as the file is now."""
-        companies = self.editor.mapping.companies
-        return {each.agreement: each for each in companies if each.psa == psa}
-
 
 def in_turn(session: Session, questions: Sequence[Question]) -> None:
-    """Asks one question after the other; going back takes back what the one before saved.
-
-    Args:
-        session: The sitting.
-        questions: What each is about, and how it is asked.
-
-    Raises:
-        Quit: The person wants to stop.
-        ConfigError: Somebody else changed the file.
-        StateError: The file cannot be written.
-    """
+    """Asks one question after the other; going back takes back what the one before saved."""
     before: dict[int, str] = {}
     place = 0
     while place < len(questions):
-        before[place] = session.editor.current.text
+        before[place] = session.editor.text
         try:
             questions[place][1](f"{place + 1} of {len(questions)}")
         except Back:
@@ -241,7 +205,7 @@ def in_turn(session: Session, questions: Sequence[Question]) -> None:
             if session.editor.save(before[place]):
                 session.kept -= 1
                 session.prompter.say(f"Taken back: {questions[place][0]}.")
+            continue
         except Skip:
-            place += 1
-        else:
-            place += 1
+            pass
+        place += 1

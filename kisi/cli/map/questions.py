@@ -1,20 +1,23 @@
-"""What `kisi map` asks: client by client, then application by application."""
+"""`kisi map` on a terminal: what is unmapped, then client by client, application by application.
+
+Every confirmed answer is saved at once, so that a person can quit, or lose the connection, at any
+time.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
-from kisi.cli.map.prompts import Back, Session, Skip, in_turn, number_of
+from kisi.cli.map.editing import editing_of, inventory_of, tell_missing
+from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, number_of
+from kisi.cli.output import Console
 from kisi.counting import Matcher
-from kisi.errors import KisiError
-from kisi.mapping.applications import (
-    KeyNameGroup,
-    ProductSuggestion,
-    group_key_names,
-    suggest_products,
-)
+from kisi.errors import ExitCode, KisiError
 from kisi.mapping.changes import MappingEdit
 from kisi.mapping.edits import (
     add_clients,
@@ -23,29 +26,43 @@ from kisi.mapping.edits import (
     set_product,
     with_keys,
 )
-from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry
+from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
-from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion
+from kisi.mapping.similarity import (
+    DEFAULT_MIN_SCORE,
+    ProductSuggestion,
+    Suggestion,
+    suggest_products,
+)
 from kisi.mapping.suggestions import (
     SURE_PRODUCT,
+    KeyNameGroup,
+    group_key_names,
     open_tenants,
     ranked_companies,
     unmatched_key_names,
 )
-from kisi.mapping.validator import running
+from kisi.mapping.validator import SystemValidator
 from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
 from kisi.planning import is_live
 from kisi.psa import PsaAgreement
+from kisi.render.formatting import plural
 from kisi.render.map_screens import (
     MOST_CHOICES,
+    MappingProgress,
     agreements_screen,
     application_screen,
     companies_screen,
     lines_words,
+    overview_screen,
     products_screen,
     tenant_screen,
 )
+from kisi.render.report import Report
+from kisi.run.setup import opened
 
+_SITTING = 24 * 3600.0
+"""Seconds in which the systems may be asked: a person maps hundreds of clients in one go."""
 _HELP = "s skip, b back, q quit"
 _FAR_BEHIND = 0.25
 """A suggestion with so much less of a score than the best is not worth a line."""
@@ -58,11 +75,101 @@ _CATEGORIES = {
 }
 _UNITS = (Unit.DEVICE, Unit.USER, Unit.MAILBOX)
 
+Choice = TypeVar("Choice")
 Ranked = tuple[Suggestion, CompanyEntry]
 FoundProduct = tuple[ProductEntry, ProductSuggestion | None]
 """A product, and why it is suggested; None where a search found it."""
 Answer = Callable[[MappingEdit], None]
 """Asks what else must be known, and makes the change."""
+
+
+# --- the whole of it ----------------------------------------------------------------------------
+
+
+def map_on_a_terminal(config: Path | None, console: Console) -> int:
+    """Maps clients and applications by questions; the exit code: 0, or 130 after ^C."""
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")
+    with opened(config, waits=_SITTING) as setup:
+        editor, prompter = editing_of(setup.config, setup, console).editor, Prompter(console)
+        prompter.say("Reading both sides ...")
+        inventory = inventory_of(setup, console)
+        tell_missing(inventory, console)
+        today = setup.rules().today
+        validator = SystemValidator(setup.sources, setup.psas, today)
+        return converse(Session(editor, inventory, validator, setup.psas, today, prompter))
+
+
+def converse(session: Session) -> int:
+    """Shows what is unmapped and asks until each part was gone through, or the person quits."""
+    code = ExitCode.OK
+    gone_through: set[str] = set()
+    try:
+        while _ask_for_a_part(session, gone_through):
+            continue
+    except Quit as quit_:
+        code = ExitCode.INTERRUPTED if quit_.interrupted else ExitCode.OK
+    kept = "1 answer is" if session.kept == 1 else f"{session.kept} answers are"
+    session.prompter.say(f"{kept} in {session.editor.path.name}.")
+    if session.kept:
+        session.prompter.say("`kisi preview` shows what would be billed, and writes nothing.")
+    return code
+
+
+def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
+    """Shows what is left and asks which part to map; False once there is none left to ask for."""
+    inventory, mapping = session.inventory, session.editor.mapping
+    tenants, applications = len(open_clients(session)), len(open_applications(session))
+    parts: dict[str, Callable[[Session], None]] = {}
+    if tenants:
+        parts[f"clients: {plural(tenants, 'tenant')}, one by one"] = ask_for_clients
+    if applications:
+        parts[f"applications: {applications} to be billed as products"] = ask_for_applications
+    owned = session.owners_of_companies()
+    active = [entry for entry in inventory.companies if entry.company.active]
+    progress = MappingProgress(
+        tenants=len(inventory.tenants),
+        tenants_open=tenants,
+        applications_open=applications,
+        companies=len(active),
+        companies_open=sum((entry.psa, entry.company.id) not in owned for entry in active),
+        stale=len(SystemValidator.of(inventory, session.today).stale(mapping)),
+    )
+    session.prompter.show(overview_screen(progress, list(parts)))
+    names = [words.partition(":")[0] for words in parts]
+    fresh = [place for place, name in enumerate(names) if name not in gone_through]
+    if not fresh:
+        return False
+    try:
+        place = session.prompter.number("Which? q quits", len(names), fresh[0])
+    except (Back, Skip):
+        return True
+    list(parts.values())[place](session)
+    gone_through.add(names[place])
+    return True
+
+
+def _pick(
+    prompter: Prompter,
+    what: str,
+    choices: Sequence[Choice],
+    search_for: Callable[[str], Sequence[Choice]],
+    screen: Callable[[Sequence[Choice]], Report],
+    *,
+    sure: bool,
+) -> Choice:
+    """One of the choices that are shown, or of those that a search finds; Enter if it is `sure`."""
+    while True:
+        question = f"{what.capitalize()}: number or part of a name; {_HELP}"
+        typed = prompter.line(question, "1" if sure else "")
+        chosen = number_of(typed)
+        if chosen is not None and 0 <= chosen < min(len(choices), MOST_CHOICES):
+            return choices[chosen]
+        if found := search_for(typed):
+            choices, sure = found, len(found) == 1
+            prompter.show(screen(found))
+        elif typed:
+            prompter.say(f"No active {what} has that in its name, or as its id.")
 
 
 # --- clients ------------------------------------------------------------------------------------
@@ -75,22 +182,11 @@ def open_clients(session: Session) -> list[TenantEntry]:
 
 
 def ask_for_clients(session: Session) -> None:
-    """Asks for every open tenant in turn; `b` at its first question takes back the one before.
-
-    Raises:
-        Quit: The person wants to stop.
-        ConfigError: Somebody else changed the file.
-        StateError: The file cannot be written.
-    """
+    """Asks for every open tenant in turn; `b` at its first question takes back the one before."""
     tenants = open_clients(session)
     ranked = ranked_companies(session.inventory, [entry.tenant for entry in tenants])
-    in_turn(
-        session,
-        [
-            (entry.tenant.name, _OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask)
-            for entry in tenants
-        ],
-    )
+    asks = [_OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask for entry in tenants]
+    in_turn(session, [(e.tenant.name, ask) for e, ask in zip(tenants, asks, strict=True)])
 
 
 class _OneTenant:
@@ -103,12 +199,7 @@ class _OneTenant:
         self._ranked = ranked
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved.
-
-        Raises:
-            Back: The person wants the tenant before this one.
-            Skip: The person leaves it unmapped.
-        """
+        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             company = self._company(place)
             try:
@@ -122,33 +213,26 @@ class _OneTenant:
         owners = self._session.owners_of_companies()
         ranked = self._worth_showing(owners)
         self._prompter.show(tenant_screen(self._entry, place, ranked, owners))
-        choices = [company for _, company in ranked]
         sure = bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE
-        default = "1" if sure else ""
-        while True:
-            typed = self._prompter.line(f"Company: number or part of a name; {_HELP}", default)
-            chosen = number_of(typed)
-            if chosen is not None and 0 <= chosen < len(choices):
-                return choices[chosen]
-            found = self._search(typed)
-            if not found:
-                if typed:
-                    self._prompter.say("No active company has that in its name, or as its id.")
-                continue
-            self._prompter.show(companies_screen(found, owners))
-            choices, default = found[:MOST_CHOICES], "1" if len(found) == 1 else ""
+        return _pick(
+            self._prompter,
+            "company",
+            [company for _, company in ranked],
+            self._search,
+            lambda found: companies_screen(found, owners),
+            sure=sure,
+        )
 
     def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
         """The likeliest companies; of two that are about as likely, one without a client first."""
-
-        def likelihood(ranked: Ranked) -> float:
-            suggestion, entry = ranked
-            mapped = (entry.psa, entry.company.id) in owners
-            return suggestion.score - _MAPPED_ALREADY * mapped
-
         best = max((suggestion.score for suggestion, _ in self._ranked), default=0.0)
         near = [each for each in self._ranked if each[0].score >= best - _FAR_BEHIND]
-        return sorted(near, key=likelihood, reverse=True)
+
+        def unlikelihood(ranked: Ranked) -> float:
+            suggestion, entry = ranked
+            return _MAPPED_ALREADY * ((entry.psa, entry.company.id) in owners) - suggestion.score
+
+        return sorted(near, key=unlikelihood)
 
     def _search(self, typed: str) -> list[CompanyEntry]:
         active = [each for each in self._session.inventory.companies if each.company.active]
@@ -166,7 +250,11 @@ class _OneTenant:
                 f"psa.{company.psa}, then start `kisi map` again. Or choose another company."
             )
             return False
-        owners = session.owners_of_agreements(company.psa)
+        owners = {
+            each.agreement: each
+            for each in session.editor.mapping.companies
+            if each.psa == company.psa
+        }
         bills = {each.id: self._bills(company, each) for each in agreements}
         self._prompter.show(agreements_screen(company.company.name, agreements, bills, owners))
         while True:
@@ -189,11 +277,11 @@ class _OneTenant:
             question = "Bill this client from the next sync on?"
             session.billing = self._prompter.yes(question, default=session.billing)
         client = Company(
-            name=company.company.name,
-            tenants=(self._entry.tenant.ref,),
-            psa=company.psa,
-            company=company.company.id,
-            agreement=agreement.id,
+            company.company.name,
+            (self._entry.tenant.ref,),
+            company.psa,
+            company.company.id,
+            agreement.id,
             billing=session.billing,
         )
         return session.confirm(lambda rows: add_clients(rows, [client]))
@@ -246,21 +334,9 @@ def open_applications(session: Session) -> list[OpenApplication]:
 
 
 def ask_for_applications(session: Session) -> None:
-    """Asks for every open application in turn; `b` at its first question takes one back.
-
-    Raises:
-        Quit: The person wants to stop.
-        ConfigError: Somebody else changed the file.
-        StateError: The file cannot be written.
-    """
+    """Asks for every open application in turn; `b` at its first question takes one back."""
     found = open_applications(session)
     in_turn(session, [(e.group.application.name, _OneApplication(session, e).ask) for e in found])
-
-
-def _is_sure(found: Sequence[FoundProduct], category: Category) -> bool:
-    """Whether Enter alone may take the first of the suggestions."""
-    best = found[0][1] if found else None
-    return best is not None and best.category is category and best.score >= SURE_PRODUCT
 
 
 class _OneApplication:
@@ -273,12 +349,7 @@ class _OneApplication:
         self._group = found.group
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved.
-
-        Raises:
-            Back: The person wants the application before this one.
-            Skip: The person leaves it as it is.
-        """
+        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             answer = self._how(place)
             try:
@@ -372,18 +443,17 @@ class _OneApplication:
         title = f"Product for {_CATEGORIES[category]}{where}"
         found = self._suggested(psa, category)
         self._prompter.show(products_screen(title, found))
-        default = "1" if _is_sure(found, category) else ""
-        while True:
-            typed = self._prompter.line(f"Product: number or part of a name; {_HELP}", default)
-            chosen = number_of(typed)
-            if chosen is not None and 0 <= chosen < min(len(found), MOST_CHOICES):
-                return found[chosen][0].product.id
-            hits = self._search(psa, typed)
-            if hits:
-                found, default = hits, "1" if len(hits) == 1 else ""
-                self._prompter.show(products_screen(title, found))
-            elif typed:
-                self._prompter.say("No active product has that in its name, or as its id.")
+        best = found[0][1] if found else None
+        sure = best is not None and best.category is category and best.score >= SURE_PRODUCT
+        picked, _ = _pick(
+            self._prompter,
+            "product",
+            found,
+            partial(self._search, psa),
+            partial(products_screen, title),
+            sure=sure,
+        )
+        return picked.product.id
 
     def _entries(self, psa: str) -> dict[str, ProductEntry]:
         products = self._session.inventory.products

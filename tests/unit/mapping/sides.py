@@ -8,10 +8,10 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.errors import KisiError
-from kisi.mapping.changes import Change, MappingEdit, MappingText
-from kisi.mapping.editor import MappingDocument, MappingEditor
-from kisi.mapping.inventory import Inventory, take_inventory
-from kisi.mapping.validator import SystemValidator, runs
+from kisi.mapping.changes import Change
+from kisi.mapping.file import ConfigNames, MappingEditor
+from kisi.mapping.inventory import Inventory, runs, take_inventory
+from kisi.mapping.validator import SystemValidator
 from kisi.model import Agreement, AgreementRef, Key, Line, NotBillable, Reading, Tenant, TenantRef
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from tests.unit.build import NOW, TODAY
@@ -164,13 +164,8 @@ class Sides:
         """The file, with this text if one is given."""
         if text is not None:
             self.path.write_bytes(text.encode())
-        document = MappingDocument.read(self.path)
-        return MappingEditor(
-            document,
-            sources=self.sources,
-            psas=self.psas,
-            global_sources=self.global_sources,
-        )
+        names = ConfigNames(self.sources, self.psas, self.global_sources)
+        return MappingEditor(self.path, names)
 
     def inventory(self, mapping, **more) -> Inventory:
         return take_inventory(mapping, self.sources, self.psas, **more)
@@ -179,8 +174,8 @@ class Sides:
         return SystemValidator(self.sources, self.psas, TODAY)
 
 
-def changed(before: MappingText, edit, *arguments) -> Change:
+def changed(before: MappingEditor, edit, *arguments) -> Change:
     """What an edit of the rows changes in a mapping."""
-    rows = MappingEdit(before)
+    rows = before.edit()
     edit(rows, *arguments)
     return rows.change()

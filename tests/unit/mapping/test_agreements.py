@@ -5,7 +5,8 @@ from datetime import date
 
 import pytest
 
-from kisi.mapping.validator import renewals, running, runs
+from kisi.mapping.inventory import running, runs
+from kisi.mapping.suggestions import renewals
 from kisi.psa import PsaAgreement
 from tests.unit.build import TODAY
 

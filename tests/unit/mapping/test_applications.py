@@ -4,11 +4,11 @@ from fnmatch import fnmatch
 
 import pytest
 
-from kisi.mapping.applications import (
+from kisi.mapping.similarity import suggest_products
+from kisi.mapping.suggestions import (
     PER_USER_OR_DEVICE,
     application_of,
     group_key_names,
-    suggest_products,
 )
 from kisi.model import Category, Unit
 

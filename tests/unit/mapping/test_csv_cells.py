@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
-from kisi.mapping.csv_cells import csv_cell, csv_list, read_csv, write_csv
+from kisi.mapping.table import csv_cell, csv_list, read_csv, write_csv
 from kisi.redaction import STARTS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from kisi.errors import ConfigError, ExitCode, StateError
-from kisi.mapping import editor as editor_module
-from kisi.mapping.editor import MappingDocument, MappingEditor
+from kisi.mapping import file as file_module
+from kisi.mapping.file import ConfigNames, MappingEditor
 
-TEXT = "# mine\r\n[[company]]\r\nname = 'Böhm'"
+TEXT = "# mine\r\n[[application]]\r\nname = 'Böhm'"
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
 
 
@@ -20,6 +20,10 @@ def path(tmp_path):
     path = tmp_path / "mapping.toml"
     path.write_bytes(TEXT.encode())
     return path
+
+
+def opened(path):
+    return MappingEditor(path, ConfigNames(["hq"], ["cw"]))
 
 
 def names(folder):
@@ -31,68 +35,68 @@ def no_sleep(_seconds):
 
 
 def test_a_changed_text_is_written_and_the_one_before_is_kept(path):
-    document = MappingDocument.read(path)
-    assert document.text == TEXT
-    assert document.save(TEXT + "\r\n# more", no_sleep)
+    editor = opened(path)
+    assert editor.text == TEXT
+    assert editor.save(TEXT + "\r\n# more", no_sleep)
     assert path.read_bytes() == f"{TEXT}\r\n# more".encode()
     assert path.with_name("mapping.toml.bak").read_bytes() == TEXT.encode()
     assert names(path.parent) == ["mapping.toml", "mapping.toml.bak"]
 
 
-def test_a_document_can_be_saved_again_and_again(path):
-    document = MappingDocument.read(path)
-    for text in ("a = 1", "a = 2"):
-        assert document.save(text, no_sleep)
-    assert path.read_text() == "a = 2"
-    assert path.with_name("mapping.toml.bak").read_text() == "a = 1"
+def test_a_editor_can_be_saved_again_and_again(path):
+    editor = opened(path)
+    for text in ("# 1", "# 2"):
+        assert editor.save(text, no_sleep)
+    assert path.read_text() == "# 2"
+    assert path.with_name("mapping.toml.bak").read_text() == "# 1"
 
 
 def test_an_unchanged_text_is_not_written(path):
-    assert not MappingDocument.read(path).save(TEXT, no_sleep)
-    assert not MappingDocument.read(path.with_name("none.toml")).save("", no_sleep)
+    assert not opened(path).save(TEXT, no_sleep)
+    assert not opened(path.with_name("none.toml")).save("", no_sleep)
     assert names(path.parent) == ["mapping.toml"]
 
 
 def test_a_missing_file_is_an_empty_text_and_is_created_without_a_backup(tmp_path):
-    document = MappingDocument.read(tmp_path / "mapping.toml")
-    assert document.text == ""
-    assert document.save("a = 1\n", no_sleep)
+    editor = opened(tmp_path / "mapping.toml")
+    assert editor.text == ""
+    assert editor.save("# 1\n", no_sleep)
     assert names(tmp_path) == ["mapping.toml"]
 
 
 def test_a_file_that_someone_else_changed_is_left_alone(path):
-    document = MappingDocument.read(path)
+    editor = opened(path)
     path.write_text("theirs = 1")
     with pytest.raises(ConfigError, match="changed since kisi read it") as caught:
-        document.save("a = 1", no_sleep)
+        editor.save("# 1", no_sleep)
     assert caught.value.exit_code is ExitCode.CONFIG
     assert path.read_text() == "theirs = 1"
     assert names(path.parent) == ["mapping.toml"]
 
 
 def test_a_file_that_vanished_is_not_created_again(path):
-    document = MappingDocument.read(path)
+    editor = opened(path)
     path.unlink()
     with pytest.raises(ConfigError, match="vanished since"):
-        document.save("a = 1", no_sleep)
+        editor.save("# 1", no_sleep)
     assert names(path.parent) == []
 
 
 def test_a_file_that_appeared_is_not_overwritten(tmp_path):
-    document = MappingDocument.read(tmp_path / "mapping.toml")
+    editor = opened(tmp_path / "mapping.toml")
     (tmp_path / "mapping.toml").write_text("theirs = 1")
     with pytest.raises(ConfigError, match="appeared since"):
-        document.save("a = 1", no_sleep)
+        editor.save("# 1", no_sleep)
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(path, monkeypatch):
     def full(_handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    document = MappingDocument.read(path)
+    editor = opened(path)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StateError, match="No space left on device") as caught:
-        document.save("a = 1", no_sleep)
+        editor.save("# 1", no_sleep)
     assert caught.value.exit_code is ExitCode.STATE
     assert path.read_bytes() == TEXT.encode()
     assert names(path.parent) == ["mapping.toml"]
@@ -101,16 +105,16 @@ def test_a_full_disk_leaves_the_file_as_it_was(path, monkeypatch):
 @posix
 def test_a_read_only_file_is_not_replaced(path):
     path.chmod(0o444)
-    document = MappingDocument.read(path)
+    editor = opened(path)
     with pytest.raises(StateError, match="read-only"):
-        document.save("a = 1", no_sleep)
+        editor.save("# 1", no_sleep)
     assert path.read_bytes() == TEXT.encode()
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
-    document = MappingDocument.read(tmp_path / "none" / "mapping.toml")
+    editor = opened(tmp_path / "none" / "mapping.toml")
     with pytest.raises(StateError):
-        document.save("a = 1", no_sleep)
+        editor.save("# 1", no_sleep)
 
 
 def hold(monkeypatch, times):
@@ -127,19 +131,19 @@ def hold(monkeypatch, times):
 
 
 def test_a_file_that_another_program_holds_is_tried_for_two_seconds(path, monkeypatch):
-    document = MappingDocument.read(path)
+    editor = opened(path)
     waits = []
     hold(monkeypatch, 10)
-    assert document.save("a = 1", waits.append)
+    assert editor.save("# 1", waits.append)
     assert sum(waits) == pytest.approx(2)
-    assert path.read_text() == "a = 1"
+    assert path.read_text() == "# 1"
 
 
 def test_a_file_that_stays_held_is_left_as_it_was(path, monkeypatch):
-    document = MappingDocument.read(path)
+    editor = opened(path)
     hold(monkeypatch, 1000)
     with pytest.raises(StateError, match="used by another process"):
-        document.save("a = 1", lambda _: None)
+        editor.save("# 1", lambda _: None)
     assert path.read_bytes() == TEXT.encode()
     assert names(path.parent) == ["mapping.toml"]
 
@@ -150,10 +154,10 @@ def test_permissions_stay_and_a_link_stays_a_link(path, tmp_path):
     link = tmp_path / "links" / "mapping.toml"
     link.parent.mkdir()
     link.symlink_to(path)
-    document = MappingDocument.read(link)
-    assert document.save("a = 1", no_sleep)
+    editor = opened(link)
+    assert editor.save("# 1", no_sleep)
     assert link.is_symlink()
-    assert path.read_text() == "a = 1"
+    assert path.read_text() == "# 1"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert stat.S_IMODE(path.with_name("mapping.toml.bak").stat().st_mode) == 0o640
     assert names(link.parent) == ["mapping.toml"]
@@ -163,28 +167,28 @@ def test_permissions_stay_and_a_link_stays_a_link(path, tmp_path):
 def test_a_new_file_has_the_permissions_that_new_files_have(tmp_path):
     other = tmp_path / "other"
     other.touch()
-    document = MappingDocument.read(tmp_path / "mapping.toml")
-    document.save("a = 1", no_sleep)
+    editor = opened(tmp_path / "mapping.toml")
+    editor.save("# 1", no_sleep)
     assert (tmp_path / "mapping.toml").stat().st_mode == other.stat().st_mode
 
 
 def test_a_platform_without_owners_and_folder_syncs_does_without(path, monkeypatch):
-    document = MappingDocument.read(path)
+    editor = opened(path)
     monkeypatch.delattr(os, "chown", raising=False)
     monkeypatch.setattr("kisi.files._FOLDERS_SYNC", False)
-    assert document.save("a = 1", no_sleep)
-    assert path.read_text() == "a = 1"
+    assert editor.save("# 1", no_sleep)
+    assert path.read_text() == "# 1"
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(path):
     path.write_bytes(b"# ok\nname = '\xff'\n")
     with pytest.raises(ConfigError, match="line 2: The file is not UTF-8"):
-        MappingDocument.read(path)
+        opened(path)
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="is a folder, not a file"):
-        MappingDocument.read(tmp_path)
+        opened(tmp_path)
 
 
 # --- validated before it is saved
@@ -207,7 +211,7 @@ def test_what_is_saved_is_what_the_editor_knows_from_then_on(sides):
     assert editor.save(more)
     assert not editor.save(more)
     assert [each.name for each in editor.mapping.applications] == ["KES", "EDR"]
-    assert editor.current.text == more
+    assert editor.text == more
     assert editor.path == sides.path
 
 
@@ -216,7 +220,7 @@ def test_what_could_not_be_saved_is_not_taken_for_saved(sides, monkeypatch):
     monkeypatch.setattr("os.fsync", _full)
     with pytest.raises(StateError, match="No space left"):
         editor.save(WINDOWS_TEXT.replace("KES", "EDR"))
-    assert editor.current.text == WINDOWS_TEXT
+    assert editor.text == WINDOWS_TEXT
     assert sides.path.read_bytes() == WINDOWS_TEXT.encode()
 
 
@@ -225,13 +229,13 @@ def _full(_handle):
 
 
 def test_a_missing_file_maps_nothing(sides):
-    opened = MappingEditor.open(sides.path, sources=["hq"], psas=["cw"])
-    assert opened.current.text == ""
-    assert opened.mapping.companies == ()
+    editor = opened(sides.path)
+    assert editor.text == ""
+    assert editor.mapping.companies == ()
 
 
 def test_a_file_that_kisi_would_not_read_is_not_written(sides, monkeypatch):
     editor = sides.editor(WINDOWS_TEXT)
-    monkeypatch.setattr(editor_module, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(file_module, "MAX_BYTES", 2**20)
     with pytest.raises(ConfigError, match="larger than 1 MiB"):
         editor.save("#" * 2**21)

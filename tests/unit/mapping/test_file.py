@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError, ExitCode
-from kisi.mapping.file import load_mapping
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 AGAIN = "write it again by hand, without what was copied along."
@@ -32,7 +32,7 @@ def load(tmp_path):
     def loaded(text, psas=("cw",)):
         path = tmp_path / "mapping.toml"
         path.write_text(text, encoding="utf-8")
-        return load_mapping(path, sources=["hq", "hub"], psas=psas)
+        return load_mapping(path, ConfigNames(["hq", "hub"], psas))
 
     return loaded
 
@@ -50,10 +50,10 @@ def problems(load):
 
 def test_a_missing_file_maps_nothing_and_a_broken_link_is_an_error(tmp_path):
     path = tmp_path / "mapping.toml"
-    assert load_mapping(path, sources=[], psas=[]) == BillingMapping()
+    assert load_mapping(path, ConfigNames([], [])) == BillingMapping()
     path.symlink_to(tmp_path / "unmounted" / "mapping.toml")
     with pytest.raises(ConfigError, match="There is no file"):
-        load_mapping(path, sources=[], psas=[])
+        load_mapping(path, ConfigNames([], []))
 
 
 def test_every_key_becomes_part_of_the_model(load):
@@ -363,7 +363,7 @@ def test_fifty_thousand_clients_load(load):
 def test_a_mapping_without_sources_says_that_there_are_none(tmp_path):
     (tmp_path / "mapping.toml").write_text(CONTOSO)
     with pytest.raises(ConfigError, match=r"no \[sources.hq\] in kisi.toml; there are none."):
-        load_mapping(tmp_path / "mapping.toml", sources=[], psas=["cw"])
+        load_mapping(tmp_path / "mapping.toml", ConfigNames([], ["cw"]))
 
 
 KEYS = st.sampled_from(["application", "product", "company", "name", "tenants", "keys", "all", "psa",

@@ -13,9 +13,9 @@ import pytest
 
 from kisi.json_text import dumps
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE
-from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
+from kisi.mapping.suggestions import renewals, suggest, suggestions_csv, suggestions_document
 from kisi.mapping.table import mapping_csv
-from kisi.mapping.validator import SystemValidator, renewals
+from kisi.mapping.validator import SystemValidator
 from kisi.render.map_lists import (
     inventory_csv,
     inventory_document,

@@ -6,10 +6,10 @@ import pytest
 
 from kisi.errors import ConfigError
 from kisi.mapping.edits import add_clients, change_clients
-from kisi.mapping.file import load_mapping
-from kisi.mapping.online import check_listed_twice
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
 from kisi.mapping.table import accept_rows, read_mapping_table
+from kisi.mapping.validator import check_listed_twice
 from kisi.model import Company, Tenant, TenantRef, unmapped_tenants
 from tests.unit.build import TODAY
 from tests.unit.mapping.sides import Source, changed
@@ -25,7 +25,7 @@ def problems(tmp_path):
         path = tmp_path / "mapping.toml"
         path.write_text("".join(rows), encoding="utf-8")
         try:
-            load_mapping(path, sources=SOURCES, psas=["cw"], global_sources=GLOBAL)
+            load_mapping(path, ConfigNames(SOURCES, ["cw"], GLOBAL))
         except ConfigError as error:
             return list(error.problems)
         return []
@@ -149,26 +149,24 @@ def client(name, agreement, *tenants, **more):
 def test_a_new_client_with_it_is_refused(twice):
     editor = twice.editor(ROW)
     with pytest.raises(ConfigError) as caught:
-        changed(editor.current, add_clients, [client("Lab", "1043", "new:v1")])
+        changed(editor, add_clients, [client("Lab", "1043", "new:v1")])
     assert 'same virtual server as "hq:V1", which is mapped already, to "Contoso"' in str(
         caught.value.message
     )
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor.current, add_clients, [client("Contoso", "1042", "new:V1")])
+        changed(editor, add_clients, [client("Contoso", "1042", "new:V1")])
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor.current, add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
+        changed(editor, add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
 
 
 def test_a_client_moves_to_the_restored_server_in_one_step(twice):
     editor = twice.editor(ROW + company("Lab", 1043, ["new:V9"]))
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor.current, change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
-    both = changed(
-        editor.current, change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")}
-    )
+        changed(editor, change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
+    both = changed(editor, change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")})
     with pytest.raises(ConfigError, match="same virtual server"):
         editor.save(both.text)
-    moved = changed(editor.current, change_clients, {0: client("Contoso", "1042", "new:V1")})
+    moved = changed(editor, change_clients, {0: client("Contoso", "1042", "new:V1")})
     assert editor.save(moved.text)
 
 

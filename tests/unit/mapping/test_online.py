@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from kisi.errors import SourceError
-from kisi.mapping.online import check_tenants
-from kisi.mapping.validator import SystemValidator
+from kisi.mapping.validator import SystemValidator, check_tenants
 from kisi.model import CountingRules, Finding, Key, Level, Reading, TenantRef
 from tests.unit.build import (
     COMPANY,

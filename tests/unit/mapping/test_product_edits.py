@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.changes import MappingEdit, toml_id
+from kisi.mapping.changes import toml_id
 from kisi.mapping.edits import (
     find_application,
     remove_application,
@@ -47,7 +47,7 @@ BY_CATEGORY = ProductRow("KES", "cw", dict(zip(SPLIT, ("1", "2", "3"), strict=Tr
 
 @pytest.fixture
 def draft(sides):
-    return sides.editor(TEXT).current
+    return sides.editor(TEXT)
 
 
 def exception(application="KES", product="1300", **more):
@@ -64,7 +64,7 @@ def test_an_id_is_a_number_only_where_nothing_is_lost(ident, written):
 
 
 def test_an_application_is_found_by_name_in_any_case(draft):
-    rows = MappingEdit(draft)
+    rows = draft.edit()
     assert find_application(rows, "mail") is draft.mapping.applications[1]
     assert the_application(rows, "kes").name == "KES"
     with pytest.raises(ConfigError, match=r'no .*"Male"; did you mean "Mail"'):
@@ -90,12 +90,12 @@ def test_an_application_is_changed_in_place(draft):
 
 
 def test_a_product_row_is_turned_from_one_product_to_three_and_back(draft, sides):
-    draft = sides.editor(TEXT.replace("        # flat", "")).current
+    draft = sides.editor(TEXT.replace("        # flat", ""))
     three = changed(draft, set_product, BY_CATEGORY)
     assert "all = 1200" not in three.text
     assert three.products == (BY_CATEGORY,)
     assert "Before: 1200" in three.done[0]
-    back = changed(sides.editor(three.text).current, set_product, draft.mapping.products[0])
+    back = changed(sides.editor(three.text), set_product, draft.mapping.products[0])
     assert sides.editor(back.text).mapping == draft.mapping
     assert changed(draft, set_product, draft.mapping.products[0]).text == draft.text
 
@@ -106,7 +106,7 @@ def test_a_comment_behind_a_product_that_must_go_is_not_thrown_away(draft):
 
 
 def test_a_first_product_row_is_added(sides):
-    draft = sides.editor('[[application]]\nname = "KES"\n').current
+    draft = sides.editor('[[application]]\nname = "KES"\n')
     change = changed(draft, set_product, exception(product="KES-ADV"))
     assert change.text.endswith('\n\n[[product]]\napplication = "KES"\nall = "KES-ADV"\n')
 
@@ -123,15 +123,15 @@ def test_an_exception_is_changed_and_the_others_keep_their_text(draft, sides):
 
 def test_an_exception_is_changed_in_place_with_all_its_comments(sides):
     text = TEXT.replace("all = 1250", "# inner\nall = 1250 # agreed\n# after")
-    draft = sides.editor(text).current
+    draft = sides.editor(text)
     assert changed(draft, set_exception, 0, exception()).text == text.replace("1250", "1300")
     for row in (BY_CATEGORY, exception(product="", bill=False)):
         with pytest.raises(ConfigError, match="all must go, and the comment behind it would be"):
             changed(draft, set_exception, 0, row)
-    draft = sides.editor(text.replace(" # agreed", "")).current
+    draft = sides.editor(text.replace(" # agreed", ""))
     left = changed(draft, set_exception, 0, exception(product="", bill=False)).text
     assert left == draft.text.replace("all = 1250\n", "bill = false\n")
-    again = changed(sides.editor(left).current, set_exception, 0, exception()).text
+    again = changed(sides.editor(left), set_exception, 0, exception()).text
     assert again == left.replace("# inner\nbill = false", "# inner\nall = 1300")
 
 
@@ -139,7 +139,7 @@ def test_exceptions_that_are_written_inline_are_managed_by_hand(sides):
     head, _, _ = TEXT.partition("[[company.product]]")
     text = head + 'product = [{application = "KES", all = 1250}]\n'
     with pytest.raises(ConfigError, match="cannot change one of them"):
-        changed(sides.editor(text).current, set_exception, 0, exception())
+        changed(sides.editor(text), set_exception, 0, exception())
 
 
 def test_no_exception_can_bill_an_application_that_is_never_billed(draft, sides):

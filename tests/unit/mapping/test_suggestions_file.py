@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
-from kisi.mapping.changes import MappingEdit, MappingText
-from kisi.mapping.csv_cells import write_csv
+from kisi.mapping.changes import MappingEdit
 from kisi.mapping.suggestions import (
     SuggestedApplication,
     SuggestedClient,
@@ -19,7 +18,7 @@ from kisi.mapping.suggestions import (
     suggestions_csv,
     suggestions_document,
 )
-from kisi.mapping.table import MappingRows, accept_rows, read_mapping_table
+from kisi.mapping.table import MappingRows, accept_rows, read_mapping_table, write_csv
 from kisi.model import (
     Application,
     BillingMapping,
@@ -48,7 +47,7 @@ APPLICATION = SuggestedApplication(
 )
 LEFT_OUT = Suggestions((replace(CLIENT, accept=False),), (replace(APPLICATION, accept=False),))
 BOTH = Suggestions((CLIENT, *LEFT_OUT.clients), (APPLICATION, *LEFT_OUT.applications))
-EMPTY = MappingEdit(MappingText("", BillingMapping(), ("cw",)))
+EMPTY = MappingEdit("", BillingMapping(), ("cw",))
 
 
 def as_json(suggestions):

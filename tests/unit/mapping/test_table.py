@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,12 +15,11 @@ from kisi.config.document import parse_document
 from kisi.errors import ConfigError
 from kisi.mapping.changes import (
     MappingEdit,
-    MappingText,
     application_row,
     company_row,
     product_row,
 )
-from kisi.mapping.file import read_mapping
+from kisi.mapping.file import ConfigNames, read_mapping
 from kisi.mapping.table import COLUMNS, import_rows, mapping_csv, read_mapping_table
 from kisi.mapping.toml_edit import RowKind, TomlEdit
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
@@ -75,12 +76,12 @@ def written(rows):
 
 @pytest.fixture
 def draft(sides):
-    return sides.editor(TEXT).current
+    return sides.editor(TEXT)
 
 
 def imported(draft, rows, **more):
     text = rows if isinstance(rows, str) else written(rows)
-    edit = MappingEdit(draft)
+    edit = draft.edit()
     table = read_mapping_table(text, edit, sources=["hq"], name="m.csv")
     import_rows(edit, table, remove_missing=more.get("remove_missing", False))
     return edit.change()
@@ -95,17 +96,17 @@ def test_a_table_that_nobody_edited_changes_nothing(draft, remove_missing):
 
 def test_a_table_makes_the_whole_mapping_anew(draft, sides):
     text = mapping_csv(draft.mapping)
-    change = imported(sides.editor("").current, text)
+    change = imported(sides.editor(""), text)
     assert sides.editor(change.text).mapping == draft.mapping
     assert len(change.companies) == 2
 
 
 def test_alongside_goes_out_and_comes_back(sides):
     text = TEXT.replace("agreement = 1042\n", 'agreement = 1042\nalongside = [1050, "C; 7"]\n')
-    draft = sides.editor(text).current
+    draft = sides.editor(text)
     table = mapping_csv(draft.mapping)
     assert imported(draft, table).text == text
-    anew = imported(sides.editor("").current, table)
+    anew = imported(sides.editor(""), table)
     assert sides.editor(anew.text).mapping == draft.mapping
     assert 'alongside = [1050, "C; 7"]' in anew.text
 
@@ -116,7 +117,7 @@ def test_a_table_changes_alongside_and_leaves_it_where_it_has_no_such_column(dra
     fabrikam["alongside"] = "1050; 1051"
     change = imported(draft, rows)
     assert change.text == TEXT + "alongside = [1050, 1051]\n"
-    changed = sides.editor(change.text).current
+    changed = sides.editor(change.text)
     old = "\r\n".join(line.rpartition(",")[0] for line in written(exported(draft)).splitlines())
     assert imported(changed, old).text == change.text
     fabrikam["alongside"] = ""
@@ -149,8 +150,8 @@ def test_a_client_can_be_moved_to_another_agreement_or_renamed(draft):
 
 
 def test_products_and_applications_are_changed_in_place(sides):
-    lost = sides.editor(TEXT).current
-    draft = sides.editor(TEXT.replace("  # text, to see that it stays", "")).current
+    lost = sides.editor(TEXT)
+    draft = sides.editor(TEXT.replace("  # text, to see that it stays", ""))
     rows = exported(draft)
     for row in rows:
         if row["kind"] == "product":
@@ -279,13 +280,20 @@ def test_no_mapping_loses_anything_on_the_way_out_and_in(tmp_path_factory, mappi
     except ConfigError:
         return  # two applications on one product, one tenant twice: not a mapping at all
     assert imported(draft, mapping_csv(draft.mapping), remove_missing=True).text == text
-    empty = MappingText("", BillingMapping(), ("cw",))
-    anew = imported(empty, mapping_csv(draft.mapping))
+    anew = imported(read(""), mapping_csv(draft.mapping))
     assert read(anew.text).mapping == draft.mapping
 
 
-def read(text):
-    from pathlib import Path
+class Draft(NamedTuple):
+    """A mapping without a file."""
 
+    text: str
+    mapping: BillingMapping
+
+    def edit(self) -> MappingEdit:
+        return MappingEdit(self.text, self.mapping, ["cw"])
+
+
+def read(text):
     document = parse_document(Path("mapping.toml"), text)
-    return MappingText(text, read_mapping(document, sources=["hq"], psas=["cw"]), ("cw",))
+    return Draft(text, read_mapping(document, ConfigNames(["hq"], ["cw"])))

@@ -6,9 +6,8 @@ from datetime import date
 
 import pytest
 
-from kisi.mapping.applications import KeyNameGroup
 from kisi.mapping.inventory import KeyNameEntry
-from kisi.mapping.suggestions import Suggestions
+from kisi.mapping.suggestions import KeyNameGroup, Suggestions
 from kisi.model import Application, Tenant, TenantRef
 from kisi.psa import PsaAgreement
 from kisi.render.map_lists import agreement_words, suggestions_report

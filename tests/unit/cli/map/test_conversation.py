@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import pytest
 
-from kisi.cli.map.conversation import converse
 from kisi.cli.map.prompts import Prompter, Session, number_of
+from kisi.cli.map.questions import converse
 from kisi.cli.output import Console
 from kisi.errors import ConfigError, PsaError, StateError
 from kisi.model import Line
