@@ -10,3 +10,4 @@ from kisi.planning.guards import *
 from kisi.planning.ids import *
 from kisi.planning.lines import *
 from kisi.planning.order import *
+from kisi.planning.twice import *

@@ -37,6 +37,7 @@ class GuardContext:
         empty_sources: Sources of which every tenant counts 0 although there was more.
         unshown: New lines that an earlier run sent and that the PSA does not show.
         elsewhere: For each line that rises, why it waits for lines that this run does not plan.
+        twice: Lines whose devices are counted in other places too: how many, and where.
     """
 
     rules: GuardRules
@@ -45,6 +46,7 @@ class GuardContext:
     empty_sources: frozenset[str] = frozenset()
     unshown: frozenset[LineSlot] = frozenset()
     elsewhere: Mapping[LineSlot, str] = field(default_factory=dict)
+    twice: Mapping[LineSlot, str] = field(default_factory=dict)
 
 
 class OwnedLines:
@@ -194,6 +196,10 @@ def _elsewhere(line: PlannedLine, _company: CompanyPlan, context: GuardContext) 
     return context.elsewhere.get(line.slot) if line.delta > 0 else None
 
 
+def _counted_twice(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    return context.twice.get(line.slot) if line.delta > 0 else None
+
+
 def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
     if not line.orphaned:
         return None
@@ -211,6 +217,12 @@ GUARDS = (
         "elsewhere",
         _elsewhere,
         "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}",
+    ),
+    Guard(
+        "counted-twice",
+        _counted_twice,
+        "If they moved while kisi read, the next run counts them once; an old record of a device "
+        "can be deleted where it was. If both are to bill: {accept}",
     ),
     Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY),
     Guard("to-zero", _to_zero, _REALLY),

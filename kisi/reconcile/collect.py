@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TypeVar
 from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
-from kisi.model import Company, Failure, Reading, Tenant, TenantRef, TenantUsage
+from kisi.model import Company, Failure, Pool, Reading, Tenant, TenantRef, TenantUsage
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 
@@ -35,6 +36,8 @@ class Collected:
     """Without evidence, but where a device may be in several tenants of a client."""
     evidence: dict[TenantRef, PackedUsage] = field(default_factory=dict)
     """The usages with all their evidence, packed."""
+    devices: dict[Pool, array[int]] = field(default_factory=dict)
+    """The devices that are counted in each pool, by a hash of 64 bits each."""
     failures: dict[TenantRef, Failure] = field(default_factory=dict)
     broken: dict[str, Failure] = field(default_factory=dict)
     """Sources that could not be read at all."""
@@ -129,6 +132,7 @@ def collect(
             result.tenants |= part.tenants
             result.usages |= part.usages
             result.evidence |= part.evidence
+            result.devices |= part.devices
             result.failures |= part.failures
     return result
 
@@ -159,16 +163,23 @@ class _Collector:
             if isinstance(counted, Failure):
                 part.failures[ref] = counted
             else:
-                usage, part.evidence[ref] = counted
+                usage, part.evidence[ref], devices = counted
+                part.devices |= {Pool(ref, name): ids for name, ids in devices.items()}
                 part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
             self.progress(source.name, done, len(chosen))
         return part
 
-    def _count(self, reading: Reading | KisiError) -> tuple[TenantUsage, PackedUsage]:
+    def _count(
+        self, reading: Reading | KisiError
+    ) -> tuple[TenantUsage, PackedUsage, Mapping[str, array[int]]]:
         if isinstance(reading, KisiError):
             raise reading
         usage = count_tenant(reading, self.context)
-        return usage, PackedUsage.of(usage, self.context.billed)
+        devices = {
+            one.application: array("q", (hash(x.device) for x in one.evidence if x.counted))
+            for one in usage.applications
+        }
+        return usage, PackedUsage.of(usage, self.context.billed), devices
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

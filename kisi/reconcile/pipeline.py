@@ -41,7 +41,9 @@ from kisi.planning import (
     Owners,
     attribute,
     billed_applications,
+    counted_twice,
     desired_state,
+    doubles_of,
     empty_sources,
     failed,
     guard,
@@ -51,6 +53,7 @@ from kisi.planning import (
     ref_of,
     release,
     with_ids,
+    with_notes,
 )
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
@@ -186,6 +189,8 @@ def reconcile(
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
     )
+    twice = doubles_of(plans, counted_twice(collected.devices, mapping), mapping)
+    plans = [with_notes(plan, twice) for plan in plans]
     index = OwnedLines(facts)
     context = GuardContext(
         rules=rules.guards,
@@ -194,6 +199,7 @@ def reconcile(
         empty_sources=empty_sources(collected.totals(), plans, index),
         unshown=unshown(settlements),
         elsewhere=elsewhere,
+        twice=twice,
     )
     plan = Plan(
         companies=tuple(_each(plans, lambda plan: guard(plan, context))),

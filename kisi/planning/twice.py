@@ -1,0 +1,79 @@
+"""Devices that two tenants count in the same run. Pure.
+
+A device has one place. It is counted in two where it moved while the run was reading, where an old
+record of it is left on the server that it came from, or where two Security Centers know it. Within
+the tenants of one client in one source such a device counts once; anywhere else it would be billed
+twice, and what rises because of it waits for a person.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from itertools import chain, pairwise, permutations
+
+from kisi.model import BillingMapping, Company, CompanyPlan, LineSlot, Pool, TenantRef
+
+DeviceHashes = Mapping[Pool, Collection[int]]
+"""The devices that are counted in each pool, each as the same 64 bits wherever it is counted."""
+Doubles = Mapping[Pool, Mapping[TenantRef, int]]
+"""How many devices of a pool other tenants count for the same application."""
+
+
+def counted_twice(devices: DeviceHashes, mapping: BillingMapping) -> Doubles:
+    """Finds the devices that are counted in two places that do not count as one."""
+    clients = _clients(mapping)
+    pools: dict[str, list[Pool]] = defaultdict(list)
+    for pool in devices:
+        pools[pool.application].append(pool)
+    found: dict[Pool, dict[TenantRef, int]] = defaultdict(lambda: defaultdict(int))
+    for mine in pools.values():
+        every = sorted(chain.from_iterable(devices[pool] for pool in mine))
+        doubles = {one for one, next_ in pairwise(every) if one == next_}
+        places: dict[int, list[Pool]] = defaultdict(list)
+        for pool in mine if doubles else ():
+            for device in doubles.intersection(devices[pool]):
+                places[device].append(pool)
+        for pool, other in chain.from_iterable(permutations(x, 2) for x in places.values()):
+            here, there = pool.tenant, other.tenant
+            if here.source != there.source or clients.get(here) != clients.get(there):
+                found[pool][there] += 1
+    return found
+
+
+def _clients(mapping: BillingMapping) -> Mapping[TenantRef, Company]:
+    billed = (company for company in mapping.companies if company.billing)
+    return {tenant: company for company in billed for tenant in company.tenants}
+
+
+def doubles_of(
+    plans: Iterable[CompanyPlan], doubles: Doubles, mapping: BillingMapping
+) -> Mapping[LineSlot, str]:
+    """For each line whose devices are counted elsewhere too, how many and where, in words."""
+    clients, found = _clients(mapping), {}
+    for plan in plans:
+        for line in plan.lines:
+            pools = [Pool(tenant, line.application) for tenant in plan.company.tenants]
+            counts: dict[TenantRef, int] = defaultdict(int)
+            for other, number in chain.from_iterable(doubles.get(x, {}).items() for x in pools):
+                counts[other] += number
+            if counts and line.after:
+                said = (
+                    f"{number} of its devices {'is' if number == 1 else 'are'} counted in "
+                    f"{tenant} of {clients[tenant].name} too"
+                    for tenant, number in sorted(counts.items())
+                    if tenant in clients
+                )
+                found[line.slot] = "; ".join(said)
+    return found
+
+
+def with_notes(plan: CompanyPlan, doubles: Mapping[LineSlot, str]) -> CompanyPlan:
+    """Says what is counted twice also where no line rises, and so nothing waits for a person."""
+    said = {
+        f"{line.application}: {doubles[line.slot]}; `kisi explain` shows the devices of both."
+        for line in plan.lines
+        if line.slot in doubles and line.delta <= 0
+    }
+    return replace(plan, notes=(*plan.notes, *sorted(said)))
