@@ -110,5 +110,5 @@ def _lines(history: Iterable[LineHistory], client: ClientRecord, run: int) -> It
     """The client's lines with the quantities that they were confirmed to hold up to a run."""
     for line in history:
         known = tuple(one for one in line.quantities if one.first_run <= run)
-        if known and (line.key.psa, line.key.agreement) == (client.psa, client.agreement):
+        if known and (line.psa, line.agreement) == (client.psa, client.agreement):
             yield replace(line, quantities=known)

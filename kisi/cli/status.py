@@ -123,9 +123,9 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
         runs = journal.last_runs(RUNS if since is None else MANY_RUNS, since)
         known = tuple(_clients(journal, mapping))
-        report = _latest(journal, Subject.REPORT)
+        report = journal.latest(Subject.REPORT)
         unmapped: Mapping[str, Any] = report.get("unmapped", {}) if report else {}
-        certificates = _latest(journal, Subject.CERTIFICATES) or ()
+        certificates = journal.latest(Subject.CERTIFICATES) or ()
         view = StatusView(
             at=now,
             version=__version__,
@@ -148,11 +148,6 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         return view, journal.problem
 
 
-def _latest(journal: Journal, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
-    latest = journal.latest(subject)
-    return latest.value if latest else None
-
-
 def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
     """The clients of the journal, and those that the mapping bills and no run has seen yet."""
     new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
@@ -162,7 +157,7 @@ def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
             new.pop(billed_on, None)
         if billed_on not in new:
             lines = journal.line_history(record.name)
-            mine = (x for x in lines if x.owned and (x.key.psa, x.key.agreement) == billed_on)
+            mine = (x for x in lines if x.owned and (x.psa, x.agreement) == billed_on)
             yield Client(record, tuple(mine))
     for one in new.values():
         yield Client(

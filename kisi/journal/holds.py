@@ -10,22 +10,34 @@ and its baseline starts anew.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from kisi.errors import Withheld
 from kisi.journal.clients import Clients
-from kisi.journal.codec import from_epoch, from_row, pack
-from kisi.journal.records import HeldPlan
+from kisi.journal.codec import from_epoch, from_row, pack, unpack
 from kisi.model import Company, LineSlot, Plan, PlannedLine, Status
 
 _WHOLE = 0
 """Stands for the client of a whole plan's id."""
-_SELECT = """
-    SELECT plan.*, plan.id AS plan_id, coalesce(client.name, '') AS name,
-        coalesce(client.psa, '') AS psa, coalesce(client.company, '') AS company,
-        coalesce(client.agreement, '') AS agreement
-    FROM plan LEFT JOIN client ON client.id = plan.client
-"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPlan:
+    """What is held of a client, under the id that releases it."""
+
+    plan_id: str
+    name: str
+    """The client's name."""
+    psa: str
+    company: str
+    agreement: str
+    lines: tuple[PlannedLine, ...]
+    """The lines that were held, with their holds."""
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
 
 
 class Holds(Clients):
@@ -39,50 +51,43 @@ class Holds(Clients):
         """
         with self._db.transaction():
             self._db.execute("UPDATE plan SET open = 0 WHERE client = ? AND open", _WHOLE)
-            everything: list[PlannedLine] = []
+            kept: list[tuple[str, int, list[PlannedLine]]] = []
             for one in plan.companies:
-                company = one.company
-                client = self._client(company)
+                client = self._client(one.company)
                 held = [line for line in one.lines if line.hold is not None]
                 if one.status is not Status.FAILED:
                     self._db.execute(
                         "UPDATE plan SET open = 0 WHERE client = ? AND open AND id != ?",
                         *(client, one.plan_id if held else ""),
                     )
-                if held:
-                    everything += held
-                    self._keep(run_id, at, one.plan_id, client, held)
-            if everything:
-                self._keep(run_id, at, plan.plan_id, _WHOLE, everything)
+                kept.append((one.plan_id, client, held))
+            everything = [line for _, _, held in kept for line in held]
+            for plan_id, client, lines in (*kept, (plan.plan_id, _WHOLE, everything)):
+                if lines:
+                    self._db.execute(
+                        "INSERT INTO plan"
+                        " (id, client, first_run, first_at, last_run, last_at, open, lines)"
+                        " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET"
+                        " last_run = excluded.last_run, last_at = excluded.last_at, open = 1,"
+                        " lines = excluded.lines",
+                        *(plan_id, client, run_id, at, run_id, at, pack(lines)),
+                    )
 
-    def _keep(
-        self, run_id: int, at: datetime, plan_id: str, client: int, lines: list[PlannedLine]
-    ) -> None:
-        self._db.execute(
-            "INSERT INTO plan (id, client, first_run, first_at, last_run, last_at, open, lines)"
-            " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET"
-            " last_run = excluded.last_run, last_at = excluded.last_at, open = 1,"
-            " lines = excluded.lines",
-            *(plan_id, client, run_id, at, run_id, at, pack(lines)),
-        )
-
-    def held_plan(self, plan_id: str) -> HeldPlan | None:
-        """What an id stood for when a run last showed it; None if no run did."""
+    def held_lines(self, plan_id: str) -> tuple[PlannedLine, ...]:
+        """What an id, also a whole plan's, held when a run last showed it; empty if none did."""
         row = self._db.row(
-            f"{_SELECT} WHERE plan.id = ? ORDER BY plan.last_run DESC LIMIT 1", plan_id
+            "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1", plan_id
         )
-        return None if row is None else from_row(HeldPlan, row)
+        return unpack(tuple[PlannedLine, ...], row["lines"]) if row else ()
 
     def open_holds(self) -> tuple[HeldPlan, ...]:
         """What waits for a person, one entry a client, with the id that releases it."""
         rows = self._db.rows(
-            f"{_SELECT} WHERE plan.open AND plan.client != ? ORDER BY client.name, plan.id", _WHOLE
+            "SELECT plan.*, plan.id AS plan_id, name, psa, company, agreement"
+            " FROM plan JOIN client ON client.id = plan.client"
+            " WHERE plan.open ORDER BY client.name, plan.id"
         )
         return tuple(from_row(HeldPlan, row) for row in rows)
-
-    def _prune_plans(self, before: datetime) -> None:
-        """Inside a transaction: forgets closed ids that no run has shown since an instant."""
-        self._db.execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
 
     def refuse_used(self, plan_id: str) -> None:
         """Makes sure that nobody has accepted an id yet.
@@ -110,10 +115,9 @@ class Holds(Clients):
         with self._db.transaction():
             self.refuse_used(plan_id)
             for key, company in keys.items():
-                client = self._client(company)
                 self._db.execute(
                     "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?)",
-                    *(key, client, plan_id, run_id, at, who),
+                    *(key, self._client(company), plan_id, run_id, at, who),
                 )
 
     def accepted(self) -> frozenset[str]:
@@ -125,24 +129,19 @@ class Holds(Clients):
     ) -> None:
         """Ends what was accepted and is written now, or asks for other numbers.
 
-        Args:
-            written: The lines that a guard held, that were accepted, and that are written now, each
-                with the hold that was lifted. Each counts as accepted once more, its baseline
-                starts anew, and its id is used.
-            waiting: Each client that was planned, with the keys of the lines that guards still
-                hold. What else was accepted of it is accepted no more.
+        `written` are the lines that a guard held, that were accepted, and that are written now,
+        each with the hold that was lifted. Each counts as accepted once more, its baseline starts
+        anew, and its id is used. `waiting` is each client that was planned, with the keys of the
+        lines that guards still hold. What else was accepted of it is accepted no more.
         """
-        lines = tuple(written)
-        done = {line.hold.key for line in lines if line.hold is not None}
+        done: set[str] = set()
+        changed: set[tuple[int, str, str | None]] = set()
         with self._db.transaction():
-            for client, product, line_id in {
-                (
-                    self._client_id(line.psa, line.company, line.agreement),
-                    line.product,
-                    line.line_id,
-                )
-                for line in lines
-            }:
+            for line in written:
+                client = self._client_id(line.psa, line.company, line.agreement)
+                changed.add((client, line.product, line.line_id))
+                done |= {line.hold.key} if line.hold else set()
+            for client, product, line_id in changed:
                 self._db.execute(
                     "INSERT INTO accept VALUES (?, ?, 1)"
                     " ON CONFLICT (client, product) DO UPDATE SET times = times + 1",
@@ -172,6 +171,4 @@ class Holds(Clients):
             "SELECT psa, agreement, product, times"
             " FROM accept JOIN client ON client.id = accept.client"
         )
-        return {
-            LineSlot(row["psa"], row["agreement"], row["product"]): row["times"] for row in rows
-        }
+        return {LineSlot(*row[:3]): row["times"] for row in rows}

@@ -8,14 +8,23 @@ ranges up to `baseline_after` do not count for it any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from sqlite3 import Row
+from typing import Self
 
 from kisi.journal.clients import Clients
 from kisi.journal.codec import dumps, from_row, loads, quantity_text
-from kisi.journal.records import ConfirmedLine, LineHistory, LineKey, QuantityRange
-from kisi.model import Outcome, OwnedLine, TenantRef, categories_of
+from kisi.model import (
+    Category,
+    Company,
+    Outcome,
+    OwnedLine,
+    PlannedLine,
+    TenantRef,
+    categories_of,
+)
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
@@ -33,11 +42,63 @@ _BASELINE = """
     WHERE line.owned AND line_quantity.id > line.baseline_after AND line_quantity.last_at >= ?
 """
 _HISTORY = """
-    SELECT line.*, client.psa, client.agreement, client.name AS client_name
+    SELECT line.*, client.psa, client.agreement
     FROM line JOIN client ON client.id = line.client WHERE client.name = ?
     ORDER BY client.psa, client.agreement, line.id
 """
-_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven", "since")
+_FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedLine:
+    """A line that is proven to hold a quantity: written and shown, or read and equal.
+
+    Raises:
+        ValueError: The line has no id. A created line is proven only once its id is known.
+    """
+
+    line: PlannedLine
+    """As it was planned, under the id that the PSA gave it."""
+    name: str
+    """The client's name."""
+    tenants: tuple[TenantRef, ...]
+    quantity: Decimal
+    settled: bool = True
+    """False: the number is proven, and stands for what the line billed before."""
+
+    def __post_init__(self) -> None:
+        if self.line.line_id is None:
+            raise ValueError("A line without an id cannot be confirmed.")
+
+    @classmethod
+    def of(cls, line: PlannedLine, company: Company, *, settled: bool = True) -> Self:
+        """The planned line of `company` that was read and found equal to what it should be."""
+        return cls(line, company.name, company.tenants, Decimal(line.after), settled)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityRange:
+    """A quantity and the runs between which a line was proven to hold it."""
+
+    quantity: Decimal
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineHistory:
+    """A line of a client with every quantity it was proven to hold, oldest first."""
+
+    psa: str
+    agreement: str
+    line_id: str
+    product: str
+    application: str
+    categories: tuple[Category, ...]
+    owned: bool
+    quantities: tuple[QuantityRange, ...]
 
 
 class Lines(Clients):
@@ -57,19 +118,19 @@ class Lines(Clients):
 
     def line_history(self, name: str) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name`, each with its quantities over time."""
+        ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
         with self._db.snapshot():
-            return tuple(self._line_history(row) for row in self._db.rows(_HISTORY, name))
-
-    def _line_history(self, row: Row) -> LineHistory:
-        ranges = self._db.rows("SELECT * FROM line_quantity WHERE line = ? ORDER BY id", row["id"])
-        return from_row(
-            LineHistory,
-            row,
-            key=from_row(LineKey, row),
-            name=row["client_name"],
-            categories=categories_of(row["categories"]),
-            quantities=tuple(from_row(QuantityRange, one) for one in ranges),
-        )
+            return tuple(
+                from_row(
+                    LineHistory,
+                    row,
+                    categories=categories_of(row["categories"]),
+                    quantities=tuple(
+                        from_row(QuantityRange, one) for one in self._db.rows(ranges, row["id"])
+                    ),
+                )
+                for row in self._db.rows(_HISTORY, name)
+            )
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
         """These lines were read and hold what they should; kisi owns them from now on.
@@ -86,16 +147,17 @@ class Lines(Clients):
             for one in changed:
                 self._db.execute(
                     "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?,"
-                    " since = ? WHERE owned AND client = ? AND line_id = ?",
-                    *(*_billed(run_id, one), self._client_of(one), one.line.line_id),
+                    " since = '[]' WHERE owned AND client = ? AND line_id = ?",
+                    *(one.line.application, one.line.category, dumps(one.tenants), run_id),
+                    *(self._client_of(one), one.line.line_id),
                 )
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
         What it bills (application, categories, tenants, the readings of this run) is as told. A
-        line that was owned and is not settled goes on to stand for what it billed before, or for what
-        its client has now.
+        line that was owned and is not settled goes on to stand for what it billed before, or for
+        what its client has now.
 
         What an earlier write did to the line is beside the point from now on: its unknown outcome
         is settled.
@@ -115,8 +177,7 @@ class Lines(Clients):
         what a person must see.
         """
         client = self._client_of(seen)
-        owned = "SELECT id FROM line WHERE client = ? AND line_id = ? AND owned"
-        if self._db.row(owned, client, seen.line.line_id) is None:
+        if self._db.row(f"{_FIND} AND owned", client, seen.line.line_id) is None:
             self._prove(run_id, at, client, seen)
 
     def _client_of(self, confirmed: ConfirmedLine) -> int:
@@ -125,71 +186,54 @@ class Lines(Clients):
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
         row = self._line_row(run_id, client, confirmed)
-        current = row["current"]
-        last = self._db.row("SELECT * FROM line_quantity WHERE id = ?", current)
         quantity = quantity_text(confirmed.quantity)
-        if last and last["quantity"] == quantity and current > row["baseline_after"]:
-            self._db.execute(
-                "UPDATE line_quantity SET last_run = max(last_run, ?), last_at = ? WHERE id = ?",
-                *(run_id, at, current),
-            )
-        else:
-            current = self._db.execute(
-                "INSERT INTO line_quantity (line, quantity, first_run, first_at, last_run, last_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                *(row["id"], quantity, run_id, at, run_id, at),
-            )
+        same = self._db.row(
+            "SELECT * FROM line_quantity WHERE id = ? AND quantity = ? AND id > ?",
+            *(row["current"], quantity, row["baseline_after"]),
+        )
+        current = self._db.record(
+            "line_quantity", same, run_id, at, line=row["id"], quantity=quantity
+        )
+        if same is None:
             self._db.execute("UPDATE line SET current = ? WHERE id = ?", current, row["id"])
 
     def _line_row(self, run_id: int, client: int, confirmed: ConfirmedLine) -> Row:
         """The line's row, made or brought up to date."""
-        line = confirmed.line
-        find = "SELECT * FROM line WHERE client = ? AND line_id = ?"
-        row = self._db.row(find, client, line.line_id)
-        called, bills = (line.product, confirmed.name), _billed(run_id, confirmed)
-        if row is None:
-            self._db.execute(
-                "INSERT INTO line (product, name, application, categories, tenants, proven, since,"
-                " client, line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(*called, *bills, client, line.line_id),
-            )
-        elif confirmed.settled or not row["owned"]:
-            if (row["owned"], *(row[one] for one in _DESCRIBED)) != (1, *called, *bills):
-                self._db.execute(
-                    "UPDATE line SET product = ?, name = ?, application = ?, categories = ?,"
-                    " tenants = ?, proven = ?, since = ?, owned = 1 WHERE id = ?",
-                    *(*called, *bills, row["id"]),
-                )
-        else:
+        line, find = confirmed.line, (client, confirmed.line.line_id)
+        row = self._db.row(_FIND, *find)
+        if row is not None and row["owned"] and not confirmed.settled:
             known = loads(tuple[TenantRef, ...], row["since"])
-            since = dumps(sorted({*known, *confirmed.tenants}))
-            if (row["product"], row["name"], row["since"]) != (*called, since):
-                self._db.execute(
-                    "UPDATE line SET product = ?, name = ?, since = ? WHERE id = ?",
-                    *(*called, since, row["id"]),
-                )
-        (row,) = self._db.rows(find, client, line.line_id)
+            self._db.execute(
+                "UPDATE line SET product = ?, name = ?, since = ? WHERE id = ?",
+                *(line.product, confirmed.name, dumps(sorted({*known, *confirmed.tenants}))),
+                row["id"],
+            )
+        else:
+            self._db.execute(
+                "INSERT INTO line (client, line_id, product, name, application, categories,"
+                " tenants, proven) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (client, line_id) DO UPDATE SET product = excluded.product, name = excluded.name,"
+                " application = excluded.application, categories = excluded.categories,"
+                " tenants = excluded.tenants, proven = excluded.proven, since = '[]', owned = 1",
+                *(*find, line.product, confirmed.name, line.application, line.category),
+                *(dumps(confirmed.tenants), run_id),
+            )
+        (row,) = self._db.rows(_FIND, *find)
         return row
 
-    def disown(self, keys: Iterable[LineKey]) -> None:
+    def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more: excepted with `bill = false`, or gone for good.
 
         Should they be again, their baseline starts anew.
         """
         with self._db.transaction():
-            for key in keys:
+            for line in lines:
                 self._db.execute(
                     "UPDATE line SET owned = 0, baseline_after = coalesce(current, 0)"
                     " WHERE line_id = ? AND client ="
                     " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
-                    *(key.line_id, key.psa, key.agreement),
+                    *(line.line_id, line.psa, line.agreement),
                 )
-
-
-def _billed(run_id: int, confirmed: ConfirmedLine) -> tuple[str, str, str, int, str]:
-    """What a line stands for from a run on: application, categories, tenants, readings, no more."""
-    line = confirmed.line
-    return line.application, line.category, dumps(confirmed.tenants), run_id, "[]"
 
 
 def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:

@@ -7,16 +7,16 @@ next run finds the intent without an outcome and asks the PSA what became of it.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 from sqlite3 import Row
 
 from kisi.journal.codec import dumps, from_row, quantity_text
-from kisi.journal.lines import Lines
-from kisi.journal.records import ConfirmedLine, Operation, OperationOutcome
-from kisi.model import Action, Company, Outcome, PlannedLine, categories_of
+from kisi.journal.lines import ConfirmedLine, Lines
+from kisi.json_text import fields
+from kisi.model import Company, Outcome, PlannedLine, TenantRef, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SELECT = """
@@ -24,6 +24,49 @@ _SELECT = """
         run.state = 'running' AS running
     FROM operation JOIN client ON client.id = operation.client JOIN run ON run.id = operation.run
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OperationOutcome:
+    """What became of one write.
+
+    `APPLIED` and `UNCHANGED` prove the line at `quantity` (default: what was to be written) under
+    `line_id` (needed for a create).
+    """
+
+    outcome: Outcome
+    line_id: str | None = None
+    quantity: Decimal | None = None
+    """What the PSA shows, where it does."""
+    detail: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One write: its intent, and its outcome once that is known."""
+
+    id: int
+    key: str
+    """The same for the same change, whichever run means to make it; `operation_key`."""
+    run_id: int
+    at: datetime
+    """When the intent was committed."""
+    name: str
+    """The client's name."""
+    tenants: tuple[TenantRef, ...]
+    line: PlannedLine
+    """What was to be changed; without price, description and hold."""
+    outcome: Outcome | None = None
+    """None: no outcome was ever stored."""
+    quantity: Decimal | None = None
+    """What the PSA showed afterwards, where it did."""
+    detail: str = ""
+    request_id: str = ""
+    settled: bool = False
+    """False while nobody knows what the write did: no outcome, or an unknown one."""
+    running: bool = False
+    """Its run has not ended, as far as the journal knows: it may be under way just now."""
 
 
 def operation_key(line: PlannedLine) -> str:
@@ -108,48 +151,25 @@ class Operations(Lines):
         return tuple(from_row(Operation, row, line=_planned(row)) for row in rows)
 
 
+def _planned(row: Row) -> PlannedLine:
+    """The change that an operation makes; the row's outcome and detail are the operation's."""
+    categories = categories_of(row["categories"])
+    return from_row(PlannedLine, row, categories=categories, outcome=None, detail="")
+
+
 def emergency_line(operation: Operation, result: OperationOutcome) -> str:
     """An outcome that could not be journaled, as one line of ASCII JSON for stderr.
 
     Nothing depends on anyone reading it: the intent is journaled, and the next run asks the PSA.
     """
     line = operation.line
-    return dumps(
-        {
-            "kisi": "outcome not journaled",
-            "operation": operation.id,
-            "key": operation.key,
-            "run": operation.run_id,
-            "psa": line.psa,
-            "company": line.company,
-            "agreement": line.agreement,
-            "name": operation.name,
-            "application": line.application,
-            "category": line.category,
-            "product": line.product,
-            "line_id": result.line_id or line.line_id,
-            "action": line.action,
-            "before": line.before,
-            "after": line.after,
-            "outcome": result.outcome,
-            "quantity": result.quantity,
-            "detail": result.detail,
-            "request_id": result.request_id,
-        }
-    )
-
-
-def _planned(row: Row) -> PlannedLine:
-    """The change that an operation makes; the row's outcome and detail are the operation's."""
-    return PlannedLine(
-        psa=row["psa"],
-        company=row["company"],
-        agreement=row["agreement"],
-        application=row["application"],
-        categories=categories_of(row["categories"]),
-        product=row["product"],
-        line_id=row["line_id"],
-        action=Action(row["action"]),
-        before=row["before"] and Decimal(row["before"]),
-        after=int(row["after"]),
-    )
+    told = {
+        "kisi": "outcome not journaled",
+        "operation": operation.id,
+        "run": operation.run_id,
+        "line_id": result.line_id or line.line_id,
+        **fields(operation, "key name"),
+        **fields(line, "psa company agreement application category product action before after"),
+        **fields(result, "outcome quantity detail request_id"),
+    }
+    return dumps(told)

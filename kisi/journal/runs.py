@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from kisi.journal.codec import dumps, from_row, pack
+from kisi.journal.codec import dumps, from_row, pack, unpack
 from kisi.journal.database import Part
-from kisi.journal.records import Latest, Run, RunState, Subject
 
 _SELECT = "SELECT * FROM run"
+
+
+class RunState(StrEnum):
+    """How far a run came."""
+
+    RUNNING = "running"
+    """It has begun and not ended; without a process that holds the lock it has crashed."""
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    CRASHED = "crashed"
+    """A later run found that it never ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a command that may write."""
+
+    id: int
+    at: datetime
+    version: str
+    """kisi's own."""
+    command: str
+    config_hash: str
+    plan_scope: str
+    """`--only` and `--exclude` in words; empty for a run over all clients."""
+    state: RunState
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    message: str = ""
+    """The run's last line."""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Subject(StrEnum):
+    """What only the last run's value is kept of (`Journal.replace_latest`)."""
+
+    REPORT = "report"
+    """The run's JSON, as `sync --format json` prints it."""
+    CERTIFICATES = "certificates"
+    """The servers' certificates and when they expire."""
+    TENANTS = "tenants"
+    """What each tenant was called when it was last read: `source:tenant` to name."""
 
 
 class Runs(Part):
@@ -29,13 +72,18 @@ class Runs(Part):
         """
         with self._db.transaction():
             running = self._db.rows("SELECT id FROM run WHERE state = ?", RunState.RUNNING)
-            self._db.execute(
-                "UPDATE run SET state = ? WHERE state = ?", RunState.CRASHED, RunState.RUNNING
-            )
-            run_id = self._db.execute(
-                "INSERT INTO run (at, version, command, config_hash, plan_scope, state)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                *(at, version, command, config_hash, plan_scope, RunState.RUNNING),
+            for row in running:
+                self._db.execute(
+                    "UPDATE run SET state = ? WHERE id = ?", RunState.CRASHED, row["id"]
+                )
+            run_id = self._db.insert(
+                "run",
+                at=at,
+                version=version,
+                command=command,
+                config_hash=config_hash,
+                plan_scope=plan_scope,
+                state=RunState.RUNNING,
             )
         self.crashed_runs = tuple(row["id"] for row in running)
         return run_id
@@ -60,10 +108,7 @@ class Runs(Part):
 
     def last_runs(self, count: int = 10, since: datetime | None = None) -> tuple[Run, ...]:
         """The newest `count` runs that began at or after `since`, newest first."""
-        rows = self._db.rows(
-            f"{_SELECT} WHERE at >= ? ORDER BY id DESC LIMIT ?",
-            *(0 if since is None else since, count),
-        )
+        rows = self._db.rows(f"{_SELECT} WHERE at >= ? ORDER BY id DESC LIMIT ?", since or 0, count)
         return tuple(from_row(Run, row) for row in rows)
 
     def run(self, run_id: int) -> Run | None:
@@ -84,7 +129,7 @@ class Runs(Part):
                 *(subject, run_id, at, pack(value)),
             )
 
-    def latest(self, subject: Subject) -> Latest | None:
-        """What the last run that knew it said about a subject, as plain JSON data."""
-        row = self._db.row("SELECT *, run AS run_id FROM latest WHERE subject = ?", subject)
-        return None if row is None else from_row(Latest, row)
+    def latest(self, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
+        """What the last run that knew it said about a subject; None if none did."""
+        row = self._db.row("SELECT value FROM latest WHERE subject = ?", subject)
+        return None if row is None else unpack(Any, row["value"])

@@ -199,7 +199,7 @@ def _sections(view: ExplainView, run: str, *, devices: bool) -> Iterable[Section
 
 def _line(line: LineHistory) -> Entry:
     held = quantity(line.quantities[-1].quantity)
-    change = QuantityChange("", held, f"product {line.product}, line {line.key.line_id}")
+    change = QuantityChange("", held, f"product {line.product}, line {line.line_id}")
     return Entry("=", Tone.DIM, billed_as(line.application, line.categories), change)
 
 
@@ -322,7 +322,7 @@ def explain_document(view: ExplainView) -> Json:
             "began_at": view.run.at,
             "lines": [
                 {
-                    **known_line(line, line.key.line_id),
+                    **known_line(line),
                     "quantity": line.quantities[-1].quantity,
                 }
                 for line in view.lines

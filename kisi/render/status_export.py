@@ -106,7 +106,7 @@ def _client(client: Client) -> Fields:
 def _lines(client: Client) -> Iterable[Fields]:
     for line in client.lines:
         held = [{"quantity": one.quantity, "since": one.first_at} for one in line.quantities]
-        yield {**known_line(line, line.key.line_id), "quantities": held}
+        yield {**known_line(line), "quantities": held}
 
 
 def status_csv(view: StatusView) -> str:

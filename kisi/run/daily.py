@@ -17,18 +17,16 @@ from kisi import __version__
 from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
 from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, Withheld, worst
 from kisi.journal import Billing, Journal, RunState, Subject
-from kisi.lock import run_lock
+from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan
 from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
-from kisi.run.callbacks import Message, OnMessage, Stop
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
-from kisi.run.journal_entries import record_outcome, record_reading, tenant_names
-from kisi.run.logfile import logged
+from kisi.run.journal_entries import record_outcome, record_reading
 from kisi.run.notification import notifying
-from kisi.run.result import Mode, RunResult
-from kisi.run.setup import Setup, opened, who
+from kisi.run.result import Message, Mode, OnMessage, RunResult, Stop
+from kisi.run.setup import Setup, logged, opened, who
 from kisi.transport import Clock, SystemClock, certificate_of
 
 LOG = logging.getLogger(__name__)
@@ -44,14 +42,13 @@ _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 class ClientFilter:
     """Which clients a run concerns, by globs on their names."""
 
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    only: Sequence[str]
+    exclude: Sequence[str]
 
     @property
     def scope(self) -> str:
         """In words, for the journal; empty for a run over all clients."""
-        parts = [f"only {glob}" for glob in self.only]
-        parts += [f"not {glob}" for glob in self.exclude]
+        parts = [f"only {glob}" for glob in self.only] + [f"not {glob}" for glob in self.exclude]
         return ", ".join(parts)
 
     def companies(self, mapping: BillingMapping) -> tuple[Company, ...]:
@@ -60,44 +57,23 @@ class ClientFilter:
         Raises:
             ConfigError: One of the globs names nobody, or nobody is left.
         """
-        clients = mapping.companies
-        globs = (*self.only, *self.exclude)
+        clients, globs = mapping.companies, (*self.only, *self.exclude)
         nobody = [
             glob for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
         ]
-        if nobody:
-            listed = ", ".join(repr(glob) for glob in nobody)
-            raise ConfigError(
-                f"No client of mapping.toml has a name that matches {listed}. "
-                "Nothing was read or written.",
-                remedy="`kisi map list` shows the names.",
-            )
         chosen = select(clients, self.only, self.exclude)
-        if globs and not chosen:
+        if nobody or (globs and not chosen):
+            listed = ", ".join(repr(glob) for glob in nobody)
+            found = (
+                f"No client of mapping.toml has a name that matches {listed}."
+                if nobody
+                else "--only and --exclude leave no client."
+            )
             raise ConfigError(
-                "--only and --exclude leave no client. Nothing was read or written.",
+                f"{found} Nothing was read or written.",
                 remedy="`kisi map list` shows the names.",
             )
         return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class SyncOptions:
-    """What a run was asked to do, and who follows it."""
-
-    clients: ClientFilter
-    accept: tuple[str, ...]
-    on_progress: Progress | None
-    on_message: OnMessage
-    stop: Stop
-
-    def inform(self, text: str) -> None:
-        """A message about a run that goes well."""
-        self.on_message(Message(text))
-
-    def warn(self, text: str) -> None:
-        """A message that matters in any case."""
-        self.on_message(Message(text, is_warning=True))
 
 
 def sync(
@@ -118,19 +94,15 @@ def sync(
     It runs under the lock of the state folder and is kept in the journal; the addresses of
     `[notify]` are notified of its end, whichever that is.
 
-    Args:
-        config: kisi.toml; by default it is looked for where the command looks.
-        accept: Ids of plans or clients whose holds are released, once.
-        only: Only clients whose name matches one of these globs.
-        exclude: Not the clients whose name matches one of these.
-        jitter: First wait a random time of up to so many seconds.
-        lock_timeout: Wait up to so many seconds for another run to end.
-        on_progress: Told what is being read, how much of it is done, and of how much. Called from
-            several threads.
-        on_message: Told what a person should know while the run goes on.
-        on_result: Given the result before anybody is notified. What it raises is notified as the
-            end of the run, and raised.
-        stop: Ends the run once it is requested, from another thread or a signal's handler.
+    `config` is kisi.toml, by default looked for where the command looks. `accept` are ids of plans
+    or clients whose holds are released, once. `only` and `exclude` are globs on clients' names. It
+    first waits a random time of up to `jitter` seconds, and up to `lock_timeout` seconds for
+    another run to end.
+
+    `on_progress` is told from several threads what is being read, how much of it is done, and of
+    how much; `on_message` what a person should know meanwhile. `on_result` is given the result
+    before anybody is notified; what it raises is notified as the end of the run, and raised. `stop`
+    ends the run once it is requested, from another thread or a signal's handler.
 
     Raises:
         ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
@@ -141,31 +113,25 @@ def sync(
         StateError: The journal or the state folder cannot be used.
     """
     path = None if config is None else Path(config)
-    options = SyncOptions(
-        ClientFilter(tuple(only), tuple(exclude)),
-        tuple(dict.fromkeys(accept)),
-        on_progress,
-        on_message or _ignored,
-        stop or Stop(),
-    )
-    stop = options.stop
-    waits = random.uniform(0, jitter) + lock_timeout  # noqa: S311 - spreads load only
+    clients = ClientFilter(only, exclude)
+    stop, on_message = stop or Stop(), on_message or _ignored
+    wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
-        notifying(path, options.clients.scope, options.on_message) as notification,
-        opened(path, stop, waits=waits, settles=True) as setup,
+        notifying(path, clients.scope, on_message) as notification,
+        opened(path, stop.reading, waits=wait + lock_timeout, settles=True) as setup,
     ):
         if jitter:
-            LOG.info("--jitter: begins in %.0f s", waits - lock_timeout)
-            setup.clock.sleep(waits - lock_timeout)
+            LOG.info("--jitter: begins in %.0f s", wait)
+            setup.clock.sleep(wait)
             stop.check()
         notification.start()
-        started = setup.clock.now()
-        state = setup.config.state_dir
+        started, state = setup.clock.now(), setup.config.state_dir
         lock = run_lock(state, lock_timeout, started=started, stop=stop.requested)
         with lock, logged(state):
-            result = notification.result = _Run(options, setup).result()
+            run = _Run(setup, clients, tuple(dict.fromkeys(accept)), on_progress, on_message, stop)
+            result = notification.result = run.result()
         if setup.is_outdated():
-            options.warn(_CHANGED)
+            on_message(Message(_CHANGED, is_warning=True))
         if on_result is not None:
             on_result(result)
     return result
@@ -184,15 +150,8 @@ def preview(
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
-    Args:
-        config: As for `sync`, like all that follow.
-        only: Only clients whose name matches one of these globs.
-        exclude: Not the clients whose name matches one of these.
-        detailed_exit_code: Changes that wait to be written make the exit code 10.
-        on_progress: Told what is being read, how much of it is done, and of how much.
-        on_message: Told what a person should know.
-        on_result: Given the result, as well as the caller.
-        stop: Ends the reading once it is requested.
+    Takes what `sync` takes. With `detailed_exit_code`, changes that wait to be written make the
+    exit code 10.
 
     Raises:
         ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
@@ -200,11 +159,14 @@ def preview(
         StateError: The journal cannot be read.
     """
     path = None if config is None else Path(config)
-    clients, stop = ClientFilter(tuple(only), tuple(exclude)), stop or Stop()
-    with opened(path, stop) as setup:
-        rules = setup.rules()
-        with Journal.open(setup.config.state_dir, readonly=True) as journal:
+    clients, stop = ClientFilter(only, exclude), stop or Stop()
+    with opened(path, stop.reading) as setup:
+        rules, state = setup.rules(), setup.config.state_dir
+        is_alive = is_running(state)
+        with Journal.open(state, readonly=True) as journal:
             memory, problem = load_journal_state(journal, rules), journal.problem
+            if not is_alive and not is_running(state):  # one may have begun or ended meanwhile
+                memory = without_running(memory)
             if problem is not None:
                 (on_message or _ignored)(Message.of(problem))
             found = read_and_plan(setup, rules, memory, clients, stop, on_progress)
@@ -219,15 +181,20 @@ def preview(
 
 def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     """What the journal knows that a plan needs."""
-    tenants = journal.latest(Subject.TENANTS)
     return JournalState(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
-        tenants=tenants.value if tenants else {},
+        tenants=journal.latest(Subject.TENANTS) or {},
         accepted=journal.accepted(),
         past=journal.readings,
     )
+
+
+def without_running(memory: JournalState) -> JournalState:
+    """The same where nobody holds the lock: a run that has not ended in the journal never will."""
+    pending = tuple(replace(operation, running=False) for operation in memory.pending)
+    return replace(memory, pending=pending)
 
 
 def read_and_plan(
@@ -284,16 +251,20 @@ def _ignored(_message: Message) -> None:
     """Nobody wants to hear it."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Run:
     """One run under the lock."""
 
-    def __init__(self, options: SyncOptions, setup: Setup) -> None:
-        self.options = options
-        self.setup = setup
+    setup: Setup
+    clients: ClientFilter
+    accept: tuple[str, ...]
+    on_progress: Progress | None
+    on_message: OnMessage
+    stop: Stop
 
     def result(self) -> RunResult:
-        scope = self.options.clients.scope
-        self.options.clients.companies(self.setup.mapping)
+        scope = self.clients.scope
+        self.clients.companies(self.setup.mapping)
         with Journal.open(self.setup.config.state_dir) as journal:
             run = journal.begin_run(
                 self.setup.clock.now(),
@@ -304,7 +275,7 @@ class _Run:
             )
             LOG.info("run %s begins, %s", run, scope or "all clients")
             for crashed in journal.crashed_runs:
-                self.options.warn(
+                self._warn(
                     f"Run {crashed} did not record its end; what it left open is being settled."
                 )
             try:
@@ -316,23 +287,24 @@ class _Run:
             raise refused
         return result
 
+    def _warn(self, text: str) -> None:
+        self.on_message(Message(text, is_warning=True))
+
     def _read_and_write(self, journal: Journal, run: int) -> tuple[RunResult, Withheld | None]:
         """The run, and why its ids were refused, if they were; nothing was written then."""
-        setup, options = self.setup, self.options
+        setup = self.setup
         rules = setup.rules()
         self._refuse_empty_mapping(journal)
         journal.record_mapping(setup.mapping.companies)
         memory = load_journal_state(journal, rules)
-        wait_for_last_write(memory, setup.clock, options.inform)
-        found = read_and_plan(
-            setup, rules, memory, options.clients, options.stop, options.on_progress
-        )
+        wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
+        found = read_and_plan(setup, rules, memory, self.clients, self.stop, self.on_progress)
         record_reading(journal, run, setup.clock.now(), found, rules.today)
         shown = resolve(found, setup.psas)
         at = setup.clock.now()
         refused = None
         try:
-            accepted = accept_ids(journal, run, at, who(), found.plan, options.accept, shown)
+            accepted = accept_ids(journal, run, at, who(), found.plan, self.accept, shown)
         except Withheld as error:
             refused, applied = error, ApplyResult(shown)
         else:
@@ -342,8 +314,8 @@ class _Run:
         at = setup.clock.now()
         record_outcome(journal, run, at, found, applied.plan)
         journal.prune(at - timedelta(days=setup.config.evidence_days))
-        names = {**memory.tenants, **tenant_names(found)}
-        journal.replace_latest(run, rules.now, Subject.TENANTS, names)
+        names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
+        journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
         return self._end(journal, run, found, applied, refused), refused
 
     def _refuse_empty_mapping(self, journal: Journal) -> None:
@@ -362,19 +334,13 @@ class _Run:
             )
 
     def _write(
-        self,
-        journal: Journal,
-        run: int,
-        plan: Plan,
-        found: Reconciled,
-        rules: Rules,
+        self, journal: Journal, run: int, plan: Plan, found: Reconciled, rules: Rules
     ) -> ApplyResult:
         """Writes what is not on hold.
 
         Raises:
             StateError: An intent or an outcome could not be stored.
         """
-        stop = self.options.stop
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
@@ -383,13 +349,13 @@ class _Run:
             run=run,
             today=rules.today,
             clock=self.setup.clock,
-            pause=SystemClock(stop.requested).sleep,
+            pause=SystemClock(self.stop.requested).sleep,
             ends=self.setup.ends,
-            stop=stop.requested,
-            emergency=self.options.warn,
+            stop=self.stop.requested,
+            emergency=self._warn,
             progress=lambda _done, _total: None,
         )
-        stop.writing = True
+        self.stop.writing = True
         applied = apply(plan, context)
         if applied.state_error is not None:
             raise applied.state_error
@@ -414,15 +380,15 @@ class _Run:
         result = replace(
             result,
             run=run,
-            accepted=() if refused else self.options.accept,
+            accepted=() if refused else self.accept,
             last_line=f"{why} {result.last_line}".lstrip(),
         )
-        if not self.options.clients.scope:
+        if not self.clients.scope:
             at = result.generated_at
             journal.replace_latest(run, at, Subject.REPORT, plan_document(result))
             journal.replace_latest(run, at, Subject.CERTIFICATES, self._certificates(found))
         for error in applied.foreign_changes:
-            self.options.on_message(Message.of(error))
+            self.on_message(Message.of(error))
         message = refused.message if refused else result.last_line
         self._record_end(journal, run, code, message, applied.plan)
         return result
@@ -466,5 +432,5 @@ class _Run:
             self._record_end(journal, run, error.exit_code, error.message, Plan(()))
         except StateError:
             if not isinstance(error, StateError):
-                self.options.on_message(Message.of(error))
+                self.on_message(Message.of(error))
                 raise

@@ -71,10 +71,7 @@ def unchanged_night(journal: Journal, number: int) -> None:
     )
     states = [
         ClientState(
-            one.name,
-            one.psa,
-            one.company,
-            one.agreement,
+            one,
             Status.HELD if one in waiting else Status.READY,
             confirmed=one not in waiting,
         )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from zlib import compress
@@ -11,7 +11,7 @@ from zlib import compress
 import pytest
 
 from kisi.errors import ExitCode, StateError, Withheld
-from kisi.journal import Journal, OperationOutcome, PackedUsage, codec, opening, repair, schema
+from kisi.journal import Journal, OperationOutcome, PackedUsage, codec, repair, schema, store
 from kisi.model import LineSlot, Outcome
 from tests.unit.journal.builders import (
     begin,
@@ -69,6 +69,14 @@ def foreign() -> Iterator[Path]:
         state.chmod(0o755)
 
 
+@contextmanager
+def knowing(migrations: Sequence[str]) -> Iterator[None]:
+    """A kisi that knows these versions of the journal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", migrations)
+        yield
+
+
 def pragma(path: Path, name: str) -> object:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -90,7 +98,7 @@ def test_folder_and_journal_are_made_for_their_owner_alone(tmp_path: Path) -> No
 
 
 def test_a_commit_survives_a_power_loss_by_its_settings(folder: Path) -> None:
-    db = opening.open_for_writing(folder)
+    db = store.open_for_writing(folder)
     with closing(db):
         assert [*db.rows("PRAGMA journal_mode")[0]] == ["wal"]
         assert [*db.rows("PRAGMA synchronous")[0]] == [2]
@@ -101,12 +109,12 @@ def test_a_commit_survives_a_power_loss_by_its_settings(folder: Path) -> None:
 def test_a_drive_without_shared_memory_gets_a_rollback_journal(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = opening._connect
+    connect = store._connect
     monkeypatch.setattr(
-        opening, "_connect", lambda path, options: connect(path, f"{options}&vfs=unix-dotfile")
+        store, "_connect", lambda path, options: connect(path, f"{options}&vfs=unix-dotfile")
     )
     for _ in range(2):
-        with closing(opening.open_for_writing(folder)) as db:
+        with closing(store.open_for_writing(folder)) as db:
             assert [*db.rows("PRAGMA journal_mode")[0]] == ["delete"]
             assert [*db.rows("PRAGMA synchronous")[0]] == [3]
             with db.transaction():
@@ -216,7 +224,7 @@ def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> None:
-    with closing(opening.open_for_writing(folder, NEXT)) as db:
+    with knowing(NEXT), closing(store.open_for_writing(folder)) as db:
         assert len(db.rows("SELECT host FROM run")) == 1
 
     copy = folder / COPY
@@ -224,13 +232,12 @@ def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> Non
     assert pragma(copy, "user_version") == LATEST
     assert pragma(folder / "journal.db", "user_version") == LATEST + 1
     assert os.name != "posix" or copy.stat().st_mode & 0o777 == 0o600
-    with closing(opening.open_for_writing(folder, NEXT)) as db:
+    with knowing(NEXT), closing(store.open_for_writing(folder)) as db:
         assert len(db.rows("SELECT id FROM operation")) == 1
 
 
 def first_release(folder: Path, version: int) -> None:
     """A journal of an older kisi, with a line, a reading, a hold, and ids that were used."""
-    migrations = schema.MIGRATIONS[:version]
     packed = PackedUsage.of(usage(devices=90))
     lines = (
         b'[{"psa":"cw","company":"201","agreement":"1001","application":"KES Advanced",'
@@ -238,7 +245,11 @@ def first_release(folder: Path, version: int) -> None:
         b'"before":"90","after":40,"formerly":"KES","hold":{"guard":"decrease","reason":"half",'
         b'"remedy":"{accept}"}}]'
     )
-    with closing(opening.open_for_writing(folder, migrations)) as db, db.transaction():
+    with (
+        knowing(schema.MIGRATIONS[:version]),
+        closing(store.open_for_writing(folder)) as db,
+        db.transaction(),
+    ):
         db.execute(
             "INSERT INTO run (id, at, version, command, config_hash, plan_scope, state)"
             " VALUES (3, 0, '1', 'sync', '', '', 'finished'), (4, 0, '1', 'sync', '', '', 'finished')"
@@ -312,8 +323,8 @@ def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
 
 
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="nothing"):
-        opening.open_for_writing(folder, BROKEN)
+    with knowing(BROKEN), pytest.raises(sqlite3.OperationalError, match="nothing"):
+        store.open_for_writing(folder)
 
     with Journal.open(folder) as journal:
         assert len(journal.pending()) == 1
@@ -323,13 +334,13 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> No
 def test_a_migration_without_its_copy_does_not_begin(folder: Path) -> None:
     (folder / f"{COPY}.part").mkdir()
 
-    with pytest.raises(StateError, match=str(folder)):
-        opening.open_for_writing(folder, NEXT)
+    with knowing(NEXT), pytest.raises(StateError, match=str(folder)):
+        store.open_for_writing(folder)
     assert pragma(folder / "journal.db", "user_version") == LATEST
 
 
 def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) -> None:
-    with closing(opening.open_for_reading(folder, NEXT)) as db:
+    with knowing(NEXT), closing(store.open_for_reading(folder)) as db:
         assert len(db.rows("SELECT host FROM run")) == 1
 
     assert pragma(folder / "journal.db", "user_version") == LATEST
@@ -338,7 +349,8 @@ def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) ->
 
 @pytest.mark.parametrize("readonly", [False, True])
 def test_a_newer_journal_is_refused_and_left_alone(folder: Path, readonly: bool) -> None:
-    opening.open_for_writing(folder, NEXT).close()
+    with knowing(NEXT):
+        store.open_for_writing(folder).close()
     before = (folder / "journal.db").read_bytes()
 
     with pytest.raises(StateError, match="written by a newer kisi") as refused:

@@ -100,8 +100,8 @@ def test_pruning_forgets_what_ended_and_keeps_what_is_still_so(journal: Journal)
 
     assert journal.prune(before) == 1
     assert contents(journal) == 1
-    assert journal.held_plan("a") is None
-    assert journal.held_plan("b")
+    assert journal.held_lines("a") == ()
+    assert journal.held_lines("b")
     (record,) = journal.usage_at("Client 1", 2)
     assert record.previous is None
     assert journal.usage_at("Client 1", 1) == ()
