@@ -78,17 +78,10 @@ class Clients(Part):
                 client = self._client(company)
                 mapped.add(client)
                 billing = Billing.ON if company.billing else Billing.OFF
-                tenants = dumps(company.tenants)
-                self._db.execute(
-                    "UPDATE client SET billing = ?, tenants = ?"
-                    " WHERE id = ? AND (billing != ? OR tenants != ?)",
-                    *(billing, tenants, client, billing, tenants),
-                )
+                self._db.update("client", client, billing=billing, tenants=dumps(company.tenants))
             for row in self._db.rows("SELECT id FROM client WHERE billing != ?", Billing.UNMAPPED):
                 if row["id"] not in mapped:
-                    self._db.execute(
-                        "UPDATE client SET billing = ? WHERE id = ?", Billing.UNMAPPED, row["id"]
-                    )
+                    self._db.update("client", row["id"], billing=Billing.UNMAPPED)
                     self._db.execute("UPDATE plan SET open = 0 WHERE client = ?", row["id"])
 
     def record_clients(self, run_id: int, at: datetime, states: Iterable[ClientState]) -> None:
@@ -114,10 +107,7 @@ class Clients(Part):
         same = last if last and all(last[name] == found[name] for name in found) else None
         self._db.record("client_state", same, run_id, at, client=client, **found)
         if state.confirmed:
-            self._db.execute(
-                "UPDATE client SET confirmed_run = ?, confirmed_at = ? WHERE id = ?",
-                *(run_id, at, client),
-            )
+            self._db.update("client", client, confirmed_run=run_id, confirmed_at=at)
 
     def clients(self, *, unmapped: bool = False) -> tuple[ClientRecord, ...]:
         """Clients by name, then agreement; on demand also those that left the mapping."""
@@ -142,7 +132,5 @@ class Clients(Part):
                 "client", psa=psa, agreement=agreement, company=company, name=name or ""
             )
         if name is not None and (row["company"], row["name"]) != (company, name):
-            self._db.execute(
-                "UPDATE client SET company = ?, name = ? WHERE id = ?", company, name, row["id"]
-            )
+            self._db.update("client", row["id"], company=company, name=name)
         return int(row["id"])

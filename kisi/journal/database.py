@@ -120,6 +120,12 @@ class Database:
         insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - names of ours
         return self.execute(insert, *values.values())
 
+    def update(self, table: str, row_id: int, **values: object) -> None:
+        """Changes columns of a row inside a transaction."""
+        columns = ", ".join(f"{column} = ?" for column in values)
+        update = f"UPDATE {table} SET {columns} WHERE id = ?"  # noqa: S608 - names of ours
+        self.execute(update, *values.values(), row_id)
+
     def record(
         self, table: str, same: sqlite3.Row | None, run_id: int, at: datetime, **values: object
     ) -> int:

@@ -145,12 +145,9 @@ class Lines(Clients):
         """What these owned lines bill is as told; their quantity is not looked at."""
         with self._db.transaction():
             for one in changed:
-                self._db.execute(
-                    "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?,"
-                    " since = '[]' WHERE owned AND client = ? AND line_id = ?",
-                    *(one.line.application, one.line.category, dumps(one.tenants), run_id),
-                    *(self._client_of(one), one.line.line_id),
-                )
+                line = self._db.row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
+                if line is not None:
+                    self._db.update("line", line["id"], **_billed(run_id, one))
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
@@ -195,30 +192,23 @@ class Lines(Clients):
             "line_quantity", same, run_id, at, line=row["id"], quantity=quantity
         )
         if same is None:
-            self._db.execute("UPDATE line SET current = ? WHERE id = ?", current, row["id"])
+            self._db.update("line", row["id"], current=current)
 
     def _line_row(self, run_id: int, client: int, confirmed: ConfirmedLine) -> Row:
         """The line's row, made or brought up to date."""
-        line, find = confirmed.line, (client, confirmed.line.line_id)
-        row = self._db.row(_FIND, *find)
+        line = confirmed.line
+        row = self._db.row(_FIND, client, line.line_id)
+        values: dict[str, object] = {"product": line.product, "name": confirmed.name}
         if row is not None and row["owned"] and not confirmed.settled:
             known = loads(tuple[TenantRef, ...], row["since"])
-            self._db.execute(
-                "UPDATE line SET product = ?, name = ?, since = ? WHERE id = ?",
-                *(line.product, confirmed.name, dumps(sorted({*known, *confirmed.tenants}))),
-                row["id"],
-            )
+            values["since"] = dumps(sorted({*known, *confirmed.tenants}))
         else:
-            self._db.execute(
-                "INSERT INTO line (client, line_id, product, name, application, categories,"
-                " tenants, proven) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (client, line_id) DO UPDATE SET product = excluded.product, name = excluded.name,"
-                " application = excluded.application, categories = excluded.categories,"
-                " tenants = excluded.tenants, proven = excluded.proven, since = '[]', owned = 1",
-                *(*find, line.product, confirmed.name, line.application, line.category),
-                *(dumps(confirmed.tenants), run_id),
-            )
-        (row,) = self._db.rows(_FIND, *find)
+            values |= {**_billed(run_id, confirmed), "owned": True}
+        if row is None:
+            self._db.insert("line", client=client, line_id=line.line_id, **values)
+        else:
+            self._db.update("line", row["id"], **values)
+        (row,) = self._db.rows(_FIND, client, line.line_id)
         return row
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
@@ -234,6 +224,17 @@ class Lines(Clients):
                     " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
                     *(line.line_id, line.psa, line.agreement),
                 )
+
+
+def _billed(run_id: int, confirmed: ConfirmedLine) -> dict[str, object]:
+    """What a line stands for from a run on: what it bills, by the run's readings, and no more."""
+    return {
+        "application": confirmed.line.application,
+        "categories": confirmed.line.category,
+        "tenants": dumps(confirmed.tenants),
+        "proven": run_id,
+        "since": "[]",
+    }
 
 
 def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:

@@ -73,9 +73,7 @@ class Runs(Part):
         with self._db.transaction():
             running = self._db.rows("SELECT id FROM run WHERE state = ?", RunState.RUNNING)
             for row in running:
-                self._db.execute(
-                    "UPDATE run SET state = ? WHERE id = ?", RunState.CRASHED, row["id"]
-                )
+                self._db.update("run", row["id"], state=RunState.CRASHED)
             run_id = self._db.insert(
                 "run",
                 at=at,
@@ -100,10 +98,14 @@ class Runs(Part):
     ) -> None:
         """Ends a run: its exit code, the numbers of its summary, and its last line."""
         with self._db.transaction():
-            self._db.execute(
-                "UPDATE run SET ended_at = ?, exit_code = ?, state = ?, summary = ?, message = ?"
-                " WHERE id = ?",
-                *(at, exit_code, state, dumps(summary), message, run_id),
+            self._db.update(
+                "run",
+                run_id,
+                ended_at=at,
+                exit_code=exit_code,
+                state=state,
+                summary=dumps(summary),
+                message=message,
             )
 
     def last_runs(self, count: int = 10, since: datetime | None = None) -> tuple[Run, ...]:

@@ -63,7 +63,6 @@ _DAYS_BETWEEN = """
         AND (? IS NULL OR tenant IN (SELECT value FROM json_each(?)))
     ORDER BY tenant, application, first_day
 """
-_EXTEND = "UPDATE usage_day SET last_day = ? WHERE id = ?"
 _DAY = timedelta(days=1)
 
 Quantities = Mapping[Category, int]
@@ -271,7 +270,7 @@ class Usages(Clients, Runs):
         if any(row["last_day"] >= str(day) for row in same):
             return
         if same and len(touching) == 1:  # the usual night: one statement
-            self._db.execute(_EXTEND, str(day), same[0]["id"])
+            self._db.update("usage_day", same[0]["id"], last_day=str(day))
             return
         held = any(row["held"] for row in same)
         self._put_day(day, tenant, application, counted, held=held)
@@ -290,7 +289,7 @@ class Usages(Clients, Runs):
                     self._db.insert("usage_day", **rest, first_day=first, last_day=last)
         for row in self._over(tenant, application, day - _DAY):
             if (row["quantities"], row["held"]) == (quantities, held):
-                self._db.execute(_EXTEND, str(day), row["id"])
+                self._db.update("usage_day", row["id"], last_day=str(day))
                 return
         added = {**where, "quantities": quantities, "held": held}
         self._db.insert("usage_day", **added, first_day=str(day), last_day=str(day))
