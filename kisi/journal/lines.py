@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from sqlite3 import Row
 from typing import Self
 
 from kisi.journal.clients import Clients
@@ -27,8 +26,8 @@ from kisi.model import (
 )
 
 _OWNED = """
-    SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
-        EXISTS (SELECT 1 FROM operation
+    SELECT line.*, client.psa, client.company, client.agreement,
+        line_quantity.quantity AS confirmed, EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
             AND (operation.line_id IS NULL OR operation.line_id = line.line_id)) AS unsettled
@@ -114,7 +113,13 @@ class Lines(Clients):
             seen: dict[int, list[Decimal]] = {}
             for row in self._db.rows(_BASELINE, now - timedelta(days=baseline_days)):
                 seen.setdefault(row["id"], []).append(Decimal(row["quantity"]))
-            return tuple(_fact(row, seen.get(row["id"], [])) for row in self._db.rows(_OWNED))
+            facts = []
+            for row in self._db.rows(_OWNED):
+                held = [Decimal(row["confirmed"]), *seen.get(row["id"], [])]
+                categories = categories_of(row["categories"])
+                extremes = {"highest": max(held), "lowest": min(held)}
+                facts.append(from_row(OwnedLine, row, categories=categories, **extremes))
+            return tuple(facts)
 
     def line_history(self, name: str) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name`, each with its quantities over time."""
@@ -182,21 +187,8 @@ class Lines(Clients):
         return self._client_id(line.psa, line.company, line.agreement, confirmed.name)
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
-        row = self._line_row(run_id, client, confirmed)
-        quantity = quantity_text(confirmed.quantity)
-        same = self._db.row(
-            "SELECT * FROM line_quantity WHERE id = ? AND quantity = ? AND id > ?",
-            *(row["current"], quantity, row["baseline_after"]),
-        )
-        current = self._db.record(
-            "line_quantity", same, run_id, at, line=row["id"], quantity=quantity
-        )
-        if same is None:
-            self._db.update("line", row["id"], current=current)
-
-    def _line_row(self, run_id: int, client: int, confirmed: ConfirmedLine) -> Row:
-        """The line's row, made or brought up to date."""
-        line = confirmed.line
+        """Makes the line's row, or brings it up to date, with the quantity that it holds."""
+        line, quantity = confirmed.line, quantity_text(confirmed.quantity)
         row = self._db.row(_FIND, client, line.line_id)
         values: dict[str, object] = {"product": line.product, "name": confirmed.name}
         if row is not None and row["owned"] and not confirmed.settled:
@@ -209,7 +201,13 @@ class Lines(Clients):
         else:
             self._db.update("line", row["id"], **values)
         (row,) = self._db.rows(_FIND, client, line.line_id)
-        return row
+        same = self._db.row(
+            "SELECT * FROM line_quantity WHERE id = ? AND quantity = ? AND id > ?",
+            *(row["current"], quantity, row["baseline_after"]),
+        )
+        proven = {"line": row["id"], "quantity": quantity}
+        current = self._db.record("line_quantity", same, run_id, at, **proven)
+        self._db.update("line", row["id"], current=current)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more: excepted with `bill = false`, or gone for good.
@@ -235,15 +233,3 @@ def _billed(run_id: int, confirmed: ConfirmedLine) -> dict[str, object]:
         "proven": run_id,
         "since": "[]",
     }
-
-
-def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:
-    confirmed = Decimal(row["quantity"])
-    return from_row(
-        OwnedLine,
-        row,
-        categories=categories_of(row["categories"]),
-        confirmed=confirmed,
-        highest=max((confirmed, *seen)),
-        lowest=min((confirmed, *seen)),
-    )

@@ -34,20 +34,20 @@ from kisi.journal.runs import Runs
 from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage
 
 _NEWEST = """
-    SELECT usage.*, content.body, client.name, client.psa, client.agreement
+    SELECT usage.*, content.fingerprint, content.body, client.name, client.psa, client.agreement
     FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= ? GROUP BY client, tenant)
         AND (? IS NULL OR client.name = ?)
     ORDER BY client.name, usage.client, usage.tenant
 """
 _PREVIOUS = """
-    SELECT usage.last_run, usage.last_at, content.body
+    SELECT usage.*, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.client = ? AND usage.tenant = ? AND usage.id < ? AND usage.content != ?
     ORDER BY usage.id DESC LIMIT 1
 """
 _READINGS = """
-    SELECT usage.tenant, usage.last_at, content.fingerprint, content.body
+    SELECT usage.*, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= coalesce(?, first_run)
             GROUP BY tenant)
@@ -96,7 +96,8 @@ class PackedUsage:
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
-        return _unpacked(self.body, self.at)
+        usage: TenantUsage = unpack(TenantUsage, self.body)
+        return replace(usage, at=self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +181,9 @@ class Usages(Clients, Runs):
         return from_row(
             UsageRecord,
             row,
-            usage=_restored(row),
+            usage=_packed(row).whole(),
             read=row["last_run"] >= asked,
-            previous=previous and _restored(previous),
+            previous=previous and _packed(previous).whole(),
             previous_run=previous and previous["last_run"],
         )
 
@@ -194,11 +195,9 @@ class Usages(Clients, Runs):
         It is the tenant's, whoever's tenant it was then. A tenant that was never read, or whose
         reading is too old to be kept, is missing.
         """
-        wanted, found = _json(tenants), {}
-        for row in self._db.rows(_READINGS, run_id, wanted, wanted):
-            ref, at = _ref(row), from_epoch(row["last_at"])
-            found[ref] = PackedUsage(ref, at, row["fingerprint"], row["body"])
-        return found
+        wanted = _json(tenants)
+        rows = self._db.rows(_READINGS, run_id, wanted, wanted)
+        return {reading.tenant: reading for reading in map(_packed, rows)}
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""
@@ -209,7 +208,7 @@ class Usages(Clients, Runs):
             StoredKey(row["name"], _ref(row), key)
             for row in rows
             if _where(row) in billed
-            for key in _restored(row).keys
+            for key in _packed(row).whole().keys
         )
 
     def days(
@@ -315,13 +314,8 @@ def _where(row: Row) -> tuple[str, str, str]:
     return row["psa"], row["agreement"], row["tenant"]
 
 
-def _restored(row: Row) -> TenantUsage:
-    return _unpacked(row["body"], from_epoch(row["last_at"]))
-
-
-def _unpacked(body: bytes, at: datetime) -> TenantUsage:
-    usage: TenantUsage = unpack(TenantUsage, body)
-    return replace(usage, at=at)
+def _packed(row: Row) -> PackedUsage:
+    return PackedUsage(_ref(row), from_epoch(row["last_at"]), row["fingerprint"], row["body"])
 
 
 def _canonical(usage: TenantUsage) -> TenantUsage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -38,42 +39,33 @@ _CHANGED = (
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFilter:
-    """Which clients a run concerns, by globs on their names."""
+def scope_of(only: Sequence[str], exclude: Sequence[str]) -> str:
+    """Which clients a run concerns, in words for the journal; empty for all of them."""
+    return ", ".join([*(f"only {glob}" for glob in only), *(f"not {glob}" for glob in exclude)])
 
-    only: Sequence[str]
-    exclude: Sequence[str]
 
-    @property
-    def scope(self) -> str:
-        """In words, for the journal; empty for a run over all clients."""
-        parts = [f"only {glob}" for glob in self.only] + [f"not {glob}" for glob in self.exclude]
-        return ", ".join(parts)
+def chosen_clients(
+    mapping: BillingMapping, only: Sequence[str], exclude: Sequence[str]
+) -> tuple[Company, ...]:
+    """The clients that a run concerns, by globs on their names, in the mapping's order.
 
-    def companies(self, mapping: BillingMapping) -> tuple[Company, ...]:
-        """The clients, in the mapping's order.
-
-        Raises:
-            ConfigError: One of the globs names nobody, or nobody is left.
-        """
-        clients, globs = mapping.companies, (*self.only, *self.exclude)
-        nobody = [
-            glob for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
-        ]
-        chosen = select(clients, self.only, self.exclude)
-        if nobody or (globs and not chosen):
-            listed = ", ".join(repr(glob) for glob in nobody)
-            found = (
-                f"No client of mapping.toml has a name that matches {listed}."
-                if nobody
-                else "--only and --exclude leave no client."
-            )
-            raise ConfigError(
-                f"{found} Nothing was read or written.",
-                remedy="`kisi map list` shows the names.",
-            )
+    Raises:
+        ConfigError: One of the globs names nobody, or nobody is left.
+    """
+    clients, globs = mapping.companies, (*only, *exclude)
+    nobody = [
+        repr(glob) for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
+    ]
+    chosen = select(clients, only, exclude)
+    if nobody:
+        found = f"No client of mapping.toml has a name that matches {', '.join(nobody)}."
+    elif globs and not chosen:
+        found = "--only and --exclude leave no client."
+    else:
         return chosen
+    raise ConfigError(
+        f"{found} Nothing was read or written.", remedy="`kisi map list` shows the names."
+    )
 
 
 def sync(
@@ -113,11 +105,10 @@ def sync(
         StateError: The journal or the state folder cannot be used.
     """
     path = None if config is None else Path(config)
-    clients = ClientFilter(only, exclude)
-    stop, on_message = stop or Stop(), on_message or _ignored
+    scope, stop, on_message = scope_of(only, exclude), stop or Stop(), on_message or _ignored
     wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
-        notifying(path, clients.scope, on_message) as notification,
+        notifying(path, scope, on_message) as notification,
         opened(path, stop.reading, waits=wait + lock_timeout, settles=True) as setup,
     ):
         if jitter:
@@ -128,8 +119,12 @@ def sync(
         started, state = setup.clock.now(), setup.config.state_dir
         lock = run_lock(state, lock_timeout, started=started, stop=stop.requested)
         with lock, logged(state):
-            run = _Run(setup, clients, tuple(dict.fromkeys(accept)), on_progress, on_message, stop)
-            result = notification.result = run.result()
+            companies = chosen_clients(setup.mapping, only, exclude)
+            with Journal.open(state) as journal:
+                run = _begin(setup, journal, scope, on_message)
+                accepted = tuple(dict.fromkeys(accept))
+                daily = _Run(setup, journal, run, companies, scope, on_message, stop)
+                result = notification.result = daily.result(accepted, on_progress)
         if setup.is_outdated():
             on_message(Message(_CHANGED, is_warning=True))
         if on_result is not None:
@@ -159,17 +154,18 @@ def preview(
         StateError: The journal cannot be read.
     """
     path = None if config is None else Path(config)
-    clients, stop = ClientFilter(only, exclude), stop or Stop()
+    stop, on_message = stop or Stop(), on_message or _ignored
     with opened(path, stop.reading) as setup:
         rules, state = setup.rules(), setup.config.state_dir
+        companies = chosen_clients(setup.mapping, only, exclude)
         is_alive = is_running(state)
         with Journal.open(state, readonly=True) as journal:
             memory, problem = load_journal_state(journal, rules), journal.problem
             if not is_alive and not is_running(state):  # one may have begun or ended meanwhile
                 memory = without_running(memory)
             if problem is not None:
-                (on_message or _ignored)(Message.of(problem))
-            found = read_and_plan(setup, rules, memory, clients, stop, on_progress)
+                on_message(Message.of(problem))
+            found = read_and_plan(setup, rules, memory, companies, stop, on_progress)
         plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed_exit_code)]
         codes += [problem.exit_code] if problem else []
@@ -201,16 +197,11 @@ def read_and_plan(
     setup: Setup,
     rules: Rules,
     memory: JournalState,
-    clients: ClientFilter,
+    companies: Sequence[Company],
     stop: Stop,
     on_progress: Progress | None,
 ) -> Reconciled:
-    """Reads everything and works out the guarded plan.
-
-    Raises:
-        Interrupted: The run is to end.
-    """
-    companies = clients.companies(setup.mapping)
+    """Reads everything and works out the guarded plan; raises `Interrupted` where it is to end."""
     progress = stop.checked(on_progress)
     found = reconcile(rules, setup.sources, setup.psas, memory, companies, progress, setup.clock)
     stop.check()
@@ -228,6 +219,22 @@ def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[st
         if 0 <= age < SHOWN_AFTER:
             inform("The previous run ended in the middle; waiting for its last write to show.")
             clock.sleep(SHOWN_AFTER - age)
+
+
+def _begin(setup: Setup, journal: Journal, scope: str, on_message: OnMessage) -> int:
+    """Begins a run in the journal, and tells which runs before it did not record their end."""
+    run = journal.begin_run(
+        setup.clock.now(),
+        version=__version__,
+        command="sync",
+        config_hash=setup.digest,
+        plan_scope=scope,
+    )
+    LOG.info("run %s begins, %s", run, scope or "all clients")
+    for crashed in journal.crashed_runs:
+        said = f"Run {crashed} did not record its end; what it left open is being settled."
+        on_message(Message(said, is_warning=True))
+    return run
 
 
 def _result(plan: Plan, found: Reconciled, setup: Setup, mode: Mode, code: ExitCode) -> RunResult:
@@ -253,78 +260,68 @@ def _ignored(_message: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run under the lock."""
+    """One run under the lock, once the journal has its beginning."""
 
     setup: Setup
-    clients: ClientFilter
-    accept: tuple[str, ...]
-    on_progress: Progress | None
+    journal: Journal
+    run: int
+    companies: tuple[Company, ...]
+    scope: str
+    """Which clients it concerns, in words; empty for all of them."""
     on_message: OnMessage
     stop: Stop
 
-    def result(self) -> RunResult:
-        scope = self.clients.scope
-        self.clients.companies(self.setup.mapping)
-        with Journal.open(self.setup.config.state_dir) as journal:
-            run = journal.begin_run(
-                self.setup.clock.now(),
-                version=__version__,
-                command="sync",
-                config_hash=self.setup.digest,
-                plan_scope=scope,
-            )
-            LOG.info("run %s begins, %s", run, scope or "all clients")
-            for crashed in journal.crashed_runs:
-                self._warn(
-                    f"Run {crashed} did not record its end; what it left open is being settled."
-                )
-            try:
-                result, refused = self._read_and_write(journal, run)
-            except KisiError as error:
-                self._end_early(journal, run, error)
-                raise
+    def result(self, accept: tuple[str, ...], on_progress: Progress | None) -> RunResult:
+        """Reads, plans and writes; whatever ends the run early is recorded as its end.
+
+        Raises:
+            Withheld: An id was refused; nothing was written, and what was read is stored.
+        """
+        try:
+            result, refused = self._read_and_write(accept, on_progress)
+        except KisiError as error:
+            self._end_early(error)
+            raise
         if refused is not None:
             raise refused
         return result
 
-    def _warn(self, text: str) -> None:
-        self.on_message(Message(text, is_warning=True))
-
-    def _read_and_write(self, journal: Journal, run: int) -> tuple[RunResult, Withheld | None]:
+    def _read_and_write(
+        self, accept: tuple[str, ...], on_progress: Progress | None
+    ) -> tuple[RunResult, Withheld | None]:
         """The run, and why its ids were refused, if they were; nothing was written then."""
-        setup = self.setup
-        rules = setup.rules()
-        self._refuse_empty_mapping(journal)
+        setup, journal, run = self.setup, self.journal, self.run
+        rules, now = setup.rules(), setup.clock.now
+        self._refuse_empty_mapping()
         journal.record_mapping(setup.mapping.companies)
         memory = load_journal_state(journal, rules)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
-        found = read_and_plan(setup, rules, memory, self.clients, self.stop, self.on_progress)
-        record_reading(journal, run, setup.clock.now(), found, rules.today)
+        found = read_and_plan(setup, rules, memory, self.companies, self.stop, on_progress)
+        record_reading(journal, run, now(), found, rules.today)
         shown = resolve(found, setup.psas)
-        at = setup.clock.now()
         refused = None
         try:
-            accepted = accept_ids(journal, run, at, who(), found.plan, self.accept, shown)
+            accepted = accept_ids(journal, run, now(), who(), found.plan, accept, shown)
         except Withheld as error:
             refused, applied = error, ApplyResult(shown)
         else:
             plan = resolve(found, setup.psas, accepted)
-            journal.record_plan(run, setup.clock.now(), plan)
-            applied = self._write(journal, run, plan, found, rules)
-        at = setup.clock.now()
+            journal.record_plan(run, now(), plan)
+            applied = self._write(plan, found, rules)
+        at = now()
         record_outcome(journal, run, at, found, applied.plan)
         journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
-        return self._end(journal, run, found, applied, refused), refused
+        return self._end(found, applied, accept, refused), refused
 
-    def _refuse_empty_mapping(self, journal: Journal) -> None:
+    def _refuse_empty_mapping(self) -> None:
         """A mapping without any client is an accident where clients were billed until now.
 
         Raises:
             ConfigError: It is one; nobody would be billed, and nothing would look wrong.
         """
-        billed = [one.name for one in journal.clients() if one.billing is Billing.ON]
+        billed = [one.name for one in self.journal.clients() if one.billing is Billing.ON]
         if billed and not self.setup.mapping.companies:
             raise ConfigError(
                 f"{self.setup.config.mapping_path} maps no client or does not exist, and "
@@ -333,9 +330,7 @@ class _Run:
                 "purpose: `kisi map billing CLIENT off`.",
             )
 
-    def _write(
-        self, journal: Journal, run: int, plan: Plan, found: Reconciled, rules: Rules
-    ) -> ApplyResult:
+    def _write(self, plan: Plan, found: Reconciled, rules: Rules) -> ApplyResult:
         """Writes what is not on hold.
 
         Raises:
@@ -345,14 +340,14 @@ class _Run:
             psas=self.setup.psas,
             agreements=found.agreements,
             read_at=found.read_at,
-            journal=journal,
-            run=run,
+            journal=self.journal,
+            run=self.run,
             today=rules.today,
             clock=self.setup.clock,
             pause=SystemClock(self.stop.requested).sleep,
             ends=self.setup.ends,
             stop=self.stop.requested,
-            emergency=self._warn,
+            emergency=lambda text: self.on_message(Message(text, is_warning=True)),
             progress=lambda _done, _total: None,
         )
         self.stop.writing = True
@@ -363,15 +358,14 @@ class _Run:
 
     def _end(
         self,
-        journal: Journal,
-        run: int,
         found: Reconciled,
         applied: ApplyResult,
+        accept: tuple[str, ...],
         refused: Withheld | None,
     ) -> RunResult:
         """Closes a run that has read everything; a daily one is kept whole for `kisi status`."""
-        codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
-        code, why = worst(codes), ""
+        code = worst([exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)])
+        why = ""
         if applied.interrupted:
             code, why = ExitCode.INTERRUPTED, _STOPPED
         if refused is not None:
@@ -379,42 +373,37 @@ class _Run:
         result = _result(applied.plan, found, self.setup, Mode.SYNC, code)
         result = replace(
             result,
-            run=run,
-            accepted=() if refused else self.accept,
+            run=self.run,
+            accepted=() if refused else accept,
             last_line=f"{why} {result.last_line}".lstrip(),
         )
-        if not self.clients.scope:
-            at = result.generated_at
-            journal.replace_latest(run, at, Subject.REPORT, plan_document(result))
-            journal.replace_latest(run, at, Subject.CERTIFICATES, self._certificates(found))
+        if not self.scope:
+            for subject, value in (
+                (Subject.REPORT, plan_document(result)),
+                (Subject.CERTIFICATES, self._certificates(found)),
+            ):
+                self.journal.replace_latest(self.run, result.generated_at, subject, value)
         for error in applied.foreign_changes:
             self.on_message(Message.of(error))
-        message = refused.message if refused else result.last_line
-        self._record_end(journal, run, code, message, applied.plan)
+        self._record_end(code, refused.message if refused else result.last_line, applied.plan)
         return result
 
-    def _certificates(self, found: Reconciled) -> list[dict[str, object]]:
+    def _certificates(self, found: Reconciled) -> list[dict[str, str]]:
         """When the certificates end of the servers that were just read, for `kisi status`."""
-        ends: list[dict[str, object]] = []
+        ends = []
         for name in sorted({ref.source for ref in found.usages}):
             address = self.setup.sources[name].address()
-            if address is None:
-                continue
-            try:
-                expires = certificate_of(*address).expires
-            except NotSent:
-                continue
-            if expires is not None:
-                ends.append({"server": name, "expires": expires.isoformat()})
+            with suppress(NotSent):
+                expires = certificate_of(*address).expires if address else None
+                if expires is not None:
+                    ends.append({"server": name, "expires": expires.isoformat()})
         return ends
 
-    def _record_end(
-        self, journal: Journal, run: int, code: ExitCode, message: str, plan: Plan
-    ) -> None:
+    def _record_end(self, code: ExitCode, message: str, plan: Plan) -> None:
         stopped = code is ExitCode.INTERRUPTED
-        LOG.info("run %s ends with exit code %s: %s", run, int(code), message)
-        journal.end_run(
-            run,
+        LOG.info("run %s ends with exit code %s: %s", self.run, int(code), message)
+        self.journal.end_run(
+            self.run,
             self.setup.clock.now(),
             exit_code=code,
             state=RunState.INTERRUPTED if stopped else RunState.FINISHED,
@@ -422,14 +411,14 @@ class _Run:
             message=message,
         )
 
-    def _end_early(self, journal: Journal, run: int, error: KisiError) -> None:
+    def _end_early(self, error: KisiError) -> None:
         """Closes the run that `error` ends, which is told later; a journal that fails, only once.
 
         Raises:
             StateError: The journal cannot be written, and that is news.
         """
         try:
-            self._record_end(journal, run, error.exit_code, error.message, Plan(()))
+            self._record_end(error.exit_code, error.message, Plan(()))
         except StateError:
             if not isinstance(error, StateError):
                 self.on_message(Message.of(error))
