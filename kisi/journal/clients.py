@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from kisi.journal.codec import dumps, from_row, storable
-from kisi.journal.database import Part
+from kisi.journal.database import Database
 from kisi.model import Company, Status, TenantRef
 
 _SELECT = """
@@ -64,7 +64,7 @@ class ClientRecord:
     """When all its lines were last proven; None if they never were."""
 
 
-class Clients(Part):
+class Clients(Database):
     """The tables `client` and `client_state`."""
 
     def record_mapping(self, companies: Iterable[Company]) -> None:
@@ -72,24 +72,24 @@ class Clients(Part):
 
         Every other client is unmapped from now on, and holds nothing open any more.
         """
-        with self._db.transaction():
+        with self._transaction():
             mapped = set()
             for company in companies:
                 client = self._client(company)
                 mapped.add(client)
                 billing = Billing.ON if company.billing else Billing.OFF
-                self._db.update("client", client, billing=billing, tenants=dumps(company.tenants))
-            for row in self._db.rows("SELECT id FROM client WHERE billing != ?", Billing.UNMAPPED):
+                self._update("client", client, billing=billing, tenants=dumps(company.tenants))
+            for row in self._rows("SELECT id FROM client WHERE billing != ?", Billing.UNMAPPED):
                 if row["id"] not in mapped:
-                    self._db.update("client", row["id"], billing=Billing.UNMAPPED)
-                    self._db.execute("UPDATE plan SET open = 0 WHERE client = ?", row["id"])
+                    self._update("client", row["id"], billing=Billing.UNMAPPED)
+                    self._execute("UPDATE plan SET open = 0 WHERE client = ?", row["id"])
 
     def record_clients(self, run_id: int, at: datetime, states: Iterable[ClientState]) -> None:
         """What the run found of each client it judged.
 
         The same finding as before only moves the end of its range of runs.
         """
-        with self._db.transaction():
+        with self._transaction():
             for state in states:
                 self._record_client(run_id, at, state)
 
@@ -101,17 +101,17 @@ class Clients(Part):
             "reason": storable(state.reason),
             "remedy": storable(state.remedy),
         }
-        last = self._db.row(
+        last = self._row(
             "SELECT * FROM client_state WHERE client = ? ORDER BY id DESC LIMIT 1", client
         )
         same = last if last and all(last[name] == found[name] for name in found) else None
-        self._db.record("client_state", same, run_id, at, client=client, **found)
+        self._record_range("client_state", same, run_id, at, client=client, **found)
         if state.confirmed:
-            self._db.update("client", client, confirmed_run=run_id, confirmed_at=at)
+            self._update("client", client, confirmed_run=run_id, confirmed_at=at)
 
     def clients(self, *, unmapped: bool = False) -> tuple[ClientRecord, ...]:
         """Clients by name, then agreement; on demand also those that left the mapping."""
-        rows = self._db.rows(
+        rows = self._rows(
             f"{_SELECT} WHERE ? OR billing != ? ORDER BY name, psa, agreement",
             *(unmapped, Billing.UNMAPPED),
         )
@@ -126,11 +126,11 @@ class Clients(Part):
 
         Without a `name`, a client that is known keeps what is known of it.
         """
-        row = self._db.row("SELECT * FROM client WHERE psa = ? AND agreement = ?", psa, agreement)
+        row = self._row("SELECT * FROM client WHERE psa = ? AND agreement = ?", psa, agreement)
         if row is None:
-            return self._db.insert(
+            return self._insert(
                 "client", psa=psa, agreement=agreement, company=company, name=name or ""
             )
         if name is not None and (row["company"], row["name"]) != (company, name):
-            self._db.update("client", row["id"], company=company, name=name)
+            self._update("client", row["id"], company=company, name=name)
         return int(row["id"])

@@ -49,14 +49,14 @@ class Holds(Clients):
         A client that failed was not judged: what it held before stays open. Called with the
         guarded plan, and once more with what is left after accepts were applied.
         """
-        with self._db.transaction():
-            self._db.execute("UPDATE plan SET open = 0 WHERE client = ? AND open", _WHOLE)
+        with self._transaction():
+            self._execute("UPDATE plan SET open = 0 WHERE client = ? AND open", _WHOLE)
             kept: list[tuple[str, int, list[PlannedLine]]] = []
             for one in plan.companies:
                 client = self._client(one.company)
                 held = [line for line in one.lines if line.hold is not None]
                 if one.status is not Status.FAILED:
-                    self._db.execute(
+                    self._execute(
                         "UPDATE plan SET open = 0 WHERE client = ? AND open AND id != ?",
                         *(client, one.plan_id if held else ""),
                     )
@@ -64,7 +64,7 @@ class Holds(Clients):
             everything = [line for _, _, held in kept for line in held]
             for plan_id, client, lines in (*kept, (plan.plan_id, _WHOLE, everything)):
                 if lines:
-                    self._db.execute(
+                    self._execute(
                         "INSERT INTO plan"
                         " (id, client, first_run, first_at, last_run, last_at, open, lines)"
                         " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET"
@@ -75,14 +75,14 @@ class Holds(Clients):
 
     def held_lines(self, plan_id: str) -> tuple[PlannedLine, ...]:
         """What an id, also a whole plan's, held when a run last showed it; empty if none did."""
-        row = self._db.row(
+        row = self._row(
             "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1", plan_id
         )
         return unpack(tuple[PlannedLine, ...], row["lines"]) if row else ()
 
     def open_holds(self) -> tuple[HeldPlan, ...]:
         """What waits for a person, one entry a client, with the id that releases it."""
-        rows = self._db.rows(
+        rows = self._rows(
             "SELECT plan.*, plan.id AS plan_id, name, psa, company, agreement"
             " FROM plan JOIN client ON client.id = plan.client"
             " WHERE plan.open ORDER BY client.name, plan.id"
@@ -95,7 +95,7 @@ class Holds(Clients):
         Raises:
             Withheld: Somebody has; says who and when.
         """
-        row = self._db.row("SELECT * FROM used_id WHERE id = ?", plan_id)
+        row = self._row("SELECT * FROM used_id WHERE id = ?", plan_id)
         if row is not None:
             raise Withheld(
                 f"The id {plan_id} was accepted before, by {row['who']} at"
@@ -112,17 +112,17 @@ class Holds(Clients):
         Raises:
             Withheld: The id was used before; nothing was changed.
         """
-        with self._db.transaction():
+        with self._transaction():
             self.refuse_used(plan_id)
             for key, company in keys.items():
-                self._db.execute(
+                self._execute(
                     "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?)",
                     *(key, self._client(company), plan_id, run_id, at, who),
                 )
 
     def accepted(self) -> frozenset[str]:
         """The keys of the lines that were accepted and are not written yet."""
-        return frozenset(row["key"] for row in self._db.rows("SELECT key FROM accepted"))
+        return frozenset(row["key"] for row in self._rows("SELECT key FROM accepted"))
 
     def use_accepted(
         self, written: Iterable[PlannedLine], waiting: Iterable[tuple[Company, Collection[str]]]
@@ -136,38 +136,38 @@ class Holds(Clients):
         """
         done: set[str] = set()
         changed: set[tuple[int, str, str | None]] = set()
-        with self._db.transaction():
+        with self._transaction():
             for line in written:
                 client = self._client_id(line.psa, line.company, line.agreement)
                 changed.add((client, line.product, line.line_id))
                 done |= {line.hold.key} if line.hold else set()
             for client, product, line_id in changed:
-                self._db.execute(
+                self._execute(
                     "INSERT INTO accept VALUES (?, ?, 1)"
                     " ON CONFLICT (client, product) DO UPDATE SET times = times + 1",
                     *(client, product),
                 )
-                self._db.execute(
+                self._execute(
                     "UPDATE line SET baseline_after = coalesce((SELECT max(id) FROM line_quantity"
                     " WHERE line_quantity.line = line.id AND id < line.current), baseline_after)"
                     " WHERE client = ? AND line_id = ?",
                     *(client, line_id),
                 )
-            rows = self._db.rows("SELECT * FROM accepted")
+            rows = self._rows("SELECT * FROM accepted")
             still = {self._client(one): keys for one, keys in (waiting if rows else ())}
             for row in rows:
                 if row["key"] in still.get(row["client"], {row["key"]}):
                     continue
-                self._db.execute("DELETE FROM accepted WHERE key = ?", row["key"])
+                self._execute("DELETE FROM accepted WHERE key = ?", row["key"])
                 if row["key"] in done:
-                    self._db.execute(
+                    self._execute(
                         "INSERT OR IGNORE INTO used_id VALUES (?, ?, ?, ?)",
                         *(row["id"], row["run"], row["at"], row["who"]),
                     )
 
     def accept_counts(self) -> Mapping[LineSlot, int]:
         """How often changes of a line were accepted, also of lines that kisi does not own."""
-        rows = self._db.rows(
+        rows = self._rows(
             "SELECT psa, agreement, product, times"
             " FROM accept JOIN client ON client.id = accept.client"
         )

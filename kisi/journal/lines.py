@@ -109,12 +109,12 @@ class Lines(Clients):
         `highest` and `lowest` are over the quantities confirmed in the `baseline_days` before
         `now`, or since the line's last accept, whichever is shorter.
         """
-        with self._db.snapshot():
+        with self._snapshot():
             seen: dict[int, list[Decimal]] = {}
-            for row in self._db.rows(_BASELINE, now - timedelta(days=baseline_days)):
+            for row in self._rows(_BASELINE, now - timedelta(days=baseline_days)):
                 seen.setdefault(row["id"], []).append(Decimal(row["quantity"]))
             facts = []
-            for row in self._db.rows(_OWNED):
+            for row in self._rows(_OWNED):
                 held = [Decimal(row["confirmed"]), *seen.get(row["id"], [])]
                 categories = categories_of(row["categories"])
                 extremes = {"highest": max(held), "lowest": min(held)}
@@ -124,17 +124,17 @@ class Lines(Clients):
     def line_history(self, name: str) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name`, each with its quantities over time."""
         ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
-        with self._db.snapshot():
+        with self._snapshot():
             return tuple(
                 from_row(
                     LineHistory,
                     row,
                     categories=categories_of(row["categories"]),
                     quantities=tuple(
-                        from_row(QuantityRange, one) for one in self._db.rows(ranges, row["id"])
+                        from_row(QuantityRange, one) for one in self._rows(ranges, row["id"])
                     ),
                 )
-                for row in self._db.rows(_HISTORY, name)
+                for row in self._rows(_HISTORY, name)
             )
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
@@ -142,17 +142,17 @@ class Lines(Clients):
 
         An unknown outcome of an earlier write to one of them is settled by it.
         """
-        with self._db.transaction():
+        with self._transaction():
             for one in confirmed:
                 self._confirm_line(run_id, at, one)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
         """What these owned lines bill is as told; their quantity is not looked at."""
-        with self._db.transaction():
+        with self._transaction():
             for one in changed:
-                line = self._db.row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
+                line = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
                 if line is not None:
-                    self._db.update("line", line["id"], **_billed(run_id, one))
+                    self._update("line", line["id"], **_billed(run_id, one))
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
@@ -166,7 +166,7 @@ class Lines(Clients):
         """
         client = self._client_of(confirmed)
         self._prove(run_id, at, client, confirmed)
-        self._db.execute(
+        self._execute(
             "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
             " AND product = ? AND (line_id IS NULL OR line_id = ?)",
             *(Outcome.UNKNOWN, client, confirmed.line.product, confirmed.line.line_id),
@@ -179,7 +179,7 @@ class Lines(Clients):
         what a person must see.
         """
         client = self._client_of(seen)
-        if self._db.row(f"{_FIND} AND owned", client, seen.line.line_id) is None:
+        if self._row(f"{_FIND} AND owned", client, seen.line.line_id) is None:
             self._prove(run_id, at, client, seen)
 
     def _client_of(self, confirmed: ConfirmedLine) -> int:
@@ -189,7 +189,7 @@ class Lines(Clients):
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
         """Makes the line's row, or brings it up to date, with the quantity that it holds."""
         line, quantity = confirmed.line, quantity_text(confirmed.quantity)
-        row = self._db.row(_FIND, client, line.line_id)
+        row = self._row(_FIND, client, line.line_id)
         values: dict[str, object] = {"product": line.product, "name": confirmed.name}
         if row is not None and row["owned"] and not confirmed.settled:
             known = loads(tuple[TenantRef, ...], row["since"])
@@ -197,26 +197,26 @@ class Lines(Clients):
         else:
             values |= {**_billed(run_id, confirmed), "owned": True}
         if row is None:
-            self._db.insert("line", client=client, line_id=line.line_id, **values)
+            self._insert("line", client=client, line_id=line.line_id, **values)
         else:
-            self._db.update("line", row["id"], **values)
-        (row,) = self._db.rows(_FIND, client, line.line_id)
-        same = self._db.row(
+            self._update("line", row["id"], **values)
+        (row,) = self._rows(_FIND, client, line.line_id)
+        same = self._row(
             "SELECT * FROM line_quantity WHERE id = ? AND quantity = ? AND id > ?",
             *(row["current"], quantity, row["baseline_after"]),
         )
         proven = {"line": row["id"], "quantity": quantity}
-        current = self._db.record("line_quantity", same, run_id, at, **proven)
-        self._db.update("line", row["id"], current=current)
+        current = self._record_range("line_quantity", same, run_id, at, **proven)
+        self._update("line", row["id"], current=current)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more: excepted with `bill = false`, or gone for good.
 
         Should they be again, their baseline starts anew.
         """
-        with self._db.transaction():
+        with self._transaction():
             for line in lines:
-                self._db.execute(
+                self._execute(
                     "UPDATE line SET owned = 0, baseline_after = coalesce(current, 0)"
                     " WHERE line_id = ? AND client ="
                     " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",

@@ -86,9 +86,9 @@ class Operations(Lines):
 
     def intent(self, run_id: int, at: datetime, line: PlannedLine, company: Company) -> Operation:
         """Commits that `line` of `company` is about to be written. Nothing is sent before."""
-        with self._db.transaction():
+        with self._transaction():
             client = self._client_id(line.psa, line.company, line.agreement, company.name)
-            operation = self._db.execute(
+            operation = self._execute(
                 "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
                 " categories, product, line_id, action, before, after)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -119,8 +119,8 @@ class Operations(Lines):
         """
         quantity, whose = result.quantity, (operation.name, operation.tenants)
         line = replace(operation.line, line_id=result.line_id or operation.line.line_id)
-        with self._db.transaction():
-            self._db.execute(
+        with self._transaction():
+            self._execute(
                 "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
                 " detail = ?, request_id = ?, settled = ? WHERE id = ?",
                 *(result.outcome, at, run_id, quantity, result.detail),
@@ -147,7 +147,7 @@ class Operations(Lines):
         return self._operations("operation.run = ?", run_id)
 
     def _operations(self, which: str, *values: object) -> tuple[Operation, ...]:
-        rows = self._db.rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)
+        rows = self._rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)
         return tuple(from_row(Operation, row, line=_planned(row)) for row in rows)
 
 

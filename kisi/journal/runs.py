@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from kisi.journal.codec import dumps, from_row, pack, unpack
-from kisi.journal.database import Part
+from kisi.journal.database import Database
 
 _SELECT = "SELECT * FROM run"
 
@@ -56,7 +56,7 @@ class Subject(StrEnum):
     """What each tenant was called when it was last read: `source:tenant` to name."""
 
 
-class Runs(Part):
+class Runs(Database):
     """The tables `run` and `latest`."""
 
     crashed_runs: tuple[int, ...] = ()
@@ -70,11 +70,11 @@ class Runs(Part):
         Runs that never ended are marked crashed; `crashed_runs` names them. Proves, before
         anything is sent, that the journal can grow.
         """
-        with self._db.transaction():
-            running = self._db.rows("SELECT id FROM run WHERE state = ?", RunState.RUNNING)
+        with self._transaction():
+            running = self._rows("SELECT id FROM run WHERE state = ?", RunState.RUNNING)
             for row in running:
-                self._db.update("run", row["id"], state=RunState.CRASHED)
-            run_id = self._db.insert(
+                self._update("run", row["id"], state=RunState.CRASHED)
+            run_id = self._insert(
                 "run",
                 at=at,
                 version=version,
@@ -97,8 +97,8 @@ class Runs(Part):
         message: str,
     ) -> None:
         """Ends a run: its exit code, the numbers of its summary, and its last line."""
-        with self._db.transaction():
-            self._db.update(
+        with self._transaction():
+            self._update(
                 "run",
                 run_id,
                 ended_at=at,
@@ -110,28 +110,28 @@ class Runs(Part):
 
     def last_runs(self, count: int = 10, since: datetime | None = None) -> tuple[Run, ...]:
         """The newest `count` runs that began at or after `since`, newest first."""
-        rows = self._db.rows(f"{_SELECT} WHERE at >= ? ORDER BY id DESC LIMIT ?", since or 0, count)
+        rows = self._rows(f"{_SELECT} WHERE at >= ? ORDER BY id DESC LIMIT ?", since or 0, count)
         return tuple(from_row(Run, row) for row in rows)
 
     def run(self, run_id: int) -> Run | None:
         """One run; None if there is none with this id."""
-        row = self._db.row(f"{_SELECT} WHERE id = ?", run_id)
+        row = self._row(f"{_SELECT} WHERE id = ?", run_id)
         return None if row is None else from_row(Run, row)
 
     def _last_run(self, before: int | None = None) -> int:
         """The id of the newest run, or of the one before a run; 0 if there is none."""
-        row = self._db.row("SELECT max(id) FROM run WHERE ? IS NULL OR id < ?", before, before)
+        row = self._row("SELECT max(id) FROM run WHERE ? IS NULL OR id < ?", before, before)
         return (row and row[0]) or 0
 
     def replace_latest(self, run_id: int, at: datetime, subject: Subject, value: object) -> None:
         """Keeps `value` (JSON data or dataclasses) in place of what the run before said of it."""
-        with self._db.transaction():
-            self._db.execute(
+        with self._transaction():
+            self._execute(
                 "INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?)",
                 *(subject, run_id, at, pack(value)),
             )
 
     def latest(self, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
         """What the last run that knew it said about a subject; None if none did."""
-        row = self._db.row("SELECT value FROM latest WHERE subject = ?", subject)
+        row = self._row("SELECT value FROM latest WHERE subject = ?", subject)
         return None if row is None else unpack(Any, row["value"])

@@ -25,7 +25,7 @@ from urllib.parse import quote
 from kisi.errors import StateError
 from kisi.files import sync_folder
 from kisi.journal import schema
-from kisi.journal.database import DAMAGE, Database, as_state_errors, code_of
+from kisi.journal.database import DAMAGE, as_state_errors, code_of
 from kisi.journal.holds import Holds
 from kisi.journal.operations import Operations
 from kisi.journal.usage import Usages
@@ -65,7 +65,13 @@ class Journal(Operations, Holds, Usages):
             StateError: It cannot be used, is damaged (set aside on opening for writing, see
                 `repair`), is no journal, or was written by a newer kisi.
         """
-        return cls(open_for_reading(state_dir) if readonly else open_for_writing(state_dir))
+        path, problem = state_dir / JOURNAL, None
+        with as_state_errors(path):
+            if readonly:
+                connection, problem = _open_for_reading(path)
+            else:
+                connection = _open_for_writing(path)
+            return cls(connection, path, problem)
 
     def __enter__(self) -> Self:
         return self
@@ -78,15 +84,6 @@ class Journal(Operations, Holds, Usages):
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Closes the file. Safe to call twice."""
-        self._db.close()
-
-    @property
-    def problem(self) -> StateError | None:
-        """Read-only: why the journal is shown empty although there was one; else None."""
-        return self._db.problem
-
     def prune(self, before: datetime) -> int:
         """Forgets readings and closed holds last seen before an instant; returns how many readings.
 
@@ -94,12 +91,12 @@ class Journal(Operations, Holds, Usages):
         """
         day_before = (before - timedelta(days=1)).date()  # whatever the time zone
         forgotten = "FROM usage WHERE last_at < ?"
-        with self._db.transaction():
-            self._db.execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
-            self._db.execute("DELETE FROM usage_day WHERE last_day < ?", str(day_before))
-            (row,) = self._db.rows(f"SELECT count(*) {forgotten}", before)
-            self._db.execute(f"DELETE {forgotten}", before)
-            self._db.execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
+        with self._transaction():
+            self._execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
+            self._execute("DELETE FROM usage_day WHERE last_day < ?", str(day_before))
+            (row,) = self._rows(f"SELECT count(*) {forgotten}", before)
+            self._execute(f"DELETE {forgotten}", before)
+            self._execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
         return int(row[0])
 
 
@@ -107,48 +104,36 @@ class _Damaged(Exception):
     """The file is a journal no more; the text says why. Ends as a `StateError`."""
 
 
-def open_for_writing(folder: Path) -> Database:
-    """Opens the journal in `folder`, checked, migrated and proven writable; creates both.
+def _open_for_writing(path: Path) -> sqlite3.Connection:
+    """The journal, checked, migrated and proven writable; creates it and its folder."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _aside(path.parent):
+        raise _refusal(path.parent)
+    try:
+        return _prepared(path)
+    except _Damaged as finding:
+        _set_aside(path.parent)
+        raise _refusal(path.parent, str(finding)) from finding
 
-    Raises:
-        StateError: The folder or journal cannot be written, was damaged and not acknowledged, is
-            no journal, or was written by a newer kisi.
+
+def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, StateError | None]:
+    """The journal, without writing anything; an empty one where there is none, or it is damaged.
+
+    The problem tells of damage, also of a journal that was set aside. An older journal is read as
+    if it were migrated, in memory.
     """
-    path = folder / JOURNAL
-    with as_state_errors(path):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _aside(folder):
-            raise _refusal(folder)
-        try:
-            return Database(_prepared(path), path)
-        except _Damaged as finding:
-            _set_aside(folder)
-            raise _refusal(folder, str(finding)) from finding
-
-
-def open_for_reading(folder: Path) -> Database:
-    """Opens the journal in `folder` without writing anything; an empty one where there is none.
-
-    A damaged journal, also one that was set aside, reads as an empty one whose `problem` tells so.
-    An older journal is read as if it were migrated, in memory.
-
-    Raises:
-        StateError: The journal cannot be read, is no journal, or was written by a newer kisi.
-    """
-    path = folder / JOURNAL
-    with as_state_errors(path):
-        problem = _refusal(folder) if _aside(folder) else None
-        try:
-            if not problem and path.exists():
-                return Database(_readable(path), path)
-        except _Damaged as finding:
-            problem = StateError(
-                f"The journal {path} is damaged ({finding}); it is shown as if it were empty.",
-                remedy="Run `kisi sync`: it sets the damaged journal aside and says what to do.",
-            )
-        empty = _connect(None)
-        schema.migrate(empty)
-        return Database(empty, path, problem=problem)
+    problem = _refusal(path.parent) if _aside(path.parent) else None
+    try:
+        if not problem and path.exists():
+            return _readable(path), None
+    except _Damaged as finding:
+        problem = StateError(
+            f"The journal {path} is damaged ({finding}); it is shown as if it were empty.",
+            remedy="Run `kisi sync`: it sets the damaged journal aside and says what to do.",
+        )
+    empty = _connect(None)
+    schema.migrate(empty)
+    return empty, problem
 
 
 def _connect(path: Path | None, options: str = "") -> sqlite3.Connection:
@@ -337,7 +322,7 @@ def repair(folder: Path) -> tuple[Path, ...]:
     with as_state_errors(folder / JOURNAL):
         if (folder / JOURNAL).exists() or _has_log(folder):
             try:
-                open_for_writing(folder).close()
+                _open_for_writing(folder / JOURNAL).close()
             except StateError:
                 if not _aside(folder):
                     raise

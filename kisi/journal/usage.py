@@ -139,7 +139,7 @@ class Usages(Clients, Runs):
 
         `day` is the day in the billing time zone, whose reading this is from now on (`days`).
         """
-        with self._db.transaction():
+        with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
                 self._record(self._client(company), run_id, run_before, usage)
@@ -147,19 +147,19 @@ class Usages(Clients, Runs):
                     self._record_day(day, str(usage.tenant), application, quantities)
 
     def _record(self, client: int, run_id: int, run_before: int, usage: PackedUsage) -> None:
-        stored = self._db.row("SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint)
+        stored = self._row("SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint)
         content = (
             stored["id"]
             if stored
-            else self._db.insert("content", fingerprint=usage.fingerprint, body=usage.body)
+            else self._insert("content", fingerprint=usage.fingerprint, body=usage.body)
         )
-        last = self._db.row(
+        last = self._row(
             "SELECT * FROM usage WHERE client = ? AND tenant = ? ORDER BY id DESC LIMIT 1",
             *(client, str(usage.tenant)),
         )
         is_same = last and last["content"] == content and last["last_run"] >= run_before
         where = {"client": client, "tenant": str(usage.tenant), "content": content}
-        self._db.record("usage", last if is_same else None, run_id, usage.at, **where)
+        self._record_range("usage", last if is_same else None, run_id, usage.at, **where)
 
     def usage_at(self, name: str, run_id: int | None = None) -> tuple[UsageRecord, ...]:
         """What each tenant of the clients called `name` used in a run, by default the last.
@@ -167,17 +167,17 @@ class Usages(Clients, Runs):
         A tenant that the run did not read is represented by the reading before, with `read` false;
         tenants that are no longer the client's appear only in runs that read them.
         """
-        with self._db.snapshot():
+        with self._snapshot():
             asked = self._last_run() if run_id is None else run_id
             mapped = _tenants(self.clients(unmapped=True))
             return tuple(
                 self._usage(row, asked)
-                for row in self._db.rows(_NEWEST, asked, name, name)
+                for row in self._rows(_NEWEST, asked, name, name)
                 if row["last_run"] >= asked or _where(row) in mapped
             )
 
     def _usage(self, row: Row, asked: int) -> UsageRecord:
-        previous = self._db.row(_PREVIOUS, row["client"], row["tenant"], row["id"], row["content"])
+        previous = self._row(_PREVIOUS, row["client"], row["tenant"], row["id"], row["content"])
         return from_row(
             UsageRecord,
             row,
@@ -196,14 +196,14 @@ class Usages(Clients, Runs):
         reading is too old to be kept, is missing.
         """
         wanted = _json(tenants)
-        rows = self._db.rows(_READINGS, run_id, wanted, wanted)
+        rows = self._rows(_READINGS, run_id, wanted, wanted)
         return {reading.tenant: reading for reading in map(_packed, rows)}
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""
-        with self._db.snapshot():
+        with self._snapshot():
             billed = _tenants(one for one in self.clients() if one.billing is Billing.ON)
-            rows = self._db.rows(_NEWEST, self._last_run(), None, None)
+            rows = self._rows(_NEWEST, self._last_run(), None, None)
         return tuple(
             StoredKey(row["name"], _ref(row), key)
             for row in rows
@@ -226,7 +226,7 @@ class Usages(Clients, Runs):
         """
         wanted = _json(tenants)
         found: dict[tuple[TenantRef, str], dict[date, Quantities]] = {}
-        for row in self._db.rows(_DAYS_BETWEEN, str(last), str(first), held, wanted, wanted):
+        for row in self._rows(_DAYS_BETWEEN, str(last), str(first), held, wanted, wanted):
             days = found.setdefault((_ref(row), row["application"]), {})
             quantities: Quantities = loads(Mapping[Category, int], row["quantities"])
             day = max(date.fromisoformat(row["first_day"]), first)
@@ -237,7 +237,7 @@ class Usages(Clients, Runs):
 
     def hold_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
         """A guard holds what was counted of these tenants' applications on a day."""
-        with self._db.transaction():
+        with self._transaction():
             for tenant, application in readings:
                 for row in self._over(str(tenant), application, day):
                     if not row["held"]:
@@ -248,10 +248,10 @@ class Usages(Clients, Runs):
 
         With it goes every other held reading of the same numbers.
         """
-        with self._db.transaction():
+        with self._transaction():
             for tenant, application in readings:
                 for row in self._over(str(tenant), application, day):
-                    self._db.execute(
+                    self._execute(
                         "UPDATE usage_day SET held = 0 WHERE held AND tenant = ?"
                         " AND application = ? AND quantities = ?",
                         *(str(tenant), application, row["quantities"]),
@@ -259,7 +259,7 @@ class Usages(Clients, Runs):
 
     def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
         """The ranges that have one of these days, which follow each other."""
-        return self._db.rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))
+        return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))
 
     def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
         """Inside a transaction: a complete reading of a day, in place of an earlier one of it."""
@@ -269,7 +269,7 @@ class Usages(Clients, Runs):
         if any(row["last_day"] >= str(day) for row in same):
             return
         if same and len(touching) == 1:  # the usual night: one statement
-            self._db.update("usage_day", same[0]["id"], last_day=str(day))
+            self._update("usage_day", same[0]["id"], last_day=str(day))
             return
         held = any(row["held"] for row in same)
         self._put_day(day, tenant, application, counted, held=held)
@@ -280,18 +280,18 @@ class Usages(Clients, Runs):
         """Cuts a day out of the range that has it, and adds it to the one before, or its own."""
         where = {"tenant": tenant, "application": application}
         for row in self._over(tenant, application, day):
-            self._db.execute("DELETE FROM usage_day WHERE id = ?", row["id"])
+            self._execute("DELETE FROM usage_day WHERE id = ?", row["id"])
             before, after = (row["first_day"], str(day - _DAY)), (str(day + _DAY), row["last_day"])
             rest = {**where, "quantities": row["quantities"], "held": row["held"]}
             for first, last in (before, after):
                 if first <= last:
-                    self._db.insert("usage_day", **rest, first_day=first, last_day=last)
+                    self._insert("usage_day", **rest, first_day=first, last_day=last)
         for row in self._over(tenant, application, day - _DAY):
             if (row["quantities"], row["held"]) == (quantities, held):
-                self._db.update("usage_day", row["id"], last_day=str(day))
+                self._update("usage_day", row["id"], last_day=str(day))
                 return
         added = {**where, "quantities": quantities, "held": held}
-        self._db.insert("usage_day", **added, first_day=str(day), last_day=str(day))
+        self._insert("usage_day", **added, first_day=str(day), last_day=str(day))
 
 
 def _ref(row: Row) -> TenantRef:

@@ -18,12 +18,12 @@ def night(journal: Journal, number: int, *read: tuple[Company, TenantUsage]) -> 
 
 
 def contents(journal: Journal) -> int:
-    (row,) = journal._db.rows("SELECT count(*) FROM content")
+    (row,) = journal._rows("SELECT count(*) FROM content")
     return int(row[0])
 
 
 def ranges(journal: Journal) -> list[tuple[int, int]]:
-    rows = journal._db.rows("SELECT first_run, last_run FROM usage ORDER BY id")
+    rows = journal._rows("SELECT first_run, last_run FROM usage ORDER BY id")
     return [(row[0], row[1]) for row in rows]
 
 
