@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from kisi.journal.codec import dumps, from_row, storable
 from kisi.journal.database import Database
+from kisi.json_text import fields
 from kisi.model import Company, Status, TenantRef
 
 _SELECT = """
@@ -89,25 +90,17 @@ class Clients(Database):
 
         The same finding as before only moves the end of its range of runs.
         """
+        newest = "SELECT * FROM client_state WHERE client = ? ORDER BY id DESC LIMIT 1"
         with self._transaction():
             for state in states:
-                self._record_client(run_id, at, state)
-
-    def _record_client(self, run_id: int, at: datetime, state: ClientState) -> None:
-        client = self._client(state.company)
-        found = {
-            "status": state.status,
-            "guard": state.guard,
-            "reason": storable(state.reason),
-            "remedy": storable(state.remedy),
-        }
-        last = self._row(
-            "SELECT * FROM client_state WHERE client = ? ORDER BY id DESC LIMIT 1", client
-        )
-        same = last if last and all(last[name] == found[name] for name in found) else None
-        self._record_range("client_state", same, run_id, at, client=client, **found)
-        if state.confirmed:
-            self._update("client", client, confirmed_run=run_id, confirmed_at=at)
+                client = self._client(state.company)
+                found = fields(state, "status guard reason remedy")
+                last = self._row(newest, client)
+                is_same = last and all(last[name] == storable(found[name]) for name in found)
+                same = last if is_same else None
+                self._record_range("client_state", same, run_id, at, client=client, **found)
+                if state.confirmed:
+                    self._update("client", client, confirmed_run=run_id, confirmed_at=at)
 
     def clients(self, *, unmapped: bool = False) -> tuple[ClientRecord, ...]:
         """Clients by name, then agreement; on demand also those that left the mapping."""

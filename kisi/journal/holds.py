@@ -115,10 +115,8 @@ class Holds(Clients):
         with self._transaction():
             self.refuse_used(plan_id)
             for key, company in keys.items():
-                self._execute(
-                    "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?)",
-                    *(key, self._client(company), plan_id, run_id, at, who),
-                )
+                values = (key, self._client(company), plan_id, run_id, at, who)
+                self._execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?, ?)", *values)
 
     def accepted(self) -> frozenset[str]:
         """The keys of the lines that were accepted and are not written yet."""
@@ -160,10 +158,8 @@ class Holds(Clients):
                     continue
                 self._execute("DELETE FROM accepted WHERE key = ?", row["key"])
                 if row["key"] in done:
-                    self._execute(
-                        "INSERT OR IGNORE INTO used_id VALUES (?, ?, ?, ?)",
-                        *(row["id"], row["run"], row["at"], row["who"]),
-                    )
+                    values = (row["id"], row["run"], row["at"], row["who"])
+                    self._execute("INSERT OR IGNORE INTO used_id VALUES (?, ?, ?, ?)", *values)
 
     def accept_counts(self) -> Mapping[LineSlot, int]:
         """How often changes of a line were accepted, also of lines that kisi does not own."""

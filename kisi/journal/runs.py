@@ -126,10 +126,8 @@ class Runs(Database):
     def replace_latest(self, run_id: int, at: datetime, subject: Subject, value: object) -> None:
         """Keeps `value` (JSON data or dataclasses) in place of what the run before said of it."""
         with self._transaction():
-            self._execute(
-                "INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?)",
-                *(subject, run_id, at, pack(value)),
-            )
+            values = (subject, run_id, at, pack(value))
+            self._execute("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?)", *values)
 
     def latest(self, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
         """What the last run that knew it said about a subject; None if none did."""

@@ -15,10 +15,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
@@ -39,7 +38,7 @@ _BUSY_SECONDS = 5.0
 """How long a commit waits for another program that reads or backs up the journal."""
 
 
-class Journal(Operations, Holds, Usages):
+class Journal(Operations, Holds, Usages, AbstractContextManager["Journal"]):
     """What kisi remembers between runs, in `journal.db` of the state folder.
 
     Its methods stand beside their SQL: those of runs in `kisi.journal.runs`, and so on.
@@ -73,15 +72,7 @@ class Journal(Operations, Holds, Usages):
                 connection = _open_for_writing(path)
             return cls(connection, path, problem)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def prune(self, before: datetime) -> int:
@@ -90,12 +81,11 @@ class Journal(Operations, Holds, Usages):
         Lines, operations, runs and accepted ids are the books and are kept.
         """
         day_before = (before - timedelta(days=1)).date()  # whatever the time zone
-        forgotten = "FROM usage WHERE last_at < ?"
         with self._transaction():
             self._execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
             self._execute("DELETE FROM usage_day WHERE last_day < ?", str(day_before))
-            (row,) = self._rows(f"SELECT count(*) {forgotten}", before)
-            self._execute(f"DELETE {forgotten}", before)
+            (row,) = self._rows("SELECT count(*) FROM usage WHERE last_at < ?", before)
+            self._execute("DELETE FROM usage WHERE last_at < ?", before)
             self._execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
         return int(row[0])
 

@@ -1,14 +1,12 @@
 """What tenants used: with the evidence, once per change of its content; and by day.
 
-A run that reads the same content again moves the end of a range and adds nothing. A range covers
-runs that follow each other: if a tenant was not read in between, a new range of the same content
-begins, so that no run is said to have read what it did not.
+A range of runs covers runs that follow each other: if a tenant was not read in between, a new range
+of the same content begins, so that no run is said to have read what it did not.
 
-Days are those of the billing time zone, and a day has its last complete reading. They are kept as
-ranges of days with the same numbers. A day on which the tenant was not read, or on which nobody
-counted the application, is in no range: a gap, and never a 0. A reading that a guard held is kept
-apart from the others until it is accepted, so that one wrong day poisons no period. Numbers that
-stay as they were the day before stay held with it:
+Days, of the billing time zone, have their last complete reading, in ranges of days with the same
+numbers. A day that nobody read, or on which nobody counted the application, is a gap, never a 0. A
+reading that a guard held is kept apart until it is accepted, so that one wrong day poisons no
+period. Numbers that stay as they were the day before stay held with it:
 
     day        1    2    3    4    5
     devices    50   50   5    5    50      a guard holds the fall of day 3
@@ -28,13 +26,16 @@ from sqlite3 import Row
 from typing import Any
 from zlib import compress
 
-from kisi.journal.clients import Billing, ClientRecord, Clients
+from kisi.journal.clients import Billing, Clients
 from kisi.journal.codec import dumps, from_epoch, from_row, loads, unpack
 from kisi.journal.runs import Runs
 from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage
 
 _NEWEST = """
-    SELECT usage.*, content.fingerprint, content.body, client.name, client.psa, client.agreement
+    SELECT usage.*, content.fingerprint, content.body,
+        client.name, client.psa, client.agreement, client.billing,
+        EXISTS (SELECT 1 FROM json_each(client.tenants) WHERE usage.tenant =
+            json_extract(value, '$.source') || ':' || json_extract(value, '$.tenant')) AS mapped
     FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= ? GROUP BY client, tenant)
         AND (? IS NULL OR client.name = ?)
@@ -148,11 +149,8 @@ class Usages(Clients, Runs):
 
     def _record(self, client: int, run_id: int, run_before: int, usage: PackedUsage) -> None:
         stored = self._row("SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint)
-        content = (
-            stored["id"]
-            if stored
-            else self._insert("content", fingerprint=usage.fingerprint, body=usage.body)
-        )
+        new = {"fingerprint": usage.fingerprint, "body": usage.body}
+        content = stored["id"] if stored else self._insert("content", **new)
         last = self._row(
             "SELECT * FROM usage WHERE client = ? AND tenant = ? ORDER BY id DESC LIMIT 1",
             *(client, str(usage.tenant)),
@@ -169,11 +167,10 @@ class Usages(Clients, Runs):
         """
         with self._snapshot():
             asked = self._last_run() if run_id is None else run_id
-            mapped = _tenants(self.clients(unmapped=True))
             return tuple(
                 self._usage(row, asked)
                 for row in self._rows(_NEWEST, asked, name, name)
-                if row["last_run"] >= asked or _where(row) in mapped
+                if row["last_run"] >= asked or row["mapped"]
             )
 
     def _usage(self, row: Row, asked: int) -> UsageRecord:
@@ -201,13 +198,10 @@ class Usages(Clients, Runs):
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""
-        with self._snapshot():
-            billed = _tenants(one for one in self.clients() if one.billing is Billing.ON)
-            rows = self._rows(_NEWEST, self._last_run(), None, None)
         return tuple(
             StoredKey(row["name"], _ref(row), key)
-            for row in rows
-            if _where(row) in billed
+            for row in self._rows(_NEWEST, self._last_run(), None, None)
+            if row["mapped"] and row["billing"] == Billing.ON
             for key in _packed(row).whole().keys
         )
 
@@ -281,9 +275,9 @@ class Usages(Clients, Runs):
         where = {"tenant": tenant, "application": application}
         for row in self._over(tenant, application, day):
             self._execute("DELETE FROM usage_day WHERE id = ?", row["id"])
-            before, after = (row["first_day"], str(day - _DAY)), (str(day + _DAY), row["last_day"])
             rest = {**where, "quantities": row["quantities"], "held": row["held"]}
-            for first, last in (before, after):
+            before, after = str(day - _DAY), str(day + _DAY)
+            for first, last in ((row["first_day"], before), (after, row["last_day"])):
                 if first <= last:
                     self._insert("usage_day", **rest, first_day=first, last_day=last)
         for row in self._over(tenant, application, day - _DAY):
@@ -303,15 +297,6 @@ def _ref(row: Row) -> TenantRef:
 def _json(tenants: Collection[TenantRef] | None) -> str | None:
     """References as the queries take them; None stands for all tenants."""
     return None if tenants is None else json.dumps(sorted(map(str, tenants)))
-
-
-def _tenants(clients: Iterable[ClientRecord]) -> set[tuple[str, str, str]]:
-    """The tenants of these clients, each as `_where` has it."""
-    return {(one.psa, one.agreement, str(ref)) for one in clients for ref in one.tenants}
-
-
-def _where(row: Row) -> tuple[str, str, str]:
-    return row["psa"], row["agreement"], row["tenant"]
 
 
 def _packed(row: Row) -> PackedUsage:
