@@ -158,8 +158,8 @@ class Lines(Clients):
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
         What it bills (application, categories, tenants, the readings of this run) is as told. A
-        line that was owned and is not settled goes on to stand for what it billed before, or for
-        what its client has now.
+        line that was owned and is not settled goes on to stand for what it billed before, or stands
+        for what its client has now.
 
         What an earlier write did to the line is beside the point from now on: its unknown outcome
         is settled.

@@ -238,7 +238,7 @@ def one_product_row(
     elif product.bill and not product.products:
         row.problem(
             "It names no product: write all = ID, or windows_workstations, windows_servers and "
-            "non_windows." + (" To leave it to people, write bill = false." if row.parent else "")
+            "non_windows." + (" To manage it by hand, write bill = false." if row.parent else "")
         )
     elif Category.ALL in product.products and len(product.products) > 1:
         row.problem("It names a product for all devices and for categories; keep one of the two.")

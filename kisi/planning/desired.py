@@ -34,9 +34,9 @@ class DesiredState:
 
     lines: tuple[DesiredLine, ...]
     unmapped: tuple[UnmappedUse, ...] = ()
-    left_to_people: frozenset[str] = frozenset()
-    """Applications whose lines people keep for this client (`bill = false` in an exception)."""
-    left_products: frozenset[str] = frozenset()
+    managed_by_hand: frozenset[str] = frozenset()
+    """Applications with `bill = false` for this client: people keep their lines."""
+    products_by_hand: frozenset[str] = frozenset()
     """What bills them for other clients: an application's new name changes nothing."""
     failure: Failure | None = None
 
@@ -84,18 +84,18 @@ def desired_state(
         total = sum(usage.quantities.values())
         if usage.application not in rows and total:
             unmapped.append(UnmappedUse(company.name, usage.application, total, estimated=False))
-    left = left_to_people(mapping, company)
-    return DesiredState(tuple(lines), tuple(unmapped), left, left_products(mapping, company))
+    left = managed_by_hand(mapping, company)
+    return DesiredState(tuple(lines), tuple(unmapped), left, products_by_hand(mapping, company))
 
 
-def left_to_people(mapping: BillingMapping, company: Company) -> frozenset[str]:
-    """Applications that kisi leaves alone for a client, used or not."""
+def managed_by_hand(mapping: BillingMapping, company: Company) -> frozenset[str]:
+    """Applications with `bill = false` for a client, used or not."""
     return frozenset(name for name, row in rows_of(mapping, company).items() if not row.bill)
 
 
-def left_products(mapping: BillingMapping, company: Company) -> frozenset[str]:
+def products_by_hand(mapping: BillingMapping, company: Company) -> frozenset[str]:
     """What bills these applications for other clients: a new name of one changes nothing."""
-    left = left_to_people(mapping, company)
+    left = managed_by_hand(mapping, company)
     return frozenset(
         product
         for row in mapping.products

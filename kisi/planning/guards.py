@@ -253,13 +253,15 @@ def empty_sources(
     return frozenset(silent & had_more)
 
 
-def guard(plan: Plan, context: GuardContext) -> Plan:
-    """Puts holds on the lines that must wait, and sets each client's status."""
-    companies = tuple(
-        replace(company, lines=tuple(_guarded(line, company, context) for line in company.lines))
-        for company in plan.companies
-    )
-    return _with_status(_guard_run(spread(replace(plan, companies=companies)), context))
+def guard(company: CompanyPlan, context: GuardContext) -> CompanyPlan:
+    """Puts holds on the lines of one client that must wait."""
+    lines = tuple(_guarded(line, company, context) for line in company.lines)
+    return replace(company, lines=lines)
+
+
+def guard_run(plan: Plan, context: GuardContext) -> Plan:
+    """Holds what waits for held lines and what the whole run must not do; sets each status."""
+    return _with_status(_hold_run(spread(plan), context))
 
 
 def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> PlannedLine:
@@ -277,7 +279,7 @@ def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> 
     return replace(line, hold=Hold(first.name, "; also ".join(reasons.values()), first.remedy))
 
 
-def _guard_run(plan: Plan, context: GuardContext) -> Plan:
+def _hold_run(plan: Plan, context: GuardContext) -> Plan:
     for psa in sorted({line.psa for line in plan.lines}):
         free = [line for line in plan.lines if line.psa == psa and line.hold is None]
         reason = _run_reason(free, context.rules)

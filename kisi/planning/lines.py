@@ -193,8 +193,8 @@ def _unmapped_lines(
         line = _still_billing(company, current, fact, today)
         if line is None:
             continue
-        by_hand = fact.application in desired.left_to_people or (
-            fact.psa == company.psa and fact.product in desired.left_products
+        by_hand = fact.application in desired.managed_by_hand or (
+            fact.psa == company.psa and fact.product in desired.products_by_hand
         )
         if not by_hand:
             _refuse_unreadable(line)

@@ -102,7 +102,7 @@ def _number(usage: TenantUsage, application: str, categories: Collection[Categor
 
 
 def wanted_pools(mapping: BillingMapping) -> frozenset[Pool]:
-    """The pools that some row bills, or leaves to people."""
+    """The pools that some row bills, or that are managed by hand."""
     return frozenset(
         Pool(tenant, application)
         for company in mapping.companies

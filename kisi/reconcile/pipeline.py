@@ -18,6 +18,7 @@ from kisi.journal import Operation, PackedUsage
 from kisi.model import (
     Agreement,
     AgreementRef,
+    Arrangement,
     BillingMapping,
     Company,
     CompanyPlan,
@@ -44,7 +45,8 @@ from kisi.planning import (
     empty_sources,
     failed,
     guard,
-    left_to_people,
+    guard_run,
+    managed_by_hand,
     plan_company,
     ref_of,
     release,
@@ -58,6 +60,8 @@ from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unsho
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
+
+_Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +166,12 @@ def reconcile(
     places = {fact.ref for ref in counted for fact in owners.own.get(ref, ()) if fact.confirmed}
     places |= {operation.line.ref for operation in memory.pending if operation.line.psa in psas}
     reader.read(state, counted, places - counted, known_lines(known, memory.pending))
-    left = {
+    by_hand = {
         (ref_of(company), application)
         for company in mapping.companies
-        for application in left_to_people(mapping, company)
+        for application in managed_by_hand(mapping, company)
     }
-    settlements = settle(memory.pending, state.agreements, state.lines, today, left)
+    settlements = settle(memory.pending, state.agreements, state.lines, today, by_hand)
     facts = settled_facts(known, settlements)
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory.tenants, state, owners)
@@ -178,7 +182,9 @@ def reconcile(
     siblings = Siblings.read(new, psas, mapping, facts, today)
     plans = _each(plans, siblings.judge)
     unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, state, reader)
-    arrangement, elsewhere = who_waits(unplanned, collected, memory.past)
+    plans, (arrangement, elsewhere) = _arranged(
+        plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
+    )
     index = OwnedLines(facts)
     context = GuardContext(
         rules=rules.guards,
@@ -189,7 +195,7 @@ def reconcile(
         elsewhere=elsewhere,
     )
     plan = Plan(
-        companies=tuple(plans),
+        companies=tuple(_each(plans, lambda plan: guard(plan, context))),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
         unmapped_uses=tuple(
             use
@@ -202,7 +208,7 @@ def reconcile(
         arrangement=arrangement,
     )
     return Reconciled(
-        plan=with_ids(guard(plan, context), memory.accepts),
+        plan=with_ids(guard_run(plan, context), memory.accepts),
         usages=collected.usages,
         evidence=collected.evidence,
         agreements=state.agreements,
@@ -239,6 +245,27 @@ def _each(
     return found
 
 
+def _arranged(
+    plans: list[CompanyPlan], arranged: Callable[[Collection[CompanyPlan]], _Arranged]
+) -> tuple[list[CompanyPlan], _Arranged]:
+    """What `arranged` says of all plans together; a plan that it cannot take even alone fails.
+
+    Where none of them fails alone, nobody can say whose fault it is, and all of them fail.
+    """
+    found = attempt(partial(arranged, plans), "bug", ExitCode.WITHHELD)
+    if not isinstance(found, Failure):
+        return plans, found
+
+    def alone(plan: CompanyPlan) -> CompanyPlan:
+        arranged([plan])
+        return plan
+
+    apart = _each(plans, alone)
+    if apart == plans:
+        apart = [failed(x.company, found) if x.status is Status.READY else x for x in plans]
+    return apart, arranged(apart)
+
+
 @dataclass(frozen=True, slots=True)
 class _Planner:
     """Plans one client after the other, before guards."""
@@ -257,12 +284,12 @@ class _Planner:
         mapping, state = self.rules.mapping, self.state
         usages = self.collected.usages
         tenants = [usages[ref] for ref in company.tenants if ref in usages]
-        left = left_to_people(mapping, company)
+        by_hand = managed_by_hand(mapping, company)
         uses = tuple(
             replace(use, company=company.name)
             for tenant in tenants
             for use in tenant.unmapped
-            if use.application not in left
+            if use.application not in by_hand
         )
         notes = (
             *(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes),

@@ -27,7 +27,7 @@ def settle(
     agreements: Mapping[AgreementRef, Agreement],
     lines: Mapping[AgreementRef, tuple[Line, ...]],
     today: date,
-    left: Collection[tuple[AgreementRef, str]] = (),
+    by_hand: Collection[tuple[AgreementRef, str]] = (),
 ) -> tuple[SettledOperation, ...]:
     """Settles every pending operation whose agreement was read, or bills nothing any more.
 
@@ -36,13 +36,13 @@ def settle(
         agreements: The agreements as they were read.
         lines: The lines of those that were read.
         today: The day in the billing time zone.
-        left: The agreements and applications that the mapping leaves to people.
+        by_hand: The agreements and applications that are managed by hand.
     """
     found = []
     for operation in pending:
         ref = operation.line.ref
         if ref in lines:
-            waits = (ref, operation.line.application) not in left
+            waits = (ref, operation.line.application) not in by_hand
             found.append(_settle(operation, lines[ref], today, waits=waits))
         elif ref in agreements and agreements[ref].gone:
             detail = "its agreement is gone or has ended, so it bills nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +30,16 @@ from kisi.planning import (
     arrange,
     billed_applications,
     is_live,
-    left_products,
-    left_to_people,
+    managed_by_hand,
     moved,
     pools_of,
+    products_by_hand,
     ref_of,
 )
 from kisi.reconcile.collect import Collected
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
+
+LOG = logging.getLogger(__name__)
 
 Readings = Callable[[int | None, Collection[TenantRef] | None], Mapping[TenantRef, PackedUsage]]
 """Gives each tenant's newest reading up to a run, or of all (None); of all tenants, or of some.
@@ -78,8 +81,9 @@ class Since:
         for run_id, mine in by_run.items():
             tenants = {tenant for fact in mine for tenant in fact.tenants}
             then = {
-                tenant: self._then(tenant, reading)
+                tenant: usage
                 for tenant, reading in self.past(run_id, tenants).items()
+                if (usage := self._then(tenant, reading)) is not None
             }
             for fact in mine:
                 unread = [tenant for tenant in fact.tenants if tenant not in then]
@@ -117,20 +121,29 @@ class Since:
         unread = {tenant for tenant in unread if tenant in then and tenant not in self.evidence}
         newest = self.past(None, unread) if unread else {}
         return moved(
-            (then[tenant].whole() for tenant in sorted(changed | unread) if tenant in then),
-            (self.evidence[tenant].whole() for tenant in sorted(changed)),
-            (
-                newest[tenant].whole()
+            _whole(then[tenant] for tenant in sorted(changed | unread) if tenant in then),
+            _whole(self.evidence[tenant] for tenant in sorted(changed)),
+            _whole(
+                newest[tenant]
                 for tenant in sorted(unread)
                 if newest[tenant].fingerprint != then[tenant].fingerprint
             ),
         )
 
-    def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage:
+    def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage | None:
         today = self.evidence.get(tenant)
         if today is not None and today.fingerprint == reading.fingerprint:
             return self.numbers[tenant]
-        return without_evidence(reading.whole())
+        return next(map(without_evidence, _whole([reading])), None)
+
+
+def _whole(readings: Iterable[PackedUsage]) -> Iterable[TenantUsage]:
+    """The readings with their evidence; without one that the journal cannot give any more."""
+    for reading in readings:
+        try:
+            yield reading.whole()
+        except Exception:  # noqa: BLE001 - whatever it is, that tenant counts as unread
+            LOG.warning("An earlier reading of %s is damaged and not used", reading.tenant)
 
 
 def _near(tenants: Iterable[TenantRef], moves: Moves) -> Moves:
@@ -174,7 +187,7 @@ class Unplanned:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
 
         A line that its PSA shows as 0, cancelled or gone bills nothing, nor does one on an
-        agreement that has ended or is gone. A line that the mapping leaves to people is theirs.
+        agreement that has ended or is gone. A line that is managed by hand is not waited for.
         """
         planned = {
             fact
@@ -185,7 +198,7 @@ class Unplanned:
         return tuple(
             fact
             for fact in self.facts
-            if fact not in planned and not self._is_left(fact) and self._may_bill(fact)
+            if fact not in planned and not self._is_by_hand(fact) and self._may_bill(fact)
         )
 
     def planned(self) -> Sequence[OwnedLine]:
@@ -196,11 +209,11 @@ class Unplanned:
         lines = {(*line.slot, line.line_id) for plan in self.plans for line in plan.lines}
         return [x for x in self.facts if (x.psa, x.agreement, x.product, x.line_id) in lines]
 
-    def _is_left(self, fact: OwnedLine) -> bool:
+    def _is_by_hand(self, fact: OwnedLine) -> bool:
         company = self._company(fact)
         return company is not None and (
-            fact.application in left_to_people(self.mapping, company)
-            or fact.product in left_products(self.mapping, company)
+            fact.application in managed_by_hand(self.mapping, company)
+            or fact.product in products_by_hand(self.mapping, company)
         )
 
     def _company(self, fact: OwnedLine) -> Company | None:

@@ -66,11 +66,12 @@ def test_a_line_that_is_not_settled_stands_for_what_it_billed_before(journal: Jo
             "KES Advanced",
             1,
         )
-        assert (fact.confirmed, fact.highest) == (quantity, 90)
+        assert (fact.confirmed, fact.highest, fact.since) == (quantity, 90, moved.tenants)
 
     journal.confirm(begin(journal, 4), day(4), [confirmed(80, moved, application="EDR")])
     fact = the_fact(journal, 4)
     assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 4)
+    assert fact.since == ()
 
 
 def test_a_line_whose_rise_was_not_written_can_stand_for_other_devices(journal: Journal) -> None:

@@ -249,7 +249,7 @@ def test_an_exception_leaves_to_people_or_names_products_of_its_own_psa(problems
     (both,) = problems(KES + CONTOSO + exception + "all = 1\nbill = false\n")
     assert both.endswith("It names products, and bill = false says that nothing is billed.")
     (neither,) = problems(KES + CONTOSO + exception)
-    assert neither.endswith("To leave it to people, write bill = false.")
+    assert neither.endswith("To manage it by hand, write bill = false.")
     (twice,) = problems(KES + CONTOSO + exception + "all = 1\n" + exception + "all = 2\n")
     assert "is an exception for this application already" in twice
     other = CONTOSO + 'psa = "cw"\n' + exception + 'psa = "tp"\nall = 1\n'

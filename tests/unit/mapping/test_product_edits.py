@@ -135,7 +135,7 @@ def test_an_exception_is_changed_in_place_with_all_its_comments(sides):
     assert again == left.replace("# inner\nbill = false", "# inner\nall = 1300")
 
 
-def test_exceptions_that_are_written_inline_are_left_to_people(sides):
+def test_exceptions_that_are_written_inline_are_managed_by_hand(sides):
     head, _, _ = TEXT.partition("[[company.product]]")
     text = head + 'product = [{application = "KES", all = 1250}]\n'
     with pytest.raises(ConfigError, match="cannot change one of them"):

@@ -194,7 +194,7 @@ def test_one_exception_is_taken_out_and_the_others_keep_their_text():
             remove_exception(text, 0, index)
 
 
-def test_a_list_with_comments_inside_is_left_to_people():
+def test_a_list_with_comments_inside_is_managed_by_hand():
     with pytest.raises(ConfigError, match="line 17: the value of tenants has comments inside"):
         set_values(TEXT, COMPANY, {1: {"tenants": ["hq:VSRV2"]}})
 

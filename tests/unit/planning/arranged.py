@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from kisi.model import (
     Arrangement,
@@ -19,7 +20,7 @@ from kisi.model import (
     TenantRef,
     TenantUsage,
 )
-from kisi.planning import Known, Moves, arrange
+from kisi.planning import GuardContext, Known, Moves, arrange, guard, guard_run
 from tests.unit.build import fact, mapping
 
 
@@ -91,3 +92,9 @@ def arrangement(
 def arranged(*plans: CompanyPlan, **known: object) -> Plan:
     """A plan of these clients that knows who waits for whom."""
     return Plan(plans, arrangement=arrangement(*plans, **known))
+
+
+def guarded(plan: Plan, context: GuardContext) -> Plan:
+    """The plan with the holds of each client and of the whole run."""
+    companies = tuple(guard(company, context) for company in plan.companies)
+    return guard_run(replace(plan, companies=companies), context)

@@ -77,22 +77,22 @@ def test_an_exception_of_the_client_wins():
     assert quantities(found) == {"1250": 4}
 
 
-def test_what_bills_an_application_elsewhere_is_known_where_it_is_left_to_people():
+def test_what_bills_an_application_elsewhere_is_known_where_it_is_managed_by_hand():
     own = ProductRow(KES, "cw", {}, bill=False)
     rows = (SPLIT_ROW, ProductRow("Mail", "cw", {Category.ALL: "1300"}))
     elsewhere = ProductRow(KES, "tp", {Category.ALL: "KES"})
     company = replace(COMPANY, exceptions=(own,))
     billed = mapping(*rows, elsewhere, applications=[Application(KES), Application("Mail")])
-    assert desired_state(billed, company, []).left_products == {"1201", "1202", "1203"}
-    assert desired_state(billed, COMPANY, []).left_products == frozenset()
+    assert desired_state(billed, company, []).products_by_hand == {"1201", "1202", "1203"}
+    assert desired_state(billed, COMPANY, []).products_by_hand == frozenset()
 
 
-def test_an_application_left_to_people_is_neither_wanted_nor_unmapped():
+def test_an_application_managed_by_hand_is_neither_wanted_nor_unmapped():
     own = ProductRow(KES, "cw", {}, bill=False)
     company = replace(COMPANY, exceptions=(own,))
     found = desired_state(mapping(SPLIT_ROW), company, [used(windows_workstations=3)])
     assert (found.lines, found.unmapped) == ((), ())
-    assert found.left_to_people == {KES}
+    assert found.managed_by_hand == {KES}
 
 
 def test_rows_of_another_psa_do_not_bill_this_client():

@@ -25,12 +25,11 @@ from kisi.planning import (
     OwnedLines,
     accepted_keys,
     empty_sources,
-    guard,
     release,
     with_ids,
 )
 from tests.unit.build import COMPANY, KES, fact
-from tests.unit.planning.arranged import arranged
+from tests.unit.planning.arranged import arranged, guarded
 
 
 def planned(
@@ -75,7 +74,7 @@ def context(*facts, counting=None, empty=(), elsewhere=None, **rules):
 
 def judged(one, rules):
     """The plan of one client that has to do with nobody else."""
-    return guard(Plan((one,)), rules).companies[0]
+    return guarded(Plan((one,)), rules).companies[0]
 
 
 def names(plan):
@@ -85,12 +84,12 @@ def names(plan):
 
 
 def guards_of(*lines, facts=(), **rules):
-    return names(guard(Plan((client(*lines),)), context(*facts, **rules)))
+    return names(guarded(Plan((client(*lines),)), context(*facts, **rules)))
 
 
 def pooled(*clients, facts=(), moves=None, **rules):
     """The guards of lines that know which pools each billed and is to bill."""
-    return names(guard(arranged(*clients, facts=facts, moves=moves), context(*facts, **rules)))
+    return names(guarded(arranged(*clients, facts=facts, moves=moves), context(*facts, **rules)))
 
 
 def owned(before, **more):
@@ -334,7 +333,7 @@ def test_a_client_waits_for_an_orphan_that_another_client_shows():
         fact("1400", 5, "3", agreement="1043", application="EDR", tenants=OTHER.tenants),
     )
     plans = client(orphan, company=north), client(*lines, company=OTHER)
-    plan = with_ids(guard(arranged(*plans, facts=facts), context(*facts)), {})
+    plan = with_ids(guarded(arranged(*plans, facts=facts), context(*facts)), {})
     assert names(plan) == ["orphaned", WITH, None, None]
     create = release(plan, (), {}).companies[1].lines[0]
     assert create.hold.reason == (
@@ -377,15 +376,15 @@ def owned_by(changes):
 def test_a_run_that_takes_too_much_away_is_held_as_a_whole():
     changes = [*[(100, 80)] * 4, (100, 110)]
     some, facts = companies(*changes), owned_by(changes)
-    found = guard(Plan(some), context(*facts, run_units=69))
+    found = guarded(Plan(some), context(*facts, run_units=69))
     assert names(found) == [*["run"] * 4, None]
-    assert names(guard(Plan(some), context(*facts, run_units=70))) == [None] * 5
+    assert names(guarded(Plan(some), context(*facts, run_units=70))) == [None] * 5
 
 
 def test_the_run_guard_does_not_count_what_is_held_otherwise():
     changes = (100, 80), (100, 0)
     some, facts = companies(*changes), owned_by(changes)
-    assert names(guard(Plan(some), context(*facts, run_units=50))) == [None, "to-zero"]
+    assert names(guarded(Plan(some), context(*facts, run_units=50))) == [None, "to-zero"]
 
 
 def test_the_run_guard_does_not_count_what_waits_for_something_held_either():
@@ -393,7 +392,7 @@ def test_the_run_guard_does_not_count_what_waits_for_something_held_either():
     lines = planned(50, 0, "1202", "2"), planned(100, 50, "1201", "3")
     some = (client(*lines), *companies((600, 590), (600, 590)))
     facts = [fact("1202", 50, "2"), fact("1201", 100, "3"), *(fact("1200", 600, n) for n in "01")]
-    held = guard(Plan(some), context(*facts, run_units=50, decrease_units=100))
+    held = guarded(Plan(some), context(*facts, run_units=50, decrease_units=100))
     assert names(held) == ["to-zero", WITH, None, None]
 
 
@@ -413,7 +412,7 @@ def test_the_status_of_a_client_with_a_hold_is_held():
 
 
 def named(*clients, accepts=None, **rules):
-    return with_ids(guard(Plan(clients), context(**rules)), accepts or {})
+    return with_ids(guarded(Plan(clients), context(**rules)), accepts or {})
 
 
 def another(name, before, after):
@@ -470,7 +469,7 @@ def test_an_id_stays_when_everything_else_of_the_client_was_written():
     facts = [fact("a", 2, "1"), fact("b", 5, "2")]
 
     def of(*lines):
-        return with_ids(guard(Plan((client(*lines),)), context(*facts)), {}).companies[0].plan_id
+        return with_ids(guarded(Plan((client(*lines),)), context(*facts)), {}).companies[0].plan_id
 
     assert of(held, free) == of(held, planned(6, 6, "b", "2", application="Other"))
 
@@ -485,7 +484,7 @@ REPORT = Hold("report", "nothing is sent", "write it by hand")
 
 
 def test_a_report_only_psa_holds_what_is_left_and_no_id_releases_it():
-    plan = with_ids(guard(Plan((client(planned(5, 6)),)), context(owned(5))), {})
+    plan = with_ids(guarded(Plan((client(planned(5, 6)),)), context(owned(5))), {})
     (found,) = release(plan, (), {"cw": REPORT}).companies
     assert found.lines[0].hold == replace(REPORT, releasable=False)
     assert found.status is Status.HELD
@@ -508,7 +507,9 @@ def test_a_rise_in_another_psa_waits_for_a_fall_that_is_only_reported():
     rise = replace(planned(None, 5, agreement="7001"), psa="tp")
     there = replace(OTHER, psa="tp", agreement="7001")
     facts = [fact("1200", 55, tenants=(*COMPANY.tenants, *OTHER.tenants))]
-    plan = guard(arranged(client(fall), client(rise, company=there), facts=facts), context(*facts))
+    plan = guarded(
+        arranged(client(fall), client(rise, company=there), facts=facts), context(*facts)
+    )
     assert names(plan) == [None, None]
     held = release(plan, (), {"cw": REPORT})
     assert names(held) == ["report", WITH]
@@ -520,7 +521,7 @@ def test_an_accepted_line_that_still_waits_keeps_its_key_and_its_client_the_id()
     """Two clients wait for each other: the ids may be given one after the other, in any order."""
     both = (*COMPANY.tenants, *OTHER.tenants)
     plans, facts = exchange(both)
-    plan = with_ids(guard(arranged(*plans, facts=facts), context(*facts)), {})
+    plan = with_ids(guarded(arranged(*plans, facts=facts), context(*facts)), {})
     assert names(plan) == ["decrease", WITH, "decrease", WITH]
     for mine, other in [(0, 1), (1, 0)]:
         first, second = plan.companies[mine], plan.companies[other]
@@ -556,7 +557,7 @@ CHANGES = st.lists(st.tuples(st.integers(1, 200), st.integers(0, 200)), min_size
 @given(CHANGES, st.integers(0, 50))
 def test_a_larger_decrease_of_a_line_is_never_safer(changes, extra):
     def held(some):
-        found = guard(Plan(companies(*some)), context(*owned_by(some), run_units=10**6))
+        found = guarded(Plan(companies(*some)), context(*owned_by(some), run_units=10**6))
         return {
             n
             for n, company in enumerate(found.companies)
@@ -632,7 +633,7 @@ def test_an_id_frees_what_it_releases_and_not_what_waits_for_another_client():
         planned(15, 0, "1200", "1", agreement="900"), company=replace(COMPANY, agreement="900")
     )
     waits = client(planned(None, 600, agreement="1043"), company=OTHER)
-    plan = with_ids(guard(arranged(there, waits, facts=facts), context(*facts)), {})
+    plan = with_ids(guarded(arranged(there, waits, facts=facts), context(*facts)), {})
     assert names(plan) == ["to-zero", "create"]
     first, second = plan.companies
     assert names(accepting(plan, plan.plan_id)) == [None, None]
@@ -657,7 +658,7 @@ def test_what_rises_in_the_pools_of_a_line_that_is_not_planned_is_held_for_a_per
 def test_its_own_id_releases_it_and_what_waits_with_it():
     lines = planned(50, 51), planned(5, 4, "1201", "2")
     facts = owned(50), fact("1201", 5, "2")
-    plan = with_ids(guard(Plan((client(*lines),)), context(*facts, elsewhere=ELSEWHERE)), {})
+    plan = with_ids(guarded(Plan((client(*lines),)), context(*facts, elsewhere=ELSEWHERE)), {})
     assert names(plan) == ["elsewhere", WITH]
     assert names(accepting(plan, plan.companies[0].plan_id)) == [None, None]
 
@@ -677,7 +678,7 @@ def migration(before, after, *more, **rules):
         *(fact(one.product, one.before, one.line_id, application=one.application) for one in more),
     ]
     plan = arranged(client(old, new, *more), facts=facts, moves=MOVED)
-    return guard(plan, context(*facts, **rules)).companies[0]
+    return guarded(plan, context(*facts, **rules)).companies[0]
 
 
 def test_what_bills_moved_devices_waits_for_the_line_that_still_bills_them():
@@ -735,6 +736,6 @@ def test_a_chain_of_moves_waits_together_and_is_released_together():
         fact("14", 1, "303", application=third),
     )
     plan = arranged(client(*lines), facts=facts, moves=chain)
-    plan = with_ids(guard(plan, context(*facts)), {})
+    plan = with_ids(guarded(plan, context(*facts)), {})
     assert names(plan) == ["to-zero", WITH, WITH, WITH]
     assert names(accepting(plan, plan.plan_id)) == [None] * 4

@@ -204,17 +204,17 @@ def test_a_line_on_the_agreement_of_an_earlier_mapping_is_orphaned_while_it_bill
     assert sum(item.action is Action.CREATE for item in found.lines) == 1
 
 
-def test_lines_left_to_people_are_listed_and_not_orphaned():
-    wants = DesiredState((), left_to_people=frozenset({KES}))
+def test_lines_managed_by_hand_are_listed_and_not_orphaned():
+    wants = DesiredState((), managed_by_hand=frozenset({KES}))
     held = CurrentState(AGREEMENT, (line("1200", 7),))
     found = plan_company(COMPANY, wants, held, [fact("1200", 7)], TODAY)
     assert found.lines == ()
     assert [item.line_id for item in found.left] == ["301"]
 
 
-def test_lines_left_to_people_are_so_also_under_a_new_name_of_their_application():
+def test_lines_managed_by_hand_are_so_also_under_a_new_name_of_their_application():
     wants = DesiredState(
-        (), left_to_people=frozenset({"Renamed"}), left_products=frozenset({"1200"})
+        (), managed_by_hand=frozenset({"Renamed"}), products_by_hand=frozenset({"1200"})
     )
     held = CurrentState(AGREEMENT, (line("1200", 7),))
     found = plan_company(COMPANY, wants, held, [fact("1200", 7)], TODAY)
@@ -353,8 +353,8 @@ def test_a_line_elsewhere_that_was_not_read_is_not_mistaken_for_one_here():
     assert only(plan(9, [line("8", 5, "7")], elsewhere)).action is Action.CREATE
 
 
-def test_lines_left_to_people_keep_their_quantity():
-    wants = DesiredState((), left_to_people=frozenset({KES}))
+def test_lines_managed_by_hand_keep_their_quantity():
+    wants = DesiredState((), managed_by_hand=frozenset({KES}))
     held = CurrentState(AGREEMENT, (line("1200", "7.50"),))
     (left,) = plan_company(COMPANY, wants, held, [fact("1200", 7)], TODAY).left
     assert (left.action, left.after, left.orphaned) == (Action.NONE, 7, False)

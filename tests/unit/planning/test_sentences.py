@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from kisi.model import WITH, CountingRules, GuardRules, LineSlot, Plan, TenantRef
-from kisi.planning import OwnedLines, empty_sources, guard
+from kisi.planning import OwnedLines, empty_sources
 from tests.unit.build import COMPANY, KES, fact
-from tests.unit.planning.arranged import arranged
+from tests.unit.planning.arranged import arranged, guarded
 from tests.unit.planning.test_guards import (
     client,
     companies,
@@ -181,7 +181,7 @@ def test_a_line_held_along_names_the_category_or_the_application_that_holds_it()
         planned(None, 9, "1300", application="Other"),
     ]
     facts = [fact("1100", 10, "1")]
-    plan = guard(arranged(client(*lines), facts=facts), context(*facts))
+    plan = guarded(arranged(client(*lines), facts=facts), context(*facts))
     (found,) = plan.companies
     assert found.lines[1].hold.guard == WITH
     assert found.lines[1].hold.reason == (
@@ -191,7 +191,7 @@ def test_a_line_held_along_names_the_category_or_the_application_that_holds_it()
 
 def test_a_held_run_says_how_much_less_it_would_bill():
     changes = [(100, 80)] * 4
-    held = guard(Plan(companies(*changes)), context(*owned_by(changes)))
+    held = guarded(Plan(companies(*changes)), context(*owned_by(changes)))
     hold = held.companies[0].lines[0].hold
     assert hold.guard == "run"
     assert hold.reason == "the whole run would bill 80 units (20 %) fewer than 400 now"
@@ -207,7 +207,7 @@ def run_guards(*changes, **rules):
     """The guards of one line a client, each owned and equal to what kisi confirmed."""
     facts = owned_by([change for change in changes if change[0] is not None])
     plan = Plan(companies(*changes))
-    return names(guard(plan, context(*facts, decrease_units=1000, create_units=1000, **rules)))
+    return names(guarded(plan, context(*facts, decrease_units=1000, create_units=1000, **rules)))
 
 
 def test_the_run_is_held_beyond_both_the_percentage_and_the_units():

@@ -3,22 +3,23 @@
 from dataclasses import replace
 
 from kisi.model import CompanyPlan, CountingRules, GuardRules, Hold, Plan, Status
-from kisi.planning import GuardContext, OwnedLines, accepted_keys, guard, release, with_ids
+from kisi.planning import GuardContext, OwnedLines, accepted_keys, release, with_ids
 from tests.unit.build import COMPANY
 from tests.unit.fakes import planned
+from tests.unit.planning.arranged import guarded
 
 ELSEWHERE = Hold("ambiguous", "it is billed elsewhere", "Cancel one.", releasable=False)
 HELD = planned(None, 600, hold=ELSEWHERE)
 OTHER = planned(100, 0, "1300", line_id="302", application="Mail")
 
 
-def guarded(*lines):
+def with_holds(*lines):
     plan = Plan((CompanyPlan(COMPANY, Status.READY, lines),))
-    return with_ids(guard(plan, GuardContext(GuardRules(), CountingRules(), OwnedLines(()))), {})
+    return with_ids(guarded(plan, GuardContext(GuardRules(), CountingRules(), OwnedLines(()))), {})
 
 
 def test_no_guard_is_asked_and_no_id_releases_it():
-    plan = guarded(HELD, OTHER)
+    plan = with_holds(HELD, OTHER)
     (held,) = plan.companies
     assert [line.hold.guard for line in held.lines] == ["ambiguous", "to-zero"]
     for plan_id in (held.plan_id, plan.plan_id):
@@ -29,5 +30,5 @@ def test_no_guard_is_asked_and_no_id_releases_it():
 
 
 def test_an_id_does_not_depend_on_it():
-    assert guarded(OTHER).plan_id == guarded(HELD, OTHER).plan_id
-    assert guarded(OTHER).plan_id == guarded(replace(HELD, after=7), OTHER).plan_id
+    assert with_holds(OTHER).plan_id == with_holds(HELD, OTHER).plan_id
+    assert with_holds(OTHER).plan_id == with_holds(replace(HELD, after=7), OTHER).plan_id

@@ -268,7 +268,7 @@ def test_a_client_switched_off_is_neither_read_nor_written_and_its_lines_are_lis
     )
 
 
-def test_lines_left_to_people_stay_and_are_listed(scene):
+def test_lines_managed_by_hand_stay_and_are_listed(scene):
     scene.uses(10)
     scene.sync()
     exception = ProductRow(KES, "cw", {}, bill=False)
@@ -450,7 +450,14 @@ def test_a_planned_line_of_the_fakes_is_what_the_planner_makes(scene):
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(pipeline, "plan_company"), (Catalogues, "judge"), (Siblings, "judge")]
+    ("owner", "name"),
+    [
+        (pipeline, "plan_company"),
+        (Catalogues, "judge"),
+        (Siblings, "judge"),
+        (pipeline, "who_waits"),
+        (pipeline, "guard"),
+    ],
 )
 def test_a_bug_in_the_planning_of_one_client_fails_it_alone(scene, owner, name, monkeypatch):
     scene.bill(COMPANY, company(2))
@@ -460,7 +467,8 @@ def test_a_bug_in_the_planning_of_one_client_fails_it_alone(scene, owner, name, 
     work = getattr(owner, name)
 
     def buggy(*given):
-        if any(COMPANY in (one, getattr(one, "company", None)) for one in given):
+        plans = [x for x in getattr(given[0], "plans", ()) if x.status is Status.READY]
+        if any(COMPANY in (one, getattr(one, "company", None)) for one in (*given, *plans)):
             raise KeyError("x")
         return work(*given)
 
@@ -471,6 +479,24 @@ def test_a_bug_in_the_planning_of_one_client_fails_it_alone(scene, owner, name, 
     assert "KeyError" in failure.reason
     assert (scene.cw.held("1042"), scene.cw.quantities("1043")) == ([], {"1200": 20})
     assert day.code is ExitCode.WITHHELD
+
+
+def test_where_no_client_is_at_fault_all_fail_and_nothing_is_written(scene, monkeypatch):
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(10)
+    scene.uses(20, uid="VSRV-2")
+    work = pipeline.who_waits
+
+    def buggy(unplanned, *more):
+        if sum(plan.status is Status.READY for plan in unplanned.plans) > 1:
+            raise KeyError("x")
+        return work(unplanned, *more)
+
+    monkeypatch.setattr(pipeline, "who_waits", buggy)
+    day = scene.sync()
+    assert [one.failure.guard for one in day.plan.companies] == ["bug", "bug"]
+    assert (scene.sent(), day.code) == (0, ExitCode.WITHHELD)
 
 
 # --- licences that replace others ---------------------------------------------------------------

@@ -670,3 +670,23 @@ def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown()
     found = since(past, here).moves(plan_of(RISE), [proven(1)])
     assert found == {(Pool(T1, KES), Pool(T2, KES)): 1}
     assert since(past, here).moves(plan_of(RISE), [proven(1, tenants=(T9,))]) == {}
+
+
+def test_a_line_that_was_not_settled_may_bill_what_its_client_has_now():
+    one = proven(1, since=(T1, T2))
+    past = Past({1: [used(5), used(3, T2)]})
+    found = since(past, used(5), used(3, T2)).billed([one], [KES])
+    assert found == {one: {Pool(T1, KES): 5, Pool(T2, KES): 0}}
+
+
+def test_a_damaged_reading_counts_as_one_that_is_not_kept():
+    class Damaged(Past):
+        def __call__(self, run_id, tenants):
+            found = super().__call__(run_id, tenants)
+            return {ref: replace(one, fingerprint=b"", body=b"?") for ref, one in found.items()}
+
+    one, here = proven(1, tenants=(T1, T2)), (used(9), used(0, T2))
+    past = {1: [used(5), used(0, T2)]}
+    damaged, missing = since(Damaged(past), *here), since(Past({}), *here)
+    assert damaged.billed([one], [KES, "Mail"]) == missing.billed([one], [KES, "Mail"])
+    assert damaged.moves(plan_of(FALL, RISE), [one]) == {}

@@ -11,7 +11,7 @@ counts like one device with that many uses. That is a flow, and it is worked out
 
 What a person did is not kisi's: a line whose number a person set is left out until kisi writes it
 or it is right and fits; so is a line beside which a person let another one rise (`elsewhere`), one
-that the mapping leaves to people, and one on an agreement that was renewed.
+that is managed by hand, and one on an agreement that was renewed.
 """
 
 from __future__ import annotations
