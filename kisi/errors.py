@@ -7,6 +7,7 @@ KisiError
 │   ├── LoginRefused         the server said no to our credentials: never tried again in this run
 │   │   └── PasswordRefused      to the password: one more login could block the account
 │   ├── Denied               a right is missing: asking again would give the same answer
+│   ├── Unavailable          the server is not ready yet: waiting may help
 │   ├── Incomplete           a list did not arrive whole: it is not a number
 │   │   └── Vanished             what was read is gone: reading it from the start may help
 │   └── Undecided        6   all of it was read; a person must say what is to be billed
@@ -27,9 +28,9 @@ KisiError
     └── BadAnswer            an answer came, and it is not what the interface promises
 ```
 
-Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied` and `Vanished`
-in `kisi.sources.ksc.wire`, `Undecided` in `kisi.counting.count`, `Unusable`, `KeysRefused` and
-`NotFound` in `kisi.psa.tigerpaw.rest`.
+Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`, `Unavailable`
+and `Vanished` in `kisi.sources.ksc.wire`, `Undecided` in `kisi.counting.count`, `Unusable`,
+`KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do
 because of it, and, in `remedy`, what to do now. It never holds a secret.
@@ -75,12 +76,7 @@ def worst(codes: Sequence[int]) -> ExitCode:
 
 
 class KisiError(Exception):
-    """Something that kisi foresaw.
-
-    Args:
-        message: What happened and what was not done, in whole sentences.
-        remedy: What the operator can do now; empty where there is nothing to do.
-    """
+    """Something that kisi foresaw. `remedy` is empty where there is nothing to do."""
 
     exit_code: ExitCode = ExitCode.BUG
 
@@ -168,10 +164,7 @@ class NotSent(TransportError):
 class Untrusted(NotSent):
     """The server's certificate is not one that we were told to trust.
 
-    Args:
-        message: What happened.
-        presented: The certificate's fingerprint, `sha256:` and 64 hex digits, or empty if unknown.
-        remedy: What to do now.
+    `presented` is its fingerprint, `sha256:` and 64 hex digits, or empty if unknown.
     """
 
     def __init__(self, message: str, *, presented: str = "", remedy: str = "") -> None:

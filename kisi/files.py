@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 _ATTEMPTS = 11
@@ -25,20 +26,19 @@ def atomic_write(
 ) -> None:
     """Puts a complete file in the place of `path`; after an error the old one is there, alone.
 
-    It is written beside `path` under a name that nobody can know, into a file that did not exist.
-
-    Args:
-        path: The file itself: a link would be replaced.
-        content: All of it.
-        mode: The permissions; with them the owner of an old file is kept too. None: the system's.
-        sleep: Waits between attempts while another program holds the file (Windows).
+    It is written beside `path` under a name that nobody can know, into a file that did not exist. A
+    link would be replaced. With `mode`, the permissions, the owner of an old file is kept too;
+    without, they are the system's. It sleeps between attempts while another program holds the file
+    (Windows).
 
     Raises:
         OSError: It could not be written.
     """
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(new, "xb", opener=_private if mode is not None else None) as stream:
+        # Nobody else may read it until it has the old one's rights.
+        private = None if mode is None else partial(os.open, mode=PRIVATE)
+        with open(new, "xb", opener=private) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -49,11 +49,6 @@ def atomic_write(
         new.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _private(name: str, flags: int) -> int:
-    """Opens a new file that nobody else may read until it has the old one's rights."""
-    return os.open(name, flags, PRIVATE)
 
 
 def _keep_rights(new: Path, old: Path, mode: int) -> None:

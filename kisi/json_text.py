@@ -59,5 +59,16 @@ def document(content: Mapping[str, Any]) -> Json:
 
 
 def fields(value: object, names: str) -> dict[str, Any]:
-    """The named attributes of a value, in this order: `fields(line, "psa agreement")`."""
-    return {name: getattr(value, name) for name in names.split()}
+    """The named attributes of a value, in this order: `fields(line, "psa agreement")`.
+
+    `name=path` gives an attribute another name, or takes it from further inside:
+    `client=company.name`, which is None where the company is.
+    """
+    named = (name.partition("=") for name in names.split())
+    return {name: _at(value, path or name) for name, _, path in named}
+
+
+def _at(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a document holds
+    for attribute in path.split("."):
+        value = None if value is None else getattr(value, attribute)
+    return value

@@ -53,11 +53,8 @@ def run_lock(
 ) -> Iterator[None]:
     """Holds the lock of a state folder while the block runs; creates the folder (0700) if missing.
 
-    Args:
-        state_dir: The state folder.
-        timeout: Seconds to wait for another run to end; 0 tries once.
-        started: When this run started, told to whoever finds the lock taken.
-        stop: Ends the waiting once it is set.
+    It waits `timeout` seconds for another run to end, or until `stop` is set. When this run
+    `started` is told to whoever finds the lock taken.
 
     Raises:
         Interrupted: `stop` was set while another run held the lock.
@@ -82,22 +79,23 @@ def run_lock(
             remedy="Let the user that runs kisi own the folder, or name another one with"
             " `state_dir` in kisi.toml (a local disk, where files can be locked).",
         ) from error
+    file = state_dir / _HOLDER
+    part = file.with_name(f"{_HOLDER}.part")
+    since = "" if started is None else started.isoformat(timespec="seconds")
     try:
-        _announce(state_dir, started)
+        with suppress(OSError):  # it is only information, and the lock is held
+            said = Holder(os.getpid(), socket.gethostname(), since)
+            part.write_text(json.dumps(asdict(said)), encoding="utf-8")
+            part.replace(file)
         yield
     finally:
-        with suppress(OSError):  # it is only information
-            (state_dir / _HOLDER).unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
         lock.release()
 
 
 def _acquire(lock: BaseFileLock, timeout: float, stop: threading.Event) -> None:
-    """Takes the lock within `timeout` seconds.
-
-    Raises:
-        Interrupted: `stop` was set first.
-        Timeout: Another run held it all the time.
-    """
+    """Takes the lock within `timeout` seconds, or raises `Timeout`; `Interrupted` after `stop`."""
     ends = time.monotonic() + timeout
     while True:
         try:
@@ -140,16 +138,3 @@ def is_running(state_dir: Path) -> bool:
     except OSError:  # somebody else's process
         return True
     return True
-
-
-def _announce(state_dir: Path, started: datetime | None) -> None:
-    said = Holder(
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        started="" if started is None else started.isoformat(timespec="seconds"),
-    )
-    file = state_dir / _HOLDER
-    part = file.with_name(f"{_HOLDER}.part")
-    with suppress(OSError):  # it is only information, and the lock is held
-        part.write_text(json.dumps(asdict(said)), encoding="utf-8")
-        part.replace(file)

@@ -85,11 +85,12 @@ class Redactor:
         if pattern is None:
             return text[:end]
         shown, at = [], 0
-        for start, stop in _merged(_spans(pattern, text[: end + _WIDEST * self._longest])):
+        for start, stop in sorted(_spans(pattern, text[: end + _WIDEST * self._longest])):
             if start >= end:
                 break
-            shown += [text[at:start], MASK]
-            at = stop
+            if start >= at:  # else it overlaps the one before it
+                shown += [text[at:start], MASK]
+            at = max(at, stop)
         return "".join([*shown, text[at:end]])
 
 
@@ -110,26 +111,8 @@ def _spans(pattern: re.Pattern[str], text: str) -> Iterator[_Span]:
         maps.append(decoded)
 
 
-def _merged(spans: Iterator[_Span]) -> Iterator[_Span]:
-    """The same places in their order, each once: two that overlap are one."""
-    last: _Span | None = None
-    for start, stop in sorted(spans):
-        if last is not None and start < last[1]:
-            last = last[0], max(last[1], stop)
-            continue
-        if last is not None:
-            yield last
-        last = start, stop
-    if last is not None:
-        yield last
-
-
 class _Decoded:
-    """A text with every encoded character in it decoded, and where each came from.
-
-    Attributes:
-        text: The decoded text.
-    """
+    """A text with every encoded character in it decoded, and where each came from."""
 
     def __init__(self, encoded: str) -> None:
         parts: list[str] = []

@@ -1,10 +1,9 @@
 """Secrets: how `kisi.toml` names them, where they are kept, and whom they may be told to.
 
-A reference (`env:NAME`, `file:PATH` and so on) says where a secret is; `resolve_all` follows the
-references of all sections together, so that an operator sees everything that is missing at once,
-and registers each secret for redaction. No message repeats a secret, nor what was written in place
-of a reference: it may well be the secret itself. A secret goes to a server whose certificate is
-trusted, by its `fingerprint` for example, or to this machine itself (`is_loopback`).
+`resolve_all` follows the references of all sections together, so that an operator sees everything
+that is missing at once. No message repeats a secret, nor what was written in place of a reference:
+it may well be the secret itself. A secret goes to a server whose certificate is trusted, by its
+`fingerprint` for example, or to this machine itself (`is_loopback`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
@@ -63,7 +62,7 @@ class SecretReference:
         """Reads a reference.
 
         Raises:
-            ValueError: `text` is not one. The message says what is one, and does not repeat `text`.
+            ValueError: `text` is not one. The message does not repeat it.
         """
         head, colon, target = text.partition(":")
         if not colon or head not in set(Scheme):
@@ -143,14 +142,11 @@ def resolve_all(config: Configured) -> Secrets:
     secrets: dict[tuple[str, str], dict[str, str]] = {}
     for (table, name), holder in holders.items():
         found = secrets[table, name] = {}
-        place = (
-            f"{config.path.name}: [{table}.{name}]" if name else f"{config.path.name}: [{table}]"
-        )
+        place = f"{config.path.name}: [{f'{table}.{name}' if name else table}]"
         for field, reference in holder.secrets(name).items():
+            hidden = not field.endswith(_LOGIN_NAME)
             try:
-                found[field] = resolve(
-                    reference, base=config.path.parent, hidden=not field.endswith(_LOGIN_NAME)
-                )
+                found[field] = resolve(reference, base=config.path.parent, hidden=hidden)
             except ConfigError as error:
                 problems += [f"{place} {field}: {problem}" for problem in error.problems]
     if problems:
@@ -161,14 +157,9 @@ def resolve_all(config: Configured) -> Secrets:
 
 
 def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
-    """Fetches one secret and registers it with `REDACTOR`.
+    """Fetches one secret and registers it with `REDACTOR`, unless it is not to be `hidden`.
 
-    Line ends at the end are dropped, because editors and `echo` add one.
-
-    Args:
-        reference: `env:NAME`, `file:PATH`, `credential:NAME` or `keyring:SERVICE/USER`.
-        base: The folder that a relative `PATH` starts from.
-        hidden: False does not register it: it is a login name.
+    A relative path starts from `base`. Line ends at the end are dropped: editors add one.
 
     Raises:
         ConfigError: There is no such secret, or it is empty, or others can read it.
@@ -177,7 +168,21 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
         parsed = SecretReference.parse(reference)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    secret = _FETCH[parsed.scheme](parsed.target, base).rstrip("\r\n")
+    target = parsed.target
+    match parsed.scheme:
+        case Scheme.ENV:
+            if target not in os.environ:
+                raise ConfigError(
+                    f"The environment variable {target} is not set for the user that runs kisi."
+                )
+            secret = os.environ[target]
+        case Scheme.FILE:
+            secret = _from_file(target, base)
+        case Scheme.CREDENTIAL:
+            secret = _from_systemd(target)
+        case Scheme.KEYRING:
+            secret = _from_keyring(target)
+    secret = secret.rstrip("\r\n")
     if not secret:
         raise ConfigError(f"The secret {parsed} is empty.")
     if any(char in "\r\n\0" or "\ud800" <= char <= "\udfff" for char in secret):
@@ -185,15 +190,6 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
     if hidden:
         REDACTOR.add(secret)
     return secret
-
-
-def _from_environment(name: str, base: Path) -> str:
-    del base
-    if name not in os.environ:
-        raise ConfigError(
-            f"The environment variable {name} is not set for the user that runs kisi."
-        )
-    return os.environ[name]
 
 
 def _from_file(target: str, base: Path) -> str:
@@ -204,8 +200,7 @@ def _from_file(target: str, base: Path) -> str:
     return _read(path, private=_HAS_MODES)
 
 
-def _from_systemd(name: str, base: Path) -> str:
-    del base
+def _from_systemd(name: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise ConfigError(
@@ -236,8 +231,7 @@ def _read(path: Path, *, private: bool) -> str:
         raise ConfigError(f"The file {path} is not UTF-8 text.") from None
 
 
-def _from_keyring(target: str, base: Path) -> str:
-    del base
+def _from_keyring(target: str) -> str:
     service, _, user = target.rpartition("/")
     try:
         keyring, errors = import_module("keyring"), import_module("keyring.errors")
@@ -259,14 +253,6 @@ def _from_keyring(target: str, base: Path) -> str:
             f"Run `keyring set {shlex.quote(service)} {shlex.quote(user)}`."
         )
     return secret
-
-
-_FETCH: Mapping[Scheme, Callable[[str, Path], str]] = {
-    Scheme.ENV: _from_environment,
-    Scheme.FILE: _from_file,
-    Scheme.CREDENTIAL: _from_systemd,
-    Scheme.KEYRING: _from_keyring,
-}
 
 
 def fingerprint(der: bytes) -> str:

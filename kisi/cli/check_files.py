@@ -10,58 +10,39 @@ import os
 import shlex
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.errors import ConfigError
 from kisi.journal import JOURNAL
 from kisi.mapping.file import load_mapping
-from kisi.model import BillingMapping, Finding, Level
+from kisi.model import Finding, Level
 from kisi.render.formatting import plural
-from kisi.secrets import Scheme, SecretReference, Secrets, resolve_all
+from kisi.secrets import Scheme, SecretReference, resolve_all
 
 
-@dataclass(frozen=True, slots=True)
-class FilesCheck:
-    """What the offline checks found, and what they read, for the online checks to go on with."""
+def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Finding, ...]:
+    """Reads everything that a run would read, from kisi.toml on, and sends nothing.
 
-    findings: tuple[Finding, ...]
-    config: Config | None = None
-    """None, as the next two, if there was an error in what it is read from."""
-    mapping: BillingMapping | None = None
-    secrets: Secrets | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether there is no error among the findings."""
-        return all(finding.level is not Level.PROBLEM for finding in self.findings)
-
-
-def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> FilesCheck:
-    """Reads everything that a run would read, and sends nothing.
-
-    Args:
-        path: kisi.toml.
-        source_kinds: The settings class of each `kind` of source.
-        psa_kinds: The settings class of each `kind` of PSA.
+    `source_kinds` and `psa_kinds` have the settings class of each `kind`.
     """
     try:
         partial = read_partial_config(path, source_kinds, psa_kinds)
     except ConfigError as error:
-        return FilesCheck(tuple(_errors(error)))
+        return tuple(_errors(error))
     config = partial.config
+    valid = (
+        f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
+        f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
+    )
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
-    if not partial.problems:
-        findings.append(Finding(Level.OK, _summary(config)))
-    mapping = _check_mapping(partial, findings)
-    secrets = _check_secrets(config, findings)
-    findings += check_rights(config)
+    findings = findings or [Finding(Level.OK, valid)]
+    findings += (*_check_mapping(partial), *_check_secrets(config), *check_rights(config))
     for table, sections in (("sources", config.sources), ("psa", config.psa)):
         for name, section in sections.items():
             findings += _missing_files(f"{config.path.name}: [{table}.{name}]", section, config)
     findings += _unusable_state(config.state_dir)
-    return FilesCheck(tuple(findings), None if partial.problems else config, mapping, secrets)
+    return tuple(findings)
 
 
 def _errors(error: ConfigError) -> Iterator[Finding]:
@@ -69,24 +50,12 @@ def _errors(error: ConfigError) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, problem, error.remedy)
 
 
-def _summary(config: Config) -> str:
-    return (
-        f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
-        f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
-    )
-
-
-def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMapping | None:
+def _check_mapping(partial: PartialConfig) -> Iterator[Finding]:
     path = partial.config.mapping_path
     if not os.path.lexists(path):
-        findings.append(
-            Finding(
-                Level.WARNING,
-                f"There is no {path} yet, so nothing is billed.",
-                "`kisi map list` shows what can be mapped.",
-            )
-        )
-        return BillingMapping()
+        missing = f"There is no {path} yet, so nothing is billed."
+        yield Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")
+        return
     try:
         mapping = load_mapping(
             path,
@@ -95,37 +64,30 @@ def _check_mapping(partial: PartialConfig, findings: list[Finding]) -> BillingMa
             global_sources=partial.config.global_sources,
         )
     except ConfigError as error:
-        findings += _errors(error)
-        return None
+        yield from _errors(error)
+        return
     billed = sum(company.billing for company in mapping.companies)
-    findings.append(
-        Finding(
-            Level.OK,
-            f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
-            f"{plural(len(mapping.companies), 'client')}, {billed} with billing on.",
-        )
+    valid = (
+        f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
+        f"{plural(len(mapping.companies), 'client')}, {billed} with billing on."
     )
-    return mapping
+    yield Finding(Level.OK, valid)
 
 
-def _check_secrets(config: Config, findings: list[Finding]) -> Secrets | None:
+def _check_secrets(config: Config) -> Iterator[Finding]:
     try:
-        secrets = resolve_all(config)
+        count = sum(map(len, resolve_all(config).values()))
+        yield Finding(Level.OK, f"{plural(count, 'secret')} found.")
     except ConfigError as error:
-        findings += _errors(error)
-        return None
-    count = sum(len(fields) for fields in secrets.values())
-    findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
-    return secrets
+        yield from _errors(error)
 
 
 def _missing_files(place: str, section: Section, config: Config) -> Iterator[Finding]:
     """The files that a section names by a `Path` and that cannot be read."""
     for key, file in section.files_named(config.base):
         if not (file.is_file() and os.access(file, os.R_OK)):
-            yield Finding(
-                Level.PROBLEM, f"{place} {key}: There is no file {file} that this user can read."
-            )
+            missing = f"{place} {key}: There is no file {file} that this user can read."
+            yield Finding(Level.PROBLEM, missing)
 
 
 def _unusable_state(folder: Path) -> Iterator[Finding]:
@@ -156,13 +118,27 @@ def check_rights(config: Config) -> Iterator[Finding]:
     """
     if not _HAS_MODES:
         return
-    files = tuple(dict.fromkeys(_files(config)))
+    files, state = tuple(dict.fromkeys(_files(config))), config.state_dir
     for file in files:
-        yield from _writable_by_all(file)
-    for folder in dict.fromkeys(_folders(files)):
-        if folder != config.state_dir:
-            yield from _open_folder(folder)
-    yield from _state_open_to_others(config.state_dir)
+        if _mode(file) & stat.S_IWOTH:
+            yield _open(f"Every user of this machine can change {file}.", "o-w", file)
+    behind_links = [(file, Path(os.path.realpath(file))) for file in files]
+    for folder in dict.fromkeys(path.parent for pair in behind_links for path in pair):
+        open_to_all = _mode(folder) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+        if open_to_all and folder != state:  # with the sticky bit, as `/tmp`, it is safe
+            what = f"Every user of this machine can replace the files in {folder}."
+            yield _open(what, "o-w", folder)
+    mode = stat.S_IMODE(_mode(state))
+    if state.is_dir() and mode & 0o077:
+        what = (
+            f"Other users of this machine have access to the state folder {state} (mode "
+            f"{mode:04o}), where clients and devices are named."
+        )
+        yield _open(what, "700", state)
+
+
+def _open(what: str, mode: str, path: Path) -> Finding:
+    return Finding(Level.WARNING, what, f"Run `chmod {mode} {shlex.quote(str(path))}`.")
 
 
 def _files(config: Config) -> Iterator[Path]:
@@ -185,47 +161,9 @@ def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
                 continue
 
 
-def _folders(files: Iterable[Path]) -> Iterator[Path]:
-    """The folder of each file, and that of the file which a link leads to."""
-    for file in files:
-        yield file.parent
-        yield Path(os.path.realpath(file)).parent
-
-
 def _mode(path: Path) -> int:
     """The permissions; 0 where there is nothing that this user can look at."""
     try:
         return path.stat().st_mode
     except OSError:
         return 0
-
-
-def _writable_by_all(path: Path) -> Iterator[Finding]:
-    if _mode(path) & stat.S_IWOTH:
-        yield Finding(
-            Level.WARNING,
-            f"Every user of this machine can change {path}.",
-            f"Run `chmod o-w {shlex.quote(str(path))}`.",
-        )
-
-
-def _open_folder(folder: Path) -> Iterator[Finding]:
-    """In a folder with the sticky bit, as `/tmp`, nobody can replace the files of another."""
-    mode = _mode(folder)
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        yield Finding(
-            Level.WARNING,
-            f"Every user of this machine can replace the files in {folder}.",
-            f"Run `chmod o-w {shlex.quote(str(folder))}`.",
-        )
-
-
-def _state_open_to_others(folder: Path) -> Iterator[Finding]:
-    mode = stat.S_IMODE(_mode(folder))
-    if folder.is_dir() and mode & 0o077:
-        yield Finding(
-            Level.WARNING,
-            f"Other users of this machine have access to the state folder {folder} (mode "
-            f"{mode:04o}), where clients and devices are named.",
-            f"Run `chmod 700 {shlex.quote(str(folder))}`.",
-        )

@@ -1,23 +1,23 @@
-"""What `kisi check` does."""
+"""What `kisi check` does: findings about everything that a run needs, without writing anything."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from kisi.cli.check_files import check_files
-from kisi.cli.options import Format
-from kisi.cli.output import Console, OutputOptions, show, terminal_text
+from kisi.cli.output import Console, OutputOptions, show
 from kisi.config import Section
-from kisi.config.tables import Top
+from kisi.config.load import Top
 from kisi.errors import ConfigError, ExitCode, worst
 from kisi.journal import repair
-from kisi.json_text import dumps
+from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
 from kisi.mapping.validator import SystemValidator
@@ -26,41 +26,87 @@ from kisi.psa import Psa, SupportsProbe
 from kisi.psa.registry import PSAS
 from kisi.reconcile.new_lines import check_siblings
 from kisi.redaction import safe_text
-from kisi.render.findings import Area, findings_document, findings_report
 from kisi.render.formatting import plural
+from kisi.render.report import Entry, Report, Tone, remarks
+from kisi.render.report import Section as Part
 from kisi.run.setup import Setup, config_path, load, opened
 from kisi.sources.registry import SOURCES
+
+_SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
+_PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
+_MARKS = {
+    Level.OK: ("✓", Tone.GOOD),
+    Level.NOTE: ("·", Tone.DIM),
+    Level.WARNING: ("!", Tone.HELD),
+    Level.PROBLEM: ("✗", Tone.BAD),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Findings about one thing, and the exit code that a problem there means."""
+
+    title: str
+    findings: tuple[Finding, ...]
+    exit_code: ExitCode
+
+    def count(self, level: Level) -> int:
+        """How many findings are so grave."""
+        return sum(finding.level is level for finding in self.findings)
 
 
 def check(
     config: Path | None, console: Console, output: OutputOptions, *, online: bool
 ) -> ExitCode:
-    """Shows all findings, and says in one sentence how it stands."""
-    areas = check_all(config, online=online, console=console)
-    code = code_of(areas)
-    report = findings_report(areas, detailed=console.verbose > 0 or online)
-    show(
-        {
-            Format.TABLE: lambda: terminal_text(report, console, output),
-            Format.JSON: lambda: dumps(findings_document(areas, code)),
-        },
-        output,
-    )
-    (console.warn if code else console.info)(check_summary(areas, online=online))
-    return code
+    """Shows all findings, and says in one sentence how it stands and what is next.
 
-
-def check_all(config: Path | None, *, online: bool, console: Console) -> list[Area]:
-    """All findings, by what they are about. Online only if the files are right."""
-    source_kinds = {kind: module.SETTINGS for kind, module in SOURCES.items()}
-    psa_kinds = {kind: module.SETTINGS for kind, module in PSAS.items()}
-    files = check_files(config_path(config), source_kinds, psa_kinds)
-    areas = [Area("Files and secrets", files.findings, ExitCode.CONFIG)]
-    if online and files.passed:
+    The systems are only asked if the files are right.
+    """
+    files = check_files(config_path(config), _SOURCE_KINDS, _PSA_KINDS)
+    areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
+    if online and not areas[0].count(Level.PROBLEM):
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
-    return areas
+    every = [{"title": area.title, "findings": list(map(_found, area.findings))} for area in areas]
+    failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
+    code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
+    detailed = console.verbose > 0 or online
+    show(
+        console,
+        output,
+        report=lambda: _report(areas, detailed=detailed),
+        document=lambda: document({"exit_code": code, "areas": every}),
+    )
+    (console.warn if code else console.info)(_summary(areas, online=online))
+    return code
+
+
+def _report(areas: Sequence[Area], *, detailed: bool) -> Report:
+    """All findings; what is fine only where it is asked for."""
+    sections = []
+    for area in areas:
+        shown = [one for one in area.findings if detailed or one.level is not Level.OK]
+        entries = [
+            Entry(*_MARKS[one.level], one.message, remarks=remarks(one.remedy)) for one in shown
+        ]
+        sections += [Part(area.title, (), tuple(entries))] if entries else []
+    return Report("Check", tuple(sections))
+
+
+def _found(finding: Finding) -> dict[str, Any]:
+    return {**fields(finding, "level message"), "remedy": finding.remedy or None}
+
+
+def _summary(areas: Sequence[Area], *, online: bool) -> str:
+    problems = sum(area.count(Level.PROBLEM) for area in areas)
+    warnings = sum(area.count(Level.WARNING) for area in areas)
+    if problems:
+        found = f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}"
+        return f"{found}. Nothing was changed."
+    more = f", {plural(warnings, 'warning')}" if warnings else ""
+    following = "kisi preview" if online else "kisi check --online"
+    return f"No problems{more}. Next: {following}"
 
 
 def _online(setup: Setup) -> Iterable[Area]:
@@ -83,51 +129,22 @@ def _online(setup: Setup) -> Iterable[Area]:
             yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
 
 
-def code_of(areas: Sequence[Area]) -> ExitCode:
-    """3 ends it; of the others the worst wins."""
-    codes = [
-        area.exit_code
-        for area in areas
-        if any(finding.level is Level.PROBLEM for finding in area.findings)
-    ]
-    return ExitCode.CONFIG if ExitCode.CONFIG in codes else worst(codes)
-
-
-def check_summary(areas: Sequence[Area], *, online: bool) -> str:
-    """One sentence, and the next command."""
-    everything = [finding for area in areas for finding in area.findings]
-    problems = _count(everything, Level.PROBLEM)
-    warnings = _count(everything, Level.WARNING)
-    if problems:
-        found = f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}"
-        return f"{found}. Nothing was changed."
-    more = f", {plural(warnings, 'warning')}" if warnings else ""
-    following = "kisi preview" if online else "kisi check --online"
-    return f"No problems{more}. Next: {following}"
-
-
-def _count(findings: Iterable[Finding], level: Level) -> int:
-    return sum(finding.level is level for finding in findings)
-
-
 def schema_text() -> str:
     """The JSON Schema of kisi.toml, for editors."""
     schema = Top.model_json_schema()
     definitions: dict[str, Any] = schema.setdefault("$defs", {})
 
-    def sections(modules: Iterable[tuple[str, type[Section]]]) -> dict[str, Any]:
-        for kind, settings in modules:
+    def sections(kinds: Mapping[str, type[Section]]) -> dict[str, Any]:
+        for kind, settings in kinds.items():
             own = settings.model_json_schema(ref_template="#/$defs/{model}")
             definitions.update(own.pop("$defs", {}))
             definitions[kind] = own
-        return {
-            "type": "object",
-            "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/{kind}"} for kind, _ in modules]},
-        }
+        choices = [{"$ref": f"#/$defs/{kind}"} for kind in kinds]
+        return {"type": "object", "additionalProperties": {"oneOf": choices}}
 
     properties = schema["properties"]
-    properties["sources"] = sections([(kind, m.SETTINGS) for kind, m in SOURCES.items()])
-    properties["psa"] = sections([(kind, m.SETTINGS) for kind, m in PSAS.items()])
+    properties["sources"] = sections(_SOURCE_KINDS)
+    properties["psa"] = sections(_PSA_KINDS)
     schema["title"] = "kisi.toml"
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=2) + "\n"
@@ -164,19 +181,16 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
         )
     with opened(config) as setup:
         name, psa, number = _to_prove(setup.psas, agreement)
-        mapped = next(
-            (one for one in setup.mapping.companies if (one.psa, one.agreement) == (name, number)),
-            None,
-        )
-        if mapped is not None:
-            raise ConfigError(
-                f"Agreement {number} belongs to {mapped.name} in mapping.toml, so it is no scratch "
-                "one. Nothing was sent.",
-                remedy="Make an agreement for the probe, with one manual charge on it.",
-            )
+        for one in setup.mapping.companies:
+            if (one.psa, one.agreement) == (name, number):
+                raise ConfigError(
+                    f"Agreement {number} belongs to {one.name} in mapping.toml, so it is no "
+                    "scratch one. Nothing was sent.",
+                    remedy="Make an agreement for the probe, with one manual charge on it.",
+                )
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
         passed = True
-        for step in psa.probe(number, item, lambda text: _confirmed(safe_text(text))):
+        for step in psa.probe(number, item, _confirmed):
             passed = step.passed
             console.warn(("✓ " if step.passed else "✗ ") + safe_text(step.message))
     if passed:
@@ -203,4 +217,4 @@ def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsPro
 
 
 def _confirmed(question: str) -> bool:
-    return typer.confirm(question, err=True)
+    return typer.confirm(safe_text(question), err=True)

@@ -16,11 +16,20 @@ import typer
 
 from kisi import __version__
 from kisi.cli.completion import client_names
-from kisi.cli.demo import demo, sandbox
 from kisi.cli.map import map_app
-from kisi.cli.options import Exclude, FindingsFormat, Format, Only, RowsFormat
+from kisi.cli.options import (
+    Exclude,
+    FindingsFormat,
+    Format,
+    Only,
+    RowsFormat,
+    client_glob,
+    flag,
+    shared_options,
+    typed,
+)
 from kisi.cli.output import Console, OutputOptions, result
-from kisi.cli.shared_options import shared_options
+from kisi.cli.start import demo, init, sandbox
 
 _DAY = 86_400
 """Seconds: whoever waits longer runs into the next daily run."""
@@ -58,18 +67,7 @@ def root(
     """Bills Kaspersky security by what an MSP's clients really use."""
 
 
-@app.command()
-@shared_options(config=False)
-def init(
-    console: Console,
-    config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it.")
-    ] = Path("kisi.toml"),
-) -> None:
-    """Write a commented kisi.toml to fill in. Never overwrites anything."""
-    from kisi.cli.init import write_template
-
-    console.info(write_template(config))
+app.command()(init)
 
 
 @app.command()
@@ -79,16 +77,13 @@ def check(
     console: Console,
     output: OutputOptions,
     online: Annotated[
-        bool,
-        typer.Option(
-            "--online", help="Also log in: certificates, clocks, rights, every mapped id."
-        ),
+        bool, flag("--online", "Also log in: certificates, clocks, rights, every mapped id.")
     ] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of kisi.toml and do nothing.")
+        bool, flag("--schema", "Print the JSON Schema of kisi.toml and do nothing.")
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Acknowledge a damaged journal: start an empty one.")
+        bool, flag("--repair", "Acknowledge a damaged journal: start an empty one.")
     ] = False,
     probe_tigerpaw: Annotated[
         str | None,
@@ -127,7 +122,7 @@ def preview(
     only: Only = None,
     exclude: Exclude = None,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 10 if changes wait to be written.")
+        bool, flag("--detailed-exitcode", "Exit 10 if changes wait to be written.")
     ] = False,
 ) -> None:
     """Show what `kisi sync` would change, what is held, and why. Writes nothing.
@@ -135,17 +130,17 @@ def preview(
     Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
     """
     from kisi import run
-    from kisi.cli.sync import follow
+    from kisi.cli.running import follow
 
-    work = partial(
-        run.preview,
-        config,
-        only=only or (),
-        exclude=exclude or (),
-        detailed_exit_code=detailed_exitcode,
-    )
+    work = partial(run.preview, config, only=only or (), exclude=exclude or ())
+    work = partial(work, detailed_exit_code=detailed_exitcode)
     said = "Stopping: a preview writes nothing."
     raise typer.Exit(follow(work, console, output, on_signal=said))
+
+
+_ACCEPT = "Release the holds of the plan or the client with this id, once (repeatable)."
+_JITTER = "First wait a random time of up to this many seconds."
+_LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 
 
 @app.command()
@@ -155,32 +150,13 @@ def sync(
     console: Console,
     output: OutputOptions,
     accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept",
-            metavar="ID",
-            help="Release the holds of the plan or the client with this id, once (repeatable).",
-        ),
+        list[str] | None, typer.Option("--accept", metavar="ID", help=_ACCEPT)
     ] = None,
     only: Only = None,
     exclude: Exclude = None,
-    jitter: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0,
-            max=_DAY,
-            help="First wait a random time of up to this many seconds.",
-        ),
-    ] = 0,
+    jitter: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_JITTER)] = 0,
     lock_timeout: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            min=0,
-            max=_DAY,
-            help="Wait up to this many seconds for another run to end.",
-        ),
+        float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_LOCK_TIMEOUT)
     ] = 0,
 ) -> None:
     """Bring the PSA's agreements to what the clients really use. Made for cron.
@@ -190,17 +166,10 @@ def sync(
     --exclude is not the daily one: the healthcheck of [notify] is not pinged.
     """
     from kisi import run
-    from kisi.cli.sync import follow
+    from kisi.cli.running import follow
 
-    work = partial(
-        run.sync,
-        config,
-        accept=accept or (),
-        only=only or (),
-        exclude=exclude or (),
-        jitter=jitter,
-        lock_timeout=lock_timeout,
-    )
+    work = partial(run.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
+    work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
     raise typer.Exit(follow(work, console, output))
 
 
@@ -212,24 +181,16 @@ def status(
     output: OutputOptions,
     context: typer.Context,
     company: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GLOB",
-            help="Only clients whose name matches, in detail.",
-            autocompletion=client_names,
-        ),
+        str | None, client_glob("--company", "Only clients whose name matches, in detail.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
     ] = None,
     failed: Annotated[
-        bool,
-        typer.Option(
-            "--failed", help="Only clients that failed, are held, or were never confirmed."
-        ),
+        bool, flag("--failed", "Only clients that failed, are held, or were never confirmed.")
     ] = False,
     ready: Annotated[
-        bool, typer.Option("--ready", help="Exit 0 only if every billed client may be inconsoled.")
+        bool, flag("--ready", "Exit 0 only if every billed client may be invoiced.")
     ] = False,
     max_age: Annotated[
         str, typer.Option(metavar="AGE", help="How old a proof may be for --ready.")
@@ -241,13 +202,12 @@ def status(
     """
     from kisi.cli.status import StatusQuery, show_status
 
-    source = context.get_parameter_source("max_age")
-    if not ready and source is not None and source.name == "COMMANDLINE":
+    if not ready and typed(context, "max_age"):
         raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
     query = StatusQuery(
         company=company,
         since=instant(since, "--since") if since else None,
-        failed=failed and not ready,  # who may be inconsoled is asked of everybody
+        failed=failed and not ready,  # who may be invoiced is asked of everybody
     )
     oldest = duration(max_age, "--max-age")
     raise typer.Exit(show_status(config, console, output, query, oldest if ready else None))
@@ -271,7 +231,7 @@ def explain(
         str | None, typer.Option(metavar="GLOB", help="Only applications whose name matches.")
     ] = None,
     devices: Annotated[
-        bool, typer.Option("--devices", help="List every device, counted or left out, and why.")
+        bool, flag("--devices", "List every device, counted or left out, and why.")
     ] = False,
     run: Annotated[
         int | None,
@@ -299,11 +259,7 @@ _YEARS = range(1970, 9999)
 
 
 def duration(text: str, option: str) -> timedelta:
-    """`26h`, `90m` or `2d`; at most 36500 days.
-
-    Raises:
-        typer.BadParameter: It is none of these. Names the `option`.
-    """
+    """`26h`, `90m` or `2d`; at most 36500 days. Else `typer.BadParameter` names the `option`."""
     age = _age(text)
     if age is None:
         raise typer.BadParameter(f"{text[:40]!r} is not {_DURATION}.", param_hint=option)
@@ -319,21 +275,16 @@ def _age(text: str) -> timedelta | None:
 def instant(text: str, option: str) -> datetime | timedelta:
     """A day (`2026-11-01`) from 1970 on, or a duration before now.
 
-    Raises:
-        typer.BadParameter: It is neither. Names the `option`.
+    Else `typer.BadParameter` names the `option`.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        age = _age(text)
-        if age is None:
-            raise typer.BadParameter(
-                f"{text[:40]!r} is neither a day such as 2026-11-01 nor {_DURATION}.",
-                param_hint=option,
-            ) from None
-        return age
+        if (age := _age(text)) is not None:
+            return age
+        neither = f"{text[:40]!r} is neither a day such as 2026-11-01 nor {_DURATION}."
+        raise typer.BadParameter(neither, param_hint=option) from None
     if moment.year not in _YEARS:
-        raise typer.BadParameter(
-            f"{text!r} is not a day on which there can have been a run.", param_hint=option
-        )
+        impossible = f"{text!r} is not a day on which there can have been a run."
+        raise typer.BadParameter(impossible, param_hint=option)
     return moment

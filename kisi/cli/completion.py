@@ -14,7 +14,6 @@ from typing import Any
 
 import typer
 
-_BYTE_ORDER_MARK = "\ufeff"
 _COULD_ACT = re.compile("[\\\\`$\"'!\u2018-\u201f]")
 """What ends a quotation or is run inside one, in some shell; PowerShell takes curly quotes too."""
 
@@ -39,7 +38,9 @@ def client_names(context: typer.Context, incomplete: str) -> list[str]:
     `eval`, and what a half-open quotation means in bash is not known here.
     """
     try:
-        names = _names(_mapping_path(context.params.get("config")))
+        config = _config_path(context.params.get("config"))
+        named = _read(config).get("mapping", "mapping.toml")
+        names = _names(config.parent / (named if isinstance(named, str) else "mapping.toml"))
     except (OSError, ValueError):  # a half-typed line is no place for an error message
         return []
     typed = incomplete.casefold()
@@ -59,13 +60,6 @@ def _for_the_shell(name: str) -> str:
     return re.sub(r"([^\w.,:/@%+-])", r"\\\1", name)
 
 
-def _mapping_path(given: Path | str | None) -> Path:
-    """The mapping file of the kisi.toml that the command would read."""
-    config = _config_path(given)
-    named = _read(config).get("mapping", "mapping.toml")
-    return config.parent / (named if isinstance(named, str) else "mapping.toml")
-
-
 def _config_path(given: Path | str | None) -> Path:
     path = given or os.environ.get("KISI_CONFIG") or "kisi.toml"
     if given is None and not Path(path).exists():
@@ -78,13 +72,10 @@ def _config_path(given: Path | str | None) -> Path:
 def _names(path: Path) -> list[str]:
     companies = _read(path).get("company", [])
     rows = companies if isinstance(companies, list) else []
-    names = (row.get("name") for row in rows if isinstance(row, dict))
-    return sorted({name for name in names if isinstance(name, str) and _harmless(name)})
-
-
-def _harmless(name: str) -> bool:
-    return name.isprintable() and not _COULD_ACT.search(name)
+    found = (row.get("name") for row in rows if isinstance(row, dict))
+    names = {name for name in found if isinstance(name, str) and name.isprintable()}
+    return sorted(name for name in names if not _COULD_ACT.search(name))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text(encoding="utf-8").removeprefix(_BYTE_ORDER_MARK))
+    return tomllib.loads(path.read_text(encoding="utf-8").removeprefix("\ufeff"))

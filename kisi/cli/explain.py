@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from kisi.cli.options import Format
-from kisi.cli.output import Console, OutputOptions, show, terminal_text
+from kisi.cli.output import Console, OutputOptions, show
 from kisi.errors import ConfigError
-from kisi.journal import ClientRecord, Journal, LineHistory
-from kisi.json_text import dumps
-from kisi.render.explain import (
-    ExplainView,
-    explain_csv,
-    explain_document,
-    explain_report,
-    of_application,
-)
+from kisi.journal import ClientRecord, Journal
+from kisi.render.explain import ExplainView, explain_report, of_application
+from kisi.render.export import explain_csv, explain_document
 from kisi.run.setup import load
 
 
@@ -32,23 +25,7 @@ def show_explanation(
     *,
     devices: bool,
 ) -> None:
-    """Shows a client's quantities; with `devices` each of them down to its devices."""
-    view = explained(config, company, run_id, application)
-    report = explain_report(view, devices=devices)
-    show(
-        {
-            Format.TABLE: lambda: terminal_text(report, console, output),
-            Format.JSON: lambda: dumps(explain_document(view)),
-            Format.CSV: lambda: explain_csv(view),
-        },
-        output,
-    )
-
-
-def explained(
-    config: Path | None, company: str, run_id: int | None, application: str | None
-) -> ExplainView:
-    """What is known of a client in a run, by default the last that read it.
+    """Shows a client's quantities in a run, by default the last that read the client.
 
     Raises:
         ConfigError: The files are wrong, or there is no such client, run or evidence.
@@ -59,18 +36,31 @@ def explained(
         if journal.problem is not None:
             raise journal.problem
         client = _client(journal.clients(unmapped=True), company)
-        records = [
-            record
-            for record in journal.usage_at(client.name, run_id)
-            if (record.psa, record.agreement) == (client.psa, client.agreement)
-        ]
+        billed_on = (client.psa, client.agreement)
+        usage = journal.usage_at(client.name, run_id)
+        records = tuple(one for one in usage if (one.psa, one.agreement) == billed_on)
         newest = max((record.last_run for record in records), default=0)
         run = journal.run(newest if run_id is None else run_id)
         if run is None or not records:
-            raise _nothing(client, run_id)
-        lines = _lines(journal.line_history(client.name), client, run.id)
-        view = ExplainView(client, run, settings.timezone, tuple(lines), tuple(records))
-    return of_application(view, application) if application else view
+            when = "yet" if run_id is None else f"as of run {run_id}"
+            raise ConfigError(
+                f"The journal holds no usage of {client.name} {when}.",
+                remedy="`kisi status` lists the runs; evidence is kept for `evidence_days`.",
+            )
+        lines = []
+        for line in journal.line_history(client.name):
+            known = tuple(one for one in line.quantities if one.first_run <= run.id)
+            if known and (line.psa, line.agreement) == billed_on:
+                lines.append(replace(line, quantities=known))
+        view = ExplainView(client, run, settings.timezone, tuple(lines), records)
+    view = of_application(view, application) if application else view
+    show(
+        console,
+        output,
+        report=lambda: explain_report(view, devices=devices),
+        document=lambda: explain_document(view),
+        csv=lambda: explain_csv(view),
+    )
 
 
 def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
@@ -96,19 +86,3 @@ def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
         f"The journal knows no client {wanted!r}.",
         remedy="Did you mean " + ", ".join(near) + "?" if near else "`kisi status -v` lists them.",
     )
-
-
-def _nothing(client: ClientRecord, run_id: int | None) -> ConfigError:
-    when = "yet" if run_id is None else f"as of run {run_id}"
-    return ConfigError(
-        f"The journal holds no usage of {client.name} {when}.",
-        remedy="`kisi status` lists the runs; evidence is kept for `evidence_days`.",
-    )
-
-
-def _lines(history: Iterable[LineHistory], client: ClientRecord, run: int) -> Iterable[LineHistory]:
-    """The client's lines with the quantities that they were confirmed to hold up to a run."""
-    for line in history:
-        known = tuple(one for one in line.quantities if one.first_run <= run)
-        if known and (line.psa, line.agreement) == (client.psa, client.agreement):
-            yield replace(line, quantities=known)

@@ -21,35 +21,24 @@ _command_of = cache(typer.main.get_command)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command.
+    """Runs one command line, without the program's name; the exit code.
 
-    Args:
-        arguments: The command line without the program's name.
-
-    Returns:
-        The exit code. Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
+    Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
     """
-    _replace_closed_streams()
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed from the start (`>&-`, pythonw): nothing is said
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     try:
         result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
     except typer.TyperException as error:
         return _say_usage(error)
-    except typer.Abort:
-        return _say_interrupted()
+    except (typer.Abort, KeyboardInterrupt):
+        return _say(Interrupted("Stopped before anything was written."))
     except KisiError as error:
         return _say(error)
-    except KeyboardInterrupt:
-        return _say_interrupted()
     except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
         return _say_bug(error, verbose="-vv" in arguments)
     return result if isinstance(result, int) else ExitCode.OK
-
-
-def _replace_closed_streams() -> None:
-    """A process may be started without stdout or stderr (`>&-`, pythonw); nothing is said there."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _say_usage(error: typer.TyperException) -> int:
@@ -67,10 +56,6 @@ def _say(error: KisiError) -> int:
 
     write(sys.stderr, explain_error(error))
     return error.exit_code
-
-
-def _say_interrupted() -> int:
-    return _say(Interrupted("Stopped before anything was written."))
 
 
 def _say_bug(error: Exception, *, verbose: bool) -> int:

@@ -1,10 +1,13 @@
-"""The options that commands share, as annotated types."""
+"""The options that commands share, and the decorator that adds them."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,22 +23,38 @@ class Format(StrEnum):
     HTML = "html"
 
 
-class RowsFormat(StrEnum):
-    """How a list is written that is no page to hand on."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
+RowsFormat = StrEnum("RowsFormat", ["TABLE", "JSON", "CSV"])
+"""How a list is written that is no page to hand on."""
+FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])
+"""How the findings of `kisi check` are written."""
 
 
-class FindingsFormat(StrEnum):
-    """How the findings of `kisi check` are written."""
-
-    TABLE = "table"
-    JSON = "json"
+def flag(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+    """An option that is there or not, without a `--no-` form."""
+    return typer.Option(name, help=text)
 
 
-Config = Annotated[
+def client_glob(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+    """An option that takes globs of clients' names, and completes a name."""
+    return typer.Option(name, metavar="GLOB", autocompletion=client_names, help=text)
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write the result to a file, not to stdout."),
+]
+Only = Annotated[
+    list[str] | None, client_glob("--only", "Only clients whose name matches (repeatable).")
+]
+Exclude = Annotated[
+    list[str] | None, client_glob("--exclude", "Leave out clients whose name matches (repeatable).")
+]
+PsaName = Annotated[
+    str | None,
+    typer.Option("--psa", metavar="NAME", help="Which [psa.NAME]; needed if there are several."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+_Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
@@ -46,67 +65,80 @@ Config = Annotated[
         help="kisi.toml; without it ./kisi.toml, then the platform's config folder.",
     ),
 ]
-Quiet = Annotated[
+_Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Only errors, and the last line if something is wrong."),
 ]
-Verbose = Annotated[
-    int,
-    typer.Option(
-        "--verbose",
-        "-v",
-        count=True,
-        show_default=False,
-        help="More detail; -vv shows each request.",
-    ),
+_VERBOSE = "More detail; -vv shows each request."
+_Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, show_default=False, help=_VERBOSE)
 ]
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR does the same).")]
+_NoColor = Annotated[bool, flag("--no-color", "No colours (NO_COLOR does the same).")]
 
 
 def _one_format(context: typer.Context, value: object) -> object:
     """Refuses `--json` beside another `--format`; whichever is read last sees both."""
-    given = [
-        name
-        for name in ("format_", "json")
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    ]
     form = context.params.get("format_", value)
-    if len(given) > 1 and form != Format.JSON:
+    if all(typed(context, name) for name in ("format_", "json")) and form != Format.JSON:
         raise typer.BadParameter("It is short for --format json; leave one of the two out.")
     return value
 
 
+def typed(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line; its default and its variable do not count."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 _AS = typer.Option("--format", case_sensitive=False, callback=_one_format, help="How to write it.")
-As = Annotated[Format, _AS]
-AsRows = Annotated[RowsFormat, _AS]
-AsFindings = Annotated[FindingsFormat, _AS]
-Json = Annotated[
+_FORMATS: dict[type[StrEnum], Any] = {
+    Format: Annotated[Format, _AS],
+    RowsFormat: Annotated[RowsFormat, _AS],
+    FindingsFormat: Annotated[FindingsFormat, _AS],
+}
+_Json = Annotated[
     bool, typer.Option("--json", callback=_one_format, help="Short for --format json.")
 ]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", metavar="FILE", help="Write the result to a file, not to stdout."),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only",
-        metavar="GLOB",
-        autocompletion=client_names,
-        help="Only clients whose name matches (repeatable).",
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="GLOB",
-        autocompletion=client_names,
-        help="Leave out clients whose name matches (repeatable).",
-    ),
-]
-PsaName = Annotated[
-    str | None,
-    typer.Option("--psa", metavar="NAME", help="Which [psa.NAME]; needed if there are several."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+_CONSOLE = {"quiet": (_Quiet, False), "verbose": (_Verbose, 0), "no_color": (_NoColor, False)}
+
+
+def shared_options(
+    *, config: bool = True, formats: type[StrEnum] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds --quiet, --verbose and --no-color to a command, behind its own options.
+
+    With `config` also --config; with `formats` also --format with these choices, --json and
+    --output. The command takes what comes of them first: the path given with --config, the
+    `Console`, and the `OutputOptions`; then its own options.
+    """
+    shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
+    if formats is not None:
+        shared["format_"] = (_FORMATS[formats], formats(Format.TABLE))
+        shared |= {"json": (_Json, False), "output_file": (Output, None)}
+    shared |= _CONSOLE
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = list(signature.parameters.values())[1 + config + (formats is not None) :]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind)
+            for name, (kind, value) in shared.items()
+        ]
+
+        @wraps(command)
+        def with_shared(**given: Any) -> None:  # noqa: ANN401 - what each of the options takes
+            from kisi.cli.output import OutputOptions, console_for
+
+            first = [given.pop("config")] if config else []
+            first.append(console_for(**{name: given.pop(name) for name in _CONSOLE}))
+            if formats is not None:
+                form, json = Format(given.pop("format_")), given.pop("json")
+                first.append(OutputOptions(Format.JSON if json else form, given.pop("output_file")))
+            command(*first, **given)
+
+        with_shared.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        with_shared.__annotations__ = {each.name: each.annotation for each in parameters}
+        del with_shared.__wrapped__
+        return with_shared
+
+    return decorate

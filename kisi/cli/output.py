@@ -22,6 +22,7 @@ from kisi.cli.options import Format
 from kisi.errors import KisiError, StateError
 
 if TYPE_CHECKING:
+    from kisi.json_text import Json
     from kisi.render.report import Report
 
 _WIDE = 120
@@ -32,17 +33,14 @@ _MOST_LINES = 50
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Where messages of a command go, and how many of them.
-
-    Args:
-        quiet: Only errors, and the last line if something is wrong.
-        verbose: 0, 1 or 2.
-        color: Whether colours may be used at all.
-    """
+    """Where messages of a command go, and how many of them."""
 
     quiet: bool = False
+    """Only errors, and the last line if something is wrong."""
     verbose: int = 0
+    """0, 1 or 2."""
     color: bool = True
+    """Whether colours may be used at all."""
 
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
@@ -54,31 +52,23 @@ class Console:
         write(sys.stderr, text)
 
     def colored(self, stream: TextIO) -> bool:
-        """Whether `stream` is a terminal that wants colours."""
+        """Whether `stream` is a terminal that wants colours, and knows them."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        return self.color and not plain and stream.isatty() and _understands_colors()
+        if not self.color or plain or not stream.isatty():
+            return False
+        if os.name != "nt":
+            return True
+        from rich.console import detect_legacy_windows
+
+        return not detect_legacy_windows()
 
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How and where a result is written.
+    """How a result is written, and to which file if not to stdout."""
 
-    Args:
-        format: How it is written.
-        file: Where, if not to stdout.
-    """
-
-    format: Format
+    format: Format = Format.TABLE
     file: Path | None = None
-
-
-def _understands_colors() -> bool:
-    """Whether the console knows ANSI colours; old ones of Windows do not."""
-    if os.name != "nt":
-        return True
-    from rich.console import detect_legacy_windows
-
-    return not detect_legacy_windows()
 
 
 def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
@@ -100,20 +90,17 @@ def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
     return Console(quiet=quiet, verbose=verbose, color=not no_color)
 
 
-def write(stream: TextIO, text: str) -> bool:
-    """Writes text and a newline; says on stderr if that is not possible. True if it was."""
+def write(stream: TextIO, text: str) -> None:
+    """Writes text and a newline; says on stderr if that is not possible."""
     try:
         stream.write(text if text.endswith("\n") else text + "\n")
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
-        return False
     except OSError as error:
         _silence(stream)
         if stream is not sys.stderr:
             write(sys.stderr, f"The result could not be printed: {error.strerror}.")
-        return False
-    return True
 
 
 def _silence(stream: TextIO) -> None:
@@ -172,11 +159,7 @@ def _write_file(path: Path, text: str) -> None:
 
 
 def _behind_a_link(path: Path) -> Path:
-    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours.
-
-    Raises:
-        PermissionError: It is the link of neither this user nor the folder's owner.
-    """
+    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours."""
     if hasattr(os, "geteuid") and path.is_symlink():
         trusted = {os.geteuid(), path.parent.stat().st_uid}
         if path.lstat().st_uid not in trusted:
@@ -198,17 +181,35 @@ def explain_error(error: KisiError) -> str:
     return text
 
 
-def show(texts: dict[Format, Callable[[], str]], output: OutputOptions) -> None:
-    """Writes the text of the wanted format, which is one of those that the command offers."""
-    result(texts[output.format](), output.file)
+def show(
+    console: Console,
+    output: OutputOptions,
+    report: Callable[[], Report],
+    document: Callable[[], Json],
+    csv: Callable[[], str] | None = None,
+) -> None:
+    """Writes a result in the wanted format, which is one of those that the command offers."""
+    if output.format is Format.JSON:
+        from kisi.json_text import dumps
+
+        text = dumps(document())
+    elif output.format is Format.CSV and csv is not None:
+        text = csv()
+    elif output.format is Format.HTML:
+        from kisi.render.web import web_page
+
+        text = web_page(report())
+    else:
+        text = terminal_text(report(), console, output)
+    result(text, output.file)
 
 
-def terminal_text(report: Report, console: Console, output: OutputOptions) -> str:
+def terminal_text(report: Report, console: Console, output: OutputOptions = OutputOptions()) -> str:
     """A report as text: as wide as the terminal, coloured if that is welcome."""
-    from kisi.render.terminal import Terminal, lay_out
+    from kisi.render.terminal import lay_out
 
     if output.file is not None:
-        return lay_out(report, Terminal(_WIDE)).plain
+        return lay_out(report, _WIDE).plain
     width = shutil.get_terminal_size((_WIDE, 0)).columns
-    page = lay_out(report, Terminal(width, sys.stdout.encoding or "ascii"))
-    return page.ansi() if page and console.colored(sys.stdout) else page.plain
+    page = lay_out(report, width, sys.stdout.encoding or "ascii")
+    return page.ansi() if console.colored(sys.stdout) else page.plain

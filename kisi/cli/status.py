@@ -10,24 +10,21 @@ from typing import Any
 
 from kisi import __version__
 from kisi.cli.options import Format
-from kisi.cli.output import (
-    Console,
-    OutputOptions,
-    explain_error,
-    result,
-    show,
-    terminal_text,
-)
+from kisi.cli.output import Console, OutputOptions, explain_error, result, show
 from kisi.errors import ExitCode, StateError
 from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
-from kisi.json_text import dumps
 from kisi.lock import is_running
 from kisi.model import BillingMapping, Glob, Status
 from kisi.redaction import safe_text
-from kisi.render.status_export import status_csv, status_document
-from kisi.render.status_report import status_report
-from kisi.render.status_view import Client, Expiry, StatusView, readiness, ready_sentence
-from kisi.render.web import web_page
+from kisi.render.export import status_csv, status_document
+from kisi.render.status import (
+    Client,
+    Expiry,
+    StatusView,
+    readiness,
+    ready_sentence,
+    status_report,
+)
 from kisi.run.document import read_tenant, read_use
 from kisi.run.setup import load
 from kisi.transport import SystemClock
@@ -66,30 +63,19 @@ def show_status(
     query: StatusQuery,
     oldest: timedelta | None,
 ) -> ExitCode:
-    """Shows how it stands.
-
-    Args:
-        config: kisi.toml, as given.
-        console: Where messages go.
-        output: Where the result goes.
-        query: What the operator wants to see.
-        oldest: For `--ready`: how old a proof may be. None where that is not asked.
-    """
+    """Shows how it stands; with `oldest`, the age that a proof may have, answers `--ready`."""
     view, problem = status_view(config, query)
     answer = None if oldest is None else readiness(view, oldest)
     detailed = console.verbose > 0 or query.company is not None
     table = output.format is Format.TABLE
     if answer is None or not table:
+        whole = detailed or output.format is Format.HTML
         show(
-            {
-                Format.TABLE: lambda: terminal_text(
-                    status_report(view, detailed=detailed), console, output
-                ),
-                Format.JSON: lambda: dumps(status_document(view, answer)),
-                Format.CSV: lambda: status_csv(view),
-                Format.HTML: lambda: web_page(status_report(view, detailed=True)),
-            },
+            console,
             output,
+            report=lambda: status_report(view, detailed=whole),
+            document=lambda: status_document(view, answer),
+            csv=lambda: status_csv(view),
         )
     if problem is not None:
         console.warn(explain_error(problem))
@@ -123,9 +109,9 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
         runs = journal.last_runs(RUNS if since is None else MANY_RUNS, since)
         known = tuple(_clients(journal, mapping))
-        report = journal.latest(Subject.REPORT)
-        unmapped: Mapping[str, Any] = report.get("unmapped", {}) if report else {}
+        last_run: Mapping[str, Any] | None = journal.latest(Subject.REPORT)
         certificates = journal.latest(Subject.CERTIFICATES) or ()
+        unmapped = last_run.get("unmapped", {}) if last_run else {}
         view = StatusView(
             at=now,
             version=__version__,
@@ -142,7 +128,7 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
                 for one in certificates
             ),
             unsettled=journal.pending(),
-            last_run=report,
+            last_run=last_run,
             problem=journal.problem.message if journal.problem else "",
         )
         return view, journal.problem
@@ -160,6 +146,5 @@ def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
             mine = (x for x in lines if x.owned and (x.psa, x.agreement) == billed_on)
             yield Client(record, tuple(mine))
     for one in new.values():
-        yield Client(
-            ClientRecord(one.name, one.psa, one.company, one.agreement, Billing.ON, one.tenants)
-        )
+        billed = (one.psa, one.company, one.agreement)
+        yield Client(ClientRecord(one.name, *billed, Billing.ON, one.tenants))

@@ -7,7 +7,7 @@ that are exported here.
 
 from __future__ import annotations
 
-from kisi.config.load import Config, Kinds, PartialConfig, read_partial_config
+from kisi.config.load import Config, Kinds, Notify, PartialConfig, read_partial_config
 from kisi.config.settings import (
     FingerprintStr,
     Hours,
@@ -19,7 +19,6 @@ from kisi.config.settings import (
     Text,
     Workers,
 )
-from kisi.config.tables import Notify
 
 __all__ = [
     "Config",

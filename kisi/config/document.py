@@ -30,40 +30,35 @@ _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=(?!.*(?:\"\"\"|'''))")
 _DECLARED_TWICE = re.compile(r"Cannot declare \((.*)\) twice")
 
-_ADVICE = (
-    ("Cannot overwrite", "{key} is written a second time here; keep one of the two."),
-    (
-        "Cannot mutate",
-        "This adds to a table that was closed before; write all its keys in one place.",
+_ADVICE = {
+    "Cannot overwrite": "{key} is written a second time here; keep one of the two.",
+    "Cannot mutate": (
+        "This adds to a table that was closed before; write all its keys in one place."
     ),
-    ("Cannot redefine", "This table was defined before; write all its keys in one place."),
-    ("Duplicate inline", "A key is written twice between the braces; keep one of the two."),
-    (
-        "Unescaped '\\'",
-        "Inside \"double quotes\" a backslash must be doubled; or use 'single quotes'.",
+    "Cannot redefine": "This table was defined before; write all its keys in one place.",
+    "Duplicate inline": "A key is written twice between the braces; keep one of the two.",
+    "Unescaped '\\'": (
+        "Inside \"double quotes\" a backslash must be doubled; or use 'single quotes'."
     ),
-    (
-        "Invalid hex value",
-        "In \"double quotes\" \\U and \\u mean something else; use 'single quotes'.",
+    "Invalid hex": "In \"double quotes\" \\U and \\u mean something else; use 'single quotes'.",
+    "Illegal character '\\n'": "The text is not closed with a quote at the end of this line.",
+    "Illegal character": "There is a character here that TOML does not allow; remove it.",
+    "Found invalid character": "There is a character here that TOML does not allow; remove it.",
+    "Unterminated string": "A text is not closed with its quotes.",
+    "Expected ']": "A table's name is not closed: write [name] or [[name]].",
+    "Expected '='": "A key needs = and a value after it: key = value.",
+    "Unclosed array": "A list is not closed with ].",
+    "Unclosed inline table": "A table is not closed with }}.",
+    "Expected newline": (
+        "Something follows the value; a value takes one line, and text needs quotes."
     ),
-    ("Illegal character '\\n'", "The text is not closed with a quote at the end of this line."),
-    ("Illegal character", "There is a character here that TOML does not allow; remove it."),
-    ("Found invalid character", "There is a character here that TOML does not allow; remove it."),
-    ("Unterminated string", "A text is not closed with its quotes."),
-    ("Expected ']", "A table's name is not closed: write [name] or [[name]]."),
-    ("Expected '='", "A key needs = and a value after it: key = value."),
-    ("Unclosed array", "A list is not closed with ]."),
-    ("Unclosed inline table", "A table is not closed with }}."),
-    (
-        "Expected newline",
-        "Something follows the value; a value takes one line, and text needs quotes.",
-    ),
-    ("Invalid value", "Here must be a value: text in quotes, a number, true or false, or a list."),
-    ("Invalid statement", "Here must be a key = value, a [table] or a # comment."),
-    ("Invalid date", "This is not a date that exists."),
-    ("Escaped character", "This \\u or \\U is not a character; use 'single quotes'."),
-    ("Invalid initial character", "Here must be a key; special characters in a key need quotes."),
-)
+    "Invalid value": "Here must be a value: text in quotes, a number, true or false, or a list.",
+    "Invalid statement": "Here must be a key = value, a [table] or a # comment.",
+    "Invalid date": "This is not a date that exists.",
+    "Escaped character": "This \\u or \\U is not a character; use 'single quotes'.",
+    "Invalid initial character": "Here must be a key; special characters in a key need quotes.",
+}
+"""How a message of `tomllib` begins, and what to do then; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +73,7 @@ class Document:
 def read_document(path: Path, *, if_missing: str) -> Document:
     """Reads `path` as UTF-8 (a byte order mark and CRLF line ends are fine) and parses it.
 
-    Args:
-        path: The file.
-        if_missing: What to do where there is no such file.
+    `if_missing` says what to do where there is no such file.
 
     Raises:
         ConfigError: The file is missing, unreadable, too large, not UTF-8, or not TOML. Messages
@@ -190,23 +183,18 @@ def _explain(message: str, text: str) -> str:
     """What `tomllib` said, with a position that editors know and advice in words."""
     position = _POSITION.search(message)
     said = message[: position.start()] if position else message
+    lines = text.splitlines()
     if position and position[1]:
         place = f"line {position[1]}, column {position[2]}"
-        line = int(position[1])
+        line = lines[int(position[1]) - 1] if int(position[1]) <= len(lines) else ""
     else:
         place = "the end of the file"
-        line = len(text.splitlines())
+        line = lines[-1] if lines else ""
     if declared := _DECLARED_TWICE.match(said):
         table = ".".join(part.strip(" '\"") for part in declared[1].split(",") if part.strip())
         return f"{place}: [{table}] is defined already; write all its keys in one place."
-    advice = next((advice for start, advice in _ADVICE if said.startswith(start)), None)
+    advice = next((advice for start, advice in _ADVICE.items() if said.startswith(start)), None)
     if advice is None:
         return f"{place}: This is not TOML."
-    return f"{place}: " + advice.format(key=_key_of_line(text, line))
-
-
-def _key_of_line(text: str, line: int) -> str:
-    """The key that a line sets, for a message; never its value."""
-    lines = text.splitlines()
-    key = _BARE_KEY.match(lines[line - 1]) if 0 < line <= len(lines) else None
-    return f'The key "{key[1]}"' if key else "A key"
+    key = _BARE_KEY.match(line)  # for the message; never its value
+    return f"{place}: " + advice.format(key=f'The key "{key[1]}"' if key else "A key")

@@ -1,16 +1,22 @@
-"""Turns `kisi.toml` into a `Config`, with all problems of the whole file at once."""
+"""Turns `kisi.toml` into a `Config`, with all problems of the whole file at once.
+
+The tables that are the same for everybody are here, and the time zone of billing.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from platformdirs import user_state_path
+from pydantic import AfterValidator, Field
 
 from kisi.config.document import read_document
 from kisi.config.sentences import (
@@ -18,12 +24,12 @@ from kisi.config.sentences import (
     check_table,
     did_you_mean,
     listed,
+    nearest,
     place,
     read_table,
     shorten,
 )
-from kisi.config.settings import Section
-from kisi.config.tables import Counting, Guards, Notify, Top, billing_zone
+from kisi.config.settings import LocalPath, SecretRef, Section, Table
 from kisi.errors import ConfigError
 from kisi.model import CountingRules, GuardRules
 
@@ -32,6 +38,125 @@ Kinds = Mapping[str, type[Section]]
 
 _TABLES = ("sources", "psa", "counting", "guards", "notify")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_COUNTING = CountingRules()
+_GUARDS = GuardRules()
+
+
+class SystemZone(tzinfo):
+    """The zone that this machine is set to, with its rules for summer time.
+
+    `datetime.astimezone()` knows only the offset of one moment, and Windows does not tell its
+    zone's IANA name; the C library knows the offset of every moment.
+    """
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        """How far local time is ahead of UTC at the local time `when`."""
+        if when is None:
+            return None
+        local = time.localtime(when.replace(tzinfo=None).timestamp())
+        return timedelta(seconds=local.tm_gmtoff)
+
+    def dst(self, when: datetime | None) -> timedelta | None:
+        """Not known apart from the offset."""
+        del when
+        return None
+
+    def tzname(self, when: datetime | None) -> str | None:
+        """The abbreviation in use at the local time `when`, such as `CET`."""
+        if when is None:
+            return None
+        return time.localtime(when.replace(tzinfo=None).timestamp()).tm_zone
+
+    def fromutc(self, when: datetime) -> datetime:
+        """Turns the UTC time `when` into local time; of an hour that comes twice it knows which."""
+        moment = when.replace(tzinfo=UTC)
+        local = moment.astimezone().replace(tzinfo=None)
+        again = local.timestamp() != moment.timestamp()
+        return local.replace(tzinfo=self, fold=int(again))
+
+    def __str__(self) -> str:
+        return "the system's time zone"
+
+
+def billing_zone(name: str | None) -> tzinfo:
+    """The time zone called `name`, or the system's where there is no name.
+
+    Raises:
+        ValueError: There is no such zone; the message names the nearest one.
+    """
+    if name is None:
+        return SystemZone()
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        near = nearest(name, available_timezones())
+        hint = f'did you mean "{near}"?' if near else 'write a name such as "Europe/Berlin".'
+        raise ValueError(f'There is no time zone "{shorten(name)}"; {hint}') from None
+
+
+def _zone_name(name: str) -> str:
+    billing_zone(name)
+    return name
+
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Tables = Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
+class Top(Table):
+    """The keys outside all tables, and the tables, whose keys are checked one by one later."""
+
+    mapping: LocalPath | None = None
+    state_dir: LocalPath | None = None
+    timezone: Annotated[str, AfterValidator(_zone_name)] | None = None
+    evidence_days: Days = 400
+    sources: Tables
+    psa: Tables
+    counting: Tables
+    guards: Tables
+    notify: Tables
+
+
+class Counting(Table):
+    """`[counting]`, as `kisi.model.CountingRules`."""
+
+    grace: bool = _COUNTING.grace
+    soft_cancelled: bool = _COUNTING.soft_cancelled
+    oem: bool = _COUNTING.oem
+    pending: bool = _COUNTING.pending
+    reported_keys: bool = _COUNTING.reported_keys
+    unknown_device: Literal["windows_workstations", "windows_servers", "non_windows", "hold"] = (
+        "non_windows"
+    )
+    unseen_days: Annotated[int, Field(ge=0, le=36_500)] = _COUNTING.unseen_days
+
+
+class Guards(Table):
+    """`[guards]`, as `kisi.model.GuardRules`."""
+
+    baseline_days: Days = _GUARDS.baseline_days
+    decrease_percent: Amount = _GUARDS.decrease_percent
+    decrease_units: Amount = _GUARDS.decrease_units
+    increase_percent: Amount = _GUARDS.increase_percent
+    increase_units: Amount = _GUARDS.increase_units
+    create_units: Amount = _GUARDS.create_units
+    run_percent: Amount = _GUARDS.run_percent
+    run_units: Amount = _GUARDS.run_units
+    adopt: Literal["hold", "allow"] = "hold"
+    drift: Literal["hold", "overwrite"] = "hold"
+
+
+class Notify(Table):
+    """`[notify]`: the addresses that hear of a run, as references, because they are secrets."""
+
+    healthcheck: SecretRef = None
+    webhook: SecretRef = None
+
+    def secrets(self, name: str = "") -> dict[str, str]:
+        """The references that are set, by field; there is no default, and None tells nobody."""
+        del name
+        return {field: reference for field, reference in self if reference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +214,6 @@ class PartialConfig:
 def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> PartialConfig:
     """Reads as much of `kisi.toml` as is right, and collects what is not.
 
-    Args:
-        path: The file.
-        source_kinds: The settings class of each `kind` of source.
-        psa_kinds: The settings class of each `kind` of PSA.
-
     Raises:
         ConfigError: The file cannot be read, or is not TOML: nothing of it can be used.
     """
@@ -105,32 +225,32 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
     counting = reader.table(Counting, tables["counting"], ("counting",))
     guards = reader.table(Guards, tables["guards"], ("guards",))
     notify = reader.table(Notify, tables["notify"], ("notify",))
-    mapping = reader.mapping(top.mapping)
-    sources = reader.sections("sources", tables["sources"], source_kinds)
-    psa = reader.sections("psa", tables["psa"], psa_kinds)
+    mapping = top.mapping
+    if mapping and os.path.isdir(mapping):  # noqa: PTH112  `is_dir` may raise where nothing is read
+        reader.problems.append(f"mapping: {mapping} is a folder; name the file in it.")
+        mapping = None
     config = Config(
         path=path,
-        mapping_path=mapping,
+        mapping_path=mapping or path.parent / "mapping.toml",
         state_dir=top.state_dir or user_state_path("kisi", appauthor=False),
         timezone=billing_zone(top.timezone),
         evidence_days=top.evidence_days,
-        sources=sources,
-        psa=psa,
-        global_sources=frozenset(_global(tables["sources"], source_kinds)),
+        sources=reader.sections("sources", tables["sources"], source_kinds),
+        psa=reader.sections("psa", tables["psa"], psa_kinds),
+        global_sources=frozenset(
+            name
+            for name, settings in tables["sources"].items()
+            if isinstance(settings, dict)
+            and isinstance(kind := settings.get("kind"), str)
+            and kind in source_kinds
+            and source_kinds[kind].global_tenant_ids
+        ),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
         notify=notify,
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
     return PartialConfig(config, problems, tuple(tables["sources"]), tuple(tables["psa"]))
-
-
-def _global(sections: Mapping[str, Any], kinds: Kinds) -> Iterator[str]:
-    """The sections of a kind whose tenant ids are global, whatever else is wrong with them."""
-    for name, settings in sections.items():
-        kind = settings.get("kind") if isinstance(settings, dict) else None
-        if isinstance(kind, str) and kind in kinds and kinds[kind].global_tenant_ids:
-            yield name
 
 
 class _Reader:
@@ -146,13 +266,6 @@ class _Reader:
         self.problems += problems
         return checked
 
-    def mapping(self, path: Path | None) -> Path:
-        """The mapping file; a folder is reported, and the default taken."""
-        if path and os.path.isdir(path):  # noqa: PTH112  `is_dir` may raise where nothing is read
-            self.problems.append(f"mapping: {path} is a folder; name the file in it.")
-            path = None
-        return path or self._base / "mapping.toml"
-
     def sections(self, table: str, data: Mapping[str, Any], kinds: Kinds) -> dict[str, Section]:
         """The sections of `[sources]` or `[psa]` that are right, by name."""
         if not data:
@@ -160,12 +273,8 @@ class _Reader:
                 f"[{table}.NAME]: There is none; kisi needs one at least, with a kind of "
                 f"{listed(kinds)}."
             )
-        sections = {}
-        for name, settings in data.items():
-            section = self._section((table, name), settings, kinds)
-            if section is not None:
-                sections[name] = section
-        return sections
+        read = {name: self._section((table, name), data[name], kinds) for name in data}
+        return {name: section for name, section in read.items() if section is not None}
 
     def _section(self, name: tuple[str, str], settings: object, kinds: Kinds) -> Section | None:
         if not isinstance(settings, dict):

@@ -99,8 +99,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
-# --- checking a table ---------------------------------------------------------------------------
-
 _BEYOND = 2**64
 """No key takes a number as large as this one."""
 _EXPECTED = {
@@ -136,14 +134,8 @@ def check_table(
     """Reads `data` as a `model`; all problems with their places, and None where there are any.
 
     Values must have their very types: true is no number, "4" neither. This is pydantic's strict
-    JSON mode, where a list still becomes a tuple and text a path.
-
-    Args:
-        model: The settings class, or the class of a row.
-        data: The table as `tomllib` read it.
-        table: The table's name, `("sources", "hq")`.
-        base: The folder that relative paths start from.
-        where: How messages name a key; the default is `[sources.hq] url`.
+    JSON mode, where a list still becomes a tuple and text a path. `base` is the folder that
+    relative paths start from; `where` names a key in messages, by default as `[sources.hq] url`.
     """
     checked, errors = _validated(model, data, base)
     where = where or (lambda steps: place((*table, *steps[:-1]), steps[-1]))
@@ -159,9 +151,8 @@ def read_table(
 ) -> tuple[Model, list[str]]:
     """As `check_table`, with a value also where there are problems: what is wrong reads as missing.
 
-    So rules over several tables find their problems too, at once with those of single keys. A key
-    that must be there and is not, or is wrong, is empty; any other has its default; of a list, only
-    the wrong entries go.
+    So rules over several tables find their problems too. A key that must be there and is not, or is
+    wrong, is empty; any other has its default; of a list, only the wrong entries go.
     """
     checked, problems = check_table(model, data, table, base, where)
     if checked is None:
@@ -256,11 +247,13 @@ def _problem(
     told = ", ".join([where(steps), *entries])
     if owner is not None and key in secret_fields(owner):
         return f"{told}: {_about_secret(table, key)}"
+    known = owner.model_fields if owner else {}
     if error["type"] == "extra_forbidden":
-        known = owner.model_fields if owner else {}
         return f"{told}: Unknown key; {did_you_mean(key, known)}"
     if error["type"] == "missing":
-        return f"{told}: This key is missing.{_example(owner, key)}"
+        examples = known[key].examples if key in known else None
+        example = f' For example: {key} = "{examples[0]}"' if examples else ""
+        return f"{told}: This key is missing.{example}"
     return f"{told}: {_about_value(error)}"
 
 
@@ -288,22 +281,12 @@ def _about_secret(table: tuple[str, ...], key: str) -> str:
     return f"A secret is given by reference, never by value: write {FORMS}.{leave_out}"
 
 
-def _example(owner: type[BaseModel] | None, key: str) -> str:
-    field = owner.model_fields.get(key) if owner else None
-    return f' For example: {key} = "{field.examples[0]}"' if field and field.examples else ""
-
-
 def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | None:
     """The settings class of a nested table."""
     found: type[BaseModel] | None = model
     for step in steps:
         field = found.model_fields.get(step) if found else None
-        found = _nested(field.annotation) if field else None
+        kind = field.annotation if field else None
+        kinds = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+        found = next((x for x in kinds if isinstance(x, type) and issubclass(x, BaseModel)), None)
     return found
-
-
-def _nested(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type there is
-    if get_origin(annotation) in {Union, UnionType}:
-        return next((model for part in get_args(annotation) if (model := _nested(part))), None)
-    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation if is_model else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
@@ -37,10 +36,8 @@ class Section(Table):
         """The references of all secrets that this section needs, by field.
 
         A field that was left out has its default, the environment variable
-        `KISI_<SECTION NAME>_<KEY>`. A subclass may leave out what its settings do not need.
-
-        Args:
-            name: The section's name, `hq` of `[sources.hq]`.
+        `KISI_<SECTION NAME>_<KEY>` (`name` is `hq` of `[sources.hq]`). A subclass may leave out
+        what its settings do not need.
         """
         return {
             field: getattr(self, field) or default_reference(name, field)
@@ -50,17 +47,12 @@ class Section(Table):
     def files_read(self, base: Path) -> Iterator[Path]:
         """The files of this machine that are read because this section names them.
 
-        Args:
-            base: The folder of `kisi.toml`.
+        `base` is the folder of `kisi.toml`.
         """
         yield from (path for _, path in self.files_named(base))
 
     def files_named(self, base: Path) -> Iterator[tuple[str, Path]]:
-        """The files that this section names one by one, each with its key.
-
-        Args:
-            base: The folder of `kisi.toml`.
-        """
+        """The files that this section names one by one, each with its key."""
         for key in type(self).model_fields:
             value = getattr(self, key)
             for path in value if isinstance(value, tuple) else (value,):
@@ -68,25 +60,20 @@ class Section(Table):
                     yield key, base / path
 
 
-@dataclass(frozen=True, slots=True)
-class _Secret:
-    """Marks a field that holds a reference to a secret."""
+_MARK = "reference to a secret"
+"""Marks a field that holds one."""
 
 
 def secret_fields(table: type[BaseModel]) -> tuple[str, ...]:
     """The fields of `table` that are a `SecretRef`."""
-    return tuple(
-        name
-        for name, field in table.model_fields.items()
-        if any(isinstance(mark, _Secret) for mark in field.metadata)
-    )
+    return tuple(name for name, field in table.model_fields.items() if _MARK in field.metadata)
 
 
 def _reference(text: str | None) -> str | None:
     return None if text is None else str(SecretReference.parse(text))
 
 
-SecretRef = Annotated[str | None, AfterValidator(_reference), _Secret()]
+SecretRef = Annotated[str | None, AfterValidator(_reference), _MARK]
 """A reference to a secret (`env:NAME` and so on), never the secret; None: the section's default."""
 
 

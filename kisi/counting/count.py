@@ -23,7 +23,6 @@ from kisi.model import (
     Device,
     DeviceClass,
     Evidence,
-    Key,
     KeyEvidence,
     KeyRow,
     Reading,
@@ -41,9 +40,8 @@ SAME_DEVICE = "the same device again"
 _CATEGORY = {
     DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
     DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
-    DeviceClass.MOBILE: Category.NON_WINDOWS,
-    DeviceClass.OTHER: Category.NON_WINDOWS,
 }
+"""All others are non-Windows devices, but for unknown ones where `unknown_device` says so."""
 _COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
 """Reported categories that are computers to a user licence; the third may be anything."""
 
@@ -84,7 +82,6 @@ class _Group:
     count: RowCount = field(default_factory=lambda: RowCount(0, Counter(), []))
 
     def counted_reports(self) -> list[ReportedQuantity]:
-        """The reported quantities that count."""
         return [each for each in self.reported if not each.not_counted_reason]
 
 
@@ -96,9 +93,20 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             application cannot be worked out.
         Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
     """
-    keys = {key.serial: _key_evidence(key, context) for key in reading.keys}
+    keys = {}
+    for key in reading.keys:
+        ruling = judge_key(key, context.rules, context.now)
+        keys[key.serial] = KeyEvidence(
+            key.serial,
+            key.name,
+            ruling.counts,
+            ruling.reason,
+            key.used,
+            licenses=key.licenses,
+            expires=expires(key),
+        )
     groups = _group(reading, keys, context)
-    _refuse_foreign(reading, groups, keys, context)
+    _refuse_foreign(reading, keys, context)
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, keys, context)
     evidence = (item for group in groups for item in group.count.evidence)
@@ -156,15 +164,11 @@ def _group(
 
 
 def _refuse_foreign(
-    reading: Reading,
-    groups: Iterable[_Group],
-    keys: Mapping[str, KeyEvidence],
-    context: CountingContext,
+    reading: Reading, keys: Mapping[str, KeyEvidence], context: CountingContext
 ) -> None:
     active = {
         row.device: row.name or row.device
-        for group in groups
-        for row in group.rows
+        for row in reading.rows
         if keys[row.serial].counted and judge_row(row, context.rules, context.now).counts
     }
     foreign = [name for device, name in active.items() if device not in reading.devices]
@@ -257,19 +261,6 @@ def _unmapped(
             )
 
 
-def _key_evidence(key: Key, context: CountingContext) -> KeyEvidence:
-    ruling = judge_key(key, context.rules, context.now)
-    return KeyEvidence(
-        serial=key.serial,
-        name=key.name,
-        counted=ruling.counts,
-        reason=ruling.reason,
-        used=key.used,
-        licenses=key.licenses,
-        expires=expires(key),
-    )
-
-
 def count_rows(
     rows: Sequence[KeyRow],
     devices: Mapping[str, Device],
@@ -286,7 +277,12 @@ def count_rows(
     counted = 0
     for row in rows:
         key = keys[row.serial]
-        reason, counts = _judge(row, devices, context) if key.counted else (key.reason, False)
+        reason, counts = key.reason, False
+        if key.counted:
+            ruling = judge_row(row, context.rules, context.now)
+            reason, counts = ruling.reason, ruling.counts
+            if row.device not in devices and (counts or reason == Reason.PENDING):
+                reason, counts = Reason.FOREIGN_DEVICE, False
         earlier = records.get(row.device)
         again = earlier is not None and earlier.counted
         if counts and again:
@@ -297,18 +293,11 @@ def count_rows(
             left_out[reason] += 1
         if not again and (counts or earlier is None or _telling(reason) > _telling(earlier.reason)):
             device = devices.get(row.device, Device(row.device, row.name))
-            records[row.device] = _evidence(row, device, counted=counts, reason=reason)
+            name, kind = device.name or row.name, classify(device)
+            records[row.device] = Evidence(
+                row.device, name, device.os_name, kind, counts, row.serial, reason
+            )
     return RowCount(counted, left_out, list(records.values()))
-
-
-def _judge(
-    row: KeyRow, devices: Mapping[str, Device], context: CountingContext
-) -> tuple[str, bool]:
-    ruling = judge_row(row, context.rules, context.now)
-    in_use = ruling.counts or ruling.reason == Reason.PENDING
-    if in_use and row.device not in devices:
-        return Reason.FOREIGN_DEVICE, False
-    return ruling.reason, ruling.counts
 
 
 def _telling(reason: str) -> int:
@@ -317,25 +306,11 @@ def _telling(reason: str) -> int:
     return known.index(reason) if reason in known else -1
 
 
-def _evidence(row: KeyRow, device: Device, *, counted: bool, reason: str) -> Evidence:
-    return Evidence(
-        device=row.device,
-        name=device.name or row.name,
-        os_name=device.os_name,
-        device_class=classify(device),
-        counted=counted,
-        serial=row.serial,
-        reason=reason,
-    )
-
-
 def category_of(device_class: DeviceClass, rules: CountingRules) -> Category:
     """The category a device is billed in; an unknown one as `unknown_device` says."""
-    if device_class is not DeviceClass.UNKNOWN:
-        return _CATEGORY[device_class]
-    if rules.unknown_device == "hold":
-        return Category.NON_WINDOWS
-    return Category(rules.unknown_device)
+    if device_class is DeviceClass.UNKNOWN and rules.unknown_device != "hold":
+        return Category(rules.unknown_device)
+    return _CATEGORY.get(device_class, Category.NON_WINDOWS)
 
 
 def _quantities(

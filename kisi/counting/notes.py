@@ -102,14 +102,9 @@ def _unseen(
     counted: Mapping[str, str], devices: Mapping[str, Device], context: CountingContext
 ) -> list[str]:
     """Names of counted devices that were last seen before `unseen_days`, the oldest first."""
-    if not context.rules.unseen_days:
-        return []
-    since = context.now - timedelta(days=context.rules.unseen_days)
-    found = (
-        (seen, name)
-        for device, name in counted.items()
-        if (seen := devices[device].last_seen) is not None and seen < since
-    )
+    days = timedelta(days=context.rules.unseen_days)
+    seen = ((devices[device].last_seen, name) for device, name in counted.items())
+    found = [(at, name) for at, name in seen if days and at and at < context.now - days]
     return [name for _, name in sorted(found)]
 
 

@@ -162,11 +162,9 @@ def classify(device: Device) -> DeviceClass:
 
     Names are not localised (https://support.kaspersky.com/help/KSC/14/KSCAPI/a00475.html).
     """
-    name = device.os_name.strip().strip("<>").casefold()
-    return _by_name(name, device.ctype) if name else _by_bits(device.ctype)
-
-
-def _by_name(name: str, ctype: int) -> DeviceClass:
+    name, ctype = device.os_name.strip().strip("<>").casefold(), device.ctype
+    if not name:
+        return _by_bits(ctype)
     if any(word in name for word in _MOBILE_ANYWHERE) or name.startswith(_MOBILE_PREFIX):
         return DeviceClass.MOBILE
     if not name.startswith(_WINDOWS_PREFIX):
@@ -212,19 +210,14 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class CountingContext:
-    """What a count is made by.
-
-    Args:
-        matcher: Knows the applications of the mapping.
-        billed: Names of the applications that some product bills.
-        rules: `[counting]`.
-        now: The instant at which keys must be unexpired (aware, UTC).
-    """
+    """What a count is made by."""
 
     matcher: Matcher
     billed: frozenset[str]
+    """Names of the applications that some product bills."""
     rules: CountingRules
     now: datetime
+    """The instant at which keys must be unexpired (aware, UTC)."""
 
     def selects(self, key: Key) -> bool:
         """Whether the devices that use `key` must be read from the source.

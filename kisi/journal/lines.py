@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from sqlite3 import Row
 from typing import Self
 
 from kisi.journal.clients import Clients
@@ -21,8 +22,10 @@ from kisi.model import (
     Outcome,
     OwnedLine,
     PlannedLine,
+    Proof,
     TenantRef,
     categories_of,
+    category_text,
 )
 
 _OWNED = """
@@ -152,7 +155,7 @@ class Lines(Clients):
             for one in changed:
                 line = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
                 if line is not None:
-                    self._update("line", line["id"], **_billed(run_id, one))
+                    self._update("line", line["id"], **_billed(_proof(run_id, one)))
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
@@ -190,12 +193,11 @@ class Lines(Clients):
         """Makes the line's row, or brings it up to date, with the quantity that it holds."""
         line, quantity = confirmed.line, quantity_text(confirmed.quantity)
         row = self._row(_FIND, client, line.line_id)
-        values: dict[str, object] = {"product": line.product, "name": confirmed.name}
+        proofs = _proof(run_id, confirmed)
         if row is not None and row["owned"] and not confirmed.settled:
-            known = loads(tuple[TenantRef, ...], row["since"])
-            values["since"] = dumps(sorted({*known, *confirmed.tenants}))
-        else:
-            values |= {**_billed(run_id, confirmed), "owned": True}
+            proofs = proofs[0].added_to(_proofs(row))
+        called = {"product": line.product, "name": confirmed.name, "owned": True}
+        values = {**called, **_billed(proofs)}
         if row is None:
             self._insert("line", client=client, line_id=line.line_id, **values)
         else:
@@ -224,12 +226,23 @@ class Lines(Clients):
                 )
 
 
-def _billed(run_id: int, confirmed: ConfirmedLine) -> dict[str, object]:
-    """What a line stands for from a run on: what it bills, by the run's readings, and no more."""
+def _proof(run_id: int, confirmed: ConfirmedLine) -> tuple[Proof, ...]:
+    line = confirmed.line
+    return (Proof(run_id, line.application, line.categories, confirmed.tenants),)
+
+
+def _proofs(row: Row) -> tuple[Proof, ...]:
+    last = from_row(Proof, row, run=row["proven"], categories=categories_of(row["categories"]))
+    return *loads(tuple[Proof, ...], row["earlier"]), last
+
+
+def _billed(proofs: tuple[Proof, ...]) -> dict[str, object]:
+    """The last proof (application, categories, tenants, run), and those before it."""
+    *earlier, last = proofs
     return {
-        "application": confirmed.line.application,
-        "categories": confirmed.line.category,
-        "tenants": dumps(confirmed.tenants),
-        "proven": run_id,
-        "since": "[]",
+        "application": last.application,
+        "categories": category_text(last.categories),
+        "tenants": dumps(last.tenants),
+        "proven": last.run,
+        "earlier": dumps(earlier),
     }

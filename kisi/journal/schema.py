@@ -178,9 +178,9 @@ CREATE TABLE usage_day (
 CREATE INDEX usage_day_tenant ON usage_day (tenant, application, last_day);
 """
 
-_SINCE = "ALTER TABLE line ADD COLUMN since TEXT NOT NULL DEFAULT '[]';"
+_EARLIER = "ALTER TABLE line ADD COLUMN earlier TEXT NOT NULL DEFAULT '[]';"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _SINCE)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

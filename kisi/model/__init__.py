@@ -4,9 +4,8 @@ Pure data: standard library only, frozen, no behaviour beyond reading oneself. I
 `datetime`s in UTC, dates are days in the billing time zone, quantities that were counted are `int`,
 quantities that a PSA holds are `Decimal` (ConnectWise stores a double, Tigerpaw an integer).
 
-The public names of all its modules are here: `billing` (the mapping and the rules), `usage` (what a
-source reports, and what was counted), `plan` (what a PSA holds, and what a run would change) and
-`checks` (what `kisi check` found, and tenants that nobody mapped).
+The public names of its modules are here: `billing` (the mapping and the rules), `usage` (what was
+used), `plan` (what a PSA holds, and what would change there), `checks` (what `kisi check` found).
 """
 
 from kisi.model.billing import *

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -44,31 +45,26 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
     under both, each of its devices would be billed twice. Those that a row names may be among the
     `tenants`.
     """
-    listed = tuple(tenants)
+    listed = [(tenant, tenant.ref.identity(mapping.global_sources)) for tenant in tenants]
     owners = mapping.owners()
     mapped = {ref for company in mapping.companies for ref in company.tenants}
-    found: dict[TenantRef, list[TenantRef]] = {}
-    for tenant in listed:
-        found.setdefault(tenant.ref.identity(mapping.global_sources), []).append(tenant.ref)
-    hints = {
-        ref: _mapped_as(*owners[identity]) if identity in owners else _listed_as(ref, refs)
-        for identity, refs in found.items()
-        for ref in refs
-    }
+    same: dict[TenantRef, list[TenantRef]] = defaultdict(list)
+    for tenant, identity in listed:
+        same[identity].append(tenant.ref)
     return tuple(
-        replace(tenant, listed_as=hints[tenant.ref])
-        for tenant in listed
+        replace(tenant, listed_as=_listed_as(tenant.ref, owners.get(identity), same[identity]))
+        for tenant, identity in listed
         if tenant.ref not in mapped
     )
 
 
-def _mapped_as(ref: TenantRef, company: Company) -> str:
-    same = f"the same virtual server as {ref}, which"
-    if company.billing:
-        return f"{same} {company.name} is billed for: do not map it too"
-    return f"{same} is {company.name}'s, with billing off"
-
-
-def _listed_as(ref: TenantRef, refs: Sequence[TenantRef]) -> str:
-    others = ", ".join(str(other) for other in refs if other != ref)
-    return f"the same virtual server as {others}: map one of them only" if others else ""
+def _listed_as(
+    ref: TenantRef, owner: tuple[TenantRef, Company] | None, listed: Sequence[TenantRef]
+) -> str:
+    if owner is None:
+        others = ", ".join(str(other) for other in listed if other != ref)
+        return f"the same virtual server as {others}: map one of them only" if others else ""
+    same = f"the same virtual server as {owner[0]}, which"
+    if owner[1].billing:
+        return f"{same} {owner[1].name} is billed for: do not map it too"
+    return f"{same} is {owner[1].name}'s, with billing off"

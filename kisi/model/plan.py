@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -179,9 +179,9 @@ class LineSlot(NamedTuple):
     product: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedLine:
-    """A line of a client's agreement: what it is, what it should be."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AgreementLine:
+    """What a planned and an owned line have in common: where it is, and what it bills."""
 
     psa: str
     company: str
@@ -190,6 +190,22 @@ class PlannedLine:
     application: str
     categories: tuple[Category, ...]
     product: str
+
+    @property
+    def ref(self) -> AgreementRef:
+        """The agreement that the line is on."""
+        return AgreementRef(self.psa, self.company, self.agreement)
+
+    @property
+    def slot(self) -> LineSlot:
+        """What names the line before and after it exists."""
+        return LineSlot(self.psa, self.agreement, self.product)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLine(_AgreementLine):
+    """A line of a client's agreement: what it is, what it should be."""
+
     line_id: str | None
     action: Action
     before: Decimal | None
@@ -208,16 +224,6 @@ class PlannedLine:
     """What the operator should read about a failed or unknown outcome."""
 
     @property
-    def slot(self) -> LineSlot:
-        """What names the line before and after it exists."""
-        return LineSlot(self.psa, self.agreement, self.product)
-
-    @property
-    def ref(self) -> AgreementRef:
-        """The agreement that the line is on."""
-        return AgreementRef(self.psa, self.company, self.agreement)
-
-    @property
     def category(self) -> str:
         """The categories as one text, `category_text`."""
         return category_text(self.categories)
@@ -234,16 +240,27 @@ class PlannedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedLine:
-    """What the journal knows of a line that kisi owns."""
+class Proof:
+    """A run in which a line held what it should, and whose devices were counted for it."""
 
-    psa: str
-    company: str
-    agreement: str
-    line_id: str
-    product: str
+    run: int
     application: str
     categories: tuple[Category, ...]
+    tenants: tuple[TenantRef, ...]
+
+    def added_to(self, proofs: tuple[Proof, ...]) -> tuple[Proof, ...]:
+        """Older proofs (at least one) and this one, which replaces a later one of the same kind."""
+        oldest, *others = proofs
+        if proofs[-1].run > self.run or oldest.run == self.run:
+            return proofs
+        return oldest, *(x for x in others if replace(x, run=self.run) != self), self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedLine(_AgreementLine):
+    """What the journal knows of a line that kisi owns."""
+
+    line_id: str
     name: str
     """The client's name when the line was last confirmed."""
     tenants: tuple[TenantRef, ...]
@@ -256,18 +273,14 @@ class OwnedLine:
     """An earlier write has an unknown outcome."""
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
-    since: tuple[TenantRef, ...] = ()
-    """Tenants that its client had in later runs, for whose devices the units may stand as well."""
+    earlier: tuple[Proof, ...] = ()
+    """Where it is not settled: earlier proofs, oldest first. Its units may stand for any of them,
+    and stood for those of the oldest one when they were last known to."""
 
     @property
-    def ref(self) -> AgreementRef:
-        """The agreement that the line is on."""
-        return AgreementRef(self.psa, self.company, self.agreement)
-
-    @property
-    def slot(self) -> LineSlot:
-        """What names the line before and after it exists."""
-        return LineSlot(self.psa, self.agreement, self.product)
+    def proofs(self) -> tuple[Proof, ...]:
+        """What its units may stand for, the oldest first; at least one."""
+        return *self.earlier, Proof(self.proven, self.application, self.categories, self.tenants)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,6 @@ class KeyRow:
     """The device holds the key, its activation is not confirmed."""
     expires: datetime | None = None
     """When the key expires on this device."""
-    product: str = ""
 
 
 @dataclass(frozen=True, slots=True)

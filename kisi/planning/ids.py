@@ -32,7 +32,7 @@ def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
         if hold is None or not hold.has_id:
             return line
         beside = plan.arrangement.elsewhere.get(line.slot, ())
-        also = sorted(_joined(one.psa, one.agreement, one.line_id) for one in beside)
+        also = sorted(_joined(one.psa, one.agreement, one.line_id or one.product) for one in beside)
         key = _digest([_text(line), hold.guard, str(accepts.get(line.slot, 0)), *also])
         return replace(line, hold=replace(hold, key=key))
 

@@ -1,7 +1,4 @@
-"""What the PSA packages share: hints for people, and the numbers of answers.
-
-Quantities and prices of an answer are not always what anybody could bill.
-"""
+"""What the PSA packages share: hints for people, and the numbers of answers."""
 
 from __future__ import annotations
 
@@ -42,9 +39,7 @@ def exact_number(value: object) -> Decimal | None:
         read = Decimal(spelled)
     except InvalidOperation:
         return None
-    return read if read.is_finite() and _within_reach(read) else None
-
-
-def _within_reach(number: Decimal) -> bool:
-    """Looks at the exponent first: `1e999999999` would fill the memory before it is compared."""
-    return abs(number.adjusted()) < _LONGEST and abs(number) < LARGEST
+    # The exponent first: `1e999999999` would fill the memory before it is compared.
+    if not read.is_finite() or abs(read.adjusted()) >= _LONGEST or abs(read) >= LARGEST:
+        return None
+    return read

@@ -71,10 +71,7 @@ class SupportsProbe(Protocol):
     ) -> Iterator[ProbeStep]:
         """Writes to a scratch agreement step by step, and says what each step showed.
 
-        Args:
-            agreement: The agreement's number.
-            item: The product to make a line of.
-            confirm: Asks a person before the first write.
+        A line of `item` is made. `confirm` asks a person before the first write.
 
         Raises:
             ConfigError: The configuration has no login that may write.
@@ -170,8 +167,7 @@ class Psa(Protocol):
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
         """Login, clock and rights, for `kisi check --online`; writes nothing, never raises.
 
-        Args:
-            agreement: A mapped agreement, to ask about rights on it; None if there is none.
+        `agreement` is a mapped one, to ask about rights on it; None if there is none.
         """
 
     def close(self) -> None:
@@ -179,10 +175,7 @@ class Psa(Protocol):
 
 
 def whole_lines(
-    psa: Psa,
-    ref: AgreementRef,
-    known: Collection[str],
-    products: Collection[str] | None = None,
+    psa: Psa, ref: AgreementRef, known: Collection[str], products: Collection[str] | None = None
 ) -> tuple[Line, ...]:
     """The lines of an agreement (or of `products`); of `known`, only such as do not exist lack.
 

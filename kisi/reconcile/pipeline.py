@@ -56,7 +56,7 @@ from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
-from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unshown
+from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unread, unshown
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
@@ -181,7 +181,8 @@ def reconcile(
     new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
     siblings = Siblings.read(new, psas, mapping, facts, today)
     plans = _each(plans, siblings.judge)
-    unplanned = Unplanned(mapping, (*facts, *unreachable), owners, plans, state, reader)
+    everything = (*facts, *unreachable, *unread(memory.pending, settlements))
+    unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
     )

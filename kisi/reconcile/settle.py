@@ -8,7 +8,15 @@ from datetime import date
 from decimal import Decimal
 
 from kisi.journal import Operation, OperationOutcome
-from kisi.model import Agreement, AgreementRef, Line, LineSlot, Outcome, OwnedLine, PlannedLine
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    Line,
+    LineSlot,
+    Outcome,
+    OwnedLine,
+    PlannedLine,
+)
 from kisi.planning import is_live
 
 
@@ -97,6 +105,21 @@ def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
     )
 
 
+def unread(
+    pending: Iterable[Operation], settled: Iterable[SettledOperation]
+) -> tuple[OwnedLine, ...]:
+    """What earlier writes may have made, or raised, where nobody could look.
+
+    Whoever is to bill the same devices waits for it, as for any line of which nothing is known.
+    """
+    known = {one.operation.id for one in settled}
+    return tuple(
+        replace(_owned(one, one.line.line_id or "", Decimal(one.line.after)), unsettled=True)
+        for one in pending
+        if one.id not in known and one.line.delta > 0
+    )
+
+
 def settled_facts(
     facts: Iterable[OwnedLine], settled: Iterable[SettledOperation]
 ) -> tuple[OwnedLine, ...]:
@@ -118,16 +141,21 @@ def settled_facts(
 
 
 def _confirmed(operation: Operation, line_id: str, fact: OwnedLine | None) -> OwnedLine:
-    after = Decimal(operation.line.after)
+    owned = _owned(operation, line_id, Decimal(operation.line.after))
     if fact is None:
-        return _owned(operation, line_id, after)
+        return owned
+    *earlier, last = owned.proofs[0].added_to(fact.proofs)
     return replace(
         fact,
-        confirmed=after,
-        highest=max(fact.highest, after),
-        lowest=min(fact.lowest, after),
+        confirmed=owned.confirmed,
+        highest=max(fact.highest, owned.highest),
+        lowest=min(fact.lowest, owned.lowest),
         unsettled=False,
-        proven=operation.run_id,
+        application=last.application,
+        categories=last.categories,
+        tenants=last.tenants,
+        proven=last.run,
+        earlier=tuple(earlier),
     )
 
 

@@ -65,7 +65,7 @@ class Since:
     def billed(
         self, facts: Iterable[OwnedLine], applications: Collection[str]
     ) -> Mapping[OwnedLine, Mapping[Pool, int]]:
-        """How much of which pools each line billed when it was last proven.
+        """How much of which pools each line billed when it was last settled, and what else it may.
 
         Where the reading of a tenant is not kept any more, nobody can tell where its devices went:
         the line has a stake in every pool of it.
@@ -76,21 +76,22 @@ class Since:
         """
         by_run: dict[int, list[OwnedLine]] = defaultdict(list)
         for fact in facts:
-            by_run[fact.proven].append(fact)
+            by_run[fact.proofs[0].run].append(fact)
         billed = {}
         for run_id, mine in by_run.items():
-            tenants = {tenant for fact in mine for tenant in fact.tenants}
+            tenants = {tenant for fact in mine for tenant in fact.proofs[0].tenants}
             then = {
                 tenant: usage
                 for tenant, reading in self.past(run_id, tenants).items()
                 if (usage := self._then(tenant, reading)) is not None
             }
             for fact in mine:
-                unread = [tenant for tenant in fact.tenants if tenant not in then]
+                oldest, *later = fact.proofs
+                unread = [tenant for tenant in oldest.tenants if tenant not in then]
                 billed[fact] = {
-                    **{Pool(tenant, fact.application): 0 for tenant in fact.since},
+                    **{Pool(tenant, x.application): 0 for x in later for tenant in x.tenants},
                     **{Pool(*pool): 1 for pool in product(unread, applications)},
-                    **pools_of(fact.tenants, fact.application, fact.categories, then),
+                    **pools_of(oldest.tenants, oldest.application, oldest.categories, then),
                 }
         return billed
 
@@ -98,15 +99,17 @@ class Since:
         """The devices that changed their pool since the lines were proven.
 
         Args:
-            plans: The clients' plans; where nothing rises, nobody asks where devices came from.
+            plans: The clients' plans; where nothing changes, nobody asks where devices came from.
             billed: The owned lines that may have to do with it.
         """
-        if not any(line.delta > 0 for plan in plans for line in plan.lines):
+        if not any(line.changes for plan in plans for line in plan.lines):
             return {}
+        tenants: dict[int, set[TenantRef]] = defaultdict(set)
+        for proof in (proof for fact in billed for proof in fact.proofs):
+            tenants[proof.run].update(proof.tenants)
         found: dict[tuple[Pool, Pool], int] = {}
-        for run_id in sorted({fact.proven for fact in billed}):
-            tenants = {tenant for x in billed if x.proven == run_id for tenant in x.tenants}
-            for pair, devices in _near(tenants, self._moved_since(run_id, tenants)).items():
+        for run_id, mine in sorted(tenants.items()):
+            for pair, devices in _near(mine, self._moved_since(run_id, mine)).items():
                 found[pair] = max(devices, found.get(pair, 0))
         return found
 
@@ -251,10 +254,13 @@ class Unplanned:
     def _reason(self, fact: OwnedLine) -> str:
         line = self._shown(fact)
         number = fact.confirmed if line is None else line.quantity
-        still = "billed" if line is None else "still bills"
-        when = " when kisi last saw it" if line is None else ""
+        which, still, when = f"line {fact.line_id}", "still bills", ""
+        if not fact.line_id:
+            which, still = f"the new line of product {fact.product}", "may bill"
+        elif line is None:
+            still, when = "billed", " when kisi last saw it"
         return (
-            f"line {fact.line_id} of {fact.name} (agreement {fact.agreement}) {still} "
+            f"{which} of {fact.name} (agreement {fact.agreement}) {still} "
             f"{number.normalize():f} x {fact.application}{when}, in part for the same devices, and "
             f"{self._why(fact)}"
         )

@@ -2,15 +2,15 @@
 
 ```
 RunResult, StatusView, ExplainView   what a command knows: the plan's and the journal's own values
-   ├── plan_export, status_export    for programs: CSV and JSON, the whole of it, ids and all
-   └── plan_report, status_report    for people: what is worth reading, as a `report.Report`
+   ├── export                        for programs: CSV and JSON, the whole of it, ids and all
+   └── plan_report, status, explain  for people: what is worth reading, as a `report.Report`
                      ├── terminal.lay_out ──> Page   a terminal's width, encoding and colours
                      └── web.web_page     ──> str    one self-contained HTML page
 ```
 
 A run's JSON is `kisi.run.document`: the journal and the webhook get it too.
-`explain` has all three for `kisi explain`, `findings` both for `kisi check`, `map_lists` and
-`map_screens` what `kisi map` shows. Each number and name is put into words in `formatting`.
+`map_lists` and `map_screens` have what `kisi map` shows. Each number and name is put into words in
+`formatting`.
 
 A `Report` holds names as they came from remote systems. Whoever turns it into characters escapes
 them (`kisi.redaction.safe_text`), in one place for each medium.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 from kisi.model import Category, UnmappedUse
 
-_CENT = Decimal("0.01")
 _ANY_DOUBLE = Context(prec=400)
 """Enough digits for whatever a PSA can store, so that no number can break a report."""
 _CATEGORIES = {
@@ -16,6 +16,8 @@ _CATEGORIES = {
     Category.WINDOWS_SERVERS: "servers",
     Category.NON_WINDOWS: "non-Windows",
 }
+AS_REPORTED = "as reported by Security Center"
+"""A quantity that the server states for a key whose devices were not read."""
 
 
 def quantity(value: Decimal | int) -> str:
@@ -31,36 +33,29 @@ def signed(value: Decimal | int) -> str:
 
 def money(value: Decimal) -> str:
     """An amount, rounded half up to cents: `405.00`. The PSA's currency, whatever that is."""
-    return format(_cents(value), "f")
+    amount = value.quantize(Decimal("0.01"), ROUND_HALF_UP, _ANY_DOUBLE)
+    return f"{amount:f}" if amount else "0.00"  # never "-0.00"
 
 
 def signed_money(value: Decimal) -> str:
     """A change of an amount: `+9.00`, `-450.00`, `0.00`."""
-    amount = _cents(value)
-    return f"+{amount:f}" if amount > 0 else f"{amount:f}"
-
-
-def _cents(value: Decimal) -> Decimal:
-    amount = value.quantize(_CENT, ROUND_HALF_UP, _ANY_DOUBLE)
-    return amount or Decimal("0.00")  # never "-0.00"
+    amount = money(value)
+    return amount if amount == "0.00" or value < 0 else f"+{amount}"
 
 
 def moment(at: datetime, zone: tzinfo) -> str:
-    """An instant in the billing time zone, to the minute: `2026-11-03 06:00`."""
-    return _local(at, zone).strftime("%Y-%m-%d %H:%M")
+    """An instant in the billing time zone, to the minute: `2026-11-03 06:00`.
+
+    In its own zone where that leaves the calendar: `9999-12-31` stands for never.
+    """
+    with suppress(OverflowError, ValueError, OSError):
+        at = at.astimezone(zone)
+    return at.strftime("%Y-%m-%d %H:%M")
 
 
 def day(at: datetime, zone: tzinfo) -> str:
     """The day of an instant in the billing time zone: `2026-11-03`."""
-    return _local(at, zone).strftime("%Y-%m-%d")
-
-
-def _local(at: datetime, zone: tzinfo) -> datetime:
-    """`at` in `zone`; in its own where that leaves the calendar: `9999-12-31` stands for never."""
-    try:
-        return at.astimezone(zone)
-    except (OverflowError, ValueError, OSError):
-        return at
+    return moment(at, zone).partition(" ")[0]
 
 
 def plural(number: int, noun: str, plural_form: str = "") -> str:
@@ -78,7 +73,3 @@ def unmapped_as(use: UnmappedUse) -> str:
     """What is used and not billed; says where the quantity is only the server's own number."""
     name = billed_as(use.application, (use.category,) if use.category else ())
     return f"{name} ({AS_REPORTED})" if use.estimated else name
-
-
-AS_REPORTED = "as reported by Security Center"
-"""A quantity that the server states for a key whose devices were not read."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
 
-from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, TenantEntry
+from kisi.json_text import Json, document, fields
+from kisi.mapping.inventory import Inventory
 from kisi.mapping.suggestions import SuggestedApplication, SuggestedClient, Suggestions
 from kisi.mapping.validator import Renewal, StaleEntry, StaleReason
 from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.render.csv_text import csv_text
+from kisi.render.export import csv_of_fields, csv_text
 from kisi.render.formatting import billed_as
-from kisi.render.report import Cell, Entry, Grid, Item, Remark, Report, Section, Tone, row
+from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
 
+_UNMAPPED = {
+    "Tenants": "Unmapped tenants",
+    "Key names": "Unmapped licence names",
+    "Companies": "Companies without Kaspersky",
+}
+"""The lists of which something may be unmapped, and what the rest of each is called then."""
 _COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapped to", "used")
 _CSV_KEYS = {
     "tenants": ("tenant", ("source", "tenant", "name", "listed_as", "enabled", "mapped_to", "")),
@@ -24,8 +30,24 @@ _CSV_KEYS = {
     "products": ("product", ("psa", "product", "name", "", "active", "bills", "")),
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
+_TENANT = (
+    "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name enabled=tenant.enabled"
+    " mapped_to=company.name"
+)
+_COMPANY = "psa company=company.id name=company.name active=company.active"
+_AGREEMENT = (
+    "psa agreement=agreement.id company=agreement.company name=agreement.name"
+    " type=agreement.kind active=agreement.active"
+)
+_PRODUCT = "psa product=product.id name=product.name active=product.active"
+_STALE_COLUMNS = "client kind id fate ends reason remedy"
 _MOST_LISTED = 20
 _TONES = {StaleReason.ENDING: Tone.HELD, StaleReason.RENAMED: Tone.DIM}
+
+
+def _report(title: str, *sections: Section) -> Report:
+    """A report of those sections that hold something."""
+    return Report(title, tuple(section for section in sections if section.items))
 
 
 # --- what can be mapped -------------------------------------------------------------------------
@@ -33,206 +55,116 @@ _TONES = {StaleReason.ENDING: Tone.HELD, StaleReason.RENAMED: Tone.DIM}
 
 def inventory_report(inventory: Inventory) -> Report:
     """The lists as a person reads them: ids to copy on the left, names beside them."""
-    sections = [
-        _tenants("Tenants", inventory.tenants),
-        _key_names("Key names", inventory.key_names),
-        _companies("Companies", inventory.companies),
-        _section(
-            "Agreements",
-            ("psa", "agreement", "company", "name", "until", "mapped to"),
-            (
-                row(
-                    entry.psa,
-                    entry.agreement.id,
-                    entry.agreement.company,
-                    _name(entry.agreement),
-                    entry.agreement.ends.isoformat() if entry.agreement.ends else "",
-                    _client([entry.client] if entry.client else []),
-                )
-                for entry in inventory.agreements
-            ),
-            flexible=frozenset({3, 5}),
-        ),
-        _section(
-            "Products",
-            ("psa", "product", "name", "bills"),
-            (
-                row(
-                    entry.psa,
-                    entry.product.id,
-                    _name(entry.product),
-                    _or_nothing(", ".join(entry.applications)),
-                )
-                for entry in inventory.products
-            ),
-            flexible=frozenset({2, 3}),
-        ),
-    ]
-    return Report("What can be mapped", tuple(section for section in sections if section.items))
+    return _report("What can be mapped", *(_section(*one) for one in _lists(inventory)))
 
 
-def unmapped_report(inventory: Inventory) -> Report:
-    """What nothing is mapped to, on each side; the last list is the sales view."""
-    bills_nothing = [entry for entry in inventory.key_names if entry.application is None]
-    sections = [
-        _tenants("Unmapped tenants", inventory.tenants, mapped=False),
-        _key_names("Unmapped licence names", bills_nothing, mapped=False),
-        _companies("Companies without Kaspersky", inventory.companies, mapped=False),
-    ]
-    return Report("Unmapped", tuple(section for section in sections if section.items))
+def unmapped_report(unmapped: Inventory) -> Report:
+    """The lists of what nothing is mapped to, on each side; the last is the sales view."""
+    sections = []
+    for title, grid in _lists(unmapped):
+        if title in _UNMAPPED:
+            last = len(grid.headers) - 1
+            rows, flexible = tuple(one[:last] for one in grid.rows), set(grid.flexible) - {last}
+            short = replace(grid, headers=grid.headers[:last], rows=rows, flexible=flexible)
+            sections.append(_section(_UNMAPPED[title], short))
+    return _report("Unmapped", *sections)
 
 
-def _tenants(title: str, entries: Iterable[TenantEntry], *, mapped: bool = True) -> Section:
-    headers = ("tenant", "name", *(["mapped to"] if mapped else []))
-    rows = (
+def _section(title: str, grid: Grid) -> Section:
+    return Section(title, (f"{len(grid.rows)} in all",), (grid,) if grid.rows else ())
+
+
+def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
+    """Each list with its title; the last column is what a thing is mapped to."""
+    tenants = []
+    for x in inventory.tenants:
+        name = x.tenant.name + ("" if x.tenant.enabled else " (disabled)")
+        name += f": {x.tenant.listed_as}" if x.tenant.listed_as else ""
+        tenants.append(row(str(x.tenant.ref), name, _clients(x.company)))
+    yield "Tenants", Grid(("tenant", "name", "mapped to"), tuple(tenants), (), (1, 2))
+    columns: tuple[str, ...] = ("key name", "in use", "tenants", "application")
+    key_names = (
         row(
-            str(entry.tenant.ref),
-            _tenant(entry.tenant),
-            *([_client([entry.company] if entry.company else [])] if mapped else []),
+            x.name,
+            str(x.used),
+            str(x.tenants),
+            _mapped(*([x.application.name] if x.application else [])),
         )
-        for entry in entries
+        for x in inventory.key_names
     )
-    return _section(title, headers, rows, flexible=frozenset(range(1, len(headers))))
-
-
-def _key_names(title: str, entries: Iterable[KeyNameEntry], *, mapped: bool = True) -> Section:
-    headers = ("key name", "in use", "tenants", *(["application"] if mapped else []))
-    rows = (
+    yield "Key names", Grid(columns, tuple(key_names), (1, 2), (0, 3))
+    columns = ("psa", "company", "name", "mapped to")
+    companies = (
+        row(x.psa, x.company.id, _name(x.company), _clients(*x.clients))
+        for x in inventory.companies
+    )
+    yield "Companies", Grid(columns, tuple(companies), (), (2, 3))
+    columns = ("psa", "agreement", "company", "name", "until", "mapped to")
+    agreements = (
         row(
-            entry.name,
-            str(entry.used),
-            str(entry.tenants),
-            *([_or_nothing(entry.application.name if entry.application else "")] if mapped else []),
+            x.psa,
+            x.agreement.id,
+            x.agreement.company,
+            _name(x.agreement),
+            str(x.agreement.ends or ""),
+            _clients(x.client),
         )
-        for entry in entries
+        for x in inventory.agreements
     )
-    return _section(
-        title,
-        headers,
-        rows,
-        right=frozenset({1, 2}),
-        flexible=frozenset({0, 3} if mapped else {0}),
+    yield "Agreements", Grid(columns, tuple(agreements), (), (3, 5))
+    columns = ("psa", "product", "name", "bills")
+    products = (
+        row(x.psa, x.product.id, _name(x.product), _mapped(*x.applications))
+        for x in inventory.products
     )
-
-
-def _companies(title: str, entries: Iterable[CompanyEntry], *, mapped: bool = True) -> Section:
-    headers = ("psa", "company", "name", *(["mapped to"] if mapped else []))
-    rows = (
-        row(
-            entry.psa,
-            entry.company.id,
-            _name(entry.company),
-            *([_client(entry.clients)] if mapped else []),
-        )
-        for entry in entries
-    )
-    return _section(title, headers, rows, flexible=frozenset(range(2, len(headers))))
-
-
-def _section(
-    title: str,
-    headers: tuple[str, ...],
-    rows: Iterable[tuple[Cell, ...]],
-    *,
-    right: frozenset[int] = frozenset(),
-    flexible: frozenset[int] = frozenset(),
-) -> Section:
-    everything = tuple(rows)
-    if not everything:
-        return Section(title)
-    grid = Grid(headers, everything, right, flexible)
-    return Section(title, facts=(f"{len(everything)} in all",), items=(grid,))
-
-
-def _tenant(tenant: Tenant) -> str:
-    state = "" if tenant.enabled else " (disabled)"
-    return tenant.name + state + (f": {tenant.listed_as}" if tenant.listed_as else "")
+    yield "Products", Grid(columns, tuple(products), (), (2, 3))
 
 
 def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:
     return thing.name + ("" if thing.active else " (inactive)")
 
 
-def _or_nothing(text: str) -> Cell:
-    return Cell(text) if text else Cell("—", Tone.HELD)
+def _mapped(*names: str) -> Span:
+    return Span(", ".join(names)) if names else Span("—", Tone.HELD)
 
 
-def _client(companies: Iterable[Company]) -> Cell:
-    return _or_nothing(
-        ", ".join(c.name + ("" if c.billing else " (billing off)") for c in companies)
-    )
+def _clients(*companies: Company | None) -> Span:
+    return _mapped(*(x.name + ("" if x.billing else " (billing off)") for x in companies if x))
 
 
 def inventory_document(inventory: Inventory) -> Json:
     """The lists as JSON data."""
-    document: Json = {
-        "format_version": FORMAT_VERSION,
-        "exit_code": inventory.exit_code,
-        "tenants": [
-            {
-                "source": entry.tenant.ref.source,
-                "tenant": entry.tenant.ref.tenant,
-                "name": entry.tenant.name,
-                "enabled": entry.tenant.enabled,
-                "mapped_to": entry.company.name if entry.company else None,
-                "listed_as": entry.tenant.listed_as or None,
-            }
-            for entry in inventory.tenants
-        ],
-        "key_names": [
-            {
-                "name": entry.name,
-                "application": entry.application.name if entry.application else None,
-                "tenants": entry.tenants,
-                "used": entry.used,
-            }
-            for entry in inventory.key_names
-        ],
-        "companies": [
-            {
-                "psa": entry.psa,
-                "company": entry.company.id,
-                "name": entry.company.name,
-                "active": entry.company.active,
-                "mapped_to": [client.name for client in entry.clients],
-            }
-            for entry in inventory.companies
-        ],
-        "agreements": [
-            {
-                "psa": entry.psa,
-                "agreement": entry.agreement.id,
-                "company": entry.agreement.company,
-                "name": entry.agreement.name,
-                "type": entry.agreement.kind,
-                "active": entry.agreement.active,
-                "starts": entry.agreement.starts.isoformat() if entry.agreement.starts else None,
-                "ends": entry.agreement.ends.isoformat() if entry.agreement.ends else None,
-                "mapped_to": entry.client.name if entry.client else None,
-            }
-            for entry in inventory.agreements
-        ],
-        "products": [
-            {
-                "psa": entry.psa,
-                "product": entry.product.id,
-                "name": entry.product.name,
-                "active": entry.product.active,
-                "price": float(entry.product.price) if entry.product.price is not None else None,
-                "bills": list(entry.applications),
-            }
-            for entry in inventory.products
-        ],
-    }
-    return {**document, "unmapped": _unmapped(document), "missing": list(inventory.missing)}
-
-
-def _unmapped(document: Json) -> Json:
-    """As in the JSON of a run, with the PSA's accounts that no client has."""
-    return {
+    tenants = [
+        {**fields(x, _TENANT), "listed_as": x.tenant.listed_as or None} for x in inventory.tenants
+    ]
+    key_names = [
+        fields(x, "name application=application.name tenants used") for x in inventory.key_names
+    ]
+    companies = [
+        {**fields(x, _COMPANY), "mapped_to": [client.name for client in x.clients]}
+        for x in inventory.companies
+    ]
+    agreements = [
+        {
+            **fields(x, _AGREEMENT),
+            "starts": x.agreement.starts and x.agreement.starts.isoformat(),
+            "ends": x.agreement.ends and x.agreement.ends.isoformat(),
+            "mapped_to": x.client and x.client.name,
+        }
+        for x in inventory.agreements
+    ]
+    products = [
+        {
+            **fields(x, _PRODUCT),
+            "price": None if x.product.price is None else float(x.product.price),
+            "bills": x.applications,
+        }
+        for x in inventory.products
+    ]
+    unmapped = {
         "tenants": [
             {key: each[key] for key in ("source", "tenant", "name", "listed_as")}
-            for each in document["tenants"]
+            for each in tenants
             if each["mapped_to"] is None
         ],
         "applications": [
@@ -242,32 +174,38 @@ def _unmapped(document: Json) -> Json:
                 "quantity": each["used"],
                 "estimated": True,
             }
-            for each in document["key_names"]
+            for each in key_names
             if each["application"] is None
         ],
         "accounts": [
             {key: each[key] for key in ("psa", "company", "name")}
-            for each in document["companies"]
+            for each in companies
             if each["active"] and not each["mapped_to"]
         ],
     }
+    return document(
+        {
+            "exit_code": inventory.exit_code,
+            "tenants": tenants,
+            "key_names": key_names,
+            "companies": companies,
+            "agreements": agreements,
+            "products": products,
+            "unmapped": unmapped,  # as in the JSON of a run, with accounts that no client has
+            "missing": inventory.missing,
+        }
+    )
 
 
 def inventory_csv(inventory: Inventory) -> str:
     """The lists as one table, a kind a row."""
-    document = inventory_document(inventory)
-    return csv_text(
-        _COLUMNS,
-        (
-            [kind, *(_joined(each.get(key)) for key in keys)]
-            for name, (kind, keys) in _CSV_KEYS.items()
-            for each in document[name]
-        ),
+    lists = inventory_document(inventory)
+    rows = (
+        [kind, *(", ".join(x) if isinstance(x, list) else x for x in map(each.get, keys))]
+        for name, (kind, keys) in _CSV_KEYS.items()
+        for each in lists[name]
     )
-
-
-def _joined(value: Any) -> Any:  # noqa: ANN401 - a value of the document
-    return ", ".join(value) if isinstance(value, list) else value
+    return csv_text(_COLUMNS, rows)
 
 
 # --- suggestions --------------------------------------------------------------------------------
@@ -275,24 +213,14 @@ def _joined(value: Any) -> Any:  # noqa: ANN401 - a value of the document
 
 def suggestions_report(suggestions: Suggestions, min_score: float) -> Report:
     """Suggestions, and the tenants that none was found for; ids are in the CSV and JSON."""
-    sections = [
-        Section(
-            "Clients",
-            facts=(_count(suggestions.clients),),
-            items=tuple(_suggested_client(each) for each in suggestions.clients),
-        ),
-        Section(
-            "Applications",
-            facts=(_count(suggestions.applications),),
-            items=tuple(_suggested_application(each) for each in suggestions.applications),
-        ),
-        Section(
-            "Tenants without a suggestion",
-            facts=(f"{len(suggestions.without)} below {min_score:g}",),
-            items=_without(suggestions.without),
-        ),
-    ]
-    return Report("Suggestions", tuple(section for section in sections if section.items))
+    clients, applications = suggestions.clients, suggestions.applications
+    few = f"{len(suggestions.without)} below {min_score:g}"
+    return _report(
+        "Suggestions",
+        Section("Clients", (_count(clients),), tuple(map(_client, clients))),
+        Section("Applications", (_count(applications),), tuple(map(_application, applications))),
+        Section("Tenants without a suggestion", (few,), _without(suggestions.without)),
+    )
 
 
 def _count(rows: Sequence[SuggestedClient] | Sequence[SuggestedApplication]) -> str:
@@ -300,14 +228,14 @@ def _count(rows: Sequence[SuggestedClient] | Sequence[SuggestedApplication]) -> 
     return f"{sure} of {len(rows)} marked for acceptance"
 
 
-def _suggested_client(each: SuggestedClient) -> Entry:
+def _client(each: SuggestedClient) -> Entry:
     agreement = f"agreement {each.company.agreement}" if each.company.agreement else ""
     remark = "; ".join(filter(None, (each.reason, agreement)))
     label = f"{each.score:.2f}  {each.tenant_name} → {each.company.name}"
     return _entry(label, remark, accepted=each.accept)
 
 
-def _suggested_application(each: SuggestedApplication) -> Entry:
+def _application(each: SuggestedApplication) -> Entry:
     products = ", ".join(
         billed_as(product, (category,)) for category, product in each.product.products.items()
     )
@@ -318,16 +246,15 @@ def _suggested_application(each: SuggestedApplication) -> Entry:
 
 def _entry(label: str, remark: str, *, accepted: bool) -> Entry:
     mark, tone = ("+", Tone.GOOD) if accepted else ("?", Tone.HELD)
-    return Entry(mark, tone, label, remarks=(Remark(remark, Tone.DIM),))
+    return Entry(mark, tone, label, remarks=remarks(remark))
 
 
 def _without(tenants: Sequence[Tenant]) -> tuple[Item, ...]:
     if not tenants:
         return ()
-    names = tuple(row(tenant.name) for tenant in tenants[:_MOST_LISTED])
+    grid = Grid(("",), tuple(row(one.name) for one in tenants[:_MOST_LISTED]), flexible=(0,))
     more = len(tenants) - _MOST_LISTED
-    end = (Remark(f"and {more} more", Tone.DIM),) if more > 0 else ()
-    return (Grid(("",), names, flexible=frozenset({0})), *end)
+    return (grid, Remark(f"and {more} more", Tone.DIM)) if more > 0 else (grid,)
 
 
 # --- what is not as it was ----------------------------------------------------------------------
@@ -335,89 +262,69 @@ def _without(tenants: Sequence[Tenant]) -> tuple[Item, ...]:
 
 def stale_report(entries: Sequence[StaleEntry]) -> Report:
     """What is gone, renamed, inactive or about to end, client by client."""
-    titles = dict.fromkeys(entry.client for entry in entries)
-    return Report(
-        "Stale mappings",
-        tuple(
-            Section(
-                title or "All clients",
-                items=tuple(_stale(entry) for entry in entries if entry.client == title),
-            )
-            for title in titles
-        ),
-    )
+    clients: dict[str, list[Entry]] = {}
+    for entry in entries:
+        clients.setdefault(entry.client, []).append(_stale(entry))
+    sections = (Section(name or "All clients", (), tuple(x)) for name, x in clients.items())
+    return Report("Stale mappings", tuple(sections))
 
 
 def _stale(entry: StaleEntry) -> Entry:
     tone = _TONES.get(entry.reason, Tone.BAD)
     mark = "✗" if tone is Tone.BAD else "·"
     label = f"{entry.kind} {entry.id}: {entry.message}"
-    return Entry(mark, tone, label, remarks=(Remark(entry.remedy, Tone.DIM),))
+    return Entry(mark, tone, label, remarks=remarks(entry.remedy))
 
 
 def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
     """The same as JSON data."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "exit_code": code,
-        "stale": [_stale_fields(entry) for entry in entries],
-        "missing": list(missing),
-    }
+    stale = [_stale_fields(entry) for entry in entries]
+    return document({"exit_code": code, "stale": stale, "missing": missing})
 
 
 def stale_csv(entries: Sequence[StaleEntry]) -> str:
     """The same as a table."""
-    columns = ("client", "kind", "id", "fate", "ends", "reason", "remedy")
-    rows = map(_stale_fields, entries)
-    return csv_text(columns, ([fields[column] for column in columns] for fields in rows))
+    return csv_of_fields(_STALE_COLUMNS, map(_stale_fields, entries))
 
 
 def _stale_fields(entry: StaleEntry) -> Json:
     return {
+        **fields(entry, "client kind id fate=reason ends reason=message remedy"),
         "client": entry.client or None,
-        "kind": entry.kind,
-        "id": entry.id,
-        "fate": str(entry.reason),
-        "ends": entry.ends.isoformat() if entry.ends else None,
-        "reason": entry.message,
-        "remedy": entry.remedy,
+        "ends": entry.ends and entry.ends.isoformat(),
     }
 
 
 def renewals_report(renewals: Sequence[Renewal]) -> Report:
     """Each client with the agreement that ended and the one that takes its place."""
-    moved = tuple(_moved(each) for each in renewals if each.successor)
-    open_ = tuple(_open(each) for each in renewals if not each.successor)
-    sections = (
-        Section("To be moved to a new agreement", items=moved),
-        Section("For you to decide", items=open_),
+    moved = tuple(_moved(one, one.successor) for one in renewals if one.successor)
+    undecided = tuple(_undecided(one) for one in renewals if not one.successor)
+    return _report(
+        "Renewals",
+        Section("To be moved to a new agreement", (), moved),
+        Section("For you to decide", (), undecided),
     )
-    return Report("Renewals", tuple(section for section in sections if section.items))
 
 
-def _moved(renewal: Renewal) -> Entry:
-    old = renewal.old.id if renewal.old else renewal.client.agreement
-    new = renewal.successor.id if renewal.successor else ""
-    label = f"{renewal.client.name}: {old} → {new}"
-    remarks = [Remark(f"before: {agreement_words(renewal.old)}", Tone.DIM)] if renewal.old else []
-    if renewal.successor:
-        remarks.append(Remark(f"now:    {agreement_words(renewal.successor)}", Tone.DIM))
-    return Entry("~", Tone.CHANGE, label, remarks=tuple(remarks))
+def _moved(renewal: Renewal, new: PsaAgreement) -> Entry:
+    old = renewal.old
+    label = f"{renewal.client.name}: {old.id if old else renewal.client.agreement} → {new.id}"
+    before = f"before: {agreement_words(old)}" if old else ""
+    told = remarks(before, f"now:    {agreement_words(new)}")
+    return Entry("~", Tone.CHANGE, label, remarks=told)
 
 
-def _open(renewal: Renewal) -> Entry:
+def _undecided(renewal: Renewal) -> Entry:
     client = renewal.client
-    remarks = [Remark(f"choice: {agreement_words(each)}", Tone.DIM) for each in renewal.choices]
-    if remarks:
+    if renewal.choices:
         what = "several agreements could take its place"
         command = f"kisi map company {client.psa}:{client.agreement} --agreement ID"
-        remarks.append(Remark(command, Tone.COMMAND))
+        choices = remarks(*(f"choice: {agreement_words(each)}" for each in renewal.choices))
+        told = (*choices, Remark(command, Tone.COMMAND))
     else:
         what = "no other agreement of the company runs today"
-        remarks.append(Remark(f"Renew it in psa.{client.psa}, or switch billing off.", Tone.DIM))
-    return Entry(
-        "?", Tone.HELD, f"{client.name}, {client.agreement}: {what}", remarks=tuple(remarks)
-    )
+        told = remarks(f"Renew it in psa.{client.psa}, or switch billing off.")
+    return Entry("?", Tone.HELD, f"{client.name}, {client.agreement}: {what}", remarks=told)
 
 
 def agreement_words(agreement: PsaAgreement | None) -> str:
@@ -425,12 +332,9 @@ def agreement_words(agreement: PsaAgreement | None) -> str:
     if agreement is None:
         return "unknown to the PSA"
     kind = f" ({agreement.kind})" if agreement.kind else ""
-    return f"{agreement.id} {agreement.name}{kind}, {_dates(agreement)}"
-
-
-def _dates(agreement: PsaAgreement) -> str:
-    if agreement.starts and agreement.ends:
-        return f"{agreement.starts} to {agreement.ends}"
-    if agreement.ends:
-        return f"until {agreement.ends}"
-    return f"since {agreement.starts}, no end" if agreement.starts else "no end"
+    starts, ends = agreement.starts, agreement.ends
+    if ends:
+        dates = f"{starts} to {ends}" if starts else f"until {ends}"
+    else:
+        dates = f"since {starts}, no end" if starts else "no end"
+    return f"{agreement.id} {agreement.name}{kind}, {dates}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kisi.mapping.applications import KeyNameGroup, ProductSuggestion
@@ -12,7 +12,7 @@ from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import money, quantity
 from kisi.render.map_lists import agreement_words
-from kisi.render.report import Cell, Entry, Grid, Item, Remark, Report, Section, Tone, row
+from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
 
 _MOST_KEY_NAMES = 6
 _MOST_LINES = 4
@@ -34,25 +34,23 @@ class MappingProgress:
 
 def overview_screen(progress: MappingProgress, parts: Sequence[str]) -> Report:
     """What is unmapped on each side, and the numbered parts that can be mapped now."""
-    grid = Grid(
-        ("", ""),
-        (
-            row("tenants", f"{progress.tenants_open} of {progress.tenants} belong to no client"),
-            row("applications", f"{progress.applications_open} have no row or no product"),
-            row(
-                "companies", f"{progress.companies_open} of {progress.companies} have no Kaspersky"
-            ),
-        ),
-        flexible=frozenset({1}),
+    rows = (
+        row("tenants", f"{progress.tenants_open} of {progress.tenants} belong to no client"),
+        row("applications", f"{progress.applications_open} have no row or no product"),
+        row("companies", f"{progress.companies_open} of {progress.companies} have no Kaspersky"),
     )
-    count = "1 mapping is" if progress.stale == 1 else f"{progress.stale} mappings are"
-    stale = f"{count} stale: kisi map list --stale"
-    items: list[Item] = [grid, *([Remark(stale, Tone.HELD)] if progress.stale else [])]
-    sections = [Section("Not mapped yet", items=tuple(items))]
-    if parts:
-        choices = tuple(row(str(number), part) for number, part in enumerate(parts, 1))
-        sections.append(Section("To map", items=(Grid(("", ""), choices),)))
-    return Report("kisi map", tuple(sections))
+    items: list[Item] = [Grid(("", ""), rows, flexible=(1,))]
+    if progress.stale:
+        count = "1 mapping is" if progress.stale == 1 else f"{progress.stale} mappings are"
+        items.append(Remark(f"{count} stale: kisi map list --stale", Tone.HELD))
+    open_now = Section("Not mapped yet", (), tuple(items))
+    to_map = Section("To map", (), (_numbered(parts),))
+    return Report("kisi map", (open_now, to_map) if parts else (open_now,))
+
+
+def _numbered(choices: Sequence[str], flexible: Collection[int] = ()) -> Grid:
+    rows = tuple(row(str(number), words) for number, words in enumerate(choices, 1))
+    return Grid(("", ""), rows, flexible=flexible)
 
 
 def tenant_screen(
@@ -62,27 +60,24 @@ def tenant_screen(
     owners: Mapping[tuple[str, str], Company],
 ) -> Report:
     """A tenant, what it uses, and the companies that it may be."""
-    used = sorted(entry.uses, key=lambda use: (-use[1], use[0]))
-    items: list[Item] = [
-        Remark(f"{count} x {name}", Tone.DIM) for name, count in used[:_MOST_KEY_NAMES]
-    ]
+    used = sorted(entry.uses, key=lambda use: (-use[1], use[0]))[:_MOST_KEY_NAMES]
+    items: list[Item] = [*remarks(*(f"{count} x {name}" for name, count in used))]
     if choices:
         rows = tuple(
             row(
                 str(number),
                 f"{suggestion.score:.2f}",
                 _company(company, owners),
-                Cell(suggestion.reason, Tone.DIM),
+                Span(suggestion.reason, Tone.DIM),
             )
             for number, (suggestion, company) in enumerate(choices, 1)
         )
-        headers = ("", "score", "company", "why")
-        items.append(Grid(headers, rows, frozenset({0}), frozenset({2, 3})))
+        items.append(Grid(("", "score", "company", "why"), rows, (0,), (2, 3)))
     else:
         items.append(Remark("No company has a similar name. Type a part of its name.", Tone.HELD))
     tenant = entry.tenant
     facts = (place, str(tenant.ref), *([tenant.listed_as] if tenant.listed_as else []))
-    return Report("Tenant", (Section(tenant.name, facts=facts, items=tuple(items)),))
+    return Report("Tenant", (Section(tenant.name, facts, tuple(items)),))
 
 
 def companies_screen(
@@ -93,21 +88,21 @@ def companies_screen(
         row(str(number), _company(entry, owners), f"{entry.psa}:{entry.company.id}")
         for number, entry in enumerate(found[:MOST_CHOICES], 1)
     )
-    grid = Grid(("", "company", "id"), rows, frozenset({0}), frozenset({1}))
-    return Report("Search", (Section("Found", items=(grid, *_more(len(found)))),))
+    grid = Grid(("", "company", "id"), rows, (0,), (1,))
+    return Report("Search", (Section("Found", (), (grid, *_more(len(found)))),))
 
 
-def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> Cell:
+def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> Span:
     owner = owners.get((entry.psa, entry.company.id))
     if owner is None:
-        return Cell(entry.company.name)
+        return Span(entry.company.name)
     known = "mapped" if owner.name == entry.company.name else f"mapped: {owner.name}"
-    return Cell(f"{entry.company.name} ({known})")
+    return Span(f"{entry.company.name} ({known})")
 
 
 def _more(count: int) -> tuple[Item, ...]:
     more = count - MOST_CHOICES
-    return (Remark(f"and {more} more: type more of the name", Tone.DIM),) if more > 0 else ()
+    return remarks(f"and {more} more: type more of the name" if more > 0 else "")
 
 
 def agreements_screen(
@@ -119,28 +114,25 @@ def agreements_screen(
     """A company's running agreements, with what each bills already."""
     entries = []
     for number, agreement in enumerate(agreements, 1):
-        remarks = [Remark(bills[agreement.id], Tone.DIM)] if bills.get(agreement.id) else []
         owner = owners.get(agreement.id)
-        if owner is not None:
-            remarks.append(Remark(f"mapped to {owner.name}: the tenant joins it", Tone.HELD))
+        joins = f"mapped to {owner.name}: the tenant joins it" if owner else ""
+        told = (*remarks(bills.get(agreement.id, "")), *remarks(joins, tone=Tone.HELD))
         mark = f"{number} " if len(agreements) > 1 else "·"
-        words = agreement_words(agreement)
-        entries.append(Entry(mark, Tone.PLAIN, words, remarks=tuple(remarks)))
+        entries.append(Entry(mark, Tone.PLAIN, agreement_words(agreement), remarks=told))
     title = "Agreements of" if len(entries) > 1 else "Agreement of"
-    return Report("Agreements", (Section(f"{title} {company}", items=tuple(entries)),))
+    return Report("Agreements", (Section(f"{title} {company}", (), tuple(entries)),))
 
 
 def lines_words(lines: Iterable[Line], products: Mapping[str, str]) -> str:
     """What an agreement bills already: `bills 12 x Backup, 3 x Firewall`."""
-    names = [f"{quantity(line.quantity)} x {_product(line, products)}" for line in lines]
+    names = [
+        f"{quantity(x.quantity)} x {x.description or products.get(x.product, x.product)}"
+        for x in lines
+    ]
     if not names:
         return "bills nothing yet"
     more = f" and {len(names) - _MOST_LINES} more" if len(names) > _MOST_LINES else ""
     return "bills " + ", ".join(names[:_MOST_LINES]) + more
-
-
-def _product(line: Line, products: Mapping[str, str]) -> str:
-    return line.description or products.get(line.product, line.product)
 
 
 def application_screen(
@@ -152,25 +144,15 @@ def application_screen(
     """Key names that seem to be one application, and how it may be billed."""
     items: list[Item] = []
     if key_names:
-        rows = tuple(
-            row(entry.name, str(entry.used), str(entry.tenants))
-            for entry in key_names[:_MOST_KEY_NAMES]
-        )
-        headers = ("key name", "in use", "tenants")
-        items.append(Grid(headers, rows, frozenset({1, 2}), frozenset({0})))
+        first = key_names[:_MOST_KEY_NAMES]
+        rows = tuple(row(entry.name, str(entry.used), str(entry.tenants)) for entry in first)
+        items.append(Grid(("key name", "in use", "tenants"), rows, (1, 2), (0,)))
     more = len(key_names) - _MOST_KEY_NAMES
-    if more > 0:
-        items.append(Remark(f"and {more} more key names", Tone.DIM))
+    items += remarks(f"and {more} more key names" if more > 0 else "")
     facts = (*([place] if place else []), group.doubt or f"counted per {group.application.unit}")
-    numbered = tuple(row(str(number), words) for number, words in enumerate(choices, 1))
-    grid = Grid(("", ""), numbered, flexible=frozenset({1}))
-    return Report(
-        "Application",
-        (
-            Section(group.application.name, facts=facts, items=tuple(items)),
-            Section("How is it billed?" if place else "Which is it?", items=(grid,)),
-        ),
-    )
+    question = "How is it billed?" if place else "Which is it?"
+    known = Section(group.application.name, facts, tuple(items))
+    return Report("Application", (known, Section(question, (), (_numbered(choices, (1,)),))))
 
 
 def products_screen(
@@ -180,21 +162,16 @@ def products_screen(
     rows = tuple(
         row(
             str(number),
-            entry.product.name + _bills(entry),
+            entry.product.name
+            + (f" (bills {', '.join(entry.applications)})" if entry.applications else ""),
             entry.product.id,
             money(entry.product.price) if entry.product.price is not None else "",
             f"{suggestion.score:.2f}" if suggestion else "",
-            Cell(suggestion.reason if suggestion else "", Tone.DIM),
+            Span(suggestion.reason if suggestion else "", Tone.DIM),
         )
         for number, (entry, suggestion) in enumerate(found[:MOST_CHOICES], 1)
     )
-    headers = ("", "product", "id", "price", "score", "why")
-    grid = Grid(headers, rows, frozenset({0, 3, 4}), frozenset({1, 5}))
-    items: tuple[Item, ...] = (grid, *_more(len(found)))
-    if not found:
-        items = (Remark("No product has a similar name. Type a part of its name.", Tone.HELD),)
-    return Report("Products", (Section(title, items=items),))
-
-
-def _bills(entry: ProductEntry) -> str:
-    return f" (bills {', '.join(entry.applications)})" if entry.applications else ""
+    grid = Grid(("", "product", "id", "price", "score", "why"), rows, (0, 3, 4), (1, 5))
+    nothing = Remark("No product has a similar name. Type a part of its name.", Tone.HELD)
+    items: tuple[Item, ...] = (grid, *_more(len(found))) if found else (nothing,)
+    return Report("Products", (Section(title, (), items),))

@@ -39,7 +39,6 @@ from kisi.render.formatting import (
     unmapped_as,
 )
 from kisi.render.report import (
-    Cell,
     Entry,
     Grid,
     Item,
@@ -47,8 +46,10 @@ from kisi.render.report import (
     Remark,
     Report,
     Section,
+    Span,
     Tone,
     listing,
+    remarks,
     row,
 )
 from kisi.run.result import (
@@ -66,24 +67,13 @@ _IN_FULL = "This agreement does not prorate: what changes counts in full on its 
 
 
 def plan_report(result: RunResult, *, verbose: bool = False) -> Report:
-    """What an operator reads of a run.
-
-    Args:
-        result: The run.
-        verbose: Also show the clients and lines that are as they should be.
-    """
+    """What an operator reads of a run; `verbose`: also of what is as it should be."""
     made = f"kisi {result.version}, {moment(result.generated_at, result.zone)}"
     run = f"run {result.run}" if result.run is not None else ""
     written = "nothing was written" if result.mode is Mode.PREVIEW else ""
-    facts = (made, run, written, f"plan {result.plan.plan_id}")
-    return Report(
-        title=f"kisi {result.mode}",
-        sections=tuple(_sections(result, verbose=verbose))
-        if verbose or not result.is_quiet
-        else (),
-        facts=tuple(fact for fact in facts if fact),
-        summary=result.last_line,
-    )
+    facts = filter(None, (made, run, written, f"plan {result.plan.plan_id}"))
+    sections = _sections(result, verbose=verbose) if verbose or not result.is_quiet else ()
+    return Report(f"kisi {result.mode}", tuple(sections), tuple(facts), result.last_line)
 
 
 def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
@@ -108,7 +98,7 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     if result.left:
         caption = "They stay as they are; nobody keeps their quantities up to date."
         rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in result.left]
-        yield Section("Orphaned lines", (), (listing(caption, rows),))
+        yield Section("Orphaned lines", (), listing(caption, rows))
     if plan.notes:
         yield Section("Notes", (), tuple(Remark(note) for note in plan.notes))
     if plan.companies:
@@ -151,14 +141,10 @@ def operation_entry(write: Operation, zone: tzinfo) -> Entry:
     """A write whose outcome was not known, and what the PSA shows of it now."""
     known = write.outcome is not None and write.outcome not in UNWRITTEN
     sent = f"sent {moment(write.at, zone)} in run {write.run_id}"
-    return Entry(
-        mark="~" if known else "?",
-        tone=Tone.CHANGE if known else Tone.HELD,
-        label=f"{write.name}: {billed_as(write.line.application, write.line.categories)}",
-        quantity=_change(write.line),
-        state=write.outcome or Outcome.UNKNOWN,
-        remarks=tuple(Remark(text, Tone.DIM) for text in (sent, write.detail) if text),
-    )
+    mark, tone = ("~", Tone.CHANGE) if known else ("?", Tone.HELD)
+    label = f"{write.name}: {billed_as(write.line.application, write.line.categories)}"
+    state = write.outcome or Outcome.UNKNOWN
+    return Entry(mark, tone, label, _change(write.line), state, remarks(sent, write.detail))
 
 
 def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> Iterable[Section]:
@@ -175,13 +161,12 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
         name = f"{tenant.name} ({tenant.ref})"
         if tenant.listed_as:
             name += f": {tenant.listed_as}"
-        if used:
-            items.append(listing(name, _amounts(used)))
-        else:
+        items += listing(name, _amounts(used))
+        if not used:
             silent.append(("", name + ("" if tenant.enabled else ", disabled")))
-    items += [listing(name, _amounts(used)) for name, used in of_tenant.items()]
-    if silent:
-        items.append(listing("", silent))
+    for name, used in of_tenant.items():
+        items += listing(name, _amounts(used))
+    items += listing("", silent)
     items.append(Remark("To bill them, or to say that they are not billed: `kisi map`"))
     yield Section(plural(len(tenants), "unmapped tenant"), (), tuple(items), Tone.HELD)
 
@@ -190,7 +175,7 @@ def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:
     return [(quantity(use.quantity), unmapped_as(use)) for use in uses]
 
 
-# One client
+# --- one client ----------------------------------------------------------------------------------
 
 
 def client_section(
@@ -198,37 +183,26 @@ def client_section(
 ) -> Section:
     """A client: where it is billed, its lines, and what else a person should know.
 
-    Args:
-        company: The client's plan.
-        common: Holds that the report explains once, for all clients.
-        verbose: Also show the lines that are as they should be.
+    The report explains `common` holds once, for all clients. `verbose`: also the lines that are as
+    they should be.
     """
-    return Section(
-        title=company.company.name,
-        facts=tuple(_facts(company)),
-        items=(
-            *((_failure(company.failure),) if company.failure else ()),
-            *_lines(company, common, verbose=verbose),
-            *_beside(company),
-        ),
-        tone=Tone.BAD if company.status is Status.FAILED else Tone.STRONG,
-    )
-
-
-def _facts(company: CompanyPlan) -> Iterable[str]:
     name, agreement = company.agreement_name, company.company.agreement
-    yield company.company.psa
-    yield f"{name} ({agreement})" if name else f"agreement {agreement}"
-    if company.status is Status.OFF:
-        yield "billing off"
-    if released_by_id(company):
-        yield f"plan {company.plan_id}"
+    facts = (
+        company.company.psa,
+        f"{name} ({agreement})" if name else f"agreement {agreement}",
+        "billing off" if company.status is Status.OFF else "",
+        f"plan {company.plan_id}" if released_by_id(company) else "",
+    )
+    items: list[Item] = [_failure(company.failure)] if company.failure else []
+    items += (*_lines(company, common, verbose=verbose), *_beside(company))
+    tone = Tone.BAD if company.status is Status.FAILED else Tone.STRONG
+    return Section(company.company.name, tuple(filter(None, facts)), tuple(items), tone)
 
 
 def _failure(failure: Failure) -> Entry:
     """Why a client, or a whole source, failed, and what to do now."""
-    remarks = (Remark(failure.remedy),) if failure.remedy else ()
-    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=remarks)
+    todo = remarks(failure.remedy, tone=Tone.PLAIN)
+    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
 
 
 def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> Iterable[Item]:
@@ -236,14 +210,10 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
     for line, following in zip_longest(shown, shown[1:]):
         mark, tone = _mark(line)
         label = billed_as(line.application, line.categories)
-        yield Entry(
-            mark=mark,
-            tone=tone,
-            label=f"{label} (line {line.line_id})" if line.orphaned else label,
-            quantity=_change(line),
-            state=line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else "",
-            remarks=tuple(_remarks(line, following, company, common)),
-        )
+        label += f" (line {line.line_id})" if line.orphaned else ""
+        state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
+        said = tuple(_remarks(line, following, company, common))
+        yield Entry(mark, tone, label, _change(line), state, said)
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Remark(_IN_FULL, Tone.DIM)
     released = released_by_id(company)
@@ -266,15 +236,12 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
 
 def _change(line: PlannedLine) -> QuantityChange:
     """The line's quantity before and after, and the difference in units and money."""
-    after = quantity(line.after)
+    after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
         return QuantityChange("", after, "" if line.billable else "not billable")
     before = "new" if line.before is None else quantity(line.before)
-    difference = money_delta(line)
-    if not line.billable:
-        worth = ", not billable"
-    else:
-        worth = "" if difference is None else f", {signed_money(difference)} a month"
+    worth = "" if difference is None else f", {signed_money(difference)} a month"
+    worth = worth if line.billable else ", not billable"
     return QuantityChange(before, after, signed(line.delta) + worth)
 
 
@@ -297,36 +264,29 @@ def _remarks(
         yield Remark(f"{hold.guard} (see below)", Tone.HELD)
         return
     yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
-    if following is None or following.hold is None or following.hold.remedy != hold.remedy:
-        yield from _release(hold.remedy, accept_command(company))
-
-
-def _release(remedy: str, command: str) -> Iterable[Remark]:
-    """The remedy, with the command that releases the hold on a line of its own."""
-    lead, found, rest = remedy.partition(command)
-    if not found:
-        yield Remark(remedy)
+    if following is not None and following.hold and following.hold.remedy == hold.remedy:
         return
-    yield Remark(lead.strip())
-    yield Remark(command, Tone.COMMAND)
-    rest = rest.strip(" ;,.")
-    if rest:
+    lead, command, rest = hold.remedy.partition(accept_command(company))
+    yield Remark(lead.strip() if command else lead)
+    if command:
+        yield Remark(command, Tone.COMMAND)
+    if rest := rest.strip(" ;,."):
         yield Remark(rest[0].upper() + rest[1:])
 
 
 def _beside(company: CompanyPlan) -> Iterable[Item]:
     """What the client has beside the lines of the plan."""
-    if company.unmapped:
-        caption = "Used, and billed by no row of mapping.toml (`kisi map`):"
-        yield listing(caption, _amounts(company.unmapped), Tone.HELD)
-    if company.others:
-        others = [(quantity(line.quantity), _other(line)) for line in company.others]
-        yield listing("Other lines (not managed by kisi):", others, Tone.DIM)
-    if company.left:
-        rows = [(quantity(line.after), _by_hand(line)) for line in company.left]
-        yield listing("Managed by hand:", rows, Tone.DIM)
-    for note in company.notes:
-        yield Remark(f"Note: {note}", Tone.DIM)
+    caption = "Used, and billed by no row of mapping.toml (`kisi map`):"
+    yield from listing(caption, _amounts(company.unmapped), Tone.HELD)
+    others = [(quantity(line.quantity), _other(line)) for line in company.others]
+    yield from listing("Other lines (not managed by kisi):", others, Tone.DIM)
+    by_hand = []
+    for line in company.left:
+        where = f"product {line.product}, line {line.line_id}"
+        name = billed_as(line.application, line.categories)
+        by_hand.append((quantity(line.after), f"{name} ({where})"))
+    yield from listing("Managed by hand:", by_hand, Tone.DIM)
+    yield from remarks(*(f"Note: {note}" for note in company.notes))
 
 
 def _other(line: Line) -> str:
@@ -336,52 +296,45 @@ def _other(line: Line) -> str:
     return f"{name}{price} (product {line.product}, line {line.id}{billable})"
 
 
-def _by_hand(line: PlannedLine) -> str:
-    name = billed_as(line.application, line.categories)
-    return f"{name} (product {line.product}, line {line.line_id})"
-
-
-# The totals
+# --- the totals ----------------------------------------------------------------------------------
 
 
 def _totals(result: RunResult) -> Section:
     """Units and money a month of each PSA, before and after; what is held stands apart."""
     every = totals(result.plan)
     rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, result.mode))
-    items: list[Item] = []
-    if rows:
-        headers = ("", "", "units", "", "money a month", "")
-        items.append(Grid(headers, rows, right=frozenset({2, 3, 4, 5})))
+    headers = ("", "", "units", "", "money a month", "")
+    items: list[Item] = [Grid(headers, rows, (2, 3, 4, 5))] if rows else []
     unpriced = sum(amount.unpriced for parts in every.values() for amount in parts.values())
     if unpriced:
-        lines = plural(unpriced, "line")
-        items.append(Remark(f"The money leaves out {lines} of unknown price.", Tone.DIM))
+        items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
         items.append(Remark(f"Accepted in this run: {', '.join(result.accepted)}"))
-    items += _accept_all(result)
+    clients = [number for number in map(released_by_id, result.plan.companies) if number]
+    if len(clients) > 1:  # where one client's id would not be enough
+        which = f"{plural(sum(clients), 'line')} of {len(clients)} clients"
+        items.append(Remark(f"To release everything that can be accepted ({which}):"))
+        items.append(Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
     counts = asdict(summarise(result.plan))
     shown = ("create", "update", "applied", "held", "failed", "unchanged")
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
 
 
-def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[Cell, ...]]:
+def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[Span, ...]]:
     shown = {
-        "billed": Cell("to bill" if mode is Mode.PREVIEW else "billed"),
-        "held": Cell("held", Tone.HELD),
-        "unwritten": Cell("not written", Tone.BAD),
+        "billed": Span("to bill" if mode is Mode.PREVIEW else "billed"),
+        "held": Span("held", Tone.HELD),
+        "unwritten": Span("not written", Tone.BAD),
     }
     for part, name in shown.items():
         amount = parts[part]
         if amount.lines:
             units = _from_to(amount.before, amount.after, quantity, signed)
-            yield row(psa, name, *units, *_money(amount))
+            worth = ("", "")
+            if amount.unpriced != amount.lines:
+                worth = _from_to(amount.money_before, amount.money_after, money, signed_money)
+            yield row(psa, name, *units, *worth)
             psa = ""
-
-
-def _money(amount: Amount) -> tuple[str, str]:
-    if amount.unpriced == amount.lines:
-        return "", ""
-    return _from_to(amount.money_before, amount.money_after, money, signed_money)
 
 
 def _from_to(
@@ -393,14 +346,3 @@ def _from_to(
     if before == after:
         return shown(after), ""
     return f"{shown(before)} → {shown(after)}", difference(after - before)
-
-
-def _accept_all(result: RunResult) -> Iterable[Remark]:
-    """The whole plan's id, where one client's would not be enough."""
-    clients = [number for number in map(released_by_id, result.plan.companies) if number]
-    if len(clients) > 1:
-        lines = plural(sum(clients), "line")
-        yield Remark(
-            f"To release everything that can be accepted ({lines} of {len(clients)} clients):"
-        )
-        yield Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND)

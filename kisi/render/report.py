@@ -6,7 +6,7 @@ symbols (`→`, `·`, `✗`) are written as they are, and replaced where a termi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,8 +70,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """A text in a grid that has a meaning of its own."""
+class Span:
+    """A text that has a meaning of its own: in a grid, or in a line of a terminal."""
 
     text: str
     tone: Tone = Tone.PLAIN
@@ -82,10 +82,10 @@ class Grid:
     """A table."""
 
     headers: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    right: frozenset[int] = frozenset()
+    rows: tuple[tuple[Span, ...], ...]
+    right: Collection[int] = ()
     """Columns of numbers."""
-    flexible: frozenset[int] = frozenset()
+    flexible: Collection[int] = ()
     """Columns of prose, which may wrap."""
     caption: str | None = None
     """A line above; a grid that has one, even an empty one, is set in."""
@@ -117,19 +117,25 @@ class Report:
     """The last line."""
 
 
-def row(*texts: str | Cell) -> tuple[Cell, ...]:
+def row(*texts: str | Span) -> tuple[Span, ...]:
     """A grid's row from texts and cells."""
-    return tuple(text if isinstance(text, Cell) else Cell(text) for text in texts)
+    return tuple(text if isinstance(text, Span) else Span(text) for text in texts)
 
 
-def listing(caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN) -> Grid:
-    """A short list under a caption, each item behind its amount or another lead, if it has one."""
-    if any(lead for lead, _ in rows):
-        cells = tuple(row(lead, Cell(text, tone)) for lead, text in rows)
-        return Grid(("", ""), cells, frozenset({0}), frozenset({1}), caption)
-    return Grid(
-        ("",),
-        tuple((Cell(text, tone),) for _, text in rows),
-        caption=caption,
-        flexible=frozenset({0}),
-    )
+def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Remark, ...]:
+    """Remarks of the texts that say something."""
+    return tuple(Remark(text, tone) for text in texts if text)
+
+
+def listing(
+    caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN
+) -> tuple[Grid, ...]:
+    """A short list under a caption, each item behind its amount or another lead, if it has one.
+
+    Of no rows there is no grid.
+    """
+    if not any(lead for lead, _ in rows):
+        unled = tuple((Span(text, tone),) for _, text in rows)
+        return (Grid(("",), unled, (), (0,), caption),) if rows else ()
+    led = tuple(row(lead, Span(text, tone)) for lead, text in rows)
+    return (Grid(("", ""), led, (0,), (1,), caption),)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
+from kisi.redaction import carries, safe_text
 from kisi.render.report import (
-    Cell,
     Entry,
     Grid,
     Item,
@@ -14,9 +17,9 @@ from kisi.render.report import (
     Remark,
     Report,
     Section,
+    Span,
     Tone,
 )
-from kisi.render.text import adapted, cells, padded, wrap
 
 _STYLES = {
     Tone.DIM: "2",
@@ -37,17 +40,13 @@ _GAP = 2
 """Cells between the columns of a grid."""
 _COLUMN_MIN = 12
 """A column of prose is not made narrower than this: the grid is then told row by row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A piece of a line, safe to show."""
-
-    text: str
-    tone: Tone = Tone.PLAIN
-
+_FALLBACKS = {"→": "->", "…": "...", "·": "-", "✗": "x", "✓": "+"}
+"""What stands for kisi's own symbols where an encoding cannot carry them."""
+_BREAK = re.compile(" (?!- )")
+"""Where a line may end. Key names have dashes, and a dash in front of a line is kisi's own mark."""
 
 Line = tuple[Span, ...]
+"""Of texts that are safe to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,6 @@ class Page:
     """Text for a terminal, with or without colours; it is the same text either way."""
 
     lines: tuple[Line, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.lines)
 
     @property
     def plain(self) -> str:
@@ -82,15 +78,6 @@ def _colored(span: Span) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal:
-    """Where a report is shown."""
-
-    width: int = 80
-    """In cells; `kisi.cli.output` says how wide a file or a pipe is."""
-    encoding: str = "utf-8"
-
-
-@dataclass(frozen=True, slots=True)
 class _Columns:
     """The widths that all entries of a report share."""
 
@@ -101,42 +88,34 @@ class _Columns:
     change: int = 0
 
 
-def lay_out(report: Report, terminal: Terminal) -> Page:
-    """Sets a report in lines of at most `terminal.width` cells; only commands may be longer."""
-    return _Setter(report, terminal).page()
+def lay_out(report: Report, width: int = 80, encoding: str = "utf-8") -> Page:
+    """Sets a report in lines of at most `width` cells; only commands may be longer."""
+    setter = _Setter(report, max(width, 10), encoding)
+    lines: list[Line] = []
+    for section in report.sections:
+        if lines:
+            lines.append(())
+        lines += setter.section(section)
+    return Page(tuple(lines))
 
 
 class _Setter:
-    """Sets one report for one terminal."""
+    """Sets the sections of one report for one terminal."""
 
-    def __init__(self, report: Report, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._width = max(terminal.width, 10)
-        self._indent = 2 if self._width >= _NARROW else 0
+    def __init__(self, report: Report, width: int, encoding: str) -> None:
+        self._encoding = encoding
+        self._width = width
+        self._indent = 2 if width >= _NARROW else 0
         self._arrow = f" {self._text('→')} "
-        self._sections = report.sections
+        items = (item for section in report.sections for item in section.items)
         self._columns = self._measure(
-            (item, item.quantity)
-            for section in report.sections
-            for item in section.items
-            if isinstance(item, Entry) and item.quantity
+            [(item, item.quantity) for item in items if isinstance(item, Entry) and item.quantity]
         )
 
-    def page(self) -> Page:
-        lines: list[Line] = []
-        for section in self._sections:
-            if lines:
-                lines.append(())
-            lines += self._heading(section)
-            for item in section.items:
-                lines += self._item(item)
-        return Page(tuple(lines))
-
     def _text(self, text: str) -> str:
-        return adapted(text, self._terminal.encoding)
+        return adapted(text, self._encoding)
 
-    def _measure(self, entries: Iterable[tuple[Entry, QuantityChange]]) -> _Columns:
-        shown = list(entries)
+    def _measure(self, shown: Sequence[tuple[Entry, QuantityChange]]) -> _Columns:
         if not shown:
             return _Columns()
         columns = _Columns(
@@ -153,22 +132,21 @@ class _Setter:
             return columns
         return replace(columns, label=min(longest, left))
 
-    def _heading(self, section: Section) -> Iterator[Line]:
+    def section(self, section: Section) -> Iterator[Line]:
         title = self._text(section.title)
         facts = self._text(" · ".join(section.facts))
         if cells(title) + 3 + cells(facts) <= self._width:
             yield (Span(title, section.tone), Span("   "), Span(facts, Tone.DIM))
-            return
-        yield from self._paragraph(title, section.tone, 0)
-        yield from self._paragraph(facts, Tone.DIM, self._indent)
+        else:
+            yield from self._paragraph(title, section.tone, 0)
+            yield from self._paragraph(facts, Tone.DIM, self._indent)
+        for item in section.items:
+            yield from self._item(item)
 
     def _item(self, item: Item) -> Iterator[Line]:
         if isinstance(item, Entry):
-            yield from self._entry(item)
-        elif isinstance(item, Remark):
-            yield from self._remark(item, self._indent)
-        else:
-            yield from self._grid(item)
+            return self._entry(item)
+        return self._remark(item, self._indent) if isinstance(item, Remark) else self._grid(item)
 
     def _entry(self, entry: Entry) -> Iterator[Line]:
         margin, tone = Span(" " * self._indent), entry.label_tone
@@ -221,9 +199,9 @@ class _Setter:
             indent *= 2
         safe = replace(
             grid,
-            headers=tuple(self._text(header) for header in grid.headers),
+            headers=tuple(map(self._text, grid.headers)),
             rows=tuple(
-                tuple(Cell(self._text(cell.text), cell.tone) for cell in one) for one in grid.rows
+                tuple(Span(self._text(cell.text), cell.tone) for cell in one) for one in grid.rows
             ),
         )
         for line in grid_lines(safe, self._width - indent):
@@ -241,7 +219,7 @@ def grid_lines(grid: Grid, width: int) -> Iterator[Line]:
         yield from _records(grid, width)
         return
     if any(grid.headers):
-        yield from _row([Cell(text, Tone.DIM) for text in grid.headers], widths, grid.right)
+        yield from _row([Span(text, Tone.DIM) for text in grid.headers], widths, grid.right)
     for one in grid.rows:
         yield from _row(one, widths, grid.right)
 
@@ -258,14 +236,13 @@ def _widths(grid: Grid, width: int) -> list[int] | None:
     return widths
 
 
-def _row(row: Sequence[Cell], widths: Sequence[int], right: frozenset[int]) -> Iterator[Line]:
+def _row(row: Sequence[Span], widths: Sequence[int], right: Collection[int]) -> Iterator[Line]:
     wrapped = [wrap(cell.text, size) for cell, size in zip(row, widths, strict=True)]
     for height in range(max(map(len, wrapped))):
         line = []
         for index, (cell, texts, size) in enumerate(zip(row, wrapped, widths, strict=True)):
             text = texts[height] if height < len(texts) else ""
-            line.append(Span(padded(text, size, right=index in right), cell.tone))
-            line.append(Span(" " * _GAP))
+            line += [Span(padded(text, size, right=index in right), cell.tone), Span(" " * _GAP)]
         yield tuple(line[:-1])
 
 
@@ -282,3 +259,56 @@ def _records(grid: Grid, width: int) -> Iterator[Line]:
             yield ()
         for text, tone in told:
             yield from ((Span(line, tone),) for line in wrap(text, width))
+
+
+# --- texts: what an encoding can carry, measured in cells ------------------------------------
+
+
+def adapted(text: str, encoding: str) -> str:
+    """Safe text in which kisi's own symbols have an ASCII stand-in where `encoding` lacks them."""
+    for symbol, fallback in _FALLBACKS.items():
+        if symbol in text and not carries(encoding, symbol):
+            text = text.replace(symbol, fallback)
+    return safe_text(text, encoding)
+
+
+def cells(text: str) -> int:
+    """How many terminal cells a text takes: CJK characters two, combining marks none."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def _cells(char: str) -> int:
+    if unicodedata.category(char) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Breaks a text at spaces into lines of at most `width` cells; longer words are broken too."""
+    lines: list[str] = []
+    line = ""
+    for word in _words(text, max(width, 2)):
+        if line and cells(line) + 1 + cells(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def _words(text: str, width: int) -> Iterable[str]:
+    """The words; one wider than `width` cells in pieces, each with its combining marks."""
+    for word in _BREAK.split(text):
+        rest = word
+        while cells(rest) > width:
+            used = accumulate(map(_cells, rest))
+            end = next(index for index, total in enumerate(used) if total > width)
+            yield rest[:end]
+            rest = rest[end:]
+        yield rest
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Fills a text up to `width` cells; `right` puts it at the right edge."""
+    gap = " " * (width - cells(text))
+    return gap + text if right else text + gap

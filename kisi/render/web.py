@@ -7,14 +7,13 @@ from html import escape
 from importlib.resources import files
 
 from kisi.redaction import safe_text
-from kisi.render.report import Cell, Entry, Grid, Remark, Report, Section, Tone
+from kisi.render.report import Entry, Grid, Remark, Report, Section, Tone
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _COLUMNS = (
     '<colgroup><col class="c-mark"><col><col class="c-before"><col class="c-after">'
     '<col class="c-change"><col class="c-state"></colgroup>'
 )
-_NOTHING = "There is nothing else to report."
 
 
 def web_page(report: Report) -> str:
@@ -35,7 +34,7 @@ def web_page(report: Report) -> str:
         f"<header><h1>{_text(report.title)}</h1>",
         f'<p class="facts">{_text(" · ".join(report.facts))}</p>',
         f'<p class="summary">{_text(report.summary)}</p></header>',
-        *(sections or [f'<p class="dim">{_NOTHING}</p>']),
+        *(sections or ['<p class="dim">There is nothing else to report.</p>']),
         "</body>",
         "</html>",
     )
@@ -90,7 +89,7 @@ def _entry(entry: Entry) -> Iterator[str]:
             f'<td class="state">{_toned(entry.state, entry.state_tone)}</td></tr>'
         )
     if entry.remarks:
-        remarks = "".join(_remark(remark) for remark in entry.remarks)
+        remarks = "".join(map(_remark, entry.remarks))
         yield f'<tr><td></td><td colspan="5" class="remarks">{remarks}</td></tr>'
 
 
@@ -109,19 +108,14 @@ def _grid(grid: Grid) -> Iterator[str]:
         yield "</ul>"
         return
     yield f'<table class="{"grid" if grid.caption is None else "listing"}">'
+    sides = [' class="number"' if i in grid.right else "" for i in range(len(grid.headers))]
     if any(grid.headers):
-        heads = (
-            f"<th{_side(index, grid)}>{_text(head)}</th>" for index, head in enumerate(grid.headers)
-        )
-        yield f"<tr>{''.join(heads)}</tr>"
+        heads = zip(grid.headers, sides, strict=True)
+        yield f"<tr>{''.join(f'<th{side}>{_text(head)}</th>' for head, side in heads)}</tr>"
     for one in grid.rows:
-        yield f"<tr>{''.join(_cell(index, cell, grid) for index, cell in enumerate(one))}</tr>"
+        cells = (
+            f"<td{side}>{_toned(cell.text, cell.tone)}</td>"
+            for cell, side in zip(one, sides, strict=True)
+        )
+        yield f"<tr>{''.join(cells)}</tr>"
     yield "</table>"
-
-
-def _cell(index: int, cell: Cell, grid: Grid) -> str:
-    return f"<td{_side(index, grid)}>{_toned(cell.text, cell.tone)}</td>"
-
-
-def _side(index: int, grid: Grid) -> str:
-    return ' class="number"' if index in grid.right else ""

@@ -10,15 +10,12 @@ A `Client` belongs to one server. Its promises:
   server asks for. What may have been applied raises `AnswerLost`; what was not sent, `NotSent`.
 """
 
-from kisi.transport.answer import Answer
-from kisi.transport.certificate import Certificate, certificate_of, fingerprint_of
+from kisi.transport.answer import Answer, clock_finding, clock_skew, retry_after
 from kisi.transport.client import Client, Sign
-from kisi.transport.clock import LARGEST_SKEW, Clock, SystemClock, clock_finding, clock_skew
-from kisi.transport.policy import Limits, Retry, retry_after
-from kisi.transport.trust import Trust
+from kisi.transport.policy import Clock, Limits, Retry, SystemClock
+from kisi.transport.trust import Certificate, Trust, certificate_of
 
 __all__ = [
-    "LARGEST_SKEW",
     "Answer",
     "Certificate",
     "Client",
@@ -31,6 +28,5 @@ __all__ = [
     "certificate_of",
     "clock_finding",
     "clock_skew",
-    "fingerprint_of",
     "retry_after",
 ]

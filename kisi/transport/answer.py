@@ -1,21 +1,27 @@
-"""An HTTP answer that arrived whole."""
+"""An HTTP answer that arrived whole, and what it says of time: when to come back, whose clock."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from kisi.errors import BadAnswer
+from kisi.model import Finding, Level
 from kisi.redaction import REDACTOR, remote_text
 
-_NO_CONTENT = 204
 _OPENING = 8192
 """Characters of a body that messages are made from."""
 _READ = 2**18
 """Bytes of a body that secrets are looked for in: much more, so that none is cut in two."""
+_SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Answer:
         An HTML page counts as broken: proxies and maintenance pages answer 200 with one.
         """
         kind = self.content_type
-        if not 200 <= self.status < 300 or self.status == _NO_CONTENT:
+        if not 200 <= self.status < 300 or self.status == HTTPStatus.NO_CONTENT:
             return False
         if kind not in {"", "text/html", "application/json"} and not kind.endswith("+json"):
             return False
@@ -80,3 +86,60 @@ class Answer:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """The seconds that a server asks to wait (RFC 9110, section 10.2.3), never negative.
+
+    A date is measured against the answer's own `Date`, so that a wrong clock on either side does
+    not matter; without one, against `now`, or the present. Nonsense is treated as absent.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    until = _http_date(text)
+    if until is None:
+        return None
+    since = _http_date(headers.get("Date", "")) or now or datetime.now(UTC)
+    return max(0.0, (until - since).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    """The instant that a header such as `Date` names (RFC 9110, section 5.6.7), in UTC.
+
+    None for nonsense, and for years that no calendar of Python's reaches.
+    """
+    try:
+        parsed = parsedate_to_datetime(text)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_LARGEST_SKEW = timedelta(minutes=5)
+"""A clock that is further off may put something on the wrong day, or be refused."""
+
+
+def clock_skew(answer: Answer, now: datetime) -> timedelta | None:
+    """How far `now` is ahead of the answer's `Date` header (RFC 9110, section 6.6.1).
+
+    None if the server does not say what time it is.
+    """
+    theirs = _http_date(answer.headers.get("Date", ""))
+    return None if theirs is None else now - theirs
+
+
+def clock_finding(skew: timedelta | None, server: str, consequence: str) -> Finding:
+    """What a skew means; `consequence` is what it could do at `server`, after the word `so`."""
+    if skew is None:
+        return Finding(Level.NOTE, f"{server} does not say what time it is.")
+    if abs(skew) <= _LARGEST_SKEW:
+        return Finding(Level.OK, f"The clocks of this machine and of {server} agree.")
+    direction = "ahead of" if skew > timedelta(0) else "behind"
+    return Finding(
+        Level.PROBLEM,
+        f"This machine's clock is {abs(skew) // timedelta(minutes=1)} minutes {direction} that of "
+        f"{server}, so {consequence}.",
+        "Set the clock, and keep it set with NTP.",
+    )

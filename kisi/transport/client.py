@@ -21,11 +21,9 @@ from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untrusted
 from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer
-from kisi.transport.certificate import fetch_certificate
-from kisi.transport.clock import Clock
-from kisi.transport.connection import Attempt, Connection, UnexpectedAnswer
-from kisi.transport.policy import Limits, Retry, may_retry, wait_before_retry
-from kisi.transport.trust import Trust, TrustMethod, trust_methods
+from kisi.transport.connection import Attempt, Connection, TrustMethod, UnexpectedAnswer
+from kisi.transport.policy import Clock, Limits, Retry, may_retry, wait_before_retry
+from kisi.transport.trust import Trust, presented_by, trust_methods
 
 _LOG = logging.getLogger(__name__)
 _STALE = 10.0
@@ -36,45 +34,29 @@ Sign = Callable[[str, str], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    url: str
-    params: Any
-    body: bytes | None
-    headers: Mapping[str, str]
-    sign: Sign | None
+class _Call:
+    """One request, with all that its tries share."""
+
     title: str
     """What messages call it."""
-
-    def prepared(self) -> requests.PreparedRequest:
-        signed = self.sign(self.method, self.path) if self.sign else {}
-        return requests.Request(
-            self.method,
-            self.url,
-            params=self.params,
-            data=self.body,
-            headers={**self.headers, **signed},
-        ).prepare()
+    prepare: Callable[[], requests.PreparedRequest]
+    retry: Retry
+    limits: Limits
+    ends: float
+    """The instant of the clock at which it must be over."""
 
 
 class Client:
     """Sends requests to one server: bounded in time and size, and repeated only where that is safe.
 
-    Thread-safe: each thread has a session, and so a connection, of its own. Redirects are never
-    followed. The environment gives proxies (not for loopback addresses) and nothing else: neither
-    `.netrc` nor `REQUESTS_CA_BUNDLE` can change who is trusted or how kisi logs in, except that
-    the latter names the authorities where nothing is pinned.
+    Thread-safe: each thread has a connection of its own. Redirects are never followed. The
+    environment gives proxies (not for loopback addresses) and nothing else: neither `.netrc` nor
+    `REQUESTS_CA_BUNDLE` can change who is trusted or how kisi logs in, except that the latter names
+    the authorities where nothing is pinned.
 
-    Args:
-        base_url: Scheme, host, port and an optional path that every request's path is put after.
-        trust: Pins; without any, the system's authorities.
-        headers: Sent with every request.
-        limits: Time, size and attempts.
-        clock: Time and waiting.
-        label: Whom we talk to, as the operator calls it; it begins every message.
-        jitter: Random numbers from 0 to 1.
-        hidden: The address is a secret: no message and no log names host or path.
+    The path of each request is put after `base_url`. Without pins in `trust` the system's
+    authorities decide. `label` is whom we talk to, as the operator calls it; it begins every
+    message. With `hidden` the address is a secret: no message and no log names host or path.
 
     Raises:
         ConfigError: A pinned certificate cannot be read.
@@ -146,17 +128,9 @@ class Client:
     ) -> Answer:
         """Sends a request and returns the answer, whatever its status.
 
-        Args:
-            method: The HTTP method.
-            path: Put after the base URL.
-            params: The query.
-            json: Sent as the body, with its content type; `None` sends none.
-            body: Sent as it is, instead of `json`.
-            headers: In addition to the client's own.
-            retry: When the request may be sent again.
-            sign: Called before every try, for headers such as a signature over the time.
-            best_effort: It only ends or releases something, such as a session: sent once, within
-                seconds, and also after the run's end or a stop.
+        `json` is sent as the body with its content type, `body` as it is. `sign` is called before
+        every try. A `best_effort` request only ends or releases something, such as a session: it is
+        sent once, within seconds, and also after the run's end or a stop.
 
         Raises:
             Untrusted: The certificate is wrong; nothing was sent.
@@ -164,15 +138,21 @@ class Client:
             AnswerLost: It was sent, and may have been applied.
             BadAnswer: The answer is too large or cannot be decompressed.
         """
-        own = dict(headers or {})
+        own = {**self._headers}
         if json is not None:
             body = jsonlib.dumps(json, allow_nan=False).encode()
-            own.setdefault("Content-Type", "application/json")
+            own["Content-Type"] = "application/json"
+        own |= headers or {}
         url = f"{self._base}/{path.lstrip('/')}"
+
+        def prepare() -> requests.PreparedRequest:
+            signed = own | dict(sign(method, path)) if sign else own
+            return requests.Request(method, url, signed, params=params, data=body).prepare()
+
         title = method if self._hidden else f"{method} {path.partition('?')[0]}"
-        request = _Request(method, path, url, params, body, {**self._headers, **own}, sign, title)
         limits = self._limits.for_best_effort() if best_effort else self._limits
-        outcome = self._with_retries(request, retry, limits)
+        ends = limits.ends(self._clock.monotonic())
+        outcome = self._with_retries(_Call(title, prepare, retry, limits, ends))
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
@@ -184,87 +164,94 @@ class Client:
         for connection in connections:
             connection.close()
 
-    def _with_retries(
-        self, request: _Request, retry: Retry, limits: Limits
-    ) -> Answer | TransportError:
+    def _with_retries(self, call: _Call) -> Answer | TransportError:
         """Tries until an outcome that is not to be tried again, or the call's end."""
-        ends = limits.ends(self._clock.monotonic())
-        attempt, trouble = 1, ""
+        attempt, trouble, limits = 1, "", call.limits
         while True:
-            outcome = self._with_trust_methods(request, retry, limits, ends)
-            if limits.stopped or not may_retry(retry, outcome, attempt, limits):
+            outcome = self._with_trust_methods(call)
+            if limits.stopped or not may_retry(call.retry, outcome, attempt, limits):
                 break
             wait = wait_before_retry(outcome, attempt, limits, self._jitter())
-            if self._clock.monotonic() + wait >= ends:
+            if self._clock.monotonic() + wait >= call.ends:
                 break
-            trouble = _trouble(outcome)
-            _LOG.info("%s: %s: %s Again in %.1f s.", self._label, request.title, trouble, wait)
+            if isinstance(outcome, TransportError):
+                trouble = outcome.message
+            else:
+                trouble = f"It answered {outcome.status}: {outcome.excerpt()!r}."
+            _LOG.info("%s: %s: %s Again in %.1f s.", self._label, call.title, trouble, wait)
             self._clock.sleep(wait)
             attempt += 1
         if trouble and isinstance(outcome, Answer):
-            _LOG.warning("%s: %s took %d tries. %s", self._label, request.title, attempt, trouble)
+            _LOG.warning("%s: %s took %d tries. %s", self._label, call.title, attempt, trouble)
         return outcome
 
-    def _with_trust_methods(
-        self, request: _Request, retry: Retry, limits: Limits, ends: float
-    ) -> Answer | TransportError:
+    def _with_trust_methods(self, call: _Call) -> Answer | TransportError:
         """One try; where the certificate is found wrong, once more with each other trust method."""
         presented, first = b"", self._method
         for offset in range(len(self._methods)):
             number = (first + offset) % len(self._methods)
-            attempt = Attempt(self._clock, ends=ends, read=limits.read, stop=limits.stop)
-            outcome = self._once(request, retry, attempt, limits, self._methods[number])
+            attempt = Attempt(self._clock, call.ends, call.limits.read, call.limits.stop)
+            outcome = self._once(call, attempt, self._methods[number])
             if not attempt.untrusted:
                 self._method = number
                 self._answered |= isinstance(outcome, Answer)
                 return outcome
             presented = attempt.presented or presented
-        if not presented:
-            presented = fetch_certificate(self._base, self._limits, self._clock).presented
-        return self._untrusted(presented)
+        return self._untrusted(presented or presented_by(self._base, self._limits, self._clock))
 
-    def _once(
-        self, request: _Request, retry: Retry, attempt: Attempt, limits: Limits, method: TrustMethod
-    ) -> Answer | TransportError:
+    def _once(self, call: _Call, attempt: Attempt, method: TrustMethod) -> Answer | TransportError:
         try:
             connection = self._connection()
         except NotSent as error:  # raised, because trying again would change nothing
             raise NotSent(f"{self._label}: {error.message}", remedy=error.remedy) from error
         now = self._clock.monotonic()
-        if limits.stopped:
-            return NotSent(f"{self._label}: the run was stopped; {request.title} was not sent.")
+        if call.limits.stopped:
+            return NotSent(f"{self._label}: the run was stopped; {call.title} was not sent.")
         if now >= attempt.ends:
-            return NotSent(f"{self._label}: the time is over; {request.title} was not sent.")
-        if retry is not Retry.READ and now - connection.last_used > _STALE:
+            return NotSent(f"{self._label}: the time is over; {call.title} was not sent.")
+        if call.retry is not Retry.READ and now - connection.last_used > _STALE:
             connection.close()
         outcome: Answer | TransportError
         try:
-            outcome = connection.send(request.prepared(), method, attempt, limits)
-        except BadAnswer as error:
-            outcome = BadAnswer(f"{self._label}: {request.title}: {error.message}")
-        except Exception as error:  # noqa: BLE001  # see `translate`
-            connection.close()
-            outcome = translate(
-                error, attempt, label=self._label, where=self._where, request=request.title
-            )
+            outcome = connection.exchange(call.prepare(), method, attempt, call.limits)
+            said = f"{self._label}: {call.title}: {outcome.status}"
+        except Exception as error:  # noqa: BLE001  # see `_failed`
+            if not isinstance(error, BadAnswer):
+                connection.close()
+            outcome = self._failed(error, attempt.sent, call.title)
+            said = outcome.message
         finally:
             connection.last_used = self._clock.monotonic()
-        self._log_try(request, outcome, connection.last_used - now)
+        # For `-vv`: no query, no body, nothing of an address that is hidden.
+        _LOG.debug("%s (%.0f ms)", said, (connection.last_used - now) * 1000)
         return outcome
 
-    def _log_try(self, request: _Request, outcome: Answer | TransportError, seconds: float) -> None:
-        """Logs each try for `-vv`: no query, no body, nothing of an address that is hidden."""
-        if isinstance(outcome, Answer):
-            said = f"{self._label}: {request.title}: {outcome.status}"
-        else:
-            said = outcome.message
-        _LOG.debug("%s (%.0f ms)", said, seconds * 1000)
+    def _failed(self, error: Exception, sent: bool, request: str) -> TransportError:  # noqa: FBT001
+        """The error that a failed try of `request` (method and path) means.
+
+        What is not provably unsent counts as sent: the request may have been applied. That holds
+        for every exception: a chunk size of `-2` is a bare `ValueError` of `http.client`, and no
+        list of such exceptions is ever complete.
+        """
+        if isinstance(error, BadAnswer):
+            return BadAnswer(f"{self._label}: {request}: {error.message}")
+        reason, server = _reason(error), f"{self._label}: {self._where}"
+        if not sent:
+            return NotSent(
+                f"{server} could not be reached: {reason}. {request} was not sent.",
+                remedy="Check the address, the network and the proxy settings of this machine.",
+            )
+        if isinstance(error, u3.DecodeError):
+            said = f"the answer of {self._where} to {request} cannot be decompressed."
+            return BadAnswer(f"{self._label}: {said}")
+        return AnswerLost(f"{server} gave no whole answer to {request}: {reason}.")
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._thread, "connection", None)
         with self._lock:
             if connection is None or connection not in self._connections:
-                connection = self._thread.connection = Connection(self._base)
+                connection = Connection(self._base, self._methods[self._method])
+                self._thread.connection = connection
                 self._connections.append(connection)
         return connection
 
@@ -272,9 +259,7 @@ class Client:
         shown = fingerprint(presented) if presented else ""
         what = f"Its fingerprint is {shown}." if shown else "Its fingerprint could not be read."
         pins = self._methods[0].pins
-        expected = ""
-        if pins is not None:
-            expected = f" Pinned: {', '.join(sorted(pins))}."
+        expected = "" if pins is None else f" Pinned: {', '.join(sorted(pins))}."
         return Untrusted(
             f"{self._label}: the certificate of {self._where} is not trusted. {what}{expected} "
             "Nothing was sent, no password either.",
@@ -283,64 +268,6 @@ class Client:
             "fingerprint is theirs, put it into `fingerprints`, or the new certificate's file into "
             "`ca_files`.",
         )
-
-
-def _trouble(outcome: Answer | TransportError) -> str:
-    if isinstance(outcome, TransportError):
-        return outcome.message
-    return f"It answered {outcome.status}: {outcome.excerpt()!r}."
-
-
-_BEFORE_SENDING = (
-    rq.ConnectTimeout,
-    rq.ProxyError,
-    rq.SSLError,
-    rq.InvalidURL,
-    rq.InvalidSchema,
-    rq.MissingSchema,
-)
-"""What `requests` raises before the first byte of a request, where no connection of ours tells."""
-
-
-def translate(
-    error: Exception, attempt: Attempt, *, label: str, where: str, request: str
-) -> TransportError:
-    """The error that a failed try of `request` means.
-
-    What is not provably unsent counts as sent: the request may have been applied. That holds for
-    every exception: a chunk size of `-2` is a bare `ValueError` of `http.client`, and no list of
-    such exceptions is ever complete.
-
-    Args:
-        error: What was raised while the request was under way.
-        attempt: What the connection knows.
-        label: Whom we talk to, as the operator calls it.
-        where: Host and port.
-        request: Method and path.
-    """
-    reason = _reason(error)
-    unsent = not attempt.sent if attempt.tracked else isinstance(error, _BEFORE_SENDING)
-    if unsent:
-        return NotSent(
-            f"{label}: {where} could not be reached: {reason}. {request} was not sent.",
-            remedy="Check the address, the network and the proxy settings of this machine.",
-        )
-    if isinstance(error, u3.DecodeError):
-        return BadAnswer(f"{label}: the answer of {where} to {request} cannot be decompressed.")
-    return AnswerLost(f"{label}: {where} gave no whole answer to {request}: {reason}.")
-
-
-def _reason(error: Exception) -> str:
-    """Why, from the innermost cause that says more than a wrapper does. Never a remote text."""
-    found = _causes(error)
-
-    def is_there(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(item, kinds) for item in found)
-
-    for kinds, words in _WORDS:
-        if is_there(*kinds):
-            return words
-    return f"the connection failed ({type(found[-1]).__name__})"
 
 
 _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
@@ -354,6 +281,15 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((u3.IncompleteRead, u3.InvalidChunkLength), "the body ended too early"),
     ((ConnectionError, u3.ProtocolError), "it broke the connection off"),
 )
+
+
+def _reason(error: Exception) -> str:
+    """Why, from the innermost cause that says more than a wrapper does. Never a remote text."""
+    found = _causes(error)
+    for kinds, words in _WORDS:
+        if any(isinstance(item, kinds) for item in found):
+            return words
+    return f"the connection failed ({type(found[-1]).__name__})"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -17,8 +17,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,9 +32,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from kisi.errors import BadAnswer, NotSent
 from kisi.secrets import fingerprint, is_loopback
 from kisi.transport.answer import Answer
-from kisi.transport.clock import Clock
-from kisi.transport.policy import Limits
-from kisi.transport.trust import TrustMethod
+from kisi.transport.policy import Clock, Limits
 
 _SLICE = 1.0
 """Seconds after which a read that still waits looks whether the run was stopped."""
@@ -41,33 +40,41 @@ _INTERIM = range(100, 200)
 """Statuses that announce an answer and are none (RFC 9110, section 15.2)."""
 _MOST_INTERIM = 16
 """Interim answers to one request; a server that sends more of them is not answering."""
+_CHUNK = 65536
 
 
 class UnexpectedAnswer(http.client.HTTPException):
     """Bytes came over the connection that are no single answer to the request."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrustMethod:
+    """One way to check a server's certificate."""
+
+    context: ssl.SSLContext
+    pins: frozenset[str] | None
+    """Fingerprints of which the leaf must have one; None where the context itself has verified."""
+    match_name: bool = False
+
+
+@dataclass
 class Attempt:
     """One try of one request: the time it has, and what its connection came to know."""
 
-    def __init__(
-        self, clock: Clock, *, ends: float, read: float, stop: threading.Event | None = None
-    ) -> None:
-        self._clock = clock
-        self._stop = stop
-        self.ends = ends
-        """The instant of the clock at which it must be over."""
-        self._read = read
-        self.tracked = False
-        """A connection of ours carries it, so that `sent` can be relied on."""
-        self.sent = False
-        """At least one byte of the request may have left."""
-        self.presented = b""
-        """The server's certificate (DER), where its fingerprint was compared."""
-        self.untrusted = False
-        """The certificate was found wrong; nothing was sent."""
-        self.surplus = False
-        """More came than one answer, so that nobody can tell which answer is the request's."""
+    clock: Clock
+    ends: float
+    """The instant of the clock at which it must be over."""
+    read: float
+    """Seconds: the longest silence."""
+    stop: threading.Event | None = None
+    sent: bool = False
+    """At least one byte of the request may have left."""
+    presented: bytes = b""
+    """The server's certificate (DER), where its fingerprint was compared."""
+    untrusted: bool = False
+    """The certificate was found wrong; nothing was sent."""
+    surplus: bool = False
+    """More came than one answer, so that nobody can tell which answer is the request's."""
 
     def time_left(self) -> float:
         """Seconds that the next read from the socket may take.
@@ -75,10 +82,10 @@ class Attempt:
         Raises:
             TimeoutError: The time for the whole call is over.
         """
-        left = self.ends - self._clock.monotonic()
+        left = self.ends - self.clock.monotonic()
         if left <= 0:
             raise TimeoutError("the time for this call is over")
-        return min(self._read, left)
+        return min(self.read, left)
 
     def slices(self) -> Iterator[float]:
         """The time of the next read from the socket, in slices to be waited one after another.
@@ -98,36 +105,97 @@ class Attempt:
 
     def _shorten_deadline(self) -> None:
         """After a stop an answer has one more second: it may be telling of a new session."""
-        if self._stop is not None and self._stop.is_set():
-            self._stop = None
-            self.ends = min(self.ends, self._clock.monotonic() + _SLICE)
+        if self.stop is not None and self.stop.is_set():
+            self.stop = None
+            self.ends = min(self.ends, self.clock.monotonic() + _SLICE)
 
 
-class Adapter(requests.adapters.HTTPAdapter):
-    """A `requests` adapter of one thread whose connections check certificates by `method`."""
+def proxies_for(url: str) -> dict[str, str]:
+    """The proxies that the environment names for `url` (`HTTPS_PROXY`, `NO_PROXY` and so on).
 
-    def __init__(self, method: TrustMethod, attempt: Attempt) -> None:
+    A loopback address is never asked for through a proxy.
+
+    Raises:
+        NotSent: It is a SOCKS proxy. What would carry its connections knows nothing of pins.
+    """
+    proxies = {} if is_loopback(urlsplit(url).hostname or "") else dict(get_environ_proxies(url))
+    if (select_proxy(url, proxies) or "").lower().startswith("socks"):
+        raise NotSent(
+            "the environment names a SOCKS proxy, which kisi does not speak to. Nothing was sent.",
+            remedy="For the user that runs kisi, name an HTTP proxy in HTTPS_PROXY, or the server "
+            "in NO_PROXY.",
+        )
+    return proxies
+
+
+class Connection(requests.adapters.HTTPAdapter):
+    """One thread's connection to the server at `url`, kept open from one request to the next.
+
+    An adapter without a session of `requests`: none reads the environment, follows a redirect
+    (whose body it would read without any limit), or keeps a cookie.
+
+    Raises:
+        NotSent: See `proxies_for`.
+    """
+
+    attempt: Attempt
+    """The try under way."""
+
+    def __init__(self, url: str, method: TrustMethod) -> None:
+        self._proxies = proxies_for(url)
         self.method = method
-        self.attempt = attempt
-        """The try under way. The caller sets it before every request."""
+        self.last_used = 0.0
+        """The instant of the clock at which the last try ended; its keeper sets it."""
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def exchange(
+        self,
+        prepared: requests.PreparedRequest,
+        method: TrustMethod,
+        attempt: Attempt,
+        limits: Limits,
+    ) -> Answer:
+        """Sends once, to a server whose certificate `method` accepts, and reads the whole answer.
+
+        Raises:
+            requests.RequestException: No answer came, or more than one.
+            BadAnswer: The body is too large.
+        """
+        if method is not self.method:
+            self.close()
+            self.method = method
+        self.attempt = attempt
+        time_left = attempt.time_left()
+        attempt.sent = True  # for all we know, until a connection of ours is asked for
+        response = self.send(
+            prepared,
+            stream=True,
+            proxies=self._proxies,
+            timeout=(min(limits.connect, time_left), time_left),
+        )
+        body = bytearray()
+        with response:
+            while chunk := response.raw.read(_CHUNK, decode_content=True):
+                body += chunk
+                if len(body) > limits.body:
+                    raise BadAnswer(
+                        f"The answer is larger than {limits.body} bytes and was not read further."
+                    )
+        if attempt.surplus:
+            raise requests.ConnectionError(UnexpectedAnswer("more than one answer"))
+        return Answer(response.status_code, response.headers, bytes(body))
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:  # noqa: ANN401
         """The pool for a request, made to open connections that report to `attempt`."""
+        self.attempt.sent = False
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        self.attempt.tracked = True
         kind = _SecureConnection if pool.scheme == "https" else _PlainConnection
         pool.ConnectionCls = partial(kind, self)
         return pool  # type: ignore[no-any-return]
 
-    def build_connection_pool_key_attributes(
-        self,
-        request: requests.PreparedRequest,
-        verify: Any,  # noqa: ANN401
-        cert: Any = None,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        """Host and TLS settings of the pool: `method` alone, whatever the session's `verify` is."""
-        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Host and TLS settings of the pool: `method` alone decides, not `verify`."""
+        host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
         return host, {
             "ssl_context": self.method.context,
             "cert_reqs": self.method.context.verify_mode,
@@ -144,7 +212,7 @@ class Adapter(requests.adapters.HTTPAdapter):
         return super().proxy_manager_for(proxy, **kwargs)
 
     def close(self) -> None:
-        """Closes all connections now; `urllib3` leaves it to whoever collects the garbage."""
+        """Closes what is open now (`urllib3` leaves it to the garbage collection); it reopens."""
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  # iterating over it is not allowed
                 if (pool := manager.pools.get(key)) is not None:
@@ -156,35 +224,41 @@ class _TrackedConnection:
     """What both kinds of connection add to `urllib3`'s: reports to the attempt, and timed reads."""
 
     sock: Any
-    _adapter: Adapter
     _ready = False
+
+    def __init__(self, owner: Connection, **settings: Any) -> None:  # noqa: ANN401
+        self._owner = owner
+        super().__init__(**settings)
 
     def connect(self) -> None:
         self._ready = False
-        super().connect()  # type: ignore[misc]
-        self._check_pins()
+        try:
+            super().connect()  # type: ignore[misc]
+            self._check_pins()
+        except ssl.SSLCertVerificationError:
+            self._owner.attempt.untrusted = True
+            raise
         self._ready = True
 
     def send(self, data: Any) -> None:  # noqa: ANN401
         if self.sock is None:
             self.connect()
         if self._ready:  # before that, it is a proxy's CONNECT
-            self._adapter.attempt.sent = True
+            self._owner.attempt.sent = True
         super().send(data)  # type: ignore[misc]
 
     def response_class(
-        self,
-        sock: socket.socket,
-        *args: Any,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None
     ) -> http.client.HTTPResponse:
-        reader = _TimedReader(sock, self._adapter.attempt.slices)
-        return _Response(reader, self._answered, *args, **kwargs)
+        reader: Any = _TimedReader(sock, self._owner.attempt.slices)
+        response = _Response(reader, debuglevel, method)
+        response.reader, response.answered = reader, self._answered
+        return response
 
     def _answered(self, surplus: bytes) -> None:
         """Notes what came after the end of an answer; then the connection is closed."""
         if surplus:
-            self._adapter.attempt.surplus |= bool(surplus.strip())
+            self._owner.attempt.surplus |= bool(surplus.strip())
             self.close()  # type: ignore[attr-defined]
 
     def _check_pins(self) -> None:
@@ -192,28 +266,14 @@ class _TrackedConnection:
 
 
 class _PlainConnection(_TrackedConnection, urllib3.connection.HTTPConnection):  # type: ignore[misc]
-    def __init__(self, adapter: Adapter, **settings: Any) -> None:  # noqa: ANN401
-        self._adapter = adapter
-        super().__init__(**settings)
+    pass
 
 
 class _SecureConnection(_TrackedConnection, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
-    def __init__(self, adapter: Adapter, **settings: Any) -> None:  # noqa: ANN401
-        self._adapter = adapter
-        super().__init__(**settings)
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except ssl.SSLCertVerificationError:
-            self._adapter.attempt.untrusted = True
-            raise
-
     def _check_pins(self) -> None:
-        pins = self._adapter.method.pins
+        pins, attempt = self._owner.method.pins, self._owner.attempt
         if pins is None:
             return
-        attempt = self._adapter.attempt
         attempt.presented = self.sock.getpeercert(binary_form=True) or b""
         if fingerprint(attempt.presented) not in pins:
             raise ssl.SSLCertVerificationError("the certificate is not pinned")
@@ -244,35 +304,26 @@ class _TimedReader(io.RawIOBase):
 
     def left(self) -> bytes:
         """What has arrived and was not read, without waiting for anything."""
-        self._waits = False
-        try:
-            return self._buffered.peek(1)
-        except (OSError, ValueError):  # the connection is broken, or closed already
-            return b""
+        self._waits, timeout = False, self._sock.gettimeout()
+        with suppress(OSError, ValueError):  # the connection is broken, or closed already
+            try:
+                return self._buffered.peek(1)
+            finally:
+                self._sock.settimeout(timeout)
+        return b""
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401
-        if not self._waits:
-            return self._at_once(buffer)
-        for portion in self._slices():
+        for portion in self._slices() if self._waits else (0.0,):
             self._sock.settimeout(portion)
             try:
                 count = self._sock.recv_into(buffer)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
                 continue
             self.ended = count == 0
             return count
-        raise TimeoutError("it was silent for too long")
-
-    def _at_once(self, buffer: Any) -> int | None:  # noqa: ANN401
-        """Reads what is there already; None where nothing is."""
-        time_left = self._sock.gettimeout()
-        self._sock.settimeout(0)
-        try:
-            return self._sock.recv_into(buffer)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return None
-        finally:
-            self._sock.settimeout(time_left)
+        if self._waits:
+            raise TimeoutError("it was silent for too long")
+        return None
 
     def close(self) -> None:
         self._held.close()
@@ -282,23 +333,13 @@ class _TimedReader(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     """An answer: interim ones before it are skipped, and bytes after it are noticed."""
 
-    def __init__(
-        self,
-        reader: _TimedReader,
-        answered: Callable[[bytes], None],
-        *args: Any,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
-    ) -> None:
-        self._reader = reader
-        self._answered = answered
-        sock: Any = reader
-        super().__init__(sock, *args, **kwargs)
+    reader: _TimedReader
+    answered: Callable[[bytes], None]
+    """Is told what came after the end."""
 
     def begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().begin(*args, **kwargs)
-        if (
-            self._reader.ended
-        ):  # `http.client` takes a connection cut inside the headers as their end
+        if self.reader.ended:  # `http.client` takes a cut inside the headers as their end
             raise http.client.IncompleteRead(b"")
         if self.status in _INTERIM:
             raise UnexpectedAnswer(f"status {self.status} is no answer")
@@ -314,100 +355,6 @@ class _Response(http.client.HTTPResponse):
 
     def _close_conn(self) -> None:
         """The answer is over. `http.client` calls it at its end, whatever its framing."""
-        left = self._reader.left()
+        left = self.reader.left()
         super()._close_conn()  # type: ignore[misc]
-        self._answered(left)
-
-
-def proxies_for(url: str) -> dict[str, str]:
-    """The proxies that the environment names for `url` (`HTTPS_PROXY`, `NO_PROXY` and so on).
-
-    A loopback address is never asked for through a proxy.
-
-    Raises:
-        NotSent: It is a SOCKS proxy. What would carry its connections knows nothing of pins.
-    """
-    host = urlsplit(url).hostname or ""
-    proxies = {} if is_loopback(host) else dict(get_environ_proxies(url))
-    if (select_proxy(url, proxies) or "").lower().startswith("socks"):
-        raise NotSent(
-            "the environment names a SOCKS proxy, which kisi does not speak to. Nothing was sent.",
-            remedy="For the user that runs kisi, name an HTTP proxy in HTTPS_PROXY, or the server "
-            "in NO_PROXY.",
-        )
-    return proxies
-
-
-_CHUNK = 65536
-
-
-class _Session(requests.Session):
-    """A session that ignores the environment, redirects and cookies."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-
-    def get_redirect_target(self, _resp: requests.Response) -> None:
-        """No redirect is looked at: `requests` would read its body without any limit."""
-
-
-class Connection:
-    """One thread's session to the server at `url`, and the adapter that it talks through."""
-
-    def __init__(self, url: str) -> None:
-        self._proxies = proxies_for(url)
-        self._session = _Session()
-        self._adapter: Adapter | None = None
-        self.last_used = 0.0
-        """The instant of the clock at which the last try ended; its keeper sets it."""
-
-    def send(
-        self,
-        prepared: requests.PreparedRequest,
-        method: TrustMethod,
-        attempt: Attempt,
-        limits: Limits,
-    ) -> Answer:
-        """Sends once and reads the whole answer.
-
-        Raises:
-            requests.RequestException: No answer came, or more than one.
-        """
-        adapter = self._adapter_for(method, attempt)
-        time_left = adapter.attempt.time_left()
-        response = self._session.send(
-            prepared,
-            stream=True,
-            allow_redirects=False,
-            proxies=self._proxies,
-            timeout=(min(limits.connect, time_left), time_left),
-        )
-        with response:
-            answer = Answer(response.status_code, response.headers, _body(response, limits.body))
-        if attempt.surplus:
-            raise requests.ConnectionError(UnexpectedAnswer("more than one answer"))
-        return answer
-
-    def close(self) -> None:
-        """Closes idle connections; the next request opens a new one."""
-        self._session.close()
-
-    def _adapter_for(self, method: TrustMethod, attempt: Attempt) -> Adapter:
-        if self._adapter is None or self._adapter.method is not method:
-            self.close()
-            self._adapter = Adapter(method, attempt)
-            self._session.mount("http://", self._adapter)
-            self._session.mount("https://", self._adapter)
-        self._adapter.attempt = attempt
-        return self._adapter
-
-
-def _body(response: requests.Response, limit: int) -> bytes:
-    body = bytearray()
-    while chunk := response.raw.read(_CHUNK, decode_content=True):
-        body += chunk
-        if len(body) > limit:
-            raise BadAnswer(f"The answer is larger than {limit} bytes and was not read further.")
-    return bytes(body)
+        self.answered(left)

@@ -1,19 +1,16 @@
-"""How long a call may take, and when its request may be sent again. Pure: no I/O, no clock."""
+"""How long a call may take, by which clock, and when its request may be sent again."""
 
 from __future__ import annotations
 
-import math
-import re
 import threading
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Self
+from typing import Protocol, Self
 
 from kisi.errors import NotSent, TransportError, Untrusted
-from kisi.transport.answer import Answer
-from kisi.transport.clock import http_date
+from kisi.transport.answer import Answer, retry_after
 
 _BUSY = 429
 _UNPROCESSED = frozenset({_BUSY, 503})
@@ -24,7 +21,38 @@ _NOT_SENT_ATTEMPTS = 3
 _LONGEST_BACKOFF = 30.0
 _BEST_EFFORT = 3.0
 """Seconds for a request that only ends or releases something."""
-_SECONDS = re.compile(r"\d+(\.\d+)?")
+
+
+class Clock(Protocol):
+    """Where kisi takes the time from, and how it waits. Injected, so that tests never wait."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never jumps; only differences mean something."""
+
+    def sleep(self, seconds: float) -> None:
+        """Waits."""
+
+
+class SystemClock:
+    """The machine's own clock. Once `stop` is set, nobody waits any longer."""
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed point."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Waits for `seconds`, or until stopped; not at all if they are not positive."""
+        self._stop.wait(max(0.0, seconds))
 
 
 class Retry(StrEnum):
@@ -75,7 +103,7 @@ class Limits:
 
 
 def may_retry(retry: Retry, outcome: Answer | TransportError, attempt: int, limits: Limits) -> bool:
-    """Says whether a request may be sent once more after its `attempt`-th try came to `outcome`.
+    """Whether a request may be sent once more after its `attempt`-th try came to `outcome`.
 
     A rate limit is no failure: it ends, and only the call's own end limits the waiting for that.
     """
@@ -92,33 +120,12 @@ def may_retry(retry: Retry, outcome: Answer | TransportError, attempt: int, limi
     return retry is Retry.READ and (outcome.status in _FAULTS or outcome.broken)
 
 
-def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """The seconds that a server asks to wait (RFC 9110, section 10.2.3), never negative.
-
-    A date is measured against the answer's own `Date`, so that a wrong clock on either side does
-    not matter; without one, against `now`, or the present. Nonsense is treated as absent.
-    """
-    text = headers.get("Retry-After", "").strip()
-    if _SECONDS.fullmatch(text):
-        seconds = float(text)
-        return seconds if math.isfinite(seconds) else None
-    until = http_date(text)
-    if until is None:
-        return None
-    since = http_date(headers.get("Date", "")) or now or datetime.now(UTC)
-    return max(0.0, (until - since).total_seconds())
-
-
 def wait_before_retry(
     outcome: Answer | TransportError, attempt: int, limits: Limits, chance: float
 ) -> float:
-    """Seconds to wait after the `attempt`-th try: what the server asks for, else a backoff.
+    """Seconds to wait after the `attempt`-th try (from 1): what the server asks for, or a backoff.
 
-    Args:
-        outcome: What the try came to.
-        attempt: 1 after the first try.
-        limits: Caps what a server may ask for.
-        chance: A random number from 0 to 1, so that many clients do not come back together.
+    `chance`, a random number from 0 to 1, keeps many clients from coming back together.
     """
     asked = retry_after(outcome.headers) if isinstance(outcome, Answer) else None
     backoff = min(0.5 * 2.0 ** min(attempt - 1, 10), _LONGEST_BACKOFF) * (1 + chance / 2)

@@ -1,4 +1,4 @@
-"""Which certificates a `Client` trusts, and how each handshake is checked.
+"""Which certificates a `Client` trusts, how each handshake is checked, and what a server presents.
 
 Security Center creates its own certificate, whose name often is not the address that is used and
 which lives about a year (https://support.kaspersky.com/KSC/12/en-US/3322.htm), so it is pinned. A
@@ -8,19 +8,28 @@ matter. A certificate authority is verified by its chain, without the name.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import certifi
+import requests
 
-from kisi.errors import ConfigError
+from kisi.errors import ConfigError, NotSent
 from kisi.secrets import fingerprint, normal_fingerprint
+from kisi.transport.connection import Attempt, Connection, TrustMethod
+from kisi.transport.policy import Clock, Limits, SystemClock
 
+_LOG = logging.getLogger(__name__)
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
+_NOT_YET_VALID, _HAS_EXPIRED = 9, 10  # codes of OpenSSL
+_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +46,7 @@ class Trust:
     """`sha256:` and 64 hex digits of the server's own certificate; colons may stand between."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrustMethod:
-    """One way to check a server's certificate."""
-
-    context: ssl.SSLContext
-    pins: frozenset[str] | None
-    """Fingerprints of which the leaf must have one; None where the context itself has verified."""
-    match_name: bool = False
-
-
-def trust_methods(trust: Trust, environ: Mapping[str, str] = os.environ) -> tuple[TrustMethod, ...]:
+def trust_methods(trust: Trust) -> tuple[TrustMethod, ...]:
     """The methods to be tried, in this order; the first that accepts the certificate decides.
 
     Exact leaves come first because OpenSSL verifies only chains: it would refuse a pinned leaf
@@ -61,13 +60,23 @@ def trust_methods(trust: Trust, environ: Mapping[str, str] = os.environ) -> tupl
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if not trust.ca_files:
-        return (unverified(pins),) if pins else (_system(environ),)
-    certificates = [(path, der) for path in trust.ca_files for der in _certificates(path)]
-    exact = unverified(pins.union(fingerprint(der) for _, der in certificates))
-    return exact, TrustMethod(_chain(certificates), None)
+        return (_unverified(pins),) if pins else (_system(),)
+    chain = _chain_context()
+    for path in trust.ca_files:
+        try:
+            for der in _certificates(path):
+                chain.load_verify_locations(cadata=der)
+                pins.add(fingerprint(der))
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError(f"{path}: no certificate in PEM or DER form.") from error
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: the certificate file cannot be read: {error.strerror}."
+            ) from error
+    return _unverified(pins), TrustMethod(chain, None)
 
 
-def unverified(pins: Iterable[str]) -> TrustMethod:
+def _unverified(pins: Iterable[str]) -> TrustMethod:
     """A method that compares the leaf's fingerprint alone; without pins it accepts nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -75,8 +84,8 @@ def unverified(pins: Iterable[str]) -> TrustMethod:
     return TrustMethod(context, frozenset(pins))
 
 
-def _system(environ: Mapping[str, str]) -> TrustMethod:
-    bundle = environ.get("REQUESTS_CA_BUNDLE", "")
+def _system() -> TrustMethod:
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
     try:
         if bundle:
             is_folder = Path(bundle).is_dir()
@@ -85,7 +94,7 @@ def _system(environ: Mapping[str, str]) -> TrustMethod:
             )
         else:
             context = ssl.create_default_context()
-            if not environ.get("SSL_CERT_FILE"):
+            if not os.environ.get("SSL_CERT_FILE"):
                 context.load_verify_locations(certifi.where())
     except OSError as error:
         raise ConfigError(
@@ -95,7 +104,7 @@ def _system(environ: Mapping[str, str]) -> TrustMethod:
     return TrustMethod(context, None, match_name=True)
 
 
-def chain_context() -> ssl.SSLContext:
+def _chain_context() -> ssl.SSLContext:
     """A context that verifies the chain to what is loaded into it, and not the server's name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -106,32 +115,70 @@ def chain_context() -> ssl.SSLContext:
     return context
 
 
-def _chain(certificates: Iterable[tuple[Path, bytes]]) -> ssl.SSLContext:
-    context = chain_context()
-    for path, der in certificates:
-        try:
-            context.load_verify_locations(cadata=der)
-        except (ssl.SSLError, ValueError) as error:
-            raise ConfigError(f"{path}: no certificate in PEM or DER form.") from error
-    return context
-
-
 def _certificates(path: Path) -> list[bytes]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: the certificate file cannot be read: {error.strerror}."
-        ) from error
-    blocks = _PEM.findall(data)
-    try:
-        return [_der(block) for block in blocks] if blocks else [data]
-    except ValueError as error:
-        raise ConfigError(f"{path}: no certificate in PEM or DER form.") from error
+    """The certificates (DER) in a file, which may hold several as PEM."""
+    data = path.read_bytes()
+    blocks = ["".join(block.decode("ascii").split()) for block in _PEM.findall(data)]
+    pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+    return [ssl.PEM_cert_to_DER_cert(pem.format(block)) for block in blocks] or [data]
 
 
-def _der(block: bytes) -> bytes:
-    text = "".join(block.decode("ascii").split())
-    return ssl.PEM_cert_to_DER_cert(
-        f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
-    )
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A server's certificate, for people to compare and to renew."""
+
+    fingerprint: str
+    """`sha256:` and 64 hex digits."""
+    expires: datetime | None = None
+    """When it ends (aware, UTC); None if that cannot be told."""
+    expired: bool = False
+    """It has ended, or is not valid yet."""
+
+
+def certificate_of(host: str, port: int) -> Certificate:
+    """The certificate that a server presents. Nothing is trusted, no request is sent.
+
+    The standard library tells the dates only of certificates that it verifies, so the presented one
+    is made the only trusted one of a second handshake.
+
+    Raises:
+        NotSent: The server cannot be reached, or does not speak TLS.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    der = presented_by(f"https://{where}", Limits(), SystemClock())
+    if not der:
+        raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
+    shown = fingerprint(der)
+    context = _chain_context()
+    try:
+        context.load_verify_locations(cadata=der)
+        with (
+            socket.create_connection((host, port), timeout=_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            ends = (secure.getpeercert() or {}).get("notAfter")
+        return Certificate(shown, datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC))
+    except ssl.SSLCertVerificationError as error:
+        return Certificate(shown, expired=error.verify_code in {_NOT_YET_VALID, _HAS_EXPIRED})
+    except (OSError, ValueError, OverflowError):  # unreachable now, or its end is no date
+        return Certificate(shown)
+
+
+def presented_by(url: str, limits: Limits, clock: Clock) -> bytes:
+    """The certificate (DER) that a server presents; empty if it presents none.
+
+    Connects with a method that accepts no certificate, so that nothing can be sent.
+
+    Raises:
+        NotSent: As `kisi.transport.connection.proxies_for`.
+    """
+    attempt = Attempt(clock, clock.monotonic() + limits.connect, limits.connect)
+    method = _unverified(())
+    connection = Connection(url, method)
+    try:
+        connection.exchange(requests.Request("GET", url).prepare(), method, attempt, limits)
+    except Exception as error:  # noqa: BLE001  # whatever a server does, it showed one or none
+        _LOG.debug("Looking at a certificate: %s", type(error).__name__)
+    finally:
+        connection.close()
+    return attempt.presented

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kisi.render.text import cells
+from kisi.render.terminal import cells
 from kisi.run import notification
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up

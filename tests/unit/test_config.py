@@ -27,7 +27,7 @@ from kisi.config import (
     read_partial_config,
     sentences,
 )
-from kisi.config.tables import Counting, Guards
+from kisi.config.load import Counting, Guards
 from kisi.errors import ConfigError, ExitCode
 from kisi.model import CountingRules, GuardRules
 

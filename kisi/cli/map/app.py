@@ -11,8 +11,8 @@ from kisi.cli.map.clients import map_billing, map_company, map_renew
 from kisi.cli.map.listing import map_list, map_suggest
 from kisi.cli.map.products import map_application, map_product, map_remove
 from kisi.cli.map.table import map_accept, map_export, map_import
+from kisi.cli.options import shared_options
 from kisi.cli.output import Console, result
-from kisi.cli.shared_options import shared_options
 
 _NEXT = """\
 What to do next:

@@ -13,8 +13,8 @@ import typer
 from kisi.cli import options, output
 from kisi.cli.completion import client_names
 from kisi.cli.map.editing import Editing, Offline, confirmed, edited_mapping
+from kisi.cli.options import shared_options
 from kisi.cli.output import Console
-from kisi.cli.shared_options import shared_options
 from kisi.errors import ConfigError, ExitCode, Withheld
 
 if TYPE_CHECKING:

@@ -134,8 +134,7 @@ def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Invent
     Raises:
         Interrupted: ^C, while it was read.
     """
-    from kisi.cli.progress import ProgressBars
-    from kisi.cli.signals import handle_signals
+    from kisi.cli.running import ProgressBars, handle_signals
     from kisi.mapping.inventory import take_inventory
 
     said = "Stopping: nothing is changed."

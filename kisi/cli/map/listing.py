@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kisi.cli.options import Format, RowsFormat
+from kisi.cli.options import Format, RowsFormat, shared_options
 from kisi.cli.output import Console, OutputOptions
-from kisi.cli.shared_options import shared_options
 
 if TYPE_CHECKING:
     from kisi.mapping.inventory import Inventory
@@ -62,8 +61,7 @@ def map_list(
 def _show_inventory(
     inventory: Inventory, console: Console, output: OutputOptions, *, unmapped: bool
 ) -> None:
-    from kisi.cli.output import show, terminal_text
-    from kisi.json_text import dumps
+    from kisi.cli.output import show
     from kisi.render.map_lists import (
         inventory_csv,
         inventory_document,
@@ -75,30 +73,26 @@ def _show_inventory(
         inventory = inventory.only_unmapped()
     report = unmapped_report if unmapped else inventory_report
     show(
-        {
-            Format.TABLE: lambda: terminal_text(report(inventory), console, output),
-            Format.JSON: lambda: dumps(inventory_document(inventory)),
-            Format.CSV: lambda: inventory_csv(inventory),
-        },
+        console,
         output,
+        report=lambda: report(inventory),
+        document=lambda: inventory_document(inventory),
+        csv=lambda: inventory_csv(inventory),
     )
 
 
 def _show_stale(
     entries: Sequence[StaleEntry], inventory: Inventory, console: Console, output: OutputOptions
 ) -> None:
-    from kisi.cli.output import show, terminal_text
-    from kisi.json_text import dumps
+    from kisi.cli.output import show
     from kisi.render.map_lists import stale_csv, stale_document, stale_report
 
-    document = stale_document(entries, inventory.missing, inventory.exit_code)
     show(
-        {
-            Format.TABLE: lambda: terminal_text(stale_report(entries), console, output),
-            Format.JSON: lambda: dumps(document),
-            Format.CSV: lambda: stale_csv(entries),
-        },
+        console,
         output,
+        report=lambda: stale_report(entries),
+        document=lambda: stale_document(entries, inventory.missing, inventory.exit_code),
+        csv=lambda: stale_csv(entries),
     )
     if not entries and not inventory.missing:
         console.info("Every mapped tenant, company, agreement and product is there and active.")
@@ -129,8 +123,7 @@ def map_suggest(
     kisi map suggest --format csv --output suggestions.csv
     """
     from kisi.cli.map.editing import inventory_of, tell_missing
-    from kisi.cli.output import show, terminal_text
-    from kisi.json_text import dumps
+    from kisi.cli.output import show
     from kisi.mapping.similarity import DEFAULT_MIN_SCORE
     from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
     from kisi.render.formatting import plural
@@ -143,14 +136,11 @@ def map_suggest(
         suggestions = suggest(setup.mapping, inventory, setup.rules().today, min_score=least)
     document = {**suggestions_document(suggestions), "exit_code": int(inventory.exit_code)}
     show(
-        {
-            Format.TABLE: lambda: terminal_text(
-                suggestions_report(suggestions, least), console, output
-            ),
-            Format.JSON: lambda: dumps(document),
-            Format.CSV: lambda: suggestions_csv(suggestions),
-        },
+        console,
         output,
+        report=lambda: suggestions_report(suggestions, least),
+        document=lambda: document,
+        csv=lambda: suggestions_csv(suggestions),
     )
     tell_missing(inventory, console)
     marked = sum(row.accept for row in suggestions.clients)

@@ -11,8 +11,8 @@ import typer
 from kisi.cli import options
 from kisi.cli.completion import client_names
 from kisi.cli.map.editing import Offline, edited_mapping
+from kisi.cli.options import shared_options
 from kisi.cli.output import Console
-from kisi.cli.shared_options import shared_options
 
 if TYPE_CHECKING:
     from kisi.cli.map.editing import Editing

@@ -81,7 +81,7 @@ class Prompter:
 
     def say(self, text: str) -> None:
         """Says a sentence, as wide as the terminal; remote text in it cannot act."""
-        from kisi.render.text import adapted, wrap
+        from kisi.render.terminal import adapted, wrap
 
         width = shutil.get_terminal_size().columns
         write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
@@ -100,7 +100,7 @@ class Prompter:
             Back: `b`.
             Skip: `s`.
         """
-        from kisi.render.text import adapted
+        from kisi.render.terminal import adapted
 
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())

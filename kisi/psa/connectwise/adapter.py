@@ -1,56 +1,108 @@
-"""ConnectWise Manage as a `kisi.psa.Psa`."""
+"""ConnectWise Manage as a `kisi.psa.Psa`: its settings, and what is asked of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
-from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from kisi.errors import ConfigError
-from kisi.model import Agreement, Finding, Hold, PlannedLine, WriteResult
-from kisi.psa.connectwise.checks import check_online
-from kisi.psa.connectwise.read import (
-    Reads,
+from pydantic import AfterValidator
+
+from kisi.config import SecretRef, Section, ServerUrl, Workers
+from kisi.errors import AccessRefused, ConfigError, KisiError, PsaError
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    Finding,
+    Hold,
+    Line,
+    NotBillable,
+    PlannedLine,
+    WriteResult,
 )
-from kisi.psa.connectwise.settings import ConnectWiseSettings
-from kisi.psa.connectwise.wire import Wire, request_headers
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.connectwise.checks import check_online
+from kisi.psa.connectwise.records import (
+    Row,
+    addition_line,
+    as_id,
+    gone_agreement,
+    invoiced_by,
+    listed_agreement,
+    listed_company,
+    listed_product,
+    name,
+    part,
+    row_id,
+    validate_agreement,
+)
+from kisi.psa.connectwise.wire import (
+    AGREEMENTS,
+    CATALOG,
+    COMPANIES,
+    Wire,
+    additions,
+    request_headers,
+)
 from kisi.psa.connectwise.write import write
 from kisi.transport import Client, Clock, Limits
 
+_CLOUD = (".myconnectwise.net", ".connectwisedev.com")
+"""ConnectWise's own hosts. Their API answers only under the prefix `api-` (Developer Guide, `Cloud
+URL Formatting`); a server of one's own has no prefix."""
 
-class ConnectWise(Reads):
-    """One ConnectWise instance: reads agreements and additions, creates and changes additions.
 
-    Safe to use from several threads. What each method promises is said in `kisi.psa.Psa`.
+def _company(text: str) -> str:
+    if not text or not text.isprintable() or any(mark in text for mark in ": +"):
+        raise ValueError(
+            "This is not a login company id, as it stands on ConnectWise's login page."
+        )
+    return text
 
-    Args:
-        wire: Where requests go.
-        workers: How many agreements may be read, and clients written, at once.
-        clock: For `check_online` alone.
-    """
 
-    accounts_word = "company"
+def _api_host(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.path:
+        raise ValueError(f"The address must end after the host: {parts.scheme}://{parts.netloc}.")
+    if host.endswith(_CLOUD) and not host.startswith("api-"):
+        raise ValueError(f"ConnectWise's cloud has another host for its API: https://api-{host}.")
+    return url
 
-    def __init__(self, wire: Wire, *, workers: int, clock: Clock) -> None:
-        super().__init__(wire)
-        self.workers = workers
-        self._clock = clock
 
-    def withheld(self) -> Hold | None:
-        """None: there is no report-only mode here."""
-        return None
+def _codebase(text: str) -> str:
+    if not re.fullmatch(r"v[0-9A-Za-z_]{1,40}", text):
+        raise ValueError("This is not a codebase, such as v4_6_release or v2026_1.")
+    return text
 
-    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
-        """Sends one create (`POST`) or one change of a quantity (`PATCH`)."""
-        return write(self._wire, line, agreement, today)
 
-    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
-        """Login, clock, release and rights, for `kisi check --online`; changes nothing."""
-        return check_online(self._wire, self._clock, agreement)
+def _release(text: str) -> str:
+    if not re.fullmatch(r"20[0-9]{2}\.[0-9]{1,2}", text):
+        raise ValueError("This is not a release of ConnectWise, such as 2026.4.")
+    return text
 
-    def close(self) -> None:
-        """Closes connections. Safe to call twice."""
-        self._wire.close()
+
+class ConnectWiseSettings(Section):
+    """Where ConnectWise Manage is, and who kisi is there."""
+
+    kind: Literal["connectwise"]
+    url: Annotated[ServerUrl, AfterValidator(_api_host)]
+    """The API's host, `https://api-eu.myconnectwise.net`; http only on a loopback address."""
+    company: Annotated[str, AfterValidator(_company)]
+    """The login company id, as on ConnectWise's login page."""
+    public_key: SecretRef = None
+    private_key: SecretRef = None
+    client_id: SecretRef = None
+    """The MSP's own clientId of developer.connectwise.com."""
+    workers: Workers = 4
+    """ConnectWise documents no limit to requests at once, and advises few."""
+    codebase: Annotated[str, AfterValidator(_codebase)] = "v4_6_release"
+    """The part of the address that selects the server's release: `v4_6_release` leads to the
+    current one, in the cloud and on a server of one's own."""
+    api_version: Annotated[str, AfterValidator(_release)] = "2026.4"
+    """The release whose record shapes kisi asks for. Additions are the same since 2022.1."""
 
 
 def open_psa(
@@ -58,23 +110,11 @@ def open_psa(
     settings: ConnectWiseSettings,
     secrets: Mapping[str, str],
     *,
-    base: Path,  # noqa: ARG001  # no setting here names a file
     clock: Clock,
     limits: Limits,
-    state: Path | None = None,  # noqa: ARG001  # nothing here is kept between runs
-    settles: bool = False,  # noqa: ARG001  # so nothing can be left
+    **_unused: object,
 ) -> ConnectWise:
-    """The ConnectWise of `[psa.NAME]`; sends nothing yet.
-
-    Args:
-        name: The section's name.
-        settings: The section.
-        secrets: `public_key`, `private_key` and `client_id`, resolved.
-        base: The folder that relative paths start from.
-        clock: For time-outs and `kisi check --online`.
-        limits: For every request.
-        state: The folder for what must be kept.
-        settles: Whether what an earlier run left there may be settled.
+    """The ConnectWise of `[psa.NAME]`; sends nothing yet. It keeps nothing and names no file.
 
     Raises:
         ConfigError: A secret cannot be part of a request.
@@ -90,18 +130,161 @@ def open_psa(
             remedy="Copy the API member's public key again.",
         )
     api = f"{settings.url}/{settings.codebase}/apis/3.0"
-    headers = request_headers(
-        settings.company,
-        secrets["public_key"],
-        secrets["private_key"],
-        secrets["client_id"],
-        settings.api_version,
-    )
-    client = Client(
-        api, headers=headers, limits=limits, clock=clock, label=f"ConnectWise (psa.{name})"
-    )
-    return ConnectWise(
-        Wire(client, api, name),
-        workers=settings.workers,
-        clock=clock,
-    )
+    headers = request_headers(settings.company, secrets, settings.api_version)
+    label = f"ConnectWise (psa.{name})"
+    client = Client(api, headers=headers, limits=limits, clock=clock, label=label)
+    return ConnectWise(Wire(client, api, name), settings.workers, clock)
+
+
+class ConnectWise:
+    """One ConnectWise instance: reads agreements and additions, creates and changes additions.
+
+    Safe to use from several threads. What each method promises is said in `kisi.psa.Psa`.
+    """
+
+    accounts_word = "company"
+
+    def __init__(self, wire: Wire, workers: int, clock: Clock) -> None:
+        self.name = wire.name
+        self.workers = workers
+        self._wire = wire
+        self._clock = clock
+
+    def withheld(self) -> Hold | None:
+        """None: there is no report-only mode here."""
+        return None
+
+    def agreements(
+        self, refs: Collection[AgreementRef], today: date
+    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+        """Each of `refs`, validated on `today`; one request for about 150 of them.
+
+        One more for about 150 parents, of agreements that are not invoiced by themselves. A chunk
+        that cannot be read is that error for each of its refs.
+
+        Raises:
+            AccessRefused: The login, the right or the address was refused.
+            PsaError: No chunk could be read.
+        """
+        found: dict[AgreementRef, Agreement | KisiError] = {}
+        wanted: dict[int, list[AgreementRef]] = {}
+        for ref in refs:
+            number = as_id(ref.agreement)
+            if number is None:
+                remedy = f"{_CORRECT}; `kisi map list` shows the ids."
+                found[ref] = gone_agreement(ref, _no_id(ref), remedy)
+            else:
+                wanted.setdefault(number, []).append(ref)
+        rows, failed = self._agreement_rows(wanted)
+        if failed and len(failed) == len(wanted):
+            raise next(iter(failed.values()))
+        asked = {number: parent for number, row in rows.items() if (parent := invoiced_by(row))}
+        parents, unread = self._agreement_rows(set(asked.values()) - rows.keys())
+        for number, of_it in wanted.items():
+            row, parent = rows.get(number), asked.get(number, 0)
+            error = failed.get(number) or unread.get(parent)
+            above = rows.get(parent) or parents.get(parent)
+            found |= {ref: error or validate_agreement(ref, row, today, above) for ref in of_it}
+        return found
+
+    def _agreement_rows(
+        self, numbers: Collection[int]
+    ) -> tuple[dict[int, Row], dict[int, PsaError]]:
+        """Agreements by id, as ConnectWise sent them, and why others could not be read."""
+        rows: dict[int, Row] = {}
+        failed: dict[int, PsaError] = {}
+        for chunk in self._wire.chunks(AGREEMENTS, "id", numbers):
+            try:
+                rows |= {row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
+            except AccessRefused:
+                raise
+            except PsaError as error:
+                failed |= dict.fromkeys(chunk.ids, error)
+        return rows, failed
+
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """The agreements of each of `companies` that run on `today`; one request for about 150.
+
+        One that cannot be validated is among them, as not_billable: it may bill.
+        """
+        numbers = {number: one for one in companies if (number := as_id(one)) is not None}
+        found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
+        for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
+            company = numbers[row_id(part(row, "company"))]
+            ref = AgreementRef(self.name, company, str(row_id(row)))
+            agreement = validate_agreement(ref, row, today)  # gone or not: no parent decides that
+            if isinstance(agreement, PsaError):
+                not_billable = NotBillable("agreement", agreement.message, agreement.remedy)
+                agreement = Agreement(ref, name=name(row, "name"), not_billable=not_billable)
+            if not agreement.gone:
+                found[company] += (agreement,)
+        return found
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        """All additions of one agreement, or those of `products`; one request for each 1,000.
+
+        A list of `products` proves that no other addition of them exists, also where nothing but
+        its length says where it ends.
+        """
+        place = additions(_number(ref))
+        rows: Iterable[Row]
+        if products is None:
+            rows = self._wire.rows(place)
+        else:
+            rows = self._wire.rows_among(place, "product/id", _numbers(products))
+        return tuple(addition_line(row, ref) for row in rows)
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One addition by its id; None where ConnectWise says that the agreement has no such."""
+        number = as_id(line_id)
+        row = None if number is None else self._wire.record(additions(_number(ref)), number)
+        return None if row is None else addition_line(row, ref)
+
+    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
+        """The named catalog items; one request for about 150 of them."""
+        items = map(listed_product, self._wire.rows_among(CATALOG, "id", _numbers(ids)))
+        return {item.id: item for item in items}
+
+    def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
+        """Sends one create (`POST`) or one change of a quantity (`PATCH`)."""
+        return write(self._wire, line, agreement, today)
+
+    def all_companies(self) -> tuple[PsaCompany, ...]:
+        """Every company, those in the recycle bin as inactive."""
+        return tuple(map(listed_company, self._wire.rows(COMPANIES)))
+
+    def all_agreements(self) -> tuple[PsaAgreement, ...]:
+        """Every agreement, those that are cancelled or expired as inactive."""
+        return tuple(map(listed_agreement, self._wire.rows(AGREEMENTS)))
+
+    def all_products(self) -> tuple[PsaProduct, ...]:
+        """Every catalog item; inactive ones and bundles, which cannot be additions, as inactive."""
+        return tuple(map(listed_product, self._wire.rows(CATALOG)))
+
+    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
+        """Login, clock, release and rights, for `kisi check --online`; changes nothing."""
+        return check_online(self._wire, self._clock, agreement)
+
+    def close(self) -> None:
+        """Closes connections. Safe to call twice."""
+        self._wire.close()
+
+
+_CORRECT = "Correct `agreement` of the client in mapping.toml"
+
+
+def _no_id(ref: AgreementRef) -> str:
+    return f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers."
+
+
+def _number(ref: AgreementRef) -> int:
+    agreement = as_id(ref.agreement)
+    if agreement is None:
+        raise PsaError(_no_id(ref), remedy=f"{_CORRECT}.")
+    return agreement
+
+
+def _numbers(ids: Collection[str]) -> set[int]:
+    return {number for one in ids if (number := as_id(one)) is not None}

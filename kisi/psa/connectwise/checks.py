@@ -7,25 +7,17 @@ from http import HTTPStatus
 from kisi.errors import PsaError, TransportError
 from kisi.model import Finding, Level
 from kisi.psa.connectwise.errors import login_remedy, read_refusal, transport_remedy
-from kisi.psa.connectwise.values import as_id
+from kisi.psa.connectwise.records import LARGEST_ID, as_id
 from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Collection, Wire, additions
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Clock, clock_finding, clock_skew
 
 _IF_SKEWED = "an addition could start on the wrong day"
-
-_NO_ADDITION = 2**31 - 1
-"""The largest id there can be: no addition has it."""
+_NO_ADDITION = LARGEST_ID  # no addition has it
 
 
 def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Finding, ...]:
-    """All checks; the login's alone if it is refused.
-
-    Args:
-        wire: The ConnectWise instance.
-        clock: This machine's clock.
-        agreement: The id of a mapped agreement, for the right to write; None if there is none.
-    """
+    """All checks; the login's alone if it is refused. `agreement` is a mapped one, if there is."""
     try:
         answer = wire.get(AGREEMENTS, path=f"{AGREEMENTS.path}/count")
     except PsaError as error:
@@ -42,8 +34,7 @@ def check_online(wire: Wire, clock: Clock, agreement: str | None) -> tuple[Findi
 
 def _login(wire: Wire, answer: Answer) -> Finding:
     try:
-        body = answer.json()
-        count = body["count"]
+        count = answer.json()["count"]
     except (TransportError, KeyError, TypeError):
         return Finding(
             Level.PROBLEM,
@@ -89,27 +80,20 @@ def _right_to_write(wire: Wire, agreement: str | None) -> Finding:
     nothing, and neither does this the right to create (`Add`): only a real create would.
     """
     number = None if agreement is None else as_id(agreement)
+    right = f"The right to change additions of psa.{wire.name} was not"
+    needed = "Finance > Agreements, Add and Edit = All"
     if number is None:
-        return Finding(
-            Level.NOTE,
-            f"The right to change additions of psa.{wire.name} was not checked: no agreement is"
-            " mapped.",
-        )
-    right = "Finance > Agreements, Add and Edit = All"
+        return Finding(Level.NOTE, f"{right} checked: no agreement is mapped.")
     try:
         answer = wire.send("PATCH", f"{additions(number).path}/{_NO_ADDITION}", [])
     except TransportError as error:
-        return Finding(
-            Level.NOTE,
-            f"The right to change additions of psa.{wire.name} was not proven: {error.message}",
-            transport_remedy(error),
-        )
+        return Finding(Level.NOTE, f"{right} proven: {error.message}", transport_remedy(error))
     refusal = read_refusal(answer)
     if refusal.of_permission:
         return Finding(
             Level.PROBLEM,
             f"The API member may not change additions of psa.{wire.name}: {refusal.sentence}",
-            f"Give its security role the right {right}.",
+            f"Give its security role the right {needed}.",
         )
     if refusal.of_login:
         return Finding(
@@ -121,7 +105,7 @@ def _right_to_write(wire: Wire, agreement: str | None) -> Finding:
         return Finding(Level.OK, f"The API member may change additions of psa.{wire.name}.")
     return Finding(
         Level.NOTE,
-        f"The right to change additions of psa.{wire.name} was not proven: ConnectWise answered"
-        f" {refusal.status} to a change of an addition that does not exist.",
-        f"See that the API member's security role has the right {right}.",
+        f"{right} proven: ConnectWise answered {refusal.status} to a change of an addition that"
+        " does not exist.",
+        f"See that the API member's security role has the right {needed}.",
     )

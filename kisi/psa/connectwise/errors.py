@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import responses
 
 from kisi.errors import BadAnswer, TransportError, Untrusted
 from kisi.redaction import REDACTOR, remote_text
@@ -18,7 +19,6 @@ from kisi.transport import Answer
 
 _LONGEST = 300
 """Characters of remote text that a sentence may hold."""
-
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _REQUEST_ID = re.compile(r"[^A-Za-z0-9._:-]")
 _LOGIN_CODES = frozenset({"unauthorized", "usernotauthenticated"})
@@ -37,8 +37,11 @@ class Refusal:
 
     def __str__(self) -> str:
         """For the middle of a sentence: `400 InvalidObject: addition object is invalid: ...`."""
-        head = " ".join(filter(None, (str(self.status), self.code or _phrase(self.status))))
-        return f"{head}: {_cut(self.message, _LONGEST)}" if self.message else head
+        # Cloudflare's own statuses (520 to 526) have no phrase.
+        head = f"{self.status} {self.code or responses.get(self.status, '')}".rstrip()
+        said = self.message
+        said = said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."
+        return f"{head}: {said}" if said else head
 
     @property
     def of_login(self) -> bool:
@@ -74,6 +77,11 @@ class Refusal:
         """The end of a sentence, with its full stop."""
         spelled = str(self)
         return spelled if spelled.endswith((".", "!", "?")) else spelled + "."
+
+    @property
+    def support(self) -> str:
+        """Where ConnectWise's support can look the request up; empty if it named no id."""
+        return f" ConnectWise's request id: {self.request_id}." if self.request_id else ""
 
 
 def read_refusal(answer: Answer) -> Refusal:
@@ -115,17 +123,15 @@ def transport_remedy(error: TransportError) -> str:
     return error.remedy
 
 
-def support(refusal: Refusal) -> str:
-    """Where ConnectWise's support can look the request up; empty if it named no id."""
-    return f" ConnectWise's request id: {refusal.request_id}." if refusal.request_id else ""
-
-
 def _from_body(answer: Answer) -> tuple[str, str]:
-    """Code and message of any body."""
+    """Code and message of any body; of a web page its title."""
     try:
         body = answer.json()
     except BadAnswer:
-        return "", _from_text(answer)
+        opening = answer.opening()
+        title = _TITLE.search(opening)
+        page = f"a web page, {title[1].strip()!r}" if title else "a web page"
+        return "", page if "<" in opening else opening
     if not isinstance(body, dict):
         return "", answer.excerpt(_LONGEST) if body else ""
     code = body.get("code") or body.get("error") or ""
@@ -141,24 +147,3 @@ def _detail(error: dict[str, object]) -> str:
     message = str(error.get("message") or error.get("code") or "")
     field = str(error.get("field") or "")
     return f"{message} ({field})" if field and field not in message else message
-
-
-def _from_text(answer: Answer) -> str:
-    """A web page's title, or the beginning of plain text."""
-    opening = answer.opening()
-    if "<" not in opening:
-        return opening
-    title = _TITLE.search(opening)
-    return f"a web page, {title[1].strip()!r}" if title else "a web page"
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def _phrase(status: int) -> str:
-    """The reason phrase of a standard status; Cloudflare's own (520 to 526) have none."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

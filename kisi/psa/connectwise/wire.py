@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -27,10 +28,9 @@ from kisi.psa.connectwise.errors import (
     login_remedy,
     read_refusal,
     request_id,
-    support,
     transport_remedy,
 )
-from kisi.psa.connectwise.values import Row, part, row_id, shown
+from kisi.psa.connectwise.records import Row, part, row_id, shown
 from kisi.transport import Answer, Client, Retry
 
 
@@ -116,43 +116,25 @@ class Among:
             ValueError: It was not: this is the answer to another question.
         """
         *parents, name = self.field.split("/")
-        holder = row
-        for parent in parents:
-            holder = part(holder, parent)
-        value = holder.get(name)
+        value = reduce(part, parents, row).get(name)
         if isinstance(value, bool) or value not in self.ids:
             raise ValueError(f"record {row_id(row)} was not asked for: {self.field} {shown(value)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
-    rows: list[tuple[int, Row]]
-    """Each record with its id."""
-    more: bool | None
-    """Whether `Link` names a next page; None where there is no such header."""
-    number: str
-    """The number of that page, where `Link` counts pages; else empty."""
-
-
-def request_headers(
-    company: str, public_key: str, private_key: str, client_id: str, api_version: str
-) -> dict[str, str]:
+def request_headers(company: str, secrets: Mapping[str, str], api_version: str) -> dict[str, str]:
     """What every request carries: Basic login, the MSP's clientId, the pinned API version."""
-    login = f"{company}+{public_key}:{private_key}".encode()
+    login = f"{company}+{secrets['public_key']}:{secrets['private_key']}".encode()
     return {
         "Authorization": "Basic " + base64.b64encode(login).decode("ascii"),
-        "clientId": client_id,
+        "clientId": secrets["client_id"],
         "Accept": f"application/vnd.connectwise.com+json; version={api_version}",
     }
 
 
 class Wire:
-    """One ConnectWise instance, by its API's base address.
+    """One ConnectWise instance, `[psa.NAME]`.
 
-    Args:
-        client: Sends to `base`; its headers are `request_headers`.
-        base: `https://HOST/CODEBASE/apis/3.0`, for the length of addresses and for sentences.
-        name: The section name of `[psa.NAME]`, for sentences.
+    `client` sends `request_headers` to `base`, `https://HOST/CODEBASE/apis/3.0`.
     """
 
     def __init__(self, client: Client, base: str, name: str) -> None:
@@ -181,17 +163,34 @@ class Wire:
         path: str | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        may_lack: bool = False,
     ) -> Answer:
         """Reads `collection` (or `path`, something inside it), repeating as reads may be.
+
+        With `may_lack` the answer may also be ConnectWise's own 404, which has a code.
 
         Raises:
             AccessRefused: The login, a right, or the address was refused.
             PsaError: Any other refusal, or no usable answer.
         """
-        answer = self._ask(collection, path or collection.path, params, headers)
-        if answer.status != HTTPStatus.OK:
-            raise self._refused(collection, read_refusal(answer))
-        return answer
+        path = path or collection.path
+        try:
+            answer = self._client.send(
+                "GET", path, params=params, headers=headers, retry=Retry.READ
+            )
+        except TransportError as error:
+            raise PsaError(
+                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
+                remedy=transport_remedy(error),
+            ) from error
+        if ident := request_id(answer):
+            LOG.debug("GET %s: request id %s", path, ident)
+        if answer.status == HTTPStatus.OK:
+            return answer
+        refusal = read_refusal(answer)
+        if may_lack and answer.status == HTTPStatus.NOT_FOUND and refusal.code:
+            return answer
+        raise self._refused(collection, refusal)
 
     def rows(self, collection: Collection, among: Among | None = None) -> list[Row]:
         """A whole list, or all those of its records that `among` asks for (one chunk at most).
@@ -201,14 +200,15 @@ class Wire:
         Raises:
             PsaError: It did not arrive whole, or is the answer to another question.
         """
-        params = _query(collection, among)
         rows: dict[int, Row] = {}
         place: dict[str, str] = {}
         while True:
-            page = self._page(collection, params | place, among)
+            params = _query(collection, among) | place
+            answer = self.get(collection, params=params, headers=_FORWARD_ONLY)
+            page = self._records(collection, answer, among)
             last = max(rows, default=0)
-            fresh = {key: row for key, row in page.rows if key not in rows}
-            if page.rows and (not fresh or min(fresh) <= last):
+            fresh = {key: row for key, row in page if key not in rows}
+            if page and (not fresh or min(fresh) <= last):
                 raise PsaError(
                     f"The {collection.noun} of psa.{self.name} did not arrive whole: asked for the"
                     f" records after id {last}, ConnectWise sent others. None of them was used.",
@@ -216,9 +216,12 @@ class Wire:
                     " ConnectWise drops the header `pagination-type` or the parameter `pageId`.",
                 )
             rows |= fresh
-            if not page.rows or self._is_last(page, among, len(rows)):
+            following = _NEXT.search(answer.headers.get("Link", ""))
+            has_all = among is not None and among.field == "id" and len(rows) == len(among.ids)
+            is_short = len(page) < PAGE_SIZE and (among is None or "Link" in answer.headers)
+            if not page or has_all or (is_short and not following):
                 return list(rows.values())
-            place = {"pageId": str(max(rows))} | ({"page": page.number} if page.number else {})
+            place = {"pageId": str(max(rows))} | _page_number(following[1] if following else "")
 
     def rows_among(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Row]:
         """Those records of a list that have one of `ids` in `field`; see `chunks` and `rows`."""
@@ -231,77 +234,23 @@ class Wire:
         Raises:
             PsaError: It could not be read, or another one came.
         """
-        path = f"{collection.path}/{number}"
-        answer = self._ask(collection, path, {"fields": collection.fields})
-        refusal = read_refusal(answer)
-        if answer.status == HTTPStatus.NOT_FOUND and refusal.code:
+        path, params = f"{collection.path}/{number}", {"fields": collection.fields}
+        answer = self.get(collection, path=path, params=params, may_lack=True)
+        if answer.status == HTTPStatus.NOT_FOUND:
             return None
-        if answer.status != HTTPStatus.OK:
-            raise self._refused(collection, refusal)
         ((_, row),) = self._records(collection, answer, Among("id", (number,)), single=True)
         return row
 
     def chunks(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Among]:
         """Conditions on `field` for `ids`, in as few parts as addresses of a safe length allow."""
-        query = urlencode(_query(collection, Among(field, (0,))))
-        bare = len(self._base + collection.path + "?" + query) - 1
-        chunk: list[int] = []
-        length = bare
-        for one in sorted(ids):
-            more = len(str(one)) + len("%2C")
-            if chunk and (len(chunk) == CHUNK or length + more > LONGEST_URL):
-                yield Among(field, tuple(chunk))
-                chunk, length = [], bare
-            chunk.append(one)
-            length += more
-        if chunk:
-            yield Among(field, tuple(chunk))
-
-    def _ask(
-        self,
-        collection: Collection,
-        path: str,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Whatever ConnectWise answers to a read, which is repeated as reads may be."""
-        try:
-            answer = self._client.send(
-                "GET", path, params=params, headers=headers, retry=Retry.READ
-            )
-        except TransportError as error:
-            raise PsaError(
-                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
-                remedy=transport_remedy(error),
-            ) from error
-        if ident := request_id(answer):
-            LOG.debug("GET %s: request id %s", path, ident)
-        return answer
-
-    @staticmethod
-    def _is_last(page: _Page, among: Among | None, found: int) -> bool:
-        """Whether a page that is not empty ends its list, of which `found` records are there."""
-        if among is not None and among.field == "id" and found == len(among.ids):
-            return True
-        if page.more is None and among is not None:
-            return False
-        return len(page.rows) < PAGE_SIZE and not page.more
-
-    def _page(
-        self, collection: Collection, params: Mapping[str, str], among: Among | None
-    ) -> _Page:
-        answer = self.get(collection, params=params, headers=_FORWARD_ONLY)
-        link = answer.headers.get("Link")
-        following = _NEXT.search(link or "")
-        # Of the address only the number is used: kisi goes to no other host or path than its own.
-        query = parse_qs(urlsplit(following[1]).query) if following else {}
-        counts = {name.lower(): values[-1] for name, values in query.items()}
-        number = counts.get("page", "") if "pageid" not in counts else ""
-        return _Page(
-            self._records(collection, answer, among),
-            more=None if link is None else following is not None,
-            number=number if number.isdecimal() else "",
-        )
+        left = sorted(ids)
+        longest = LONGEST_URL - len(f"{self._base}{collection.path}?")
+        while left:
+            chunk = Among(field, tuple(left[:CHUNK]))
+            while len(chunk.ids) > 1 and len(urlencode(_query(collection, chunk))) > longest:
+                chunk = Among(field, chunk.ids[:-1])
+            yield chunk
+            left = left[len(chunk.ids) :]
 
     def _records(
         self, collection: Collection, answer: Answer, among: Among | None, *, single: bool = False
@@ -331,29 +280,36 @@ class Wire:
             f"kisi could not read the {collection.noun} of psa.{self.name}."
             f" ConnectWise answered {refusal.sentence}"
         )
+        kind: type[PsaError] = AccessRefused
         if refusal.of_permission:
-            return AccessRefused(
-                said,
-                remedy=f"Give the security role of the API member the right {collection.right}.",
-            )
-        if refusal.of_login:
-            return AccessRefused(said, remedy=login_remedy(self.name, refusal))
-        if refusal.status == HTTPStatus.NOT_FOUND and not collection.nested:
-            return AccessRefused(
-                f"{said} ConnectWise's cloud answers so also where the login is wrong.",
-                remedy=f"Check url, company, public_key and private_key of [psa.{self.name}].",
-            )
-        if refusal.status == HTTPStatus.NOT_FOUND:
-            return PsaError(said, remedy="Check that the agreement still exists in ConnectWise.")
-        if HTTPStatus.MULTIPLE_CHOICES <= refusal.status < HTTPStatus.BAD_REQUEST:
-            return PsaError(
-                f"{said} kisi follows no redirection, so that keys never reach another host.",
-                remedy=f"Check url of [psa.{self.name}]: it must be the API's own host.",
-            )
-        return PsaError(said, remedy=f"Run kisi again later.{support(refusal)}")
+            remedy = f"Give the security role of the API member the right {collection.right}."
+        elif refusal.of_login:
+            remedy = login_remedy(self.name, refusal)
+        elif refusal.status == HTTPStatus.NOT_FOUND and not collection.nested:
+            said += " ConnectWise's cloud answers so also where the login is wrong."
+            remedy = f"Check url, company, public_key and private_key of [psa.{self.name}]."
+        else:
+            kind, remedy = PsaError, f"Run kisi again later.{refusal.support}"
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                remedy = "Check that the agreement still exists in ConnectWise."
+            elif HTTPStatus.MULTIPLE_CHOICES <= refusal.status < HTTPStatus.BAD_REQUEST:
+                said += " kisi follows no redirection, so that keys never reach another host."
+                remedy = f"Check url of [psa.{self.name}]: it must be the API's own host."
+        return kind(said, remedy=remedy)
 
 
 def _query(collection: Collection, among: Among | None) -> dict[str, str]:
     """The query of a list."""
     named = {"conditions": str(among)} if among else {}
     return {**named, "fields": collection.fields, "pageSize": str(PAGE_SIZE)}
+
+
+def _page_number(following: str) -> dict[str, str]:
+    """The parameter for the next page, where its address `following` counts pages; else none.
+
+    Of the address only the number is used: kisi goes to no other host or path than its own.
+    """
+    query = parse_qs(urlsplit(following).query)
+    counts = {name.lower(): values[-1] for name, values in query.items()}
+    number = "" if "pageid" in counts else counts.get("page", "")
+    return {"page": number} if number.isdecimal() else {}

@@ -14,10 +14,8 @@ ConnectWise cannot have written, and everything else is unknown: `kisi.apply` re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
 from http import HTTPStatus
 
 from kisi.errors import BadAnswer, NotSent, TransportError
@@ -27,14 +25,16 @@ from kisi.psa.connectwise.errors import (
     login_remedy,
     read_refusal,
     request_id,
-    support,
     transport_remedy,
 )
-from kisi.psa.connectwise.read import product_of, quantity_of
-from kisi.psa.connectwise.values import as_id, row_id
+from kisi.psa.connectwise.records import as_id, product_of, quantity_of, row_id
 from kisi.psa.connectwise.wire import Wire, additions
 from kisi.redaction import remote_text
 from kisi.transport import Answer, retry_after
+
+DEFAULT_WAIT = 10.0
+"""Seconds to wait where a rate limit comes without `Retry-After`."""
+_STALE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
 def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
@@ -42,26 +42,17 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
     number, product = as_id(line.agreement), as_id(line.product)
     if number is None or product is None:
         return _not_ids(f"agreement {line.agreement!r} or product {line.product!r}")
-    if line.line_id is None:
-        starting = partial(create, number, product, line.after)
-        return _create(wire, starting, agreement, today)
-    addition = as_id(line.line_id)
-    if addition is None:
-        return _not_ids(f"addition {line.line_id!r}")
-    result, _ = _send(wire, update(number, addition, product, line.after))
-    return result
-
-
-def _create(
-    wire: Wire, starting: Callable[[date], Change], agreement: Agreement, today: date
-) -> WriteResult:
-    """Creates an addition that starts today or, where that is invoiced, with the next invoice."""
+    if line.line_id is not None:
+        addition = as_id(line.line_id)
+        if addition is None:
+            return _not_ids(f"addition {line.line_id!r}")
+        return _send(wire, update(number, addition, product, line.after))[0]
+    # A new addition starts today or, where that is invoiced, with the next invoice.
     first = max(today, agreement.bill_start or today)
-    result, is_invoiced = _send(wire, starting(first))
+    result, is_invoiced = _send(wire, create(number, product, line.after, first))
     if not is_invoiced:
         return _dated(result, f"It is billed from {first} on.")
-    later = agreement.next_invoice
-    ends = agreement.ends
+    later, ends = agreement.next_invoice, agreement.ends
     if later is None or later <= first or (ends is not None and later > ends):
         known = f"is {later}" if later else "is not known"
         known += f", and it ends on {ends}" if later and ends and later > ends else ""
@@ -70,7 +61,7 @@ def _create(
             message=f"{result.message} The agreement's Next Invoice Date {known}, so there is no"
             " later date to try: let the agreement prorate, or bill the invoiced period by hand.",
         )
-    result, _ = _send(wire, starting(later))
+    result, _ = _send(wire, create(number, product, line.after, later))
     return _dated(
         result,
         f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
@@ -80,17 +71,13 @@ def _create(
 
 def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
     """Sends `change` exactly once; says also whether its period was refused as invoiced already."""
-    reply: Reply
     try:
-        reply = wire.send(change.method, change.path, change.body)
+        answer = wire.send(change.method, change.path, change.body)
     except TransportError as error:
-        reply = error
-    is_invoiced = (
-        not isinstance(reply, TransportError)
-        and reply.status == HTTPStatus.BAD_REQUEST
-        and read_refusal(reply).of_invoiced_period
-    )
-    return classify(reply, change, wire.name), is_invoiced
+        return classify(error, change, wire.name), False
+    refused = answer.status == HTTPStatus.BAD_REQUEST
+    is_invoiced = refused and read_refusal(answer).of_invoiced_period
+    return classify(answer, change, wire.name), is_invoiced
 
 
 def _dated(result: WriteResult, sentence: str) -> WriteResult:
@@ -113,7 +100,7 @@ class Change:
     agreement: int
     product: int
     quantity: int
-    addition: int | None
+    addition: int | None = None
     """The addition to change; None to create one."""
 
     @property
@@ -131,7 +118,7 @@ def create(agreement: int, product: int, quantity: int, effective: date) -> Chan
         "billCustomer": "Billable",
         "effectiveDate": f"{effective.isoformat()}T00:00:00Z",
     }
-    return Change("POST", additions(agreement).path, body, agreement, product, quantity, None)
+    return Change("POST", additions(agreement).path, body, agreement, product, quantity)
 
 
 def update(agreement: int, addition: int, product: int, quantity: int) -> Change:
@@ -141,61 +128,37 @@ def update(agreement: int, addition: int, product: int, quantity: int) -> Change
     return Change("PATCH", path, body, agreement, product, quantity, addition)
 
 
-DEFAULT_WAIT = 10.0
-"""Seconds to wait where a rate limit comes without `Retry-After`."""
-
-_STALE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
-
-
-Reply = Answer | TransportError
-"""What came of one request: an answer, or why there is none."""
-
-
-def classify(reply: Reply, change: Change, name: str) -> WriteResult:
-    """A result for whatever came of `change`.
-
-    Args:
-        reply: What ConnectWise sent, or why nothing came.
-        change: What it was asked for.
-        name: The section name of `[psa.NAME]`, for advice.
-    """
+def classify(reply: Answer | TransportError, change: Change, name: str) -> WriteResult:
+    """A result for whatever came of `change` in `[psa.NAME]`: an answer, or why there is none."""
     if isinstance(reply, TransportError):
-        return _unanswered(reply, change)
+        status = WriteStatus.NOT_SENT if isinstance(reply, NotSent) else WriteStatus.UNKNOWN
+        said = f"kisi asked ConnectWise to {change.verb}: {reply.message}"
+        return WriteResult(status, f"{said} {transport_remedy(reply)}".rstrip())
     if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
         return _confirmed(reply, change)
     refusal = read_refusal(reply)
-    wait = retry_after(reply.headers)
+    asked = retry_after(reply.headers)
+    wait, advice, denied = 0.0, "", False
     if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or (
-        refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and wait is not None
+        refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
     ):
-        seconds = DEFAULT_WAIT if wait is None else wait
-        said = "ConnectWise asks to wait and wrote nothing"
-        return replace(_refused(WriteStatus.THROTTLED, said, refusal), wait=seconds)
-    if refusal.status in _STALE:
+        status, said = WriteStatus.THROTTLED, "ConnectWise asks to wait and wrote nothing"
+        wait = DEFAULT_WAIT if asked is None else asked
+    elif refusal.status in _STALE:
+        status = WriteStatus.STALE
         said = f"ConnectWise did not {change.verb}, because something changed since it was read"
-        return _refused(WriteStatus.STALE, said, refusal)
-    if _is_final(refusal.status):
-        result = _refused(WriteStatus.REJECTED, f"ConnectWise refused to {change.verb}", refusal)
-        advice = _advice(refusal, change, name)
-        message = f"{result.message} {advice}" if advice else result.message
-        return replace(result, message=message, denied=refusal.of_login)
-    said = f"ConnectWise gave no clear answer when asked to {change.verb}"
-    return _refused(WriteStatus.UNKNOWN, said, refusal)
-
-
-def _unanswered(error: TransportError, change: Change) -> WriteResult:
-    """A result for a write without a usable answer."""
-    status = WriteStatus.NOT_SENT if isinstance(error, NotSent) else WriteStatus.UNKNOWN
-    said = f"kisi asked ConnectWise to {change.verb}: {error.message}"
-    return WriteResult(status, f"{said} {transport_remedy(error)}".rstrip())
-
-
-def _is_final(status: int) -> bool:
-    """A 4xx refuses before anything is written, but for a request that timed out (408)."""
-    return (
-        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-        and status != HTTPStatus.REQUEST_TIMEOUT
-    )
+    elif (
+        HTTPStatus.BAD_REQUEST <= refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and refusal.status != HTTPStatus.REQUEST_TIMEOUT
+    ):
+        # A 4xx refuses before anything is written, but for a request that timed out (408).
+        status, said = WriteStatus.REJECTED, f"ConnectWise refused to {change.verb}"
+        advice, denied = _advice(refusal, change, name), refusal.of_login
+    else:
+        status = WriteStatus.UNKNOWN
+        said = f"ConnectWise gave no clear answer when asked to {change.verb}"
+    message = f"{said}. It answered {refusal.sentence}{refusal.support} {advice}".rstrip()
+    return WriteResult(status, message, wait=wait, denied=denied, request_id=refusal.request_id)
 
 
 def _confirmed(answer: Answer, change: Change) -> WriteResult:
@@ -224,11 +187,6 @@ def _confirmed(answer: Answer, change: Change) -> WriteResult:
     status = WriteStatus.UNKNOWN if wrong else WriteStatus.APPLIED
     message = f"{said} shows {', '.join(wrong)}." if wrong else ""
     return WriteResult(status, message, str(addition), quantity, request_id=identity)
-
-
-def _refused(status: WriteStatus, said: str, refusal: Refusal) -> WriteResult:
-    message = f"{said}. It answered {refusal.sentence}{support(refusal)}"
-    return WriteResult(status, message, request_id=refusal.request_id)
 
 
 def _advice(refusal: Refusal, change: Change, name: str) -> str:

@@ -1,19 +1,20 @@
 """Business Hub, Endpoint Security Cloud and Security for Office 365, from exported CSV reports.
 
-No public interface of Business Hub is known that tells what its companies use, so a person or a
-job exports a report and kisi reads the newest file. The portal shows devices and mailboxes a
-company (https://support.kaspersky.co.uk/kescloud/141213) and licence type and status
+No public interface is known that tells what its companies use, so a person or a job exports a
+report and kisi reads the newest file. The portal shows devices and mailboxes a company
+(https://support.kaspersky.co.uk/kescloud/141213) and licence type and status
 (https://support.kaspersky.com/Cloud/1.0/de-DE/159845.htm); the columns of its exports are not
 documented, which is why all headings and words can be set.
 
-A report is trusted whole or not at all: `files` picks and reads the files, `report` turns bytes
-into rows, rows into records, and refuses what is ambiguous, `source` hands them over as readings.
+A report is trusted whole or not at all: `report` turns files into records, `source` these into
+readings.
 """
 
-from kisi.sources.business_hub.files import ReportFile
+from kisi.sources.business_hub.report import ReportFile
 from kisi.sources.business_hub.settings import Columns, HubSettings
-from kisi.sources.business_hub.source import BusinessHub, open_source
+from kisi.sources.business_hub.source import BusinessHub
 
 SETTINGS = HubSettings
+open_source = BusinessHub
 
 __all__ = ["SETTINGS", "BusinessHub", "Columns", "HubSettings", "ReportFile", "open_source"]

@@ -1,7 +1,9 @@
-"""From the bytes of a CSV file to records, or to the reason why it cannot be trusted.
+"""From report files to records, or to the reason why they cannot be trusted.
 
-A table first (`parse_table`): encoding, delimiter, and whether all of it is there. Then its records
-(`parse_report`): which columns mean what, and what is refused as ambiguous.
+The newest file of each pattern is read once nobody writes it any more (`newest_files`,
+`read_settled`). Its bytes become a table (`parse_table`): encoding, delimiter, and whether all of
+it is there; the table becomes records (`parse_report`): which columns mean what. Nothing is
+guessed, since every cell ends on an invoice: whatever is wrong or ambiguous raises `SourceError`.
 """
 
 from __future__ import annotations
@@ -9,68 +11,197 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+from kisi.errors import SourceError
 from kisi.model import Category
-from kisi.sources.business_hub.files import Location, fold, refusal, shown
-from kisi.sources.business_hub.settings import Columns, HubSettings, Words
+from kisi.sources.business_hub.settings import Columns, HubSettings, Words, fold, matching
+from kisi.transport import Clock
 
+SETTLED = timedelta(seconds=2)
+"""A file modified more recently is looked at again after this time: it may still be written."""
+AHEAD = timedelta(minutes=5)
+"""How far a file server's clock may run ahead of ours."""
+_SHOWN = 60
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
+_AT_ITS_ORIGIN = "Correct it where the report comes from, and export it again."
 _MARKED = (
     (codecs.BOM_UTF8, ("utf-8",)),
     (codecs.BOM_UTF16_LE, ("utf-16-le",)),
     (codecs.BOM_UTF16_BE, ("utf-16-be",)),
     (b"", ("utf-8", "cp1252")),
 )
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
+_CATEGORIES = {
+    "": Category.ALL,
+    "mailboxes": Category.ALL,
+    **{category.value: category for category in Category},
+}
+
+
+class Location(NamedTuple):
+    """Where in a report something is."""
+
+    file: Path
+    line: int | None = None
+    """Counted from 1, the heading's line included; None concerns the whole file."""
+
+    def __str__(self) -> str:
+        return f"{self.file}" if self.line is None else f"{self.file}, line {self.line}"
+
+
+def refusal(location: Location, what: str, *, remedy: str = _AGAIN) -> SourceError:
+    """The error for a report that cannot be trusted. `what` is a sentence without its full stop."""
+    return SourceError(
+        f"Report {location}: {what}. No number of this source was used; "
+        "the lines of its clients stay as they are.",
+        remedy=remedy,
+    )
+
+
+def shown(text: str) -> str:
+    """Text of a report for a message: in quotes, and cut where it is long."""
+    return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReportFile:
+    """A report as it lies on the disk."""
+
+    path: Path
+    modified: datetime
+    """When its content last changed (aware, UTC): the numbers are taken to be of this instant."""
+    size: int
+    stamp: int
+    """The modification time in nanoseconds, to notice any change."""
+
+    def age(self, now: datetime) -> timedelta:
+        """How old the numbers are at `now`."""
+        return now - self.modified
+
+
+def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
+    """The newest file of each pattern, each file once, in the patterns' order."""
+    picked: dict[Path, ReportFile] = {}
+    for pattern in patterns:
+        found = [file for path in matching(pattern, base) if (file := _look(path))]
+        if not found:
+            raise SourceError(
+                f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
+                "was used; the lines of its clients stay as they are.",
+                remedy="Export the report again, or correct `files` in kisi.toml.",
+            )
+        newest = max(found, key=lambda file: (file.stamp, str(file.path)))
+        picked.setdefault(newest.path.resolve(), newest)
+    return tuple(picked.values())
+
+
+def _look(path: Path) -> ReportFile | None:
+    """The file at `path`, or None if it is a folder or a device."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
+
+
+def refuse_stale(file: ReportFile, max_age_hours: float, now: datetime) -> None:
+    """Refuses a file older than `max_age_hours`, or from the future: old numbers are no numbers."""
+    age = file.age(now)
+    if age > timedelta(hours=max_age_hours):
+        hours = age.total_seconds() / 3600
+        raise refusal(
+            Location(file.path),
+            f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
+            remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
+        )
+    if age < -AHEAD:
+        raise refusal(
+            Location(file.path),
+            f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
+            remedy="Correct the clock of this machine or of the one that writes the report.",
+        )
+
+
+def read_settled(file: ReportFile, clock: Clock, *, cap: int) -> bytes:
+    """The whole content of a file that nobody is writing.
+
+    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
+    before and after reading; of more than `cap` bytes none is read.
+    """
+    location = Location(file.path)
+    if file.size > cap:
+        raise refusal(
+            location,
+            f"it has {file.size} bytes, more than the {cap} that kisi reads",
+            remedy="See whether this is the right file; split it if it is.",
+        )
+    wait = min(SETTLED - file.age(clock.now()), SETTLED)
+    if wait > timedelta(0):
+        clock.sleep(wait.total_seconds())
+    try:
+        with file.path.open("rb") as stream:
+            content = stream.read(cap + 1)
+            status = os.fstat(stream.fileno())
+        now = _look(file.path)
+    except OSError as error:
+        raise _unreadable(file.path, error) from error
+    seen = (len(content), status.st_size, status.st_mtime_ns)
+    if seen != (file.size, file.size, file.stamp) or now != file:
+        raise refusal(
+            location,
+            "it changed while it was being read, so it is still being written",
+            remedy="Run kisi again when the export has finished.",
+        )
+    if not content:
+        raise refusal(location, "it is empty", remedy="Export the report again.")
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return refusal(
+        Location(path),
+        f"it could not be read ({error.strerror or type(error).__name__})",
+        remedy="Let the account that runs kisi read it, and close it in other programs.",
+    )
+
+
+class Row(NamedTuple):
     """One record of a table."""
 
-    line: int
-    """The line of the file on which it starts, counted from 1."""
+    location: Location
+    """Where it starts."""
     cells: tuple[str, ...]
     """As many as there are headings, without outer spaces."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A CSV file, whole."""
-
-    file: Path
-    headings: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
 def parse_table(
     file: Path, content: bytes, wanted: Collection[str], *, final_line_end: bool = True
-) -> Table:
-    """Reads a whole CSV file: quoted cells may hold delimiters, quotes and line ends.
+) -> tuple[Row, ...]:
+    """Reads a whole CSV file, its heading line first.
 
-    Args:
-        file: For messages.
-        content: The file's bytes: UTF-8, UTF-16 with a byte order mark, or Windows-1252.
-        wanted: Headings that are looked for; the delimiter (comma, semicolon, tab) is the one under
-            which the heading line shows most of them.
-        final_line_end: Whether the last line must have an end. Without one nobody can tell
-            10 from the beginning of 100.
-
-    Raises:
-        SourceError: It cannot be decoded, is cut off, has a row with more or fewer cells than
-            headings, or holds nothing but headings.
+    It is UTF-8, UTF-16 with a byte order mark, or Windows-1252; quoted cells may hold delimiters,
+    quotes and line ends. The delimiter (comma, semicolon, tab) is the one under which the heading
+    line shows most of the `wanted` headings. Without `final_line_end` the last line needs no end,
+    and nobody can tell 10 from the beginning of 100.
     """
     text = _decode(file, content)
     if "\0" in text:
         raise refusal(
             Location(file, _line(text[: text.index("\0")])),
             "it holds a NUL character, so it is no text, or UTF-16 without its mark",
-            remedy=_AGAIN,
         )
     if final_line_end and not text.endswith(("\n", "\r")):
         raise refusal(
@@ -79,14 +210,12 @@ def parse_table(
             remedy="Export the report again. If the portal never ends the last line, "
             "set `final_line_end = false` for this source in kisi.toml.",
         )
-    records = _records(file, text, _delimiter(text, wanted))
-    first = next(records, None)
-    if first is None:
-        raise refusal(Location(file), "it holds no heading line", remedy=_AGAIN)
-    rows = tuple(_complete(file, row, len(first.cells)) for row in records)
+    rows = tuple(_rows(file, text, _delimiter(text, wanted)))
     if not rows:
-        raise refusal(Location(file), "it holds headings and not one row", remedy=_AGAIN)
-    return Table(file, first.cells, rows)
+        raise refusal(Location(file), "it holds no heading line")
+    if len(rows) == 1:
+        raise refusal(Location(file), "it holds headings and not one row")
+    return rows
 
 
 def _decode(file: Path, content: bytes) -> str:
@@ -100,7 +229,6 @@ def _decode(file: Path, content: bytes) -> str:
     raise refusal(
         Location(file, content[: max(starts)].count(b"\n") + 1),
         f"its bytes are no text in {' or '.join(encodings)}",
-        remedy=_AGAIN,
     )
 
 
@@ -109,13 +237,16 @@ def _line(before: str) -> int:
     return before.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
 
 
+class _Dialect(csv.excel):
+    strict = True
+    skipinitialspace = True
+
+
 def _delimiter(text: str, wanted: Collection[str]) -> str:
     names = {fold(name) for name in wanted if name}
 
     def fit(delimiter: str) -> tuple[int, int]:
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
-        )
+        reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
         try:
             cells = next((row for row in reader if row), [])
         except csv.Error:
@@ -125,48 +256,30 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
     return max(_DELIMITERS, key=fit)
 
 
-def _records(file: Path, text: str, delimiter: str) -> Iterator[Row]:
-    """All rows that are not blank lines, the heading line first."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
-    )
+def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
+    """All rows that are not blank lines."""
+    reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
+    width = 0
     while True:
-        line = reader.line_num + 1
+        location = Location(file, reader.line_num + 1)
         try:
-            cells = next(reader)
+            cells = tuple(cell.strip() for cell in next(reader))
         except StopIteration:
             return
         except csv.Error as error:
             raise refusal(
-                Location(file, line),
-                f"the row that starts here is no valid CSV, or it is cut off ({error})",
-                remedy=_AGAIN,
+                location, f"the row that starts here is no valid CSV, or it is cut off ({error})"
             ) from error
-        if cells:
-            yield Row(line, tuple(cell.strip() for cell in cells))
-
-
-def _complete(file: Path, row: Row, width: int) -> Row:
-    if len(row.cells) == width:
-        return row
-    raise refusal(
-        Location(file, row.line),
-        f"the row has {len(row.cells)} cells and the heading line {width}; "
-        f"its first cell is {shown(row.cells[0])}",
-        remedy=_AGAIN,
-    )
-
-
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
-_CATEGORIES = {
-    "": Category.ALL,
-    "mailboxes": Category.ALL,
-    **{category.value: category for category in Category},
-}
-_AT_ITS_ORIGIN = "Correct it where the report comes from, and export it again."
-
-Cell = Callable[[str], str]
-"""The cell of a row by the column's name in `Columns`; empty where there is no such column."""
+        if not cells:
+            continue
+        width = width or len(cells)
+        if len(cells) != width:
+            raise refusal(
+                location,
+                f"the row has {len(cells)} cells and the heading line {width}; "
+                f"its first cell is {shown(cells[0])}",
+            )
+        yield Row(location, cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,30 +289,34 @@ class Record:
     location: Location
     company: str
     application: str
-    licence: str
-    """The licence's status and type in the report's words; empty where it names none."""
+    serial: str
+    """Stands for a key: the application, and the licence's status and type if they are told."""
     not_counted_reason: str
     """Why it does not count; empty if it does."""
     category: Category
     quantity: int
-    device: str = ""
-    os_name: str = ""
+    device: str
+    os_name: str
+
+    @property
+    def device_id(self) -> str:
+        """Unique in the source: two companies may well have a PC-01 each."""
+        return f"{self.company}/{fold(self.device)}"
 
 
-def parse_report(table: Table, settings: HubSettings) -> tuple[Record, ...]:
-    """All records of one report file.
-
-    Raises:
-        SourceError: A column is missing or ambiguous, or a cell cannot be understood. Nothing is
-            guessed, since every cell ends on an invoice.
-    """
-    found = _find_columns(table, settings.columns)
-    return tuple(_record(table, row, found, settings) for row in table.rows)
+def parse_report(table: Sequence[Row], settings: HubSettings) -> Iterator[Record]:
+    """All records of one report file."""
+    headings, *rows = table
+    found = _find_columns(headings, settings.columns)
+    for row in rows:
+        cells = {column: row.cells[position] for column, position in found.items()}
+        yield _record(row.location, cells, settings)
 
 
-def _find_columns(table: Table, columns: Columns) -> Mapping[str, int]:
+def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
     """The position of each column that the report has."""
-    headings = [fold(heading) for heading in table.headings]
+    file = Location(heading_line.location.file)
+    headings = [fold(heading) for heading in heading_line.cells]
     found: dict[str, int] = {}
     for column, heading in columns:
         wanted = fold(heading)
@@ -207,14 +324,14 @@ def _find_columns(table: Table, columns: Columns) -> Mapping[str, int]:
             continue
         if headings.count(wanted) > 1:
             raise refusal(
-                Location(table.file),
+                file,
                 f"two of its columns have the heading {shown(heading)}",
                 remedy="Export it with one of them, or rename the other.",
             )
         found[column] = headings.index(wanted)
     if {"device", "quantity"} <= found.keys():
         raise refusal(
-            Location(table.file),
+            file,
             "it has a quantity column and a device column, so a row may be one device or many",
             remedy='Set the one that must not be used to "" in the source\'s `columns`.',
         )
@@ -224,9 +341,9 @@ def _find_columns(table: Table, columns: Columns) -> Mapping[str, int]:
             f"{name} ({shown(getattr(columns, name))})" for name in sorted(missing)
         )
         raise refusal(
-            Location(table.file),
+            file,
             f"it has no column {names}; its headings are "
-            + ", ".join(shown(heading) for heading in table.headings[:20]),
+            + ", ".join(shown(heading) for heading in heading_line.cells[:20]),
             remedy="Name the report's own headings in the source's `columns` in kisi.toml.",
         )
     return found
@@ -244,48 +361,35 @@ def _required(columns: Columns, *, devices: bool) -> set[str]:
     }
 
 
-def _record(table: Table, row: Row, found: Mapping[str, int], settings: HubSettings) -> Record:
-    location, cell = Location(table.file, row.line), _cells(row, found)
-    devices = "device" in found
+def _record(location: Location, cells: Mapping[str, str], settings: HubSettings) -> Record:
+    devices = "device" in cells
+    for column in ("company", "application", *(["device"] if devices else [])):
+        if not cells[column]:
+            raise refusal(location, f"the {column} is empty", remedy=_AT_ITS_ORIGIN)
+    licence = ", ".join(filter(None, (cells.get("status"), cells.get("license_type"))))
     return Record(
         location=location,
-        company=_filled(location, "company", cell),
-        application=_filled(location, "application", cell),
-        licence=_licence(cell),
-        not_counted_reason=_not_counted_reason(location, cell, found, settings),
-        category=Category.ALL if devices else _category(location, cell("category")),
-        quantity=1 if devices else _quantity(location, cell("quantity")),
-        device=_filled(location, "device", cell) if devices else "",
-        os_name=cell("operating_system") if devices else "",
+        company=cells["company"],
+        application=cells["application"],
+        serial=cells["application"] + (f" ({licence})" if licence else ""),
+        not_counted_reason=_not_counted_reason(location, cells, settings),
+        category=Category.ALL if devices else _category(location, cells.get("category", "")),
+        quantity=1 if devices else _quantity(location, cells.get("quantity", "")),
+        device=cells.get("device", ""),
+        os_name=cells.get("operating_system", ""),
     )
 
 
-def _cells(row: Row, found: Mapping[str, int]) -> Cell:
-    return lambda column: row.cells[found[column]] if column in found else ""
-
-
-def _filled(location: Location, column: str, cell: Cell) -> str:
-    if text := cell(column):
-        return text
-    raise refusal(location, f"the {column} is empty", remedy=_AT_ITS_ORIGIN)
-
-
-def _licence(cell: Cell) -> str:
-    return ", ".join(word for word in (cell("status"), cell("license_type")) if word)
-
-
-def _not_counted_reason(
-    location: Location, cell: Cell, found: Mapping[str, int], settings: HubSettings
-) -> str:
+def _not_counted_reason(location: Location, cells: Mapping[str, str], settings: HubSettings) -> str:
     """Why the row's licence does not count, or an empty string."""
     kinds = (
         ("license_type", "licence type", "counted_types", "uncounted_types"),
         ("status", "licence status", "active_status", "inactive_status"),
     )
     for column, label, counted, uncounted in kinds:
-        if column not in found:
+        if column not in cells:
             continue
-        word = cell(column)
+        word = cells[column]
         counts = _meaning(word, getattr(settings, counted), getattr(settings, uncounted))
         if counts is False:
             return f'{label} "{word}"'

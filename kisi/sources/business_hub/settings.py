@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,7 +11,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from kisi.config import Hours, Section, Table, Text
-from kisi.sources.business_hub.files import fold, matching
 
 ACTIVE_STATUS = (
     *("active", "valid", "ok", "in use"),
@@ -53,6 +54,17 @@ UNCOUNTED_TYPES = (
 """Licence types that are never counted."""
 
 Words = tuple[str, ...]
+
+
+def fold(text: str) -> str:
+    """`text` for comparisons: without regard to case, white space and how accents are composed."""
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
+
+
+def matching(pattern: str, base: Path) -> tuple[Path, ...]:
+    """What fits a glob, relative to `base` or absolute."""
+    names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    return tuple(base / name for name in names)
 
 
 class Columns(Table):

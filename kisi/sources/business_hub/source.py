@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -23,17 +23,18 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.sources import Select
-from kisi.sources.business_hub.files import (
+from kisi.sources.business_hub.report import (
+    Record,
     ReportFile,
-    fold,
     newest_files,
+    parse_report,
+    parse_table,
     read_settled,
     refusal,
     refuse_stale,
     shown,
 )
-from kisi.sources.business_hub.report import Record, parse_report, parse_table
-from kisi.sources.business_hub.settings import HubSettings
+from kisi.sources.business_hub.settings import HubSettings, fold
 from kisi.transport import Clock, Limits
 
 
@@ -42,40 +43,32 @@ class BusinessHub:
 
     The files are read once; all answers of one object come from the same bytes. Whatever is wrong
     with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others.
-
-    Args:
-        name: The section name of `[sources.NAME]`.
-        settings: That section.
-        base: The folder that `files` is relative to.
-        clock: Tells the time, and waits for a file that was modified this moment.
-        cap: The largest file that is read, in bytes.
+    right in the others. The settings' `files` are relative to `base`. There are no secrets.
     """
 
     def __init__(
-        self, name: str, settings: HubSettings, *, base: Path, clock: Clock, cap: int
+        self,
+        name: str,
+        settings: HubSettings,
+        secrets: Mapping[str, str],  # noqa: ARG002 - every source is opened alike
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self.name = name
         self._settings = settings
         self._base = base
         self._clock = clock
-        self._cap = cap
+        self._cap = limits.body
         self._read: dict[TenantRef, Reading] | None = None
 
     def files(self) -> tuple[ReportFile, ...]:
-        """The newest file of each pattern, whatever its age; for `kisi check --online`.
-
-        Raises:
-            SourceError: A pattern has no file, or a file cannot be looked at.
-        """
+        """The newest file of each pattern, whatever its age; for `kisi check --online`."""
         return newest_files(self._settings.files, self._base)
 
     def tenants(self) -> tuple[Tenant, ...]:
-        """All companies of the reports, in their order.
-
-        Raises:
-            SourceError: A report is missing, too old, still being written, or wrong in any place.
-        """
+        """All companies of the reports, in their order."""
         return tuple(reading.tenant for reading in self._readings().values())
 
     def read(
@@ -87,9 +80,14 @@ class BusinessHub:
         except SourceError as error:
             yield from ((tenant.ref, error) for tenant in tenants)
             return
+        absent = SourceError(
+            f'The reports of the source "{self.name}" do not name this company. '
+            "Nothing of it was counted, and its lines stay as they are.",
+            remedy="See whether it was renamed or removed there; then correct mapping.toml.",
+        )
         for tenant in tenants:
             reading = found.get(tenant.ref)
-            yield tenant.ref, _selected(reading, select) if reading else self._absent()
+            yield tenant.ref, _selected(reading, select) if reading else absent
 
     def check_online(self) -> tuple[Finding, ...]:
         """The newest reports and their age, and whether they can be read whole."""
@@ -117,29 +115,17 @@ class BusinessHub:
 
     def _readings(self) -> dict[TenantRef, Reading]:
         if self._read is None:
-            files = self.files()
-            records = [record for file in files for record in self._records(file)]
-            modified = {file.path: file.modified for file in files}
-            self._read = readings(self.name, records, modified)
+            files, settings, clock = self.files(), self._settings, self._clock
+            headings = [heading for _, heading in settings.columns]
+            ended = settings.final_line_end
+            records: list[Record] = []
+            for file in files:
+                refuse_stale(file, settings.max_age_hours, clock.now())
+                content = read_settled(file, clock, cap=self._cap)
+                table = parse_table(file.path, content, headings, final_line_end=ended)
+                records += parse_report(table, settings)
+            self._read = readings(self.name, records, {each.path: each.modified for each in files})
         return self._read
-
-    def _records(self, file: ReportFile) -> tuple[Record, ...]:
-        refuse_stale(file, self._settings.max_age_hours, self._clock.now())
-        content = read_settled(file, self._clock, cap=self._cap)
-        table = parse_table(
-            file.path,
-            content,
-            [heading for _, heading in self._settings.columns],
-            final_line_end=self._settings.final_line_end,
-        )
-        return parse_report(table, self._settings)
-
-    def _absent(self) -> SourceError:
-        return SourceError(
-            f'The reports of the source "{self.name}" do not name this company. '
-            "Nothing of it was counted, and its lines stay as they are.",
-            remedy="See whether it was renamed or removed there; then correct mapping.toml.",
-        )
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
@@ -154,34 +140,14 @@ def _selected(reading: Reading, select: Select) -> Reading:
     return replace(reading, rows=rows, devices=devices)
 
 
-def open_source(
-    name: str,
-    settings: HubSettings,
-    secrets: Mapping[str, str],  # noqa: ARG001 - every source is opened alike; this one has none
-    *,
-    base: Path,
-    clock: Clock,
-    limits: Limits,
-) -> BusinessHub:
-    """The source of one `[sources.NAME]` section. Opens no file yet."""
-    return BusinessHub(name, settings, base=base, clock=clock, cap=limits.body)
-
-
 def readings(
     source: str, records: Sequence[Record], modified: Mapping[Path, datetime]
 ) -> dict[TenantRef, Reading]:
     """One complete reading a company, in the order of the reports.
 
-    Args:
-        source: The section name of the source.
-        records: Of all files of the source.
-        modified: When each file was modified. A company in several files is as old as its oldest.
-
-    Raises:
-        SourceError: The records repeat or contradict one another.
+    A company in several files is as old as the oldest of them (`modified`).
     """
-    refuse_repeats(records)
-    refuse_mixed_forms(records)
+    _refuse_contradictions(records)
     companies: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         companies[record.company].append(record)
@@ -189,20 +155,19 @@ def readings(
     return {reading.tenant.ref: reading for reading in found}
 
 
-def refuse_repeats(records: Iterable[Record]) -> None:
-    """Refuses a record that counts and is there twice, in one file or in two.
+def _refuse_contradictions(records: Iterable[Record]) -> None:
+    """Refuses what cannot be added up, because the same devices could be billed twice.
 
-    The same company, application and category (or device) twice may be a copy or a second licence;
-    nobody can tell. What does not count is no repeat: where a licence was replaced, a device is
-    there under the old ones and the new one, in any order.
-
-    Raises:
-        SourceError: A record is there twice, or a company is spelled in two ways.
+    The same company, application and category (or device) twice, in one file or in two, may be a
+    copy or a second licence; nobody can tell. Nor may an application of a company be told as
+    devices and as a number, or whole and split. What does not count is neither: where a licence was
+    replaced, a device is there under the old ones and the new one, in any order.
     """
     spelled: dict[str, Record] = {}
     seen: dict[tuple[str, str, bool, str], Record] = {}
+    forms: dict[tuple[str, str], Record] = {}
     for record in records:
-        company = fold(record.company)
+        company, application = fold(record.company), fold(record.application)
         first = spelled.setdefault(company, record)
         if first.company != record.company:
             raise refusal(
@@ -214,8 +179,7 @@ def refuse_repeats(records: Iterable[Record]) -> None:
         if record.not_counted_reason:
             continue
         what = fold(record.device) if record.device else record.category
-        identity = (company, fold(record.application), bool(record.device), what)
-        earlier = seen.setdefault(identity, record)
+        earlier = seen.setdefault((company, application, bool(record.device), what), record)
         if earlier is not record:
             raise refusal(
                 record.location,
@@ -225,20 +189,7 @@ def refuse_repeats(records: Iterable[Record]) -> None:
                 remedy="Take the copy away, or add the quantities up, if they are of two licences. "
                 "Old reports must not fit a second pattern of `files`.",
             )
-
-
-def refuse_mixed_forms(records: Iterable[Record]) -> None:
-    """Refuses a company's application that is told as devices and as a number, or whole and split.
-
-    Raises:
-        SourceError: Adding up such rows would bill the same devices twice.
-    """
-    forms: dict[tuple[str, str], Record] = {}
-    for record in records:
-        if record.not_counted_reason:
-            continue
-        identity = (record.company, fold(record.application))
-        earlier = forms.setdefault(identity, record)
+        earlier = forms.setdefault((company, application), record)
         if _form(earlier) != _form(record):
             raise refusal(
                 record.location,
@@ -265,65 +216,49 @@ def _reading(
     source: str, name: str, records: Sequence[Record], modified: Mapping[Path, datetime]
 ) -> Reading:
     uses = [record for record in records if record.device]
-    rows = tuple(
-        KeyRow(_serial(use), _device_id(use), use.device, product=use.application) for use in uses
-    )
     return Reading(
         tenant=Tenant(TenantRef(source, name), name),
         at=min(modified[record.location.file] for record in records),
         keys=_keys(uses),
-        rows=rows,
+        rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
         devices=_devices(uses),
         reported=tuple(
             ReportedQuantity(
-                record.application, record.category, record.quantity, record.not_counted_reason
+                each.application, each.category, each.quantity, each.not_counted_reason
             )
-            for record in records
-            if not record.device
+            for each in records
+            if not each.device
         ),
     )
 
 
-def _keys(uses: Iterable[Record]) -> tuple[Key, ...]:
+def _keys(uses: Sequence[Record]) -> tuple[Key, ...]:
     """A key for each application and licence status of a device list.
 
     The report says already which licences count (`not_counted_reason`), so the key is an unlimited
     subscription in force: the rules for dates that a report does not tell have nothing to say.
     """
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for use in uses:
-        groups[_serial(use)].append(use)
+    number = Counter(use.serial for use in uses)
     return tuple(
         Key(
             serial=serial,
-            name=group[0].application,
+            name=use.application,
             key_type=SUBSCRIPTION,
             subscription=True,
             state=ACTIVE,
             end_date_type=UNLIMITED,
-            used=len(group),
-            not_counted_reason=group[0].not_counted_reason,
+            used=number[serial],
+            not_counted_reason=use.not_counted_reason,
         )
-        for serial, group in groups.items()
+        for serial, use in {use.serial: use for use in uses}.items()
     )
-
-
-def _serial(use: Record) -> str:
-    return f"{use.application} ({use.licence})" if use.licence else use.application
-
-
-def _device_id(use: Record) -> str:
-    """Unique in the source: two companies may well have a PC-01 each."""
-    return f"{use.company}/{fold(use.device)}"
 
 
 def _devices(uses: Sequence[Record]) -> dict[str, Device]:
     """The devices by id. Those that count must agree on what a device is; they say it first."""
-    devices: dict[str, Device] = {}
     told: dict[str, Record] = {}
     for use in sorted(uses, key=lambda use: bool(use.not_counted_reason)):
-        identity = _device_id(use)
-        earlier = told.setdefault(identity, use)
+        earlier = told.setdefault(use.device_id, use)
         if not use.not_counted_reason and fold(earlier.os_name) != fold(use.os_name):
             raise refusal(
                 use.location,
@@ -332,5 +267,4 @@ def _devices(uses: Sequence[Record]) -> dict[str, Device]:
                 f"{_other(earlier, use)}",
                 remedy="Give each device of a company its own name, or export the report again.",
             )
-        devices.setdefault(identity, Device(identity, use.device, use.os_name))
-    return devices
+    return {id_: Device(id_, use.device, use.os_name) for id_, use in told.items()}

@@ -7,22 +7,22 @@ samples contradict each other.
 
 Their rows become kisi's own values (`parse_...`). Attributes without a value are left out of
 answers, so that every one is optional, except those without which a record could not be told from
-another: they raise, and so does a wrong type.
+another: without these, and with a wrong type, a list is `Incomplete`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow
 from kisi.redaction import remote_name, remote_text
 from kisi.sources.ksc.session import Session
-from kisi.sources.ksc.wire import Denied, Params, Vanished
+from kisi.sources.ksc.wire import Denied, Params, ServerLabel, Vanished
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
@@ -30,20 +30,69 @@ _LOG = logging.getLogger(__name__)
 _HOSTS_A_CHUNK = 500
 _ITERATOR_LIFETIME = 900
 _ACCESSOR_LIFETIME = 3600
+_LONGEST_GRACE = 36_500
+
+KEY_FIELDS = (
+    "KLLIC_SERIAL",
+    "KLLIC_PROD_NAME",
+    "KLLIC_KEY_TYPE",
+    "KLLIC_LIMIT_DATE",
+    "KLLIC_LIC_COUNT",
+    "KLLIC_NHOSTS_ASCURRENT",
+    "KLLICSRV_KEY_INSTALLED",
+    "KLLIC_LICTYPE_IS_SUBSCRIPTION",
+    "KLLIC_SUBSCRINFO_ENDDATE",
+    "KLLIC_SUBSCRINFO_ENDDATETYPE",
+    "KLLIC_SUBSCRINFO_GRACETERM",
+    "KLLIC_SUBSCRINFO_STATE",
+)
+"""Attributes of a key that are asked for (KSC/13 a00115)."""
+
+KEY_HOST_FIELDS = (
+    "KLLICSRV_HOSTNAME",
+    "KLLICSRV_HOSTDN",
+    "KLLICSRV_HOST_CURRENT",
+    "KLLICSRV_EXPIRATION_TIME",
+    "KLLICSRV_PRODUCT",
+    "KLLICSRV_VERSION",
+    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION",
+)
+"""Attributes of a use of a key (KSC/16 a00078); product and version tell two rows of a device
+apart."""
+
+HOST_FIELDS = (
+    "KLHST_WKS_HOSTNAME",
+    "KLHST_WKS_DN",
+    "KLHST_WKS_CTYPE",
+    "KLHST_WKS_OS_NAME",
+    "KLHST_WKS_LAST_VISIBLE",
+)
+"""Attributes of a device (KSC/14 a00275)."""
 
 
 class _Broken(Exception):
-    """A list did not arrive whole.
+    """A list did not arrive whole; `why` is the error, should a second reading fail too."""
 
-    Args:
-        why: The error, should a second reading fail too.
-        event: What is logged of it until then.
-    """
-
-    def __init__(self, why: SourceError, event: str) -> None:
-        super().__init__(event)
+    def __init__(self, why: SourceError) -> None:
+        super().__init__(why.event)
         self.why = why
-        self.event = event
+
+
+class _Handle(NamedTuple):
+    """What stands for an opened list, and how it is given back."""
+
+    word: str
+    announces: str
+    """Where the answer that opens the list has the number of rows; `name`: where the handle."""
+    name: str
+    release: str
+    argument: str
+
+
+_ITERATOR = _Handle(
+    "iterator", "lKeyCount", "wstrIterator", "GroupSyncIterator.ReleaseIterator", "szwIterator"
+)
+_ACCESSOR = _Handle("accessor", "PxgRetVal", "strAccessor", "ChunkAccessor.Release", "strAccessor")
 
 
 def read_iterator(
@@ -53,7 +102,6 @@ def read_iterator(
 
     Raises:
         Incomplete: The list did not arrive whole twice.
-        SourceError: It cannot be read.
     """
     whole = {
         "pFields": list(fields),
@@ -62,7 +110,8 @@ def read_iterator(
         "lTimeoutSec": _ITERATOR_LIFETIME,
         **arguments,
     }
-    return _twice(lambda: _walk_iterator(session, opener, whole, page))
+    rows = partial(_drain, session, page)
+    return _twice(lambda: _walk(session, opener, whole, _ITERATOR, rows))
 
 
 def read_devices(session: Session) -> dict[str, Device]:
@@ -70,39 +119,56 @@ def read_devices(session: Session) -> dict[str, Device]:
 
     Raises:
         Incomplete: The list did not arrive whole twice.
-        SourceError: It cannot be read.
     """
-    return _twice(lambda: _walk_devices(session))
+    whole = {
+        "wstrFilter": '(KLHST_WKS_DN="*")',
+        "vecFieldsToReturn": list(HOST_FIELDS),
+        "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
+        "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
+        "lMaxLifeTime": _ACCESSOR_LIFETIME,
+    }
+    rows = partial(_collect, session)
+    return _twice(lambda: _walk(session, "HostGroup.FindHosts", whole, _ACCESSOR, rows))
 
 
 def _twice(walk: Callable[[], _T]) -> _T:
     try:
         return walk()
     except _Broken as broken:
-        _LOG.warning("A list is read again from its start. %s", broken.event)
+        _LOG.warning("A list is read again from its start. %s", broken)
     try:
         return walk()
     except _Broken as broken:
         raise broken.why from broken
 
 
-def _walk_iterator(
-    session: Session, opener: str, arguments: Mapping[str, Any], page: int
-) -> list[Params]:
-    opened = _open(session, opener, arguments)
-    count = _whole_number(session, opener, opened, "lKeyCount")
-    iterator = opened.get("wstrIterator")
-    if not isinstance(iterator, str) or not iterator:
-        if count == 0:
-            return []
-        raise _broken(session, f"{opener} gave no iterator.")
+def _walk(
+    session: Session,
+    opener: str,
+    arguments: Mapping[str, Any],
+    kind: _Handle,
+    rows: Callable[[str, int], _T],
+) -> _T:
+    """Opens a list, takes its `rows` by handle and number, and gives the handle back."""
     try:
-        return _drain(session, iterator, count, page)
+        opened = session.call(opener, arguments, Retry.UNPROCESSED)
+    except Vanished:
+        raise
+    except Incomplete as error:
+        raise _Broken(error) from error
+    count = _whole_number(session, opener, opened, kind.announces)
+    handle = opened.get(kind.name)
+    if not isinstance(handle, str) or not handle:
+        if count:
+            raise _broken(session, f"{opener} gave no {kind.word}.")
+        return rows("", 0)
+    try:
+        return rows(handle, count)
     finally:
-        session.release("GroupSyncIterator.ReleaseIterator", {"szwIterator": iterator})
+        session.release(kind.release, {kind.argument: handle})
 
 
-def _drain(session: Session, iterator: str, count: int, page: int) -> list[Params]:
+def _drain(session: Session, page: int, iterator: str, count: int) -> list[Params]:
     """Rows until `count` of them are there. A chunk that comes twice is counted once.
 
     A row that came in an earlier chunk already is taken for the same one as long as others are
@@ -139,31 +205,6 @@ def _asked(left: int, page: int) -> int:
     return page + 1 if left == page else page
 
 
-def _walk_devices(session: Session) -> dict[str, Device]:
-    opener = "HostGroup.FindHosts"
-    opened = _open(
-        session,
-        opener,
-        {
-            "wstrFilter": '(KLHST_WKS_DN="*")',
-            "vecFieldsToReturn": list(HOST_FIELDS),
-            "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
-            "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
-            "lMaxLifeTime": _ACCESSOR_LIFETIME,
-        },
-    )
-    count = _whole_number(session, opener, opened, "PxgRetVal")
-    accessor = opened.get("strAccessor")
-    if not isinstance(accessor, str) or not accessor:
-        if count == 0:
-            return {}
-        raise _broken(session, f"{opener} gave no accessor.")
-    try:
-        return _collect(session, accessor, count)
-    finally:
-        session.release("ChunkAccessor.Release", {"strAccessor": accessor})
-
-
 def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
     devices: dict[str, Device] = {}
     start = 0
@@ -173,23 +214,13 @@ def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
         chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
         if not chunk:
             break
-        try:
-            devices.update((found.id, found) for found in map(parse_device, chunk))
-        except Malformed as error:
-            raise session.label.error(Incomplete, str(error)) from error
+        for row in chunk:
+            device = parse_device(session.label, row)
+            devices[device.id] = device
         start += len(chunk)
     if len(devices) != count:
         raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
     return devices
-
-
-def _open(session: Session, opener: str, arguments: Mapping[str, Any]) -> Params:
-    try:
-        return session.call(opener, arguments, Retry.UNPROCESSED)
-    except Vanished:
-        raise
-    except Incomplete as error:
-        raise _Broken(error, error.event) from error
 
 
 def _chunk(
@@ -203,9 +234,12 @@ def _chunk(
     except SourceError as error:
         if not session.alive:
             raise
-        # An iterator that is gone ends this list, not the whole reading as a key that is gone does.
-        gone = isinstance(error, Vanished)
-        raise _Broken(Incomplete(error.message) if gone else error, error.event) from error
+        why = error
+        if isinstance(error, Vanished):
+            # An iterator that is gone ends this list, not the reading as a key that is gone does.
+            why = Incomplete(error.message)
+            why.event = error.event
+        raise _Broken(why) from error
     returned = _whole_number(session, method, answer, "PxgRetVal")
     holder = answer.get(container)
     rows = holder.get("KLCSP_ITERATOR_ARRAY", []) if isinstance(holder, dict) else []
@@ -224,58 +258,10 @@ def _whole_number(session: Session, method: str, answer: Params, name: str) -> i
 
 
 def _broken(session: Session, what: str) -> _Broken:
-    why = session.label.error(Incomplete, what)
-    return _Broken(why, why.event)
+    return _Broken(session.label.error(Incomplete, what))
 
 
-_LONGEST_GRACE = 36_500
-
-KEY_FIELDS = (
-    "KLLIC_SERIAL",
-    "KLLIC_PROD_NAME",
-    "KLLIC_KEY_TYPE",
-    "KLLIC_LIMIT_DATE",
-    "KLLIC_LIC_COUNT",
-    "KLLIC_NHOSTS_ASCURRENT",
-    "KLLICSRV_KEY_INSTALLED",
-    "KLLIC_LICTYPE_IS_SUBSCRIPTION",
-    "KLLIC_SUBSCRINFO_ENDDATE",
-    "KLLIC_SUBSCRINFO_ENDDATETYPE",
-    "KLLIC_SUBSCRINFO_GRACETERM",
-    "KLLIC_SUBSCRINFO_STATE",
-)
-"""Attributes of a key that are asked for (KSC/13 a00115)."""
-
-KEY_HOST_FIELDS = (
-    "KLLICSRV_HOSTNAME",
-    "KLLICSRV_HOSTDN",
-    "KLLICSRV_HOST_CURRENT",
-    "KLLICSRV_EXPIRATION_TIME",
-    "KLLICSRV_PRODUCT",
-    "KLLICSRV_VERSION",
-    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION",
-)
-"""Attributes of a use of a key (KSC/16 a00078); the version tells two rows of a device apart."""
-
-HOST_FIELDS = (
-    "KLHST_WKS_HOSTNAME",
-    "KLHST_WKS_DN",
-    "KLHST_WKS_CTYPE",
-    "KLHST_WKS_OS_NAME",
-    "KLHST_WKS_LAST_VISIBLE",
-)
-"""Attributes of a device (KSC/14 a00275)."""
-
-Note = Callable[[str], None]
-"""Takes a sentence for the operator about something odd."""
-
-
-class Malformed(ValueError):
-    """A record is not what the interface documents. The message is a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualServer:
+class VirtualServer(NamedTuple):
     """A virtual Administration Server, as the main server describes it (KSC/14 a00020)."""
 
     uid: str
@@ -287,122 +273,105 @@ class VirtualServer:
     enabled: bool
 
 
-def parse_server(row: object) -> VirtualServer:
-    """A container of `VServers.GetVServers`.
-
-    Raises:
-        Malformed: It has no `KLVSRV_UID`, or an attribute has a wrong type.
-    """
-    server = _Record(row, "virtual server")
+def parse_server(label: ServerLabel, row: object) -> VirtualServer:
+    """A container of `VServers.GetVServers`."""
+    server = _Record(label, row, "virtual server")
     return VirtualServer(
         uid=server.identity("KLVSRV_UID"),
-        id=server.integer("KLVSRV_ID"),
+        id=server.get("KLVSRV_ID", int),
         name=server.text("KLVSRV_DN"),
-        enabled=server.flag("KLVSRV_ENABLED") is not False,
+        enabled=server.get("KLVSRV_ENABLED", bool) is not False,
     )
 
 
-def parse_key(row: object, note: Note) -> Key:
-    """A container of `LicenseKeys.EnumKeys`.
-
-    Raises:
-        Malformed: It has no serial number, or an attribute has a wrong type.
-    """
-    record = _Record(row, "key")
+def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
+    """A container of `LicenseKeys.EnumKeys`."""
+    record = _Record(label, row, "key")
     serial = record.identity("KLLIC_SERIAL")
-    stored = record.flag("KLLICSRV_KEY_INSTALLED")
+    stored = record.get("KLLICSRV_KEY_INSTALLED", bool)
     if stored is None:
-        note(f"Key {serial} does not say whether it is in the server's storage: taken as not.")
-    grace = record.integer("KLLIC_SUBSCRINFO_GRACETERM") or 0
+        notes.append(
+            f"Key {serial} does not say whether it is in the server's storage: taken as not."
+        )
+    grace = record.get("KLLIC_SUBSCRINFO_GRACETERM", int) or 0
     if not 0 <= grace <= _LONGEST_GRACE:
-        note(f"Key {serial} reports a grace term of {grace} days; taken as none.")
+        notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
         grace = 0
     return Key(
         serial=serial,
         name=record.text("KLLIC_PROD_NAME"),
-        key_type=record.integer("KLLIC_KEY_TYPE"),
-        subscription=record.flag("KLLIC_LICTYPE_IS_SUBSCRIPTION") is True,
-        state=record.integer("KLLIC_SUBSCRINFO_STATE"),
-        end_date_type=record.integer("KLLIC_SUBSCRINFO_ENDDATETYPE"),
-        limit_date=record.instant("KLLIC_LIMIT_DATE"),
-        end_date=record.instant("KLLIC_SUBSCRINFO_ENDDATE"),
+        key_type=record.get("KLLIC_KEY_TYPE", int),
+        subscription=record.get("KLLIC_LICTYPE_IS_SUBSCRIPTION", bool) is True,
+        state=record.get("KLLIC_SUBSCRINFO_STATE", int),
+        end_date_type=record.get("KLLIC_SUBSCRINFO_ENDDATETYPE", int),
+        limit_date=record.get("KLLIC_LIMIT_DATE", datetime),
+        end_date=record.get("KLLIC_SUBSCRINFO_ENDDATE", datetime),
         grace_days=grace,
         stored=stored is True,
-        used=record.integer("KLLIC_NHOSTS_ASCURRENT"),
-        licenses=record.integer("KLLIC_LIC_COUNT"),
+        used=record.get("KLLIC_NHOSTS_ASCURRENT", int),
+        licenses=record.get("KLLIC_LIC_COUNT", int),
     )
 
 
-def parse_key_row(serial: str, row: object, note: Note) -> KeyRow:
-    """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`.
-
-    Raises:
-        Malformed: It names no device, or an attribute has a wrong type.
-    """
-    record = _Record(row, f"use of key {serial}")
+def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]) -> KeyRow:
+    """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
+    record = _Record(label, row, f"use of key {serial}")
     device = record.identity("KLLICSRV_HOSTNAME")
-    current = record.flag("KLLICSRV_HOST_CURRENT")
+    current = record.get("KLLICSRV_HOST_CURRENT", bool)
     if current is None:
-        note(f"Device {device} does not say whether key {serial} is its active one: taken as not.")
+        notes.append(
+            f"Device {device} does not say whether key {serial} is its active one: taken as not."
+        )
     return KeyRow(
         serial=serial,
         device=device,
         name=remote_name(record.text("KLLICSRV_HOSTDN")),
         current=current is True,
-        pending=record.flag("KLLIC_LIC_IS_PENDING_SUBSCRIPTION") is True,
-        expires=record.instant("KLLICSRV_EXPIRATION_TIME"),
-        product=remote_name(record.text("KLLICSRV_PRODUCT")),
+        pending=record.get("KLLIC_LIC_IS_PENDING_SUBSCRIPTION", bool) is True,
+        expires=record.get("KLLICSRV_EXPIRATION_TIME", datetime),
     )
 
 
-def parse_device(row: object) -> Device:
-    """A container of `HostGroup.FindHosts`.
-
-    Raises:
-        Malformed: It has no id, or an attribute has a wrong type.
-    """
-    record = _Record(row, "device")
+def parse_device(label: ServerLabel, row: object) -> Device:
+    """A container of `HostGroup.FindHosts`."""
+    record = _Record(label, row, "device")
     return Device(
         id=record.identity("KLHST_WKS_HOSTNAME"),
         name=remote_name(record.text("KLHST_WKS_DN")),
         os_name=record.text("KLHST_WKS_OS_NAME"),
-        ctype=record.integer("KLHST_WKS_CTYPE") or 0,
-        last_seen=record.instant("KLHST_WKS_LAST_VISIBLE"),
+        ctype=record.get("KLHST_WKS_CTYPE", int) or 0,
+        last_seen=record.get("KLHST_WKS_LAST_VISIBLE", datetime),
     )
+
+
+_WORDS = {str: "text", int: "a whole number", bool: "true or false", datetime: "a date and time"}
 
 
 class _Record:
     """Attributes of one container, by the type that they must have; absent ones are None."""
 
-    def __init__(self, row: object, what: str) -> None:
+    def __init__(self, label: ServerLabel, row: object, what: str) -> None:
         if not isinstance(row, dict):
-            raise Malformed(f"A {what} is not a container.")
+            raise label.error(Incomplete, f"A {what} is not a container.")
+        self._label = label
         self._row: Params = row
         self._what = what
 
     def identity(self, name: str) -> str:
         value = self.text(name).strip()
         if not value:
-            raise Malformed(f"A {self._what} has no {name}, so that it cannot be identified.")
+            what = f"A {self._what} has no {name}, so that it cannot be identified."
+            raise self._label.error(Incomplete, what)
         return value
 
     def text(self, name: str) -> str:
-        return self._of(str, "text", name) or ""
+        return self.get(name, str) or ""
 
-    def integer(self, name: str) -> int | None:
-        return self._of(int, "a whole number", name)
-
-    def flag(self, name: str) -> bool | None:
-        return self._of(bool, "true or false", name)
-
-    def instant(self, name: str) -> datetime | None:
-        return self._of(datetime, "a date and time", name)
-
-    def _of(self, kind: type[_T], words: str, name: str) -> _T | None:
+    def get(self, name: str, kind: type[_T]) -> _T | None:
         value = self._row.get(name)
         if value is None:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            shown = remote_text(str(value), 80)
-            raise Malformed(f"{name} of a {self._what} is {shown!r} and not {words}.")
+            what = f"{name} of a {self._what} is {remote_text(str(value), 80)!r}"
+            raise self._label.error(Incomplete, f"{what} and not {_WORDS[kind]}.")
         return value

@@ -19,134 +19,73 @@ from kisi.redaction import remote_text
 from kisi.sources.ksc.wire import (
     CHECK_LOGIN,
     NOT_AGAIN,
-    UNAVAILABLE,
-    Account,
     Denied,
     Params,
     PasswordRefused,
     ServerLabel,
+    Unavailable,
     Vanished,
     decode,
     encode_arguments,
     encoded_name,
-    error_in,
-    problem,
+    problem_in,
 )
-from kisi.transport import Answer, Client, Clock, Retry
+from kisi.transport import Answer, Client, Clock, Retry, clock_skew
 
 _LOG = logging.getLogger(__name__)
-_PREFIX = "/api/v1.0/"
 _START = "Session.StartSession"
 _PENDING_WAITS = (2.0, 4.0, 8.0)
 """Seconds between the tries of a call that Security Center calls temporarily unavailable."""
 
 
-class OpenApi:
-    """The OpenAPI of one Administration Server.
+class Session:
+    """A session on the main server, or on the virtual server that `label` names; logs in when made.
 
-    Args:
-        client: Talks to its address.
-        account: Who logs in.
-        clock: For waiting while the server is not ready.
+    Not thread-safe, because Security Center takes one call at a time on a session. `authorization`
+    is the header that says who logs in. Once `stopped` is set, the session can only be ended.
+
+    Raises:
+        LoginRefused: Not to be tried again in this run.
+        SourceError: No session was begun.
     """
 
-    def __init__(self, client: Client, account: Account, clock: Clock) -> None:
-        self._client = client
-        self._account = account
-        self._clock = clock
-
-    def start(
-        self, label: ServerLabel, stopped: threading.Event | None = None
-    ) -> tuple[Session, Answer]:
-        """Logs in to the main server, or to the virtual server that `label` names.
-
-        Args:
-            label: Which server.
-            stopped: Once it is set, the session can only be ended.
-
-        Raises:
-            LoginRefused: Not to be tried again in this run.
-            SourceError: No session was begun.
-        """
-        headers = {
-            "Authorization": self._account.authorization(),
-            "X-KSC-VServer": encoded_name(label.server or ""),
-        }
-        document, answer = self.request(label, _START, {}, headers, Retry.UNPROCESSED)
-        token = document.get("PxgRetVal")
-        if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
-            raise label.error(Incomplete, f"{_START} gave no session.")
-        return Session(self, label, token, stopped or threading.Event()), answer
-
-    def request(
-        self,
-        label: ServerLabel,
-        method: str,
-        arguments: Mapping[str, Any],
-        headers: Mapping[str, str],
-        retry: Retry,
-        *,
-        best_effort: bool = False,
-    ) -> tuple[Params, Answer]:
-        """Calls `method` and returns its decoded answer, without `PxgError`, and the raw one.
-
-        A `best_effort` call is made also once the run is over, and and within seconds.
-
-        Raises:
-            SourceError: It failed; subclasses say what that means.
-        """
-        waits = iter(() if retry is Retry.NEVER else _PENDING_WAITS)
-        while True:
-            try:
-                answer = self._client.send(
-                    "POST",
-                    _PREFIX + method,
-                    json=encode_arguments(arguments),
-                    headers=headers,
-                    retry=retry,
-                    best_effort=best_effort,
-                )
-            except NotSent as error:
-                raise label.error(SourceError, error.message, error.remedy) from error
-            except TransportError as error:
-                raise label.error(Incomplete, error.message, error.remedy) from error
-            if answer.status != HTTPStatus.OK:
-                raise _refusal(label, method, answer)
-            document = _document(label, method, answer)
-            failure = error_in(document)
-            if failure is None:
-                return document, answer
-            wait = next(waits, None) if failure.code == UNAVAILABLE else None
-            if wait is None:
-                raise problem(label, method, failure)
-            _LOG.info("%s: %s is not available yet. Again in %.0f s.", label, method, wait)
-            self._clock.sleep(wait)
-
-
-class Session:
-    """One session; not thread-safe, because Security Center takes one call at a time on it."""
-
     def __init__(
-        self, api: OpenApi, label: ServerLabel, token: str, stopped: threading.Event
+        self,
+        client: Client,
+        clock: Clock,
+        label: ServerLabel,
+        authorization: str,
+        stopped: threading.Event,
     ) -> None:
-        self._api = api
+        self._client = client
+        self._clock = clock
         self._stopped = stopped
-        self._headers = {"X-KSC-Session": token}
         self._ended = False
         self.label = label
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
+        self._headers = {
+            "Authorization": authorization,
+            "X-KSC-VServer": encoded_name(label.server or ""),
+        }
+        document, answer = self._request(_START, {}, Retry.UNPROCESSED)
+        self.skew = clock_skew(answer, clock.now())
+        """How far this machine's clock is ahead of the server's; None if that is not known."""
+        token = document.get("PxgRetVal")
+        if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
+            raise label.error(Incomplete, f"{_START} gave no session.")
+        self._headers = {"X-KSC-Session": token}
 
     def call(self, method: str, arguments: Mapping[str, Any], retry: Retry) -> Params:
-        """Calls a method; see `OpenApi.request`.
+        """Calls a method and returns its decoded answer.
 
         Raises:
             Vanished: The session has died (`alive` is false then), or an object is gone.
-            SourceError: It failed.
+            SourceError: It failed; subclasses say what that means.
         """
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
-        return self._request(method, arguments, retry)
+        return self._request(method, arguments, retry)[0]
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
         """Gives something back. That it fails harms nobody: it ends with the session."""
@@ -161,6 +100,7 @@ class Session:
             self.alive = False
 
     def _try(self, method: str, arguments: Mapping[str, Any]) -> None:
+        """Calls a method once, within seconds, also when the run is over."""
         try:
             self._request(method, arguments, Retry.NEVER, best_effort=True)
         except SourceError as error:
@@ -168,52 +108,62 @@ class Session:
 
     def _request(
         self, method: str, arguments: Mapping[str, Any], retry: Retry, *, best_effort: bool = False
-    ) -> Params:
-        try:
-            document, _ = self._api.request(
-                self.label, method, arguments, self._headers, retry, best_effort=best_effort
-            )
-        except _SessionDied:
+    ) -> tuple[Params, Answer]:
+        """The decoded answer and the raw one; waits while the server is not available."""
+        waits = iter(() if retry is Retry.NEVER else _PENDING_WAITS)
+        while True:
+            try:
+                answer = self._client.send(
+                    "POST",
+                    f"/api/v1.0/{method}",
+                    json=encode_arguments(arguments),
+                    headers=self._headers,
+                    retry=retry,
+                    best_effort=best_effort,
+                )
+            except TransportError as error:
+                kind = SourceError if isinstance(error, NotSent) else Incomplete
+                raise self.label.error(kind, error.message, error.remedy) from error
+            if answer.status != HTTPStatus.OK:
+                raise self._refusal(method, answer)
+            document = _document(self.label, method, answer)
+            failure = problem_in(self.label, method, document)
+            if failure is None:
+                return document, answer
+            wait = next(waits, None) if isinstance(failure, Unavailable) else None
+            if wait is None:
+                raise failure
+            _LOG.info("%s: %s is not available yet. Again in %.0f s.", self.label, method, wait)
+            self._clock.sleep(wait)
+
+    def _refusal(self, method: str, answer: Answer) -> SourceError:
+        """What an HTTP status other than 200 means: login, session or protocol failed."""
+        label, status = self.label, answer.status
+        said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
+        detail = f"HTTP {status}: {said!r}"
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            if method == _START:
+                return _login_refused(label, detail)
             self.alive = False
-            raise
-        return document
-
-
-class _SessionDied(Vanished):
-    """The server does not know the session any more."""
-
-
-def _refusal(label: ServerLabel, method: str, answer: Answer) -> SourceError:
-    """What an HTTP status other than 200 means: login, session or protocol failed."""
-    said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
-    detail = f"HTTP {answer.status}: {said!r}"
-    status = answer.status
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        if method == _START:
-            return _login_refused(label, detail)
-        return label.error(_SessionDied, f"the session ended before {method} ({detail}).")
-    if status == HTTPStatus.NOT_FOUND:
-        return label.error(
-            Denied,
-            f"there is no {method} ({detail}).",
-            "Check `url`: it must be the address and port of the OpenAPI, usually 13299.",
-        )
-    if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
-        return label.error(SourceError, f"it is too busy for {method} ({detail}).")
-    return label.error(Incomplete, f"it did not answer {method} ({detail}).")
+            return label.error(Vanished, f"the session ended before {method} ({detail}).")
+        if status == HTTPStatus.NOT_FOUND:
+            return label.error(
+                Denied,
+                f"there is no {method} ({detail}).",
+                "Check `url`: it must be the address and port of the OpenAPI, usually 13299.",
+            )
+        if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+            return label.error(SourceError, f"it is too busy for {method} ({detail}).")
+        return label.error(Incomplete, f"it did not answer {method} ({detail}).")
 
 
 def _login_refused(label: ServerLabel, detail: str) -> LoginRefused:
+    what = f"the login was refused ({detail})"
     if label.server is None:
-        return label.error(
-            LoginRefused,
-            f"the login was refused ({detail}). {NOT_AGAIN}",
-            CHECK_LOGIN,
-        )
+        return label.error(LoginRefused, f"{what}. {NOT_AGAIN}", CHECK_LOGIN)
     return label.error(
         LoginRefused,
-        f"the login was refused ({detail}), though the main server accepts it. kisi did not try "
-        "again.",
+        f"{what}, though the main server accepts it. kisi did not try again.",
         "Give the account the right to log in to this virtual server and to read it.",
     )
 
@@ -261,7 +211,9 @@ class Logins:
             SourceError: No further login is tried; says why.
         """
         with self._state:
-            self._state.wait_for(self._may_go)
+            self._state.wait_for(
+                lambda: self._closed or self._refused + self._under_way < _TOLERATED
+            )
             if self._closed:
                 raise label.error(
                     SourceError, f"kisi did not log in, to keep the account usable: {self._closed}"
@@ -270,22 +222,18 @@ class Logins:
         try:
             yield
         except LoginRefused as refusal:
-            self._note(refusal)
+            with self._state:
+                self._refused += 1
+                if isinstance(refusal, PasswordRefused):
+                    self._closed = (
+                        "the password was refused on another virtual server of this source."
+                    )
+                elif self._refused >= _TOLERATED:
+                    self._closed = (
+                        f"{self._refused} virtual servers of this source have refused the login."
+                    )
             raise
         finally:
             with self._state:
                 self._under_way -= 1
                 self._state.notify_all()
-
-    def _may_go(self) -> bool:
-        return bool(self._closed) or self._refused + self._under_way < _TOLERATED
-
-    def _note(self, refusal: LoginRefused) -> None:
-        with self._state:
-            self._refused += 1
-            if isinstance(refusal, PasswordRefused):
-                self._closed = "the password was refused on another virtual server of this source."
-            elif self._refused >= _TOLERATED:
-                self._closed = (
-                    f"{self._refused} virtual servers of this source have refused the login."
-                )

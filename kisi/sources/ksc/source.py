@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, Self
 
-from kisi.errors import Incomplete, KisiError, LoginRefused, SourceError
-from kisi.model import Finding, Key, KeyRow, Level, Reading, Tenant, TenantRef
+from pydantic import model_validator
+
+from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
+from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
+from kisi.model import Finding, Key, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
-from kisi.sources.ksc.checks import IF_SKEWED, check_online
 from kisi.sources.ksc.lists import (
     KEY_FIELDS,
     KEY_HOST_FIELDS,
-    Malformed,
     VirtualServer,
     parse_key,
     parse_key_row,
@@ -32,13 +33,48 @@ from kisi.sources.ksc.lists import (
     read_devices,
     read_iterator,
 )
-from kisi.sources.ksc.session import Logins, OpenApi, Session
-from kisi.sources.ksc.settings import KscSettings
-from kisi.sources.ksc.wire import Account, Params, ServerLabel, Vanished
-from kisi.transport import Client, Clock, Limits, Retry, Trust, clock_finding, clock_skew
+from kisi.sources.ksc.session import Logins, Session
+from kisi.sources.ksc.wire import Params, ServerLabel, Vanished, authorization
+from kisi.transport import Client, Clock, Limits, Retry, Trust, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
+_SOON = timedelta(days=30)
+_KEYS_A_CHUNK = 50
+"""What Kaspersky recommends for GetNextItems (KSC/14 a00511)."""
+_ROWS_A_CHUNK = 500
+"""No largest number is documented; a server that gives fewer rows at once is asked again."""
+
+
+class KscSettings(Section):
+    """Settings of a Kaspersky Security Center Administration Server."""
+
+    global_tenant_ids: ClassVar[bool] = True
+    """`KLVSRV_UID` is made once, and stays where a server's backup is restored elsewhere."""
+
+    kind: Literal["ksc"] = "ksc"
+    url: ServerUrl
+    """Address and port of the OpenAPI, `https://ksc.example.com:13299`."""
+    user: Text
+    password: SecretRef = None
+    internal_user: bool = True
+    """A user of Security Center itself; false: one of Windows or a domain."""
+    domain: str = ""
+    """The domain of a domain user."""
+    ca_files: tuple[LocalPath, ...] = ()
+    """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
+    fingerprints: tuple[FingerprintStr, ...] = ()
+    """Pinned certificates by their SHA-256."""
+    workers: Workers = 4
+    """How many virtual servers are read at once."""
+
+    @model_validator(mode="after")
+    def _domain_belongs_to_domain_users(self) -> Self:
+        if self.domain and self.internal_user:
+            raise ValueError("domain is for domain users: set internal_user = false, or leave it.")
+        if not (self.domain.isascii() and self.domain.isprintable()) or '"' in self.domain:
+            raise ValueError("domain must be printable ASCII without quotes.")
+        return self
 
 
 class KscSource:
@@ -47,27 +83,37 @@ class KscSource:
     Logs in when it is first asked something. One refused login on the main server is final: every
     later question is answered with the same error, without another login.
 
-    Args:
-        name: The section's name.
-        client: Talks to the server; closed with this source.
-        api: The OpenAPI over that client.
-        clock: Tells when readings were made.
-        workers: How many virtual servers are read at once, each in a session of its own.
+    Raises:
+        ConfigError: A pinned certificate cannot be read.
     """
 
     def __init__(
-        self, name: str, client: Client, api: OpenApi, *, clock: Clock, workers: int
+        self,
+        name: str,
+        settings: KscSettings,
+        secrets: Mapping[str, str],
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self.name = name
-        self._client = client
-        self._api = api
-        self.clock = clock
-        self._workers = workers
+        self._client = Client(
+            settings.url,
+            trust=Trust(tuple(base / path for path in settings.ca_files), settings.fingerprints),
+            limits=limits,
+            clock=clock,
+            label=f"Security Center ({name})",
+        )
+        self._authorization = authorization(
+            settings.user, secrets["password"], settings.domain, internal=settings.internal_user
+        )
+        self._clock = clock
+        self._workers = settings.workers
         self._main_label = ServerLabel(name)
         self._main_lock = threading.RLock()
         self._main: Session | None = None
         self._refusal: LoginRefused | None = None
-        self._skew: timedelta | None = None
         self._servers: dict[str, VirtualServer] | None = None
         self._logins = Logins()
         self._stopped = threading.Event()
@@ -77,9 +123,6 @@ class KscSource:
 
         Virtual servers of secondary Administration Servers are not among them: each server with
         virtual servers of its own is a source.
-
-        Raises:
-            SourceError: The list did not arrive whole, or the login was refused.
         """
         with self._main_lock:
             self._servers = self._read_servers()
@@ -113,13 +156,10 @@ class KscSource:
         """Host and port of the Administration Server."""
         return self._client.address
 
-    def why_trusted(self, fingerprint: str) -> str:
-        """Why a certificate with this fingerprint is trusted, as a clause; empty if it is not."""
-        return self._client.why_trusted(fingerprint)
-
     def check_online(self) -> tuple[Finding, ...]:
         """The certificate to pin, its end, the login, the clock, the release."""
-        return check_online(self)
+        login = tuple(self._check_login())  # first: only an answer proves an issuer
+        return (*self._check_certificate(), *login)
 
     def close(self) -> None:
         """Ends the main session and all connections. Safe to call twice, and after a failure."""
@@ -130,36 +170,76 @@ class KscSource:
                 self._main = None
         self._client.close()
 
-    def server_version(self) -> str:
-        """The full version of Security Center, such as `14.0.0.10902`, for `kisi check --online`.
+    def _check_login(self) -> Iterator[Finding]:
+        label = f"sources.{self.name}"
+        try:
+            tenants = self.tenants()
+            enabled = sum(tenant.enabled for tenant in tenants)
+            yield Finding(
+                Level.OK,
+                f"{label} accepted the login; {enabled} of {len(tenants)} virtual servers are "
+                "enabled.",
+            )
+            with self._main_lock:
+                yield self._clock_finding(self._main_session())
+            answer = self._ask_main("HostGroup.GetStaticInfo", {"pValues": list(_VERSIONS)})
+            info = answer.get("PxgRetVal")
+            values = info if isinstance(info, dict) else {}
+            known = (remote_text(str(values[name]), 40) for name in _VERSIONS if values.get(name))
+            version = next(known, "unknown")
+            yield Finding(Level.OK, f"{label} runs Security Center {version}.")
+        except SourceError as error:
+            yield Finding.of(error)
 
-        Raises:
-            SourceError: It cannot be asked, or the login was refused.
-        """
-        answer = self._ask_main("HostGroup.GetStaticInfo", {"pValues": list(_VERSIONS)})
-        info = answer.get("PxgRetVal")
-        values = info if isinstance(info, dict) else {}
-        known = (values.get(name) for name in _VERSIONS)
-        return next((remote_text(str(value), 40) for value in known if value), "unknown")
+    def _clock_finding(self, session: Session) -> Finding:
+        consequence = "a key could be counted after its end, or not until it"
+        return clock_finding(session.skew, f"sources.{self.name}", consequence)
 
-    def clock_skew(self) -> timedelta | None:
-        """How far this machine's clock is ahead of the server's; None if the server does not say.
-
-        Raises:
-            SourceError: The login failed.
-        """
-        with self._main_lock:
-            self._main_session()
-            return self._skew
+    def _check_certificate(self) -> Iterator[Finding]:
+        label = f"sources.{self.name}"
+        try:
+            certificate = certificate_of(*self._client.address)
+        except NotSent as error:
+            yield Finding.of(error)
+            return
+        presents = f"{label} presents the certificate {certificate.fingerprint}"
+        if trusted := self._client.why_trusted(certificate.fingerprint):
+            yield Finding(Level.OK, f"{presents}, {trusted}.")
+        else:
+            yield Finding(
+                Level.NOTE,
+                f"{presents}.",
+                "Compare it on the server itself (klserver.cer), then pin it with `fingerprints` "
+                "or `ca_files` in kisi.toml.",
+            )
+        if certificate.expired:
+            yield Finding(
+                Level.PROBLEM,
+                f"The certificate of {label} has expired, or is not valid yet.",
+                "Renew it in Security Center, then pin the new one.",
+            )
+        elif certificate.expires is not None:
+            left = certificate.expires - self._clock.now()
+            soon = left < _SOON
+            yield Finding(
+                Level.WARNING if soon else Level.OK,
+                f"The certificate of {label} ends on {certificate.expires:%Y-%m-%d}, "
+                f"in {left.days} days.",
+                "Pin the next one beside it before it is replaced." if soon else "",
+            )
 
     def _read_one(
         self, tenant: Tenant, select: Select, stopped: threading.Event
     ) -> Reading | KisiError:
         try:
             server = self._server_of(tenant)
-            return read_tenant(
-                lambda: self._session_on(server, stopped), server, tenant, select, self.clock
-            )
+            try:
+                with self._session_on(server, stopped) as session:
+                    return _read(session, server, tenant, select, self._clock.now())
+            except Vanished as gone:
+                _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.event)
+            with self._session_on(server, stopped) as session:
+                return _read(session, server, tenant, select, self._clock.now())
         except KisiError as error:
             return error
 
@@ -169,18 +249,14 @@ class KscSource:
         with self._logins.one_more(label):
             if stopped.is_set():
                 raise label.error(SourceError, "the run was stopped before it was read.")
-            session, _ = self._api.start(label, stopped)
+            session = self._begin(label, stopped)
         try:
             yield session
         finally:
             session.end()
 
     def _server_of(self, tenant: Tenant) -> VirtualServer:
-        """The virtual server of a tenant that can be read.
-
-        Raises:
-            SourceError: There is none, or nobody can log in to it.
-        """
+        """The virtual server of a tenant, if it is there and can be logged in to."""
         label = ServerLabel(self.name, tenant.name)
         with self._main_lock:
             if self._servers is None:
@@ -203,10 +279,7 @@ class KscSource:
         rows = answer.get("PxgRetVal")
         if not isinstance(rows, list):
             raise self._main_label.error(Incomplete, "VServers.GetVServers gave no list.")
-        try:
-            servers = [parse_server(row) for row in rows]
-        except Malformed as error:
-            raise self._main_label.error(Incomplete, str(error)) from error
+        servers = [parse_server(self._main_label, row) for row in rows]
         by_uid = {server.uid: server for server in servers}
         if len(by_uid) != len(servers):
             raise self._main_label.error(Incomplete, "two virtual servers have the same UID.")
@@ -229,58 +302,38 @@ class KscSource:
             raise self._refusal
         if self._main is None or not self._main.alive:
             try:
-                self._main, answer = self._api.start(self._main_label)
+                self._main = self._begin(self._main_label, threading.Event())
             except LoginRefused as refusal:
                 self._refusal = refusal
                 raise
-            self._skew = clock_skew(answer, self.clock.now())
-            finding = clock_finding(self._skew, f"sources.{self.name}", IF_SKEWED)
+            finding = self._clock_finding(self._main)
             if finding.level is Level.PROBLEM:
                 _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main
 
-
-_KEYS_A_CHUNK = 50
-"""What Kaspersky recommends for GetNextItems (KSC/14 a00511)."""
-_ROWS_A_CHUNK = 500
-"""No largest number is documented; a server that gives fewer rows at once is asked again."""
-
-OpenSession = Callable[[], AbstractContextManager[Session]]
-
-
-def read_tenant(
-    open_session: OpenSession, server: VirtualServer, tenant: Tenant, select: Select, clock: Clock
-) -> Reading:
-    """Reads a virtual server, in a session of its own; once more if the ground gave way under it.
-
-    Raises:
-        SourceError: It could not be read completely.
-    """
-    try:
-        with open_session() as session:
-            return _read(session, server, tenant, select, clock)
-    except Vanished as gone:
-        _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.event)
-    with open_session() as session:
-        return _read(session, server, tenant, select, clock)
+    def _begin(self, label: ServerLabel, stopped: threading.Event) -> Session:
+        return Session(self._client, self._clock, label, self._authorization, stopped)
 
 
 def _read(
-    session: Session, server: VirtualServer, tenant: Tenant, select: Select, clock: Clock
+    session: Session, server: VirtualServer, tenant: Tenant, select: Select, at: datetime
 ) -> Reading:
-    at = clock.now()
     _check_server(session, server)
-    notes: dict[str, None] = {}
-    try:
-        keys = _read_keys(session, notes)
-        rows = [
-            row
-            for key in keys
-            if select(key) and key.used != 0
-            for row in _read_rows(session, key, notes)
-        ]
-    except Malformed as error:
-        raise session.label.error(Incomplete, str(error)) from error
+    notes: list[str] = []
+    keys = _read_keys(session, notes)
+    method = "LicenseKeys.AcquireKeyHosts"
+    rows = [
+        parse_key_row(session.label, key.serial, row, notes)
+        for key in keys
+        if select(key) and key.used != 0
+        for row in read_iterator(
+            session,
+            method,
+            KEY_HOST_FIELDS,
+            page=_ROWS_A_CHUNK,
+            pInData={"KLLIC_SERIAL": key.serial},
+        )
+    ]
     devices = read_devices(session) if rows else {}
     return Reading(
         tenant=tenant,
@@ -288,7 +341,7 @@ def _read(
         keys=tuple(keys),
         rows=tuple(rows),
         devices=devices,
-        notes=tuple(f"{session.label}: {note}" for note in notes),
+        notes=tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes)),
     )
 
 
@@ -297,12 +350,8 @@ def _check_server(session: Session, server: VirtualServer) -> None:
 
     A server that ignored the name in the login would have every device billed to one client.
     """
-    answer = session.call(
-        "HostGroup.GetStaticInfo",
-        {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]},
-        Retry.READ,
-    )
-    info = answer.get("PxgRetVal")
+    values = {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]}
+    info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
     if not isinstance(info, dict):
         raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
     number = info.get("KLADMSRV_VSID")
@@ -315,16 +364,16 @@ def _check_server(session: Session, server: VirtualServer) -> None:
         )
 
 
-def _read_keys(session: Session, notes: dict[str, None]) -> list[Key]:
+def _read_keys(session: Session, notes: list[str]) -> list[Key]:
     """All keys, each serial number once."""
     rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK)
     keys: dict[str, list[Key]] = {}
     for row in rows:
-        key = parse_key(row, lambda note: notes.update({note: None}))
+        key = parse_key(session.label, row, notes)
         keys.setdefault(key.serial, []).append(key)
     for serial, same in keys.items():
         if any(key != same[0] for key in same):
-            notes[f"Key {serial} is listed twice with different attributes."] = None
+            notes.append(f"Key {serial} is listed twice with different attributes.")
     return [_one_key(same) for same in keys.values()]
 
 
@@ -336,53 +385,3 @@ def _one_key(same: Sequence[Key]) -> Key:
     chosen = next((key for key in reversed(same) if key.stored), same[0])
     told = [key.used for key in same if key.used is not None]
     return replace(chosen, used=max(told) if len(told) == len(same) else None)
-
-
-def _read_rows(session: Session, key: Key, notes: dict[str, None]) -> list[KeyRow]:
-    rows = read_iterator(
-        session,
-        "LicenseKeys.AcquireKeyHosts",
-        KEY_HOST_FIELDS,
-        page=_ROWS_A_CHUNK,
-        pInData={"KLLIC_SERIAL": key.serial},
-    )
-    return [parse_key_row(key.serial, row, lambda note: notes.update({note: None})) for row in rows]
-
-
-def open_source(
-    name: str,
-    settings: KscSettings,
-    secrets: Mapping[str, str],
-    *,
-    base: Path,
-    clock: Clock,
-    limits: Limits,
-) -> KscSource:
-    """The Administration Server of `[sources.NAME]`; sends nothing yet.
-
-    Args:
-        name: The section's name.
-        settings: The section.
-        secrets: `password`, resolved.
-        base: The folder that relative paths start from.
-        clock: For time-outs and the time of readings.
-        limits: For every request.
-
-    Raises:
-        ConfigError: A pinned certificate cannot be read.
-    """
-    trust = Trust(
-        ca_files=tuple(base / path for path in settings.ca_files),
-        fingerprints=settings.fingerprints,
-    )
-    client = Client(
-        settings.url, trust=trust, limits=limits, clock=clock, label=f"Security Center ({name})"
-    )
-    account = Account(
-        user=settings.user,
-        password=secrets["password"],
-        domain=settings.domain,
-        internal=settings.internal_user,
-    )
-    api = OpenApi(client, account, clock)
-    return KscSource(name, client, api, clock=clock, workers=settings.workers)

@@ -2,53 +2,38 @@
 
 Inside containers and arrays, types that JSON cannot tell apart are wrapped as
 `{"type": "long", "value": 5}`; the arguments of a call themselves are bare
-(https://support.kaspersky.com/help/KSC/14/KSCAPI/index.html, "Data format"). Errors become
-`SourceError`s that say whose lines stay as they are (`ServerLabel.error`).
+(https://support.kaspersky.com/help/KSC/14/KSCAPI/index.html, "Data format"). kisi knows the types
+that it sends and reads. Errors say whose lines stay as they are (`ServerLabel.error`).
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.redaction import remote_text
 
 _T = TypeVar("_T")
-_INT_32 = range(-(2**31), 2**31)
+_E = TypeVar("_E", bound=SourceError)
+_LONGEST = 200
 
 Params = dict[str, Any]
 """A container, decoded: attribute to value. Attributes without a value are absent."""
 
 
-@dataclass(frozen=True, slots=True)
-class PxgError:
-    """What a failed call answers, with HTTP status 200 (KSC/15 a00337 lists the codes)."""
+def authorization(user: str, password: str, domain: str, *, internal: bool) -> str:
+    """The value of `Authorization`, in the form of Kaspersky's own client (KlAkOAPI).
 
-    code: int
-    module: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who logs in."""
-
-    user: str
-    password: str = field(repr=False)
-    domain: str = ""
-    internal: bool = True
-    """A user of Security Center itself, not one of Windows or a domain."""
-
-    def authorization(self) -> str:
-        """The value of `Authorization`, in the form of Kaspersky's own client (KlAkOAPI)."""
-        return (
-            f'KSCBasic user="{encoded_name(self.user)}", pass="{encoded_name(self.password)}", '
-            f'domain="{self.domain}", internal="{int(self.internal)}"'
-        )
+    An `internal` user is one of Security Center itself, not one of Windows or a domain.
+    """
+    return (
+        f'KSCBasic user="{encoded_name(user)}", pass="{encoded_name(password)}", '
+        f'domain="{domain}", internal="{int(internal)}"'
+    )
 
 
 def encoded_name(text: str) -> str:
@@ -79,57 +64,22 @@ def decode(value: Any) -> Any:  # noqa: ANN401  any JSON value
     return {name: decode(item) for name, item in value.items()}
 
 
-def encode(value: Any) -> Any:  # noqa: ANN401  any value that the interface knows
-    """A value as it stands inside a container or an array. None is left out of containers."""
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
-    if value is None or isinstance(value, bool | str) or (type(value) is int and value in _INT_32):
-        return value
-    for kind, word, form in _WRAPPED:
-        if isinstance(value, kind):
-            return {"type": word, "value": form(value)}
-    raise TypeError(f"Security Center knows no {type(value).__name__}.")
-
-
 def encode_arguments(arguments: Mapping[str, Any]) -> Params:
-    """The body of a call: a container among its arguments is bare, what it holds is not."""
+    """The body of a call: a container among its arguments is bare, one inside another is not."""
     return {
-        name: _members(value) if isinstance(value, Mapping) else encode(value)
+        name: {inner: _encode(each) for inner, each in value.items()}
+        if isinstance(value, Mapping)
+        else _encode(value)
         for name, value in arguments.items()
     }
 
 
-def error_in(document: Mapping[str, Any]) -> PxgError | None:
-    """The error that a decoded answer reports, if it does."""
-    reported = document.get("PxgError")
-    if reported is None:
-        return None
-    fields = reported if isinstance(reported, dict) else {"message": str(reported)}
-
-    def number(name: str) -> int:
-        value = fields.get(name)
-        return value if isinstance(value, int) else 0
-
-    return PxgError(
-        code=number("code"),
-        module=str(fields.get("module", "")),
-        message=str(fields.get("message", "")),
-    )
-
-
-def _members(params: Mapping[str, Any]) -> Params:
-    return {name: encode(value) for name, value in params.items() if value is not None}
-
-
-_WRAPPED: tuple[tuple[type, str, Callable[[Any], object]], ...] = (
-    (int, "long", int),
-    (float, "double", float),
-    (bytes, "binary", lambda value: base64.b64encode(value).decode("ascii")),
-    (datetime, "datetime", lambda value: f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"),
-    (date, "date", date.isoformat),
-    (Mapping, "params", _members),
-)
-"""Python type, type word, form of the value. A `datetime` is a `date`, and so comes before it."""
+def _encode(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    if isinstance(value, Mapping):
+        return {"type": "params", "value": {name: _encode(each) for name, each in value.items()}}
+    return value
 
 
 def _expect(value: object, kind: type[_T]) -> _T:
@@ -142,23 +92,11 @@ def _long(value: object) -> int:
     return int(value) if isinstance(value, str) else _expect(value, int)
 
 
-def _double(value: object) -> float:
-    return float(value) if isinstance(value, int) else _expect(value, float)
-
-
 def _datetime(value: object) -> datetime | None:
     if value is None or value == "":
         return None
     parsed = datetime.fromisoformat(_expect(value, str))
     return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
-def _date(value: object) -> date | None:
-    return None if value is None or value == "" else date.fromisoformat(_expect(value, str))
-
-
-def _binary(value: object) -> bytes:
-    return base64.b64decode(_expect(value, str), validate=True)
 
 
 def _params(value: object) -> Params:
@@ -168,19 +106,8 @@ def _params(value: object) -> Params:
 _DECODERS: Mapping[str, Callable[[object], Any]] = {
     "long": _long,
     "datetime": _datetime,
-    "date": _date,
-    "binary": _binary,
-    "float": _double,
-    "double": _double,
     "params": _params,
 }
-
-
-_E = TypeVar("_E", bound=SourceError)
-_LONGEST = 200
-
-UNAVAILABLE = 1195
-"""The application is not ready yet, or its input and output are suspended."""
 
 CHECK_LOGIN = (
     "Check `user`, the password behind `password`, and `internal_user` (true for a user of "
@@ -200,6 +127,10 @@ class Vanished(Incomplete):
 
 class Denied(SourceError):
     """A right is missing or the call is not known: asking again would give the same answer."""
+
+
+class Unavailable(SourceError):
+    """The application is not ready yet, or its input and output are suspended: waiting may help."""
 
 
 class PasswordRefused(LoginRefused):
@@ -235,8 +166,7 @@ class ServerLabel:
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
+class _Meaning(NamedTuple):
     kind: type[SourceError]
     what: str
     """A sentence with places for `method` and `detail`."""
@@ -264,7 +194,7 @@ _MEANINGS: Mapping[int, _Meaning] = {
         "this version of Security Center is too old: it does not know {method} ({detail}).",
         "Update Security Center; kisi needs version 13 or later.",
     ),
-    UNAVAILABLE: _Meaning(SourceError, "it is not available for {method} ({detail})."),
+    1195: _Meaning(Unavailable, "it is not available for {method} ({detail})."),
     1453: _WRONG_LOGIN,  # KLWAT LOGON_IFAILED
     1454: _WRONG_LOGIN,  # KLWAT BA_WEB_TOKEN_FAILED
     2013: _Meaning(  # SPL ACCOUNT_BLOCKED
@@ -276,10 +206,17 @@ _MEANINGS: Mapping[int, _Meaning] = {
 _OTHER = _Meaning(Incomplete, "{method} failed ({detail}).")
 
 
-def problem(label: ServerLabel, method: str, error: PxgError) -> SourceError:
-    """The error that a `PxgError` means (codes: KSC/15 a00337)."""
-    meaning = _MEANINGS.get(error.code, _OTHER)
-    module, message = remote_text(error.module, 20), remote_text(error.message, _LONGEST)
-    detail = f'{error.code} {module}: "{message}"'
+def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError | None:
+    """The error that a decoded answer reports, if it does, with HTTP status 200 (KSC/15 a00337)."""
+    reported = document.get("PxgError")
+    if reported is None:
+        return None
+    fields = reported if isinstance(reported, dict) else {"message": str(reported)}
+    code = fields.get("code")
+    code = code if isinstance(code, int) else 0
+    meaning = _MEANINGS.get(code, _OTHER)
+    module = remote_text(str(fields.get("module", "")), 20)
+    message = remote_text(str(fields.get("message", "")), _LONGEST)
+    detail = f'{code} {module}: "{message}"'
     what = meaning.what.replace("{method}", method).replace("{detail}", detail)
     return label.error(meaning.kind, what, meaning.remedy)

@@ -1,4 +1,4 @@
-"""The offline part of `kisi check` finds everything at once and hands on what is right."""
+"""The offline part of `kisi check` finds everything at once."""
 
 from __future__ import annotations
 
@@ -52,26 +52,22 @@ def check(tmp_path, monkeypatch):
     return checked
 
 
-def errors(result):
-    return [finding.message for finding in result.findings if finding.level is Level.PROBLEM]
+def errors(findings):
+    return [finding.message for finding in findings if finding.level is Level.PROBLEM]
 
 
-def warnings(result):
-    return [finding for finding in result.findings if finding.level is Level.WARNING]
+def warnings(findings):
+    return [finding for finding in findings if finding.level is Level.WARNING]
 
 
-def test_files_without_a_fault_pass_and_are_handed_on(check, tmp_path):
-    result = check()
-    assert result.passed
-    assert {finding.level for finding in result.findings} == {Level.OK}
-    assert [finding.message.replace(str(tmp_path), "") for finding in result.findings] == [
+def test_files_without_a_fault_pass(check, tmp_path):
+    findings = check()
+    assert {finding.level for finding in findings} == {Level.OK}
+    assert [finding.message.replace(str(tmp_path), "") for finding in findings] == [
         "/kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone.",
         "/mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
         "2 secrets found.",
     ]
-    assert result.config.sources["hq"].url == "https://ksc.example.com:13299"
-    assert result.mapping.companies[0].name == "Contoso"
-    assert result.secrets["psa", "cw"] == {"password": "tr0ub4dor"}
 
 
 def test_problems_of_config_mapping_secrets_and_files_come_together(check, monkeypatch, tmp_path):
@@ -79,8 +75,6 @@ def test_problems_of_config_mapping_secrets_and_files_come_together(check, monke
     kisi = KISI.replace('"https://ksc', '"http://ksc') + 'ca_files = ["missing.cer"]\n'
     kisi += "[guards]\nadopt = 1\n"
     result = check(kisi, MAPPING + 'psa = "cx"\n')
-    assert not result.passed
-    assert (result.config, result.mapping, result.secrets) == (None, None, None)
     found = "\n".join(errors(result))
     assert len(errors(result)) == 5
     assert "[guards] adopt" in found
@@ -93,19 +87,17 @@ def test_problems_of_config_mapping_secrets_and_files_come_together(check, monke
 def test_a_source_that_is_wrong_is_still_known_to_the_mapping(check):
     result = check(KISI.replace('"https://ksc', '"http://ksc'))
     assert len(errors(result)) == 1
-    assert result.mapping is not None
+    assert any("mapping.toml is valid: " in finding.message for finding in result)
 
 
 def test_a_kisi_toml_that_cannot_be_read_is_the_only_finding(check):
     result = check("[sources")
-    assert len(result.findings) == 1
-    assert not result.passed
+    assert len(result) == len(errors(result)) == 1
 
 
 def test_a_missing_mapping_is_a_warning_with_the_next_step(check):
     result = check(mapping=None)
-    assert result.passed
-    assert result.mapping.companies == ()
+    assert not errors(result)
     (warning,) = warnings(result)
     assert "nothing is billed" in warning.message
     assert "kisi map list" in warning.remedy
@@ -113,7 +105,7 @@ def test_a_missing_mapping_is_a_warning_with_the_next_step(check):
 
 def test_files_that_are_named_must_be_there(check, tmp_path):
     (tmp_path / "charges.xml").write_text("<x/>")
-    assert check(KISI + 'template = "charges.xml"\n').passed
+    assert not errors(check(KISI + 'template = "charges.xml"\n'))
     (tmp_path / "charges.xml").unlink()
     (problem,) = errors(check(KISI + 'template = "charges.xml"\n'))
     assert problem.startswith("kisi.toml: [psa.cw] template: There is no file ")
@@ -146,7 +138,7 @@ def test_a_file_that_everybody_can_change_is_pointed_out(everything, name):
     (everything / name).chmod(0o646)
     result = check_files(everything / "kisi.toml", KINDS, KINDS)
     (warning,) = warnings(result)
-    assert result.passed
+    assert not errors(result)
     assert warning.message == f"Every user of this machine can change {everything / name}."
     assert warning.remedy == f"Run `chmod o-w {everything / name}`."
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.cli.init import template, write_template
+from kisi.cli.start import template, write_template
 from kisi.config import read_partial_config
 from kisi.errors import ConfigError, StateError
 from kisi.model import CountingRules, GuardRules

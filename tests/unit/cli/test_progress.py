@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kisi.cli.output import Console
-from kisi.cli.progress import ProgressBars
+from kisi.cli.running import ProgressBars
 
 
 class Terminal(io.StringIO):

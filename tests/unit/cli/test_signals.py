@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from kisi.cli.signals import handle_signals, run_interruptibly
+from kisi.cli.running import handle_signals, run_interruptibly
 from kisi.errors import Interrupted
 
 
@@ -45,7 +45,7 @@ def test_a_signal_never_waits_for_a_lock_that_the_main_thread_holds():
     """As it does for a moment whenever it begins or ends to wait for the event."""
     script = (
         "import signal\n"
-        "from kisi.cli.signals import handle_signals\n"
+        "from kisi.cli.running import handle_signals\n"
         "with handle_signals() as stop:\n"
         "    with stop.requested._cond:\n"
         "        signal.raise_signal(signal.SIGINT)\n"

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kisi.journal import ConfirmedLine, Journal
-from kisi.model import Category, LineSlot, Outcome, OwnedLine, TenantRef
+from kisi.model import Category, LineSlot, Outcome, OwnedLine, Proof, TenantRef
 from tests.unit.journal.builders import (
     begin,
     company,
@@ -53,25 +53,23 @@ def test_a_line_is_proven_by_the_last_run_that_saw_it_hold_its_quantity(journal:
     assert the_fact(journal, 5).proven == 4
 
 
-def test_a_line_that_is_not_settled_stands_for_what_it_billed_before(journal: Journal) -> None:
-    """Its number is proven, also in the baseline; whose devices they are is what it was."""
+def test_a_line_that_is_not_settled_may_stand_for_what_it_billed_before(journal: Journal) -> None:
+    """Its number is proven, also in the baseline; whose devices they are is not."""
     journal.confirm(begin(journal, 1), day(1), [confirmed(90)])
-    moved = company(tenants=(TenantRef("hq", "another"),))
-    for number, quantity in ((2, 90), (3, 80)):
-        unsettled = replace(confirmed(quantity, moved, application="EDR"), settled=False)
+    before = the_fact(journal, 1).proofs
+    moved, last = company(tenants=(TenantRef("hq", "another"),)), company(tenants=())
+    for number, client in ((2, moved), (3, moved), (4, last), (5, moved)):
+        unsettled = replace(confirmed(80, client, application="EDR"), settled=False)
         journal.confirm(begin(journal, number), day(number), [unsettled])
         fact = the_fact(journal, number)
-        assert (fact.tenants, fact.application, fact.proven) == (
-            company().tenants,
-            "KES Advanced",
-            1,
-        )
-        assert (fact.confirmed, fact.highest, fact.since) == (quantity, 90, moved.tenants)
+        now = Proof(number, "EDR", fact.categories, client.tenants)
+        assert (fact.confirmed, fact.highest, fact.proofs[-1]) == (80, 90, now)
+    other = Proof(4, "EDR", fact.categories, ())
+    assert fact.proofs == (*before, other, now)
+    assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 5)
 
-    journal.confirm(begin(journal, 4), day(4), [confirmed(80, moved, application="EDR")])
-    fact = the_fact(journal, 4)
-    assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 4)
-    assert fact.since == ()
+    journal.confirm(begin(journal, 6), day(6), [confirmed(80, last, application="EDR")])
+    assert the_fact(journal, 6).proofs == (Proof(6, "EDR", fact.categories, ()),)
 
 
 def test_a_line_whose_rise_was_not_written_can_stand_for_other_devices(journal: Journal) -> None:

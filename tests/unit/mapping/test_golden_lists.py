@@ -27,7 +27,7 @@ from kisi.render.map_lists import (
     suggestions_report,
     unmapped_report,
 )
-from kisi.render.terminal import Terminal, lay_out
+from kisi.render.terminal import lay_out
 from tests.unit.build import TODAY
 from tests.unit.mapping.sides import KES
 
@@ -92,7 +92,7 @@ def made(sides):
 
 
 def screen(report):
-    return lay_out(report, Terminal(80)).plain
+    return lay_out(report, 80).plain
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,8 +8,19 @@ import pytest
 from kisi.errors import ExitCode, PsaError
 from kisi.model import AgreementRef, Category, GuardRules, Outcome, WriteStatus
 from kisi.reconcile.settle import settle, settled_facts
-from tests.unit.build import AGREEMENT, ALL_ROW, COMPANY, TODAY, fact, line, mapping
+from tests.unit.build import (
+    AGREEMENT,
+    ALL_ROW,
+    COMPANY,
+    TODAY,
+    fact,
+    line,
+    mapping,
+    reading,
+    tenant,
+)
 from tests.unit.fakes import DONE, LOST, SAID_DONE, VANISHED, Reaction, planned
+from tests.unit.reconcile.conftest import company, devices
 
 REF = AgreementRef("cw", "250", "1042")
 
@@ -298,9 +309,35 @@ def test_a_write_to_a_psa_that_is_not_configured_any_more_waits(scene, pending):
     pending(planned(None, 10, psa="tp", agreement="7001", company="500"))
     scene.uses(5)
     day = scene.sync()
-    assert day.code is ExitCode.OK
-    assert day.found.settlements == ()
-    assert len(scene.journal.pending()) == 1
+    assert (day.code, day.found.settlements) == (ExitCode.WITHHELD, ())
+    (line,) = day.client().lines
+    assert line.hold.guard == "elsewhere"
+    assert line.hold.reason == (
+        "the new line of product 1200 of Contoso (agreement 7001) may bill 10 x KES, "
+        "in part for the same devices, and psa.tp is not in kisi.toml any more"
+    )
+    assert scene.sync(day.client().plan_id).code is ExitCode.OK
+    assert (scene.cw.quantities("1042"), len(scene.journal.pending())) == ({"1200": 5}, 1)
+
+
+def test_what_may_have_been_written_where_nobody_can_look_is_waited_for(scene, pending):
+    """Contoso's new line may be there, its agreement is down, and its device went to Lab."""
+    lab = company(2, name="Lab")
+    scene.bill(COMPANY, lab)
+    scene.cw.agreement("251", "1043")
+    scene.uses(2, uid="VSRV-2")
+    scene.uses(3)
+    run = pending(planned(None, 3)).run_id
+    read = scene.look()
+    scene.journal.record_usage(run, [(COMPANY, one) for one in read.evidence.values()], TODAY)
+    scene.cw.unreadable["1042"] = (PsaError("It is down."), None)
+    everything = [*devices(2, prefix="VSRV-2"), *devices(3, prefix="VSRV-1")]
+    scene.hq.add(reading(everything, of=tenant("Tenant VSRV-2", "VSRV-2", "hq")))
+    scene.uses(0)
+    day = scene.sync()
+    (line,) = day.client("Lab").lines
+    assert (line.hold.guard, scene.cw.quantities("1043")) == ("elsewhere", {})
+    assert "that client could not be worked out in this run" in line.hold.reason
 
 
 def test_a_write_whose_agreement_cannot_be_read_waits(scene, pending):

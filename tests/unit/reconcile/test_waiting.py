@@ -10,11 +10,13 @@ from kisi.errors import ExitCode, Incomplete, PsaError, Withheld
 from kisi.journal import PackedUsage
 from kisi.model import (
     WITH,
+    Action,
     Category,
     GuardRules,
     NotBillable,
     Pool,
     ProductRow,
+    Proof,
     TenantRef,
 )
 from kisi.reconcile.waiting import Since
@@ -641,9 +643,10 @@ def test_moves_are_since_the_run_in_which_a_falling_line_was_proven():
     assert since(past, *here).moves(plan_of(FALL, RISE), both) == moved
 
 
-def test_where_nothing_rises_nobody_asks_where_devices_came_from():
+def test_where_nothing_changes_nobody_asks_where_devices_came_from():
     past = Past({1: [used(20)]})
-    assert since(past, used(8)).moves(plan_of(FALL), [proven(1)]) == {}
+    same = replace(FALL, action=Action.NONE, after=20)
+    assert since(past, used(8)).moves(plan_of(same), [proven(1)]) == {}
     assert past.asked == []
 
 
@@ -672,11 +675,22 @@ def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown()
     assert since(past, here).moves(plan_of(RISE), [proven(1, tenants=(T9,))]) == {}
 
 
-def test_a_line_that_was_not_settled_may_bill_what_its_client_has_now():
-    one = proven(1, since=(T1, T2))
-    past = Past({1: [used(5), used(3, T2)]})
+def test_a_line_that_is_not_settled_may_bill_what_its_client_has_now():
+    earlier = Proof(1, KES, (Category.ALL,), (T1,))
+    one = proven(2, tenants=(T1, T2), earlier=(earlier,))
+    past = Past({1: [used(5), used(3, T2)], 2: [used(5), used(4, T2)]})
     found = since(past, used(5), used(3, T2)).billed([one], [KES])
     assert found == {one: {Pool(T1, KES): 5, Pool(T2, KES): 0}}
+
+
+def test_what_moved_since_any_of_its_proofs_counts():
+    earlier = Proof(1, KES, (Category.ALL,), (T1,))
+    one = proven(2, tenants=(T2,), earlier=(earlier,))
+    past = Past({1: [used(5)], 2: [used(5), used(0, T9), used(4, T2, "d")]})
+    here = used(5), used(3, T9, "d"), used(0, T2)
+    assert since(past, *here).moves(plan_of(FALL), [one]) == {(Pool(T2, KES), Pool(T9, KES)): 3}
+    settled = replace(one, earlier=(), proven=1, tenants=(T1,))
+    assert since(past, *here).moves(plan_of(FALL), [settled]) == {}
 
 
 def test_a_damaged_reading_counts_as_one_that_is_not_kept():

@@ -45,7 +45,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import exit_code, last_line
 from kisi.render.explain import ExplainView
-from kisi.render.status_view import Client, Expiry, StatusView
+from kisi.render.status import Client, Expiry, StatusView
 from kisi.run.document import plan_document
 from kisi.run.result import Mode, RunResult
 

@@ -14,14 +14,12 @@ import render_samples as samples
 
 from kisi.json_text import dumps
 from kisi.model import Tenant, TenantRef, UnmappedUse
-from kisi.render.explain import explain_csv, explain_document, explain_report
-from kisi.render.plan_export import plan_csv
+from kisi.render.explain import explain_report
+from kisi.render.export import explain_csv, explain_document, plan_csv, status_csv, status_document
 from kisi.render.plan_report import plan_report
 from kisi.render.report import Report
-from kisi.render.status_export import status_csv, status_document
-from kisi.render.status_report import status_report
-from kisi.render.status_view import readiness
-from kisi.render.terminal import Terminal, lay_out
+from kisi.render.status import readiness, status_report
+from kisi.render.terminal import lay_out
 from kisi.render.web import web_page
 from kisi.run.document import plan_document
 from kisi.run.result import RunResult
@@ -30,7 +28,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def screen(report: Report, width: int = 120, encoding: str = "utf-8") -> str:
-    return lay_out(report, Terminal(width, encoding)).plain
+    return lay_out(report, width, encoding).plain
 
 
 def preview() -> RunResult:
@@ -51,7 +49,7 @@ MADE: dict[str, Callable[[], str]] = {
     "preview-80.txt": lambda: screen(plan_report(preview()), 80),
     "preview-46-ascii.txt": lambda: screen(plan_report(preview()), 46, "ascii"),
     "preview-verbose.txt": lambda: screen(plan_report(preview(), verbose=True)),
-    "preview.ansi": lambda: lay_out(plan_report(preview()), Terminal(100)).ansi(),
+    "preview.ansi": lambda: lay_out(plan_report(preview()), 100).ansi(),
     "preview.json": lambda: dumps(plan_document(preview())),
     "preview.csv": lambda: plan_csv(preview()),
     "preview.html": lambda: web_page(plan_report(preview())),

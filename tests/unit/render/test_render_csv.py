@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from kisi.errors import ExitCode
 from kisi.model import Failure, Plan, UnmappedUse
 from kisi.redaction import STARTS, safe_text
-from kisi.render.csv_text import csv_text
-from kisi.render.plan_export import COLUMNS, plan_csv
+from kisi.render.export import PLAN_COLUMNS, csv_text, plan_csv
 
 
 def read(text: str) -> list[list[str]]:
@@ -97,4 +96,4 @@ def test_money_is_empty_where_the_price_is_unknown():
     plan = Plan((type(company)(company.company, company.status, lines=(line,)),))
     (row,) = rows(samples.view(plan))
     assert (row["unit_price"], row["money_delta"]) == ("", "")
-    assert list(row) == COLUMNS.split()
+    assert list(row) == PLAN_COLUMNS.split()

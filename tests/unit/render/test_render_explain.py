@@ -15,18 +15,16 @@ from kisi.model import Tenant, TenantRef, Unit
 from kisi.render.explain import (
     ExplainView,
     device_changes,
-    explain_csv,
-    explain_document,
     explain_report,
     of_application,
     other_keys,
 )
-from kisi.render.terminal import Terminal, lay_out
-from kisi.render.text import cells
+from kisi.render.export import explain_csv, explain_document
+from kisi.render.terminal import cells, lay_out
 
 
 def shown(view: ExplainView, width: int = 120, **more: bool) -> str:
-    return lay_out(explain_report(view, **more), Terminal(width)).plain
+    return lay_out(explain_report(view, **more), width).plain
 
 
 def test_a_long_list_of_changes_is_shortened_unless_devices_are_asked_for():

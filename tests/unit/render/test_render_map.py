@@ -13,11 +13,11 @@ from kisi.model import Application, Tenant, TenantRef
 from kisi.psa import PsaAgreement
 from kisi.render.map_lists import agreement_words, suggestions_report
 from kisi.render.map_screens import application_screen, products_screen
-from kisi.render.terminal import Terminal, lay_out
+from kisi.render.terminal import lay_out
 
 
 def shown(report, width=80):
-    return lay_out(report, Terminal(width)).plain
+    return lay_out(report, width).plain
 
 
 def test_a_long_list_of_tenants_without_a_suggestion_is_cut_and_says_so():

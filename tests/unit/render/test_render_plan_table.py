@@ -25,15 +25,14 @@ from kisi.model import (
     UnmappedUse,
 )
 from kisi.render.plan_report import plan_report
-from kisi.render.terminal import Page, Terminal, lay_out
-from kisi.render.text import cells
+from kisi.render.terminal import Page, cells, lay_out
 from kisi.run.result import Mode, RunResult
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def page(view: RunResult, width: int = 80, encoding: str = "utf-8", **more: bool) -> Page:
-    return lay_out(plan_report(view, **more), Terminal(width, encoding))
+    return lay_out(plan_report(view, **more), width, encoding)
 
 
 def text(plan: Plan, mode: Mode = Mode.PREVIEW, width: int = 120, **more: bool) -> str:
@@ -101,7 +100,7 @@ def test_a_quiet_day_is_empty_unless_asked_for():
     plan = Plan((samples.quiet_client(), CompanyPlan(samples.company("Off", "9"), Status.OFF)))
     assert text(plan) == ""
     assert page(samples.view(plan)).ansi() == ""
-    assert not page(samples.view(plan))
+    assert page(samples.view(plan)).lines == ()
     assert page(samples.view(plan), verbose=True)
     told = text(plan, verbose=True)
     assert re.search(r"= Kaspersky Endpoint Security for Business Advanced, servers +4\n", told)

@@ -14,18 +14,25 @@ import render_samples as samples
 from kisi.journal import Billing, RunState
 from kisi.json_text import dumps
 from kisi.model import Status, UnmappedUse
-from kisi.render.status_export import status_csv, status_document
-from kisi.render.status_report import status_report, trend
-from kisi.render.status_view import Client, Expiry, Readiness, StatusView, readiness, ready_sentence
-from kisi.render.terminal import Terminal, lay_out
-from kisi.render.text import cells
+from kisi.render.export import status_csv, status_document
+from kisi.render.status import (
+    Client,
+    Expiry,
+    Readiness,
+    StatusView,
+    readiness,
+    ready_sentence,
+    status_report,
+    trend,
+)
+from kisi.render.terminal import cells, lay_out
 from kisi.run.document import plan_document
 
 DAY = timedelta(hours=26)
 
 
 def shown(view: StatusView, width: int = 120, **more: bool) -> str:
-    return lay_out(status_report(view, **more), Terminal(width)).plain
+    return lay_out(status_report(view, **more), width).plain
 
 
 def client(name: str = "Contoso", **more: object) -> Client:

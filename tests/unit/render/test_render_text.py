@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.json_text import instant, json_number
+from kisi.json_text import fields, instant, json_number
+from kisi.model import TenantRef, UnmappedUse
 from kisi.redaction import safe_text
 from kisi.render.formatting import day, moment, money, plural, quantity, signed, signed_money
-from kisi.render.text import adapted, cells, padded, wrap
+from kisi.render.terminal import adapted, cells, padded, wrap
 
 
 @pytest.mark.parametrize(
@@ -138,3 +140,10 @@ def test_instants_are_told_in_the_billing_time_zone_and_to_programs_in_utc():
 def test_nouns_follow_their_number():
     assert [plural(n, "line") for n in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
     assert plural(2, "mailbox", "mailboxes") == "2 mailboxes"
+
+
+def test_a_field_can_have_another_name_and_come_from_further_inside():
+    use = UnmappedUse("Contoso", "KES", 3, tenant=TenantRef("hq", "V1"))
+    names = "application uses=quantity source=tenant.source"
+    assert fields(use, names) == {"application": "KES", "uses": 3, "source": "hq"}
+    assert fields(replace(use, tenant=None), "source=tenant.source") == {"source": None}

@@ -15,8 +15,8 @@ from kisi.model import Plan
 from kisi.redaction import safe_text
 from kisi.render.plan_report import plan_report
 from kisi.render.report import Grid, Report, Section, row
-from kisi.render.status_report import status_report
-from kisi.render.terminal import Terminal, lay_out
+from kisi.render.status import status_report
+from kisi.render.terminal import lay_out
 from kisi.render.web import web_page
 
 
@@ -68,7 +68,7 @@ def test_the_page_has_every_word_of_the_table_and_the_last_line(preview):
         return set(re.findall(r"[\w.+-]+", text))
 
     page = parsed(web_page(plan_report(preview, verbose=True))).text
-    table = lay_out(plan_report(preview, verbose=True), Terminal(200)).plain
+    table = lay_out(plan_report(preview, verbose=True), 200).plain
     assert words(table) <= words(page)
     assert preview.last_line in unescape(page)
     assert "kisi 1.0.0, 2026-11-03 06:12 · nothing was written · plan 4f2a91c0d3e7" in page

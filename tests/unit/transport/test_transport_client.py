@@ -419,8 +419,8 @@ def test_each_thread_has_a_connection_of_its_own(serve: Serve, connect: Connect)
 @pytest.mark.parametrize(
     ("raised", "means"),
     [
-        (requests.ConnectTimeout(), NotSent),
-        (requests.exceptions.SSLError(), NotSent),
+        (requests.ConnectTimeout(), AnswerLost),
+        (requests.exceptions.SSLError(), AnswerLost),
         (requests.ReadTimeout(), AnswerLost),
         (requests.ConnectionError("who knows"), AnswerLost),
         (OSError("odd"), AnswerLost),
@@ -443,4 +443,15 @@ def test_what_is_not_provably_unsent_counts_as_sent(
 def test_a_mangled_proxy_is_no_way(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://")
     with pytest.raises(NotSent, match="the address or the proxy is not usable"):
+        connect("https://psa.example").send("GET", "/a")
+
+
+def test_a_connection_that_takes_too_long_has_carried_nothing(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", slow)
+    with pytest.raises(NotSent, match="could not be reached: it did not answer in time"):
         connect("https://psa.example").send("GET", "/a")

@@ -16,7 +16,6 @@ from kisi.transport import (
     Retry,
     Trust,
     certificate_of,
-    fingerprint_of,
 )
 from kisi.transport.connection import proxies_for
 from kisi.transport.trust import trust_methods
@@ -120,7 +119,7 @@ def test_an_authority_vouches_for_its_certificates_whatever_their_name(
     impostor = serve(keep_alive, issued(stranger, "ksc.example.com"))
     trust = Trust(ca_files=(tmp_path / "ca.pem",), fingerprints=(OTHER,))
     client = connect(server.url, trust=trust)
-    presented = fingerprint_of("127.0.0.1", server.port)[0]
+    presented = certificate_of("127.0.0.1", server.port).fingerprint
     assert client.why_trusted(OTHER) == "which is pinned"
     assert client.why_trusted(presented) == "", "nothing has proved it yet"
     server.connections = 0
@@ -144,7 +143,7 @@ def test_without_pins_the_authorities_and_the_name_decide(
     misnamed = serve(keep_alive, issued(authority, "other.example"))
     with pytest.raises(Untrusted) as caught:
         connect(good.url).send("GET", "/")
-    assert caught.value.presented == fingerprint_of("127.0.0.1", good.port)[0]
+    assert caught.value.presented == certificate_of("127.0.0.1", good.port).fingerprint
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
     client = connect(good.url)
     assert client.send("GET", "/").status == 200
@@ -198,7 +197,7 @@ def test_a_socks_proxy_is_refused_in_a_sentence(
         connect("https://psa.example").send("GET", "/", retry=Retry.READ)
     assert "HTTPS_PROXY" in caught.value.remedy
     with pytest.raises(NotSent, match="SOCKS"):
-        fingerprint_of("psa.example", 443)
+        certificate_of("psa.example", 443)
     monkeypatch.setenv("NO_PROXY", "psa.example")
     assert proxies_for("https://psa.example") == {}
 
@@ -256,15 +255,15 @@ def test_a_server_without_tls_is_not_reached_and_presents_nothing(
     with pytest.raises(NotSent, match="the TLS connection failed"):
         connect(server.url.replace("http:", "https:")).send("GET", "/")
     with pytest.raises(NotSent, match="presented no certificate"):
-        fingerprint_of("127.0.0.1", server.port)
+        certificate_of("127.0.0.1", server.port)
     with pytest.raises(NotSent, match=r"\[::1\]:1 presented"):
-        fingerprint_of("::1", 1)
+        certificate_of("::1", 1)
 
 
 def test_a_fingerprint_is_read_without_trusting_anything(serve: Serve, certificate: Make) -> None:
     own = certificate(days=-1)
     server = serve(keep_alive, own.context)
-    assert fingerprint_of("127.0.0.1", server.port) == (own.fingerprint, own.der)
+    assert certificate_of("127.0.0.1", server.port).fingerprint == own.fingerprint
     assert server.requests == []
     assert fingerprint(own.der) == own.fingerprint
 
@@ -336,7 +335,7 @@ def test_a_server_that_is_gone_before_the_second_look_tells_no_date(
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("kisi.transport.certificate.socket.create_connection", refuse)
+    monkeypatch.setattr("kisi.transport.trust.socket.create_connection", refuse)
     seen = certificate_of("127.0.0.1", server.port)
     assert (seen.fingerprint, seen.expires, seen.expired) == (own.fingerprint, None, False)
     with pytest.raises(NotSent):

@@ -17,7 +17,7 @@ that is managed by hand, and one on an agreement that was renewed.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kisi.model import Line
@@ -117,6 +117,8 @@ class Seen:
     """The clients that it looked at."""
     beside: bool = False
     """An accepted id let something rise beside a line that the run did not plan."""
+    unknown: frozenset[Slot] = frozenset()
+    """The new lines whose requests were answered in no way that tells."""
 
 
 class Judge:
@@ -126,6 +128,8 @@ class Judge:
         self.world = world
         self.accounts: dict[LineId, Account] = {}
         self.before: dict[LineId, Line] = {}
+        self.unknown: set[Slot] = set()
+        """New lines that kisi sent, and of which it does not know whether they came to be."""
 
     def opens(self) -> None:
         """Before a night: what people did since the last one is theirs."""
@@ -158,6 +162,7 @@ class Judge:
             Broken: A promise was not kept.
         """
         now, after = self._tonight(seen), self.world.live()
+        self.unknown |= seen.unknown
         self._one_line_a_product(after)
         rises = self._written(after, now, seen)
         if seen.beside:
@@ -170,8 +175,8 @@ class Judge:
     def _tonight(self, seen: Seen) -> Tonight:
         desired = self.world.desired()
         uses: Counter[str] = Counter()
-        for one in desired.values():
-            uses.update(one.content)
+        for content in (*(one.content for one in desired.values()), *self.world.kept()):
+            uses.update(content)
         read = {t for one in self.world.clients if one.name in seen.judged for t in one.tenants}
         known = {one.body: (one.id, one.tenant) for one in self.world.machines}
         return Tonight(desired, uses, known, frozenset(read))
@@ -217,7 +222,7 @@ class Judge:
             elif where in self.accounts:
                 self._may_be_emptied(where, change)
                 self.accounts[where].settle({}, now)
-            else:
+            elif Slot(where.psa, where.agreement, line.product) not in self.unknown:
                 raise Broken("quantity", f"{change}, and it was never kisi's")
         return rises
 
@@ -294,7 +299,7 @@ class Judge:
                 raise Broken("twice", self._excess(trusted, after, missing, now))
         for where, one in right.items():
             if not mine[where].trusted:
-                self._take_back(mine, where, one, units, now)
+                self._take_back(mine, where, one, units, now, right)
 
     def _settled(
         self,
@@ -307,11 +312,33 @@ class Judge:
         then = {w: replace(a) for w, a in trusted.items()}
         for where, one in sure.items():
             then[where].settle(one.content, now)
-        if too_many(then, units, now.uses):
+        if too_many(then, units, now.uses) or self._mixed(then, units, now):
             return False
         for where, account in then.items():
             self.accounts[where] = account
         return True
+
+    def _mixed(
+        self, accounts: Mapping[LineId, Account], units: Mapping[LineId, int], now: Tonight
+    ) -> bool:
+        """Whether a line of one application would stand for what a total says of another one.
+
+        Of a tenant without devices that is possible only as long as the other one is not billed.
+        """
+        split, uses = {}, dict(now.uses)
+        for one in now.desired.values():
+            for body, number in one.content.items():
+                if body not in now.known:
+                    part = f"{body} {self.world.names[one.application]}"
+                    uses[part] = uses.get(part, 0) + number
+        for where, account in accounts.items():
+            apart = replace(account, may={}, uses={})
+            for body, number in account.may.items():
+                part = body if body in now.known else f"{body} {account.called}"
+                apart.may[part] = number
+                apart.uses[part] = account.uses[body] if body in now.known else 0
+            split[where] = apart
+        return bool(too_many(split, units, uses))
 
     def _take_back(
         self,
@@ -320,8 +347,15 @@ class Judge:
         one: Desired,
         units: Mapping[LineId, int],
         now: Tonight,
+        right: Collection[LineId],
     ) -> None:
-        """A line that a person set, and that is right: kisi's again, if it fits."""
+        """A line that a person set, and that is right: kisi's again, if it fits.
+
+        Not while another line may still stand for more than today's devices: nobody could tell
+        which of the two the devices of this one are on.
+        """
+        if any(self.accounts[w].trusted and units[w] and w not in right for w in mine):
+            return
         account = replace(mine[where], trusted=True)
         account.settle(one.content, now)
         others = {w: self.accounts[w] for w in mine if self.accounts[w].trusted}

@@ -34,6 +34,7 @@ from tests.unit.worlds.night import (
     offered,
     preview,
     told,
+    unknown_creates,
 )
 from tests.unit.worlds.world import KINDS, Crash, LineId, Slot, World
 
@@ -138,6 +139,7 @@ class Life:
             judged(guarded) if done else frozenset(),
             frozenset(one.company.name for one in guarded.companies),
             accepts_beside(guarded, accepted),
+            unknown_creates(done.plan) if done else frozenset(),
         )
 
     def _tell(self, done: Night) -> None:
@@ -236,7 +238,8 @@ class Life:
     def _must_be_empty(self, where: LineId) -> bool:
         """Whether somebody who can be billed is there to plan a line that bills nothing now."""
         account = self.judge.accounts.get(where)
-        if account is None:
+        renewed = (where.psa, where.agreement) in self.world.renewed
+        if account is None or (renewed and not account.trusted):
             return False
         if self.world.client_of(where.psa, where.agreement) is None:
             billed = {t for one in self.world.clients if one.billing for t in one.tenants}

@@ -19,6 +19,7 @@ from kisi.model import (
     CompanyPlan,
     CountingRules,
     GuardRules,
+    Outcome,
     Plan,
     PlannedLine,
     Status,
@@ -30,6 +31,7 @@ from kisi.run.daily import load_journal_state, wait_for_last_write
 from kisi.run.journal_entries import accept, record_outcome, record_reading
 from kisi.sources import UsageSource
 from kisi.transport import Clock
+from tests.unit.worlds.world import Slot
 
 EVIDENCE_DAYS = 400
 _BESIDE = "in part for the same devices"
@@ -172,6 +174,15 @@ def judged(plan: Plan) -> frozenset[str]:
     """The names of the clients that the run could read, count and plan."""
     good = (Status.READY, Status.HELD)
     return frozenset(one.company.name for one in plan.companies if one.status in good)
+
+
+def unknown_creates(plan: Plan) -> frozenset[Slot]:
+    """The new lines of which the run does not know whether they came to be."""
+    return frozenset(
+        Slot(*line.slot)
+        for line in plan.lines
+        if line.line_id is None and line.outcome is Outcome.UNKNOWN
+    )
 
 
 def accepts_beside(plan: Plan, accepted: Iterable[str]) -> bool:

@@ -35,7 +35,24 @@ def test_random_worlds(part: int) -> None:
             pytest.fail(f"world {seed} (python -m tests.unit.worlds {seed}): {error}")
 
 
-@pytest.mark.parametrize("seed", [100512, 101640, 150240, 150431, 151096, 153886, 202398])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        100512,
+        101640,
+        150240,
+        150431,
+        151096,
+        153886,
+        202398,
+        209988,
+        214301,
+        218348,
+        255487,
+        260696,
+        267365,
+    ],
+)
 def test_worlds_that_once_broke_a_promise(seed: int) -> None:
     live(seed)
 

@@ -200,6 +200,7 @@ class World:
         self.psas: dict[str, WorldPsa] = {}
         self.sources: dict[str, FakeSource] = {}
         self.ended: set[tuple[str, str]] = set()
+        self.renewed: set[tuple[str, str]] = set()
         """PSA and number of agreements that bill nothing any more."""
         self.agreements: dict[tuple[str, str], list[str]] = {}
         """PSA and company to its agreements."""
@@ -308,6 +309,15 @@ class World:
                 slot = Slot(client.psa, client.agreement, product)
                 found[slot] = Desired(client, application, product, content)
         return found
+
+    def kept(self) -> list[Content]:
+        """What people bill for the clients themselves, by client and application."""
+        return [
+            self._content(client.tenants, application, KINDS)
+            for client in self.clients
+            if client.billing
+            for application in client.by_hand - self.unknown - self.unbilled
+        ]
 
     def _content(self, tenants: list[str], application: str, kinds: tuple[str, ...]) -> Content:
         content = {
@@ -502,6 +512,7 @@ class World:
         ref = self._ref(psa, agreement)
         self.psas[psa].agreement(ref.company, agreement)
         self.ended.remove((psa, agreement))
+        self.renewed.add((psa, agreement))
         lines = self.psas[psa].held(agreement)
         self.touched |= {LineId(psa, agreement, line.id) for line in lines}
         self.say(f"the agreement {agreement} is renewed")

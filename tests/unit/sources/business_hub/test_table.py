@@ -16,7 +16,7 @@ TEXT = "Company;Application;Quantity\r\nMüller & Söhne;KES Cloud;12\r\n"
 
 
 def rows(content, **options):
-    return [row.cells for row in parse_table(FILE, content, WANTED, **options).rows]
+    return [row.cells for row in parse_table(FILE, content, WANTED, **options)[1:]]
 
 
 def refusal(content, **options):
@@ -54,7 +54,7 @@ def test_line_numbers_are_those_of_the_file(end):
         ["company,application,quantity", f'"two{end}lines",KES,1', "", "last,KES,2", ""]
     )
     table = parse_table(FILE, text.encode(), WANTED)
-    assert [row.line for row in table.rows] == [2, 5]
+    assert [row.location.line for row in table] == [1, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_any_bytes_are_a_table_or_a_refusal(content):
         table = parse_table(FILE, content, WANTED)
     except SourceError:
         return
-    assert all(len(row.cells) == len(table.headings) for row in table.rows)
+    assert len({len(row.cells) for row in table}) == 1
 
 
 def test_long_text_is_cut_for_messages():

@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kisi.errors import Incomplete
 from kisi.model import Device, Key, KeyRow
 from kisi.sources.ksc import lists
-from kisi.sources.ksc.lists import Malformed, VirtualServer
+from kisi.sources.ksc.lists import VirtualServer
+from kisi.sources.ksc.wire import ServerLabel
 
 WHEN = datetime(2027, 1, 1, tzinfo=UTC)
-
-
-def silent(note: str) -> None:
-    raise AssertionError(note)
+HQ = ServerLabel("hq", "Contoso")
 
 
 def test_a_key_with_all_attributes() -> None:
@@ -33,7 +32,8 @@ def test_a_key_with_all_attributes() -> None:
         "KLLIC_SUBSCRINFO_STATE": 0,
     }
     assert set(row) == set(lists.KEY_FIELDS)
-    assert lists.parse_key(row, silent) == Key(
+    notes: list[str] = []
+    assert lists.parse_key(HQ, row, notes) == Key(
         serial="0A00-000000-00000002",
         name="Kaspersky Next",
         key_type=6,
@@ -47,13 +47,14 @@ def test_a_key_with_all_attributes() -> None:
         used=3,
         licenses=50,
     )
+    assert notes == []
 
 
 def test_what_is_absent_is_never_taken_as_a_reason_to_count() -> None:
     notes: list[str] = []
-    assert lists.parse_key({"KLLIC_SERIAL": "K"}, notes.append) == Key("K", "", stored=False)
+    assert lists.parse_key(HQ, {"KLLIC_SERIAL": "K"}, notes) == Key("K", "", stored=False)
     row = {"KLLICSRV_HOSTNAME": "D"}
-    assert lists.parse_key_row("K", row, notes.append) == KeyRow("K", "D", current=False)
+    assert lists.parse_key_row(HQ, "K", row, notes) == KeyRow("K", "D", current=False)
     assert notes == [
         "Key K does not say whether it is in the server's storage: taken as not.",
         "Device D does not say whether key K is its active one: taken as not.",
@@ -71,9 +72,9 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
         "KLLIC_LIC_IS_PENDING_SUBSCRIPTION": True,
     }
     assert set(row) == set(lists.KEY_HOST_FIELDS)
-    assert lists.parse_key_row("K", row, silent) == KeyRow(
-        "K", "id", "PC-07", True, True, WHEN, "KES"
-    )
+    notes: list[str] = []
+    assert lists.parse_key_row(HQ, "K", row, notes) == KeyRow("K", "id", "PC-07", True, True, WHEN)
+    assert notes == []
     host = {
         "KLHST_WKS_HOSTNAME": "id",
         "KLHST_WKS_DN": "PC-07",
@@ -82,14 +83,16 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
         "KLHST_WKS_LAST_VISIBLE": WHEN,
     }
     assert set(host) == set(lists.HOST_FIELDS)
-    assert lists.parse_device(host) == Device("id", "PC-07", "Microsoft Windows 11", 36871, WHEN)
-    assert lists.parse_device({"KLHST_WKS_HOSTNAME": "id"}) == Device("id")
+    assert lists.parse_device(HQ, host) == Device(
+        "id", "PC-07", "Microsoft Windows 11", 36871, WHEN
+    )
+    assert lists.parse_device(HQ, {"KLHST_WKS_HOSTNAME": "id"}) == Device("id")
 
 
 def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
     row = {"KLVSRV_UID": "VSRV1", "KLVSRV_ID": 1, "KLVSRV_DN": "Contoso"}
-    assert lists.parse_server(row) == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
-    assert not lists.parse_server({**row, "KLVSRV_ENABLED": False}).enabled
+    assert lists.parse_server(HQ, row) == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
+    assert not lists.parse_server(HQ, {**row, "KLVSRV_ENABLED": False}).enabled
 
 
 @pytest.mark.parametrize(
@@ -107,8 +110,8 @@ def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
 )
 def test_a_wrong_type_is_a_sentence(row: object, sentence: str) -> None:
     whole = {"KLLIC_SERIAL": "K", "KLLICSRV_KEY_INSTALLED": True, **row} if row else row
-    with pytest.raises(Malformed) as caught:
-        lists.parse_key(whole, silent)
+    with pytest.raises(Incomplete, match=r'^Source hq, virtual server "Contoso": ') as caught:
+        lists.parse_key(HQ, whole, [])
     assert sentence in str(caught.value)
 
 
@@ -116,10 +119,10 @@ def test_a_wrong_type_is_a_sentence(row: object, sentence: str) -> None:
 def test_a_grace_term_that_cannot_be_is_none_and_said(days: int) -> None:
     notes: list[str] = []
     row = {"KLLIC_SERIAL": "K", "KLLIC_SUBSCRINFO_GRACETERM": days}
-    assert lists.parse_key(row, notes.append).grace_days == 0
+    assert lists.parse_key(HQ, row, notes).grace_days == 0
     assert f"Key K reports a grace term of {days} days; taken as none." in notes
 
 
 def test_a_row_without_a_device_is_an_error() -> None:
-    with pytest.raises(Malformed, match="A use of key K has no KLLICSRV_HOSTNAME"):
-        lists.parse_key_row("K", {}, silent)
+    with pytest.raises(Incomplete, match="A use of key K has no KLLICSRV_HOSTNAME"):
+        lists.parse_key_row(HQ, "K", {}, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -750,27 +751,33 @@ def test_a_closed_source_stops_what_is_being_read(serve: OpenSource) -> None:
     assert len(ksc.begun) == len(ksc.ended)
 
 
+def checked(source: KscSource) -> list[str]:
+    return [finding.message for finding in source.check_online()]
+
+
 def test_check_learns_version_and_clock(serve: OpenSource) -> None:
     ksc = contoso(1)
     source = serve(ksc)
-    assert source.server_version() == "14.0.0.10902"
+    assert "sources.hq runs Security Center 14.0.0.10902." in checked(source)
     assert source.address()[0] == "127.0.0.1"
-    skew = source.clock_skew()
-    assert skew is not None
-    assert abs(NOW - skew - datetime.now(UTC)) < timedelta(minutes=5)
-    assert ksc.methods() == ["StartSession", "GetStaticInfo"]
+    (clock,) = [each for each in source.check_online() if "clock" in each.message]
+    ahead = (NOW - datetime.now(UTC)) // timedelta(minutes=1)
+    (minutes,) = map(int, re.findall(r"clock is (\d+) minutes", clock.message))
+    assert abs(abs(ahead) - minutes) <= 5
+    assert ("ahead of" if ahead > 0 else "behind") in clock.message
+    assert ksc.methods() == ["StartSession", *("GetVServers", "GetStaticInfo") * 2]
     ksc.instead(
         "HostGroup.GetStaticInfo", {"PxgRetVal": {"KLADMSRV_SERVER_VERSION_ID": 917504}}, {}
     )
-    assert source.server_version() == "917504"
-    assert source.server_version() == "unknown"
+    assert "sources.hq runs Security Center 917504." in checked(source)
+    assert "sources.hq runs Security Center unknown." in checked(source)
 
 
 def test_a_server_without_a_date_has_no_clock(
     serve: OpenSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kisi.sandbox.http.Handler.date_time_string", lambda *_: "today")
-    assert serve(contoso(1)).clock_skew() is None
+    assert "sources.hq does not say what time it is." in checked(serve(contoso(1)))
 
 
 def test_an_unreachable_server_is_named_with_what_to_do(clock: FakeClock, tmp_path: Path) -> None:

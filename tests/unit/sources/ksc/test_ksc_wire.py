@@ -5,32 +5,24 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.sources.ksc.wire import (
-    Account,
-    PxgError,
+    ServerLabel,
     WireError,
+    authorization,
     decode,
-    encode,
     encode_arguments,
-    error_in,
+    problem_in,
 )
 
-SCALARS = (
-    st.booleans()
-    | st.text(max_size=20)
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.binary(max_size=20)
-    | st.dates()
-    | st.datetimes(timezones=st.just(UTC), min_value=datetime(1000, 1, 1)).map(  # noqa: DTZ001
-        lambda value: value.replace(microsecond=0)
-    )
+SCALARS = st.booleans() | st.text(max_size=20) | st.integers() | st.floats(allow_nan=False)
+WRAPPED = st.fixed_dictionaries(
+    {"type": st.sampled_from(["long", "datetime", "params", "colour"]), "value": SCALARS}
 )
 NAMES = st.text(max_size=8) | st.sampled_from(["type", "value"])
 VALUES = st.recursive(
@@ -44,37 +36,28 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_is_encoded_decodes_to_itself(value: object) -> None:
-    assert decode(json.loads(json.dumps(encode(value)))) == value
+    encoded = encode_arguments({"argument": [value]})
+    assert decode(json.loads(json.dumps(encoded))) == {"argument": [value]}
 
 
 @pytest.mark.slow
 @given(
-    st.recursive(st.none() | SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner))
+    st.recursive(
+        st.none() | SCALARS | WRAPPED,
+        lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner),
+    )
 )
 def test_nothing_breaks_the_decoder_but_in_its_own_way(value: object) -> None:
     with contextlib.suppress(WireError):
         assert decode(value) == decode(value)
 
 
-def test_integers_are_bare_up_to_32_bits_and_wrapped_beyond() -> None:
-    assert encode(2**31 - 1) == 2**31 - 1
-    assert encode(-(2**31)) == -(2**31)
-    assert encode(2**31) == {"type": "long", "value": 2**31}
-    assert encode([True, {"a": None}]) == [True, {"type": "params", "value": {}}]
-    with pytest.raises(TypeError, match="knows no complex"):
-        encode(1j)
-
-
 def test_arguments_are_bare_and_what_containers_hold_is_wrapped() -> None:
-    moved = datetime(2026, 11, 3, 14, 0, tzinfo=timezone(timedelta(hours=2)))
     assert encode_arguments(
-        {"n": 1, "p": {"a": 2**40, "t": moved}, "v": [{"Asc": True}], "s": "x"}
+        {"n": 1, "p": {"a": "x", "q": {"b": True}}, "v": [{"Asc": True}], "s": "x"}
     ) == {
         "n": 1,
-        "p": {
-            "a": {"type": "long", "value": 2**40},
-            "t": {"type": "datetime", "value": "2026-11-03T12:00:00Z"},
-        },
+        "p": {"a": "x", "q": {"type": "params", "value": {"b": True}}},
         "v": [{"type": "params", "value": {"Asc": True}}],
         "s": "x",
     }
@@ -85,16 +68,12 @@ def test_arguments_are_bare_and_what_containers_hold_is_wrapped() -> None:
     [
         ("long", "123", 123),
         ("long", -5, -5),
-        ("double", 2, 2.0),
-        ("float", 1.5, 1.5),
         ("datetime", "", None),
         ("datetime", None, None),
         ("datetime", "2021-02-23T10:14:33Z", datetime(2021, 2, 23, 10, 14, 33, tzinfo=UTC)),
         ("datetime", "2021-02-23T10:14:33", datetime(2021, 2, 23, 10, 14, 33, tzinfo=UTC)),
         ("datetime", "2021-02-23T10:14:33+02:00", datetime(2021, 2, 23, 8, 14, 33, tzinfo=UTC)),
-        ("date", "", None),
-        ("date", "2021-02-23", date(2021, 2, 23)),
-        ("binary", "AAEC", b"\x00\x01\x02"),
+        ("binary", "AAEC", {"type": "binary", "value": "AAEC"}),
         ("params", {"a": {"type": "long", "value": 1}}, {"a": 1}),
         ("colour", "red", {"type": "colour", "value": "red"}),
         (["long"], 5, {"type": ["long"], "value": 5}),
@@ -111,14 +90,10 @@ def test_a_wrapped_value_is_unwrapped(kind: object, value: object, expected: obj
         ("long", "many"),
         ("long", 1.5),
         ("long", True),
-        ("double", "x"),
         ("datetime", "yesterday"),
         ("datetime", 5),
         ("datetime", {}),
         ("datetime", "0001-01-01T00:00:00+14:00"),
-        ("date", "2021-13-01"),
-        ("binary", "?"),
-        ("binary", 1),
         ("params", []),
     ],
 )
@@ -128,17 +103,18 @@ def test_a_value_of_another_type_is_an_error(kind: str, value: object) -> None:
 
 
 def test_errors_are_found_whatever_their_form() -> None:
-    assert error_in({"PxgRetVal": 1}) is None
+    def said(error: object) -> str:
+        return str(problem_in(ServerLabel("hq"), "X.Y", {"PxgError": error}))
+
+    assert problem_in(ServerLabel("hq"), "X.Y", {"PxgRetVal": 1}) is None
     full = {"code": 1184, "subcode": 2, "module": "KLSTD", "message": "Access denied", "line": 1}
-    assert error_in({"PxgError": full}) == PxgError(1184, "KLSTD", "Access denied")
-    assert error_in({"PxgError": {"code": "1184"}}) == PxgError(0, "", "")
-    assert error_in({"PxgError": "broken"}) == PxgError(0, "", "broken")
+    assert 'which X.Y needs (1184 KLSTD: "Access denied")' in said(full)
+    assert 'X.Y failed (0 : "")' in said({"code": "1184"})
+    assert 'X.Y failed (0 : "broken")' in said("broken")
 
 
-def test_the_login_header_has_all_four_parameters_and_the_password_is_never_shown() -> None:
-    account = Account("jürgen", "pässword", "ACME", internal=False)
-    assert account.authorization() == (
+def test_the_login_header_has_all_four_parameters() -> None:
+    assert authorization("jürgen", "pässword", "ACME", internal=False) == (
         f'KSCBasic user="{base64.b64encode("jürgen".encode()).decode()}", '
         f'pass="{base64.b64encode("pässword".encode()).decode()}", domain="ACME", internal="0"'
     )
-    assert "pässword" not in repr(account)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.psa.connectwise.values import as_id, day, flag, number, number_or_none, part, row_id, text
+from kisi.psa.common import exact_number
+from kisi.psa.connectwise.records import as_id, day, flag, part, quantity_of, row_id, text
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_a_date_that_cannot_be_read_is_an_error_that_names_its_field(stored):
     [(9, "9"), (9.0, "9"), (0.1, "0.1"), ("2.50", "2.5"), (-3, "-3"), (None, None)],
 )
 def test_a_number_is_read_as_it_is_written(stored, means):
-    assert number({"quantity": stored}, "quantity") == (None if means is None else Decimal(means))
+    assert exact_number(stored) == (None if means is None else Decimal(means))
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,9 @@ def test_a_number_is_read_as_it_is_written(stored, means):
 )
 def test_what_is_no_number_is_an_error_that_is_cut_to_length(stored):
     with pytest.raises(ValueError, match="quantity is ") as caught:
-        number({"quantity": stored}, "quantity")
+        quantity_of({"quantity": stored})
     assert len(str(caught.value)) < 80
-    assert number_or_none({"quantity": stored}, "quantity") is None
+    assert exact_number(stored) is None
 
 
 def test_absent_fields_are_empty():

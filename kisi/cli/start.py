@@ -1,0 +1,187 @@
+"""What a newcomer runs first: `kisi init` writes a configuration, `kisi demo` needs none.
+
+`kisi sandbox` serves simulated systems on loopback; the demo runs the main job on them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kisi.cli.options import shared_options
+from kisi.cli.output import Console, result, write
+from kisi.errors import ConfigError, ExitCode, StateError
+
+if TYPE_CHECKING:
+    from kisi.sandbox import Sandbox
+
+_NEXT_STEPS = """\
+1. Fill in url, user and company in {path}, and remove the tables that you do not need.
+2. Set the secrets: KISI_HQ_PASSWORD, KISI_CW_PUBLIC_KEY, KISI_CW_PRIVATE_KEY, KISI_CW_CLIENT_ID.
+3. Run `kisi check`, then `kisi check --online`: it prints the certificate's fingerprint to pin.
+4. Run `kisi map` to say what is billed to whom, or `kisi map list` for the ids to write by hand.
+5. Run `kisi preview`. It writes nothing.
+6. Run `kisi sync`, then daily from cron, systemd or the Task Scheduler."""
+
+
+@shared_options(config=False)
+def init(
+    console: Console,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it.")
+    ] = Path("kisi.toml"),
+) -> None:
+    """Write a commented kisi.toml to fill in. Never overwrites anything."""
+    console.info(write_template(config))
+
+
+def template() -> str:
+    """A kisi.toml to fill in.
+
+    Lines that start with `# ` explain; lines that start with `#` and no space are settings with
+    their defaults or an example, to be used by removing the `#`.
+    """
+    return Path(__file__).with_name("kisi.toml").read_text(encoding="utf-8")
+
+
+def write_template(path: Path) -> str:
+    """Writes the template to `path`; the next steps, for the operator.
+
+    An existing file, or a link, is never replaced, and a half-written file is not left behind.
+
+    Raises:
+        ConfigError: There is something at `path` already, or its folder does not exist.
+        StateError: It cannot be written.
+    """
+    made = False
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            made = True
+            file.write(template())
+    except FileExistsError:
+        raise ConfigError(
+            f"{path} exists already, and kisi does not overwrite it.",
+            remedy="Edit it, or choose another place: `kisi init --config FILE`.",
+        ) from None
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} was not written, because there is no folder {path.parent}.",
+            remedy="Make the folder, then run `kisi init` again.",
+        ) from None
+    except OSError as error:
+        if made:
+            path.unlink(missing_ok=True)
+        raise StateError(
+            f"{path} could not be written: {error.strerror}.",
+            remedy="Choose a folder that you can write to: `kisi init --config FILE`.",
+        ) from error
+    return _NEXT_STEPS.format(path=path)
+
+
+@shared_options(config=False)
+def sandbox(
+    console: Console,
+    directory: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where kisi.toml and mapping.toml are written.")
+    ] = Path("kisi-sandbox"),
+    fleet: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, max=10_000, help="Serve N unmapped virtual servers instead."
+        ),
+    ] = 0,
+) -> None:
+    """Serve a simulated Security Center and PSA on this machine, with a ready configuration.
+
+    It serves until ^C. In another terminal: kisi preview --config DIR/kisi.toml
+    """
+    from kisi.cli.running import handle_signals
+
+    with _served(fleet, directory) as served:
+        path = served.write_config(directory, mapping=not fleet)
+        result(str(path), None)
+        console.info(f"Serving on loopback until ^C. Try:\n  kisi preview --config {path}")
+        with handle_signals("Stopping the simulated systems.") as stop:
+            while not stop.requested.wait(0.2):
+                continue
+    console.info("Stopped.")
+
+
+@shared_options(config=False)
+def demo(
+    console: Console,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep configuration and journal here.")
+    ] = None,
+) -> None:
+    """Run preview, sync, sync again and status on simulated systems, on this machine only.
+
+    Exits 0 if every step did what it should: the first sync writes, the second writes nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="kisi-demo-") as temporary:
+        folder = keep or Path(temporary)
+        with _served(0, folder) as served:
+            surprised = _steps(served.write_config(folder), served, console)
+    raise typer.Exit(ExitCode.BUG if surprised else ExitCode.OK)
+
+
+def _steps(path: Path, served: Sandbox, console: Console) -> bool:
+    """Runs each step with the options of the demo itself; whether one did not as it should."""
+    from kisi.cli import run
+
+    options = ["--config", str(path), *["--verbose"] * console.verbose]
+    options += ["--quiet"] if console.quiet else []
+    options += [] if console.color else ["--no-color"]
+    steps = (
+        ("What would be written?", "preview", False),
+        ("The daily run", "sync", True),
+        ("The same run again", "sync", False),
+        ("How does it stand?", "status", False),
+    )
+    surprised = False
+    for title, command, writes in steps:
+        heading = f"\n── {title}  $ kisi {command}\n"
+        if not console.quiet:
+            write(sys.stdout, heading)
+        before = len(served.writes)
+        code = run([command, *options])
+        sent = len(served.writes) - before
+        fine = code in {ExitCode.OK, ExitCode.WITHHELD} and (sent > 0) is writes
+        surprised |= not fine
+        summary = "as it should be" if fine else "NOT as it should be"
+        said = f"   exit code {code}, {sent} writes sent: {summary}"
+        if not console.quiet:
+            write(sys.stdout, said)
+        elif not fine:
+            write(sys.stdout, heading + said)
+    return surprised
+
+
+@contextmanager
+def _served(fleet: int, folder: Path) -> Iterator[Sandbox]:
+    """A sandbox that may write its configuration into `folder`, if that holds nobody's files."""
+    try:
+        from kisi.sandbox import Sandbox
+        from kisi.sandbox.configuration import is_foreign
+        from kisi.sandbox.demo import demo_sandbox
+        from kisi.sandbox.demo import fleet as fleet_of
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The sandbox needs the package {error.name}, which is not installed.",
+            remedy=f"Install it into kisi's environment: pipx inject kisi {error.name}  (or, in a "
+            "clone with an environment of its own: pip install '.[sandbox]')",
+        ) from error
+    if is_foreign(folder):
+        raise ConfigError(
+            f"{folder} holds a configuration that is not a sandbox's. Nothing was started, and "
+            "everything there is as it was.",
+            remedy="Name a folder of its own.",
+        )
+    with Sandbox(fleet_of(fleet).world) if fleet else demo_sandbox() as served:
+        yield served

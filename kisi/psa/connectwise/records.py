@@ -1,0 +1,360 @@
+"""ConnectWise's records, read: leniently where it is harmless, never by guessing. Pure.
+
+Record shapes: `Agreement`, `Addition`, `CatalogItem` and `Company` of ConnectWise's OpenAPI
+document (https://developer.connectwise.com/Products/ConnectWise_PSA/REST). ConnectWise leaves null
+fields out of its answers and adds fields between releases, so an absent field is no error here. A
+field that is present and cannot be read is a `ValueError` that names it; the caller says which
+record it belongs to. Date-times are UTC, and a day is stored as that day's midnight
+(`2026-11-21T00:00:00Z`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+from kisi.errors import PsaError
+from kisi.model import Agreement, AgreementRef, Line, NotBillable
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.common import exact_number, move, move_by_hand
+from kisi.redaction import remote_name, remote_text
+
+Row = Mapping[str, object]
+"""One record of an answer, as JSON has it."""
+
+LARGEST_ID = 2**31 - 1
+"""Ids are int32. A larger one makes ConnectWise refuse the whole request, so it is never sent."""
+
+_ID = re.compile(r"[1-9][0-9]{0,9}")
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T.*)?", re.ASCII)
+_DEAD = frozenset({"cancelled", "expired"})
+"""`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
+whether ConnectWise says it of additions that start later, and taking one for dead would add a
+second one."""
+_PLACES = 6
+"""No product is counted finer; what a double shows behind them nobody has entered."""
+_ONE_TIME = "is billed only one time"
+
+
+def as_id(text: str) -> int | None:
+    """The ConnectWise id that `text` from mapping.toml spells, or None if it cannot be one."""
+    if not _ID.fullmatch(text):
+        return None
+    number = int(text)
+    return number if number <= LARGEST_ID else None
+
+
+def row_id(row: Row) -> int:
+    """The record's own id.
+
+    Raises:
+        ValueError: It has none.
+    """
+    value = row.get("id")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("id is missing or not a whole number")  # noqa: TRY004  # one kind for all
+    return value
+
+
+def part(row: Row, field: str) -> Row:
+    """A reference inside a record, such as `company`; empty if it is absent."""
+    value = row.get(field)
+    return value if isinstance(value, dict) else {}
+
+
+def text(row: Row, field: str) -> str:
+    """A text field; empty if it is absent."""
+    value = row.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def name(row: Row, field: str) -> str:
+    """A text field for people, which decides nothing; empty if it is absent."""
+    return remote_name(text(row, field))
+
+
+def flag(row: Row, field: str) -> bool:
+    """A boolean field; absent means false."""
+    return row.get(field) is True
+
+
+def day(row: Row, field: str) -> date | None:
+    """The day a date-time field names, or None if it is absent, or year 1 (.NET's unset date).
+
+    Raises:
+        ValueError: It is there and is no date.
+    """
+    value = row.get(field)
+    if value is None or value == "":
+        return None
+    match = _DAY.fullmatch(value) if isinstance(value, str) else None
+    try:
+        read = date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        read = None
+    if read is None:
+        raise ValueError(f"{field} is {shown(value)}")
+    return None if read.year == 1 else read
+
+
+def day_or_none(row: Row, field: str) -> date | None:
+    """As `day`, for dates that decide nothing: one that cannot be read is none."""
+    try:
+        return day(row, field)
+    except ValueError:
+        return None
+
+
+def shown(value: object) -> str:
+    """A remote value for a sentence, cut to a sane length."""
+    return remote_text(repr(value), 60)
+
+
+def quantity_of(row: Row) -> Decimal:
+    """The quantity of an addition: a double, of which the noise behind the sixth place is cut off.
+
+    Raises:
+        ValueError: It is absent or no number. Absent is not zero: nobody has said so.
+    """
+    value = row.get("quantity")
+    if value is None:
+        raise ValueError("quantity is missing")
+    quantity = exact_number(value)
+    if quantity is None:
+        raise ValueError(f"quantity is {shown(value)}")
+    exact = round(quantity, _PLACES)
+    return quantity if quantity == exact else exact
+
+
+def product_of(row: Row) -> str:
+    """The catalog item's id of an addition.
+
+    Raises:
+        ValueError: It is absent.
+    """
+    try:
+        return str(row_id(part(row, "product")))
+    except ValueError as error:
+        raise ValueError(f"product/{error}") from error
+
+
+def addition_line(row: Row, ref: AgreementRef) -> Line:
+    """One addition, proven to be of the agreement that was asked for.
+
+    What cannot be read of it matters only if it is the one that kisi would write: an agreement also
+    holds additions of other vendors and of people. Without an id or a product nobody can tell.
+
+    Raises:
+        PsaError: It is another agreement's, or nobody can tell what it is.
+    """
+    owner = row.get("agreementId", int(ref.agreement))
+    if str(owner) != ref.agreement:
+        raise PsaError(
+            f"Asked for the additions of agreement {ref.agreement} (psa.{ref.psa}), ConnectWise"
+            f" answered with one of agreement {shown(owner)}. Nothing of the answer was used.",
+            remedy="Run kisi again; if it keeps happening, something between kisi and ConnectWise"
+            " mixes answers up.",
+        )
+    line = str(row_id(row))
+    try:
+        product = product_of(row)
+    except ValueError as error:
+        raise PsaError(
+            f"Addition {line} of agreement {ref.agreement} (psa.{ref.psa}) could not be"
+            f" read: {error}. The agreement's lines are not known, so none of them was written.",
+            remedy="Correct the addition in ConnectWise.",
+        ) from error
+    try:
+        cancelled = day(row, "cancelledDate")
+        return Line(
+            id=line,
+            agreement=ref.agreement,
+            product=product,
+            quantity=quantity_of(row),
+            description=name(row, "description") or name(part(row, "product"), "identifier"),
+            unit_price=exact_number(row.get("unitPrice")),
+            billable=text(row, "billCustomer").casefold() in ("", "billable"),
+            starts=day(row, "effectiveDate"),
+            cancelled=cancelled,
+            dead=cancelled is None and _status(row) in _DEAD,
+        )
+    except ValueError as error:
+        over = day_or_none(row, "cancelledDate")
+        return Line(line, ref.agreement, product, Decimal(0), cancelled=over, problem=str(error))
+
+
+def listed_product(row: Row) -> PsaProduct:
+    """A catalog item. One of class Bundle cannot be an addition, so it is not active either."""
+    names = (name(row, "identifier"), name(row, "description"))
+    return PsaProduct(
+        id=str(row_id(row)),
+        name=": ".join(dict.fromkeys(filter(None, names))),
+        active=not flag(row, "inactiveFlag") and text(row, "productClass") != "Bundle",
+        price=exact_number(row.get("price")),
+    )
+
+
+def listed_company(row: Row) -> PsaCompany:
+    """A company for `kisi map`; inactive in the recycle bin, where a mapping may name one."""
+    called = name(row, "name") or name(row, "identifier")
+    return PsaCompany(str(row_id(row)), called, active=not flag(row, "deletedFlag"))
+
+
+def listed_agreement(row: Row) -> PsaAgreement:
+    """An agreement for `kisi map`; active as far as its status and flag say, whatever the day."""
+    return PsaAgreement(
+        id=str(row_id(row)),
+        company=str(part(row, "company").get("id", "")),
+        name=name(row, "name"),
+        kind=name(part(row, "type"), "name"),
+        active=not flag(row, "cancelledFlag") and _status(row) in ("", "active"),
+        starts=day_or_none(row, "startDate"),
+        ends=None if flag(row, "noEndingDateFlag") else day_or_none(row, "endDate"),
+    )
+
+
+def validate_agreement(
+    ref: AgreementRef, row: Row | None, today: date, parent: Row | None = None
+) -> Agreement | PsaError:
+    """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id.
+
+    `parent` is the agreement that `invoiced_by` names; None: nothing is known of it.
+    """
+    if row is None:
+        return gone_agreement(
+            ref,
+            f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
+            " see it.",
+            f"If another one takes its place: {move(ref)}.",
+        )
+    try:
+        idle = _idle(ref, row, today)
+        return Agreement(
+            ref,
+            name=name(row, "name"),
+            not_billable=_foreign(ref, row) or idle or _not_invoiced(ref, row, today, parent),
+            bill_start=day(row, "billStartDate"),
+            next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
+            ends=_end(row),
+            prorated=flag(row, "prorateFlag"),
+            gone=idle is not None,
+        )
+    except ValueError as error:
+        return PsaError(
+            f"Agreement {ref.agreement} of psa.{ref.psa} could not be read: {error}. Nothing of it"
+            " was written.",
+            remedy="Correct the agreement in ConnectWise.",
+        )
+
+
+def gone_agreement(ref: AgreementRef, why: str, remedy: str) -> Agreement:
+    """An agreement that ConnectWise does not have."""
+    return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
+
+
+def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
+    """Why the agreement is not the mapped company's.
+
+    Raises:
+        ValueError: ConnectWise does not say whose it is.
+    """
+    company = part(row, "company")
+    if "id" not in company:
+        raise ValueError("company/id is missing")
+    if str(company["id"]) == ref.company:
+        return None
+    owner = f"company {shown(company['id'])} ({name(company, 'name') or 'no name'})"
+    return NotBillable(
+        "agreement",
+        f"{_called(row)} belongs to {owner} in ConnectWise, and the client is mapped to company"
+        f" {ref.company}.",
+        "Correct `company` or `agreement` of the client in mapping.toml.",
+    )
+
+
+def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
+    """Why the agreement bills nothing on `today`; None if it is active."""
+    status, starts, ends = _status(row), day(row, "startDate"), _end(row)
+    remedy = f"Renew it in ConnectWise. If that makes a new agreement: {move(ref)}."
+    if flag(row, "cancelledFlag") or status == "cancelled":
+        why = "is cancelled in ConnectWise"
+    elif ends is not None and ends < today:
+        why = f"ended on {ends}"
+    elif starts is not None and starts > today:
+        why = f"starts only on {starts}"
+        remedy = f"Wait until then, or name the agreement that runs today: {move_by_hand(ref)}."
+    elif status not in ("", "active"):
+        why = f"is not active: ConnectWise calls it {remote_text(text(row, 'agreementStatus'), 40)}"
+    else:
+        return None
+    return NotBillable("agreement", f"{_called(row)} {why}.", remedy)
+
+
+def _not_invoiced(
+    ref: AgreementRef, row: Row, today: date, parent: Row | None
+) -> NotBillable | None:
+    """Why the agreement is never invoiced again; None if it is, or if no record says otherwise."""
+    why = _without_invoices(row)
+    if not why:
+        return None
+    if number := invoiced_by(row):
+        above = ""
+        if parent:
+            try:
+                idle = _idle(ref, parent, today)
+            except ValueError:
+                idle = None
+            above = "is not active" if idle else _without_invoices(parent)
+        if not above:
+            return None
+        why += f", and its parent, agreement {number}, {above}"
+    return NotBillable(
+        "agreement",
+        f"{_called(row)} {why}: ConnectWise will never invoice what is added to it.",
+        "Let ConnectWise invoice it regularly (not one time, with a billing cycle and a next"
+        f" invoice date), or name the agreement that is invoiced: {move_by_hand(ref)}.",
+    )
+
+
+def _without_invoices(row: Row) -> str:
+    """What makes an agreement by itself one that is never invoiced again; empty if nothing does.
+
+    ConnectWise leaves null fields out. So an absent cycle or date says something only where the
+    record shows that its billing may be seen: `billOneTimeFlag`, true or false, is there.
+    """
+    if flag(row, "oneTimeFlag") or flag(row, "billOneTimeFlag"):
+        return _ONE_TIME
+    told = isinstance(row.get("billOneTimeFlag"), bool)
+    cycle = row.get("billingCycle")
+    has_cycle = any(cycle.values()) if isinstance(cycle, dict) else cycle
+    if (told or "billingCycle" in row) and not has_cycle:
+        return "has no billing cycle"
+    try:
+        dated = day(row, "nextInvoiceDate") is not None
+    except ValueError:
+        dated = True  # it is documented as a plain string
+    if (told or "nextInvoiceDate" in row) and not dated:
+        return "has no next invoice date"
+    return ""
+
+
+def invoiced_by(row: Row) -> int:
+    """The id of the parent that a child is invoiced with, if it is not invoiced by itself; or 0."""
+    if _without_invoices(row) in ("", _ONE_TIME):
+        return 0
+    return as_id(str(part(row, "parentAgreement").get("id"))) or 0
+
+
+def _called(row: Row) -> str:
+    called = name(row, "name")
+    return f"Agreement {row_id(row)} {called!r}" if called else f"Agreement {row_id(row)}"
+
+
+def _status(row: Row) -> str:
+    return text(row, "agreementStatus").casefold()
+
+
+def _end(row: Row) -> date | None:
+    return None if flag(row, "noEndingDateFlag") else day(row, "endDate")

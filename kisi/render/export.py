@@ -1,0 +1,300 @@
+"""For programs: CSV of everything that a spreadsheet opens, JSON of `status` and `explain`.
+
+Both are part of the contract with scripts. A thing's fields are listed once, as values
+(`kisi.run.document`, which has a run's JSON too); JSON and CSV write them each in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from kisi.counting import conservation
+from kisi.csv_table import csv_table
+from kisi.journal import Run, UsageRecord
+from kisi.json_text import Json, document, fields, instant
+from kisi.model import ApplicationUsage, CompanyPlan, Evidence, KeyEvidence, UnmappedUse
+from kisi.redaction import STARTS, guarded_inside, safe_text
+from kisi.render.explain import ExplainView, device_changes, other_keys, shared_devices
+from kisi.render.formatting import AS_REPORTED, quantity
+from kisi.render.status import Client, Readiness, StatusView
+from kisi.run.document import (
+    Fields,
+    cause_fields,
+    known_line,
+    line_fields,
+    operation_fields,
+    tenant_fields,
+    use_fields,
+)
+from kisi.run.result import RunResult, money_delta
+
+PLAN_COLUMNS = (
+    "kind company psa psa_company agreement application category product line_id action before"
+    " after delta unit_price money_delta guard reason remedy outcome detail used"
+)
+"""`kind` is line, left, failure, unmapped or tenant; `used` is the quantity that no row bills."""
+_STATUS_COLUMNS = (
+    "company psa psa_company agreement billing status since confirmed_at guard reason remedy"
+    " application category product line_id quantity quantity_since before"
+)
+_EXPLAIN_COLUMNS = (
+    "kind company run source tenant tenant_name read_at application category quantity device name"
+    " operating_system class counted serial reason change"
+)
+_KEY_FIELDS = (
+    "name source=tenant.source tenant=tenant.tenant key=key.name serial=key.serial"
+    " expires=key.expires used=key.used"
+)
+_RUN_COUNTS = ("current", "billed", "applied", "held", "failed")
+"""Of a run; null where it did not get that far."""
+_STARTS = (*STARTS, "\t", "\r", "\n", "\0")
+
+Value = str | int | Decimal | bool | datetime | None
+
+
+# --- CSV in general -------------------------------------------------------------------------------
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
+    r"""A table as CSV (RFC 4180): a header, then one row a line, each ended by `\r\n`.
+
+    Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
+    spreadsheet would run as a formula gets an apostrophe in front, also behind a delimiter inside
+    it (`kisi.redaction`). Write it with `newline=""`.
+    """
+    return csv_table(columns, ([_text(value) for value in one] for one in rows))
+
+
+def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """As `csv_text`, of rows by column; the columns' names stand between spaces.
+
+    What a row lacks is empty, and what is no column is left out.
+    """
+    names = columns.split()
+    return csv_text(names, ([row.get(name) for name in names] for row in rows))
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return quantity(value)
+    if isinstance(value, datetime):
+        return instant(value) or ""
+    guard = "'" if value.startswith(_STARTS) else ""
+    return guard + guarded_inside(safe_text(value), lambda start: f"'{start}")
+
+
+def _client_columns(row: Fields) -> Fields:
+    """A client's fields under the names of CSV, where `company` is its name."""
+    return {**row, "company": row["name"], "psa_company": row["company"]}
+
+
+# --- preview and sync -----------------------------------------------------------------------------
+
+
+def plan_csv(result: RunResult) -> str:
+    """Every line of the plan, and what failed or is not billed at all, a row each."""
+    return csv_of_fields(PLAN_COLUMNS, _plan_rows(result))
+
+
+def _plan_rows(result: RunResult) -> Iterable[Fields]:
+    plan = result.plan
+    for company in plan.companies:
+        yield from _company_rows(company)
+    yield from ({"kind": "failure", **cause_fields(failure)} for failure in plan.failures)
+    yield from map(_use_row, plan.unmapped_uses)
+    for tenant in plan.unmapped_tenants:
+        row = {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
+        yield {**row, "reason": tenant.listed_as or None}
+
+
+def _company_rows(plan: CompanyPlan) -> Iterable[Fields]:
+    client = _client_columns(fields(plan.company, "name psa company agreement"))
+    if plan.failure is not None:
+        yield {"kind": "failure", **client, **cause_fields(plan.failure)}
+    for kind, lines in (("line", plan.lines), ("left", plan.left)):
+        for line in lines:
+            row = {"kind": kind, "name": plan.company.name, **line_fields(line)}
+            more = {"delta": line.delta, "money_delta": money_delta(line)}
+            yield {**_client_columns(row), **(row["hold"] or {}), **more}
+    for use in plan.unmapped:
+        yield {**client, **_use_row(use)}
+
+
+def _use_row(use: UnmappedUse) -> Fields:
+    detail = AS_REPORTED if use.estimated else None
+    return {"kind": "unmapped", **use_fields(use), "used": use.quantity, "detail": detail}
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+
+def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
+    """The status as plain JSON data; `ready` is the answer to `--ready`, where it was asked for."""
+    holds = [
+        {
+            **fields(hold, "name psa company agreement plan_id since=first_at"),
+            "lines": [line_fields(line) for line in hold.lines],
+        }
+        for hold in view.holds
+    ]
+    unmapped = {
+        "tenants": [tenant_fields(tenant) for tenant in view.unmapped_tenants],
+        "applications": [use_fields(use) for use in view.unmapped],
+    }
+    return document(
+        {
+            **fields(view, "kisi_version=version generated_at=at"),
+            "problem": view.problem or None,
+            "ready": _ready(ready) if ready else None,
+            "runs": [_run(run) for run in view.runs],
+            "clients": [{**_client(one), "lines": list(_lines(one))} for one in view.clients],
+            "holds": holds,
+            "unmapped": unmapped,
+            "unsettled": [operation_fields(write) for write in view.unsettled],
+            "expiring_keys": [fields(stored, _KEY_FIELDS) for _, stored in view.expiring_keys],
+            "expiring_certificates": [
+                fields(one, "server expires") for one in view.expiring_certificates
+            ],
+            "last_run": view.last_run,
+        }
+    )
+
+
+def _ready(readiness: Readiness) -> Fields:
+    return {
+        **fields(readiness, "ready billed"),
+        "max_age_seconds": int(readiness.max_age.total_seconds()),
+        "blockers": [fields(one, "name reason") for one in readiness.blockers],
+    }
+
+
+def _run(run: Run) -> Fields:
+    known = "run=id command scope=plan_scope began_at=at ended_at state exit_code last_line=message"
+    return {**fields(run, known), **{name: run.summary.get(name) for name in _RUN_COUNTS}}
+
+
+def _client(client: Client) -> Fields:
+    record = client.record
+    return {
+        **fields(record, "name psa company agreement billing status"),
+        **{name: value or None for name, value in fields(record, "guard reason remedy").items()},
+        **fields(record, "since=since_at confirmed_at"),
+    }
+
+
+def _lines(client: Client) -> Iterable[Fields]:
+    for line in client.lines:
+        quantities = [fields(one, "quantity since=first_at") for one in line.quantities]
+        yield {**known_line(line), "quantities": quantities}
+
+
+def status_csv(view: StatusView) -> str:
+    """Every client with the quantity of each of its lines, and the quantity before that.
+
+    One row a billing line, or a client without lines.
+    """
+    rows = (row for client in view.clients for row in _status_rows(client))
+    return csv_of_fields(_STATUS_COLUMNS, rows)
+
+
+def _status_rows(client: Client) -> Iterable[Fields]:
+    columns = _client_columns(_client(client))
+    for line in list(_lines(client)) or [{"quantities": []}]:
+        before, now = [{}, {}, *line["quantities"]][-2:]
+        quantities = {"quantity": now.get("quantity"), "quantity_since": now.get("since")}
+        yield {**columns, **line, **quantities, "before": before.get("quantity")}
+
+
+# --- explain --------------------------------------------------------------------------------------
+
+
+def explain_document(view: ExplainView) -> Json:
+    """A client's quantities and their evidence as plain JSON data."""
+    return document(
+        {
+            **fields(view.client, "name psa company agreement"),
+            **fields(view.run, "run=id began_at=at"),
+            "lines": [
+                {**known_line(one), "quantity": one.quantities[-1].quantity} for one in view.lines
+            ],
+            "tenants": [_tenant(tenant, view) for tenant in view.tenants],
+        }
+    )
+
+
+def _tenant(tenant: UsageRecord, view: ExplainView) -> Fields:
+    usage = tenant.usage
+    return {
+        **fields(usage.tenant, "source=ref.source tenant=ref.tenant name"),
+        **fields(tenant, "read_at=usage.at read_in_this_run=read since=first_at previous_run"),
+        "applications": [_application(one, tenant, view) for one in usage.applications],
+        "unmapped": [use_fields(use) for use in usage.unmapped],
+        "other_keys": [_key(key) for key in other_keys(usage)],
+        "notes": usage.notes,
+    }
+
+
+def _application(usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView) -> Fields:
+    changes, compared = device_changes(tenant, usage), tenant.previous is not None
+    return {
+        **fields(usage, "application unit quantity=total quantities rows counted_rows left_out"),
+        "conservation": conservation(usage),
+        "keys": [_key(key) for key in usage.keys],
+        "unknown_devices": usage.unknown_devices,
+        "devices": [_device(item) for item in usage.evidence],
+        "shared": [item.device for item in shared_devices(view, tenant, usage)],
+        "came": [item.device for item in changes.added] if compared else None,
+        "went": [item.device for item, _ in changes.removed] if compared else None,
+    }
+
+
+def _key(key: KeyEvidence) -> Fields:
+    return fields(key, "serial name counted reason used licenses expires")
+
+
+def _device(item: Evidence) -> Fields:
+    names = "device name operating_system=os_name class=device_class counted serial reason"
+    return fields(item, names)
+
+
+def explain_csv(view: ExplainView) -> str:
+    """Each quantity (kind `quantity`) and each device (kind `device`), counted or left out.
+
+    `change` says which devices `came` and `went` since the reading before; those that are not even
+    listed any more have a row of kind `went`, as they were.
+    """
+    where = "source=usage.tenant.ref.source tenant=usage.tenant.ref.tenant read_at=usage.at"
+    rows = (
+        {
+            **fields(view, "company=client.name run=run.id"),
+            **fields(tenant, f"{where} tenant_name=usage.tenant.name"),
+            "application": usage.application,
+            **one,
+        }
+        for tenant in view.tenants
+        for usage in tenant.usage.applications
+        for one in _usage_rows(tenant, usage)
+    )
+    return csv_of_fields(_EXPLAIN_COLUMNS, rows)
+
+
+def _usage_rows(tenant: UsageRecord, usage: ApplicationUsage) -> Iterable[Fields]:
+    for category, number in usage.quantities.items():
+        yield {"kind": "quantity", "category": category, "quantity": number}
+    changes = device_changes(tenant, usage)
+    went = [item for item, _ in changes.removed]
+    moved = {item.device: "came" for item in changes.added}
+    moved |= {item.device: "went" for item in went}
+    listed = {item.device for item in usage.evidence}
+    for item in usage.evidence:
+        yield {"kind": "device", **_device(item), "change": moved.get(item.device)}
+    for item in went:
+        if item.device not in listed:
+            yield {"kind": "went", **_device(item), "counted": False, "change": "went"}

@@ -1,0 +1,366 @@
+"""What `kisi status` knows, as the journal has it; what a person reads of it; may we invoice?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+from kisi.errors import ExitCode
+from kisi.journal import (
+    Billing,
+    ClientRecord,
+    HeldPlan,
+    LineHistory,
+    Operation,
+    QuantityRange,
+    Run,
+    RunState,
+    StoredKey,
+)
+from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse
+from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
+from kisi.render.plan_report import client_section, operation_entry, unmapped_section
+from kisi.render.report import (
+    Entry,
+    Grid,
+    Item,
+    QuantityChange,
+    Remark,
+    Report,
+    Section,
+    Span,
+    Tone,
+    listing,
+    remarks,
+    row,
+)
+
+EXPIRY_NOTICE = timedelta(days=30)
+UP_TO_DATE = "up to date"
+NOT_CONFIRMED = "not confirmed"
+"""Nothing is wrong with the client, and its lines were never all confirmed."""
+_NAMED_AT_MOST = 20
+"""Clients in the way of invoicing."""
+_POINTS = 5
+"""How many quantities of a line are shown; older ones are `…`."""
+_CLIENT_TONES = {
+    UP_TO_DATE: Tone.GOOD,
+    NOT_CONFIRMED: Tone.HELD,
+    Status.HELD: Tone.HELD,
+    Status.FAILED: Tone.BAD,
+}
+_RUN_TONES: dict[int, Tone] = {ExitCode.OK: Tone.GOOD, ExitCode.WITHHELD: Tone.HELD}
+_ENDINGS: dict[int, str] = {
+    ExitCode.OK: "done",
+    ExitCode.BUG: "a bug in kisi",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.SOURCE: "a source failed",
+    ExitCode.PSA: "a PSA failed",
+    ExitCode.WITHHELD: "on hold",
+    ExitCode.WRITE: "a write failed",
+    ExitCode.STATE: "journal or disk",
+    ExitCode.PENDING: "changes pending",
+    ExitCode.LOCKED: "another run",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client as the last run that had it left it, and the lines that kisi owns there."""
+
+    record: ClientRecord
+    lines: tuple[LineHistory, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """How the client stands, in a word or two: `up to date`, `held`."""
+        record = self.record
+        if record.billing is not Billing.ON:
+            return "billing off" if record.billing is Billing.OFF else "not mapped"
+        if record.status is None:
+            return "not yet run"
+        if record.status is Status.READY:
+            return NOT_CONFIRMED if record.confirmed_at is None else UP_TO_DATE
+        return record.status
+
+
+class Expiry(NamedTuple):
+    """A server's certificate and its end; those that end first come first."""
+
+    expires: datetime
+    server: str
+    """The section's name in kisi.toml."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """Everything that `kisi status` shows."""
+
+    at: datetime
+    """Now (aware)."""
+    version: str
+    zone: tzinfo = UTC
+    """The billing time zone."""
+    runs: tuple[Run, ...] = ()
+    """Newest first."""
+    clients: tuple[Client, ...] = ()
+    nobody: str = ""
+    """Why there is no client here, in a sentence; empty: the journal knows none at all."""
+    holds: tuple[HeldPlan, ...] = ()
+    unmapped: tuple[UnmappedUse, ...] = ()
+    unmapped_tenants: tuple[Tenant, ...] = ()
+    keys: tuple[StoredKey, ...] = ()
+    """Those that count and end within 30 days are shown."""
+    certificates: tuple[Expiry, ...] = ()
+    """Likewise."""
+    unsettled: tuple[Operation, ...] = ()
+    last_run: Mapping[str, Any] | None = None
+    """The document of the last run (`plan_document`)."""
+    problem: str = ""
+    """Why the journal could not be read whole."""
+
+    @property
+    def expiring_keys(self) -> list[tuple[datetime, StoredKey]]:
+        """Keys that count and end within 30 days, or have ended, the first to end first."""
+        ending = [
+            (stored.key.expires, stored)
+            for stored in self.keys
+            if stored.key.counted and stored.key.expires and self._is_near(stored.key.expires)
+        ]
+        return sorted(ending, key=lambda one: (one[0], one[1].name))
+
+    @property
+    def expiring_certificates(self) -> list[Expiry]:
+        """Certificates that end within 30 days, or have ended, the first to end first."""
+        return sorted(one for one in self.certificates if self._is_near(one.expires))
+
+    def _is_near(self, expires: datetime) -> bool:
+        return expires <= self.at + EXPIRY_NOTICE
+
+
+def status_report(view: StatusView, *, detailed: bool = False) -> Report:
+    """What an operator reads of the journal.
+
+    With `detailed` also every client that is as it should be, and the trend of each line.
+    """
+    return Report(
+        title="kisi status",
+        sections=tuple(_sections(view, detailed=detailed)),
+        facts=(f"kisi {view.version}", moment(view.at, view.zone)),
+        summary=view.runs[0].message if view.runs else "",
+    )
+
+
+def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
+    if view.problem:
+        yield Section("Journal", (), (Remark(view.problem, Tone.BAD),), Tone.BAD)
+    yield _runs(view)
+    yield _overview(view, named=not detailed)
+    if detailed:
+        yield from (_client(client, view.zone) for client in view.clients)
+    yield from _holds(view)
+    if view.unsettled:
+        entries = tuple(operation_entry(write, view.zone) for write in view.unsettled)
+        yield Section("Writes of unknown outcome", (), entries, Tone.HELD)
+    if view.unmapped:
+        uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in view.unmapped]
+        todo = Remark("To bill it, or to say that it is not billed: `kisi map`")
+        title = "Used, and billed by no row of mapping.toml"
+        yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
+    yield from unmapped_section(view.unmapped_tenants, ())
+    keys = []
+    for expires, stored in view.expiring_keys:
+        key = stored.key
+        used = "" if key.used is None else f", {key.used} in use"
+        keys.append((expires, f"{stored.name}: {key.name} ({key.serial}{used})"))
+    for title, ending in (("Keys", keys), ("Certificates", view.expiring_certificates)):
+        rows = [(_end(expires, view), what) for expires, what in ending]
+        if rows:
+            yield Section(f"{title} that end within 30 days", (), listing("", rows), Tone.HELD)
+
+
+def _end(expires: datetime, view: StatusView) -> str:
+    left = expires - view.at
+    if left < timedelta(0):
+        words = "has ended"
+    else:
+        words = f"in {plural(left.days, 'day')}" if left.days else "today"
+    return f"{day(expires, view.zone)}, {words}"
+
+
+def _runs(view: StatusView) -> Section:
+    if not view.runs:
+        return Section("Runs", (), (Remark("No run is in the journal. Next: `kisi sync`"),))
+    headers = ("run", "began", "took", "command", "ended", "")
+    runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
+    newest = view.runs[0]
+    said = f"Run {newest.id}: {newest.message}" if newest.message else ""
+    return Section("Runs", (), (runs, *remarks(said)))
+
+
+def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
+    took = ""
+    if run.ended_at is not None:
+        minutes, seconds = divmod(round((run.ended_at - run.at).total_seconds()), 60)
+        took = f"{minutes}:{seconds:02d}"
+    counts, billed = run.summary, run.summary.get("billed")
+    came_to = [] if billed is None else [f"{counts.get('current')} of {billed} {UP_TO_DATE}"]
+    came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
+    command = f"{run.command} {run.plan_scope}".rstrip()
+    began = moment(run.at, zone)
+    return row(str(run.id), began, took, command, _ending(run), ", ".join(came_to))
+
+
+def _ending(run: Run) -> Span:
+    if run.state is RunState.RUNNING:
+        return Span("running", Tone.CHANGE)
+    if run.state is not RunState.FINISHED or run.exit_code is None:
+        return Span(run.state, Tone.BAD)
+    text = f"{run.exit_code} {_ENDINGS.get(run.exit_code, '')}".rstrip()
+    return Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
+
+
+def _overview(view: StatusView, *, named: bool) -> Section:
+    """How many clients stand how; `named`: and each that is not as it should be."""
+    if not view.clients:
+        return Section("Clients", (), (Remark(view.nobody or "No run has seen a client yet."),))
+    counts = Counter(client.state for client in view.clients)
+    facts = tuple(f"{number} {state}" for state, number in counts.most_common())
+    troubled = []
+    for client in view.clients:
+        record = client.record
+        if named and record.billing is Billing.ON and client.state != UP_TO_DATE:
+            label = f"{record.name}: {_since(client, view.zone)}"
+            if record.confirmed_at:
+                label += f", last confirmed {moment(record.confirmed_at, view.zone)}"
+            troubled.append(_entry(client, label, record.reason))
+    return Section("Clients", facts, tuple(troubled))
+
+
+def _entry(client: Client, label: str, *more: str) -> Entry:
+    """A client's trouble; what releases a hold is told with the hold."""
+    failed = client.record.status is Status.FAILED
+    told = remarks(*more, client.record.remedy if failed else "", tone=Tone.PLAIN)
+    tone = _CLIENT_TONES.get(client.state, Tone.DIM)
+    return Entry("✗" if failed else "!", tone, label, remarks=told)
+
+
+def _client(client: Client, zone: tzinfo) -> Section:
+    """One client with the trend of each of its lines."""
+    record = client.record
+    facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
+    if record.confirmed_at is not None:
+        facts.append(f"confirmed {moment(record.confirmed_at, zone)}")
+    items: list[Item] = [_entry(client, record.reason)] if record.reason else []
+    items += [_line(line, zone) for line in client.lines if line.quantities]
+    return Section(record.name, tuple(facts), tuple(items))
+
+
+def _since(client: Client, zone: tzinfo) -> str:
+    record, state = client.record, client.state
+    if record.guard and state == record.status:
+        state += f" ({record.guard})"
+    return f"{state} since {day(record.since_at, zone)}" if record.since_at else state
+
+
+def _line(line: LineHistory, zone: tzinfo) -> Entry:
+    now, label = line.quantities[-1], billed_as(line.application, line.categories)
+    change = QuantityChange("", quantity(now.quantity), f"since {day(now.first_at, zone)}")
+    trended = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
+    return Entry("=", Tone.DIM, label, change, remarks=remarks(trended))
+
+
+def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
+    """A line's quantities with the days since when: `90 (2026-10-01) → 92 (11-03)`."""
+    shown: list[str] = ["…"] if len(quantities) > _POINTS else []
+    year = ""
+    for one in quantities[-_POINTS:]:
+        date = day(one.first_at, zone)
+        shown.append(f"{quantity(one.quantity)} ({date.removeprefix(year)})")
+        year = date[:5]
+    return " → ".join(shown)
+
+
+def _holds(view: StatusView) -> Iterable[Section]:
+    """What waits for a person, with the commands that release it."""
+    for hold in view.holds:
+        company = Company(hold.name, (), hold.psa, hold.company, hold.agreement)
+        plan = CompanyPlan(company, Status.HELD, hold.lines, plan_id=hold.plan_id)
+        section = client_section(plan)
+        since = f"held since {day(hold.first_at, view.zone)}"
+        yield Section(section.title, (*section.facts, since), section.items, Tone.HELD)
+
+
+# --- may we invoice? ------------------------------------------------------------------------------
+
+
+class Blocker(NamedTuple):
+    """A client that must not be invoiced yet, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether every billed client may be invoiced from its lines."""
+
+    billed: int
+    blockers: tuple[Blocker, ...]
+    max_age: timedelta
+
+    @property
+    def ready(self) -> bool:
+        """True if somebody is billed and nothing stands against anybody."""
+        return self.billed > 0 and not self.blockers
+
+
+def readiness(view: StatusView, max_age: timedelta) -> Readiness:
+    """Looks at every billed client of the journal.
+
+    A client is in the way if its lines were not confirmed within `max_age`, if it failed in its
+    last run, or if anything of it is held, unmapped or of unknown outcome.
+    """
+    billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
+    reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
+    blockers = tuple(Blocker(name, reason) for name, reason in reasons if reason)
+    return Readiness(len(billed), blockers, max_age)
+
+
+def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iterator[str]:
+    if client.status is None:
+        yield "not yet run"
+    if client.status in {Status.FAILED, Status.HELD}:
+        yield f"{client.status}: {client.guard}"
+    billed_on = (client.psa, client.agreement)
+    if any((hold.psa, hold.agreement) == billed_on for hold in view.holds):
+        yield "held"
+    if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
+        yield "a write of unknown outcome"
+    if any(use.company == client.name for use in view.unmapped):
+        yield "unmapped usage"
+    if client.confirmed_at is None:
+        yield "never confirmed"
+    elif view.at - client.confirmed_at > max_age:
+        yield f"last confirmed {moment(client.confirmed_at, view.zone)}"
+
+
+def ready_sentence(readiness: Readiness) -> str:
+    """The answer in one sentence, naming the clients that are in the way."""
+    good = readiness.billed - len(readiness.blockers)
+    clients = f"{good} of {readiness.billed} billed clients"
+    if readiness.ready:
+        hours = readiness.max_age.total_seconds() / 3600
+        age = f"{hours:g} h" if hours < 72 else plural(round(hours / 24), "day")
+        return f"Ready to invoice: {clients} were confirmed within {age} and nothing is on hold."
+    if not readiness.billed:
+        return "NOT ready to invoice: no client is billed."
+    named = [f"{one.name} ({one.reason})" for one in readiness.blockers[:_NAMED_AT_MOST]]
+    more = len(readiness.blockers) - len(named)
+    text = ", ".join(named) + (f" and {more} more" if more else "")
+    return f"NOT ready to invoice: {text}; {clients} are ready."
