@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.errors import ConfigError
-from kisi.journal.opening import JOURNAL
+from kisi.journal import JOURNAL
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Finding, Level
 from kisi.render.formatting import plural

@@ -50,7 +50,7 @@ def show_explanation(
         lines = []
         for line in journal.line_history(client.name):
             known = tuple(one for one in line.quantities if one.first_run <= run.id)
-            if known and (line.key.psa, line.key.agreement) == billed_on:
+            if known and (line.psa, line.agreement) == billed_on:
                 lines.append(replace(line, quantities=known))
         view = ExplainView(client, run, settings.timezone, tuple(lines), records)
     view = of_application(view, application) if application else view

@@ -109,8 +109,8 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         crashed = {} if is_running(settings.state_dir) else {RunState.RUNNING: RunState.CRASHED}
         runs = journal.last_runs(RUNS if since is None else MANY_RUNS, since)
         known = tuple(_clients(journal, mapping))
-        report, certificates = map(journal.latest, (Subject.REPORT, Subject.CERTIFICATES))
-        last_run: Mapping[str, Any] | None = report.value if report else None
+        last_run: Mapping[str, Any] | None = journal.latest(Subject.REPORT)
+        certificates = journal.latest(Subject.CERTIFICATES) or ()
         unmapped = last_run.get("unmapped", {}) if last_run else {}
         view = StatusView(
             at=now,
@@ -125,7 +125,7 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
             keys=journal.keys(),
             certificates=tuple(
                 Expiry(datetime.fromisoformat(one["expires"]), one["server"])
-                for one in (certificates.value if certificates else ())
+                for one in certificates
             ),
             unsettled=journal.pending(),
             last_run=last_run,
@@ -143,7 +143,7 @@ def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
             new.pop(billed_on, None)
         if billed_on not in new:
             lines = journal.line_history(record.name)
-            mine = (x for x in lines if x.owned and (x.key.psa, x.key.agreement) == billed_on)
+            mine = (x for x in lines if x.owned and (x.psa, x.agreement) == billed_on)
             yield Client(record, tuple(mine))
     for one in new.values():
         billed = (one.psa, one.company, one.agreement)

@@ -35,39 +35,23 @@ Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) 
 
 from __future__ import annotations
 
-from kisi.journal.opening import repair
-from kisi.journal.operations import emergency_line, operation_key
-from kisi.journal.records import (
-    Billing,
-    ClientRecord,
-    ClientState,
-    ConfirmedLine,
-    HeldPlan,
-    Latest,
-    LineHistory,
-    LineKey,
-    Operation,
-    OperationOutcome,
-    QuantityRange,
-    Run,
-    RunState,
-    StoredKey,
-    Subject,
-    UsageRecord,
-)
-from kisi.journal.store import Journal
-from kisi.journal.usage import PackedUsage
+from kisi.journal.clients import Billing, ClientRecord, ClientState
+from kisi.journal.holds import HeldPlan
+from kisi.journal.lines import ConfirmedLine, LineHistory, QuantityRange
+from kisi.journal.operations import Operation, OperationOutcome, emergency_line, operation_key
+from kisi.journal.runs import Run, RunState, Subject
+from kisi.journal.store import JOURNAL, Journal, repair
+from kisi.journal.usage import PackedUsage, StoredKey, UsageRecord
 
 __all__ = [
+    "JOURNAL",
     "Billing",
     "ClientRecord",
     "ClientState",
     "ConfirmedLine",
     "HeldPlan",
     "Journal",
-    "Latest",
     "LineHistory",
-    "LineKey",
     "Operation",
     "OperationOutcome",
     "PackedUsage",

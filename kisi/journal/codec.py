@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from hashlib import blake2b
 from sqlite3 import Row
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _Record = TypeVar("_Record")
 
@@ -72,38 +71,32 @@ def unpack(kind: Any, packed: bytes) -> Any:  # noqa: ANN401  # the caller names
 def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
     """A row as a value of `kind`, a dataclass: each field is read from the column of its name.
 
-    Args:
-        kind: What to make.
-        row: Instants are epoch seconds, decimals text, tuples and mappings JSON or `pack`ed.
-        given: Fields that are no column as it is; others take their default where none is there.
+    Instants are epoch seconds, decimals text, tuples and mappings JSON or `pack`ed. A field that is
+    `given` is no column as it is; another one takes its default where there is no column of its
+    name, or a null that it cannot be.
     """
     made: Any = kind
-    hints, columns = _hints(made), set(row.keys())
-    stored = {
-        name: _column(hints[name])(row[name])
-        for name in _fields(made)
-        if name in columns and name not in given and row[name] is not None
-    }
-    return kind(**stored, **given)
+    values, columns = dict(given), set(row.keys())
+    for name, hint in _fields(made).items():
+        if name in columns and name not in given:
+            if row[name] is not None:
+                values[name] = _column(hint)(row[name])
+            elif hint is not _not_none(hint):
+                values[name] = None
+    return kind(**values)
 
 
 @cache
 def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
     """What makes a field of type `kind` from a column that is not null."""
-    if get_origin(kind) in (Union, types.UnionType):
-        return _column(_not_none(kind))
+    kind = _not_none(kind)
     if kind is datetime:
         return from_epoch
-    if kind is bool:
-        return bool
+    if kind in (bool, int):
+        return kind  # type: ignore[no-any-return]  # a column has 0 and 1, or digits
     if kind is Any or get_origin(kind):
         return lambda value: (unpack if isinstance(value, bytes) else loads)(kind, value)
     return _reader(kind)
-
-
-def fingerprint(text: str) -> bytes:
-    """Sixteen bytes that stand for `text`; equal only for equal texts."""
-    return blake2b(text.encode("utf-8"), digest_size=16).digest()
 
 
 def _plain(value: object) -> object:
@@ -123,16 +116,12 @@ def _plain(value: object) -> object:
 
 
 @cache
-def _fields(kind: type[Any]) -> tuple[str, ...]:
-    """The names of a dataclass's fields; none for any other type."""
+def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The names and types of a dataclass's fields; none for any other type."""
     if not dataclasses.is_dataclass(kind):
-        return ()
-    return tuple(field.name for field in dataclasses.fields(kind))
-
-
-@cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return get_type_hints(kind)
+        return {}
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
@@ -141,33 +130,28 @@ def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401, PLR0911  # one return a kind of type
+def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
     """What makes a value of `kind` from JSON data that is not null; worked out once a type."""
+    kind = _not_none(kind)
     origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return _as_it_is
-    if origin in (Union, types.UnionType):
-        return _reader(_not_none(kind))
     if origin in (tuple, frozenset):
         return lambda data: origin(_built(arguments[0], item) for item in data)
     if origin is not None and issubclass(origin, Mapping):
         key, item = arguments
         return lambda data: {_built(key, name): _built(item, one) for name, one in data.items()}
     if fields := _fields(kind):
-        hints = _hints(kind)
         return lambda data: kind(
-            **{name: _built(hints[name], data[name]) for name in fields if name in data}
+            **{name: _built(hint, data[name]) for name, hint in fields.items() if name in data}
         )
     if kind is datetime:
         return datetime.fromisoformat
     if kind is Decimal or issubclass(kind, Enum):
-        return cast("Callable[[Any], Any]", kind)
-    return _as_it_is
+        return kind  # type: ignore[no-any-return]
+    return lambda data: data
 
 
 def _not_none(kind: Any) -> Any:  # noqa: ANN401
-    return next(one for one in get_args(kind) if one is not types.NoneType)
-
-
-def _as_it_is(data: Any) -> Any:  # noqa: ANN401
-    return data
+    """`kind` itself, or what an optional one is where it is not None."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return next(one for one in get_args(kind) if one is not types.NoneType)
+    return kind

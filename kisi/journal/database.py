@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 from kisi.errors import StateError
 from kisi.journal.codec import quantity_text, storable, to_epoch
-
-_Storable = str | int | bytes | None
 
 _PRIMARY = 0xFF
 """SQLite's extended codes carry the primary one in the low byte: https://sqlite.org/rescode.html."""
@@ -53,23 +51,20 @@ def code_of(error: sqlite3.Error) -> int:
     return code & _PRIMARY
 
 
-def folder_error(folder: Path, error: OSError) -> StateError:
-    """A state folder or a file in it that the operating system does not let us use."""
-    return StateError(
-        f"The state folder {folder} cannot be used: {error.strerror or error}."
-        " Nothing was read from any source and nothing was written.",
-        remedy=f"{_RIGHTS} Or name another folder with `state_dir` in kisi.toml.",
-    )
-
-
 @contextmanager
 def as_state_errors(path: Path) -> Iterator[None]:
-    """Turns what SQLite says about the file at `path` into a `StateError`.
+    """Turns what SQLite or the system says about the journal at `path` into a `StateError`.
 
     Errors that only a mistake in kisi can cause (a wrong statement, a broken constraint) pass.
     """
     try:
         yield
+    except OSError as error:
+        raise StateError(
+            f"The state folder {path.parent} cannot be used: {error.strerror or error}."
+            " Nothing was read from any source and nothing was written.",
+            remedy=f"{_RIGHTS} Or name another folder with `state_dir` in kisi.toml.",
+        ) from error
     except sqlite3.DatabaseError as error:
         known = _SENTENCES.get(code_of(error))
         if known is None:
@@ -81,68 +76,87 @@ def as_state_errors(path: Path) -> Iterator[None]:
 
 
 class Database:
-    """One connection, used by several threads one after another."""
+    """One connection to the journal, used by several threads one after another.
+
+    The classes that keep its tables inherit from it, each beside its SQL; `kisi.journal.Journal` is
+    all of them. What changes something is called inside a `_transaction`.
+    """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, *, problem: StateError | None = None
+        self, connection: sqlite3.Connection, path: Path, problem: StateError | None = None
     ) -> None:
         self.path = path
         self.problem = problem
-        """Why this is an empty journal although there was one; None if nothing is wrong."""
+        """Read-only: why the journal is shown empty although there was one; else None."""
         self._connection = connection
         self._lock = threading.RLock()
 
+    def close(self) -> None:
+        """Closes the file, as often as it is called; the last one folds its log into it."""
+        with self._lock:
+            self._connection.close()
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """All or nothing: committed and on disk when the block ends, undone when it raises.
 
         Raises:
             StateError: The change cannot be stored (disk full, rights, damage); nothing of it was.
         """
-        with self._lock, as_state_errors(self.path), self._whole("BEGIN IMMEDIATE"):
-            yield
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Several reads of one and the same state, while another process may write."""
-        with self._lock, as_state_errors(self.path), self._whole("BEGIN"):
-            yield
-
-    @contextmanager
-    def _whole(self, begin: str) -> Iterator[None]:
-        try:
-            self._connection.execute(begin)
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # a full disk makes SQLite roll back by itself
-                self._connection.execute("ROLLBACK")
-            raise
-
-    def execute(self, sql: str, *values: object) -> int:
-        """Runs one statement inside a transaction and tells the id of the row it inserted."""
-        return self._run(sql, values).lastrowid or 0
-
-    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query."""
-        return self._run(sql, values).fetchall()
-
-    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
-        """The first row of a query, if there is one."""
-        found: sqlite3.Row | None = self._run(sql, values).fetchone()
-        return found
-
-    def _run(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
         with self._lock, as_state_errors(self.path):
-            return self._connection.execute(sql, [_storable(value) for value in values])
+            try:
+                self._connection.execute(begin)
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk makes SQLite roll back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
 
-    def close(self) -> None:
-        """Closes the file. The last one to close it folds the write-ahead log into it."""
-        with self._lock:
-            self._connection.close()
+    def _snapshot(self) -> AbstractContextManager[None]:
+        """Several reads of one and the same state, while another process may write."""
+        return self._transaction("BEGIN")
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._lock, as_state_errors(self.path):
+            return self._connection.execute(sql, [_storable(value) for value in values]).fetchall()
+
+    def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query, if there is one."""
+        return next(iter(self._rows(sql, *values)), None)
+
+    def _execute(self, sql: str, *values: object) -> int:
+        """Runs a statement and tells the id of the row it inserted."""
+        with self._lock, as_state_errors(self.path):
+            cursor = self._connection.execute(sql, [_storable(value) for value in values])
+        return cursor.lastrowid or 0
+
+    def _insert(self, table: str, **values: object) -> int:
+        """Adds a row and tells its id."""
+        columns, marks = ", ".join(values), ", ".join("?" * len(values))
+        insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - names of ours
+        return self._execute(insert, *values.values())
+
+    def _update(self, table: str, row_id: int, **values: object) -> None:
+        """Changes columns of a row."""
+        columns = ", ".join(f"{column} = ?" for column in values)
+        update = f"UPDATE {table} SET {columns} WHERE id = ?"  # noqa: S608 - names of ours
+        self._execute(update, *values.values(), row_id)
+
+    def _record_range(
+        self, table: str, same: sqlite3.Row | None, run_id: int, at: datetime, **values: object
+    ) -> int:
+        """A run's finding as a range of runs: the `same` one goes on, or a new one begins."""
+        if same is None:
+            begins = {"first_run": run_id, "first_at": at}
+            return self._insert(table, **values, **begins, last_run=run_id, last_at=at)
+        last_run = max(same["last_run"], run_id)
+        self._update(table, same["id"], last_run=last_run, last_at=at)
+        return int(same["id"])
 
 
-def _storable(value: object) -> _Storable:
+def _storable(value: object) -> str | int | bytes | None:
     """A value as SQLite takes it: instants as epoch seconds, decimals as text."""
     if value is None or isinstance(value, int | bytes):
         return value
@@ -153,10 +167,3 @@ def _storable(value: object) -> _Storable:
     if isinstance(value, str):
         return storable(value)
     raise TypeError(f"The journal does not store {type(value).__name__}.")
-
-
-class Part:
-    """What reads and writes some of the journal's tables; `kisi.journal.Journal` has all parts."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db

@@ -8,18 +8,29 @@ ranges up to `baseline_after` do not count for it any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from sqlite3 import Row
+from typing import Self
 
 from kisi.journal.clients import Clients
 from kisi.journal.codec import dumps, from_row, loads, quantity_text
-from kisi.journal.records import ConfirmedLine, LineHistory, LineKey, QuantityRange
-from kisi.model import Outcome, OwnedLine, Proof, categories_of, category_text
+from kisi.model import (
+    Category,
+    Company,
+    Outcome,
+    OwnedLine,
+    PlannedLine,
+    Proof,
+    TenantRef,
+    categories_of,
+    category_text,
+)
 
 _OWNED = """
-    SELECT line.*, client.psa, client.company, client.agreement, line_quantity.quantity,
-        EXISTS (SELECT 1 FROM operation
+    SELECT line.*, client.psa, client.company, client.agreement,
+        line_quantity.quantity AS confirmed, EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
             AND (operation.line_id IS NULL OR operation.line_id = line.line_id)) AS unsettled
@@ -33,11 +44,63 @@ _BASELINE = """
     WHERE line.owned AND line_quantity.id > line.baseline_after AND line_quantity.last_at >= ?
 """
 _HISTORY = """
-    SELECT line.*, client.psa, client.agreement, client.name AS client_name
+    SELECT line.*, client.psa, client.agreement
     FROM line JOIN client ON client.id = line.client WHERE client.name = ?
     ORDER BY client.psa, client.agreement, line.id
 """
-_DESCRIBED = ("product", "name", "application", "categories", "tenants", "proven", "earlier")
+_FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedLine:
+    """A line that is proven to hold a quantity: written and shown, or read and equal.
+
+    Raises:
+        ValueError: The line has no id. A created line is proven only once its id is known.
+    """
+
+    line: PlannedLine
+    """As it was planned, under the id that the PSA gave it."""
+    name: str
+    """The client's name."""
+    tenants: tuple[TenantRef, ...]
+    quantity: Decimal
+    settled: bool = True
+    """False: the number is proven, and stands for what the line billed before."""
+
+    def __post_init__(self) -> None:
+        if self.line.line_id is None:
+            raise ValueError("A line without an id cannot be confirmed.")
+
+    @classmethod
+    def of(cls, line: PlannedLine, company: Company, *, settled: bool = True) -> Self:
+        """The planned line of `company` that was read and found equal to what it should be."""
+        return cls(line, company.name, company.tenants, Decimal(line.after), settled)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityRange:
+    """A quantity and the runs between which a line was proven to hold it."""
+
+    quantity: Decimal
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineHistory:
+    """A line of a client with every quantity it was proven to hold, oldest first."""
+
+    psa: str
+    agreement: str
+    line_id: str
+    product: str
+    application: str
+    categories: tuple[Category, ...]
+    owned: bool
+    quantities: tuple[QuantityRange, ...]
 
 
 class Lines(Clients):
@@ -49,46 +112,50 @@ class Lines(Clients):
         `highest` and `lowest` are over the quantities confirmed in the `baseline_days` before
         `now`, or since the line's last accept, whichever is shorter.
         """
-        with self._db.snapshot():
+        with self._snapshot():
             seen: dict[int, list[Decimal]] = {}
-            for row in self._db.rows(_BASELINE, now - timedelta(days=baseline_days)):
+            for row in self._rows(_BASELINE, now - timedelta(days=baseline_days)):
                 seen.setdefault(row["id"], []).append(Decimal(row["quantity"]))
-            return tuple(_fact(row, seen.get(row["id"], [])) for row in self._db.rows(_OWNED))
+            facts = []
+            for row in self._rows(_OWNED):
+                held = [Decimal(row["confirmed"]), *seen.get(row["id"], [])]
+                categories = categories_of(row["categories"])
+                extremes = {"highest": max(held), "lowest": min(held)}
+                facts.append(from_row(OwnedLine, row, categories=categories, **extremes))
+            return tuple(facts)
 
     def line_history(self, name: str) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name`, each with its quantities over time."""
-        with self._db.snapshot():
-            return tuple(self._line_history(row) for row in self._db.rows(_HISTORY, name))
-
-    def _line_history(self, row: Row) -> LineHistory:
-        ranges = self._db.rows("SELECT * FROM line_quantity WHERE line = ? ORDER BY id", row["id"])
-        return from_row(
-            LineHistory,
-            row,
-            key=from_row(LineKey, row),
-            name=row["client_name"],
-            categories=categories_of(row["categories"]),
-            quantities=tuple(from_row(QuantityRange, one) for one in ranges),
-        )
+        ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
+        with self._snapshot():
+            return tuple(
+                from_row(
+                    LineHistory,
+                    row,
+                    categories=categories_of(row["categories"]),
+                    quantities=tuple(
+                        from_row(QuantityRange, one) for one in self._rows(ranges, row["id"])
+                    ),
+                )
+                for row in self._rows(_HISTORY, name)
+            )
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
         """These lines were read and hold what they should; kisi owns them from now on.
 
         An unknown outcome of an earlier write to one of them is settled by it.
         """
-        with self._db.transaction():
+        with self._transaction():
             for one in confirmed:
                 self._confirm_line(run_id, at, one)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
         """What these owned lines bill is as told; their quantity is not looked at."""
-        with self._db.transaction():
+        with self._transaction():
             for one in changed:
-                self._db.execute(
-                    "UPDATE line SET application = ?, categories = ?, tenants = ?, proven = ?,"
-                    " earlier = ? WHERE owned AND client = ? AND line_id = ?",
-                    *(*_billed(_proof(run_id, one)), self._client_of(one), one.line.line_id),
-                )
+                line = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
+                if line is not None:
+                    self._update("line", line["id"], **_billed(_proof(run_id, one)))
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
@@ -102,7 +169,7 @@ class Lines(Clients):
         """
         client = self._client_of(confirmed)
         self._prove(run_id, at, client, confirmed)
-        self._db.execute(
+        self._execute(
             "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
             " AND product = ? AND (line_id IS NULL OR line_id = ?)",
             *(Outcome.UNKNOWN, client, confirmed.line.product, confirmed.line.line_id),
@@ -115,8 +182,7 @@ class Lines(Clients):
         what a person must see.
         """
         client = self._client_of(seen)
-        owned = "SELECT id FROM line WHERE client = ? AND line_id = ? AND owned"
-        if self._db.row(owned, client, seen.line.line_id) is None:
+        if self._row(f"{_FIND} AND owned", client, seen.line.line_id) is None:
             self._prove(run_id, at, client, seen)
 
     def _client_of(self, confirmed: ConfirmedLine) -> int:
@@ -124,59 +190,39 @@ class Lines(Clients):
         return self._client_id(line.psa, line.company, line.agreement, confirmed.name)
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
-        row = self._line_row(run_id, client, confirmed)
-        current = row["current"]
-        last = self._db.row("SELECT * FROM line_quantity WHERE id = ?", current)
-        quantity = quantity_text(confirmed.quantity)
-        if last and last["quantity"] == quantity and current > row["baseline_after"]:
-            self._db.execute(
-                "UPDATE line_quantity SET last_run = max(last_run, ?), last_at = ? WHERE id = ?",
-                *(run_id, at, current),
-            )
-        else:
-            current = self._db.execute(
-                "INSERT INTO line_quantity (line, quantity, first_run, first_at, last_run, last_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                *(row["id"], quantity, run_id, at, run_id, at),
-            )
-            self._db.execute("UPDATE line SET current = ? WHERE id = ?", current, row["id"])
-
-    def _line_row(self, run_id: int, client: int, confirmed: ConfirmedLine) -> Row:
-        """The line's row, made or brought up to date."""
-        line = confirmed.line
-        find = "SELECT * FROM line WHERE client = ? AND line_id = ?"
-        row = self._db.row(find, client, line.line_id)
+        """Makes the line's row, or brings it up to date, with the quantity that it holds."""
+        line, quantity = confirmed.line, quantity_text(confirmed.quantity)
+        row = self._row(_FIND, client, line.line_id)
         proofs = _proof(run_id, confirmed)
         if row is not None and row["owned"] and not confirmed.settled:
             proofs = proofs[0].added_to(_proofs(row))
-        described = (line.product, confirmed.name, *_billed(proofs))
+        called = {"product": line.product, "name": confirmed.name, "owned": True}
+        values = {**called, **_billed(proofs)}
         if row is None:
-            self._db.execute(
-                "INSERT INTO line (product, name, application, categories, tenants, proven,"
-                " earlier, client, line_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(*described, client, line.line_id),
-            )
-        elif (row["owned"], *(row[one] for one in _DESCRIBED)) != (1, *described):
-            self._db.execute(
-                "UPDATE line SET product = ?, name = ?, application = ?, categories = ?,"
-                " tenants = ?, proven = ?, earlier = ?, owned = 1 WHERE id = ?",
-                *(*described, row["id"]),
-            )
-        (row,) = self._db.rows(find, client, line.line_id)
-        return row
+            self._insert("line", client=client, line_id=line.line_id, **values)
+        else:
+            self._update("line", row["id"], **values)
+        (row,) = self._rows(_FIND, client, line.line_id)
+        same = self._row(
+            "SELECT * FROM line_quantity WHERE id = ? AND quantity = ? AND id > ?",
+            *(row["current"], quantity, row["baseline_after"]),
+        )
+        proven = {"line": row["id"], "quantity": quantity}
+        current = self._record_range("line_quantity", same, run_id, at, **proven)
+        self._update("line", row["id"], current=current)
 
-    def disown(self, keys: Iterable[LineKey]) -> None:
+    def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more: excepted with `bill = false`, or gone for good.
 
         Should they be again, their baseline starts anew.
         """
-        with self._db.transaction():
-            for key in keys:
-                self._db.execute(
+        with self._transaction():
+            for line in lines:
+                self._execute(
                     "UPDATE line SET owned = 0, baseline_after = coalesce(current, 0)"
                     " WHERE line_id = ? AND client ="
                     " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
-                    *(key.line_id, key.psa, key.agreement),
+                    *(line.line_id, line.psa, line.agreement),
                 )
 
 
@@ -190,20 +236,13 @@ def _proofs(row: Row) -> tuple[Proof, ...]:
     return *loads(tuple[Proof, ...], row["earlier"]), last
 
 
-def _billed(proofs: tuple[Proof, ...]) -> tuple[str, str, str, int, str]:
+def _billed(proofs: tuple[Proof, ...]) -> dict[str, object]:
     """The last proof (application, categories, tenants, run), and those before it."""
     *earlier, last = proofs
-    categories = category_text(last.categories)
-    return last.application, categories, dumps(last.tenants), last.run, dumps(earlier)
-
-
-def _fact(row: Row, seen: list[Decimal]) -> OwnedLine:
-    confirmed = Decimal(row["quantity"])
-    return from_row(
-        OwnedLine,
-        row,
-        categories=categories_of(row["categories"]),
-        confirmed=confirmed,
-        highest=max((confirmed, *seen)),
-        lowest=min((confirmed, *seen)),
-    )
+    return {
+        "application": last.application,
+        "categories": category_text(last.categories),
+        "tenants": dumps(last.tenants),
+        "proven": last.run,
+        "earlier": dumps(earlier),
+    }

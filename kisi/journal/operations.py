@@ -7,16 +7,16 @@ next run finds the intent without an outcome and asks the PSA what became of it.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 from sqlite3 import Row
 
 from kisi.journal.codec import dumps, from_row, quantity_text
-from kisi.journal.lines import Lines
-from kisi.journal.records import ConfirmedLine, Operation, OperationOutcome
-from kisi.model import Action, Company, Outcome, PlannedLine, categories_of
+from kisi.journal.lines import ConfirmedLine, Lines
+from kisi.json_text import fields
+from kisi.model import Company, Outcome, PlannedLine, TenantRef, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SELECT = """
@@ -24,6 +24,49 @@ _SELECT = """
         run.state = 'running' AS running
     FROM operation JOIN client ON client.id = operation.client JOIN run ON run.id = operation.run
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OperationOutcome:
+    """What became of one write.
+
+    `APPLIED` and `UNCHANGED` prove the line at `quantity` (default: what was to be written) under
+    `line_id` (needed for a create).
+    """
+
+    outcome: Outcome
+    line_id: str | None = None
+    quantity: Decimal | None = None
+    """What the PSA shows, where it does."""
+    detail: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One write: its intent, and its outcome once that is known."""
+
+    id: int
+    key: str
+    """The same for the same change, whichever run means to make it; `operation_key`."""
+    run_id: int
+    at: datetime
+    """When the intent was committed."""
+    name: str
+    """The client's name."""
+    tenants: tuple[TenantRef, ...]
+    line: PlannedLine
+    """What was to be changed; without price, description and hold."""
+    outcome: Outcome | None = None
+    """None: no outcome was ever stored."""
+    quantity: Decimal | None = None
+    """What the PSA showed afterwards, where it did."""
+    detail: str = ""
+    request_id: str = ""
+    settled: bool = False
+    """False while nobody knows what the write did: no outcome, or an unknown one."""
+    running: bool = False
+    """Its run has not ended, as far as the journal knows: it may be under way just now."""
 
 
 def operation_key(line: PlannedLine) -> str:
@@ -43,9 +86,9 @@ class Operations(Lines):
 
     def intent(self, run_id: int, at: datetime, line: PlannedLine, company: Company) -> Operation:
         """Commits that `line` of `company` is about to be written. Nothing is sent before."""
-        with self._db.transaction():
+        with self._transaction():
             client = self._client_id(line.psa, line.company, line.agreement, company.name)
-            operation = self._db.execute(
+            operation = self._execute(
                 "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
                 " categories, product, line_id, action, before, after)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -76,8 +119,8 @@ class Operations(Lines):
         """
         quantity, whose = result.quantity, (operation.name, operation.tenants)
         line = replace(operation.line, line_id=result.line_id or operation.line.line_id)
-        with self._db.transaction():
-            self._db.execute(
+        with self._transaction():
+            self._execute(
                 "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
                 " detail = ?, request_id = ?, settled = ? WHERE id = ?",
                 *(result.outcome, at, run_id, quantity, result.detail),
@@ -104,8 +147,14 @@ class Operations(Lines):
         return self._operations("operation.run = ?", run_id)
 
     def _operations(self, which: str, *values: object) -> tuple[Operation, ...]:
-        rows = self._db.rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)
+        rows = self._rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)
         return tuple(from_row(Operation, row, line=_planned(row)) for row in rows)
+
+
+def _planned(row: Row) -> PlannedLine:
+    """The change that an operation makes; the row's outcome and detail are the operation's."""
+    categories = categories_of(row["categories"])
+    return from_row(PlannedLine, row, categories=categories, outcome=None, detail="")
 
 
 def emergency_line(operation: Operation, result: OperationOutcome) -> str:
@@ -114,42 +163,13 @@ def emergency_line(operation: Operation, result: OperationOutcome) -> str:
     Nothing depends on anyone reading it: the intent is journaled, and the next run asks the PSA.
     """
     line = operation.line
-    return dumps(
-        {
-            "kisi": "outcome not journaled",
-            "operation": operation.id,
-            "key": operation.key,
-            "run": operation.run_id,
-            "psa": line.psa,
-            "company": line.company,
-            "agreement": line.agreement,
-            "name": operation.name,
-            "application": line.application,
-            "category": line.category,
-            "product": line.product,
-            "line_id": result.line_id or line.line_id,
-            "action": line.action,
-            "before": line.before,
-            "after": line.after,
-            "outcome": result.outcome,
-            "quantity": result.quantity,
-            "detail": result.detail,
-            "request_id": result.request_id,
-        }
-    )
-
-
-def _planned(row: Row) -> PlannedLine:
-    """The change that an operation makes; the row's outcome and detail are the operation's."""
-    return PlannedLine(
-        psa=row["psa"],
-        company=row["company"],
-        agreement=row["agreement"],
-        application=row["application"],
-        categories=categories_of(row["categories"]),
-        product=row["product"],
-        line_id=row["line_id"],
-        action=Action(row["action"]),
-        before=row["before"] and Decimal(row["before"]),
-        after=int(row["after"]),
-    )
+    told = {
+        "kisi": "outcome not journaled",
+        "operation": operation.id,
+        "run": operation.run_id,
+        "line_id": result.line_id or line.line_id,
+        **fields(operation, "key name"),
+        **fields(line, "psa company agreement application category product action before after"),
+        **fields(result, "outcome quantity detail request_id"),
+    }
+    return dumps(told)

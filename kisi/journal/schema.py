@@ -7,7 +7,6 @@ migration that was ever released is never edited; a change of the tables is a ne
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 
 APPLICATION_ID = 0x6B697369
 """`kisi` in ASCII, in SQLite's `application_id`: tells a journal from any other database."""
@@ -192,18 +191,18 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
-    """Brings a journal to the version that `migrations` make, all of them or none.
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings a journal to the version that `MIGRATIONS` make, all of them or none.
 
     Raises:
         sqlite3.DatabaseError: A migration failed; the journal is as it was.
     """
-    missing = migrations[version_of(connection) :]
+    missing = MIGRATIONS[version_of(connection) :]
     try:
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID};"
             f"{' '.join(missing)}"
-            f"PRAGMA user_version = {len(migrations)}; COMMIT;"
+            f"PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;"
         )
     finally:
         connection.rollback()  # nothing to undo after the COMMIT

@@ -1,20 +1,44 @@
-"""The journal as the rest of kisi uses it: everything that a run writes, and what it needs back."""
+"""The journal as the rest of kisi uses it; opened for writing with care, for reading without trace.
+
+Writing uses SQLite's write-ahead log with `synchronous=FULL`: a commit that returned survives a
+power loss (https://sqlite.org/wal.html). Where a drive cannot have such a log, the rollback journal
+with `synchronous=EXTRA` gives the same promise.
+
+A damaged journal is set aside, never deleted, and no run writes until a person has acknowledged it:
+the intent of a write whose outcome nobody knows may be in it. After that kisi starts with an empty
+journal, which is safe: lines that hold the right quantity become its own again without a word,
+every other one is held for a person.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from kisi.errors import StateError
-from kisi.journal import opening
+from kisi.files import sync_folder
+from kisi.journal import schema
+from kisi.journal.database import DAMAGE, as_state_errors, code_of
 from kisi.journal.holds import Holds
 from kisi.journal.operations import Operations
 from kisi.journal.usage import Usages
 
+JOURNAL = "journal.db"
+_COMPANIONS = ("-wal", "-journal", "-shm")
+"""Files that belong to a database: https://sqlite.org/tempfiles.html."""
+_ASIDE = "journal.corrupt-"
+_ACKNOWLEDGED = "journal.acknowledged-"
+_BUSY_SECONDS = 5.0
+"""How long a commit waits for another program that reads or backs up the journal."""
 
-class Journal(Operations, Holds, Usages):
+
+class Journal(Operations, Holds, Usages, AbstractContextManager["Journal"]):
     """What kisi remembers between runs, in `journal.db` of the state folder.
 
     Its methods stand beside their SQL: those of runs in `kisi.journal.runs`, and so on.
@@ -40,35 +64,259 @@ class Journal(Operations, Holds, Usages):
             StateError: It cannot be used, is damaged (set aside on opening for writing, see
                 `repair`), is no journal, or was written by a newer kisi.
         """
-        opener = opening.open_for_reading if readonly else opening.open_for_writing
-        return cls(opener(state_dir))
+        path, problem = state_dir / JOURNAL, None
+        with as_state_errors(path):
+            if readonly:
+                connection, problem = _open_for_reading(path)
+            else:
+                connection = _open_for_writing(path)
+            return cls(connection, path, problem)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Closes the file. Safe to call twice."""
-        self._db.close()
-
-    @property
-    def problem(self) -> StateError | None:
-        """Read-only: why the journal is shown empty although there was one; else None."""
-        return self._db.problem
 
     def prune(self, before: datetime) -> int:
         """Forgets readings and closed holds last seen before an instant; returns how many readings.
 
         Lines, operations, runs and accepted ids are the books and are kept.
         """
-        with self._db.transaction():
-            self._prune_plans(before)
-            self._prune_days((before - timedelta(days=1)).date())  # whatever the time zone
-            return self._prune_usage(before)
+        day_before = (before - timedelta(days=1)).date()  # whatever the time zone
+        with self._transaction():
+            self._execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
+            self._execute("DELETE FROM usage_day WHERE last_day < ?", str(day_before))
+            (row,) = self._rows("SELECT count(*) FROM usage WHERE last_at < ?", before)
+            self._execute("DELETE FROM usage WHERE last_at < ?", before)
+            self._execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
+        return int(row[0])
+
+
+class _Damaged(Exception):
+    """The file is a journal no more; the text says why. Ends as a `StateError`."""
+
+
+def _open_for_writing(path: Path) -> sqlite3.Connection:
+    """The journal, checked, migrated and proven writable; creates it and its folder."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _aside(path.parent):
+        raise _refusal(path.parent)
+    try:
+        return _prepared(path)
+    except _Damaged as finding:
+        _set_aside(path.parent)
+        raise _refusal(path.parent, str(finding)) from finding
+
+
+def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, StateError | None]:
+    """The journal, without writing anything; an empty one where there is none, or it is damaged.
+
+    The problem tells of damage, also of a journal that was set aside. An older journal is read as
+    if it were migrated, in memory.
+    """
+    problem = _refusal(path.parent) if _aside(path.parent) else None
+    try:
+        if not problem and path.exists():
+            return _readable(path), None
+    except _Damaged as finding:
+        problem = StateError(
+            f"The journal {path} is damaged ({finding}); it is shown as if it were empty.",
+            remedy="Run `kisi sync`: it sets the damaged journal aside and says what to do.",
+        )
+    empty = _connect(None)
+    schema.migrate(empty)
+    return empty, problem
+
+
+def _connect(path: Path | None, options: str = "") -> sqlite3.Connection:
+    """A connection to a file, or to a new database in memory."""
+    address = ":memory:"
+    if path is not None:
+        posix = path.absolute().as_posix()
+        address = f"file://{quote(posix if posix.startswith('/') else f'/{posix}')}?{options}"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+@contextmanager
+def _closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.DatabaseError) and code_of(error) in DAMAGE:
+            raise _Damaged(str(error)) from error
+        raise
+
+
+def _create(path: Path) -> None:
+    """Makes a new journal in one step: an empty or half-made file is never taken for a journal."""
+    new = path.with_name("journal.new.db")
+    for unfinished in path.parent.glob(f"{new.name}*"):
+        unfinished.unlink()
+    with closing(_new_file(new)) as connection:
+        connection.execute("PRAGMA synchronous = EXTRA")
+        schema.migrate(connection)
+    new.replace(path)
+    sync_folder(path.parent)
+
+
+def _new_file(path: Path) -> sqlite3.Connection:
+    """A new database that only its owner may read."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return _connect(path, "mode=rw")
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    """A connection that was proven to write to a sound and current journal, new if need be."""
+    if not path.exists():
+        if _has_log(path.parent):
+            raise _Damaged(f"{JOURNAL} is missing beside its own log")
+        _create(path)
+    connection = _connect(path, "mode=rw")
+    with _closing_on_error(connection):
+        _reach(connection)
+        version = _recognised(connection, path)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")  # a read-only file opens, and fails only here
+        connection.execute("ROLLBACK")
+        if version < len(schema.MIGRATIONS):
+            _backup(connection, path.with_name(f"journal.before-v{len(schema.MIGRATIONS)}.db"))
+            schema.migrate(connection)
+    return connection
+
+
+def _backup(connection: sqlite3.Connection, target: Path) -> None:
+    """A copy of the journal as it is, whole before the migration begins."""
+    unfinished = target.with_name(f"{target.name}.part")
+    unfinished.unlink(missing_ok=True)
+    with closing(_new_file(unfinished)) as copy:
+        connection.backup(copy)
+    unfinished.replace(target)
+
+
+def _readable(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, or a current copy in memory of an older journal."""
+    try:
+        connection, version = _read_only(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if path.with_name(f"{JOURNAL}-wal").exists():
+            raise
+        # A folder where not even SQLite's own files can be made.
+        connection, version = _read_only(path, "mode=ro&immutable=1")
+    if version == len(schema.MIGRATIONS):
+        return connection
+    with closing(connection):
+        copy = _connect(None)
+        connection.backup(copy)
+    schema.migrate(copy)
+    return copy
+
+
+def _read_only(path: Path, options: str) -> tuple[sqlite3.Connection, int]:
+    connection = _connect(path, options)
+    with _closing_on_error(connection):
+        return connection, _recognised(connection, path, thorough=False)
+
+
+def _reach(connection: sqlite3.Connection) -> None:
+    """Makes a journal readable that was moved with its log mode to a drive that cannot have one."""
+    try:
+        schema.version_of(connection)
+    except sqlite3.OperationalError as unreachable:
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("PRAGMA locking_mode = NORMAL")
+        except sqlite3.OperationalError:
+            raise unreachable from None  # it was not the drive: the first error says what it was
+
+
+def _recognised(connection: sqlite3.Connection, path: Path, *, thorough: bool = True) -> int:
+    """The journal's version, after making sure that it is one."""
+    version, known = schema.version_of(connection), len(schema.MIGRATIONS)
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    if application != schema.APPLICATION_ID and tables:
+        raise StateError(
+            f"{path} is a database of another program; kisi left it alone.",
+            remedy="Give kisi a folder of its own with `state_dir` in kisi.toml.",
+        )
+    if version > known:
+        raise StateError(
+            f"The journal {path} was written by a newer kisi (version {version}; this kisi knows"
+            f" versions up to {known}). Nothing was read or written.",
+            remedy="Install the newer kisi again. The backup from before the upgrade is beside the"
+            f" journal (journal.before-v{version}.db), without what was written since.",
+        )
+    if not tables.issuperset(schema.TABLES):
+        raise _Damaged("tables are missing" if tables else "it is empty")
+    if thorough:
+        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise _Damaged(str(result))
+    return version
+
+
+def _aside(folder: Path) -> list[Path]:
+    """Damaged journals in `folder` that nobody has acknowledged."""
+    return sorted(folder.glob(f"{_ASIDE}*"))
+
+
+def _has_log(folder: Path) -> bool:
+    """Whether changes that may not have reached the journal itself lie beside it."""
+    return any((folder / f"{JOURNAL}{suffix}").exists() for suffix in _COMPANIONS[:2])
+
+
+def _set_aside(folder: Path) -> None:
+    """Renames the journal and its companions to `journal.corrupt-<last change, UTC>.db`.
+
+    The companions go first: left behind, a write-ahead log would be replayed into the next journal.
+    """
+    files = [folder / f"{JOURNAL}{suffix}" for suffix in (*_COMPANIONS, "")]
+    files = [file for file in files if file.exists()]
+    changed = max(int(file.stat().st_mtime) for file in files)
+    name = stamp = datetime.fromtimestamp(changed, UTC).strftime("%Y%m%dT%H%M%SZ")
+    number = 0
+    while any(folder.glob(f"journal.*-{name}.db*")):
+        number += 1  # also past acknowledged ones: nothing that was set aside is overwritten
+        name = f"{stamp}-{number}"
+    for file in files:
+        file.rename(folder / f"{_ASIDE}{name}.db{file.name.removeprefix(JOURNAL)}")
+
+
+def _refusal(folder: Path, why: str = "") -> StateError:
+    """The sentence that ends every run until the damage is acknowledged."""
+    names = ", ".join(file.name for file in _aside(folder))
+    happened = f"The journal was damaged ({why})" if why else "The journal was damaged"
+    return StateError(
+        f"{happened} and is set aside in {folder} as {names}."
+        " Nothing is written to any PSA, because a write whose outcome nobody knows may be in it.",
+        remedy="Look at the clients' lines in the PSA, then run `kisi check --repair`: kisi starts"
+        " with an empty journal, keeps the damaged one, and holds every line that differs.",
+    )
+
+
+def repair(folder: Path) -> tuple[Path, ...]:
+    """Acknowledges damage, so that the next run starts with an empty journal. The lock is held.
+
+    A damaged journal that no run has met yet is set aside first. Returns the files that are kept,
+    under a name that no longer stops a run; none if nothing was damaged.
+
+    Raises:
+        StateError: The folder or a file cannot be used, or the journal is not damaged but unusable.
+    """
+    with as_state_errors(folder / JOURNAL):
+        if (folder / JOURNAL).exists() or _has_log(folder):
+            try:
+                _open_for_writing(folder / JOURNAL).close()
+            except StateError:
+                if not _aside(folder):
+                    raise
+        return tuple(
+            file.rename(folder / file.name.replace(_ASIDE, _ACKNOWLEDGED, 1))
+            for file in _aside(folder)
+        )

@@ -1,8 +1,17 @@
-"""What tenants used, with the evidence, stored once per change of its content.
+"""What tenants used: with the evidence, once per change of its content; and by day.
 
-A run that reads the same content again moves the end of a range and adds nothing. A range covers
-runs that follow each other: if a tenant was not read in between, a new range of the same content
-begins, so that no run is said to have read what it did not.
+A range of runs covers runs that follow each other: if a tenant was not read in between, a new range
+of the same content begins, so that no run is said to have read what it did not.
+
+Days, of the billing time zone, have their last complete reading, in ranges of days with the same
+numbers. A day that nobody read, or on which nobody counted the application, is a gap, never a 0. A
+reading that a guard held is kept apart until it is accepted, so that one wrong day poisons no
+period. Numbers that stay as they were the day before stay held with it:
+
+    day        1    2    3    4    5
+    devices    50   50   5    5    50      a guard holds the fall of day 3
+    held                 *    *            and the days are 50, 50, gap, gap, 50;
+                                           once the 5 is accepted on day 4: 50, 50, 5, 5, 50
 """
 
 from __future__ import annotations
@@ -10,38 +19,55 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from hashlib import blake2b
+from operator import attrgetter
 from sqlite3 import Row
+from typing import Any
 from zlib import compress
 
-from kisi.journal.clients import Clients
-from kisi.journal.codec import dumps, fingerprint, from_epoch, from_row, unpack
-from kisi.journal.days import Days, Quantities
-from kisi.journal.records import Billing, StoredKey, UsageRecord, tenant_ref
+from kisi.journal.clients import Billing, Clients
+from kisi.journal.codec import dumps, from_epoch, from_row, loads, unpack
 from kisi.journal.runs import Runs
-from kisi.model import ApplicationUsage, Company, TenantRef, TenantUsage
+from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage
 
 _NEWEST = """
-    SELECT usage.*, content.body, client.name, client.psa, client.agreement
+    SELECT usage.*, content.fingerprint, content.body,
+        client.name, client.psa, client.agreement, client.billing,
+        EXISTS (SELECT 1 FROM json_each(client.tenants) WHERE usage.tenant =
+            json_extract(value, '$.source') || ':' || json_extract(value, '$.tenant')) AS mapped
     FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= ? GROUP BY client, tenant)
         AND (? IS NULL OR client.name = ?)
     ORDER BY client.name, usage.client, usage.tenant
 """
 _PREVIOUS = """
-    SELECT usage.last_run, usage.last_at, content.body
+    SELECT usage.*, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.client = ? AND usage.tenant = ? AND usage.id < ? AND usage.content != ?
     ORDER BY usage.id DESC LIMIT 1
 """
 _READINGS = """
-    SELECT usage.tenant, usage.last_at, content.fingerprint, content.body
+    SELECT usage.*, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= coalesce(?, first_run)
             GROUP BY tenant)
         AND (? IS NULL OR usage.tenant IN (SELECT value FROM json_each(?)))
 """
+_DAYS_OVER = """
+    SELECT * FROM usage_day
+    WHERE tenant = ? AND application = ? AND first_day <= ? AND last_day >= ?
+"""
+_DAYS_BETWEEN = """
+    SELECT * FROM usage_day
+    WHERE first_day <= ? AND last_day >= ? AND held <= ?
+        AND (? IS NULL OR tenant IN (SELECT value FROM json_each(?)))
+    ORDER BY tenant, application, first_day
+"""
+_DAY = timedelta(days=1)
 
+Quantities = Mapping[Category, int]
+"""What was counted, by category; one that is missing was counted too, and is 0."""
 _NOTHING: Quantities = {}
 
 
@@ -61,15 +87,13 @@ class PackedUsage:
     def of(cls, usage: TenantUsage, counted: Iterable[str] = ()) -> PackedUsage:
         """Packs a usage with all its evidence.
 
-        Args:
-            usage: What to pack.
-            counted: The applications that were looked for: one that is not in `usage` is 0.
+        Of the applications that were looked for (`counted`), one that is not in `usage` is 0.
         """
-        text = dumps(_canonical(usage))
-        body = compress(text.encode("ascii"), 9)
+        text = dumps(_canonical(usage)).encode("ascii")
         found = {one.application: one.quantities for one in usage.applications}
         quantities = dict.fromkeys(counted, _NOTHING) | found
-        return cls(usage.tenant.ref, usage.at, fingerprint(text), body, quantities)
+        fingerprint = blake2b(text, digest_size=16).digest()
+        return cls(usage.tenant.ref, usage.at, fingerprint, compress(text, 9), quantities)
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
@@ -77,20 +101,46 @@ class PackedUsage:
         return replace(usage, at=self.at)
 
 
-class Usages(Clients, Runs, Days):
-    """The tables `usage` and `content`."""
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What one tenant of a client used, with the evidence, and for which runs that is proven."""
+
+    name: str
+    psa: str
+    agreement: str
+    usage: TenantUsage
+    """`usage.at` is the newest of the readings that had this content."""
+    first_run: int
+    first_at: datetime
+    last_run: int
+    last_at: datetime
+    read: bool
+    """False: the run that was asked for did not read this tenant; this is the reading before."""
+    previous: TenantUsage | None = None
+    """The last reading before that had another content; None if there was none, or it is pruned."""
+    previous_run: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A licence key of a client (by its name), as its tenant's newest reading has it."""
+
+    name: str
+    tenant: TenantRef
+    key: KeyEvidence
+
+
+class Usages(Clients, Runs):
+    """The tables `usage`, `content` and `usage_day`."""
 
     def record_usage(
         self, run_id: int, usages: Iterable[tuple[Company, PackedUsage]], day: date
     ) -> None:
-        """What the run read of each client's tenants; evidence is stored only if it changed.
+        """What the run read completely of each client's tenants; evidence only if it changed.
 
-        Args:
-            run_id: The run.
-            usages: Complete readings.
-            day: The day in the billing time zone, whose reading this is from now on (`days`).
+        `day` is the day in the billing time zone, whose reading this is from now on (`days`).
         """
-        with self._db.transaction():
+        with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
                 self._record(self._client(company), run_id, run_before, usage)
@@ -98,31 +148,16 @@ class Usages(Clients, Runs, Days):
                     self._record_day(day, str(usage.tenant), application, quantities)
 
     def _record(self, client: int, run_id: int, run_before: int, usage: PackedUsage) -> None:
-        tenant = str(usage.tenant)
-        content = self._content(usage)
-        last = self._db.row(
+        stored = self._row("SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint)
+        new = {"fingerprint": usage.fingerprint, "body": usage.body}
+        content = stored["id"] if stored else self._insert("content", **new)
+        last = self._row(
             "SELECT * FROM usage WHERE client = ? AND tenant = ? ORDER BY id DESC LIMIT 1",
-            *(client, tenant),
+            *(client, str(usage.tenant)),
         )
-        if last and last["content"] == content and last["last_run"] >= run_before:
-            self._db.execute(
-                "UPDATE usage SET last_run = ?, last_at = ? WHERE id = ?",
-                *(run_id, usage.at, last["id"]),
-            )
-        else:
-            self._db.execute(
-                "INSERT INTO usage (client, tenant, content, first_run, first_at, last_run,"
-                " last_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(client, tenant, content, run_id, usage.at, run_id, usage.at),
-            )
-
-    def _content(self, usage: PackedUsage) -> int:
-        """The row of a content, stored now if it never was."""
-        row = self._db.row("SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint)
-        if row is not None:
-            return int(row["id"])
-        insert = "INSERT INTO content (fingerprint, body) VALUES (?, ?)"
-        return self._db.execute(insert, usage.fingerprint, usage.body)
+        is_same = last and last["content"] == content and last["last_run"] >= run_before
+        where = {"client": client, "tenant": str(usage.tenant), "content": content}
+        self._record_range("usage", last if is_same else None, run_id, usage.at, **where)
 
     def usage_at(self, name: str, run_id: int | None = None) -> tuple[UsageRecord, ...]:
         """What each tenant of the clients called `name` used in a run, by default the last.
@@ -130,27 +165,22 @@ class Usages(Clients, Runs, Days):
         A tenant that the run did not read is represented by the reading before, with `read` false;
         tenants that are no longer the client's appear only in runs that read them.
         """
-        with self._db.snapshot():
+        with self._snapshot():
             asked = self._last_run() if run_id is None else run_id
-            mapped = {
-                (client.psa, client.agreement, str(ref))
-                for client in self.clients(unmapped=True)
-                for ref in client.tenants
-            }
             return tuple(
                 self._usage(row, asked)
-                for row in self._db.rows(_NEWEST, asked, name, name)
-                if row["last_run"] >= asked or _where(row) in mapped
+                for row in self._rows(_NEWEST, asked, name, name)
+                if row["last_run"] >= asked or row["mapped"]
             )
 
     def _usage(self, row: Row, asked: int) -> UsageRecord:
-        previous = self._db.row(_PREVIOUS, row["client"], row["tenant"], row["id"], row["content"])
+        previous = self._row(_PREVIOUS, row["client"], row["tenant"], row["id"], row["content"])
         return from_row(
             UsageRecord,
             row,
-            usage=_restored(row),
+            usage=_packed(row).whole(),
             read=row["last_run"] >= asked,
-            previous=previous and _restored(previous),
+            previous=previous and _packed(previous).whole(),
             previous_run=previous and previous["last_run"],
         )
 
@@ -159,71 +189,139 @@ class Usages(Clients, Runs, Days):
     ) -> Mapping[TenantRef, PackedUsage]:
         """Each tenant's newest reading (up to a run, if it is told), of all tenants or of some.
 
-        It is the tenant's, whoever's tenant it was then.
-
-        A tenant that was never read, or whose reading is too old to be kept, is missing.
+        It is the tenant's, whoever's tenant it was then. A tenant that was never read, or whose
+        reading is too old to be kept, is missing.
         """
-        wanted = None if tenants is None else json.dumps(sorted(map(str, tenants)))
-        found = {}
-        for row in self._db.rows(_READINGS, run_id, wanted, wanted):
-            ref = tenant_ref(row["tenant"])
-            at = from_epoch(row["last_at"])
-            found[ref] = PackedUsage(ref, at, row["fingerprint"], row["body"])
-        return found
+        wanted = _json(tenants)
+        rows = self._rows(_READINGS, run_id, wanted, wanted)
+        return {reading.tenant: reading for reading in map(_packed, rows)}
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""
-        with self._db.snapshot():
-            mapped = {
-                (client.psa, client.agreement, str(ref))
-                for client in self.clients()
-                if client.billing is Billing.ON
-                for ref in client.tenants
-            }
-            rows = self._db.rows(_NEWEST, self._last_run(), None, None)
         return tuple(
-            StoredKey(row["name"], tenant_ref(row["tenant"]), key)
-            for row in rows
-            if _where(row) in mapped
-            for key in _restored(row).keys
+            StoredKey(row["name"], _ref(row), key)
+            for row in self._rows(_NEWEST, self._last_run(), None, None)
+            if row["mapped"] and row["billing"] == Billing.ON
+            for key in _packed(row).whole().keys
         )
 
-    def _prune_usage(self, before: datetime) -> int:
-        """Inside a transaction: forgets readings that ended before an instant; how many?"""
-        (row,) = self._db.rows("SELECT count(*) FROM usage WHERE last_at < ?", before)
-        self._db.execute("DELETE FROM usage WHERE last_at < ?", before)
-        self._db.execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
-        return int(row[0])
+    def days(
+        self,
+        first: date,
+        last: date,
+        tenants: Collection[TenantRef] | None = None,
+        *,
+        held: bool = False,
+    ) -> Mapping[tuple[TenantRef, str], Mapping[date, Quantities]]:
+        """What was counted on each day of a span, by tenant and application, oldest day first.
+
+        A day that is missing is a gap: there is no complete reading of it. With `held` also
+        readings that a guard held and nobody accepted.
+        """
+        wanted = _json(tenants)
+        found: dict[tuple[TenantRef, str], dict[date, Quantities]] = {}
+        for row in self._rows(_DAYS_BETWEEN, str(last), str(first), held, wanted, wanted):
+            days = found.setdefault((_ref(row), row["application"]), {})
+            quantities: Quantities = loads(Mapping[Category, int], row["quantities"])
+            day = max(date.fromisoformat(row["first_day"]), first)
+            while day <= min(date.fromisoformat(row["last_day"]), last):
+                days[day] = quantities
+                day += _DAY
+        return found
+
+    def hold_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
+        """A guard holds what was counted of these tenants' applications on a day."""
+        with self._transaction():
+            for tenant, application in readings:
+                for row in self._over(str(tenant), application, day):
+                    if not row["held"]:
+                        self._put_day(day, str(tenant), application, row["quantities"], held=True)
+
+    def accept_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
+        """What was counted on a day is accepted, or no guard holds it any more.
+
+        With it goes every other held reading of the same numbers.
+        """
+        with self._transaction():
+            for tenant, application in readings:
+                for row in self._over(str(tenant), application, day):
+                    self._execute(
+                        "UPDATE usage_day SET held = 0 WHERE held AND tenant = ?"
+                        " AND application = ? AND quantities = ?",
+                        *(str(tenant), application, row["quantities"]),
+                    )
+
+    def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
+        """The ranges that have one of these days, which follow each other."""
+        return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))
+
+    def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
+        """Inside a transaction: a complete reading of a day, in place of an earlier one of it."""
+        counted = dumps({category: number for category, number in quantities.items() if number})
+        touching = self._over(tenant, application, day - _DAY, day)
+        same = [row for row in touching if row["quantities"] == counted]
+        if any(row["last_day"] >= str(day) for row in same):
+            return
+        if same and len(touching) == 1:  # the usual night: one statement
+            self._update("usage_day", same[0]["id"], last_day=str(day))
+            return
+        held = any(row["held"] for row in same)
+        self._put_day(day, tenant, application, counted, held=held)
+
+    def _put_day(
+        self, day: date, tenant: str, application: str, quantities: str, *, held: bool
+    ) -> None:
+        """Cuts a day out of the range that has it, and adds it to the one before, or its own."""
+        where = {"tenant": tenant, "application": application}
+        for row in self._over(tenant, application, day):
+            self._execute("DELETE FROM usage_day WHERE id = ?", row["id"])
+            rest = {**where, "quantities": row["quantities"], "held": row["held"]}
+            before, after = str(day - _DAY), str(day + _DAY)
+            for first, last in ((row["first_day"], before), (after, row["last_day"])):
+                if first <= last:
+                    self._insert("usage_day", **rest, first_day=first, last_day=last)
+        for row in self._over(tenant, application, day - _DAY):
+            if (row["quantities"], row["held"]) == (quantities, held):
+                self._update("usage_day", row["id"], last_day=str(day))
+                return
+        added = {**where, "quantities": quantities, "held": held}
+        self._insert("usage_day", **added, first_day=str(day), last_day=str(day))
 
 
-def _where(row: Row) -> tuple[str, str, str]:
-    return row["psa"], row["agreement"], row["tenant"]
+def _ref(row: Row) -> TenantRef:
+    """The tenant of a row, `str` of its reference; a tenant's own id may have colons."""
+    source, _, tenant = row["tenant"].partition(":")
+    return TenantRef(source, tenant)
 
 
-def _restored(row: Row) -> TenantUsage:
-    usage: TenantUsage = unpack(TenantUsage, row["body"])
-    return replace(usage, at=from_epoch(row["last_at"]))
+def _json(tenants: Collection[TenantRef] | None) -> str | None:
+    """References as the queries take them; None stands for all tenants."""
+    return None if tenants is None else json.dumps(sorted(map(str, tenants)))
+
+
+def _packed(row: Row) -> PackedUsage:
+    return PackedUsage(_ref(row), from_epoch(row["last_at"]), row["fingerprint"], row["body"])
 
 
 def _canonical(usage: TenantUsage) -> TenantUsage:
     """The usage without what differs between readings of the same thing: time and order."""
+    applications = (
+        replace(
+            one,
+            evidence=_sorted(one.evidence, "device serial reason name"),
+            keys=_sorted(one.keys, "serial"),
+            unknown_devices=tuple(sorted(one.unknown_devices)),
+        )
+        for one in usage.applications
+    )
     return replace(
         usage,
         at=from_epoch(0),
-        applications=tuple(
-            sorted(map(_sorted, usage.applications), key=lambda one: one.application)
-        ),
+        applications=_sorted(applications, "application"),
         unmapped=tuple(sorted(usage.unmapped, key=dumps)),
-        keys=tuple(sorted(usage.keys, key=lambda key: key.serial)),
+        keys=_sorted(usage.keys, "serial"),
     )
 
 
-def _sorted(application: ApplicationUsage) -> ApplicationUsage:
-    return replace(
-        application,
-        evidence=tuple(
-            sorted(application.evidence, key=lambda e: (e.device, e.serial, e.reason, e.name))
-        ),
-        keys=tuple(sorted(application.keys, key=lambda key: key.serial)),
-        unknown_devices=tuple(sorted(application.unknown_devices)),
-    )
+def _sorted(items: Iterable[Any], fields: str) -> tuple[Any, ...]:
+    return tuple(sorted(items, key=attrgetter(*fields.split())))

@@ -175,7 +175,7 @@ def _sections(view: ExplainView, run: str, *, devices: bool) -> Iterable[Section
     lines: list[Item] = []
     for line in view.lines:
         label = billed_as(line.application, line.categories)
-        place = f"product {line.product}, line {line.key.line_id}"
+        place = f"product {line.product}, line {line.line_id}"
         held = QuantityChange("", quantity(line.quantities[-1].quantity), place)
         lines.append(Entry("=", Tone.DIM, label, held))
     none = Remark("kisi keeps no line of this client.")

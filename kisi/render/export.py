@@ -192,7 +192,7 @@ def _client(client: Client) -> Fields:
 def _lines(client: Client) -> Iterable[Fields]:
     for line in client.lines:
         quantities = [fields(one, "quantity since=first_at") for one in line.quantities]
-        yield {**known_line(line, line.key.line_id), "quantities": quantities}
+        yield {**known_line(line), "quantities": quantities}
 
 
 def status_csv(view: StatusView) -> str:
@@ -222,8 +222,7 @@ def explain_document(view: ExplainView) -> Json:
             **fields(view.client, "name psa company agreement"),
             **fields(view.run, "run=id began_at=at"),
             "lines": [
-                {**known_line(one, one.key.line_id), "quantity": one.quantities[-1].quantity}
-                for one in view.lines
+                {**known_line(one), "quantity": one.quantities[-1].quantity} for one in view.lines
             ],
             "tenants": [_tenant(tenant, view) for tenant in view.tenants],
         }

@@ -2,17 +2,15 @@
 
 ```
 sync, preview              daily            open, read, plan, accept, write, record, notify
-   ├── callbacks           Message, Stop    how a caller follows a run, and ends it
-   ├── setup               Setup            the two files, secrets, open sources and PSAs
+   ├── result              RunResult        what comes out; Message, Stop: follow a run, end it
+   ├── document                             the result as JSON
+   ├── setup               Setup            the two files, secrets, open sources and PSAs, kisi.log
    ├── journal_entries                      what a run stores, and which ids it takes
-   ├── notification        RunNotification  `[notify]`
-   ├── logfile                              kisi.log in the state folder
-   └── result, document    RunResult        what comes out, and the same as JSON
+   └── notification        RunNotification  `[notify]`
 ```
 """
 
-from kisi.run.callbacks import Message, Stop
 from kisi.run.daily import preview, sync
-from kisi.run.result import RunResult
+from kisi.run.result import Message, RunResult, Stop
 
 __all__ = ["Message", "RunResult", "Stop", "preview", "sync"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,18 +18,16 @@ from kisi import __version__
 from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
 from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, Withheld, worst
 from kisi.journal import Billing, Journal, RunState, Subject
-from kisi.lock import run_lock
+from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan
 from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
-from kisi.run.callbacks import Message, OnMessage, Stop
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
-from kisi.run.journal_entries import record_outcome, record_reading, tenant_names
-from kisi.run.logfile import logged
+from kisi.run.journal_entries import record_outcome, record_reading
 from kisi.run.notification import notifying
-from kisi.run.result import Mode, RunResult
-from kisi.run.setup import Setup, opened, who
+from kisi.run.result import Message, Mode, OnMessage, RunResult, Stop
+from kisi.run.setup import Setup, logged, opened, who
 from kisi.transport import Clock, SystemClock, certificate_of
 
 LOG = logging.getLogger(__name__)
@@ -40,64 +39,33 @@ _CHANGED = (
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFilter:
-    """Which clients a run concerns, by globs on their names."""
+def scope_of(only: Sequence[str], exclude: Sequence[str]) -> str:
+    """Which clients a run concerns, in words for the journal; empty for all of them."""
+    return ", ".join([*(f"only {glob}" for glob in only), *(f"not {glob}" for glob in exclude)])
 
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
 
-    @property
-    def scope(self) -> str:
-        """In words, for the journal; empty for a run over all clients."""
-        parts = [f"only {glob}" for glob in self.only]
-        parts += [f"not {glob}" for glob in self.exclude]
-        return ", ".join(parts)
+def chosen_clients(
+    mapping: BillingMapping, only: Sequence[str], exclude: Sequence[str]
+) -> tuple[Company, ...]:
+    """The clients that a run concerns, by globs on their names, in the mapping's order.
 
-    def companies(self, mapping: BillingMapping) -> tuple[Company, ...]:
-        """The clients, in the mapping's order.
-
-        Raises:
-            ConfigError: One of the globs names nobody, or nobody is left.
-        """
-        clients = mapping.companies
-        globs = (*self.only, *self.exclude)
-        nobody = [
-            glob for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
-        ]
-        if nobody:
-            listed = ", ".join(repr(glob) for glob in nobody)
-            raise ConfigError(
-                f"No client of mapping.toml has a name that matches {listed}. "
-                "Nothing was read or written.",
-                remedy="`kisi map list` shows the names.",
-            )
-        chosen = select(clients, self.only, self.exclude)
-        if globs and not chosen:
-            raise ConfigError(
-                "--only and --exclude leave no client. Nothing was read or written.",
-                remedy="`kisi map list` shows the names.",
-            )
+    Raises:
+        ConfigError: One of the globs names nobody, or nobody is left.
+    """
+    clients, globs = mapping.companies, (*only, *exclude)
+    nobody = [
+        repr(glob) for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
+    ]
+    chosen = select(clients, only, exclude)
+    if nobody:
+        found = f"No client of mapping.toml has a name that matches {', '.join(nobody)}."
+    elif globs and not chosen:
+        found = "--only and --exclude leave no client."
+    else:
         return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class SyncOptions:
-    """What a run was asked to do, and who follows it."""
-
-    clients: ClientFilter
-    accept: tuple[str, ...]
-    on_progress: Progress | None
-    on_message: OnMessage
-    stop: Stop
-
-    def inform(self, text: str) -> None:
-        """A message about a run that goes well."""
-        self.on_message(Message(text))
-
-    def warn(self, text: str) -> None:
-        """A message that matters in any case."""
-        self.on_message(Message(text, is_warning=True))
+    raise ConfigError(
+        f"{found} Nothing was read or written.", remedy="`kisi map list` shows the names."
+    )
 
 
 def sync(
@@ -118,19 +86,15 @@ def sync(
     It runs under the lock of the state folder and is kept in the journal; the addresses of
     `[notify]` are notified of its end, whichever that is.
 
-    Args:
-        config: kisi.toml; by default it is looked for where the command looks.
-        accept: Ids of plans or clients whose holds are released, once.
-        only: Only clients whose name matches one of these globs.
-        exclude: Not the clients whose name matches one of these.
-        jitter: First wait a random time of up to so many seconds.
-        lock_timeout: Wait up to so many seconds for another run to end.
-        on_progress: Told what is being read, how much of it is done, and of how much. Called from
-            several threads.
-        on_message: Told what a person should know while the run goes on.
-        on_result: Given the result before anybody is notified. What it raises is notified as the
-            end of the run, and raised.
-        stop: Ends the run once it is requested, from another thread or a signal's handler.
+    `config` is kisi.toml, by default looked for where the command looks. `accept` are ids of plans
+    or clients whose holds are released, once. `only` and `exclude` are globs on clients' names. It
+    first waits a random time of up to `jitter` seconds, and up to `lock_timeout` seconds for
+    another run to end.
+
+    `on_progress` is told from several threads what is being read, how much of it is done, and of
+    how much; `on_message` what a person should know meanwhile. `on_result` is given the result
+    before anybody is notified; what it raises is notified as the end of the run, and raised. `stop`
+    ends the run once it is requested, from another thread or a signal's handler.
 
     Raises:
         ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
@@ -141,31 +105,28 @@ def sync(
         StateError: The journal or the state folder cannot be used.
     """
     path = None if config is None else Path(config)
-    options = SyncOptions(
-        ClientFilter(tuple(only), tuple(exclude)),
-        tuple(dict.fromkeys(accept)),
-        on_progress,
-        on_message or _ignored,
-        stop or Stop(),
-    )
-    stop = options.stop
-    waits = random.uniform(0, jitter) + lock_timeout  # noqa: S311 - spreads load only
+    scope, stop, on_message = scope_of(only, exclude), stop or Stop(), on_message or _ignored
+    wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
-        notifying(path, options.clients.scope, options.on_message) as notification,
-        opened(path, stop, waits=waits, settles=True) as setup,
+        notifying(path, scope, on_message) as notification,
+        opened(path, stop.reading, waits=wait + lock_timeout, settles=True) as setup,
     ):
         if jitter:
-            LOG.info("--jitter: begins in %.0f s", waits - lock_timeout)
-            setup.clock.sleep(waits - lock_timeout)
+            LOG.info("--jitter: begins in %.0f s", wait)
+            setup.clock.sleep(wait)
             stop.check()
         notification.start()
-        started = setup.clock.now()
-        state = setup.config.state_dir
+        started, state = setup.clock.now(), setup.config.state_dir
         lock = run_lock(state, lock_timeout, started=started, stop=stop.requested)
         with lock, logged(state):
-            result = notification.result = _Run(options, setup).result()
+            companies = chosen_clients(setup.mapping, only, exclude)
+            with Journal.open(state) as journal:
+                run = _begin(setup, journal, scope, on_message)
+                accepted = tuple(dict.fromkeys(accept))
+                daily = _Run(setup, journal, run, companies, scope, on_message, stop)
+                result = notification.result = daily.result(accepted, on_progress)
         if setup.is_outdated():
-            options.warn(_CHANGED)
+            on_message(Message(_CHANGED, is_warning=True))
         if on_result is not None:
             on_result(result)
     return result
@@ -184,15 +145,8 @@ def preview(
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
-    Args:
-        config: As for `sync`, like all that follow.
-        only: Only clients whose name matches one of these globs.
-        exclude: Not the clients whose name matches one of these.
-        detailed_exit_code: Changes that wait to be written make the exit code 10.
-        on_progress: Told what is being read, how much of it is done, and of how much.
-        on_message: Told what a person should know.
-        on_result: Given the result, as well as the caller.
-        stop: Ends the reading once it is requested.
+    Takes what `sync` takes. With `detailed_exit_code`, changes that wait to be written make the
+    exit code 10.
 
     Raises:
         ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
@@ -200,14 +154,18 @@ def preview(
         StateError: The journal cannot be read.
     """
     path = None if config is None else Path(config)
-    clients, stop = ClientFilter(tuple(only), tuple(exclude)), stop or Stop()
-    with opened(path, stop) as setup:
-        rules = setup.rules()
-        with Journal.open(setup.config.state_dir, readonly=True) as journal:
+    stop, on_message = stop or Stop(), on_message or _ignored
+    with opened(path, stop.reading) as setup:
+        rules, state = setup.rules(), setup.config.state_dir
+        companies = chosen_clients(setup.mapping, only, exclude)
+        is_alive = is_running(state)
+        with Journal.open(state, readonly=True) as journal:
             memory, problem = load_journal_state(journal, rules), journal.problem
+            if not is_alive and not is_running(state):  # one may have begun or ended meanwhile
+                memory = without_running(memory)
             if problem is not None:
-                (on_message or _ignored)(Message.of(problem))
-            found = read_and_plan(setup, rules, memory, clients, stop, on_progress)
+                on_message(Message.of(problem))
+            found = read_and_plan(setup, rules, memory, companies, stop, on_progress)
         plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed_exit_code)]
         codes += [problem.exit_code] if problem else []
@@ -219,31 +177,31 @@ def preview(
 
 def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     """What the journal knows that a plan needs."""
-    tenants = journal.latest(Subject.TENANTS)
     return JournalState(
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
-        tenants=tenants.value if tenants else {},
+        tenants=journal.latest(Subject.TENANTS) or {},
         accepted=journal.accepted(),
         past=journal.readings,
     )
+
+
+def without_running(memory: JournalState) -> JournalState:
+    """The same where nobody holds the lock: a run that has not ended in the journal never will."""
+    pending = tuple(replace(operation, running=False) for operation in memory.pending)
+    return replace(memory, pending=pending)
 
 
 def read_and_plan(
     setup: Setup,
     rules: Rules,
     memory: JournalState,
-    clients: ClientFilter,
+    companies: Sequence[Company],
     stop: Stop,
     on_progress: Progress | None,
 ) -> Reconciled:
-    """Reads everything and works out the guarded plan.
-
-    Raises:
-        Interrupted: The run is to end.
-    """
-    companies = clients.companies(setup.mapping)
+    """Reads everything and works out the guarded plan; raises `Interrupted` where it is to end."""
     progress = stop.checked(on_progress)
     found = reconcile(rules, setup.sources, setup.psas, memory, companies, progress, setup.clock)
     stop.check()
@@ -261,6 +219,22 @@ def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[st
         if 0 <= age < SHOWN_AFTER:
             inform("The previous run ended in the middle; waiting for its last write to show.")
             clock.sleep(SHOWN_AFTER - age)
+
+
+def _begin(setup: Setup, journal: Journal, scope: str, on_message: OnMessage) -> int:
+    """Begins a run in the journal, and tells which runs before it did not record their end."""
+    run = journal.begin_run(
+        setup.clock.now(),
+        version=__version__,
+        command="sync",
+        config_hash=setup.digest,
+        plan_scope=scope,
+    )
+    LOG.info("run %s begins, %s", run, scope or "all clients")
+    for crashed in journal.crashed_runs:
+        said = f"Run {crashed} did not record its end; what it left open is being settled."
+        on_message(Message(said, is_warning=True))
+    return run
 
 
 def _result(plan: Plan, found: Reconciled, setup: Setup, mode: Mode, code: ExitCode) -> RunResult:
@@ -284,75 +258,70 @@ def _ignored(_message: Message) -> None:
     """Nobody wants to hear it."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Run:
-    """One run under the lock."""
+    """One run under the lock, once the journal has its beginning."""
 
-    def __init__(self, options: SyncOptions, setup: Setup) -> None:
-        self.options = options
-        self.setup = setup
+    setup: Setup
+    journal: Journal
+    run: int
+    companies: tuple[Company, ...]
+    scope: str
+    """Which clients it concerns, in words; empty for all of them."""
+    on_message: OnMessage
+    stop: Stop
 
-    def result(self) -> RunResult:
-        scope = self.options.clients.scope
-        self.options.clients.companies(self.setup.mapping)
-        with Journal.open(self.setup.config.state_dir) as journal:
-            run = journal.begin_run(
-                self.setup.clock.now(),
-                version=__version__,
-                command="sync",
-                config_hash=self.setup.digest,
-                plan_scope=scope,
-            )
-            LOG.info("run %s begins, %s", run, scope or "all clients")
-            for crashed in journal.crashed_runs:
-                self.options.warn(
-                    f"Run {crashed} did not record its end; what it left open is being settled."
-                )
-            try:
-                result, refused = self._read_and_write(journal, run)
-            except KisiError as error:
-                self._end_early(journal, run, error)
-                raise
+    def result(self, accept: tuple[str, ...], on_progress: Progress | None) -> RunResult:
+        """Reads, plans and writes; whatever ends the run early is recorded as its end.
+
+        Raises:
+            Withheld: An id was refused; nothing was written, and what was read is stored.
+        """
+        try:
+            result, refused = self._read_and_write(accept, on_progress)
+        except KisiError as error:
+            self._end_early(error)
+            raise
         if refused is not None:
             raise refused
         return result
 
-    def _read_and_write(self, journal: Journal, run: int) -> tuple[RunResult, Withheld | None]:
+    def _read_and_write(
+        self, accept: tuple[str, ...], on_progress: Progress | None
+    ) -> tuple[RunResult, Withheld | None]:
         """The run, and why its ids were refused, if they were; nothing was written then."""
-        setup, options = self.setup, self.options
-        rules = setup.rules()
-        self._refuse_empty_mapping(journal)
+        setup, journal, run = self.setup, self.journal, self.run
+        rules, now = setup.rules(), setup.clock.now
+        self._refuse_empty_mapping()
         journal.record_mapping(setup.mapping.companies)
         memory = load_journal_state(journal, rules)
-        wait_for_last_write(memory, setup.clock, options.inform)
-        found = read_and_plan(
-            setup, rules, memory, options.clients, options.stop, options.on_progress
-        )
-        record_reading(journal, run, setup.clock.now(), found, rules.today)
+        wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
+        found = read_and_plan(setup, rules, memory, self.companies, self.stop, on_progress)
+        record_reading(journal, run, now(), found, rules.today)
         shown = resolve(found, setup.psas)
-        at = setup.clock.now()
         refused = None
         try:
-            accepted = accept_ids(journal, run, at, who(), found.plan, options.accept, shown)
+            accepted = accept_ids(journal, run, now(), who(), found.plan, accept, shown)
         except Withheld as error:
             refused, applied = error, ApplyResult(shown)
         else:
             plan = resolve(found, setup.psas, accepted)
-            journal.record_plan(run, setup.clock.now(), plan)
-            applied = self._write(journal, run, plan, found, rules)
-        at = setup.clock.now()
+            journal.record_plan(run, now(), plan)
+            applied = self._write(plan, found, rules)
+        at = now()
         record_outcome(journal, run, at, found, applied.plan)
         journal.prune(at - timedelta(days=setup.config.evidence_days))
-        names = {**memory.tenants, **tenant_names(found)}
-        journal.replace_latest(run, rules.now, Subject.TENANTS, names)
-        return self._end(journal, run, found, applied, refused), refused
+        names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
+        journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
+        return self._end(found, applied, accept, refused), refused
 
-    def _refuse_empty_mapping(self, journal: Journal) -> None:
+    def _refuse_empty_mapping(self) -> None:
         """A mapping without any client is an accident where clients were billed until now.
 
         Raises:
             ConfigError: It is one; nobody would be billed, and nothing would look wrong.
         """
-        billed = [one.name for one in journal.clients() if one.billing is Billing.ON]
+        billed = [one.name for one in self.journal.clients() if one.billing is Billing.ON]
         if billed and not self.setup.mapping.companies:
             raise ConfigError(
                 f"{self.setup.config.mapping_path} maps no client or does not exist, and "
@@ -361,35 +330,27 @@ class _Run:
                 "purpose: `kisi map billing CLIENT off`.",
             )
 
-    def _write(
-        self,
-        journal: Journal,
-        run: int,
-        plan: Plan,
-        found: Reconciled,
-        rules: Rules,
-    ) -> ApplyResult:
+    def _write(self, plan: Plan, found: Reconciled, rules: Rules) -> ApplyResult:
         """Writes what is not on hold.
 
         Raises:
             StateError: An intent or an outcome could not be stored.
         """
-        stop = self.options.stop
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
             read_at=found.read_at,
-            journal=journal,
-            run=run,
+            journal=self.journal,
+            run=self.run,
             today=rules.today,
             clock=self.setup.clock,
-            pause=SystemClock(stop.requested).sleep,
+            pause=SystemClock(self.stop.requested).sleep,
             ends=self.setup.ends,
-            stop=stop.requested,
-            emergency=self.options.warn,
+            stop=self.stop.requested,
+            emergency=lambda text: self.on_message(Message(text, is_warning=True)),
             progress=lambda _done, _total: None,
         )
-        stop.writing = True
+        self.stop.writing = True
         applied = apply(plan, context)
         if applied.state_error is not None:
             raise applied.state_error
@@ -397,15 +358,14 @@ class _Run:
 
     def _end(
         self,
-        journal: Journal,
-        run: int,
         found: Reconciled,
         applied: ApplyResult,
+        accept: tuple[str, ...],
         refused: Withheld | None,
     ) -> RunResult:
         """Closes a run that has read everything; a daily one is kept whole for `kisi status`."""
-        codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
-        code, why = worst(codes), ""
+        code = worst([exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)])
+        why = ""
         if applied.interrupted:
             code, why = ExitCode.INTERRUPTED, _STOPPED
         if refused is not None:
@@ -413,42 +373,37 @@ class _Run:
         result = _result(applied.plan, found, self.setup, Mode.SYNC, code)
         result = replace(
             result,
-            run=run,
-            accepted=() if refused else self.options.accept,
+            run=self.run,
+            accepted=() if refused else accept,
             last_line=f"{why} {result.last_line}".lstrip(),
         )
-        if not self.options.clients.scope:
-            at = result.generated_at
-            journal.replace_latest(run, at, Subject.REPORT, plan_document(result))
-            journal.replace_latest(run, at, Subject.CERTIFICATES, self._certificates(found))
+        if not self.scope:
+            for subject, value in (
+                (Subject.REPORT, plan_document(result)),
+                (Subject.CERTIFICATES, self._certificates(found)),
+            ):
+                self.journal.replace_latest(self.run, result.generated_at, subject, value)
         for error in applied.foreign_changes:
-            self.options.on_message(Message.of(error))
-        message = refused.message if refused else result.last_line
-        self._record_end(journal, run, code, message, applied.plan)
+            self.on_message(Message.of(error))
+        self._record_end(code, refused.message if refused else result.last_line, applied.plan)
         return result
 
-    def _certificates(self, found: Reconciled) -> list[dict[str, object]]:
+    def _certificates(self, found: Reconciled) -> list[dict[str, str]]:
         """When the certificates end of the servers that were just read, for `kisi status`."""
-        ends: list[dict[str, object]] = []
+        ends = []
         for name in sorted({ref.source for ref in found.usages}):
             address = self.setup.sources[name].address()
-            if address is None:
-                continue
-            try:
-                expires = certificate_of(*address).expires
-            except NotSent:
-                continue
-            if expires is not None:
-                ends.append({"server": name, "expires": expires.isoformat()})
+            with suppress(NotSent):
+                expires = certificate_of(*address).expires if address else None
+                if expires is not None:
+                    ends.append({"server": name, "expires": expires.isoformat()})
         return ends
 
-    def _record_end(
-        self, journal: Journal, run: int, code: ExitCode, message: str, plan: Plan
-    ) -> None:
+    def _record_end(self, code: ExitCode, message: str, plan: Plan) -> None:
         stopped = code is ExitCode.INTERRUPTED
-        LOG.info("run %s ends with exit code %s: %s", run, int(code), message)
-        journal.end_run(
-            run,
+        LOG.info("run %s ends with exit code %s: %s", self.run, int(code), message)
+        self.journal.end_run(
+            self.run,
             self.setup.clock.now(),
             exit_code=code,
             state=RunState.INTERRUPTED if stopped else RunState.FINISHED,
@@ -456,15 +411,15 @@ class _Run:
             message=message,
         )
 
-    def _end_early(self, journal: Journal, run: int, error: KisiError) -> None:
+    def _end_early(self, error: KisiError) -> None:
         """Closes the run that `error` ends, which is told later; a journal that fails, only once.
 
         Raises:
             StateError: The journal cannot be written, and that is news.
         """
         try:
-            self._record_end(journal, run, error.exit_code, error.message, Plan(()))
+            self._record_end(error.exit_code, error.message, Plan(()))
         except StateError:
             if not isinstance(error, StateError):
-                self.options.on_message(Message.of(error))
+                self.on_message(Message.of(error))
                 raise

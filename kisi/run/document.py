@@ -159,15 +159,10 @@ def operation_fields(write: Operation) -> Fields:
 
 def _owned(fact: OwnedLine) -> Fields:
     client = fields(fact, "name psa company agreement")
-    return {**client, **known_line(fact, fact.line_id), "quantity": fact.confirmed}
+    return {**client, **known_line(fact), "quantity": fact.confirmed}
 
 
-def known_line(line: OwnedLine | LineHistory, line_id: str) -> Fields:
+def known_line(line: OwnedLine | LineHistory) -> Fields:
     """A line that the journal knows."""
-    category = category_text(line.categories)
-    return {
-        "application": line.application,
-        "category": category,
-        "product": line.product,
-        "line_id": line_id,
-    }
+    billed = {"application": line.application, "category": category_text(line.categories)}
+    return {**billed, **fields(line, "product line_id")}

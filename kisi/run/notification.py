@@ -10,8 +10,8 @@ can report in our name: no message holds it, nor its host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 from kisi.errors import ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.redaction import REDACTOR
-from kisi.run.callbacks import Message, OnMessage
 from kisi.run.document import plan_document
-from kisi.run.result import Mode, RunResult
+from kisi.run.result import Message, Mode, OnMessage, RunResult
 from kisi.run.setup import partial_config
 from kisi.secrets import resolve
 from kisi.transport import Client, Limits, SystemClock
@@ -33,31 +32,26 @@ SECONDS = 10.0
 
 @dataclass(slots=True)
 class RunNotification:
-    """What is sent of one run.
-
-    Args:
-        addresses: `healthcheck` is pinged, `webhook` receives the summary; either may be missing.
-        scope: Which clients the run concerns, in words; empty for all of them.
-        warn: Tells the operator that a ping failed.
-        result: The result, once there is one.
-    """
+    """What is sent of one run, and where to."""
 
     addresses: Mapping[str, str]
+    """`healthcheck` is pinged, `webhook` receives the summary; either may be missing."""
     scope: str
-    warn: Callable[[str], None]
+    """Which clients the run concerns, in words; empty for all of them."""
+    on_message: OnMessage
+    """Hears that somebody could not be notified."""
     result: RunResult | None = None
+    """The result, once there is one."""
 
     def start(self) -> None:
         """The run begins."""
-        if url := self.addresses.get("healthcheck"):
-            self._send(url, below="start")
+        self._ping("start")
 
     def end(self, code: int, trouble: str = "") -> None:
         """The run has ended with `code`; `trouble` says what ended it, if anything did."""
-        if url := self.addresses.get("healthcheck"):
-            self._send(url, below=str(int(code)))
+        self._ping(str(int(code)))
         if url := self.addresses.get("webhook"):
-            self._send(url, self._summary(int(code), REDACTOR.redact(trouble)))
+            self._send(url, document=self._summary(int(code), REDACTOR.redact(trouble)))
 
     def _summary(self, code: int, trouble: str) -> Json:
         document = {} if self.result is None else plan_document(self.result)
@@ -71,62 +65,59 @@ class RunNotification:
             "exit_code": code,
         }
 
-    def _send(
-        self, url: str, document: Mapping[str, object] | None = None, *, below: str = ""
-    ) -> None:
+    def _ping(self, below: str) -> None:
+        """Asks for the healthcheck's address with `below` under its path."""
+        if url := self.addresses.get("healthcheck"):
+            self._send(url, f"/{below}")
+
+    def _send(self, url: str, below: str = "", document: Json | None = None) -> None:
         try:
-            status = self._answer(url, document, below)
+            status = _answer(url, below, document)
         except (KisiError, ValueError) as error:  # an address may be none at all
             said = error.message if isinstance(error, KisiError) else "its address is not usable."
-            self.warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
+            self._warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
             return
         if not 200 <= status < 300:  # also a redirect: nothing is sent to where it points
-            self.warn(f"The monitoring service answered {status}; nothing else changed.")
+            self._warn(f"The monitoring service answered {status}; nothing else changed.")
 
-    def _answer(self, url: str, document: Mapping[str, object] | None, below: str) -> int:
-        """Sends to `url`; `below` is put under its path, before a query."""
-        parts = urlsplit(url)
-        for secret in (parts.path, parts.query, parts.password or ""):
-            REDACTOR.add(secret)
-        path = f"{parts.path.rstrip('/')}/{below}" if below else parts.path
-        client = Client(
-            f"{parts.scheme}://{parts.netloc}",
-            limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
-            clock=SystemClock(),
-            label="[notify]",
-            hidden=True,
-        )
-        try:
-            return client.send(
-                "POST" if document else "GET",
-                path + (f"?{parts.query}" if parts.query else ""),
-                json=document,
-            ).status
-        finally:
-            client.close()
+    def _warn(self, text: str) -> None:
+        self.on_message(Message(text, is_warning=True))
+
+
+def _answer(url: str, below: str, document: Json | None) -> int:
+    """Sends to `url`; `below` is put after its path, before a query."""
+    parts = urlsplit(url)
+    for secret in (parts.path, parts.query, parts.password or ""):
+        REDACTOR.add(secret)
+    path = parts.path.rstrip("/") + below if below else parts.path
+    client = Client(
+        f"{parts.scheme}://{parts.netloc}",
+        limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
+        clock=SystemClock(),
+        label="[notify]",
+        hidden=True,
+    )
+    query = f"?{parts.query}" if parts.query else ""
+    with closing(client):
+        return client.send("POST" if document else "GET", path + query, json=document).status
 
 
 @contextmanager
 def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterator[RunNotification]:
     """Sends how the block ended, whichever way it does.
 
-    The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
-
-    Args:
-        config: kisi.toml, as given.
-        scope: Which clients the run concerns, in words; empty for all of them.
-        on_message: Hears that somebody could not be notified.
+    The healthcheck watches the daily run: one over some clients (its `scope` in words, empty for
+    all of them) must neither pass for it nor alarm.
     """
     addresses = _addresses(config)
     if scope:
         addresses.pop("healthcheck", None)
-    notification = RunNotification(
-        addresses, scope, lambda text: on_message(Message(text, is_warning=True))
-    )
+    notification = RunNotification(addresses, scope, on_message)
     try:
         yield notification
     except KisiError as error:
-        notification.end(error.exit_code, _sentence(error))
+        first, *others = error.message.splitlines()
+        notification.end(error.exit_code, f"{first} ({len(others)} more)" if others else first)
         raise
     except Exception:
         notification.end(ExitCode.BUG, _BUG)
@@ -146,9 +137,3 @@ def _addresses(config: Path | None) -> dict[str, str]:
         with suppress(ConfigError):
             found[field] = resolve(reference, base=settings.base)
     return found
-
-
-def _sentence(error: KisiError) -> str:
-    """The first line of an error, and how many there are."""
-    first, *others = error.message.splitlines()
-    return f"{first} ({len(others)} more)" if others else first

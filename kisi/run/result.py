@@ -1,21 +1,82 @@
-"""What a run returns, and what can be read off it."""
+"""How a caller follows a run and ends it; what the run returns, and what can be read off it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
-from kisi.errors import ExitCode
+from kisi.errors import ExitCode, Interrupted, KisiError
 from kisi.journal import Operation
 from kisi.model import Company, CompanyPlan, Outcome, OwnedLine, Plan, PlannedLine, Status
+from kisi.reconcile import Progress
 from kisi.reconcile.summary import UNWRITTEN
+from kisi.redaction import REDACTOR, safe_text
 
 _ZERO = Decimal(0)
 _WRITES = (Outcome.APPLIED, *UNWRITTEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a run says while it goes on. `str(message)` is its text: `print` can be a callback."""
+
+    text: str
+    """Whole sentences, without a secret, safe to print."""
+    is_warning: bool = False
+    """It matters also to somebody who wants to hear nothing of a good run."""
+    error: KisiError | None = None
+    """Of a part that failed while the run went on; `text` is its message and its remedy."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def of(cls, error: KisiError) -> Message:
+        """The message of an error that does not end the run."""
+        lines = REDACTOR.redact(f"{error.message} {error.remedy}").splitlines()
+        text = "\n".join(map(safe_text, lines)).rstrip()
+        return cls(text, is_warning=True, error=error)
+
+
+OnMessage = Callable[[Message], None]
+
+
+@dataclass(slots=True)
+class Stop:
+    """Ends a run from outside, as a signal does: what is being written is finished first."""
+
+    requested: threading.Event = field(default_factory=threading.Event)
+    """Set by `request`: nothing new is begun."""
+    reading: threading.Event = field(default_factory=threading.Event)
+    """Set along with it as long as nothing is written: what is under way is dropped too."""
+    writing: bool = False
+    """Writes have begun; what is under way then is finished, with all the reads it takes."""
+
+    def request(self) -> None:
+        """The run is to end. May be called from any thread."""
+        self.requested.set()
+        if not self.writing:
+            self.reading.set()
+
+    def check(self) -> None:
+        """Raises `Interrupted` once the run is to end; for where nothing was written yet."""
+        if self.requested.is_set():
+            raise Interrupted("Stopped by a signal before anything was written.")
+
+    def checked(self, progress: Progress | None) -> Progress:
+        """A callback that tells `progress`, and raises `Interrupted` once the run is to end."""
+
+        def report(what: str, done: int, total: int) -> None:
+            self.check()
+            if progress is not None:
+                progress(what, done, total)
+
+        return report
 
 
 class Mode(StrEnum):

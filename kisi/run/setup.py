@@ -1,25 +1,29 @@
-"""From the files to open sources and PSAs."""
+"""From the files to open sources and PSAs, and to the log of a run."""
 
 from __future__ import annotations
 
 import getpass
+import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import platformdirs
 
 from kisi.config import Config, PartialConfig, read_partial_config
-from kisi.errors import ConfigError
+from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping
 from kisi.psa import Psa
 from kisi.psa.registry import PSAS
 from kisi.reconcile import Rules
-from kisi.run.callbacks import Stop
+from kisi.redaction import OneLine, RedactingFilter
 from kisi.secrets import Secrets, resolve_all
 from kisi.sources import UsageSource
 from kisi.sources.registry import SOURCES
@@ -29,6 +33,8 @@ RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
 SOURCES_SECONDS = 1200.0
 """The sources are read within so many of them: what was read by then can still be billed."""
+_LOG_BYTES, _LOG_FILES = 2 * 2**20, 5
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,8 @@ class Setup:
     def rules(self) -> Rules:
         """The rules as of now."""
         now = self.clock.now()
-        return Rules(
-            mapping=self.mapping,
-            counting=self.config.counting,
-            guards=self.config.guards,
-            now=now,
-            today=now.astimezone(self.config.timezone).date(),
-        )
+        today = now.astimezone(self.config.timezone).date()
+        return Rules(self.mapping, self.config.counting, self.config.guards, now, today)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""
@@ -73,10 +74,8 @@ def config_path(given: Path | None) -> Path:
     given = given or Path(os.environ.get("KISI_CONFIG", ""))
     if given != Path():
         return given
-    places = [
-        Path("kisi.toml"),
-        platformdirs.user_config_path("kisi", appauthor=False) / "kisi.toml",
-    ]
+    user = platformdirs.user_config_path("kisi", appauthor=False)
+    places = [Path("kisi.toml"), user / "kisi.toml"]
     for place in places:
         if place.exists():
             return place
@@ -108,10 +107,9 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     read = partial_config(given)
     mapping = BillingMapping()
     problems: Sequence[str] = ()
-    path = read.config.mapping_path
     try:
         names = ConfigNames(read.source_names, read.psa_names, read.config.global_sources)
-        mapping = load_mapping(path, names)
+        mapping = load_mapping(read.config.mapping_path, names)
     except ConfigError as error:
         if not read.problems:
             raise
@@ -142,22 +140,22 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
 
 @contextmanager
 def opened(
-    given: Path | None, stop: Stop | None = None, *, waits: float = 0.0, settles: bool = False
+    given: Path | None,
+    dropped: threading.Event | None = None,
+    *,
+    waits: float = 0.0,
+    settles: bool = False,
 ) -> Iterator[Setup]:
     """Loads the files, resolves all secrets and opens what they name; closes it at the end.
 
-    Args:
-        given: kisi.toml, as given.
-        stop: What ends the reading early.
-        waits: Seconds that may pass before the run begins.
-        settles: The PSAs may settle what an earlier run left in the state folder. Only for a
-            command that reads under the lock.
+    `dropped` ends the reading early once it is set, and `waits` are seconds that may pass before
+    the run begins. With `settles` the PSAs may settle what an earlier run left in the state folder:
+    only for a command that reads under the lock.
 
     Raises:
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
     """
     config, mapping, secrets = _loaded(given)
-    dropped = None if stop is None else stop.reading
     clock = SystemClock(dropped)
     begins = clock.monotonic() + waits
     limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)
@@ -182,16 +180,9 @@ def opened(
         )
         for name, section in config.psa.items()
     }
+    digest, ends = _digest(config), begins + RUN_SECONDS
     try:
-        yield Setup(
-            config,
-            mapping,
-            sources,
-            psas,
-            clock,
-            _digest(config),
-            begins + RUN_SECONDS,
-        )
+        yield Setup(config, mapping, sources, psas, clock, digest, ends)
     finally:
         for source in sources.values():
             source.close()
@@ -217,3 +208,43 @@ def who() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # before Python 3.13 not yet an OSError alone
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "?"
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A log that only its owner can read: it names clients and what they use."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY
+        file = os.fdopen(os.open(self.baseFilename, flags, 0o600), "ab")
+        return TextIOWrapper(file, encoding=self.encoding)
+
+
+@contextmanager
+def logged(state_dir: Path) -> Iterator[None]:
+    """Writes `kisi.log` for as long as the lock is held; its holder alone may rotate it.
+
+    Raises:
+        StateError: The file cannot be opened.
+    """
+    path = state_dir / "kisi.log"
+    try:
+        handler = _PrivateFile(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
+    except OSError as error:
+        raise StateError(
+            f"The log {path} cannot be written: {error.strerror}. Nothing was read or written.",
+            remedy="Make the state folder writable for the account that runs kisi.",
+        ) from error
+    handler.setFormatter(OneLine(_LOG_FORMAT))
+    handler.addFilter(RedactingFilter())
+    handler.setLevel(logging.INFO)
+    package = logging.getLogger("kisi")
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(min(logging.getLogger().level, logging.INFO))
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        with suppress(OSError):  # a disk that is full; what was billed does not depend on it
+            handler.close()

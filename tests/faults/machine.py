@@ -521,7 +521,7 @@ class Scene:
         with Journal.open(self.operator.state, readonly=True) as journal:
             names = [name for one in self.clients for name in (one.name, _old(one))]
             histories = [journal.line_history(name) for name in names]
-        return {(one.key.psa, one.key.line_id) for lines in histories for one in lines}
+        return {(one.psa, one.line_id) for lines in histories for one in lines}
 
     def _one_line_a_product(self, after: Mapping[LineId, Held]) -> None:
         ours = Counter(
@@ -561,7 +561,7 @@ class Scene:
             histories = [journal.line_history(one.name) for one in self.clients]
             operations = journal.operations(run)
         for line in (one for lines in histories for one in lines):
-            key = (line.key.psa, line.key.line_id)
+            key = (line.psa, line.line_id)
             newest = line.quantities[-1]
             if newest.last_run == run:
                 held = [state[key].quantity for state in (before, after) if key in state]

@@ -8,8 +8,9 @@ from concurrent.futures import Future
 
 import pytest
 
+from kisi.journal import RunState
 from kisi.sandbox.http import Logged
-from tests.faults.conftest import CREATE, UPDATE, Trial
+from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
 from tests.faults.processes import Process
 from tests.faults.test_tigerpaw import SUBMIT, Ledger
 
@@ -85,6 +86,27 @@ def test_killed_before_the_write_is_applied(due: Trial):
     (pending,) = due.pending()
     assert pending.outcome is None
     recovers(due, sent=2, accept=pending.line.line_id is None)
+
+
+@pytest.mark.fault(
+    40,
+    injection="kill -9 after the intent of a create; `kisi preview` comes before the next run",
+    outcome="the journal has the run as running, and nobody holds the lock: the preview holds the "
+    "create as `deleted`, as the next run does, which takes the id that it shows",
+)
+def test_a_preview_after_the_kill_holds_what_is_not_shown(live: Trial):
+    live.fabrikam.mapped = False
+    kill(live, "before")
+    live.sandbox.faults.clear()
+    assert live.last_run.state is RunState.RUNNING
+
+    shown = live.operator.run("preview", "--json")
+
+    assert (shown.code, shown.writes) == (6, [])
+    assert trouble(shown, "Contoso").guard == "deleted"
+    assert live.last_run.state is RunState.RUNNING
+    assert live.sync("--accept", shown.document["plan_id"]).code == 0
+    live.heals(live.contoso)
 
 
 @pytest.mark.fault(

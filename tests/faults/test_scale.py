@@ -224,7 +224,5 @@ def test_quiet_runs_submit_nothing_to_tigerpaw(operator: Operator):
 def _rows(operator: Operator) -> dict[str, int]:
     """How many rows each table of the journal has."""
     with Journal.open(operator.state, readonly=True) as journal:
-        tables = journal._db.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return {
-            name: journal._db.rows(f'SELECT count(*) FROM "{name}"')[0][0] for (name,) in tables
-        }
+        tables = journal._rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name: journal._rows(f'SELECT count(*) FROM "{name}"')[0][0] for (name,) in tables}

@@ -102,7 +102,7 @@ class Bench:
 
     def fail_journal(self) -> None:
         """From now on nothing can be stored."""
-        self.journal._db._connection.execute("PRAGMA query_only = ON")
+        self.journal._connection.execute("PRAGMA query_only = ON")
 
 
 def client(*lines: PlannedLine, company: Company = COMPANY, **more: object) -> CompanyPlan:

@@ -38,7 +38,7 @@ def shown(
 
 
 def ranges(journal: Journal) -> int:
-    (row,) = journal._db.rows("SELECT count(*) FROM usage_day WHERE application = ?", KES)
+    (row,) = journal._rows("SELECT count(*) FROM usage_day WHERE application = ?", KES)
     return int(row[0])
 
 

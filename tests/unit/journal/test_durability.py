@@ -71,10 +71,7 @@ def unchanged_night(journal: Journal, number: int) -> None:
     )
     states = [
         ClientState(
-            one.name,
-            one.psa,
-            one.company,
-            one.agreement,
+            one,
             Status.HELD if one in waiting else Status.READY,
             confirmed=one not in waiting,
         )
@@ -95,7 +92,7 @@ def unchanged_night(journal: Journal, number: int) -> None:
 
 
 def size(journal: Journal, folder: Path) -> int:
-    journal._db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    journal._rows("PRAGMA wal_checkpoint(TRUNCATE)")
     return (folder / "journal.db").stat().st_size
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from kisi.journal import ConfirmedLine, Journal, LineKey
+from kisi.journal import ConfirmedLine, Journal
 from kisi.model import Category, LineSlot, Outcome, OwnedLine, Proof, TenantRef
 from tests.unit.journal.builders import (
     begin,
@@ -82,7 +82,7 @@ def test_a_line_whose_rise_was_not_written_can_stand_for_other_devices(journal: 
     (fact,) = journal.facts(day(2), 30)
     assert (fact.tenants, fact.application, fact.proven) == (moved.tenants, "EDR", 2)
     assert (fact.confirmed, fact.highest) == (90, 90)
-    journal.disown([LineKey("cw", "1001", "7")])
+    journal.disown([fact])
     journal.restate(begin(journal, 3), [confirmed(1)])
     assert journal.facts(day(3), 30) == ()
 
@@ -94,7 +94,7 @@ def test_a_new_line_bills_what_it_is_told_settled_or_not(journal: Journal) -> No
             company().tenants,
             number,
         )
-        journal.disown([LineKey("cw", "1001", "7")])
+        journal.disown([the_fact(journal, number)])
 
 
 def test_a_planned_line_that_was_read_and_equal_confirms_what_it_should_be() -> None:
@@ -184,7 +184,8 @@ def test_a_disowned_line_is_no_fact_and_starts_anew_when_it_is_owned_again(
 ) -> None:
     first = begin(journal, 1)
     journal.confirm(first, day(1), [confirmed(100), confirmed(10, line_id="8", product="1202")])
-    journal.disown([LineKey("cw", "1001", "7"), LineKey("cw", "1001", "no such line")])
+    seventh, _ = journal.facts(day(1), 30)
+    journal.disown([seventh, replace(seventh, line_id="no such line")])
 
     assert [fact.line_id for fact in journal.facts(day(1), 30)] == ["8"]
     assert [one.owned for one in journal.line_history("Client 1")] == [False, True]
@@ -200,7 +201,7 @@ def test_a_client_that_is_renamed_keeps_its_lines(journal: Journal) -> None:
     assert the_fact(journal, 2).name == "Contoso GmbH"
     assert journal.line_history("Client 1") == ()
     (history,) = journal.line_history("Contoso GmbH")
-    assert history.key == LineKey("cw", "1001", "7")
+    assert (history.psa, history.agreement, history.line_id) == ("cw", "1001", "7")
     assert history.quantities[0].first_run == 1
 
 

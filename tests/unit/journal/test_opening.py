@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from zlib import compress
@@ -11,7 +11,7 @@ from zlib import compress
 import pytest
 
 from kisi.errors import ExitCode, StateError, Withheld
-from kisi.journal import Journal, OperationOutcome, PackedUsage, codec, opening, repair, schema
+from kisi.journal import Journal, OperationOutcome, PackedUsage, codec, repair, schema, store
 from kisi.model import LineSlot, Outcome
 from tests.unit.journal.builders import (
     begin,
@@ -69,6 +69,14 @@ def foreign() -> Iterator[Path]:
         state.chmod(0o755)
 
 
+@contextmanager
+def knowing(migrations: Sequence[str]) -> Iterator[None]:
+    """A kisi that knows these versions of the journal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", migrations)
+        yield
+
+
 def pragma(path: Path, name: str) -> object:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -90,27 +98,26 @@ def test_folder_and_journal_are_made_for_their_owner_alone(tmp_path: Path) -> No
 
 
 def test_a_commit_survives_a_power_loss_by_its_settings(folder: Path) -> None:
-    db = opening.open_for_writing(folder)
-    with closing(db):
-        assert [*db.rows("PRAGMA journal_mode")[0]] == ["wal"]
-        assert [*db.rows("PRAGMA synchronous")[0]] == [2]
-        assert [*db.rows("PRAGMA foreign_keys")[0]] == [1]
+    with Journal.open(folder) as db:
+        assert [*db._rows("PRAGMA journal_mode")[0]] == ["wal"]
+        assert [*db._rows("PRAGMA synchronous")[0]] == [2]
+        assert [*db._rows("PRAGMA foreign_keys")[0]] == [1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names a file system layer of POSIX")
 def test_a_drive_without_shared_memory_gets_a_rollback_journal(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = opening._connect
+    connect = store._connect
     monkeypatch.setattr(
-        opening, "_connect", lambda path, options: connect(path, f"{options}&vfs=unix-dotfile")
+        store, "_connect", lambda path, options: connect(path, f"{options}&vfs=unix-dotfile")
     )
     for _ in range(2):
-        with closing(opening.open_for_writing(folder)) as db:
-            assert [*db.rows("PRAGMA journal_mode")[0]] == ["delete"]
-            assert [*db.rows("PRAGMA synchronous")[0]] == [3]
-            with db.transaction():
-                db.execute("UPDATE run SET message = 'stored'")
+        with Journal.open(folder) as db:
+            assert [*db._rows("PRAGMA journal_mode")[0]] == ["delete"]
+            assert [*db._rows("PRAGMA synchronous")[0]] == [3]
+            with db._transaction():
+                db._execute("UPDATE run SET message = 'stored'")
     assert files(folder) == ["journal.db"]
 
 
@@ -216,21 +223,20 @@ def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_older_journal_is_migrated_after_a_copy_was_kept(folder: Path) -> None:
-    with closing(opening.open_for_writing(folder, NEXT)) as db:
-        assert len(db.rows("SELECT host FROM run")) == 1
+    with knowing(NEXT), Journal.open(folder) as db:
+        assert len(db._rows("SELECT host FROM run")) == 1
 
     copy = folder / COPY
     assert files(folder) == [COPY, "journal.db"]
     assert pragma(copy, "user_version") == LATEST
     assert pragma(folder / "journal.db", "user_version") == LATEST + 1
     assert os.name != "posix" or copy.stat().st_mode & 0o777 == 0o600
-    with closing(opening.open_for_writing(folder, NEXT)) as db:
-        assert len(db.rows("SELECT id FROM operation")) == 1
+    with knowing(NEXT), Journal.open(folder) as db:
+        assert len(db._rows("SELECT id FROM operation")) == 1
 
 
 def first_release(folder: Path, version: int) -> None:
     """A journal of an older kisi, with a line, a reading, a hold, and ids that were used."""
-    migrations = schema.MIGRATIONS[:version]
     packed = PackedUsage.of(usage(devices=90))
     lines = (
         b'[{"psa":"cw","company":"201","agreement":"1001","application":"KES Advanced",'
@@ -238,35 +244,39 @@ def first_release(folder: Path, version: int) -> None:
         b'"before":"90","after":40,"formerly":"KES","hold":{"guard":"decrease","reason":"half",'
         b'"remedy":"{accept}"}}]'
     )
-    with closing(opening.open_for_writing(folder, migrations)) as db, db.transaction():
-        db.execute(
+    with (
+        knowing(schema.MIGRATIONS[:version]),
+        Journal.open(folder) as db,
+        db._transaction(),
+    ):
+        db._execute(
             "INSERT INTO run (id, at, version, command, config_hash, plan_scope, state)"
             " VALUES (3, 0, '1', 'sync', '', '', 'finished'), (4, 0, '1', 'sync', '', '', 'finished')"
         )
-        db.execute(
+        db._execute(
             "INSERT INTO client (id, psa, agreement, company, name)"
             " VALUES (1, 'cw', '1001', '201', 'Client 1')"
         )
-        db.execute(
+        db._execute(
             "INSERT INTO line (id, client, line_id, product, application, categories, name,"
             " tenants, current) VALUES (1, 1, '7', '1201', 'KES Advanced', 'windows_workstations',"
             " 'Client 1', ?, NULL)",
             codec.dumps(company().tenants),
         )
-        db.execute("INSERT INTO line_quantity VALUES (1, 1, '90', 3, 0, 4, ?)", day(1))
-        db.execute("UPDATE line SET current = 1")
-        db.execute(
+        db._execute("INSERT INTO line_quantity VALUES (1, 1, '90', 3, 0, 4, ?)", day(1))
+        db._execute("UPDATE line SET current = 1")
+        db._execute(
             "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
             " categories, product, action, after)"
             " VALUES ('1:', 4, 0, 1, '2', 'C', '[]', 'KES', 'all', '1200', 'create', '5')"
         )
-        db.execute("INSERT INTO content VALUES (1, ?, ?)", packed.fingerprint, packed.body)
-        db.execute(
+        db._execute("INSERT INTO content VALUES (1, ?, ?)", packed.fingerprint, packed.body)
+        db._execute(
             "INSERT INTO usage VALUES (1, 1, ?, 1, 3, ?, 4, ?)", str(packed.tenant), day(1), day(1)
         )
-        db.execute("INSERT INTO plan VALUES ('77b0e1c2', 1, 4, 0, 4, 0, 1, ?)", compress(lines))
-        db.execute("INSERT INTO used_id VALUES ('99', 3, ?, 'anna')", day(1))
-        db.execute("INSERT INTO accept VALUES (1, '1201', 2)")
+        db._execute("INSERT INTO plan VALUES ('77b0e1c2', 1, 4, 0, 4, 0, 1, ?)", compress(lines))
+        db._execute("INSERT INTO used_id VALUES ('99', 3, ?, 'anna')", day(1))
+        db._execute("INSERT INTO accept VALUES (1, '1201', 2)")
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -312,8 +322,8 @@ def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
 
 
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="nothing"):
-        opening.open_for_writing(folder, BROKEN)
+    with knowing(BROKEN), pytest.raises(sqlite3.OperationalError, match="nothing"):
+        Journal.open(folder)
 
     with Journal.open(folder) as journal:
         assert len(journal.pending()) == 1
@@ -323,14 +333,14 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(folder: Path) -> No
 def test_a_migration_without_its_copy_does_not_begin(folder: Path) -> None:
     (folder / f"{COPY}.part").mkdir()
 
-    with pytest.raises(StateError, match=str(folder)):
-        opening.open_for_writing(folder, NEXT)
+    with knowing(NEXT), pytest.raises(StateError, match=str(folder)):
+        Journal.open(folder)
     assert pragma(folder / "journal.db", "user_version") == LATEST
 
 
 def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) -> None:
-    with closing(opening.open_for_reading(folder, NEXT)) as db:
-        assert len(db.rows("SELECT host FROM run")) == 1
+    with knowing(NEXT), Journal.open(folder, readonly=True) as db:
+        assert len(db._rows("SELECT host FROM run")) == 1
 
     assert pragma(folder / "journal.db", "user_version") == LATEST
     assert COPY not in files(folder)
@@ -338,7 +348,8 @@ def test_an_older_journal_is_read_as_if_migrated_and_left_alone(folder: Path) ->
 
 @pytest.mark.parametrize("readonly", [False, True])
 def test_a_newer_journal_is_refused_and_left_alone(folder: Path, readonly: bool) -> None:
-    opening.open_for_writing(folder, NEXT).close()
+    with knowing(NEXT):
+        Journal.open(folder).close()
     before = (folder / "journal.db").read_bytes()
 
     with pytest.raises(StateError, match="written by a newer kisi") as refused:
@@ -445,6 +456,22 @@ def test_damage_that_shows_up_only_while_reading_is_said(folder: Path) -> None:
             journal.pending()
 
 
+def test_damage_that_only_a_later_row_meets_is_said_too(folder: Path) -> None:
+    with Journal.open(folder) as journal:
+        for number in range(200):
+            journal.begin_run(day(number), version="1" * 999, command="sync", config_hash="")
+    path = folder / "journal.db"
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 3, len(content) // 3 * 2)
+    content[middle] = b"\xff" * len(content[middle])
+    path.write_bytes(content)
+
+    with Journal.open(folder, readonly=True) as journal:
+        assert len(journal.last_runs()) == 10
+        with pytest.raises(StateError, match="it is damaged"):
+            journal.last_runs(1000)
+
+
 def test_a_log_without_its_journal_is_damage_because_it_may_hold_intents(folder: Path) -> None:
     with Journal.open(folder) as journal:
         begin(journal, 2)
@@ -491,7 +518,7 @@ def test_what_cannot_be_renamed_is_said_and_not_lost(
 
 def fill(journal: Journal) -> None:
     """From now on the file cannot grow, as on a full disk."""
-    journal._db.execute("PRAGMA max_page_count = 1")
+    journal._execute("PRAGMA max_page_count = 1")
 
 
 def test_a_full_disk_stops_a_run_before_anything_is_sent(folder: Path) -> None:
@@ -522,4 +549,4 @@ def test_a_mistake_of_kisi_is_not_blamed_on_the_disk(folder: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError):
             journal.confirm(99, day(1), [confirmed(1)])
         with pytest.raises(TypeError, match="does not store list"):
-            journal._db.rows("SELECT ?", [])
+            journal._rows("SELECT ?", [])

@@ -13,7 +13,6 @@ from kisi.journal import (
     ClientRecord,
     HeldPlan,
     LineHistory,
-    LineKey,
     Operation,
     QuantityRange,
     Run,
@@ -350,8 +349,8 @@ def history(
     product: str = "1201",
     line_id: str = "9001",
 ) -> LineHistory:
-    key = LineKey("cw", "1042", line_id)
-    return LineHistory(key, "", product, application, (category,), True, quantities)
+    line = ("cw", "1042", line_id, product, application, (category,))
+    return LineHistory(*line, True, quantities)
 
 
 def client(
@@ -374,7 +373,7 @@ def client(
 def held_plan(plan: CompanyPlan) -> HeldPlan:
     company, at = plan.company, NOW - timedelta(days=2)
     place = (company.name, company.psa, company.company, company.agreement)
-    return HeldPlan(plan.plan_id, *place, plan.lines, 41, at, 43, NOW, open=True)
+    return HeldPlan(plan.plan_id, *place, plan.lines, 41, at, 43, NOW)
 
 
 def stored_key(

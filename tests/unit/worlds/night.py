@@ -90,7 +90,9 @@ def night(
     office.guarded = found.plan
     record_reading(journal, run, clock.now(), found, rules.today)
     try:
-        keys = accept(journal, run, clock.now(), "ada", found.plan, accepted)
+        keys = accept(
+            journal, run, clock.now(), "ada", found.plan, accepted, resolve(found, office.psas)
+        )
     except Withheld as error:
         _end(journal, run, clock, error.exit_code)
         return Night(Plan(()), error.exit_code, refused=error.message)
