@@ -16,7 +16,7 @@ from kisi.cli.output import Console, OutputOptions, show, terminal_text
 from kisi.config import Section
 from kisi.config.tables import Top
 from kisi.errors import ConfigError, ExitCode, worst
-from kisi.journal import repair
+from kisi.journal import Journal, repair
 from kisi.json_text import dumps
 from kisi.lock import run_lock
 from kisi.mapping.online import check_lines, check_listed_twice, check_tenants, some_agreement
@@ -56,11 +56,31 @@ def check_all(config: Path | None, *, online: bool, console: Console) -> list[Ar
     psa_kinds = {kind: module.SETTINGS for kind, module in PSAS.items()}
     files = check_files(config_path(config), source_kinds, psa_kinds)
     areas = [Area("Files and secrets", files.findings, ExitCode.CONFIG)]
+    if files.passed and (changes := _foreign_changes(load(config)[0].state_dir)):
+        areas.append(Area("Foreign changes", changes, ExitCode.WITHHELD))
     if online and files.passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
     return areas
+
+
+def _foreign_changes(state: Path) -> tuple[Finding, ...]:
+    """Each write with which something else changed, or may have, with the lines from before it."""
+    with Journal.open(state, readonly=True) as journal:
+        known = [(one.what, one.lines) for one in journal.foreign_changes()]
+        for operation in journal.unproven():
+            what = f"Nobody has seen what the write to agreement {operation.line.agreement} did."
+            known.append((what, tuple(line.raw for line in operation.lines_before or ())))
+    return tuple(
+        Finding(
+            Level.PROBLEM,
+            "\n".join([what, *(json.dumps(dict(line), ensure_ascii=False) for line in lines)]),
+            "Compare the agreement in the PSA with the lines from before, and restore what differs."
+            " Then run `kisi check --repair`.",
+        )
+        for what, lines in known
+    )
 
 
 def _online(setup: Setup) -> Iterable[Area]:
@@ -137,16 +157,21 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
     """Acknowledges a damaged journal, so that the next run starts with an empty one.
 
     What kisi wrote before is then known only to the PSA: equal lines are taken over silently,
-    different ones are held.
+    different ones are held. Foreign changes are acknowledged too.
     """
     settings, _ = load(config)
     with run_lock(settings.state_dir, 0):
         kept = repair(settings.state_dir)
-    if not kept:
+        if not kept:
+            with Journal.open(settings.state_dir) as journal:
+                released = journal.release_foreign_changes()
+    if kept:
+        console.warn("The damaged journal is kept as " + ", ".join(map(str, kept)) + ".")
+        console.warn("The next run starts with an empty one: look at `kisi preview` first.")
+    elif released:
+        console.warn(f"{plural(released, 'foreign change')} acknowledged: the next run writes.")
+    else:
         console.info("The journal is not damaged; nothing was changed.")
-        return ExitCode.OK
-    console.warn("The damaged journal is kept as " + ", ".join(str(path) for path in kept) + ".")
-    console.warn("The next run starts with an empty one: look at `kisi preview` first.")
     return ExitCode.OK
 
 

@@ -88,7 +88,7 @@ def check(
         bool, typer.Option("--schema", help="Print the JSON Schema of kisi.toml and do nothing.")
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Acknowledge a damaged journal: start an empty one.")
+        bool, typer.Option("--repair", help="Acknowledge a damaged journal or a foreign change.")
     ] = False,
     probe_tigerpaw: Annotated[
         str | None,

@@ -7,18 +7,24 @@ next run finds the intent without an outcome and asks the PSA what became of it.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
+from pathlib import Path
 from sqlite3 import Row
 
-from kisi.journal.codec import dumps, from_row, quantity_text
+from kisi.journal.codec import dumps, from_row, pack, quantity_text
+from kisi.journal.database import folder_error
 from kisi.journal.lines import Lines
-from kisi.journal.records import ConfirmedLine, Operation, OperationOutcome
-from kisi.model import Action, Company, Outcome, PlannedLine, categories_of
+from kisi.journal.records import ConfirmedLine, Operation, OperationOutcome, StoredForeignChange
+from kisi.model import Action, Company, Line, Outcome, PlannedLine, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
+_SNAPSHOT = re.compile(r"(.+)-(\d+)-(\d{8}T\d{6})\.\d{6}Z(?:\.foreign)?\.json")
+"""The name of a file in which kisi 0.1 kept the lines from before a write, until it was proven."""
 _SELECT = """
     SELECT operation.*, operation.run AS run_id, client.psa, client.agreement,
         run.state = 'running' AS running
@@ -99,6 +105,78 @@ class Operations(Lines):
         """
         return self._operations("operation.settled = 0")
 
+    def keep_lines(self, operation: Operation, lines: Iterable[Line] | None) -> None:
+        """Commits what its agreement holds before the request is sent; None: that is proven."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE operation SET lines_before = ? WHERE id = ?",
+                *(None if lines is None else pack(list(lines)), operation.id),
+            )
+
+    def unproven(self) -> tuple[Operation, ...]:
+        """Operations after which nobody has seen yet whether something else changed."""
+        return self._operations("operation.lines_before IS NOT NULL")
+
+    def record_foreign_change(
+        self, psa: str, agreement: str, at: datetime, what: str, lines: Iterable[Line]
+    ) -> None:
+        """Commits that something else changed with a write; no write there is unproven then."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO foreign_change (psa, agreement, at, what, lines)"
+                " VALUES (?, ?, ?, ?, ?)",
+                *(psa, agreement, at, what, pack([line.raw for line in lines])),
+            )
+            self._db.execute(
+                "UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL"
+                " AND client = (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
+                *(psa, agreement),
+            )
+
+    def foreign_changes(self) -> tuple[StoredForeignChange, ...]:
+        """Those at which no person has looked yet, oldest first.
+
+        Raises:
+            StateError: The journal, or the folder of an earlier kisi's files, cannot be read.
+        """
+        rows = self._db.rows("SELECT * FROM foreign_change ORDER BY id")
+        earlier = (_from_file(path, name) for path, name in self._snapshots())
+        return (*earlier, *(from_row(StoredForeignChange, row) for row in rows))
+
+    def release_foreign_changes(self) -> int:
+        """A person has looked: writes go on. Returns how many changes, or writes, that concerned.
+
+        An earlier kisi's files are kept under another name.
+
+        Raises:
+            StateError: It could not be stored, or a file not be renamed.
+        """
+        concerned = len(self.foreign_changes()) + len(self.unproven())
+        with self._db.transaction():
+            self._db.execute("DELETE FROM foreign_change")
+            self._db.execute(
+                "UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL"
+            )
+        try:
+            for path, _ in self._snapshots():
+                path.replace(path.with_suffix(".seen"))
+        except OSError as error:
+            raise folder_error(self._db.path.parent, error) from error
+        return concerned
+
+    def _snapshots(self) -> list[tuple[Path, re.Match[str]]]:
+        folder = self._db.path.parent / "snapshots"
+        try:
+            return [
+                (path, name)
+                for path in sorted(folder.iterdir())
+                if (name := _SNAPSHOT.fullmatch(path.name)) is not None
+            ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise folder_error(folder, error) from error
+
     def operations(self, run_id: int) -> tuple[Operation, ...]:
         """The writes that a run began, in its order."""
         return self._operations("operation.run = ?", run_id)
@@ -136,6 +214,18 @@ def emergency_line(operation: Operation, result: OperationOutcome) -> str:
             "detail": result.detail,
             "request_id": result.request_id,
         }
+    )
+
+
+def _from_file(path: Path, name: re.Match[str]) -> StoredForeignChange:
+    """A file of an earlier kisi, whatever it holds: it marks a change, or was never compared."""
+    psa, agreement, stamp = name.groups()
+    return StoredForeignChange(
+        psa,
+        agreement,
+        datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%S%z"),
+        f"with a write on agreement {agreement} lines that are not kisi's had changed, or could "
+        f"not be compared. An earlier kisi kept the lines from before it in {path}.",
     )
 
 

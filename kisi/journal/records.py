@@ -18,6 +18,7 @@ from kisi.model import (
     Category,
     Company,
     KeyEvidence,
+    Line,
     Outcome,
     PlannedLine,
     Status,
@@ -139,6 +140,22 @@ class Operation:
     """False while nobody knows what the write did: no outcome, or an unknown one."""
     running: bool = False
     """Its run has not ended: it may be under way just now."""
+    lines_before: tuple[Line, ...] | None = None
+    """All lines of the agreement from just before the request, until those after it were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredForeignChange:
+    """A write with which something else changed, and at which no person has looked yet."""
+
+    psa: str
+    agreement: str
+    at: datetime
+    """When it was found."""
+    what: str
+    """In a sentence."""
+    lines: tuple[Mapping[str, Any], ...] = ()
+    """All lines of the agreement from before the write, as the PSA gave them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def sync(
     waits = random.uniform(0, jitter) + lock_timeout  # noqa: S311 - spreads load only
     with (
         notifying(path, options.clients.scope, options.on_message) as notification,
-        opened(path, stop, waits=waits, settles=True) as setup,
+        opened(path, stop, waits=waits) as setup,
     ):
         if jitter:
             LOG.info("--jitter: begins in %.0f s", waits - lock_timeout)
@@ -224,6 +224,8 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
+        unproven=journal.unproven(),
+        foreign_changes=journal.foreign_changes(),
         tenants=tenants.value if tenants else {},
         accepted=journal.accepted(),
         past=journal.readings,

@@ -145,17 +145,13 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
 
 
 @contextmanager
-def opened(
-    given: Path | None, stop: Stop | None = None, *, waits: float = 0.0, settles: bool = False
-) -> Iterator[Setup]:
+def opened(given: Path | None, stop: Stop | None = None, *, waits: float = 0.0) -> Iterator[Setup]:
     """Loads the files, resolves all secrets and opens what they name; closes it at the end.
 
     Args:
         given: kisi.toml, as given.
         stop: What ends the reading early.
         waits: Seconds that may pass before the run begins.
-        settles: The PSAs may settle what an earlier run left in the state folder. Only for a
-            command that reads under the lock.
 
     Raises:
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
@@ -181,8 +177,6 @@ def opened(
             base=base,
             clock=clock,
             limits=limits,
-            state=config.state_dir,
-            settles=settles,
         )
         for name, section in config.psa.items()
     }

@@ -30,6 +30,7 @@ class ConnectWise(Reads):
     """
 
     accounts_word = "company"
+    if_others_change = ""
 
     def __init__(self, wire: Wire, *, workers: int, clock: Clock) -> None:
         super().__init__(wire)
@@ -61,8 +62,6 @@ def open_psa(
     base: Path,  # noqa: ARG001  # no setting here names a file
     clock: Clock,
     limits: Limits,
-    state: Path | None = None,  # noqa: ARG001  # nothing here is kept between runs
-    settles: bool = False,  # noqa: ARG001  # so nothing can be left
 ) -> ConnectWise:
     """The ConnectWise of `[psa.NAME]`; sends nothing yet.
 
@@ -73,8 +72,6 @@ def open_psa(
         base: The folder that relative paths start from.
         clock: For time-outs and `kisi check --online`.
         limits: For every request.
-        state: The folder for what must be kept.
-        settles: Whether what an earlier run left there may be settled.
 
     Raises:
         ConfigError: A secret cannot be part of a request.

@@ -18,7 +18,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from kisi.errors import NotSent, PsaError, TransportError
+from kisi.errors import AccessRefused, NotSent, PsaError, TransportError
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Client, Clock, Retry
 
@@ -33,7 +33,7 @@ class Unusable(PsaError):
     """Every further request would fail in the same way: no connection, or keys refused."""
 
 
-class KeysRefused(Unusable):
+class KeysRefused(Unusable, AccessRefused):
     """The REST keys were refused."""
 
 
