@@ -44,7 +44,7 @@ def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[
         _database(rest),
         _external_product(rest, settings.external_product),
         *(_right_to_read(rest, *right) for right in _RIGHTS),
-        *_writes(rest, settings),
+        _writes(rest, settings),
     )
 
 
@@ -93,32 +93,26 @@ def _external_product(rest: Rest, product: str) -> Finding:
 
 
 def _right_to_read(rest: Rest, path: str, search_type: str, right: str) -> Finding:
+    remedy = f'Give the rep\'s security role "{right}: get".'
     try:
         _, _, total = rest.page(path, search_type, rest.first_row, size=1)
     except PsaError as error:
-        return Finding(
-            Level.PROBLEM, error.message, f'Give the rep\'s security role "{right}: get".'
-        )
+        return Finding(Level.PROBLEM, error.message, remedy)
     if not total:
-        return Finding(
-            Level.PROBLEM,
-            f"{rest.label} shows no record at all of {right}.",
-            f'Give the rep\'s security role "{right}: get".',
-        )
+        message = f"{rest.label} shows no record at all of {right}."
+        return Finding(Level.PROBLEM, message, remedy)
     return Finding(Level.OK, f"The rep may read {right} of {rest.label} ({total}).")
 
 
-def _writes(rest: Rest, settings: TigerpawSettings) -> tuple[Finding, ...]:
+def _writes(rest: Rest, settings: TigerpawSettings) -> Finding:
     if settings.write == "report":
-        return (Finding(Level.NOTE, f"{rest.label} is set to report: kisi writes nothing there."),)
+        return Finding(Level.NOTE, f"{rest.label} is set to report: kisi writes nothing there.")
     if settings.soap_template_verified:
-        return (Finding(Level.NOTE, f"The SOAP login of {rest.label} shows only at a write."),)
-    return (
-        Finding(
-            Level.PROBLEM,
-            f"The SOAP template of {rest.label} is not proven, so every write is held.",
-            "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
-        ),
+        return Finding(Level.NOTE, f"The SOAP login of {rest.label} shows only at a write.")
+    return Finding(
+        Level.PROBLEM,
+        f"The SOAP template of {rest.label} is not proven, so every write is held.",
+        "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
     )
 
 

@@ -175,8 +175,7 @@ class Reads:
         once more, which is a second request.
 
         Raises:
-            PsaError: They could not be read, or are fewer than the agreement itself counted in this
-                run, before anything was submitted to it.
+            PsaError: They could not be read, or are fewer than the agreement itself counted.
         """
         number = ref.agreement
         if products is not None and number not in self._counted and is_number(number):

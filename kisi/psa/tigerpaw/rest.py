@@ -42,15 +42,10 @@ class NotFound(PsaError):
 
 
 class Rest:
-    """Signed reads of one Tigerpaw API server.
+    """Signed reads of one Tigerpaw API server, the base of `client`.
 
-    Args:
-        client: The connection; its base is the API server's address.
-        public_key: Of the rep whose rights are used.
-        private_key: Likewise.
-        clock: For `X-TSI-Date`.
-        label: How messages call this PSA.
-        first_row: The number of the first row of a search.
+    The keys are those of the rep whose rights are used; `label` is how messages call this PSA,
+    `first_row` the number of a search's first row.
     """
 
     def __init__(
@@ -99,16 +94,16 @@ class Rest:
             if len(found) == before or len(found) >= total or following <= row:
                 break
             row = following
+        said = f"{self.label} says that {path} has {total} records and gave {len(found)}"
         if len(found) < total:
             raise PsaError(
-                f"{self.label} says that {path} has {total} records and gave {len(found)} of them.",
+                f"{said} of them.",
                 remedy="Try again. If it keeps happening, set first_row = 0 in kisi.toml: some "
                 "versions count rows from 0.",
             )
         if len(found) > total:
             raise PsaError(
-                f"{self.label} says that {path} has {total} records and gave {len(found)}, so it "
-                "is not known how many there are.",
+                f"{said}, so it is not known how many there are.",
                 remedy="Try again: somebody may have removed records meanwhile.",
             )
         return list(found)
@@ -131,9 +126,8 @@ class Rest:
         lists = [value for value in fields.values() if isinstance(value, list)]
         following, total = fields.get("NextRow"), fields.get("TotalCount")
         if not isinstance(total, int) or len(lists) > 1 or (total and not lists):
-            raise PsaError(
-                f"{self._context('POST', path)} with something that is not a page of results."
-            )
+            said = f"{self.label} answered POST {path}"
+            raise PsaError(f"{said} with something that is not a page of results.")
         records = lists[0] if lists else []
         return records, following if isinstance(following, int) else 0, total
 
@@ -184,16 +178,13 @@ class Rest:
     def _sign(self, method: str, path: str) -> Mapping[str, str]:
         return signed_headers(*self._keys, method, path, self._clock.now())
 
-    def _context(self, method: str, path: str) -> str:
-        return f"{self.label} answered {method} {path}"
-
     def decode(self, method: str, path: str, answer: Answer) -> Any:  # noqa: ANN401
         """What an answer says.
 
         Raises:
             PsaError: It says no, in either way, or is not JSON; as `get`.
         """
-        said = self._context(method, path)
+        said = f"{self.label} answered {method} {path}"
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise KeysRefused(
                 f"{said} with {answer.status}: it refused the REST keys ({answer.excerpt()}).",
@@ -240,16 +231,10 @@ class Rest:
 
 
 def signature(private_key: str, method: str, path: str, date: str) -> str:
-    """Sign one request.
+    """HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
 
-    Args:
-        private_key: The rep's private key, used as text (it looks like a GUID).
-        method: The HTTP method.
-        path: The path with its ids, without scheme, host and query.
-        date: The value of the `X-TSI-Date` header.
-
-    Returns:
-        HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
+    The key is used as text (it looks like a GUID). `path` has its ids, and neither host nor query;
+    `date` is the value of the `X-TSI-Date` header.
     """
     to_sign = f"{method}|{path}|{date}".lower()
     return b64encode(hmac.digest(private_key.encode(), to_sign.encode(), "sha256")).decode()

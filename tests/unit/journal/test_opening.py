@@ -293,7 +293,7 @@ def test_a_journal_of_the_first_release_goes_on_as_it_is(
             journal.refuse_used("99")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
     tmp_path: Path, version: int
 ) -> None:
