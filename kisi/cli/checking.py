@@ -15,7 +15,7 @@ from kisi.cli.options import Format
 from kisi.cli.output import Console, OutputOptions, show, terminal_text
 from kisi.config import Section
 from kisi.config.tables import Top
-from kisi.errors import ConfigError, ExitCode, worst
+from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.journal import Journal, repair
 from kisi.json_text import dumps
 from kisi.lock import run_lock
@@ -30,6 +30,9 @@ from kisi.render.findings import Area, findings_document, findings_report
 from kisi.render.formatting import plural
 from kisi.run.setup import Setup, config_path, load, opened
 from kisi.sources.registry import SOURCES
+
+_FOR_A_RUN = 60.0
+"""Seconds to wait for a run to end, where something is to be stored."""
 
 
 def check(
@@ -67,11 +70,15 @@ def check_all(config: Path | None, *, online: bool, console: Console) -> list[Ar
 
 def _foreign_changes(state: Path) -> tuple[Finding, ...]:
     """Each write with which something else changed, or may have, with the lines from before it."""
-    with Journal.open(state, readonly=True) as journal:
-        known = [(one.what, one.lines) for one in journal.foreign_changes()]
-        for operation in journal.unproven():
-            what = f"Nobody has seen what the write to agreement {operation.line.agreement} did."
-            known.append((what, tuple(line.raw for line in operation.lines_before or ())))
+    try:
+        with Journal.open(state, readonly=True) as journal:
+            known = [(one.what, one.lines) for one in journal.foreign_changes()]
+            unproven = journal.unproven()
+    except StateError as error:
+        return (Finding.of(error),)
+    for operation in unproven:
+        what = f"Nobody has seen what the write to agreement {operation.line.agreement} did."
+        known.append((what, tuple(line.raw for line in operation.lines_before or ())))
     return tuple(
         Finding(
             Level.PROBLEM,
@@ -200,10 +207,14 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
                 remedy="Make an agreement for the probe, with one manual charge on it.",
             )
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
-        passed = True
+        passed, state = True, setup.config.state_dir
         for step in psa.probe(number, item, lambda text: _confirmed(safe_text(text))):
             passed = step.passed
             console.warn(("✓ " if step.passed else "✗ ") + safe_text(step.message))
+            if step.foreign:
+                with run_lock(state, _FOR_A_RUN), Journal.open(state) as journal:
+                    at = setup.clock.now()
+                    journal.record_foreign_change(name, number, at, step.message, ())
     if passed:
         console.warn("Proven. Now set `soap_template_verified = true` in kisi.toml.")
         return ExitCode.OK

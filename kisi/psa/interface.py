@@ -60,6 +60,8 @@ class ProbeStep:
     passed: bool
     message: str
     """What was seen, in a sentence."""
+    foreign: bool = False
+    """It changed something that was not the probe's."""
 
 
 @runtime_checkable

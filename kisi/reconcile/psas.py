@@ -86,6 +86,7 @@ class OthersSeen:
                 changed.append((operation, error))
                 found.append(StoredForeignChange(ref.psa, ref.agreement, at, error.message))
                 state.failures[ref] = failure("psa", error, ExitCode.PSA)
+                del state.lines[ref]
         holds = {name: _hold(psas[name], found) for name in {one.psa for one in found}}
         return cls(tuple(proven), tuple(changed), holds)
 

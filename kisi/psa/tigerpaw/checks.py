@@ -119,6 +119,10 @@ def _writes(rest: Rest, settings: TigerpawSettings) -> Finding:
 class Failed(Exception):
     """A step did not show what it must show. Never leaves this module."""
 
+    def __init__(self, message: str, *, foreign: bool = False) -> None:
+        super().__init__(message)
+        self.foreign = foreign
+
 
 def probe_steps(
     psa: Psa, soap: Soap, agreement: AgreementRecord, item: str, confirm: Callable[[str], bool]
@@ -132,7 +136,7 @@ def probe_steps(
     try:
         yield from _Probe(psa, soap, agreement, item).steps(confirm)
     except Failed as failure:
-        yield ProbeStep(passed=False, message=str(failure))
+        yield ProbeStep(passed=False, message=str(failure), foreign=failure.foreign)
     except PsaError as error:
         yield ProbeStep(passed=False, message=error.message)
 
@@ -209,7 +213,8 @@ class _Probe:
             raise Failed(
                 f"With a submit of quantity {quantity} something else changed: "
                 f"{'; '.join(changes)}. This template must not be used: it does not leave other "
-                "charges alone."
+                "charges alone.",
+                foreign=True,
             )
         found = own_line(written, before, after)
         if found is None or found.quantity != quantity:

@@ -50,7 +50,7 @@ class Reads:
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each agreement, validated; two requests for each, one where its account was read before.
+        """Two requests for each, one where its account was read before.
 
         Once the API as a whole cannot be used, the remaining agreements get that error unasked.
         """
@@ -104,12 +104,37 @@ class Reads:
     def _validate(
         self, ref: AgreementRef, record: AgreementRecord | None, *, cross: bool | None, today: date
     ) -> Agreement:
-        return validate_agreement(
-            ref,
-            record,
-            cross_referenced=cross,
-            external_product=self._settings.external_product,
-            today=today,
+        """An agreement, compared with the client that is mapped to it.
+
+        `record` is None where Tigerpaw has none of that number, `cross` None where it has no such
+        account, and else says whether the account is cross-referenced to our External Product.
+        """
+        not_billable: NotBillable | None
+        if cross is None:
+            not_billable = NotBillable(
+                "account",
+                f"Tigerpaw has no account {ref.company}.",
+                "Correct company in mapping.toml: it is Tigerpaw's account number, not its account "
+                "id.",
+            )
+        elif record is None:
+            not_billable = NotBillable(
+                "agreement",
+                f"Tigerpaw has no agreement {ref.agreement}.",
+                f"If another one takes its place: {move(ref)}.",
+            )
+        else:
+            not_billable = _of_another(ref, record)
+            if not_billable is None and not cross:
+                not_billable = _not_cross_referenced(ref, record, self._settings.external_product)
+            not_billable = not_billable or _out_of_term(ref, record, today)
+        return Agreement(
+            ref=ref,
+            name=record.kind if record else "",
+            not_billable=not_billable,
+            bill_start=record.starts if record else None,
+            ends=record.ends if record else None,
+            gone=record is None or not record.active(today),
         )
 
     def _cross_referenced(self, account: str) -> bool | None:
@@ -202,7 +227,7 @@ class Reads:
         try:
             answer = self._rest.get(path)
         except NotFound:
-            return None
+            answer = None
         if answer is None:
             return None
         (found,) = self._read_charges([answer], ref.agreement, path)
@@ -235,52 +260,22 @@ class Reads:
         """Every agreement."""
         today = self._clock.now().date()
         found = self._rest.search("/api/agreements/search", "AgreementNumber", read_agreement)
-        return tuple(record.as_psa_agreement(today) for record in found)
+        return tuple(
+            PsaAgreement(
+                id=record.number,
+                company=record.account,
+                name=record.kind or f"Agreement {record.number}",
+                kind=record.kind,
+                active=record.active(today),
+                starts=record.starts,
+                ends=record.ends,
+            )
+            for record in found
+        )
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every price book item."""
         return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", read_item))
-
-
-def validate_agreement(
-    ref: AgreementRef,
-    agreement: AgreementRecord | None,
-    *,
-    cross_referenced: bool | None,
-    external_product: str,
-    today: date,
-) -> Agreement:
-    """An agreement, compared with the client that is mapped to it: pure.
-
-    `agreement` is None where Tigerpaw has none of that number, `cross_referenced` None where it has
-    no such account, and else says whether the account is cross-referenced to `external_product`.
-    """
-    not_billable: NotBillable | None
-    if cross_referenced is None:
-        not_billable = NotBillable(
-            "account",
-            f"Tigerpaw has no account {ref.company}.",
-            "Correct company in mapping.toml: it is Tigerpaw's account number, not its account id.",
-        )
-    elif agreement is None:
-        not_billable = NotBillable(
-            "agreement",
-            f"Tigerpaw has no agreement {ref.agreement}.",
-            f"If another one takes its place: {move(ref)}.",
-        )
-    else:
-        not_billable = _of_another(ref, agreement)
-        if not_billable is None and not cross_referenced:
-            not_billable = _not_cross_referenced(ref, agreement, external_product)
-        not_billable = not_billable or _out_of_term(ref, agreement, today)
-    return Agreement(
-        ref=ref,
-        name=agreement.kind if agreement else "",
-        not_billable=not_billable,
-        bill_start=agreement.starts if agreement else None,
-        ends=agreement.ends if agreement else None,
-        gone=agreement is None or not agreement.active(today),
-    )
 
 
 def is_number(text: str) -> bool:

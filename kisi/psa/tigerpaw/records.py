@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from kisi.model import Line
-from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa import PsaCompany, PsaProduct
 from kisi.psa.common import LARGEST, exact_number
 from kisi.redaction import remote_name, remote_text
 
@@ -114,18 +114,6 @@ class AgreementRecord:
         """Whether it is in effect on that day."""
         begun = self.starts is None or self.starts <= today
         return begun and (self.ends is None or self.ends >= today)
-
-    def as_psa_agreement(self, today: date) -> PsaAgreement:
-        """As `kisi map` shows it."""
-        return PsaAgreement(
-            id=self.number,
-            company=self.account,
-            name=self.kind or f"Agreement {self.number}",
-            kind=self.kind,
-            active=self.active(today),
-            starts=self.starts,
-            ends=self.ends,
-        )
 
 
 def read_agreement(record: object) -> AgreementRecord:
