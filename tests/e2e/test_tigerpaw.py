@@ -190,19 +190,6 @@ def test_a_charge_made_by_hand_with_another_quantity_waits_for_a_person(operator
     assert contoso.quantities == {item: 7}
 
 
-def test_a_client_costs_three_reads_a_change_three_more_and_a_new_charge_six_more(operator, side):
-    side.bill_as_one()
-    contoso = side.client("Contoso", workstations=7)
-    costs = []
-    for more in (0, 0, 1):
-        for _ in range(more):
-            contoso.add_devices("workstation")
-        costs.append(len(operator.sync().sent_to("tigerpaw")))
-        operator.next_night()
-
-    assert costs == [9, 3, 6]
-
-
 # --- who can be billed ----------------------------------------------------------------------------
 
 
