@@ -105,11 +105,8 @@ class Tigerpaw(Reads):
         listed = self.lines(line.ref) if known is None else known
         own = next((charge for charge in listed if charge.id == line.line_id), None)
         if own is None:
-            return WriteResult(
-                WriteStatus.STALE,
-                f"Charge {line.line_id} of agreement {line.agreement} is no longer there. Nothing "
-                "was sent.",
-            )
+            said = f"Charge {line.line_id} of agreement {line.agreement} is no longer there."
+            return WriteResult(WriteStatus.STALE, f"{said} Nothing was sent.")
         return charge_values(line, own, "")
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:  # noqa: ARG002

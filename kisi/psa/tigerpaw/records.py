@@ -211,5 +211,5 @@ def _count(value: object) -> int | None:
 
 
 def _number(value: object) -> str:
-    """An account or agreement number as text; empty if it is none (0 is the schema's default)."""
+    """An account or agreement number; empty if it is none (0 is the schema's default)."""
     return str(_count(value) or "")

@@ -26,7 +26,6 @@ Read = TypeVar("Read")
 Record = TypeVar("Record", bound=Hashable)
 
 PAGE_SIZE = 100
-_ACCEPT = {"Accept": "application/json"}
 
 
 class Unusable(PsaError):
@@ -166,7 +165,7 @@ class Rest:
                 path,
                 params=params,
                 json=json,
-                headers=_ACCEPT,
+                headers={"Accept": "application/json"},
                 retry=Retry.READ,
                 sign=self._sign,
             )
@@ -243,11 +242,7 @@ def signature(private_key: str, method: str, path: str, date: str) -> str:
 def signed_headers(
     public_key: str, private_key: str, method: str, path: str, now: datetime
 ) -> Mapping[str, str]:
-    """The headers that identify us: `X-TSI-Date` and `Authorization`.
-
-    `X-TSI-Date` overrides `Date` on the server. `now` is an aware instant; the header shows it in
-    UTC, in the form of RFC 1123.
-    """
+    """The headers that identify us. `X-TSI-Date` (RFC 1123, UTC) overrides `Date` on the server."""
     date = format_datetime(now.astimezone(UTC), usegmt=True)
     pair = f"{public_key}:{signature(private_key, method, path, date)}"
     return {"X-TSI-Date": date, "Authorization": f"TSI {b64encode(pair.encode()).decode()}"}

@@ -170,6 +170,7 @@ def charge_values(line: PlannedLine, own: Line | None, description: str) -> dict
     and no price, so that Tigerpaw takes the item's, and the given description.
     """
     price = money(own.raw.get("Price")) if own else None
+    printed = own is not None and own.raw.get("PrintWhenQuantityZero") is True
     return {
         "agreement_number": line.agreement,
         "account_number": line.company,
@@ -178,7 +179,7 @@ def charge_values(line: PlannedLine, own: Line | None, description: str) -> dict
         "description": own.description if own else description,
         "quantity": line.after,
         "price": "" if price is None else f"{price:f}",
-        "print_when_quantity_zero": bool(own and own.raw.get("PrintWhenQuantityZero") is True),
+        "print_when_quantity_zero": "true" if printed else "false",
     }
 
 
@@ -198,12 +199,8 @@ _REMEDY = "Correct the file, or remove soap_template from kisi.toml to use the p
 
 def render(template: Template, charge: Mapping[str, object]) -> str:
     """The XML of one charge. Values are escaped; characters that XML forbids are dropped."""
-    return template.substitute({name: _xml(value) for name, value in charge.items()})
-
-
-def _xml(value: object) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return escape(_NOT_XML.sub("", text), _QUOTES)
+    texts = {name: _NOT_XML.sub("", str(value)) for name, value in charge.items()}
+    return template.substitute({name: escape(text, _QUOTES) for name, text in texts.items()})
 
 
 def load_template(path: Path | None, *, place: str = "") -> Template:

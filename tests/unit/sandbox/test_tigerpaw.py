@@ -48,7 +48,7 @@ class Bench:
             **dict.fromkeys(names, ""),
             "agreement_number": "7001",
             "account_number": "500",
-            "print_when_quantity_zero": False,
+            "print_when_quantity_zero": "false",
             **values,
         }
         inner = render(load_template(None), charge)
