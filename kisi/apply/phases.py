@@ -26,7 +26,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 
-from kisi.apply.write import WriteOutcome, Writer
+from kisi.apply.write import OtherLines, WriteOutcome, Writer, obstacle
 from kisi.errors import ForeignChange, KisiError, StateError, describe_bug
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
@@ -42,7 +42,6 @@ from kisi.model import (
     PlannedLine,
     Status,
 )
-from kisi.planning import is_live
 from kisi.psa import Psa, whole_lines
 from kisi.redaction import REDACTOR
 from kisi.transport import Clock
@@ -195,7 +194,11 @@ class _Run:
     def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
         """Writes one agreement's lines, then looks whether the PSA shows them."""
         context = self.context
-        writer = Writer(context.psas[ref.psa], context.today, context.waited, context.clock.sleep)
+        psa = context.psas[ref.psa]
+        others = None
+        if psa.if_others_change:
+            others = OtherLines(psa, context.journal, context.clock.now)
+        writer = Writer(psa, context.today, context.waited, context.clock.sleep, others)
         recheck = _Recheck(ref, changes, context)
         answered: list[tuple[_Change, Operation, WriteOutcome]] = []
         for change in changes:
@@ -204,7 +207,7 @@ class _Run:
             if unsent:
                 change.line = unsent
             elif operation:
-                outcome = self._write(change.line, writer)
+                outcome = self._write(change.line, operation, writer)
                 if outcome.outcome is Outcome.APPLIED and not outcome.shown:
                     answered.append((change, operation, outcome))
                 else:
@@ -225,9 +228,7 @@ class _Run:
         try:
             why = why or recheck.obstacle(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
-            why = self._explain(line.psa, error)
-            if not isinstance(error, ForeignChange):
-                why = f"the agreement could not be read again: {why}"
+            why = f"the agreement could not be read again: {self._explain(line.psa, error)}"
         detail = REDACTOR.redact(f"not sent: {why}")  # remote text is in it
         return replace(line, outcome=Outcome.FAILED, detail=detail) if why else None
 
@@ -241,10 +242,10 @@ class _Run:
             self._stop_run(error)
             return None
 
-    def _write(self, line: PlannedLine, writer: Writer) -> WriteOutcome:
+    def _write(self, line: PlannedLine, operation: Operation, writer: Writer) -> WriteOutcome:
         """Writes a line whose intent is stored; closes its PSA if nothing more may be sent."""
         try:
-            outcome = writer.write(line, self.context.agreements[line.ref])
+            outcome = writer.write(line, self.context.agreements[line.ref], operation)
         except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
             return WriteOutcome(Outcome.UNKNOWN, detail=self._explain(line.psa, error))
         if outcome.denied:
@@ -307,7 +308,8 @@ class _Recheck:
 
     Once before the first create the products that are to be created are read: a line that somebody
     else has made meanwhile, or that an incomplete list did not show, must not become a second one.
-    Before an update everything is read again if that was long ago.
+    Before an update everything is read again if that was long ago. A PSA whose other lines are
+    looked at is read before each request anyway (`OtherLines.before`).
     """
 
     def __init__(
@@ -325,31 +327,19 @@ class _Recheck:
         """Why a line must not be written any more; empty if it may.
 
         Raises:
-            ForeignChange: Something that is not ours has changed on the agreement.
             PsaError: It could not be read.
         """
-        psa = self._context.psas[self._ref.psa]
+        psa, today = self._context.psas[self._ref.psa], self._context.today
+        if psa.if_others_change:
+            return ""
         if line.line_id is None:
             if self._of_new is None:
                 self._of_new = psa.lines(self._ref, self._new)
-            there = ", ".join(one.id for one in self._live(self._of_new, line))
-            said = f"a line of this product appeared meanwhile ({there})"
-            return f"{said}; the next run plans with it" if there else ""
+            return obstacle(line, self._of_new, today)
         now = self._context.clock.monotonic()
         if now - self._read_at > LONGEST_AGE:
             self._all, self._read_at = whole_lines(psa, self._ref, self._known), now
-        if self._all is None:
-            return ""
-        shown = [one for one in self._live(self._all, line) if one.id == line.line_id]
-        if any(one.quantity == line.before and not one.problem for one in shown):
-            return ""
-        found = "".join(one.problem or f"the PSA shows {one.quantity:f}" for one in shown)
-        said = f"changed since it was read: {found or 'the line is gone or cancelled'}"
-        return f"{said}; the next run decides anew"
-
-    def _live(self, lines: Iterable[Line], line: PlannedLine) -> Iterable[Line]:
-        today = self._context.today
-        return (one for one in lines if one.product == line.product and is_live(one, today))
+        return "" if self._all is None else obstacle(line, self._all, today)
 
 
 def _settled(line: PlannedLine) -> PlannedLine:

@@ -4,21 +4,25 @@ A write counts when the PSA's list shows it. An update is sent again only if it 
 refused before it was sent, throttled, or read back as unchanged; at most twice after an unclear
 answer, because its quantity is absolute. A create with an unclear answer is sent once: a line that
 the list does not show now may appear later, and a second one would bill everything twice.
+
+Where a PSA's write may touch other lines (`Psa.if_others_change`), all lines are read before each
+request, stored with its intent, and compared with what every later look shows. No request is sent
+while it is not known what an earlier one did, in whichever run.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
-from kisi.errors import ForeignChange, PsaError
-from kisi.journal import OperationOutcome
+from kisi.errors import AccessRefused, ForeignChange, PsaError
+from kisi.journal import Journal, Operation, OperationOutcome
 from kisi.model import Agreement, Line, Outcome, PlannedLine, WriteResult, WriteStatus
 from kisi.planning import is_live
-from kisi.psa import Psa, whole_lines
+from kisi.psa import Psa, foreign_change, whole_lines
 
 LOG = logging.getLogger(__name__)
 
@@ -52,6 +56,96 @@ class WriteOutcome(OperationOutcome):
 
 
 @dataclass(frozen=True, slots=True)
+class OtherLines:
+    """Proves that writes to one PSA leave other lines alone: its lines before against those after.
+
+    Args:
+        psa: One with `if_others_change`.
+        journal: Keeps the lines from before a request until those after it were compared.
+        now: Tells the time.
+    """
+
+    psa: Psa
+    journal: Journal
+    now: Callable[[], datetime]
+
+    def before(self, operation: Operation, today: date) -> str:
+        """Reads and stores what the agreement holds before a request.
+
+        Returns:
+            Why the line must not be written any more; empty if it may.
+
+        Raises:
+            ForeignChange: An earlier write changed something else.
+            PsaError: This, or what an earlier write did, could not be read.
+        """
+        for earlier in self._unproven():
+            try:
+                self.compare(earlier.line.ref.agreement, self.psa.lines(earlier.line.ref))
+            except ForeignChange:
+                raise
+            except PsaError as error:
+                where = f"an earlier write to agreement {earlier.line.agreement} did"
+                raise type(error)(
+                    f"{error.message} So what {where} is not known. If it cannot be read any more: "
+                    "`kisi check` shows its lines from before, `kisi check --repair` goes on.",
+                    remedy=error.remedy,
+                ) from error
+        line = operation.line
+        listed = self.psa.lines(line.ref, asked_for([line]))
+        why = obstacle(line, listed, today)
+        if not why:
+            self.journal.keep_lines(operation, listed)
+        return why
+
+    def compare(self, agreement: str, after: Sequence[Line]) -> None:
+        """Proves by an agreement's lines what writes to it did of which that is not known.
+
+        Raises:
+            ForeignChange: One of them changed something else.
+        """
+        for operation in self._unproven(agreement):
+            before, now = operation.lines_before or (), self.now()
+            error = foreign_change(self.psa, operation.line, operation.at, before, after)
+            if error is not None:
+                where = (self.psa.name, agreement)
+                self.journal.record_foreign_change(*where, now, error.message, before)
+                raise error
+            self.forget(operation)
+
+    def forget(self, operation: Operation) -> None:
+        """There is nothing to compare: it is proven, or its request never left."""
+        self.journal.keep_lines(operation, None)
+
+    def _unproven(self, agreement: str | None = None) -> list[Operation]:
+        return [
+            one
+            for one in self.journal.unproven()
+            if one.line.psa == self.psa.name and agreement in (None, one.line.agreement)
+        ]
+
+
+def asked_for(lines: Collection[PlannedLine]) -> Collection[str] | None:
+    """The products of new lines, so that the list proves which there are; None: it need not."""
+    return {line.product for line in lines if line.line_id is None} or None
+
+
+def obstacle(line: PlannedLine, listed: Iterable[Line], today: date) -> str:
+    """Why a line must not be written any more, by what its agreement holds now; else empty."""
+    live = [one for one in listed if one.product == line.product and is_live(one, today)]
+    if line.line_id is None:
+        there = ", ".join(one.id for one in live)
+        said = f"a line of this product appeared meanwhile ({there})"
+        return f"{said}; the next run plans with it" if there else ""
+    shown = [one for one in live if one.id == line.line_id]
+    if any(one.quantity == line.before and not one.problem for one in shown):
+        return ""
+    found = "".join(one.problem or f"the PSA shows {one.quantity:f}" for one in shown)
+    said = f"changed since it was read: {found or 'the line is gone or cancelled'}"
+    return f"{said}; the next run decides anew"
+
+
+@dataclass(frozen=True, slots=True)
 class Writer:
     """Writes lines to one PSA.
 
@@ -61,39 +155,46 @@ class Writer:
         before_sending: Waits before a request is sent again; says whether it still may be.
         before_looking: Waits before the PSA is read again: to its end, because looking too early
             would take a write for lost that only shows late.
+        others: Looks at the other lines, where the PSA asks for it.
     """
 
     psa: Psa
     today: date
     before_sending: Callable[[float], bool]
     before_looking: Callable[[float], None]
+    others: OtherLines | None = None
 
-    def write(self, line: PlannedLine, agreement: Agreement) -> WriteOutcome:
+    def write(
+        self, line: PlannedLine, agreement: Agreement, operation: Operation | None = None
+    ) -> WriteOutcome:
         """Brings one line to its quantity, which is absolute, never a difference.
 
-        Where only the answer shows it, `confirm` is still to be asked.
+        Where only the answer shows it, `confirm` is still to be asked. `operation`, its intent, is
+        needed where other lines are looked at.
 
         Raises:
             ForeignChange: Something else on the agreement changed.
         """
         sends = 0
         while True:
-            result = self._send(line, agreement)
+            result = self._send(line, agreement, operation)
             sends += 1
             if result.status is WriteStatus.APPLIED:
                 made, now = result.line_id or line.line_id, Decimal(line.after)
                 return replace(_outcome(Outcome.APPLIED, result), line_id=made, quantity=now)
             stale = result.status is WriteStatus.STALE
-            if not stale and result.status is not WriteStatus.UNKNOWN:
+            unclear = result.status is WriteStatus.UNKNOWN
+            told = self.others is None or result.status is WriteStatus.NOT_SENT
+            if told and not stale and not unclear:
                 return _outcome(Outcome.FAILED, result)
             outcome = self._read_back(line, result)
             if outcome is not None:
                 # Where every request is known to have been refused, nothing is unknown.
-                refused = stale and sends == 1 and outcome.outcome is Outcome.UNKNOWN
-                return replace(outcome, outcome=Outcome.FAILED) if refused else outcome
-            if line.line_id is None and not stale:
+                known = stale and sends == 1 and outcome.outcome is Outcome.UNKNOWN
+                return replace(outcome, outcome=Outcome.FAILED) if known else outcome
+            if line.line_id is None and unclear:
                 return _outcome(Outcome.UNKNOWN, result, _NOT_SHOWN)
-            if stale or sends >= SENDS or not self.before_sending(0):
+            if not unclear or sends >= SENDS or not self.before_sending(0):
                 return _outcome(Outcome.FAILED, result, _NOT_WRITTEN)
             LOG.warning(
                 "agreement %s, product %s: not written, sending again", line.agreement, line.product
@@ -113,23 +214,47 @@ class Writer:
         found, error = self._watch(lines, READ_BACK_AFTER)
         return [_confirmed(was, seen, error) for (_, was), seen in zip(writes, found, strict=True)]
 
-    def _send(self, line: PlannedLine, agreement: Agreement) -> WriteResult:
+    def _send(
+        self, line: PlannedLine, agreement: Agreement, operation: Operation | None
+    ) -> WriteResult:
         for attempt in range(1, TRIES):
-            result = self.psa.write(line, agreement, self.today)
+            result = self._send_once(line, agreement, operation)
             again = result.status in {WriteStatus.NOT_SENT, WriteStatus.THROTTLED}
             wait = result.wait or float(attempt)
-            if not again or wait > LONGEST_WAIT or not self.before_sending(wait):
+            again = again and not result.denied and wait <= LONGEST_WAIT
+            if not again or not self.before_sending(wait):
                 return result
-        return self.psa.write(line, agreement, self.today)
+        return self._send_once(line, agreement, operation)
+
+    def _send_once(
+        self, line: PlannedLine, agreement: Agreement, operation: Operation | None
+    ) -> WriteResult:
+        """One request, after a look at the other lines where the PSA asks for one."""
+        if self.others is None or operation is None:
+            return self.psa.write(line, agreement, self.today)
+        try:
+            why = self.others.before(operation, self.today)
+        except ForeignChange:
+            raise
+        except PsaError as error:
+            denied = isinstance(error, AccessRefused)
+            message = f"{error.message} Nothing was sent."
+            return WriteResult(WriteStatus.NOT_SENT, message, denied=denied)
+        if why:
+            return WriteResult(WriteStatus.STALE, f"Nothing was sent: {why}.")
+        result = self.psa.write(line, agreement, self.today)
+        if result.status is WriteStatus.NOT_SENT:
+            self.others.forget(operation)
+        return result
 
     def _read_back(self, line: PlannedLine, result: WriteResult) -> WriteOutcome | None:
         """What the PSA shows after an unclear answer; None: that nothing was written."""
-        looks = READ_BACK_AFTER[:1] if result.status is WriteStatus.STALE else READ_BACK_AFTER
+        looks = READ_BACK_AFTER if result.status is WriteStatus.UNKNOWN else READ_BACK_AFTER[:1]
         (outcome,), error = self._watch([(line, None)], looks)
         if error is not None:
             detail = f"{result.message} Reading back failed too: {error.message}"
             outcome = WriteOutcome(Outcome.UNKNOWN, detail=detail)
-        return outcome and replace(outcome, request_id=result.request_id)
+        return outcome and replace(outcome, request_id=result.request_id, denied=result.denied)
 
     def _watch(
         self, lines: Sequence[tuple[PlannedLine, str | None]], looks: Sequence[float]
@@ -147,17 +272,18 @@ class Writer:
             the error that ended the looking, if one did.
         """
         ref, products = lines[0][0].ref, {line.product for line, _ in lines}
+        asked = asked_for([line for line, _ in lines]) if self.others else products
         ids = {line.line_id for line, _ in lines if line.line_id}
         found: list[WriteOutcome | None] = [None] * len(lines)
         for seconds in looks:
             if seconds:
                 self.before_looking(seconds)
             try:
-                listed = whole_lines(self.psa, ref, ids, products)
-            except ForeignChange:
-                raise
+                listed = whole_lines(self.psa, ref, ids, asked)
             except PsaError as error:
                 return found, error
+            if self.others is not None:
+                self.others.compare(ref.agreement, listed)
             found = [
                 known or _judge(line, made, listed, self.today)
                 for known, (line, made) in zip(found, lines, strict=True)

@@ -15,8 +15,8 @@ from kisi.cli.check_files import check_files
 from kisi.cli.output import Console, OutputOptions, show
 from kisi.config import Section
 from kisi.config.load import Top
-from kisi.errors import ConfigError, ExitCode, worst
-from kisi.journal import repair
+from kisi.errors import ConfigError, ExitCode, StateError, worst
+from kisi.journal import Journal, repair
 from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping.validator import (
@@ -45,6 +45,8 @@ _MARKS = {
     Level.WARNING: ("!", Tone.HELD),
     Level.PROBLEM: ("✗", Tone.BAD),
 }
+_FOR_A_RUN = 60.0
+"""Seconds to wait for a run to end, where something is to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ def check(
     """
     files = check_files(config_path(config), _SOURCE_KINDS, _PSA_KINDS)
     areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
-    if online and not areas[0].count(Level.PROBLEM):
+    passed = not areas[0].count(Level.PROBLEM)
+    if passed and (changes := _foreign_changes(load(config)[0].state_dir)):
+        areas.append(Area("Foreign changes", changes, ExitCode.WITHHELD))
+    if online and passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
@@ -112,6 +117,28 @@ def _summary(areas: Sequence[Area], *, online: bool) -> str:
     more = f", {plural(warnings, 'warning')}" if warnings else ""
     following = "kisi preview" if online else "kisi check --online"
     return f"No problems{more}. Next: {following}"
+
+
+def _foreign_changes(state: Path) -> tuple[Finding, ...]:
+    """Each write with which something else changed, or may have, with the lines from before it."""
+    try:
+        with Journal.open(state, readonly=True) as journal:
+            known = [(one.what, one.lines) for one in journal.foreign_changes()]
+            unproven = journal.unproven()
+    except StateError as error:
+        return (Finding.of(error),)
+    for operation in unproven:
+        what = f"Nobody has seen what the write to agreement {operation.line.agreement} did."
+        known.append((what, tuple(line.raw for line in operation.lines_before or ())))
+    return tuple(
+        Finding(
+            Level.PROBLEM,
+            "\n".join([what, *(json.dumps(dict(line), ensure_ascii=False) for line in lines)]),
+            "Compare the agreement in the PSA with the lines from before, and restore what differs."
+            " Then run `kisi check --repair`.",
+        )
+        for what, lines in known
+    )
 
 
 def _online(setup: Setup) -> Iterable[Area]:
@@ -159,16 +186,21 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
     """Acknowledges a damaged journal, so that the next run starts with an empty one.
 
     What kisi wrote before is then known only to the PSA: equal lines are taken over silently,
-    different ones are held.
+    different ones are held. Foreign changes are acknowledged too.
     """
     settings, _ = load(config)
     with run_lock(settings.state_dir, 0):
         kept = repair(settings.state_dir)
-    if not kept:
+        if not kept:
+            with Journal.open(settings.state_dir) as journal:
+                released = journal.release_foreign_changes()
+    if kept:
+        console.warn("The damaged journal is kept as " + ", ".join(map(str, kept)) + ".")
+        console.warn("The next run starts with an empty one: look at `kisi preview` first.")
+    elif released:
+        console.warn(f"{plural(released, 'foreign change')} acknowledged: the next run writes.")
+    else:
         console.info("The journal is not damaged; nothing was changed.")
-        return ExitCode.OK
-    console.warn("The damaged journal is kept as " + ", ".join(str(path) for path in kept) + ".")
-    console.warn("The next run starts with an empty one: look at `kisi preview` first.")
     return ExitCode.OK
 
 
@@ -194,10 +226,14 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
                     remedy="Make an agreement for the probe, with one manual charge on it.",
                 )
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
-        passed = True
+        passed, state = True, setup.config.state_dir
         for step in psa.probe(number, item, _confirmed):
             passed = step.passed
             console.warn(("✓ " if step.passed else "✗ ") + safe_text(step.message))
+            if step.foreign:
+                with run_lock(state, _FOR_A_RUN), Journal.open(state) as journal:
+                    at = setup.clock.now()
+                    journal.record_foreign_change(name, number, at, step.message, ())
     if passed:
         console.warn("Proven. Now set `soap_template_verified = true` in kisi.toml.")
         return ExitCode.OK

@@ -83,7 +83,7 @@ def check(
         bool, flag("--schema", "Print the JSON Schema of kisi.toml and do nothing.")
     ] = False,
     repair: Annotated[
-        bool, flag("--repair", "Acknowledge a damaged journal: start an empty one.")
+        bool, flag("--repair", "Acknowledge a damaged journal or a foreign change.")
     ] = False,
     probe_tigerpaw: Annotated[
         str | None,

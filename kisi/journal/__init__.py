@@ -7,12 +7,13 @@ client ───────┼── psa, agreement (together unique), company,
  ├─ client_state  status, guard, reason, remedy                            [first_run .. last_run]
  ├─ line          line_id, product, application, categories, owned, current, baseline_after
  │   └─ line_quantity   quantity proven                                    [first_run .. last_run]
- ├─ operation     key, action, before, after ─ intent; outcome, quantity, settled, ...
+ ├─ operation     key, action, before, after, lines_before ─ intent; outcome, settled, ...
  ├─ plan          an id for --accept and the lines it holds, open          [first_run .. last_run]
  ├─ accept        product, how many times a held change of it was accepted
  └─ usage         tenant ──> content (compressed JSON, stored once)        [first_run .. last_run]
 usage_day         tenant, application ──> quantities, held                [first_day .. last_day]
 used_id           an accepted id: run, at, who
+foreign_change    psa, agreement, at, what, lines: no person has looked at it yet
 latest            report, certificates, tenants: the last run's only
 ```
 
@@ -38,7 +39,13 @@ from __future__ import annotations
 from kisi.journal.clients import Billing, ClientRecord, ClientState
 from kisi.journal.holds import HeldPlan
 from kisi.journal.lines import ConfirmedLine, LineHistory, QuantityRange
-from kisi.journal.operations import Operation, OperationOutcome, emergency_line, operation_key
+from kisi.journal.operations import (
+    Operation,
+    OperationOutcome,
+    StoredForeignChange,
+    emergency_line,
+    operation_key,
+)
 from kisi.journal.runs import Run, RunState, Subject
 from kisi.journal.store import JOURNAL, Journal, repair
 from kisi.journal.usage import PackedUsage, StoredKey, UsageRecord
@@ -58,6 +65,7 @@ __all__ = [
     "QuantityRange",
     "Run",
     "RunState",
+    "StoredForeignChange",
     "StoredKey",
     "Subject",
     "UsageRecord",

@@ -12,7 +12,7 @@ import json
 import types
 import zlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cache
@@ -104,7 +104,7 @@ def _plain(value: object) -> object:
     kind: Any = type(value)
     if names := _fields(kind):
         return {name: getattr(value, name) for name in names}
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # or an instant
         return value.isoformat()
     if isinstance(value, Decimal):
         return quantity_text(value)
@@ -143,8 +143,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
         return lambda data: kind(
             **{name: _built(hint, data[name]) for name, hint in fields.items() if name in data}
         )
-    if kind is datetime:
-        return datetime.fromisoformat
+    if kind in (date, datetime):
+        return kind.fromisoformat  # type: ignore[no-any-return]
     if kind is Decimal or issubclass(kind, Enum):
         return kind  # type: ignore[no-any-return]
     return lambda data: data

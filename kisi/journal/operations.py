@@ -7,18 +7,25 @@ next run finds the intent without an outcome and asks the PSA what became of it.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
+from pathlib import Path
 from sqlite3 import Row
+from typing import Any
 
-from kisi.journal.codec import dumps, from_row, quantity_text
+from kisi.journal.codec import dumps, from_row, pack, quantity_text
+from kisi.journal.database import as_state_errors
 from kisi.journal.lines import ConfirmedLine, Lines
 from kisi.json_text import fields
-from kisi.model import Company, Outcome, PlannedLine, TenantRef, categories_of
+from kisi.model import Company, Line, Outcome, PlannedLine, TenantRef, categories_of
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
+_SNAPSHOT = re.compile(r"(.+)-(\d+)-(\d{8}T\d{6})\.\d{6}Z(?:\.foreign)?\.json")
+"""The name of a file in which kisi 0.1 kept the lines from before a write, until it was proven."""
 _SELECT = """
     SELECT operation.*, operation.run AS run_id, client.psa, client.agreement,
         run.state = 'running' AS running
@@ -67,6 +74,22 @@ class Operation:
     """False while nobody knows what the write did: no outcome, or an unknown one."""
     running: bool = False
     """Its run has not ended, as far as the journal knows: it may be under way just now."""
+    lines_before: tuple[Line, ...] | None = None
+    """All lines of the agreement from just before the request, until those after it were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredForeignChange:
+    """A write with which something else changed, and at which no person has looked yet."""
+
+    psa: str
+    agreement: str
+    at: datetime
+    """When it was found."""
+    what: str
+    """In a sentence."""
+    lines: tuple[Mapping[str, Any], ...] = ()
+    """All lines of the agreement from before the write, as the PSA gave them."""
 
 
 def operation_key(line: PlannedLine) -> str:
@@ -142,6 +165,67 @@ class Operations(Lines):
         """
         return self._operations("operation.settled = 0")
 
+    def keep_lines(self, operation: Operation, lines: Iterable[Line] | None) -> None:
+        """Commits what its agreement holds before the request is sent; None: that is proven."""
+        packed = None if lines is None else pack(list(lines))
+        with self._transaction():
+            self._update("operation", operation.id, lines_before=packed)
+
+    def unproven(self) -> tuple[Operation, ...]:
+        """Operations after which nobody has seen yet whether something else changed."""
+        return self._operations("operation.lines_before IS NOT NULL")
+
+    def record_foreign_change(
+        self, psa: str, agreement: str, at: datetime, what: str, lines: Iterable[Line]
+    ) -> None:
+        """Commits that something else changed with a write; no write there is unproven then."""
+        with self._transaction():
+            raw = pack([line.raw for line in lines])
+            where = {"psa": psa, "agreement": agreement}
+            self._insert("foreign_change", **where, at=at, what=what, lines=raw)
+            self._execute(
+                "UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL"
+                " AND client = (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
+                *(psa, agreement),
+            )
+
+    def foreign_changes(self) -> tuple[StoredForeignChange, ...]:
+        """Those at which no person has looked yet, oldest first.
+
+        Raises:
+            StateError: The journal, or the folder of an earlier kisi's files, cannot be read.
+        """
+        rows = self._rows("SELECT * FROM foreign_change ORDER BY id")
+        earlier = (_from_file(path, name) for path, name in self._snapshots())
+        return (*earlier, *(from_row(StoredForeignChange, row) for row in rows))
+
+    def release_foreign_changes(self) -> int:
+        """A person has looked: writes go on. Returns how many changes, or writes, that concerned.
+
+        An earlier kisi's files are kept under another name.
+
+        Raises:
+            StateError: It could not be stored, or a file not be renamed.
+        """
+        concerned = len(self.foreign_changes()) + len(self.unproven())
+        with self._transaction():
+            self._execute("DELETE FROM foreign_change")
+            self._execute("UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL")
+        with as_state_errors(self.path):
+            for path, _ in self._snapshots():
+                path.replace(path.with_suffix(".seen"))
+        return concerned
+
+    def _snapshots(self) -> list[tuple[Path, re.Match[str]]]:
+        folder = self.path.parent / "snapshots"
+        with as_state_errors(folder / "snapshots"):
+            try:
+                files = sorted(folder.iterdir())
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        names = ((path, _SNAPSHOT.fullmatch(path.name)) for path in files)
+        return [(path, name) for path, name in names if name is not None]
+
     def operations(self, run_id: int) -> tuple[Operation, ...]:
         """The writes that a run began, in its order."""
         return self._operations("operation.run = ?", run_id)
@@ -173,3 +257,15 @@ def emergency_line(operation: Operation, result: OperationOutcome) -> str:
         **fields(result, "outcome quantity detail request_id"),
     }
     return dumps(told)
+
+
+def _from_file(path: Path, name: re.Match[str]) -> StoredForeignChange:
+    """A file of an earlier kisi, whatever it holds: it marks a change, or was never compared."""
+    psa, agreement, stamp = name.groups()
+    return StoredForeignChange(
+        psa,
+        agreement,
+        datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%S%z"),
+        f"with a write on agreement {agreement} lines that are not kisi's had changed, or could "
+        f"not be compared. An earlier kisi kept the lines from before it in {path}.",
+    )

@@ -180,7 +180,20 @@ CREATE INDEX usage_day_tenant ON usage_day (tenant, application, last_day);
 
 _EARLIER = "ALTER TABLE line ADD COLUMN earlier TEXT NOT NULL DEFAULT '[]';"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER)
+_FOREIGN = """
+ALTER TABLE operation ADD COLUMN lines_before BLOB;
+CREATE INDEX operation_unproven ON operation (id) WHERE lines_before IS NOT NULL;
+CREATE TABLE foreign_change (
+    id INTEGER PRIMARY KEY,
+    psa TEXT NOT NULL,
+    agreement TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    lines BLOB NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

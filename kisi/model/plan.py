@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import Category, Company, TenantRef, category_text
@@ -77,6 +77,8 @@ class Line:
     """A charge that is gone after the next invoice: never kisi's."""
     problem: str = ""
     """Why it could not be read (nothing but id and product then means anything); else empty."""
+    raw: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """All that the PSA says of it, where `kisi.apply` is to compare that; else empty."""
 
 
 class WriteStatus(StrEnum):

@@ -1,5 +1,6 @@
 """Where billing lines live: one package for each PSA, behind the protocol `Psa`."""
 
+from kisi.psa.foreign import foreign_change, when
 from kisi.psa.interface import (
     ProbeStep,
     Psa,
@@ -17,5 +18,7 @@ __all__ = [
     "PsaCompany",
     "PsaProduct",
     "SupportsProbe",
+    "foreign_change",
+    "when",
     "whole_lines",
 ]

@@ -2,7 +2,7 @@
 
 A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
 refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
-outside. It decides no quantity, and keeps nothing between runs but what proves its own writes.
+outside. It decides no quantity, and keeps nothing between runs.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class ProbeStep:
     passed: bool
     message: str
     """What was seen, in a sentence."""
+    foreign: bool = False
+    """It changed something that was not the probe's."""
 
 
 @runtime_checkable
@@ -88,15 +90,16 @@ class Psa(Protocol):
     """How many agreements may be read, and clients written, at once."""
     accounts_word: str
     """What this PSA calls a client: `company` or `account`."""
+    if_others_change: str
+    """What a person does where a write changed other lines too, in sentences.
+
+    Empty where the vendor documents that a write changes its own line alone. Otherwise `kisi.apply`
+    reads all lines before and after each write and compares them: `lines` always gives all, each
+    with its `Line.raw`, and `workers` is 1.
+    """
 
     def withheld(self) -> Hold | None:
-        """Why this PSA's writes are all held, whatever they are, or None. No id releases it.
-
-        Asked after all lines were read: what was found then counts too.
-
-        Raises:
-            StateError: It rests on what is kept in the state folder, and that cannot be read.
-        """
+        """Why this PSA's writes are all held, whatever they are, or None. No id releases it."""
 
     def agreements(
         self, refs: Collection[AgreementRef], today: date
@@ -127,7 +130,6 @@ class Psa(Protocol):
         become a second line.
 
         Raises:
-            ForeignChange: An earlier write is seen to have changed something else.
             PsaError: The list did not arrive whole, or is another agreement's.
         """
 
@@ -149,10 +151,9 @@ class Psa(Protocol):
         """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
 
         A refusal over an effective date may be answered by a second request with another date.
-        Retries, read-backs and journaling are `kisi.apply`'s.
-
-        Raises:
-            ForeignChange: Something else on the agreement changed. The run stops for this PSA.
+        Retries, read-backs, journaling and the look at other lines are `kisi.apply`'s. Where that
+        looks, it has read the agreement's lines just before, and no answer is believed: `APPLIED`
+        is not given.
         """
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
@@ -183,7 +184,6 @@ def whole_lines(
     product are asked for, so that a second one is not overlooked either.
 
     Raises:
-        ForeignChange: As `Psa.lines`.
         PsaError: As `Psa.lines`; or no list holds a line that exists.
     """
     listed = psa.lines(ref) if products is None else psa.lines(ref, products)

@@ -27,13 +27,10 @@ class PsaModule(Protocol):
         base: Path,
         clock: Clock,
         limits: Limits,
-        state: Path | None = None,
-        settles: bool = False,
     ) -> Psa:
         """Makes the PSA of one `[psa.NAME]` section; sends nothing yet.
 
-        `base` is the folder that relative paths start from, `state` the one for what must be kept.
-        Without `settles`, what an earlier run left there is read and never changed.
+        `base` is the folder that relative paths start from.
         """
 
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from kisi.counting import CountingContext, Matcher, combine
 from kisi.errors import ExitCode
-from kisi.journal import Operation, PackedUsage
+from kisi.journal import Operation, PackedUsage, StoredForeignChange
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -58,7 +58,7 @@ from kisi.planning import (
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
-from kisi.reconcile.psas import PsaReader, PsaState, known_lines
+from kisi.reconcile.psas import OthersSeen, PsaReader, PsaState, known_lines
 from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unread, unshown
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
@@ -89,6 +89,10 @@ class JournalState:
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted and could not be written yet."""
     pending: tuple[Operation, ...] = ()
+    unproven: tuple[Operation, ...] = ()
+    """Writes after which nobody has seen yet whether something else changed."""
+    foreign_changes: tuple[StoredForeignChange, ...] = ()
+    """Writes with which something else changed, and at which no person has looked yet."""
     tenants: Mapping[str, str] = field(default_factory=dict)
     """What tenants (`source:tenant`) were called when they were last read."""
     past: Readings = lambda _run, _tenants: {}
@@ -113,6 +117,7 @@ class Reconciled:
     """Lines that kisi owns and that belong to no billed client."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
+    others: OthersSeen = field(default_factory=OthersSeen)
 
 
 def select(
@@ -167,8 +172,10 @@ def reconcile(
     counted = {ref_of(company) for company in billed if collected.failure_of(company) is None}
     owners = attribute(mapping.companies, known)
     places = {fact.ref for ref in counted for fact in owners.own.get(ref, ()) if fact.confirmed}
-    places |= {operation.line.ref for operation in memory.pending if operation.line.psa in psas}
+    unknown = (*memory.pending, *memory.unproven)
+    places |= {operation.line.ref for operation in unknown if operation.line.psa in psas}
     reader.read(state, counted, places - counted, known_lines(known, memory.pending))
+    others = OthersSeen.of(memory.unproven, memory.foreign_changes, state, psas)
     by_hand = {
         (ref_of(company), application)
         for company in mapping.companies
@@ -224,6 +231,7 @@ def reconcile(
         facts=facts,
         left=(*owners.left, *unreachable),
         accepted=memory.accepted,
+        others=others,
     )
 
 
@@ -236,7 +244,7 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
         accepted: The keys of the lines that are accepted now.
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
-    return release(found.plan, {*found.accepted, *accepted}, withheld)
+    return release(found.plan, {*found.accepted, *accepted}, {**withheld, **found.others.holds})
 
 
 def _each(

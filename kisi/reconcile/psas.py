@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
+from typing import Self
 
-from kisi.errors import ExitCode, KisiError
-from kisi.journal import Operation
-from kisi.model import Agreement, AgreementRef, Failure, Line, OwnedLine
-from kisi.psa import Psa, whole_lines
+from kisi.errors import ExitCode, ForeignChange, KisiError
+from kisi.journal import Operation, StoredForeignChange
+from kisi.model import Agreement, AgreementRef, Failure, Hold, Line, NotBillable, OwnedLine
+from kisi.psa import Psa, foreign_change, when, whole_lines
 from kisi.reconcile.collect import Progress, attempt, failure
 from kisi.transport import Clock
+
+_GUARD = "foreign-change"
+_NAMED_AT_MOST = 3
 
 KnownLines = Mapping[tuple[str, str], Collection[str]]
 """The ids of lines that exist as far as kisi knows, by PSA and agreement."""
@@ -33,6 +37,71 @@ class PsaState:
     failures: dict[AgreementRef, Failure] = field(default_factory=dict)
     read_at: float = math.inf
     """The instant of the clock's `monotonic` before which nothing of this was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class OthersSeen:
+    """What is known of the lines that are not kisi's, where its writes may have touched them."""
+
+    proven: tuple[Operation, ...] = ()
+    """Earlier writes that are seen to have changed nothing else."""
+    changed: tuple[tuple[Operation, ForeignChange], ...] = ()
+    """Earlier writes that are seen to have changed something else."""
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    """Why nothing may be sent to a PSA until a person has looked, by its name."""
+
+    @classmethod
+    def of(
+        cls,
+        unproven: Iterable[Operation],
+        known: Iterable[StoredForeignChange],
+        state: PsaState,
+        psas: Mapping[str, Psa],
+    ) -> Self:
+        """Compares what was read with what each write had found before; fails their agreements.
+
+        Args:
+            unproven: Earlier writes after which nobody has looked yet.
+            known: Those that were seen to have changed something else.
+            state: What the PSAs hold. Agreements of which something else changed fail in it.
+            psas: The configured PSAs, by name.
+        """
+        proven, changed, found = [], [], [one for one in known if one.psa in psas]
+        for one in found:
+            for ref, agreement in state.agreements.items():
+                if (ref.psa, ref.agreement) == (one.psa, one.agreement):
+                    not_billable = NotBillable(_GUARD, one.what, psas[one.psa].if_others_change)
+                    state.agreements[ref] = replace(
+                        agreement, not_billable=agreement.not_billable or not_billable
+                    )
+        for operation in unproven:
+            ref, at = operation.line.ref, operation.at
+            if ref not in state.lines:
+                continue
+            psa, before = psas[ref.psa], operation.lines_before or ()
+            error = foreign_change(psa, operation.line, at, before, state.lines[ref])
+            if error is None:
+                proven.append(operation)
+            else:
+                changed.append((operation, error))
+                found.append(StoredForeignChange(ref.psa, ref.agreement, at, error.message))
+                state.failures[ref] = failure("psa", error, ExitCode.PSA)
+                del state.lines[ref]
+        holds = {name: _hold(psas[name], found) for name in {one.psa for one in found}}
+        return cls(tuple(proven), tuple(changed), holds)
+
+
+def _hold(psa: Psa, found: Iterable[StoredForeignChange]) -> Hold:
+    named = [f"agreement {one.agreement}, {when(one.at)}" for one in found if one.psa == psa.name]
+    more = len(named) - _NAMED_AT_MOST
+    return Hold(
+        _GUARD,
+        f"After a write to psa.{psa.name}, lines that are not kisi's had changed, or could not be "
+        f"compared ({'; '.join(named[:_NAMED_AT_MOST])}{f' and {more} more' if more > 0 else ''}). "
+        "Until a person has looked, kisi sends nothing there.",
+        psa.if_others_change,
+        releasable=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def sync(
     wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
         notifying(path, scope, on_message) as notification,
-        opened(path, stop.reading, waits=wait + lock_timeout, settles=True) as setup,
+        opened(path, stop.reading, waits=wait + lock_timeout) as setup,
     ):
         if jitter:
             LOG.info("--jitter: begins in %.0f s", wait)
@@ -181,6 +181,8 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         facts=journal.facts(rules.now, rules.guards.baseline_days),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
+        unproven=journal.unproven(),
+        foreign_changes=journal.foreign_changes(),
         tenants=journal.latest(Subject.TENANTS) or {},
         accepted=journal.accepted(),
         past=journal.readings,

@@ -30,6 +30,11 @@ def record_reading(
     """Stores what was read, before anything rests on it: earlier writes settled, and the usage."""
     for settlement in found.settlements:
         journal.settle(settlement.operation, run, at, settlement)
+    for operation in found.others.proven:
+        journal.keep_lines(operation, None)
+    for operation, error in found.others.changed:
+        line, before = operation.line, operation.lines_before or ()
+        journal.record_foreign_change(line.psa, line.agreement, at, error.message, before)
     usages = (
         (client.company, found.evidence[ref])
         for client in found.plan.companies

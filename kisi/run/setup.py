@@ -140,17 +140,12 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
 
 @contextmanager
 def opened(
-    given: Path | None,
-    dropped: threading.Event | None = None,
-    *,
-    waits: float = 0.0,
-    settles: bool = False,
+    given: Path | None, dropped: threading.Event | None = None, *, waits: float = 0.0
 ) -> Iterator[Setup]:
     """Loads the files, resolves all secrets and opens what they name; closes it at the end.
 
     `dropped` ends the reading early once it is set, and `waits` are seconds that may pass before
-    the run begins. With `settles` the PSAs may settle what an earlier run left in the state folder:
-    only for a command that reads under the lock.
+    the run begins.
 
     Raises:
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
@@ -175,8 +170,6 @@ def opened(
             base=base,
             clock=clock,
             limits=limits,
-            state=config.state_dir,
-            settles=settles,
         )
         for name, section in config.psa.items()
     }

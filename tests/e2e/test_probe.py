@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kisi.journal import Journal
+from kisi.run.setup import load
 from kisi.sandbox import Sandbox
 from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.tigerpaw_records import Agreement
@@ -110,3 +112,6 @@ def test_a_service_that_replaces_all_charges_fails_the_probe(stand):
     code, seen = stand.probe(stand.scratch.number, "KES-TP", "y")
     assert code == 7
     assert "MANUAL" in seen
+    with Journal.open(load(stand.config)[0].state_dir, readonly=True) as journal:
+        (found,) = journal.foreign_changes()
+    assert (found.psa, found.agreement) == ("tp", str(stand.scratch.number))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kisi.journal import Journal, Operation, StoredForeignChange
 from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator, Result
 from tests.e2e.tigerpaw_side import TigerpawSide, submits
@@ -45,15 +44,15 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def only_snapshot(operator: Operator) -> Path:
-    """The one file that says what became of a submit."""
-    (path,) = (operator.state / "snapshots").iterdir()
-    return path
+def looked_after(operator: Operator) -> tuple[list[Operation], list[StoredForeignChange]]:
+    """The submits that nobody has proven yet, and the foreign changes that nobody has released."""
+    with Journal.open(operator.state, readonly=True) as journal:
+        return list(journal.unproven()), list(journal.foreign_changes())
 
 
-def snapshot_name(operator: Operator) -> str:
-    """The name of that file, as `Operator.files` has it."""
-    return str(only_snapshot(operator).relative_to(operator.folder))
+def release(operator: Operator) -> None:
+    """A person has looked."""
+    assert operator.run("check", "--repair").code == 0
 
 
 def killed_at_the_submit(operator: Operator, side: TigerpawSide) -> None:
@@ -103,7 +102,7 @@ def test_ninety_workstations_and_ten_servers_become_two_charges(operator, side):
         servers: 9.0,
     }
     assert not [charge for charge in contoso.charges if charge.one_time]
-    assert not list((operator.state / "snapshots").iterdir())
+    assert looked_after(operator) == ([], [])
 
 
 def test_a_second_sync_sends_no_submit(operator, side):
@@ -423,15 +422,19 @@ def test_a_submit_that_replaces_all_charges_stops_tigerpaw_at_the_first_write(op
     assert len(contoso.charges) == 1
     assert elsewhere.quantities == {product: 3}
     said = flat(result.err)
-    assert f"charge {backup.id} (BACKUP) with quantity 5 is gone" in said
-    assert f"charge {setup.id} (SETUP) with quantity 1 is gone" in said
+    assert f"line {backup.id} (BACKUP) with quantity 5 is gone" in said
+    assert f"line {setup.id} (SETUP) with quantity 1 is gone" in said
     assert "soap_template_verified = false" in said
 
-    kept = Path(re.search(r"as they were before is (\S+\.json)", said)[1])
-    assert kept == only_snapshot(operator)
-    state = json.loads(kept.read_text(encoding="utf-8"))
-    assert (state["psa"], state["agreement"]) == ("tp", str(contoso.agreement.number))
-    assert state["charges"] == before
+    (found,) = looked_after(operator)[1]
+    assert (found.psa, found.agreement) == ("tp", str(contoso.agreement.number))
+    assert list(found.lines) == before
+    shown = operator.run("check", "--json")
+    assert shown.code == 6
+    (finding,) = json.loads(shown.out)["areas"][-1]["findings"]
+    what, *lines_before = finding["message"].splitlines()
+    assert (what, [json.loads(line) for line in lines_before]) == (found.what, before)
+    assert what in flat(operator.run("check").out)
     assert {line["outcome"] for line in result.company("Fabrikam")["lines"]} == {"failed"}
     assert workstations in {line["product"] for line in result.company("Contoso")["lines"]}
 
@@ -447,14 +450,14 @@ def test_after_the_charges_were_restored_the_next_run_goes_on_as_if_nothing_had_
 
     side.tigerpaw.lines[backup.id] = backup
     side.tigerpaw.replace = False
-    only_snapshot(operator).unlink()
+    release(operator)
     result = operator.sync()
 
     assert result.code == 0
     assert contoso.quantities == {"BACKUP": 5, workstations: 90, servers: 10}
 
 
-def test_until_a_person_deletes_the_file_no_later_night_sends_anything(operator, side):
+def test_until_a_person_has_looked_no_later_night_sends_anything(operator, side):
     product = operator.bill_as_one()
     elsewhere = operator.client("Elsewhere", workstations=3)
     item = side.bill_as_one()
@@ -463,7 +466,7 @@ def test_until_a_person_deletes_the_file_no_later_night_sends_anything(operator,
     side.tigerpaw.replace = True
     assert operator.sync().code == 7
     assert contoso.quantities == {item: 7}
-    kept = only_snapshot(operator)
+    (found,) = looked_after(operator)[1]
 
     operator.next_night()
     same = operator.sync()
@@ -476,18 +479,46 @@ def test_until_a_person_deletes_the_file_no_later_night_sends_anything(operator,
     elsewhere.server.keys[0].use(elsewhere.server.add_device("workstation"))
     for result in (operator.preview(), operator.sync()):
         assert (result.code, submits(result)) == (6, [])
-        assert (
-            "charges of agreement 7001 that are not kisi's" in result.company("Contoso")["reason"]
-        )
+        assert found.what in result.company("Contoso")["reason"]
         assert result.holds("Fabrikam") == {item: "foreign-change"}
         hold = lines(result, "Fabrikam")[item]["hold"]
-        assert f"agreement 7001, 2026-10-14 02:30 UTC, {kept}" in hold["reason"]
-        assert "Then delete the file" in hold["remedy"]
+        assert "(agreement 7001, 2026-10-14 02:30 UTC)" in hold["reason"]
+        assert "Then run `kisi check --repair`" in hold["remedy"]
     accepted = operator.sync("--accept", result.document["plan_id"])
     assert (accepted.code, submits(accepted)) == (6, [])
     assert (contoso.quantities, fabrikam.charges) == ({item: 7}, [])
     assert elsewhere.quantities == {product: 4}
-    assert only_snapshot(operator) == kept
+    assert looked_after(operator) == ([], [found])
+    release(operator)
+    side.tigerpaw.replace = False
+    assert operator.sync().code == 0
+    assert fabrikam.quantities == {item: 5}
+
+
+@pytest.mark.parametrize("foreign", [".foreign", ""])
+def test_a_file_that_an_earlier_kisi_left_holds_until_a_person_has_looked(operator, side, foreign):
+    item = side.bill_as_one()
+    contoso = side.client("Contoso", workstations=7)
+    fabrikam = side.client("Fabrikam", workstations=5)
+    folder = operator.state / "snapshots"
+    folder.mkdir(parents=True)
+    kept = folder / f"tp-7001-20261012T023000.000000Z{foreign}.json"
+    kept.write_text("[]", encoding="utf-8")
+    (folder / f"tp-7001-new{foreign}.json").touch()
+
+    for result in (operator.preview(), operator.sync()):
+        assert (result.code, submits(result)) == (6, [])
+        assert str(kept) in result.company("Contoso")["reason"]
+        hold = lines(result, "Fabrikam")[item]["hold"]
+        assert (hold["guard"], "(agreement 7001, 2026-10-12 02:30 UTC)" in hold["reason"]) == (
+            "foreign-change",
+            True,
+        )
+    release(operator)
+
+    assert operator.sync().code == 0
+    assert (contoso.quantities, fabrikam.quantities) == ({item: 7}, {item: 5})
+    assert kept.with_suffix(".seen").read_text(encoding="utf-8") == "[]"
 
 
 # --- a run that was killed ------------------------------------------------------------------------
@@ -499,49 +530,41 @@ def test_a_run_killed_at_a_harmless_submit_is_healed_by_the_next(operator, side)
     backup = side.tigerpaw.charge(contoso.agreement, "BACKUP", 5)
     killed_at_the_submit(operator, side)
     assert contoso.quantities == {"BACKUP": 5, item: 7}
-    left = operator.files()[snapshot_name(operator)]
-    assert json.loads(left)["submitted"]["quantity"] == 7
+    ((left,), _) = looked_after(operator)
+    assert left.line.after == 7
 
     operator.preview()
-    assert operator.files()[snapshot_name(operator)] == left
+    assert looked_after(operator) == ([left], [])
     result = operator.sync()
 
     assert (result.code, submits(result)) == (0, [])
-    assert not list((operator.state / "snapshots").iterdir())
+    assert looked_after(operator) == ([], [])
     assert (contoso.quantities, backup.quantity) == ({"BACKUP": 5, item: 7}, 5)
     operator.next_night()
     backup.quantity = 6
     assert operator.sync().code == 0
 
 
-@pytest.mark.parametrize("torn", [False, True])
-def test_a_run_killed_at_a_submit_that_replaces_stops_the_next_before_it_writes(
-    operator, side, torn
-):
+def test_a_run_killed_at_a_submit_that_replaces_stops_the_next_before_it_writes(operator, side):
     item = side.bill_as_one()
     contoso = side.client("Contoso", workstations=7)
     backup = side.tigerpaw.charge(contoso.agreement, "BACKUP", 5)
     side.tigerpaw.replace = True
     killed_at_the_submit(operator, side)
     assert contoso.quantities == {item: 7}
-    kept = only_snapshot(operator)
-    said = f"charge {backup.id} (BACKUP) with quantity 5 is gone"
-    if torn:
-        kept.write_bytes(kept.read_bytes()[:100])
-        said = "on agreement 7001 cannot be read ("
+    kept = looked_after(operator)
     fabrikam = side.client("Fabrikam", workstations=5)
 
     shown = operator.preview()
-    assert only_snapshot(operator) == kept
+    assert looked_after(operator) == kept
     result = operator.sync()
 
-    marked = only_snapshot(operator)
-    assert marked.name == f"{kept.stem}.foreign.json"
-    for told, path in ((shown, kept), (result, marked)):
+    unproven, (found,) = looked_after(operator)
+    assert (unproven, found.lines) == ([], (backup.record(),))
+    for told in (shown, result):
         assert (told.code, submits(told)) == (7, [])
         reason = told.company("Contoso")["reason"]
-        assert said in reason
-        assert f"as they were before is {path}." in reason
+        assert f"line {backup.id} (BACKUP) with quantity 5 is gone" in reason
         assert told.holds("Fabrikam") == {item: "foreign-change"}
     operator.next_night()
     again = operator.sync()
@@ -549,7 +572,7 @@ def test_a_run_killed_at_a_submit_that_replaces_stops_the_next_before_it_writes(
 
     side.tigerpaw.replace = False
     side.tigerpaw.lines[backup.id] = backup
-    marked.unlink()
+    release(operator)
     assert operator.sync().code == 0
     assert contoso.quantities == {"BACKUP": 5, item: 7}
     assert fabrikam.quantities == {item: 5}
@@ -567,7 +590,7 @@ def test_a_person_who_edits_another_charge_at_that_moment_stops_the_run_too(oper
     result = operator.sync()
 
     assert result.code == 7
-    assert f"charge {backup.id} (BACKUP): quantity 5 to 6" in flat(result.err)
+    assert f"line {backup.id} (BACKUP): quantity 5 to 6" in flat(result.err)
     assert contoso.quantities == {"BACKUP": 6, item: 7}
 
 
@@ -583,7 +606,7 @@ def test_a_submit_that_creates_twice_stops_the_run(operator, side):
     assert len(contoso.charges) == 2
     again = operator.sync()
     assert (again.code, submits(again)) == (6, [])
-    only_snapshot(operator).unlink()
+    release(operator)
     again = operator.sync()
     assert (again.code, submits(again)) == (6, [])
     assert "2 live lines of product " + item in again.company("Contoso")["reason"]
@@ -675,7 +698,7 @@ def test_a_write_whose_outcome_could_not_be_seen_is_settled_by_the_next_run(oper
     item = side.bill_as_one()
     contoso = side.client("Contoso", workstations=7)
     charges = f"GET /api/agreements/{contoso.agreement.number}/additionalcharges"
-    blind = operator.sandbox.faults.add("status", match=charges, times=None, after=3, code=500)
+    blind = operator.sandbox.faults.add("status", match=charges, times=None, after=2, code=500)
 
     result = operator.sync()
 

@@ -69,7 +69,8 @@ class Ledger:
         again = self.sync()
         assert (again.code, submits(again)) == (0, [])
         assert self.pending() == ()
-        assert not list((self.operator.state / "snapshots").iterdir())
+        with Journal.open(self.operator.state, readonly=True) as journal:
+            assert (journal.unproven(), journal.foreign_changes()) == ((), ())
 
 
 @pytest.fixture(params=[True, False], ids=["create", "update"])

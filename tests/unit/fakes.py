@@ -108,6 +108,7 @@ class FakePsa:
     """
 
     accounts_word = "company"
+    if_others_change = ""
 
     def __init__(
         self, name: str = "cw", *, clock: FakeClock | None = None, workers: int = 1

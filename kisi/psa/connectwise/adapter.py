@@ -143,6 +143,7 @@ class ConnectWise:
     """
 
     accounts_word = "company"
+    if_others_change = ""
 
     def __init__(self, wire: Wire, workers: int, clock: Clock) -> None:
         self.name = wire.name

@@ -1,15 +1,23 @@
-"""What `kisi check --online` asks Tigerpaw: keys, clock, database, rights. Writes nothing.
+"""What `kisi check` asks Tigerpaw, and the proof that a template does what it should.
 
-The SOAP login is not among it: no operation of that service is known that would do nothing.
+`--online` asks for keys, clock, database and rights, and writes nothing. The SOAP login is not
+among it: no operation of that service is known that would do nothing. `--probe-tigerpaw AGREEMENT`
+writes, step by step, only on a terminal and only after a person agreed; it is the one place that
+uses a template that nobody has verified.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from kisi.errors import PsaError
-from kisi.model import Finding, Level
-from kisi.psa.tigerpaw.records import names_product
+from kisi.model import Action, AgreementRef, Finding, Level, Line, PlannedLine
+from kisi.psa import ProbeStep, Psa
+from kisi.psa.foreign import foreign_changes, own_line
+from kisi.psa.tigerpaw.records import AgreementRecord, names_product
 from kisi.psa.tigerpaw.rest import Rest
 from kisi.psa.tigerpaw.settings import TigerpawSettings
+from kisi.psa.tigerpaw.soap import Soap, charge_values
 from kisi.redaction import remote_text
 from kisi.transport import Clock, clock_finding, clock_skew
 
@@ -36,7 +44,7 @@ def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[
         _database(rest),
         _external_product(rest, settings.external_product),
         *(_right_to_read(rest, *right) for right in _RIGHTS),
-        *_writes(rest, settings),
+        _writes(rest, settings),
     )
 
 
@@ -85,30 +93,133 @@ def _external_product(rest: Rest, product: str) -> Finding:
 
 
 def _right_to_read(rest: Rest, path: str, search_type: str, right: str) -> Finding:
+    remedy = f'Give the rep\'s security role "{right}: get".'
     try:
         _, _, total = rest.page(path, search_type, rest.first_row, size=1)
     except PsaError as error:
-        return Finding(
-            Level.PROBLEM, error.message, f'Give the rep\'s security role "{right}: get".'
-        )
+        return Finding(Level.PROBLEM, error.message, remedy)
     if not total:
-        return Finding(
-            Level.PROBLEM,
-            f"{rest.label} shows no record at all of {right}.",
-            f'Give the rep\'s security role "{right}: get".',
-        )
+        message = f"{rest.label} shows no record at all of {right}."
+        return Finding(Level.PROBLEM, message, remedy)
     return Finding(Level.OK, f"The rep may read {right} of {rest.label} ({total}).")
 
 
-def _writes(rest: Rest, settings: TigerpawSettings) -> tuple[Finding, ...]:
+def _writes(rest: Rest, settings: TigerpawSettings) -> Finding:
     if settings.write == "report":
-        return (Finding(Level.NOTE, f"{rest.label} is set to report: kisi writes nothing there."),)
+        return Finding(Level.NOTE, f"{rest.label} is set to report: kisi writes nothing there.")
     if settings.soap_template_verified:
-        return (Finding(Level.NOTE, f"The SOAP login of {rest.label} shows only at a write."),)
-    return (
-        Finding(
-            Level.PROBLEM,
-            f"The SOAP template of {rest.label} is not proven, so every write is held.",
-            "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
-        ),
+        return Finding(Level.NOTE, f"The SOAP login of {rest.label} shows only at a write.")
+    return Finding(
+        Level.PROBLEM,
+        f"The SOAP template of {rest.label} is not proven, so every write is held.",
+        "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
     )
+
+
+class Failed(Exception):
+    """A step did not show what it must show. Never leaves this module."""
+
+    def __init__(self, message: str, *, foreign: bool = False) -> None:
+        super().__init__(message)
+        self.foreign = foreign
+
+
+def probe_steps(
+    psa: Psa, soap: Soap, agreement: AgreementRecord, item: str, confirm: Callable[[str], bool]
+) -> Iterator[ProbeStep]:
+    """Create with quantity 1, set to 2, submit the same again, set to 0; look after each.
+
+    The scratch agreement holds at least one recurring charge which a person made, and no charge of
+    `item`. Each step is handed over as soon as it is done; the first that fails is the last. All
+    have passed if the last says so; the charge itself stays, with quantity 0.
+    """
+    try:
+        yield from _Probe(psa, soap, agreement, item).steps(confirm)
+    except Failed as failure:
+        yield ProbeStep(passed=False, message=str(failure), foreign=failure.foreign)
+    except PsaError as error:
+        yield ProbeStep(passed=False, message=error.message)
+
+
+class _Probe:
+    def __init__(self, psa: Psa, soap: Soap, agreement: AgreementRecord, item: str) -> None:
+        self._psa = psa
+        self._soap = soap
+        self._ref = AgreementRef(psa.name, agreement.account, agreement.number)
+        self._item = item
+
+    def steps(self, confirm: Callable[[str], bool]) -> Iterator[ProbeStep]:
+        number, before = self._ref.agreement, self._look()
+        message = f"Agreement {number} holds {len(before)} charges."
+        yield ProbeStep(passed=True, message=message)
+        question = (
+            f"Submit a charge of item {self._item} with quantity 1 to agreement {number}? "
+            "Nothing on it may be worth keeping."
+        )
+        if not confirm(question):
+            raise Failed("You did not agree, and nothing was sent.")
+        before, own = self._submit(before, None, 1)
+        message = f"A new charge {own.id} came, all others are unchanged."
+        yield ProbeStep(passed=True, message=message)
+        before, own = self._submit(before, own, 2)
+        yield ProbeStep(passed=True, message="Its quantity went to 2, all others are unchanged.")
+        again, own = self._submit(before, own, 2)
+        if again != before:
+            raise Failed(f"Submitting the same again changed charge {own.id}.")
+        yield ProbeStep(passed=True, message="Submitting the same again changed nothing.")
+        _, own = self._submit(again, own, 0)
+        yield ProbeStep(
+            passed=True,
+            message="Its quantity went to 0, all others are unchanged. The template is proven: "
+            f"set soap_template_verified = true, and remove charge {own.id} by hand.",
+        )
+
+    def _look(self) -> tuple[Line, ...]:
+        charges, number = self._psa.lines(self._ref), self._ref.agreement
+        recurring = [charge for charge in charges if not charge.one_time]
+        if any(charge.product == self._item for charge in recurring):
+            raise Failed(
+                f"Agreement {number} has a charge of item {self._item} already. Remove it, or "
+                "choose another agreement."
+            )
+        if not any(charge.quantity for charge in recurring):
+            raise Failed(
+                f"Agreement {number} has no recurring charge with a quantity. Add one by hand: the "
+                "probe must see that it stays as it is."
+            )
+        return charges
+
+    def _submit(
+        self, before: tuple[Line, ...], own: Line | None, quantity: int
+    ) -> tuple[tuple[Line, ...], Line]:
+        """Submit our charge, look again, demand exactly the quantity."""
+        ref = self._ref
+        written = PlannedLine(
+            psa=ref.psa,
+            company=ref.company,
+            agreement=ref.agreement,
+            application="",
+            categories=(),
+            product=self._item,
+            line_id=own.id if own else None,
+            action=Action.UPDATE if own else Action.CREATE,
+            before=own.quantity if own else None,
+            after=quantity,
+        )
+        answer = self._soap.submit(charge_values(written, own, "kisi probe"))
+        after = self._psa.lines(ref)
+        changes = foreign_changes(written, before, after)
+        if changes:
+            raise Failed(
+                f"With a submit of quantity {quantity} something else changed: "
+                f"{'; '.join(changes)}. This template must not be used: it does not leave other "
+                "charges alone.",
+                foreign=True,
+            )
+        found = own_line(written, before, after)
+        if found is None or found.quantity != quantity:
+            seen = f"shows {found.quantity}" if found else "is not there"
+            raise Failed(
+                f"After a submit of quantity {quantity} the charge {seen}. {answer.message}"
+            )
+        return after, found

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from kisi.model import Line
-from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa import PsaCompany, PsaProduct
 from kisi.psa.common import LARGEST, exact_number
 from kisi.redaction import remote_name, remote_text
 
@@ -22,58 +22,21 @@ Record = Mapping[str, Any]
 """One JSON object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One `AgreementAdditionalCharge`."""
+def read_charges(answer: object, item_field: str, agreement: str) -> tuple[Line, ...]:
+    """The additional charges of one agreement, whole, as lines without dates.
 
-    id: str
-    """`DetailId`."""
-    item: str
-    """`SpecialItemId`, or the field named by `item_field`."""
-    quantity: int
-    description: str
-    price: Decimal | None
-    one_time: bool
-    """`DeleteAfterInvoicing`: gone after the next invoice, never kisi's."""
-    flat: bool
-    """`UseFlatPrice`: the price is the whole line's."""
-    print_when_quantity_zero: bool
-    raw: Record
-    """As it was received, without our secrets: what a snapshot keeps and comparisons look at."""
-
-    def line(self, agreement: str) -> Line:
-        """The charge as a billing line. Tigerpaw gives it no dates."""
-        return Line(
-            id=self.id,
-            agreement=agreement,
-            product=self.item,
-            quantity=Decimal(self.quantity),
-            description=self.description,
-            unit_price=None if self.flat else self.price,
-            one_time=self.one_time,
-        )
-
-
-def read_charges(answer: object, item_field: str) -> tuple[Charge, ...]:
-    """The charges of one agreement, whole.
+    `item_field` holds a charge's price book `ItemId`. `Line.raw` is the charge as it was received,
+    without our secrets.
 
     Raises:
-        ValueError: It is no list, a charge lacks its id, item or quantity, or an id is there twice.
+        ValueError: It is no list, a charge lacks its id, item or quantity, an id is there twice, or
+            a charge says that it is another agreement's. (API 18.2.1 documents no such field.)
     """
     if not isinstance(answer, list):
         raise ValueError("the additional charges did not come as a list")  # noqa: TRY004
-    charges = tuple(_charge(one, item_field) for one in answer)
+    charges = tuple(_charge(one, item_field, agreement) for one in answer)
     if len({charge.id for charge in charges}) < len(charges):
         raise ValueError("two additional charges have the same DetailId")
-    return charges
-
-
-def proven_of(agreement: str, charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
-    """`charges`, as far as they say whose they are. API 18.2.1 documents no such field.
-
-    Raises:
-        ValueError: One says that it is another agreement's.
-    """
     owners = {str(charge.raw.get("AgreementNumber") or agreement) for charge in charges}
     if not owners <= {agreement}:
         named = remote_text(", ".join(sorted(owners)), 40)
@@ -81,7 +44,7 @@ def proven_of(agreement: str, charges: tuple[Charge, ...]) -> tuple[Charge, ...]
     return charges
 
 
-def _charge(record: object, item_field: str) -> Charge:
+def _charge(record: object, item_field: str, agreement: str) -> Line:
     if not isinstance(record, dict):
         raise ValueError("an additional charge is not an object")  # noqa: TRY004
     item = record.get(item_field) or ""
@@ -89,21 +52,20 @@ def _charge(record: object, item_field: str) -> Charge:
         raise ValueError(f"{item_field} of an additional charge is not a text")  # noqa: TRY004
     shown = remote_text(str(item), 40) or "without item"
     number = str(_whole(record, "DetailId", f"an additional charge ({shown})"))
-    return Charge(
+    flat = record.get("UseFlatPrice") is True  # the price is the whole line's
+    return Line(
         id=number,
-        item=str(item),
-        quantity=_whole(record, "Quantity", f"additional charge {number} ({shown})"),
+        agreement=agreement,
+        product=str(item),
+        quantity=Decimal(_whole(record, "Quantity", f"additional charge {number} ({shown})")),
         description=remote_name(str(record.get("ItemDescription") or "")),
-        price=money(record.get("Price")),
+        unit_price=None if flat else money(record.get("Price")),
         one_time=record.get("DeleteAfterInvoicing") is True,
-        flat=record.get("UseFlatPrice") is True,
-        print_when_quantity_zero=record.get("PrintWhenQuantityZero") is True,
-        raw={name: _kept(value) for name, value in record.items()},
+        raw={
+            name: remote_name(value) if isinstance(value, str) else value
+            for name, value in record.items()
+        },
     )
-
-
-def _kept(value: object) -> object:
-    return remote_name(value) if isinstance(value, str) else value
 
 
 def _whole(record: Record, name: str, whose: str) -> int:
@@ -153,18 +115,6 @@ class AgreementRecord:
         begun = self.starts is None or self.starts <= today
         return begun and (self.ends is None or self.ends >= today)
 
-    def as_psa_agreement(self, today: date) -> PsaAgreement:
-        """As `kisi map` shows it."""
-        return PsaAgreement(
-            id=self.number,
-            company=self.account,
-            name=self.kind or f"Agreement {self.number}",
-            kind=self.kind,
-            active=self.active(today),
-            starts=self.starts,
-            ends=self.ends,
-        )
-
 
 def read_agreement(record: object) -> AgreementRecord:
     """One `AgreementSummary` or `AgreementDetail`.
@@ -172,15 +122,15 @@ def read_agreement(record: object) -> AgreementRecord:
     Raises:
         ValueError: It does not say its number or account, or a date is unreadable.
     """
-    outer = record if isinstance(record, dict) else {}
-    inner = outer.get("Agreement")
-    if not isinstance(inner, dict) or not _number(outer.get("AgreementNumber")):
+    outer, inner = _object(record), _object(_object(record).get("Agreement"))
+    number, account = _number(outer.get("AgreementNumber")), _number(inner.get("AccountNumber"))
+    if not number:
         raise ValueError("an agreement does not say its AgreementNumber")
-    if not _number(inner.get("AccountNumber")):
-        raise ValueError(f"agreement {outer['AgreementNumber']} does not say its AccountNumber")
+    if not account:
+        raise ValueError(f"agreement {number} does not say its AccountNumber")
     return AgreementRecord(
-        number=_number(outer["AgreementNumber"]),
-        account=_number(inner["AccountNumber"]),
+        number=number,
+        account=account,
         account_name=remote_name(str(outer.get("AccountName") or "")),
         kind=remote_name(str(inner.get("Type") or "")),
         external_product=str(inner.get("ExternalProduct") or ""),
@@ -197,8 +147,7 @@ def read_agreements(answer: object, account: str) -> tuple[AgreementRecord, ...]
         ValueError: It is none, an agreement is unreadable or of another account, or there are more
             or fewer of them than it says.
     """
-    fields = answer if isinstance(answer, dict) else {}
-    listed, total = fields.get("Agreements"), fields.get("TotalCount")
+    listed, total = _object(answer).get("Agreements"), _object(answer).get("TotalCount")
     records = tuple(read_agreement(one) for one in listed) if isinstance(listed, list) else ()
     if _count(total) is None or len(records) != total:
         shown = remote_text(repr(total), 40)
@@ -215,12 +164,10 @@ def read_account(record: object) -> PsaCompany:
     Raises:
         ValueError: It does not say its number.
     """
-    outer = record if isinstance(record, dict) else {}
-    number = _number(outer.get("AccountNumber"))
+    number = _number(_object(record).get("AccountNumber"))
     if not number:
         raise ValueError("an account does not say its AccountNumber")
-    inner = outer.get("Account")
-    name = inner.get("Name") if isinstance(inner, dict) else None
+    name = _object(_object(record).get("Account")).get("Name")
     return PsaCompany(id=number, name=remote_name(str(name or f"Account {number}")))
 
 
@@ -233,12 +180,10 @@ def read_item(record: object) -> PsaProduct:
     Raises:
         ValueError: It does not say its id.
     """
-    outer = record if isinstance(record, dict) else {}
-    number = outer.get("ItemId")
+    outer = _object(record)
+    number, details = outer.get("ItemId"), _object(outer.get("Item"))
     if not isinstance(number, str) or not number:
         raise ValueError("a price book item does not say its ItemId")
-    inner = outer.get("Item")
-    details = inner if isinstance(inner, dict) else {}
     levels = [level for level in outer.get("Pricing") or () if isinstance(level, dict)]
     prices = {money(level.get("SellingPrice")) for level in levels}
     return PsaProduct(
@@ -251,9 +196,13 @@ def read_item(record: object) -> PsaProduct:
 
 def names_product(record: object, product: str) -> bool:
     """Whether an `AccountExternalProduct` or `ExternalProduct` is called `product`, in any case."""
-    fields = record if isinstance(record, dict) else {}
+    fields = _object(record)
     name = fields.get("ExternalProduct") or fields.get("Product") or ""
     return str(name).strip().casefold() == product.strip().casefold()
+
+
+def _object(value: object) -> Record:
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int | None:
@@ -262,5 +211,5 @@ def _count(value: object) -> int | None:
 
 
 def _number(value: object) -> str:
-    """An account or agreement number as text; empty if it is none (0 is the schema's default)."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value else ""
+    """An account or agreement number; empty if it is none (0 is the schema's default)."""
+    return str(_count(value) or "")

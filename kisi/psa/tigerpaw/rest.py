@@ -18,7 +18,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from kisi.errors import NotSent, PsaError, TransportError
+from kisi.errors import AccessRefused, NotSent, PsaError, TransportError
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Client, Clock, Retry
 
@@ -26,14 +26,13 @@ Read = TypeVar("Read")
 Record = TypeVar("Record", bound=Hashable)
 
 PAGE_SIZE = 100
-_ACCEPT = {"Accept": "application/json"}
 
 
 class Unusable(PsaError):
     """Every further request would fail in the same way: no connection, or keys refused."""
 
 
-class KeysRefused(Unusable):
+class KeysRefused(Unusable, AccessRefused):
     """The REST keys were refused."""
 
 
@@ -42,15 +41,10 @@ class NotFound(PsaError):
 
 
 class Rest:
-    """Signed reads of one Tigerpaw API server.
+    """Signed reads of one Tigerpaw API server, the base of `client`.
 
-    Args:
-        client: The connection; its base is the API server's address.
-        public_key: Of the rep whose rights are used.
-        private_key: Likewise.
-        clock: For `X-TSI-Date`.
-        label: How messages call this PSA.
-        first_row: The number of the first row of a search.
+    The keys are those of the rep whose rights are used; `label` is how messages call this PSA,
+    `first_row` the number of a search's first row.
     """
 
     def __init__(
@@ -99,16 +93,16 @@ class Rest:
             if len(found) == before or len(found) >= total or following <= row:
                 break
             row = following
+        said = f"{self.label} says that {path} has {total} records and gave {len(found)}"
         if len(found) < total:
             raise PsaError(
-                f"{self.label} says that {path} has {total} records and gave {len(found)} of them.",
+                f"{said} of them.",
                 remedy="Try again. If it keeps happening, set first_row = 0 in kisi.toml: some "
                 "versions count rows from 0.",
             )
         if len(found) > total:
             raise PsaError(
-                f"{self.label} says that {path} has {total} records and gave {len(found)}, so it "
-                "is not known how many there are.",
+                f"{said}, so it is not known how many there are.",
                 remedy="Try again: somebody may have removed records meanwhile.",
             )
         return list(found)
@@ -131,9 +125,8 @@ class Rest:
         lists = [value for value in fields.values() if isinstance(value, list)]
         following, total = fields.get("NextRow"), fields.get("TotalCount")
         if not isinstance(total, int) or len(lists) > 1 or (total and not lists):
-            raise PsaError(
-                f"{self._context('POST', path)} with something that is not a page of results."
-            )
+            said = f"{self.label} answered POST {path}"
+            raise PsaError(f"{said} with something that is not a page of results.")
         records = lists[0] if lists else []
         return records, following if isinstance(following, int) else 0, total
 
@@ -172,7 +165,7 @@ class Rest:
                 path,
                 params=params,
                 json=json,
-                headers=_ACCEPT,
+                headers={"Accept": "application/json"},
                 retry=Retry.READ,
                 sign=self._sign,
             )
@@ -184,16 +177,13 @@ class Rest:
     def _sign(self, method: str, path: str) -> Mapping[str, str]:
         return signed_headers(*self._keys, method, path, self._clock.now())
 
-    def _context(self, method: str, path: str) -> str:
-        return f"{self.label} answered {method} {path}"
-
     def decode(self, method: str, path: str, answer: Answer) -> Any:  # noqa: ANN401
         """What an answer says.
 
         Raises:
             PsaError: It says no, in either way, or is not JSON; as `get`.
         """
-        said = self._context(method, path)
+        said = f"{self.label} answered {method} {path}"
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise KeysRefused(
                 f"{said} with {answer.status}: it refused the REST keys ({answer.excerpt()}).",
@@ -240,16 +230,10 @@ class Rest:
 
 
 def signature(private_key: str, method: str, path: str, date: str) -> str:
-    """Sign one request.
+    """HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
 
-    Args:
-        private_key: The rep's private key, used as text (it looks like a GUID).
-        method: The HTTP method.
-        path: The path with its ids, without scheme, host and query.
-        date: The value of the `X-TSI-Date` header.
-
-    Returns:
-        HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
+    The key is used as text (it looks like a GUID). `path` has its ids, and neither host nor query;
+    `date` is the value of the `X-TSI-Date` header.
     """
     to_sign = f"{method}|{path}|{date}".lower()
     return b64encode(hmac.digest(private_key.encode(), to_sign.encode(), "sha256")).decode()
@@ -258,11 +242,7 @@ def signature(private_key: str, method: str, path: str, date: str) -> str:
 def signed_headers(
     public_key: str, private_key: str, method: str, path: str, now: datetime
 ) -> Mapping[str, str]:
-    """The headers that identify us: `X-TSI-Date` and `Authorization`.
-
-    `X-TSI-Date` overrides `Date` on the server. `now` is an aware instant; the header shows it in
-    UTC, in the form of RFC 1123.
-    """
+    """The headers that identify us. `X-TSI-Date` (RFC 1123, UTC) overrides `Date` on the server."""
     date = format_datetime(now.astimezone(UTC), usegmt=True)
     pair = f"{public_key}:{signature(private_key, method, path, date)}"
     return {"X-TSI-Date": date, "Authorization": f"TSI {b64encode(pair.encode()).decode()}"}

@@ -5,20 +5,19 @@ Tigerpaw agreement with the provided data. No billing or credit card processing 
 (https://api.paulsonsav.com/api/rmm/tsiWS.asmx?op=SubmitAgreementAdditionalCharges). The two
 namespaces differ by a slash at the end; the service takes only these.
 
-What goes inside `<Params>` is a file with placeholders (`ChargeTemplate`), because its schema is
+What goes inside `<Params>` is a file with placeholders (`load_template`), because its schema is
 not public: the page of the operation shows `<Params>xml</Params>` and no more.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Protocol
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
@@ -26,6 +25,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kisi.errors import ConfigError, NotSent, TransportError
+from kisi.model import Line, PlannedLine, WriteResult, WriteStatus
+from kisi.psa.tigerpaw.records import money
 from kisi.redaction import remote_text
 from kisi.transport import Answer, Client, Retry, retry_after
 
@@ -56,77 +57,37 @@ A login or access must be what failed: a charge that is denied, or an item calle
 """
 
 
-class SoapStatus(StrEnum):
-    """What the service answered. What became of the charge, only reading it again tells."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    DENIED = "denied"
-    """Refused because of the user or password."""
-    BUSY = "busy"
-    NOTHING = "nothing"
-    """No answer, or an unreadable one."""
-    NOT_SENT = "not_sent"
-
-
 @dataclass(frozen=True, slots=True)
-class SoapAnswer:
-    """The answer to one submit."""
-
-    status: SoapStatus
-    message: str
-    """A sentence for the operator, with what the service gave as its reason."""
-    wait: float = 0.0
-    """Seconds to wait (`BUSY`)."""
-
-
-class Submits(Protocol):
-    """What can submit the XML of a charge."""
-
-    def submit(self, params: str) -> SoapAnswer:
-        """Send it once."""
-
-
 class Soap:
-    """The SOAP service of one Tigerpaw API server.
+    """The SOAP service of one Tigerpaw API server, behind `client`."""
 
-    Args:
-        client: The connection; its base is the API server's address.
-        path: The service's path.
-        label: How messages call this PSA.
-        user: The user made with `tsiWS Users.exe`.
-        password: The user's password.
-        escaped: Send the inner XML as escaped text instead of as elements.
-    """
+    client: Client
+    path: str
+    login: tuple[str, str]
+    """User and password, made with `tsiWS Users.exe`."""
+    label: str
+    """How messages call this PSA."""
+    template: Template
+    """The XML of a charge."""
+    escaped: bool = False
+    """Send it as escaped text instead of as elements."""
 
-    def __init__(
-        self,
-        client: Client,
-        path: str,
-        user: str,
-        password: str,
-        *,
-        label: str,
-        escaped: bool = False,
-    ) -> None:
-        self._client = client
-        self._label = label
-        self._path = path
-        self._login = (user, password)
-        self._escaped = escaped
+    def submit(self, charge: Mapping[str, object]) -> WriteResult:
+        """Sends one charge, once. Never raises for an answer or for the lack of one.
 
-    def submit(self, params: str) -> SoapAnswer:
-        """Send one submit, once. Never raises for an answer or for the lack of one."""
-        text = envelope(*self._login, escape(params) if self._escaped else params)
+        What became of the charge, only reading it again tells: a success is `UNKNOWN` too.
+        """
+        params = render(self.template, charge)
+        text = envelope(*self.login, escape(params) if self.escaped else params)
         try:
-            answer = self._client.send(
-                "POST", self._path, body=text.encode(), headers=_HEADERS, retry=Retry.NEVER
+            answer = self.client.send(
+                "POST", self.path, body=text.encode(), headers=_HEADERS, retry=Retry.NEVER
             )
         except NotSent as error:
-            return SoapAnswer(SoapStatus.NOT_SENT, error.message)
+            return WriteResult(WriteStatus.NOT_SENT, error.message)
         except TransportError as error:
-            return SoapAnswer(SoapStatus.NOTHING, error.message)
-        return read_answer(answer, self._label)
+            return WriteResult(WriteStatus.UNKNOWN, error.message)
+        return read_answer(answer, self.label)
 
 
 def envelope(user: str, password: str, params: str) -> str:
@@ -141,46 +102,44 @@ def envelope(user: str, password: str, params: str) -> str:
     )
 
 
-def read_answer(answer: Answer, label: str) -> SoapAnswer:
+def read_answer(answer: Answer, label: str) -> WriteResult:
     """What an HTTP answer of the service says: status, SOAP fault, or result."""
-    said, message, wait = SoapStatus.NOTHING, f"status {answer.status}: {answer.excerpt()}", 0.0
-    asked = retry_after(answer.headers)
+    status, message = WriteStatus.UNKNOWN, f"status {answer.status}: {answer.excerpt()}"
+    wait, denied, asked = 0.0, False, retry_after(answer.headers)
     unavailable = answer.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or unavailable:
-        said, wait = SoapStatus.BUSY, asked or 0.0
+        status, wait = WriteStatus.THROTTLED, asked or 0.0
     elif answer.status in _DENIED:
-        said = SoapStatus.DENIED
+        status, denied = WriteStatus.REJECTED, True
     else:
         try:
-            said, message = _read_envelope(_parse(answer.body))
+            success, message = _read_envelope(_parse(answer.body))
         except ValueError:
             message = f"status {answer.status} without a readable result: {answer.excerpt()}"
-    return SoapAnswer(said, f"{label} answered the submit with {message.rstrip('. ')}.", wait)
+        else:
+            status = WriteStatus.UNKNOWN if success else WriteStatus.REJECTED
+            denied = not success and bool(_OF_LOGIN.search(message))
+    said = f"{label} answered the submit with {message.rstrip('. ')}."
+    return WriteResult(status, said, wait=wait, denied=denied)
 
 
-def _read_envelope(root: Element) -> tuple[SoapStatus, str]:
-    """What an envelope says: a fault, or the result, as elements or as escaped text.
+def _read_envelope(root: Element) -> tuple[bool, str]:
+    """Whether the charge was accepted, and what was said: a fault, or a result in either form.
 
     Raises:
         ValueError: Neither, or the result does not say whether it succeeded.
     """
     if root.find("./{*}Body/{*}Fault") is not None:
-        return _refusal(f"a SOAP fault: {_text(root, 'faultstring') or 'no reason'}")
+        return False, f"a SOAP fault: {_text(root, 'faultstring') or 'no reason'}"
     result = root.find(f".//{{{BODY_NAMESPACE}}}{OPERATION}Result")
     if result is None:
         raise ValueError("there is no result")
     if len(result) == 0 and (result.text or "").lstrip().startswith("<"):
         result = _parse((result.text or "").strip().encode())
     success, message = _text(result, "Success").lower(), _text(result, "Message")
-    if success == "true":
-        return SoapStatus.ACCEPTED, f"Success: true, {message or 'no message'}"
-    if success == "false":
-        return _refusal(f"Success: false, {message or 'no message'}")
-    raise ValueError("the result does not say whether it succeeded")
-
-
-def _refusal(message: str) -> tuple[SoapStatus, str]:
-    return (SoapStatus.DENIED if _OF_LOGIN.search(message) else SoapStatus.REFUSED), message
+    if success not in {"true", "false"}:
+        raise ValueError("the result does not say whether it succeeded")
+    return success == "true", f"Success: {success}, {message or 'no message'}"
 
 
 def _parse(body: bytes) -> Element:
@@ -204,21 +163,31 @@ def _text(root: Element, name: str) -> str:
     return "" if found is None else remote_text(found.text or "", _LONGEST_TEXT)
 
 
-PLACEHOLDERS = frozenset(
-    {
-        "agreement_number",
-        "account_number",
-        "detail_id",
-        "item_id",
-        "description",
-        "quantity",
-        "price",
-        "print_when_quantity_zero",
-    }
-)
-"""What a template may contain, each with a `$` before it."""
+def charge_values(line: PlannedLine, own: Line | None, description: str) -> dict[str, object]:
+    """What a template may contain, each name with a `$` before it.
 
-REQUIRED = ("agreement_number", "item_id", "quantity")
+    `own` is the charge that is changed, which keeps its price, text and flag. A new one has no id
+    and no price, so that Tigerpaw takes the item's, and the given description.
+    """
+    price = money(own.raw.get("Price")) if own else None
+    printed = own is not None and own.raw.get("PrintWhenQuantityZero") is True
+    return {
+        "agreement_number": line.agreement,
+        "account_number": line.company,
+        "detail_id": own.id if own else "",
+        "item_id": line.product,
+        "description": own.description if own else description,
+        "quantity": line.after,
+        "price": "" if price is None else f"{price:f}",
+        "print_when_quantity_zero": "true" if printed else "false",
+    }
+
+
+_PLACEHOLDERS = frozenset(
+    {"agreement_number", "account_number", "detail_id", "item_id"}
+    | {"description", "quantity", "price", "print_when_quantity_zero"}
+)
+_REQUIRED = ("agreement_number", "item_id", "quantity")
 """Without these a charge cannot be told from another."""
 
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -228,37 +197,16 @@ _QUOTES = {'"': "&quot;", "'": "&apos;"}
 _REMEDY = "Correct the file, or remove soap_template from kisi.toml to use the packaged one."
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeValues:
-    """One charge as it is to be submitted."""
-
-    agreement_number: str
-    account_number: str
-    item_id: str
-    quantity: int
-    detail_id: str = ""
-    """Empty: a new charge."""
-    description: str = ""
-    price: str = ""
-    """Empty: Tigerpaw's own price of the item."""
-    print_when_quantity_zero: bool = False
+def render(template: Template, charge: Mapping[str, object]) -> str:
+    """The XML of one charge. Values are escaped; characters that XML forbids are dropped."""
+    texts = {name: _NOT_XML.sub("", str(value)) for name, value in charge.items()}
+    return template.substitute({name: escape(text, _QUOTES) for name, text in texts.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeTemplate:
-    """A template that has been checked: well-formed, and with known placeholders only."""
+def load_template(path: Path | None, *, place: str = "") -> Template:
+    """Reads and checks a template, without its comments and XML declaration.
 
-    text: str
-    """Without comments and XML declaration."""
-
-    def render(self, charge: ChargeValues) -> str:
-        """The XML of one charge. Values are escaped; characters that XML forbids are dropped."""
-        values = {name: getattr(charge, name) for name in PLACEHOLDERS}
-        return Template(self.text).substitute({name: _xml(values[name]) for name in values})
-
-
-def load_template(path: Path | None, *, place: str = "") -> ChargeTemplate:
-    """Read and check a template; None reads the packaged one. Problems begin with `place`.
+    None reads the packaged one. Problems begin with `place`.
 
     Raises:
         ConfigError: It cannot be read, is no XML, or lacks a placeholder; all problems at once.
@@ -276,7 +224,7 @@ def load_template(path: Path | None, *, place: str = "") -> ChargeTemplate:
     problems = [f"{place}The Tigerpaw template {name} {problem}." for problem in _problems(bare)]
     if problems:
         raise ConfigError(problems, remedy=_REMEDY)
-    return ChargeTemplate(bare)
+    return Template(bare)
 
 
 def _problems(text: str) -> list[str]:
@@ -291,14 +239,9 @@ def _problems(text: str) -> list[str]:
     if not template.is_valid():
         problems.append("holds a $ that begins no placeholder (write $$ for a dollar sign)")
     found = set(template.get_identifiers())
-    problems += [f"lacks the placeholder ${name}" for name in REQUIRED if name not in found]
+    problems += [f"lacks the placeholder ${name}" for name in _REQUIRED if name not in found]
     problems += [
-        f"holds the unknown placeholder ${name} (known: {', '.join(sorted(PLACEHOLDERS))})"
-        for name in sorted(found - PLACEHOLDERS)
+        f"holds the unknown placeholder ${name} (known: {', '.join(sorted(_PLACEHOLDERS))})"
+        for name in sorted(found - _PLACEHOLDERS)
     ]
     return problems
-
-
-def _xml(value: str | int) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return escape(_NOT_XML.sub("", text), _QUOTES)

@@ -19,6 +19,7 @@ from tests.unit.fakes import (
     FOREIGN,
     LOST,
     REFUSED,
+    SAID_DONE,
     VANISHED,
     Reaction,
     busy,
@@ -318,11 +319,23 @@ def test_lines_that_cannot_be_read_again_are_not_written(bench, psa):
 
 
 def test_a_foreign_change_that_is_seen_before_a_write_stops_that_psa(bench, psa):
-    bench.breaks(error=ForeignChange("charge 7 is gone"))()
+    psa.if_others_change = "Restore it."
+    backup = psa.put("BACKUP", 3)
+    run = bench.begin()
+    operation = bench.journal.intent(run, bench.clock.now(), planned(None, 5), COMPANY)
+    bench.journal.keep_lines(operation, psa.held())
+    psa.remove(backup)
     applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
-    assert [company.lines[0].outcome for company in applied.plan.companies] == [Outcome.FAILED] * 2
-    assert [error.message for error in applied.foreign_changes] == ["charge 7 is gone"]
-    assert (psa.sent, bench.operations()) == ([], [])
+    assert [company.lines[0].outcome for company in applied.plan.companies] == [
+        Outcome.UNKNOWN,
+        Outcome.FAILED,
+    ]
+    (error,) = applied.foreign_changes
+    assert (f"line {backup.id} (BACKUP) with quantity 3 is gone" in error.message, psa.sent) == (
+        True,
+        [],
+    )
+    assert error.remedy == "Restore it."
 
 
 # --- new lines -------------------------------------------------------------------------------------
@@ -503,17 +516,24 @@ def test_a_foreign_change_stops_that_psa_and_leaves_its_write_pending(bench, psa
     assert [op.line.product for op in bench.journal.pending()] == ["1200"]
 
 
-@pytest.mark.parametrize("answer", [LOST, DONE])
+@pytest.mark.parametrize("answer", [LOST, SAID_DONE, REFUSED])
 def test_a_foreign_change_found_while_reading_back_stops_that_psa_too(bench, psa, answer):
-    breaks = bench.breaks(error=ForeignChange("charge 7 is gone"))
-    psa.reactions.append(replace(answer, before=breaks))
-    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    psa.if_others_change = "Restore it."
+    backup = psa.put("BACKUP", 3)
+    there = psa.put("1200", 9, "1042")
+    more = lambda: psa.put("BACKUP", 4, line_id=backup.id)  # noqa: E731
+    psa.reactions.append(replace(answer, before=more))
+    applied = bench.apply(
+        client(planned(9, 5, line_id=there.id)), client(of_other(None, 7), company=OTHER)
+    )
     assert [outcomes(company)[0][1] for company in applied.plan.companies] == [
         Outcome.UNKNOWN,
         Outcome.FAILED,
     ]
-    assert [error.message for error in applied.foreign_changes] == ["charge 7 is gone"]
+    (error,) = applied.foreign_changes
+    assert f"line {backup.id} (BACKUP): quantity 3 to 4." in error.message
     assert psa.held("1043") == []
+    assert [one.what for one in bench.journal.foreign_changes()] == [error.message]
 
 
 def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):

@@ -6,7 +6,6 @@ from decimal import Decimal
 import pytest
 
 from kisi.apply.write import LONGEST_WAIT
-from kisi.errors import ForeignChange
 from kisi.model import Outcome
 from tests.unit.apply.conftest import UNREADABLE
 from tests.unit.build import REF, TODAY
@@ -516,12 +515,29 @@ def test_what_was_shown_before_reading_failed_is_proven(bench, psa):
 
 
 def test_a_foreign_change_that_the_list_shows_leaves_the_write_pending(bench, psa):
-    there = psa.put("1200", 90)
-    breaks = bench.breaks(error=ForeignChange("charge 7 is gone"))
-    script(bench, replace(DONE, before=breaks))
+    psa.if_others_change = "Restore it."
+    there, backup = psa.put("1200", 90), psa.put("BACKUP", 3)
+    script(bench, replace(LOST, before=lambda: psa.remove(backup)))
     (line,) = bench.write(planned(90, 92, line_id=there.id))
-    assert (line.outcome, line.detail) == (Outcome.UNKNOWN, "charge 7 is gone")
-    assert bench.operations()[0].request_id == "request-1"
+    assert line.outcome is Outcome.UNKNOWN
+    assert "(BACKUP) with quantity 3 is gone" in line.detail
+    assert [op.outcome for op in bench.journal.pending()] == [Outcome.UNKNOWN]
+
+
+def test_where_other_lines_are_looked_at_a_change_takes_two_looks(bench, psa):
+    psa.if_others_change = "Restore it."
+    there = psa.put("1200", 90)
+    script(bench, LOST)
+    (line,) = bench.write(planned(90, 92, line_id=there.id))
+    assert (line.outcome, psa.asked) == (Outcome.APPLIED, [None, None])
+    assert bench.journal.unproven() == ()
+
+
+def test_where_other_lines_are_looked_at_what_the_list_shows_wins_over_a_refusal(bench, psa):
+    psa.if_others_change = "Restore it."
+    script(bench, replace(REFUSED, lands=True))
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, psa.asked) == (Outcome.APPLIED, [{"1200"}, {"1200"}])
 
 
 @pytest.mark.parametrize("shows", [91, None])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from kisi.errors import StateError
 from kisi.journal import Journal, OperationOutcome, RunState, emergency_line, operation_key
-from kisi.model import Outcome
+from kisi.model import Line, Outcome
 from tests.unit.journal.builders import begin, company, confirmed, create, day, end, line, outcome
 
 
@@ -184,3 +185,73 @@ def test_half_a_surrogate_pair_from_a_psa_cannot_lose_an_outcome(journal: Journa
     outcome(journal, operation, day(1), Outcome.FAILED, detail="odd \ud800 text")
 
     assert journal.operations(run)[0].detail == "odd \\ud800 text"
+
+
+# --- the other lines of the agreement --------------------------------------------------------------
+
+BACKUP = Line(
+    "7", "1042", "BACKUP", Decimal(5), starts=day(1).date(), raw={"DetailId": 7, "Price": 9.5}
+)
+
+
+def test_lines_from_before_a_write_are_kept_until_they_are_proven(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        operation = journal.intent(begin(journal), day(1), line(), company())
+        assert journal.unproven() == ()
+        journal.keep_lines(operation, [BACKUP])
+        outcome(journal, operation, day(1), Outcome.UNKNOWN)
+
+    with Journal.open(tmp_path) as journal:
+        (left,) = journal.unproven()
+        assert left.lines_before == (BACKUP,)
+        journal.keep_lines(left, None)
+        assert journal.unproven() == ()
+
+
+def test_a_foreign_change_is_there_until_a_person_has_looked(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        operation = journal.intent(begin(journal), day(1), line(), company())
+        journal.keep_lines(operation, [BACKUP])
+        where = (operation.line.psa, operation.line.agreement)
+        journal.record_foreign_change(*where, day(2), "Line 7 is gone.", [BACKUP])
+        assert journal.unproven() == ()
+
+    with Journal.open(tmp_path) as journal:
+        (found,) = journal.foreign_changes()
+        assert (found.psa, found.agreement, found.at) == (*where, day(2))
+        assert (found.what, found.lines) == ("Line 7 is gone.", (BACKUP.raw,))
+        assert journal.release_foreign_changes() == 1
+        assert journal.foreign_changes() == ()
+        assert journal.release_foreign_changes() == 0
+
+
+@pytest.mark.parametrize("name", ["notes.json", "tp-7001-new.foreign.json", "tp-7001.seen"])
+def test_files_that_no_kisi_left_mean_nothing(journal: Journal, tmp_path: Path, name: str) -> None:
+    folder = journal.path.parent / "snapshots"
+    folder.mkdir()
+    (folder / name).touch()
+    assert journal.foreign_changes() == ()
+
+
+def test_a_file_of_an_earlier_kisi_that_cannot_be_read_or_renamed_ends_the_run(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = journal.path.parent / "snapshots"
+    folder.mkdir()
+    file = folder / "tp-2-7001-20261121T200000.000000Z.foreign.json"
+    file.write_text("{", encoding="utf-8")
+    (found,) = journal.foreign_changes()
+    assert (found.psa, found.agreement, str(file) in found.what) == ("tp-2", "7001", True)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for method, act in (
+        ("replace", journal.release_foreign_changes),
+        ("iterdir", journal.foreign_changes),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, method, refuse)
+            with pytest.raises(StateError, match="Permission denied"):
+                act()
+    assert journal.foreign_changes() == (found,)

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from kisi.psa.tigerpaw.rest import signed_headers
-from kisi.psa.tigerpaw.soap import ChargeValues, envelope, load_template
+from kisi.psa.tigerpaw.soap import envelope, load_template, render
 from kisi.sandbox.configuration import write
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Server
@@ -43,9 +43,15 @@ class Bench:
         return self.session.post(url, data=text.encode(), headers=given, timeout=5)
 
     def charge(self, **values):
-        inner = load_template(None).render(
-            ChargeValues(**{"agreement_number": "7001", "account_number": "500", **values})
-        )
+        names = ("detail_id", "item_id", "description", "quantity", "price")
+        charge = {
+            **dict.fromkeys(names, ""),
+            "agreement_number": "7001",
+            "account_number": "500",
+            "print_when_quantity_zero": "false",
+            **values,
+        }
+        inner = render(load_template(None), charge)
         return self.submit(envelope(*self.world.soap_login, inner))
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kisi.apply.write import OtherLines, WriteOutcome, Writer
+from kisi.journal import Journal
 from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine, WriteResult
 from kisi.psa.tigerpaw import Tigerpaw, TigerpawSettings, open_psa
 from kisi.sandbox.faults import Faults
@@ -19,6 +21,7 @@ from kisi.sandbox.tigerpaw import SOAP_PATH
 from kisi.sandbox.tigerpaw import Tigerpaw as Simulated
 from kisi.sandbox.tigerpaw_records import Agreement as SimulatedAgreement
 from kisi.transport import Limits
+from tests.unit.build import COMPANY
 from tests.unit.fakes import FakeClock
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
@@ -37,6 +40,7 @@ class Scene:
     folder: Path
     clock: FakeClock
     open: Callable[..., Tigerpaw]
+    journal: Journal
 
     def ref(self, agreement: SimulatedAgreement) -> AgreementRef:
         return AgreementRef("tp", str(agreement.account.number), str(agreement.number))
@@ -50,12 +54,12 @@ class Scene:
     def calls(self) -> list[str]:
         return [f"{logged.method} {logged.path}" for logged in self.log]
 
-    def kept(self) -> list[Path]:
-        return sorted((self.folder / "snapshots").glob("*.json"))
+    def unproven(self) -> list[str]:
+        """The agreements with a write after which nobody has seen what else changed."""
+        return [one.line.agreement for one in self.journal.unproven()]
 
-    def write(
+    def planned(
         self,
-        psa: Tigerpaw,
         agreement: SimulatedAgreement,
         product: str,
         after: int,
@@ -63,8 +67,8 @@ class Scene:
         line: int | None = None,
         before: int | None = None,
         description: str = "",
-    ) -> WriteResult:
-        planned = PlannedLine(
+    ) -> PlannedLine:
+        return PlannedLine(
             psa="tp",
             company=str(agreement.account.number),
             agreement=str(agreement.number),
@@ -77,7 +81,27 @@ class Scene:
             after=after,
             description=description,
         )
+
+    def submit(
+        self, psa: Tigerpaw, agreement: SimulatedAgreement, product: str, after: int, **more: object
+    ) -> WriteResult:
+        """One request, as the PSA answers it."""
+        planned = self.planned(agreement, product, after, **more)
         return psa.write(planned, Agreement(self.ref(agreement)), TODAY)
+
+    def write(
+        self, psa: Tigerpaw, agreement: SimulatedAgreement, product: str, after: int, **more: object
+    ) -> WriteOutcome:
+        """The whole way of a change, without a second try."""
+        planned, now = self.planned(agreement, product, after, **more), self.clock.now
+        run = self.journal.begin_run(now(), version="1", command="sync", config_hash="")
+        operation = self.journal.intent(run, now(), planned, COMPANY)
+        writer = Writer(
+            psa, TODAY, lambda _: False, self.clock.sleep, OtherLines(psa, self.journal, now)
+        )
+        outcome = writer.write(planned, Agreement(self.ref(agreement)), operation)
+        self.journal.settle(operation, run, now(), outcome)
+        return outcome
 
 
 @pytest.fixture
@@ -89,7 +113,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     with ExitStack() as stack:
         server = stack.enter_context(world.serve(faults=faults, log=log))
 
-        def make(*, settles: bool = True, **settings: object) -> Tigerpaw:
+        def make(**settings: object) -> Tigerpaw:
             values = {"kind": "tigerpaw", "url": server.url, "write": "soap", **settings}
             values.setdefault("soap_template_verified", True)
             secrets = {
@@ -105,9 +129,9 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
                 base=tmp_path,
                 clock=clock,
                 limits=Limits(read=2.0),
-                settles=settles,
             )
             stack.callback(psa.close)
             return psa
 
-        yield Scene(world, faults, server.url, log, tmp_path, clock, make)
+        journal = stack.enter_context(Journal.open(tmp_path / "state"))
+        yield Scene(world, faults, server.url, log, tmp_path, clock, make, journal)

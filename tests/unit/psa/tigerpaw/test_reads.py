@@ -355,7 +355,7 @@ def test_before_a_create_the_charges_are_counted_again_after_a_submit(scene):
     asked = scene.calls().count(count)
     psa.lines(ref, [item])
     assert scene.calls().count(count) == asked
-    scene.write(psa, agreement, item, 5)
+    scene.submit(psa, agreement, item, 5)
     psa.lines(ref)
     assert scene.calls().count(count) == asked
     match = f"{count}/additionalcharges"

@@ -20,32 +20,31 @@ CHARGE = {"DetailId": 1, "SpecialItemId": "KES", "Quantity": 4}
 
 def test_a_charge_becomes_a_line_without_dates():
     raw = {**CHARGE, "ItemDescription": "Endpoint", "Price": 4.5, "DeleteAfterInvoicing": False}
-    (charge,) = read_charges([raw], "SpecialItemId")
-    line = charge.line("7001")
+    (line,) = read_charges([raw], "SpecialItemId", "7001")
     assert (line.id, line.agreement, line.product) == ("1", "7001", "KES")
     assert (line.quantity, line.unit_price) == (Decimal(4), Decimal("4.5"))
     assert (line.starts, line.cancelled, line.one_time) == (None, None, False)
 
 
 def test_a_charge_that_is_deleted_after_invoicing_is_one_time():
-    (charge,) = read_charges([{**CHARGE, "DeleteAfterInvoicing": True}], "SpecialItemId")
-    assert charge.line("7001").one_time
+    (line,) = read_charges([{**CHARGE, "DeleteAfterInvoicing": True}], "SpecialItemId", "7001")
+    assert line.one_time
 
 
 def test_a_flat_price_is_no_unit_price():
-    (charge,) = read_charges([{**CHARGE, "Price": 90, "UseFlatPrice": True}], "SpecialItemId")
-    assert charge.line("7001").unit_price is None
-    assert charge.price == 90
+    (line,) = read_charges([{**CHARGE, "Price": 90, "UseFlatPrice": True}], "SpecialItemId", "7001")
+    assert line.unit_price is None
+    assert line.raw["Price"] == 90
 
 
 def test_a_whole_quantity_may_come_with_a_decimal_point():
-    (charge,) = read_charges([{**CHARGE, "Quantity": 5.0}], "SpecialItemId")
-    assert charge.line("7001").quantity == 5
+    (line,) = read_charges([{**CHARGE, "Quantity": 5.0}], "SpecialItemId", "7001")
+    assert line.quantity == 5
 
 
 def test_the_field_of_the_item_can_be_another_one():
-    (charge,) = read_charges([{**CHARGE, "ItemId": 12}], "ItemId")
-    assert charge.item == "12"
+    (line,) = read_charges([{**CHARGE, "ItemId": 12}], "ItemId", "7001")
+    assert line.product == "12"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_the_field_of_the_item_can_be_another_one():
 )
 def test_a_list_of_charges_is_read_whole_or_not_at_all(answer):
     with pytest.raises(ValueError, match=r"charge|list"):
-        read_charges(answer, "SpecialItemId")
+        read_charges(answer, "SpecialItemId", "7001")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_a_list_of_charges_is_read_whole_or_not_at_all(answer):
 )
 def test_a_charge_that_cannot_be_read_is_named(change, said):
     with pytest.raises(ValueError, match=said):
-        read_charges([{**CHARGE, **change}], "SpecialItemId")
+        read_charges([{**CHARGE, **change}], "SpecialItemId", "7001")
 
 
 @pytest.mark.parametrize(

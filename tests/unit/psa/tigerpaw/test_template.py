@@ -6,14 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
-from kisi.psa.tigerpaw.soap import ChargeValues, load_template
+from kisi.psa.tigerpaw.soap import charge_values, load_template, render
+from tests.unit.fakes import planned
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
-VALUES = ChargeValues(agreement_number="7001", account_number="500", item_id="KES-WS", quantity=90)
+
+
+def values(item="KES-WS", quantity=90, description=""):
+    line = planned(None, quantity, item, psa="tp", company="500", agreement="7001")
+    return charge_values(line, None, description)
 
 
 def test_the_packaged_template_makes_a_charge_without_id_and_price():
-    xml = fromstring(load_template(None).render(VALUES))
+    xml = fromstring(render(load_template(None), values()))
     assert xml.tag == "AgreementAdditionalCharges"
     assert xml.findtext("AgreementNumber") == "7001"
     charge = xml.find("AdditionalCharge")
@@ -29,19 +34,12 @@ def test_the_packaged_template_makes_a_charge_without_id_and_price():
 
 
 def test_comments_are_not_sent():
-    assert "<!--" not in load_template(None).render(VALUES)
+    assert "<!--" not in render(load_template(None), values())
 
 
 @given(ANY_TEXT, ANY_TEXT)
 def test_no_value_can_break_out_of_its_element(item, description):
-    values = ChargeValues(
-        agreement_number="7001",
-        account_number="500",
-        item_id=item,
-        quantity=1,
-        description=description,
-    )
-    xml = fromstring(load_template(None).render(values))
+    xml = fromstring(render(load_template(None), values(item, 1, description)))
     assert [child.tag for child in xml] == ["AgreementNumber", "AdditionalCharge"]
     assert len(xml.find("AdditionalCharge")) == 7
 
@@ -52,14 +50,8 @@ def test_values_are_escaped_in_attributes_too(tmp_path):
         "<?xml version='1.0'?><a n='$agreement_number'><i d=\"$description\">$item_id</i>"
         "<q>${quantity}</q>$$</a>"
     )
-    values = ChargeValues(
-        agreement_number="1",
-        account_number="2",
-        item_id="<&>",
-        quantity=3,
-        description='it\'s "5" > \x04 4',
-    )
-    xml = fromstring(load_template(path).render(values))
+    given_values = values("<&>", 3, 'it\'s "5" > \x04 4')
+    xml = fromstring(render(load_template(path), given_values))
     assert xml.find("i").attrib == {"d": 'it\'s "5" >  4'}
     assert (xml.findtext("i"), xml.findtext("q")) == ("<&>", "3")
 
