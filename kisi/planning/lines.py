@@ -54,6 +54,14 @@ def is_live(line: Line, today: date) -> bool:
     return line.cancelled is None or line.cancelled > today
 
 
+def may_bill(line: Line, today: date) -> bool:
+    """Whether a line is live, or only called ended without a day: that alone proves nothing.
+
+    Source: ConnectWise's `agreementStatus` of an addition may be the agreement's own.
+    """
+    return is_live(line, today) or (line.dead and line.cancelled is None and not line.one_time)
+
+
 def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
     """The line that bills `product`, or None. One in effect today wins over one that starts later.
 
@@ -74,6 +82,28 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
         return None
     _refuse_unreadable(chosen[0])
     return chosen[0]
+
+
+def _refuse_doubtful(line: Line | None, others: Iterable[Line], product: str, today: date) -> None:
+    """Refuses a line that begins later, or an ended one without a day, that kisi never wrote.
+
+    A second line beside it might bill everything twice, and nothing may bill until then.
+    """
+    for other in others:
+        if other == line and other.starts is not None and other.starts > today:
+            what, remedy = f"begins on {other.starts} only", "Set it to begin today or earlier"
+        elif line is None and other.product == product and _is_doubtful(other, today):
+            what = "is called ended without a date of cancellation, and may bill"
+            remedy = "Give it its date of cancellation"
+        else:
+            continue
+        reason = f"line {other.id} of product {product}, which kisi did not write, {what}"
+        remedy += " in the PSA, or delete it. kisi adds no second line beside it."
+        raise CannotPlan("ambiguous", reason, remedy, ExitCode.WITHHELD)
+
+
+def _is_doubtful(line: Line, today: date) -> bool:
+    return may_bill(line, today) and (line.quantity > 0 or bool(line.problem))
 
 
 def _refuse_unreadable(line: Line) -> None:
@@ -140,6 +170,9 @@ def _desired_lines(
         line = candidate(current.lines, want.product, today)
         if line is None and want.quantity == 0:
             continue
+        if want.quantity:
+            others = [x for x in current.lines if (x.id, x.product) not in owned]
+            _refuse_doubtful(line, others, want.product, today)
         same = line is not None and line.quantity == want.quantity
         yield PlannedLine(
             psa=company.psa,

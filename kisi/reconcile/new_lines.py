@@ -28,7 +28,7 @@ from kisi.model import (
     OwnedLine,
     PlannedLine,
 )
-from kisi.planning import failed, is_live, rows_of
+from kisi.planning import failed, may_bill, rows_of
 from kisi.psa import Psa, PsaProduct
 from kisi.reconcile.collect import attempt
 from kisi.reconcile.psas import read_each
@@ -212,7 +212,7 @@ class Siblings:
             if (
                 line.product == product
                 and bills
-                and is_live(line, self.today)
+                and may_bill(line, self.today)
                 and agreement.ref.agreement not in client.alongside
             ):
                 yield agreement, line
