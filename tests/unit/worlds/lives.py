@@ -122,7 +122,7 @@ class Life:
         if done is not None:
             self._tell(done)
         self._tell_lines()
-        self.judge.closes(self._seen(done, accepted))
+        self.judge.closes(self._seen(done))
         world.heal()
         world.clock.sleep(DAY - world.clock.elapsed % DAY)
         return done
@@ -131,14 +131,14 @@ class Life:
         self.office.mapping = self.world.mapping()
         self.world.report()
 
-    def _seen(self, done: Night | None, accepted: tuple[str, ...]) -> Seen:
+    def _seen(self, done: Night | None) -> Seen:
         if done is not None and done.refused:
             return Seen(asked=frozenset())
         guarded = self.office.guarded
         return Seen(
             judged(guarded) if done else frozenset(),
             frozenset(one.company.name for one in guarded.companies),
-            accepts_beside(guarded, accepted),
+            accepts_beside(guarded, self.office.accepted),
             unknown_creates(done.plan) if done else frozenset(),
         )
 
