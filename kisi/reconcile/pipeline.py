@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 
 from kisi.counting import CountingContext, Matcher, combine
@@ -26,6 +26,7 @@ from kisi.model import (
     Failure,
     Glob,
     GuardRules,
+    Hold,
     LineSlot,
     OwnedLine,
     Plan,
@@ -64,6 +65,8 @@ from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
 
+_LONGEST_SKEW = timedelta(days=1)
+"""A clock that is further off is wrong, and so is every date that is taken from it."""
 _Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
 
 
@@ -191,6 +194,7 @@ def reconcile(
     new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
     siblings = Siblings.read(new, psas, mapping, facts, today)
     plans = _each(plans, siblings.judge)
+    plans = [_timed(plan, psas) for plan in plans]
     everything = (*facts, *unreachable, *unread(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
@@ -258,6 +262,25 @@ def _each(
             after = failed(plan.company, after, unmapped=plan.unmapped, notes=plan.notes)
         found.append(after)
     return found
+
+
+def _timed(plan: CompanyPlan, psas: Mapping[str, Psa]) -> CompanyPlan:
+    """Holds new lines, and confirms nothing, where the PSA's date contradicts our clock."""
+    name = plan.company.psa
+    skew = psas[name].clock_skew() if plan.status is Status.READY else None
+    if skew is None or abs(skew) <= _LONGEST_SKEW:
+        return plan
+    direction = "ahead of" if skew > timedelta(0) else "behind"
+    why = f"this machine's clock is {round(abs(skew) / timedelta(days=1))} days {direction} that of psa.{name}"
+    hold = Hold(
+        "clock",
+        f"{why}, so the new line would begin on a wrong day",
+        "Set the clock, and keep it set with NTP. No id releases this.",
+        releasable=False,
+    )
+    new = creates(plan)
+    lines = tuple(replace(line, hold=hold) if line in new else line for line in plan.lines)
+    return replace(plan, lines=lines, unconfirmed=why)
 
 
 def _arranged(

@@ -150,7 +150,7 @@ class Judge:
         client = self.world.client_of(where.psa, where.agreement)
         if client is not None:
             return [client] if client.billing else []
-        tenants = self.accounts[where].tenants
+        tenants = self.accounts[where].tenants | self.accounts[where].since
         return [
             one for one in self.world.clients if one.billing and not tenants.isdisjoint(one.tenants)
         ]
