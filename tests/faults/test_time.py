@@ -97,7 +97,7 @@ def test_a_clock_that_the_psa_contradicts_makes_no_line(billed: Trial, days: int
     assert result.code == 6
     assert f"{words} that of psa.cw" in result.err
     assert result.holds("Northwind") == {str(billed.product): "clock"}
-    assert (billed.contoso.quantities, new.quantities) == ({billed.product: 7}, {})
+    assert (billed.contoso.quantities, new.quantities) == ({billed.product: 9}, {})
     assert billed.operator.run("status", "--ready").code == 6
     server.now = billed.world.now
     assert billed.sync().code == 0
