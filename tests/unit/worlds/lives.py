@@ -247,9 +247,7 @@ class Life:
                 return False
         owners = self.judge.owners(where)
         return bool(owners) and all(
-            self.world.can_be_judged(one)
-            and not self.world.is_by_hand(one, account.called, account.product)
-            for one in owners
+            self.world.can_be_judged(one) and not self.judge.by_hand(account, one) for one in owners
         )
 
 
