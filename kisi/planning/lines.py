@@ -84,20 +84,35 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
     return chosen[0]
 
 
-def _refuse_doubtful(line: Line | None, others: Iterable[Line], product: str, today: date) -> None:
-    """Refuses a line that begins later, or an ended one without a day, that kisi never wrote.
+def _refuse_doubtful(
+    line: Line | None,
+    lines: Iterable[Line],
+    product: str,
+    owned: Collection[tuple[str, str]],
+    today: date,
+) -> None:
+    """Refuses where one more line might bill everything twice, or `line` nothing at all.
 
-    A second line beside it might bill everything twice, and nothing may bill until then.
+    That is a line which kisi never wrote and which begins later, or is called ended without a day;
+    and a line of kisi's that a person gave another product: it bills on under that one.
     """
-    for other in others:
-        if other == line and other.starts is not None and other.starts > today:
-            what, remedy = f"begins on {other.starts} only", "Set it to begin today or earlier"
-        elif line is None and other.product == product and _is_doubtful(other, today):
-            what = "is called ended without a date of cancellation, and may bill"
+    for other in lines:
+        same = other.product == product
+        if (other.id, product) in owned:
+            if same or line is not None or not _is_doubtful(other, today):
+                continue
+            what = f"which kisi wrote, bills product {other.product} now"
+            remedy = f"Map the client to product {other.product}, or give the line its product back"
+        elif same and other == line and other.starts is not None and other.starts > today:
+            what = f"which kisi did not write, begins on {other.starts} only"
+            remedy = "Set it to begin today or earlier"
+        elif same and line is None and _is_doubtful(other, today):
+            what = "which kisi did not write, is called ended without a date of cancellation, and"
+            what += " may bill"
             remedy = "Give it its date of cancellation"
         else:
             continue
-        reason = f"line {other.id} of product {product}, which kisi did not write, {what}"
+        reason = f"line {other.id} of product {product}, {what}"
         remedy += " in the PSA, or delete it. kisi adds no second line beside it."
         raise CannotPlan("ambiguous", reason, remedy, ExitCode.WITHHELD)
 
@@ -171,8 +186,7 @@ def _desired_lines(
         if line is None and want.quantity == 0:
             continue
         if want.quantity:
-            others = [x for x in current.lines if (x.id, x.product) not in owned]
-            _refuse_doubtful(line, others, want.product, today)
+            _refuse_doubtful(line, current.lines, want.product, owned, today)
         same = line is not None and line.quantity == want.quantity
         yield PlannedLine(
             psa=company.psa,

@@ -271,7 +271,8 @@ def _timed(plan: CompanyPlan, psas: Mapping[str, Psa]) -> CompanyPlan:
     if skew is None or abs(skew) <= _LONGEST_SKEW:
         return plan
     direction = "ahead of" if skew > timedelta(0) else "behind"
-    why = f"this machine's clock is {round(abs(skew) / timedelta(days=1))} days {direction} that of psa.{name}"
+    days = round(abs(skew) / timedelta(days=1))
+    why = f"this machine's clock is {days} days {direction} that of psa.{name}"
     hold = Hold(
         "clock",
         f"{why}, so the new line would begin on a wrong day",
