@@ -99,7 +99,7 @@ class OtherLines:
         return why
 
     def compare(self, agreement: str, after: Sequence[Line]) -> None:
-        """Proves by an agreement's lines what writes to it did of which that is not known.
+        """Checks every write to an agreement that is not proven yet: lines before against now.
 
         Raises:
             ForeignChange: One of them changed something else.
@@ -231,8 +231,8 @@ class Writer:
     ) -> WriteResult:
         """One request, after a look at the other lines where the PSA asks for one.
 
-        A new line is looked for once more before its request is sent `again`: while it was waited,
-        somebody may have made it, or the refused request may have arrived all the same.
+        A new line is looked for once more before its request is sent `again`: during the wait
+        somebody else may have made it, or the refused request may have arrived all the same.
         """
         try:
             why = ""
@@ -265,7 +265,7 @@ class Writer:
     def _watch(
         self, lines: Sequence[tuple[PlannedLine, str | None]], looks: Sequence[float]
     ) -> tuple[list[WriteOutcome | None], PsaError | None]:
-        """Reads an agreement's lines of these products until each shows something, or looks end.
+        """Reads an agreement's lines of these products until each shows something, or to the end.
 
         The list of all lines may end early; that of some products proves what it does not hold.
 

@@ -108,7 +108,7 @@ def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
 def unread(
     pending: Iterable[Operation], settled: Iterable[SettledOperation]
 ) -> tuple[OwnedLine, ...]:
-    """What earlier writes may have made, or raised, where nobody could look.
+    """Lines that earlier writes may have made, or raised, on agreements that could not be read.
 
     Whoever is to bill the same devices waits for it, as for any line of which nothing is known.
     """
