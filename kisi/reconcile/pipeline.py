@@ -149,17 +149,8 @@ def reconcile(
 ) -> Reconciled:
     """Reads everything a run needs and works out the guarded plan, with its ids.
 
-    Args:
-        rules: The mapping and the rules in force.
-        sources: The configured sources, by name.
-        psas: The configured PSAs, by name.
-        memory: What the journal knows.
-        companies: The clients this run concerns; a mapping without clients shows every tenant.
-        progress: Told what is being read.
-        clock: Tells when the PSAs were read.
-
-    Returns:
-        The plan with its holds, none of them released. Trouble with a client is in its plan.
+    `companies` are the clients that this run concerns; a mapping without any shows every tenant. No
+    hold of the plan is released yet. Trouble with a client is in its plan.
     """
     mapping, today = rules.mapping, rules.today
     billed = [company for company in companies if company.billing]
@@ -242,10 +233,7 @@ def reconcile(
 def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
     """Releases what was accepted, and holds what a report-only PSA would not be sent anyway.
 
-    Args:
-        found: The guarded plan, and what was accepted before.
-        psas: The configured PSAs, by name.
-        accepted: The keys of the lines that are accepted now.
+    `accepted` are the keys of the lines that are accepted now.
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
     return release(found.plan, {*found.accepted, *accepted}, {**withheld, **found.others.holds})

@@ -44,9 +44,7 @@ def summarise(plan: Plan) -> Summary:
 def exit_code(plan: Plan, *, detailed: bool = False) -> ExitCode:
     """The worst of what happened to any client.
 
-    Args:
-        plan: The plan, with outcomes after `sync`.
-        detailed: Changes that wait to be written count too (`preview --detailed-exitcode`).
+    If `detailed`, changes that wait to be written count too (`preview --detailed-exitcode`).
     """
     codes: list[int] = [failure.exit_code for failure in plan.failures]
     for company in plan.companies:
