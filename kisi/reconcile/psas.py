@@ -120,7 +120,7 @@ class PsaReader:
 
         `state` takes what is read, and the failures. `refs` are where clients are billed;
         `elsewhere` are other agreements on which kisi has lines, read also if they are not fit, as
-        long as they can still bill. The lines of `known` are asked for by their ids where a list lacks them.
+        long as they can still bill. Where a list lacks lines of `known`, they are asked for by id.
         """
         state.read_at = min(state.read_at, self.clock.monotonic())
         everywhere = {*refs, *elsewhere}
