@@ -328,7 +328,10 @@ def _without_invoices(row: Row) -> str:
         return _ONE_TIME
     told = isinstance(row.get("billOneTimeFlag"), bool)
     cycle = row.get("billingCycle")
-    has_cycle = any(cycle.values()) if isinstance(cycle, dict) else cycle
+    if isinstance(cycle, dict):
+        cycle = cycle.get("name") or any(cycle.values())
+    # The cycle `None` is none (https://support.meetgradient.com/connectwise-troubleshooting).
+    has_cycle = cycle and str(cycle).strip().casefold() != "none"
     if (told or "billingCycle" in row) and not has_cycle:
         return "has no billing cycle"
     try:

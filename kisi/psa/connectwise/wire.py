@@ -55,7 +55,7 @@ AGREEMENTS = Collection(
     "Finance > Agreements, Inquire = All",
     "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
     "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag,oneTimeFlag,billOneTimeFlag,"
-    "billingCycle/id,parentAgreement/id",
+    "billingCycle/id,billingCycle/name,parentAgreement/id",
 )
 COMPANIES = Collection(
     "/company/companies",

@@ -139,9 +139,9 @@ def classify(reply: Answer | TransportError, change: Change, name: str) -> Write
     refusal = read_refusal(reply)
     asked = retry_after(reply.headers)
     wait, advice, denied = 0.0, "", False
-    if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or (
-        refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
-    ):
+    # A gateway may answer 503 after ConnectWise wrote: of an update a second one does no harm.
+    unavailable = refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
+    if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or (unavailable and change.addition):
         status, said = WriteStatus.THROTTLED, "ConnectWise asks to wait and wrote nothing"
         wait = DEFAULT_WAIT if asked is None else asked
     elif refusal.status in _STALE:

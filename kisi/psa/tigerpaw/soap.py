@@ -87,7 +87,7 @@ class Soap:
             return WriteResult(WriteStatus.NOT_SENT, error.message)
         except TransportError as error:
             return WriteResult(WriteStatus.UNKNOWN, error.message)
-        return read_answer(answer, self.label)
+        return read_answer(answer, self.label, creates=not charge["detail_id"])
 
 
 def envelope(user: str, password: str, params: str) -> str:
@@ -102,12 +102,15 @@ def envelope(user: str, password: str, params: str) -> str:
     )
 
 
-def read_answer(answer: Answer, label: str) -> WriteResult:
-    """What an HTTP answer of the service says: status, SOAP fault, or result."""
+def read_answer(answer: Answer, label: str, *, creates: bool = False) -> WriteResult:
+    """What an HTTP answer of the service says: status, SOAP fault, or result.
+
+    A gateway may answer 503 after Tigerpaw wrote, so where a submit `creates` that is unclear.
+    """
     status, message = WriteStatus.UNKNOWN, f"status {answer.status}: {answer.excerpt()}"
     wait, denied, asked = 0.0, False, retry_after(answer.headers)
     unavailable = answer.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or unavailable:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or (unavailable and not creates):
         status, wait = WriteStatus.THROTTLED, asked or 0.0
     elif answer.status in _DENIED:
         status, denied = WriteStatus.REJECTED, True

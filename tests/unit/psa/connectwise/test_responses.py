@@ -100,6 +100,15 @@ def test_a_rate_limit_says_how_long_to_wait(status, asked, wait):
 
 
 @pytest.mark.parametrize(
+    ("status", "verdict", "wait"),
+    [(503, WriteStatus.UNKNOWN, 0.0), (429, WriteStatus.THROTTLED, 7.0)],
+)
+def test_a_create_that_a_gateway_calls_unavailable_may_have_arrived(status, verdict, wait):
+    got = receipt(status, {}, change=CREATE, **{"Retry-After": "7"})
+    assert (got.status, got.wait) == (verdict, wait)
+
+
+@pytest.mark.parametrize(
     ("status", "body", "denied"),
     [
         (401, {"code": "Unauthorized"}, True),
