@@ -71,18 +71,18 @@ class SupportsProbe(Protocol):
     def probe(
         self, agreement: str, item: str, confirm: Callable[[str], bool]
     ) -> Iterator[ProbeStep]:
-        """Writes to a scratch agreement step by step, and says what each step showed.
+        """Writes a line of `item` to a scratch agreement; says what each step showed.
 
-        A line of `item` is made. `confirm` asks a person before the first write.
-
-        Raises:
-            ConfigError: The configuration has no login that may write.
-            PsaError: The agreement could not be read, or does not exist.
+        `confirm` asks a person before the first write. Raises `ConfigError` where there is no login
+        that may write, `PsaError` where the agreement cannot be read or does not exist.
         """
 
 
 class Psa(Protocol):
-    """A system that invoices from agreements."""
+    """A system that invoices from agreements.
+
+    Every read raises `PsaError` for what did not arrive whole, or answers another question.
+    """
 
     name: str
     """The section name of `[psa.NAME]`."""
@@ -106,8 +106,7 @@ class Psa(Protocol):
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
         """Each agreement, checked: `Agreement.not_billable` if missing, ended, another company's.
 
-        Raises:
-            PsaError: Nothing could be read.
+        It raises only if nothing could be read.
         """
 
     def agreements_of(
@@ -117,9 +116,6 @@ class Psa(Protocol):
 
         Each is checked as by `agreements`, but against its own company. A company that the PSA does
         not know has none. One request for about 150 companies where the API allows it.
-
-        Raises:
-            PsaError: They did not arrive whole.
         """
 
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
@@ -128,24 +124,13 @@ class Psa(Protocol):
         With `products`: at least those of these products, asked for by a filter where the API has
         one. It is the proof that no such line exists: a list whose pages end early must never
         become a second line.
-
-        Raises:
-            PsaError: The list did not arrive whole, or is another agreement's.
         """
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
-        """One line, asked for by its id; None only where the PSA says that it does not exist.
-
-        Raises:
-            PsaError: It could not be read, or another one came.
-        """
+        """One line, asked for by its id; None only where the PSA says that it does not exist."""
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
-        """The named products with their prices; unknown ids are left out (150 a request).
-
-        Raises:
-            PsaError: They could not be read.
-        """
+        """The named products with their prices; unknown ids are left out (150 a request)."""
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
@@ -181,10 +166,8 @@ def whole_lines(
     """The lines of an agreement (or of `products`); of `known`, only such as do not exist lack.
 
     A line that the list lacks and that exists proves that the list is short. Then all lines of its
-    product are asked for, so that a second one is not overlooked either.
-
-    Raises:
-        PsaError: As `Psa.lines`; or no list holds a line that exists.
+    product are asked for, so that a second one is not overlooked either. `PsaError` if no list
+    holds a line that exists.
     """
     listed = psa.lines(ref) if products is None else psa.lines(ref, products)
     missing = sorted(set(known) - {line.id for line in listed})

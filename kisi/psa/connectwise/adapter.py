@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Annotated, Literal
@@ -38,14 +39,7 @@ from kisi.psa.connectwise.records import (
     row_id,
     validate_agreement,
 )
-from kisi.psa.connectwise.wire import (
-    AGREEMENTS,
-    CATALOG,
-    COMPANIES,
-    Wire,
-    additions,
-    request_headers,
-)
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Wire, additions
 from kisi.psa.connectwise.write import write
 from kisi.transport import Client, Clock, Limits
 
@@ -114,11 +108,7 @@ def open_psa(
     limits: Limits,
     **_unused: object,
 ) -> ConnectWise:
-    """The ConnectWise of `[psa.NAME]`; sends nothing yet. It keeps nothing and names no file.
-
-    Raises:
-        ConfigError: A secret cannot be part of a request.
-    """
+    """The ConnectWise of `[psa.NAME]`; `ConfigError` if a secret cannot be part of a request."""
     if not (secrets["client_id"].isascii() and secrets["client_id"].isprintable()):
         raise ConfigError(
             f"[psa.{name}] client_id holds characters that no clientId has.",
@@ -130,17 +120,19 @@ def open_psa(
             remedy="Copy the API member's public key again.",
         )
     api = f"{settings.url}/{settings.codebase}/apis/3.0"
-    headers = request_headers(settings.company, secrets, settings.api_version)
+    login = f"{settings.company}+{secrets['public_key']}:{secrets['private_key']}".encode()
+    headers = {
+        "Authorization": "Basic " + b64encode(login).decode("ascii"),
+        "clientId": secrets["client_id"],
+        "Accept": f"application/vnd.connectwise.com+json; version={settings.api_version}",
+    }
     label = f"ConnectWise (psa.{name})"
     client = Client(api, headers=headers, limits=limits, clock=clock, label=label)
     return ConnectWise(Wire(client, api, name), settings.workers, clock)
 
 
 class ConnectWise:
-    """One ConnectWise instance: reads agreements and additions, creates and changes additions.
-
-    Safe to use from several threads. What each method promises is said in `kisi.psa.Psa`.
-    """
+    """One ConnectWise instance. Safe to use from several threads."""
 
     accounts_word = "company"
     if_others_change = ""
@@ -158,14 +150,10 @@ class ConnectWise:
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each of `refs`, validated on `today`; one request for about 150 of them.
+        """One request for about 150 of them, and one for about 150 parents that invoice them.
 
-        One more for about 150 parents, of agreements that are not invoiced by themselves. A chunk
-        that cannot be read is that error for each of its refs.
-
-        Raises:
-            AccessRefused: The login, the right or the address was refused.
-            PsaError: No chunk could be read.
+        A chunk that cannot be read is that error for each of its refs; none could be, or
+        `AccessRefused`, is raised.
         """
         found: dict[AgreementRef, Agreement | KisiError] = {}
         wanted: dict[int, list[AgreementRef]] = {}
@@ -191,7 +179,7 @@ class ConnectWise:
     def _agreement_rows(
         self, numbers: Collection[int]
     ) -> tuple[dict[int, Row], dict[int, PsaError]]:
-        """Agreements by id, as ConnectWise sent them, and why others could not be read."""
+        """Agreements by id, and why others could not be read."""
         rows: dict[int, Row] = {}
         failed: dict[int, PsaError] = {}
         for chunk in self._wire.chunks(AGREEMENTS, "id", numbers):
@@ -206,10 +194,7 @@ class ConnectWise:
     def agreements_of(
         self, companies: Collection[str], today: date
     ) -> Mapping[str, tuple[Agreement, ...]]:
-        """The agreements of each of `companies` that run on `today`; one request for about 150.
-
-        One that cannot be validated is among them, as not_billable: it may bill.
-        """
+        """As promised; one that cannot be validated is among them, as not_billable: it may bill."""
         numbers = {number: one for one in companies if (number := as_id(one)) is not None}
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
         for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
@@ -224,21 +209,17 @@ class ConnectWise:
         return found
 
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
-        """All additions of one agreement, or those of `products`; one request for each 1,000.
-
-        A list of `products` proves that no other addition of them exists, also where nothing but
-        its length says where it ends.
-        """
+        """All additions of one agreement, or those of `products`; one request for each 1,000."""
         place = additions(_number(ref))
-        rows: Iterable[Row]
-        if products is None:
-            rows = self._wire.rows(place)
-        else:
-            rows = self._wire.rows_among(place, "product/id", _numbers(products))
+        rows: Iterable[Row] = (
+            self._wire.rows(place)
+            if products is None
+            else self._wire.rows_among(place, "product/id", _numbers(products))
+        )
         return tuple(addition_line(row, ref) for row in rows)
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
-        """One addition by its id; None where ConnectWise says that the agreement has no such."""
+        """One addition, asked for by its id."""
         number = as_id(line_id)
         row = None if number is None else self._wire.record(additions(_number(ref)), number)
         return None if row is None else addition_line(row, ref)
@@ -265,12 +246,12 @@ class ConnectWise:
         return tuple(map(listed_product, self._wire.rows(CATALOG)))
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
-        """Login, clock, release and rights, for `kisi check --online`; changes nothing."""
+        """Login, clock, release and rights."""
         return check_online(self._wire, self._clock, agreement)
 
     def close(self) -> None:
-        """Closes connections. Safe to call twice."""
-        self._wire.close()
+        """Closes the connections."""
+        self._wire.client.close()
 
 
 _CORRECT = "Correct `agreement` of the client in mapping.toml"

@@ -47,11 +47,7 @@ def as_id(text: str) -> int | None:
 
 
 def row_id(row: Row) -> int:
-    """The record's own id.
-
-    Raises:
-        ValueError: It has none.
-    """
+    """The record's own id; `ValueError` if it has none."""
     value = row.get("id")
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("id is missing or not a whole number")  # noqa: TRY004  # one kind for all
@@ -81,10 +77,9 @@ def flag(row: Row, field: str) -> bool:
 
 
 def day(row: Row, field: str) -> date | None:
-    """The day a date-time field names, or None if it is absent, or year 1 (.NET's unset date).
+    """The day of a date-time field; None if absent, or in year 1 (.NET's unset date).
 
-    Raises:
-        ValueError: It is there and is no date.
+    `ValueError` if it is there and is no date.
     """
     value = row.get(field)
     if value is None or value == "":
@@ -100,7 +95,7 @@ def day(row: Row, field: str) -> date | None:
 
 
 def day_or_none(row: Row, field: str) -> date | None:
-    """As `day`, for dates that decide nothing: one that cannot be read is none."""
+    """As `day`, for dates that decide nothing: an unreadable one is none."""
     try:
         return day(row, field)
     except ValueError:
@@ -115,8 +110,7 @@ def shown(value: object) -> str:
 def quantity_of(row: Row) -> Decimal:
     """The quantity of an addition: a double, of which the noise behind the sixth place is cut off.
 
-    Raises:
-        ValueError: It is absent or no number. Absent is not zero: nobody has said so.
+    `ValueError` if it is absent or no number. Absent is not zero: nobody has said so.
     """
     value = row.get("quantity")
     if value is None:
@@ -129,11 +123,7 @@ def quantity_of(row: Row) -> Decimal:
 
 
 def product_of(row: Row) -> str:
-    """The catalog item's id of an addition.
-
-    Raises:
-        ValueError: It is absent.
-    """
+    """The catalog item's id of an addition; `ValueError` if it is absent."""
     try:
         return str(row_id(part(row, "product")))
     except ValueError as error:
@@ -144,10 +134,8 @@ def addition_line(row: Row, ref: AgreementRef) -> Line:
     """One addition, proven to be of the agreement that was asked for.
 
     What cannot be read of it matters only if it is the one that kisi would write: an agreement also
-    holds additions of other vendors and of people. Without an id or a product nobody can tell.
-
-    Raises:
-        PsaError: It is another agreement's, or nobody can tell what it is.
+    holds additions of other vendors and of people. `PsaError` if it is another agreement's, or has
+    no product, so that nobody can tell.
     """
     owner = row.get("agreementId", int(ref.agreement))
     if str(owner) != ref.agreement:
@@ -218,7 +206,7 @@ def listed_agreement(row: Row) -> PsaAgreement:
 def validate_agreement(
     ref: AgreementRef, row: Row | None, today: date, parent: Row | None = None
 ) -> Agreement | PsaError:
-    """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id.
+    """One agreement, of which `row` is None if ConnectWise knows no such id.
 
     `parent` is the agreement that `invoiced_by` names; None: nothing is known of it.
     """
@@ -255,11 +243,7 @@ def gone_agreement(ref: AgreementRef, why: str, remedy: str) -> Agreement:
 
 
 def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
-    """Why the agreement is not the mapped company's.
-
-    Raises:
-        ValueError: ConnectWise does not say whose it is.
-    """
+    """Why the agreement is not the mapped company's."""
     company = part(row, "company")
     if "id" not in company:
         raise ValueError("company/id is missing")

@@ -38,7 +38,7 @@ _STALE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECON
 
 
 def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
-    """Sends one create or update and classifies the answer. Raises nothing for a refusal."""
+    """See `kisi.psa.Psa.write`."""
     number, product = as_id(line.agreement), as_id(line.product)
     if number is None or product is None:
         return _not_ids(f"agreement {line.agreement!r} or product {line.product!r}")
@@ -70,7 +70,7 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
 
 
 def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
-    """Sends `change` exactly once; says also whether its period was refused as invoiced already."""
+    """Sends `change` once; says also whether its period was refused as invoiced already."""
     try:
         answer = wire.send(change.method, change.path, change.body)
     except TransportError as error:
