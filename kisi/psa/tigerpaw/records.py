@@ -1,4 +1,4 @@
-"""What Tigerpaw's answers say, as values: pure readers of decoded JSON.
+"""What Tigerpaw's answers say, as values, and whether an agreement is fit to bill. Pure.
 
 Names are those of the models of API 18.2.1 (https://api2.tigerpawsoftware.com/docs/18.2.1/swagger),
 in which every property is optional. So each reader demands what a number on an invoice rests on,
@@ -13,9 +13,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from kisi.model import Line
+from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaCompany, PsaProduct
-from kisi.psa.common import LARGEST, exact_number
+from kisi.psa.common import LARGEST, exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
 Record = Mapping[str, Any]
@@ -26,11 +26,9 @@ def read_charges(answer: object, item_field: str, agreement: str) -> tuple[Line,
     """The additional charges of one agreement, whole, as lines without dates.
 
     `item_field` holds a charge's price book `ItemId`. `Line.raw` is the charge as it was received,
-    without our secrets.
-
-    Raises:
-        ValueError: It is no list, a charge lacks its id, item or quantity, an id is there twice, or
-            a charge says that it is another agreement's. (API 18.2.1 documents no such field.)
+    without our secrets. `ValueError` where it is no list, a charge lacks its id, item or quantity,
+    an id is there twice, or a charge says that it is another agreement's (API 18.2.1 documents no
+    such field).
     """
     if not isinstance(answer, list):
         raise ValueError("the additional charges did not come as a list")  # noqa: TRY004
@@ -85,11 +83,7 @@ def money(value: object) -> Decimal | None:
 
 
 def day(value: object) -> date | None:
-    """The day of a .NET date-time such as `2026-01-31T00:00:00`; its minimum means no date.
-
-    Raises:
-        ValueError: It is a text, and no date.
-    """
+    """The day of a .NET date-time such as `2026-01-31T00:00:00`; its minimum means no date."""
     if value is None or value == "":
         return None
     found = date.fromisoformat(str(value)[:10])
@@ -102,7 +96,8 @@ class AgreementRecord:
 
     number: str
     account: str
-    account_name: str
+    owner: str
+    """The account's name, in brackets, to stand after its number; empty if there is none."""
     kind: str
     external_product: str
     starts: date | None
@@ -117,21 +112,18 @@ class AgreementRecord:
 
 
 def read_agreement(record: object) -> AgreementRecord:
-    """One `AgreementSummary` or `AgreementDetail`.
-
-    Raises:
-        ValueError: It does not say its number or account, or a date is unreadable.
-    """
+    """One `AgreementSummary` or `AgreementDetail`, with its number, account and readable dates."""
     outer, inner = _object(record), _object(_object(record).get("Agreement"))
     number, account = _number(outer.get("AgreementNumber")), _number(inner.get("AccountNumber"))
     if not number:
         raise ValueError("an agreement does not say its AgreementNumber")
     if not account:
         raise ValueError(f"agreement {number} does not say its AccountNumber")
+    name = remote_name(str(outer.get("AccountName") or ""))
     return AgreementRecord(
         number=number,
         account=account,
-        account_name=remote_name(str(outer.get("AccountName") or "")),
+        owner=f" ({name})" if name else "",
         kind=remote_name(str(inner.get("Type") or "")),
         external_product=str(inner.get("ExternalProduct") or ""),
         starts=day(inner.get("StartDate")),
@@ -141,12 +133,7 @@ def read_agreement(record: object) -> AgreementRecord:
 
 
 def read_agreements(answer: object, account: str) -> tuple[AgreementRecord, ...]:
-    """All agreements of one account, from an `AgreementSearchResult`.
-
-    Raises:
-        ValueError: It is none, an agreement is unreadable or of another account, or there are more
-            or fewer of them than it says.
-    """
+    """All agreements of one account, from an `AgreementSearchResult`: as many as it says."""
     listed, total = _object(answer).get("Agreements"), _object(answer).get("TotalCount")
     records = tuple(read_agreement(one) for one in listed) if isinstance(listed, list) else ()
     if _count(total) is None or len(records) != total:
@@ -159,11 +146,7 @@ def read_agreements(answer: object, account: str) -> tuple[AgreementRecord, ...]
 
 
 def read_account(record: object) -> PsaCompany:
-    """One `AccountSummary`, for `kisi map`.
-
-    Raises:
-        ValueError: It does not say its number.
-    """
+    """One `AccountSummary`, for `kisi map`."""
     number = _number(_object(record).get("AccountNumber"))
     if not number:
         raise ValueError("an account does not say its AccountNumber")
@@ -176,9 +159,6 @@ def read_item(record: object) -> PsaProduct:
 
     The price is known only where all price levels of the item agree: which level applies is the
     account's business, which kisi does not read.
-
-    Raises:
-        ValueError: It does not say its id.
     """
     outer = _object(record)
     number, details = outer.get("ItemId"), _object(outer.get("Item"))
@@ -195,7 +175,7 @@ def read_item(record: object) -> PsaProduct:
 
 
 def names_product(record: object, product: str) -> bool:
-    """Whether an `AccountExternalProduct` or `ExternalProduct` is called `product`, in any case."""
+    """Whether an (`Account`)`ExternalProduct` is called `product`, in any case."""
     fields = _object(record)
     name = fields.get("ExternalProduct") or fields.get("Product") or ""
     return str(name).strip().casefold() == product.strip().casefold()
@@ -213,3 +193,75 @@ def _count(value: object) -> int | None:
 def _number(value: object) -> str:
     """An account or agreement number; empty if it is none (0 is the schema's default)."""
     return str(_count(value) or "")
+
+
+def validate_agreement(
+    ref: AgreementRef,
+    record: AgreementRecord | None,
+    today: date,
+    *,
+    cross: bool | None,
+    product: str,
+) -> Agreement:
+    """An agreement, compared with the client that is mapped to it.
+
+    `record` is None where Tigerpaw has none of that number, `cross` None where it has no such
+    account, and else says whether the account is cross-referenced to our External `product`.
+    """
+    return Agreement(
+        ref=ref,
+        name=record.kind if record else "",
+        not_billable=_not_billable(ref, record, today, cross, product),
+        bill_start=record.starts if record else None,
+        ends=record.ends if record else None,
+        gone=record is None or not record.active(today),
+    )
+
+
+def _not_billable(
+    ref: AgreementRef,
+    record: AgreementRecord | None,
+    today: date,
+    cross: bool | None,  # noqa: FBT001
+    product: str,
+) -> NotBillable | None:
+    """Why the agreement cannot be billed to the client; None: it can."""
+    guard, agreement = "agreement", f"Agreement {ref.agreement}"
+    if cross is None:
+        guard, why = "account", f"Tigerpaw has no account {ref.company}"
+        remedy = (
+            "Correct company in mapping.toml: it is Tigerpaw's account number, not its account id"
+        )
+    elif record is None:
+        why = f"Tigerpaw has no agreement {ref.agreement}"
+        remedy = f"If another one takes its place: {move(ref)}"
+    elif record.number != ref.agreement:
+        why = f"Tigerpaw calls agreement {ref.agreement} {record.number:.40}"
+        remedy = f'Write "{record.number:.40}" in mapping.toml, so that no agreement has two names'
+    elif record.account != ref.company:
+        owner = record.account + record.owner
+        why = f"{agreement} belongs to account {owner}, not to account {ref.company}"
+        remedy = "Correct company or agreement in mapping.toml"
+    elif not cross:
+        guard, account = "account", ref.company + record.owner
+        why = (
+            f'Account {account} is not cross-referenced to the External Product "{product}", so '
+            "its agreements cannot be billed by the API user"
+        )
+        remedy = (
+            "In Tigerpaw open the account, choose Assign External Products to an Account, and add "
+            f'"{product}" with any External ID. If the list does not offer it, make it first in '
+            "Edit > Master Tables > Account > External Products > New"
+        )
+    elif record.starts and record.starts > today:
+        why = f"{agreement} starts on {record.starts}"
+        remedy = (
+            "Nothing to do if it is to be billed from then on; otherwise name the agreement that "
+            f"is active today: {move_by_hand(ref)}"
+        )
+    elif record.ends and record.ends < today:
+        why = f"{agreement} ended on {record.ends}"
+        remedy = f"Extend it in Tigerpaw. If another one follows it: {move(ref)}"
+    else:
+        return None
+    return NotBillable(guard, f"{why}.", f"{remedy}.")
