@@ -12,7 +12,7 @@ A `Client` belongs to one server. Its promises:
 
 from kisi.transport.answer import Answer, clock_finding, clock_skew, retry_after
 from kisi.transport.client import Client, Sign
-from kisi.transport.policy import Clock, Limits, Retry, SystemClock
+from kisi.transport.policy import Clock, Limits, Retry
 from kisi.transport.trust import Certificate, Trust, certificate_of
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Limits",
     "Retry",
     "Sign",
-    "SystemClock",
     "Trust",
     "certificate_of",
     "clock_finding",

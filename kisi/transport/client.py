@@ -35,7 +35,7 @@ Sign = Callable[[str, str], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request, with all that its tries share."""
+    """One request, with all that its tries share; it must be over when the clock shows `ends`."""
 
     title: str
     """What messages call it."""
@@ -43,7 +43,6 @@ class _Call:
     retry: Retry
     limits: Limits
     ends: float
-    """The instant of the clock at which it must be over."""
 
 
 class Client:
@@ -57,9 +56,7 @@ class Client:
     The path of each request is put after `base_url`. Without pins in `trust` the system's
     authorities decide. `label` is whom we talk to, as the operator calls it; it begins every
     message. With `hidden` the address is a secret: no message and no log names host or path.
-
-    Raises:
-        ConfigError: A pinned certificate cannot be read.
+    `ConfigError` if a pinned certificate cannot be read.
     """
 
     def __init__(
@@ -190,7 +187,7 @@ class Client:
         presented, first = b"", self._method
         for offset in range(len(self._methods)):
             number = (first + offset) % len(self._methods)
-            attempt = Attempt(self._clock, call.ends, call.limits.read, call.limits.stop)
+            attempt = Attempt(self._clock, call.ends, call.limits)
             outcome = self._once(call, attempt, self._methods[number])
             if not attempt.untrusted:
                 self._method = number
@@ -213,7 +210,7 @@ class Client:
             connection.close()
         outcome: Answer | TransportError
         try:
-            outcome = connection.exchange(call.prepare(), method, attempt, call.limits)
+            outcome = connection.exchange(call.prepare(), method, attempt)
             said = f"{self._label}: {call.title}: {outcome.status}"
         except Exception as error:  # noqa: BLE001  # see `_failed`
             if not isinstance(error, BadAnswer):
