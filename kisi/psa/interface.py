@@ -1,4 +1,4 @@
-"""Where billing lines live: the protocol every PSA implements. `registry` names them all.
+"""Where billing lines live: the protocol every PSA implements, and what their packages share.
 
 A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
 refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError, PsaError
@@ -191,3 +191,41 @@ def whole_lines(
         named,
     )
     return tuple({line.id: line for line in (*listed, *asked)}.values())
+
+
+def move(ref: AgreementRef) -> str:
+    """The commands that move a client to another agreement."""
+    return f"`kisi map renew`, or {move_by_hand(ref)}"
+
+
+def move_by_hand(ref: AgreementRef) -> str:
+    """The command that moves a client to an agreement that a person names."""
+    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"
+
+
+LARGEST = 10**15
+"""From here on it is no quantity and no price, and sums of products would break every report."""
+_LONGEST = 40
+"""Characters: more than any double or decimal of a database has."""
+
+
+def exact_number(value: object) -> Decimal | None:
+    """A JSON number, or a text that spells one, exactly as it was written.
+
+    None for what nobody can bill: `true`, NaN, infinity, `1e400`, a million digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        return None
+    spelled = str(value)
+    if len(spelled) > _LONGEST:
+        return None
+    try:
+        read = Decimal(spelled)
+    except InvalidOperation:
+        return None
+    # The exponent first: `1e999999999` would fill the memory before it is compared.
+    if not read.is_finite() or abs(read.adjusted()) >= _LONGEST or abs(read) >= LARGEST:
+        return None
+    return read

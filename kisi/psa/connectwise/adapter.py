@@ -26,15 +26,16 @@ from kisi.model import (
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise.checks import check_online
 from kisi.psa.connectwise.records import (
+    CORRECT,
     Row,
     addition_line,
     as_id,
-    gone_agreement,
     invoiced_by,
     listed_agreement,
     listed_company,
     listed_product,
     name,
+    no_agreement_id,
     part,
     row_id,
     validate_agreement,
@@ -158,12 +159,10 @@ class ConnectWise:
         found: dict[AgreementRef, Agreement | KisiError] = {}
         wanted: dict[int, list[AgreementRef]] = {}
         for ref in refs:
-            number = as_id(ref.agreement)
-            if number is None:
-                remedy = f"{_CORRECT}; `kisi map list` shows the ids."
-                found[ref] = gone_agreement(ref, _no_id(ref), remedy)
-            else:
+            if number := as_id(ref.agreement):
                 wanted.setdefault(number, []).append(ref)
+            else:
+                found[ref] = validate_agreement(ref, None, today)
         rows, failed = self._agreement_rows(wanted)
         if failed and len(failed) == len(wanted):
             raise next(iter(failed.values()))
@@ -254,17 +253,10 @@ class ConnectWise:
         self._wire.client.close()
 
 
-_CORRECT = "Correct `agreement` of the client in mapping.toml"
-
-
-def _no_id(ref: AgreementRef) -> str:
-    return f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers."
-
-
 def _number(ref: AgreementRef) -> int:
     agreement = as_id(ref.agreement)
     if agreement is None:
-        raise PsaError(_no_id(ref), remedy=f"{_CORRECT}.")
+        raise PsaError(no_agreement_id(ref), remedy=f"{CORRECT}.")
     return agreement
 
 

@@ -18,7 +18,7 @@ from decimal import Decimal
 from kisi.errors import PsaError
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.common import exact_number, move, move_by_hand
+from kisi.psa.interface import exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
 Row = Mapping[str, object]
@@ -211,12 +211,14 @@ def validate_agreement(
     `parent` is the agreement that `invoiced_by` names; None: nothing is known of it.
     """
     if row is None:
-        return gone_agreement(
-            ref,
+        why = (
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
-            " see it.",
-            f"If another one takes its place: {move(ref)}.",
+            " see it."
         )
+        remedy = f"If another one takes its place: {move(ref)}."
+        if as_id(ref.agreement) is None:
+            why, remedy = no_agreement_id(ref), f"{CORRECT}; `kisi map list` shows the ids."
+        return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
     try:
         idle = _idle(ref, row, today)
         return Agreement(
@@ -237,9 +239,12 @@ def validate_agreement(
         )
 
 
-def gone_agreement(ref: AgreementRef, why: str, remedy: str) -> Agreement:
-    """An agreement that ConnectWise does not have."""
-    return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
+CORRECT = "Correct `agreement` of the client in mapping.toml"
+
+
+def no_agreement_id(ref: AgreementRef) -> str:
+    """Why no agreement can have this id."""
+    return f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers."
 
 
 def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:

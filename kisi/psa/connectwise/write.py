@@ -46,10 +46,11 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
         addition = as_id(line.line_id)
         if addition is None:
             return _not_ids(f"addition {line.line_id!r}")
-        return _send(wire, update(number, addition, product, line.after))[0]
+        return _send(wire, Change(number, product, line.after, addition))[0]
     # A new addition starts today or, where that is invoiced, with the next invoice.
     first = max(today, agreement.bill_start or today)
-    result, is_invoiced = _send(wire, create(number, product, line.after, first))
+    new = Change(number, product, line.after, starts=first)
+    result, is_invoiced = _send(wire, new)
     if not is_invoiced:
         return _dated(result, f"It is billed from {first} on.")
     later, ends = agreement.next_invoice, agreement.ends
@@ -61,7 +62,7 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
             message=f"{result.message} The agreement's Next Invoice Date {known}, so there is no"
             " later date to try: let the agreement prorate, or bill the invoiced period by hand.",
         )
-    result, _ = _send(wire, create(number, product, line.after, later))
+    result, _ = _send(wire, replace(new, starts=later))
     return _dated(
         result,
         f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
@@ -70,9 +71,23 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
 
 
 def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
-    """Sends `change` once; says also whether its period was refused as invoiced already."""
+    """Sends `change` once; says also whether its period was refused as invoiced already.
+
+    Price, description and taxes of a new addition are the catalog item's; of one that is there
+    nothing but the quantity is touched.
+    """
+    method, path = "POST", additions(change.agreement).path
+    body: object = {
+        "product": {"id": change.product},
+        "quantity": change.quantity,
+        "billCustomer": "Billable",
+        "effectiveDate": f"{change.starts}T00:00:00Z",
+    }
+    if change.addition is not None:
+        method, path = "PATCH", f"{path}/{change.addition}"
+        body = [{"op": "replace", "path": "quantity", "value": change.quantity}]
     try:
-        answer = wire.send(change.method, change.path, change.body)
+        answer = wire.send(method, path, body)
     except TransportError as error:
         return classify(error, change, wire.name), False
     refused = answer.status == HTTPStatus.BAD_REQUEST
@@ -94,38 +109,19 @@ def _not_ids(what: str) -> WriteResult:
 class Change:
     """What one request asks for, and what an answer must show to confirm it."""
 
-    method: str
-    path: str
-    body: object
     agreement: int
     product: int
     quantity: int
     addition: int | None = None
     """The addition to change; None to create one."""
+    starts: date | None = None
+    """From when on a new one is billed."""
 
     @property
     def verb(self) -> str:
         """For sentences: `create the addition` or `change addition 301`."""
         created = self.addition is None
         return "create the addition" if created else f"change addition {self.addition}"
-
-
-def create(agreement: int, product: int, quantity: int, effective: date) -> Change:
-    """A new, billable addition; price, description and taxes are the catalog item's."""
-    body = {
-        "product": {"id": product},
-        "quantity": quantity,
-        "billCustomer": "Billable",
-        "effectiveDate": f"{effective.isoformat()}T00:00:00Z",
-    }
-    return Change("POST", additions(agreement).path, body, agreement, product, quantity)
-
-
-def update(agreement: int, addition: int, product: int, quantity: int) -> Change:
-    """A new quantity for an addition that is there; nothing else of it is touched."""
-    body = [{"op": "replace", "path": "quantity", "value": quantity}]
-    path = f"{additions(agreement).path}/{addition}"
-    return Change("PATCH", path, body, agreement, product, quantity, addition)
 
 
 def classify(reply: Answer | TransportError, change: Change, name: str) -> WriteResult:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaCompany, PsaProduct
-from kisi.psa.common import LARGEST, exact_number, move, move_by_hand
+from kisi.psa.interface import LARGEST, exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
 Record = Mapping[str, Any]

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.model import WriteStatus
-from kisi.psa.connectwise.write import DEFAULT_WAIT, classify, create, update
+from kisi.psa.connectwise.write import DEFAULT_WAIT, Change, classify
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row
 
-CREATE = create(1042, 1201, 90, date(2026, 11, 21))
-UPDATE = update(1042, 301, 1201, 90)
+CREATE = Change(1042, 1201, 90, starts=date(2026, 11, 21))
+UPDATE = Change(1042, 1201, 90, 301)
 
 
 def receipt(status, body=None, *, change=UPDATE, **headers):
