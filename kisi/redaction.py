@@ -1,8 +1,8 @@
 """Keeps secrets, and characters that act, out of everything that is printed, logged or stored.
 
-Every secret that `kisi.secrets` resolves is registered here. What leaves the process as text then
-goes through `REDACTOR`, as a last line of defence behind code that puts no secret into a message in
-the first place. What a remote system calls something may also be a formula to a spreadsheet.
+Every secret that `kisi.secrets` resolves is registered with `REDACTOR`, the last line of defence
+behind code that puts no secret into a message in the first place. What a remote system calls
+something may also be a formula to a spreadsheet.
 """
 
 from __future__ import annotations

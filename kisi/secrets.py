@@ -93,7 +93,14 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
         case "file":
             secret = _from_file(target, base)
         case "credential":
-            secret = _from_systemd(target)
+            folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if not folder:
+                raise ConfigError(
+                    f"There is no {parsed}, because kisi was not started by systemd with "
+                    f"credentials. Put LoadCredential={target}:PATH into the service, or use env: "
+                    "or file:."
+                )
+            secret = _read(Path(folder) / target, private=False)
         case _:
             secret = _from_keyring(target)
     secret = secret.rstrip("\r\n")
@@ -112,16 +119,6 @@ def _from_file(target: str, base: Path) -> str:
     except RuntimeError:
         raise ConfigError(f"There is no home folder for file:{target}.") from None
     return _read(path, private=_HAS_MODES)
-
-
-def _from_systemd(name: str) -> str:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not folder:
-        raise ConfigError(
-            f"There is no credential:{name}, because kisi was not started by systemd with "
-            f"credentials. Put LoadCredential={name}:PATH into the service, or use env: or file:."
-        )
-    return _read(Path(folder) / name, private=False)
 
 
 def _read(path: Path, *, private: bool) -> str:

@@ -1,8 +1,7 @@
 """What a write changed beside its own line: the lines from before it against those after. Pure.
 
-Only for a PSA of which no public document says that a write leaves other lines alone
-(`Psa.if_others_change`). `kisi.apply` reads both and stops at a difference, `kisi.reconcile` makes
-the comparison that a killed run could not.
+Only for a PSA with `Psa.if_others_change`. `kisi.apply` reads both and stops at a difference,
+`kisi.reconcile` makes the comparison that a killed run could not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Where billing lines live: the protocol every PSA implements, and what their packages share.
 
-A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
-refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
-outside. It decides no quantity, and keeps nothing between runs.
+Vendor rules (effective dates, foreign changes, report-only) live in a PSA's module, never outside.
+It decides no quantity, and keeps nothing between runs.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class PsaAgreement:
 
 @dataclass(frozen=True, slots=True)
 class PsaProduct:
-    """A catalog or price book item, for `kisi map` and `kisi check --online`."""
+    """A catalog or price book item, as the PSA prices it."""
 
     id: str
     name: str
@@ -137,8 +136,7 @@ class Psa(Protocol):
 
         A refusal over an effective date may be answered by a second request with another date.
         Retries, read-backs, journaling and the look at other lines are `kisi.apply`'s. Where that
-        looks, it has read the agreement's lines just before, and no answer is believed: `APPLIED`
-        is not given.
+        looks, it has read the agreement's lines just before, and `APPLIED` is not given.
         """
 
     def all_companies(self) -> tuple[PsaCompany, ...]:

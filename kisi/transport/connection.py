@@ -1,12 +1,11 @@
 """Connections that know their deadline, what they have sent, and whom they talk to.
 
-`requests` and `urllib3` do the work. Four things are added underneath, because neither offers
-them: every read from the socket respects the total time of the call (a server that drips one byte
-a second, even of its headers, would otherwise never run into a read time-out); a connection
-remembers whether any byte of the request left; a pinned certificate is compared after the
-handshake and before the first byte; and an answer is the request's own. Interim answers (`100`,
+Added to `requests` and `urllib3`: every read from the socket respects the total time of the call
+(a server that drips one byte a second, even of its headers, would never run into a read time-out);
+a connection remembers whether any byte of the request left; a pinned certificate is compared after
+the handshake and before the first byte; and an answer is the request's own. Interim answers (`100`,
 `103 Early Hints`) are skipped, and a connection on which anything else comes that no request asked
-for is closed: what is left in it would be read as the answer to the next request.
+for is closed: it would be read as the answer to the next request.
 """
 
 from __future__ import annotations

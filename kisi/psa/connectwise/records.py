@@ -2,10 +2,8 @@
 
 Record shapes: `Agreement`, `Addition`, `CatalogItem` and `Company` of ConnectWise's OpenAPI
 document (https://developer.connectwise.com/Products/ConnectWise_PSA/REST). ConnectWise leaves null
-fields out of its answers and adds fields between releases, so an absent field is no error here. A
-field that is present and cannot be read is a `ValueError` that names it; the caller says which
-record it belongs to. Date-times are UTC, and a day is stored as that day's midnight
-(`2026-11-21T00:00:00Z`).
+fields out and adds fields between releases, so an absent field is no error here; one that cannot
+be read is a `ValueError` that names it. A day is that day's midnight, `2026-11-21T00:00:00Z`.
 """
 
 from __future__ import annotations

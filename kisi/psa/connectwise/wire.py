@@ -5,10 +5,10 @@ pages on versioning, pagination and rate limiting. Lists are read with forward-o
 (`pageId` means `id > pageId`, rows ordered by id), because page numbers skip or repeat rows when
 data changes in between.
 
-Where a list ends: a gateway may serve fewer records a page than `pageSize` asks for, so
-`Link: rel="next"` decides. Where there is no such header, a page shorter than `pageSize` ends a
-list of everything. A list of some records (`Among`) says of those that it lacks that they do not
-exist, so it goes on to an empty page there, unless it has all of them.
+A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
+where a list ends. Without such a header a page shorter than `pageSize` ends a list of everything;
+a list of some records (`Among`) says that those it lacks do not exist, so it goes on to an empty
+page, unless it has all of them.
 """
 
 from __future__ import annotations

@@ -2,14 +2,12 @@
 
 ConnectWise refuses an addition that starts before the agreement's billing start or, unless the
 agreement prorates, in a period that is invoiced already
-(https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid). kisi bills from
-today on and, only where ConnectWise refuses that, from the next invoice on. A changed quantity has
-no date: it holds for the whole period that is not invoiced yet. Quantities are whole numbers,
-because devices and mailboxes are.
+(https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid). A changed quantity
+has no date: it holds for the whole period that is not invoiced yet.
 
 ConnectWise has no idempotency key and no version check, and answers some patches that it ignored
-with 200. So a write counts only if the answer's record shows it, a refusal counts only if
-ConnectWise cannot have written, and everything else is unknown: `kisi.apply` reads it back.
+with 200. So a write counts only if the answer's record shows it, a refusal only if ConnectWise
+cannot have written, and everything else is unknown: `kisi.apply` reads it back.
 """
 
 from __future__ import annotations
@@ -50,9 +48,9 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
     # A new addition starts today or, where that is invoiced, with the next invoice.
     first = max(today, agreement.bill_start or today)
     new = Change(number, product, line.after, starts=first)
-    result, is_invoiced = _send(wire, new)
+    result, is_invoiced = _send(wire, new, f"It is billed from {first} on.")
     if not is_invoiced:
-        return _dated(result, f"It is billed from {first} on.")
+        return result
     later, ends = agreement.next_invoice, agreement.ends
     if later is None or later <= first or (ends is not None and later > ends):
         known = f"is {later}" if later else "is not known"
@@ -62,19 +60,18 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
             message=f"{result.message} The agreement's Next Invoice Date {known}, so there is no"
             " later date to try: let the agreement prorate, or bill the invoiced period by hand.",
         )
-    result, _ = _send(wire, replace(new, starts=later))
-    return _dated(
-        result,
+    sentence = (
         f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
-        " already, and the agreement does not prorate.",
+        " already, and the agreement does not prorate."
     )
+    return _send(wire, replace(new, starts=later), sentence)[0]
 
 
-def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
+def _send(wire: Wire, change: Change, applied: str = "") -> tuple[WriteResult, bool]:
     """Sends `change` once; says also whether its period was refused as invoiced already.
 
-    Price, description and taxes of a new addition are the catalog item's; of one that is there
-    nothing but the quantity is touched.
+    `applied` is what to say if it is done. Price, description and taxes of a new addition are the
+    catalog item's; of one that is there nothing but the quantity is touched.
     """
     method, path = "POST", additions(change.agreement).path
     body: object = {
@@ -90,14 +87,11 @@ def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
         answer = wire.send(method, path, body)
     except TransportError as error:
         return classify(error, change, wire.name), False
+    result = classify(answer, change, wire.name)
+    if result.status is WriteStatus.APPLIED:
+        result = replace(result, message=applied)
     refused = answer.status == HTTPStatus.BAD_REQUEST
-    is_invoiced = refused and read_refusal(answer).of_invoiced_period
-    return classify(answer, change, wire.name), is_invoiced
-
-
-def _dated(result: WriteResult, sentence: str) -> WriteResult:
-    applied = result.status is WriteStatus.APPLIED
-    return replace(result, message=sentence) if applied else result
+    return result, refused and read_refusal(answer).of_invoiced_period
 
 
 def _not_ids(what: str) -> WriteResult:

@@ -1,11 +1,9 @@
 """Reading over Tigerpaw's REST API: signing, both ways it reports failure, paging.
 
 API 18.2.1, https://api2.tigerpawsoftware.com/docs/18.2.1/swagger. It fails with an HTTP status, and
-also with status 200 and `"Success": false`; lists without an envelope have only the former. Nothing
-is published about rate limits, so requests go out one at a time.
-
-The vendor describes the signature that every request carries on the page "REST Examples" of every
-API server, for example https://api.paulsonsav.com/gettingstarted/restexamples.
+also with status 200 and `"Success": false`; lists without an envelope have only the former. The
+signature is described on the page "REST Examples" of every API server, for example
+https://api.paulsonsav.com/gettingstarted/restexamples.
 """
 
 from __future__ import annotations
