@@ -140,7 +140,7 @@ class Tigerpaw:
                 return Agreement(ref=ref, not_billable=not_billable)
         if ref.company not in accounts:
             accounts[ref.company] = self._cross_referenced(ref.company)
-        record = self._agreement(ref.agreement)
+        record = self._agreement(ref.agreement, today)
         product, ours = record.external_product if record else "", self._settings.external_product
         if product and not names_product({"Product": product}, ours):
             others.append(f"{ref.agreement} ({product:.40})")
@@ -156,10 +156,11 @@ class Tigerpaw:
 
         return self._found(f"/api/accounts/{account}/service/externalproducts", read)
 
-    def _agreement(self, number: str) -> AgreementRecord | None:
+    def _agreement(self, number: str, today: date | None = None) -> AgreementRecord | None:
         """The agreement of this number; None: there is none."""
-        record = self._found(f"/api/agreements/{number}", read_agreement, maybe_empty=True)
-        if record is not None and record.number == number:
+        read = partial(read_agreement, today=today or self._clock.now().date())
+        record = self._found(f"/api/agreements/{number}", read, maybe_empty=True)
+        if record is not None and record.id == number:
             self._count(record)
         return record
 
@@ -188,10 +189,11 @@ class Tigerpaw:
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
         for account in filter(is_number, found):
             path, params = f"/api/agreements/account/{account}", {"activeOnly": "false"}
-            known = self._found(path, partial(read_agreements, account=account), params)
+            read = partial(read_agreements, account=account, today=today)
+            known = self._found(path, read, params)
             for record in known or ():
                 self._count(record)
-                ref = AgreementRef(self.name, account, record.number)
+                ref = AgreementRef(self.name, account, record.id)
                 validated = validate_agreement(ref, record, today, cross=True, product="")
                 if not validated.gone:
                     found[account] += (validated,)
@@ -199,7 +201,7 @@ class Tigerpaw:
 
     def _count(self, record: AgreementRecord) -> None:
         if record.charges is not None and self._settings.charges_counted:
-            self._counted[record.number] = record.charges
+            self._counted[record.id] = record.charges
 
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         """All additional charges of one agreement, whatever `products` are: the API has no filter.
@@ -264,20 +266,8 @@ class Tigerpaw:
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every agreement."""
-        today = self._clock.now().date()
-        found = self._rest.search("/api/agreements/search", "AgreementNumber", read_agreement)
-        return tuple(
-            PsaAgreement(
-                id=record.number,
-                company=record.account,
-                name=record.kind or f"Agreement {record.number}",
-                kind=record.kind,
-                active=record.active(today),
-                starts=record.starts,
-                ends=record.ends,
-            )
-            for record in found
-        )
+        read = partial(read_agreement, today=self._clock.now().date())
+        return tuple(self._rest.search("/api/agreements/search", "AgreementNumber", read))
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every price book item."""

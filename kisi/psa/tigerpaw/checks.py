@@ -127,7 +127,7 @@ def probe_steps(
     have passed if the last says so; the charge itself stays, with quantity 0.
     """
     try:
-        ref = AgreementRef(psa.name, agreement.account, agreement.number)
+        ref = AgreementRef(psa.name, agreement.company, agreement.id)
         yield from _Probe(psa, soap, ref, item).steps(confirm)
     except PsaError as error:
         foreign = isinstance(error, ForeignChange)

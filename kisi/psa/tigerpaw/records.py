@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
-from kisi.psa import PsaCompany, PsaProduct
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.interface import LARGEST, exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
@@ -91,27 +91,17 @@ def day(value: object) -> date | None:
 
 
 @dataclass(frozen=True, slots=True)
-class AgreementRecord:
-    """What an `AgreementSummary` says about one agreement."""
+class AgreementRecord(PsaAgreement):
+    """What an `AgreementSummary` says about one agreement, seen on one day."""
 
-    number: str
-    account: str
-    owner: str
+    owner: str = ""
     """The account's name, in brackets, to stand after its number; empty if there is none."""
-    kind: str
-    external_product: str
-    starts: date | None
-    ends: date | None
+    external_product: str = ""
     charges: int | None = None
     """How many additional charges it has; None: it does not say."""
 
-    def active(self, today: date) -> bool:
-        """Whether it is in effect on that day."""
-        begun = self.starts is None or self.starts <= today
-        return begun and (self.ends is None or self.ends >= today)
 
-
-def read_agreement(record: object) -> AgreementRecord:
+def read_agreement(record: object, today: date) -> AgreementRecord:
     """One `AgreementSummary` or `AgreementDetail`, with its number, account and readable dates."""
     outer, inner = _object(record), _object(_object(record).get("Agreement"))
     number, account = _number(outer.get("AgreementNumber")), _number(inner.get("AccountNumber"))
@@ -119,27 +109,32 @@ def read_agreement(record: object) -> AgreementRecord:
         raise ValueError("an agreement does not say its AgreementNumber")
     if not account:
         raise ValueError(f"agreement {number} does not say its AccountNumber")
-    name = remote_name(str(outer.get("AccountName") or ""))
+    owner = remote_name(str(outer.get("AccountName") or ""))
+    kind = remote_name(str(inner.get("Type") or ""))
+    starts, ends = day(inner.get("StartDate")), day(inner.get("EndDate"))
     return AgreementRecord(
-        number=number,
-        account=account,
-        owner=f" ({name})" if name else "",
-        kind=remote_name(str(inner.get("Type") or "")),
+        id=number,
+        company=account,
+        name=kind or f"Agreement {number}",
+        kind=kind,
+        active=(starts is None or starts <= today) and (ends is None or ends >= today),
+        starts=starts,
+        ends=ends,
+        owner=f" ({owner})" if owner else "",
         external_product=str(inner.get("ExternalProduct") or ""),
-        starts=day(inner.get("StartDate")),
-        ends=day(inner.get("EndDate")),
         charges=_count(outer.get("AdditionalCharges")),
     )
 
 
-def read_agreements(answer: object, account: str) -> tuple[AgreementRecord, ...]:
+def read_agreements(answer: object, account: str, today: date) -> tuple[AgreementRecord, ...]:
     """All agreements of one account, from an `AgreementSearchResult`: as many as it says."""
     listed, total = _object(answer).get("Agreements"), _object(answer).get("TotalCount")
-    records = tuple(read_agreement(one) for one in listed) if isinstance(listed, list) else ()
+    known = listed if isinstance(listed, list) else []
+    records = tuple(read_agreement(one, today) for one in known)
     if _count(total) is None or len(records) != total:
         shown = remote_text(repr(total), 40)
         raise ValueError(f"it says that there are {shown} agreements and gave {len(records)}")
-    others = sorted({record.account for record in records} - {account})
+    others = sorted({record.company for record in records} - {account})
     if others:
         raise ValueError(f"asked for account {account}, it gave agreements of {', '.join(others)}")
     return records
@@ -214,7 +209,7 @@ def validate_agreement(
         not_billable=_not_billable(ref, record, today, cross, product),
         bill_start=record.starts if record else None,
         ends=record.ends if record else None,
-        gone=record is None or not record.active(today),
+        gone=record is None or not record.active,
     )
 
 
@@ -235,11 +230,11 @@ def _not_billable(
     elif record is None:
         why = f"Tigerpaw has no agreement {ref.agreement}"
         remedy = f"If another one takes its place: {move(ref)}"
-    elif record.number != ref.agreement:
-        why = f"Tigerpaw calls agreement {ref.agreement} {record.number:.40}"
-        remedy = f'Write "{record.number:.40}" in mapping.toml, so that no agreement has two names'
-    elif record.account != ref.company:
-        owner = record.account + record.owner
+    elif record.id != ref.agreement:
+        why = f"Tigerpaw calls agreement {ref.agreement} {record.id:.40}"
+        remedy = f'Write "{record.id:.40}" in mapping.toml, so that no agreement has two names'
+    elif record.company != ref.company:
+        owner = record.company + record.owner
         why = f"{agreement} belongs to account {owner}, not to account {ref.company}"
         remedy = "Correct company or agreement in mapping.toml"
     elif not cross:
