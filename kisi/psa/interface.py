@@ -56,9 +56,9 @@ class PsaProduct:
 class ProbeStep:
     """One step of the proof that a PSA's writes do what they should."""
 
-    passed: bool
     message: str
     """What was seen, in a sentence."""
+    passed: bool = True
     foreign: bool = False
     """It changed something that was not the probe's."""
 

@@ -131,7 +131,7 @@ def probe_steps(
         yield from _Probe(psa, soap, ref, item).steps(confirm)
     except PsaError as error:
         foreign = isinstance(error, ForeignChange)
-        yield ProbeStep(passed=False, message=error.message, foreign=foreign)
+        yield ProbeStep(error.message, passed=False, foreign=foreign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,7 @@ class _Probe:
 
     def steps(self, confirm: Callable[[str], bool]) -> Iterator[ProbeStep]:
         number, before = self.ref.agreement, self._look()
-        message = f"Agreement {number} holds {len(before)} charges."
-        yield ProbeStep(passed=True, message=message)
+        yield ProbeStep(f"Agreement {number} holds {len(before)} charges.")
         question = (
             f"Submit a charge of item {self.item} with quantity 1 to agreement {number}? "
             "Nothing on it may be worth keeping."
@@ -152,18 +151,16 @@ class _Probe:
         if not confirm(question):
             raise PsaError("You did not agree, and nothing was sent.")
         before, own = self._submit(before, None, 1)
-        message = f"A new charge {own.id} came, all others are unchanged."
-        yield ProbeStep(passed=True, message=message)
+        yield ProbeStep(f"A new charge {own.id} came, all others are unchanged.")
         before, own = self._submit(before, own, 2)
-        yield ProbeStep(passed=True, message="Its quantity went to 2, all others are unchanged.")
+        yield ProbeStep("Its quantity went to 2, all others are unchanged.")
         again, own = self._submit(before, own, 2)
         if again != before:
             raise PsaError(f"Submitting the same again changed charge {own.id}.")
-        yield ProbeStep(passed=True, message="Submitting the same again changed nothing.")
+        yield ProbeStep("Submitting the same again changed nothing.")
         _, own = self._submit(again, own, 0)
         yield ProbeStep(
-            passed=True,
-            message="Its quantity went to 0, all others are unchanged. The template is proven: "
+            "Its quantity went to 0, all others are unchanged. The template is proven: "
             f"set soap_template_verified = true, and remove charge {own.id} by hand.",
         )
 
