@@ -13,7 +13,7 @@ A `Client` belongs to one server. Its promises:
 from kisi.transport.answer import Answer, clock_finding, clock_skew, retry_after
 from kisi.transport.client import Client, Sign
 from kisi.transport.policy import Clock, Limits, Retry
-from kisi.transport.trust import Certificate, Trust, certificate_of
+from kisi.transport.trust import Certificate, certificate_of
 
 __all__ = [
     "Answer",
@@ -23,7 +23,6 @@ __all__ = [
     "Limits",
     "Retry",
     "Sign",
-    "Trust",
     "certificate_of",
     "clock_finding",
     "clock_skew",

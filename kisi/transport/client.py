@@ -8,8 +8,9 @@ import random
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer
 from kisi.transport.connection import Attempt, Connection, TrustMethod, UnexpectedAnswer
 from kisi.transport.policy import Clock, Limits, Retry, may_retry, wait_before_retry
-from kisi.transport.trust import Trust, presented_by, trust_methods
+from kisi.transport.trust import presented_by, trust_methods
 
 _LOG = logging.getLogger(__name__)
 _STALE = 10.0
@@ -53,8 +54,10 @@ class Client:
     `REQUESTS_CA_BUNDLE` can change who is trusted or how kisi logs in, except that the latter names
     the authorities where nothing is pinned.
 
-    The path of each request is put after `base_url`. Without pins in `trust` the system's
-    authorities decide. `label` is whom we talk to, as the operator calls it; it begins every
+    The path of each request is put after `base_url`. `ca_files` (PEM or DER) and `fingerprints`
+    (`sha256:` and 64 lower-case hex digits) pin the server's certificate: it must have one of these
+    fingerprints, be one of these files, or be issued by one. Without them the system's authorities
+    and the name decide. `label` is whom we talk to, as the operator calls it; it begins every
     message. With `hidden` the address is a secret: no message and no log names host or path.
     `ConfigError` if a pinned certificate cannot be read.
     """
@@ -63,7 +66,8 @@ class Client:
         self,
         base_url: str,
         *,
-        trust: Trust | None = None,
+        ca_files: Collection[Path] = (),
+        fingerprints: Collection[str] = (),
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         clock: Clock,
@@ -85,7 +89,7 @@ class Client:
         self._clock = clock
         self._label = label
         self._jitter = jitter
-        self._methods = trust_methods(trust or Trust())
+        self._methods = trust_methods(ca_files, fingerprints)
         self._method = 0
         self._answered = False
         self._thread = threading.local()

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,31 +32,19 @@ _NOT_YET_VALID, _HAS_EXPIRED = 9, 10  # codes of OpenSSL
 _SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What a server's certificate must match.
-
-    Without pins the system's authorities and the name decide. Pins replace them: the certificate
-    must have one of `fingerprints`, or be one of `ca_files`, or be issued by one of `ca_files`.
-    """
-
-    ca_files: tuple[Path, ...] = ()
-    """PEM or DER."""
-    fingerprints: tuple[str, ...] = ()
-    """`sha256:` and 64 lower-case hex digits of the server's own certificate."""
-
-
-def trust_methods(trust: Trust) -> tuple[TrustMethod, ...]:
+def trust_methods(
+    ca_files: Collection[Path], fingerprints: Collection[str]
+) -> tuple[TrustMethod, ...]:
     """The methods to be tried, in this order; the first that accepts the certificate decides.
 
     Exact leaves come first because OpenSSL verifies only chains: it would refuse a pinned leaf
     that has expired. `ConfigError` if a certificate file cannot be read.
     """
-    pins = set(trust.fingerprints)
-    if not trust.ca_files:
+    pins = set(fingerprints)
+    if not ca_files:
         return (_unverified(pins),) if pins else (_system(),)
     chain = _chain_context()
-    for path in trust.ca_files:
+    for path in ca_files:
         try:
             for der in _certificates(path):
                 chain.load_verify_locations(cadata=der)
