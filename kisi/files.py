@@ -40,21 +40,16 @@ def atomic_write(
             stream.flush()
             os.fsync(stream.fileno())
         if mode is not None:
-            _keep_rights(new, path, mode)
+            if hasattr(os, "chown") and path.exists():
+                owner = path.stat()
+                with contextlib.suppress(PermissionError):  # only root gives files away
+                    os.chown(new, owner.st_uid, owner.st_gid)
+            new.chmod(mode)
         _replace(new, path, sleep)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _keep_rights(new: Path, old: Path, mode: int) -> None:
-    """Gives the new file `mode` and, as far as we may, the owner of the old one."""
-    if hasattr(os, "chown") and old.exists():
-        owner = old.stat()
-        with contextlib.suppress(PermissionError):  # only root gives files away
-            os.chown(new, owner.st_uid, owner.st_gid)
-    new.chmod(mode)
 
 
 def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 
@@ -287,13 +288,9 @@ def _not_invoiced(
     if not why:
         return None
     if number := invoiced_by(row):
-        above = ""
-        if parent:
-            try:
-                idle = _idle(ref, parent, today)
-            except ValueError:
-                idle = None
-            above = "is not active" if idle else _without_invoices(parent)
+        above = _without_invoices(parent) if parent else ""
+        with suppress(ValueError):
+            above = "is not active" if parent and _idle(ref, parent, today) else above
         if not above:
             return None
         why += f", and its parent, agreement {number}, {above}"
