@@ -11,7 +11,7 @@ A `Client` belongs to one server. Its promises:
 """
 
 from kisi.transport.answer import Answer, clock_finding, clock_skew, retry_after
-from kisi.transport.client import Client, Sign
+from kisi.transport.client import Client
 from kisi.transport.policy import Clock, Limits, Retry
 from kisi.transport.trust import Certificate, certificate_of
 
@@ -22,7 +22,6 @@ __all__ = [
     "Clock",
     "Limits",
     "Retry",
-    "Sign",
     "certificate_of",
     "clock_finding",
     "clock_skew",
