@@ -24,22 +24,8 @@ from kisi.model import (
     WriteResult,
 )
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.connectwise import records
 from kisi.psa.connectwise.checks import check_online
-from kisi.psa.connectwise.records import (
-    CORRECT,
-    Row,
-    addition_line,
-    as_id,
-    invoiced_by,
-    listed_agreement,
-    listed_company,
-    listed_product,
-    name,
-    no_agreement_id,
-    part,
-    row_id,
-    validate_agreement,
-)
 from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Wire, additions
 from kisi.psa.connectwise.write import write
 from kisi.transport import Client, Clock, Limits
@@ -159,31 +145,35 @@ class ConnectWise:
         found: dict[AgreementRef, Agreement | KisiError] = {}
         wanted: dict[int, list[AgreementRef]] = {}
         for ref in refs:
-            if number := as_id(ref.agreement):
+            if number := records.as_id(ref.agreement):
                 wanted.setdefault(number, []).append(ref)
             else:
-                found[ref] = validate_agreement(ref, None, today)
+                found[ref] = records.validate_agreement(ref, None, today)
         rows, failed = self._agreement_rows(wanted)
         if failed and len(failed) == len(wanted):
             raise next(iter(failed.values()))
-        asked = {number: parent for number, row in rows.items() if (parent := invoiced_by(row))}
+        asked = {
+            number: parent for number, row in rows.items() if (parent := records.invoiced_by(row))
+        }
         parents, unread = self._agreement_rows(set(asked.values()) - rows.keys())
         for number, of_it in wanted.items():
             row, parent = rows.get(number), asked.get(number, 0)
             error = failed.get(number) or unread.get(parent)
             above = rows.get(parent) or parents.get(parent)
-            found |= {ref: error or validate_agreement(ref, row, today, above) for ref in of_it}
+            found |= {
+                ref: error or records.validate_agreement(ref, row, today, above) for ref in of_it
+            }
         return found
 
     def _agreement_rows(
         self, numbers: Collection[int]
-    ) -> tuple[dict[int, Row], dict[int, PsaError]]:
+    ) -> tuple[dict[int, records.Row], dict[int, PsaError]]:
         """Agreements by id, and why others could not be read."""
-        rows: dict[int, Row] = {}
+        rows: dict[int, records.Row] = {}
         failed: dict[int, PsaError] = {}
         for chunk in self._wire.chunks(AGREEMENTS, "id", numbers):
             try:
-                rows |= {row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
+                rows |= {records.row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
             except AccessRefused:
                 raise
             except PsaError as error:
@@ -194,15 +184,19 @@ class ConnectWise:
         self, companies: Collection[str], today: date
     ) -> Mapping[str, tuple[Agreement, ...]]:
         """As promised; one that cannot be validated is among them, as not_billable: it may bill."""
-        numbers = {number: one for one in companies if (number := as_id(one)) is not None}
+        numbers = {number: one for one in companies if (number := records.as_id(one)) is not None}
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
         for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
-            company = numbers[row_id(part(row, "company"))]
-            ref = AgreementRef(self.name, company, str(row_id(row)))
-            agreement = validate_agreement(ref, row, today)  # gone or not: no parent decides that
+            company = numbers[records.row_id(records.part(row, "company"))]
+            ref = AgreementRef(self.name, company, str(records.row_id(row)))
+            agreement = records.validate_agreement(
+                ref, row, today
+            )  # gone or not: no parent decides that
             if isinstance(agreement, PsaError):
                 not_billable = NotBillable("agreement", agreement.message, agreement.remedy)
-                agreement = Agreement(ref, name=name(row, "name"), not_billable=not_billable)
+                agreement = Agreement(
+                    ref, name=records.name(row, "name"), not_billable=not_billable
+                )
             if not agreement.gone:
                 found[company] += (agreement,)
         return found
@@ -210,22 +204,22 @@ class ConnectWise:
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
         """All additions of one agreement, or those of `products`; one request for each 1,000."""
         place = additions(_number(ref))
-        rows: Iterable[Row] = (
+        rows: Iterable[records.Row] = (
             self._wire.rows(place)
             if products is None
             else self._wire.rows_among(place, "product/id", _numbers(products))
         )
-        return tuple(addition_line(row, ref) for row in rows)
+        return tuple(records.addition_line(row, ref) for row in rows)
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
         """One addition, asked for by its id."""
-        number = as_id(line_id)
+        number = records.as_id(line_id)
         row = None if number is None else self._wire.record(additions(_number(ref)), number)
-        return None if row is None else addition_line(row, ref)
+        return None if row is None else records.addition_line(row, ref)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """The named catalog items; one request for about 150 of them."""
-        items = map(listed_product, self._wire.rows_among(CATALOG, "id", _numbers(ids)))
+        items = map(records.listed_product, self._wire.rows_among(CATALOG, "id", _numbers(ids)))
         return {item.id: item for item in items}
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
@@ -234,15 +228,15 @@ class ConnectWise:
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
         """Every company, those in the recycle bin as inactive."""
-        return tuple(map(listed_company, self._wire.rows(COMPANIES)))
+        return tuple(map(records.listed_company, self._wire.rows(COMPANIES)))
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every agreement, those that are cancelled or expired as inactive."""
-        return tuple(map(listed_agreement, self._wire.rows(AGREEMENTS)))
+        return tuple(map(records.listed_agreement, self._wire.rows(AGREEMENTS)))
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every catalog item; inactive ones and bundles, which cannot be additions, as inactive."""
-        return tuple(map(listed_product, self._wire.rows(CATALOG)))
+        return tuple(map(records.listed_product, self._wire.rows(CATALOG)))
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
         """Login, clock, release and rights."""
@@ -254,11 +248,11 @@ class ConnectWise:
 
 
 def _number(ref: AgreementRef) -> int:
-    agreement = as_id(ref.agreement)
+    agreement = records.as_id(ref.agreement)
     if agreement is None:
-        raise PsaError(no_agreement_id(ref), remedy=f"{CORRECT}.")
+        raise PsaError(records.no_agreement_id(ref), remedy=f"{records.CORRECT}.")
     return agreement
 
 
 def _numbers(ids: Collection[str]) -> set[int]:
-    return {number for one in ids if (number := as_id(one)) is not None}
+    return {number for one in ids if (number := records.as_id(one)) is not None}

@@ -22,13 +22,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kisi.errors import AccessRefused, PsaError, TransportError
-from kisi.psa.connectwise.errors import (
-    Refusal,
-    login_remedy,
-    read_refusal,
-    request_id,
-    transport_remedy,
-)
+from kisi.psa.connectwise import errors
 from kisi.psa.connectwise.records import Row, part, row_id, shown
 from kisi.transport import Answer, Client, Retry
 
@@ -124,7 +118,13 @@ class Wire:
     def send(self, method: str, path: str, body: object) -> Answer:
         """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
         answer = self.client.send(method, path, json=body, retry=Retry.NEVER)
-        LOG.info("%s %s: %d, request id %s", method, path, answer.status, request_id(answer) or "-")
+        LOG.info(
+            "%s %s: %d, request id %s",
+            method,
+            path,
+            answer.status,
+            errors.request_id(answer) or "-",
+        )
         return answer
 
     def get(
@@ -147,13 +147,13 @@ class Wire:
         except TransportError as error:
             raise PsaError(
                 f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
-                remedy=transport_remedy(error),
+                remedy=errors.transport_remedy(error),
             ) from error
-        if ident := request_id(answer):
+        if ident := errors.request_id(answer):
             LOG.debug("GET %s: request id %s", path, ident)
         if answer.status == HTTPStatus.OK:
             return answer
-        refusal = read_refusal(answer)
+        refusal = errors.read_refusal(answer)
         if may_lack and answer.status == HTTPStatus.NOT_FOUND and refusal.code:
             return answer
         raise self._refused(collection, refusal)
@@ -232,7 +232,7 @@ class Wire:
             ) from error
         return records
 
-    def _refused(self, collection: Collection, refusal: Refusal) -> PsaError:
+    def _refused(self, collection: Collection, refusal: errors.Refusal) -> PsaError:
         said = (
             f"kisi could not read the {collection.noun} of psa.{self.name}."
             f" ConnectWise answered {refusal.sentence}"
@@ -241,7 +241,7 @@ class Wire:
         if refusal.of_permission:
             remedy = f"Give the security role of the API member the right {collection.right}."
         elif refusal.of_login:
-            remedy = login_remedy(self.name, refusal)
+            remedy = errors.login_remedy(self.name, refusal)
         elif refusal.status == HTTPStatus.NOT_FOUND and not collection.nested:
             said += " ConnectWise's cloud answers so also where the login is wrong."
             remedy = f"Check url, company, public_key and private_key of [psa.{self.name}]."

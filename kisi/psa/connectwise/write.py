@@ -18,13 +18,7 @@ from http import HTTPStatus
 
 from kisi.errors import BadAnswer, NotSent, TransportError
 from kisi.model import Agreement, PlannedLine, WriteResult, WriteStatus
-from kisi.psa.connectwise.errors import (
-    Refusal,
-    login_remedy,
-    read_refusal,
-    request_id,
-    transport_remedy,
-)
+from kisi.psa.connectwise import errors
 from kisi.psa.connectwise.records import as_id, product_of, quantity_of, row_id
 from kisi.psa.connectwise.wire import Wire, additions
 from kisi.redaction import remote_text
@@ -91,7 +85,7 @@ def _send(wire: Wire, change: Change, applied: str = "") -> tuple[WriteResult, b
     if result.status is WriteStatus.APPLIED:
         result = replace(result, message=applied)
     refused = answer.status == HTTPStatus.BAD_REQUEST
-    return result, refused and read_refusal(answer).of_invoiced_period
+    return result, refused and errors.read_refusal(answer).of_invoiced_period
 
 
 def _not_ids(what: str) -> WriteResult:
@@ -123,10 +117,10 @@ def classify(reply: Answer | TransportError, change: Change, name: str) -> Write
     if isinstance(reply, TransportError):
         status = WriteStatus.NOT_SENT if isinstance(reply, NotSent) else WriteStatus.UNKNOWN
         said = f"kisi asked ConnectWise to {change.verb}: {reply.message}"
-        return WriteResult(status, f"{said} {transport_remedy(reply)}".rstrip())
+        return WriteResult(status, f"{said} {errors.transport_remedy(reply)}".rstrip())
     if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
         return _confirmed(reply, change)
-    refusal = read_refusal(reply)
+    refusal = errors.read_refusal(reply)
     asked = retry_after(reply.headers)
     wait, advice, denied = 0.0, "", False
     # A gateway may answer 503 after ConnectWise wrote: of an update a second one does no harm.
@@ -154,7 +148,7 @@ def classify(reply: Answer | TransportError, change: Change, name: str) -> Write
 def _confirmed(answer: Answer, change: Change) -> WriteResult:
     """A 2xx: applied if the record in it is the change's, with its quantity."""
     said = f"ConnectWise answered {answer.status} when asked to {change.verb}, but its answer"
-    identity = request_id(answer)
+    identity = errors.request_id(answer)
     try:
         row = answer.json()
         if not isinstance(row, dict):
@@ -179,13 +173,13 @@ def _confirmed(answer: Answer, change: Change) -> WriteResult:
     return WriteResult(status, message, str(addition), quantity, request_id=identity)
 
 
-def _advice(refusal: Refusal, change: Change, name: str) -> str:
+def _advice(refusal: errors.Refusal, change: Change, name: str) -> str:
     """What to do about a refusal that has a known cause; else empty."""
     if refusal.of_permission:
         right = "Add" if change.addition is None else "Edit"
         return f"Give the API member's security role the right Finance > Agreements, {right} = All."
     if refusal.of_login:
-        return login_remedy(name, refusal)
+        return errors.login_remedy(name, refusal)
     if refusal.of_invoiced_period and change.addition is not None:
         return (
             "ConnectWise checks the whole addition again on every change: correct its effective"

@@ -26,17 +26,8 @@ from kisi.model import (
     WriteStatus,
 )
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.tigerpaw import records
 from kisi.psa.tigerpaw.checks import check_online, probe_steps
-from kisi.psa.tigerpaw.records import (
-    AgreementRecord,
-    names_product,
-    read_account,
-    read_agreement,
-    read_agreements,
-    read_charges,
-    read_item,
-    validate_agreement,
-)
 from kisi.psa.tigerpaw.rest import KeysRefused, NotFound, Rest, Unusable
 from kisi.psa.tigerpaw.settings import TigerpawSettings
 from kisi.psa.tigerpaw.soap import Soap, charge_values, load_template
@@ -142,9 +133,11 @@ class Tigerpaw:
             accounts[ref.company] = self._cross_referenced(ref.company)
         record = self._agreement(ref.agreement, today)
         product, ours = record.external_product if record else "", self._settings.external_product
-        if product and not names_product({"Product": product}, ours):
+        if product and not records.names_product({"Product": product}, ours):
             others.append(f"{ref.agreement} ({product:.40})")
-        return validate_agreement(ref, record, today, cross=accounts[ref.company], product=ours)
+        return records.validate_agreement(
+            ref, record, today, cross=accounts[ref.company], product=ours
+        )
 
     def _cross_referenced(self, account: str) -> bool | None:
         """Whether the account has our External Product; None: there is no such account."""
@@ -152,13 +145,15 @@ class Tigerpaw:
         def read(answer: object) -> bool:
             if not isinstance(answer, list):
                 raise ValueError("it is not a list")  # noqa: TRY004
-            return any(names_product(one, self._settings.external_product) for one in answer)
+            return any(
+                records.names_product(one, self._settings.external_product) for one in answer
+            )
 
         return self._found(f"/api/accounts/{account}/service/externalproducts", read)
 
-    def _agreement(self, number: str, today: date | None = None) -> AgreementRecord | None:
+    def _agreement(self, number: str, today: date | None = None) -> records.AgreementRecord | None:
         """The agreement of this number; None: there is none."""
-        read = partial(read_agreement, today=today or self._clock.now().date())
+        read = partial(records.read_agreement, today=today or self._clock.now().date())
         record = self._found(f"/api/agreements/{number}", read, maybe_empty=True)
         if record is not None and record.id == number:
             self._count(record)
@@ -189,17 +184,17 @@ class Tigerpaw:
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
         for account in filter(is_number, found):
             path, params = f"/api/agreements/account/{account}", {"activeOnly": "false"}
-            read = partial(read_agreements, account=account, today=today)
+            read = partial(records.read_agreements, account=account, today=today)
             known = self._found(path, read, params)
             for record in known or ():
                 self._count(record)
                 ref = AgreementRef(self.name, account, record.id)
-                validated = validate_agreement(ref, record, today, cross=True, product="")
+                validated = records.validate_agreement(ref, record, today, cross=True, product="")
                 if not validated.gone:
                     found[account] += (validated,)
         return found
 
-    def _count(self, record: AgreementRecord) -> None:
+    def _count(self, record: records.AgreementRecord) -> None:
         if record.charges is not None and self._settings.charges_counted:
             self._counted[record.id] = record.charges
 
@@ -249,29 +244,31 @@ class Tigerpaw:
 
     def _read_charges(self, answer: object, agreement: str, path: str) -> tuple[Line, ...]:
         field = self._settings.item_field
-        return self._rest.parse(lambda rows: read_charges(rows, field, agreement), answer, path)
+        return self._rest.parse(
+            lambda rows: records.read_charges(rows, field, agreement), answer, path
+        )
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """Those of the named price book items that exist; each is asked for once in a run."""
         for item in ids:
             if item not in self._items:
                 path, params = "/api/pricebook/items/details", {"itemId": item}
-                found = self._found(path, read_item, params, maybe_empty=True)
+                found = self._found(path, records.read_item, params, maybe_empty=True)
                 self._items[item] = found if found and found.id == item else None
         return {item: product for item in ids if (product := self._items[item]) is not None}
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
         """Every account; one request for each 100, as of the next two."""
-        return tuple(self._rest.search("/api/accounts/search", "AccountName", read_account))
+        return tuple(self._rest.search("/api/accounts/search", "AccountName", records.read_account))
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every agreement."""
-        read = partial(read_agreement, today=self._clock.now().date())
+        read = partial(records.read_agreement, today=self._clock.now().date())
         return tuple(self._rest.search("/api/agreements/search", "AgreementNumber", read))
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every price book item."""
-        return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", read_item))
+        return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", records.read_item))
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:  # noqa: ARG002
         """Submits one charge. A new one is refused unsent if its item is missing or inactive.
