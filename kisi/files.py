@@ -29,10 +29,7 @@ def atomic_write(
     It is written beside `path` under a name that nobody can know, into a file that did not exist. A
     link would be replaced. With `mode`, the permissions, the owner of an old file is kept too;
     without, they are the system's. It sleeps between attempts while another program holds the file
-    (Windows).
-
-    Raises:
-        OSError: It could not be written.
+    (Windows). Otherwise `OSError`.
     """
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -43,21 +40,16 @@ def atomic_write(
             stream.flush()
             os.fsync(stream.fileno())
         if mode is not None:
-            _keep_rights(new, path, mode)
+            if hasattr(os, "chown") and path.exists():
+                owner = path.stat()
+                with contextlib.suppress(PermissionError):  # only root gives files away
+                    os.chown(new, owner.st_uid, owner.st_gid)
+            new.chmod(mode)
         _replace(new, path, sleep)
     except BaseException:
         new.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def _keep_rights(new: Path, old: Path, mode: int) -> None:
-    """Gives the new file the permissions and, as far as we may, the owner of the old one."""
-    if hasattr(os, "chown") and old.exists():
-        owner = old.stat()
-        with contextlib.suppress(PermissionError):  # only root gives files away
-            os.chown(new, owner.st_uid, owner.st_gid)
-    new.chmod(mode)
 
 
 def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:
@@ -72,11 +64,7 @@ def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes new names in a folder survive a power cut, where folders can be synced (not Windows).
-
-    Raises:
-        OSError: It could not be done.
-    """
+    """Makes new names in a folder survive a power cut, where folders can be synced (POSIX)."""
     if not (_FOLDERS_SYNC and os.access(folder, os.R_OK)):
         return
     handle = os.open(folder, os.O_RDONLY)

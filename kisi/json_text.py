@@ -27,23 +27,13 @@ def instant(at: datetime | None) -> str | None:
     return at.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-def json_number(value: Decimal | None) -> int | float | None:
-    """A JSON number without noise: an integer where it is one; None stays null."""
-    if value is None:
-        return None
-    return int(value) if value == value.to_integral_value() else float(value)
-
-
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
-    """A value as JSON data: `Decimal` as a number, an enum's value, an instant in UTC.
-
-    Mappings and sequences are converted with all that is in them.
-    """
+    """A value as JSON data, with all that is in it."""
     match value:
         case Enum():
             return value.value
         case Decimal():
-            return json_number(value)
+            return int(value) if value == value.to_integral_value() else float(value)
         case datetime():
             return instant(value)
         case Mapping():

@@ -31,12 +31,11 @@ _LOOKS_EVERY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The run that took the lock last, by its own words."""
+    """The run that took the lock last, by its own words; `started` is ISO 8601 in UTC, or empty."""
 
     pid: int
     host: str
     started: str
-    """When it started, ISO 8601 in UTC; empty if it did not say."""
 
     def __str__(self) -> str:
         since = f", started {self.started}" if self.started else ""
@@ -53,13 +52,9 @@ def run_lock(
 ) -> Iterator[None]:
     """Holds the lock of a state folder while the block runs; creates the folder (0700) if missing.
 
-    It waits `timeout` seconds for another run to end, or until `stop` is set. When this run
-    `started` is told to whoever finds the lock taken.
-
-    Raises:
-        Interrupted: `stop` was set while another run held the lock.
-        Locked: Another run holds the lock; names its process, host and start as far as known.
-        StateError: The folder or the lock file cannot be used.
+    It waits `timeout` seconds for another run to end (then `Locked`), or until `stop` is set
+    (`Interrupted`). When this run `started` is told to whoever finds the lock taken. `StateError`
+    if the folder or the lock file cannot be used.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,7 +90,6 @@ def run_lock(
 
 
 def _acquire(lock: BaseFileLock, timeout: float, stop: threading.Event) -> None:
-    """Takes the lock within `timeout` seconds, or raises `Timeout`; `Interrupted` after `stop`."""
     ends = time.monotonic() + timeout
     while True:
         try:

@@ -1,8 +1,8 @@
 """Keeps secrets, and characters that act, out of everything that is printed, logged or stored.
 
-Every secret that `kisi.secrets` resolves is registered here. What leaves the process as text then
-goes through `REDACTOR`, as a last line of defence behind code that puts no secret into a message in
-the first place. What a remote system calls something may also be a formula to a spreadsheet.
+Every secret that `kisi.secrets` resolves is registered with `REDACTOR`, the last line of defence
+behind code that puts no secret into a message in the first place. What a remote system calls
+something may also be a formula to a spreadsheet.
 """
 
 from __future__ import annotations
@@ -49,11 +49,9 @@ _Span = tuple[int, int]
 class Redactor:
     """Replaces registered secrets in text, also in the encodings that protocols wrap them in.
 
-    A secret is found as it is and in base64, wherever in a longer base64 text it stands, so that
-    the `Basic` credentials of a user and this secret are covered too; and both also with any of
-    their characters as JSON, Python's `repr`, HTML or percent-encoding spells it. For that not the
-    secret is encoded, in all the ways there are, but the text is decoded and looked through again.
-    Safe to use from several threads.
+    A secret is found as it is and in base64, wherever in a longer base64 text it stands (`Basic`
+    credentials), and both also with any of their characters as JSON, Python's `repr`, HTML or
+    percent-encoding spells it: the text is decoded and looked through again. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -173,8 +171,7 @@ def _forms(secret: str) -> Iterator[str]:
 def _base64_forms(raw: bytes) -> Iterator[str]:
     """The characters that depend on `raw` alone, for each of the three places in a group of three.
 
-    With `skip` bytes before it, the first characters also hold bits of those, and the last one may
-    hold bits of what follows.
+    The first and the last may also hold bits of what stands beside it.
     """
     for skip in range(3):
         first = (skip * 8 + 5) // 6
@@ -199,7 +196,7 @@ def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
 
     It stands behind a delimiter, or behind spaces and quotes, which a split may lose. A file of
     commas is split at semicolons where the decimal sign is a comma, and at tabs or bars by whoever
-    imports it so: what follows one of these inside a cell may be a cell of its own.
+    imports it so.
     """
     return _INSIDE.sub(lambda match: match[1] + guard(match[2]), text)
 
@@ -207,8 +204,8 @@ def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
 def remote_name(text: str) -> str:
     """What a remote system calls something, for people: whole, but for our secrets.
 
-    Only for names that decide nothing. Ids, and what a rule is matched against, stay as they came:
-    a password that is a common word must not change what is billed.
+    Only for names that decide nothing: a password that is a common word must not change what is
+    billed, so ids, and what a rule is matched against, stay as they came.
     """
     return REDACTOR.redact(text)
 

@@ -1,9 +1,8 @@
 """Secrets: how `kisi.toml` names them, where they are kept, and whom they may be told to.
 
-`resolve_all` follows the references of all sections together, so that an operator sees everything
-that is missing at once. No message repeats a secret, nor what was written in place of a reference:
-it may well be the secret itself. A secret goes to a server whose certificate is trusted, by its
-`fingerprint` for example, or to this machine itself (`is_loopback`).
+No message repeats a secret, nor what was written in place of a reference: it may well be the secret
+itself. A secret goes to a server whose certificate is trusted, by its `fingerprint` for example, or
+to this machine itself (`is_loopback`).
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol
 
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
@@ -28,47 +24,30 @@ FORMS = '"env:NAME", "file:PATH", "credential:NAME" or "keyring:SERVICE/USER"'
 """All forms of a reference, as messages list them."""
 
 
-class Scheme(StrEnum):
-    """Where a secret is kept."""
-
-    ENV = "env"
-    """An environment variable."""
-    FILE = "file"
-    """The text of a file that only its owner can read."""
-    CREDENTIAL = "credential"
-    """A credential of a systemd service (`LoadCredential=`, systemd.exec(5))."""
-    KEYRING = "keyring"
-    """The operating system's keyring, through the optional package `keyring`."""
-
-
-_TARGET = {
-    Scheme.ENV: re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
-    Scheme.FILE: re.compile(r"[^\x00-\x1f]+"),
-    Scheme.CREDENTIAL: re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"),
-    Scheme.KEYRING: re.compile(r"[^\x00-\x1f]+/[^/\x00-\x1f]+"),
+_TARGETS = {
+    "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),  # an environment variable
+    "file": re.compile(r"[^\x00-\x1f]+"),  # a file that only its owner can read
+    "credential": re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"),  # of a service, systemd.exec(5)
+    "keyring": re.compile(r"[^\x00-\x1f]+/[^/\x00-\x1f]+"),  # by the optional package `keyring`
 }
+"""Where a secret can be kept, and what the name of such a place may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """A parsed reference: what kind of place, and where in it."""
+    """A parsed reference: a place of `FORMS`, and where in it."""
 
-    scheme: Scheme
+    scheme: str
     target: str
     """The variable, path, credential name, or `SERVICE/USER`."""
 
     @classmethod
     def parse(cls, text: str) -> SecretReference:
-        """Reads a reference.
-
-        Raises:
-            ValueError: `text` is not one. The message does not repeat it.
-        """
-        head, colon, target = text.partition(":")
-        if not colon or head not in set(Scheme):
+        """Reads a reference; `ValueError` if `text` is none. The message does not repeat it."""
+        scheme, colon, target = text.partition(":")
+        if not colon or scheme not in _TARGETS:
             raise ValueError(f"A secret is given by reference, never by value: write {FORMS}.")
-        scheme = Scheme(head)
-        if not _TARGET[scheme].fullmatch(target):
+        if not _TARGETS[scheme].fullmatch(target):
             raise ValueError(
                 f'What follows "{scheme}:" is not a name of that kind. References are {FORMS}.'
             )
@@ -85,84 +64,19 @@ def default_reference(section: str, field: str) -> str:
     'env:KISI_HQ_PASSWORD'
     """
     name = re.sub(r"[^A-Za-z0-9]", "_", f"{section}_{field}")
-    return f"{Scheme.ENV}:KISI_{name.upper()}"
+    return f"env:KISI_{name.upper()}"
 
 
 _LARGEST = 64 * 1024
-_LOGIN_NAME = "user"
-"""How the key of a login name ends. It is kept beside its password, but a common word such as
-`kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
 _HAS_MODES = os.name == "posix"
 """Windows guards files by access lists, which a file in a user's profile inherits."""
-
-Secrets = Mapping[tuple[str, str], Mapping[str, str]]
-"""`("sources", "hq")` to field to secret; the addresses of `[notify]` are at `("notify", "")`."""
-
-
-class Holder(Protocol):
-    """A section that names secrets."""
-
-    def secrets(self, name: str) -> Mapping[str, str]:
-        """The references of the section called `name`, by field."""
-
-
-class Configured(Protocol):
-    """What of `kisi.config.Config` is read here."""
-
-    @property
-    def path(self) -> Path:
-        """kisi.toml."""
-
-    @property
-    def sources(self) -> Mapping[str, Holder]:
-        """`[sources.NAME]`."""
-
-    @property
-    def psa(self) -> Mapping[str, Holder]:
-        """`[psa.NAME]`."""
-
-    @property
-    def notify(self) -> Holder:
-        """`[notify]`."""
-
-
-def resolve_all(config: Configured) -> Secrets:
-    """Resolves every secret that `config` names.
-
-    Raises:
-        ConfigError: All that could not be resolved, each as
-            `kisi.toml: [sources.hq] password: Sentence.`
-    """
-    holders: dict[tuple[str, str], Holder] = {
-        **{("sources", name): section for name, section in config.sources.items()},
-        **{("psa", name): section for name, section in config.psa.items()},
-        ("notify", ""): config.notify,
-    }
-    problems: list[str] = []
-    secrets: dict[tuple[str, str], dict[str, str]] = {}
-    for (table, name), holder in holders.items():
-        found = secrets[table, name] = {}
-        place = f"{config.path.name}: [{f'{table}.{name}' if name else table}]"
-        for field, reference in holder.secrets(name).items():
-            hidden = not field.endswith(_LOGIN_NAME)
-            try:
-                found[field] = resolve(reference, base=config.path.parent, hidden=hidden)
-            except ConfigError as error:
-                problems += [f"{place} {field}: {problem}" for problem in error.problems]
-    if problems:
-        raise ConfigError(
-            problems, remedy="Provide what is missing, then run `kisi check`. Nothing was sent."
-        )
-    return secrets
 
 
 def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
     """Fetches one secret and registers it with `REDACTOR`, unless it is not to be `hidden`.
 
     A relative path starts from `base`. Line ends at the end are dropped: editors add one.
-
-    Raises:
-        ConfigError: There is no such secret, or it is empty, or others can read it.
+    `ConfigError` if there is no such secret, it is empty, or others can read it.
     """
     try:
         parsed = SecretReference.parse(reference)
@@ -170,17 +84,24 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
         raise ConfigError(str(error)) from None
     target = parsed.target
     match parsed.scheme:
-        case Scheme.ENV:
+        case "env":
             if target not in os.environ:
                 raise ConfigError(
                     f"The environment variable {target} is not set for the user that runs kisi."
                 )
             secret = os.environ[target]
-        case Scheme.FILE:
+        case "file":
             secret = _from_file(target, base)
-        case Scheme.CREDENTIAL:
-            secret = _from_systemd(target)
-        case Scheme.KEYRING:
+        case "credential":
+            folder = os.environ.get("CREDENTIALS_DIRECTORY")
+            if not folder:
+                raise ConfigError(
+                    f"There is no {parsed}, because kisi was not started by systemd with "
+                    f"credentials. Put LoadCredential={target}:PATH into the service, or use env: "
+                    "or file:."
+                )
+            secret = _read(Path(folder) / target, private=False)
+        case _:
             secret = _from_keyring(target)
     secret = secret.rstrip("\r\n")
     if not secret:
@@ -198,16 +119,6 @@ def _from_file(target: str, base: Path) -> str:
     except RuntimeError:
         raise ConfigError(f"There is no home folder for file:{target}.") from None
     return _read(path, private=_HAS_MODES)
-
-
-def _from_systemd(name: str) -> str:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not folder:
-        raise ConfigError(
-            f"There is no credential:{name}, because kisi was not started by systemd with "
-            f"credentials. Put LoadCredential={name}:PATH into the service, or use env: or file:."
-        )
-    return _read(Path(folder) / name, private=False)
 
 
 def _read(path: Path, *, private: bool) -> str:
@@ -261,11 +172,7 @@ def fingerprint(der: bytes) -> str:
 
 
 def normal_fingerprint(text: str) -> str:
-    """A fingerprint as `fingerprint` writes it; people also write it with colons and spaces.
-
-    Raises:
-        ValueError: It is not one.
-    """
+    """A fingerprint as `fingerprint` writes it, of one with colons, spaces or upper case."""
     algorithm, _, digits = text.strip().lower().partition(":")
     digits = re.sub(r"[:\s]", "", digits)
     if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digits):

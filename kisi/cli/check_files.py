@@ -12,13 +12,13 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
+from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config, resolve_all
 from kisi.errors import ConfigError
 from kisi.journal import JOURNAL
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Finding, Level
 from kisi.render.formatting import plural
-from kisi.secrets import Scheme, SecretReference, resolve_all
+from kisi.secrets import SecretReference
 
 
 def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Finding, ...]:
@@ -150,7 +150,7 @@ def _files(config: Config) -> Iterator[Path]:
 
 def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
     for reference in map(SecretReference.parse, references):
-        if reference.scheme is Scheme.FILE:
+        if reference.scheme == "file":
             try:
                 yield base / Path(reference.target).expanduser()
             except RuntimeError:  # without a home folder it is no file, and reported as such

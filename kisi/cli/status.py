@@ -27,7 +27,7 @@ from kisi.render.status import (
 )
 from kisi.run.document import read_tenant, read_use
 from kisi.run.setup import load
-from kisi.transport import SystemClock
+from kisi.transport import Clock
 
 RUNS = 10
 MANY_RUNS = 1000
@@ -98,7 +98,7 @@ def status_view(config: Path | None, query: StatusQuery) -> tuple[StatusView, St
         StateError: The journal cannot be read at all.
     """
     settings, mapping = load(config)
-    now = SystemClock().now()
+    now = Clock().now()
     since = query.since
     if isinstance(since, timedelta):
         since = now - since

@@ -7,7 +7,15 @@ that are exported here.
 
 from __future__ import annotations
 
-from kisi.config.load import Config, Kinds, Notify, PartialConfig, read_partial_config
+from kisi.config.load import (
+    Config,
+    Kinds,
+    Notify,
+    PartialConfig,
+    Secrets,
+    read_partial_config,
+    resolve_all,
+)
 from kisi.config.settings import (
     FingerprintStr,
     Hours,
@@ -29,10 +37,12 @@ __all__ = [
     "Notify",
     "PartialConfig",
     "SecretRef",
+    "Secrets",
     "Section",
     "ServerUrl",
     "Table",
     "Text",
     "Workers",
     "read_partial_config",
+    "resolve_all",
 ]

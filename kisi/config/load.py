@@ -32,10 +32,17 @@ from kisi.config.sentences import (
 from kisi.config.settings import LocalPath, SecretRef, Section, Table
 from kisi.errors import ConfigError
 from kisi.model import CountingRules, GuardRules
+from kisi.secrets import resolve
 
 Kinds = Mapping[str, type[Section]]
 """`kind` to the settings class of the source or PSA that it names."""
 
+Secrets = Mapping[tuple[str, str], Mapping[str, str]]
+"""`("sources", "hq")` to field to secret; the addresses of `[notify]` are at `("notify", "")`."""
+
+_LOGIN_NAME = "user"
+"""How the key of a login name ends. It is kept beside its password, but a common word such as
+`kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
 _TABLES = ("sources", "psa", "counting", "guards", "notify")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _COUNTING = CountingRules()
@@ -301,3 +308,33 @@ class _Reader:
         section, problems = check_table(kinds[kind], settings, name, self._base)
         self.problems += problems
         return section
+
+
+def resolve_all(config: Config) -> Secrets:
+    """Resolves every secret that `config` names, so that all that is missing is seen at once.
+
+    Raises:
+        ConfigError: All that could not be resolved, each as
+            `kisi.toml: [sources.hq] password: Sentence.`
+    """
+    holders: dict[tuple[str, str], Section | Notify] = {
+        **{("sources", name): section for name, section in config.sources.items()},
+        **{("psa", name): section for name, section in config.psa.items()},
+        ("notify", ""): config.notify,
+    }
+    problems: list[str] = []
+    secrets: dict[tuple[str, str], dict[str, str]] = {}
+    for (table, name), holder in holders.items():
+        found = secrets[table, name] = {}
+        where = f"{config.path.name}: [{f'{table}.{name}' if name else table}]"
+        for field, reference in holder.secrets(name).items():
+            hidden = not field.endswith(_LOGIN_NAME)
+            try:
+                found[field] = resolve(reference, base=config.path.parent, hidden=hidden)
+            except ConfigError as error:
+                problems += [f"{where} {field}: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(
+            problems, remedy="Provide what is missing, then run `kisi check`. Nothing was sent."
+        )
+    return secrets

@@ -1,8 +1,7 @@
 """What a write changed beside its own line: the lines from before it against those after. Pure.
 
-Only for a PSA of which no public document says that a write leaves other lines alone
-(`Psa.if_others_change`). `kisi.apply` reads both and stops at a difference, `kisi.reconcile` makes
-the comparison that a killed run could not.
+Only for a PSA with `Psa.if_others_change`. `kisi.apply` reads both and stops at a difference,
+`kisi.reconcile` makes the comparison that a killed run could not.
 """
 
 from __future__ import annotations
@@ -33,12 +32,8 @@ def foreign_change(
 ) -> ForeignChange | None:
     """The error for a write after which anything but its own line's quantity differs, or None.
 
-    Args:
-        psa: Where it was written.
-        written: The line that was written, as it was planned.
-        at: When.
-        before: All lines of its agreement, read just before it was sent.
-        after: All of them, read at any time since.
+    `before` are all lines of its agreement, read just before it was sent `at` that instant, `after`
+    all of them, read at any time since.
     """
     changes = foreign_changes(written, before, after)
     if not changes:
@@ -103,15 +98,12 @@ def _named(line: Line) -> str:
 
 
 def _difference(before: Line, after: Line, otherwise: str) -> str:
+    pairs = [(word, getattr(before, name), getattr(after, name)) for name, word in _SHOWN.items()]
     differences = [
-        f"{word} {_value(before, name)} to {_value(after, name)}"
-        for name, word in _SHOWN.items()
-        if getattr(before, name) != getattr(after, name)
+        f"{word} {_shown(was)} to {_shown(now)}" for word, was, now in pairs if was != now
     ]
     return f"{_named(before)}: {', '.join(differences) or otherwise}"
 
 
-def _value(line: Line, name: str) -> str:
-    value = getattr(line, name)
-    shown = f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
-    return remote_text(shown, 40)
+def _shown(value: object) -> str:
+    return remote_text(f"{value.normalize():f}" if isinstance(value, Decimal) else str(value), 40)

@@ -1,8 +1,7 @@
-"""Where billing lines live: the protocol every PSA implements. `registry` names them all.
+"""Where billing lines live: the protocol every PSA implements, and what their packages share.
 
-A PSA module declares its settings, reads agreements and lines, writes one change, and says what a
-refusal means. Vendor rules (effective dates, foreign changes, report-only) live in it, never
-outside. It decides no quantity, and keeps nothing between runs.
+Vendor rules (effective dates, foreign changes, report-only) live in a PSA's module, never outside.
+It decides no quantity, and keeps nothing between runs.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError, PsaError
@@ -44,7 +43,7 @@ class PsaAgreement:
 
 @dataclass(frozen=True, slots=True)
 class PsaProduct:
-    """A catalog or price book item, for `kisi map` and `kisi check --online`."""
+    """A catalog or price book item, as the PSA prices it."""
 
     id: str
     name: str
@@ -57,9 +56,9 @@ class PsaProduct:
 class ProbeStep:
     """One step of the proof that a PSA's writes do what they should."""
 
-    passed: bool
     message: str
     """What was seen, in a sentence."""
+    passed: bool = True
     foreign: bool = False
     """It changed something that was not the probe's."""
 
@@ -71,18 +70,18 @@ class SupportsProbe(Protocol):
     def probe(
         self, agreement: str, item: str, confirm: Callable[[str], bool]
     ) -> Iterator[ProbeStep]:
-        """Writes to a scratch agreement step by step, and says what each step showed.
+        """Writes a line of `item` to a scratch agreement; says what each step showed.
 
-        A line of `item` is made. `confirm` asks a person before the first write.
-
-        Raises:
-            ConfigError: The configuration has no login that may write.
-            PsaError: The agreement could not be read, or does not exist.
+        `confirm` asks a person before the first write. Raises `ConfigError` where there is no login
+        that may write, `PsaError` where the agreement cannot be read or does not exist.
         """
 
 
 class Psa(Protocol):
-    """A system that invoices from agreements."""
+    """A system that invoices from agreements.
+
+    Every read raises `PsaError` for what did not arrive whole, or answers another question.
+    """
 
     name: str
     """The section name of `[psa.NAME]`."""
@@ -109,8 +108,7 @@ class Psa(Protocol):
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
         """Each agreement, checked: `Agreement.not_billable` if missing, ended, another company's.
 
-        Raises:
-            PsaError: Nothing could be read.
+        It raises only if nothing could be read.
         """
 
     def agreements_of(
@@ -120,9 +118,6 @@ class Psa(Protocol):
 
         Each is checked as by `agreements`, but against its own company. A company that the PSA does
         not know has none. One request for about 150 companies where the API allows it.
-
-        Raises:
-            PsaError: They did not arrive whole.
         """
 
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
@@ -131,32 +126,20 @@ class Psa(Protocol):
         With `products`: at least those of these products, asked for by a filter where the API has
         one. It is the proof that no such line exists: a list whose pages end early must never
         become a second line.
-
-        Raises:
-            PsaError: The list did not arrive whole, or is another agreement's.
         """
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
-        """One line, asked for by its id; None only where the PSA says that it does not exist.
-
-        Raises:
-            PsaError: It could not be read, or another one came.
-        """
+        """One line, asked for by its id; None only where the PSA says that it does not exist."""
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
-        """The named products with their prices; unknown ids are left out (150 a request).
-
-        Raises:
-            PsaError: They could not be read.
-        """
+        """The named products with their prices; unknown ids are left out (150 a request)."""
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
         """Sends one create or update, once, and classifies the answer. Never raises for a refusal.
 
         A refusal over an effective date may be answered by a second request with another date.
         Retries, read-backs, journaling and the look at other lines are `kisi.apply`'s. Where that
-        looks, it has read the agreement's lines just before, and no answer is believed: `APPLIED`
-        is not given.
+        looks, it has read the agreement's lines just before, and `APPLIED` is not given.
         """
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
@@ -184,10 +167,8 @@ def whole_lines(
     """The lines of an agreement (or of `products`); of `known`, only such as do not exist lack.
 
     A line that the list lacks and that exists proves that the list is short. Then all lines of its
-    product are asked for, so that a second one is not overlooked either.
-
-    Raises:
-        PsaError: As `Psa.lines`; or no list holds a line that exists.
+    product are asked for, so that a second one is not overlooked either. `PsaError` if no list
+    holds a line that exists.
     """
     listed = psa.lines(ref) if products is None else psa.lines(ref, products)
     missing = sorted(set(known) - {line.id for line in listed})
@@ -211,3 +192,41 @@ def whole_lines(
         named,
     )
     return tuple({line.id: line for line in (*listed, *asked)}.values())
+
+
+def move(ref: AgreementRef) -> str:
+    """The commands that move a client to another agreement."""
+    return f"`kisi map renew`, or {move_by_hand(ref)}"
+
+
+def move_by_hand(ref: AgreementRef) -> str:
+    """The command that moves a client to an agreement that a person names."""
+    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"
+
+
+LARGEST = 10**15
+"""From here on it is no quantity and no price, and sums of products would break every report."""
+_LONGEST = 40
+"""Characters: more than any double or decimal of a database has."""
+
+
+def exact_number(value: object) -> Decimal | None:
+    """A JSON number, or a text that spells one, exactly as it was written.
+
+    None for what nobody can bill: `true`, NaN, infinity, `1e400`, a million digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        return None
+    spelled = str(value)
+    if len(spelled) > _LONGEST:
+        return None
+    try:
+        read = Decimal(spelled)
+    except InvalidOperation:
+        return None
+    # The exponent first: `1e999999999` would fill the memory before it is compared.
+    if not read.is_finite() or abs(read.adjusted()) >= _LONGEST or abs(read) >= LARGEST:
+        return None
+    return read

@@ -28,7 +28,7 @@ from kisi.run.journal_entries import record_outcome, record_reading
 from kisi.run.notification import notifying
 from kisi.run.result import Message, Mode, OnMessage, RunResult, Stop
 from kisi.run.setup import Setup, logged, opened, who
-from kisi.transport import Clock, SystemClock, certificate_of
+from kisi.transport import Clock, certificate_of
 
 LOG = logging.getLogger(__name__)
 
@@ -347,7 +347,7 @@ class _Run:
             run=self.run,
             today=rules.today,
             clock=self.setup.clock,
-            pause=SystemClock(self.stop.requested).sleep,
+            pause=Clock(self.stop.requested).sleep,
             ends=self.setup.ends,
             stop=self.stop.requested,
             emergency=lambda text: self.on_message(Message(text, is_warning=True)),

@@ -23,7 +23,7 @@ from kisi.run.document import plan_document
 from kisi.run.result import Message, Mode, OnMessage, RunResult
 from kisi.run.setup import partial_config
 from kisi.secrets import resolve
-from kisi.transport import Client, Limits, SystemClock
+from kisi.transport import Client, Clock, Limits
 
 _BUG = "A bug in kisi ended the run; its messages say more."
 SECONDS = 10.0
@@ -93,7 +93,7 @@ def _answer(url: str, below: str, document: Json | None) -> int:
     client = Client(
         f"{parts.scheme}://{parts.netloc}",
         limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
-        clock=SystemClock(),
+        clock=Clock(),
         label="[notify]",
         hidden=True,
     )

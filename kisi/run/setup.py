@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from kisi.config import Config, PartialConfig, read_partial_config
+from kisi.config import Config, PartialConfig, Secrets, read_partial_config, resolve_all
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping
@@ -24,10 +24,9 @@ from kisi.psa import Psa
 from kisi.psa.registry import PSAS
 from kisi.reconcile import Rules
 from kisi.redaction import OneLine, RedactingFilter
-from kisi.secrets import Secrets, resolve_all
 from kisi.sources import UsageSource
 from kisi.sources.registry import SOURCES
-from kisi.transport import Clock, Limits, SystemClock
+from kisi.transport import Clock, Limits
 
 RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
@@ -151,7 +150,7 @@ def opened(
         ConfigError: Anything about the files or a secret is wrong; nothing was sent.
     """
     config, mapping, secrets = _loaded(given)
-    clock = SystemClock(dropped)
+    clock = Clock(dropped)
     begins = clock.monotonic() + waits
     limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)
     read_by = replace(limits, run_ends=begins + SOURCES_SECONDS)

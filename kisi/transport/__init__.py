@@ -11,9 +11,9 @@ A `Client` belongs to one server. Its promises:
 """
 
 from kisi.transport.answer import Answer, clock_finding, clock_skew, retry_after
-from kisi.transport.client import Client, Sign
-from kisi.transport.policy import Clock, Limits, Retry, SystemClock
-from kisi.transport.trust import Certificate, Trust, certificate_of
+from kisi.transport.client import Client
+from kisi.transport.policy import Clock, Limits, Retry
+from kisi.transport.trust import Certificate, certificate_of
 
 __all__ = [
     "Answer",
@@ -22,9 +22,6 @@ __all__ = [
     "Clock",
     "Limits",
     "Retry",
-    "Sign",
-    "SystemClock",
-    "Trust",
     "certificate_of",
     "clock_finding",
     "clock_skew",

@@ -28,15 +28,13 @@ _SECONDS = re.compile(r"\d+(\.\d+)?")
 class Answer:
     """Status, headers and the whole, decompressed body of an HTTP answer, whatever its status."""
 
-    # Without slots: `cached_property` keeps the parsed body in the instance's dictionary.
-
     status: int
     headers: Mapping[str, str]
     """Case-insensitive where it comes from a `Client`."""
     body: bytes
 
     @property
-    def content_type(self) -> str:
+    def _content_type(self) -> str:
         """The media type in lower case, without parameters; empty if there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
@@ -46,7 +44,7 @@ class Answer:
 
         An HTML page counts as broken: proxies and maintenance pages answer 200 with one.
         """
-        kind = self.content_type
+        kind = self._content_type
         if not 200 <= self.status < 300 or self.status == HTTPStatus.NO_CONTENT:
             return False
         if kind not in {"", "text/html", "application/json"} and not kind.endswith("+json"):
@@ -58,20 +56,16 @@ class Answer:
         return False
 
     def json(self) -> Any:  # noqa: ANN401  any JSON value
-        """The body as JSON.
-
-        Raises:
-            BadAnswer: It is not JSON. The message holds the first characters of what came instead.
-        """
+        """The body as JSON; `BadAnswer`, with the first characters of it, if it is none."""
         try:
             return self._document
         except (ValueError, RecursionError) as error:
-            kind = self.content_type or "no content type"
+            kind = self._content_type or "no content type"
             raise BadAnswer(
                 f"Expected JSON, got status {self.status} with {kind}: {self.excerpt()!r}."
             ) from error
 
-    @cached_property
+    @cached_property  # so this class has no slots
     def _document(self) -> Any:  # noqa: ANN401  any JSON value
         return json.loads(self.body, parse_constant=_refuse)
 
@@ -106,10 +100,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
 
 
 def _http_date(text: str) -> datetime | None:
-    """The instant that a header such as `Date` names (RFC 9110, section 5.6.7), in UTC.
-
-    None for nonsense, and for years that no calendar of Python's reaches.
-    """
+    """The instant of a header such as `Date` (RFC 9110, section 5.6.7), in UTC; None: nonsense."""
     try:
         parsed = parsedate_to_datetime(text)
         return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
@@ -122,10 +113,7 @@ _LARGEST_SKEW = timedelta(minutes=5)
 
 
 def clock_skew(answer: Answer, now: datetime) -> timedelta | None:
-    """How far `now` is ahead of the answer's `Date` header (RFC 9110, section 6.6.1).
-
-    None if the server does not say what time it is.
-    """
+    """How far `now` is ahead of the answer's `Date` header (RFC 9110, 6.6.1), if it has one."""
     theirs = _http_date(answer.headers.get("Date", ""))
     return None if theirs is None else now - theirs
 

@@ -8,9 +8,10 @@ import random
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer, clock_skew
 from kisi.transport.connection import Attempt, Connection, TrustMethod, UnexpectedAnswer
 from kisi.transport.policy import Clock, Limits, Retry, may_retry, wait_before_retry
-from kisi.transport.trust import Trust, presented_by, trust_methods
+from kisi.transport.trust import presented_by, trust_methods
 
 _LOG = logging.getLogger(__name__)
 _STALE = 10.0
@@ -36,7 +37,7 @@ Sign = Callable[[str, str], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request, with all that its tries share."""
+    """One request, with all that its tries share; it must be over when the clock shows `ends`."""
 
     title: str
     """What messages call it."""
@@ -44,7 +45,6 @@ class _Call:
     retry: Retry
     limits: Limits
     ends: float
-    """The instant of the clock at which it must be over."""
 
 
 class Client:
@@ -55,19 +55,20 @@ class Client:
     `REQUESTS_CA_BUNDLE` can change who is trusted or how kisi logs in, except that the latter names
     the authorities where nothing is pinned.
 
-    The path of each request is put after `base_url`. Without pins in `trust` the system's
-    authorities decide. `label` is whom we talk to, as the operator calls it; it begins every
+    The path of each request is put after `base_url`. `ca_files` (PEM or DER) and `fingerprints`
+    (`sha256:` and 64 lower-case hex digits) pin the server's certificate: it must have one of these
+    fingerprints, be one of these files, or be issued by one. Without them the system's authorities
+    and the name decide. `label` is whom we talk to, as the operator calls it; it begins every
     message. With `hidden` the address is a secret: no message and no log names host or path.
-
-    Raises:
-        ConfigError: A pinned certificate cannot be read.
+    `ConfigError` if a pinned certificate cannot be read.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
-        trust: Trust | None = None,
+        ca_files: Collection[Path] = (),
+        fingerprints: Collection[str] = (),
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         clock: Clock,
@@ -89,7 +90,7 @@ class Client:
         self._clock = clock
         self._label = label
         self._jitter = jitter
-        self._methods = trust_methods(trust or Trust())
+        self._methods = trust_methods(ca_files, fingerprints)
         self._method = 0
         self._answered = False
         self.skew: timedelta | None = None
@@ -193,7 +194,7 @@ class Client:
         presented, first = b"", self._method
         for offset in range(len(self._methods)):
             number = (first + offset) % len(self._methods)
-            attempt = Attempt(self._clock, call.ends, call.limits.read, call.limits.stop)
+            attempt = Attempt(self._clock, call.ends, call.limits)
             outcome = self._once(call, attempt, self._methods[number])
             if not attempt.untrusted:
                 self._method = number
@@ -216,7 +217,7 @@ class Client:
             connection.close()
         outcome: Answer | TransportError
         try:
-            outcome = connection.exchange(call.prepare(), method, attempt, call.limits)
+            outcome = connection.exchange(call.prepare(), method, attempt)
             self.skew = clock_skew(outcome, self._clock.now()) or self.skew
             said = f"{self._label}: {call.title}: {outcome.status}"
         except Exception as error:  # noqa: BLE001  # see `_failed`

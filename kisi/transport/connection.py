@@ -1,12 +1,11 @@
 """Connections that know their deadline, what they have sent, and whom they talk to.
 
-`requests` and `urllib3` do the work. Four things are added underneath, because neither offers
-them: every read from the socket respects the total time of the call (a server that drips one byte
-a second, even of its headers, would otherwise never run into a read time-out); a connection
-remembers whether any byte of the request left; a pinned certificate is compared after the
-handshake and before the first byte; and an answer is the request's own. Interim answers (`100`,
+Added to `requests` and `urllib3`: every read from the socket respects the total time of the call
+(a server that drips one byte a second, even of its headers, would never run into a read time-out);
+a connection remembers whether any byte of the request left; a pinned certificate is compared after
+the handshake and before the first byte; and an answer is the request's own. Interim answers (`100`,
 `103 Early Hints`) are skipped, and a connection on which anything else comes that no request asked
-for is closed: what is left in it would be read as the answer to the next request.
+for is closed: it would be read as the answer to the next request.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import http.client
 import io
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,11 +47,10 @@ class UnexpectedAnswer(http.client.HTTPException):
 
 @dataclass(frozen=True, slots=True)
 class TrustMethod:
-    """One way to check a server's certificate."""
+    """One way to check a certificate: its leaf has one of `pins`, or the context verifies it."""
 
     context: ssl.SSLContext
     pins: frozenset[str] | None
-    """Fingerprints of which the leaf must have one; None where the context itself has verified."""
     match_name: bool = False
 
 
@@ -64,9 +61,7 @@ class Attempt:
     clock: Clock
     ends: float
     """The instant of the clock at which it must be over."""
-    read: float
-    """Seconds: the longest silence."""
-    stop: threading.Event | None = None
+    limits: Limits
     sent: bool = False
     """At least one byte of the request may have left."""
     presented: bytes = b""
@@ -77,23 +72,16 @@ class Attempt:
     """More came than one answer, so that nobody can tell which answer is the request's."""
 
     def time_left(self) -> float:
-        """Seconds that the next read from the socket may take.
-
-        Raises:
-            TimeoutError: The time for the whole call is over.
-        """
+        """Seconds that the next read from the socket may take, or `TimeoutError`."""
         left = self.ends - self.clock.monotonic()
         if left <= 0:
             raise TimeoutError("the time for this call is over")
-        return min(self.read, left)
+        return min(self.limits.read, left)
 
     def slices(self) -> Iterator[float]:
         """The time of the next read from the socket, in slices to be waited one after another.
 
         They add up to `time_left`, so that they end also where the clock stands still.
-
-        Raises:
-            TimeoutError: The time for the whole call is over.
         """
         self._shorten_deadline()
         left = self.time_left()
@@ -105,18 +93,15 @@ class Attempt:
 
     def _shorten_deadline(self) -> None:
         """After a stop an answer has one more second: it may be telling of a new session."""
-        if self.stop is not None and self.stop.is_set():
-            self.stop = None
+        if self.limits.stopped:
             self.ends = min(self.ends, self.clock.monotonic() + _SLICE)
 
 
 def proxies_for(url: str) -> dict[str, str]:
     """The proxies that the environment names for `url` (`HTTPS_PROXY`, `NO_PROXY` and so on).
 
-    A loopback address is never asked for through a proxy.
-
-    Raises:
-        NotSent: It is a SOCKS proxy. What would carry its connections knows nothing of pins.
+    A loopback address is never asked for through a proxy. `NotSent` if it is a SOCKS proxy: what
+    would carry its connections knows nothing of pins.
     """
     proxies = {} if is_loopback(urlsplit(url).hostname or "") else dict(get_environ_proxies(url))
     if (select_proxy(url, proxies) or "").lower().startswith("socks"):
@@ -132,10 +117,7 @@ class Connection(requests.adapters.HTTPAdapter):
     """One thread's connection to the server at `url`, kept open from one request to the next.
 
     An adapter without a session of `requests`: none reads the environment, follows a redirect
-    (whose body it would read without any limit), or keeps a cookie.
-
-    Raises:
-        NotSent: See `proxies_for`.
+    (whose body it would read without any limit), or keeps a cookie. See also `proxies_for`.
     """
 
     attempt: Attempt
@@ -149,22 +131,16 @@ class Connection(requests.adapters.HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def exchange(
-        self,
-        prepared: requests.PreparedRequest,
-        method: TrustMethod,
-        attempt: Attempt,
-        limits: Limits,
+        self, prepared: requests.PreparedRequest, method: TrustMethod, attempt: Attempt
     ) -> Answer:
         """Sends once, to a server whose certificate `method` accepts, and reads the whole answer.
 
-        Raises:
-            requests.RequestException: No answer came, or more than one.
-            BadAnswer: The body is too large.
+        `attempt` says what was sent, whatever is raised: a `BadAnswer` for too large a body.
         """
         if method is not self.method:
             self.close()
             self.method = method
-        self.attempt = attempt
+        self.attempt, limits = attempt, attempt.limits
         time_left = attempt.time_left()
         attempt.sent = True  # for all we know, until a connection of ours is asked for
         response = self.send(
@@ -262,7 +238,7 @@ class _TrackedConnection:
             self.close()  # type: ignore[attr-defined]
 
     def _check_pins(self) -> None:
-        """Compares the peer's certificate with the pins. Without TLS there is none."""
+        """Without TLS there is no certificate to compare with the pins."""
 
 
 class _PlainConnection(_TrackedConnection, urllib3.connection.HTTPConnection):  # type: ignore[misc]
@@ -295,8 +271,7 @@ class _TimedReader(io.RawIOBase):
         raw: Any = self
         self._buffered = io.BufferedReader(raw)
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What `http.client` asks of a socket."""
+    def makefile(self, _mode: str) -> io.BufferedReader:  # `http.client` asks it of a socket
         return self._buffered
 
     def readable(self) -> bool:

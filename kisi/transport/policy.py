@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Self
 
 from kisi.errors import NotSent, TransportError, Untrusted
 from kisi.transport.answer import Answer, retry_after
@@ -23,21 +23,11 @@ _BEST_EFFORT = 3.0
 """Seconds for a request that only ends or releases something."""
 
 
-class Clock(Protocol):
-    """Where kisi takes the time from, and how it waits. Injected, so that tests never wait."""
+class Clock:
+    """Where kisi takes the time from, and how it waits. Injected, so that tests never wait.
 
-    def now(self) -> datetime:
-        """The present instant, aware, in UTC."""
-
-    def monotonic(self) -> float:
-        """Seconds on a clock that never jumps; only differences mean something."""
-
-    def sleep(self, seconds: float) -> None:
-        """Waits."""
-
-
-class SystemClock:
-    """The machine's own clock. Once `stop` is set, nobody waits any longer."""
+    It is the machine's own. Once `stop` is set, nobody waits any longer.
+    """
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
@@ -47,7 +37,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since some fixed point."""
+        """Seconds on a clock that never jumps; only differences mean something."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

@@ -13,8 +13,8 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +22,9 @@ import certifi
 import requests
 
 from kisi.errors import ConfigError, NotSent
-from kisi.secrets import fingerprint, normal_fingerprint
+from kisi.secrets import fingerprint
 from kisi.transport.connection import Attempt, Connection, TrustMethod
-from kisi.transport.policy import Clock, Limits, SystemClock
+from kisi.transport.policy import Clock, Limits
 
 _LOG = logging.getLogger(__name__)
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
@@ -32,37 +32,19 @@ _NOT_YET_VALID, _HAS_EXPIRED = 9, 10  # codes of OpenSSL
 _SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What a server's certificate must match.
-
-    Without pins the system's authorities and the name decide. Pins replace them: the certificate
-    must have one of `fingerprints`, or be one of `ca_files`, or be issued by one of `ca_files`.
-    """
-
-    ca_files: tuple[Path, ...] = ()
-    """PEM or DER."""
-    fingerprints: tuple[str, ...] = ()
-    """`sha256:` and 64 hex digits of the server's own certificate; colons may stand between."""
-
-
-def trust_methods(trust: Trust) -> tuple[TrustMethod, ...]:
+def trust_methods(
+    ca_files: Collection[Path], fingerprints: Collection[str]
+) -> tuple[TrustMethod, ...]:
     """The methods to be tried, in this order; the first that accepts the certificate decides.
 
     Exact leaves come first because OpenSSL verifies only chains: it would refuse a pinned leaf
-    that has expired.
-
-    Raises:
-        ConfigError: A certificate file cannot be read, or a fingerprint is none.
+    that has expired. `ConfigError` if a certificate file cannot be read.
     """
-    try:
-        pins = {normal_fingerprint(text) for text in trust.fingerprints}
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    if not trust.ca_files:
+    pins = set(fingerprints)
+    if not ca_files:
         return (_unverified(pins),) if pins else (_system(),)
     chain = _chain_context()
-    for path in trust.ca_files:
+    for path in ca_files:
         try:
             for der in _certificates(path):
                 chain.load_verify_locations(cadata=der)
@@ -139,13 +121,10 @@ def certificate_of(host: str, port: int) -> Certificate:
     """The certificate that a server presents. Nothing is trusted, no request is sent.
 
     The standard library tells the dates only of certificates that it verifies, so the presented one
-    is made the only trusted one of a second handshake.
-
-    Raises:
-        NotSent: The server cannot be reached, or does not speak TLS.
+    is made the only trusted one of a second handshake. `NotSent` if there is none.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    der = presented_by(f"https://{where}", Limits(), SystemClock())
+    der = presented_by(f"https://{where}", Limits(), Clock())
     if not der:
         raise NotSent(f"{where} presented no certificate: it cannot be reached or speaks no TLS.")
     shown = fingerprint(der)
@@ -168,15 +147,13 @@ def presented_by(url: str, limits: Limits, clock: Clock) -> bytes:
     """The certificate (DER) that a server presents; empty if it presents none.
 
     Connects with a method that accepts no certificate, so that nothing can be sent.
-
-    Raises:
-        NotSent: As `kisi.transport.connection.proxies_for`.
     """
-    attempt = Attempt(clock, clock.monotonic() + limits.connect, limits.connect)
+    limits = replace(limits, read=limits.connect, stop=None)
+    attempt = Attempt(clock, clock.monotonic() + limits.connect, limits)
     method = _unverified(())
     connection = Connection(url, method)
     try:
-        connection.exchange(requests.Request("GET", url).prepare(), method, attempt, limits)
+        connection.exchange(requests.Request("GET", url).prepare(), method, attempt)
     except Exception as error:  # noqa: BLE001  # whatever a server does, it showed one or none
         _LOG.debug("Looking at a certificate: %s", type(error).__name__)
     finally:

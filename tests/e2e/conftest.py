@@ -24,7 +24,7 @@ from kisi.cli import run
 from kisi.sandbox import Sandbox
 from kisi.sandbox.http import Logged
 from kisi.sandbox.world import APPLICATION, Client, World
-from kisi.transport import SystemClock
+from kisi.transport import Clock
 from tests.e2e.contract import check_plan
 
 NOW = datetime(2026, 10, 14, 2, 30, tzinfo=UTC)
@@ -216,11 +216,11 @@ def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operat
     with time_machine.travel(NOW, tick=True) as clock, Sandbox() as sandbox:
         operator = Operator(sandbox, tmp_path / "kisi", clock)
 
-        def wait(_clock: SystemClock, seconds: float) -> None:
+        def wait(_clock: Clock, seconds: float) -> None:
             operator.slept.append(seconds)
             clock.shift(timedelta(seconds=seconds))
 
-        monkeypatch.setattr(SystemClock, "sleep", wait)
+        monkeypatch.setattr(Clock, "sleep", wait)
         yield operator
     root.handlers[:] = handlers
     root.setLevel(level)

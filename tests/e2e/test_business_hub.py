@@ -13,7 +13,7 @@ import pytest
 from kisi.sandbox.business_hub import BusinessHub
 from kisi.sandbox.configuration import company_row
 from kisi.sandbox.world import Client, World
-from kisi.transport import SystemClock
+from kisi.transport import Clock
 from tests.e2e.conftest import NOW, Operator, Result
 from tests.e2e.tigerpaw_side import TigerpawSide, submits
 
@@ -368,15 +368,15 @@ def still_written(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Result
     (report,) = (operator.folder / "exports").iterdir()
     now = operator.world.now().timestamp()
     os.utime(report, (now, now))
-    wait = SystemClock.sleep
+    wait = Clock.sleep
 
-    def write_on(clock: SystemClock, seconds: float) -> None:
+    def write_on(clock: Clock, seconds: float) -> None:
         with report.open("ab") as file:
             file.write(f"Late Ltd,{OFFICE},all,4,Active\r\n".encode())
         os.utime(report, (now + 1, now + 1))
         wait(clock, seconds)
 
-    monkeypatch.setattr(SystemClock, "sleep", write_on)
+    monkeypatch.setattr(Clock, "sleep", write_on)
     return operator.sync()
 
 

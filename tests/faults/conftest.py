@@ -23,7 +23,7 @@ from kisi.journal import Journal, Operation, Run, RunState
 from kisi.sandbox import Sandbox
 from kisi.sandbox.faults import Fault
 from kisi.sandbox.world import Client, World
-from kisi.transport import Limits, SystemClock
+from kisi.transport import Clock, Limits
 from tests.e2e import conftest as e2e
 from tests.e2e.conftest import Operator, Result
 from tests.faults.processes import Ended, Process
@@ -201,7 +201,7 @@ def trial(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial
 
 
 def _wait_no_real_time(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SystemClock, "monotonic", lambda _: time.monotonic() + sum(slept))
+    monkeypatch.setattr(Clock, "monotonic", lambda _: time.monotonic() + sum(slept))
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     with Sandbox() as sandbox:
         operator = Operator(sandbox, tmp_path / "kisi", clock=None)
         _wait_no_real_time(operator.slept, monkeypatch)
-        monkeypatch.setattr(SystemClock, "sleep", lambda _, seconds: operator.slept.append(seconds))
+        monkeypatch.setattr(Clock, "sleep", lambda _, seconds: operator.slept.append(seconds))
         trial = Trial(operator)
         yield trial
         no_secrets(operator.folder, [*trial.results, *trial.ended])

@@ -32,7 +32,7 @@ from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.tigerpaw import product_row as tigerpaw_product
 from kisi.sandbox.tigerpaw_records import Charge
 from kisi.sandbox.world import APPLICATION, World
-from kisi.transport import SystemClock
+from kisi.transport import Clock
 from tests.e2e.conftest import NOW, Operator, Result
 
 DETECTION = "Kaspersky EDR Optimum"
@@ -160,7 +160,7 @@ class Scene:
             stack.callback(shutil.rmtree, folder)
             self.operator = Operator(self.sandbox, folder, self.clock)
             self.operator.more = guards
-            stack.enter_context(mock.patch.object(SystemClock, "sleep", _jumping(self.clock)))
+            stack.enter_context(mock.patch.object(Clock, "sleep", _jumping(self.clock)))
             stack.enter_context(self.sandbox)
             self._open = stack.pop_all()
         self.products: dict[tuple[str, str, str], list[str]] = {}
@@ -634,7 +634,7 @@ def _old(client: Billed) -> str:
     return f"{client.name}, old row"
 
 
-def _jumping(clock: time_machine.Traveller) -> Callable[[SystemClock, float], None]:
+def _jumping(clock: time_machine.Traveller) -> Callable[[Clock, float], None]:
     """A wait that moves the clocks on instead."""
     return lambda _clock, seconds: clock.shift(timedelta(seconds=seconds))
 

@@ -34,12 +34,20 @@ def effective(trial: Trial) -> list[float | None]:
     return [line.quantity for line in trial.contoso.additions]
 
 
-@BOTH
 @pytest.mark.parametrize(
-    ("code", "headers"), [(429, {"Retry-After": "30"}), (503, {"Retry-After": "30"}), (429, {})]
+    ("first", "code", "headers"),
+    [
+        (True, 429, {"Retry-After": "30"}),
+        (True, 429, {}),
+        (False, 429, {"Retry-After": "30"}),
+        (False, 429, {}),
+        (False, 503, {"Retry-After": "30"}),
+    ],
 )
 @pytest.mark.fault(
-    29, injection="429, or 503 with `Retry-After`, on a write", outcome="waits, one effective write"
+    29,
+    injection="429 on a write, or 503 with `Retry-After` on an update",
+    outcome="waits, one effective write",
 )
 def test_a_throttled_write_is_sent_when_the_psa_says(
     due: Trial, first: bool, code: int, headers: dict[str, str]
@@ -105,6 +113,22 @@ def test_an_applied_write_with_an_unclear_answer_is_confirmed(
         count(first),
         True,
     )
+    due.heals(due.contoso)
+
+
+@pytest.mark.parametrize("first", [True], ids=["create"])
+@pytest.mark.fault(
+    30,
+    injection="503 with `Retry-After` on a create that was applied",
+    outcome="read back: confirmed; one request, one line",
+)
+def test_a_create_that_a_gateway_calls_unavailable_is_not_sent_again(due: Trial, first: bool):
+    due.fault("status", CREATE, code=503, headers={"Retry-After": "30"}, applied=True)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes)) == (0, 1)
+    assert effective(due) == [count(first)]
     due.heals(due.contoso)
 
 

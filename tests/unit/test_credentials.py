@@ -10,9 +10,10 @@ from types import ModuleType
 
 import pytest
 
+from kisi.config import resolve_all
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
-from kisi.secrets import SecretReference, default_reference, resolve, resolve_all
+from kisi.secrets import SecretReference, default_reference, resolve
 
 SECRET = "tr0ub4dor&3 größer"
 

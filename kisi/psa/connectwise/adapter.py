@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Literal
@@ -23,29 +24,9 @@ from kisi.model import (
     WriteResult,
 )
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.connectwise import records
 from kisi.psa.connectwise.checks import check_online
-from kisi.psa.connectwise.records import (
-    Row,
-    addition_line,
-    as_id,
-    gone_agreement,
-    invoiced_by,
-    listed_agreement,
-    listed_company,
-    listed_product,
-    name,
-    part,
-    row_id,
-    validate_agreement,
-)
-from kisi.psa.connectwise.wire import (
-    AGREEMENTS,
-    CATALOG,
-    COMPANIES,
-    Wire,
-    additions,
-    request_headers,
-)
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Wire, additions
 from kisi.psa.connectwise.write import write
 from kisi.transport import Client, Clock, Limits
 
@@ -114,11 +95,7 @@ def open_psa(
     limits: Limits,
     **_unused: object,
 ) -> ConnectWise:
-    """The ConnectWise of `[psa.NAME]`; sends nothing yet. It keeps nothing and names no file.
-
-    Raises:
-        ConfigError: A secret cannot be part of a request.
-    """
+    """The ConnectWise of `[psa.NAME]`; `ConfigError` if a secret cannot be part of a request."""
     if not (secrets["client_id"].isascii() and secrets["client_id"].isprintable()):
         raise ConfigError(
             f"[psa.{name}] client_id holds characters that no clientId has.",
@@ -130,17 +107,19 @@ def open_psa(
             remedy="Copy the API member's public key again.",
         )
     api = f"{settings.url}/{settings.codebase}/apis/3.0"
-    headers = request_headers(settings.company, secrets, settings.api_version)
+    login = f"{settings.company}+{secrets['public_key']}:{secrets['private_key']}".encode()
+    headers = {
+        "Authorization": "Basic " + b64encode(login).decode("ascii"),
+        "clientId": secrets["client_id"],
+        "Accept": f"application/vnd.connectwise.com+json; version={settings.api_version}",
+    }
     label = f"ConnectWise (psa.{name})"
     client = Client(api, headers=headers, limits=limits, clock=clock, label=label)
     return ConnectWise(Wire(client, api, name), settings.workers, clock)
 
 
 class ConnectWise:
-    """One ConnectWise instance: reads agreements and additions, creates and changes additions.
-
-    Safe to use from several threads. What each method promises is said in `kisi.psa.Psa`.
-    """
+    """One ConnectWise instance. Safe to use from several threads."""
 
     accounts_word = "company"
     if_others_change = ""
@@ -153,7 +132,7 @@ class ConnectWise:
 
     def clock_skew(self) -> timedelta | None:
         """How far this machine's clock is ahead of ConnectWise's."""
-        return self._wire.skew
+        return self._wire.client.skew
 
     def withheld(self) -> Hold | None:
         """None: there is no report-only mode here."""
@@ -162,45 +141,43 @@ class ConnectWise:
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """Each of `refs`, validated on `today`; one request for about 150 of them.
+        """One request for about 150 of them, and one for about 150 parents that invoice them.
 
-        One more for about 150 parents, of agreements that are not invoiced by themselves. A chunk
-        that cannot be read is that error for each of its refs.
-
-        Raises:
-            AccessRefused: The login, the right or the address was refused.
-            PsaError: No chunk could be read.
+        A chunk that cannot be read is that error for each of its refs; none could be, or
+        `AccessRefused`, is raised.
         """
         found: dict[AgreementRef, Agreement | KisiError] = {}
         wanted: dict[int, list[AgreementRef]] = {}
         for ref in refs:
-            number = as_id(ref.agreement)
-            if number is None:
-                remedy = f"{_CORRECT}; `kisi map list` shows the ids."
-                found[ref] = gone_agreement(ref, _no_id(ref), remedy)
-            else:
+            if number := records.as_id(ref.agreement):
                 wanted.setdefault(number, []).append(ref)
+            else:
+                found[ref] = records.validate_agreement(ref, None, today)
         rows, failed = self._agreement_rows(wanted)
         if failed and len(failed) == len(wanted):
             raise next(iter(failed.values()))
-        asked = {number: parent for number, row in rows.items() if (parent := invoiced_by(row))}
+        asked = {
+            number: parent for number, row in rows.items() if (parent := records.invoiced_by(row))
+        }
         parents, unread = self._agreement_rows(set(asked.values()) - rows.keys())
         for number, of_it in wanted.items():
             row, parent = rows.get(number), asked.get(number, 0)
             error = failed.get(number) or unread.get(parent)
             above = rows.get(parent) or parents.get(parent)
-            found |= {ref: error or validate_agreement(ref, row, today, above) for ref in of_it}
+            found |= {
+                ref: error or records.validate_agreement(ref, row, today, above) for ref in of_it
+            }
         return found
 
     def _agreement_rows(
         self, numbers: Collection[int]
-    ) -> tuple[dict[int, Row], dict[int, PsaError]]:
-        """Agreements by id, as ConnectWise sent them, and why others could not be read."""
-        rows: dict[int, Row] = {}
+    ) -> tuple[dict[int, records.Row], dict[int, PsaError]]:
+        """Agreements by id, and why others could not be read."""
+        rows: dict[int, records.Row] = {}
         failed: dict[int, PsaError] = {}
         for chunk in self._wire.chunks(AGREEMENTS, "id", numbers):
             try:
-                rows |= {row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
+                rows |= {records.row_id(row): row for row in self._wire.rows(AGREEMENTS, chunk)}
             except AccessRefused:
                 raise
             except PsaError as error:
@@ -210,46 +187,43 @@ class ConnectWise:
     def agreements_of(
         self, companies: Collection[str], today: date
     ) -> Mapping[str, tuple[Agreement, ...]]:
-        """The agreements of each of `companies` that run on `today`; one request for about 150.
-
-        One that cannot be validated is among them, as not_billable: it may bill.
-        """
-        numbers = {number: one for one in companies if (number := as_id(one)) is not None}
+        """As promised; one that cannot be validated is among them, as not_billable: it may bill."""
+        numbers = {number: one for one in companies if (number := records.as_id(one)) is not None}
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
         for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
-            company = numbers[row_id(part(row, "company"))]
-            ref = AgreementRef(self.name, company, str(row_id(row)))
-            agreement = validate_agreement(ref, row, today)  # gone or not: no parent decides that
+            company = numbers[records.row_id(records.part(row, "company"))]
+            ref = AgreementRef(self.name, company, str(records.row_id(row)))
+            agreement = records.validate_agreement(
+                ref, row, today
+            )  # gone or not: no parent decides that
             if isinstance(agreement, PsaError):
                 not_billable = NotBillable("agreement", agreement.message, agreement.remedy)
-                agreement = Agreement(ref, name=name(row, "name"), not_billable=not_billable)
+                agreement = Agreement(
+                    ref, name=records.name(row, "name"), not_billable=not_billable
+                )
             if not agreement.gone:
                 found[company] += (agreement,)
         return found
 
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
-        """All additions of one agreement, or those of `products`; one request for each 1,000.
-
-        A list of `products` proves that no other addition of them exists, also where nothing but
-        its length says where it ends.
-        """
+        """All additions of one agreement, or those of `products`; one request for each 1,000."""
         place = additions(_number(ref))
-        rows: Iterable[Row]
-        if products is None:
-            rows = self._wire.rows(place)
-        else:
-            rows = self._wire.rows_among(place, "product/id", _numbers(products))
-        return tuple(addition_line(row, ref) for row in rows)
+        rows: Iterable[records.Row] = (
+            self._wire.rows(place)
+            if products is None
+            else self._wire.rows_among(place, "product/id", _numbers(products))
+        )
+        return tuple(records.addition_line(row, ref) for row in rows)
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
-        """One addition by its id; None where ConnectWise says that the agreement has no such."""
-        number = as_id(line_id)
+        """One addition, asked for by its id."""
+        number = records.as_id(line_id)
         row = None if number is None else self._wire.record(additions(_number(ref)), number)
-        return None if row is None else addition_line(row, ref)
+        return None if row is None else records.addition_line(row, ref)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """The named catalog items; one request for about 150 of them."""
-        items = map(listed_product, self._wire.rows_among(CATALOG, "id", _numbers(ids)))
+        items = map(records.listed_product, self._wire.rows_among(CATALOG, "id", _numbers(ids)))
         return {item.id: item for item in items}
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
@@ -258,38 +232,31 @@ class ConnectWise:
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
         """Every company, those in the recycle bin as inactive."""
-        return tuple(map(listed_company, self._wire.rows(COMPANIES)))
+        return tuple(map(records.listed_company, self._wire.rows(COMPANIES)))
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every agreement, those that are cancelled or expired as inactive."""
-        return tuple(map(listed_agreement, self._wire.rows(AGREEMENTS)))
+        return tuple(map(records.listed_agreement, self._wire.rows(AGREEMENTS)))
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every catalog item; inactive ones and bundles, which cannot be additions, as inactive."""
-        return tuple(map(listed_product, self._wire.rows(CATALOG)))
+        return tuple(map(records.listed_product, self._wire.rows(CATALOG)))
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
-        """Login, clock, release and rights, for `kisi check --online`; changes nothing."""
+        """Login, clock, release and rights."""
         return check_online(self._wire, self._clock, agreement)
 
     def close(self) -> None:
-        """Closes connections. Safe to call twice."""
-        self._wire.close()
-
-
-_CORRECT = "Correct `agreement` of the client in mapping.toml"
-
-
-def _no_id(ref: AgreementRef) -> str:
-    return f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers."
+        """Closes the connections."""
+        self._wire.client.close()
 
 
 def _number(ref: AgreementRef) -> int:
-    agreement = as_id(ref.agreement)
+    agreement = records.as_id(ref.agreement)
     if agreement is None:
-        raise PsaError(_no_id(ref), remedy=f"{_CORRECT}.")
+        raise PsaError(records.no_agreement_id(ref), remedy=f"{records.CORRECT}.")
     return agreement
 
 
 def _numbers(ids: Collection[str]) -> set[int]:
-    return {number for one in ids if (number := as_id(one)) is not None}
+    return {number for one in ids if (number := records.as_id(one)) is not None}

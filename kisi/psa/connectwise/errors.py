@@ -35,14 +35,6 @@ class Refusal:
     """All that the body says, on one line; may be empty."""
     request_id: str
 
-    def __str__(self) -> str:
-        """For the middle of a sentence: `400 InvalidObject: addition object is invalid: ...`."""
-        # Cloudflare's own statuses (520 to 526) have no phrase.
-        head = f"{self.status} {self.code or responses.get(self.status, '')}".rstrip()
-        said = self.message
-        said = said if len(said) <= _LONGEST else said[: _LONGEST - 3] + "..."
-        return f"{head}: {said}" if said else head
-
     @property
     def of_login(self) -> bool:
         """Whether it refuses our credentials (or our host), so that nothing else can succeed.
@@ -74,8 +66,11 @@ class Refusal:
 
     @property
     def sentence(self) -> str:
-        """The end of a sentence, with its full stop."""
-        spelled = str(self)
+        """The end of a sentence: `400 InvalidObject: addition object is invalid: ....`."""
+        # Cloudflare's own statuses (520 to 526) have no phrase.
+        spelled = f"{self.status} {self.code or responses.get(self.status, '')}".rstrip()
+        if said := self.message:
+            spelled += f": {said if len(said) <= _LONGEST else said[: _LONGEST - 3] + '...'}"
         return spelled if spelled.endswith((".", "!", "?")) else spelled + "."
 
     @property
@@ -124,7 +119,6 @@ def transport_remedy(error: TransportError) -> str:
 
 
 def _from_body(answer: Answer) -> tuple[str, str]:
-    """Code and message of any body; of a web page its title."""
     try:
         body = answer.json()
     except BadAnswer:

@@ -2,23 +2,22 @@
 
 Record shapes: `Agreement`, `Addition`, `CatalogItem` and `Company` of ConnectWise's OpenAPI
 document (https://developer.connectwise.com/Products/ConnectWise_PSA/REST). ConnectWise leaves null
-fields out of its answers and adds fields between releases, so an absent field is no error here. A
-field that is present and cannot be read is a `ValueError` that names it; the caller says which
-record it belongs to. Date-times are UTC, and a day is stored as that day's midnight
-(`2026-11-21T00:00:00Z`).
+fields out and adds fields between releases, so an absent field is no error here; one that cannot
+be read is a `ValueError` that names it. A day is that day's midnight, `2026-11-21T00:00:00Z`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 
 from kisi.errors import PsaError
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.common import exact_number, move, move_by_hand
+from kisi.psa.interface import exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
 Row = Mapping[str, object]
@@ -47,11 +46,7 @@ def as_id(text: str) -> int | None:
 
 
 def row_id(row: Row) -> int:
-    """The record's own id.
-
-    Raises:
-        ValueError: It has none.
-    """
+    """The record's own id; `ValueError` if it has none."""
     value = row.get("id")
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("id is missing or not a whole number")  # noqa: TRY004  # one kind for all
@@ -81,10 +76,9 @@ def flag(row: Row, field: str) -> bool:
 
 
 def day(row: Row, field: str) -> date | None:
-    """The day a date-time field names, or None if it is absent, or year 1 (.NET's unset date).
+    """The day of a date-time field; None if absent, or in year 1 (.NET's unset date).
 
-    Raises:
-        ValueError: It is there and is no date.
+    `ValueError` if it is there and is no date.
     """
     value = row.get(field)
     if value is None or value == "":
@@ -100,7 +94,7 @@ def day(row: Row, field: str) -> date | None:
 
 
 def day_or_none(row: Row, field: str) -> date | None:
-    """As `day`, for dates that decide nothing: one that cannot be read is none."""
+    """As `day`, for dates that decide nothing: an unreadable one is none."""
     try:
         return day(row, field)
     except ValueError:
@@ -115,8 +109,7 @@ def shown(value: object) -> str:
 def quantity_of(row: Row) -> Decimal:
     """The quantity of an addition: a double, of which the noise behind the sixth place is cut off.
 
-    Raises:
-        ValueError: It is absent or no number. Absent is not zero: nobody has said so.
+    `ValueError` if it is absent or no number. Absent is not zero: nobody has said so.
     """
     value = row.get("quantity")
     if value is None:
@@ -129,11 +122,7 @@ def quantity_of(row: Row) -> Decimal:
 
 
 def product_of(row: Row) -> str:
-    """The catalog item's id of an addition.
-
-    Raises:
-        ValueError: It is absent.
-    """
+    """The catalog item's id of an addition; `ValueError` if it is absent."""
     try:
         return str(row_id(part(row, "product")))
     except ValueError as error:
@@ -144,10 +133,8 @@ def addition_line(row: Row, ref: AgreementRef) -> Line:
     """One addition, proven to be of the agreement that was asked for.
 
     What cannot be read of it matters only if it is the one that kisi would write: an agreement also
-    holds additions of other vendors and of people. Without an id or a product nobody can tell.
-
-    Raises:
-        PsaError: It is another agreement's, or nobody can tell what it is.
+    holds additions of other vendors and of people. `PsaError` if it is another agreement's, or has
+    no product, so that nobody can tell.
     """
     owner = row.get("agreementId", int(ref.agreement))
     if str(owner) != ref.agreement:
@@ -218,17 +205,19 @@ def listed_agreement(row: Row) -> PsaAgreement:
 def validate_agreement(
     ref: AgreementRef, row: Row | None, today: date, parent: Row | None = None
 ) -> Agreement | PsaError:
-    """One agreement as ConnectWise sent it; `row` is None if ConnectWise knows no such id.
+    """One agreement, of which `row` is None if ConnectWise knows no such id.
 
     `parent` is the agreement that `invoiced_by` names; None: nothing is known of it.
     """
     if row is None:
-        return gone_agreement(
-            ref,
+        why = (
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
-            " see it.",
-            f"If another one takes its place: {move(ref)}.",
+            " see it."
         )
+        remedy = f"If another one takes its place: {move(ref)}."
+        if as_id(ref.agreement) is None:
+            why, remedy = no_agreement_id(ref), f"{CORRECT}; `kisi map list` shows the ids."
+        return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
     try:
         idle = _idle(ref, row, today)
         return Agreement(
@@ -249,17 +238,16 @@ def validate_agreement(
         )
 
 
-def gone_agreement(ref: AgreementRef, why: str, remedy: str) -> Agreement:
-    """An agreement that ConnectWise does not have."""
-    return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
+CORRECT = "Correct `agreement` of the client in mapping.toml"
+
+
+def no_agreement_id(ref: AgreementRef) -> str:
+    """Why no agreement can have this id."""
+    return f"{ref.agreement!r} is not an agreement id of ConnectWise: those are whole numbers."
 
 
 def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
-    """Why the agreement is not the mapped company's.
-
-    Raises:
-        ValueError: ConnectWise does not say whose it is.
-    """
+    """Why the agreement is not the mapped company's."""
     company = part(row, "company")
     if "id" not in company:
         raise ValueError("company/id is missing")
@@ -300,13 +288,9 @@ def _not_invoiced(
     if not why:
         return None
     if number := invoiced_by(row):
-        above = ""
-        if parent:
-            try:
-                idle = _idle(ref, parent, today)
-            except ValueError:
-                idle = None
-            above = "is not active" if idle else _without_invoices(parent)
+        above = _without_invoices(parent) if parent else ""
+        with suppress(ValueError):
+            above = "is not active" if parent and _idle(ref, parent, today) else above
         if not above:
             return None
         why += f", and its parent, agreement {number}, {above}"
@@ -328,7 +312,10 @@ def _without_invoices(row: Row) -> str:
         return _ONE_TIME
     told = isinstance(row.get("billOneTimeFlag"), bool)
     cycle = row.get("billingCycle")
-    has_cycle = any(cycle.values()) if isinstance(cycle, dict) else cycle
+    if isinstance(cycle, dict):
+        cycle = cycle.get("name") or any(cycle.values())
+    # The cycle `None` is none (https://support.meetgradient.com/connectwise-troubleshooting).
+    has_cycle = cycle and str(cycle).strip().casefold() != "none"
     if (told or "billingCycle" in row) and not has_cycle:
         return "has no billing cycle"
     try:

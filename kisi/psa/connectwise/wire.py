@@ -5,47 +5,36 @@ pages on versioning, pagination and rate limiting. Lists are read with forward-o
 (`pageId` means `id > pageId`, rows ordered by id), because page numbers skip or repeat rows when
 data changes in between.
 
-Where a list ends: a gateway may serve fewer records a page than `pageSize` asks for, so
-`Link: rel="next"` decides. Where there is no such header, a page shorter than `pageSize` ends a
-list of everything. A list of some records (`Among`) says of those that it lacks that they do not
-exist, so it goes on to an empty page there, unless it has all of them.
+A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
+where a list ends. Without such a header a page shorter than `pageSize` ends a list of everything;
+a list of some records (`Among`) says that those it lacks do not exist, so it goes on to an empty
+page, unless it has all of them.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import reduce
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kisi.errors import AccessRefused, PsaError, TransportError
-from kisi.psa.connectwise.errors import (
-    Refusal,
-    login_remedy,
-    read_refusal,
-    request_id,
-    transport_remedy,
-)
+from kisi.psa.connectwise import errors
 from kisi.psa.connectwise.records import Row, part, row_id, shown
 from kisi.transport import Answer, Client, Retry
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A list that ConnectWise serves."""
+    """A list that ConnectWise serves: what it holds, and the API member's right to read it."""
 
     path: str
     noun: str
-    """What it holds, in the operator's words: `agreements`."""
     right: str
-    """The right in the API member's security role that reading it takes."""
     fields: str
-    """The fields of its records that are asked for."""
     nested: bool = False
     """Inside a record: a 404 then means that the record is gone, not that the address is wrong."""
 
@@ -56,7 +45,7 @@ AGREEMENTS = Collection(
     "Finance > Agreements, Inquire = All",
     "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
     "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag,oneTimeFlag,billOneTimeFlag,"
-    "billingCycle/id,parentAgreement/id",
+    "billingCycle/id,billingCycle/name,parentAgreement/id",
 )
 COMPANIES = Collection(
     "/company/companies",
@@ -111,55 +100,31 @@ class Among:
         return f"{self.field} in ({','.join(map(str, self.ids))})"
 
     def prove(self, row: Row) -> None:
-        """Makes sure that a record was asked for.
-
-        Raises:
-            ValueError: It was not: this is the answer to another question.
-        """
+        """Raises `ValueError` for a record that was not asked for: it answers another question."""
         *parents, name = self.field.split("/")
         value = reduce(part, parents, row).get(name)
         if isinstance(value, bool) or value not in self.ids:
             raise ValueError(f"record {row_id(row)} was not asked for: {self.field} {shown(value)}")
 
 
-def request_headers(company: str, secrets: Mapping[str, str], api_version: str) -> dict[str, str]:
-    """What every request carries: Basic login, the MSP's clientId, the pinned API version."""
-    login = f"{company}+{secrets['public_key']}:{secrets['private_key']}".encode()
-    return {
-        "Authorization": "Basic " + base64.b64encode(login).decode("ascii"),
-        "clientId": secrets["client_id"],
-        "Accept": f"application/vnd.connectwise.com+json; version={api_version}",
-    }
-
-
+@dataclass(frozen=True, slots=True)
 class Wire:
-    """One ConnectWise instance, `[psa.NAME]`.
+    """One ConnectWise instance, `[psa.NAME]`; `base` is `https://HOST/CODEBASE/apis/3.0`."""
 
-    `client` sends `request_headers` to `base`, `https://HOST/CODEBASE/apis/3.0`.
-    """
-
-    def __init__(self, client: Client, base: str, name: str) -> None:
-        self.name = name
-        self._client = client
-        self._base = base
-
-    @property
-    def skew(self) -> timedelta | None:
-        """See `kisi.psa.Psa.clock_skew`."""
-        return self._client.skew
-
-    def close(self) -> None:
-        """Closes connections. Safe to call twice."""
-        self._client.close()
+    client: Client
+    base: str
+    name: str
 
     def send(self, method: str, path: str, body: object) -> Answer:
-        """Sends one write exactly once and hands over whatever the answer is.
-
-        Raises:
-            TransportError: No usable answer came; `NotSent` if nothing was sent.
-        """
-        answer = self._client.send(method, path, json=body, retry=Retry.NEVER)
-        LOG.info("%s %s: %d, request id %s", method, path, answer.status, request_id(answer) or "-")
+        """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
+        answer = self.client.send(method, path, json=body, retry=Retry.NEVER)
+        LOG.info(
+            "%s %s: %d, request id %s",
+            method,
+            path,
+            answer.status,
+            errors.request_id(answer) or "-",
+        )
         return answer
 
     def get(
@@ -173,38 +138,30 @@ class Wire:
     ) -> Answer:
         """Reads `collection` (or `path`, something inside it), repeating as reads may be.
 
-        With `may_lack` the answer may also be ConnectWise's own 404, which has a code.
-
-        Raises:
-            AccessRefused: The login, a right, or the address was refused.
-            PsaError: Any other refusal, or no usable answer.
+        With `may_lack` the answer may also be ConnectWise's own 404, which has a code. Any other
+        refusal is a `PsaError`, `AccessRefused` if it is of the login, a right, or the address.
         """
         path = path or collection.path
         try:
-            answer = self._client.send(
-                "GET", path, params=params, headers=headers, retry=Retry.READ
-            )
+            answer = self.client.send("GET", path, params=params, headers=headers, retry=Retry.READ)
         except TransportError as error:
             raise PsaError(
                 f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
-                remedy=transport_remedy(error),
+                remedy=errors.transport_remedy(error),
             ) from error
-        if ident := request_id(answer):
+        if ident := errors.request_id(answer):
             LOG.debug("GET %s: request id %s", path, ident)
         if answer.status == HTTPStatus.OK:
             return answer
-        refusal = read_refusal(answer)
+        refusal = errors.read_refusal(answer)
         if may_lack and answer.status == HTTPStatus.NOT_FOUND and refusal.code:
             return answer
         raise self._refused(collection, refusal)
 
     def rows(self, collection: Collection, among: Among | None = None) -> list[Row]:
-        """A whole list, or all those of its records that `among` asks for (one chunk at most).
+        """A whole list, or all its records that `among` asks for (one chunk), each id once.
 
-        Rows are in the order they came in, each id once.
-
-        Raises:
-            PsaError: It did not arrive whole, or is the answer to another question.
+        `PsaError` if it did not arrive whole, or is the answer to another question.
         """
         rows: dict[int, Row] = {}
         place: dict[str, str] = {}
@@ -230,16 +187,12 @@ class Wire:
             place = {"pageId": str(max(rows))} | _page_number(following[1] if following else "")
 
     def rows_among(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Row]:
-        """Those records of a list that have one of `ids` in `field`; see `chunks` and `rows`."""
+        """Those records of a list that have one of `ids` in `field`."""
         for chunk in self.chunks(collection, field, ids):
             yield from self.rows(collection, chunk)
 
     def record(self, collection: Collection, number: int) -> Row | None:
-        """One record by its id; None only where ConnectWise itself says that there is none.
-
-        Raises:
-            PsaError: It could not be read, or another one came.
-        """
+        """One record by its id; None only where ConnectWise itself says that there is none."""
         path, params = f"{collection.path}/{number}", {"fields": collection.fields}
         answer = self.get(collection, path=path, params=params, may_lack=True)
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -250,7 +203,7 @@ class Wire:
     def chunks(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Among]:
         """Conditions on `field` for `ids`, in as few parts as addresses of a safe length allow."""
         left = sorted(ids)
-        longest = LONGEST_URL - len(f"{self._base}{collection.path}?")
+        longest = LONGEST_URL - len(f"{self.base}{collection.path}?")
         while left:
             chunk = Among(field, tuple(left[:CHUNK]))
             while len(chunk.ids) > 1 and len(urlencode(_query(collection, chunk))) > longest:
@@ -261,7 +214,6 @@ class Wire:
     def _records(
         self, collection: Collection, answer: Answer, among: Among | None, *, single: bool = False
     ) -> list[tuple[int, Row]]:
-        """The records of an answer, each with its id."""
         try:
             body = answer.json()
             page = [body] if single else body
@@ -280,8 +232,7 @@ class Wire:
             ) from error
         return records
 
-    def _refused(self, collection: Collection, refusal: Refusal) -> PsaError:
-        """The error for a read that ConnectWise refused."""
+    def _refused(self, collection: Collection, refusal: errors.Refusal) -> PsaError:
         said = (
             f"kisi could not read the {collection.noun} of psa.{self.name}."
             f" ConnectWise answered {refusal.sentence}"
@@ -290,7 +241,7 @@ class Wire:
         if refusal.of_permission:
             remedy = f"Give the security role of the API member the right {collection.right}."
         elif refusal.of_login:
-            remedy = login_remedy(self.name, refusal)
+            remedy = errors.login_remedy(self.name, refusal)
         elif refusal.status == HTTPStatus.NOT_FOUND and not collection.nested:
             said += " ConnectWise's cloud answers so also where the login is wrong."
             remedy = f"Check url, company, public_key and private_key of [psa.{self.name}]."
@@ -305,16 +256,13 @@ class Wire:
 
 
 def _query(collection: Collection, among: Among | None) -> dict[str, str]:
-    """The query of a list."""
     named = {"conditions": str(among)} if among else {}
     return {**named, "fields": collection.fields, "pageSize": str(PAGE_SIZE)}
 
 
 def _page_number(following: str) -> dict[str, str]:
-    """The parameter for the next page, where its address `following` counts pages; else none.
-
-    Of the address only the number is used: kisi goes to no other host or path than its own.
-    """
+    """The parameter for the next page, where its address `following` counts pages; else none."""
+    # Of the address only the number is used: kisi goes to no other host or path than its own.
     query = parse_qs(urlsplit(following).query)
     counts = {name.lower(): values[-1] for name, values in query.items()}
     number = "" if "pageid" in counts else counts.get("page", "")

@@ -2,14 +2,12 @@
 
 ConnectWise refuses an addition that starts before the agreement's billing start or, unless the
 agreement prorates, in a period that is invoiced already
-(https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid). kisi bills from
-today on and, only where ConnectWise refuses that, from the next invoice on. A changed quantity has
-no date: it holds for the whole period that is not invoiced yet. Quantities are whole numbers,
-because devices and mailboxes are.
+(https://support.sync365.app/portal/en/kb/articles/addition-object-is-invalid). A changed quantity
+has no date: it holds for the whole period that is not invoiced yet.
 
 ConnectWise has no idempotency key and no version check, and answers some patches that it ignored
-with 200. So a write counts only if the answer's record shows it, a refusal counts only if
-ConnectWise cannot have written, and everything else is unknown: `kisi.apply` reads it back.
+with 200. So a write counts only if the answer's record shows it, a refusal only if ConnectWise
+cannot have written, and everything else is unknown: `kisi.apply` reads it back.
 """
 
 from __future__ import annotations
@@ -20,13 +18,7 @@ from http import HTTPStatus
 
 from kisi.errors import BadAnswer, NotSent, TransportError
 from kisi.model import Agreement, PlannedLine, WriteResult, WriteStatus
-from kisi.psa.connectwise.errors import (
-    Refusal,
-    login_remedy,
-    read_refusal,
-    request_id,
-    transport_remedy,
-)
+from kisi.psa.connectwise import errors
 from kisi.psa.connectwise.records import as_id, product_of, quantity_of, row_id
 from kisi.psa.connectwise.wire import Wire, additions
 from kisi.redaction import remote_text
@@ -38,7 +30,7 @@ _STALE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECON
 
 
 def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:
-    """Sends one create or update and classifies the answer. Raises nothing for a refusal."""
+    """See `kisi.psa.Psa.write`."""
     number, product = as_id(line.agreement), as_id(line.product)
     if number is None or product is None:
         return _not_ids(f"agreement {line.agreement!r} or product {line.product!r}")
@@ -46,12 +38,13 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
         addition = as_id(line.line_id)
         if addition is None:
             return _not_ids(f"addition {line.line_id!r}")
-        return _send(wire, update(number, addition, product, line.after))[0]
+        return _send(wire, Change(number, product, line.after, addition))[0]
     # A new addition starts today or, where that is invoiced, with the next invoice.
     first = max(today, agreement.bill_start or today)
-    result, is_invoiced = _send(wire, create(number, product, line.after, first))
+    new = Change(number, product, line.after, starts=first)
+    result, is_invoiced = _send(wire, new, f"It is billed from {first} on.")
     if not is_invoiced:
-        return _dated(result, f"It is billed from {first} on.")
+        return result
     later, ends = agreement.next_invoice, agreement.ends
     if later is None or later <= first or (ends is not None and later > ends):
         known = f"is {later}" if later else "is not known"
@@ -61,28 +54,38 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
             message=f"{result.message} The agreement's Next Invoice Date {known}, so there is no"
             " later date to try: let the agreement prorate, or bill the invoiced period by hand.",
         )
-    result, _ = _send(wire, create(number, product, line.after, later))
-    return _dated(
-        result,
+    sentence = (
         f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
-        " already, and the agreement does not prorate.",
+        " already, and the agreement does not prorate."
     )
+    return _send(wire, replace(new, starts=later), sentence)[0]
 
 
-def _send(wire: Wire, change: Change) -> tuple[WriteResult, bool]:
-    """Sends `change` exactly once; says also whether its period was refused as invoiced already."""
+def _send(wire: Wire, change: Change, applied: str = "") -> tuple[WriteResult, bool]:
+    """Sends `change` once; says also whether its period was refused as invoiced already.
+
+    `applied` is what to say if it is done. Price, description and taxes of a new addition are the
+    catalog item's; of one that is there nothing but the quantity is touched.
+    """
+    method, path = "POST", additions(change.agreement).path
+    body: object = {
+        "product": {"id": change.product},
+        "quantity": change.quantity,
+        "billCustomer": "Billable",
+        "effectiveDate": f"{change.starts}T00:00:00Z",
+    }
+    if change.addition is not None:
+        method, path = "PATCH", f"{path}/{change.addition}"
+        body = [{"op": "replace", "path": "quantity", "value": change.quantity}]
     try:
-        answer = wire.send(change.method, change.path, change.body)
+        answer = wire.send(method, path, body)
     except TransportError as error:
         return classify(error, change, wire.name), False
+    result = classify(answer, change, wire.name)
+    if result.status is WriteStatus.APPLIED:
+        result = replace(result, message=applied)
     refused = answer.status == HTTPStatus.BAD_REQUEST
-    is_invoiced = refused and read_refusal(answer).of_invoiced_period
-    return classify(answer, change, wire.name), is_invoiced
-
-
-def _dated(result: WriteResult, sentence: str) -> WriteResult:
-    applied = result.status is WriteStatus.APPLIED
-    return replace(result, message=sentence) if applied else result
+    return result, refused and errors.read_refusal(answer).of_invoiced_period
 
 
 def _not_ids(what: str) -> WriteResult:
@@ -94,14 +97,13 @@ def _not_ids(what: str) -> WriteResult:
 class Change:
     """What one request asks for, and what an answer must show to confirm it."""
 
-    method: str
-    path: str
-    body: object
     agreement: int
     product: int
     quantity: int
     addition: int | None = None
     """The addition to change; None to create one."""
+    starts: date | None = None
+    """From when on a new one is billed."""
 
     @property
     def verb(self) -> str:
@@ -110,38 +112,20 @@ class Change:
         return "create the addition" if created else f"change addition {self.addition}"
 
 
-def create(agreement: int, product: int, quantity: int, effective: date) -> Change:
-    """A new, billable addition; price, description and taxes are the catalog item's."""
-    body = {
-        "product": {"id": product},
-        "quantity": quantity,
-        "billCustomer": "Billable",
-        "effectiveDate": f"{effective.isoformat()}T00:00:00Z",
-    }
-    return Change("POST", additions(agreement).path, body, agreement, product, quantity)
-
-
-def update(agreement: int, addition: int, product: int, quantity: int) -> Change:
-    """A new quantity for an addition that is there; nothing else of it is touched."""
-    body = [{"op": "replace", "path": "quantity", "value": quantity}]
-    path = f"{additions(agreement).path}/{addition}"
-    return Change("PATCH", path, body, agreement, product, quantity, addition)
-
-
 def classify(reply: Answer | TransportError, change: Change, name: str) -> WriteResult:
     """A result for whatever came of `change` in `[psa.NAME]`: an answer, or why there is none."""
     if isinstance(reply, TransportError):
         status = WriteStatus.NOT_SENT if isinstance(reply, NotSent) else WriteStatus.UNKNOWN
         said = f"kisi asked ConnectWise to {change.verb}: {reply.message}"
-        return WriteResult(status, f"{said} {transport_remedy(reply)}".rstrip())
+        return WriteResult(status, f"{said} {errors.transport_remedy(reply)}".rstrip())
     if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
         return _confirmed(reply, change)
-    refusal = read_refusal(reply)
+    refusal = errors.read_refusal(reply)
     asked = retry_after(reply.headers)
     wait, advice, denied = 0.0, "", False
-    if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or (
-        refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
-    ):
+    # A gateway may answer 503 after ConnectWise wrote: of an update a second one does no harm.
+    unavailable = refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
+    if refusal.status == HTTPStatus.TOO_MANY_REQUESTS or (unavailable and change.addition):
         status, said = WriteStatus.THROTTLED, "ConnectWise asks to wait and wrote nothing"
         wait = DEFAULT_WAIT if asked is None else asked
     elif refusal.status in _STALE:
@@ -164,7 +148,7 @@ def classify(reply: Answer | TransportError, change: Change, name: str) -> Write
 def _confirmed(answer: Answer, change: Change) -> WriteResult:
     """A 2xx: applied if the record in it is the change's, with its quantity."""
     said = f"ConnectWise answered {answer.status} when asked to {change.verb}, but its answer"
-    identity = request_id(answer)
+    identity = errors.request_id(answer)
     try:
         row = answer.json()
         if not isinstance(row, dict):
@@ -189,13 +173,13 @@ def _confirmed(answer: Answer, change: Change) -> WriteResult:
     return WriteResult(status, message, str(addition), quantity, request_id=identity)
 
 
-def _advice(refusal: Refusal, change: Change, name: str) -> str:
+def _advice(refusal: errors.Refusal, change: Change, name: str) -> str:
     """What to do about a refusal that has a known cause; else empty."""
     if refusal.of_permission:
         right = "Add" if change.addition is None else "Edit"
         return f"Give the API member's security role the right Finance > Agreements, {right} = All."
     if refusal.of_login:
-        return login_remedy(name, refusal)
+        return errors.login_remedy(name, refusal)
     if refusal.of_invoiced_period and change.addition is not None:
         return (
             "ConnectWise checks the whole addition again on every change: correct its effective"

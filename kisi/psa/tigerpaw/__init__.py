@@ -1,7 +1,6 @@
 """Tigerpaw: lines are the Additional Charges of an agreement.
 
-Tigerpaw has two APIs, and this package uses both: REST to read (`rest`, `records`, `read`), SOAP to
-write (`soap`). `adapter` puts them behind `kisi.psa.Psa`, `checks` serves `kisi check`.
+Of its two APIs REST is used to read (`rest`, `records`), SOAP to write (`soap`).
 `docs/tigerpaw.md` says what is assumed about Tigerpaw and how to prove it.
 """
 

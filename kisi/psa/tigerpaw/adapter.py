@@ -6,23 +6,42 @@ list, nor whether a repeat is safe. So `kisi.apply` compares all charges after e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from kisi.errors import ConfigError, PsaError
-from kisi.model import Agreement, Finding, Hold, PlannedLine, WriteResult, WriteStatus
-from kisi.psa import ProbeStep
+from kisi.errors import ConfigError, KisiError, PsaError
+from kisi.model import (
+    Agreement,
+    AgreementRef,
+    Finding,
+    Hold,
+    Line,
+    NotBillable,
+    PlannedLine,
+    WriteResult,
+    WriteStatus,
+)
+from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.tigerpaw import records
 from kisi.psa.tigerpaw.checks import check_online, probe_steps
-from kisi.psa.tigerpaw.read import Reads
-from kisi.psa.tigerpaw.rest import KeysRefused, Rest
+from kisi.psa.tigerpaw.rest import KeysRefused, NotFound, Rest, Unusable
 from kisi.psa.tigerpaw.settings import TigerpawSettings
 from kisi.psa.tigerpaw.soap import Soap, charge_values, load_template
 from kisi.transport import Client, Clock, Limits
 
+_log = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
 
-class Tigerpaw(Reads):
-    """One Tigerpaw. Made by `open_psa`; `soap` is None in report mode."""
+
+class Tigerpaw:
+    """One Tigerpaw; `soap` is None in report mode.
+
+    A method is one request, unless it says otherwise; `Unusable` says that none can succeed.
+    """
 
     workers = 1
     """Nothing is published about rate limits or parallel submits."""
@@ -35,22 +54,22 @@ class Tigerpaw(Reads):
     )
 
     def __init__(
-        self,
-        name: str,
-        settings: TigerpawSettings,
-        *,
-        client: Client,
-        rest: Rest,
-        soap: Soap | None,
-        clock: Clock,
+        self, name: str, settings: TigerpawSettings, rest: Rest, soap: Soap | None, clock: Clock
     ) -> None:
-        super().__init__(name, settings, rest, clock)
-        self._client = client
+        self.name = name
+        self._settings = settings
+        self._rest = rest
         self._soap = soap
+        self._clock = clock
+        self._items: dict[str, PsaProduct | None] = {}
+        self._counted: dict[str, int] = {}
+        """How many charges an agreement says it has: its list must not be shorter."""
+        self._charges: dict[str, tuple[Line, ...]] = {}
+        """The charges of an agreement as they were read last."""
 
     def clock_skew(self) -> timedelta | None:
         """How far this machine's clock is ahead of Tigerpaw's."""
-        return self._client.skew
+        return self._rest.client.skew
 
     def withheld(self) -> Hold | None:
         """Every write is held in report mode, and without a proven template."""
@@ -71,6 +90,189 @@ class Tigerpaw(Reads):
                 f"passes, set soap_template_verified = true in [psa.{self.name}].",
             )
         return None
+
+    def agreements(
+        self, refs: Collection[AgreementRef], today: date
+    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+        """Two requests for each, one where its account was read before.
+
+        Once the API as a whole cannot be used, the remaining agreements get that error unasked.
+        """
+        found: dict[AgreementRef, Agreement | KisiError] = {}
+        accounts: dict[str, bool | None] = {}
+        others: list[str] = []
+        ended: Unusable | None = None
+        for ref in refs:
+            try:
+                found[ref] = ended or self._validated(ref, today, accounts, others)
+            except Unusable as error:
+                if not found:
+                    raise
+                found[ref] = ended = error
+            except PsaError as error:
+                found[ref] = error
+        if others:
+            _log.warning(
+                "%s: on %d of the mapped agreements another External Product than %r is set: %s. "
+                "What that means is not documented; they are billed as mapped.",
+                self._rest.label,
+                len(others),
+                self._settings.external_product,
+                ", ".join(others[:10]),
+            )
+        return found
+
+    def _validated(
+        self, ref: AgreementRef, today: date, accounts: dict[str, bool | None], others: list[str]
+    ) -> Agreement:
+        for guard, value in (("account", ref.company), ("agreement", ref.agreement)):
+            if not is_number(value):
+                not_billable = NotBillable(
+                    guard,
+                    f'"{value:.40}" is not a Tigerpaw {guard} number.',
+                    f"Correct the {guard} in mapping.toml; `kisi map list` shows the numbers.",
+                )
+                return Agreement(ref=ref, not_billable=not_billable)
+        if ref.company not in accounts:
+            accounts[ref.company] = self._cross_referenced(ref.company)
+        record = self._agreement(ref.agreement, today)
+        product, ours = record.external_product if record else "", self._settings.external_product
+        if product and not records.names_product({"Product": product}, ours):
+            others.append(f"{ref.agreement} ({product:.40})")
+        return records.validate_agreement(
+            ref, record, today, cross=accounts[ref.company], product=ours
+        )
+
+    def _cross_referenced(self, account: str) -> bool | None:
+        """Whether the account has our External Product; None: there is no such account."""
+
+        def read(answer: object) -> bool:
+            if not isinstance(answer, list):
+                raise ValueError("it is not a list")  # noqa: TRY004
+            return any(
+                records.names_product(one, self._settings.external_product) for one in answer
+            )
+
+        return self._found(f"/api/accounts/{account}/service/externalproducts", read)
+
+    def _agreement(self, number: str, today: date | None = None) -> records.AgreementRecord | None:
+        """The agreement of this number; None: there is none."""
+        read = partial(records.read_agreement, today=today or self._clock.now().date())
+        record = self._found(f"/api/agreements/{number}", read, maybe_empty=True)
+        if record is not None and record.id == number:
+            self._count(record)
+        return record
+
+    def _found(
+        self,
+        path: str,
+        read: Callable[[object], _Read],
+        params: Mapping[str, str] | None = None,
+        *,
+        maybe_empty: bool = False,
+    ) -> _Read | None:
+        """What `read` makes of one answer; None for a 404, or for one that says nothing."""
+        try:
+            answer = self._rest.get(path, params)
+        except NotFound:
+            return None
+        return None if maybe_empty and not answer else self._rest.parse(read, answer, path)
+
+    def agreements_of(
+        self, companies: Collection[str], today: date
+    ) -> Mapping[str, tuple[Agreement, ...]]:
+        """One request an account.
+
+        Cross references are not asked for: what an agreement bills does not depend on them.
+        """
+        found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
+        for account in filter(is_number, found):
+            path, params = f"/api/agreements/account/{account}", {"activeOnly": "false"}
+            read = partial(records.read_agreements, account=account, today=today)
+            known = self._found(path, read, params)
+            for record in known or ():
+                self._count(record)
+                ref = AgreementRef(self.name, account, record.id)
+                validated = records.validate_agreement(ref, record, today, cross=True, product="")
+                if not validated.gone:
+                    found[account] += (validated,)
+        return found
+
+    def _count(self, record: records.AgreementRecord) -> None:
+        if record.charges is not None and self._settings.charges_counted:
+            self._counted[record.id] = record.charges
+
+    def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
+        """All additional charges of one agreement, whatever `products` are: the API has no filter.
+
+        They must not be fewer than the agreement itself counts. Where the list is to prove that
+        there is no charge of `products`, it must have counted in this run and since the last submit
+        to it; if it did not, it is asked once more, which is a second request.
+        """
+        number = ref.agreement
+        if products is not None and number not in self._counted and is_number(number):
+            self._agreement(number)
+        path = f"/api/agreements/{number}/additionalcharges"
+        charges = self._read_charges(self._rest.get(path), number, path)
+        counted = self._counted.get(number, 0)
+        if len(charges) < counted:
+            raise PsaError(
+                f"{self._rest.label} says that agreement {number} has {counted} additional "
+                f"charges and gave {len(charges)} of them.",
+                remedy="Try again. If it keeps happening, compare AdditionalCharges of "
+                f"/api/agreements/{number} with the list of its additional charges; if it "
+                f"counts something else, set `charges_counted = false` in [psa.{self.name}].",
+            )
+        self._charges[number] = charges
+        return charges
+
+    def line(self, ref: AgreementRef, line_id: str) -> Line | None:
+        """One additional charge by its number."""
+        if not (is_number(ref.agreement) and is_number(line_id)):
+            return None
+        path = f"/api/agreements/{ref.agreement}/additionalcharges/{line_id}"
+        try:
+            answer = self._rest.get(path)
+        except NotFound:
+            answer = None
+        if answer is None:
+            return None
+        (found,) = self._read_charges([answer], ref.agreement, path)
+        if found.id != line_id:
+            raise PsaError(
+                f"{self._rest.label} was asked for {path} and gave charge {found.id:.40}. Nothing "
+                "of its answer was used.",
+                remedy="Try again.",
+            )
+        return found
+
+    def _read_charges(self, answer: object, agreement: str, path: str) -> tuple[Line, ...]:
+        field = self._settings.item_field
+        return self._rest.parse(
+            lambda rows: records.read_charges(rows, field, agreement), answer, path
+        )
+
+    def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
+        """Those of the named price book items that exist; each is asked for once in a run."""
+        for item in ids:
+            if item not in self._items:
+                path, params = "/api/pricebook/items/details", {"itemId": item}
+                found = self._found(path, records.read_item, params, maybe_empty=True)
+                self._items[item] = found if found and found.id == item else None
+        return {item: product for item in ids if (product := self._items[item]) is not None}
+
+    def all_companies(self) -> tuple[PsaCompany, ...]:
+        """Every account; one request for each 100, as of the next two."""
+        return tuple(self._rest.search("/api/accounts/search", "AccountName", records.read_account))
+
+    def all_agreements(self) -> tuple[PsaAgreement, ...]:
+        """Every agreement."""
+        read = partial(records.read_agreement, today=self._clock.now().date())
+        return tuple(self._rest.search("/api/agreements/search", "AgreementNumber", read))
+
+    def all_products(self) -> tuple[PsaProduct, ...]:
+        """Every price book item."""
+        return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", records.read_item))
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:  # noqa: ARG002
         """Submits one charge. A new one is refused unsent if its item is missing or inactive.
@@ -114,24 +316,13 @@ class Tigerpaw(Reads):
         return charge_values(line, own, "")
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:  # noqa: ARG002
-        """Keys, clock, database and rights, for `kisi check --online`; changes nothing.
-
-        Nothing here needs a mapped agreement.
-        """
+        """Keys, clock, database and rights; nothing here needs a mapped agreement."""
         return check_online(self._rest, self._settings, self._clock)
 
     def probe(
         self, agreement: str, item: str, confirm: Callable[[str], bool]
     ) -> Iterator[ProbeStep]:
-        """Prove the SOAP template on a scratch agreement, for `kisi check --probe-tigerpaw`.
-
-        `item` is the price book `ItemId` to make a charge of; `confirm` asks a person before the
-        first write.
-
-        Raises:
-            ConfigError: kisi has no SOAP login, because `write` is `report`.
-            PsaError: The agreement could not be read, or does not exist.
-        """
+        """Proves the SOAP template; `item` is the price book `ItemId` to make a charge of."""
         if self._soap is None:
             raise ConfigError(
                 f"The probe of {self._rest.label} needs the SOAP login, which kisi has only with "
@@ -146,8 +337,8 @@ class Tigerpaw(Reads):
         return probe_steps(self, self._soap, record, item, confirm)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Closes the connections."""
+        self._rest.client.close()
 
 
 def open_psa(
@@ -163,9 +354,7 @@ def open_psa(
 
     `secrets` are `public_key` and `private_key`, and with `write = "soap"` also `soap_user` and
     `soap_password`, resolved. `base` is the folder that the template's path starts from.
-
-    Raises:
-        ConfigError: The template of a charge is unusable.
+    `ConfigError` where the template of a charge is unusable.
     """
     template = load_template(
         base / settings.soap_template if settings.soap_template else None,
@@ -174,9 +363,14 @@ def open_psa(
     label = f"Tigerpaw (psa.{name})"
     client = Client(settings.url, limits=limits, clock=clock, label=label)
     keys = (secrets["public_key"], secrets["private_key"])
-    rest = Rest(client, *keys, clock=clock, label=label, first_row=settings.first_row)
+    rest = Rest(client, keys, clock, label, settings.first_row)
     soap = None
     if settings.write == "soap":
         login = (secrets["soap_user"], secrets["soap_password"])
         soap = Soap(client, settings.soap_path, login, label, template, settings.soap_escaped)
-    return Tigerpaw(name, settings, client=client, rest=rest, soap=soap, clock=clock)
+    return Tigerpaw(name, settings, rest, soap, clock)
+
+
+def is_number(text: str) -> bool:
+    """Whether an account, agreement or charge can have this number."""
+    return text.isascii() and text.isdigit()

@@ -9,8 +9,9 @@ uses a template that nobody has verified.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from kisi.errors import PsaError
+from kisi.errors import ForeignChange, PsaError
 from kisi.model import Action, AgreementRef, Finding, Level, Line, PlannedLine
 from kisi.psa import ProbeStep, Psa
 from kisi.psa.foreign import foreign_changes, own_line
@@ -116,14 +117,6 @@ def _writes(rest: Rest, settings: TigerpawSettings) -> Finding:
     )
 
 
-class Failed(Exception):
-    """A step did not show what it must show. Never leaves this module."""
-
-    def __init__(self, message: str, *, foreign: bool = False) -> None:
-        super().__init__(message)
-        self.foreign = foreign
-
-
 def probe_steps(
     psa: Psa, soap: Soap, agreement: AgreementRecord, item: str, confirm: Callable[[str], bool]
 ) -> Iterator[ProbeStep]:
@@ -134,56 +127,53 @@ def probe_steps(
     have passed if the last says so; the charge itself stays, with quantity 0.
     """
     try:
-        yield from _Probe(psa, soap, agreement, item).steps(confirm)
-    except Failed as failure:
-        yield ProbeStep(passed=False, message=str(failure), foreign=failure.foreign)
+        ref = AgreementRef(psa.name, agreement.company, agreement.id)
+        yield from _Probe(psa, soap, ref, item).steps(confirm)
     except PsaError as error:
-        yield ProbeStep(passed=False, message=error.message)
+        foreign = isinstance(error, ForeignChange)
+        yield ProbeStep(error.message, passed=False, foreign=foreign)
 
 
+@dataclass(frozen=True, slots=True)
 class _Probe:
-    def __init__(self, psa: Psa, soap: Soap, agreement: AgreementRecord, item: str) -> None:
-        self._psa = psa
-        self._soap = soap
-        self._ref = AgreementRef(psa.name, agreement.account, agreement.number)
-        self._item = item
+    psa: Psa
+    soap: Soap
+    ref: AgreementRef
+    item: str
 
     def steps(self, confirm: Callable[[str], bool]) -> Iterator[ProbeStep]:
-        number, before = self._ref.agreement, self._look()
-        message = f"Agreement {number} holds {len(before)} charges."
-        yield ProbeStep(passed=True, message=message)
+        number, before = self.ref.agreement, self._look()
+        yield ProbeStep(f"Agreement {number} holds {len(before)} charges.")
         question = (
-            f"Submit a charge of item {self._item} with quantity 1 to agreement {number}? "
+            f"Submit a charge of item {self.item} with quantity 1 to agreement {number}? "
             "Nothing on it may be worth keeping."
         )
         if not confirm(question):
-            raise Failed("You did not agree, and nothing was sent.")
+            raise PsaError("You did not agree, and nothing was sent.")
         before, own = self._submit(before, None, 1)
-        message = f"A new charge {own.id} came, all others are unchanged."
-        yield ProbeStep(passed=True, message=message)
+        yield ProbeStep(f"A new charge {own.id} came, all others are unchanged.")
         before, own = self._submit(before, own, 2)
-        yield ProbeStep(passed=True, message="Its quantity went to 2, all others are unchanged.")
+        yield ProbeStep("Its quantity went to 2, all others are unchanged.")
         again, own = self._submit(before, own, 2)
         if again != before:
-            raise Failed(f"Submitting the same again changed charge {own.id}.")
-        yield ProbeStep(passed=True, message="Submitting the same again changed nothing.")
+            raise PsaError(f"Submitting the same again changed charge {own.id}.")
+        yield ProbeStep("Submitting the same again changed nothing.")
         _, own = self._submit(again, own, 0)
         yield ProbeStep(
-            passed=True,
-            message="Its quantity went to 0, all others are unchanged. The template is proven: "
+            "Its quantity went to 0, all others are unchanged. The template is proven: "
             f"set soap_template_verified = true, and remove charge {own.id} by hand.",
         )
 
     def _look(self) -> tuple[Line, ...]:
-        charges, number = self._psa.lines(self._ref), self._ref.agreement
+        charges, number = self.psa.lines(self.ref), self.ref.agreement
         recurring = [charge for charge in charges if not charge.one_time]
-        if any(charge.product == self._item for charge in recurring):
-            raise Failed(
-                f"Agreement {number} has a charge of item {self._item} already. Remove it, or "
+        if any(charge.product == self.item for charge in recurring):
+            raise PsaError(
+                f"Agreement {number} has a charge of item {self.item} already. Remove it, or "
                 "choose another agreement."
             )
         if not any(charge.quantity for charge in recurring):
-            raise Failed(
+            raise PsaError(
                 f"Agreement {number} has no recurring charge with a quantity. Add one by hand: the "
                 "probe must see that it stays as it is."
             )
@@ -193,33 +183,32 @@ class _Probe:
         self, before: tuple[Line, ...], own: Line | None, quantity: int
     ) -> tuple[tuple[Line, ...], Line]:
         """Submit our charge, look again, demand exactly the quantity."""
-        ref = self._ref
+        ref = self.ref
         written = PlannedLine(
             psa=ref.psa,
             company=ref.company,
             agreement=ref.agreement,
             application="",
             categories=(),
-            product=self._item,
+            product=self.item,
             line_id=own.id if own else None,
             action=Action.UPDATE if own else Action.CREATE,
             before=own.quantity if own else None,
             after=quantity,
         )
-        answer = self._soap.submit(charge_values(written, own, "kisi probe"))
-        after = self._psa.lines(ref)
+        answer = self.soap.submit(charge_values(written, own, "kisi probe"))
+        after = self.psa.lines(ref)
         changes = foreign_changes(written, before, after)
         if changes:
-            raise Failed(
+            raise ForeignChange(
                 f"With a submit of quantity {quantity} something else changed: "
                 f"{'; '.join(changes)}. This template must not be used: it does not leave other "
-                "charges alone.",
-                foreign=True,
+                "charges alone."
             )
         found = own_line(written, before, after)
         if found is None or found.quantity != quantity:
             seen = f"shows {found.quantity}" if found else "is not there"
-            raise Failed(
+            raise PsaError(
                 f"After a submit of quantity {quantity} the charge {seen}. {answer.message}"
             )
         return after, found

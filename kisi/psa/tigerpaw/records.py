@@ -1,4 +1,4 @@
-"""What Tigerpaw's answers say, as values: pure readers of decoded JSON.
+"""What Tigerpaw's answers say, as values, and whether an agreement is fit to bill. Pure.
 
 Names are those of the models of API 18.2.1 (https://api2.tigerpawsoftware.com/docs/18.2.1/swagger),
 in which every property is optional. So each reader demands what a number on an invoice rests on,
@@ -13,9 +13,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from kisi.model import Line
-from kisi.psa import PsaCompany, PsaProduct
-from kisi.psa.common import LARGEST, exact_number
+from kisi.model import Agreement, AgreementRef, Line, NotBillable
+from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.interface import LARGEST, exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
 Record = Mapping[str, Any]
@@ -26,11 +26,9 @@ def read_charges(answer: object, item_field: str, agreement: str) -> tuple[Line,
     """The additional charges of one agreement, whole, as lines without dates.
 
     `item_field` holds a charge's price book `ItemId`. `Line.raw` is the charge as it was received,
-    without our secrets.
-
-    Raises:
-        ValueError: It is no list, a charge lacks its id, item or quantity, an id is there twice, or
-            a charge says that it is another agreement's. (API 18.2.1 documents no such field.)
+    without our secrets. `ValueError` where it is no list, a charge lacks its id, item or quantity,
+    an id is there twice, or a charge says that it is another agreement's (API 18.2.1 documents no
+    such field).
     """
     if not isinstance(answer, list):
         raise ValueError("the additional charges did not come as a list")  # noqa: TRY004
@@ -85,11 +83,7 @@ def money(value: object) -> Decimal | None:
 
 
 def day(value: object) -> date | None:
-    """The day of a .NET date-time such as `2026-01-31T00:00:00`; its minimum means no date.
-
-    Raises:
-        ValueError: It is a text, and no date.
-    """
+    """The day of a .NET date-time such as `2026-01-31T00:00:00`; its minimum means no date."""
     if value is None or value == "":
         return None
     found = date.fromisoformat(str(value)[:10])
@@ -97,73 +91,57 @@ def day(value: object) -> date | None:
 
 
 @dataclass(frozen=True, slots=True)
-class AgreementRecord:
-    """What an `AgreementSummary` says about one agreement."""
+class AgreementRecord(PsaAgreement):
+    """What an `AgreementSummary` says about one agreement, seen on one day."""
 
-    number: str
-    account: str
-    account_name: str
-    kind: str
-    external_product: str
-    starts: date | None
-    ends: date | None
+    owner: str = ""
+    """The account's name, in brackets, to stand after its number; empty if there is none."""
+    external_product: str = ""
     charges: int | None = None
     """How many additional charges it has; None: it does not say."""
 
-    def active(self, today: date) -> bool:
-        """Whether it is in effect on that day."""
-        begun = self.starts is None or self.starts <= today
-        return begun and (self.ends is None or self.ends >= today)
 
-
-def read_agreement(record: object) -> AgreementRecord:
-    """One `AgreementSummary` or `AgreementDetail`.
-
-    Raises:
-        ValueError: It does not say its number or account, or a date is unreadable.
-    """
+def read_agreement(record: object, today: date) -> AgreementRecord:
+    """One `AgreementSummary` or `AgreementDetail`, with its number, account and readable dates."""
     outer, inner = _object(record), _object(_object(record).get("Agreement"))
     number, account = _number(outer.get("AgreementNumber")), _number(inner.get("AccountNumber"))
     if not number:
         raise ValueError("an agreement does not say its AgreementNumber")
     if not account:
         raise ValueError(f"agreement {number} does not say its AccountNumber")
+    owner = remote_name(str(outer.get("AccountName") or ""))
+    kind = remote_name(str(inner.get("Type") or ""))
+    starts, ends = day(inner.get("StartDate")), day(inner.get("EndDate"))
     return AgreementRecord(
-        number=number,
-        account=account,
-        account_name=remote_name(str(outer.get("AccountName") or "")),
-        kind=remote_name(str(inner.get("Type") or "")),
+        id=number,
+        company=account,
+        name=kind or f"Agreement {number}",
+        kind=kind,
+        active=(starts is None or starts <= today) and (ends is None or ends >= today),
+        starts=starts,
+        ends=ends,
+        owner=f" ({owner})" if owner else "",
         external_product=str(inner.get("ExternalProduct") or ""),
-        starts=day(inner.get("StartDate")),
-        ends=day(inner.get("EndDate")),
         charges=_count(outer.get("AdditionalCharges")),
     )
 
 
-def read_agreements(answer: object, account: str) -> tuple[AgreementRecord, ...]:
-    """All agreements of one account, from an `AgreementSearchResult`.
-
-    Raises:
-        ValueError: It is none, an agreement is unreadable or of another account, or there are more
-            or fewer of them than it says.
-    """
+def read_agreements(answer: object, account: str, today: date) -> tuple[AgreementRecord, ...]:
+    """All agreements of one account, from an `AgreementSearchResult`: as many as it says."""
     listed, total = _object(answer).get("Agreements"), _object(answer).get("TotalCount")
-    records = tuple(read_agreement(one) for one in listed) if isinstance(listed, list) else ()
+    known = listed if isinstance(listed, list) else []
+    records = tuple(read_agreement(one, today) for one in known)
     if _count(total) is None or len(records) != total:
         shown = remote_text(repr(total), 40)
         raise ValueError(f"it says that there are {shown} agreements and gave {len(records)}")
-    others = sorted({record.account for record in records} - {account})
+    others = sorted({record.company for record in records} - {account})
     if others:
         raise ValueError(f"asked for account {account}, it gave agreements of {', '.join(others)}")
     return records
 
 
 def read_account(record: object) -> PsaCompany:
-    """One `AccountSummary`, for `kisi map`.
-
-    Raises:
-        ValueError: It does not say its number.
-    """
+    """One `AccountSummary`, for `kisi map`."""
     number = _number(_object(record).get("AccountNumber"))
     if not number:
         raise ValueError("an account does not say its AccountNumber")
@@ -176,9 +154,6 @@ def read_item(record: object) -> PsaProduct:
 
     The price is known only where all price levels of the item agree: which level applies is the
     account's business, which kisi does not read.
-
-    Raises:
-        ValueError: It does not say its id.
     """
     outer = _object(record)
     number, details = outer.get("ItemId"), _object(outer.get("Item"))
@@ -195,7 +170,7 @@ def read_item(record: object) -> PsaProduct:
 
 
 def names_product(record: object, product: str) -> bool:
-    """Whether an `AccountExternalProduct` or `ExternalProduct` is called `product`, in any case."""
+    """Whether an (`Account`)`ExternalProduct` is called `product`, in any case."""
     fields = _object(record)
     name = fields.get("ExternalProduct") or fields.get("Product") or ""
     return str(name).strip().casefold() == product.strip().casefold()
@@ -213,3 +188,75 @@ def _count(value: object) -> int | None:
 def _number(value: object) -> str:
     """An account or agreement number; empty if it is none (0 is the schema's default)."""
     return str(_count(value) or "")
+
+
+def validate_agreement(
+    ref: AgreementRef,
+    record: AgreementRecord | None,
+    today: date,
+    *,
+    cross: bool | None,
+    product: str,
+) -> Agreement:
+    """An agreement, compared with the client that is mapped to it.
+
+    `record` is None where Tigerpaw has none of that number, `cross` None where it has no such
+    account, and else says whether the account is cross-referenced to our External `product`.
+    """
+    return Agreement(
+        ref=ref,
+        name=record.kind if record else "",
+        not_billable=_not_billable(ref, record, today, cross, product),
+        bill_start=record.starts if record else None,
+        ends=record.ends if record else None,
+        gone=record is None or not record.active,
+    )
+
+
+def _not_billable(
+    ref: AgreementRef,
+    record: AgreementRecord | None,
+    today: date,
+    cross: bool | None,  # noqa: FBT001
+    product: str,
+) -> NotBillable | None:
+    """Why the agreement cannot be billed to the client; None: it can."""
+    guard, agreement = "agreement", f"Agreement {ref.agreement}"
+    if cross is None:
+        guard, why = "account", f"Tigerpaw has no account {ref.company}"
+        remedy = (
+            "Correct company in mapping.toml: it is Tigerpaw's account number, not its account id"
+        )
+    elif record is None:
+        why = f"Tigerpaw has no agreement {ref.agreement}"
+        remedy = f"If another one takes its place: {move(ref)}"
+    elif record.id != ref.agreement:
+        why = f"Tigerpaw calls agreement {ref.agreement} {record.id:.40}"
+        remedy = f'Write "{record.id:.40}" in mapping.toml, so that no agreement has two names'
+    elif record.company != ref.company:
+        owner = record.company + record.owner
+        why = f"{agreement} belongs to account {owner}, not to account {ref.company}"
+        remedy = "Correct company or agreement in mapping.toml"
+    elif not cross:
+        guard, account = "account", ref.company + record.owner
+        why = (
+            f'Account {account} is not cross-referenced to the External Product "{product}", so '
+            "its agreements cannot be billed by the API user"
+        )
+        remedy = (
+            "In Tigerpaw open the account, choose Assign External Products to an Account, and add "
+            f'"{product}" with any External ID. If the list does not offer it, make it first in '
+            "Edit > Master Tables > Account > External Products > New"
+        )
+    elif record.starts and record.starts > today:
+        why = f"{agreement} starts on {record.starts}"
+        remedy = (
+            "Nothing to do if it is to be billed from then on; otherwise name the agreement that "
+            f"is active today: {move_by_hand(ref)}"
+        )
+    elif record.ends and record.ends < today:
+        why = f"{agreement} ended on {record.ends}"
+        remedy = f"Extend it in Tigerpaw. If another one follows it: {move(ref)}"
+    else:
+        return None
+    return NotBillable(guard, f"{why}.", f"{remedy}.")

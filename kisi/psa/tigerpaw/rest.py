@@ -1,11 +1,9 @@
 """Reading over Tigerpaw's REST API: signing, both ways it reports failure, paging.
 
 API 18.2.1, https://api2.tigerpawsoftware.com/docs/18.2.1/swagger. It fails with an HTTP status, and
-also with status 200 and `"Success": false`; lists without an envelope have only the former. Nothing
-is published about rate limits, so requests go out one at a time.
-
-The vendor describes the signature that every request carries on the page "REST Examples" of every
-API server, for example https://api.paulsonsav.com/gettingstarted/restexamples.
+also with status 200 and `"Success": false`; lists without an envelope have only the former. The
+signature is described on the page "REST Examples" of every API server, for example
+https://api.paulsonsav.com/gettingstarted/restexamples.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import hmac
 from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -40,38 +39,23 @@ class NotFound(PsaError):
     """The API answered 404, and it is Tigerpaw's API that did."""
 
 
+@dataclass(slots=True)
 class Rest:
-    """Signed reads of one Tigerpaw API server, the base of `client`.
+    """Signed reads of one Tigerpaw API server, the base of `client`."""
 
-    The keys are those of the rep whose rights are used; `label` is how messages call this PSA,
-    `first_row` the number of a search's first row.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        public_key: str,
-        private_key: str,
-        *,
-        clock: Clock,
-        label: str,
-        first_row: int = 1,
-    ) -> None:
-        self.label = label
-        self._client = client
-        self._keys = (public_key, private_key)
-        self._clock = clock
-        self.first_row = first_row
-        self._known = False
+    client: Client
+    keys: tuple[str, str] = field(repr=False)
+    """The public and the private one, of the rep whose rights are used."""
+    clock: Clock
+    label: str
+    """How messages call this PSA."""
+    first_row: int
+    """The number of a search's first row."""
+    _known: bool = False
+    """Tigerpaw's API has answered."""
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
-        """One GET, decoded.
-
-        Raises:
-            NotFound: Status 404.
-            Unusable: Nothing could be sent, or (`KeysRefused`) the keys were refused.
-            PsaError: Any other failure, also `Success: false` within status 200.
-        """
+        """One GET, decoded; see `send` and `decode`."""
         return self.decode("GET", path, self.send("GET", path, params=params))
 
     def search(self, path: str, search_type: str, read: Callable[[object], Record]) -> list[Record]:
@@ -80,9 +64,6 @@ class Rest:
         The search asks for every record whose `search_type` contains the empty text. Pages follow
         `NextRow` for as long as it grows and a page brings something new, so a server that repeats
         itself ends the reading; the total that it names decides whether the list is whole.
-
-        Raises:
-            PsaError: A page failed or was unreadable, or not as many records came as it has.
         """
         found: dict[Record, None] = {}
         row = self.first_row
@@ -110,11 +91,7 @@ class Rest:
     def page(
         self, path: str, search_type: str, row: int, size: int = PAGE_SIZE
     ) -> tuple[list[Any], int, int]:
-        """One page of such a search: its records, `NextRow` and `TotalCount`.
-
-        Raises:
-            PsaError: It failed, or is no page of a search.
-        """
+        """One page of such a search: its records, `NextRow` and `TotalCount`."""
         body = {
             "Criteria": [{"SearchType": search_type, "MatchType": "Contains", "Criteria": ""}],
             "PageSize": size,
@@ -131,11 +108,7 @@ class Rest:
         return records, following if isinstance(following, int) else 0, total
 
     def parse(self, read: Callable[[object], Read], value: object, path: str) -> Read:
-        """Apply a reader of `kisi.psa.tigerpaw.records` to a decoded answer.
-
-        Raises:
-            PsaError: The reader found that it is not what the API promises.
-        """
+        """Applies a reader of `records`; its `ValueError` is a `PsaError` about `path`."""
         try:
             return read(value)
         except ValueError as error:
@@ -153,14 +126,9 @@ class Rest:
         params: Mapping[str, str] | None = None,
         json: object = None,
     ) -> Answer:
-        """One signed read, whatever its status.
-
-        Raises:
-            Unusable: Nothing could be sent.
-            PsaError: No whole answer came back.
-        """
+        """One signed read, whatever its status; `Unusable` if nothing could be sent."""
         try:
-            return self._client.send(
+            return self.client.send(
                 method,
                 path,
                 params=params,
@@ -175,13 +143,12 @@ class Rest:
             raise PsaError(error.message, remedy=error.remedy) from error
 
     def _sign(self, method: str, path: str) -> Mapping[str, str]:
-        return signed_headers(*self._keys, method, path, self._clock.now())
+        return signed_headers(*self.keys, method, path, self.clock.now())
 
     def decode(self, method: str, path: str, answer: Answer) -> Any:  # noqa: ANN401
-        """What an answer says.
+        """What an answer says; `PsaError` where it says no, in either way, or is not JSON.
 
-        Raises:
-            PsaError: It says no, in either way, or is not JSON; as `get`.
+        `NotFound` stands for status 404, `KeysRefused` for 401.
         """
         said = f"{self.label} answered {method} {path}"
         if answer.status == HTTPStatus.UNAUTHORIZED:

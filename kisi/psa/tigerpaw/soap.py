@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
@@ -63,13 +63,13 @@ class Soap:
 
     client: Client
     path: str
-    login: tuple[str, str]
+    login: tuple[str, str] = field(repr=False)
     """User and password, made with `tsiWS Users.exe`."""
     label: str
     """How messages call this PSA."""
     template: Template
     """The XML of a charge."""
-    escaped: bool = False
+    escaped: bool
     """Send it as escaped text instead of as elements."""
 
     def submit(self, charge: Mapping[str, object]) -> WriteResult:
@@ -87,7 +87,7 @@ class Soap:
             return WriteResult(WriteStatus.NOT_SENT, error.message)
         except TransportError as error:
             return WriteResult(WriteStatus.UNKNOWN, error.message)
-        return read_answer(answer, self.label)
+        return read_answer(answer, self.label, creates=not charge["detail_id"])
 
 
 def envelope(user: str, password: str, params: str) -> str:
@@ -102,12 +102,15 @@ def envelope(user: str, password: str, params: str) -> str:
     )
 
 
-def read_answer(answer: Answer, label: str) -> WriteResult:
-    """What an HTTP answer of the service says: status, SOAP fault, or result."""
+def read_answer(answer: Answer, label: str, *, creates: bool = False) -> WriteResult:
+    """What an HTTP answer of the service says: status, SOAP fault, or result.
+
+    A gateway may answer 503 after Tigerpaw wrote, so where a submit `creates` that is unclear.
+    """
     status, message = WriteStatus.UNKNOWN, f"status {answer.status}: {answer.excerpt()}"
     wait, denied, asked = 0.0, False, retry_after(answer.headers)
     unavailable = answer.status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or unavailable:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or (unavailable and not creates):
         status, wait = WriteStatus.THROTTLED, asked or 0.0
     elif answer.status in _DENIED:
         status, denied = WriteStatus.REJECTED, True
@@ -124,10 +127,9 @@ def read_answer(answer: Answer, label: str) -> WriteResult:
 
 
 def _read_envelope(root: Element) -> tuple[bool, str]:
-    """Whether the charge was accepted, and what was said: a fault, or a result in either form.
+    """Whether the charge was accepted, and what was said; `ValueError` if it does not say that.
 
-    Raises:
-        ValueError: Neither, or the result does not say whether it succeeded.
+    It is a fault, or a result in either form.
     """
     if root.find("./{*}Body/{*}Fault") is not None:
         return False, f"a SOAP fault: {_text(root, 'faultstring') or 'no reason'}"
@@ -143,17 +145,11 @@ def _read_envelope(root: Element) -> tuple[bool, str]:
 
 
 def _parse(body: bytes) -> Element:
-    """Reads XML.
-
-    Raises:
-        ValueError: It is too large, or the parser refuses it for whatever reason. An encoding that
-            Python does not know is a `LookupError` there, for example.
-    """
     if len(body) > _LARGEST_ANSWER:
         raise ValueError("the answer is too large")
     try:
         return fromstring(body, forbid_dtd=True)
-    except Exception as error:
+    except Exception as error:  # an encoding that Python does not know is a `LookupError`
         raise ValueError("the answer is no XML that can be read") from error
 
 
@@ -206,10 +202,7 @@ def render(template: Template, charge: Mapping[str, object]) -> str:
 def load_template(path: Path | None, *, place: str = "") -> Template:
     """Reads and checks a template, without its comments and XML declaration.
 
-    None reads the packaged one. Problems begin with `place`.
-
-    Raises:
-        ConfigError: It cannot be read, is no XML, or lacks a placeholder; all problems at once.
+    None reads the packaged one. `ConfigError` holds all problems at once; each begins with `place`.
     """
     name = str(path) if path else "the packaged template"
     try:

@@ -35,7 +35,7 @@ from kisi.sources.ksc.lists import (
 )
 from kisi.sources.ksc.session import Logins, Session
 from kisi.sources.ksc.wire import Params, ServerLabel, Vanished, authorization
-from kisi.transport import Client, Clock, Limits, Retry, Trust, certificate_of, clock_finding
+from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
@@ -100,7 +100,8 @@ class KscSource:
         self.name = name
         self._client = Client(
             settings.url,
-            trust=Trust(tuple(base / path for path in settings.ca_files), settings.fingerprints),
+            ca_files=[base / path for path in settings.ca_files],
+            fingerprints=settings.fingerprints,
             limits=limits,
             clock=clock,
             label=f"Security Center ({name})",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kisi.errors import AnswerLost, TransportError
-from kisi.transport import Retry, Trust
+from kisi.transport import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def test_two_answers_to_one_request_are_none_and_nothing_is_left_of_them(
     shown: Certificate = certificate()
     script = numbered(after=form(b'"of another"'), form=form)
     server = serve(script, shown.context if secure else None)
-    client = connect(server.url, **({"trust": _pinned(shown)} if secure else {}))
+    client = connect(server.url, **(_pinned(shown) if secure else {}))
     with pytest.raises(AnswerLost, match="what it sent is no single answer"):
         client.send("POST", "/a", json={})
     assert client.send("POST", "/b", json={}).json() == "/b"
@@ -146,7 +146,7 @@ def test_what_comes_after_an_answer_was_read_is_no_answer_to_the_next_request(
             peer.send(answer(b'"' + request.split()[1] + b'"'))
 
     server = serve(script, shown.context if secure else None)
-    client = connect(server.url, **({"trust": _pinned(shown)} if secure else {}))
+    client = connect(server.url, **(_pinned(shown) if secure else {}))
     assert client.send("POST", "/a", json={}).json() == "/a"
     waiting[0].send(answer(b'"of another"'))
     assert client.send("POST", "/b", json={}).json() == "/b"
@@ -154,7 +154,7 @@ def test_what_comes_after_an_answer_was_read_is_no_answer_to_the_next_request(
 
 
 def _pinned(shown: Certificate):
-    return Trust(fingerprints=(shown.fingerprint,))
+    return {"fingerprints": (shown.fingerprint,)}
 
 
 WHOLE = [

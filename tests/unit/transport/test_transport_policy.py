@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.transport import (
     Answer,
+    Clock,
     Limits,
     Retry,
-    SystemClock,
     clock_finding,
     clock_skew,
     retry_after,
@@ -157,7 +157,7 @@ def test_json_with_a_byte_order_mark_is_json() -> None:
 
 
 def test_the_systems_clock_is_aware_and_goes_forward() -> None:
-    clock = SystemClock()
+    clock = Clock()
     before = clock.monotonic()
     clock.sleep(-1)
     assert clock.monotonic() >= before

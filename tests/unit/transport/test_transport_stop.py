@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from kisi.errors import AnswerLost, NotSent
-from kisi.transport import Client, Limits, Retry, SystemClock
+from kisi.transport import Client, Clock, Limits, Retry
 from tests.unit.transport.raw_server import Connect, FakeClock, Peer, Serve
 
 
@@ -47,7 +47,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for_after_a_stop(
         over.wait(20)
 
     server = serve(script)
-    client = Client(server.url, limits=Limits(stop=stop), clock=SystemClock(), label="Source hq")
+    client = Client(server.url, limits=Limits(stop=stop), clock=Clock(), label="Source hq")
     try:
         with pytest.raises(AnswerLost, match="it did not answer in time"):
             client.send("GET", "/a", retry=Retry.READ)
@@ -91,5 +91,5 @@ def test_a_goodbye_has_little_patience() -> None:
 
 def test_a_stopped_clock_does_not_wait(stop: threading.Event) -> None:
     stop.set()
-    SystemClock(stop).sleep(3600)
-    SystemClock().sleep(-1)
+    Clock(stop).sleep(3600)
+    Clock().sleep(-1)

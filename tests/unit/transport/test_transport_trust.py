@@ -14,7 +14,6 @@ from kisi.errors import ConfigError, NotSent, Untrusted
 from kisi.secrets import fingerprint, is_loopback, normal_fingerprint
 from kisi.transport import (
     Retry,
-    Trust,
     certificate_of,
 )
 from kisi.transport.connection import proxies_for
@@ -41,7 +40,7 @@ def test_a_pinned_leaf_is_good_whatever_its_name(
     own = certificate()
     server = serve(keep_alive, own.context)
     shouted = "SHA256:" + ":".join(own.fingerprint[7:].upper()[i : i + 2] for i in range(0, 64, 2))
-    client = connect(server.url, trust=Trust(fingerprints=(OTHER, shouted)))
+    client = connect(server.url, fingerprints=(OTHER, normal_fingerprint(shouted)))
     assert client.send("POST", "/login", json={}).status == 200
     assert client.send("POST", "/more", json={}).status == 200
     assert server.connections == 1
@@ -61,12 +60,12 @@ def test_an_expired_or_old_leaf_is_good_if_it_is_pinned(
     der = tmp_path / "klserver.cer"
     der.write_bytes(own.der)
     trust = {
-        "fingerprint": Trust(fingerprints=(own.fingerprint,)),
-        "pem": Trust(ca_files=(own.pem,)),
-        "der": Trust(ca_files=(der,)),
+        "fingerprint": {"fingerprints": (own.fingerprint,)},
+        "pem": {"ca_files": (own.pem,)},
+        "der": {"ca_files": (der,)},
     }[by]
     server = serve(keep_alive, own.context)
-    assert connect(server.url, trust=trust).send("GET", "/").status == 200
+    assert connect(server.url, **trust).send("GET", "/").status == 200
 
 
 @pytest.mark.parametrize("by", ["fingerprint", "file"])
@@ -76,11 +75,11 @@ def test_a_wrong_certificate_ends_the_call_before_anything_is_sent(
     own, pinned = certificate(), certificate()
     server = serve(keep_alive, own.context)
     trust = (
-        Trust(fingerprints=(pinned.fingerprint,))
+        {"fingerprints": (pinned.fingerprint,)}
         if by == "fingerprint"
-        else Trust(ca_files=(pinned.pem,))
+        else {"ca_files": (pinned.pem,)}
     )
-    client = connect(server.url, trust=trust)
+    client = connect(server.url, **trust)
     with pytest.raises(Untrusted) as caught:
         client.send("POST", "/", headers={"Authorization": "x"}, retry=Retry.READ)
     assert server.requests == []
@@ -95,7 +94,7 @@ def test_a_certificate_that_changes_between_two_requests_is_noticed(
 ) -> None:
     old, new = certificate(), certificate()
     server = serve(lambda peer: peer.request() and peer.answer(), old.context)
-    client = connect(server.url, trust=Trust(fingerprints=(old.fingerprint,)))
+    client = connect(server.url, fingerprints=(old.fingerprint,))
     client.send("GET", "/")
     server.wait_for_hang_up()
     server._context = new.context
@@ -117,8 +116,8 @@ def test_an_authority_vouches_for_its_certificates_whatever_their_name(
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     server = serve(keep_alive, issued(authority, "ksc.example.com"))
     impostor = serve(keep_alive, issued(stranger, "ksc.example.com"))
-    trust = Trust(ca_files=(tmp_path / "ca.pem",), fingerprints=(OTHER,))
-    client = connect(server.url, trust=trust)
+    trust = {"ca_files": (tmp_path / "ca.pem",), "fingerprints": (OTHER,)}
+    client = connect(server.url, **trust)
     presented = certificate_of("127.0.0.1", server.port).fingerprint
     assert client.why_trusted(OTHER) == "which is pinned"
     assert client.why_trusted(presented) == "", "nothing has proved it yet"
@@ -130,7 +129,7 @@ def test_an_authority_vouches_for_its_certificates_whatever_their_name(
     client.send("GET", "/")
     assert server.connections == 3, "the way of judging that worked comes first from then on"
     with pytest.raises(Untrusted, match="sha256:"):
-        connect(impostor.url, trust=trust).send("GET", "/")
+        connect(impostor.url, **trust).send("GET", "/")
     assert impostor.requests == []
 
 
@@ -168,8 +167,8 @@ def test_the_environment_changes_neither_pins_nor_authentication(
     monkeypatch.setenv("CURL_CA_BUNDLE", str(own.pem))
     server = serve(keep_alive, own.context)
     with pytest.raises(Untrusted):
-        connect(server.url, trust=Trust(fingerprints=(pinned.fingerprint,))).send("GET", "/")
-    client = connect(server.url, trust=Trust(fingerprints=(own.fingerprint,)))
+        connect(server.url, fingerprints=(pinned.fingerprint,)).send("GET", "/")
+    client = connect(server.url, fingerprints=(own.fingerprint,))
     client.send("GET", "/", headers={"Authorization": "KSCBasic mine"})
     client.send("GET", "/")
     assert b"Authorization: KSCBasic mine" in server.requests[0]
@@ -216,11 +215,11 @@ def test_a_pin_holds_through_a_proxy(
 
     server = serve(proxy)
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:pw@127.0.0.1:{server.port}")
-    good = connect("https://ksc.example:13299", trust=Trust(fingerprints=(own.fingerprint,)))
+    good = connect("https://ksc.example:13299", fingerprints=(own.fingerprint,))
     assert good.send("POST", "/login", json={}).status == 200
     good.close()
     with pytest.raises(Untrusted, match=own.fingerprint):
-        connect("https://ksc.example:13299", trust=Trust(fingerprints=(OTHER,))).send("GET", "/")
+        connect("https://ksc.example:13299", fingerprints=(OTHER,)).send("GET", "/")
     assert [data.split()[0] for data in server.requests] == [b"CONNECT", b"POST", b"CONNECT"]
     assert b"Proxy-Authorization: Basic" in server.requests[0]
     assert b"Proxy-Authorization" not in server.requests[1]
@@ -244,7 +243,7 @@ def test_a_proxy_that_speaks_tls_must_prove_its_name(
     server = serve(keep_alive, own.context)
     monkeypatch.setenv("HTTPS_PROXY", f"https://user:pw@127.0.0.1:{server.port}")
     with pytest.raises(NotSent):
-        connect("https://ksc.example:13299", trust=Trust(fingerprints=(OTHER,))).send("GET", "/")
+        connect("https://ksc.example:13299", fingerprints=(OTHER,)).send("GET", "/")
     assert server.requests == []
 
 
@@ -272,8 +271,6 @@ def test_a_fingerprint_is_read_without_trusting_anything(serve: Serve, certifica
 def test_a_fingerprint_names_its_kind_and_has_64_digits(text: str) -> None:
     with pytest.raises(ValueError, match="This is not a fingerprint"):
         normal_fingerprint(text)
-    with pytest.raises(ConfigError):
-        trust_methods(Trust(fingerprints=(text,)))
 
 
 @pytest.mark.parametrize(
@@ -288,10 +285,10 @@ def test_a_fingerprint_names_its_kind_and_has_64_digits(text: str) -> None:
 def test_a_pinned_file_must_hold_a_certificate(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "klserver.cer"
     with pytest.raises(ConfigError, match=r"klserver.cer: the certificate file cannot be read"):
-        trust_methods(Trust(ca_files=(path,)))
+        trust_methods((path,), ())
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"klserver.cer: .*in PEM or DER form"):
-        trust_methods(Trust(ca_files=(path,)))
+        trust_methods((path,), ())
 
 
 def test_the_systems_authorities_can_be_named_by_the_environment(
@@ -300,7 +297,7 @@ def test_the_systems_authorities_can_be_named_by_the_environment(
     own = certificate()
 
     def count() -> int:
-        (only,) = trust_methods(Trust())
+        (only,) = trust_methods((), ())
         assert only.match_name
         return only.context.cert_store_stats()["x509"]
 

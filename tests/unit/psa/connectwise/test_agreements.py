@@ -222,6 +222,7 @@ INVOICED = {
 }
 """What ConnectWise says of an agreement that it invoices every month; null fields are left out."""
 NO_CYCLE = {**INVOICED, "billingCycle": None}
+CYCLE_NONE = {**INVOICED, "billingCycle": {"id": 9, "name": "None"}}
 NO_DATE = {**INVOICED, "nextInvoiceDate": None}
 ONE_TIME = {**INVOICED, "billOneTimeFlag": True}
 CHILD = {"parentAgreement": {"id": 900}}
@@ -235,6 +236,9 @@ CHILD = {"parentAgreement": {"id": 900}}
         (NO_CYCLE, "has no billing cycle"),
         ({**INVOICED, "billingCycle": {}}, "has no billing cycle"),
         ({"billingCycle": {"id": None}}, "has no billing cycle"),
+        (CYCLE_NONE, "has no billing cycle"),
+        ({"billingCycle": {"name": " NONE "}}, "has no billing cycle"),
+        ({**INVOICED, "billingCycle": "None"}, "has no billing cycle"),
         (NO_DATE, "has no next invoice date"),
         ({"nextInvoiceDate": ""}, "has no next invoice date"),
         ({"nextInvoiceDate": "0001-01-01T00:00:00Z"}, "has no next invoice date"),
@@ -267,6 +271,7 @@ def test_an_agreement_that_is_never_invoiced_is_unfit_and_may_still_hold_lines(
         {**INVOICED, "nextInvoiceDate": "first of the month"},
         {**INVOICED, "billingCycle": "Monthly"},
         {**INVOICED, "billingCycle": {"name": "Monthly"}},
+        {**INVOICED, "billingCycle": {"id": 2, "name": None}},
         {**NO_CYCLE, **NO_DATE, "billOneTimeFlag": None},
         {**INVOICED, **CHILD},
         CHILD,
@@ -289,7 +294,7 @@ def test_what_a_record_does_not_say_of_invoices_is_no_proof_against_it(psa, api,
         ({**INVOICED, "cancelledFlag": True}, "is not active"),
     ],
 )
-@pytest.mark.parametrize("own", [NO_CYCLE, NO_DATE])
+@pytest.mark.parametrize("own", [NO_CYCLE, CYCLE_NONE, NO_DATE])
 def test_a_child_is_fit_unless_its_parent_is_known_not_to_invoice(psa, api, own, changes, says):
     api.get(AGREEMENTS, json=[agreement_row(**own, **CHILD)])
     api.get(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
 from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, additions
-from kisi.psa.connectwise.write import create
 from tests.specs import interface_description
+from tests.unit.psa.connectwise.conftest import (
+    ADDITIONS,
+    AGREEMENT,
+    TODAY,
+    addition_row,
+    planned,
+    sent,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +43,10 @@ def test_every_path_and_method_is_in_the_document(document):
     assert "patch" in paths[f"{additions}/{{id}}"]
 
 
-def test_a_create_has_what_the_document_requires(document):
+def test_a_create_has_what_the_document_requires(document, psa, api):
     schema = document["components"]["schemas"]["Addition"]
-    body = create(1042, 1201, 90, date(2026, 11, 21)).body
+    api.post(ADDITIONS, json=addition_row(), status=201)
+    psa.write(planned(), AGREEMENT, TODAY)
+    (body,) = sent(api)
     assert set(schema["required"]) <= set(body) <= set(schema["properties"])
     assert body["billCustomer"] in schema["properties"]["billCustomer"]["enum"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.psa.common import exact_number
 from kisi.psa.connectwise.records import as_id, day, flag, part, quantity_of, row_id, text
+from kisi.psa.interface import exact_number
 
 
 @pytest.mark.parametrize(

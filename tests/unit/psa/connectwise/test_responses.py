@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.model import WriteStatus
-from kisi.psa.connectwise.write import DEFAULT_WAIT, classify, create, update
+from kisi.psa.connectwise.write import DEFAULT_WAIT, Change, classify
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row
 
-CREATE = create(1042, 1201, 90, date(2026, 11, 21))
-UPDATE = update(1042, 301, 1201, 90)
+CREATE = Change(1042, 1201, 90, starts=date(2026, 11, 21))
+UPDATE = Change(1042, 1201, 90, 301)
 
 
 def receipt(status, body=None, *, change=UPDATE, **headers):
@@ -97,6 +97,15 @@ def test_the_status_of_a_refusal_decides_what_may_have_happened(status, verdict)
 def test_a_rate_limit_says_how_long_to_wait(status, asked, wait):
     got = receipt(status, {}, **{"Retry-After": asked})
     assert (got.status, got.wait) == (WriteStatus.THROTTLED, wait)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "wait"),
+    [(503, WriteStatus.UNKNOWN, 0.0), (429, WriteStatus.THROTTLED, 7.0)],
+)
+def test_a_create_that_a_gateway_calls_unavailable_may_have_arrived(status, verdict, wait):
+    got = receipt(status, {}, change=CREATE, **{"Retry-After": "7"})
+    assert (got.status, got.wait) == (verdict, wait)
 
 
 @pytest.mark.parametrize(

@@ -104,15 +104,14 @@ def test_a_price_that_nobody_could_bill_is_none(value):
 
 
 def test_an_agreement_tells_its_account_and_term():
-    record = read_agreement(
-        {
-            "AgreementNumber": 7,
-            "Agreement": {"AccountNumber": 5, "Type": "MS", "EndDate": "2026-01-31T00:00:00"},
-        }
-    )
-    assert (record.number, record.account, record.kind) == ("7", "5", "MS")
-    assert record.active(date(2026, 1, 31))
-    assert not record.active(date(2026, 2, 1))
+    answer = {
+        "AgreementNumber": 7,
+        "Agreement": {"AccountNumber": 5, "Type": "MS", "EndDate": "2026-01-31T00:00:00"},
+    }
+    record = read_agreement(answer, date(2026, 1, 31))
+    assert (record.id, record.company, record.kind) == ("7", "5", "MS")
+    assert record.active
+    assert not read_agreement(answer, date(2026, 2, 1)).active
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_an_agreement_tells_its_account_and_term():
 )
 def test_an_agreement_without_number_account_or_readable_dates_is_unreadable(record):
     with pytest.raises(ValueError, match=r"AgreementNumber|AccountNumber|isoformat"):
-        read_agreement(record)
+        read_agreement(record, date(2026, 11, 21))
 
 
 def test_accounts_and_items_go_by_their_ids():

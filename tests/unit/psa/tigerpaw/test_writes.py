@@ -305,6 +305,16 @@ def test_a_busy_service_says_how_long_to_wait(scene, agreement, ours, code, wait
     assert (receipt.status, receipt.wait) == (WriteStatus.THROTTLED, wait)
 
 
+@pytest.mark.parametrize(
+    ("code", "status"), [(429, WriteStatus.THROTTLED), (503, WriteStatus.UNKNOWN)]
+)
+def test_a_new_charge_that_a_gateway_calls_unavailable_may_have_arrived(
+    scene, agreement, code, status
+):
+    scene.faults.add("status", match=SUBMIT, code=code, headers={"Retry-After": "7"})
+    assert scene.submit(scene.open(), agreement, "KES-WS", 90).status is status
+
+
 def test_a_submit_that_cannot_be_looked_at_blocks_the_next_one_until_it_was(scene, agreement, ours):
     psa = scene.open()
     down = scene.faults.add("status", match=CHARGES, after=1, times=8, code=500)
@@ -368,7 +378,7 @@ def test_a_server_that_is_gone_between_look_and_submit_was_not_written_to(
     scene, agreement, ours, monkeypatch
 ):
     psa = scene.open()
-    elsewhere = scene.open(url="http://127.0.0.1:9")._client
+    elsewhere = scene.open(url="http://127.0.0.1:9")._rest.client
     monkeypatch.setattr(psa, "_soap", replace(psa._soap, client=elsewhere))
     receipt = scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80)
     assert receipt.outcome is Outcome.FAILED
