@@ -36,7 +36,6 @@ Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) 
 
 from __future__ import annotations
 
-from kisi.journal.clients import Billing, ClientRecord, ClientState
 from kisi.journal.holds import HeldPlan
 from kisi.journal.lines import ConfirmedLine, LineHistory, QuantityRange
 from kisi.journal.operations import (
@@ -46,7 +45,7 @@ from kisi.journal.operations import (
     emergency_line,
     operation_key,
 )
-from kisi.journal.runs import Run, RunState, Subject
+from kisi.journal.runs import Billing, ClientRecord, ClientState, Run, RunState, Subject
 from kisi.journal.store import JOURNAL, Journal, repair
 from kisi.journal.usage import PackedUsage, StoredKey, UsageRecord
 

@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kisi.errors import Withheld
-from kisi.journal.clients import Clients
-from kisi.journal.codec import from_epoch, from_row, pack, unpack
+from kisi.journal.codec import from_row, loads, pack
+from kisi.journal.runs import Runs
 from kisi.model import Company, LineSlot, Plan, PlannedLine, Status
 
 _WHOLE = 0
 """Stands for the client of a whole plan's id."""
+_KEEP = """
+    INSERT INTO plan (id, client, first_run, first_at, last_run, last_at, open, lines)
+    VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET
+        last_run = excluded.last_run, last_at = excluded.last_at, open = 1, lines = excluded.lines
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class HeldPlan:
     last_at: datetime
 
 
-class Holds(Clients):
+class Holds(Runs):
     """The tables `plan`, `accepted`, `used_id` and `accept`."""
 
     def record_plan(self, run_id: int, at: datetime, plan: Plan) -> None:
@@ -64,21 +69,14 @@ class Holds(Clients):
             everything = [line for _, _, held in kept for line in held]
             for plan_id, client, lines in (*kept, (plan.plan_id, _WHOLE, everything)):
                 if lines:
-                    self._execute(
-                        "INSERT INTO plan"
-                        " (id, client, first_run, first_at, last_run, last_at, open, lines)"
-                        " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET"
-                        " last_run = excluded.last_run, last_at = excluded.last_at, open = 1,"
-                        " lines = excluded.lines",
-                        *(plan_id, client, run_id, at, run_id, at, pack(lines)),
-                    )
+                    values = (plan_id, client, run_id, at, run_id, at, pack(lines))
+                    self._execute(_KEEP, *values)
 
     def held_lines(self, plan_id: str) -> tuple[PlannedLine, ...]:
         """What an id, also a whole plan's, held when a run last showed it; empty if none did."""
-        row = self._row(
-            "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1", plan_id
-        )
-        return unpack(tuple[PlannedLine, ...], row["lines"]) if row else ()
+        last = "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1"
+        rows = self._rows(last, plan_id)
+        return tuple(x for row in rows for x in loads(tuple[PlannedLine, ...], row["lines"]))
 
     def open_holds(self) -> tuple[HeldPlan, ...]:
         """What waits for a person, one entry a client, with the id that releases it."""
@@ -90,16 +88,12 @@ class Holds(Clients):
         return tuple(from_row(HeldPlan, row) for row in rows)
 
     def refuse_used(self, plan_id: str) -> None:
-        """Makes sure that nobody has accepted an id yet.
-
-        Raises:
-            Withheld: Somebody has; says who and when.
-        """
+        """Raises `Withheld` if somebody has accepted an id before; says who and when."""
         row = self._row("SELECT * FROM used_id WHERE id = ?", plan_id)
         if row is not None:
             raise Withheld(
                 f"The id {plan_id} was accepted before, by {row['who']} at"
-                f" {from_epoch(row['at']):%Y-%m-%d %H:%M} UTC in run {row['run']};"
+                f" {loads(datetime, row['at'], 'at'):%Y-%m-%d %H:%M} UTC in run {row['run']};"
                 " an id works once. Nothing was written.",
                 remedy="`kisi preview` shows the current ids.",
             )
@@ -109,8 +103,7 @@ class Holds(Clients):
     ) -> None:
         """Keeps which lines an id accepts, by their keys, each with its client.
 
-        Raises:
-            Withheld: The id was used before; nothing was changed.
+        An id that was used before is `Withheld`; nothing is changed then.
         """
         with self._transaction():
             self.refuse_used(plan_id)

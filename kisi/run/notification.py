@@ -45,42 +45,36 @@ class RunNotification:
 
     def start(self) -> None:
         """The run begins."""
-        self._ping("start")
+        self._send("healthcheck", "/start")
 
     def end(self, code: int, trouble: str = "") -> None:
         """The run has ended with `code`; `trouble` says what ended it, if anything did."""
-        self._ping(str(int(code)))
-        if url := self.addresses.get("webhook"):
-            self._send(url, document=self._summary(int(code), REDACTOR.redact(trouble)))
-
-    def _summary(self, code: int, trouble: str) -> Json:
+        self._send("healthcheck", f"/{int(code)}")
         document = {} if self.result is None else plan_document(self.result)
-        sentences = (trouble, document.get("last_line"))
-        return {
+        sentences = (REDACTOR.redact(trouble), document.get("last_line"))
+        summary = {
             "format_version": FORMAT_VERSION,
             "mode": Mode.SYNC.value,
             **document,
             "last_line": " ".join(sentence for sentence in sentences if sentence),
             "scope": self.scope or None,
-            "exit_code": code,
+            "exit_code": int(code),
         }
+        self._send("webhook", document=summary)
 
-    def _ping(self, below: str) -> None:
-        """Asks for the healthcheck's address with `below` under its path."""
-        if url := self.addresses.get("healthcheck"):
-            self._send(url, f"/{below}")
-
-    def _send(self, url: str, below: str = "", document: Json | None = None) -> None:
+    def _send(self, where: str, below: str = "", document: Json | None = None) -> None:
+        """Asks for the address with `below` under its path, or posts it a document."""
+        if not (url := self.addresses.get(where)):
+            return
         try:
             status = _answer(url, below, document)
         except (KisiError, ValueError) as error:  # an address may be none at all
             said = error.message if isinstance(error, KisiError) else "its address is not usable."
-            self._warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
-            return
-        if not 200 <= status < 300:  # also a redirect: nothing is sent to where it points
-            self._warn(f"The monitoring service answered {status}; nothing else changed.")
-
-    def _warn(self, text: str) -> None:
+            text = REDACTOR.redact(f"The monitoring service could not be told: {said}")
+        else:
+            if 200 <= status < 300:  # not a redirect: nothing is sent to where it points
+                return
+            text = f"The monitoring service answered {status}; nothing else changed."
         self.on_message(Message(text, is_warning=True))
 
 
@@ -90,14 +84,9 @@ def _answer(url: str, below: str, document: Json | None) -> int:
     for secret in (parts.path, parts.query, parts.password or ""):
         REDACTOR.add(secret)
     path = parts.path.rstrip("/") + below if below else parts.path
-    client = Client(
-        f"{parts.scheme}://{parts.netloc}",
-        limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
-        clock=SystemClock(),
-        label="[notify]",
-        hidden=True,
-    )
-    query = f"?{parts.query}" if parts.query else ""
+    limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
+    server, query = f"{parts.scheme}://{parts.netloc}", f"?{parts.query}" if parts.query else ""
+    client = Client(server, limits=limits, clock=SystemClock(), label="[notify]", hidden=True)
     with closing(client):
         return client.send("POST" if document else "GET", path + query, json=document).status
 
