@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -110,10 +110,6 @@ class Database:
                 if self._connection.in_transaction:  # a full disk makes SQLite roll back by itself
                     self._connection.execute("ROLLBACK")
                 raise
-
-    def _snapshot(self) -> AbstractContextManager[None]:
-        """Several reads of one and the same state, while another process may write."""
-        return self._transaction("BEGIN")
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock, as_state_errors(self.path):

@@ -1,10 +1,8 @@
 """What is held for a person, under which id, and which ids were accepted.
 
 What an id accepts is kept line by line until the line is written, or asks for other numbers. An id
-works once: it is used as soon as one of its lines is written. If all of them ask for other numbers
-first, it has released nothing, and may be given again should the numbers come back. A written line
-counts as accepted once more, so that the same change has another id should it ever be held again,
-and its baseline starts anew.
+works once: it is used as soon as one of its lines is written. A written line counts as accepted
+once more, so that the same change has another id should it ever be held again.
 """
 
 from __future__ import annotations
@@ -33,12 +31,10 @@ class HeldPlan:
 
     plan_id: str
     name: str
-    """The client's name."""
     psa: str
     company: str
     agreement: str
     lines: tuple[PlannedLine, ...]
-    """The lines that were held, with their holds."""
     first_run: int
     first_at: datetime
     last_run: int
@@ -51,8 +47,7 @@ class Holds(Runs):
     def record_plan(self, run_id: int, at: datetime, plan: Plan) -> None:
         """Keeps what each id of `plan` stands for, and closes what its clients held before.
 
-        A client that failed was not judged: what it held before stays open. Called with the
-        guarded plan, and once more with what is left after accepts were applied.
+        A client that failed was not judged: what it held before stays open.
         """
         with self._transaction():
             self._execute("UPDATE plan SET open = 0 WHERE client = ? AND open", _WHOLE)
@@ -73,7 +68,7 @@ class Holds(Runs):
                     self._execute(_KEEP, *values)
 
     def held_lines(self, plan_id: str) -> tuple[PlannedLine, ...]:
-        """What an id, also a whole plan's, held when a run last showed it; empty if none did."""
+        """What an id, also a whole plan's, held when a run last showed it."""
         last = "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1"
         rows = self._rows(last, plan_id)
         return tuple(x for row in rows for x in loads(tuple[PlannedLine, ...], row["lines"]))
@@ -120,10 +115,10 @@ class Holds(Runs):
     ) -> None:
         """Ends what was accepted and is written now, or asks for other numbers.
 
-        `written` are the lines that a guard held, that were accepted, and that are written now,
-        each with the hold that was lifted. Each counts as accepted once more, its baseline starts
-        anew, and its id is used. `waiting` is each client that was planned, with the keys of the
-        lines that guards still hold. What else was accepted of it is accepted no more.
+        `written` are lines that were accepted and are written now, each with the hold that was
+        lifted. Each counts as accepted once more, its baseline starts anew, and its id is used.
+        `waiting` is each client that was planned, with the keys of the lines that guards still
+        hold. What else was accepted of it is accepted no more.
         """
         done: set[str] = set()
         changed: set[tuple[int, str, str | None]] = set()

@@ -1,8 +1,7 @@
 """The lines that kisi owns, and every quantity they were proven to hold.
 
-A quantity is kept as a range of runs: a run that proves the same quantity again moves the range's
-end and adds nothing. The *baseline* of a line starts anew when a person accepted a change of it:
-ranges up to `baseline_after` do not count for it any more.
+The *baseline* of a line starts anew when a person accepted a change of it: ranges up to
+`baseline_after` do not count for it any more.
 """
 
 from __future__ import annotations
@@ -64,7 +63,6 @@ class ConfirmedLine:
     line: PlannedLine
     """As it was planned, under the id that the PSA gave it."""
     name: str
-    """The client's name."""
     tenants: tuple[TenantRef, ...]
     quantity: Decimal
     settled: bool = True
@@ -111,10 +109,10 @@ class Lines(Runs):
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
-        `highest` and `lowest` are over the quantities confirmed in the `baseline_days` before
-        `now`, or since the line's last accept, whichever is shorter.
+        `highest` and `lowest` are over what was confirmed in the `baseline_days` before `now`, or
+        since the line's last accept, whichever is shorter.
         """
-        with self._snapshot():
+        with self._transaction("BEGIN"):  # one state, while another process may write
             owned = self._rows(_OWNED)
             seen: dict[int, list[Decimal]] = {}
             for row in (*self._rows(_BASELINE, now - timedelta(days=baseline_days)), *owned):
@@ -127,7 +125,7 @@ class Lines(Runs):
     def line_history(self, name: str) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name`, each with its quantities over time."""
         ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
-        with self._snapshot():
+        with self._transaction("BEGIN"):  # one state, while another process may write
             found = []
             for row in self._rows(_HISTORY, name):
                 seen = tuple(from_row(QuantityRange, x) for x in self._rows(ranges, row["id"]))
@@ -135,10 +133,7 @@ class Lines(Runs):
             return tuple(found)
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
-        """These lines were read and hold what they should; kisi owns them from now on.
-
-        An unknown outcome of an earlier write to one of them is settled by it.
-        """
+        """These lines were read and hold what they should; kisi owns them from now on."""
         with self._transaction():
             for one in confirmed:
                 self._confirm_line(run_id, at, one)
@@ -182,7 +177,6 @@ class Lines(Runs):
         return self._client_id(line.psa, line.company, line.agreement, confirmed.name)
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
-        """Makes the line's row, or brings it up to date, with the quantity that it holds."""
         line, quantity = confirmed.line, quantity_text(confirmed.quantity)
         row, proof = self._row(_FIND, client, line.line_id), _proof(run_id, confirmed)
         proofs: tuple[Proof, ...] = (proof,)
@@ -201,10 +195,7 @@ class Lines(Runs):
         self._update("line", line_row, current=current)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
-        """These lines are not kisi's any more: excepted with `bill = false`, or gone for good.
-
-        Should they be again, their baseline starts anew.
-        """
+        """These lines are not kisi's any more; should they be again, their baseline starts anew."""
         with self._transaction():
             for line in lines:
                 self._execute(

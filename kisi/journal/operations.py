@@ -1,7 +1,7 @@
-"""Writes: the intent before the request is sent, the outcome after its answer was understood.
+"""Writes: the intent, committed before its request is sent, and the outcome.
 
-An intent is committed before anything is sent, and alone. Whatever ends the process afterwards, the
-next run finds the intent without an outcome and asks the PSA what became of it.
+Whatever ends the process in between, the next run finds the intent without an outcome and asks the
+PSA what became of it.
 """
 
 from __future__ import annotations
@@ -35,16 +35,13 @@ _SELECT = """
 
 @dataclass(frozen=True, slots=True)
 class OperationOutcome:
-    """What became of one write.
-
-    `APPLIED` and `UNCHANGED` prove the line at `quantity` (default: what was to be written) under
-    `line_id` (needed for a create).
-    """
+    """What became of one write; `APPLIED` and `UNCHANGED` prove the line."""
 
     outcome: Outcome
     line_id: str | None = None
+    """Needed to prove a create."""
     quantity: Decimal | None = None
-    """What the PSA shows, where it does."""
+    """What the PSA shows; by default what was to be written."""
     detail: str = ""
     request_id: str = ""
 
@@ -55,10 +52,9 @@ class Operation:
 
     id: int
     key: str
-    """The same for the same change, whichever run means to make it; `operation_key`."""
+    """`operation_key`."""
     run_id: int
     at: datetime
-    """When the intent was committed."""
     name: str
     """The client's name."""
     tenants: tuple[TenantRef, ...]
@@ -67,7 +63,6 @@ class Operation:
     outcome: Outcome | None = None
     """None: no outcome was ever stored."""
     quantity: Decimal | None = None
-    """What the PSA showed afterwards, where it did."""
     detail: str = ""
     request_id: str = ""
     settled: bool = False
@@ -85,7 +80,6 @@ class StoredForeignChange:
     psa: str
     agreement: str
     at: datetime
-    """When it was found."""
     what: str
     """In a sentence."""
     lines: tuple[Mapping[str, Any], ...] = ()
@@ -93,10 +87,9 @@ class StoredForeignChange:
 
 
 def operation_key(line: PlannedLine) -> str:
-    """What tells a change from every other change: `1:` and a hash over where, before and after.
+    """What tells a change from every other, in every run: `1:` and a hash over the change.
 
-    The same change has the same key in every run and on every machine. The number in front changes
-    when what is hashed does.
+    The number in front changes when what is hashed does.
     """
     before = None if line.before is None else quantity_text(line.before)
     where = [line.psa, line.company, line.agreement, line.product, line.line_id]
@@ -124,14 +117,13 @@ class Operations(Lines):
     ) -> None:
         """Commits what became of an operation, in its own run or as a later one found out.
 
-        A proven line is owned and confirmed in the same transaction. The number is proven; what the
-        line bills from now on is settled by `confirm`, once the whole run is written. A new line
-        bills what the operation's own run counted, whenever it is found.
+        A proven line is owned and confirmed in the same transaction. What it bills from now on is
+        settled by `confirm`, once the whole run is written; a new line bills what the operation's
+        own run counted, whenever it is found.
 
-        `UNKNOWN` leaves the operation unsettled: `pending` returns it until a later `settle`, a
-        confirmation of the line, or another operation proves what the line holds. A line that was
-        seen after such a write is owned too, as it was seen: kisi may have made it, and must
-        neither forget it nor take it for a person's.
+        `UNKNOWN` leaves the operation unsettled (`pending`) until something proves what the line
+        holds. A line that was seen after such a write is owned too, as it was seen: kisi may have
+        made it, and must neither forget it nor take it for a person's.
 
         An outcome that could not be stored is a `StateError`: print `emergency_line`, write nothing
         more. A create that is said to be applied and has no line id is a `ValueError`.
@@ -151,11 +143,7 @@ class Operations(Lines):
                 self._own_line(operation.run_id, at, ConfirmedLine(line, *whose, quantity))
 
     def pending(self) -> tuple[Operation, ...]:
-        """Operations of which nobody knows what they did, oldest first.
-
-        `outcome` is None where the process ended before an outcome was stored, and
-        `Outcome.UNKNOWN` where reading could not tell.
-        """
+        """Operations of which nobody knows what they did, oldest first."""
         return self._operations("operation.settled = 0")
 
     def keep_lines(self, operation: Operation, lines: Iterable[Line] | None) -> None:
@@ -188,17 +176,14 @@ class Operations(Lines):
         return *self._snapshots().values(), *(from_row(StoredForeignChange, row) for row in rows)
 
     def release_foreign_changes(self) -> int:
-        """A person has looked: writes go on. Returns how many changes, or writes, that concerned.
-
-        An earlier kisi's files are kept under another name.
-        """
+        """A person has looked: writes go on. Returns how many changes and writes that concerned."""
         concerned = len(self.foreign_changes()) + len(self.unproven())
         with self._transaction():
             self._execute("DELETE FROM foreign_change")
             self._execute("UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL")
         with as_state_errors(self.path):
             for path in self._snapshots():
-                path.replace(path.with_suffix(".seen"))
+                path.replace(path.with_suffix(".seen"))  # kept, under another name
         return concerned
 
     def _snapshots(self) -> dict[Path, StoredForeignChange]:
@@ -230,10 +215,7 @@ class Operations(Lines):
 
 
 def emergency_line(operation: Operation, result: OperationOutcome) -> str:
-    """An outcome that could not be journaled, as one line of ASCII JSON for stderr.
-
-    Nothing depends on anyone reading it: the intent is journaled, and the next run asks the PSA.
-    """
+    """An outcome that could not be journaled, for stderr, in ASCII JSON; nothing depends on it."""
     line = operation.line
     told = {
         "kisi": "outcome not journaled",

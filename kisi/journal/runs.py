@@ -82,11 +82,10 @@ class ClientState:
     company: Company
     status: Status
     guard: str = ""
-    """Which guard held or failed it; empty if none did."""
     reason: str = ""
     remedy: str = ""
     confirmed: bool = False
-    """All its lines are proven to hold what this run counted."""
+    """All its lines hold what this run counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class ClientRecord:
     reason: str = ""
     remedy: str = ""
     since_at: datetime | None = None
-    """The first run that found it in this very state, without another state in between."""
+    """The first run that found it in this very state, and no run another since."""
     last_run: int | None = None
     last_at: datetime | None = None
     confirmed_at: datetime | None = None
@@ -125,8 +124,7 @@ class Runs(Database):
     ) -> int:
         """Starts a run and returns its id, which is higher than every earlier one.
 
-        Runs that never ended are marked crashed; `crashed_runs` names them. Proves, before
-        anything is sent, that the journal can grow.
+        Runs that never ended are marked crashed (`crashed_runs`).
         """
         what = {"version": version, "command": command, "config_hash": config_hash}
         with self._transaction():
@@ -154,7 +152,7 @@ class Runs(Database):
         return tuple(from_row(Run, row) for row in self._rows(newest, since or 0, count))
 
     def run(self, run_id: int) -> Run | None:
-        """One run; None if there is none with this id."""
+        """One run, if there is one with this id."""
         row = self._row("SELECT * FROM run WHERE id = ?", run_id)
         return None if row is None else from_row(Run, row)
 
@@ -175,10 +173,7 @@ class Runs(Database):
         return None if row is None else loads(Any, row["value"], subject)
 
     def record_mapping(self, companies: Iterable[Company]) -> None:
-        """All clients of mapping.toml, billing on or off.
-
-        Every other client is unmapped from now on, and holds nothing open any more.
-        """
+        """All clients of mapping.toml; every other one is unmapped and holds nothing open now."""
         with self._transaction():
             mapped = set()
             for company in companies:
@@ -211,7 +206,6 @@ class Runs(Database):
         return tuple(from_row(ClientRecord, row) for row in rows)
 
     def _client(self, company: Company) -> int:
-        """The row of a client of the mapping."""
         return self._client_id(company.psa, company.company, company.agreement, company.name)
 
     def _client_id(self, psa: str, company: str, agreement: str, name: str | None = None) -> int:

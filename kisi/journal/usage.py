@@ -1,7 +1,6 @@
 """What tenants used: with the evidence, once per change of its content; and by day.
 
-A range of runs covers runs that follow each other: if a tenant was not read in between, a new range
-of the same content begins, so that no run is said to have read what it did not.
+A range of runs has no run that did not read the tenant: after one, a new range begins.
 
 Days, of the billing time zone, have their last complete reading, in ranges of days with the same
 numbers. A day that nobody read, or on which nobody counted the application, is a gap, never a 0. A
@@ -94,10 +93,7 @@ class PackedUsage:
 
     @classmethod
     def of(cls, usage: TenantUsage, counted: Iterable[str] = ()) -> PackedUsage:
-        """Packs a usage with all its evidence.
-
-        Of the applications that were looked for (`counted`), one that is not in `usage` is 0.
-        """
+        """Packs a usage; of the applications looked for (`counted`), one that is not in it is 0."""
         text = dumps(_canonical(usage)).encode("ascii")
         found = {one.application: one.quantities for one in usage.applications}
         quantities = dict.fromkeys(counted, _NOTHING) | found
@@ -156,10 +152,7 @@ class Usages(Runs):
     def record_usage(
         self, run_id: int, usages: Iterable[tuple[Company, PackedUsage]], day: date
     ) -> None:
-        """What the run read completely of each client's tenants; evidence only if it changed.
-
-        `day` is the day in the billing time zone, whose reading this is from now on (`days`).
-        """
+        """What the run read completely of each client's tenants, as the reading of `day`."""
         with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
@@ -180,7 +173,7 @@ class Usages(Runs):
         A tenant that the run did not read is represented by the reading before, with `read` false;
         tenants that are no longer the client's appear only in runs that read them.
         """
-        with self._snapshot():
+        with self._transaction("BEGIN"):  # one state, while another process may write
             asked = self._last_run() if run_id is None else run_id
             found = []
             for row in self._rows(_NEWEST, asked, asked, name, name):
@@ -197,10 +190,9 @@ class Usages(Runs):
     def readings(
         self, run_id: int | None, tenants: Tenants = None
     ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading (up to a run, if it is told), of all tenants or of some.
+        """Each tenant's newest reading (up to a run, if it is told), whoever's tenant it was then.
 
-        It is the tenant's, whoever's tenant it was then. A tenant that was never read, or whose
-        reading is too old to be kept, is missing.
+        A tenant that was never read, or whose reading is too old to be kept, is missing.
         """
         wanted = _json(tenants)
         rows = self._rows(_READINGS, run_id, wanted, wanted)
@@ -219,10 +211,9 @@ class Usages(Runs):
     def days(
         self, first: date, last: date, tenants: Tenants = None, *, held: bool = False
     ) -> Mapping[tuple[TenantRef, str], Mapping[date, Quantities]]:
-        """What was counted on each day of a span, by tenant and application, oldest day first.
+        """What was counted on each day of a span, by tenant and application; gaps are missing.
 
-        A day that is missing is a gap: there is no complete reading of it. With `held` also
-        readings that a guard held and nobody accepted.
+        With `held` also readings that a guard held and nobody accepted.
         """
         wanted = _json(tenants)
         found: dict[tuple[TenantRef, str], dict[date, Quantities]] = {}
@@ -244,10 +235,7 @@ class Usages(Runs):
                         self._put_day(day, str(tenant), application, row["quantities"], held=True)
 
     def accept_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
-        """What was counted on a day is accepted, or no guard holds it any more.
-
-        With it goes every other held reading of the same numbers.
-        """
+        """What was counted on a day is held no more, and no other reading of the same numbers."""
         with self._transaction():
             for tenant, application in readings:
                 for row in self._over(str(tenant), application, day):
@@ -296,7 +284,7 @@ def _json(tenants: Tenants) -> str | None:
 
 
 def _canonical(usage: TenantUsage) -> TenantUsage:
-    """The usage without what differs between readings of the same thing: time and order."""
+    """The usage without what differs between equal readings: time and order."""
     applications = []
     for one in usage.applications:
         evidence = _sorted(one.evidence, "device serial reason name")

@@ -132,13 +132,8 @@ def preview(
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
-    Takes what `sync` takes. With `detailed_exit_code`, changes that wait to be written make the
-    exit code 10.
-
-    Raises:
-        ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
-        Interrupted: `stop` was requested.
-        StateError: The journal cannot be read.
+    Takes and raises what `sync` does. With `detailed_exit_code`, changes that wait to be written
+    make the exit code 10.
     """
     path = None if config is None else Path(config)
     stop, on_message = stop or Stop(), on_message or _ignored
@@ -153,7 +148,9 @@ def preview(
                 memory = replace(memory, pending=never)
             if problem is not None:
                 on_message(Message.of(problem))
-            found = read_and_plan(setup, rules, memory, companies, stop, on_progress)
+            systems, progress = (setup.sources, setup.psas), stop.checked(on_progress)
+            found = reconcile(rules, *systems, memory, companies, progress, setup.clock)
+            stop.check()
         plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed_exit_code)]
         codes += [problem.exit_code] if problem else []
@@ -177,26 +174,8 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     )
 
 
-def read_and_plan(
-    setup: Setup,
-    rules: Rules,
-    memory: JournalState,
-    companies: Sequence[Company],
-    stop: Stop,
-    on_progress: Progress | None,
-) -> Reconciled:
-    """Reads everything and works out the guarded plan; raises `Interrupted` where it is to end."""
-    progress = stop.checked(on_progress)
-    found = reconcile(rules, setup.sources, setup.psas, memory, companies, progress, setup.clock)
-    stop.check()
-    return found
-
-
 def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[str], None]) -> None:
-    """Waits until a PSA would show a create that the run before sent just before it ended.
-
-    Otherwise that line could be missing from the list now, and wait for a person.
-    """
+    """Waits until a PSA would show a create that the run before sent just before it ended."""
     sent = [operation.at for operation in memory.pending if operation.line.line_id is None]
     if sent:
         age = (clock.now() - max(sent)).total_seconds()
@@ -239,7 +218,7 @@ def _ignored(_message: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run under the lock, once the journal has its beginning."""
+    """One run under the lock, once it is in the journal."""
 
     setup: Setup
     journal: Journal
@@ -273,7 +252,9 @@ class _Run:
         journal.record_mapping(setup.mapping.companies)
         memory = load_journal_state(journal, rules)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
-        found = read_and_plan(setup, rules, memory, self.companies, self.stop, on_progress)
+        systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)
+        found = reconcile(rules, *systems, memory, self.companies, progress, setup.clock)
+        self.stop.check()
         record_reading(journal, run, now(), found, rules.today)
         shown = resolve(found, setup.psas)
         refused = None
@@ -296,10 +277,7 @@ class _Run:
         return result
 
     def _refuse_empty_mapping(self) -> None:
-        """A mapping without any client is an accident where clients were billed until now.
-
-        Nobody would be billed, and nothing would look wrong.
-        """
+        """Without any client, nobody would be billed, and nothing would look wrong."""
         billed = [one.name for one in self.journal.clients() if one.billing is Billing.ON]
         if billed and not self.setup.mapping.companies:
             raise ConfigError(

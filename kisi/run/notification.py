@@ -1,11 +1,9 @@
 """Tells the addresses of `[notify]` of a run. Trouble here is a warning, never an exit code.
 
-They are looked up before anything else, so that also a run that cannot begin is notified: with exit
-code 3 as long as `[notify]` itself can be read.
-
-`healthcheck` is pinged as healthchecks.io and its like expect: `/start` at the beginning,
-`/<exit code>` at the end. `webhook` receives the run's JSON summary. Whoever knows such an address
-can report in our name: no message holds it, nor its host.
+They are looked up first, so that also a run that cannot begin is notified. `healthcheck` is pinged
+as healthchecks.io and its like expect: `/start` at the beginning, `/<exit code>` at the end;
+`webhook` receives the run's JSON. Whoever knows such an address can report in our name: no message
+holds it, nor its host.
 """
 
 from __future__ import annotations
@@ -39,9 +37,7 @@ class RunNotification:
     scope: str
     """Which clients the run concerns, in words; empty for all of them."""
     on_message: OnMessage
-    """Hears that somebody could not be notified."""
     result: RunResult | None = None
-    """The result, once there is one."""
 
     def start(self) -> None:
         """The run begins."""
@@ -95,8 +91,7 @@ def _answer(url: str, below: str, document: Json | None) -> int:
 def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterator[RunNotification]:
     """Sends how the block ended, whichever way it does.
 
-    The healthcheck watches the daily run: one over some clients (its `scope` in words, empty for
-    all of them) must neither pass for it nor alarm.
+    The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
     """
     addresses = _addresses(config)
     if scope:
@@ -116,7 +111,7 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
 
 
 def _addresses(config: Path | None) -> dict[str, str]:
-    """What can be resolved of `[notify]`; the run itself stops at the rest, and says so."""
+    """What can be resolved of `[notify]`; the run itself stops at the rest."""
     try:
         settings = partial_config(config).config
     except ConfigError:
