@@ -37,7 +37,6 @@ from kisi.journal.operations import (
     OperationOutcome,
     StoredForeignChange,
     emergency_line,
-    operation_key,
 )
 from kisi.journal.runs import Billing, ClientRecord, ClientState, Run, RunState, Subject
 from kisi.journal.store import JOURNAL, Journal, repair
@@ -63,6 +62,5 @@ __all__ = [
     "Subject",
     "UsageRecord",
     "emergency_line",
-    "operation_key",
     "repair",
 ]

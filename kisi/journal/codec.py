@@ -48,6 +48,19 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def column_value(value: object) -> str | int | bytes | None:
+    """A value as SQLite takes it: instants as epoch seconds, decimals as text."""
+    if value is None or isinstance(value, int | bytes):
+        return value
+    if isinstance(value, datetime):
+        return to_epoch(value)
+    if isinstance(value, Decimal):
+        return quantity_text(value)
+    if isinstance(value, str):
+        return storable(value)
+    raise TypeError(f"The journal does not store {type(value).__name__}.")
+
+
 def dumps(value: object) -> str:
     """A value (plain data, or dataclasses of it) as canonical JSON."""
     return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"))

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 from kisi.errors import StateError
-from kisi.journal.codec import quantity_text, storable, to_epoch
+from kisi.journal.codec import column_value
 
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -82,12 +81,11 @@ class Database:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, problem: StateError | None = None
+        self, connection: sqlite3.Connection, problem: StateError | None, path: Path
     ) -> None:
-        self.path = path
+        self.path, self._connection = path, connection
         self.problem = problem
         """Read-only: why the journal is shown empty although there was one; else None."""
-        self._connection = connection
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -113,7 +111,9 @@ class Database:
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock, as_state_errors(self.path):
-            return self._connection.execute(sql, [_storable(value) for value in values]).fetchall()
+            return self._connection.execute(
+                sql, [column_value(value) for value in values]
+            ).fetchall()
 
     def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
         return next(iter(self._rows(sql, *values)), None)
@@ -121,7 +121,7 @@ class Database:
     def _execute(self, sql: str, *values: object) -> int:
         """Runs a statement and tells the id of the row it inserted."""
         with self._lock, as_state_errors(self.path):
-            cursor = self._connection.execute(sql, [_storable(value) for value in values])
+            cursor = self._connection.execute(sql, [column_value(value) for value in values])
         return cursor.lastrowid or 0
 
     def _insert(self, table: str, **values: object) -> int:
@@ -144,16 +144,3 @@ class Database:
         goes_on = f"UPDATE {table} SET last_run = max(last_run, ?), last_at = ? WHERE id = ?"  # noqa: S608
         self._execute(goes_on, run_id, at, same["id"])
         return int(same["id"])
-
-
-def _storable(value: object) -> str | int | bytes | None:
-    """A value as SQLite takes it: instants as epoch seconds, decimals as text."""
-    if value is None or isinstance(value, int | bytes):
-        return value
-    if isinstance(value, datetime):
-        return to_epoch(value)
-    if isinstance(value, Decimal):
-        return quantity_text(value)
-    if isinstance(value, str):
-        return storable(value)
-    raise TypeError(f"The journal does not store {type(value).__name__}.")

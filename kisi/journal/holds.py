@@ -1,8 +1,8 @@
 """What is held for a person, under which id, and which ids were accepted.
 
 What an id accepts is kept line by line until the line is written, or asks for other numbers. An id
-works once: it is used as soon as one of its lines is written. A written line counts as accepted
-once more, so that the same change has another id should it ever be held again.
+works once: it is used as soon as one of its lines is written; one that released nothing may come
+again. A written line counts as accepted once more, so that the same change has another id then.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Holds(Runs):
         """
         with self._transaction():
             self._execute("UPDATE plan SET open = 0 WHERE client = ? AND open", _WHOLE)
-            kept: list[tuple[str, int, list[PlannedLine]]] = []
+            everything = [line for line in plan.lines if line.hold is not None]
+            kept = [(plan.plan_id, _WHOLE, everything)]
             for one in plan.companies:
                 client = self._client(one.company)
                 held = [line for line in one.lines if line.hold is not None]
@@ -61,8 +62,7 @@ class Holds(Runs):
                         *(client, one.plan_id if held else ""),
                     )
                 kept.append((one.plan_id, client, held))
-            everything = [line for _, _, held in kept for line in held]
-            for plan_id, client, lines in (*kept, (plan.plan_id, _WHOLE, everything)):
+            for plan_id, client, lines in kept:
                 if lines:
                     values = (plan_id, client, run_id, at, run_id, at, pack(lines))
                     self._execute(_KEEP, *values)

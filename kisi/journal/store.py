@@ -57,13 +57,11 @@ class Journal(Operations, Holds, Usages, AbstractContextManager["Journal"]):
         SQLite's own -wal and -shm files), and a missing or damaged journal reads as an empty one;
         see `problem`.
         """
-        path, problem = state_dir / JOURNAL, None
+        path = state_dir / JOURNAL
         with as_state_errors(path):
             if readonly:
-                connection, problem = _open_for_reading(path)
-            else:
-                connection = _open_for_writing(path)
-            return cls(connection, path, problem)
+                return cls(*_open_for_reading(path), path)
+            return cls(_open_for_writing(path), None, path)
 
     def __exit__(self, *_error: object) -> None:
         self.close()
@@ -138,21 +136,17 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _create(path: Path) -> None:
-    """Makes a new journal in one step: an empty or half-made file is never taken for a journal."""
-    new = path.with_name("journal.new.db")
-    for unfinished in path.parent.glob(f"{new.name}*"):
+@contextmanager
+def _new_file(target: Path, part: str) -> Iterator[sqlite3.Connection]:
+    """A new database that only its owner may read; it gets its name once it is whole."""
+    for unfinished in target.parent.glob(f"{part}*"):
         unfinished.unlink()
-    with closing(_new_file(new)) as connection:
-        connection.execute("PRAGMA synchronous = EXTRA")
-        schema.migrate(connection)
-    new.replace(path)
-    sync_folder(path.parent)
-
-
-def _new_file(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    return _connect(path, "mode=rw")
+    new = target.with_name(part)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with closing(_connect(new, "mode=rw")) as connection:
+        yield connection
+    new.replace(target)
+    sync_folder(target.parent)
 
 
 def _prepared(path: Path) -> sqlite3.Connection:
@@ -160,7 +154,9 @@ def _prepared(path: Path) -> sqlite3.Connection:
     if not path.exists():
         if _has_log(path.parent):
             raise _Damaged(f"{JOURNAL} is missing beside its own log")
-        _create(path)
+        with _new_file(path, "journal.new.db") as new:
+            new.execute("PRAGMA synchronous = EXTRA")
+            schema.migrate(new)
     connection = _connect(path, "mode=rw")
     with _closing_on_error(connection):
         _reach(connection)
@@ -171,17 +167,11 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN IMMEDIATE")  # a read-only file opens, and fails only here
         connection.execute("ROLLBACK")
         if version < len(schema.MIGRATIONS):
-            _backup(connection, path.with_name(f"journal.before-v{len(schema.MIGRATIONS)}.db"))
+            backup = path.with_name(f"journal.before-v{len(schema.MIGRATIONS)}.db")
+            with _new_file(backup, f"{backup.name}.part") as copy:
+                connection.backup(copy)
             schema.migrate(connection)
     return connection
-
-
-def _backup(connection: sqlite3.Connection, target: Path) -> None:
-    unfinished = target.with_name(f"{target.name}.part")
-    unfinished.unlink(missing_ok=True)
-    with closing(_new_file(unfinished)) as copy:
-        connection.backup(copy)
-    unfinished.replace(target)
 
 
 def _readable(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
