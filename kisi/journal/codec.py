@@ -122,7 +122,6 @@ def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
 
 
 def _plain(value: object) -> object:
-    """One level of a value that the JSON encoder does not know."""
     kind: Any = type(value)
     if names := _fields(kind):
         return {name: getattr(value, name) for name in names}
@@ -139,7 +138,6 @@ def _plain(value: object) -> object:
 
 @cache
 def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The names and types of a dataclass's fields; none for any other type."""
     if not dataclasses.is_dataclass(kind):
         return {}
     hints = get_type_hints(kind)
@@ -186,7 +184,6 @@ _SCALARS: Mapping[type, Callable[[Any], Any]] = {
 
 
 def _not_none(kind: Any) -> Any:  # noqa: ANN401
-    """`kind` itself, or what an optional one is where it is not None."""
     if get_origin(kind) in (Union, types.UnionType):
         return next(one for one in get_args(kind) if one is not types.NoneType)
     return kind

@@ -216,7 +216,6 @@ def _proofs(row: Row) -> tuple[Proof, ...]:
 
 
 def _billed(*proofs: Proof) -> dict[str, object]:
-    """The last proof (application, categories, tenants, run), and those before it."""
     *earlier, last = proofs
     return {
         "application": last.application,

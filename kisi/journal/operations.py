@@ -52,11 +52,9 @@ class Operation:
 
     id: int
     key: str
-    """`operation_key`."""
     run_id: int
     at: datetime
     name: str
-    """The client's name."""
     tenants: tuple[TenantRef, ...]
     line: PlannedLine
     """What was to be changed; without price, description and hold."""
@@ -81,7 +79,6 @@ class StoredForeignChange:
     agreement: str
     at: datetime
     what: str
-    """In a sentence."""
     lines: tuple[Mapping[str, Any], ...] = ()
     """All lines of the agreement from before the write, as the PSA gave them."""
 

@@ -43,7 +43,6 @@ class Run:
     id: int
     at: datetime
     version: str
-    """kisi's own."""
     command: str
     config_hash: str
     plan_scope: str
@@ -52,7 +51,6 @@ class Run:
     ended_at: datetime | None = None
     exit_code: int | None = None
     message: str = ""
-    """The run's last line."""
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +97,6 @@ class ClientRecord:
     billing: Billing
     tenants: tuple[TenantRef, ...]
     status: Status | None = None
-    """None: no run has looked at it yet."""
     guard: str = ""
     reason: str = ""
     remedy: str = ""
@@ -108,7 +105,6 @@ class ClientRecord:
     last_run: int | None = None
     last_at: datetime | None = None
     confirmed_at: datetime | None = None
-    """When all its lines were last proven; None if they never were."""
     missed_by: int | None = None
     """A newer run that should have judged it, and was killed, broke off, or is under way."""
 
@@ -157,7 +153,6 @@ class Runs(Database):
         return None if row is None else from_row(Run, row)
 
     def _last_run(self, before: int | None = None) -> int:
-        """The id of the newest run, or of the one before a run; 0 if there is none."""
         row = self._row("SELECT max(id) FROM run WHERE ? IS NULL OR id < ?", before, before)
         return (row and row[0]) or 0
 

@@ -226,7 +226,6 @@ def _recognised(connection: sqlite3.Connection, path: Path, *, thorough: bool = 
 
 
 def _aside(folder: Path) -> list[Path]:
-    """Damaged journals in `folder` that nobody has acknowledged."""
     return sorted(folder.glob(f"{_ASIDE}*"))
 
 

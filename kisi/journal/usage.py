@@ -137,8 +137,6 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """A range of days on which the same was counted."""
-
     tenant: TenantRef
     application: str
     first_day: date
@@ -243,11 +241,9 @@ class Usages(Runs):
                     self._execute(_ACCEPT_DAYS, *accepted)
 
     def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
-        """The ranges that have one of these days, which follow each other."""
         return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))
 
     def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
-        """A complete reading of a day, in place of an earlier one of it."""
         counted = dumps({category: number for category, number in quantities.items() if number})
         touching = self._over(tenant, application, day - _DAY, day)
         same = [row for row in touching if row["quantities"] == counted]

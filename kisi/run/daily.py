@@ -185,7 +185,6 @@ def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[st
 
 
 def _begin(setup: Setup, journal: Journal, scope: str, on_message: OnMessage) -> int:
-    """Begins a run in the journal, and tells which runs before it did not record their end."""
     told = {"version": __version__, "command": "sync", "config_hash": setup.digest}
     run = journal.begin_run(setup.clock.now(), plan_scope=scope, **told)
     LOG.info("run %s begins, %s", run, scope or "all clients")
@@ -218,14 +217,11 @@ def _ignored(_message: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run under the lock, once it is in the journal."""
-
     setup: Setup
     journal: Journal
     run: int
     companies: tuple[Company, ...]
     scope: str
-    """Which clients it concerns, in words; empty for all of them."""
     on_message: OnMessage
     stop: Stop
 

@@ -86,7 +86,6 @@ def accept(
 
 
 def _difference(then: PlannedLine, now: PlannedLine | None) -> str:
-    """What became of a line since an id was shown for it."""
     where = f"{then.application}, {then.category} (agreement {then.agreement})"
     if now is None:
         return f"{where}: it was {then.before} → {then.after}; there is no such line now."
@@ -135,7 +134,6 @@ def still_guarded(before: Plan, after: Plan) -> Iterable[tuple[Company, Collecti
 
 
 def _client_state(client: CompanyPlan) -> ClientState:
-    """How a client stands, for `kisi status`."""
     cause = client.failure or client.hold
     if cause is None and client.unmapped:  # not ready to be invoiced
         uses = ", ".join(f"{use.application} ({use.quantity})" for use in client.unmapped)

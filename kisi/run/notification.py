@@ -35,7 +35,6 @@ class RunNotification:
     addresses: Mapping[str, str]
     """`healthcheck` is pinged, `webhook` receives the summary; either may be missing."""
     scope: str
-    """Which clients the run concerns, in words; empty for all of them."""
     on_message: OnMessage
     result: RunResult | None = None
 
@@ -111,7 +110,6 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
 
 
 def _addresses(config: Path | None) -> dict[str, str]:
-    """What can be resolved of `[notify]`; the run itself stops at the rest."""
     try:
         settings = partial_config(config).config
     except ConfigError:

@@ -96,16 +96,12 @@ class RunResult:
     exit_code: ExitCode
     """As the command would end: 0 if nothing is on hold and nothing failed."""
     last_line: str
-    """The run in one sentence."""
     generated_at: datetime
     version: str
-    """kisi's own."""
     zone: tzinfo = UTC
-    """The billing time zone."""
     run: int | None = None
     """The journal's id of the run; None for a preview."""
     accepted: tuple[str, ...] = ()
-    """The ids that released holds."""
     left: tuple[OwnedLine, ...] = ()
     """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
     earlier: tuple[Operation, ...] = ()
