@@ -138,8 +138,11 @@ def _client_state(client: CompanyPlan) -> ClientState:
     if cause is None and client.unmapped:  # not ready to be invoiced
         uses = ", ".join(f"{use.application} ({use.quantity})" for use in client.unmapped)
         cause = Hold("unmapped", f"nothing bills {uses}", "Map it: `kisi map product`.")
+    if cause is None and client.unconfirmed:
+        cause = Hold("clock", client.unconfirmed, "Set the clock, and keep it set with NTP.")
+        client = replace(client, status=Status.HELD)
     confirmed = is_current(client)
+    if client.status is Status.READY and not confirmed and cause is None:
+        return ClientState(client.company, Status.FAILED, "write", trouble(client))
     told = (cause.guard, cause.reason, cause.remedy) if cause else ("", "", "")
-    if client.status is Status.READY and not confirmed:
-        return ClientState(client.company, Status.FAILED, "write", trouble(client), told[2])
     return ClientState(client.company, client.status, *told, confirmed=confirmed)
