@@ -21,22 +21,15 @@ Everything that can stay the same is a range of runs: an unchanged day moves the
 and adds one row, the run's. A range says what was proven in its first and its last run; ranges of
 `usage` also hold for every run in between.
 
-Rules that the tables keep, each in one transaction:
-
-* an operation exists (`intent`) before its request is sent, and is *settled* only when somebody
-  knows what it did;
-* an applied operation, the line it made and the quantity that was proven are committed together;
-* a line is owned from its first proof until it is disowned; its `current` quantity is the last
-  proven one, its baseline the ranges after `baseline_after` (moved by an accept);
-* a day's last complete reading is the day's, and a day that nobody read is in no range;
-* an id for `--accept` is used once, together with the counts of the lines that it released.
+An operation exists before its request is sent, and is *settled* only when somebody knows what it
+did; what it proves is committed with it. A line is owned from its first proof until it is disowned;
+its `current` quantity is the last proven one, its baseline the ranges after `baseline_after`.
 
 Whoever writes holds `kisi.lock.run_lock`; whoever only reads (`readonly=True`) needs no lock.
 """
 
 from __future__ import annotations
 
-from kisi.journal.clients import Billing, ClientRecord, ClientState
 from kisi.journal.holds import HeldPlan
 from kisi.journal.lines import ConfirmedLine, LineHistory, QuantityRange
 from kisi.journal.operations import (
@@ -44,9 +37,8 @@ from kisi.journal.operations import (
     OperationOutcome,
     StoredForeignChange,
     emergency_line,
-    operation_key,
 )
-from kisi.journal.runs import Run, RunState, Subject
+from kisi.journal.runs import Billing, ClientRecord, ClientState, Run, RunState, Subject
 from kisi.journal.store import JOURNAL, Journal, repair
 from kisi.journal.usage import PackedUsage, StoredKey, UsageRecord
 
@@ -70,6 +62,5 @@ __all__ = [
     "Subject",
     "UsageRecord",
     "emergency_line",
-    "operation_key",
     "repair",
 ]

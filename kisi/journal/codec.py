@@ -19,15 +19,15 @@ from functools import cache
 from sqlite3 import Row
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from kisi.errors import StateError
+from kisi.model import Category, TenantRef, categories_of
+
 _Record = TypeVar("_Record")
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
 def to_epoch(at: datetime) -> int:
-    """An instant as whole seconds since 1970 in UTC.
-
-    Raises:
-        ValueError: `at` has no time zone, so that nobody can know which instant it is.
-    """
+    """An aware instant as whole seconds since 1970 in UTC; a naive one is a `ValueError`."""
     if at.tzinfo is None:
         raise ValueError(f"An instant without a time zone cannot be journaled: {at}.")
     return int(at.timestamp())
@@ -48,14 +48,22 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def column_value(value: object) -> str | int | bytes | None:
+    """A value as SQLite takes it: instants as epoch seconds, decimals as text."""
+    if value is None or isinstance(value, int | bytes):
+        return value
+    if isinstance(value, datetime):
+        return to_epoch(value)
+    if isinstance(value, Decimal):
+        return quantity_text(value)
+    if isinstance(value, str):
+        return storable(value)
+    raise TypeError(f"The journal does not store {type(value).__name__}.")
+
+
 def dumps(value: object) -> str:
     """A value (plain data, or dataclasses of it) as canonical JSON."""
     return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"))
-
-
-def loads(kind: Any, text: str | bytes) -> Any:  # noqa: ANN401  # the caller names the type
-    """Reads what `dumps` wrote as a `kind`, a type such as `tuple[TenantRef, ...]`."""
-    return _built(kind, json.loads(text))
 
 
 def pack(value: object) -> bytes:
@@ -63,24 +71,35 @@ def pack(value: object) -> bytes:
     return zlib.compress(dumps(value).encode("ascii"), 9)
 
 
-def unpack(kind: Any, packed: bytes) -> Any:  # noqa: ANN401  # the caller names the type
-    """Reads what `pack` wrote as a `kind`."""
-    return loads(kind, zlib.decompress(packed))
+def loads(kind: Any, stored: Any, name: str = "a value") -> Any:  # noqa: ANN401  # as told by `kind`
+    """Reads what a column holds (it is called `name`, and is not null) as a `kind`.
+
+    Instants are epoch seconds, decimals and dates text, a tenant `source:tenant`, categories their
+    `category_text`. Any other type of several parts, such as `tuple[TenantRef, ...]`, is JSON by
+    `dumps`, or bytes by `pack`. What cannot be read is a `StateError`.
+    """
+    try:
+        return _column(kind)(stored)
+    except (*_UNREADABLE, zlib.error) as error:
+        raise StateError(
+            f"The journal cannot be used: {name} is {stored!r:.60}, which kisi cannot read.",
+            remedy="Restore the state folder from a backup. Without one, move journal.db away:"
+            " `kisi sync` then begins an empty journal, and holds every line that differs.",
+        ) from error
 
 
 def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
-    """A row as a value of `kind`, a dataclass: each field is read from the column of its name.
+    """A row as a value of `kind`, a dataclass: each field is `loads` of the column of its name.
 
-    Instants are epoch seconds, decimals text, tuples and mappings JSON or `pack`ed. A field that is
-    `given` is no column as it is; another one takes its default where there is no column of its
-    name, or a null that it cannot be.
+    A field that is `given` is no column as it is; another one takes its default where there is no
+    column of its name, or a null that it cannot be.
     """
     made: Any = kind
     values, columns = dict(given), set(row.keys())
     for name, hint in _fields(made).items():
         if name in columns and name not in given:
             if row[name] is not None:
-                values[name] = _column(hint)(row[name])
+                values[name] = loads(hint, row[name], name)
             elif hint is not _not_none(hint):
                 values[name] = None
     return kind(**values)
@@ -88,19 +107,21 @@ def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
 
 @cache
 def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
-    """What makes a field of type `kind` from a column that is not null."""
     kind = _not_none(kind)
     if kind is datetime:
         return from_epoch
-    if kind in (bool, int):
-        return kind  # type: ignore[no-any-return]  # a column has 0 and 1, or digits
-    if kind is Any or get_origin(kind):
-        return lambda value: (unpack if isinstance(value, bytes) else loads)(kind, value)
+    if kind is TenantRef:  # a tenant's own id may have colons
+        return lambda stored: TenantRef(*stored.split(":", 1))
+    if kind == tuple[Category, ...]:
+        return categories_of
+    if kind is Any or get_origin(kind) or _fields(kind):
+        return lambda stored: _built(
+            kind, json.loads(zlib.decompress(stored) if isinstance(stored, bytes) else stored)
+        )
     return _reader(kind)
 
 
 def _plain(value: object) -> object:
-    """One level of a value that the JSON encoder does not know."""
     kind: Any = type(value)
     if names := _fields(kind):
         return {name: getattr(value, name) for name in names}
@@ -117,7 +138,6 @@ def _plain(value: object) -> object:
 
 @cache
 def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The names and types of a dataclass's fields; none for any other type."""
     if not dataclasses.is_dataclass(kind):
         return {}
     hints = get_type_hints(kind)
@@ -125,7 +145,6 @@ def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
-    """`data`, as JSON has it, as a value of `kind`."""
     return None if data is None else _reader(kind)(data)
 
 
@@ -143,15 +162,28 @@ def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
         return lambda data: kind(
             **{name: _built(hint, data[name]) for name, hint in fields.items() if name in data}
         )
-    if kind in (date, datetime):
-        return kind.fromisoformat  # type: ignore[no-any-return]
-    if kind is Decimal or issubclass(kind, Enum):
+    if kind is not Any and issubclass(kind, Enum):
         return kind  # type: ignore[no-any-return]
-    return lambda data: data
+    return _SCALARS.get(kind, lambda data: data)
+
+
+def _finite(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(text)
+    return number
+
+
+_SCALARS: Mapping[type, Callable[[Any], Any]] = {
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+    bool: bool,
+    int: int,
+    Decimal: _finite,
+}
 
 
 def _not_none(kind: Any) -> Any:  # noqa: ANN401
-    """`kind` itself, or what an optional one is where it is not None."""
     if get_origin(kind) in (Union, types.UnionType):
         return next(one for one in get_args(kind) if one is not types.NoneType)
     return kind

@@ -5,20 +5,24 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 from kisi.errors import StateError
-from kisi.journal.codec import quantity_text, storable, to_epoch
-
-_PRIMARY = 0xFF
-"""SQLite's extended codes carry the primary one in the low byte: https://sqlite.org/rescode.html."""
+from kisi.journal.codec import column_value
 
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _RIGHTS = "Let the user that runs kisi own the folder and the journal, then run it again."
+_BUSY = (
+    "another program keeps it busy",
+    "Close what has the journal open (a backup, a database browser), then run kisi again.",
+)
+_DAMAGED = (
+    "it is damaged",
+    "Run `kisi sync` again: it sets a damaged journal aside and says what to do.",
+)
 _SENTENCES = {
     sqlite3.SQLITE_FULL: (
         "the disk or the quota is full",
@@ -31,24 +35,18 @@ _SENTENCES = {
         "the disk reports an error",
         "Check the disk (or the network drive) and its log before the next run.",
     ),
-    sqlite3.SQLITE_BUSY: (
-        "another program keeps it busy",
-        "Close what has the journal open (a backup, a database browser), then run kisi again.",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        "it is damaged",
-        "Run `kisi sync` again: it sets a damaged journal aside and says what to do.",
-    ),
+    **dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL), _BUSY),
+    **dict.fromkeys(DAMAGE, _DAMAGED),
 }
-_SENTENCES[sqlite3.SQLITE_LOCKED] = _SENTENCES[sqlite3.SQLITE_BUSY]
-_SENTENCES[sqlite3.SQLITE_PROTOCOL] = _SENTENCES[sqlite3.SQLITE_BUSY]
-_SENTENCES[sqlite3.SQLITE_NOTADB] = _SENTENCES[sqlite3.SQLITE_CORRUPT]
 
 
 def code_of(error: sqlite3.Error) -> int:
-    """SQLite's primary result code of an error; 1 (`SQLITE_ERROR`) where it has none."""
+    """SQLite's primary result code of an error; 1 (`SQLITE_ERROR`) where it has none.
+
+    Extended codes carry the primary one in the low byte: https://sqlite.org/rescode.html.
+    """
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & _PRIMARY
+    return code & 0xFF
 
 
 @contextmanager
@@ -83,12 +81,11 @@ class Database:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, problem: StateError | None = None
+        self, connection: sqlite3.Connection, problem: StateError | None, path: Path
     ) -> None:
-        self.path = path
+        self.path, self._connection = path, connection
         self.problem = problem
         """Read-only: why the journal is shown empty although there was one; else None."""
-        self._connection = connection
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -100,8 +97,7 @@ class Database:
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """All or nothing: committed and on disk when the block ends, undone when it raises.
 
-        Raises:
-            StateError: The change cannot be stored (disk full, rights, damage); nothing of it was.
+        A change that cannot be stored (disk full, rights, damage) is a `StateError`.
         """
         with self._lock, as_state_errors(self.path):
             try:
@@ -113,33 +109,27 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _snapshot(self) -> AbstractContextManager[None]:
-        """Several reads of one and the same state, while another process may write."""
-        return self._transaction("BEGIN")
-
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query."""
         with self._lock, as_state_errors(self.path):
-            return self._connection.execute(sql, [_storable(value) for value in values]).fetchall()
+            return self._connection.execute(
+                sql, [column_value(value) for value in values]
+            ).fetchall()
 
     def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
-        """The first row of a query, if there is one."""
         return next(iter(self._rows(sql, *values)), None)
 
     def _execute(self, sql: str, *values: object) -> int:
         """Runs a statement and tells the id of the row it inserted."""
         with self._lock, as_state_errors(self.path):
-            cursor = self._connection.execute(sql, [_storable(value) for value in values])
+            cursor = self._connection.execute(sql, [column_value(value) for value in values])
         return cursor.lastrowid or 0
 
     def _insert(self, table: str, **values: object) -> int:
-        """Adds a row and tells its id."""
         columns, marks = ", ".join(values), ", ".join("?" * len(values))
         insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608 - names of ours
         return self._execute(insert, *values.values())
 
     def _update(self, table: str, row_id: int, **values: object) -> None:
-        """Changes columns of a row."""
         columns = ", ".join(f"{column} = ?" for column in values)
         update = f"UPDATE {table} SET {columns} WHERE id = ?"  # noqa: S608 - names of ours
         self._execute(update, *values.values(), row_id)
@@ -151,19 +141,6 @@ class Database:
         if same is None:
             begins = {"first_run": run_id, "first_at": at}
             return self._insert(table, **values, **begins, last_run=run_id, last_at=at)
-        last_run = max(same["last_run"], run_id)
-        self._update(table, same["id"], last_run=last_run, last_at=at)
+        goes_on = f"UPDATE {table} SET last_run = max(last_run, ?), last_at = ? WHERE id = ?"  # noqa: S608
+        self._execute(goes_on, run_id, at, same["id"])
         return int(same["id"])
-
-
-def _storable(value: object) -> str | int | bytes | None:
-    """A value as SQLite takes it: instants as epoch seconds, decimals as text."""
-    if value is None or isinstance(value, int | bytes):
-        return value
-    if isinstance(value, datetime):
-        return to_epoch(value)
-    if isinstance(value, Decimal):
-        return quantity_text(value)
-    if isinstance(value, str):
-        return storable(value)
-    raise TypeError(f"The journal does not store {type(value).__name__}.")

@@ -1,10 +1,8 @@
 """What is held for a person, under which id, and which ids were accepted.
 
 What an id accepts is kept line by line until the line is written, or asks for other numbers. An id
-works once: it is used as soon as one of its lines is written. If all of them ask for other numbers
-first, it has released nothing, and may be given again should the numbers come back. A written line
-counts as accepted once more, so that the same change has another id should it ever be held again,
-and its baseline starts anew.
+works once: it is used as soon as one of its lines is written; one that released nothing may come
+again. A written line counts as accepted once more, so that the same change has another id then.
 """
 
 from __future__ import annotations
@@ -14,12 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kisi.errors import Withheld
-from kisi.journal.clients import Clients
-from kisi.journal.codec import from_epoch, from_row, pack, unpack
+from kisi.journal.codec import from_row, loads, pack
+from kisi.journal.runs import Runs
 from kisi.model import Company, LineSlot, Plan, PlannedLine, Status
 
 _WHOLE = 0
 """Stands for the client of a whole plan's id."""
+_KEEP = """
+    INSERT INTO plan (id, client, first_run, first_at, last_run, last_at, open, lines)
+    VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET
+        last_run = excluded.last_run, last_at = excluded.last_at, open = 1, lines = excluded.lines
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +31,28 @@ class HeldPlan:
 
     plan_id: str
     name: str
-    """The client's name."""
     psa: str
     company: str
     agreement: str
     lines: tuple[PlannedLine, ...]
-    """The lines that were held, with their holds."""
     first_run: int
     first_at: datetime
     last_run: int
     last_at: datetime
 
 
-class Holds(Clients):
+class Holds(Runs):
     """The tables `plan`, `accepted`, `used_id` and `accept`."""
 
     def record_plan(self, run_id: int, at: datetime, plan: Plan) -> None:
         """Keeps what each id of `plan` stands for, and closes what its clients held before.
 
-        A client that failed was not judged: what it held before stays open. Called with the
-        guarded plan, and once more with what is left after accepts were applied.
+        A client that failed was not judged: what it held before stays open.
         """
         with self._transaction():
             self._execute("UPDATE plan SET open = 0 WHERE client = ? AND open", _WHOLE)
-            kept: list[tuple[str, int, list[PlannedLine]]] = []
+            everything = [line for line in plan.lines if line.hold is not None]
+            kept = [(plan.plan_id, _WHOLE, everything)]
             for one in plan.companies:
                 client = self._client(one.company)
                 held = [line for line in one.lines if line.hold is not None]
@@ -61,24 +62,16 @@ class Holds(Clients):
                         *(client, one.plan_id if held else ""),
                     )
                 kept.append((one.plan_id, client, held))
-            everything = [line for _, _, held in kept for line in held]
-            for plan_id, client, lines in (*kept, (plan.plan_id, _WHOLE, everything)):
+            for plan_id, client, lines in kept:
                 if lines:
-                    self._execute(
-                        "INSERT INTO plan"
-                        " (id, client, first_run, first_at, last_run, last_at, open, lines)"
-                        " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (id, client) DO UPDATE SET"
-                        " last_run = excluded.last_run, last_at = excluded.last_at, open = 1,"
-                        " lines = excluded.lines",
-                        *(plan_id, client, run_id, at, run_id, at, pack(lines)),
-                    )
+                    values = (plan_id, client, run_id, at, run_id, at, pack(lines))
+                    self._execute(_KEEP, *values)
 
     def held_lines(self, plan_id: str) -> tuple[PlannedLine, ...]:
-        """What an id, also a whole plan's, held when a run last showed it; empty if none did."""
-        row = self._row(
-            "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1", plan_id
-        )
-        return unpack(tuple[PlannedLine, ...], row["lines"]) if row else ()
+        """What an id, also a whole plan's, held when a run last showed it."""
+        last = "SELECT lines FROM plan WHERE id = ? ORDER BY last_run DESC LIMIT 1"
+        rows = self._rows(last, plan_id)
+        return tuple(x for row in rows for x in loads(tuple[PlannedLine, ...], row["lines"]))
 
     def open_holds(self) -> tuple[HeldPlan, ...]:
         """What waits for a person, one entry a client, with the id that releases it."""
@@ -90,16 +83,12 @@ class Holds(Clients):
         return tuple(from_row(HeldPlan, row) for row in rows)
 
     def refuse_used(self, plan_id: str) -> None:
-        """Makes sure that nobody has accepted an id yet.
-
-        Raises:
-            Withheld: Somebody has; says who and when.
-        """
+        """Raises `Withheld` if somebody has accepted an id before; says who and when."""
         row = self._row("SELECT * FROM used_id WHERE id = ?", plan_id)
         if row is not None:
             raise Withheld(
                 f"The id {plan_id} was accepted before, by {row['who']} at"
-                f" {from_epoch(row['at']):%Y-%m-%d %H:%M} UTC in run {row['run']};"
+                f" {loads(datetime, row['at'], 'at'):%Y-%m-%d %H:%M} UTC in run {row['run']};"
                 " an id works once. Nothing was written.",
                 remedy="`kisi preview` shows the current ids.",
             )
@@ -109,8 +98,7 @@ class Holds(Clients):
     ) -> None:
         """Keeps which lines an id accepts, by their keys, each with its client.
 
-        Raises:
-            Withheld: The id was used before; nothing was changed.
+        An id that was used before is `Withheld`; nothing is changed then.
         """
         with self._transaction():
             self.refuse_used(plan_id)
@@ -127,10 +115,10 @@ class Holds(Clients):
     ) -> None:
         """Ends what was accepted and is written now, or asks for other numbers.
 
-        `written` are the lines that a guard held, that were accepted, and that are written now,
-        each with the hold that was lifted. Each counts as accepted once more, its baseline starts
-        anew, and its id is used. `waiting` is each client that was planned, with the keys of the
-        lines that guards still hold. What else was accepted of it is accepted no more.
+        `written` are lines that were accepted and are written now, each with the hold that was
+        lifted. Each counts as accepted once more, its baseline starts anew, and its id is used.
+        `waiting` is each client that was planned, with the keys of the lines that guards still
+        hold. What else was accepted of it is accepted no more.
         """
         done: set[str] = set()
         changed: set[tuple[int, str, str | None]] = set()

@@ -1,8 +1,7 @@
 """The lines that kisi owns, and every quantity they were proven to hold.
 
-A quantity is kept as a range of runs: a run that proves the same quantity again moves the range's
-end and adds nothing. The *baseline* of a line starts anew when a person accepted a change of it:
-ranges up to `baseline_after` do not count for it any more.
+The *baseline* of a line starts anew when a person accepted a change of it: ranges up to
+`baseline_after` do not count for it any more.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from decimal import Decimal
 from sqlite3 import Row
 from typing import Self
 
-from kisi.journal.clients import Clients
 from kisi.journal.codec import dumps, from_row, loads, quantity_text
+from kisi.journal.runs import Runs
 from kisi.model import (
     Category,
     Company,
@@ -24,13 +23,12 @@ from kisi.model import (
     PlannedLine,
     Proof,
     TenantRef,
-    categories_of,
     category_text,
 )
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement,
-        line_quantity.quantity AS confirmed, EXISTS (SELECT 1 FROM operation
+        line_quantity.quantity, line_quantity.quantity AS confirmed, EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
             AND (operation.line_id IS NULL OR operation.line_id = line.line_id)) AS unsettled
@@ -49,20 +47,22 @@ _HISTORY = """
     ORDER BY client.psa, client.agreement, line.id
 """
 _FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
+_CURRENT = """
+    SELECT line_quantity.* FROM line_quantity JOIN line ON line_quantity.id = line.current
+    WHERE line.id = ? AND line_quantity.quantity = ? AND line_quantity.id > line.baseline_after
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedLine:
     """A line that is proven to hold a quantity: written and shown, or read and equal.
 
-    Raises:
-        ValueError: The line has no id. A created line is proven only once its id is known.
+    A line without an id is a `ValueError`: a created line is proven only once its id is known.
     """
 
     line: PlannedLine
     """As it was planned, under the id that the PSA gave it."""
     name: str
-    """The client's name."""
     tenants: tuple[TenantRef, ...]
     quantity: Decimal
     settled: bool = True
@@ -103,48 +103,37 @@ class LineHistory:
     quantities: tuple[QuantityRange, ...]
 
 
-class Lines(Clients):
+class Lines(Runs):
     """The tables `line` and `line_quantity`."""
 
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
-        `highest` and `lowest` are over the quantities confirmed in the `baseline_days` before
-        `now`, or since the line's last accept, whichever is shorter.
+        `highest` and `lowest` are over what was confirmed in the `baseline_days` before `now`, or
+        since the line's last accept, whichever is shorter.
         """
-        with self._snapshot():
+        with self._transaction("BEGIN"):  # one state, while another process may write
+            owned = self._rows(_OWNED)
             seen: dict[int, list[Decimal]] = {}
-            for row in self._rows(_BASELINE, now - timedelta(days=baseline_days)):
-                seen.setdefault(row["id"], []).append(Decimal(row["quantity"]))
-            facts = []
-            for row in self._rows(_OWNED):
-                held = [Decimal(row["confirmed"]), *seen.get(row["id"], [])]
-                categories = categories_of(row["categories"])
-                extremes = {"highest": max(held), "lowest": min(held)}
-                facts.append(from_row(OwnedLine, row, categories=categories, **extremes))
-            return tuple(facts)
+            for row in (*self._rows(_BASELINE, now - timedelta(days=baseline_days)), *owned):
+                seen.setdefault(row["id"], []).append(loads(Decimal, row["quantity"], "quantity"))
+            return tuple(
+                from_row(OwnedLine, row, highest=max(seen[row["id"]]), lowest=min(seen[row["id"]]))
+                for row in owned
+            )
 
     def line_history(self, name: str) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name`, each with its quantities over time."""
         ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
-        with self._snapshot():
-            return tuple(
-                from_row(
-                    LineHistory,
-                    row,
-                    categories=categories_of(row["categories"]),
-                    quantities=tuple(
-                        from_row(QuantityRange, one) for one in self._rows(ranges, row["id"])
-                    ),
-                )
-                for row in self._rows(_HISTORY, name)
-            )
+        with self._transaction("BEGIN"):  # one state, while another process may write
+            found = []
+            for row in self._rows(_HISTORY, name):
+                seen = tuple(from_row(QuantityRange, x) for x in self._rows(ranges, row["id"]))
+                found.append(from_row(LineHistory, row, quantities=seen))
+            return tuple(found)
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
-        """These lines were read and hold what they should; kisi owns them from now on.
-
-        An unknown outcome of an earlier write to one of them is settled by it.
-        """
+        """These lines were read and hold what they should; kisi owns them from now on."""
         with self._transaction():
             for one in confirmed:
                 self._confirm_line(run_id, at, one)
@@ -153,26 +142,24 @@ class Lines(Clients):
         """What these owned lines bill is as told; their quantity is not looked at."""
         with self._transaction():
             for one in changed:
-                line = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
-                if line is not None:
-                    self._update("line", line["id"], **_billed(_proof(run_id, one)))
+                row = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
+                if row is not None:
+                    self._update("line", row["id"], **_billed(_proof(run_id, one)))
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
         What it bills (application, categories, tenants, the readings of this run) is as told. A
         line that was owned and is not settled goes on to stand for what it billed before, or stands
-        for what its client has now.
-
-        What an earlier write did to the line is beside the point from now on: its unknown outcome
-        is settled.
+        for what its client has now. What an earlier write did to it is beside the point from now
+        on: its unknown outcome is settled.
         """
-        client = self._client_of(confirmed)
+        client, line = self._client_of(confirmed), confirmed.line
         self._prove(run_id, at, client, confirmed)
         self._execute(
             "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
             " AND product = ? AND (line_id IS NULL OR line_id = ?)",
-            *(Outcome.UNKNOWN, client, confirmed.line.product, confirmed.line.line_id),
+            *(Outcome.UNKNOWN, client, line.product, line.line_id),
         )
 
     def _own_line(self, run_id: int, at: datetime, seen: ConfirmedLine) -> None:
@@ -190,32 +177,25 @@ class Lines(Clients):
         return self._client_id(line.psa, line.company, line.agreement, confirmed.name)
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
-        """Makes the line's row, or brings it up to date, with the quantity that it holds."""
         line, quantity = confirmed.line, quantity_text(confirmed.quantity)
-        row = self._row(_FIND, client, line.line_id)
-        proofs = _proof(run_id, confirmed)
+        row, proof = self._row(_FIND, client, line.line_id), _proof(run_id, confirmed)
+        proofs: tuple[Proof, ...] = (proof,)
         if row is not None and row["owned"] and not confirmed.settled:
-            proofs = proofs[0].added_to(_proofs(row))
-        called = {"product": line.product, "name": confirmed.name, "owned": True}
-        values = {**called, **_billed(proofs)}
+            proofs = proof.added_to(_proofs(row))
+        known = {"product": line.product, "name": confirmed.name, "owned": True}
+        values = {**known, **_billed(*proofs)}
         if row is None:
-            self._insert("line", client=client, line_id=line.line_id, **values)
+            line_row = self._insert("line", client=client, line_id=line.line_id, **values)
         else:
-            self._update("line", row["id"], **values)
-        (row,) = self._rows(_FIND, client, line.line_id)
-        same = self._row(
-            "SELECT * FROM line_quantity WHERE id = ? AND quantity = ? AND id > ?",
-            *(row["current"], quantity, row["baseline_after"]),
-        )
-        proven = {"line": row["id"], "quantity": quantity}
+            line_row = row["id"]
+            self._update("line", line_row, **values)
+        same = self._row(_CURRENT, line_row, quantity)
+        proven = {"line": line_row, "quantity": quantity}
         current = self._record_range("line_quantity", same, run_id, at, **proven)
-        self._update("line", row["id"], current=current)
+        self._update("line", line_row, current=current)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
-        """These lines are not kisi's any more: excepted with `bill = false`, or gone for good.
-
-        Should they be again, their baseline starts anew.
-        """
+        """These lines are not kisi's any more; should they be again, their baseline starts anew."""
         with self._transaction():
             for line in lines:
                 self._execute(
@@ -226,18 +206,16 @@ class Lines(Clients):
                 )
 
 
-def _proof(run_id: int, confirmed: ConfirmedLine) -> tuple[Proof, ...]:
+def _proof(run_id: int, confirmed: ConfirmedLine) -> Proof:
     line = confirmed.line
-    return (Proof(run_id, line.application, line.categories, confirmed.tenants),)
+    return Proof(run_id, line.application, line.categories, confirmed.tenants)
 
 
 def _proofs(row: Row) -> tuple[Proof, ...]:
-    last = from_row(Proof, row, run=row["proven"], categories=categories_of(row["categories"]))
-    return *loads(tuple[Proof, ...], row["earlier"]), last
+    return *loads(tuple[Proof, ...], row["earlier"]), from_row(Proof, row, run=row["proven"])
 
 
-def _billed(proofs: tuple[Proof, ...]) -> dict[str, object]:
-    """The last proof (application, categories, tenants, run), and those before it."""
+def _billed(*proofs: Proof) -> dict[str, object]:
     *earlier, last = proofs
     return {
         "application": last.application,

@@ -1,7 +1,7 @@
-"""Writes: the intent before the request is sent, the outcome after its answer was understood.
+"""Writes: the intent, committed before its request is sent, and the outcome.
 
-An intent is committed before anything is sent, and alone. Whatever ends the process afterwards, the
-next run finds the intent without an outcome and asks the PSA what became of it.
+Whatever ends the process in between, the next run finds the intent without an outcome and asks the
+PSA what became of it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
-from sqlite3 import Row
 from typing import Any
 
 from kisi.journal.codec import dumps, from_row, pack, quantity_text
 from kisi.journal.database import as_state_errors
 from kisi.journal.lines import ConfirmedLine, Lines
 from kisi.json_text import fields
-from kisi.model import Company, Line, Outcome, PlannedLine, TenantRef, categories_of
+from kisi.model import Company, Line, Outcome, PlannedLine, TenantRef
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SNAPSHOT = re.compile(r"(.+)-(\d+)-(\d{8}T\d{6})\.\d{6}Z(?:\.foreign)?\.json")
@@ -35,16 +35,13 @@ _SELECT = """
 
 @dataclass(frozen=True, slots=True)
 class OperationOutcome:
-    """What became of one write.
-
-    `APPLIED` and `UNCHANGED` prove the line at `quantity` (default: what was to be written) under
-    `line_id` (needed for a create).
-    """
+    """What became of one write; `APPLIED` and `UNCHANGED` prove the line."""
 
     outcome: Outcome
     line_id: str | None = None
+    """Needed to prove a create."""
     quantity: Decimal | None = None
-    """What the PSA shows, where it does."""
+    """What the PSA shows; by default what was to be written."""
     detail: str = ""
     request_id: str = ""
 
@@ -55,19 +52,15 @@ class Operation:
 
     id: int
     key: str
-    """The same for the same change, whichever run means to make it; `operation_key`."""
     run_id: int
     at: datetime
-    """When the intent was committed."""
     name: str
-    """The client's name."""
     tenants: tuple[TenantRef, ...]
     line: PlannedLine
     """What was to be changed; without price, description and hold."""
     outcome: Outcome | None = None
     """None: no outcome was ever stored."""
     quantity: Decimal | None = None
-    """What the PSA showed afterwards, where it did."""
     detail: str = ""
     request_id: str = ""
     settled: bool = False
@@ -85,18 +78,15 @@ class StoredForeignChange:
     psa: str
     agreement: str
     at: datetime
-    """When it was found."""
     what: str
-    """In a sentence."""
     lines: tuple[Mapping[str, Any], ...] = ()
     """All lines of the agreement from before the write, as the PSA gave them."""
 
 
 def operation_key(line: PlannedLine) -> str:
-    """What tells a change from every other change: `1:` and a hash over where, before and after.
+    """What tells a change from every other, in every run: `1:` and a hash over the change.
 
-    The same change has the same key in every run and on every machine. The number in front changes
-    when what is hashed does.
+    The number in front changes when what is hashed does.
     """
     before = None if line.before is None else quantity_text(line.before)
     where = [line.psa, line.company, line.agreement, line.product, line.line_id]
@@ -111,14 +101,11 @@ class Operations(Lines):
         """Commits that `line` of `company` is about to be written. Nothing is sent before."""
         with self._transaction():
             client = self._client_id(line.psa, line.company, line.agreement, company.name)
-            operation = self._execute(
-                "INSERT INTO operation (key, run, at, client, company, name, tenants, application,"
-                " categories, product, line_id, action, before, after)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(operation_key(line), run_id, at, client, line.company, company.name),
-                *(dumps(company.tenants), line.application, line.category, line.product),
-                *(line.line_id, line.action, line.before, quantity_text(line.after)),
-            )
+            planned = fields(line, "company application product line_id action before")
+            texts = {"categories": line.category, "after": quantity_text(line.after)}
+            whose = {"client": client, "name": company.name, "tenants": dumps(company.tenants)}
+            begun = {"key": operation_key(line), "run": run_id, "at": at}
+            operation = self._insert("operation", **begun, **whose, **planned, **texts)
         (stored,) = self._operations("operation.id = ?", operation)
         return stored
 
@@ -127,29 +114,24 @@ class Operations(Lines):
     ) -> None:
         """Commits what became of an operation, in its own run or as a later one found out.
 
-        A proven line is owned and confirmed in the same transaction. The number is proven; what the
-        line bills from now on is settled by `confirm`, once the whole run is written. A new line
-        bills what the operation's own run counted, whenever it is found.
+        A proven line is owned and confirmed in the same transaction. What it bills from now on is
+        settled by `confirm`, once the whole run is written; a new line bills what the operation's
+        own run counted, whenever it is found.
 
-        `UNKNOWN` leaves the operation unsettled: `pending` returns it until a later `settle`, a
-        confirmation of the line, or another operation proves what the line holds. A line that was
-        seen after such a write is owned too, as it was seen: kisi may have made it, and must
-        neither forget it nor take it for a person's.
+        `UNKNOWN` leaves the operation unsettled (`pending`) until something proves what the line
+        holds. A line that was seen after such a write is owned too, as it was seen: kisi may have
+        made it, and must neither forget it nor take it for a person's.
 
-        Raises:
-            StateError: It could not be stored; print `emergency_line`, write nothing more.
-            ValueError: A create is said to be applied and has no line id.
+        An outcome that could not be stored is a `StateError`: print `emergency_line`, write nothing
+        more. A create that is said to be applied and has no line id is a `ValueError`.
         """
         quantity, whose = result.quantity, (operation.name, operation.tenants)
         line = replace(operation.line, line_id=result.line_id or operation.line.line_id)
         with self._transaction():
-            self._execute(
-                "UPDATE operation SET outcome = ?, outcome_at = ?, outcome_run = ?, quantity = ?,"
-                " detail = ?, request_id = ?, settled = ? WHERE id = ?",
-                *(result.outcome, at, run_id, quantity, result.detail),
-                *(result.request_id or operation.request_id,),
-                *(result.outcome is not Outcome.UNKNOWN, operation.id),
-            )
+            found = fields(result, "outcome quantity detail")
+            found["request_id"] = result.request_id or operation.request_id
+            found["settled"] = result.outcome is not Outcome.UNKNOWN
+            self._update("operation", operation.id, outcome_at=at, outcome_run=run_id, **found)
             if result.outcome in _PROVEN:
                 shown = Decimal(line.after) if quantity is None else quantity
                 proven = ConfirmedLine(line, *whose, shown, settled=False)
@@ -158,11 +140,7 @@ class Operations(Lines):
                 self._own_line(operation.run_id, at, ConfirmedLine(line, *whose, quantity))
 
     def pending(self) -> tuple[Operation, ...]:
-        """Operations of which nobody knows what they did, oldest first.
-
-        `outcome` is None where the process ended before an outcome was stored, and
-        `Outcome.UNKNOWN` where reading could not tell.
-        """
+        """Operations of which nobody knows what they did, oldest first."""
         return self._operations("operation.settled = 0")
 
     def keep_lines(self, operation: Operation, lines: Iterable[Line] | None) -> None:
@@ -190,41 +168,38 @@ class Operations(Lines):
             )
 
     def foreign_changes(self) -> tuple[StoredForeignChange, ...]:
-        """Those at which no person has looked yet, oldest first.
-
-        Raises:
-            StateError: The journal, or the folder of an earlier kisi's files, cannot be read.
-        """
+        """Those at which no person has looked yet, oldest first."""
         rows = self._rows("SELECT * FROM foreign_change ORDER BY id")
-        earlier = (_from_file(path, name) for path, name in self._snapshots())
-        return (*earlier, *(from_row(StoredForeignChange, row) for row in rows))
+        return *self._snapshots().values(), *(from_row(StoredForeignChange, row) for row in rows)
 
     def release_foreign_changes(self) -> int:
-        """A person has looked: writes go on. Returns how many changes, or writes, that concerned.
-
-        An earlier kisi's files are kept under another name.
-
-        Raises:
-            StateError: It could not be stored, or a file not be renamed.
-        """
+        """A person has looked: writes go on. Returns how many changes and writes that concerned."""
         concerned = len(self.foreign_changes()) + len(self.unproven())
         with self._transaction():
             self._execute("DELETE FROM foreign_change")
             self._execute("UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL")
         with as_state_errors(self.path):
-            for path, _ in self._snapshots():
-                path.replace(path.with_suffix(".seen"))
+            for path in self._snapshots():
+                path.replace(path.with_suffix(".seen"))  # kept, under another name
         return concerned
 
-    def _snapshots(self) -> list[tuple[Path, re.Match[str]]]:
+    def _snapshots(self) -> dict[Path, StoredForeignChange]:
+        """An earlier kisi's files, whatever they hold: each marks a change, or was not compared."""
         folder = self.path.parent / "snapshots"
-        with as_state_errors(folder / "snapshots"):
-            try:
-                files = sorted(folder.iterdir())
-            except (FileNotFoundError, NotADirectoryError):
-                return []
-        names = ((path, _SNAPSHOT.fullmatch(path.name)) for path in files)
-        return [(path, name) for path, name in names if name is not None]
+        found = {}
+        with as_state_errors(folder / "snapshots"), suppress(FileNotFoundError, NotADirectoryError):
+            for path in sorted(folder.iterdir()):
+                if name := _SNAPSHOT.fullmatch(path.name):
+                    psa, agreement, stamp = name.groups()
+                    found[path] = StoredForeignChange(
+                        psa,
+                        agreement,
+                        datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%S%z"),
+                        f"with a write on agreement {agreement} lines that are not kisi's had "
+                        "changed, or could not be compared. An earlier kisi kept the lines from "
+                        f"before it in {path}.",
+                    )
+        return found
 
     def operations(self, run_id: int) -> tuple[Operation, ...]:
         """The writes that a run began, in its order."""
@@ -232,20 +207,12 @@ class Operations(Lines):
 
     def _operations(self, which: str, *values: object) -> tuple[Operation, ...]:
         rows = self._rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)
-        return tuple(from_row(Operation, row, line=_planned(row)) for row in rows)
-
-
-def _planned(row: Row) -> PlannedLine:
-    """The change that an operation makes; the row's outcome and detail are the operation's."""
-    categories = categories_of(row["categories"])
-    return from_row(PlannedLine, row, categories=categories, outcome=None, detail="")
+        lines = (from_row(PlannedLine, row, outcome=None, detail="") for row in rows)
+        return tuple(from_row(Operation, row, line=x) for row, x in zip(rows, lines, strict=True))
 
 
 def emergency_line(operation: Operation, result: OperationOutcome) -> str:
-    """An outcome that could not be journaled, as one line of ASCII JSON for stderr.
-
-    Nothing depends on anyone reading it: the intent is journaled, and the next run asks the PSA.
-    """
+    """An outcome that could not be journaled, for stderr, in ASCII JSON; nothing depends on it."""
     line = operation.line
     told = {
         "kisi": "outcome not journaled",
@@ -257,15 +224,3 @@ def emergency_line(operation: Operation, result: OperationOutcome) -> str:
         **fields(result, "outcome quantity detail request_id"),
     }
     return dumps(told)
-
-
-def _from_file(path: Path, name: re.Match[str]) -> StoredForeignChange:
-    """A file of an earlier kisi, whatever it holds: it marks a change, or was never compared."""
-    psa, agreement, stamp = name.groups()
-    return StoredForeignChange(
-        psa,
-        agreement,
-        datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%S%z"),
-        f"with a write on agreement {agreement} lines that are not kisi's had changed, or could "
-        f"not be compared. An earlier kisi kept the lines from before it in {path}.",
-    )

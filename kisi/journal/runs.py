@@ -1,17 +1,28 @@
-"""Runs: when each began, how it ended, which never did; and what only the last one says."""
+"""Runs: how each began and ended, what the last one says, and how each found every client."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from kisi.journal.codec import dumps, from_row, pack, unpack
+from kisi.errors import ExitCode
+from kisi.journal.codec import dumps, from_row, loads, pack, storable
 from kisi.journal.database import Database
+from kisi.json_text import fields
+from kisi.model import Company, Status, TenantRef
 
-_SELECT = "SELECT * FROM run"
+_CLIENTS = """
+    SELECT client.*, state.status, state.guard, state.reason, state.remedy,
+        state.first_at AS since_at, state.last_run, state.last_at,
+        (SELECT max(id) FROM run WHERE id > state.last_run
+            AND (plan_scope = '' OR state != 'finished')) AS missed_by
+    FROM client LEFT JOIN client_state AS state
+        ON state.id = (SELECT max(id) FROM client_state WHERE client = client.id)
+    WHERE ? OR billing != ? ORDER BY name, psa, agreement
+"""
 
 
 class RunState(StrEnum):
@@ -32,7 +43,6 @@ class Run:
     id: int
     at: datetime
     version: str
-    """kisi's own."""
     command: str
     config_hash: str
     plan_scope: str
@@ -41,7 +51,6 @@ class Run:
     ended_at: datetime | None = None
     exit_code: int | None = None
     message: str = ""
-    """The run's last line."""
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -56,8 +65,52 @@ class Subject(StrEnum):
     """What each tenant was called when it was last read: `source:tenant` to name."""
 
 
+class Billing(StrEnum):
+    """Where a client stands in the mapping that was recorded last."""
+
+    ON = "on"
+    OFF = "off"
+    UNMAPPED = "unmapped"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """What a run found of one client."""
+
+    company: Company
+    status: Status
+    guard: str = ""
+    reason: str = ""
+    remedy: str = ""
+    confirmed: bool = False
+    """All its lines hold what this run counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """A client as the journal last saw it."""
+
+    name: str
+    psa: str
+    company: str
+    agreement: str
+    billing: Billing
+    tenants: tuple[TenantRef, ...]
+    status: Status | None = None
+    guard: str = ""
+    reason: str = ""
+    remedy: str = ""
+    since_at: datetime | None = None
+    """The first run that found it in this very state, and no run another since."""
+    last_run: int | None = None
+    last_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    missed_by: int | None = None
+    """A newer run that should have judged it, and was killed, broke off, or is under way."""
+
+
 class Runs(Database):
-    """The tables `run` and `latest`."""
+    """The tables `run`, `latest`, `client` and `client_state`."""
 
     crashed_runs: tuple[int, ...] = ()
     """Earlier runs that `begin_run` found without an end."""
@@ -67,59 +120,39 @@ class Runs(Database):
     ) -> int:
         """Starts a run and returns its id, which is higher than every earlier one.
 
-        Runs that never ended are marked crashed; `crashed_runs` names them. Proves, before
-        anything is sent, that the journal can grow.
+        Runs that never ended are marked crashed (`crashed_runs`).
         """
+        what = {"version": version, "command": command, "config_hash": config_hash}
         with self._transaction():
             running = self._rows("SELECT id FROM run WHERE state = ?", RunState.RUNNING)
             for row in running:
                 self._update("run", row["id"], state=RunState.CRASHED)
-            run_id = self._insert(
-                "run",
-                at=at,
-                version=version,
-                command=command,
-                config_hash=config_hash,
-                plan_scope=plan_scope,
-                state=RunState.RUNNING,
-            )
+            begun = {"at": at, "plan_scope": plan_scope, "state": RunState.RUNNING}
+            run_id = self._insert("run", **what, **begun)
         self.crashed_runs = tuple(row["id"] for row in running)
         return run_id
 
     def end_run(
-        self,
-        run_id: int,
-        at: datetime,
-        *,
-        exit_code: int,
-        state: RunState = RunState.FINISHED,
-        summary: Mapping[str, Any],
-        message: str,
+        self, run_id: int, at: datetime, *, exit_code: int, summary: Mapping[str, Any], message: str
     ) -> None:
         """Ends a run: its exit code, the numbers of its summary, and its last line."""
+        stopped = exit_code == ExitCode.INTERRUPTED
+        state = RunState.INTERRUPTED if stopped else RunState.FINISHED
+        ended = {"ended_at": at, "exit_code": exit_code, "state": state, "message": message}
         with self._transaction():
-            self._update(
-                "run",
-                run_id,
-                ended_at=at,
-                exit_code=exit_code,
-                state=state,
-                summary=dumps(summary),
-                message=message,
-            )
+            self._update("run", run_id, **ended, summary=dumps(summary))
 
     def last_runs(self, count: int = 10, since: datetime | None = None) -> tuple[Run, ...]:
         """The newest `count` runs that began at or after `since`, newest first."""
-        rows = self._rows(f"{_SELECT} WHERE at >= ? ORDER BY id DESC LIMIT ?", since or 0, count)
-        return tuple(from_row(Run, row) for row in rows)
+        newest = "SELECT * FROM run WHERE at >= ? ORDER BY id DESC LIMIT ?"
+        return tuple(from_row(Run, row) for row in self._rows(newest, since or 0, count))
 
     def run(self, run_id: int) -> Run | None:
-        """One run; None if there is none with this id."""
-        row = self._row(f"{_SELECT} WHERE id = ?", run_id)
+        """One run, if there is one with this id."""
+        row = self._row("SELECT * FROM run WHERE id = ?", run_id)
         return None if row is None else from_row(Run, row)
 
     def _last_run(self, before: int | None = None) -> int:
-        """The id of the newest run, or of the one before a run; 0 if there is none."""
         row = self._row("SELECT max(id) FROM run WHERE ? IS NULL OR id < ?", before, before)
         return (row and row[0]) or 0
 
@@ -132,4 +165,53 @@ class Runs(Database):
     def latest(self, subject: Subject) -> Any:  # noqa: ANN401 - plain JSON data
         """What the last run that knew it said about a subject; None if none did."""
         row = self._row("SELECT value FROM latest WHERE subject = ?", subject)
-        return None if row is None else unpack(Any, row["value"])
+        return None if row is None else loads(Any, row["value"], subject)
+
+    def record_mapping(self, companies: Iterable[Company]) -> None:
+        """All clients of mapping.toml; every other one is unmapped and holds nothing open now."""
+        with self._transaction():
+            mapped = set()
+            for company in companies:
+                client = self._client(company)
+                mapped.add(client)
+                billing = Billing.ON if company.billing else Billing.OFF
+                self._update("client", client, billing=billing, tenants=dumps(company.tenants))
+            for row in self._rows("SELECT id FROM client WHERE billing != ?", Billing.UNMAPPED):
+                if row["id"] not in mapped:
+                    self._update("client", row["id"], billing=Billing.UNMAPPED)
+                    self._execute("UPDATE plan SET open = 0 WHERE client = ?", row["id"])
+
+    def record_clients(self, run_id: int, at: datetime, states: Iterable[ClientState]) -> None:
+        """What the run found of each client; the same as before only moves its range's end."""
+        newest = "SELECT * FROM client_state WHERE client = ? ORDER BY id DESC LIMIT 1"
+        with self._transaction():
+            for state in states:
+                client = self._client(state.company)
+                found = fields(state, "status guard reason remedy")
+                last = self._row(newest, client)
+                is_same = last and all(last[name] == storable(found[name]) for name in found)
+                same = last if is_same else None
+                self._record_range("client_state", same, run_id, at, client=client, **found)
+                if state.confirmed:
+                    self._update("client", client, confirmed_run=run_id, confirmed_at=at)
+
+    def clients(self, *, unmapped: bool = False) -> tuple[ClientRecord, ...]:
+        """Clients by name, then agreement; on demand also those that left the mapping."""
+        rows = self._rows(_CLIENTS, unmapped, Billing.UNMAPPED)
+        return tuple(from_row(ClientRecord, row) for row in rows)
+
+    def _client(self, company: Company) -> int:
+        return self._client_id(company.psa, company.company, company.agreement, company.name)
+
+    def _client_id(self, psa: str, company: str, agreement: str, name: str | None = None) -> int:
+        """The row of the client billed on `agreement`, made or brought up to date.
+
+        Without a `name`, a client that is known keeps what is known of it.
+        """
+        row = self._row("SELECT * FROM client WHERE psa = ? AND agreement = ?", psa, agreement)
+        if row is None:
+            made = {"psa": psa, "agreement": agreement, "company": company, "name": name or ""}
+            return self._insert("client", **made)
+        if name is not None and (row["company"], row["name"]) != (company, name):
+            self._update("client", row["id"], company=company, name=name)
+        return int(row["id"])

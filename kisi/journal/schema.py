@@ -205,11 +205,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings a journal to the version that `MIGRATIONS` make, all of them or none.
-
-    Raises:
-        sqlite3.DatabaseError: A migration failed; the journal is as it was.
-    """
+    """Brings a journal to the version that `MIGRATIONS` make, all of them or none."""
     missing = MIGRATIONS[version_of(connection) :]
     try:
         connection.executescript(

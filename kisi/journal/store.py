@@ -1,4 +1,4 @@
-"""The journal as the rest of kisi uses it; opened for writing with care, for reading without trace.
+"""The journal, opened for writing with care, for reading without trace.
 
 Writing uses SQLite's write-ahead log with `synchronous=FULL`: a commit that returned survives a
 power loss (https://sqlite.org/wal.html). Where a drive cannot have such a log, the rollback journal
@@ -41,61 +41,46 @@ _BUSY_SECONDS = 5.0
 class Journal(Operations, Holds, Usages, AbstractContextManager["Journal"]):
     """What kisi remembers between runs, in `journal.db` of the state folder.
 
-    Its methods stand beside their SQL: those of runs in `kisi.journal.runs`, and so on.
-
-    Every method that writes is one transaction: it is on disk when the method returns, and nothing
-    of it is when it raises `StateError`. Methods may be called from several threads. Instants are
-    aware and kept to the second; the journal never looks at a clock. Every method that only reads
-    raises `StateError` if the journal cannot be read.
+    Its methods stand beside their SQL: those of runs in `kisi.journal.runs`, and so on. Each that
+    writes is one transaction: on disk when the method returns, and nothing of it is when it raises
+    `StateError`, as each does that cannot read. Methods may be called from several threads.
+    Instants are aware and kept to the second; the journal never looks at a clock.
     """
 
     @classmethod
     def open(cls, state_dir: Path, *, readonly: bool = False) -> Self:
-        """Opens the journal of a state folder.
+        """Opens the journal of a state folder; a `StateError` if it cannot be used.
 
-        For writing, the folder (0700) and the journal are created if missing, the journal is
-        checked, brought to the current version (a copy is kept) and proven writable. Only the
-        holder of `kisi.lock.run_lock` opens for writing.
-
-        Read-only, nothing is created or changed (but SQLite's own -wal and -shm files), and a
-        missing or damaged journal reads as an empty one; see `problem`.
-
-        Raises:
-            StateError: It cannot be used, is damaged (set aside on opening for writing, see
-                `repair`), is no journal, or was written by a newer kisi.
+        For writing, by the lock's holder, the folder (0700) and the journal are created if missing,
+        the journal is checked, brought to the current version (a copy is kept) and proven writable;
+        a damaged one is set aside, see `repair`. Read-only, nothing is created or changed (but
+        SQLite's own -wal and -shm files), and a missing or damaged journal reads as an empty one;
+        see `problem`.
         """
-        path, problem = state_dir / JOURNAL, None
+        path = state_dir / JOURNAL
         with as_state_errors(path):
             if readonly:
-                connection, problem = _open_for_reading(path)
-            else:
-                connection = _open_for_writing(path)
-            return cls(connection, path, problem)
+                return cls(*_open_for_reading(path), path)
+            return cls(_open_for_writing(path), None, path)
 
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def prune(self, before: datetime) -> int:
-        """Forgets readings and closed holds last seen before an instant; returns how many readings.
-
-        Lines, operations, runs and accepted ids are the books and are kept.
-        """
+    def prune(self, before: datetime) -> None:
+        """Forgets readings and closed holds last seen before an instant; the books are kept."""
         day_before = (before - timedelta(days=1)).date()  # whatever the time zone
         with self._transaction():
             self._execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
             self._execute("DELETE FROM usage_day WHERE last_day < ?", str(day_before))
-            (row,) = self._rows("SELECT count(*) FROM usage WHERE last_at < ?", before)
             self._execute("DELETE FROM usage WHERE last_at < ?", before)
             self._execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")
-        return int(row[0])
 
 
 class _Damaged(Exception):
-    """The file is a journal no more; the text says why. Ends as a `StateError`."""
+    """The file is a journal no more; the text says why."""
 
 
 def _open_for_writing(path: Path) -> sqlite3.Connection:
-    """The journal, checked, migrated and proven writable; creates it and its folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if _aside(path.parent):
         raise _refusal(path.parent)
@@ -107,15 +92,17 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, StateError | None]:
-    """The journal, without writing anything; an empty one where there is none, or it is damaged.
-
-    The problem tells of damage, also of a journal that was set aside. An older journal is read as
-    if it were migrated, in memory.
-    """
+    """The journal, or an empty one where there is none, or (the problem tells) it is damaged."""
     problem = _refusal(path.parent) if _aside(path.parent) else None
     try:
         if not problem and path.exists():
-            return _readable(path), None
+            try:
+                return _readable(path), None
+            except sqlite3.OperationalError:
+                if path.with_name(f"{JOURNAL}-wal").exists():
+                    raise
+                # A folder where not even SQLite's own files can be made.
+                return _readable(path, "mode=ro&immutable=1"), None
     except _Damaged as finding:
         problem = StateError(
             f"The journal {path} is damaged ({finding}); it is shown as if it were empty.",
@@ -127,7 +114,6 @@ def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, StateError | None
 
 
 def _connect(path: Path | None, options: str = "") -> sqlite3.Connection:
-    """A connection to a file, or to a new database in memory."""
     address = ":memory:"
     if path is not None:
         posix = path.absolute().as_posix()
@@ -150,22 +136,17 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _create(path: Path) -> None:
-    """Makes a new journal in one step: an empty or half-made file is never taken for a journal."""
-    new = path.with_name("journal.new.db")
-    for unfinished in path.parent.glob(f"{new.name}*"):
+@contextmanager
+def _new_file(target: Path, part: str) -> Iterator[sqlite3.Connection]:
+    """A new database that only its owner may read; it gets its name once it is whole."""
+    for unfinished in target.parent.glob(f"{part}*"):
         unfinished.unlink()
-    with closing(_new_file(new)) as connection:
-        connection.execute("PRAGMA synchronous = EXTRA")
-        schema.migrate(connection)
-    new.replace(path)
-    sync_folder(path.parent)
-
-
-def _new_file(path: Path) -> sqlite3.Connection:
-    """A new database that only its owner may read."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    return _connect(path, "mode=rw")
+    new = target.with_name(part)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with closing(_connect(new, "mode=rw")) as connection:
+        yield connection
+    new.replace(target)
+    sync_folder(target.parent)
 
 
 def _prepared(path: Path) -> sqlite3.Connection:
@@ -173,7 +154,9 @@ def _prepared(path: Path) -> sqlite3.Connection:
     if not path.exists():
         if _has_log(path.parent):
             raise _Damaged(f"{JOURNAL} is missing beside its own log")
-        _create(path)
+        with _new_file(path, "journal.new.db") as new:
+            new.execute("PRAGMA synchronous = EXTRA")
+            schema.migrate(new)
     connection = _connect(path, "mode=rw")
     with _closing_on_error(connection):
         _reach(connection)
@@ -184,42 +167,24 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN IMMEDIATE")  # a read-only file opens, and fails only here
         connection.execute("ROLLBACK")
         if version < len(schema.MIGRATIONS):
-            _backup(connection, path.with_name(f"journal.before-v{len(schema.MIGRATIONS)}.db"))
+            backup = path.with_name(f"journal.before-v{len(schema.MIGRATIONS)}.db")
+            with _new_file(backup, f"{backup.name}.part") as copy:
+                connection.backup(copy)
             schema.migrate(connection)
     return connection
 
 
-def _backup(connection: sqlite3.Connection, target: Path) -> None:
-    """A copy of the journal as it is, whole before the migration begins."""
-    unfinished = target.with_name(f"{target.name}.part")
-    unfinished.unlink(missing_ok=True)
-    with closing(_new_file(unfinished)) as copy:
-        connection.backup(copy)
-    unfinished.replace(target)
-
-
-def _readable(path: Path) -> sqlite3.Connection:
+def _readable(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
     """A connection that only reads, or a current copy in memory of an older journal."""
-    try:
-        connection, version = _read_only(path, "mode=ro")
-    except sqlite3.OperationalError:
-        if path.with_name(f"{JOURNAL}-wal").exists():
-            raise
-        # A folder where not even SQLite's own files can be made.
-        connection, version = _read_only(path, "mode=ro&immutable=1")
-    if version == len(schema.MIGRATIONS):
-        return connection
+    connection = _connect(path, options)
+    with _closing_on_error(connection):
+        if _recognised(connection, path, thorough=False) == len(schema.MIGRATIONS):
+            return connection
     with closing(connection):
         copy = _connect(None)
         connection.backup(copy)
     schema.migrate(copy)
     return copy
-
-
-def _read_only(path: Path, options: str) -> tuple[sqlite3.Connection, int]:
-    connection = _connect(path, options)
-    with _closing_on_error(connection):
-        return connection, _recognised(connection, path, thorough=False)
 
 
 def _reach(connection: sqlite3.Connection) -> None:
@@ -236,7 +201,6 @@ def _reach(connection: sqlite3.Connection) -> None:
 
 
 def _recognised(connection: sqlite3.Connection, path: Path, *, thorough: bool = True) -> int:
-    """The journal's version, after making sure that it is one."""
     version, known = schema.version_of(connection), len(schema.MIGRATIONS)
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -262,12 +226,11 @@ def _recognised(connection: sqlite3.Connection, path: Path, *, thorough: bool = 
 
 
 def _aside(folder: Path) -> list[Path]:
-    """Damaged journals in `folder` that nobody has acknowledged."""
     return sorted(folder.glob(f"{_ASIDE}*"))
 
 
 def _has_log(folder: Path) -> bool:
-    """Whether changes that may not have reached the journal itself lie beside it."""
+    """Whether changes lie beside the journal that may not have reached it."""
     return any((folder / f"{JOURNAL}{suffix}").exists() for suffix in _COMPANIONS[:2])
 
 
@@ -303,11 +266,9 @@ def _refusal(folder: Path, why: str = "") -> StateError:
 def repair(folder: Path) -> tuple[Path, ...]:
     """Acknowledges damage, so that the next run starts with an empty journal. The lock is held.
 
-    A damaged journal that no run has met yet is set aside first. Returns the files that are kept,
-    under a name that no longer stops a run; none if nothing was damaged.
-
-    Raises:
-        StateError: The folder or a file cannot be used, or the journal is not damaged but unusable.
+    A damaged journal that no run has met yet is set aside first; one that is not damaged and cannot
+    be used is a `StateError`. Returns the files that are kept, under a name that no longer stops a
+    run; none if nothing was damaged.
     """
     with as_state_errors(folder / JOURNAL):
         if (folder / JOURNAL).exists() or _has_log(folder):

@@ -1,7 +1,6 @@
 """What tenants used: with the evidence, once per change of its content; and by day.
 
-A range of runs covers runs that follow each other: if a tenant was not read in between, a new range
-of the same content begins, so that no run is said to have read what it did not.
+A range of runs has no run that did not read the tenant: after one, a new range begins.
 
 Days, of the billing time zone, have their last complete reading, in ranges of days with the same
 numbers. A day that nobody read, or on which nobody counted the application, is a gap, never a 0. A
@@ -26,14 +25,14 @@ from sqlite3 import Row
 from typing import Any
 from zlib import compress
 
-from kisi.journal.clients import Billing, Clients
-from kisi.journal.codec import dumps, from_epoch, from_row, loads, unpack
-from kisi.journal.runs import Runs
+from kisi.journal.codec import dumps, from_epoch, from_row, loads
+from kisi.journal.runs import Billing, Runs
+from kisi.json_text import fields
 from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage
 
 _NEWEST = """
-    SELECT usage.*, content.fingerprint, content.body,
-        client.name, client.psa, client.agreement, client.billing,
+    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body,
+        client.name, client.psa, client.agreement, client.billing, usage.last_run >= ? AS read,
         EXISTS (SELECT 1 FROM json_each(client.tenants) WHERE usage.tenant =
             json_extract(value, '$.source') || ':' || json_extract(value, '$.tenant')) AS mapped
     FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
@@ -41,14 +40,18 @@ _NEWEST = """
         AND (? IS NULL OR client.name = ?)
     ORDER BY client.name, usage.client, usage.tenant
 """
+_LAST = """
+    SELECT * FROM (SELECT * FROM usage WHERE client = ? AND tenant = ? ORDER BY id DESC LIMIT 1)
+    WHERE content = ? AND last_run >= ?
+"""
 _PREVIOUS = """
-    SELECT usage.*, content.fingerprint, content.body
+    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.client = ? AND usage.tenant = ? AND usage.id < ? AND usage.content != ?
     ORDER BY usage.id DESC LIMIT 1
 """
 _READINGS = """
-    SELECT usage.*, content.fingerprint, content.body
+    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= coalesce(?, first_run)
             GROUP BY tenant)
@@ -64,11 +67,16 @@ _DAYS_BETWEEN = """
         AND (? IS NULL OR tenant IN (SELECT value FROM json_each(?)))
     ORDER BY tenant, application, first_day
 """
+_ACCEPT_DAYS = """
+    UPDATE usage_day SET held = 0 WHERE held AND tenant = ? AND application = ? AND quantities = ?
+"""
 _DAY = timedelta(days=1)
 
 Quantities = Mapping[Category, int]
 """What was counted, by category; one that is missing was counted too, and is 0."""
 _NOTHING: Quantities = {}
+Tenants = Collection[TenantRef] | None
+"""Some tenants, or (None) all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +93,7 @@ class PackedUsage:
 
     @classmethod
     def of(cls, usage: TenantUsage, counted: Iterable[str] = ()) -> PackedUsage:
-        """Packs a usage with all its evidence.
-
-        Of the applications that were looked for (`counted`), one that is not in `usage` is 0.
-        """
+        """Packs a usage; of the applications looked for (`counted`), one that is not in it is 0."""
         text = dumps(_canonical(usage)).encode("ascii")
         found = {one.application: one.quantities for one in usage.applications}
         quantities = dict.fromkeys(counted, _NOTHING) | found
@@ -97,7 +102,7 @@ class PackedUsage:
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
-        usage: TenantUsage = unpack(TenantUsage, self.body)
+        usage: TenantUsage = loads(TenantUsage, self.body, f"what {self.tenant} used")
         return replace(usage, at=self.at)
 
 
@@ -130,34 +135,35 @@ class StoredKey:
     key: KeyEvidence
 
 
-class Usages(Clients, Runs):
+@dataclass(frozen=True, slots=True)
+class _Days:
+    tenant: TenantRef
+    application: str
+    first_day: date
+    last_day: date
+    quantities: Quantities
+
+
+class Usages(Runs):
     """The tables `usage`, `content` and `usage_day`."""
 
     def record_usage(
         self, run_id: int, usages: Iterable[tuple[Company, PackedUsage]], day: date
     ) -> None:
-        """What the run read completely of each client's tenants; evidence only if it changed.
-
-        `day` is the day in the billing time zone, whose reading this is from now on (`days`).
-        """
+        """What the run read completely of each client's tenants, as the reading of `day`."""
         with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
-                self._record(self._client(company), run_id, run_before, usage)
+                stored = self._row(
+                    "SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint
+                )
+                new = fields(usage, "fingerprint body")
+                content = stored["id"] if stored else self._insert("content", **new)
+                where = {"client": self._client(company), "tenant": str(usage.tenant)}
+                same = self._row(_LAST, *where.values(), content, run_before)
+                self._record_range("usage", same, run_id, usage.at, **where, content=content)
                 for application, quantities in usage.quantities.items():
                     self._record_day(day, str(usage.tenant), application, quantities)
-
-    def _record(self, client: int, run_id: int, run_before: int, usage: PackedUsage) -> None:
-        stored = self._row("SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint)
-        new = {"fingerprint": usage.fingerprint, "body": usage.body}
-        content = stored["id"] if stored else self._insert("content", **new)
-        last = self._row(
-            "SELECT * FROM usage WHERE client = ? AND tenant = ? ORDER BY id DESC LIMIT 1",
-            *(client, str(usage.tenant)),
-        )
-        is_same = last and last["content"] == content and last["last_run"] >= run_before
-        where = {"client": client, "tenant": str(usage.tenant), "content": content}
-        self._record_range("usage", last if is_same else None, run_id, usage.at, **where)
 
     def usage_at(self, name: str, run_id: int | None = None) -> tuple[UsageRecord, ...]:
         """What each tenant of the clients called `name` used in a run, by default the last.
@@ -165,67 +171,56 @@ class Usages(Clients, Runs):
         A tenant that the run did not read is represented by the reading before, with `read` false;
         tenants that are no longer the client's appear only in runs that read them.
         """
-        with self._snapshot():
+        with self._transaction("BEGIN"):  # one state, while another process may write
             asked = self._last_run() if run_id is None else run_id
-            return tuple(
-                self._usage(row, asked)
-                for row in self._rows(_NEWEST, asked, name, name)
-                if row["last_run"] >= asked or row["mapped"]
-            )
-
-    def _usage(self, row: Row, asked: int) -> UsageRecord:
-        previous = self._row(_PREVIOUS, row["client"], row["tenant"], row["id"], row["content"])
-        return from_row(
-            UsageRecord,
-            row,
-            usage=_packed(row).whole(),
-            read=row["last_run"] >= asked,
-            previous=previous and _packed(previous).whole(),
-            previous_run=previous and previous["last_run"],
-        )
+            found = []
+            for row in self._rows(_NEWEST, asked, asked, name, name):
+                if row["read"] or row["mapped"]:
+                    which = (row["client"], row["tenant"], row["id"], row["content"])
+                    more: dict[str, Any] = {}
+                    for before in self._rows(_PREVIOUS, *which):
+                        more["previous"] = from_row(PackedUsage, before).whole()
+                        more["previous_run"] = before["last_run"]
+                    usage = from_row(PackedUsage, row).whole()
+                    found.append(from_row(UsageRecord, row, usage=usage, **more))
+            return tuple(found)
 
     def readings(
-        self, run_id: int | None, tenants: Collection[TenantRef] | None = None
+        self, run_id: int | None, tenants: Tenants = None
     ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading (up to a run, if it is told), of all tenants or of some.
+        """Each tenant's newest reading (up to a run, if it is told), whoever's tenant it was then.
 
-        It is the tenant's, whoever's tenant it was then. A tenant that was never read, or whose
-        reading is too old to be kept, is missing.
+        A tenant that was never read, or whose reading is too old to be kept, is missing.
         """
         wanted = _json(tenants)
         rows = self._rows(_READINGS, run_id, wanted, wanted)
-        return {reading.tenant: reading for reading in map(_packed, rows)}
+        return {one.tenant: one for one in (from_row(PackedUsage, row) for row in rows)}
 
     def keys(self) -> tuple[StoredKey, ...]:
         """The licence keys of all billed clients, as last read: which expire soon?"""
+        rows = self._rows(_NEWEST, 0, self._last_run(), None, None)
         return tuple(
-            StoredKey(row["name"], _ref(row), key)
-            for row in self._rows(_NEWEST, self._last_run(), None, None)
+            from_row(StoredKey, row, key=key)
+            for row in rows
             if row["mapped"] and row["billing"] == Billing.ON
-            for key in _packed(row).whole().keys
+            for key in from_row(PackedUsage, row).whole().keys
         )
 
     def days(
-        self,
-        first: date,
-        last: date,
-        tenants: Collection[TenantRef] | None = None,
-        *,
-        held: bool = False,
+        self, first: date, last: date, tenants: Tenants = None, *, held: bool = False
     ) -> Mapping[tuple[TenantRef, str], Mapping[date, Quantities]]:
-        """What was counted on each day of a span, by tenant and application, oldest day first.
+        """What was counted on each day of a span, by tenant and application; gaps are missing.
 
-        A day that is missing is a gap: there is no complete reading of it. With `held` also
-        readings that a guard held and nobody accepted.
+        With `held` also readings that a guard held and nobody accepted.
         """
         wanted = _json(tenants)
         found: dict[tuple[TenantRef, str], dict[date, Quantities]] = {}
         for row in self._rows(_DAYS_BETWEEN, str(last), str(first), held, wanted, wanted):
-            days = found.setdefault((_ref(row), row["application"]), {})
-            quantities: Quantities = loads(Mapping[Category, int], row["quantities"])
-            day = max(date.fromisoformat(row["first_day"]), first)
-            while day <= min(date.fromisoformat(row["last_day"]), last):
-                days[day] = quantities
+            span = from_row(_Days, row)
+            days = found.setdefault((span.tenant, span.application), {})
+            day = max(span.first_day, first)
+            while day <= min(span.last_day, last):
+                days[day] = span.quantities
                 day += _DAY
         return found
 
@@ -238,25 +233,17 @@ class Usages(Clients, Runs):
                         self._put_day(day, str(tenant), application, row["quantities"], held=True)
 
     def accept_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
-        """What was counted on a day is accepted, or no guard holds it any more.
-
-        With it goes every other held reading of the same numbers.
-        """
+        """What was counted on a day is held no more, and no other reading of the same numbers."""
         with self._transaction():
             for tenant, application in readings:
                 for row in self._over(str(tenant), application, day):
-                    self._execute(
-                        "UPDATE usage_day SET held = 0 WHERE held AND tenant = ?"
-                        " AND application = ? AND quantities = ?",
-                        *(str(tenant), application, row["quantities"]),
-                    )
+                    accepted = (str(tenant), application, row["quantities"])
+                    self._execute(_ACCEPT_DAYS, *accepted)
 
     def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
-        """The ranges that have one of these days, which follow each other."""
         return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))
 
     def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
-        """Inside a transaction: a complete reading of a day, in place of an earlier one of it."""
         counted = dumps({category: number for category, number in quantities.items() if number})
         touching = self._over(tenant, application, day - _DAY, day)
         same = [row for row in touching if row["quantities"] == counted]
@@ -288,32 +275,17 @@ class Usages(Clients, Runs):
         self._insert("usage_day", **added, first_day=str(day), last_day=str(day))
 
 
-def _ref(row: Row) -> TenantRef:
-    """The tenant of a row, `str` of its reference; a tenant's own id may have colons."""
-    source, _, tenant = row["tenant"].partition(":")
-    return TenantRef(source, tenant)
-
-
-def _json(tenants: Collection[TenantRef] | None) -> str | None:
-    """References as the queries take them; None stands for all tenants."""
+def _json(tenants: Tenants) -> str | None:
     return None if tenants is None else json.dumps(sorted(map(str, tenants)))
 
 
-def _packed(row: Row) -> PackedUsage:
-    return PackedUsage(_ref(row), from_epoch(row["last_at"]), row["fingerprint"], row["body"])
-
-
 def _canonical(usage: TenantUsage) -> TenantUsage:
-    """The usage without what differs between readings of the same thing: time and order."""
-    applications = (
-        replace(
-            one,
-            evidence=_sorted(one.evidence, "device serial reason name"),
-            keys=_sorted(one.keys, "serial"),
-            unknown_devices=tuple(sorted(one.unknown_devices)),
-        )
-        for one in usage.applications
-    )
+    """The usage without what differs between equal readings: time and order."""
+    applications = []
+    for one in usage.applications:
+        evidence = _sorted(one.evidence, "device serial reason name")
+        keys, unknown = _sorted(one.keys, "serial"), tuple(sorted(one.unknown_devices))
+        applications.append(replace(one, evidence=evidence, keys=keys, unknown_devices=unknown))
     return replace(
         usage,
         at=from_epoch(0),
@@ -323,5 +295,5 @@ def _canonical(usage: TenantUsage) -> TenantUsage:
     )
 
 
-def _sorted(items: Iterable[Any], fields: str) -> tuple[Any, ...]:
-    return tuple(sorted(items, key=attrgetter(*fields.split())))
+def _sorted(items: Iterable[Any], by: str) -> tuple[Any, ...]:
+    return tuple(sorted(items, key=attrgetter(*by.split())))

@@ -39,6 +39,8 @@ from kisi.render.report import (
 )
 
 EXPIRY_NOTICE = timedelta(days=30)
+CLOCK_SLACK = timedelta(minutes=5)
+"""So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
 UP_TO_DATE = "up to date"
 NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
@@ -324,7 +326,8 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     """Looks at every billed client of the journal.
 
     A client is in the way if its lines were not confirmed within `max_age`, if it failed in its
-    last run, or if anything of it is held, unmapped or of unknown outcome.
+    last run, if a newer run did not come to judge it (its usage may be newer), or if anything of it
+    is held, unmapped or of unknown outcome.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
@@ -344,8 +347,13 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
         yield "a write of unknown outcome"
     if any(use.company == client.name for use in view.unmapped):
         yield "unmapped usage"
+    if client.missed_by is not None:
+        yield f"run {client.missed_by} is newer and has not come to its end"
     if client.confirmed_at is None:
         yield "never confirmed"
+    elif client.confirmed_at > view.at + CLOCK_SLACK:
+        confirmed = moment(client.confirmed_at, view.zone)
+        yield f"confirmed in the future: {confirmed}, the clock was wrong"
     elif view.at - client.confirmed_at > max_age:
         yield f"last confirmed {moment(client.confirmed_at, view.zone)}"
 

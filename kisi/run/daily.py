@@ -1,8 +1,4 @@
-"""The daily run: read, plan, journal, write, journal, notify. And its preview, which only reads.
-
-Nothing here prints, or ends the process: messages and progress go to callbacks, what cannot go on
-is raised as a `kisi.errors.KisiError`.
-"""
+"""The daily run: read, plan, journal, write, journal, notify. And its preview, which only reads."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from pathlib import Path
 from kisi import __version__
 from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
 from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, Withheld, worst
-from kisi.journal import Billing, Journal, RunState, Subject
+from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan
 from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
@@ -39,24 +35,16 @@ _CHANGED = (
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 
 
-def scope_of(only: Sequence[str], exclude: Sequence[str]) -> str:
-    """Which clients a run concerns, in words for the journal; empty for all of them."""
-    return ", ".join([*(f"only {glob}" for glob in only), *(f"not {glob}" for glob in exclude)])
-
-
 def chosen_clients(
     mapping: BillingMapping, only: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Company, ...]:
     """The clients that a run concerns, by globs on their names, in the mapping's order.
 
-    Raises:
-        ConfigError: One of the globs names nobody, or nobody is left.
+    A glob that names nobody, or globs that leave nobody, are a `ConfigError`.
     """
-    clients, globs = mapping.companies, (*only, *exclude)
-    nobody = [
-        repr(glob) for glob in globs if not any(Glob(glob).matches(one.name) for one in clients)
-    ]
-    chosen = select(clients, only, exclude)
+    names, globs = [one.name for one in mapping.companies], (*only, *exclude)
+    nobody = [repr(glob) for glob in globs if not any(map(Glob(glob).matches, names))]
+    chosen = select(mapping.companies, only, exclude)
     if nobody:
         found = f"No client of mapping.toml has a name that matches {', '.join(nobody)}."
     elif globs and not chosen:
@@ -84,12 +72,10 @@ def sync(
     """Brings every client's agreement to what it uses: the daily run, as `kisi sync` does it.
 
     It runs under the lock of the state folder and is kept in the journal; the addresses of
-    `[notify]` are notified of its end, whichever that is.
-
-    `config` is kisi.toml, by default looked for where the command looks. `accept` are ids of plans
-    or clients whose holds are released, once. `only` and `exclude` are globs on clients' names. It
-    first waits a random time of up to `jitter` seconds, and up to `lock_timeout` seconds for
-    another run to end.
+    `[notify]` are notified of its end, whichever that is. `config` is kisi.toml, by default looked
+    for where the command looks. `accept` are ids of plans or clients whose holds are released,
+    once; `only` and `exclude` globs on clients' names. It first waits a random time of up to
+    `jitter` seconds, and up to `lock_timeout` seconds for another run to end.
 
     `on_progress` is told from several threads what is being read, how much of it is done, and of
     how much; `on_message` what a person should know meanwhile. `on_result` is given the result
@@ -105,7 +91,8 @@ def sync(
         StateError: The journal or the state folder cannot be used.
     """
     path = None if config is None else Path(config)
-    scope, stop, on_message = scope_of(only, exclude), stop or Stop(), on_message or _ignored
+    stop, on_message = stop or Stop(), on_message or _ignored
+    scope = ", ".join([*(f"only {glob}" for glob in only), *(f"not {glob}" for glob in exclude)])
     wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
         notifying(path, scope, on_message) as notification,
@@ -122,9 +109,9 @@ def sync(
             companies = chosen_clients(setup.mapping, only, exclude)
             with Journal.open(state) as journal:
                 run = _begin(setup, journal, scope, on_message)
-                accepted = tuple(dict.fromkeys(accept))
                 daily = _Run(setup, journal, run, companies, scope, on_message, stop)
-                result = notification.result = daily.result(accepted, on_progress)
+                result = daily.result(tuple(dict.fromkeys(accept)), on_progress)
+                notification.result = result
         if setup.is_outdated():
             on_message(Message(_CHANGED, is_warning=True))
         if on_result is not None:
@@ -145,13 +132,8 @@ def preview(
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
-    Takes what `sync` takes. With `detailed_exit_code`, changes that wait to be written make the
-    exit code 10.
-
-    Raises:
-        ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
-        Interrupted: `stop` was requested.
-        StateError: The journal cannot be read.
+    Takes and raises what `sync` does. With `detailed_exit_code`, changes that wait to be written
+    make the exit code 10.
     """
     path = None if config is None else Path(config)
     stop, on_message = stop or Stop(), on_message or _ignored
@@ -162,10 +144,13 @@ def preview(
         with Journal.open(state, readonly=True) as journal:
             memory, problem = load_journal_state(journal, rules), journal.problem
             if not is_alive and not is_running(state):  # one may have begun or ended meanwhile
-                memory = without_running(memory)
+                never = tuple(replace(operation, running=False) for operation in memory.pending)
+                memory = replace(memory, pending=never)
             if problem is not None:
                 on_message(Message.of(problem))
-            found = read_and_plan(setup, rules, memory, companies, stop, on_progress)
+            systems, progress = (setup.sources, setup.psas), stop.checked(on_progress)
+            found = reconcile(rules, *systems, memory, companies, progress, setup.clock)
+            stop.check()
         plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed_exit_code)]
         codes += [problem.exit_code] if problem else []
@@ -189,32 +174,8 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
     )
 
 
-def without_running(memory: JournalState) -> JournalState:
-    """The same where nobody holds the lock: a run that has not ended in the journal never will."""
-    pending = tuple(replace(operation, running=False) for operation in memory.pending)
-    return replace(memory, pending=pending)
-
-
-def read_and_plan(
-    setup: Setup,
-    rules: Rules,
-    memory: JournalState,
-    companies: Sequence[Company],
-    stop: Stop,
-    on_progress: Progress | None,
-) -> Reconciled:
-    """Reads everything and works out the guarded plan; raises `Interrupted` where it is to end."""
-    progress = stop.checked(on_progress)
-    found = reconcile(rules, setup.sources, setup.psas, memory, companies, progress, setup.clock)
-    stop.check()
-    return found
-
-
 def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[str], None]) -> None:
-    """Waits until a PSA would show a create that the run before sent just before it ended.
-
-    Otherwise that line could be missing from the list now, and wait for a person.
-    """
+    """Waits until a PSA would show a create that the run before sent just before it ended."""
     sent = [operation.at for operation in memory.pending if operation.line.line_id is None]
     if sent:
         age = (clock.now() - max(sent)).total_seconds()
@@ -224,14 +185,8 @@ def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[st
 
 
 def _begin(setup: Setup, journal: Journal, scope: str, on_message: OnMessage) -> int:
-    """Begins a run in the journal, and tells which runs before it did not record their end."""
-    run = journal.begin_run(
-        setup.clock.now(),
-        version=__version__,
-        command="sync",
-        config_hash=setup.digest,
-        plan_scope=scope,
-    )
+    told = {"version": __version__, "command": "sync", "config_hash": setup.digest}
+    run = journal.begin_run(setup.clock.now(), plan_scope=scope, **told)
     LOG.info("run %s begins, %s", run, scope or "all clients")
     for crashed in journal.crashed_runs:
         said = f"Run {crashed} did not record its end; what it left open is being settled."
@@ -262,43 +217,40 @@ def _ignored(_message: Message) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run under the lock, once the journal has its beginning."""
-
     setup: Setup
     journal: Journal
     run: int
     companies: tuple[Company, ...]
     scope: str
-    """Which clients it concerns, in words; empty for all of them."""
     on_message: OnMessage
     stop: Stop
 
     def result(self, accept: tuple[str, ...], on_progress: Progress | None) -> RunResult:
-        """Reads, plans and writes; whatever ends the run early is recorded as its end.
-
-        Raises:
-            Withheld: An id was refused; nothing was written, and what was read is stored.
-        """
+        """Reads, plans and writes; whatever ends the run early is recorded as its end."""
         try:
-            result, refused = self._read_and_write(accept, on_progress)
-        except KisiError as error:
-            self._end_early(error)
+            return self._read_and_write(accept, on_progress)
+        except Withheld:  # raised once what was read, and the end, were stored
             raise
-        if refused is not None:
-            raise refused
-        return result
+        except KisiError as error:
+            try:
+                self._record_end(error.exit_code, error.message, Plan(()))
+            except StateError:
+                if not isinstance(error, StateError):  # a journal that fails is told once
+                    self.on_message(Message.of(error))
+                    raise
+            raise
 
-    def _read_and_write(
-        self, accept: tuple[str, ...], on_progress: Progress | None
-    ) -> tuple[RunResult, Withheld | None]:
-        """The run, and why its ids were refused, if they were; nothing was written then."""
+    def _read_and_write(self, accept: tuple[str, ...], on_progress: Progress | None) -> RunResult:
+        """The run; where its ids are refused, nothing is written, and what was read is stored."""
         setup, journal, run = self.setup, self.journal, self.run
         rules, now = setup.rules(), setup.clock.now
         self._refuse_empty_mapping()
         journal.record_mapping(setup.mapping.companies)
         memory = load_journal_state(journal, rules)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
-        found = read_and_plan(setup, rules, memory, self.companies, self.stop, on_progress)
+        systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)
+        found = reconcile(rules, *systems, memory, self.companies, progress, setup.clock)
+        self.stop.check()
         record_reading(journal, run, now(), found, rules.today)
         shown = resolve(found, setup.psas)
         refused = None
@@ -316,14 +268,13 @@ class _Run:
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
-        return self._end(found, applied, accept, refused), refused
+        result = self._end(found, applied, accept, refused)
+        if refused is not None:
+            raise refused
+        return result
 
     def _refuse_empty_mapping(self) -> None:
-        """A mapping without any client is an accident where clients were billed until now.
-
-        Raises:
-            ConfigError: It is one; nobody would be billed, and nothing would look wrong.
-        """
+        """Without any client, nobody would be billed, and nothing would look wrong."""
         billed = [one.name for one in self.journal.clients() if one.billing is Billing.ON]
         if billed and not self.setup.mapping.companies:
             raise ConfigError(
@@ -334,11 +285,7 @@ class _Run:
             )
 
     def _write(self, plan: Plan, found: Reconciled, rules: Rules) -> ApplyResult:
-        """Writes what is not on hold.
-
-        Raises:
-            StateError: An intent or an outcome could not be stored.
-        """
+        """Writes what is not on hold; an intent or outcome that is not stored is a `StateError`."""
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
@@ -374,21 +321,15 @@ class _Run:
         if refused is not None:
             code, why = refused.exit_code, refused.message.partition("\n")[0]
         result = _result(applied.plan, found, self.setup, Mode.SYNC, code)
-        result = replace(
-            result,
-            run=self.run,
-            accepted=() if refused else accept,
-            last_line=f"{why} {result.last_line}".lstrip(),
-        )
+        said, accepted = f"{why} {result.last_line}".lstrip(), () if refused else accept
+        result = replace(result, run=self.run, accepted=accepted, last_line=said)
         if not self.scope:
-            for subject, value in (
-                (Subject.REPORT, plan_document(result)),
-                (Subject.CERTIFICATES, self._certificates(found)),
-            ):
-                self.journal.replace_latest(self.run, result.generated_at, subject, value)
+            at, certificates = result.generated_at, self._certificates(found)
+            self.journal.replace_latest(self.run, at, Subject.REPORT, plan_document(result))
+            self.journal.replace_latest(self.run, at, Subject.CERTIFICATES, certificates)
         for error in applied.foreign_changes:
             self.on_message(Message.of(error))
-        self._record_end(code, refused.message if refused else result.last_line, applied.plan)
+        self._record_end(code, refused.message if refused else said, applied.plan)
         return result
 
     def _certificates(self, found: Reconciled) -> list[dict[str, str]]:
@@ -403,26 +344,7 @@ class _Run:
         return ends
 
     def _record_end(self, code: ExitCode, message: str, plan: Plan) -> None:
-        stopped = code is ExitCode.INTERRUPTED
         LOG.info("run %s ends with exit code %s: %s", self.run, int(code), message)
-        self.journal.end_run(
-            self.run,
-            self.setup.clock.now(),
-            exit_code=code,
-            state=RunState.INTERRUPTED if stopped else RunState.FINISHED,
-            summary={**asdict(summarise(plan)), **client_counts(plan)},
-            message=message,
-        )
-
-    def _end_early(self, error: KisiError) -> None:
-        """Closes the run that `error` ends, which is told later; a journal that fails, only once.
-
-        Raises:
-            StateError: The journal cannot be written, and that is news.
-        """
-        try:
-            self._record_end(error.exit_code, error.message, Plan(()))
-        except StateError:
-            if not isinstance(error, StateError):
-                self.on_message(Message.of(error))
-                raise
+        summary = {**asdict(summarise(plan)), **client_counts(plan)}
+        now = self.setup.clock.now()
+        self.journal.end_run(self.run, now, exit_code=code, summary=summary, message=message)

@@ -1,8 +1,8 @@
 """A run as plain JSON data, format version 1: what is printed, stored, and sent to a webhook.
 
 Part of the contract with scripts: fields may be added, never renamed, and mean what they meant.
-Quantities and prices are JSON numbers; what is not known is null. Instants are UTC. The fields of a
-thing are listed once, as values; JSON and CSV write them each in its own way.
+What is not known is null. The fields of a thing are listed once, as values; JSON and CSV write them
+each in its own way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
-    Line,
     OwnedLine,
     PlannedLine,
     Tenant,
@@ -30,6 +29,9 @@ from kisi.reconcile.summary import is_current, summarise
 from kisi.run.result import RunResult, totals
 
 Fields = dict[str, Any]
+_CAUSE = "guard reason remedy"
+_FAILURE = f"{_CAUSE} exit_code"
+_OTHER = "line_id=id product description quantity unit_price billable"
 
 
 def plan_document(result: RunResult) -> Json:
@@ -57,7 +59,7 @@ def plan_document(result: RunResult) -> Json:
                 psa: {part: asdict(amount) for part, amount in parts.items()}
                 for psa, parts in totals(plan).items()
             },
-            "failures": [_failure(failure) for failure in plan.failures],
+            "failures": [fields(failure, _FAILURE) for failure in plan.failures],
             "earlier_writes": [operation_fields(write) for write in result.earlier],
             "left": [_owned(fact) for fact in result.left],
             "notes": plan.notes,
@@ -72,9 +74,9 @@ def _company(plan: CompanyPlan) -> Fields:
         **fields(plan, "agreement_name plan_id status"),
         "current": is_current(plan),
         "reason": cause.reason if cause else None,
-        "failure": _failure(plan.failure) if plan.failure else None,
+        "failure": fields(plan.failure, _FAILURE) if plan.failure else None,
         "lines": [line_fields(line) for line in plan.lines],
-        "others": [_other(line) for line in plan.others],
+        "others": [fields(line, _OTHER) for line in plan.others],
         "left": [line_fields(line) for line in plan.left],
         "notes": plan.notes,
     }
@@ -93,20 +95,12 @@ def line_fields(line: PlannedLine) -> Fields:
 
 def cause_fields(cause: Hold | Failure) -> Fields:
     """Why a line is on hold, or a client failed."""
-    return fields(cause, "guard reason remedy")
-
-
-def _failure(failure: Failure) -> Fields:
-    return {**cause_fields(failure), "exit_code": failure.exit_code}
-
-
-def _other(line: Line) -> Fields:
-    return {"line_id": line.id, **fields(line, "product description quantity unit_price billable")}
+    return fields(cause, _CAUSE)
 
 
 def tenant_fields(tenant: Tenant) -> Fields:
     """A tenant that no client has; `read_tenant` is the way back."""
-    known = {**fields(tenant.ref, "source tenant"), **fields(tenant, "name enabled")}
+    known = fields(tenant, "source=ref.source tenant=ref.tenant name enabled")
     return {**known, "listed_as": tenant.listed_as or None}
 
 
@@ -115,21 +109,14 @@ def use_fields(use: UnmappedUse) -> Fields:
 
     `read_use` is the way back.
     """
-    return {
-        **fields(use, "company application category quantity estimated"),
-        "source": use.tenant.source if use.tenant else None,
-        "tenant": use.tenant.tenant if use.tenant else None,
-    }
+    known = "company application category quantity estimated"
+    return fields(use, f"{known} source=tenant.source tenant=tenant.tenant")
 
 
 def read_tenant(data: Mapping[str, Any]) -> Tenant:
     """A tenant of a stored document, also of one by an earlier kisi."""
-    return Tenant(
-        TenantRef(data["source"], data["tenant"]),
-        data["name"],
-        enabled=data.get("enabled", True),
-        listed_as=data.get("listed_as") or "",
-    )
+    ref, listed_as = TenantRef(data["source"], data["tenant"]), data.get("listed_as") or ""
+    return Tenant(ref, data["name"], enabled=data.get("enabled", True), listed_as=listed_as)
 
 
 def read_use(data: Mapping[str, Any]) -> UnmappedUse:
@@ -147,14 +134,8 @@ def read_use(data: Mapping[str, Any]) -> UnmappedUse:
 
 def operation_fields(write: Operation) -> Fields:
     """A write of an earlier run whose outcome was not known when it ended."""
-    return {
-        "name": write.name,
-        "run": write.run_id,
-        "sent_at": write.at,
-        "outcome": write.outcome,
-        "detail": write.detail or None,
-        "line": line_fields(write.line),
-    }
+    known = fields(write, "name run=run_id sent_at=at outcome")
+    return {**known, "detail": write.detail or None, "line": line_fields(write.line)}
 
 
 def _owned(fact: OwnedLine) -> Fields:

@@ -8,17 +8,7 @@ from datetime import date, datetime
 
 from kisi.errors import Withheld
 from kisi.journal import ClientState, ConfirmedLine, Journal
-from kisi.model import (
-    Action,
-    Company,
-    CompanyPlan,
-    Hold,
-    Outcome,
-    OwnedLine,
-    Plan,
-    PlannedLine,
-    Status,
-)
+from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
 from kisi.planning import accepted_keys, settled
 from kisi.reconcile import Reconciled
 from kisi.reconcile.summary import is_current, trouble
@@ -35,13 +25,9 @@ def record_reading(
     for operation, error in found.others.changed:
         line, before = operation.line, operation.lines_before or ()
         journal.record_foreign_change(line.psa, line.agreement, at, error.message, before)
-    usages = (
-        (client.company, found.evidence[ref])
-        for client in found.plan.companies
-        for ref in client.company.tenants
-        if ref in found.evidence
-    )
-    journal.record_usage(run, usages, today)
+    clients = [client.company for client in found.plan.companies]
+    read = ((x, found.evidence[ref]) for x in clients for ref in x.tenants if ref in found.evidence)
+    journal.record_usage(run, read, today)
 
 
 def record_outcome(journal: Journal, run: int, at: datetime, found: Reconciled, plan: Plan) -> None:
@@ -53,7 +39,12 @@ def record_outcome(journal: Journal, run: int, at: datetime, found: Reconciled, 
     journal.confirm(run, at, proven_lines(plan))
     journal.restate(run, restated_lines(plan))
     journal.record_plan(run, at, plan)
-    journal.disown(_replaced_lines(plan, found))
+    created = {  # another line that was known in its place is gone for good
+        line.slot: line.line_id
+        for line in plan.lines
+        if line.action is Action.CREATE and line.outcome is Outcome.APPLIED
+    }
+    journal.disown(x for x in found.facts if created.get(x.slot, x.line_id) != x.line_id)
     journal.record_clients(run, at, map(_client_state, plan.companies))
     journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
 
@@ -74,10 +65,8 @@ def accept(
 
     The ids are those of the guarded `plan`, with everything that guards hold, or of `shown`: the
     plan without what was accepted before, as a preview shows it. They name what is left, where a
-    line was accepted and could not be written.
-
-    Raises:
-        Withheld: An id does not fit the plan, or was used before. Nothing is to be written then.
+    line was accepted and could not be written. An id that does not fit the plan, or was used
+    before, is `Withheld`; nothing is to be written then.
     """
     keys = {**accepted_keys(shown, accepted), **accepted_keys(plan, accepted)}
     for plan_id in accepted:
@@ -85,11 +74,9 @@ def accept(
         if plan_id not in keys:
             text = f"The id {plan_id} does not match the current plan. Nothing was written."
             now = {line.slot: line for line in plan.lines}
-            changes = [
-                _difference(line, now.get(line.slot)) for line in journal.held_lines(plan_id)
-            ]
+            then = journal.held_lines(plan_id)
             raise Withheld(
-                "\n".join([text, *changes]),
+                "\n".join([text, *(_difference(line, now.get(line.slot)) for line in then)]),
                 remedy="Look at `kisi preview` again; it shows the current ids.",
             )
     for plan_id, lines in keys.items():
@@ -99,7 +86,6 @@ def accept(
 
 
 def _difference(then: PlannedLine, now: PlannedLine | None) -> str:
-    """What became of a line since an id was shown for it."""
     where = f"{then.application}, {then.category} (agreement {then.agreement})"
     if now is None:
         return f"{where}: it was {then.before} → {then.after}; there is no such line now."
@@ -147,18 +133,7 @@ def still_guarded(before: Plan, after: Plan) -> Iterable[tuple[Company, Collecti
             yield client.company, {line.hold.key for line in lines if line.hold is not None}
 
 
-def _replaced_lines(plan: Plan, found: Reconciled) -> Iterable[OwnedLine]:
-    """Lines that are gone for good, because another was created in their place."""
-    created = {
-        line.slot: line.line_id
-        for line in plan.lines
-        if line.action is Action.CREATE and line.outcome is Outcome.APPLIED
-    }
-    return (fact for fact in found.facts if created.get(fact.slot, fact.line_id) != fact.line_id)
-
-
 def _client_state(client: CompanyPlan) -> ClientState:
-    """How a client stands, for `kisi status`."""
     cause = client.failure or client.hold
     if cause is None and client.unmapped:  # not ready to be invoiced
         uses = ", ".join(f"{use.application} ({use.quantity})" for use in client.unmapped)
@@ -167,12 +142,7 @@ def _client_state(client: CompanyPlan) -> ClientState:
         cause = Hold("clock", client.unconfirmed, "Set the clock, and keep it set with NTP.")
         client = replace(client, status=Status.HELD)
     confirmed = is_current(client)
-    is_unwritten = client.status is Status.READY and not confirmed and cause is None
-    return ClientState(
-        company=client.company,
-        status=Status.FAILED if is_unwritten else client.status,
-        guard="write" if is_unwritten else cause.guard if cause else "",
-        reason=trouble(client) if is_unwritten else cause.reason if cause else "",
-        remedy=cause.remedy if cause else "",
-        confirmed=confirmed,
-    )
+    if client.status is Status.READY and not confirmed and cause is None:
+        return ClientState(client.company, Status.FAILED, "write", trouble(client))
+    told = (cause.guard, cause.reason, cause.remedy) if cause else ("", "", "")
+    return ClientState(client.company, client.status, *told, confirmed=confirmed)

@@ -1,11 +1,9 @@
 """Tells the addresses of `[notify]` of a run. Trouble here is a warning, never an exit code.
 
-They are looked up before anything else, so that also a run that cannot begin is notified: with exit
-code 3 as long as `[notify]` itself can be read.
-
-`healthcheck` is pinged as healthchecks.io and its like expect: `/start` at the beginning,
-`/<exit code>` at the end. `webhook` receives the run's JSON summary. Whoever knows such an address
-can report in our name: no message holds it, nor its host.
+They are looked up first, so that also a run that cannot begin is notified. `healthcheck` is pinged
+as healthchecks.io and its like expect: `/start` at the beginning, `/<exit code>` at the end;
+`webhook` receives the run's JSON. Whoever knows such an address can report in our name: no message
+holds it, nor its host.
 """
 
 from __future__ import annotations
@@ -37,50 +35,41 @@ class RunNotification:
     addresses: Mapping[str, str]
     """`healthcheck` is pinged, `webhook` receives the summary; either may be missing."""
     scope: str
-    """Which clients the run concerns, in words; empty for all of them."""
     on_message: OnMessage
-    """Hears that somebody could not be notified."""
     result: RunResult | None = None
-    """The result, once there is one."""
 
     def start(self) -> None:
         """The run begins."""
-        self._ping("start")
+        self._send("healthcheck", "/start")
 
     def end(self, code: int, trouble: str = "") -> None:
         """The run has ended with `code`; `trouble` says what ended it, if anything did."""
-        self._ping(str(int(code)))
-        if url := self.addresses.get("webhook"):
-            self._send(url, document=self._summary(int(code), REDACTOR.redact(trouble)))
-
-    def _summary(self, code: int, trouble: str) -> Json:
+        self._send("healthcheck", f"/{int(code)}")
         document = {} if self.result is None else plan_document(self.result)
-        sentences = (trouble, document.get("last_line"))
-        return {
+        sentences = (REDACTOR.redact(trouble), document.get("last_line"))
+        summary = {
             "format_version": FORMAT_VERSION,
             "mode": Mode.SYNC.value,
             **document,
             "last_line": " ".join(sentence for sentence in sentences if sentence),
             "scope": self.scope or None,
-            "exit_code": code,
+            "exit_code": int(code),
         }
+        self._send("webhook", document=summary)
 
-    def _ping(self, below: str) -> None:
-        """Asks for the healthcheck's address with `below` under its path."""
-        if url := self.addresses.get("healthcheck"):
-            self._send(url, f"/{below}")
-
-    def _send(self, url: str, below: str = "", document: Json | None = None) -> None:
+    def _send(self, where: str, below: str = "", document: Json | None = None) -> None:
+        """Asks for the address with `below` under its path, or posts it a document."""
+        if not (url := self.addresses.get(where)):
+            return
         try:
             status = _answer(url, below, document)
         except (KisiError, ValueError) as error:  # an address may be none at all
             said = error.message if isinstance(error, KisiError) else "its address is not usable."
-            self._warn(REDACTOR.redact(f"The monitoring service could not be told: {said}"))
-            return
-        if not 200 <= status < 300:  # also a redirect: nothing is sent to where it points
-            self._warn(f"The monitoring service answered {status}; nothing else changed.")
-
-    def _warn(self, text: str) -> None:
+            text = REDACTOR.redact(f"The monitoring service could not be told: {said}")
+        else:
+            if 200 <= status < 300:  # not a redirect: nothing is sent to where it points
+                return
+            text = f"The monitoring service answered {status}; nothing else changed."
         self.on_message(Message(text, is_warning=True))
 
 
@@ -90,14 +79,9 @@ def _answer(url: str, below: str, document: Json | None) -> int:
     for secret in (parts.path, parts.query, parts.password or ""):
         REDACTOR.add(secret)
     path = parts.path.rstrip("/") + below if below else parts.path
-    client = Client(
-        f"{parts.scheme}://{parts.netloc}",
-        limits=Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1),
-        clock=Clock(),
-        label="[notify]",
-        hidden=True,
-    )
-    query = f"?{parts.query}" if parts.query else ""
+    limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
+    server, query = f"{parts.scheme}://{parts.netloc}", f"?{parts.query}" if parts.query else ""
+    client = Client(server, limits=limits, clock=Clock(), label="[notify]", hidden=True)
     with closing(client):
         return client.send("POST" if document else "GET", path + query, json=document).status
 
@@ -106,8 +90,7 @@ def _answer(url: str, below: str, document: Json | None) -> int:
 def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterator[RunNotification]:
     """Sends how the block ended, whichever way it does.
 
-    The healthcheck watches the daily run: one over some clients (its `scope` in words, empty for
-    all of them) must neither pass for it nor alarm.
+    The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
     """
     addresses = _addresses(config)
     if scope:
@@ -127,7 +110,6 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
 
 
 def _addresses(config: Path | None) -> dict[str, str]:
-    """What can be resolved of `[notify]`; the run itself stops at the rest, and says so."""
     try:
         settings = partial_config(config).config
     except ConfigError:

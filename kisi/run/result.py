@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
 
 from kisi.errors import ExitCode, Interrupted, KisiError
 from kisi.journal import Operation
@@ -30,7 +29,7 @@ class Message:
     is_warning: bool = False
     """It matters also to somebody who wants to hear nothing of a good run."""
     error: KisiError | None = None
-    """Of a part that failed while the run went on; `text` is its message and its remedy."""
+    """Of a part that failed while the run went on."""
 
     def __str__(self) -> str:
         return self.text
@@ -51,11 +50,10 @@ class Stop:
     """Ends a run from outside, as a signal does: what is being written is finished first."""
 
     requested: threading.Event = field(default_factory=threading.Event)
-    """Set by `request`: nothing new is begun."""
+    """Nothing new is begun."""
     reading: threading.Event = field(default_factory=threading.Event)
     """Set along with it as long as nothing is written: what is under way is dropped too."""
     writing: bool = False
-    """Writes have begun; what is under way then is finished, with all the reads it takes."""
 
     def request(self) -> None:
         """The run is to end. May be called from any thread."""
@@ -88,9 +86,8 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A run that has come to its end: the plan, what became of each line, and how it went.
+    """A run that has come to its end: each client's lines with their outcomes, and how it went.
 
-    `result.plan.companies` has each client with its lines. A line that was sent has an `outcome`.
     Names are as remote systems have them: `kisi.redaction.safe_text` makes them fit for a screen.
     """
 
@@ -99,17 +96,12 @@ class RunResult:
     exit_code: ExitCode
     """As the command would end: 0 if nothing is on hold and nothing failed."""
     last_line: str
-    """The run in one sentence."""
     generated_at: datetime
-    """Aware."""
     version: str
-    """kisi's own."""
     zone: tzinfo = UTC
-    """The billing time zone, in which people read instants."""
     run: int | None = None
     """The journal's id of the run; None for a preview."""
     accepted: tuple[str, ...] = ()
-    """The ids that released holds in this run."""
     left: tuple[OwnedLine, ...] = ()
     """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
     earlier: tuple[Operation, ...] = ()
@@ -118,25 +110,15 @@ class RunResult:
     @property
     def outcomes(self) -> tuple[tuple[Company, PlannedLine], ...]:
         """Each line that was to be written, with its client; `outcome` says what became of it."""
-        return tuple(
-            (client.company, line)
-            for client in self.plan.companies
-            for line in client.lines
-            if line.outcome in _WRITES
-        )
+        lines = ((client.company, x) for client in self.plan.companies for x in client.lines)
+        return tuple((company, line) for company, line in lines if line.outcome in _WRITES)
 
     @property
     def is_quiet(self) -> bool:
         """Whether the last line says all there is to say."""
         plan = self.plan
-        return not (
-            plan.failures
-            or plan.unmapped_tenants
-            or plan.unmapped_uses
-            or plan.notes
-            or self.earlier
-            or any(not is_quiet_client(company) for company in plan.companies)
-        )
+        told = (plan.failures, plan.unmapped_tenants, plan.unmapped_uses, plan.notes, self.earlier)
+        return not any(told) and all(map(is_quiet_client, plan.companies))
 
 
 def is_quiet_client(company: CompanyPlan) -> bool:
@@ -181,28 +163,26 @@ class Amount:
     unpriced: int
     """Lines whose price is not known; their money is not in the sums."""
 
-    @classmethod
-    def of(cls, every: Sequence[PlannedLine]) -> Self:
-        """Adds up lines."""
-        return cls(
-            lines=len(every),
-            before=sum((line.before or _ZERO for line in every), _ZERO),
-            after=sum((Decimal(line.after) for line in every), _ZERO),
-            money_before=sum((money_of(line, line.before) or _ZERO for line in every), _ZERO),
-            money_after=sum((money_of(line, line.after) or _ZERO for line in every), _ZERO),
-            unpriced=sum(money_delta(line) is None for line in every),
-        )
+
+def _amount(every: Sequence[PlannedLine]) -> Amount:
+    return Amount(
+        lines=len(every),
+        before=sum((line.before or _ZERO for line in every), _ZERO),
+        after=sum((Decimal(line.after) for line in every), _ZERO),
+        money_before=sum((money_of(line, line.before) or _ZERO for line in every), _ZERO),
+        money_after=sum((money_of(line, line.after) or _ZERO for line in every), _ZERO),
+        unpriced=sum(money_delta(line) is None for line in every),
+    )
 
 
 def totals(plan: Plan) -> dict[str, dict[str, Amount]]:
-    """What each PSA bills for all clients together, by its name.
+    """What each PSA bills for all clients together: lines `billed`, `held` and `unwritten`.
 
-    `billed` are the lines that are as they should be, are to be written, or were written;
-    `unwritten` are writes that failed or have an unknown outcome; `held` are the others.
+    `unwritten` are writes that failed or have an unknown outcome.
     """
     parts: dict[str, dict[str, list[PlannedLine]]] = {}
     for line in (line for company in plan.companies for line in company.lines):
         of_psa = parts.setdefault(line.psa, {"billed": [], "held": [], "unwritten": []})
         unwritten = "unwritten" if line.outcome in UNWRITTEN else "billed"
         of_psa["held" if line.hold else unwritten].append(line)
-    return {psa: {x: Amount.of(parts[psa][x]) for x in parts[psa]} for psa in sorted(parts)}
+    return {psa: {x: _amount(parts[psa][x]) for x in parts[psa]} for psa in sorted(parts)}

@@ -6,7 +6,7 @@ import getpass
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -67,8 +67,7 @@ class Setup:
 def config_path(given: Path | None) -> Path:
     """Finds kisi.toml: the option, `$KISI_CONFIG`, the working folder, the platform's folder.
 
-    Raises:
-        ConfigError: There is none.
+    A `ConfigError` if there is none.
     """
     given = given or Path(os.environ.get("KISI_CONFIG", ""))
     if given != Path():
@@ -87,8 +86,7 @@ def config_path(given: Path | None) -> Path:
 def partial_config(given: Path | None) -> PartialConfig:
     """As much of kisi.toml as is right, and what is not; never to be run with as it is.
 
-    Raises:
-        ConfigError: There is no such file, or nothing of it can be used.
+    A `ConfigError` if there is no such file, or nothing of it can be used.
     """
     return read_partial_config(
         config_path(given),
@@ -98,16 +96,12 @@ def partial_config(given: Path | None) -> PartialConfig:
 
 
 def load(given: Path | None) -> tuple[Config, BillingMapping]:
-    """Both files, checked; nothing is sent.
-
-    Raises:
-        ConfigError: All problems of both files.
-    """
+    """Both files, checked; a `ConfigError` has all problems of both. Nothing is sent."""
     read = partial_config(given)
+    names = ConfigNames(read.source_names, read.psa_names, read.config.global_sources)
     mapping = BillingMapping()
-    problems: Sequence[str] = ()
+    problems: tuple[str, ...] = ()
     try:
-        names = ConfigNames(read.source_names, read.psa_names, read.config.global_sources)
         mapping = load_mapping(read.config.mapping_path, names)
     except ConfigError as error:
         if not read.problems:
@@ -117,17 +111,12 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
 
 
 def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
-    """Both files and all secrets.
-
-    Raises:
-        ConfigError: All problems of the files and of the secrets.
-    """
+    """Both files and all secrets; a `ConfigError` has the problems of all of them."""
     try:
         config, mapping = load(given)
     except ConfigError as error:
-        readable = partial_config(given).config
         try:
-            resolve_all(readable)
+            resolve_all(partial_config(given).config)
         except ConfigError as more:
             raise ConfigError(
                 [*error.problems, *more.problems],
@@ -144,37 +133,24 @@ def opened(
     """Loads the files, resolves all secrets and opens what they name; closes it at the end.
 
     `dropped` ends the reading early once it is set, and `waits` are seconds that may pass before
-    the run begins.
-
-    Raises:
-        ConfigError: Anything about the files or a secret is wrong; nothing was sent.
+    the run begins. Anything that is wrong with the files or a secret is a `ConfigError`, before
+    anything is sent.
     """
     config, mapping, secrets = _loaded(given)
-    clock = Clock(dropped)
+    clock, base = Clock(dropped), config.path.parent
     begins = clock.monotonic() + waits
     limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)
     read_by = replace(limits, run_ends=begins + SOURCES_SECONDS)
-    base = config.path.parent
-    sources = {
-        name: SOURCES[section.kind].open_source(
-            name, section, secrets["sources", name], base=base, clock=clock, limits=read_by
-        )
-        for name, section in config.sources.items()
-    }
-    psas = {
-        name: PSAS[section.kind].open_psa(
-            name,
-            section,
-            secrets["psa", name],
-            base=base,
-            clock=clock,
-            limits=limits,
-        )
-        for name, section in config.psa.items()
-    }
-    digest, ends = _digest(config), begins + RUN_SECONDS
+    sources, psas = {}, {}
+    for name, section in config.sources.items():
+        secret, opens = secrets["sources", name], SOURCES[section.kind].open_source
+        sources[name] = opens(name, section, secret, base=base, clock=clock, limits=read_by)
+    for name, section in config.psa.items():
+        secret, opens_psa = secrets["psa", name], PSAS[section.kind].open_psa
+        psas[name] = opens_psa(name, section, secret, base=base, clock=clock, limits=limits)
+    digest = _digest(config)
     try:
-        yield Setup(config, mapping, sources, psas, clock, digest, ends)
+        yield Setup(config, mapping, sources, psas, clock, digest, begins + RUN_SECONDS)
     finally:
         for source in sources.values():
             source.close()
@@ -189,12 +165,8 @@ def _digest(config: Config) -> str:
 
 
 def who() -> str:
-    """The person or account that runs kisi, for the journal.
-
-    A container may run it as an account that has no name; then it is its number.
-    """
-    person = os.environ.get("SUDO_USER")
-    if person:
+    """Who runs kisi, for the journal; in a container, an account without a name is its number."""
+    if person := os.environ.get("SUDO_USER"):
         return person
     try:
         return getpass.getuser()
@@ -213,11 +185,7 @@ class _PrivateFile(RotatingFileHandler):
 
 @contextmanager
 def logged(state_dir: Path) -> Iterator[None]:
-    """Writes `kisi.log` for as long as the lock is held; its holder alone may rotate it.
-
-    Raises:
-        StateError: The file cannot be opened.
-    """
+    """Writes `kisi.log` for as long as the lock is held; its holder alone may rotate it."""
     path = state_dir / "kisi.log"
     try:
         handler = _PrivateFile(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")

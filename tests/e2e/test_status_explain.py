@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kisi.journal import Journal
 from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.ksc_records import EndDateType, KeyUse, stable_guid
 from kisi.sandbox.world import APPLICATION, Client
@@ -174,6 +177,37 @@ def test_an_old_proof_is_no_proof(operator: Operator):
     assert _ready(operator).code == 0
 
 
+def test_a_newer_run_that_broke_off_makes_older_proofs_doubtful_until_one_ends(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+    with Journal.open(operator.state) as journal:  # what a kill -9 while it reads leaves
+        killed = journal.begin_run(
+            datetime.now(UTC), version="1", command="sync", config_hash="", plan_scope=""
+        )
+
+    doubtful = _ready(operator)
+    assert doubtful.code == 6
+    assert f"Contoso (run {killed} is newer and has not come to its end)" in doubtful.out
+    operator.sync()
+    assert _ready(operator).code == 0
+
+
+def test_a_proof_from_the_future_is_no_proof(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.next_night(3)
+    operator.sync()
+    operator.next_night(-3)
+
+    early = _ready(operator)
+    assert early.code == 6
+    assert "Contoso (confirmed in the future: 2026-10-17" in early.out
+    assert "the clock was wrong)" in early.out
+    operator.sync()
+    assert _ready(operator).code == 0
+
+
 def test_a_client_that_no_run_has_billed_yet_is_not_ready(operator: Operator):
     operator.bill_as_one()
     operator.client("Contoso", workstations=90)
@@ -313,6 +347,27 @@ def test_status_shows_a_damaged_journal_and_exits_with_eight(operator: Operator)
 
     assert operator.run("status").code == 8
     assert _ready(operator).code == 8
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("line_quantity", "quantity"), ("line", "categories"), ("client", "confirmed_at")],
+)
+def test_a_value_that_cannot_be_read_is_said_in_a_sentence(
+    operator: Operator, table: str, column: str
+):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+    with closing(sqlite3.connect(operator.state / "journal.db")) as journal, journal:
+        journal.execute(f"UPDATE {table} SET {column} = 'abc'")
+
+    for command in ("status", "sync", "explain Contoso"):
+        told = operator.run(*command.split())
+        assert told.code == 8
+        assert "is 'abc', which kisi cannot read" in _flat(told.err)
+        assert "Restore the state folder from a backup." in _flat(told.err)
+    assert len(operator.sandbox.writes) == 1, "the first run's alone"
 
 
 # --- explain ------------------------------------------------------------------------------------

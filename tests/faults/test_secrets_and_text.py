@@ -383,7 +383,7 @@ def test_the_traceback_of_a_bug_holds_no_secret(billed: Trial, monkeypatch: pyte
     def bug(*_: object) -> None:
         raise RuntimeError(f"GET https://acme:{secret}@api.example \x1b[2J")
 
-    monkeypatch.setattr("kisi.run.daily.read_and_plan", bug)
+    monkeypatch.setattr("kisi.run.daily.reconcile", bug)
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", out)

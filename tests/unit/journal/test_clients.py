@@ -26,7 +26,6 @@ def test_a_run_that_never_ended_is_marked_crashed_by_the_next(journal: Journal) 
         third,
         day(3),
         exit_code=130,
-        state=RunState.INTERRUPTED,
         summary={"create": 2},
         message="interrupted",
     )
@@ -64,6 +63,44 @@ def test_an_unchanged_state_only_grows_older(journal: Journal) -> None:
     (client,) = journal.clients()
     assert client.last_run == 3
     assert (client.since_at, client.last_at, client.confirmed_at) == (day(1), day(3), day(2))
+
+
+def missed_by(journal: Journal) -> dict[str, int | None]:
+    return {client.name: client.missed_by for client in journal.clients()}
+
+
+def test_a_newer_run_that_did_not_come_to_judge_a_client_is_named(journal: Journal) -> None:
+    def judge(run: int, *companies: Company, exit_code: int = 0) -> None:
+        journal.record_clients(run, day(run), [state(one) for one in companies])
+        end(journal, run, run, exit_code)
+
+    journal.record_mapping([company(1), company(2), company(3)])
+    judge(begin(journal, 1), company(1), company(2))
+    assert missed_by(journal) == {"Client 1": None, "Client 2": None, "Client 3": None}
+
+    killed = begin(journal, 2)
+    assert missed_by(journal) == {"Client 1": killed, "Client 2": killed, "Client 3": None}
+    crashed_too = begin(journal, 3)
+    assert missed_by(journal)["Client 1"] == crashed_too
+    judge(crashed_too, company(1))
+    assert missed_by(journal) == {"Client 1": None, "Client 2": crashed_too, "Client 3": None}
+
+    judge(begin(journal, 4), company(1), company(2), company(3), exit_code=130)
+    assert set(missed_by(journal).values()) == {None}, "stopped by a signal once it had judged"
+    end(journal, begin(journal, 5), 5, exit_code=8)
+    assert set(missed_by(journal).values()) == {5}, "it broke off"
+
+
+def test_a_run_over_other_clients_that_came_to_its_end_is_beside_the_point(
+    journal: Journal,
+) -> None:
+    journal.record_clients(begin(journal, 1), day(1), [state()])
+    end(journal, 1)
+    only = {"version": "1", "command": "sync", "config_hash": "", "plan_scope": "only X"}
+    journal.begin_run(day(2), **only)
+    assert missed_by(journal) == {"Client 1": 2}
+    end(journal, 2, 2)
+    assert missed_by(journal) == {"Client 1": None}
 
 
 def test_a_state_that_comes_back_begins_anew(journal: Journal) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kisi.errors import StateError
 from kisi.journal import codec
-from kisi.model import Category, KeyEvidence, PlannedLine, TenantUsage, UnmappedUse
+from kisi.model import Category, KeyEvidence, PlannedLine, TenantRef, TenantUsage, UnmappedUse
 from tests.unit.journal.builders import company, held, usage
 
 
@@ -28,13 +31,13 @@ def test_a_usage_comes_back_as_it_was() -> None:
         stored.tenant, stored.at, stored.applications, (unmapped,), (key,), ("odd",)
     )
 
-    assert codec.unpack(TenantUsage, codec.pack(stored)) == stored
+    assert codec.loads(TenantUsage, codec.pack(stored)) == stored
 
 
 def test_a_held_line_comes_back_as_it_was() -> None:
     lines = (held(unit_price=Decimal("4.50")), held(before=None))
 
-    assert codec.unpack(tuple[PlannedLine, ...], codec.pack(lines)) == lines
+    assert codec.loads(tuple[PlannedLine, ...], codec.pack(lines)) == lines
 
 
 def test_another_versions_fields_are_passed_over_and_missing_ones_take_their_default() -> None:
@@ -43,6 +46,36 @@ def test_another_versions_fields_are_passed_over_and_missing_ones_take_their_def
     assert codec.loads(KeyEvidence, text) == KeyEvidence(
         "1", "n", counted=True, reason="r", used=None
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        (int, "abc"),
+        (datetime, "abc"),
+        (datetime, 10**18),
+        (Decimal, "abc"),
+        (Decimal, "NaN"),
+        (date, "2026-13-01"),
+        (Category, "abc"),
+        (tuple[Category, ...], "abc"),
+        (TenantRef, "abc"),
+        (tuple[TenantRef, ...], "{"),
+        (tuple[TenantRef, ...], "3"),
+        (tuple[TenantRef, ...], '[{"source":"hq"}]'),
+        (Mapping[Category, int], '{"all":"abc"}'),
+        (Mapping[Category, int], "[]"),
+        (TenantUsage, b"abc"),
+        (TenantUsage, codec.pack({"tenant": None})),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_an_error_in_a_sentence(
+    kind: Any, stored: str | int | bytes
+) -> None:
+    with pytest.raises(
+        StateError, match=r"^The journal cannot be used: usage is .* cannot read\.$"
+    ):
+        codec.loads(kind, stored, "usage")
 
 
 def test_a_set_is_stored_in_order_and_comes_back_a_set() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kisi.errors import StateError
-from kisi.journal import Journal, OperationOutcome, RunState, emergency_line, operation_key
+from kisi.journal import Journal, OperationOutcome, RunState, emergency_line
+from kisi.journal.operations import operation_key
 from kisi.model import Line, Outcome
 from tests.unit.journal.builders import begin, company, confirmed, create, day, end, line, outcome
 

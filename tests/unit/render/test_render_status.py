@@ -175,6 +175,11 @@ def test_ready_is_one_clear_sentence():
         ({"status": Status.HELD, "guard": "drift"}, "held: drift"),
         ({"confirmed_at": None}, "never confirmed"),
         ({"confirmed_at": samples.NOW - timedelta(hours=27)}, "last confirmed 2026-11-02 03:12"),
+        (
+            {"confirmed_at": samples.NOW + timedelta(minutes=6)},
+            "confirmed in the future: 2026-11-03 06:18, the clock was wrong",
+        ),
+        ({"missed_by": 43}, "run 43 is newer and has not come to its end"),
     ],
 )
 def test_a_client_in_any_trouble_is_in_the_way_of_invoicing(more, reason):
@@ -183,6 +188,11 @@ def test_a_client_in_any_trouble_is_in_the_way_of_invoicing(more, reason):
     assert ready_sentence(answer) == (
         f"NOT ready to invoice: Contoso ({reason}); 1 of 2 billed clients are ready."
     )
+
+
+def test_a_clock_that_differs_by_minutes_is_no_trouble():
+    ahead = samples.NOW + timedelta(minutes=5)
+    assert readiness(empty(clients=(client(confirmed_at=ahead),)), DAY).ready
 
 
 def test_holds_unmapped_usage_and_unsettled_writes_are_in_the_way_too():
