@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -105,17 +105,13 @@ class Inventory:
         )
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Nobody wants to know."""
-
-
 def take_inventory(
     mapping: BillingMapping,
     sources: Mapping[str, UsageSource],
     psas: Mapping[str, Psa],
     *,
     keys: bool = True,
-    progress: Progress = _silent,
+    progress: Progress = lambda _what, _done, _total: None,
 ) -> Inventory:
     """Reads both sides. What cannot be read is said in `missing`; the rest is still there.
 
@@ -123,7 +119,7 @@ def take_inventory(
     """
     troubles: list[KisiError] = []
     tenants: list[Tenant] = []
-    uses: dict[TenantRef, Mapping[str, int]] = {}
+    uses: dict[TenantRef, Counter[str]] = {}
     read: set[str] = set()
     for name, source in sources.items():
         try:
@@ -140,11 +136,11 @@ def take_inventory(
                 troubles.append(reading)
             else:
                 uses[ref] = _uses(reading)
-    parts = {}
+    lists: dict[str, Inventory] = {}
     progress("PSAs", 0, len(psas))
     for done, (name, psa) in enumerate(psas.items(), 1):
         try:
-            parts[name] = _psa_entries(name, psa, mapping)
+            lists[name] = _psa_lists(name, psa, mapping)
         except KisiError as error:
             troubles.append(error)
         progress("PSAs", done, len(psas))
@@ -161,61 +157,53 @@ def take_inventory(
             )
             for tenant in tenants
         ),
-        key_names=tuple(_key_names(uses, mapping)),
-        companies=tuple(entry for part in parts.values() for entry in part.companies),
-        agreements=tuple(entry for part in parts.values() for entry in part.agreements),
-        products=tuple(entry for part in parts.values() for entry in part.products),
+        key_names=tuple(_key_names(uses.values(), mapping)),
+        companies=tuple(entry for each in lists.values() for entry in each.companies),
+        agreements=tuple(entry for each in lists.values() for entry in each.agreements),
+        products=tuple(entry for each in lists.values() for entry in each.products),
         missing=tuple(f"{error.message} {error.remedy}".strip() for error in troubles),
         exit_code=max((error.exit_code for error in troubles), default=0),
         sources_read=frozenset(read),
-        psas_read=frozenset(parts),
+        psas_read=frozenset(lists),
     )
 
 
-def _uses(reading: Reading) -> dict[str, int]:
+def _uses(reading: Reading) -> Counter[str]:
     """Key names of a tenant, or a report's applications, with the uses that it states."""
     uses: Counter[str] = Counter()
     for key in reading.keys:
         uses[key.name] += key.used or 0
     for each in reading.reported:
         uses[each.name] += each.quantity
-    return dict(uses)
+    return uses
 
 
-def _key_names(
-    uses: Mapping[TenantRef, Mapping[str, int]], mapping: BillingMapping
-) -> Iterable[KeyNameEntry]:
+def _key_names(uses: Collection[Counter[str]], mapping: BillingMapping) -> Iterable[KeyNameEntry]:
     matcher = Matcher(mapping.applications)
-    tenants: Counter[str] = Counter()
-    used: Counter[str] = Counter()
-    for names in uses.values():
-        tenants.update(names.keys())
-        used.update(names)
+    tenants = Counter(name for names in uses for name in names)
     for name in sorted(tenants):
-        yield KeyNameEntry(name, matcher.match(name), tenants[name], used[name])
+        used = sum(names[name] for names in uses)
+        yield KeyNameEntry(name, matcher.match(name), tenants[name], used)
 
 
-def _psa_entries(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
+def _psa_lists(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
     companies, agreements, products = psa.all_companies(), psa.all_agreements(), psa.all_products()
     clients = [company for company in mapping.companies if company.psa == name]
-    rows = [*mapping.products, *(row for client in clients for row in client.exceptions)]
+    owners = {client.agreement: client for client in reversed(clients)}
+    of_company: dict[str, list[Company]] = defaultdict(list)
+    for client in clients:
+        of_company[client.company].append(client)
     bills: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in rows:
+    for row in (*mapping.products, *(row for client in clients for row in client.exceptions)):
         for product in row.products.values() if row.psa == name else ():
             bills[product][row.application] = None
     return Inventory(
         companies=tuple(
-            CompanyEntry(name, company, tuple(c for c in clients if c.company == company.id))
-            for company in companies
+            CompanyEntry(name, each, tuple(of_company.get(each.id, ()))) for each in companies
         ),
-        agreements=tuple(
-            AgreementEntry(
-                name, agreement, next((c for c in clients if c.agreement == agreement.id), None)
-            )
-            for agreement in agreements
-        ),
+        agreements=tuple(AgreementEntry(name, each, owners.get(each.id)) for each in agreements),
         products=tuple(
-            ProductEntry(name, product, tuple(bills.get(product.id, ()))) for product in products
+            ProductEntry(name, each, tuple(bills.get(each.id, ()))) for each in products
         ),
     )
 

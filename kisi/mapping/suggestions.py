@@ -10,15 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from itertools import product
 
 from kisi.counting import Matcher
-from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.inventory import CompanyEntry, Inventory, running
+from kisi.json_text import Json, document, fields
+from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
 from kisi.mapping.names import fold
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
-    ProductSuggestion,
     Suggestion,
     suggest_companies,
     suggest_products,
@@ -47,6 +46,14 @@ from kisi.psa import PsaAgreement
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
 _FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason")
+_CLIENT = (
+    "tenant_name name=company.name psa=company.psa company=company.company"
+    " agreement=company.agreement billing=company.billing score reason"
+)
+_APPLICATION = (
+    "accept name=application.name psa=product.psa bill=application.bill score reason"
+    " keys=application.keys unit=application.unit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,30 +101,36 @@ def suggest(
     weaker than `min_score` are left out; those below the default are never to be accepted unless a
     person says so.
     """
-    unmapped = open_tenants(mapping, inventory)
-    found = ranked_companies(inventory, unmapped)
+    tenants = [entry.tenant for entry in open_tenants(mapping, inventory)]
+    found = ranked_companies(inventory, tenants)
     clients: list[SuggestedClient] = []
     without: list[Tenant] = []
-    for tenant in unmapped:
+    for tenant in tenants:
         good = [(s, entry) for s, entry in found[str(tenant.ref)] if s.score >= min_score]
         clients += _for_tenant(tenant, good, inventory, today)
         without += [] if good else [tenant]
+    shared = Counter((row.company.psa, row.company.company) for row in clients if row.accept)
+    for place, row in enumerate(clients):
+        count = shared[row.company.psa, row.company.company]
+        if row.accept and count > 1:
+            reason = f"{row.reason}; one client with {count} tenants"
+            clients[place] = replace(row, reason=reason)
     applications = tuple(_applications(mapping, inventory))
-    return Suggestions(_with_shared_companies(clients), applications, tuple(without))
+    return Suggestions(tuple(clients), applications, tuple(without))
 
 
-def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[Tenant]:
+def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[TenantEntry]:
     """The tenants that no client has, under any source; disabled ones cannot be counted."""
     owners = mapping.owners()
     return [
-        entry.tenant
+        entry
         for entry in inventory.tenants
         if entry.tenant.enabled and entry.tenant.ref.identity(mapping.global_sources) not in owners
     ]
 
 
 def ranked_companies(
-    inventory: Inventory, tenants: Iterable[Tenant], *, limit: int = 5
+    inventory: Inventory, tenants: Iterable[Tenant]
 ) -> dict[str, tuple[tuple[Suggestion, CompanyEntry], ...]]:
     """For each tenant the active companies of all PSAs that it may be, best first."""
     entries = {
@@ -126,9 +139,9 @@ def ranked_companies(
         if entry.company.active
     }
     names = {key: entry.company.name for key, entry in entries.items()}
-    found = suggest_companies({str(t.ref): t.name for t in tenants}, names, limit=limit)
+    found = suggest_companies({str(t.ref): t.name for t in tenants}, names)
     return {
-        tenant: tuple((suggestion, entries[suggestion.company]) for suggestion in suggestions)
+        tenant: tuple((suggestion, entries[suggestion.id]) for suggestion in suggestions)
         for tenant, suggestions in found.items()
     }
 
@@ -147,15 +160,9 @@ def _for_tenant(
 ) -> Iterator[SuggestedClient]:
     for place, (suggestion, entry) in enumerate(good):
         agreement, why_not = _agreement(entry, inventory, today)
+        name, ident = entry.company.name, entry.company.id
         yield SuggestedClient(
-            Company(
-                entry.company.name,
-                (tenant.ref,),
-                entry.psa,
-                entry.company.id,
-                agreement,
-                billing=False,
-            ),
+            Company(name, (tenant.ref,), entry.psa, ident, agreement, billing=False),
             tenant.name,
             accept=place == 0
             and suggestion.score >= DEFAULT_MIN_SCORE
@@ -179,64 +186,46 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
     return "", f"choose the agreement: {choices}"
 
 
-def _with_shared_companies(clients: Iterable[SuggestedClient]) -> tuple[SuggestedClient, ...]:
-    """The same, with a word where two tenants would become one client."""
-    rows = list(clients)
-    shared = Counter((row.company.psa, row.company.company) for row in rows if row.accept)
-
-    def marked(row: SuggestedClient) -> SuggestedClient:
-        count = shared[row.company.psa, row.company.company] if row.accept else 1
-        more = f"; one client with {count} tenants" if count > 1 else ""
-        return replace(row, reason=row.reason + more)
-
-    return tuple(map(marked, rows))
-
-
 # --- applications -------------------------------------------------------------------------------
 
 
 def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[SuggestedApplication]:
     taken: set[tuple[str, str]] = set()
-    psas = dict.fromkeys(entry.psa for entry in inventory.products)
-    for group in group_key_names(unmatched_key_names(mapping, inventory)):
-        yield from (_billed(group, psa, inventory, taken) for psa in psas or [""])
+    psas = [*dict.fromkeys(entry.psa for entry in inventory.products)] or [""]
+    for group, psa in product(group_key_names(unmatched_key_names(mapping, inventory)), psas):
+        names = {
+            entry.product.id: entry.product.name
+            for entry in inventory.products
+            if entry.psa == psa
+            and entry.product.active
+            and not entry.applications
+            and (psa, entry.product.id) not in taken
+        }
+        found = _billed(group, psa, names)
+        if found.score >= SURE_PRODUCT:
+            taken.update((psa, ident) for ident in found.product.products.values())
+        yield found
 
 
-def _billed(
-    group: KeyNameGroup, psa: str, inventory: Inventory, taken: set[tuple[str, str]]
-) -> SuggestedApplication:
-    """A group of key names with the best products of one PSA that bill nothing else."""
+def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> SuggestedApplication:
+    """A group of key names with the best of the products of a PSA that bill nothing yet."""
     application = group.application
-    names = {
-        entry.product.id: entry.product.name
-        for entry in inventory.products
-        if entry.psa == psa
-        and entry.product.active
-        and not entry.applications
-        and (psa, entry.product.id) not in taken
-    }
-    best: dict[Category, ProductSuggestion] = {}
+    best: dict[Category, Suggestion] = {}
     for found in suggest_products(application.name, names):
         best.setdefault(found.category, found)
     chosen = _one_or_three(best, application.unit)
     score = min((each.score for each in chosen), default=0.0)
-    sure = bool(chosen) and score >= SURE_PRODUCT
-    if sure:
-        taken.update((psa, each.product) for each in chosen)
     like = chosen[0].reason if chosen else "no product has a similar name"
-    products = {each.category: each.product for each in chosen}
     return SuggestedApplication(
         application,
-        ProductRow(application.name, psa, products),
-        accept=sure and not group.doubt,
+        ProductRow(application.name, psa, {each.category: each.id for each in chosen}),
+        accept=score >= SURE_PRODUCT and not group.doubt,
         score=score,
         reason="; ".join(filter(None, (like, group.doubt))),
     )
 
 
-def _one_or_three(
-    best: Mapping[Category, ProductSuggestion], unit: Unit
-) -> tuple[ProductSuggestion, ...]:
+def _one_or_three(best: Mapping[Category, Suggestion], unit: Unit) -> tuple[Suggestion, ...]:
     """By category if all three have a product that is as like as the best single one."""
     one = best[Category.ALL].score if Category.ALL in best else 0.0
     if unit is Unit.DEVICE and all(each in best and best[each].score >= one for each in SPLIT):
@@ -328,44 +317,26 @@ def _why(each: SuggestedClient | SuggestedApplication) -> dict[str, str]:
     }
 
 
-def suggestions_document(suggestions: Suggestions) -> Json:
+def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:
     """The suggestions as JSON data; `without_suggestion` is for reading alone."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "exit_code": 0,
-        "clients": [_client_json(each) for each in suggestions.clients],
-        "applications": [_application_json(each) for each in suggestions.applications],
-        "without_suggestion": [
-            {"source": tenant.ref.source, "tenant": tenant.ref.tenant, "name": tenant.name}
-            for tenant in suggestions.without
-        ],
-    }
-
-
-def _client_json(each: SuggestedClient) -> dict[str, Any]:
-    columns = ("name", "psa", "company", "agreement", "billing")
-    return {
-        "accept": each.accept,
-        "tenant": str(each.company.tenants[0]),
-        "tenant_name": each.tenant_name,
-        **{column: getattr(each.company, column) for column in columns},
-        "score": each.score,
-        "reason": each.reason,
-    }
-
-
-def _application_json(each: SuggestedApplication) -> dict[str, Any]:
-    return {
-        "accept": each.accept,
-        "name": each.application.name,
-        "psa": each.product.psa,
-        "bill": each.application.bill,
-        "score": each.score,
-        "reason": each.reason,
-        "keys": list(each.application.keys),
-        "unit": str(each.application.unit),
-        **{str(category): ident for category, ident in each.product.products.items()},
-    }
+    clients = [
+        {"accept": each.accept, "tenant": str(each.company.tenants[0]), **fields(each, _CLIENT)}
+        for each in suggestions.clients
+    ]
+    applications = [
+        {**fields(each, _APPLICATION), **each.product.products} for each in suggestions.applications
+    ]
+    without = [
+        fields(tenant, "source=ref.source tenant=ref.tenant name") for tenant in suggestions.without
+    ]
+    return document(
+        {
+            "exit_code": exit_code,
+            "clients": clients,
+            "applications": applications,
+            "without_suggestion": without,
+        }
+    )
 
 
 # --- key names: which application they are of ---------------------------------------------------

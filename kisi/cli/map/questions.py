@@ -28,12 +28,7 @@ from kisi.mapping.edits import (
 )
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
-from kisi.mapping.similarity import (
-    DEFAULT_MIN_SCORE,
-    ProductSuggestion,
-    Suggestion,
-    suggest_products,
-)
+from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_products
 from kisi.mapping.suggestions import (
     SURE_PRODUCT,
     KeyNameGroup,
@@ -77,7 +72,7 @@ _UNITS = (Unit.DEVICE, Unit.USER, Unit.MAILBOX)
 
 Choice = TypeVar("Choice")
 Ranked = tuple[Suggestion, CompanyEntry]
-FoundProduct = tuple[ProductEntry, ProductSuggestion | None]
+FoundProduct = tuple[ProductEntry, Suggestion | None]
 """A product, and why it is suggested; None where a search found it."""
 Answer = Callable[[MappingEdit], None]
 """Asks what else must be known, and makes the change."""
@@ -119,7 +114,7 @@ def converse(session: Session) -> int:
 def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
     """Shows what is left and asks which part to map; False once there is none left to ask for."""
     inventory, mapping = session.inventory, session.editor.mapping
-    tenants, applications = len(open_clients(session)), len(open_applications(session))
+    tenants, applications = len(open_tenants(mapping, inventory)), len(open_applications(session))
     parts: dict[str, Callable[[Session], None]] = {}
     if tenants:
         parts[f"clients: {plural(tenants, 'tenant')}, one by one"] = ask_for_clients
@@ -175,15 +170,9 @@ def _pick(
 # --- clients ------------------------------------------------------------------------------------
 
 
-def open_clients(session: Session) -> list[TenantEntry]:
-    """The tenants that no client has, as the file is now; disabled ones cannot be counted."""
-    found = {tenant.ref for tenant in open_tenants(session.editor.mapping, session.inventory)}
-    return [entry for entry in session.inventory.tenants if entry.tenant.ref in found]
-
-
 def ask_for_clients(session: Session) -> None:
     """Asks for every open tenant in turn; `b` at its first question takes back the one before."""
-    tenants = open_clients(session)
+    tenants = open_tenants(session.editor.mapping, session.inventory)
     ranked = ranked_companies(session.inventory, [entry.tenant for entry in tenants])
     asks = [_OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask for entry in tenants]
     in_turn(session, [(e.tenant.name, ask) for e, ask in zip(tenants, asks, strict=True)])
@@ -465,7 +454,7 @@ class _OneApplication:
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
         found = suggest_products(self._group.application.name, free)
         ranked = sorted(found, key=lambda each: each.category is not category)
-        return [(entries[each.product], each) for each in ranked[:5]]
+        return [(entries[each.id], each) for each in ranked[:5]]
 
     def _search(self, psa: str, typed: str) -> list[FoundProduct]:
         entries = self._entries(psa)

@@ -112,7 +112,7 @@ def map_suggest(
         inventory = inventory_of(setup, console)
         suggestions = suggest(setup.mapping, inventory, setup.rules().today, min_score=least)
     report = suggestions_report(suggestions, least)
-    document = {**suggestions_document(suggestions), "exit_code": int(inventory.exit_code)}
+    document = suggestions_document(suggestions, int(inventory.exit_code))
     show(
         console,
         output,
