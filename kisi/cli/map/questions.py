@@ -18,10 +18,9 @@ from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, n
 from kisi.cli.output import Console
 from kisi.counting import Matcher
 from kisi.errors import ExitCode, KisiError
-from kisi.mapping.changes import MappingEdit
-from kisi.mapping.edits import (
+from kisi.mapping.changes import (
+    MappingEdit,
     add_clients,
-    find_application,
     set_application,
     set_product,
     with_keys,
@@ -387,7 +386,7 @@ class _OneApplication:
     def _row(self, rows: MappingEdit) -> Application:
         """The application's row: its own, with the new key names, if it has one."""
         new = self._group.application
-        known = find_application(rows, new.name)
+        known = rows.applications.get(new.name.casefold())
         if known is None:
             return new
         return replace(with_keys(known, new.globs), unit=new.unit)

@@ -86,7 +86,7 @@ def map_company(
 
     kisi map company Contoso --agreement 1077 --billing on
     """
-    from kisi.mapping.edits import add_clients, change_clients, the_client
+    from kisi.mapping.changes import add_clients, change_clients, the_client
     from kisi.mapping.rules import tenant_ref, the_psa
 
     if client is None:
@@ -159,8 +159,7 @@ def map_billing(
     Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
     first, and the next `kisi preview` shows what will be billed.
     """
-    from kisi.mapping.changes import called
-    from kisi.mapping.edits import change_clients, the_clients
+    from kisi.mapping.changes import called, change_clients, the_clients
 
     with edited_mapping(config, console, offline=offline) as editing:
         found = the_clients(editing.editor.mapping, client)
@@ -189,7 +188,7 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
     only one with the old one's type and name. Where a person must choose, the choices are shown and
     nothing is moved.
     """
-    from kisi.mapping.edits import change_clients
+    from kisi.mapping.changes import change_clients
     from kisi.mapping.suggestions import renewals
     from kisi.render.map_lists import renewals_report
     from kisi.run.setup import opened
@@ -245,11 +244,11 @@ def map_application(
 
     kisi map application "Mail" --key "Kaspersky Security for Mail Server*" --no-bill
     """
-    from kisi.mapping.edits import find_application, set_application, with_keys
+    from kisi.mapping.changes import set_application, with_keys
     from kisi.model import Application, Unit
 
     with edited_mapping(config, console, offline=True) as editing:
-        old = find_application(editing.rows, name) or Application(name)
+        old = editing.rows.applications.get(name.casefold()) or Application(name)
         application = Application(
             old.name,
             tuple(key) if key else old.keys,
@@ -291,7 +290,7 @@ def map_product(
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
     """
-    from kisi.mapping.edits import set_exception, set_product, the_application, the_client
+    from kisi.mapping.changes import set_exception, set_product, the_application, the_client
     from kisi.mapping.rules import the_psa
     from kisi.model import Category, ProductRow
 
@@ -358,7 +357,7 @@ def map_remove(
         raise typer.BadParameter(
             "Name a CLIENT, --application NAME (or both: an exception), or --product APPLICATION."
         )
-    from kisi.mapping.edits import (
+    from kisi.mapping.changes import (
         remove_application,
         remove_exception,
         remove_product,

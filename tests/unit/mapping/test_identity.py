@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.edits import add_clients, change_clients
+from kisi.mapping.changes import add_clients, change_clients
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
 from kisi.mapping.table import accept_rows, read_mapping_table
