@@ -106,8 +106,8 @@ class SystemValidator:
         self._companies = {psa: {} for psa in inventory.psas_read}
         self._products = {psa: {} for psa in inventory.psas_read}
         self._listed = {psa: {} for psa in inventory.psas_read}
-        for tenant in (entry.tenant for entry in inventory.tenants):
-            self._tenants[tenant.ref.source][tenant.ref] = tenant
+        for one in inventory.tenants:
+            self._tenants[one.tenant.ref.source][one.tenant.ref] = one.tenant
         for company in inventory.companies:
             self._companies[company.psa][company.company.id] = company.company
         for agreement in inventory.agreements:
@@ -125,7 +125,7 @@ class SystemValidator:
         self.ask_for(change.companies, change.products)
         problems = []
         for client in change.companies:
-            for each in self._of_client(client):
+            for each in self.client(client):
                 # of an agreement that is gone, the remedy is for a client that is there
                 told = each.kind == "agreement" and each.reason is not StaleReason.GONE
                 sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
@@ -145,14 +145,15 @@ class SystemValidator:
         """
         found: list[StaleEntry] = []
         for client in mapping.companies:
-            found += self._of_client(client)
+            found += self.client(client)
             for row in client.exceptions:
                 found += self.products(row, client.name)
         for row in mapping.products:
             found += self.products(row)
         return tuple(found)
 
-    def _of_client(self, client: Company) -> Iterator[StaleEntry]:
+    def client(self, client: Company) -> Iterator[StaleEntry]:
+        """What of a client's tenants, company and agreement is gone or changed."""
         yield from self.tenants(client)
         yield from self.company(client)
         yield from self.agreement(client)
@@ -280,7 +281,7 @@ class SystemValidator:
 def _state(
     found: PsaAgreement | None, client: Company, today: date
 ) -> tuple[StaleReason | None, str]:
-    """Why a listed agreement bills nothing; one that has not begun yet may still be waited for."""
+    """Why a listed agreement bills nothing; one that has not begun may still be waited for."""
     if found is None:
         return StaleReason.GONE, f"psa.{client.psa} has no agreement {shorten(client.agreement)}."
     if found.company != client.company:
@@ -316,7 +317,7 @@ def check_lines(
     try:
         validator.ask_for(clients, rows)
     except KisiError as error:
-        yield Finding(Level.PROBLEM, error.message, error.remedy)
+        yield Finding.of(error)
         return
     for client in clients:
         try:
@@ -329,12 +330,6 @@ def check_lines(
         Level.OK,
         f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
     )
-
-
-def some_agreement(mapping: BillingMapping, psa: str) -> AgreementRef | None:
-    """A mapped agreement of a PSA, to ask about rights on it."""
-    refs = (ref_of(c) for c in mapping.companies if c.psa == psa and c.billing)
-    return next(refs, None)
 
 
 def check_tenants(
@@ -361,7 +356,7 @@ def check_tenants(
     in_use: dict[TenantRef, Key] = {}
     for ref, reading in source.read(present, lambda _key: False):
         if isinstance(reading, KisiError):
-            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
+            yield Finding.of(reading)
             continue
         yield from _keys(reading, rules, now)
         used = next((key for key in reading.keys if key.used != 0), None)
@@ -382,14 +377,16 @@ def check_listed_twice(
     for name in sorted(mapping.global_sources & sources.keys()):
         with suppress(SourceError):
             listed += sources[name].tenants()
-    twice = [tenant for tenant in unmapped_tenants(mapping, listed) if tenant.listed_as]
-    for name in dict.fromkeys(tenant.ref.source for tenant in twice):
-        mine = [tenant for tenant in twice if tenant.ref.source == name]
-        some = "; ".join(f"{one.name} ({one.ref}): {one.listed_as}" for one in mine[:_NAMED])
-        more = f"; and {len(mine) - _NAMED} more" if len(mine) > _NAMED else ""
+    twice: dict[str, list[str]] = defaultdict(list)
+    for tenant in unmapped_tenants(mapping, listed):
+        if tenant.listed_as:
+            twice[tenant.ref.source].append(f"{tenant.name} ({tenant.ref}): {tenant.listed_as}")
+    for name, some in twice.items():
+        more = f"; and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
         yield Finding(
             Level.WARNING,
-            f"sources.{name} lists {len(mine)} that another source lists too: {some}{more}.",
+            f"sources.{name} lists {len(some)} that another source lists too: "
+            f"{'; '.join(some[:_NAMED])}{more}.",
             "Map each of them once, under the Security Center that manages its devices now. If two "
             "sections of kisi.toml are one server, remove one.",
         )
@@ -410,28 +407,27 @@ def _devices(
     key = in_use[tenant.ref]
     for _, reading in source.read([tenant], lambda other: other.serial == key.serial):
         if isinstance(reading, KisiError):
-            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
-        else:
-            listed = len(reading.rows)
-            what = f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
-            yield Finding(
-                Level.OK if listed else Level.NOTE,
-                f"{what}{key.serial} ({_uses(key)}, {listed} in its list).",
-            )
+            yield Finding.of(reading)
+            continue
+        listed = len(reading.rows)
+        yield Finding(
+            Level.OK if listed else Level.NOTE,
+            f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
+            f"{key.serial} ({_uses(key)}, {listed} in its list).",
+        )
 
 
 def _keys(reading: Reading, rules: CountingRules, now: datetime) -> Iterator[Finding]:
     unstored = [
-        key
+        f"{key.name} ({_uses(key)})"
         for key in reading.keys
         if key.used != 0 and judge_key(key, rules, now).reason == NOT_STORED
     ]
     if unstored:
-        uses = ", ".join(f"{key.name} ({_uses(key)})" for key in unstored[:5])
         yield Finding(
             Level.WARNING,
             f"{reading.tenant.name}: keys in use that are not in its server's own storage are not "
-            f"counted: {uses}.",
+            f"counted: {', '.join(unstored[:_NAMED])}.",
             "If the MSP keeps its keys on the main server, set `reported_keys = true` under "
             "[counting] and look at `kisi preview`.",
         )
