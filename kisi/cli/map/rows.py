@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,22 +28,19 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 
-Id = Annotated[str | None, typer.Option(metavar="ID", help="The product of this category.")]
+Texts = list[str] | None
+OnOff = Literal["on", "off"]
 
 
-class Switch(StrEnum):
-    """Billing of a client."""
-
-    ON = "on"
-    OFF = "off"
+def _client(text: str) -> Any:  # noqa: ANN401 - as `typer.Argument`
+    return typer.Argument(metavar="CLIENT", autocompletion=client_names, help=text)
 
 
-class UnitName(StrEnum):
-    """`kisi.model.Unit`, without what importing the model would cost every `--help`."""
+def _option(metavar: str, text: str, *names: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+    return typer.Option(*names, metavar=metavar, help=text)
 
-    DEVICE = "device"
-    USER = "user"
-    MAILBOX = "mailbox"
+
+Product = Annotated[str | None, _option("ID", "The product of this category.")]
 
 
 @shared_options()
@@ -53,30 +49,20 @@ def map_company(
     console: Console,
     client: Annotated[
         str | None,
-        typer.Argument(
-            metavar="CLIENT",
-            autocompletion=client_names,
-            help="Change this client: its name, agreement (cw:1042) or a tenant. Without: add one.",
-        ),
+        _client("Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."),
     ] = None,
-    tenant: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SOURCE:TENANT", help="A tenant to add (repeatable)."),
-    ] = None,
+    tenant: Annotated[Texts, _option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
     remove_tenant: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SOURCE:TENANT", help="A tenant to take out (repeatable)."),
+        Texts, _option("SOURCE:TENANT", "A tenant to take out (repeatable).")
     ] = None,
-    company: Annotated[
-        str | None, typer.Option(metavar="ID", help="The PSA's company id or account number.")
-    ] = None,
-    agreement: Annotated[str | None, typer.Option(metavar="ID", help="Its agreement.")] = None,
+    company: Annotated[str | None, _option("ID", "The PSA's company id or account number.")] = None,
+    agreement: Annotated[str | None, _option("ID", "Its agreement.")] = None,
     psa: options.PsaName = None,
     name: Annotated[
         str | None, typer.Option(help="What the client is called; default: as in the PSA.")
     ] = None,
     billing: Annotated[
-        Switch | None, typer.Option(help="Whether it is billed; off for a new client.")
+        OnOff | None, typer.Option(help="Whether it is billed; off for a new client.")
     ] = None,
     offline: Offline = False,
 ) -> None:
@@ -86,7 +72,7 @@ def map_company(
 
     kisi map company Contoso --agreement 1077 --billing on
     """
-    from kisi.mapping.changes import add_clients, change_clients, the_client
+    from kisi.mapping import changes
     from kisi.mapping.rules import tenant_ref, the_psa
 
     if client is None:
@@ -103,7 +89,7 @@ def map_company(
             )
     with edited_mapping(config, console, offline=offline) as editing:
         rows, sources = editing.rows, editing.editor.names.sources
-        place = None if client is None else the_client(editing.editor.mapping, client)
+        place = None if client is None else changes.the_client(editing.editor.mapping, client)
         old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
         new = [tenant_ref(text, sources) for text in tenant or []]
         gone = [tenant_ref(text, sources) for text in remove_tenant or []]
@@ -120,12 +106,12 @@ def map_company(
             psa=the_psa(psa, rows.psas) if psa else old.psa,
             company=company or old.company,
             agreement=agreement or old.agreement,
-            billing=old.billing if billing is None else billing is Switch.ON,
+            billing=old.billing if billing is None else billing == "on",
         )
         if place is None:
-            add_clients(rows, [changed])
+            changes.add_clients(rows, [changed])
         else:
-            change_clients(rows, {place: changed})
+            changes.change_clients(rows, {place: changed})
 
 
 def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
@@ -143,14 +129,9 @@ def map_billing(
     config: Path | None,
     console: Console,
     client: Annotated[
-        str,
-        typer.Argument(
-            metavar="CLIENT",
-            autocompletion=client_names,
-            help="Its name, agreement (cw:1042) or a tenant; or a glob on names.",
-        ),
+        str, _client("Its name, agreement (cw:1042) or a tenant; or a glob on names.")
     ],
-    switch: Annotated[Switch, typer.Argument(metavar="on|off")],
+    switch: Annotated[OnOff, typer.Argument(metavar="on|off")],
     yes: options.Yes = False,
     offline: Offline = False,
 ) -> None:
@@ -164,9 +145,9 @@ def map_billing(
     with edited_mapping(config, console, offline=offline) as editing:
         found = the_clients(editing.editor.mapping, client)
         changed = {
-            place: replace(company, billing=switch is Switch.ON)
+            place: replace(company, billing=switch == "on")
             for place in found
-            if (company := editing.rows.companies[place]).billing is not (switch is Switch.ON)
+            if (company := editing.rows.companies[place]).billing is not (switch == "on")
         }
         if len(found) > 1 and changed:
             some = ", ".join(map(called, [*changed.values()][:_SHOWN]))
@@ -225,15 +206,12 @@ def map_application(
     config: Path | None,
     console: Console,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")],
-    key: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Key names of it (repeatable); default: NAME*."),
+    key: Annotated[Texts, _option("GLOB", "Key names of it (repeatable); default: NAME*.")] = None,
+    add_key: Annotated[Texts, _option("GLOB", "Key names that are added to those it has.")] = None,
+    unit: Annotated[
+        Literal["device", "user", "mailbox"] | None,
+        typer.Option(help="What is counted; default: device."),
     ] = None,
-    add_key: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Key names that are added to those it has."),
-    ] = None,
-    unit: Annotated[UnitName | None, typer.Option(help="What is counted; default: device.")] = None,
     bill: Annotated[
         bool | None, typer.Option("--bill/--no-bill", help="Whether it is ever billed.")
     ] = None,
@@ -265,12 +243,10 @@ def map_product(
     application: Annotated[
         str, typer.Argument(metavar="APPLICATION", help="The name of an [[application]].")
     ],
-    all_: Annotated[
-        str | None, typer.Option("--all", metavar="ID", help="One product for everything.")
-    ] = None,
-    windows_workstations: Id = None,
-    windows_servers: Id = None,
-    non_windows: Id = None,
+    all_: Annotated[str | None, _option("ID", "One product for everything.", "--all")] = None,
+    windows_workstations: Product = None,
+    windows_servers: Product = None,
+    non_windows: Product = None,
     psa: options.PsaName = None,
     client: Annotated[
         str | None,
@@ -290,17 +266,12 @@ def map_product(
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
     """
-    from kisi.mapping.changes import set_exception, set_product, the_application, the_client
+    from kisi.mapping import changes
     from kisi.mapping.rules import the_psa
     from kisi.model import Category, ProductRow
 
-    given = {
-        Category.ALL: all_,
-        Category.WINDOWS_WORKSTATIONS: windows_workstations,
-        Category.WINDOWS_SERVERS: windows_servers,
-        Category.NON_WINDOWS: non_windows,
-    }
-    products = {category: product for category, product in given.items() if product}
+    given = zip(Category, (all_, windows_workstations, windows_servers, non_windows), strict=True)
+    products = {category: product for category, product in given if product}
     if leave and client is None:
         raise typer.BadParameter(
             "--leave is for one client; name it with --client. An application that is never billed "
@@ -315,13 +286,14 @@ def map_product(
         raise typer.BadParameter("A client has its own PSA; leave --psa out.")
     with edited_mapping(config, console, offline=offline) as editing:
         rows = editing.rows
-        name = the_application(rows, application).name
+        name = changes.the_application(rows, application).name
         if client is None:
-            set_product(rows, ProductRow(name, the_psa(psa or "", rows.psas), products))
+            psa = the_psa(psa or "", rows.psas)
+            changes.set_product(rows, ProductRow(name, psa, products))
         else:
-            place = the_client(editing.editor.mapping, client)
+            place = changes.the_client(editing.editor.mapping, client)
             row = ProductRow(name, rows.companies[place].psa, products, bill=not leave)
-            set_exception(rows, place, row)
+            changes.set_exception(rows, place, row)
 
 
 @shared_options()
@@ -329,22 +301,14 @@ def map_remove(
     config: Path | None,
     console: Console,
     client: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CLIENT",
-            autocompletion=client_names,
-            help="The client: its name, agreement (cw:1042) or a tenant.",
-        ),
+        str | None, _client("The client: its name, agreement (cw:1042) or a tenant.")
     ] = None,
     application: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The application with all its rows; with CLIENT: that client's exception.",
-        ),
+        _option("NAME", "The application with all its rows; with CLIENT: that client's exception."),
     ] = None,
     product: Annotated[
-        str | None, typer.Option(metavar="APPLICATION", help="As what this application is billed.")
+        str | None, _option("APPLICATION", "As what this application is billed.")
     ] = None,
     psa: options.PsaName = None,
 ) -> None:
@@ -357,23 +321,19 @@ def map_remove(
         raise typer.BadParameter(
             "Name a CLIENT, --application NAME (or both: an exception), or --product APPLICATION."
         )
-    from kisi.mapping.changes import (
-        remove_application,
-        remove_exception,
-        remove_product,
-        the_application,
-        the_client,
-    )
+    from kisi.mapping import changes
     from kisi.mapping.rules import the_psa
 
     with edited_mapping(config, console, offline=True) as editing:
         rows = editing.rows
-        place = None if client is None else the_client(editing.editor.mapping, client)
+        place = None if client is None else changes.the_client(editing.editor.mapping, client)
         if product is not None:
-            remove_product(rows, the_application(rows, product).name, the_psa(psa or "", rows.psas))
+            name = changes.the_application(rows, product).name
+            changes.remove_product(rows, name, the_psa(psa or "", rows.psas))
         elif place is None:
-            remove_application(rows, application or "")
+            changes.remove_application(rows, application or "")
         elif application is None:
             del rows.companies[place]
         else:
-            remove_exception(rows, place, the_application(rows, application).name)
+            name = changes.the_application(rows, application).name
+            changes.remove_exception(rows, place, name)
