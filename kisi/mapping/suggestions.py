@@ -375,6 +375,10 @@ class KeyNameGroup:
     seen: tuple[str, ...]
     doubt: str = ""
     """What a person must look up before this unit bills anybody; empty: the names tell it."""
+    known: bool = False
+    """Whether mapping.toml has the application."""
+    psas: tuple[str, ...] = ()
+    """Where it has no product, if that was asked."""
 
 
 def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:

@@ -77,9 +77,6 @@ Answer = Callable[[MappingEdit], None]
 """Asks what else must be known, and makes the change."""
 
 
-# --- the whole of it ----------------------------------------------------------------------------
-
-
 def map_on_a_terminal(config: Path | None, console: Console) -> int:
     """Maps clients and applications by questions; the exit code: 0, or 130 after ^C."""
     if hasattr(sys.stdin, "reconfigure"):
@@ -177,14 +174,13 @@ def ask_for_clients(session: Session) -> None:
     in_turn(session, [(e.tenant.name, ask) for e, ask in zip(tenants, asks, strict=True)])
 
 
+@dataclass(frozen=True, slots=True)
 class _OneTenant:
     """The questions about one tenant."""
 
-    def __init__(self, session: Session, entry: TenantEntry, ranked: Sequence[Ranked]) -> None:
-        self._session = session
-        self._prompter = session.prompter
-        self._entry = entry
-        self._ranked = ranked
+    session: Session
+    entry: TenantEntry
+    ranked: Sequence[Ranked]
 
     def ask(self, place: str) -> None:
         """Asks until an answer is saved, or raises `Back` or `Skip`."""
@@ -197,144 +193,118 @@ class _OneTenant:
                 continue
 
     def _company(self, place: str) -> CompanyEntry:
-        """The company that was picked or found."""
-        owners = self._session.owners_of_companies()
+        owners, prompter = self.session.owners_of_companies(), self.session.prompter
         ranked = self._worth_showing(owners)
-        self._prompter.show(tenant_screen(self._entry, place, ranked, owners))
-        sure = bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE
+        prompter.show(tenant_screen(self.entry, place, ranked, owners))
         return _pick(
-            self._prompter,
+            prompter,
             "company",
             [company for _, company in ranked],
             self._search,
             lambda found: companies_screen(found, owners),
-            sure=sure,
+            sure=bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE,
         )
 
     def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
         """The likeliest companies; of two that are about as likely, one without a client first."""
-        best = max((suggestion.score for suggestion, _ in self._ranked), default=0.0)
-        near = [each for each in self._ranked if each[0].score >= best - _FAR_BEHIND]
+        best = max((suggestion.score for suggestion, _ in self.ranked), default=0.0)
 
         def unlikelihood(ranked: Ranked) -> float:
             suggestion, entry = ranked
             return _MAPPED_ALREADY * ((entry.psa, entry.company.id) in owners) - suggestion.score
 
+        near = (each for each in self.ranked if each[0].score >= best - _FAR_BEHIND)
         return sorted(near, key=unlikelihood)
 
     def _search(self, typed: str) -> list[CompanyEntry]:
-        active = [each for each in self._session.inventory.companies if each.company.active]
+        active = [each for each in self.session.inventory.companies if each.company.active]
         names = {place: (each.company.name, each.company.id) for place, each in enumerate(active)}
         return [active[place] for place in search(typed.removeprefix("/"), names)]
 
     def _agreement(self, company: CompanyEntry) -> bool:
         """Asks for agreement and billing, and saves. False: choose another company."""
-        session = self._session
-        entries = running(session.inventory, company.psa, company.company.id, session.today)
+        session, psa, name = self.session, company.psa, company.company.name
+        entries = running(session.inventory, psa, company.company.id, session.today)
         agreements = [entry.agreement for entry in entries]
         if not agreements:
-            self._prompter.say(
-                f"{company.company.name} has no agreement that runs today: make one in "
-                f"psa.{company.psa}, then start `kisi map` again. Or choose another company."
+            session.prompter.say(
+                f"{name} has no agreement that runs today: make one in psa.{psa}, then start "
+                "`kisi map` again. Or choose another company."
             )
             return False
         owners = {
-            each.agreement: each
-            for each in session.editor.mapping.companies
-            if each.psa == company.psa
+            each.agreement: each for each in session.editor.mapping.companies if each.psa == psa
         }
         bills = {each.id: self._bills(company, each) for each in agreements}
-        self._prompter.show(agreements_screen(company.company.name, agreements, bills, owners))
+        session.prompter.show(agreements_screen(name, agreements, bills, owners))
         while True:
             agreement = agreements[0]
             if len(agreements) > 1:
                 question = f"Agreement: number; {_HELP}"
-                agreement = agreements[self._prompter.number(question, len(agreements))]
+                agreement = agreements[session.prompter.number(question, len(agreements))]
             try:
-                return self._save(company, agreement, joins=agreement.id in owners)
+                return self._save(company, agreement.id, joins=agreement.id in owners)
             except Back:
                 if len(agreements) == 1:
                     raise
 
-    def _save(self, company: CompanyEntry, agreement: PsaAgreement, *, joins: bool) -> bool:
-        session = self._session
+    def _save(self, company: CompanyEntry, agreement: str, *, joins: bool) -> bool:
+        session, tenants = self.session, (self.entry.tenant.ref,)
         if joins:
-            if not self._prompter.yes("Add this tenant to that client?", default=True):
+            if not session.prompter.yes("Add this tenant to that client?", default=True):
                 raise Back
         else:
             question = "Bill this client from the next sync on?"
-            session.billing = self._prompter.yes(question, default=session.billing)
-        client = Company(
-            company.company.name,
-            (self._entry.tenant.ref,),
-            company.psa,
-            company.company.id,
-            agreement.id,
-            billing=session.billing,
-        )
+            session.billing = session.prompter.yes(question, default=session.billing)
+        name, ident = company.company.name, company.company.id
+        client = Company(name, tenants, company.psa, ident, agreement, billing=session.billing)
         return session.confirm(lambda rows: add_clients(rows, [client]))
 
     def _bills(self, company: CompanyEntry, agreement: PsaAgreement) -> str:
         """What the agreement bills already; a failure to read it is no reason to stop."""
-        session = self._session
-        ref = AgreementRef(company.psa, company.company.id, agreement.id)
+        session, psa = self.session, company.psa
         try:
-            lines = session.psas[company.psa].lines(ref)
+            lines = session.psas[psa].lines(AgreementRef(psa, company.company.id, agreement.id))
         except KisiError as error:
             return f"what it bills could not be read: {error.message}"
-        names = {
-            entry.product.id: entry.product.name
-            for entry in session.inventory.products
-            if entry.psa == company.psa
-        }
+        products = session.inventory.products
+        names = {entry.product.id: entry.product.name for entry in products if entry.psa == psa}
         return lines_words((line for line in lines if is_live(line, session.today)), names)
 
 
 # --- applications -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OpenApplication:
-    """An application that has no row yet, or none of its products in a PSA."""
-
-    group: KeyNameGroup
-    psas: tuple[str, ...]
-    """Where it has no product."""
-    known: bool
-    """Whether it has an `[[application]]` row."""
-
-
-def open_applications(session: Session) -> list[OpenApplication]:
+def open_applications(session: Session) -> list[KeyNameGroup]:
     """Key names of no application, in groups, and applications without a product, as of now."""
     mapping = session.editor.mapping
     names = unmatched_key_names(mapping, session.inventory)
     psas = tuple(dict.fromkeys(each.psa for each in mapping.companies)) or tuple(session.psas)
-    found = [OpenApplication(group, psas, known=False) for group in group_key_names(names)]
+    found = [replace(group, psas=psas) for group in group_key_names(names)]
     billed = {(row.application, row.psa) for row in mapping.products}
     for each in mapping.applications:
         where = tuple(psa for psa in psas if (each.name, psa) not in billed)
         if each.bill and where:
             own = Matcher([each])
             seen = tuple(e.name for e in session.inventory.key_names if own.match(e.name))
-            group = KeyNameGroup(replace(each, keys=each.globs), seen)
-            found.append(OpenApplication(group, where, known=True))
+            application = replace(each, keys=each.globs)
+            found.append(KeyNameGroup(application, seen, known=True, psas=where))
     return found
 
 
 def ask_for_applications(session: Session) -> None:
     """Asks for every open application in turn; `b` at its first question takes one back."""
-    found = open_applications(session)
-    in_turn(session, [(e.group.application.name, _OneApplication(session, e).ask) for e in found])
+    groups = open_applications(session)
+    in_turn(session, [(e.application.name, _OneApplication(session, e).ask) for e in groups])
 
 
 class _OneApplication:
     """The questions about one application."""
 
-    def __init__(self, session: Session, found: OpenApplication) -> None:
+    def __init__(self, session: Session, group: KeyNameGroup) -> None:
         self._session = session
         self._prompter = session.prompter
-        self._found = found
-        self._group = found.group
+        self._group = group
 
     def ask(self, place: str) -> None:
         """Asks until an answer is saved, or raises `Back` or `Skip`."""
@@ -379,7 +349,7 @@ class _OneApplication:
             words = "by category: workstations, servers and the rest as three products"
             answers[words] = partial(self._billed, SPLIT, Unit.DEVICE)
         answers["never: it is known and not billed (bill = false)"] = self._never
-        if not self._found.known and self._session.editor.mapping.applications:
+        if not self._group.known and self._session.editor.mapping.applications:
             answers["its key names belong to an application of mapping.toml"] = self._belongs
         return answers
 
@@ -387,9 +357,7 @@ class _OneApplication:
         """The application's row: its own, with the new key names, if it has one."""
         new = self._group.application
         known = rows.applications.get(new.name.casefold())
-        if known is None:
-            return new
-        return replace(with_keys(known, new.globs), unit=new.unit)
+        return replace(with_keys(known, new.globs), unit=new.unit) if known else new
 
     def _never(self, rows: MappingEdit) -> None:
         set_application(rows, replace(self._row(rows), bill=False))
@@ -397,9 +365,8 @@ class _OneApplication:
     def _belongs(self, rows: MappingEdit) -> None:
         """Adds the key names to an application that is there already."""
         applications = list(rows.applications.values())
-        self._prompter.show(
-            application_screen(self._group, "", (), [each.name for each in applications])
-        )
+        names = [each.name for each in applications]
+        self._prompter.show(application_screen(self._group, "", (), names))
         chosen = self._prompter.number(f"Which application? {_HELP}", len(applications))
         set_application(rows, with_keys(applications[chosen], self._group.application.globs))
 
@@ -408,7 +375,7 @@ class _OneApplication:
         self._count(unit, doubt=self._group.doubt)
         application = self._row(rows)
         set_application(rows, application)
-        asked = [self._products(application.name, psa, categories) for psa in self._found.psas]
+        asked = [self._products(application.name, psa, categories) for psa in self._group.psas]
         chosen = [row for row in asked if row.products]
         if not chosen:
             self._prompter.say("No product was chosen, so nothing was saved.")
