@@ -74,11 +74,7 @@ class MappingEdit:
         return next(self._behind)
 
     def change(self) -> Change:
-        """What differs from the file as it is.
-
-        Raises:
-            ConfigError: Rows have forms that cannot be edited safely, or a comment would be lost.
-        """
+        """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
         write_product = partial(product_row, psas=self.psas)
         write_company = partial(company_row, psas=self.psas)
         old_applications, old_products, old_companies = self._old

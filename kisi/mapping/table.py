@@ -130,10 +130,7 @@ def read_mapping_table(
     the only one with the same tenants; so a client can be moved to another agreement. A new client
     whose `billing` is empty is not billed. With `accepted`, only rows whose `accept` says yes are
     read, otherwise all but those that say no. A text that begins with `{` is JSON; messages call
-    the file `name`.
-
-    Raises:
-        ConfigError: All problems, each with its line or place.
+    the file `name`. A `ConfigError` has all problems, each with its line or place.
     """
     as_json = text.lstrip("\ufeff \t\r\n").startswith("{")
     reader = _Reader(edit, sources, {} if accepted else edit.companies)
@@ -390,9 +387,6 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     """A table as `write_csv` makes it or a spreadsheet saves it (`;`, tabs, a byte order mark).
 
     It may lack some of the `columns` and have them in any order; messages call it `name`.
-
-    Raises:
-        ConfigError: It is no such table.
     """
     body = text.removeprefix("\ufeff")
     first = body.partition("\n")[0]

@@ -117,11 +117,7 @@ class SystemValidator:
         return self
 
     def refuse(self, change: Change) -> None:
-        """Does nothing if every id of a change exists and is fit to be billed.
-
-        Raises:
-            ConfigError: All that is gone, inactive, or of another PSA.
-        """
+        """Raises a `ConfigError` with all ids of a change that are gone or not to be billed."""
         self.ask_for(change.companies, change.products)
         problems = []
         for client in change.companies:

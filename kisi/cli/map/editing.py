@@ -44,10 +44,8 @@ class Editing:
     def save(self) -> None:
         """Validates the changed rows, saves them and says what was done.
 
-        Raises:
-            ConfigError: They would make the file wrong, an id is gone or not fit to be billed, or
-                somebody else changed the file meanwhile.
-            KisiError: A system cannot be asked, or the file cannot be written.
+        A `KisiError`: the file would be wrong, an id is gone or not fit to be billed, a system
+        cannot be asked, or the file cannot be written, or was changed by somebody else meanwhile.
         """
         from kisi.redaction import safe_text
 
