@@ -87,9 +87,8 @@ class Inventory:
     """Whole sentences about what could not be read."""
     exit_code: int = 0
     sources_read: frozenset[str] = frozenset()
-    """The sources whose list of tenants is whole."""
     psas_read: frozenset[str] = frozenset()
-    """The PSAs whose lists are whole."""
+    """The sources and PSAs whose lists are whole."""
 
     def only_unmapped(self) -> Inventory:
         """What nothing is mapped to: what is not billed, and who has no Kaspersky."""

@@ -307,7 +307,6 @@ def _one_application_a_product(
 
 
 def _clashes(effective: Mapping[str, ProductRow]) -> set[Clash]:
-    """The clashes among the rows of one client, by application."""
     taken: dict[str, str] = {}
     found = set()
     for application, row in effective.items():

@@ -147,7 +147,6 @@ class Suggestion:
     """A PSA company that a tenant may be, or a product that may bill an application."""
 
     id: str
-    """In the PSA."""
     score: float
     """0 to 1, in two decimals."""
     reason: str
@@ -207,7 +206,6 @@ class _Search:
                 self._by_pair[pair].append(word)
 
     def candidates(self, name: Name) -> list[Suggestion]:
-        """All companies worth showing for a tenant's name, best first."""
         likes = {like for word in set(name.words) for like in self._words_like(word)}
         rare = {like for like in likes if len(self._by_word[like]) <= self._common}
         near = {id_ for like in rare or likes for id_ in self._by_word[like]}
@@ -229,7 +227,6 @@ class _Search:
         return [match for match in best.values() if match.score >= _WORTH_SHOWING]
 
     def _words_like(self, word: str) -> set[str]:
-        """The words of all companies that `word` may stand for."""
         pairs = _pairs(word)
         shared = Counter(found for pair in pairs for found in self._by_pair[pair])
         near = {found for found, count in shared.items() if 3 * count >= len(pairs)}

@@ -244,7 +244,6 @@ class Renewal:
     """A client whose agreement bills nothing any more, and what takes its place."""
 
     row: int
-    """The client's row in the mapping."""
     client: Company
     old: PsaAgreement | None
     """None: the PSA does not know the agreement at all."""
@@ -288,7 +287,6 @@ def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
 
 
 def _lasting_words(name: str) -> list[str]:
-    """A name's words without years and numbers."""
     words = fold(name).replace("/", " ").replace("-", " ").split()
     return [word for word in words if not any(map(str.isdigit, word))]
 

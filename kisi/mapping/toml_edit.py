@@ -105,7 +105,6 @@ class TomlEdit:
         )
 
     def _owner(self, company: int | None) -> dict[str, Any]:
-        """What holds the rows: the file, or a company."""
         return self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
 
     def _places(self, kind: RowKind, company: int | None = None) -> list[list[Section]]:
@@ -159,7 +158,6 @@ def _lost_comment(text: str, entry: Entry, what: str) -> ConfigError:
 
 
 def _render(header: str, row: TomlRow, end: str) -> str:
-    """A row as text: its keys, then its own arrays of tables."""
     lines = [f"[[{header}]]"]
     tables = []
     for key, value in row.items():
@@ -171,7 +169,6 @@ def _render(header: str, row: TomlRow, end: str) -> str:
 
 
 def _render_value(value: object) -> str:
-    """A value as TOML; a list on one line."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_render_value, value)) + "]"
     return tomli_w.dumps({"key": value}).removeprefix("key = ").rstrip("\n")
@@ -206,7 +203,6 @@ class Entry:
     """A `key = value`. Positions count characters of the text; ends are exclusive."""
 
     key: tuple[str, ...]
-    """Its parts: a dotted key has several."""
     start: int
     """The beginning of its line."""
     end: int
@@ -221,7 +217,6 @@ class Section:
 
     path: tuple[str, ...]
     array: bool
-    """Whether it is an element of an array of tables: `[[path]]`."""
     start: int
     header_end: int
     entries: list[Entry] = field(default_factory=list)
@@ -279,7 +274,6 @@ def _key(text: str, position: int) -> tuple[tuple[str, ...], int]:
 
 
 def _value_end(text: str, position: int) -> int:
-    """Where a value ends: a list or an inline table behind its closing bracket."""
     if text[position] not in "[{":
         return _skip(_STRING if text[position] in "\"'" else _SCALAR, text, position)
     depth = 0
@@ -299,7 +293,6 @@ def _value_end(text: str, position: int) -> int:
 
 
 def _line_end(text: str) -> str:
-    """What the file ends its lines with, judged by the first one."""
     first = text.find("\n")
     return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
 

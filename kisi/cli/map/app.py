@@ -55,7 +55,6 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
 
 
 def _show_overview(config: Path | None, console: Console) -> int:
-    """Prints what is unmapped and how to map it; the exit code of what could not be read."""
     from kisi.render.map_lists import unmapped_report
     from kisi.run.setup import opened
 

@@ -155,7 +155,6 @@ class Session:
 
     editor: MappingEditor
     inventory: Inventory
-    """Both sides as they were when it began."""
     validator: SystemValidator
     psas: Mapping[str, Psa]
     """To read what an agreement bills."""
@@ -164,7 +163,6 @@ class Session:
     billing: bool = True
     """The last answer about billing: the next one's default."""
     kept: int = 0
-    """How many answers were saved."""
 
     def confirm(self, answer: Callable[[MappingEdit], None]) -> bool:
         """Validates and saves one answer. False if it cannot be, which is said with the reason.

@@ -176,14 +176,11 @@ def ask_for_clients(session: Session) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _OneTenant:
-    """The questions about one tenant."""
-
     session: Session
     entry: TenantEntry
     ranked: Sequence[Ranked]
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             company = self._company(place)
             try:
@@ -299,15 +296,12 @@ def ask_for_applications(session: Session) -> None:
 
 
 class _OneApplication:
-    """The questions about one application."""
-
     def __init__(self, session: Session, group: KeyNameGroup) -> None:
         self._session = session
         self._prompter = session.prompter
         self._group = group
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             answer = self._how(place)
             try:
@@ -317,7 +311,6 @@ class _OneApplication:
                 continue
 
     def _how(self, place: str) -> Answer:
-        """How it is billed; `u` changes what is counted."""
         while True:
             answers = self._answers()
             names = [e for e in self._session.inventory.key_names if e.name in self._group.seen]
@@ -354,7 +347,6 @@ class _OneApplication:
         return answers
 
     def _row(self, rows: MappingEdit) -> Application:
-        """The application's row: its own, with the new key names, if it has one."""
         new = self._group.application
         known = rows.applications.get(new.name.casefold())
         return replace(with_keys(known, new.globs), unit=new.unit) if known else new
@@ -363,7 +355,6 @@ class _OneApplication:
         set_application(rows, replace(self._row(rows), bill=False))
 
     def _belongs(self, rows: MappingEdit) -> None:
-        """Adds the key names to an application that is there already."""
         applications = list(rows.applications.values())
         names = [each.name for each in applications]
         self._prompter.show(application_screen(self._group, "", (), names))
@@ -371,7 +362,6 @@ class _OneApplication:
         set_application(rows, with_keys(applications[chosen], self._group.application.globs))
 
     def _billed(self, categories: Sequence[Category], unit: Unit, rows: MappingEdit) -> None:
-        """Asks for the products in each PSA, and bills the application as them."""
         self._count(unit, doubt=self._group.doubt)
         application = self._row(rows)
         set_application(rows, application)
@@ -393,7 +383,6 @@ class _OneApplication:
         return ProductRow(name, psa, products)
 
     def _product(self, psa: str, category: Category) -> str:
-        """The id of the product that was picked or found."""
         where = f" in psa.{psa}" if len(self._session.psas) > 1 else ""
         title = f"Product for {_CATEGORIES[category]}{where}"
         found = self._suggested(psa, category)
