@@ -190,10 +190,7 @@ def map_suggest(
 
 @shared_options()
 def map_export(
-    config: Path | None,
-    console: Console,
-    format_: As = "csv",
-    output_file: options.Output = None,
+    config: Path | None, console: Console, format_: As = "csv", output_file: options.Output = None
 ) -> None:
     """Write all of mapping.toml as one table.
 

@@ -18,13 +18,7 @@ from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, n
 from kisi.cli.output import Console
 from kisi.counting import Matcher
 from kisi.errors import ExitCode, KisiError
-from kisi.mapping.changes import (
-    MappingEdit,
-    add_clients,
-    set_application,
-    set_product,
-    with_keys,
-)
+from kisi.mapping.changes import MappingEdit, add_clients, set_application, set_product, with_keys
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_products
