@@ -68,22 +68,19 @@ class StaleEntry:
     client: str
     """Whose row names it; empty for a general row."""
     kind: str
-    """`tenant`, `company`, `agreement` or `product`."""
+    """`tenant`, `company`, `agreement` or `product`; `id` is as mapping.toml has it."""
     id: str
-    """As mapping.toml has it."""
     reason: StaleReason
     message: str
     remedy: str
-    """A sentence or a command."""
     ends: date | None = None
 
 
 class SystemValidator:
     """Looks up what rows name, in an inventory (`of`) or in the systems themselves.
 
-    Systems are asked for each list once, when it is first needed; every answer may then raise
-    `SourceError` or `PsaError`. What an inventory could not read is not called gone: it has no
-    entry, and the inventory says so in `missing`.
+    Systems are asked for each list once, when it is first needed, which may raise `SourceError` or
+    `PsaError`. What an inventory could not read is not called gone: its `missing` says so.
     """
 
     def __init__(
@@ -124,8 +121,9 @@ class SystemValidator:
             for each in self.client(client):
                 # of an agreement that is gone, the remedy is for a client that is there
                 told = each.kind == "agreement" and each.reason is not StaleReason.GONE
-                sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
-                problems += [sentence.strip()] if each.reason not in BILLS else []
+                if each.reason not in BILLS:
+                    sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
+                    problems.append(sentence.strip())
         for row in change.products:
             problems += [each.message for each in self.products(row)]
         if problems:
@@ -135,10 +133,7 @@ class SystemValidator:
             )
 
     def stale(self, mapping: BillingMapping) -> tuple[StaleEntry, ...]:
-        """What of the mapping is gone, renamed, inactive, or ends within `SOON`.
-
-        Clients with billing off are looked at too: they are what is switched on next.
-        """
+        """What is gone, renamed, inactive or ends `SOON`, also of clients with billing off."""
         found: list[StaleEntry] = []
         for client in mapping.companies:
             found += self.client(client)
@@ -206,7 +201,10 @@ class SystemValidator:
             named = f"{word.capitalize()} {found.id} ({shorten(found.name)})"
             reason, message = StaleReason.INACTIVE, f"{named} is not active in {psa}."
             remedy = "Take it out: kisi map remove CLIENT"
-        elif found is not None and _renamed(client.name, found.name):
+        elif found is not None:
+            ours, theirs = (set(parse_name(each.name).key.split()) for each in (client, found))
+            if ours <= theirs or theirs <= ours:
+                return  # but for spelling, legal form, or what tells sites apart
             reason, message = StaleReason.RENAMED, f"{psa} calls it {found.name!r} now."
             remedy = "Ids decide; to follow: kisi map company CLIENT --name NAME"
         else:
@@ -222,14 +220,14 @@ class SystemValidator:
 
     def agreement(self, client: Company) -> Iterator[StaleEntry]:
         """The client's agreement, if it is gone, another's, does not bill, or ends soon."""
-        psa, ref = client.psa, ref_of(client)
+        psa, ref, reason = client.psa, ref_of(client), None
         if psa in self._psas:
             if ref not in self._judged:
                 self.ask_for([client], [])
             judged = self._judged[ref]
             if isinstance(judged, KisiError):
                 raise judged
-            name, ends, reason = judged.name, judged.ends, None
+            name, ends = judged.name, judged.ends
             if judged.not_billable is not None:
                 reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
                 message, remedy = judged.not_billable.reason, judged.not_billable.remedy
@@ -289,12 +287,6 @@ def _state(
     return None, ""
 
 
-def _renamed(ours: str, theirs: str) -> bool:
-    """Whether two names differ in more than spelling, legal form, or what tells sites apart."""
-    one, other = (set(parse_name(name).key.split()) for name in (ours, theirs))
-    return not (one <= other or other <= one)
-
-
 # --- `kisi check --online` -----------------------------------------------------------------------
 
 
@@ -320,12 +312,10 @@ def check_lines(
             yield from map(_finding, validator.agreement(client))
         except KisiError as error:
             yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
-    products = {entry.id: entry for row in rows for entry in validator.products(row)}
-    yield from (_finding(products[ident]) for ident in sorted(products))
-    yield Finding(
-        Level.OK,
-        f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
-    )
+    products = {entry.id: _finding(entry) for row in rows for entry in validator.products(row)}
+    yield from (products[ident] for ident in sorted(products))
+    looked_at = f"the agreements of all billed clients ({len(clients)}) were looked at."
+    yield Finding(Level.OK, f"psa.{name}: {looked_at}")
 
 
 def check_tenants(
@@ -355,8 +345,7 @@ def check_tenants(
             yield Finding.of(reading)
             continue
         yield from _keys(reading, rules, now)
-        used = next((key for key in reading.keys if key.used != 0), None)
-        if used is not None:
+        if used := next((key for key in reading.keys if key.used != 0), None):
             in_use[ref] = used
     if source.address() is not None:  # files are read whole, or not at all
         yield from _devices(name, source, present, in_use)
@@ -394,11 +383,9 @@ def _devices(
     """Reads the devices of one key, since an account may be allowed to list keys and no devices."""
     tenant = next((tenant for tenant in tenants if tenant.ref in in_use), None)
     if tenant is None:
-        yield Finding(
-            Level.NOTE,
-            f"sources.{name}: whether devices can be read could not be tried: no mapped tenant "
-            "that could be read has a key in use.",
-        )
+        why = "no mapped tenant that could be read has a key in use."
+        what = f"sources.{name}: whether devices can be read could not be tried: {why}"
+        yield Finding(Level.NOTE, what)
         return
     key = in_use[tenant.ref]
     for _, reading in source.read([tenant], lambda other: other.serial == key.serial):
