@@ -213,7 +213,11 @@ def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> Suggeste
     best: dict[Category, Suggestion] = {}
     for found in suggest_products(application.name, names):
         best.setdefault(found.category, found)
-    chosen = _one_or_three(best, application.unit)
+    one = [best[Category.ALL]] if Category.ALL in best else []
+    three = [best[each] for each in SPLIT if each in best]
+    # by category if all three have a product that is as like as the best single one
+    split = application.unit is Unit.DEVICE and len(three) == len(SPLIT)
+    chosen = three if split and all(x.score >= y.score for x in three for y in one) else one
     score = min((each.score for each in chosen), default=0.0)
     like = chosen[0].reason if chosen else "no product has a similar name"
     return SuggestedApplication(
@@ -225,18 +229,7 @@ def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> Suggeste
     )
 
 
-def _one_or_three(best: Mapping[Category, Suggestion], unit: Unit) -> tuple[Suggestion, ...]:
-    """By category if all three have a product that is as like as the best single one."""
-    one = best[Category.ALL].score if Category.ALL in best else 0.0
-    if unit is Unit.DEVICE and all(each in best and best[each].score >= one for each in SPLIT):
-        return tuple(best[each] for each in SPLIT)
-    return (best[Category.ALL],) if Category.ALL in best else ()
-
-
 # --- agreements that have ended -----------------------------------------------------------------
-
-_BOTH = 3
-"""Two agreements have the same type and the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,22 +261,24 @@ def renewals(
             continue
         old = validator.listed(client)
         alike = {
-            entry.agreement: _similarity(old, entry.agreement)
+            entry.agreement: _kind_and_name(entry.agreement, old)
             for entry in running(inventory, client.psa, client.company, today)
             if entry.client is None and entry.agreement.id not in client.alongside
         }
-        choices = tuple(sorted(alike, key=lambda each: (-alike[each], len(each.id), each.id)))
-        sure = choices if len(choices) == 1 else [each for each in choices if alike[each] == _BOTH]
-        found.append(Renewal(row, client, old, choices, sure[0] if len(sure) == 1 else None))
+        sure = [each for each in alike if len(alike) == 1 or all(alike[each])]
+        choices = sorted(
+            alike, key=lambda each: (*(not x for x in alike[each]), len(each.id), each.id)
+        )
+        successor = sure[0] if len(sure) == 1 else None
+        found.append(Renewal(row, client, old, tuple(choices), successor))
     return tuple(found)
 
 
-def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
-    """How much of type and name two agreements share; a name without what a renewal changes."""
+def _kind_and_name(new: PsaAgreement, old: PsaAgreement | None) -> tuple[bool, bool]:
+    """Whether two agreements share their type, and their name but for years and numbers."""
     if old is None:
-        return 0
-    same_kind = fold(old.kind) == fold(new.kind)
-    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
+        return False, False
+    return fold(new.kind) == fold(old.kind), _lasting_words(new.name) == _lasting_words(old.name)
 
 
 def _lasting_words(name: str) -> list[str]:
@@ -297,22 +292,19 @@ def _lasting_words(name: str) -> list[str]:
 def suggestions_csv(suggestions: Suggestions) -> str:
     """The suggestions as rows of the mapping table, with what speaks for them."""
     rows = [
-        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name), **_why(each)}
+        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
         for each in suggestions.clients
     ]
     rows += [
-        {**product_cells(each.product), **application_cells(each.application), **_why(each)}
+        {**product_cells(each.product), **application_cells(each.application)}
         for each in suggestions.applications
     ]
+    suggested: list[SuggestedClient | SuggestedApplication]
+    suggested = [*suggestions.clients, *suggestions.applications]
+    for row, each in zip(rows, suggested, strict=True):
+        row["accept"] = "yes" if each.accept else "no"
+        row |= {"score": f"{each.score:.2f}", "reason": csv_cell(each.reason)}
     return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows)
-
-
-def _why(each: SuggestedClient | SuggestedApplication) -> dict[str, str]:
-    return {
-        "accept": "yes" if each.accept else "no",
-        "score": f"{each.score:.2f}",
-        "reason": csv_cell(each.reason),
-    }
 
 
 def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:
@@ -360,6 +352,8 @@ _TAIL = re.compile(
     r"|[\s.,;:/-]+$",
     re.IGNORECASE,
 )
+_PER_DEVICE = re.compile(r"\b(?:nodes?|devices?|workstations?|file ?servers?)\b", re.IGNORECASE)
+"""Where a name speaks of users too, it is per user: `10-14 User; 20-28 Mobile device`."""
 _FEWEST_WORDS = 2
 PER_USER_OR_DEVICE = "per user or per device? look at the licence"
 
@@ -415,7 +409,7 @@ def application_of(key_name: str) -> str:
     return stem if len(stem.split()) >= _FEWEST_WORDS else key_name.strip()
 
 
-def _unit(names: Iterable[str]) -> tuple[Unit, str]:
+def _unit(names: Collection[str]) -> tuple[Unit, str]:
     """What one unit seems to be, and the doubt that is left.
 
     Endpoint Security Cloud is licensed per user; licences from before April 2019 are per device. A
@@ -426,14 +420,8 @@ def _unit(names: Iterable[str]) -> tuple[Unit, str]:
         return Unit.MAILBOX, ""
     if "endpoint security cloud" not in text:
         return Unit.DEVICE, ""
-    said = {_said_unit(name) for name in names}
-    unit = Unit.DEVICE if said == {Unit.DEVICE} else Unit.USER
-    return unit, "" if said == {unit} else PER_USER_OR_DEVICE
-
-
-def _said_unit(name: str) -> Unit | None:
-    """The unit that a key name itself speaks of: `10-14 User; 20-28 Mobile device` is per user."""
-    if re.search(r"(?i)\busers?\b", name):
-        return Unit.USER
-    devices = r"(?i)\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
-    return Unit.DEVICE if re.search(devices, name) else None
+    users = [name for name in names if re.search(r"(?i)\busers?\b", name)]
+    devices = [name for name in names if name not in users and _PER_DEVICE.search(name)]
+    unit = Unit.DEVICE if len(devices) == len(names) else Unit.USER
+    told = len(names) == len(devices if unit is Unit.DEVICE else users)
+    return unit, "" if told else PER_USER_OR_DEVICE
