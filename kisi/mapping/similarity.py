@@ -28,7 +28,7 @@ _FEW_INITIALS, _FEW_LETTERS = 0.7, 3
 _RIVAL_MARGIN, _BETTER_MARGIN = 0.08, 0.04
 _RIVAL_FACTOR = 0.8
 _SURE = 0.97
-_WORTH_SHOWING = 0.4
+_WORTH_SHOWING, _MOST = 0.4, 5
 _COMMON, _COMMON_SHARE = 50, 0.1
 """A word of more companies than this does not bring two names together where a rarer one does."""
 
@@ -160,12 +160,12 @@ def _rank(match: Suggestion) -> tuple[float, int, str]:
 
 
 def suggest_companies(
-    tenants: Mapping[str, str], companies: Mapping[str, str], *, limit: int = 5
+    tenants: Mapping[str, str], companies: Mapping[str, str]
 ) -> dict[str, tuple[Suggestion, ...]]:
     """For each tenant the companies that it may be, best first; equal scores by the company's id.
 
-    Both are ids to names, `companies` those of the PSA's active ones; `limit` is the most for one
-    tenant. Every tenant id is there, in the order given, with none where no name is near.
+    Both are ids to names, `companies` those of the PSA's active ones; every tenant id is
+    there, in the order given, with none where no name is near.
     """
     search = _Search(companies, tenants)
     found = {tenant: search.candidates(name) for tenant, name in search.tenants.items()}
@@ -176,7 +176,7 @@ def suggest_companies(
     return {
         tenant: tuple(
             replace(match, score=round(match.score, 2))
-            for match in search.against_rivals(tenant, matches, best)[:limit]
+            for match in search.against_rivals(tenant, matches, best)[:_MOST]
         )
         for tenant, matches in found.items()
     }

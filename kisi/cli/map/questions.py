@@ -92,8 +92,10 @@ def converse(session: Session) -> int:
     try:
         while _ask_for_a_part(session, gone_through):
             continue
-    except Quit as quit_:
-        code = ExitCode.INTERRUPTED if quit_.interrupted else ExitCode.OK
+    except Quit:
+        pass
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
     kept = "1 answer is" if session.kept == 1 else f"{session.kept} answers are"
     session.prompter.say(f"{kept} in {session.editor.path.name}.")
     if session.kept:
