@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from kisi.cli import options
-from kisi.cli.map import rows
+from kisi.cli.map import editing
 from kisi.cli.map.editing import Offline, edited_mapping, inventory_of, tell_missing
 from kisi.cli.options import Format, RowsFormat, shared_options
 from kisi.cli.output import Console, OutputOptions, result, show, terminal_text
@@ -229,11 +229,11 @@ def map_import(
 
     del format_
     text = read_table(file)
-    with edited_mapping(config, console, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as edited:
         rows = read_mapping_table(
-            text, editing.rows, sources=editing.editor.names.sources, name=file.name
+            text, edited.rows, sources=edited.editor.names.sources, name=file.name
         )
-        import_rows(editing.rows, rows, remove_missing=remove_missing)
+        import_rows(edited.rows, rows, remove_missing=remove_missing)
 
 
 @shared_options()
@@ -256,11 +256,11 @@ def map_accept(
     from kisi.mapping.table import accept_rows, read_mapping_table
 
     text = read_table(file)
-    with edited_mapping(config, console, offline=offline) as editing:
+    with edited_mapping(config, console, offline=offline) as edited:
         rows = read_mapping_table(
-            text, editing.rows, sources=editing.editor.names.sources, name=file.name, accepted=True
+            text, edited.rows, sources=edited.editor.names.sources, name=file.name, accepted=True
         )
-        accept_rows(editing.rows, rows)
+        accept_rows(edited.rows, rows)
     off = sum(not company.billing for _, company in rows.companies)
     if off:
         console.info(
@@ -300,11 +300,11 @@ def read_table(file: Path) -> str:
 map_app.command("list")(map_list)
 map_app.command("suggest")(map_suggest)
 map_app.command("accept")(map_accept)
-map_app.command("company")(rows.map_company)
-map_app.command("product")(rows.map_product)
-map_app.command("application")(rows.map_application)
-map_app.command("billing")(rows.map_billing)
-map_app.command("remove")(rows.map_remove)
-map_app.command("renew")(rows.map_renew)
+map_app.command("company")(editing.map_company)
+map_app.command("product")(editing.map_product)
+map_app.command("application")(editing.map_application)
+map_app.command("billing")(editing.map_billing)
+map_app.command("remove")(editing.map_remove)
+map_app.command("renew")(editing.map_renew)
 map_app.command("export")(map_export)
 map_app.command("import")(map_import)
