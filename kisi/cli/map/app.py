@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -277,21 +278,18 @@ def read_table(file: Path) -> str:
     from kisi.config.document import MAX_BYTES
 
     remedy = "Name a file that `kisi map suggest` or `kisi map export` wrote."
+    piped = str(file) == "-"
     try:
-        if str(file) == "-":
-            text = sys.stdin.read(MAX_BYTES + 1)
-            too_large = len(text) > MAX_BYTES
-        else:
-            with file.open("rb") as stream:
-                raw = stream.read(MAX_BYTES + 1)
-            too_large = len(raw) > MAX_BYTES
-            text = "" if too_large else raw.decode("utf-8-sig")
+        with (
+            nullcontext(sys.stdin) if piped else file.open(encoding="utf-8-sig", newline="")
+        ) as stream:
+            text = stream.read(MAX_BYTES + 1)
     except UnicodeDecodeError:
         what, remedy = "is not UTF-8", 'In Excel choose "CSV UTF-8" when you save it.'
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
     else:
-        if not too_large:
+        if len(text) <= MAX_BYTES:
             return text
         what = f"is larger than {MAX_BYTES // 2**20} MiB"
     raise ConfigError(f"{file} {what}. Nothing was changed.", remedy=remedy)
