@@ -9,6 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -190,7 +191,10 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
         "application",
         "{first} is an exception for this application already; keep one of the two.",
     )
-    tenants = (row.noted("tenants", rules.tenant_ref, text, names.sources) for text in read.tenants)
+    tenants = (
+        row.noted("tenants", partial(rules.tenant_ref, text, names.sources))
+        for text in read.tenants
+    )
     company = Company(
         name=read.name,
         tenants=tuple(ref or TenantRef("", "") for ref in tenants),
@@ -207,7 +211,9 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     of_a_wrong_type = name is None and "psa" in row.data  # which was noted
-    return "" if of_a_wrong_type else row.noted("psa", rules.the_psa, name or "", psas) or ""
+    return (
+        "" if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas)) or ""
+    )
 
 
 # --- while it is being changed ------------------------------------------------------------------

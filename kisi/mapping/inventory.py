@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -147,6 +147,8 @@ def take_inventory(
     billed_last = sorted(mapping.companies, key=lambda company: company.billing)
     owner = {ref: company for company in billed_last for ref in company.tenants}
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
+    matcher = Matcher(mapping.applications)
+    tenants_of = Counter(name for names in uses.values() for name in names)
     return Inventory(
         tenants=tuple(
             TenantEntry(
@@ -156,7 +158,12 @@ def take_inventory(
             )
             for tenant in tenants
         ),
-        key_names=tuple(_key_names(uses.values(), mapping)),
+        key_names=tuple(
+            KeyNameEntry(
+                name, matcher.match(name), count, sum(used[name] for used in uses.values())
+            )
+            for name, count in sorted(tenants_of.items())
+        ),
         companies=tuple(entry for each in lists.values() for entry in each.companies),
         agreements=tuple(entry for each in lists.values() for entry in each.agreements),
         products=tuple(entry for each in lists.values() for entry in each.products),
@@ -175,14 +182,6 @@ def _uses(reading: Reading) -> Counter[str]:
     for each in reading.reported:
         uses[each.name] += each.quantity
     return uses
-
-
-def _key_names(uses: Collection[Counter[str]], mapping: BillingMapping) -> Iterable[KeyNameEntry]:
-    matcher = Matcher(mapping.applications)
-    tenants = Counter(name for names in uses for name in names)
-    for name in sorted(tenants):
-        used = sum(names[name] for names in uses)
-        yield KeyNameEntry(name, matcher.match(name), tenants[name], used)
 
 
 def _psa_lists(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:

@@ -104,16 +104,10 @@ class TableRow:
         """Notes a problem of this row, or of one of its keys."""
         self.whole.problem(f"{self}{' ' + key if key else ''}: {text}")
 
-    def noted(
-        self,
-        key: str,
-        read: Callable[[str, Collection[str]], Value],
-        text: str,
-        known: Collection[str],
-    ) -> Value | None:
-        """What `read` makes of a text; None where it refuses: its sentence is noted at `key`."""
+    def noted(self, key: str, read: Callable[[], Value]) -> Value | None:
+        """What is read; None where that is refused: the sentence is noted at `key`."""
         try:
-            return read(text, known)
+            return read()
         except ConfigError as error:
             self.problem(error.message, key)
             return None
