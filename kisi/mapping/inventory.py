@@ -148,7 +148,10 @@ def take_inventory(
     owner = {ref: company for company in billed_last for ref in company.tenants}
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
     matcher = Matcher(mapping.applications)
-    tenants_of = Counter(name for names in uses.values() for name in names)
+    seen = Counter(name for names in uses.values() for name in names)
+    used: Counter[str] = Counter()
+    for names in uses.values():
+        used.update(names)
     return Inventory(
         tenants=tuple(
             TenantEntry(
@@ -159,10 +162,8 @@ def take_inventory(
             for tenant in tenants
         ),
         key_names=tuple(
-            KeyNameEntry(
-                name, matcher.match(name), count, sum(used[name] for used in uses.values())
-            )
-            for name, count in sorted(tenants_of.items())
+            KeyNameEntry(name, matcher.match(name), count, used[name])
+            for name, count in sorted(seen.items())
         ),
         companies=tuple(entry for each in lists.values() for entry in each.companies),
         agreements=tuple(entry for each in lists.values() for entry in each.agreements),
