@@ -1,7 +1,4 @@
-"""What `kisi map suggest` finds: rows of mapping.toml that only wait for a person's word.
-
-Written as rows of the mapping table (see `table`), they are read back by `kisi map accept`.
-"""
+"""What `kisi map suggest` finds: rows of the mapping table that only wait for a person's word."""
 
 from __future__ import annotations
 
@@ -96,10 +93,9 @@ def suggest(
 ) -> Suggestions:
     """Clients for unmapped tenants, and products for unmapped key names.
 
-    A virtual server that is mapped under another source is no client's to be: nothing is suggested
-    for it. Of two sources that list one that is not mapped, a person must choose. Suggestions
-    weaker than `min_score` are left out; those below the default are never to be accepted unless a
-    person says so.
+    For a virtual server that is mapped under another source nothing is suggested; of two sources
+    that list one that is not mapped, a person must choose. Suggestions weaker than `min_score` are
+    left out; those below the default are not marked for acceptance.
     """
     tenants = [entry.tenant for entry in open_tenants(mapping, inventory)]
     found = ranked_companies(inventory, tenants)

@@ -1,15 +1,14 @@
 r"""All of mapping.toml as one table that a spreadsheet edits; suggestions are rows of it too.
 
-A row is of one kind: `application`, `product`, `company`, or `exception` (a `[[company.product]]`,
-which names its client by PSA and agreement). An application's row may name its products as well.
-Suggestions have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they
-may also be JSON. Only ids decide.
+A row is an `application`, `product`, `company`, or `exception` (a `[[company.product]]`, which
+names its client by PSA and agreement); an application's may name its products as well. Suggestions
+have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they may also be
+JSON. Only ids decide.
 
-Spreadsheets open it unharmed, and it is read back without a loss. A cell is the text itself, but
-for what a spreadsheet, a terminal or a CSV reader could stumble over: control characters, a
-backslash and spaces at either end are written as `\x1b`, `\\` and `\x20`. A text that would be a
-formula has an apostrophe in front, and what would be one behind a delimiter is written as `\x3d`
-(`kisi.redaction`). Several values in one cell are divided by `; `.
+It is read back without a loss. A cell is the text itself, but for what a spreadsheet, a terminal or
+a CSV reader could stumble over: control characters, a backslash and outer spaces are `\x1b`,
+`\\` and `\x20`, a text that would be a formula has an apostrophe in front, and what would be one
+behind a delimiter is `\x3d` (`kisi.redaction`). Several values in a cell are divided by `; `.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Plain questions: a line out, a line in. Works over SSH, on Windows, on any console.
-
-Every confirmed answer is saved at once.
-"""
+"""Plain questions: a line out, a line in. Works over SSH, on Windows, on any console."""
 
 from __future__ import annotations
 

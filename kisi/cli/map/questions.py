@@ -1,7 +1,6 @@
 """`kisi map` on a terminal: what is unmapped, then client by client, application by application.
 
-Every confirmed answer is saved at once, so that a person can quit, or lose the connection, at any
-time.
+Every confirmed answer is saved at once: a person can quit, or lose the connection, at any time.
 """
 
 from __future__ import annotations
