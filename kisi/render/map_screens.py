@@ -155,9 +155,7 @@ def application_screen(
     return Report("Application", (known, Section(question, (), (_numbered(choices, (1,)),))))
 
 
-def products_screen(
-    title: str, found: Sequence[tuple[ProductEntry, Suggestion | None]]
-) -> Report:
+def products_screen(title: str, found: Sequence[tuple[ProductEntry, Suggestion | None]]) -> Report:
     """Products to choose from, suggested or found by a search."""
     rows = tuple(
         row(

@@ -151,7 +151,7 @@ def _pick(
         chosen = number_of(typed)
         if chosen is not None and 0 <= chosen < min(len(choices), MOST_CHOICES):
             return choices[chosen]
-        if found := search_for(typed):
+        if found := search_for(typed.removeprefix("/")):
             choices, sure = found, len(found) == 1
             prompter.show(screen(found))
         elif typed:
@@ -210,8 +210,7 @@ class _OneTenant:
 
     def _search(self, typed: str) -> list[CompanyEntry]:
         active = [each for each in self.session.inventory.companies if each.company.active]
-        names = {place: (each.company.name, each.company.id) for place, each in enumerate(active)}
-        return [active[place] for place in search(typed.removeprefix("/"), names)]
+        return search(typed, active, lambda entry: (entry.company.name, entry.company.id))
 
     def _agreement(self, company: CompanyEntry) -> bool:
         """Asks for agreement and billing, and saves. False: choose another company."""
@@ -407,6 +406,6 @@ class _OneApplication:
         return [(entries[each.id], each) for each in ranked[:5]]
 
     def _search(self, psa: str, typed: str) -> list[FoundProduct]:
-        entries = self._entries(psa)
-        names = {id_: (entry.product.name, id_) for id_, entry in entries.items()}
-        return [(entries[id_], None) for id_ in search(typed.removeprefix("/"), names)]
+        entries = self._entries(psa).values()
+        found = search(typed, entries, lambda entry: (entry.product.name, entry.product.id))
+        return [(entry, None) for entry in found]
