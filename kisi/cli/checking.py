@@ -24,7 +24,6 @@ from kisi.mapping.validator import (
     check_lines,
     check_listed_twice,
     check_tenants,
-    some_agreement,
 )
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
@@ -151,8 +150,8 @@ def _online(setup: Setup) -> Iterable[Area]:
     if twice := tuple(check_listed_twice(setup.sources, setup.mapping)):
         yield Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
     for name, psa in setup.psas.items():
-        ref = some_agreement(setup.mapping, name)
-        answers = psa.check_online(ref.agreement if ref else None)
+        billed = (c.agreement for c in setup.mapping.companies if c.psa == name and c.billing)
+        answers = psa.check_online(next(billed, None))  # asked about rights on this one
         yield Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
             lines = check_lines(name, validator, setup.mapping)

@@ -1,26 +1,38 @@
-"""Rows of mapping.toml before and after a change that is not saved yet: as text and in words.
+"""Changes of mapping.toml: rows found by what a person types, added, changed and removed.
 
-Pure. Commands say what the rows are to be; which lines of the file differ, which ids must exist and
-what is said of it follows here, the same way for all.
+Pure. What is not there, is there twice, or is mapped already is a `ConfigError`: nothing is
+changed. Commands say what the rows are to be; which lines of the file differ, which ids must exist
+and what is said of it follows here, the same way for all.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from kisi.config.sentences import shorten
-from kisi.mapping.rules import LARGEST_ID
+from kisi.config.sentences import did_you_mean, shorten
+from kisi.errors import ConfigError
+from kisi.mapping.rules import LARGEST_ID, UNTOUCHED
 from kisi.mapping.toml_edit import EXCEPTION, RowKind, TomlEdit, TomlRow
-from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
+from kisi.model import (
+    Application,
+    BillingMapping,
+    Category,
+    Company,
+    Glob,
+    ProductRow,
+    TenantRef,
+    Unit,
+)
 
 _MOST_DIGITS = len(str(LARGEST_ID))
 _DEFAULTS: TomlRow = {"unit": str(Unit.DEVICE), "bill": True, "billing": True}
 """What a key says where it is missing. One that is there is set to this, and not taken away."""
 _IDS = frozenset({"tenants", "psa", "company", "agreement"})
+_LISTED = 12
 KeyT = TypeVar("KeyT")
 RowT = TypeVar("RowT")
 Value = TypeVar("Value")
@@ -28,13 +40,12 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An edited text, and the rows whose ids the change brings into it."""
+    """An edited text, and the rows whose ids must exist before it is saved."""
 
     text: str
     companies: tuple[Company, ...] = ()
-    """Clients whose tenants, company and agreement must exist before it is saved."""
+    """Of these: tenants, company and agreement."""
     products: tuple[ProductRow, ...] = ()
-    """Rows whose products must exist before it is saved."""
     done: tuple[str, ...] = ()
     """What it does, in sentences in the past tense."""
 
@@ -63,34 +74,34 @@ class MappingEdit:
         return next(self._behind)
 
     def change(self) -> Change:
-        """What differs from the file as it is.
-
-        Raises:
-            ConfigError: Rows have forms that cannot be edited safely, or a comment would be lost.
-        """
-        applications = _Rows(self._old[0], self.applications, application_row)
-        products = _Rows(self._old[1], self.products, partial(product_row, psas=self.psas))
-        companies = _Rows(self._old[2], self.companies, partial(company_row, psas=self.psas))
+        """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
+        write_product = partial(product_row, psas=self.psas)
+        write_company = partial(company_row, psas=self.psas)
+        old_applications, old_products, old_companies = self._old
+        applications = _Rows(
+            RowKind.APPLICATION, old_applications, self.applications, application_row
+        )
+        products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
+        companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
         exceptions = {
             place: _Rows(
-                dict(enumerate(was.exceptions)), _by_place(was, companies.now[place]), product_row
+                EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), product_row, place
             )
-            for place, was in companies.old.items()
-            if place in companies.now
+            for place, was in old_companies.items()
+            if (now := self.companies.get(place))
         }
-        text = _edited(
-            self._text,
-            [(exceptions[place], EXCEPTION, place) for place in reversed(exceptions)],
-            [
-                (applications, RowKind.APPLICATION, None),
-                (products, RowKind.PRODUCT, None),
-                (companies, RowKind.COMPANY, None),
-            ],
-        )
+        toml = TomlEdit(self._text)
+        below: list[_Rows[Any, Any]] = [*reversed(exceptions.values())]
+        # from below, and before lines come and go: a refusal names a line of the file as it is
+        for rows in (*below, companies, products, applications):
+            toml.set_values(rows.kind, rows.by_place(rows.changed), company=rows.company)
+        for rows in (*below, applications, products, companies):
+            toml.remove(rows.kind, rows.by_place(rows.gone), company=rows.company)
+            toml.append(rows.kind, rows.new, company=rows.company)
         brought = products.brought()
         brought += (row for rows in exceptions.values() for row in rows.brought())
         brought += (row for company in companies.added.values() for row in company.exceptions)
-        to_validate = set(companies.added) | {
+        to_validate = companies.added.keys() | {
             place
             for place, values in companies.changed.items()
             if _IDS & values.keys() or values.get("billing") is True
@@ -101,7 +112,7 @@ class MappingEdit:
             _said_of_companies(companies, exceptions),
         )
         return Change(
-            text,
+            toml.proven(),
             tuple(now for place, now in self.companies.items() if place in to_validate),
             tuple(row for row in brought if row.bill),
             tuple(itertools.chain(*said)),
@@ -109,17 +120,21 @@ class MappingEdit:
 
 
 class _Rows(Generic[KeyT, RowT]):
-    """Rows of one table before and after, by key: those that are `added`, `gone`, or `changed`.
+    """Rows of one kind before and after, by key: those that are `added`, `gone`, or `changed`.
 
     Of those that changed, `changed` has the TOML keys that must change, as `set_values` takes them;
-    `new` are the added rows in TOML.
+    `new` are the added rows in TOML. Exceptions have the place of their `company`.
     """
 
     def __init__(
-        self, old: Mapping[KeyT, RowT], now: Mapping[KeyT, RowT], write: Callable[[RowT], TomlRow]
+        self,
+        kind: RowKind,
+        old: Mapping[KeyT, RowT],
+        now: Mapping[KeyT, RowT],
+        write: Callable[[RowT], TomlRow],
+        company: int | None = None,
     ) -> None:
-        self.old = old
-        self.now = now
+        self.kind, self.old, self.now, self.company = kind, old, now, company
         self.added = {key: row for key, row in now.items() if key not in old}
         self.gone = {key: row for key, row in old.items() if key not in now}
         differ = {
@@ -131,27 +146,11 @@ class _Rows(Generic[KeyT, RowT]):
         self.new = [write(row) for row in self.added.values()]
 
     def brought(self) -> list[RowT]:
-        """The rows that are new, or differ from what they were."""
         return [row for key, row in self.now.items() if self.old.get(key) != row]
 
     def by_place(self, some: Mapping[KeyT, Value]) -> dict[int, Value]:
         """Values of some old rows by the rows' places in the file."""
         return {place: some[key] for place, key in enumerate(self.old) if key in some}
-
-
-_Table = tuple[_Rows[Any, Any], RowKind, int | None]
-"""Rows before and after, their kind, and the place of the client whose exceptions they are."""
-
-
-def _edited(text: str, exceptions: Sequence[_Table], tables: Sequence[_Table]) -> str:
-    toml = TomlEdit(text)
-    # from below, and before lines come and go: a refusal names a line of the file as it is
-    for rows, kind, company in (*exceptions, *reversed(tables)):
-        toml.set_values(kind, rows.by_place(rows.changed), company=company)
-    for rows, kind, company in (*exceptions, *tables):
-        toml.remove(kind, rows.by_place(rows.gone), company=company)
-        toml.append(kind, rows.new, company=company)
-    return toml.proven()
 
 
 def _by_place(old: Company, new: Company) -> dict[int, ProductRow]:
@@ -172,6 +171,172 @@ def _changed_values(old: TomlRow, new: TomlRow) -> TomlRow:
         for key in {**old, **new}
         if key != EXCEPTION and old.get(key) != new.get(key)
     }
+
+
+# --- what a person names, and what is done with it ------------------------------------------------
+
+
+def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
+    """The rows of the clients that `wanted` names, at least one.
+
+    The first of these that finds any: the exact name; the agreement as `psa:agreement`; a tenant as
+    `source:tenant`; the name in any case; a glob on the name.
+    """
+    rules: tuple[Callable[[Company], bool], ...] = (
+        lambda company: company.name == wanted,
+        lambda company: f"{company.psa}:{company.agreement}" == wanted,
+        lambda company: wanted in map(str, company.tenants),
+        lambda company: company.name.casefold() == wanted.casefold(),
+        lambda company: Glob(wanted).matches(company.name),
+    )
+    for rule in rules:
+        if found := tuple(row for row, each in enumerate(mapping.companies) if rule(each)):
+            return found
+    names = [company.name for company in mapping.companies]
+    raise ConfigError(
+        f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
+        f"{UNTOUCHED}",
+        remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
+    )
+
+
+def the_client(mapping: BillingMapping, wanted: str) -> int:
+    """The row of the one client that `wanted` names; there being several is a `ConfigError` too."""
+    found = the_clients(mapping, wanted)
+    if len(found) > 1:
+        some = ", ".join(called(mapping.companies[row]) for row in found[:_LISTED])
+        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise ConfigError(
+            f'"{shorten(wanted)}" names several clients: {some}{more}. {UNTOUCHED}',
+            remedy="Name the one you mean by the id in parentheses after it.",
+        )
+    return found[0]
+
+
+def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
+    """Adds clients; tenants of one on an agreement that is mapped already join the client there."""
+    owners = _owners(edit, edit.companies.values())
+    places = {(each.psa, each.agreement): place for place, each in edit.companies.items()}
+    problems: list[str] = []
+    for company in companies:
+        place = places.setdefault((company.psa, company.agreement), edit.new_place())
+        before = edit.companies.get(place)
+        if before and before.company != company.company:
+            problems.append(
+                f"Agreement {company.psa}:{company.agreement} is mapped to {called(before)}, "
+                f"company {before.company}, not {company.company}."
+            )
+        for ref in company.tenants:
+            known, owner = owners.setdefault(ref.identity(edit.global_sources), (ref, company))
+            if owner is not company or known != ref or company.tenants.count(ref) > 1:
+                problems.append(_mapped_already(ref, known, owner))
+        joined = before.tenants + company.tenants if before else company.tenants
+        edit.companies[place] = replace(before or company, tenants=joined)
+    if problems:
+        raise ConfigError(problems, remedy=f"{UNTOUCHED} Leave these out, or correct them.")
+
+
+def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
+    """Gives the clients at these places other values; what stays as it is keeps its text."""
+    others = (each for place, each in edit.companies.items() if place not in changed)
+    owners = _owners(edit, others)
+    problems = [
+        _mapped_already(ref, *owners[identity])
+        for company in changed.values()
+        for ref in company.tenants
+        if (identity := ref.identity(edit.global_sources)) in owners
+    ]
+    if problems:
+        raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
+    edit.companies |= changed
+
+
+def _owners(
+    edit: MappingEdit, companies: Iterable[Company]
+) -> dict[TenantRef, tuple[TenantRef, Company]]:
+    mapping = BillingMapping(companies=tuple(companies), global_sources=edit.global_sources)
+    return dict(mapping.owners())
+
+
+def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
+    tenant = f'Tenant "{shorten(str(ref))}"'
+    if ref == known:
+        return f"{tenant} is mapped already, to {called(owner)}."
+    return (
+        f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
+        f"to {called(owner)}: each of its devices would be billed twice."
+    )
+
+
+def the_application(edit: MappingEdit, name: str) -> Application:
+    """The application of this name, in any case; there being none is a `ConfigError`."""
+    if found := edit.applications.get(name.casefold()):
+        return found
+    names = [each.name for each in edit.applications.values()]
+    raise ConfigError(
+        f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
+        f"{UNTOUCHED}",
+        remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
+    )
+
+
+def with_keys(application: Application, globs: Iterable[str]) -> Application:
+    """An application with more key names beside its own; the same one if it has them all."""
+    new = [glob for glob in globs if glob not in application.globs]
+    return replace(application, keys=(*application.globs, *new)) if new else application
+
+
+def set_application(edit: MappingEdit, application: Application) -> None:
+    """Adds an application, or gives the one of its name, in any case, these values."""
+    key = application.name.casefold()
+    name = edit.applications.get(key, application).name
+    edit.applications[key] = replace(application, name=name)
+
+
+def set_product(edit: MappingEdit, row: ProductRow) -> None:
+    """Bills an application as other products: the general row of its PSA is added or changed."""
+    edit.products[row.application, row.psa] = row
+
+
+def set_exception(edit: MappingEdit, client: int, row: ProductRow) -> None:
+    """Bills an application of one client otherwise, or (`bill = false`) leaves it to people."""
+    company = edit.companies[client]
+    own = {each.application: each for each in company.exceptions} | {row.application: row}
+    edit.companies[client] = replace(company, exceptions=tuple(own.values()))
+
+
+def remove_exception(edit: MappingEdit, client: int, application: str) -> None:
+    """Takes an exception of a client out, so that the general row holds for it again."""
+    company = edit.companies[client]
+    edit.companies[client] = _without(company, application)
+    if edit.companies[client] == company:
+        raise ConfigError(
+            f'{called(company)} has no exception for "{shorten(application)}". {UNTOUCHED}',
+            remedy="`kisi map export` shows the exceptions.",
+        )
+
+
+def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
+    """Takes the general row out, so that the application is reported as unmapped from now on."""
+    if edit.products.pop((application, psa), None) is None:
+        raise ConfigError(
+            f'mapping.toml has no [[product]] of "{shorten(application)}" for psa.{psa}. '
+            f"{UNTOUCHED}",
+            remedy="`kisi map export` shows the rows.",
+        )
+
+
+def remove_application(edit: MappingEdit, name: str) -> None:
+    """Takes an application out, with its product rows and the clients' exceptions for it."""
+    name = the_application(edit, name).name
+    del edit.applications[name.casefold()]
+    edit.products = {key: row for key, row in edit.products.items() if row.application != name}
+    edit.companies = {place: _without(each, name) for place, each in edit.companies.items()}
+
+
+def _without(company: Company, application: str) -> Company:
+    kept = tuple(each for each in company.exceptions if each.application != application)
+    return replace(company, exceptions=kept)
 
 
 # --- in TOML ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -42,16 +43,9 @@ _BLANK_LETTERS = frozenset(
 
 
 def _ident(value: object) -> str:
-    if type(value) is int:
-        if 0 < value <= LARGEST_ID:
-            return str(value)
-        raise ValueError(_NO_NUMBER)
-    if isinstance(value, str):
-        return _ident_text(value)
-    raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
-
-
-def _ident_text(text: str) -> str:
+    if type(value) is not int and not isinstance(value, str):
+        raise ValueError(f"An id is a whole number or text, not {type_name(value)}.")
+    text = str(value)
     if not text or text != text.strip(" "):
         raise ValueError("An id must not be empty or have spaces around it.")
     for letter in text:
@@ -60,6 +54,8 @@ def _ident_text(text: str) -> str:
                 f"An id must not hold invisible characters, and this one holds U+{ord(letter):04X};"
                 " write it again by hand, without what was copied along."
             )
+    if type(value) is int and not 0 < value <= LARGEST_ID:
+        raise ValueError(_NO_NUMBER)
     if text.isascii() and text.isdigit() and int(text.lstrip("0")[:20] or 0) > LARGEST_ID:
         raise ValueError(_NO_NUMBER)
     return text
@@ -124,9 +120,8 @@ class ConfigNames(NamedTuple):
 def load_mapping(path: Path, names: ConfigNames) -> BillingMapping:
     """Reads `mapping.toml`; a file that does not exist maps nothing.
 
-    Raises:
-        ConfigError: All problems, each as
-            `mapping.toml: [[company]] "Contoso" (row 3, line 41) agreement: Sentence.`
+    A `ConfigError` has all problems, each as
+    `mapping.toml: [[company]] "Contoso" (row 3, line 41) agreement: Sentence.`
     """
     if not os.path.lexists(path):
         return BillingMapping()
@@ -137,7 +132,10 @@ def load_mapping(path: Path, names: ConfigNames) -> BillingMapping:
 def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
     """Turns a parsed mapping.toml into the model, or raises as `load_mapping`."""
     table = MappingTable(document)
-    applications = [(row, _application(row)) for row in table.rows("application")]
+    applications = []
+    for row in table.rows("application"):
+        read = row.read(ApplicationTable)
+        applications.append((row, Application(read.name, read.keys, read.unit, read.bill)))
     known = {each.name: (row, each) for row, each in applications if each.name}
     products = [(row, _product(row, known, names.psas)) for row in table.rows("product")]
     companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
@@ -153,11 +151,6 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
         tuple(company for _, company in companies),
         frozenset(names.global_sources),
     )
-
-
-def _application(row: TableRow) -> Application:
-    read = row.read(ApplicationTable)
-    return Application(read.name, read.keys, read.unit, read.bill)
 
 
 def _product(
@@ -198,7 +191,10 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
         "application",
         "{first} is an exception for this application already; keep one of the two.",
     )
-    tenants = (row.noted("tenants", rules.tenant_ref, text, names.sources) for text in read.tenants)
+    tenants = (
+        row.noted("tenants", partial(rules.tenant_ref, text, names.sources))
+        for text in read.tenants
+    )
     company = Company(
         name=read.name,
         tenants=tuple(ref or TenantRef("", "") for ref in tenants),
@@ -215,7 +211,9 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     of_a_wrong_type = name is None and "psa" in row.data  # which was noted
-    return "" if of_a_wrong_type else row.noted("psa", rules.the_psa, name or "", psas) or ""
+    return (
+        "" if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas)) or ""
+    )
 
 
 # --- while it is being changed ------------------------------------------------------------------
@@ -224,10 +222,8 @@ def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
 class MappingEditor:
     """A mapping file, what it means, and the one way to save a change of it.
 
-    A missing file maps nothing; a link is followed and stays a link.
-
-    Raises:
-        ConfigError: The file cannot be read, or is wrong as it is: all problems.
+    A missing file maps nothing; a link is followed and stays a link. All problems of a file that is
+    wrong as it is, or cannot be read, are a `ConfigError`.
     """
 
     def __init__(self, path: Path, names: ConfigNames) -> None:
@@ -243,11 +239,7 @@ class MappingEditor:
         return MappingEdit(self.text, self.mapping, self.names.psas)
 
     def check(self, text: str) -> BillingMapping:
-        """What `text` would mean as the file.
-
-        Raises:
-            ConfigError: It would be wrong: all problems, with rows and lines of the new text.
-        """
+        """What `text` would mean as the file; if it is wrong, a `ConfigError` names lines of it."""
         try:
             return self._mapping_of(text)
         except ConfigError as error:
@@ -259,15 +251,12 @@ class MappingEditor:
     def save(self, text: str, sleep: Callable[[float], None] = time.sleep) -> bool:
         """Checks `text` and writes it, whole or not at all; the text before is kept as `.bak`.
 
-        `sleep` waits between attempts while another program holds the file (Windows).
-
-        Returns:
-            Whether anything was written; an unchanged text is not.
+        False: it is the same text, and nothing was written. `sleep` waits between attempts while
+        another program holds the file (Windows).
 
         Raises:
             ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
-            StateError: The disk is full, or the file or its folder is read-only. The file is
-                untouched.
+            StateError: The disk is full, or it or its folder is read-only. It is untouched.
         """
         mapping, content = self.check(text), encode(text)
         if content == (self._content or b""):

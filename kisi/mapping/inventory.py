@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -87,9 +87,8 @@ class Inventory:
     """Whole sentences about what could not be read."""
     exit_code: int = 0
     sources_read: frozenset[str] = frozenset()
-    """The sources whose list of tenants is whole."""
     psas_read: frozenset[str] = frozenset()
-    """The PSAs whose lists are whole."""
+    """The sources and PSAs whose lists are whole."""
 
     def only_unmapped(self) -> Inventory:
         """What nothing is mapped to: what is not billed, and who has no Kaspersky."""
@@ -105,17 +104,13 @@ class Inventory:
         )
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Nobody wants to know."""
-
-
 def take_inventory(
     mapping: BillingMapping,
     sources: Mapping[str, UsageSource],
     psas: Mapping[str, Psa],
     *,
     keys: bool = True,
-    progress: Progress = _silent,
+    progress: Progress = lambda _what, _done, _total: None,
 ) -> Inventory:
     """Reads both sides. What cannot be read is said in `missing`; the rest is still there.
 
@@ -123,7 +118,7 @@ def take_inventory(
     """
     troubles: list[KisiError] = []
     tenants: list[Tenant] = []
-    uses: dict[TenantRef, Mapping[str, int]] = {}
+    uses: dict[TenantRef, Counter[str]] = {}
     read: set[str] = set()
     for name, source in sources.items():
         try:
@@ -140,11 +135,11 @@ def take_inventory(
                 troubles.append(reading)
             else:
                 uses[ref] = _uses(reading)
-    parts = {}
+    lists: dict[str, Inventory] = {}
     progress("PSAs", 0, len(psas))
     for done, (name, psa) in enumerate(psas.items(), 1):
         try:
-            parts[name] = _psa_entries(name, psa, mapping)
+            lists[name] = _psa_lists(name, psa, mapping)
         except KisiError as error:
             troubles.append(error)
         progress("PSAs", done, len(psas))
@@ -152,6 +147,11 @@ def take_inventory(
     billed_last = sorted(mapping.companies, key=lambda company: company.billing)
     owner = {ref: company for company in billed_last for ref in company.tenants}
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
+    matcher = Matcher(mapping.applications)
+    seen = Counter(name for names in uses.values() for name in names)
+    used: Counter[str] = Counter()
+    for names in uses.values():
+        used.update(names)
     return Inventory(
         tenants=tuple(
             TenantEntry(
@@ -161,61 +161,48 @@ def take_inventory(
             )
             for tenant in tenants
         ),
-        key_names=tuple(_key_names(uses, mapping)),
-        companies=tuple(entry for part in parts.values() for entry in part.companies),
-        agreements=tuple(entry for part in parts.values() for entry in part.agreements),
-        products=tuple(entry for part in parts.values() for entry in part.products),
+        key_names=tuple(
+            KeyNameEntry(name, matcher.match(name), count, used[name])
+            for name, count in sorted(seen.items())
+        ),
+        companies=tuple(entry for each in lists.values() for entry in each.companies),
+        agreements=tuple(entry for each in lists.values() for entry in each.agreements),
+        products=tuple(entry for each in lists.values() for entry in each.products),
         missing=tuple(f"{error.message} {error.remedy}".strip() for error in troubles),
         exit_code=max((error.exit_code for error in troubles), default=0),
         sources_read=frozenset(read),
-        psas_read=frozenset(parts),
+        psas_read=frozenset(lists),
     )
 
 
-def _uses(reading: Reading) -> dict[str, int]:
+def _uses(reading: Reading) -> Counter[str]:
     """Key names of a tenant, or a report's applications, with the uses that it states."""
     uses: Counter[str] = Counter()
     for key in reading.keys:
         uses[key.name] += key.used or 0
     for each in reading.reported:
         uses[each.name] += each.quantity
-    return dict(uses)
+    return uses
 
 
-def _key_names(
-    uses: Mapping[TenantRef, Mapping[str, int]], mapping: BillingMapping
-) -> Iterable[KeyNameEntry]:
-    matcher = Matcher(mapping.applications)
-    tenants: Counter[str] = Counter()
-    used: Counter[str] = Counter()
-    for names in uses.values():
-        tenants.update(names.keys())
-        used.update(names)
-    for name in sorted(tenants):
-        yield KeyNameEntry(name, matcher.match(name), tenants[name], used[name])
-
-
-def _psa_entries(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
+def _psa_lists(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
     companies, agreements, products = psa.all_companies(), psa.all_agreements(), psa.all_products()
     clients = [company for company in mapping.companies if company.psa == name]
-    rows = [*mapping.products, *(row for client in clients for row in client.exceptions)]
+    owners = {client.agreement: client for client in reversed(clients)}
+    of_company: dict[str, list[Company]] = defaultdict(list)
+    for client in clients:
+        of_company[client.company].append(client)
     bills: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in rows:
+    for row in (*mapping.products, *(row for client in clients for row in client.exceptions)):
         for product in row.products.values() if row.psa == name else ():
             bills[product][row.application] = None
     return Inventory(
         companies=tuple(
-            CompanyEntry(name, company, tuple(c for c in clients if c.company == company.id))
-            for company in companies
+            CompanyEntry(name, each, tuple(of_company.get(each.id, ()))) for each in companies
         ),
-        agreements=tuple(
-            AgreementEntry(
-                name, agreement, next((c for c in clients if c.agreement == agreement.id), None)
-            )
-            for agreement in agreements
-        ),
+        agreements=tuple(AgreementEntry(name, each, owners.get(each.id)) for each in agreements),
         products=tuple(
-            ProductEntry(name, product, tuple(bills.get(product.id, ()))) for product in products
+            ProductEntry(name, each, tuple(bills.get(each.id, ()))) for each in products
         ),
     )
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-Key = TypeVar("Key")
+Item = TypeVar("Item")
 
 _LETTERS = str.maketrans(
     {"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
@@ -172,24 +172,26 @@ def _is_addition(words: list[str], at: int) -> bool:
     return word in PLACES or word in NOISE
 
 
-def search(wanted: str, names: Mapping[Key, tuple[str, str]]) -> list[Key]:
+def search(
+    wanted: str, items: Iterable[Item], named: Callable[[Item], tuple[str, str]]
+) -> list[Item]:
     """What has every typed part in its name, or is named by its id, likeliest first.
 
-    `names` are keys to name and id. Case, diacritics and punctuation do not matter: `muller` finds
+    `named` gives name and id. Case, diacritics and punctuation do not matter: `muller` finds
     `Müller & Söhne`. Names that begin with what was typed come first, then words that do.
     """
     parts = _plain(wanted).split()
     ranked = []
-    for key, (name, ident) in names.items():
+    for item in items:
+        name, ident = named(item)
         plain = _plain(name)
         joined = plain.replace(" ", "")
         if parts and ident.casefold() == wanted.strip().casefold():
-            ranked.append((0, name.casefold(), key))
+            ranked.append((0, name.casefold(), item))
         elif parts and all(part in plain or part in joined for part in parts):
             inside = 2 if f" {parts[0]}" in plain else 3
-            ranked.append((1 if plain.startswith(parts[0]) else inside, name.casefold(), key))
-    ranked.sort(key=lambda found: found[:2])
-    return [key for _, _, key in ranked]
+            ranked.append((1 if plain.startswith(parts[0]) else inside, name.casefold(), item))
+    return [item for _, _, item in sorted(ranked, key=lambda found: found[:2])]
 
 
 def _plain(text: str) -> str:

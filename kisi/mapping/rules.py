@@ -1,7 +1,4 @@
-"""The rows of mapping.toml, where each stands, and what they must not do, alone or together.
-
-They must not bill one thing twice, or two things as one.
-"""
+"""The rows of mapping.toml, where each stands, and what they must not do, alone or together."""
 
 from __future__ import annotations
 
@@ -20,8 +17,10 @@ from kisi.model import Application, Category, Company, ProductRow, TenantRef, Un
 LARGEST_ID = 2**63 - 1
 """TOML promises no larger numbers, and no PSA has them."""
 UNTOUCHED = "mapping.toml was left as it is."
-Named = TypeVar("Named", TenantRef, str)
 Value = TypeVar("Value")
+Named = TypeVar("Named", TenantRef, str)
+Rows = Sequence[tuple["TableRow", Value]]
+"""Rows as they stand in the file, and what they mean."""
 Clash = tuple[str, str, str]
 """A product, and two applications that would be billed as it."""
 
@@ -105,16 +104,10 @@ class TableRow:
         """Notes a problem of this row, or of one of its keys."""
         self.whole.problem(f"{self}{' ' + key if key else ''}: {text}")
 
-    def noted(
-        self,
-        key: str,
-        read: Callable[[str, Collection[str]], Value],
-        text: str,
-        known: Collection[str],
-    ) -> Value | None:
-        """What `read` makes of a text; None where it refuses: its sentence is noted at `key`."""
+    def noted(self, key: str, read: Callable[[], Value]) -> Value | None:
+        """What is read; None where that is refused: the sentence is noted at `key`."""
         try:
-            return read(text, known)
+            return read()
         except ConfigError as error:
             self.problem(error.message, key)
             return None
@@ -161,12 +154,15 @@ def the_psa(name: str, psas: Collection[str]) -> str:
 
 
 def check(
-    applications: Sequence[tuple[TableRow, Application]],
-    products: Sequence[tuple[TableRow, ProductRow]],
-    companies: Sequence[tuple[TableRow, Company]],
-    global_sources: Collection[str] = (),
+    applications: Rows[Application],
+    products: Rows[ProductRow],
+    companies: Rows[Company],
+    global_sources: Collection[str],
 ) -> None:
-    """Notes, at the rows concerned, everything that rows do wrong together."""
+    """Notes, at the rows concerned, everything that rows do wrong together.
+
+    They must not bill one thing twice, or two things as one.
+    """
     once(
         [(row, (each.name.casefold(),)) for row, each in applications],
         "name",
@@ -233,9 +229,7 @@ def once(rows: Iterable[tuple[TableRow, tuple[str, ...]]], key: str, problem: st
             row.problem(problem.format(first=first[value]), key)
 
 
-def _one_client_a_tenant(
-    companies: Sequence[tuple[TableRow, Company]], global_sources: Collection[str]
-) -> None:
+def _one_client_a_tenant(companies: Rows[Company], global_sources: Collection[str]) -> None:
     """Notes where a tenant would be billed twice: to two clients, or to one under two sources.
 
     A row with billing off reads and writes nothing, so another one may bill its tenants; but it
@@ -256,32 +250,28 @@ def _one_client_a_tenant(
             elif company.billing:
                 first, other = billed.setdefault(identity, (row, ref))
                 if first is not row:
-                    row.problem(_billed_already(ref, other, first), "tenants")
+                    named = f'"{shorten(str(ref))}" is billed to {first} already'
+                    problem = f"{named}; set billing = false for one of them."
+                    if ref != other:
+                        problem = (
+                            f"{_same_server(ref, other)}, and {first} bills that one. Keep it in "
+                            "one of the two rows, under the Security Center that manages its "
+                            "devices now; take it out of the other row, or set billing = false "
+                            "there."
+                        )
+                    row.problem(problem, "tenants")
 
 
-def _billed_already(ref: TenantRef, other: TenantRef, first: TableRow) -> str:
-    if ref == other:
-        named = f'"{shorten(str(ref))}" is billed to {first} already'
-        return f"{named}; set billing = false for one of them."
+def _same_server(one: TenantRef, two: TenantRef) -> str:
     return (
-        f"{_same_server(ref, other)}, and {first} bills that one. Keep it in one of the two rows, "
-        "under the Security Center that manages its devices now; take it out of the other row, or "
-        "set billing = false there."
-    )
-
-
-def _same_server(ref: TenantRef, other: TenantRef) -> str:
-    one, two = shorten(str(ref)), shorten(str(other))
-    return (
-        f'"{one}" is the same virtual server as "{two}" (its id is the same wherever it is '
-        "listed, in upper or lower case), so each of its devices would be billed twice"
+        f'"{shorten(str(one))}" is the same virtual server as "{shorten(str(two))}" (its id is the '
+        "same wherever it is listed, in upper or lower case), so each of its devices would be "
+        "billed twice"
     )
 
 
 def _one_application_a_product(
-    billed: set[str],
-    products: Sequence[tuple[TableRow, ProductRow]],
-    companies: Sequence[tuple[TableRow, Company]],
+    billed: set[str], products: Rows[ProductRow], companies: Rows[Company]
 ) -> None:
     """Notes where two applications of one client are billed as one product of its PSA.
 
@@ -311,21 +301,18 @@ def _one_application_a_product(
 
 
 def _clashes(effective: Mapping[str, ProductRow]) -> set[Clash]:
-    """The clashes among the rows of one client, by application."""
     taken: dict[str, str] = {}
     found = set()
     for application, row in effective.items():
-        for product in dict.fromkeys(row.products.values()):
-            first = taken.setdefault(product, application)
-            if product and first != application:
+        for product in filter(None, row.products.values()):
+            if (first := taken.setdefault(product, application)) != application:
                 found.add((product, first, application))
     return found
 
 
 def _sentence(clash: Clash) -> str:
-    product, *applications = clash
-    first, second = (f'"{shorten(application)}"' for application in applications)
+    product, first, second = map(shorten, clash)
     return (
-        f"{first} and {second} would both be billed as product {shorten(product)}, which shows "
-        "only their sum; give each a product of its own."
+        f'"{first}" and "{second}" would both be billed as product {product}, which shows only '
+        "their sum; give each a product of its own."
     )

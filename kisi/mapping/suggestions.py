@@ -1,7 +1,4 @@
-"""What `kisi map suggest` finds: rows of mapping.toml that only wait for a person's word.
-
-Written as rows of the mapping table (see `table`), they are read back by `kisi map accept`.
-"""
+"""What `kisi map suggest` finds: rows of the mapping table that only wait for a person's word."""
 
 from __future__ import annotations
 
@@ -10,15 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from itertools import product
 
 from kisi.counting import Matcher
-from kisi.json_text import FORMAT_VERSION, Json
-from kisi.mapping.inventory import CompanyEntry, Inventory, running
+from kisi.json_text import Json, document, fields
+from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
 from kisi.mapping.names import fold
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
-    ProductSuggestion,
     Suggestion,
     suggest_companies,
     suggest_products,
@@ -47,6 +43,14 @@ from kisi.psa import PsaAgreement
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
 _FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason")
+_CLIENT = (
+    "tenant_name name=company.name psa=company.psa company=company.company"
+    " agreement=company.agreement billing=company.billing score reason"
+)
+_APPLICATION = (
+    "accept name=application.name psa=product.psa bill=application.bill score reason"
+    " keys=application.keys unit=application.unit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,35 +93,40 @@ def suggest(
 ) -> Suggestions:
     """Clients for unmapped tenants, and products for unmapped key names.
 
-    A virtual server that is mapped under another source is no client's to be: nothing is suggested
-    for it. Of two sources that list one that is not mapped, a person must choose. Suggestions
-    weaker than `min_score` are left out; those below the default are never to be accepted unless a
-    person says so.
+    For a virtual server that is mapped under another source nothing is suggested; of two sources
+    that list one that is not mapped, a person must choose. Suggestions weaker than `min_score` are
+    left out; those below the default are not marked for acceptance.
     """
-    unmapped = open_tenants(mapping, inventory)
-    found = ranked_companies(inventory, unmapped)
+    tenants = [entry.tenant for entry in open_tenants(mapping, inventory)]
+    found = ranked_companies(inventory, tenants)
     clients: list[SuggestedClient] = []
     without: list[Tenant] = []
-    for tenant in unmapped:
+    for tenant in tenants:
         good = [(s, entry) for s, entry in found[str(tenant.ref)] if s.score >= min_score]
         clients += _for_tenant(tenant, good, inventory, today)
         without += [] if good else [tenant]
+    shared = Counter((row.company.psa, row.company.company) for row in clients if row.accept)
+    for place, row in enumerate(clients):
+        count = shared[row.company.psa, row.company.company]
+        if row.accept and count > 1:
+            reason = f"{row.reason}; one client with {count} tenants"
+            clients[place] = replace(row, reason=reason)
     applications = tuple(_applications(mapping, inventory))
-    return Suggestions(_with_shared_companies(clients), applications, tuple(without))
+    return Suggestions(tuple(clients), applications, tuple(without))
 
 
-def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[Tenant]:
+def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[TenantEntry]:
     """The tenants that no client has, under any source; disabled ones cannot be counted."""
     owners = mapping.owners()
     return [
-        entry.tenant
+        entry
         for entry in inventory.tenants
         if entry.tenant.enabled and entry.tenant.ref.identity(mapping.global_sources) not in owners
     ]
 
 
 def ranked_companies(
-    inventory: Inventory, tenants: Iterable[Tenant], *, limit: int = 5
+    inventory: Inventory, tenants: Iterable[Tenant]
 ) -> dict[str, tuple[tuple[Suggestion, CompanyEntry], ...]]:
     """For each tenant the active companies of all PSAs that it may be, best first."""
     entries = {
@@ -126,9 +135,9 @@ def ranked_companies(
         if entry.company.active
     }
     names = {key: entry.company.name for key, entry in entries.items()}
-    found = suggest_companies({str(t.ref): t.name for t in tenants}, names, limit=limit)
+    found = suggest_companies({str(t.ref): t.name for t in tenants}, names)
     return {
-        tenant: tuple((suggestion, entries[suggestion.company]) for suggestion in suggestions)
+        tenant: tuple((suggestion, entries[suggestion.id]) for suggestion in suggestions)
         for tenant, suggestions in found.items()
     }
 
@@ -147,15 +156,9 @@ def _for_tenant(
 ) -> Iterator[SuggestedClient]:
     for place, (suggestion, entry) in enumerate(good):
         agreement, why_not = _agreement(entry, inventory, today)
+        name, ident = entry.company.name, entry.company.id
         yield SuggestedClient(
-            Company(
-                entry.company.name,
-                (tenant.ref,),
-                entry.psa,
-                entry.company.id,
-                agreement,
-                billing=False,
-            ),
+            Company(name, (tenant.ref,), entry.psa, ident, agreement, billing=False),
             tenant.name,
             accept=place == 0
             and suggestion.score >= DEFAULT_MIN_SCORE
@@ -179,75 +182,50 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
     return "", f"choose the agreement: {choices}"
 
 
-def _with_shared_companies(clients: Iterable[SuggestedClient]) -> tuple[SuggestedClient, ...]:
-    """The same, with a word where two tenants would become one client."""
-    rows = list(clients)
-    shared = Counter((row.company.psa, row.company.company) for row in rows if row.accept)
-
-    def marked(row: SuggestedClient) -> SuggestedClient:
-        count = shared[row.company.psa, row.company.company] if row.accept else 1
-        more = f"; one client with {count} tenants" if count > 1 else ""
-        return replace(row, reason=row.reason + more)
-
-    return tuple(map(marked, rows))
-
-
 # --- applications -------------------------------------------------------------------------------
 
 
 def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[SuggestedApplication]:
     taken: set[tuple[str, str]] = set()
-    psas = dict.fromkeys(entry.psa for entry in inventory.products)
-    for group in group_key_names(unmatched_key_names(mapping, inventory)):
-        yield from (_billed(group, psa, inventory, taken) for psa in psas or [""])
+    psas = [*dict.fromkeys(entry.psa for entry in inventory.products)] or [""]
+    for group, psa in product(group_key_names(unmatched_key_names(mapping, inventory)), psas):
+        names = {
+            entry.product.id: entry.product.name
+            for entry in inventory.products
+            if entry.psa == psa
+            and entry.product.active
+            and not entry.applications
+            and (psa, entry.product.id) not in taken
+        }
+        found = _billed(group, psa, names)
+        if found.score >= SURE_PRODUCT:
+            taken.update((psa, ident) for ident in found.product.products.values())
+        yield found
 
 
-def _billed(
-    group: KeyNameGroup, psa: str, inventory: Inventory, taken: set[tuple[str, str]]
-) -> SuggestedApplication:
-    """A group of key names with the best products of one PSA that bill nothing else."""
+def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> SuggestedApplication:
+    """A group of key names with the best of the products of a PSA that bill nothing yet."""
     application = group.application
-    names = {
-        entry.product.id: entry.product.name
-        for entry in inventory.products
-        if entry.psa == psa
-        and entry.product.active
-        and not entry.applications
-        and (psa, entry.product.id) not in taken
-    }
-    best: dict[Category, ProductSuggestion] = {}
+    best: dict[Category, Suggestion] = {}
     for found in suggest_products(application.name, names):
         best.setdefault(found.category, found)
-    chosen = _one_or_three(best, application.unit)
+    one = [best[Category.ALL]] if Category.ALL in best else []
+    three = [best[each] for each in SPLIT if each in best]
+    # by category if all three have a product that is as like as the best single one
+    split = application.unit is Unit.DEVICE and len(three) == len(SPLIT)
+    chosen = three if split and all(x.score >= y.score for x in three for y in one) else one
     score = min((each.score for each in chosen), default=0.0)
-    sure = bool(chosen) and score >= SURE_PRODUCT
-    if sure:
-        taken.update((psa, each.product) for each in chosen)
     like = chosen[0].reason if chosen else "no product has a similar name"
-    products = {each.category: each.product for each in chosen}
     return SuggestedApplication(
         application,
-        ProductRow(application.name, psa, products),
-        accept=sure and not group.doubt,
+        ProductRow(application.name, psa, {each.category: each.id for each in chosen}),
+        accept=score >= SURE_PRODUCT and not group.doubt,
         score=score,
         reason="; ".join(filter(None, (like, group.doubt))),
     )
 
 
-def _one_or_three(
-    best: Mapping[Category, ProductSuggestion], unit: Unit
-) -> tuple[ProductSuggestion, ...]:
-    """By category if all three have a product that is as like as the best single one."""
-    one = best[Category.ALL].score if Category.ALL in best else 0.0
-    if unit is Unit.DEVICE and all(each in best and best[each].score >= one for each in SPLIT):
-        return tuple(best[each] for each in SPLIT)
-    return (best[Category.ALL],) if Category.ALL in best else ()
-
-
 # --- agreements that have ended -----------------------------------------------------------------
-
-_BOTH = 3
-"""Two agreements have the same type and the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +233,6 @@ class Renewal:
     """A client whose agreement bills nothing any more, and what takes its place."""
 
     row: int
-    """The client's row in the mapping."""
     client: Company
     old: PsaAgreement | None
     """None: the PSA does not know the agreement at all."""
@@ -280,26 +257,27 @@ def renewals(
             continue
         old = validator.listed(client)
         alike = {
-            entry.agreement: _similarity(old, entry.agreement)
+            entry.agreement: _kind_and_name(entry.agreement, old)
             for entry in running(inventory, client.psa, client.company, today)
             if entry.client is None and entry.agreement.id not in client.alongside
         }
-        choices = tuple(sorted(alike, key=lambda each: (-alike[each], len(each.id), each.id)))
-        sure = choices if len(choices) == 1 else [each for each in choices if alike[each] == _BOTH]
-        found.append(Renewal(row, client, old, choices, sure[0] if len(sure) == 1 else None))
+        sure = [each for each in alike if len(alike) == 1 or all(alike[each])]
+        choices = sorted(
+            alike, key=lambda each: (*(not x for x in alike[each]), len(each.id), each.id)
+        )
+        successor = sure[0] if len(sure) == 1 else None
+        found.append(Renewal(row, client, old, tuple(choices), successor))
     return tuple(found)
 
 
-def _similarity(old: PsaAgreement | None, new: PsaAgreement) -> int:
-    """How much of type and name two agreements share; a name without what a renewal changes."""
+def _kind_and_name(new: PsaAgreement, old: PsaAgreement | None) -> tuple[bool, bool]:
+    """Whether two agreements share their type, and their name but for years and numbers."""
     if old is None:
-        return 0
-    same_kind = fold(old.kind) == fold(new.kind)
-    return 2 * same_kind + (_lasting_words(old.name) == _lasting_words(new.name))
+        return False, False
+    return fold(new.kind) == fold(old.kind), _lasting_words(new.name) == _lasting_words(old.name)
 
 
 def _lasting_words(name: str) -> list[str]:
-    """A name's words without years and numbers."""
     words = fold(name).replace("/", " ").replace("-", " ").split()
     return [word for word in words if not any(map(str.isdigit, word))]
 
@@ -310,62 +288,41 @@ def _lasting_words(name: str) -> list[str]:
 def suggestions_csv(suggestions: Suggestions) -> str:
     """The suggestions as rows of the mapping table, with what speaks for them."""
     rows = [
-        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name), **_why(each)}
+        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
         for each in suggestions.clients
     ]
     rows += [
-        {**product_cells(each.product), **application_cells(each.application), **_why(each)}
+        {**product_cells(each.product), **application_cells(each.application)}
         for each in suggestions.applications
     ]
+    suggested: list[SuggestedClient | SuggestedApplication]
+    suggested = [*suggestions.clients, *suggestions.applications]
+    for row, each in zip(rows, suggested, strict=True):
+        row["accept"] = "yes" if each.accept else "no"
+        row |= {"score": f"{each.score:.2f}", "reason": csv_cell(each.reason)}
     return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows)
 
 
-def _why(each: SuggestedClient | SuggestedApplication) -> dict[str, str]:
-    return {
-        "accept": "yes" if each.accept else "no",
-        "score": f"{each.score:.2f}",
-        "reason": csv_cell(each.reason),
-    }
-
-
-def suggestions_document(suggestions: Suggestions) -> Json:
+def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:
     """The suggestions as JSON data; `without_suggestion` is for reading alone."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "exit_code": 0,
-        "clients": [_client_json(each) for each in suggestions.clients],
-        "applications": [_application_json(each) for each in suggestions.applications],
-        "without_suggestion": [
-            {"source": tenant.ref.source, "tenant": tenant.ref.tenant, "name": tenant.name}
-            for tenant in suggestions.without
-        ],
-    }
-
-
-def _client_json(each: SuggestedClient) -> dict[str, Any]:
-    columns = ("name", "psa", "company", "agreement", "billing")
-    return {
-        "accept": each.accept,
-        "tenant": str(each.company.tenants[0]),
-        "tenant_name": each.tenant_name,
-        **{column: getattr(each.company, column) for column in columns},
-        "score": each.score,
-        "reason": each.reason,
-    }
-
-
-def _application_json(each: SuggestedApplication) -> dict[str, Any]:
-    return {
-        "accept": each.accept,
-        "name": each.application.name,
-        "psa": each.product.psa,
-        "bill": each.application.bill,
-        "score": each.score,
-        "reason": each.reason,
-        "keys": list(each.application.keys),
-        "unit": str(each.application.unit),
-        **{str(category): ident for category, ident in each.product.products.items()},
-    }
+    clients = [
+        {"accept": each.accept, "tenant": str(each.company.tenants[0]), **fields(each, _CLIENT)}
+        for each in suggestions.clients
+    ]
+    applications = [
+        {**fields(each, _APPLICATION), **each.product.products} for each in suggestions.applications
+    ]
+    without = [
+        fields(tenant, "source=ref.source tenant=ref.tenant name") for tenant in suggestions.without
+    ]
+    return document(
+        {
+            "exit_code": exit_code,
+            "clients": clients,
+            "applications": applications,
+            "without_suggestion": without,
+        }
+    )
 
 
 # --- key names: which application they are of ---------------------------------------------------
@@ -391,6 +348,8 @@ _TAIL = re.compile(
     r"|[\s.,;:/-]+$",
     re.IGNORECASE,
 )
+_PER_DEVICE = re.compile(r"\b(?:nodes?|devices?|workstations?|file ?servers?)\b", re.IGNORECASE)
+"""Where a name speaks of users too, it is per user: `10-14 User; 20-28 Mobile device`."""
 _FEWEST_WORDS = 2
 PER_USER_OR_DEVICE = "per user or per device? look at the licence"
 
@@ -404,6 +363,10 @@ class KeyNameGroup:
     seen: tuple[str, ...]
     doubt: str = ""
     """What a person must look up before this unit bills anybody; empty: the names tell it."""
+    known: bool = False
+    """Whether mapping.toml has the application."""
+    psas: tuple[str, ...] = ()
+    """Where it has no product, if that was asked."""
 
 
 def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:
@@ -442,7 +405,7 @@ def application_of(key_name: str) -> str:
     return stem if len(stem.split()) >= _FEWEST_WORDS else key_name.strip()
 
 
-def _unit(names: Iterable[str]) -> tuple[Unit, str]:
+def _unit(names: Collection[str]) -> tuple[Unit, str]:
     """What one unit seems to be, and the doubt that is left.
 
     Endpoint Security Cloud is licensed per user; licences from before April 2019 are per device. A
@@ -453,14 +416,8 @@ def _unit(names: Iterable[str]) -> tuple[Unit, str]:
         return Unit.MAILBOX, ""
     if "endpoint security cloud" not in text:
         return Unit.DEVICE, ""
-    said = {_said_unit(name) for name in names}
-    unit = Unit.DEVICE if said == {Unit.DEVICE} else Unit.USER
-    return unit, "" if said == {unit} else PER_USER_OR_DEVICE
-
-
-def _said_unit(name: str) -> Unit | None:
-    """The unit that a key name itself speaks of: `10-14 User; 20-28 Mobile device` is per user."""
-    if re.search(r"(?i)\busers?\b", name):
-        return Unit.USER
-    devices = r"(?i)\b(?:nodes?|devices?|workstations?|file ?servers?)\b"
-    return Unit.DEVICE if re.search(devices, name) else None
+    users = [name for name in names if re.search(r"(?i)\busers?\b", name)]
+    devices = [name for name in names if name not in users and _PER_DEVICE.search(name)]
+    unit = Unit.DEVICE if len(devices) == len(names) else Unit.USER
+    told = len(names) == len(devices if unit is Unit.DEVICE else users)
+    return unit, "" if told else PER_USER_OR_DEVICE

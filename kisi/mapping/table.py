@@ -1,15 +1,14 @@
 r"""All of mapping.toml as one table that a spreadsheet edits; suggestions are rows of it too.
 
-A row is of one kind: `application`, `product`, `company`, or `exception` (a `[[company.product]]`,
-which names its client by PSA and agreement). An application's row may name its products as well.
-Suggestions have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they
-may also be JSON. Only ids decide.
+A row is an `application`, `product`, `company`, or `exception` (a `[[company.product]]`, which
+names its client by PSA and agreement); an application's may name its products as well. Suggestions
+have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they may also be
+JSON. Only ids decide.
 
-Spreadsheets open it unharmed, and it is read back without a loss. A cell is the text itself, but
-for what a spreadsheet, a terminal or a CSV reader could stumble over: control characters, a
-backslash and spaces at either end are written as `\x1b`, `\\` and `\x20`. A text that would be a
-formula has an apostrophe in front, and what would be one behind a delimiter is written as `\x3d`
-(`kisi.redaction`). Several values in one cell are divided by `; `.
+It is read back without a loss. A cell is the text itself, but for what a spreadsheet, a terminal or
+a CSV reader could stumble over: control characters, a backslash and outer spaces are `\x1b`,
+`\\` and `\x20`, a text that would be a formula has an apostrophe in front, and what would be one
+behind a delimiter is `\x3d` (`kisi.redaction`). Several values in a cell are divided by `; `.
 """
 
 from __future__ import annotations
@@ -26,10 +25,9 @@ from typing import Any
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.csv_table import csv_table
 from kisi.errors import ConfigError
-from kisi.mapping.changes import MappingEdit
-from kisi.mapping.edits import (
+from kisi.mapping.changes import (
+    MappingEdit,
     add_clients,
-    find_application,
     set_application,
     set_product,
     the_application,
@@ -59,6 +57,7 @@ _ADVICE = (
 )
 _GUARDED = (*STARTS, "'")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4}))")
+_OUTER_SPACES = re.compile(r"^ +| +\Z")
 _DELIMITERS = ",;\t"
 
 
@@ -71,7 +70,11 @@ def mapping_csv(mapping: BillingMapping) -> str:
     rows += [{"kind": "product", **product_cells(each)} for each in mapping.products]
     for company in mapping.companies:
         rows.append(company_cells(company))
-        rows += [_exception_cells(company, each) for each in company.exceptions]
+        owner = _cells(name=company.name, company=company.company, agreement=company.agreement)
+        rows += [
+            {"kind": "exception", **product_cells(each), **owner, **_cells(bill=each.bill)}
+            for each in company.exceptions
+        ]
     return write_csv(COLUMNS, rows)
 
 
@@ -94,19 +97,14 @@ def company_cells(row: Company) -> dict[str, str]:
     return _cells(kind="company", **{column: getattr(row, column) for column in columns})
 
 
-def _exception_cells(company: Company, row: ProductRow) -> dict[str, str]:
-    owner = {key: company_cells(company)[key] for key in ("name", "company", "agreement")}
-    return {**product_cells(row), "kind": "exception", **owner, "bill": _cell(row.bill)}
-
-
 def _cells(**values: str | bool | Sequence[object]) -> dict[str, str]:
-    return {column: _cell(value) for column, value in values.items()}
-
-
-def _cell(value: str | bool | Sequence[object]) -> str:  # noqa: FBT001 - a value to write
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return csv_cell(value) if isinstance(value, str) else csv_list(map(str, value))
+    cells = {}
+    for column, value in values.items():
+        if isinstance(value, bool):
+            cells[column] = "true" if value else "false"
+        else:
+            cells[column] = csv_cell(value) if isinstance(value, str) else csv_list(map(str, value))
+    return cells
 
 
 # --- in -----------------------------------------------------------------------------------------
@@ -131,10 +129,7 @@ def read_mapping_table(
     the only one with the same tenants; so a client can be moved to another agreement. A new client
     whose `billing` is empty is not billed. With `accepted`, only rows whose `accept` says yes are
     read, otherwise all but those that say no. A text that begins with `{` is JSON; messages call
-    the file `name`.
-
-    Raises:
-        ConfigError: All problems, each with its line or place.
+    the file `name`. A `ConfigError` has all problems, each with its line or place.
     """
     as_json = text.lstrip("\ufeff \t\r\n").startswith("{")
     reader = _Reader(edit, sources, {} if accepted else edit.companies)
@@ -189,14 +184,9 @@ class _Reader:
             self.problem(row, error.message)
             return ""
 
-    def application_name(self, row: ReadRow) -> str:
-        kind = row.cell("kind").casefold()
-        suggested = kind == "application" and "application" not in row.cells
-        return self.needed(row, "name" if suggested else "application")
-
     def application(self, row: ReadRow) -> Application:
-        name = self.application_name(row)
-        old = find_application(self.edit, name) or Application(name)
+        name = self.needed(row, _application_column(row))
+        old = self.edit.applications.get(name.casefold()) or Application(name)
         unit = row.cells.get("unit", old.unit).strip() or Unit.DEVICE
         if unit not in set(Unit):
             hint = did_you_mean(unit, list(Unit))
@@ -206,7 +196,8 @@ class _Reader:
         return Application(name, row.lists.get("keys", old.keys), Unit(unit), bill)
 
     def product(self, row: ReadRow) -> ProductRow:
-        return ProductRow(self.application_name(row), self.psa(row), _products(row))
+        application = self.needed(row, _application_column(row))
+        return ProductRow(application, self.psa(row), _products(row))
 
     def companies(
         self, rows: Sequence[ReadRow], exceptions: Sequence[ReadRow]
@@ -216,8 +207,8 @@ class _Reader:
             (company.psa, company.agreement): [] for company in read
         }
         for row in exceptions:
-            exception = self.product(row)
-            exception = replace(exception, bill=self.flag(row, "bill", default=True))
+            bill = self.flag(row, "bill", default=True)
+            exception = replace(self.product(row), bill=bill)
             key = (exception.psa, row.cell("agreement"))
             if key in own:
                 own[key].append(exception)
@@ -234,8 +225,8 @@ class _Reader:
             yield place, whole
 
     def company(self, row: ReadRow) -> Company:
-        tenants = []
         one = (row.cells["tenant"],) if row.cell("tenant") else ()
+        tenants = []
         for text in row.lists.get("tenants", one):
             try:
                 tenants.append(tenant_ref(text, self.sources))
@@ -262,28 +253,28 @@ class _Reader:
             if not isinstance(entries, list):
                 raise _wrong(name, f'"{table}" must be a list, not {type_name(entries)}.')
             for number, entry in enumerate(entries, 1):
-                place = f"{name}, {table} {number}"
+                row = ReadRow(f"{name}, {table} {number}", {"kind": kind}, {})
                 if not isinstance(entry, dict):
-                    raise _wrong(place, f"This must be an object, not {type_name(entry)}.")
-                yield self.json_row(place, kind, entry, ("accept", *known, *_DECORATION))
+                    raise _wrong(row.place, f"This must be an object, not {type_name(entry)}.")
+                self.read_json(row, entry, ("accept", *known, *_DECORATION))
+                yield row
 
-    def json_row(
-        self, place: str, kind: str, entry: Mapping[str, Any], known: Sequence[str]
-    ) -> ReadRow:
-        cells = {"kind": kind}
-        lists = {}
+    def read_json(self, row: ReadRow, entry: Mapping[str, Any], known: Sequence[str]) -> None:
         for key, value in entry.items():
             if key not in known:
                 hint = did_you_mean(key, known)
-                self.problems.append(f'{place}: Unknown key "{shorten(key)}"; {hint}')
+                self.problem(row, f'Unknown key "{shorten(key)}"; {hint}')
             elif key == "keys" and isinstance(value, list) and {*map(type, value)} <= {str}:
-                lists[key] = tuple(value)
+                row.lists[key] = tuple(value)
             elif key == "keys" or not isinstance(value, str | int | float | None):
-                wrong = f'"{key}" has a value of the wrong type'
-                self.problems.append(f"{place}: {wrong}: {type_name(value)}.")
+                self.problem(row, f'"{key}" has a value of the wrong type: {type_name(value)}.')
             else:
-                cells[key] = "" if value is None else str(value)
-        return ReadRow(place, cells, lists)
+                row.cells[key] = "" if value is None else str(value)
+
+
+def _application_column(row: ReadRow) -> str:
+    suggested = row.cell("kind").casefold() == "application" and "application" not in row.cells
+    return "name" if suggested else "application"
 
 
 def _products(row: ReadRow) -> dict[Category, str]:
@@ -345,7 +336,7 @@ def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
     already, or an application that is billed already, is a `ConfigError`.
     """
     for application in rows.applications:
-        known = find_application(edit, application.name)
+        known = edit.applications.get(application.name.casefold())
         set_application(edit, with_keys(known, application.globs) if known else application)
     for product in rows.products:
         name = the_application(edit, product.application).name
@@ -367,8 +358,8 @@ class ReadRow:
 
     place: str
     """Where it stands, for messages: `mapping.csv, line 3`."""
-    cells: Mapping[str, str]
-    lists: Mapping[str, tuple[str, ...]]
+    cells: dict[str, str]
+    lists: dict[str, tuple[str, ...]]
     """The texts of each cell that may hold several."""
 
     def cell(self, column: str) -> str:
@@ -395,9 +386,6 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     """A table as `write_csv` makes it or a spreadsheet saves it (`;`, tabs, a byte order mark).
 
     It may lack some of the `columns` and have them in any order; messages call it `name`.
-
-    Raises:
-        ConfigError: It is no such table.
     """
     body = text.removeprefix("\ufeff")
     first = body.partition("\n")[0]
@@ -426,11 +414,8 @@ def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) ->
         for each in header
         if each not in columns
     ]
-    problems += [
-        f'{name}: Column "{each}" stands there twice.'
-        for each in dict.fromkeys(header)
-        if header.count(each) > 1
-    ]
+    twice = (each for each, times in Counter(header).items() if times > 1)
+    problems += (f'{name}: Column "{each}" stands there twice.' for each in twice)
     if problems:
         raise ConfigError(
             [*problems, "Nothing was changed."],
@@ -444,8 +429,10 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ReadRow:
             f"{place}: There are more cells than columns. Nothing was changed.",
             remedy="Put a text that holds the divider in quotes, as a spreadsheet does by itself.",
         )
-    pairs = zip(header, cells, strict=False)
-    raw = {column: _unguarded(cell.strip()) for column, cell in pairs}
+    raw = {}
+    for column, cell in zip(header, map(str.strip, cells), strict=False):
+        guarded = cell.startswith("'") and cell[1:].startswith(_GUARDED)
+        raw[column] = cell[1:] if guarded else cell
     lists = {
         column: tuple(_decoded(part.strip()) for part in cell.split(";") if part.strip())
         for column, cell in raw.items()
@@ -458,21 +445,12 @@ def _guarded(cell: str) -> str:
     return "'" + inside if inside.startswith(_GUARDED) else inside
 
 
-def _unguarded(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
-
-
 def _escaped(text: str) -> str:
-    body = text.strip(" ")
-    before = len(text) - len(text.lstrip(" "))
-    escaped = "".join(map(_escaped_letter, body))
-    return "\\x20" * before + escaped + "\\x20" * (len(text) - before - len(body))
-
-
-def _escaped_letter(letter: str) -> str:
-    if letter == "\\":
-        return "\\\\"
-    return letter if letter.isprintable() else _spelled(letter)
+    escaped = "".join(
+        "\\\\" if letter == "\\" else letter if letter.isprintable() else _spelled(letter)
+        for letter in text
+    )
+    return _OUTER_SPACES.sub(lambda spaces: "\\x20" * len(spaces[0]), escaped)
 
 
 def _spelled(letter: str) -> str:

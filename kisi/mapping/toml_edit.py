@@ -41,14 +41,13 @@ EXCEPTION = RowKind.PRODUCT
 class TomlEdit:
     """Edits of one text that is TOML, made in place one after the other.
 
-    Rows are named by kind and place, counted from 0. With `company`, the rows are the
-    `[[company.product]]` of the company at that place. Every method raises `ConfigError` where rows
-    are written in a form that cannot be edited safely.
+    Rows are named by kind and place, counted from 0; with `company` they are the
+    `[[company.product]]` of the company there. A `ConfigError` where that is not safe.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._wanted = _meaning(text)
+        self._wanted = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
 
     def append(self, kind: RowKind, rows: Sequence[TomlRow], *, company: int | None = None) -> None:
         """Adds rows behind the last one of their kind, a blank line between them.
@@ -64,29 +63,25 @@ class TomlEdit:
             header = f"{RowKind.COMPANY}.{kind}"
         at = max((section.end for place in places for section in place), default=len(self._text))
         self._owner(company).setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
-        end = line_end(self._text)
-        self._text = insert(self._text, at, end.join(_render(header, row, end) for row in rows))
+        end = _line_end(self._text)
+        self._text = _insert(self._text, at, end.join(_render(header, row, end) for row in rows))
 
     def remove(self, kind: RowKind, rows: Collection[int], *, company: int | None = None) -> None:
-        """Takes rows away with their sub-tables and the comments between their keys.
-
-        Comments above a row stay: nobody can tell whether they speak of this row alone.
-        """
+        """Takes rows away, with sub-tables; comments above may be about more, and stay."""
         if not rows:
             return
         places, owner = self._places(kind, company), self._owner(company)
         owner[kind] = [row for place, row in enumerate(owner[kind]) if place not in rows]
         if not owner[kind]:
             del owner[kind]
-        self._text = cut(self._text, [section for row in rows for section in places[row]])
+        self._text = _cut(self._text, [section for row in rows for section in places[row]])
 
     def set_values(
         self, kind: RowKind, rows: Mapping[int, TomlRow], *, company: int | None = None
     ) -> None:
         """Sets keys of rows, given by the rows' places; their lines keep their comments.
 
-        None takes a key away. A new key goes behind the row's last. A comment that would be lost
-        (inside a list, or behind a key that is taken away) is a `ConfigError` too.
+        None takes a key away. A comment that would be lost is a `ConfigError` too.
         """
         if not rows:
             return
@@ -97,14 +92,11 @@ class TomlEdit:
             self._text = _with_values(self._text, places[row][0], rows[row])
 
     def proven(self) -> str:
-        """The new text, if it means exactly what was asked for.
-
-        Raises:
-            ConfigError: It does not, or cannot be written as UTF-8.
-        """
+        """The new text; a `ConfigError` if it does not mean exactly what was asked for."""
         encode(self._text)
         with suppress(tomllib.TOMLDecodeError, RecursionError):
-            if _canonical(_meaning(self._text)) == _canonical(self._wanted):
+            now = tomllib.loads(self._text.removeprefix(BYTE_ORDER_MARK))
+            if _canonical(now) == _canonical(self._wanted):
                 return self._text
         raise ConfigError(
             "mapping.toml is written in a way that kisi cannot change without touching something "
@@ -113,7 +105,6 @@ class TomlEdit:
         )
 
     def _owner(self, company: int | None) -> dict[str, Any]:
-        """What holds the rows: the file, or a company."""
         return self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
 
     def _places(self, kind: RowKind, company: int | None = None) -> list[list[Section]]:
@@ -139,13 +130,14 @@ class TomlEdit:
 
 def _with_values(text: str, own: Section, values: TomlRow) -> str:
     """`text` with keys of one section changed: the new ones first, as they stand behind all."""
-    entries = {key: own.entry(key) for key in values}
-    for key, value in reversed(list(values.items())):
-        if entries[key] is None and value is not None:
-            text = insert_key(text, own, f"{key} = {_render_value(value)}")
-    known = [(entry, key) for key, entry in entries.items() if entry is not None]
-    for entry, key in sorted(known, key=lambda pair: pair[0].start, reverse=True):
-        value = values[key]
+    entries = {entry.key: entry for entry in own.entries}
+    new = [(key, value) for key, value in values.items() if (key,) not in entries]
+    lines = [f"{key} = {_render_value(value)}" for key, value in new if value is not None]
+    if lines:
+        text = _insert_lines(text, own, lines)
+    known = [entry for entry in own.entries if len(entry.key) == 1 and entry.key[0] in values]
+    for entry in reversed(known):
+        key, value = entry.key[0], values[entry.key[0]]
         if has_comment(text[entry.value_start : entry.value_end]):
             raise _lost_comment(text, entry, f"the value of {key} has comments inside, which")
         if value is not None:
@@ -166,7 +158,6 @@ def _lost_comment(text: str, entry: Entry, what: str) -> ConfigError:
 
 
 def _render(header: str, row: TomlRow, end: str) -> str:
-    """A row as text: its keys, then its own arrays of tables."""
     lines = [f"[[{header}]]"]
     tables = []
     for key, value in row.items():
@@ -178,14 +169,9 @@ def _render(header: str, row: TomlRow, end: str) -> str:
 
 
 def _render_value(value: object) -> str:
-    """A value as TOML; a list on one line."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_render_value, value)) + "]"
     return tomli_w.dumps({"key": value}).removeprefix("key = ").rstrip("\n")
-
-
-def _meaning(text: str) -> dict[str, Any]:
-    return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
 
 
 def _canonical(value: object) -> str:
@@ -217,7 +203,6 @@ class Entry:
     """A `key = value`. Positions count characters of the text; ends are exclusive."""
 
     key: tuple[str, ...]
-    """Its parts: a dotted key has several."""
     start: int
     """The beginning of its line."""
     end: int
@@ -232,7 +217,6 @@ class Section:
 
     path: tuple[str, ...]
     array: bool
-    """Whether it is an element of an array of tables: `[[path]]`."""
     start: int
     header_end: int
     entries: list[Entry] = field(default_factory=list)
@@ -241,10 +225,6 @@ class Section:
     def end(self) -> int:
         """Behind its last key; comments and blank lines after it are nobody's."""
         return self.entries[-1].end if self.entries else self.header_end
-
-    def entry(self, key: str) -> Entry | None:
-        """The entry of a plain key, however it is quoted."""
-        return next((entry for entry in self.entries if entry.key == (key,)), None)
 
 
 def scan(text: str) -> list[Section]:
@@ -294,7 +274,6 @@ def _key(text: str, position: int) -> tuple[tuple[str, ...], int]:
 
 
 def _value_end(text: str, position: int) -> int:
-    """Where a value ends: a list or an inline table behind its closing bracket."""
     if text[position] not in "[{":
         return _skip(_STRING if text[position] in "\"'" else _SCALAR, text, position)
     depth = 0
@@ -313,15 +292,14 @@ def _value_end(text: str, position: int) -> int:
 # --- changing lines -----------------------------------------------------------------------------
 
 
-def line_end(text: str) -> str:
-    """What the file ends its lines with, judged by the first one."""
+def _line_end(text: str) -> str:
     first = text.find("\n")
     return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
 
 
-def insert(text: str, at: int, block: str) -> str:
+def _insert(text: str, at: int, block: str) -> str:
     """`text` with a block at a line's beginning, a blank line before it."""
-    before, after, end = text[:at], text[at:], line_end(text)
+    before, after, end = text[:at], text[at:], _line_end(text)
     if not before.removeprefix(BYTE_ORDER_MARK):
         return before + block + after
     if not before.endswith("\n"):
@@ -330,22 +308,21 @@ def insert(text: str, at: int, block: str) -> str:
     return before + gap + block + after
 
 
-def insert_key(text: str, section: Section, line: str) -> str:
-    """`text` with a line behind the section's last key, indented like it."""
-    end = line_end(text)
+def _insert_lines(text: str, section: Section, lines: Sequence[str]) -> str:
+    """`text` with lines behind the section's last key, indented like it."""
+    end = _line_end(text)
     before, after = text[: section.end], text[section.end :]
     above = text[section.entries[-1].start if section.entries else section.start :]
     indent = above[: len(above) - len(above.lstrip(" \t"))]
-    if not before.endswith("\n"):
-        return before + end + indent + line + after
-    return before + indent + line + end + after
+    block = end.join(indent + line for line in lines)
+    return before + block + end + after if before.endswith("\n") else before + end + block + after
 
 
-def cut(text: str, sections: Sequence[Section]) -> str:
+def _cut(text: str, sections: Sequence[Section]) -> str:
     """`text` without these sections, and without the blank line that would be one too many."""
     for section in sorted(sections, key=lambda section: section.start, reverse=True):
         before, after = text[: section.start], text[section.end :]
-        end = line_end(text)
+        end = _line_end(text)
         if before.endswith(end + end) and (not after or after.startswith(end)):
             before = before.removesuffix(end)
         text = before + after

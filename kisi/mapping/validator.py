@@ -68,22 +68,19 @@ class StaleEntry:
     client: str
     """Whose row names it; empty for a general row."""
     kind: str
-    """`tenant`, `company`, `agreement` or `product`."""
+    """`tenant`, `company`, `agreement` or `product`; `id` is as mapping.toml has it."""
     id: str
-    """As mapping.toml has it."""
     reason: StaleReason
     message: str
     remedy: str
-    """A sentence or a command."""
     ends: date | None = None
 
 
 class SystemValidator:
     """Looks up what rows name, in an inventory (`of`) or in the systems themselves.
 
-    Systems are asked for each list once, when it is first needed; every answer may then raise
-    `SourceError` or `PsaError`. What an inventory could not read is not called gone: it has no
-    entry, and the inventory says so in `missing`.
+    Systems are asked for each list once, when it is first needed, which may raise `SourceError` or
+    `PsaError`. What an inventory could not read is not called gone: its `missing` says so.
     """
 
     def __init__(
@@ -106,8 +103,8 @@ class SystemValidator:
         self._companies = {psa: {} for psa in inventory.psas_read}
         self._products = {psa: {} for psa in inventory.psas_read}
         self._listed = {psa: {} for psa in inventory.psas_read}
-        for tenant in (entry.tenant for entry in inventory.tenants):
-            self._tenants[tenant.ref.source][tenant.ref] = tenant
+        for one in inventory.tenants:
+            self._tenants[one.tenant.ref.source][one.tenant.ref] = one.tenant
         for company in inventory.companies:
             self._companies[company.psa][company.company.id] = company.company
         for agreement in inventory.agreements:
@@ -117,19 +114,16 @@ class SystemValidator:
         return self
 
     def refuse(self, change: Change) -> None:
-        """Does nothing if every id of a change exists and is fit to be billed.
-
-        Raises:
-            ConfigError: All that is gone, inactive, or of another PSA.
-        """
+        """Raises a `ConfigError` with all ids of a change that are gone or not to be billed."""
         self.ask_for(change.companies, change.products)
         problems = []
         for client in change.companies:
-            for each in self._of_client(client):
+            for each in self.client(client):
                 # of an agreement that is gone, the remedy is for a client that is there
                 told = each.kind == "agreement" and each.reason is not StaleReason.GONE
-                sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
-                problems += [sentence.strip()] if each.reason not in BILLS else []
+                if each.reason not in BILLS:
+                    sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
+                    problems.append(sentence.strip())
         for row in change.products:
             problems += [each.message for each in self.products(row)]
         if problems:
@@ -139,20 +133,18 @@ class SystemValidator:
             )
 
     def stale(self, mapping: BillingMapping) -> tuple[StaleEntry, ...]:
-        """What of the mapping is gone, renamed, inactive, or ends within `SOON`.
-
-        Clients with billing off are looked at too: they are what is switched on next.
-        """
+        """What is gone, renamed, inactive or ends `SOON`, also of clients with billing off."""
         found: list[StaleEntry] = []
         for client in mapping.companies:
-            found += self._of_client(client)
+            found += self.client(client)
             for row in client.exceptions:
                 found += self.products(row, client.name)
         for row in mapping.products:
             found += self.products(row)
         return tuple(found)
 
-    def _of_client(self, client: Company) -> Iterator[StaleEntry]:
+    def client(self, client: Company) -> Iterator[StaleEntry]:
+        """What of a client's tenants, company and agreement is gone or changed."""
         yield from self.tenants(client)
         yield from self.company(client)
         yield from self.agreement(client)
@@ -209,7 +201,10 @@ class SystemValidator:
             named = f"{word.capitalize()} {found.id} ({shorten(found.name)})"
             reason, message = StaleReason.INACTIVE, f"{named} is not active in {psa}."
             remedy = "Take it out: kisi map remove CLIENT"
-        elif found is not None and _renamed(client.name, found.name):
+        elif found is not None:
+            ours, theirs = (set(parse_name(each.name).key.split()) for each in (client, found))
+            if ours <= theirs or theirs <= ours:
+                return  # but for spelling, legal form, or what tells sites apart
             reason, message = StaleReason.RENAMED, f"{psa} calls it {found.name!r} now."
             remedy = "Ids decide; to follow: kisi map company CLIENT --name NAME"
         else:
@@ -225,14 +220,14 @@ class SystemValidator:
 
     def agreement(self, client: Company) -> Iterator[StaleEntry]:
         """The client's agreement, if it is gone, another's, does not bill, or ends soon."""
-        psa, ref = client.psa, ref_of(client)
+        psa, ref, reason = client.psa, ref_of(client), None
         if psa in self._psas:
             if ref not in self._judged:
                 self.ask_for([client], [])
             judged = self._judged[ref]
             if isinstance(judged, KisiError):
                 raise judged
-            name, ends, reason = judged.name, judged.ends, None
+            name, ends = judged.name, judged.ends
             if judged.not_billable is not None:
                 reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
                 message, remedy = judged.not_billable.reason, judged.not_billable.remedy
@@ -280,7 +275,7 @@ class SystemValidator:
 def _state(
     found: PsaAgreement | None, client: Company, today: date
 ) -> tuple[StaleReason | None, str]:
-    """Why a listed agreement bills nothing; one that has not begun yet may still be waited for."""
+    """Why a listed agreement bills nothing; one that has not begun may still be waited for."""
     if found is None:
         return StaleReason.GONE, f"psa.{client.psa} has no agreement {shorten(client.agreement)}."
     if found.company != client.company:
@@ -290,12 +285,6 @@ def _state(
     if not found.active:
         return StaleReason.INACTIVE, f"{found.name!r} is cancelled or not active."
     return None, ""
-
-
-def _renamed(ours: str, theirs: str) -> bool:
-    """Whether two names differ in more than spelling, legal form, or what tells sites apart."""
-    one, other = (set(parse_name(name).key.split()) for name in (ours, theirs))
-    return not (one <= other or other <= one)
 
 
 # --- `kisi check --online` -----------------------------------------------------------------------
@@ -316,25 +305,17 @@ def check_lines(
     try:
         validator.ask_for(clients, rows)
     except KisiError as error:
-        yield Finding(Level.PROBLEM, error.message, error.remedy)
+        yield Finding.of(error)
         return
     for client in clients:
         try:
             yield from map(_finding, validator.agreement(client))
         except KisiError as error:
             yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
-    products = {entry.id: entry for row in rows for entry in validator.products(row)}
-    yield from (_finding(products[ident]) for ident in sorted(products))
-    yield Finding(
-        Level.OK,
-        f"psa.{name}: the agreements of all billed clients ({len(clients)}) were looked at.",
-    )
-
-
-def some_agreement(mapping: BillingMapping, psa: str) -> AgreementRef | None:
-    """A mapped agreement of a PSA, to ask about rights on it."""
-    refs = (ref_of(c) for c in mapping.companies if c.psa == psa and c.billing)
-    return next(refs, None)
+    products = {entry.id: _finding(entry) for row in rows for entry in validator.products(row)}
+    yield from (products[ident] for ident in sorted(products))
+    looked_at = f"the agreements of all billed clients ({len(clients)}) were looked at."
+    yield Finding(Level.OK, f"psa.{name}: {looked_at}")
 
 
 def check_tenants(
@@ -361,11 +342,10 @@ def check_tenants(
     in_use: dict[TenantRef, Key] = {}
     for ref, reading in source.read(present, lambda _key: False):
         if isinstance(reading, KisiError):
-            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
+            yield Finding.of(reading)
             continue
         yield from _keys(reading, rules, now)
-        used = next((key for key in reading.keys if key.used != 0), None)
-        if used is not None:
+        if used := next((key for key in reading.keys if key.used != 0), None):
             in_use[ref] = used
     if source.address() is not None:  # files are read whole, or not at all
         yield from _devices(name, source, present, in_use)
@@ -382,14 +362,16 @@ def check_listed_twice(
     for name in sorted(mapping.global_sources & sources.keys()):
         with suppress(SourceError):
             listed += sources[name].tenants()
-    twice = [tenant for tenant in unmapped_tenants(mapping, listed) if tenant.listed_as]
-    for name in dict.fromkeys(tenant.ref.source for tenant in twice):
-        mine = [tenant for tenant in twice if tenant.ref.source == name]
-        some = "; ".join(f"{one.name} ({one.ref}): {one.listed_as}" for one in mine[:_NAMED])
-        more = f"; and {len(mine) - _NAMED} more" if len(mine) > _NAMED else ""
+    twice: dict[str, list[str]] = defaultdict(list)
+    for tenant in unmapped_tenants(mapping, listed):
+        if tenant.listed_as:
+            twice[tenant.ref.source].append(f"{tenant.name} ({tenant.ref}): {tenant.listed_as}")
+    for name, some in twice.items():
+        more = f"; and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
         yield Finding(
             Level.WARNING,
-            f"sources.{name} lists {len(mine)} that another source lists too: {some}{more}.",
+            f"sources.{name} lists {len(some)} that another source lists too: "
+            f"{'; '.join(some[:_NAMED])}{more}.",
             "Map each of them once, under the Security Center that manages its devices now. If two "
             "sections of kisi.toml are one server, remove one.",
         )
@@ -401,37 +383,34 @@ def _devices(
     """Reads the devices of one key, since an account may be allowed to list keys and no devices."""
     tenant = next((tenant for tenant in tenants if tenant.ref in in_use), None)
     if tenant is None:
-        yield Finding(
-            Level.NOTE,
-            f"sources.{name}: whether devices can be read could not be tried: no mapped tenant "
-            "that could be read has a key in use.",
-        )
+        why = "no mapped tenant that could be read has a key in use."
+        what = f"sources.{name}: whether devices can be read could not be tried: {why}"
+        yield Finding(Level.NOTE, what)
         return
     key = in_use[tenant.ref]
     for _, reading in source.read([tenant], lambda other: other.serial == key.serial):
         if isinstance(reading, KisiError):
-            yield Finding(Level.PROBLEM, reading.message, reading.remedy)
-        else:
-            listed = len(reading.rows)
-            what = f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
-            yield Finding(
-                Level.OK if listed else Level.NOTE,
-                f"{what}{key.serial} ({_uses(key)}, {listed} in its list).",
-            )
+            yield Finding.of(reading)
+            continue
+        listed = len(reading.rows)
+        yield Finding(
+            Level.OK if listed else Level.NOTE,
+            f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
+            f"{key.serial} ({_uses(key)}, {listed} in its list).",
+        )
 
 
 def _keys(reading: Reading, rules: CountingRules, now: datetime) -> Iterator[Finding]:
     unstored = [
-        key
+        f"{key.name} ({_uses(key)})"
         for key in reading.keys
         if key.used != 0 and judge_key(key, rules, now).reason == NOT_STORED
     ]
     if unstored:
-        uses = ", ".join(f"{key.name} ({_uses(key)})" for key in unstored[:5])
         yield Finding(
             Level.WARNING,
             f"{reading.tenant.name}: keys in use that are not in its server's own storage are not "
-            f"counted: {uses}.",
+            f"counted: {', '.join(unstored[:_NAMED])}.",
             "If the MSP keeps its keys on the main server, set `reported_keys = true` under "
             "[counting] and look at `kisi preview`.",
         )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kisi.mapping.inventory import CompanyEntry, KeyNameEntry, ProductEntry, TenantEntry
-from kisi.mapping.similarity import ProductSuggestion, Suggestion
+from kisi.mapping.similarity import Suggestion
 from kisi.mapping.suggestions import KeyNameGroup
 from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
@@ -155,9 +155,7 @@ def application_screen(
     return Report("Application", (known, Section(question, (), (_numbered(choices, (1,)),))))
 
 
-def products_screen(
-    title: str, found: Sequence[tuple[ProductEntry, ProductSuggestion | None]]
-) -> Report:
+def products_screen(title: str, found: Sequence[tuple[ProductEntry, Suggestion | None]]) -> Report:
     """Products to choose from, suggested or found by a search."""
     rows = tuple(
         row(

@@ -1,16 +1,20 @@
-"""`kisi map`: its commands, and what it shows without one."""
+"""`kisi map`: its commands; here those that show both sides as lists, or the mapping as a table."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from kisi.cli.map import rows, tables
-from kisi.cli.map.editing import inventory_of, tell_missing
-from kisi.cli.options import Format, shared_options
-from kisi.cli.output import Console, OutputOptions, result, terminal_text
+from kisi.cli import options
+from kisi.cli.map import editing
+from kisi.cli.map.editing import Offline, edited_mapping, inventory_of, tell_missing
+from kisi.cli.options import Format, RowsFormat, shared_options
+from kisi.cli.output import Console, OutputOptions, result, show, terminal_text
+from kisi.errors import ConfigError
 
 _NEXT = """\
 What to do next:
@@ -20,6 +24,13 @@ What to do next:
   kisi map product APPLICATION --all ID
   kisi map billing CLIENT on               (new clients are not billed yet)
 On a terminal, `kisi map` asks client by client. `kisi map list` shows all ids."""
+
+_AS_A_FILE = """\
++ is marked for acceptance, ? is for you to decide. As a file to look through:
+  kisi map suggest --format csv --output suggestions.csv"""
+
+
+As = Annotated[Literal["csv"], typer.Option("--format", help="How it is written.")]
 
 map_app = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -45,7 +56,6 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
 
 
 def _show_overview(config: Path | None, console: Console) -> int:
-    """Prints what is unmapped and how to map it; the exit code of what could not be read."""
     from kisi.render.map_lists import unmapped_report
     from kisi.run.setup import opened
 
@@ -64,8 +74,7 @@ def _show_overview(config: Path | None, console: Console) -> int:
 def _refuse_misplaced(context: typer.Context) -> None:
     """An option in front of the subcommand would be taken for one of `kisi map` alone."""
     for name in ("config", "quiet", "verbose", "no_color"):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if options.typed(context, name):
             option = "--" + name.replace("_", "-")
             raise typer.BadParameter(
                 f"Put it after the subcommand: kisi map {context.invoked_subcommand} {option}",
@@ -73,14 +82,227 @@ def _refuse_misplaced(context: typer.Context) -> None:
             )
 
 
-map_app.command("list")(tables.map_list)
-map_app.command("suggest")(tables.map_suggest)
-map_app.command("accept")(tables.map_accept)
-map_app.command("company")(rows.map_company)
-map_app.command("product")(rows.map_product)
-map_app.command("application")(rows.map_application)
-map_app.command("billing")(rows.map_billing)
-map_app.command("remove")(rows.map_remove)
-map_app.command("renew")(rows.map_renew)
-map_app.command("export")(tables.map_export)
-map_app.command("import")(tables.map_import)
+@shared_options(formats=RowsFormat)
+def map_list(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    unmapped: Annotated[
+        bool, typer.Option("--unmapped", help="Only what nothing is mapped to, on either side.")
+    ] = False,
+    stale: Annotated[
+        bool,
+        typer.Option("--stale", help="Only what is gone, renamed, inactive, or ends in 60 days."),
+    ] = False,
+) -> None:
+    """List everything that can be mapped, with its ids.
+
+    Tenants, key names, companies, agreements and products: all that a first mapping.toml needs,
+    also before there is one. With --unmapped also PSA companies without Kaspersky: the sales view.
+    Writes nothing.
+    """
+    from kisi.mapping.validator import SystemValidator
+    from kisi.render import map_lists
+    from kisi.run.setup import opened
+
+    if unmapped and stale:
+        raise typer.BadParameter("--unmapped and --stale are two lists; ask for one of them.")
+    with opened(config) as setup:
+        inventory = inventory_of(setup, console, keys=not stale)
+        entries = SystemValidator.of(inventory, setup.rules().today).stale(setup.mapping)
+    if stale:
+        report = map_lists.stale_report(entries)
+        document = map_lists.stale_document(entries, inventory.missing, inventory.exit_code)
+    else:
+        inventory = inventory.only_unmapped() if unmapped else inventory
+        lists = map_lists.unmapped_report if unmapped else map_lists.inventory_report
+        report, document = lists(inventory), map_lists.inventory_document(inventory)
+    show(
+        console,
+        output,
+        report=lambda: report,
+        document=lambda: document,
+        csv=lambda: map_lists.stale_csv(entries) if stale else map_lists.inventory_csv(inventory),
+    )
+    if stale and not entries and not inventory.missing:
+        console.info("Every mapped tenant, company, agreement and product is there and active.")
+    tell_missing(inventory, console)
+    raise typer.Exit(inventory.exit_code)
+
+
+@shared_options(formats=RowsFormat)
+def map_suggest(
+    config: Path | None,
+    console: Console,
+    output: OutputOptions,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score",
+            metavar="0..1",
+            min=0,
+            max=1,
+            show_default="0.85",
+            help="Leave out weaker suggestions.",
+        ),
+    ] = None,
+) -> None:
+    """Suggest who is whom, and why. Nothing is bound.
+
+    A company for each unmapped tenant, products for each unmapped application. Write a file, look
+    through it, change `accept` where you know better, and hand it to `kisi map accept`:
+
+    kisi map suggest --format csv --output suggestions.csv
+    """
+    from kisi.mapping.similarity import DEFAULT_MIN_SCORE
+    from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
+    from kisi.render.formatting import plural
+    from kisi.render.map_lists import suggestions_report
+    from kisi.run.setup import opened
+
+    least = DEFAULT_MIN_SCORE if min_score is None else min_score
+    with opened(config) as setup:
+        inventory = inventory_of(setup, console)
+        suggestions = suggest(setup.mapping, inventory, setup.rules().today, min_score=least)
+    report = suggestions_report(suggestions, least)
+    document = suggestions_document(suggestions, int(inventory.exit_code))
+    show(
+        console,
+        output,
+        report=lambda: report,
+        document=lambda: document,
+        csv=lambda: suggestions_csv(suggestions),
+    )
+    tell_missing(inventory, console)
+    accept = [row.accept for row in suggestions.clients]
+    accept += (row.accept for row in suggestions.applications)
+    count, without = len(accept), len(suggestions.without)
+    console.info(
+        f"{plural(count, 'suggestion')}, {sum(accept)} of them marked for acceptance; "
+        f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
+        f"{least:g} on."
+    )
+    if count and output.format is Format.TABLE:
+        console.info(_AS_A_FILE)
+    if output.file is not None and output.format is not Format.TABLE:
+        console.info(f"Look through {output.file}, then: kisi map accept {output.file}")
+    raise typer.Exit(inventory.exit_code)
+
+
+@shared_options()
+def map_export(
+    config: Path | None, console: Console, format_: As = "csv", output_file: options.Output = None
+) -> None:
+    """Write all of mapping.toml as one table.
+
+    For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss;
+    comments stay in mapping.toml.
+    """
+    from kisi.mapping.table import mapping_csv
+    from kisi.run.setup import load
+
+    del format_
+    _, mapping = load(config)
+    result(mapping_csv(mapping), output_file)
+    if output_file is not None:
+        rows = len(mapping.applications) + len(mapping.products) + len(mapping.companies)
+        console.info(f"Wrote {rows} rows. After your changes: kisi map import {output_file}")
+
+
+@shared_options()
+def map_import(
+    config: Path | None,
+    console: Console,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
+    format_: As = "csv",
+    remove_missing: Annotated[
+        bool, typer.Option("--remove-missing", help="Take out what the table does not name.")
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    """Bring mapping.toml to what a table says.
+
+    Only rows that differ are touched. A client is the one on the same agreement, else the one of
+    the same company and name, else the one with the same tenants. What the table does not name
+    stays, unless --remove-missing.
+    """
+    from kisi.mapping.table import import_rows, read_mapping_table
+
+    del format_
+    text = read_table(file)
+    with edited_mapping(config, console, offline=offline) as edited:
+        rows = read_mapping_table(
+            text, edited.rows, sources=edited.editor.names.sources, name=file.name
+        )
+        import_rows(edited.rows, rows, remove_missing=remove_missing)
+
+
+@shared_options()
+def map_accept(
+    config: Path | None,
+    console: Console,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What `kisi map suggest` wrote (CSV or JSON); - is stdin."
+        ),
+    ],
+    offline: Offline = False,
+) -> None:
+    """Add suggestions to mapping.toml: all that say yes, or none.
+
+    Clients are added with billing off unless their `billing` says yes; they go live one by one with
+    `kisi map billing`. Two tenants on one agreement become one client.
+    """
+    from kisi.mapping.table import accept_rows, read_mapping_table
+
+    text = read_table(file)
+    with edited_mapping(config, console, offline=offline) as edited:
+        rows = read_mapping_table(
+            text, edited.rows, sources=edited.editor.names.sources, name=file.name, accepted=True
+        )
+        accept_rows(edited.rows, rows)
+    off = sum(not company.billing for _, company in rows.companies)
+    if off:
+        console.info(
+            f"{off} are not billed yet. One by one, or by a glob on names: "
+            "kisi map billing CLIENT on"
+        )
+
+
+def read_table(file: Path) -> str:
+    """The text of a file that a person edited; `-` is stdin.
+
+    A `ConfigError` if it is missing, unreadable, larger than a mapping may be, or not UTF-8.
+    """
+    from kisi.config.document import MAX_BYTES
+
+    remedy = "Name a file that `kisi map suggest` or `kisi map export` wrote."
+    piped = str(file) == "-"
+    try:
+        with (
+            nullcontext(sys.stdin) if piped else file.open(encoding="utf-8-sig", newline="")
+        ) as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except UnicodeDecodeError:
+        what, remedy = "is not UTF-8", 'In Excel choose "CSV UTF-8" when you save it.'
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+    else:
+        if len(text) <= MAX_BYTES:
+            return text
+        what = f"is larger than {MAX_BYTES // 2**20} MiB"
+    raise ConfigError(f"{file} {what}. Nothing was changed.", remedy=remedy)
+
+
+map_app.command("list")(map_list)
+map_app.command("suggest")(map_suggest)
+map_app.command("accept")(map_accept)
+map_app.command("company")(editing.map_company)
+map_app.command("product")(editing.map_product)
+map_app.command("application")(editing.map_application)
+map_app.command("billing")(editing.map_billing)
+map_app.command("remove")(editing.map_remove)
+map_app.command("renew")(editing.map_renew)
+map_app.command("export")(map_export)
+map_app.command("import")(map_import)

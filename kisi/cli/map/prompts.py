@@ -1,7 +1,4 @@
-"""Plain questions: a line out, a line in. Works over SSH, on Windows, on any console.
-
-Every confirmed answer is saved at once.
-"""
+"""Plain questions: a line out, a line in. Works over SSH, on Windows, on any console."""
 
 from __future__ import annotations
 
@@ -10,19 +7,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
 
-from kisi.cli.output import Console, write
+from kisi.cli.options import Format
+from kisi.cli.output import Console, OutputOptions, explain_error, terminal_text, write
 from kisi.errors import KisiError
-
-if TYPE_CHECKING:
-    from kisi.mapping.changes import MappingEdit
-    from kisi.mapping.file import MappingEditor
-    from kisi.mapping.inventory import Inventory
-    from kisi.mapping.validator import SystemValidator
-    from kisi.model import Company
-    from kisi.psa import Psa
-    from kisi.render.report import Report
+from kisi.mapping.changes import MappingEdit
+from kisi.mapping.file import MappingEditor
+from kisi.mapping.inventory import Inventory
+from kisi.mapping.validator import SystemValidator
+from kisi.model import Company
+from kisi.psa import Psa
+from kisi.render.report import Report
+from kisi.render.terminal import adapted, wrap
 
 Ask = Callable[[str], str]
 """Shows a question and returns the line that was typed; raises `EOFError` at the end of input."""
@@ -30,10 +26,6 @@ Ask = Callable[[str], str]
 
 class Quit(Exception):
     """The person wants to stop; everything confirmed so far is saved."""
-
-    def __init__(self, *, interrupted: bool = False) -> None:
-        super().__init__()
-        self.interrupted = interrupted
 
 
 class Back(Exception):
@@ -44,14 +36,8 @@ class Skip(Exception):
     """The person leaves this one as it is."""
 
 
-_COMMANDS: dict[str, type[Quit | Back | Skip]] = {
-    "q": Quit,
-    "quit": Quit,
-    "b": Back,
-    "back": Back,
-    "s": Skip,
-    "skip": Skip,
-}
+_COMMANDS: dict[str, type[Quit | Back | Skip]] = {"quit": Quit, "back": Back, "skip": Skip}
+"""What may be typed for an answer, also as its first letter."""
 _HELP = (
     "A number takes what stands beside it, Enter alone what stands in [brackets]. Where a name is "
     "asked for, any part of it searches; a slash before it searches for what would be a command. "
@@ -68,31 +54,18 @@ class Prompter:
 
     def show(self, report: Report) -> None:
         """Shows something to choose from, after a blank line."""
-        from kisi.cli.options import Format
-        from kisi.cli.output import OutputOptions, terminal_text
-
         write(sys.stdout, "\n" + terminal_text(report, self._console, OutputOptions(Format.TABLE)))
 
     def say(self, text: str) -> None:
         """Says a sentence, as wide as the terminal; remote text in it cannot act."""
-        from kisi.render.terminal import adapted, wrap
-
         width = shutil.get_terminal_size().columns
         write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
-
-    def complain(self, error: KisiError) -> None:
-        """Says what cannot be done, and what to do instead."""
-        from kisi.cli.output import explain_error
-
-        write(sys.stdout, explain_error(error))
 
     def line(self, question: str, default: str = "") -> str:
         """The line that was typed, or `default` for an empty one; `?` tells what can be typed.
 
-        `q`, the end of input and ^C raise `Quit`, `b` raises `Back`, and `s` `Skip`.
+        `q` and the end of input raise `Quit`, `b` raises `Back`, and `s` `Skip`.
         """
-        from kisi.render.terminal import adapted
-
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())
         try:
@@ -100,10 +73,9 @@ class Prompter:
                 self.say(_HELP)
         except EOFError:
             raise Quit from None
-        except KeyboardInterrupt:
-            raise Quit(interrupted=True) from None
-        if command := _COMMANDS.get(typed.casefold()):
-            raise command
+        for word, command in _COMMANDS.items():
+            if typed.casefold() in {word, word[0]}:
+                raise command
         return typed or default
 
     def yes(self, question: str, *, default: bool) -> bool:
@@ -155,7 +127,6 @@ class Session:
 
     editor: MappingEditor
     inventory: Inventory
-    """Both sides as they were when it began."""
     validator: SystemValidator
     psas: Mapping[str, Psa]
     """To read what an agreement bills."""
@@ -164,7 +135,6 @@ class Session:
     billing: bool = True
     """The last answer about billing: the next one's default."""
     kept: int = 0
-    """How many answers were saved."""
 
     def confirm(self, answer: Callable[[MappingEdit], None]) -> bool:
         """Validates and saves one answer. False if it cannot be, which is said with the reason.
@@ -179,7 +149,7 @@ class Session:
             self.editor.check(change.text)
             self.validator.refuse(change)
         except KisiError as error:
-            self.prompter.complain(error)
+            write(sys.stdout, explain_error(error))
             return False
         self.editor.save(change.text)
         self.kept += 1

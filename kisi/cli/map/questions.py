@@ -1,7 +1,6 @@
 """`kisi map` on a terminal: what is unmapped, then client by client, application by application.
 
-Every confirmed answer is saved at once, so that a person can quit, or lose the connection, at any
-time.
+Every confirmed answer is saved at once: a person can quit, or lose the connection, at any time.
 """
 
 from __future__ import annotations
@@ -18,22 +17,10 @@ from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, n
 from kisi.cli.output import Console
 from kisi.counting import Matcher
 from kisi.errors import ExitCode, KisiError
-from kisi.mapping.changes import MappingEdit
-from kisi.mapping.edits import (
-    add_clients,
-    find_application,
-    set_application,
-    set_product,
-    with_keys,
-)
+from kisi.mapping.changes import MappingEdit, add_clients, set_application, set_product, with_keys
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
-from kisi.mapping.similarity import (
-    DEFAULT_MIN_SCORE,
-    ProductSuggestion,
-    Suggestion,
-    suggest_products,
-)
+from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_products
 from kisi.mapping.suggestions import (
     SURE_PRODUCT,
     KeyNameGroup,
@@ -77,13 +64,10 @@ _UNITS = (Unit.DEVICE, Unit.USER, Unit.MAILBOX)
 
 Choice = TypeVar("Choice")
 Ranked = tuple[Suggestion, CompanyEntry]
-FoundProduct = tuple[ProductEntry, ProductSuggestion | None]
+FoundProduct = tuple[ProductEntry, Suggestion | None]
 """A product, and why it is suggested; None where a search found it."""
 Answer = Callable[[MappingEdit], None]
 """Asks what else must be known, and makes the change."""
-
-
-# --- the whole of it ----------------------------------------------------------------------------
 
 
 def map_on_a_terminal(config: Path | None, console: Console) -> int:
@@ -107,8 +91,10 @@ def converse(session: Session) -> int:
     try:
         while _ask_for_a_part(session, gone_through):
             continue
-    except Quit as quit_:
-        code = ExitCode.INTERRUPTED if quit_.interrupted else ExitCode.OK
+    except Quit:
+        pass
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
     kept = "1 answer is" if session.kept == 1 else f"{session.kept} answers are"
     session.prompter.say(f"{kept} in {session.editor.path.name}.")
     if session.kept:
@@ -119,7 +105,7 @@ def converse(session: Session) -> int:
 def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
     """Shows what is left and asks which part to map; False once there is none left to ask for."""
     inventory, mapping = session.inventory, session.editor.mapping
-    tenants, applications = len(open_clients(session)), len(open_applications(session))
+    tenants, applications = len(open_tenants(mapping, inventory)), len(open_applications(session))
     parts: dict[str, Callable[[Session], None]] = {}
     if tenants:
         parts[f"clients: {plural(tenants, 'tenant')}, one by one"] = ask_for_clients
@@ -165,7 +151,7 @@ def _pick(
         chosen = number_of(typed)
         if chosen is not None and 0 <= chosen < min(len(choices), MOST_CHOICES):
             return choices[chosen]
-        if found := search_for(typed):
+        if found := search_for(typed.removeprefix("/")):
             choices, sure = found, len(found) == 1
             prompter.show(screen(found))
         elif typed:
@@ -175,31 +161,21 @@ def _pick(
 # --- clients ------------------------------------------------------------------------------------
 
 
-def open_clients(session: Session) -> list[TenantEntry]:
-    """The tenants that no client has, as the file is now; disabled ones cannot be counted."""
-    found = {tenant.ref for tenant in open_tenants(session.editor.mapping, session.inventory)}
-    return [entry for entry in session.inventory.tenants if entry.tenant.ref in found]
-
-
 def ask_for_clients(session: Session) -> None:
     """Asks for every open tenant in turn; `b` at its first question takes back the one before."""
-    tenants = open_clients(session)
+    tenants = open_tenants(session.editor.mapping, session.inventory)
     ranked = ranked_companies(session.inventory, [entry.tenant for entry in tenants])
     asks = [_OneTenant(session, entry, ranked[str(entry.tenant.ref)]).ask for entry in tenants]
     in_turn(session, [(e.tenant.name, ask) for e, ask in zip(tenants, asks, strict=True)])
 
 
+@dataclass(frozen=True, slots=True)
 class _OneTenant:
-    """The questions about one tenant."""
-
-    def __init__(self, session: Session, entry: TenantEntry, ranked: Sequence[Ranked]) -> None:
-        self._session = session
-        self._prompter = session.prompter
-        self._entry = entry
-        self._ranked = ranked
+    session: Session
+    entry: TenantEntry
+    ranked: Sequence[Ranked]
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             company = self._company(place)
             try:
@@ -209,147 +185,117 @@ class _OneTenant:
                 continue
 
     def _company(self, place: str) -> CompanyEntry:
-        """The company that was picked or found."""
-        owners = self._session.owners_of_companies()
+        owners, prompter = self.session.owners_of_companies(), self.session.prompter
         ranked = self._worth_showing(owners)
-        self._prompter.show(tenant_screen(self._entry, place, ranked, owners))
-        sure = bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE
+        prompter.show(tenant_screen(self.entry, place, ranked, owners))
         return _pick(
-            self._prompter,
+            prompter,
             "company",
             [company for _, company in ranked],
             self._search,
             lambda found: companies_screen(found, owners),
-            sure=sure,
+            sure=bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE,
         )
 
     def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
         """The likeliest companies; of two that are about as likely, one without a client first."""
-        best = max((suggestion.score for suggestion, _ in self._ranked), default=0.0)
-        near = [each for each in self._ranked if each[0].score >= best - _FAR_BEHIND]
+        best = max((suggestion.score for suggestion, _ in self.ranked), default=0.0)
 
         def unlikelihood(ranked: Ranked) -> float:
             suggestion, entry = ranked
             return _MAPPED_ALREADY * ((entry.psa, entry.company.id) in owners) - suggestion.score
 
+        near = (each for each in self.ranked if each[0].score >= best - _FAR_BEHIND)
         return sorted(near, key=unlikelihood)
 
     def _search(self, typed: str) -> list[CompanyEntry]:
-        active = [each for each in self._session.inventory.companies if each.company.active]
-        names = {place: (each.company.name, each.company.id) for place, each in enumerate(active)}
-        return [active[place] for place in search(typed.removeprefix("/"), names)]
+        active = [each for each in self.session.inventory.companies if each.company.active]
+        return search(typed, active, lambda entry: (entry.company.name, entry.company.id))
 
     def _agreement(self, company: CompanyEntry) -> bool:
         """Asks for agreement and billing, and saves. False: choose another company."""
-        session = self._session
-        entries = running(session.inventory, company.psa, company.company.id, session.today)
+        session, psa, name = self.session, company.psa, company.company.name
+        entries = running(session.inventory, psa, company.company.id, session.today)
         agreements = [entry.agreement for entry in entries]
         if not agreements:
-            self._prompter.say(
-                f"{company.company.name} has no agreement that runs today: make one in "
-                f"psa.{company.psa}, then start `kisi map` again. Or choose another company."
+            session.prompter.say(
+                f"{name} has no agreement that runs today: make one in psa.{psa}, then start "
+                "`kisi map` again. Or choose another company."
             )
             return False
         owners = {
-            each.agreement: each
-            for each in session.editor.mapping.companies
-            if each.psa == company.psa
+            each.agreement: each for each in session.editor.mapping.companies if each.psa == psa
         }
         bills = {each.id: self._bills(company, each) for each in agreements}
-        self._prompter.show(agreements_screen(company.company.name, agreements, bills, owners))
+        session.prompter.show(agreements_screen(name, agreements, bills, owners))
         while True:
             agreement = agreements[0]
             if len(agreements) > 1:
                 question = f"Agreement: number; {_HELP}"
-                agreement = agreements[self._prompter.number(question, len(agreements))]
+                agreement = agreements[session.prompter.number(question, len(agreements))]
             try:
-                return self._save(company, agreement, joins=agreement.id in owners)
+                return self._save(company, agreement.id, joins=agreement.id in owners)
             except Back:
                 if len(agreements) == 1:
                     raise
 
-    def _save(self, company: CompanyEntry, agreement: PsaAgreement, *, joins: bool) -> bool:
-        session = self._session
+    def _save(self, company: CompanyEntry, agreement: str, *, joins: bool) -> bool:
+        session, tenants = self.session, (self.entry.tenant.ref,)
         if joins:
-            if not self._prompter.yes("Add this tenant to that client?", default=True):
+            if not session.prompter.yes("Add this tenant to that client?", default=True):
                 raise Back
         else:
             question = "Bill this client from the next sync on?"
-            session.billing = self._prompter.yes(question, default=session.billing)
-        client = Company(
-            company.company.name,
-            (self._entry.tenant.ref,),
-            company.psa,
-            company.company.id,
-            agreement.id,
-            billing=session.billing,
-        )
+            session.billing = session.prompter.yes(question, default=session.billing)
+        name, ident = company.company.name, company.company.id
+        client = Company(name, tenants, company.psa, ident, agreement, billing=session.billing)
         return session.confirm(lambda rows: add_clients(rows, [client]))
 
     def _bills(self, company: CompanyEntry, agreement: PsaAgreement) -> str:
         """What the agreement bills already; a failure to read it is no reason to stop."""
-        session = self._session
-        ref = AgreementRef(company.psa, company.company.id, agreement.id)
+        session, psa = self.session, company.psa
         try:
-            lines = session.psas[company.psa].lines(ref)
+            lines = session.psas[psa].lines(AgreementRef(psa, company.company.id, agreement.id))
         except KisiError as error:
             return f"what it bills could not be read: {error.message}"
-        names = {
-            entry.product.id: entry.product.name
-            for entry in session.inventory.products
-            if entry.psa == company.psa
-        }
+        products = session.inventory.products
+        names = {entry.product.id: entry.product.name for entry in products if entry.psa == psa}
         return lines_words((line for line in lines if is_live(line, session.today)), names)
 
 
 # --- applications -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OpenApplication:
-    """An application that has no row yet, or none of its products in a PSA."""
-
-    group: KeyNameGroup
-    psas: tuple[str, ...]
-    """Where it has no product."""
-    known: bool
-    """Whether it has an `[[application]]` row."""
-
-
-def open_applications(session: Session) -> list[OpenApplication]:
+def open_applications(session: Session) -> list[KeyNameGroup]:
     """Key names of no application, in groups, and applications without a product, as of now."""
     mapping = session.editor.mapping
     names = unmatched_key_names(mapping, session.inventory)
     psas = tuple(dict.fromkeys(each.psa for each in mapping.companies)) or tuple(session.psas)
-    found = [OpenApplication(group, psas, known=False) for group in group_key_names(names)]
+    found = [replace(group, psas=psas) for group in group_key_names(names)]
     billed = {(row.application, row.psa) for row in mapping.products}
     for each in mapping.applications:
         where = tuple(psa for psa in psas if (each.name, psa) not in billed)
         if each.bill and where:
             own = Matcher([each])
             seen = tuple(e.name for e in session.inventory.key_names if own.match(e.name))
-            group = KeyNameGroup(replace(each, keys=each.globs), seen)
-            found.append(OpenApplication(group, where, known=True))
+            application = replace(each, keys=each.globs)
+            found.append(KeyNameGroup(application, seen, known=True, psas=where))
     return found
 
 
 def ask_for_applications(session: Session) -> None:
     """Asks for every open application in turn; `b` at its first question takes one back."""
-    found = open_applications(session)
-    in_turn(session, [(e.group.application.name, _OneApplication(session, e).ask) for e in found])
+    groups = open_applications(session)
+    in_turn(session, [(e.application.name, _OneApplication(session, e).ask) for e in groups])
 
 
 class _OneApplication:
-    """The questions about one application."""
-
-    def __init__(self, session: Session, found: OpenApplication) -> None:
+    def __init__(self, session: Session, group: KeyNameGroup) -> None:
         self._session = session
         self._prompter = session.prompter
-        self._found = found
-        self._group = found.group
+        self._group = group
 
     def ask(self, place: str) -> None:
-        """Asks until an answer is saved, or raises `Back` or `Skip`."""
         while True:
             answer = self._how(place)
             try:
@@ -359,7 +305,6 @@ class _OneApplication:
                 continue
 
     def _how(self, place: str) -> Answer:
-        """How it is billed; `u` changes what is counted."""
         while True:
             answers = self._answers()
             names = [e for e in self._session.inventory.key_names if e.name in self._group.seen]
@@ -391,36 +336,30 @@ class _OneApplication:
             words = "by category: workstations, servers and the rest as three products"
             answers[words] = partial(self._billed, SPLIT, Unit.DEVICE)
         answers["never: it is known and not billed (bill = false)"] = self._never
-        if not self._found.known and self._session.editor.mapping.applications:
+        if not self._group.known and self._session.editor.mapping.applications:
             answers["its key names belong to an application of mapping.toml"] = self._belongs
         return answers
 
     def _row(self, rows: MappingEdit) -> Application:
-        """The application's row: its own, with the new key names, if it has one."""
         new = self._group.application
-        known = find_application(rows, new.name)
-        if known is None:
-            return new
-        return replace(with_keys(known, new.globs), unit=new.unit)
+        known = rows.applications.get(new.name.casefold())
+        return replace(with_keys(known, new.globs), unit=new.unit) if known else new
 
     def _never(self, rows: MappingEdit) -> None:
         set_application(rows, replace(self._row(rows), bill=False))
 
     def _belongs(self, rows: MappingEdit) -> None:
-        """Adds the key names to an application that is there already."""
         applications = list(rows.applications.values())
-        self._prompter.show(
-            application_screen(self._group, "", (), [each.name for each in applications])
-        )
+        names = [each.name for each in applications]
+        self._prompter.show(application_screen(self._group, "", (), names))
         chosen = self._prompter.number(f"Which application? {_HELP}", len(applications))
         set_application(rows, with_keys(applications[chosen], self._group.application.globs))
 
     def _billed(self, categories: Sequence[Category], unit: Unit, rows: MappingEdit) -> None:
-        """Asks for the products in each PSA, and bills the application as them."""
         self._count(unit, doubt=self._group.doubt)
         application = self._row(rows)
         set_application(rows, application)
-        asked = [self._products(application.name, psa, categories) for psa in self._found.psas]
+        asked = [self._products(application.name, psa, categories) for psa in self._group.psas]
         chosen = [row for row in asked if row.products]
         if not chosen:
             self._prompter.say("No product was chosen, so nothing was saved.")
@@ -438,7 +377,6 @@ class _OneApplication:
         return ProductRow(name, psa, products)
 
     def _product(self, psa: str, category: Category) -> str:
-        """The id of the product that was picked or found."""
         where = f" in psa.{psa}" if len(self._session.psas) > 1 else ""
         title = f"Product for {_CATEGORIES[category]}{where}"
         found = self._suggested(psa, category)
@@ -465,9 +403,9 @@ class _OneApplication:
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
         found = suggest_products(self._group.application.name, free)
         ranked = sorted(found, key=lambda each: each.category is not category)
-        return [(entries[each.product], each) for each in ranked[:5]]
+        return [(entries[each.id], each) for each in ranked[:5]]
 
     def _search(self, psa: str, typed: str) -> list[FoundProduct]:
-        entries = self._entries(psa)
-        names = {id_: (entry.product.name, id_) for id_, entry in entries.items()}
-        return [(entries[id_], None) for id_ in search(typed.removeprefix("/"), names)]
+        entries = self._entries(psa).values()
+        found = search(typed, entries, lambda entry: (entry.product.name, entry.product.id))
+        return [(entry, None) for entry in found]

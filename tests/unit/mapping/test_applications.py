@@ -87,7 +87,7 @@ def test_a_name_that_may_be_per_user_or_per_device_leaves_a_doubt(others):
 
 
 def test_products_are_suggested_with_the_category_their_name_speaks_of():
-    found = {suggestion.product: suggestion for suggestion in suggest_products(ADVANCED, PRODUCTS)}
+    found = {suggestion.id: suggestion for suggestion in suggest_products(ADVANCED, PRODUCTS)}
     assert found["1"].category is Category.WINDOWS_WORKSTATIONS
     assert found["2"].category is Category.WINDOWS_SERVERS
     assert found["3"].category is Category.NON_WINDOWS
@@ -103,4 +103,4 @@ def test_initials_and_shortened_words_stand_for_the_application():
 
 def test_a_word_of_the_application_itself_is_no_category():
     best = suggest_products("Kaspersky Security for Mail Server", PRODUCTS)[0]
-    assert (best.product, best.category) == ("8", Category.ALL)
+    assert (best.id, best.category) == ("8", Category.ALL)

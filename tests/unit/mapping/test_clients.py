@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ConfigError, ExitCode
-from kisi.mapping.edits import (
+from kisi.mapping.changes import (
     add_clients,
     change_clients,
     the_client,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.edits import add_clients, change_clients
+from kisi.mapping.changes import add_clients, change_clients
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
 from kisi.mapping.table import accept_rows, read_mapping_table
@@ -115,7 +115,7 @@ def test_a_twin_of_a_mapped_tenant_is_listed_with_a_hint(twice):
 def test_nothing_is_suggested_or_asked_for_it(twice):
     mapping = twice.editor(ROW).mapping
     inventory = twice.inventory(mapping)
-    assert [str(one.ref) for one in open_tenants(mapping, inventory)] == ["hq:V2", "new:V9"]
+    assert [str(one.tenant.ref) for one in open_tenants(mapping, inventory)] == ["hq:V2", "new:V9"]
     found = suggest(mapping, inventory, TODAY, min_score=0.1)
     assert "new:V1" not in {str(ref) for one in found.clients for ref in one.company.tenants}
     assert "new:V1" not in {str(one.ref) for one in found.without}

@@ -91,4 +91,4 @@ NAMES = {
     ],
 )
 def test_any_part_of_a_name_finds_it_likeliest_first(typed, found):
-    assert search(typed, NAMES) == found
+    assert search(typed, NAMES, NAMES.__getitem__) == found

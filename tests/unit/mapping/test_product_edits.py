@@ -3,9 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.changes import toml_id
-from kisi.mapping.edits import (
-    find_application,
+from kisi.mapping.changes import (
     remove_application,
     remove_exception,
     remove_product,
@@ -13,6 +11,7 @@ from kisi.mapping.edits import (
     set_exception,
     set_product,
     the_application,
+    toml_id,
 )
 from kisi.model import SPLIT, Application, Category, ProductRow, Unit
 from tests.unit.mapping.sides import changed
@@ -65,7 +64,7 @@ def test_an_id_is_a_number_only_where_nothing_is_lost(ident, written):
 
 def test_an_application_is_found_by_name_in_any_case(draft):
     rows = draft.edit()
-    assert find_application(rows, "mail") is draft.mapping.applications[1]
+    assert the_application(rows, "mail") is draft.mapping.applications[1]
     assert the_application(rows, "kes").name == "KES"
     with pytest.raises(ConfigError, match=r'no .*"Male"; did you mean "Mail"'):
         the_application(rows, "Male")

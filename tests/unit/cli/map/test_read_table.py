@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.cli.map.tables import read_table
+from kisi.cli.map.app import read_table
 from kisi.config import document
 from kisi.errors import ConfigError
 
