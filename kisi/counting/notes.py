@@ -1,7 +1,7 @@
 """What a count leaves out although a setting would count it, and what is odd about it, in words.
 
-What never counts by rule (trial, expired, reserve) is ordinary: `kisi explain` lists it, and no
-note says so every day.
+What never counts by rule (trial, reserve) is ordinary: `kisi explain` lists it, and no note says so
+every day. An expired key that is in use is said, because it was billed before, and may be renewed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from kisi.counting.rules import CountingContext, Reason, judge_key
+from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key
 from kisi.model import Device, Evidence, Key, KeyRow
 
 _NAMED_AT_MOST = 5
@@ -30,18 +30,20 @@ def _first(texts: Collection[str]) -> str:
 
 
 def key_notes(keys: Iterable[Key], context: CountingContext) -> Iterable[str]:
-    """Keys that contradict themselves; then by reason those in use that a setting would count."""
+    """Keys that contradict themselves; those in use that expired, or that a setting would count."""
     kinds: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for key in keys:
         ruling = judge_key(key, context.rules, context.now)
         if ruling.warning:
             yield ruling.warning
-        if ruling.settings and key.used != 0 and not context.never_bills(key):
+        told = ruling.settings or ruling.reason == EXPIRED
+        if told and key.used != 0 and not context.never_bills(key):
             used = "in use" if key.used is None else f"{key.used} in use"
             kinds[ruling.reason, ruling.settings].append(f"{key.serial} ({key.name}, {used})")
     for (reason, settings), found in kinds.items():
         are = _number(found, "key in use is", "keys in use are")
-        yield f"{are} not counted ({reason}): {some(found)}; {_would_count(settings, found)}"
+        end = _would_count(settings, found) if settings else "no setting would count it."
+        yield f"{are} not counted ({reason}): {some(found)}; {end}"
 
 
 def figure_notes(

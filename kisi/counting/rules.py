@@ -29,6 +29,7 @@ _STATE_NAMES = {
 UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
 
 NOT_STORED = "not in the server's own storage"
+EXPIRED = "expired"
 
 
 class Reason(StrEnum):
@@ -113,7 +114,7 @@ def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
             yield Ruling("no limit date", f"Key {key.serial} reports no limit date.")
     elif key.limit_date <= now:
         odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
-        yield Ruling("expired", odd if unlimited else "")
+        yield Ruling(EXPIRED, odd if unlimited else "")
 
 
 def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
@@ -122,7 +123,7 @@ def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     if key.end_date > now:
         return
     if key.end_date + timedelta(days=key.grace_days) <= now:
-        yield Ruling("expired")
+        yield Ruling(EXPIRED)
     elif not rules.grace:
         yield Ruling("subscription in its grace term", settings=("grace",))
 

@@ -13,16 +13,16 @@ another: without these, and with a wrong type, a list is `Incomplete`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow
-from kisi.redaction import remote_name, remote_text
+from kisi.redaction import carries, remote_name, remote_text
 from kisi.sources.ksc.session import Session
-from kisi.sources.ksc.wire import Denied, Params, ServerLabel, Vanished
+from kisi.sources.ksc.wire import Denied, Params, ServerLabel, Unavailable, Vanished
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
@@ -103,15 +103,14 @@ def read_iterator(
     Raises:
         Incomplete: The list did not arrive whole twice.
     """
-    whole = {
+    asked = {
         "pFields": list(fields),
         "pFieldsToOrder": [],
         "pOptions": {},
         "lTimeoutSec": _ITERATOR_LIFETIME,
         **arguments,
     }
-    rows = partial(_drain, session, page)
-    return _twice(lambda: _walk(session, opener, whole, _ITERATOR, rows))
+    return _whole(session, opener, asked, _ITERATOR, partial(_drain, session, page))
 
 
 def read_devices(session: Session) -> dict[str, Device]:
@@ -120,36 +119,49 @@ def read_devices(session: Session) -> dict[str, Device]:
     Raises:
         Incomplete: The list did not arrive whole twice.
     """
-    whole = {
+    order = {"Name": "KLHST_WKS_HOSTNAME", "Asc": True}
+    asked = {
         "wstrFilter": '(KLHST_WKS_DN="*")',
         "vecFieldsToReturn": list(HOST_FIELDS),
-        "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
+        "vecFieldsToOrder": [{"type": "params", "value": order}],
         "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
         "lMaxLifeTime": _ACCESSOR_LIFETIME,
     }
-    rows = partial(_collect, session)
-    return _twice(lambda: _walk(session, "HostGroup.FindHosts", whole, _ACCESSOR, rows))
+    return _whole(session, "HostGroup.FindHosts", asked, _ACCESSOR, partial(_collect, session))
 
 
-def _twice(walk: Callable[[], _T]) -> _T:
-    try:
-        return walk()
-    except _Broken as broken:
-        _LOG.warning("A list is read again from its start. %s", broken)
-    try:
-        return walk()
-    except _Broken as broken:
-        raise broken.why from broken
-
-
-def _walk(
+def _whole(
     session: Session,
     opener: str,
     arguments: Mapping[str, Any],
     kind: _Handle,
     rows: Callable[[str, int], _T],
 ) -> _T:
-    """Opens a list, takes its `rows` by handle and number, and gives the handle back."""
+    """A list's `rows` by its handle and number. If they do not arrive, it is opened again, once.
+
+    A server that says when it wants to be asked again may say so for as long as a call may take.
+    """
+    ends: float | None = None
+    while True:
+        try:
+            return _read(session, opener, arguments, kind, rows)
+        except _Broken as broken:
+            busy = broken.why if isinstance(broken.why, Unavailable) else None
+            if ends is not None and (busy is None or busy.wait is None):
+                raise broken.why from broken
+            ends = session.ends() if ends is None else ends
+            if busy is not None and not session.wait_out(busy, ends):
+                raise broken.why from broken
+            _LOG.warning("A list is read again from its start. %s", broken)
+
+
+def _read(
+    session: Session,
+    opener: str,
+    arguments: Mapping[str, Any],
+    kind: _Handle,
+    rows: Callable[[str, int], _T],
+) -> _T:
     try:
         opened = session.call(opener, arguments, Retry.UNPROCESSED)
     except Vanished:
@@ -237,7 +249,7 @@ def _chunk(
         why = error
         if isinstance(error, Vanished):
             # An iterator that is gone ends this list, not the reading as a key that is gone does.
-            why = Incomplete(error.message)
+            why = Incomplete(error.message, remedy=error.remedy)
             why.event = error.event
         raise _Broken(why) from error
     returned = _whole_number(session, method, answer, "PxgRetVal")
@@ -266,22 +278,62 @@ class VirtualServer(NamedTuple):
 
     uid: str
     """`KLVSRV_UID`: unique, and never changes."""
-    id: int | None
+    id: int | None = None
     """`KLVSRV_ID`: its number on this main server."""
-    name: str
+    name: str = ""
     """`KLVSRV_DN`: what a login names; people rename it."""
-    enabled: bool
+    enabled: bool = True
+    trouble: SourceError | None = None
+    """Why it cannot be read."""
 
 
-def parse_server(label: ServerLabel, row: object) -> VirtualServer:
-    """A container of `VServers.GetVServers`."""
-    server = _Record(label, row, "virtual server")
-    return VirtualServer(
-        uid=server.identity("KLVSRV_UID"),
-        id=server.get("KLVSRV_ID", int),
-        name=server.text("KLVSRV_DN"),
-        enabled=server.get("KLVSRV_ENABLED", bool) is not False,
-    )
+def parse_servers(label: ServerLabel, rows: Iterable[object]) -> dict[str, VirtualServer]:
+    """The virtual servers of `VServers.GetVServers`, by UID.
+
+    A record that does not say whose it is fails nobody but, as a missing tenant, its own client.
+    """
+    servers: dict[str, VirtualServer] = {}
+    for row in rows:
+        try:
+            server = _parse_server(label, row)
+        except Incomplete as odd:
+            _LOG.warning("A record in the list of virtual servers is left out. %s", odd.event)
+            continue
+        first = servers.setdefault(server.uid, server)
+        if first[:4] != server[:4]:
+            own = label._replace(server=first.name or first.uid)
+            twice = "the server lists it twice, with different names, numbers or states."
+            remedy = "See in Security Center which of the two is right."
+            trouble = own.error(Incomplete, twice, remedy)
+            servers[server.uid] = first._replace(trouble=trouble)
+    return servers
+
+
+def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
+    record = _Record(label, row, "virtual server")
+    uid = record.identity("KLVSRV_UID")
+    try:
+        record = _Record(label._replace(server=uid), row, "virtual server")
+        name, number = record.text("KLVSRV_DN"), record.get("KLVSRV_ID", int)
+        enabled = record.get("KLVSRV_ENABLED", bool) is not False
+    except Incomplete as trouble:
+        return VirtualServer(uid, trouble=trouble)
+    own, trouble = label._replace(server=name or uid), None
+    if not enabled:
+        trouble = own.error(
+            SourceError,
+            "it is disabled, so that nobody can log in to it.",
+            "Enable it in Security Center, or set `billing = false` for its client.",
+        )
+    elif not name or number is None:
+        trouble = own.error(Incomplete, "the server does not say its name or its number.")
+    elif not carries("utf-8", name):
+        trouble = own.error(
+            SourceError,
+            "its name holds half of a character (a lone surrogate), which no login can name.",
+            "Write its name again in Security Center, without what was copied along.",
+        )
+    return VirtualServer(uid, number, name, enabled, trouble)
 
 
 def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
@@ -335,12 +387,13 @@ def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]
 def parse_device(label: ServerLabel, row: object) -> Device:
     """A container of `HostGroup.FindHosts`."""
     record = _Record(label, row, "device")
+    seen = record.row.get("KLHST_WKS_LAST_VISIBLE")  # for information only
     return Device(
         id=record.identity("KLHST_WKS_HOSTNAME"),
         name=remote_name(record.text("KLHST_WKS_DN")),
         os_name=record.text("KLHST_WKS_OS_NAME"),
         ctype=record.get("KLHST_WKS_CTYPE", int) or 0,
-        last_seen=record.get("KLHST_WKS_LAST_VISIBLE", datetime),
+        last_seen=seen if isinstance(seen, datetime) else None,
     )
 
 
@@ -354,7 +407,7 @@ class _Record:
         if not isinstance(row, dict):
             raise label.error(Incomplete, f"A {what} is not a container.")
         self._label = label
-        self._row: Params = row
+        self.row: Params = row
         self._what = what
 
     def identity(self, name: str) -> str:
@@ -368,7 +421,7 @@ class _Record:
         return self.get(name, str) or ""
 
     def get(self, name: str, kind: type[_T]) -> _T | None:
-        value = self._row.get(name)
+        value = self.row.get(name)
         if value is None:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from kisi.errors import Incomplete, LoginRefused, NotSent, SourceError, TransportError
+from kisi.errors import AnswerLost, Incomplete, LoginRefused, NotSent, SourceError, TransportError
 from kisi.redaction import remote_text
 from kisi.sources.ksc.wire import (
     CHECK_LOGIN,
@@ -23,14 +23,14 @@ from kisi.sources.ksc.wire import (
     Params,
     PasswordRefused,
     ServerLabel,
+    Unanswered,
     Unavailable,
     Vanished,
     decode,
-    encode_arguments,
     encoded_name,
     problem_in,
 )
-from kisi.transport import Answer, Client, Clock, Retry, clock_skew
+from kisi.transport import Answer, Client, Clock, Limits, Retry, clock_skew, retry_after
 
 _LOG = logging.getLogger(__name__)
 _START = "Session.StartSession"
@@ -53,12 +53,14 @@ class Session:
         self,
         client: Client,
         clock: Clock,
+        limits: Limits,
         label: ServerLabel,
         authorization: str,
         stopped: threading.Event,
     ) -> None:
         self._client = client
         self._clock = clock
+        self._limits = limits
         self._stopped = stopped
         self._ended = False
         self.label = label
@@ -68,7 +70,12 @@ class Session:
             "Authorization": authorization,
             "X-KSC-VServer": encoded_name(label.server or ""),
         }
-        document, answer = self._request(_START, {}, Retry.UNPROCESSED)
+        try:
+            document, answer = self._request(_START, {}, Retry.UNPROCESSED)
+        except Unanswered as lost:  # no refusal, which alone must never be repeated
+            _LOG.warning("The login is tried once more. %s", lost.event)
+            clock.sleep(_PENDING_WAITS[0])
+            document, answer = self._request(_START, {}, Retry.UNPROCESSED)
         self.skew = clock_skew(answer, clock.now())
         """How far this machine's clock is ahead of the server's; None if that is not known."""
         token = document.get("PxgRetVal")
@@ -86,6 +93,19 @@ class Session:
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
         return self._request(method, arguments, retry)[0]
+
+    def ends(self) -> float:
+        """The instant of the clock at which something that begins now must be over."""
+        return self._limits.ends(self._clock.monotonic())
+
+    def wait_out(self, trouble: Unavailable, ends: float) -> bool:
+        """Waits as long as the server asked for, if that is over before `ends`; whether it was."""
+        wait = trouble.wait if trouble.wait is not None else _PENDING_WAITS[0]
+        wait = min(wait, self._limits.retry_after_cap)
+        if self._clock.monotonic() + wait >= ends:
+            return False
+        self._clock.sleep(wait)
+        return True
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
         """Gives something back. That it fails harms nobody: it ends with the session."""
@@ -116,17 +136,18 @@ class Session:
                 answer = self._client.send(
                     "POST",
                     f"/api/v1.0/{method}",
-                    json=encode_arguments(arguments),
+                    json=arguments,
                     headers=self._headers,
                     retry=retry,
                     best_effort=best_effort,
                 )
             except TransportError as error:
-                kind = SourceError if isinstance(error, NotSent) else Incomplete
+                lost = Unanswered if isinstance(error, AnswerLost) else Incomplete
+                kind = SourceError if isinstance(error, NotSent) else lost
                 raise self.label.error(kind, error.message, error.remedy) from error
             if answer.status != HTTPStatus.OK:
                 raise self._refusal(method, answer)
-            document = _document(self.label, method, answer)
+            document = self._document(method, answer)
             failure = problem_in(self.label, method, document)
             if failure is None:
                 return document, answer
@@ -136,16 +157,36 @@ class Session:
             _LOG.info("%s: %s is not available yet. Again in %.0f s.", self.label, method, wait)
             self._clock.sleep(wait)
 
+    def _document(self, method: str, answer: Answer) -> Params:
+        try:
+            document = decode(answer.json())
+        except TransportError as error:
+            raise self.label.error(Incomplete, f"{method}: {error.message}") from error
+        except RecursionError as error:
+            what = f"the answer to {method} is nested too deeply."
+            raise self.label.error(Incomplete, what) from error
+        if not isinstance(document, dict):
+            what = f"the answer to {method} is no JSON object: {answer.excerpt()!r}."
+            raise self.label.error(Incomplete, what)
+        return document
+
     def _refusal(self, method: str, answer: Answer) -> SourceError:
         """What an HTTP status other than 200 means: login, session or protocol failed."""
         label, status = self.label, answer.status
         said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
         detail = f"HTTP {status}: {said!r}"
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            if method == _START:
-                return _login_refused(label, detail)
-            self.alive = False
-            return label.error(Vanished, f"the session ended before {method} ({detail}).")
+            if method != _START:
+                self.alive = False
+                return label.error(Vanished, f"the session ended before {method} ({detail}).")
+            what = f"the login was refused ({detail})"
+            if label.server is None:
+                return label.error(LoginRefused, f"{what}. {NOT_AGAIN}", CHECK_LOGIN)
+            return label.error(
+                LoginRefused,
+                f"{what}, though the main server accepts it. kisi did not try again.",
+                "Give the account the right to log in to this virtual server and to read it.",
+            )
         if status == HTTPStatus.NOT_FOUND:
             return label.error(
                 Denied,
@@ -153,35 +194,12 @@ class Session:
                 "Check `url`: it must be the address and port of the OpenAPI, usually 13299.",
             )
         if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
-            return label.error(SourceError, f"it is too busy for {method} ({detail}).")
-        return label.error(Incomplete, f"it did not answer {method} ({detail}).")
-
-
-def _login_refused(label: ServerLabel, detail: str) -> LoginRefused:
-    what = f"the login was refused ({detail})"
-    if label.server is None:
-        return label.error(LoginRefused, f"{what}. {NOT_AGAIN}", CHECK_LOGIN)
-    return label.error(
-        LoginRefused,
-        f"{what}, though the main server accepts it. kisi did not try again.",
-        "Give the account the right to log in to this virtual server and to read it.",
-    )
-
-
-def _document(label: ServerLabel, method: str, answer: Answer) -> Params:
-    try:
-        document = decode(answer.json())
-    except TransportError as error:
-        raise label.error(Incomplete, f"{method}: {error.message}") from error
-    except (ValueError, RecursionError) as error:
-        raise label.error(
-            Incomplete, f"the answer to {method} has a value of a wrong type."
-        ) from error
-    if not isinstance(document, dict):
-        raise label.error(
-            Incomplete, f"the answer to {method} is no JSON object: {answer.excerpt()!r}."
-        )
-    return document
+            busy = label.error(Unavailable, f"it is too busy for {method} ({detail}).")
+            busy.wait = retry_after(answer.headers)
+            return busy
+        between = {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}  # a proxy's
+        kind = Unanswered if status in between else Incomplete
+        return label.error(kind, f"it did not answer {method} ({detail}).")
 
 
 _TOLERATED = 2

@@ -29,7 +29,7 @@ from kisi.sources.ksc.lists import (
     VirtualServer,
     parse_key,
     parse_key_row,
-    parse_server,
+    parse_servers,
     read_devices,
     read_iterator,
 )
@@ -109,6 +109,7 @@ class KscSource:
             settings.user, secrets["password"], settings.domain, internal=settings.internal_user
         )
         self._clock = clock
+        self._limits = limits
         self._workers = settings.workers
         self._main_label = ServerLabel(name)
         self._main_lock = threading.RLock()
@@ -257,33 +258,22 @@ class KscSource:
 
     def _server_of(self, tenant: Tenant) -> VirtualServer:
         """The virtual server of a tenant, if it is there and can be logged in to."""
-        label = ServerLabel(self.name, tenant.name)
         with self._main_lock:
             if self._servers is None:
                 self._servers = self._read_servers()
             server = self._servers.get(tenant.ref.tenant)
         if server is None:
+            label = ServerLabel(self.name, tenant.name)
             raise label.error(SourceError, "the server does not list it any more.")
-        if not server.enabled:
-            raise label.error(
-                SourceError,
-                "it is disabled, so that nobody can log in to it.",
-                "Enable it in Security Center, or set `billing = false` for its client.",
-            )
-        if not server.name or server.id is None:
-            raise label.error(Incomplete, "the server does not say its name or its number.")
+        if server.trouble:
+            raise server.trouble
         return server
 
     def _read_servers(self) -> dict[str, VirtualServer]:
-        answer = self._ask_main("VServers.GetVServers", {"lParentGroup": -1})
-        rows = answer.get("PxgRetVal")
+        rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
         if not isinstance(rows, list):
             raise self._main_label.error(Incomplete, "VServers.GetVServers gave no list.")
-        servers = [parse_server(self._main_label, row) for row in rows]
-        by_uid = {server.uid: server for server in servers}
-        if len(by_uid) != len(servers):
-            raise self._main_label.error(Incomplete, "two virtual servers have the same UID.")
-        return by_uid
+        return parse_servers(self._main_label, rows)
 
     def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
         """Calls a method on the main server; in a new session, once, if the old one has died."""
@@ -312,7 +302,7 @@ class KscSource:
         return self._main
 
     def _begin(self, label: ServerLabel, stopped: threading.Event) -> Session:
-        return Session(self._client, self._clock, label, self._authorization, stopped)
+        return Session(self._client, self._clock, self._limits, label, self._authorization, stopped)
 
 
 def _read(
@@ -354,14 +344,22 @@ def _check_server(session: Session, server: VirtualServer) -> None:
     info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
     if not isinstance(info, dict):
         raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
-    number = info.get("KLADMSRV_VSID")
-    if info.get("KLADMSRV_IS_VIRTUAL") is not True or number != server.id or number is None:
-        shown = remote_text(str(number), 20)
-        raise session.label.error(
-            Incomplete,
-            f"the wrong virtual server answered: number {shown} instead of {server.id}.",
-            "Check whether two virtual servers have the same name.",
-        )
+    virtual, number = (info.get(name) for name in values["pValues"])
+    if virtual is True and number == server.id:
+        return
+    missing = [name for name in values["pValues"] if info.get(name) is None]
+    if virtual is False:
+        said = "the wrong virtual server answered: one that is not virtual"
+    elif missing:
+        said = f"HostGroup.GetStaticInfo did not say {' and '.join(missing)}"
+        raise session.label.error(Incomplete, f"{said}, so that nobody knows who answered.")
+    else:
+        said = f"the wrong virtual server answered: number {remote_text(str(number), 20)}"
+    raise session.label.error(
+        Incomplete,
+        f"{said} instead of number {server.id}.",
+        "Check whether two virtual servers have the same name.",
+    )
 
 
 def _read_keys(session: Session, notes: list[str]) -> list[Key]:

@@ -2,22 +2,19 @@
 
 Inside containers and arrays, types that JSON cannot tell apart are wrapped as
 `{"type": "long", "value": 5}`; the arguments of a call themselves are bare
-(https://support.kaspersky.com/help/KSC/14/KSCAPI/index.html, "Data format"). kisi knows the types
-that it sends and reads. Errors say whose lines stay as they are (`ServerLabel.error`).
+(https://support.kaspersky.com/help/KSC/14/KSCAPI/index.html, "Data format").
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.redaction import remote_text
 
-_T = TypeVar("_T")
 _E = TypeVar("_E", bound=SourceError)
 _LONGEST = 200
 
@@ -41,73 +38,44 @@ def encoded_name(text: str) -> str:
     return base64.b64encode(text.encode()).decode("ascii")
 
 
-class WireError(ValueError):
-    """A wrapped value is not of the type that it claims."""
+class Unreadable(NamedTuple):
+    """What a wrapped value became that is not of the type that it claims."""
+
+    value: object
+
+    def __str__(self) -> str:
+        return str(self.value)
 
 
 def decode(value: Any) -> Any:  # noqa: ANN401  any JSON value
     """Unwraps all values inside a JSON value. Instants become aware, in UTC; `""` becomes None.
 
-    Raises:
-        WireError: A wrapped value is not of the type that it claims.
+    A value that cannot be read stays as `Unreadable`, so that who needs it can name it.
     """
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, dict):
         return value
-    kind = value.get("type")
-    if value.keys() == {"type", "value"} and isinstance(kind, str) and kind in _DECODERS:
+    if value.keys() == {"type", "value"} and value["type"] in ("long", "datetime", "params"):
         try:
-            return _DECODERS[kind](value["value"])
-        except (ValueError, OverflowError) as error:
-            raise WireError(f"{remote_text(str(value['value']), 80)!r} is no {kind}.") from error
+            return _unwrapped(value["type"], value["value"])
+        except (ValueError, OverflowError):
+            return Unreadable(value["value"])
     return {name: decode(item) for name, item in value.items()}
 
 
-def encode_arguments(arguments: Mapping[str, Any]) -> Params:
-    """The body of a call: a container among its arguments is bare, one inside another is not."""
-    return {
-        name: {inner: _encode(each) for inner, each in value.items()}
-        if isinstance(value, Mapping)
-        else _encode(value)
-        for name, value in arguments.items()
-    }
-
-
-def _encode(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    if isinstance(value, list):
-        return [_encode(item) for item in value]
-    if isinstance(value, Mapping):
-        return {"type": "params", "value": {name: _encode(each) for name, each in value.items()}}
-    return value
-
-
-def _expect(value: object, kind: type[_T]) -> _T:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise WireError(f"a {type(value).__name__}")
-    return value
-
-
-def _long(value: object) -> int:
-    return int(value) if isinstance(value, str) else _expect(value, int)
-
-
-def _datetime(value: object) -> datetime | None:
-    if value is None or value == "":
+def _unwrapped(kind: str, value: object) -> object:
+    if kind == "params" and isinstance(value, dict):
+        return {name: decode(item) for name, item in value.items()}
+    if kind == "long" and (isinstance(value, str) or type(value) is int):
+        return int(value)
+    if kind == "datetime" and (value is None or value == ""):
         return None
-    parsed = datetime.fromisoformat(_expect(value, str))
-    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    if kind == "datetime" and isinstance(value, str):
+        parsed = datetime.fromisoformat(value)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    raise ValueError(kind)
 
-
-def _params(value: object) -> Params:
-    return {name: decode(item) for name, item in _expect(value, dict).items()}
-
-
-_DECODERS: Mapping[str, Callable[[object], Any]] = {
-    "long": _long,
-    "datetime": _datetime,
-    "params": _params,
-}
 
 CHECK_LOGIN = (
     "Check `user`, the password behind `password`, and `internal_user` (true for a user of "
@@ -130,15 +98,21 @@ class Denied(SourceError):
 
 
 class Unavailable(SourceError):
-    """The application is not ready yet, or its input and output are suspended: waiting may help."""
+    """The server is too busy or not ready yet: waiting may help."""
+
+    wait: float | None = None
+    """Seconds after which it wants to be asked again, if it says so."""
+
+
+class Unanswered(Incomplete):
+    """The server's answer never came: it may have done what it was asked, or never have seen it."""
 
 
 class PasswordRefused(LoginRefused):
     """The password itself is wrong or the account blocked: one more login could lock it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLabel:
+class ServerLabel(NamedTuple):
     """Where something happens: a source, and one of its virtual servers or the main server."""
 
     source: str
@@ -218,5 +192,5 @@ def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError
     module = remote_text(str(fields.get("module", "")), 20)
     message = remote_text(str(fields.get("message", "")), _LONGEST)
     detail = f'{code} {module}: "{message}"'
-    what = meaning.what.replace("{method}", method).replace("{detail}", detail)
+    what = meaning.what.format(method=method, detail=detail)
     return label.error(meaning.kind, what, meaning.remedy)

@@ -91,8 +91,11 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
 
 def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
     row = {"KLVSRV_UID": "VSRV1", "KLVSRV_ID": 1, "KLVSRV_DN": "Contoso"}
-    assert lists.parse_server(HQ, row) == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
-    assert not lists.parse_server(HQ, {**row, "KLVSRV_ENABLED": False}).enabled
+    (server,) = lists.parse_servers(ServerLabel("hq"), [row]).values()
+    assert server == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
+    disabled = lists.parse_servers(ServerLabel("hq"), [{**row, "KLVSRV_ENABLED": False}])["VSRV1"]
+    assert not disabled.enabled
+    assert "it is disabled" in str(disabled.trouble)
 
 
 @pytest.mark.parametrize(
