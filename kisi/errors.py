@@ -30,7 +30,7 @@ KisiError
 ```
 
 Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`,
-`Unavailable`, `Vanished` and `Unanswered` in `kisi.sources.ksc.wire`, `Undecided` in
+`Unavailable`, `Vanished` and `Unanswered` in `kisi.sources.ksc.openapi`, `Undecided` in
 `kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do

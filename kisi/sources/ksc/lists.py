@@ -21,8 +21,14 @@ from typing import Any, NamedTuple, TypeVar
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow
 from kisi.redaction import carries, remote_name, remote_text
-from kisi.sources.ksc.session import Session
-from kisi.sources.ksc.wire import Denied, Params, ServerLabel, Unavailable, Vanished
+from kisi.sources.ksc.openapi import (
+    Denied,
+    Params,
+    ServerLabel,
+    Session,
+    Unavailable,
+    Vanished,
+)
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
@@ -316,9 +322,10 @@ def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
         record = _Record(label._replace(server=uid), row, "virtual server")
         name, number = record.text("KLVSRV_DN"), record.get("KLVSRV_ID", int)
         enabled = record.get("KLVSRV_ENABLED", bool) is not False
-    except Incomplete as trouble:
-        return VirtualServer(uid, trouble=trouble)
-    own, trouble = label._replace(server=name or uid), None
+    except Incomplete as wrong:
+        return VirtualServer(uid, trouble=wrong)
+    own = label._replace(server=name or uid)
+    trouble: SourceError | None = None
     if not enabled:
         trouble = own.error(
             SourceError,

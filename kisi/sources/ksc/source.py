@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -33,8 +34,14 @@ from kisi.sources.ksc.lists import (
     read_devices,
     read_iterator,
 )
-from kisi.sources.ksc.session import Logins, Session
-from kisi.sources.ksc.wire import Params, ServerLabel, Vanished, authorization
+from kisi.sources.ksc.openapi import (
+    Logins,
+    Params,
+    ServerLabel,
+    Session,
+    Vanished,
+    authorization,
+)
 from kisi.transport import Client, Clock, Limits, Retry, Trust, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)
@@ -105,11 +112,11 @@ class KscSource:
             clock=clock,
             label=f"Security Center ({name})",
         )
-        self._authorization = authorization(
+        login = authorization(
             settings.user, secrets["password"], settings.domain, internal=settings.internal_user
         )
+        self._begin = partial(Session, self._client, clock, limits, login)
         self._clock = clock
-        self._limits = limits
         self._workers = settings.workers
         self._main_label = ServerLabel(name)
         self._main_lock = threading.RLock()
@@ -300,9 +307,6 @@ class KscSource:
             if finding.level is Level.PROBLEM:
                 _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main
-
-    def _begin(self, label: ServerLabel, stopped: threading.Event) -> Session:
-        return Session(self._client, self._clock, self._limits, label, self._authorization, stopped)
 
 
 def _read(

@@ -10,7 +10,7 @@ from kisi.errors import Incomplete
 from kisi.model import Device, Key, KeyRow
 from kisi.sources.ksc import lists
 from kisi.sources.ksc.lists import VirtualServer
-from kisi.sources.ksc.wire import ServerLabel
+from kisi.sources.ksc.openapi import ServerLabel
 
 WHEN = datetime(2027, 1, 1, tzinfo=UTC)
 HQ = ServerLabel("hq", "Contoso")

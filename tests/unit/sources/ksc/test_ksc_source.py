@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kisi.errors import ConfigError, Incomplete, KisiError, LoginRefused, SourceError
 from kisi.model import Key, Reading, Tenant, TenantRef
 from kisi.sources.ksc import KscSettings, open_source
-from kisi.sources.ksc.wire import Denied
+from kisi.sources.ksc.openapi import Denied
 from kisi.transport import Limits
 from tests.unit.sources.ksc.fake_ksc import (
     LOST,

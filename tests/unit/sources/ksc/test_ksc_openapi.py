@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.sources.ksc.wire import (
+from kisi.sources.ksc.openapi import (
     ServerLabel,
     Unreadable,
     authorization,
