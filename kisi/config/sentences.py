@@ -93,14 +93,7 @@ def place(table: tuple[str, ...], key: str = "") -> str:
     return " ".join(part for part in (name, shorten(key)) if part)
 
 
-def sentence(text: str) -> str:
-    """`text` with a capital at its start and a full stop at its end."""
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
-
-
-_BEYOND = 2**64
-"""No key takes a number as large as this one."""
+_BEYOND = 2**64  # no key takes a number as large as this one
 _EXPECTED = {
     "string_type": "text in quotes",
     "path_type": "a path in quotes",
@@ -200,7 +193,6 @@ def _with_small_numbers(value: Any) -> Any:  # noqa: ANN401 - whatever TOML may 
 
 
 def _dates(data: Mapping[str, Any], steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The keys of a table, and of those inside it, that are dates or times."""
     for key, value in data.items():
         entries = value if isinstance(value, list) else [value]
         if isinstance(value, dict):
@@ -224,7 +216,6 @@ def _with_empty_values(model: type[Model]) -> type[Model]:
 
 
 def _right_part(data: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
-    """`data` without the keys, and without the entries of lists, where something is wrong."""
     right: dict[Any, Any] = dict(data)
     for key in {loc[0] for loc in wrong if loc} & right.keys():
         entries = {loc[1] if len(loc) > 1 else None for loc in wrong if loc[0] == key}
@@ -238,7 +229,6 @@ def _right_part(data: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]])
 def _problem(
     model: type[BaseModel], error: ErrorDetails, table: tuple[str, ...], where: Where
 ) -> str:
-    """One of pydantic's findings, as a place in the file and a sentence."""
     location = error["loc"]
     steps = [step for step in location if isinstance(step, str)] or [""]
     entries = [f"entry {step + 1}" for step in location if isinstance(step, int)]
@@ -257,12 +247,16 @@ def _problem(
     return f"{told}: {_about_value(error)}"
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 def _about_value(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "date":
         return "This is a date or time; put text in quotes."
     if kind == "value_error":
-        return sentence(str(context["error"]))
+        return _sentence(str(context["error"]))
     if expected := _EXPECTED.get(kind):
         return f"This must be {expected}, not {type_name(error['input'])}."
     if choices := context.get("expected"):
@@ -272,7 +266,7 @@ def _about_value(error: ErrorDetails) -> str:
         return f"This must be {what}" + (f'; did you mean "{near}"?' if near else ".")
     if limit := _LIMITS.get(kind):
         return limit.format(**context)
-    return sentence(error["msg"])
+    return _sentence(error["msg"])
 
 
 def _about_secret(table: tuple[str, ...], key: str) -> str:
@@ -282,7 +276,6 @@ def _about_secret(table: tuple[str, ...], key: str) -> str:
 
 
 def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | None:
-    """The settings class of a nested table."""
     found: type[BaseModel] | None = model
     for step in steps:
         field = found.model_fields.get(step) if found else None
