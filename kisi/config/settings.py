@@ -44,7 +44,7 @@ class Section(Table):
         }
 
     def files_read(self, base: Path) -> Iterator[Path]:
-        """The files of this machine that are read because this section, below `base`, names them."""
+        """The files of this machine that are read because this section names them."""
         yield from (path for _, path in self.files_named(base))
 
     def files_named(self, base: Path) -> Iterator[tuple[str, Path]]:

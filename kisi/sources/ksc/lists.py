@@ -13,7 +13,7 @@ another: without these, and with a wrong type, a list is `Incomplete`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -21,14 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow
 from kisi.redaction import carries, remote_name, remote_text
-from kisi.sources.ksc.openapi import (
-    Denied,
-    Params,
-    ServerLabel,
-    Session,
-    Unavailable,
-    Vanished,
-)
+from kisi.sources.ksc.openapi import Denied, Params, ServerLabel, Session, Unavailable, Vanished
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
@@ -38,42 +31,56 @@ _ITERATOR_LIFETIME = 900
 _ACCESSOR_LIFETIME = 3600
 _LONGEST_GRACE = 36_500
 
-KEY_FIELDS = (
-    "KLLIC_SERIAL",
-    "KLLIC_PROD_NAME",
-    "KLLIC_KEY_TYPE",
-    "KLLIC_LIMIT_DATE",
-    "KLLIC_LIC_COUNT",
-    "KLLIC_NHOSTS_ASCURRENT",
-    "KLLICSRV_KEY_INSTALLED",
-    "KLLIC_LICTYPE_IS_SUBSCRIPTION",
-    "KLLIC_SUBSCRINFO_ENDDATE",
-    "KLLIC_SUBSCRINFO_ENDDATETYPE",
-    "KLLIC_SUBSCRINFO_GRACETERM",
-    "KLLIC_SUBSCRINFO_STATE",
-)
-"""Attributes of a key that are asked for (KSC/13 a00115)."""
+_Fields = Mapping[str, tuple[str, type]]
+"""Attributes of a record, each with kisi's name for it and its type; the first identifies it."""
 
-KEY_HOST_FIELDS = (
-    "KLLICSRV_HOSTNAME",
-    "KLLICSRV_HOSTDN",
-    "KLLICSRV_HOST_CURRENT",
-    "KLLICSRV_EXPIRATION_TIME",
-    "KLLICSRV_PRODUCT",
-    "KLLICSRV_VERSION",
-    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION",
-)
-"""Attributes of a use of a key (KSC/16 a00078); product and version tell two rows of a device
-apart."""
+KEY_FIELDS: _Fields = {
+    "KLLIC_SERIAL": ("serial", str),
+    "KLLIC_PROD_NAME": ("name", str),
+    "KLLIC_KEY_TYPE": ("key_type", int),
+    "KLLIC_LIMIT_DATE": ("limit_date", datetime),
+    "KLLIC_LIC_COUNT": ("licenses", int),
+    "KLLIC_NHOSTS_ASCURRENT": ("used", int),
+    "KLLICSRV_KEY_INSTALLED": ("stored", bool),
+    "KLLIC_LICTYPE_IS_SUBSCRIPTION": ("subscription", bool),
+    "KLLIC_SUBSCRINFO_ENDDATE": ("end_date", datetime),
+    "KLLIC_SUBSCRINFO_ENDDATETYPE": ("end_date_type", int),
+    "KLLIC_SUBSCRINFO_GRACETERM": ("grace_days", int),
+    "KLLIC_SUBSCRINFO_STATE": ("state", int),
+}
+"""Of a key (KSC/13 a00115)."""
 
-HOST_FIELDS = (
-    "KLHST_WKS_HOSTNAME",
-    "KLHST_WKS_DN",
-    "KLHST_WKS_CTYPE",
-    "KLHST_WKS_OS_NAME",
-    "KLHST_WKS_LAST_VISIBLE",
-)
-"""Attributes of a device (KSC/14 a00275)."""
+_USE_FIELDS: _Fields = {
+    "KLLICSRV_HOSTNAME": ("device", str),
+    "KLLICSRV_HOSTDN": ("name", str),
+    "KLLICSRV_HOST_CURRENT": ("current", bool),
+    "KLLICSRV_EXPIRATION_TIME": ("expires", datetime),
+    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION": ("pending", bool),
+}
+KEY_HOST_FIELDS = (*_USE_FIELDS, "KLLICSRV_PRODUCT", "KLLICSRV_VERSION")
+"""Of a use of a key (KSC/16 a00078); the last two tell two rows of a device apart."""
+
+HOST_FIELDS: _Fields = {
+    "KLHST_WKS_HOSTNAME": ("id", str),
+    "KLHST_WKS_DN": ("name", str),
+    "KLHST_WKS_CTYPE": ("ctype", int),
+    "KLHST_WKS_OS_NAME": ("os_name", str),
+    "KLHST_WKS_LAST_VISIBLE": ("last_seen", object),
+}
+"""Of a device (KSC/14 a00275); the last one is information only, so that it may be anything."""
+
+_SERVER_FIELDS: _Fields = {
+    "KLVSRV_UID": ("uid", str),
+    "KLVSRV_ID": ("id", int),
+    "KLVSRV_DN": ("name", str),
+    "KLVSRV_ENABLED": ("enabled", bool),
+}
+
+# Where the answer that opens a list has its number of rows, and what stands for the list; the call
+# that gives this back, and its argument.
+_Handle = tuple[str, str, str, str]
+_ITERATOR = ("lKeyCount", "wstrIterator", "GroupSyncIterator.ReleaseIterator", "szwIterator")
+_ACCESSOR = ("PxgRetVal", "strAccessor", "ChunkAccessor.Release", "strAccessor")
 
 
 class _Broken(Exception):
@@ -84,30 +91,12 @@ class _Broken(Exception):
         self.why = why
 
 
-class _Handle(NamedTuple):
-    """What stands for an opened list, and how it is given back."""
-
-    word: str
-    announces: str
-    """Where the answer that opens the list has the number of rows; `name`: where the handle."""
-    name: str
-    release: str
-    argument: str
-
-
-_ITERATOR = _Handle(
-    "iterator", "lKeyCount", "wstrIterator", "GroupSyncIterator.ReleaseIterator", "szwIterator"
-)
-_ACCESSOR = _Handle("accessor", "PxgRetVal", "strAccessor", "ChunkAccessor.Release", "strAccessor")
-
-
 def read_iterator(
-    session: Session, opener: str, fields: Sequence[str], *, page: int, **arguments: object
+    session: Session, opener: str, fields: Iterable[str], *, page: int, **arguments: object
 ) -> list[Params]:
     """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
 
-    Raises:
-        Incomplete: The list did not arrive whole twice.
+    Raises `Incomplete` if the list did not arrive whole twice.
     """
     asked = {
         "pFields": list(fields),
@@ -122,8 +111,7 @@ def read_iterator(
 def read_devices(session: Session) -> dict[str, Device]:
     """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
 
-    Raises:
-        Incomplete: The list did not arrive whole twice.
+    Raises `Incomplete` if the list did not arrive whole twice.
     """
     order = {"Name": "KLHST_WKS_HOSTNAME", "Asc": True}
     asked = {
@@ -174,16 +162,17 @@ def _read(
         raise
     except Incomplete as error:
         raise _Broken(error) from error
-    count = _whole_number(session, opener, opened, kind.announces)
-    handle = opened.get(kind.name)
+    announces, name, release, argument = kind
+    count = _whole_number(session, opener, opened, announces)
+    handle = opened.get(name)
     if not isinstance(handle, str) or not handle:
         if count:
-            raise _broken(session, f"{opener} gave no {kind.word}.")
+            raise _broken(session, f"{opener} gave no {name}.")
         return rows("", 0)
     try:
         return rows(handle, count)
     finally:
-        session.release(kind.release, {kind.argument: handle})
+        session.release(release, {argument: handle})
 
 
 def _drain(session: Session, page: int, iterator: str, count: int) -> list[Params]:
@@ -316,122 +305,85 @@ def parse_servers(label: ServerLabel, rows: Iterable[object]) -> dict[str, Virtu
 
 
 def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
-    record = _Record(label, row, "virtual server")
-    uid = record.identity("KLVSRV_UID")
+    what = "virtual server"
+    uid = _values(label, row, what, {"KLVSRV_UID": ("uid", str)})["uid"]
     try:
-        record = _Record(label._replace(server=uid), row, "virtual server")
-        name, number = record.text("KLVSRV_DN"), record.get("KLVSRV_ID", int)
-        enabled = record.get("KLVSRV_ENABLED", bool) is not False
+        server = VirtualServer(**_values(label._replace(server=uid), row, what, _SERVER_FIELDS))
     except Incomplete as wrong:
         return VirtualServer(uid, trouble=wrong)
-    own = label._replace(server=name or uid)
-    trouble: SourceError | None = None
-    if not enabled:
+    own = label._replace(server=server.name or uid)
+    if not server.enabled:
         trouble = own.error(
             SourceError,
             "it is disabled, so that nobody can log in to it.",
             "Enable it in Security Center, or set `billing = false` for its client.",
         )
-    elif not name or number is None:
+    elif not server.name or server.id is None:
         trouble = own.error(Incomplete, "the server does not say its name or its number.")
-    elif not carries("utf-8", name):
+    elif not carries("utf-8", server.name):
         trouble = own.error(
             SourceError,
             "its name holds half of a character (a lone surrogate), which no login can name.",
             "Write its name again in Security Center, without what was copied along.",
         )
-    return VirtualServer(uid, number, name, enabled, trouble)
+    else:
+        return server
+    return server._replace(trouble=trouble)
 
 
 def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     """A container of `LicenseKeys.EnumKeys`."""
-    record = _Record(label, row, "key")
-    serial = record.identity("KLLIC_SERIAL")
-    stored = record.get("KLLICSRV_KEY_INSTALLED", bool)
-    if stored is None:
+    values = {"name": "", "grace_days": 0, **_values(label, row, "key", KEY_FIELDS)}
+    serial, grace = values["serial"], values["grace_days"]
+    if "stored" not in values:
         notes.append(
             f"Key {serial} does not say whether it is in the server's storage: taken as not."
         )
-    grace = record.get("KLLIC_SUBSCRINFO_GRACETERM", int) or 0
     if not 0 <= grace <= _LONGEST_GRACE:
         notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
-        grace = 0
-    return Key(
-        serial=serial,
-        name=record.text("KLLIC_PROD_NAME"),
-        key_type=record.get("KLLIC_KEY_TYPE", int),
-        subscription=record.get("KLLIC_LICTYPE_IS_SUBSCRIPTION", bool) is True,
-        state=record.get("KLLIC_SUBSCRINFO_STATE", int),
-        end_date_type=record.get("KLLIC_SUBSCRINFO_ENDDATETYPE", int),
-        limit_date=record.get("KLLIC_LIMIT_DATE", datetime),
-        end_date=record.get("KLLIC_SUBSCRINFO_ENDDATE", datetime),
-        grace_days=grace,
-        stored=stored is True,
-        used=record.get("KLLIC_NHOSTS_ASCURRENT", int),
-        licenses=record.get("KLLIC_LIC_COUNT", int),
-    )
+        values["grace_days"] = 0
+    return Key(**{"stored": False, **values})
 
 
 def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]) -> KeyRow:
     """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
-    record = _Record(label, row, f"use of key {serial}")
-    device = record.identity("KLLICSRV_HOSTNAME")
-    current = record.get("KLLICSRV_HOST_CURRENT", bool)
-    if current is None:
+    values = _values(label, row, f"use of key {serial}", _USE_FIELDS)
+    if "current" not in values:
         notes.append(
-            f"Device {device} does not say whether key {serial} is its active one: taken as not."
+            f"Device {values['device']} does not say whether key {serial} is its active one: "
+            "taken as not."
         )
-    return KeyRow(
-        serial=serial,
-        device=device,
-        name=remote_name(record.text("KLLICSRV_HOSTDN")),
-        current=current is True,
-        pending=record.get("KLLIC_LIC_IS_PENDING_SUBSCRIPTION", bool) is True,
-        expires=record.get("KLLICSRV_EXPIRATION_TIME", datetime),
-    )
+    name = remote_name(values.get("name", ""))
+    return KeyRow(serial, **{"current": False, **values, "name": name})
 
 
 def parse_device(label: ServerLabel, row: object) -> Device:
     """A container of `HostGroup.FindHosts`."""
-    record = _Record(label, row, "device")
-    seen = record.row.get("KLHST_WKS_LAST_VISIBLE")  # for information only
-    return Device(
-        id=record.identity("KLHST_WKS_HOSTNAME"),
-        name=remote_name(record.text("KLHST_WKS_DN")),
-        os_name=record.text("KLHST_WKS_OS_NAME"),
-        ctype=record.get("KLHST_WKS_CTYPE", int) or 0,
-        last_seen=seen if isinstance(seen, datetime) else None,
-    )
+    values = _values(label, row, "device", HOST_FIELDS)
+    seen = values.get("last_seen")
+    values["last_seen"] = seen if isinstance(seen, datetime) else None
+    return Device(**{**values, "name": remote_name(values.get("name", ""))})
 
 
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", datetime: "a date and time"}
 
 
-class _Record:
-    """Attributes of one container, by the type that they must have; absent ones are None."""
-
-    def __init__(self, label: ServerLabel, row: object, what: str) -> None:
-        if not isinstance(row, dict):
-            raise label.error(Incomplete, f"A {what} is not a container.")
-        self._label = label
-        self.row: Params = row
-        self._what = what
-
-    def identity(self, name: str) -> str:
-        value = self.text(name).strip()
-        if not value:
-            what = f"A {self._what} has no {name}, so that it cannot be identified."
-            raise self._label.error(Incomplete, what)
-        return value
-
-    def text(self, name: str) -> str:
-        return self.get(name, str) or ""
-
-    def get(self, name: str, kind: type[_T]) -> _T | None:
-        value = self.row.get(name)
+def _values(label: ServerLabel, row: object, what: str, fields: _Fields) -> dict[str, Any]:
+    """The attributes of one container, by kisi's names; those that are absent are left out."""
+    if not isinstance(row, dict):
+        raise label.error(Incomplete, f"A {what} is not a container.")
+    values: dict[str, Any] = {}
+    for attribute, (name, kind) in fields.items():
+        value = row.get(attribute)
+        if not values:
+            value = value.strip() if isinstance(value, str) else value
+            if value in (None, ""):
+                said = f"A {what} has no {attribute}, so that it cannot be identified."
+                raise label.error(Incomplete, said)
         if value is None:
-            return None
+            continue
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            what = f"{name} of a {self._what} is {remote_text(str(value), 80)!r}"
-            raise self._label.error(Incomplete, f"{what} and not {_WORDS[kind]}.")
-        return value
+            said = f"{attribute} of a {what} is {remote_text(str(value), 80)!r}"
+            raise label.error(Incomplete, f"{said} and not {_WORDS[kind]}.")
+        values[name] = value
+    return values

@@ -1,16 +1,11 @@
-"""An Administration Server as a source of usage: its virtual servers are the tenants.
-
-A virtual server is read whole: its keys, who uses those that matter, its devices. Devices come
-last, so that a device that was added in between is known.
-"""
+"""An Administration Server as a source of usage: its virtual servers are the tenants."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +16,7 @@ from pydantic import model_validator
 
 from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
-from kisi.model import Finding, Key, Level, Reading, Tenant, TenantRef
+from kisi.model import Finding, Key, KeyRow, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
 from kisi.sources.ksc.lists import (
@@ -47,10 +42,8 @@ from kisi.transport import Client, Clock, Limits, Retry, Trust, certificate_of, 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
 _SOON = timedelta(days=30)
-_KEYS_A_CHUNK = 50
-"""What Kaspersky recommends for GetNextItems (KSC/14 a00511)."""
-_ROWS_A_CHUNK = 500
-"""No largest number is documented; a server that gives fewer rows at once is asked again."""
+_KEYS_A_CHUNK = 50  # what Kaspersky recommends for GetNextItems (KSC/14 a00511)
+_ROWS_A_CHUNK = 500  # no largest number is documented; who gives fewer rows is asked again
 
 
 class KscSettings(Section):
@@ -118,7 +111,6 @@ class KscSource:
         self._begin = partial(Session, self._client, clock, limits, login)
         self._clock = clock
         self._workers = settings.workers
-        self._main_label = ServerLabel(name)
         self._main_lock = threading.RLock()
         self._main: Session | None = None
         self._refusal: LoginRefused | None = None
@@ -190,11 +182,10 @@ class KscSource:
             )
             with self._main_lock:
                 yield self._clock_finding(self._main_session())
-            answer = self._ask_main("HostGroup.GetStaticInfo", {"pValues": list(_VERSIONS)})
-            info = answer.get("PxgRetVal")
-            values = info if isinstance(info, dict) else {}
-            known = (remote_text(str(values[name]), 40) for name in _VERSIONS if values.get(name))
-            version = next(known, "unknown")
+            asked = {"pValues": list(_VERSIONS)}
+            info = self._ask_main("HostGroup.GetStaticInfo", asked).get("PxgRetVal")
+            told = [info.get(name) for name in _VERSIONS] if isinstance(info, dict) else []
+            version = remote_text(str(next(filter(None, told), "unknown")), 40)
             yield Finding(Level.OK, f"{label} runs Security Center {version}.")
         except SourceError as error:
             yield Finding.of(error)
@@ -242,24 +233,23 @@ class KscSource:
         try:
             server = self._server_of(tenant)
             try:
-                with self._session_on(server, stopped) as session:
-                    return _read(session, server, tenant, select, self._clock.now())
+                return self._read_in_session(server, tenant, select, stopped)
             except Vanished as gone:
                 _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.event)
-            with self._session_on(server, stopped) as session:
-                return _read(session, server, tenant, select, self._clock.now())
+            return self._read_in_session(server, tenant, select, stopped)
         except KisiError as error:
             return error
 
-    @contextmanager
-    def _session_on(self, server: VirtualServer, stopped: threading.Event) -> Iterator[Session]:
+    def _read_in_session(
+        self, server: VirtualServer, tenant: Tenant, select: Select, stopped: threading.Event
+    ) -> Reading:
         label = ServerLabel(self.name, server.name)
         with self._logins.one_more(label):
             if stopped.is_set():
                 raise label.error(SourceError, "the run was stopped before it was read.")
             session = self._begin(label, stopped)
         try:
-            yield session
+            return _read(session, server, tenant, select, self._clock.now())
         finally:
             session.end()
 
@@ -279,8 +269,9 @@ class KscSource:
     def _read_servers(self) -> dict[str, VirtualServer]:
         rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
         if not isinstance(rows, list):
-            raise self._main_label.error(Incomplete, "VServers.GetVServers gave no list.")
-        return parse_servers(self._main_label, rows)
+            label = ServerLabel(self.name)
+            raise label.error(Incomplete, "VServers.GetVServers gave no list.")
+        return parse_servers(ServerLabel(self.name), rows)
 
     def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
         """Calls a method on the main server; in a new session, once, if the old one has died."""
@@ -299,7 +290,7 @@ class KscSource:
             raise self._refusal
         if self._main is None or not self._main.alive:
             try:
-                self._main = self._begin(self._main_label, threading.Event())
+                self._main = self._begin(ServerLabel(self.name), threading.Event())
             except LoginRefused as refusal:
                 self._refusal = refusal
                 raise
@@ -315,28 +306,15 @@ def _read(
     _check_server(session, server)
     notes: list[str] = []
     keys = _read_keys(session, notes)
-    method = "LicenseKeys.AcquireKeyHosts"
-    rows = [
-        parse_key_row(session.label, key.serial, row, notes)
-        for key in keys
-        if select(key) and key.used != 0
-        for row in read_iterator(
-            session,
-            method,
-            KEY_HOST_FIELDS,
-            page=_ROWS_A_CHUNK,
-            pInData={"KLLIC_SERIAL": key.serial},
-        )
-    ]
-    devices = read_devices(session) if rows else {}
-    return Reading(
-        tenant=tenant,
-        at=at,
-        keys=tuple(keys),
-        rows=tuple(rows),
-        devices=devices,
-        notes=tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes)),
-    )
+    rows: list[KeyRow] = []
+    for key in keys:
+        if select(key) and key.used != 0:
+            opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
+            uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
+            rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
+    devices = read_devices(session) if rows else {}  # last: one that was added meanwhile is known
+    said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
+    return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
 
 
 def _check_server(session: Session, server: VirtualServer) -> None:
@@ -367,23 +345,19 @@ def _check_server(session: Session, server: VirtualServer) -> None:
 
 
 def _read_keys(session: Session, notes: list[str]) -> list[Key]:
-    """All keys, each serial number once."""
-    rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK)
-    keys: dict[str, list[Key]] = {}
-    for row in rows:
+    """All keys, each serial number once: as the server's storage describes it, if it is there.
+
+    Nobody uses a key only if nothing says otherwise.
+    """
+    found: dict[str, list[Key]] = {}
+    for row in read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK):
         key = parse_key(session.label, row, notes)
-        keys.setdefault(key.serial, []).append(key)
-    for serial, same in keys.items():
+        found.setdefault(key.serial, []).append(key)
+    keys = []
+    for serial, same in found.items():
         if any(key != same[0] for key in same):
             notes.append(f"Key {serial} is listed twice with different attributes.")
-    return [_one_key(same) for same in keys.values()]
-
-
-def _one_key(same: Sequence[Key]) -> Key:
-    """One key of all that is listed of it: what the server's storage says of it, if it is there.
-
-    Nobody uses it only if nothing says otherwise.
-    """
-    chosen = next((key for key in reversed(same) if key.stored), same[0])
-    told = [key.used for key in same if key.used is not None]
-    return replace(chosen, used=max(told) if len(told) == len(same) else None)
+        chosen = next((key for key in reversed(same) if key.stored), same[0])
+        told = [key.used for key in same if key.used is not None]
+        keys.append(replace(chosen, used=max(told) if len(told) == len(same) else None))
+    return keys

@@ -104,6 +104,7 @@ def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
         ([], "A key is not a container."),
         ({}, "A key has no KLLIC_SERIAL, so that it cannot be identified."),
         ({"KLLIC_SERIAL": "  "}, "A key has no KLLIC_SERIAL"),
+        ({"KLLIC_SERIAL": []}, "KLLIC_SERIAL of a key is '[]' and not text."),
         ({"KLLIC_SERIAL": 5}, "KLLIC_SERIAL of a key is '5' and not text."),
         ({"KLLIC_KEY_TYPE": "commercial"}, "is 'commercial' and not a whole number."),
         ({"KLLIC_KEY_TYPE": True}, "is 'True' and not a whole number."),
