@@ -1,9 +1,8 @@
 """From report files to records, or to the reason why they cannot be trusted.
 
-The newest file of each pattern is read once nobody writes it any more (`newest_files`,
-`read_settled`). Its bytes become a table (`parse_table`): encoding, delimiter, and whether all of
-it is there; the table becomes records (`parse_report`): which columns mean what. Nothing is
-guessed, since every cell ends on an invoice: whatever is wrong or ambiguous raises `SourceError`.
+`newest_files` and `read_settled` find and read the files, `parse_table` makes a table of bytes, and
+`parse_report` records of the table. Nothing is guessed, since every cell ends on an invoice:
+whatever is wrong or ambiguous raises `SourceError`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -26,10 +24,8 @@ from kisi.model import Category
 from kisi.sources.business_hub.settings import Columns, HubSettings, Words, fold, matching
 from kisi.transport import Clock
 
-SETTLED = timedelta(seconds=2)
-"""A file modified more recently is looked at again after this time: it may still be written."""
-AHEAD = timedelta(minutes=5)
-"""How far a file server's clock may run ahead of ours."""
+SETTLED = timedelta(seconds=2)  # one modified more recently may still be written
+AHEAD = timedelta(minutes=5)  # how far a file server's clock may run ahead of ours
 _SHOWN = 60
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
@@ -73,8 +69,7 @@ def shown(text: str) -> str:
     return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
 
 
-@dataclass(frozen=True, slots=True)
-class ReportFile:
+class ReportFile(NamedTuple):
     """A report as it lies on the disk."""
 
     path: Path
@@ -117,40 +112,34 @@ def _look(path: Path) -> ReportFile | None:
     return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
 
 
-def refuse_stale(file: ReportFile, max_age_hours: float, now: datetime) -> None:
-    """Refuses a file older than `max_age_hours`, or from the future: old numbers are no numbers."""
-    age = file.age(now)
+def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
+    """The whole content of a file that is neither old nor from the future, and not being written.
+
+    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
+    before and after reading; of more than `cap` bytes none is read.
+    """
+    location, age = Location(file.path), file.age(clock.now())
     if age > timedelta(hours=max_age_hours):
         hours = age.total_seconds() / 3600
         raise refusal(
-            Location(file.path),
+            location,
             f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
             remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
         )
     if age < -AHEAD:
         raise refusal(
-            Location(file.path),
+            location,
             f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
             remedy="Correct the clock of this machine or of the one that writes the report.",
         )
-
-
-def read_settled(file: ReportFile, clock: Clock, *, cap: int) -> bytes:
-    """The whole content of a file that nobody is writing.
-
-    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
-    before and after reading; of more than `cap` bytes none is read.
-    """
-    location = Location(file.path)
     if file.size > cap:
         raise refusal(
             location,
             f"it has {file.size} bytes, more than the {cap} that kisi reads",
             remedy="See whether this is the right file; split it if it is.",
         )
-    wait = min(SETTLED - file.age(clock.now()), SETTLED)
-    if wait > timedelta(0):
-        clock.sleep(wait.total_seconds())
+    if age < SETTLED:
+        clock.sleep(min(SETTLED - age, SETTLED).total_seconds())
     try:
         with file.path.open("rb") as stream:
             content = stream.read(cap + 1)
@@ -190,12 +179,11 @@ class Row(NamedTuple):
 def parse_table(
     file: Path, content: bytes, wanted: Collection[str], *, final_line_end: bool = True
 ) -> tuple[Row, ...]:
-    """Reads a whole CSV file, its heading line first.
+    """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or Windows-1252.
 
-    It is UTF-8, UTF-16 with a byte order mark, or Windows-1252; quoted cells may hold delimiters,
-    quotes and line ends. The delimiter (comma, semicolon, tab) is the one under which the heading
-    line shows most of the `wanted` headings. Without `final_line_end` the last line needs no end,
-    and nobody can tell 10 from the beginning of 100.
+    The delimiter (comma, semicolon, tab) is the one under which the heading line shows most of the
+    `wanted` headings. Without `final_line_end` the last line needs no end, and nobody can tell 10
+    from the beginning of 100.
     """
     text = _decode(file, content)
     if "\0" in text:
@@ -257,7 +245,6 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
 
 
 def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
-    """All rows that are not blank lines."""
     reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
     width = 0
     while True:
@@ -282,8 +269,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
         yield Row(location, cells)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One row of a report: a quantity, or (where `device` is set) one device."""
 
     location: Location
@@ -314,7 +300,6 @@ def parse_report(table: Sequence[Row], settings: HubSettings) -> Iterator[Record
 
 
 def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
-    """The position of each column that the report has."""
     file = Location(heading_line.location.file)
     headings = [fold(heading) for heading in heading_line.cells]
     found: dict[str, int] = {}

@@ -31,7 +31,6 @@ from kisi.sources.business_hub.report import (
     parse_table,
     read_settled,
     refusal,
-    refuse_stale,
     shown,
 )
 from kisi.sources.business_hub.settings import HubSettings, fold
@@ -43,7 +42,7 @@ class BusinessHub:
 
     The files are read once; all answers of one object come from the same bytes. Whatever is wrong
     with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others. The settings' `files` are relative to `base`. There are no secrets.
+    right in the others. The settings' `files` are relative to `base`.
     """
 
     def __init__(
@@ -115,13 +114,12 @@ class BusinessHub:
 
     def _readings(self) -> dict[TenantRef, Reading]:
         if self._read is None:
-            files, settings, clock = self.files(), self._settings, self._clock
+            files, settings = self.files(), self._settings
             headings = [heading for _, heading in settings.columns]
             ended = settings.final_line_end
             records: list[Record] = []
             for file in files:
-                refuse_stale(file, settings.max_age_hours, clock.now())
-                content = read_settled(file, clock, cap=self._cap)
+                content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
                 table = parse_table(file.path, content, headings, final_line_end=ended)
                 records += parse_report(table, settings)
             self._read = readings(self.name, records, {each.path: each.modified for each in files})
@@ -207,7 +205,6 @@ def _form(record: Record) -> str:
 
 
 def _other(record: Record, here: Record) -> str:
-    """Where another record is, seen from `here`."""
     there = record.location
     return f"line {there.line}" if there.file == here.location.file else str(there)
 
@@ -223,11 +220,9 @@ def _reading(
         rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
         devices=_devices(uses),
         reported=tuple(
-            ReportedQuantity(
-                each.application, each.category, each.quantity, each.not_counted_reason
-            )
-            for each in records
-            if not each.device
+            ReportedQuantity(x.application, x.category, x.quantity, x.not_counted_reason)
+            for x in records
+            if not x.device
         ),
     )
 
