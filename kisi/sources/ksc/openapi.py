@@ -152,44 +152,40 @@ class ServerLabel(NamedTuple):
         return error
 
 
-class _Meaning(NamedTuple):
-    kind: type[SourceError]
-    what: str
-    """A sentence with places for `method` and `detail`."""
-    remedy: str = ""
-
-
-_GONE = _Meaning(Vanished, "what {method} asked for is gone ({detail}).")
-_NO_RIGHT = _Meaning(
+_Meaning = tuple[type[SourceError], str, str]
+"""The error, what happened (with places for `method` and `detail`), and what to do."""
+_GONE: _Meaning = (Vanished, "what {method} asked for is gone ({detail}).", "")
+_NO_RIGHT: _Meaning = (
     Denied,
     'the account lacks the right "Read" on it, which {method} needs ({detail}).',
-    "Give the account a role with the right to read (General features: Basic functionality) on "
-    "this server.",
+    "Give the account a role with the right to read (General features: Basic functionality) there.",
 )
-_WRONG_LOGIN = _Meaning(
-    PasswordRefused, "the login was refused ({detail}). " + _NOT_AGAIN, _CHECK_LOGIN
+_WRONG_LOGIN: _Meaning = (
+    PasswordRefused,
+    "the login was refused ({detail}). " + _NOT_AGAIN,
+    _CHECK_LOGIN,
 )
 _MEANINGS: Mapping[int, _Meaning] = {
     1125: _GONE,  # KLPRSS NOT_EXIST
     1186: _GONE,  # KLSTD NOTFOUND
     1184: _NO_RIGHT,  # KLSTD NOACCESS
     1193: _NO_RIGHT,  # KLSTD NOTPERM
-    1192: _Meaning(Denied, "it did not understand {method} ({detail})."),  # KLSTD BADFORMAT
-    1194: _Meaning(  # KLCONN GCR_NO_SUCH_CALL
+    1192: (Denied, "it did not understand {method} ({detail}).", ""),  # KLSTD BADFORMAT
+    1194: (  # KLCONN GCR_NO_SUCH_CALL
         Denied,
         "this version of Security Center is too old: it does not know {method} ({detail}).",
         "Update Security Center; kisi needs version 13 or later.",
     ),
-    1195: _Meaning(Unavailable, "it is not available for {method} ({detail})."),
+    1195: (Unavailable, "it is not available for {method} ({detail}).", ""),  # KLSTD UNAVAIL
     1453: _WRONG_LOGIN,  # KLWAT LOGON_IFAILED
     1454: _WRONG_LOGIN,  # KLWAT BA_WEB_TOKEN_FAILED
-    2013: _Meaning(  # SPL ACCOUNT_BLOCKED
+    2013: (  # SPL ACCOUNT_BLOCKED
         PasswordRefused,
         "the account is blocked after too many wrong passwords ({detail}). kisi did not try again.",
         "Unblock the account in Security Center. " + _CHECK_LOGIN,
     ),
 }
-_OTHER = _Meaning(Incomplete, "{method} failed ({detail}).")
+_OTHER: _Meaning = (Incomplete, "{method} failed ({detail}).", "")
 
 
 def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError | None:
@@ -200,23 +196,19 @@ def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError
     fields = reported if isinstance(reported, dict) else {"message": str(reported)}
     code = fields.get("code")
     code = code if isinstance(code, int) else 0
-    meaning = _MEANINGS.get(code, _OTHER)
+    kind, what, remedy = _MEANINGS.get(code, _OTHER)
     module = remote_text(str(fields.get("module", "")), 20)
     message = remote_text(str(fields.get("message", "")), 200)
     detail = f'{code} {module}: "{message}"'
-    what = meaning.what.format(method=method, detail=detail)
-    return label.error(meaning.kind, what, meaning.remedy)
+    return label.error(kind, what.format(method=method, detail=detail), remedy)
 
 
 class Session:
     """A session on the main server, or on the virtual server that `label` names; logs in when made.
 
     Not thread-safe, because Security Center takes one call at a time on a session. `authorization`
-    is the header that says who logs in. Once `stopped` is set, the session can only be ended.
-
-    Raises:
-        LoginRefused: Not to be tried again in this run.
-        SourceError: No session was begun.
+    is the header that says who logs in. Once `stopped` is set, the session can only be ended. A
+    `LoginRefused` is not to be tried again in this run.
     """
 
     def __init__(
@@ -256,9 +248,8 @@ class Session:
     def call(self, method: str, arguments: Mapping[str, Any], retry: Retry) -> Params:
         """Calls a method and returns its decoded answer.
 
-        Raises:
-            Vanished: The session has died (`alive` is false then), or an object is gone.
-            SourceError: It failed; subclasses say what that means.
+        Raises `Vanished` if the session has died (`alive` is false then) or an object is gone,
+        other kinds of `SourceError` if it failed.
         """
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
@@ -393,19 +384,14 @@ class Logins:
 
     @contextmanager
     def one_more(self, label: ServerLabel) -> Iterator[None]:
-        """Around one login.
-
-        Raises:
-            SourceError: No further login is tried; says why.
-        """
+        """Around one login. Raises `SourceError`, which says why, if no further one is tried."""
         with self._state:
             self._state.wait_for(
                 lambda: self._closed or self._refused + self._under_way < _TOLERATED
             )
             if self._closed:
-                raise label.error(
-                    SourceError, f"kisi did not log in, to keep the account usable: {self._closed}"
-                )
+                what = f"kisi did not log in, to keep the account usable: {self._closed}"
+                raise label.error(SourceError, what)
             self._under_way += 1
         try:
             yield
