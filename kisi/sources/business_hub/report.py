@@ -1,31 +1,28 @@
-"""From report files to records, or to the reason why they cannot be trusted.
+"""`[sources.NAME]` of `kind = "business-hub"`, and what the reports say in its words.
 
-`newest_files` and `read_settled` find and read the files, `parse_table` makes a table of bytes, and
-`parse_report` records of the table. Nothing is guessed, since every cell ends on an invoice:
-whatever is wrong or ambiguous raises `SourceError`.
+`parse_table` makes a table of a report's bytes, `parse_report` records of the table. Nothing is
+guessed, since every cell ends on an invoice: whatever is wrong or ambiguous raises `SourceError`.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import glob
 import io
-import os
 import re
-import stat
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
+from pydantic import Field, model_validator
+
+from kisi.config import Hours, Section, Table, Text
 from kisi.errors import SourceError
 from kisi.model import Category
-from kisi.sources.business_hub.settings import Columns, HubSettings, Words, fold, matching
-from kisi.transport import Clock
 
-SETTLED = timedelta(seconds=2)  # one modified more recently may still be written
-AHEAD = timedelta(minutes=5)  # how far a file server's clock may run ahead of ours
 _SHOWN = 60
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
@@ -42,6 +39,114 @@ _CATEGORIES = {
     "mailboxes": Category.ALL,
     **{category.value: category for category in Category},
 }
+
+
+ACTIVE_STATUS = (
+    *("active", "valid", "ok", "in use"),
+    *("aktiv", "gültig", "actif", "active", "valide", "activo", "activa", "vigente"),
+    *("attivo", "attiva", "valida", "ativo", "ativa", "actief", "geldig"),
+    *("aktywna", "aktywny", "aktivní", "aktív", "etkin", "activ"),
+    *("активна", "активная", "активен", "действует", "действующая", "действительна"),
+)
+"""Words that mean: this licence is in force. English, German, French, Spanish, Italian, Portuguese,
+Dutch, Polish, Czech, Hungarian, Turkish, Romanian and Russian."""
+
+INACTIVE_STATUS = (
+    *("inactive", "not active", "expired", "cancelled", "canceled", "terminated", "revoked"),
+    *("paused", "suspended", "blocked", "disabled", "reserve", "grace", "grace period", "trial"),
+    *("inaktiv", "abgelaufen", "gekündigt", "storniert", "pausiert", "gesperrt", "testversion"),
+    *("inactif", "inactive", "expiré", "expirée", "annulé", "annulée", "suspendu", "suspendue"),
+    *("inactivo", "inactiva", "caducado", "caducada", "vencido", "vencida", "cancelado"),
+    *("cancelada", "suspendido", "suspendida", "expirado", "expirada", "inativo", "inativa"),
+    *("inattivo", "inattiva", "scaduto", "scaduta", "annullato", "annullata", "sospeso", "sospesa"),
+    *("inactief", "verlopen", "geannuleerd", "nieaktywna", "wygasła", "neaktivní", "vypršela"),
+    *("lejárt", "süresi doldu", "expirat", "expirată"),
+    *("неактивна", "истек", "истекла", "истекший", "просрочена", "отменена", "аннулирована"),
+    *("приостановлена", "заблокирована"),
+)
+"""Words that mean: this licence is not in force, or only in its grace term. It does not count."""
+
+COUNTED_TYPES = (
+    *("commercial", "subscription", "paid", "commercial subscription"),
+    *("kommerziell", "abonnement", "abo", "commerciale", "comercial", "suscripción"),
+    *("abbonamento", "assinatura", "commercieel", "komercyjna", "subskrypcja", "komerční"),
+    *("коммерческая", "подписка"),
+)
+"""Licence types of which Kaspersky's rule says that they are counted."""
+
+UNCOUNTED_TYPES = (
+    *("trial", "test", "beta", "evaluation", "demo", "free", "oem", "nfr", "not for resale"),
+    *("testversion", "testlizenz", "essai", "évaluation", "prueba", "evaluación", "prova"),
+    *("versione di prova", "avaliação", "proef", "próbna", "testowa", "zkušební"),
+    *("пробная", "тестовая", "бета"),
+)
+"""Licence types that are never counted."""
+
+Words = tuple[str, ...]
+
+
+def fold(text: str) -> str:
+    """`text` for comparisons: without regard to case, white space and how accents are composed."""
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
+
+
+def matching(pattern: str, base: Path) -> tuple[Path, ...]:
+    """What fits a glob, relative to `base` or absolute."""
+    names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    return tuple(base / name for name in names)
+
+
+class Columns(Table):
+    """The report's own headings, found without regard to case and outer spaces.
+
+    An empty string says that the report has no such column, or that kisi must not use it.
+    """
+
+    company: Text = "company"
+    application: Text = "application"
+    category: str = "category"
+    quantity: str = "quantity"
+    status: str = "status"
+    device: str = "device"
+    operating_system: str = "operating_system"
+    license_type: str = "license_type"
+
+    def named(self, column: str) -> bool:
+        """Whether the operator named this column, so that a report without it is a wrong one."""
+        return column in self.model_fields_set and bool(getattr(self, column))
+
+
+class HubSettings(Section):
+    """Settings of a source of exported reports. It logs in nowhere and has no secrets."""
+
+    kind: Literal["business-hub"] = "business-hub"
+    files: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Globs relative to kisi.toml; the newest file of each is read."""
+    max_age_hours: Hours = 72
+    columns: Columns = Columns()
+    active_status: Words = ACTIVE_STATUS
+    inactive_status: Words = INACTIVE_STATUS
+    counted_types: Words = COUNTED_TYPES
+    uncounted_types: Words = UNCOUNTED_TYPES
+    final_line_end: bool = True
+    """Whether a report whose last line has no end is taken to be cut off."""
+
+    def files_read(self, base: Path) -> Iterator[Path]:
+        """Every report that fits a glob: each may be the newest one day."""
+        for pattern in self.files:
+            yield from matching(pattern, base)
+
+    @model_validator(mode="after")
+    def _no_word_means_both(self) -> Self:
+        for yes, no in (
+            ("active_status", "inactive_status"),
+            ("counted_types", "uncounted_types"),
+        ):
+            both = {*map(fold, getattr(self, yes))} & {*map(fold, getattr(self, no))}
+            if both:
+                words = ", ".join(sorted(both))
+                raise ValueError(f"{yes} and {no} must not share a word, and both hold: {words}")
+        return self
 
 
 class Location(NamedTuple):
@@ -67,104 +172,6 @@ def refusal(location: Location, what: str, *, remedy: str = _AGAIN) -> SourceErr
 def shown(text: str) -> str:
     """Text of a report for a message: in quotes, and cut where it is long."""
     return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
-
-
-class ReportFile(NamedTuple):
-    """A report as it lies on the disk."""
-
-    path: Path
-    modified: datetime
-    """When its content last changed (aware, UTC): the numbers are taken to be of this instant."""
-    size: int
-    stamp: int
-    """The modification time in nanoseconds, to notice any change."""
-
-    def age(self, now: datetime) -> timedelta:
-        """How old the numbers are at `now`."""
-        return now - self.modified
-
-
-def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
-    """The newest file of each pattern, each file once, in the patterns' order."""
-    picked: dict[Path, ReportFile] = {}
-    for pattern in patterns:
-        found = [file for path in matching(pattern, base) if (file := _look(path))]
-        if not found:
-            raise SourceError(
-                f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
-                "was used; the lines of its clients stay as they are.",
-                remedy="Export the report again, or correct `files` in kisi.toml.",
-            )
-        newest = max(found, key=lambda file: (file.stamp, str(file.path)))
-        picked.setdefault(newest.path.resolve(), newest)
-    return tuple(picked.values())
-
-
-def _look(path: Path) -> ReportFile | None:
-    """The file at `path`, or None if it is a folder or a device."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
-
-
-def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
-    """The whole content of a file that is neither old nor from the future, and not being written.
-
-    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
-    before and after reading; of more than `cap` bytes none is read.
-    """
-    location, age = Location(file.path), file.age(clock.now())
-    if age > timedelta(hours=max_age_hours):
-        hours = age.total_seconds() / 3600
-        raise refusal(
-            location,
-            f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
-            remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
-        )
-    if age < -AHEAD:
-        raise refusal(
-            location,
-            f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
-            remedy="Correct the clock of this machine or of the one that writes the report.",
-        )
-    if file.size > cap:
-        raise refusal(
-            location,
-            f"it has {file.size} bytes, more than the {cap} that kisi reads",
-            remedy="See whether this is the right file; split it if it is.",
-        )
-    if age < SETTLED:
-        clock.sleep(min(SETTLED - age, SETTLED).total_seconds())
-    try:
-        with file.path.open("rb") as stream:
-            content = stream.read(cap + 1)
-            status = os.fstat(stream.fileno())
-        now = _look(file.path)
-    except OSError as error:
-        raise _unreadable(file.path, error) from error
-    seen = (len(content), status.st_size, status.st_mtime_ns)
-    if seen != (file.size, file.size, file.stamp) or now != file:
-        raise refusal(
-            location,
-            "it changed while it was being read, so it is still being written",
-            remedy="Run kisi again when the export has finished.",
-        )
-    if not content:
-        raise refusal(location, "it is empty", remedy="Export the report again.")
-    return content
-
-
-def _unreadable(path: Path, error: OSError) -> SourceError:
-    return refusal(
-        Location(path),
-        f"it could not be read ({error.strerror or type(error).__name__})",
-        remedy="Let the account that runs kisi read it, and close it in other programs.",
-    )
 
 
 class Row(NamedTuple):

@@ -1,12 +1,18 @@
-"""The Business Hub source: report files in, one complete reading a company out."""
+"""The Business Hub source: report files in, one complete reading a company out.
+
+The newest file of each pattern is read once nobody writes it any more.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.errors import KisiError, SourceError
@@ -24,17 +30,118 @@ from kisi.model import (
 )
 from kisi.sources import Select
 from kisi.sources.business_hub.report import (
+    HubSettings,
+    Location,
     Record,
-    ReportFile,
-    newest_files,
+    fold,
+    matching,
     parse_report,
     parse_table,
-    read_settled,
     refusal,
     shown,
 )
-from kisi.sources.business_hub.settings import HubSettings, fold
 from kisi.transport import Clock, Limits
+
+SETTLED = timedelta(seconds=2)  # one modified more recently may still be written
+AHEAD = timedelta(minutes=5)  # how far a file server's clock may run ahead of ours
+
+
+class ReportFile(NamedTuple):
+    """A report as it lies on the disk."""
+
+    path: Path
+    modified: datetime
+    """When its content last changed (aware, UTC): the numbers are taken to be of this instant."""
+    size: int
+    stamp: int
+    """The modification time in nanoseconds, to notice any change."""
+
+    def age(self, now: datetime) -> timedelta:
+        """How old the numbers are at `now`."""
+        return now - self.modified
+
+
+def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
+    """The newest file of each pattern, each file once, in the patterns' order."""
+    picked: dict[Path, ReportFile] = {}
+    for pattern in patterns:
+        found = [file for path in matching(pattern, base) if (file := _look(path))]
+        if not found:
+            raise SourceError(
+                f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
+                "was used; the lines of its clients stay as they are.",
+                remedy="Export the report again, or correct `files` in kisi.toml.",
+            )
+        newest = max(found, key=lambda file: (file.stamp, str(file.path)))
+        picked.setdefault(newest.path.resolve(), newest)
+    return tuple(picked.values())
+
+
+def _look(path: Path) -> ReportFile | None:
+    """The file at `path`, or None if it is a folder or a device."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
+
+
+def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
+    """The whole content of a file that is neither old nor from the future, and not being written.
+
+    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
+    before and after reading; of more than `cap` bytes none is read.
+    """
+    location, age = Location(file.path), file.age(clock.now())
+    if age > timedelta(hours=max_age_hours):
+        hours = age.total_seconds() / 3600
+        raise refusal(
+            location,
+            f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
+            remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
+        )
+    if age < -AHEAD:
+        raise refusal(
+            location,
+            f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
+            remedy="Correct the clock of this machine or of the one that writes the report.",
+        )
+    if file.size > cap:
+        raise refusal(
+            location,
+            f"it has {file.size} bytes, more than the {cap} that kisi reads",
+            remedy="See whether this is the right file; split it if it is.",
+        )
+    if age < SETTLED:
+        clock.sleep(min(SETTLED - age, SETTLED).total_seconds())
+    try:
+        with file.path.open("rb") as stream:
+            content = stream.read(cap + 1)
+            status = os.fstat(stream.fileno())
+        now = _look(file.path)
+    except OSError as error:
+        raise _unreadable(file.path, error) from error
+    seen = (len(content), status.st_size, status.st_mtime_ns)
+    if seen != (file.size, file.size, file.stamp) or now != file:
+        raise refusal(
+            location,
+            "it changed while it was being read, so it is still being written",
+            remedy="Run kisi again when the export has finished.",
+        )
+    if not content:
+        raise refusal(location, "it is empty", remedy="Export the report again.")
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return refusal(
+        Location(path),
+        f"it could not be read ({error.strerror or type(error).__name__})",
+        remedy="Let the account that runs kisi read it, and close it in other programs.",
+    )
 
 
 class BusinessHub:
