@@ -90,20 +90,13 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
     keys = {}
     for key in reading.keys:
         ruling = judge_key(key, context.rules, context.now)
-        keys[key.serial] = KeyEvidence(
-            key.serial,
-            key.name,
-            ruling.counts,
-            ruling.reason,
-            key.used,
-            licenses=key.licenses,
-            expires=expires(key),
-        )
+        evidence = KeyEvidence(key.serial, key.name, ruling.counts, ruling.reason, key.used)
+        keys[key.serial] = replace(evidence, licenses=key.licenses, expires=expires(key))
     groups = _group(reading, keys, context)
     _refuse_foreign(reading, keys, context)
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, keys, context)
-    evidence = (item for group in groups for item in group.count.evidence)
+    devices = (item for group in groups for item in group.count.evidence)
     return TenantUsage(
         tenant=reading.tenant,
         at=reading.at,
@@ -118,7 +111,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             *reading.notes,
             *key_notes(reading.keys, context),
             *figure_notes(reading.keys, reading.rows, context),
-            *device_notes(evidence, reading.devices, context),
+            *device_notes(devices, reading.devices, context),
         ),
     )
 
@@ -240,13 +233,8 @@ def _unmapped(
         unread = sum(key.used or 0 for key in group.keys if key.counted and key.serial not in read)
         reported = sum(each.quantity for each in group.counted_reports())
         if quantity := group.count.counted + reported + unread:
-            yield UnmappedUse(
-                company=reading.tenant.name,
-                application=group.name,
-                quantity=quantity,
-                estimated=unread > 0,
-                tenant=reading.tenant.ref,
-            )
+            company, tenant = reading.tenant.name, reading.tenant.ref
+            yield UnmappedUse(company, group.name, quantity, estimated=unread > 0, tenant=tenant)
 
 
 def count_rows(

@@ -67,13 +67,18 @@ def judge_key(key: Key, rules: CountingRules, now: datetime) -> Ruling:
 
 def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     """What each rule says that `key` does not pass, in the order in which they name it."""
+    subscription = is_subscription(key)
     if key.not_counted_reason:
         yield Ruling(key.not_counted_reason)
-    yield from _type(key, rules)
-    if is_subscription(key):
+    if key.key_type in (BETA, TRIAL, TEST):
+        yield Ruling(_TYPE_NAMES[key.key_type])
+    elif not subscription and key.key_type not in (COMMERCIAL, OEM):
+        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
+    elif not (subscription or key.key_type == COMMERCIAL or rules.oem):
+        yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
+    if subscription:
         yield from _state(key, rules)
-    yield from _limit(key, now)
-    yield from _end(key, rules, now)
+    yield from _dates(key, rules, now)
     if not (key.stored or rules.reported_keys):
         yield Ruling(NOT_STORED, settings=("reported_keys",))
 
@@ -81,17 +86,6 @@ def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
 def is_subscription(key: Key) -> bool:
     """Subscriptions are flagged, or have key type 6; the licence period says nothing of them."""
     return key.subscription or key.key_type == SUBSCRIPTION
-
-
-def _type(key: Key, rules: CountingRules) -> Iterator[Ruling]:
-    if key.key_type in (BETA, TRIAL, TEST):
-        yield Ruling(_TYPE_NAMES[key.key_type])
-    elif key.key_type == COMMERCIAL or is_subscription(key):
-        return
-    elif key.key_type != OEM:
-        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
-    elif not rules.oem:
-        yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
 
 
 def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
@@ -107,7 +101,7 @@ def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
         yield Ruling(_STATE_NAMES[PAUSED])
 
 
-def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
+def _dates(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     unlimited = is_subscription(key) and key.end_date_type == UNLIMITED
     if key.limit_date is None:
         if not unlimited:
@@ -115,25 +109,21 @@ def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
     elif key.limit_date <= now:
         odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
         yield Ruling(EXPIRED, odd if unlimited else "")
-
-
-def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
-    if not is_subscription(key) or key.end_date_type != LIMITED or key.end_date is None:
-        return
-    if key.end_date > now:
-        return
-    if key.end_date + timedelta(days=key.grace_days) <= now:
+    end = _end_date(key)
+    if end is not None and end + timedelta(days=key.grace_days) <= now:
         yield Ruling(EXPIRED)
-    elif not rules.grace:
+    elif end is not None and end <= now and not rules.grace:
         yield Ruling("subscription in its grace term", settings=("grace",))
+
+
+def _end_date(key: Key) -> datetime | None:
+    """The date on which a limited subscription ends."""
+    return key.end_date if is_subscription(key) and key.end_date_type == LIMITED else None
 
 
 def expires(key: Key) -> datetime | None:
     """When the key stops counting, if that is known: the earlier of limit date and end date."""
-    dates = [key.limit_date] if key.limit_date else []
-    if is_subscription(key) and key.end_date_type == LIMITED and key.end_date:
-        dates.append(key.end_date)
-    return min(dates, default=None)
+    return min(filter(None, (key.limit_date, _end_date(key))), default=None)
 
 
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:
@@ -226,11 +216,10 @@ class CountingContext:
         They must if the key counts and its application is billed. For everything else the server's
         own figure is enough, except where it gives none.
         """
-        if not judge_key(key, self.rules, self.now).counts or self.never_bills(key):
-            return False
         application = self.matcher.match(key.name)
         billed = application is not None and application.name in self.billed
-        return billed or key.used is None
+        wanted = (billed or key.used is None) and not self.never_bills(key)
+        return wanted and judge_key(key, self.rules, self.now).counts
 
     def never_bills(self, key: Key) -> bool:
         """Whether `key` is of an application with `bill = false`."""

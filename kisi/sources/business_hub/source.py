@@ -61,22 +61,6 @@ class ReportFile(NamedTuple):
         return now - self.modified
 
 
-def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
-    """The newest file of each pattern, each file once, in the patterns' order."""
-    picked: dict[Path, ReportFile] = {}
-    for pattern in patterns:
-        found = [file for path in matching(pattern, base) if (file := _look(path))]
-        if not found:
-            raise SourceError(
-                f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
-                "was used; the lines of its clients stay as they are.",
-                remedy="Export the report again, or correct `files` in kisi.toml.",
-            )
-        newest = max(found, key=lambda file: (file.stamp, str(file.path)))
-        picked.setdefault(newest.path.resolve(), newest)
-    return tuple(picked.values())
-
-
 def _look(path: Path) -> ReportFile | None:
     """The file at `path`, or None if it is a folder or a device."""
     try:
@@ -170,8 +154,19 @@ class BusinessHub:
         self._read: dict[TenantRef, Reading] | None = None
 
     def files(self) -> tuple[ReportFile, ...]:
-        """The newest file of each pattern, whatever its age; for `kisi check --online`."""
-        return newest_files(self._settings.files, self._base)
+        """The newest file of each pattern, whatever its age, each file once, in their order."""
+        picked: dict[Path, ReportFile] = {}
+        for pattern in self._settings.files:
+            found = [file for path in matching(pattern, self._base) if (file := _look(path))]
+            if not found:
+                raise SourceError(
+                    f'No report file fits the pattern "{pattern}" in {self._base}. No number of '
+                    "this source was used; the lines of its clients stay as they are.",
+                    remedy="Export the report again, or correct `files` in kisi.toml.",
+                )
+            newest = max(found, key=lambda file: (file.stamp, str(file.path)))
+            picked.setdefault(newest.path.resolve(), newest)
+        return tuple(picked.values())
 
     def tenants(self) -> tuple[Tenant, ...]:
         """All companies of the reports, in their order."""
@@ -198,19 +193,13 @@ class BusinessHub:
     def check_online(self) -> tuple[Finding, ...]:
         """The newest reports and their age, and whether they can be read whole."""
         try:
-            files = self.files()
-            tenants = self.tenants()
+            files, tenants = self.files(), self.tenants()
         except SourceError as error:
             return (Finding.of(error),)
-        ages = (
-            Finding(
-                Level.OK,
-                f"sources.{self.name} reads {file.path}, "
-                f"{file.age(self._clock.now()).total_seconds() / 3600:.0f} h old.",
-            )
-            for file in files
-        )
-        return (*ages, Finding(Level.OK, f"sources.{self.name} has {len(tenants)} companies."))
+        now, hour = self._clock.now(), timedelta(hours=1)
+        said = [f"reads {file.path}, {file.age(now) / hour:.0f} h old." for file in files]
+        said.append(f"has {len(tenants)} companies.")
+        return tuple(Finding(Level.OK, f"sources.{self.name} {each}") for each in said)
 
     def address(self) -> tuple[str, int] | None:
         """None: reports are files."""
@@ -256,8 +245,23 @@ def readings(
     companies: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         companies[record.company].append(record)
-    found = (_reading(source, name, rows, modified) for name, rows in companies.items())
-    return {reading.tenant.ref: reading for reading in found}
+    found: dict[TenantRef, Reading] = {}
+    for name, mine in companies.items():
+        tenant = Tenant(TenantRef(source, name), name)
+        uses = [record for record in mine if record.device]
+        found[tenant.ref] = Reading(
+            tenant=tenant,
+            at=min(modified[record.location.file] for record in mine),
+            keys=_keys(uses),
+            rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
+            devices=_devices(uses),
+            reported=tuple(
+                ReportedQuantity(x.application, x.category, x.quantity, x.not_counted_reason)
+                for x in mine
+                if not x.device
+            ),
+        )
+    return found
 
 
 def _refuse_contradictions(records: Iterable[Record]) -> None:
@@ -314,24 +318,6 @@ def _form(record: Record) -> str:
 def _other(record: Record, here: Record) -> str:
     there = record.location
     return f"line {there.line}" if there.file == here.location.file else str(there)
-
-
-def _reading(
-    source: str, name: str, records: Sequence[Record], modified: Mapping[Path, datetime]
-) -> Reading:
-    uses = [record for record in records if record.device]
-    return Reading(
-        tenant=Tenant(TenantRef(source, name), name),
-        at=min(modified[record.location.file] for record in records),
-        keys=_keys(uses),
-        rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
-        devices=_devices(uses),
-        reported=tuple(
-            ReportedQuantity(x.application, x.category, x.quantity, x.not_counted_reason)
-            for x in records
-            if not x.device
-        ),
-    )
 
 
 def _keys(uses: Sequence[Record]) -> tuple[Key, ...]:

@@ -1,4 +1,4 @@
-"""Lists of Security Center, read whole or not at all.
+"""What a virtual server tells: lists of Security Center, read whole or not at all.
 
 Keys and their hosts come from an iterator, which every `GetNextItems` moves even if its answer is
 lost: it is never repeated, a broken list is opened again, once. Devices come from an accessor that
@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
-from kisi.model import Device, Key, KeyRow
+from kisi.model import Device, Key, KeyRow, Reading, Tenant
 from kisi.redaction import carries, remote_name, remote_text
+from kisi.sources import Select
 from kisi.sources.ksc.openapi import Denied, Params, ServerLabel, Session, Unavailable, Vanished
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
+_KEYS_A_CHUNK = 50  # what Kaspersky recommends for GetNextItems (KSC/14 a00511)
+_ROWS_A_CHUNK = 500  # no largest number is documented; who gives fewer rows is asked again
 _HOSTS_A_CHUNK = 500
-_ITERATOR_LIFETIME = 900
-_ACCESSOR_LIFETIME = 3600
+_ITERATOR_LIFETIME, _ACCESSOR_LIFETIME = 900, 3600  # seconds
 _LONGEST_GRACE = 36_500
 
 _Fields = Mapping[str, tuple[str, type]]
@@ -105,7 +108,8 @@ def read_iterator(
         "lTimeoutSec": _ITERATOR_LIFETIME,
         **arguments,
     }
-    return _whole(session, opener, asked, _ITERATOR, partial(_drain, session, page))
+    rows = partial(_drain, session, page)
+    return _whole(session, partial(_read, session, opener, asked, _ITERATOR, rows))
 
 
 def read_devices(session: Session) -> dict[str, Device]:
@@ -121,24 +125,19 @@ def read_devices(session: Session) -> dict[str, Device]:
         "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
         "lMaxLifeTime": _ACCESSOR_LIFETIME,
     }
-    return _whole(session, "HostGroup.FindHosts", asked, _ACCESSOR, partial(_collect, session))
+    rows = partial(_collect, session)
+    return _whole(session, partial(_read, session, "HostGroup.FindHosts", asked, _ACCESSOR, rows))
 
 
-def _whole(
-    session: Session,
-    opener: str,
-    arguments: Mapping[str, Any],
-    kind: _Handle,
-    rows: Callable[[str, int], _T],
-) -> _T:
-    """A list's `rows` by its handle and number. If they do not arrive, it is opened again, once.
+def _whole(session: Session, read: Callable[[], _T]) -> _T:
+    """What `read` makes of a list. If it does not arrive whole, the list is opened again, once.
 
     A server that says when it wants to be asked again may say so for as long as a call may take.
     """
     ends: float | None = None
     while True:
         try:
-            return _read(session, opener, arguments, kind, rows)
+            return read()
         except _Broken as broken:
             busy = broken.why if isinstance(broken.why, Unavailable) else None
             if ends is not None and (busy is None or busy.wait is None):
@@ -387,3 +386,67 @@ def _values(label: ServerLabel, row: object, what: str, fields: _Fields) -> dict
             raise label.error(Incomplete, f"{said} and not {_WORDS[kind]}.")
         values[name] = value
     return values
+
+
+def read_server(
+    session: Session, server: VirtualServer, tenant: Tenant, select: Select, at: datetime
+) -> Reading:
+    """All that a virtual server tells: its keys, who uses those that matter, its devices."""
+    _check_server(session, server)
+    notes: list[str] = []
+    keys = _read_keys(session, notes)
+    rows: list[KeyRow] = []
+    for key in keys:
+        if select(key) and key.used != 0:
+            opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
+            uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
+            rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
+    devices = read_devices(session) if rows else {}  # last: one that was added meanwhile is known
+    said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
+    return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
+
+
+def _check_server(session: Session, server: VirtualServer) -> None:
+    """Makes sure that the session is one of `server`, and not, say, of the main server.
+
+    A server that ignored the name in the login would have every device billed to one client.
+    """
+    values = {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]}
+    info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
+    if not isinstance(info, dict):
+        raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
+    virtual, number = (info.get(name) for name in values["pValues"])
+    if virtual is True and number == server.id:
+        return
+    missing = [name for name in values["pValues"] if info.get(name) is None]
+    if virtual is False:
+        said = "the wrong virtual server answered: one that is not virtual"
+    elif missing:
+        said = f"HostGroup.GetStaticInfo did not say {' and '.join(missing)}"
+        raise session.label.error(Incomplete, f"{said}, so that nobody knows who answered.")
+    else:
+        said = f"the wrong virtual server answered: number {remote_text(str(number), 20)}"
+    raise session.label.error(
+        Incomplete,
+        f"{said} instead of number {server.id}.",
+        "Check whether two virtual servers have the same name.",
+    )
+
+
+def _read_keys(session: Session, notes: list[str]) -> list[Key]:
+    """All keys, each serial number once: as the server's storage describes it, if it is there.
+
+    Nobody uses a key only if nothing says otherwise.
+    """
+    found: dict[str, list[Key]] = {}
+    for row in read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK):
+        key = parse_key(session.label, row, notes)
+        found.setdefault(key.serial, []).append(key)
+    keys = []
+    for serial, same in found.items():
+        if any(key != same[0] for key in same):
+            notes.append(f"Key {serial} is listed twice with different attributes.")
+        chosen = next((key for key in reversed(same) if key.stored), same[0])
+        told = [key.used for key in same if key.used is not None]
+        keys.append(replace(chosen, used=max(told) if len(told) == len(same) else None))
+    return keys

@@ -35,10 +35,7 @@ Params = dict[str, Any]
 
 
 def authorization(user: str, password: str, domain: str, *, internal: bool) -> str:
-    """The value of `Authorization`, in the form of Kaspersky's own client (KlAkOAPI).
-
-    An `internal` user is one of Security Center itself, not one of Windows or a domain.
-    """
+    """The value of `Authorization`, in the form of Kaspersky's own client (KlAkOAPI)."""
     return (
         f'KSCBasic user="{_encoded(user)}", pass="{_encoded(password)}", '
         f'domain="{domain}", internal="{int(internal)}"'
@@ -81,7 +78,7 @@ def _unwrapped(kind: str, value: object) -> object:
         return {name: decode(item) for name, item in value.items()}
     if kind == "long" and (isinstance(value, str) or type(value) is int):
         return int(value)
-    if kind == "datetime" and (value is None or value == ""):
+    if kind == "datetime" and value in (None, ""):
         return None
     if kind == "datetime" and isinstance(value, str):
         parsed = datetime.fromisoformat(value)
@@ -141,11 +138,9 @@ class ServerLabel(NamedTuple):
 
         Its `event` is where and what alone.
         """
-        effect = (
-            "Nothing of this source is billed: the lines of its clients stay as they are."
-            if self.server is None
-            else "Its client's lines stay as they are."
-        )
+        effect = "Its client's lines stay as they are."
+        if self.server is None:
+            effect = "Nothing of this source is billed: the lines of its clients stay as they are."
         event = f"{self}: {what}"
         error = kind(f"{event} {effect}", remedy=remedy or _LATER)
         error.event = event

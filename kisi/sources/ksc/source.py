@@ -6,8 +6,7 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -16,19 +15,10 @@ from pydantic import model_validator
 
 from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
-from kisi.model import Finding, Key, KeyRow, Level, Reading, Tenant, TenantRef
+from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
-from kisi.sources.ksc.lists import (
-    KEY_FIELDS,
-    KEY_HOST_FIELDS,
-    VirtualServer,
-    parse_key,
-    parse_key_row,
-    parse_servers,
-    read_devices,
-    read_iterator,
-)
+from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
 from kisi.sources.ksc.openapi import (
     Logins,
     Params,
@@ -42,8 +32,6 @@ from kisi.transport import Client, Clock, Limits, Retry, Trust, certificate_of, 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
 _SOON = timedelta(days=30)
-_KEYS_A_CHUNK = 50  # what Kaspersky recommends for GetNextItems (KSC/14 a00511)
-_ROWS_A_CHUNK = 500  # no largest number is documented; who gives fewer rows is asked again
 
 
 class KscSettings(Section):
@@ -82,9 +70,6 @@ class KscSource:
 
     Logs in when it is first asked something. One refused login on the main server is final: every
     later question is answered with the same error, without another login.
-
-    Raises:
-        ConfigError: A pinned certificate cannot be read.
     """
 
     def __init__(
@@ -127,12 +112,8 @@ class KscSource:
         with self._main_lock:
             self._servers = self._read_servers()
             return tuple(
-                Tenant(
-                    TenantRef(self.name, server.uid),
-                    remote_name(server.name) or server.uid,
-                    server.enabled,
-                )
-                for server in self._servers.values()
+                Tenant(TenantRef(self.name, uid), remote_name(server.name) or uid, server.enabled)
+                for uid, server in self._servers.items()
             )
 
     def read(
@@ -174,12 +155,8 @@ class KscSource:
         label = f"sources.{self.name}"
         try:
             tenants = self.tenants()
-            enabled = sum(tenant.enabled for tenant in tenants)
-            yield Finding(
-                Level.OK,
-                f"{label} accepted the login; {enabled} of {len(tenants)} virtual servers are "
-                "enabled.",
-            )
+            enabled = f"{sum(each.enabled for each in tenants)} of {len(tenants)} virtual servers"
+            yield Finding(Level.OK, f"{label} accepted the login; {enabled} are enabled.")
             with self._main_lock:
                 yield self._clock_finding(self._main_session())
             asked = {"pValues": list(_VERSIONS)}
@@ -219,12 +196,11 @@ class KscSource:
             )
         elif certificate.expires is not None:
             left = certificate.expires - self._clock.now()
-            soon = left < _SOON
+            ends = f"ends on {certificate.expires:%Y-%m-%d}, in {left.days} days."
             yield Finding(
-                Level.WARNING if soon else Level.OK,
-                f"The certificate of {label} ends on {certificate.expires:%Y-%m-%d}, "
-                f"in {left.days} days.",
-                "Pin the next one beside it before it is replaced." if soon else "",
+                Level.WARNING if left < _SOON else Level.OK,
+                f"The certificate of {label} {ends}",
+                "Pin the next one beside it before it is replaced." if left < _SOON else "",
             )
 
     def _read_one(
@@ -249,7 +225,7 @@ class KscSource:
                 raise label.error(SourceError, "the run was stopped before it was read.")
             session = self._begin(label, stopped)
         try:
-            return _read(session, server, tenant, select, self._clock.now())
+            return read_server(session, server, tenant, select, self._clock.now())
         finally:
             session.end()
 
@@ -268,10 +244,10 @@ class KscSource:
 
     def _read_servers(self) -> dict[str, VirtualServer]:
         rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
+        label = ServerLabel(self.name)
         if not isinstance(rows, list):
-            label = ServerLabel(self.name)
             raise label.error(Incomplete, "VServers.GetVServers gave no list.")
-        return parse_servers(ServerLabel(self.name), rows)
+        return parse_servers(label, rows)
 
     def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
         """Calls a method on the main server; in a new session, once, if the old one has died."""
@@ -298,66 +274,3 @@ class KscSource:
             if finding.level is Level.PROBLEM:
                 _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main
-
-
-def _read(
-    session: Session, server: VirtualServer, tenant: Tenant, select: Select, at: datetime
-) -> Reading:
-    _check_server(session, server)
-    notes: list[str] = []
-    keys = _read_keys(session, notes)
-    rows: list[KeyRow] = []
-    for key in keys:
-        if select(key) and key.used != 0:
-            opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
-            uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
-            rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
-    devices = read_devices(session) if rows else {}  # last: one that was added meanwhile is known
-    said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
-    return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
-
-
-def _check_server(session: Session, server: VirtualServer) -> None:
-    """Makes sure that the session is one of `server`, and not, say, of the main server.
-
-    A server that ignored the name in the login would have every device billed to one client.
-    """
-    values = {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]}
-    info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
-    if not isinstance(info, dict):
-        raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
-    virtual, number = (info.get(name) for name in values["pValues"])
-    if virtual is True and number == server.id:
-        return
-    missing = [name for name in values["pValues"] if info.get(name) is None]
-    if virtual is False:
-        said = "the wrong virtual server answered: one that is not virtual"
-    elif missing:
-        said = f"HostGroup.GetStaticInfo did not say {' and '.join(missing)}"
-        raise session.label.error(Incomplete, f"{said}, so that nobody knows who answered.")
-    else:
-        said = f"the wrong virtual server answered: number {remote_text(str(number), 20)}"
-    raise session.label.error(
-        Incomplete,
-        f"{said} instead of number {server.id}.",
-        "Check whether two virtual servers have the same name.",
-    )
-
-
-def _read_keys(session: Session, notes: list[str]) -> list[Key]:
-    """All keys, each serial number once: as the server's storage describes it, if it is there.
-
-    Nobody uses a key only if nothing says otherwise.
-    """
-    found: dict[str, list[Key]] = {}
-    for row in read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK):
-        key = parse_key(session.label, row, notes)
-        found.setdefault(key.serial, []).append(key)
-    keys = []
-    for serial, same in found.items():
-        if any(key != same[0] for key in same):
-            notes.append(f"Key {serial} is listed twice with different attributes.")
-        chosen = next((key for key in reversed(same) if key.stored), same[0])
-        told = [key.used for key in same if key.used is not None]
-        keys.append(replace(chosen, used=max(told) if len(told) == len(same) else None))
-    return keys
