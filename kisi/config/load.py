@@ -210,14 +210,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         evidence_days=top.evidence_days,
         sources=reader.sections("sources", tables["sources"], source_kinds),
         psa=reader.sections("psa", tables["psa"], psa_kinds),
-        global_sources=frozenset(
-            name
-            for name, settings in tables["sources"].items()
-            if isinstance(settings, dict)
-            and isinstance(kind := settings.get("kind"), str)
-            and kind in source_kinds
-            and source_kinds[kind].global_tenant_ids
-        ),
+        global_sources=frozenset(reader.global_sources),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
         notify=notify,
@@ -229,6 +222,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
 class _Reader:
     def __init__(self, base: Path) -> None:
         self.problems: list[str] = []
+        self.global_sources: set[str] = set()
         self._base = base
 
     def table(self, model: type[Model], data: Mapping[str, Any], name: tuple[str, ...]) -> Model:
@@ -267,6 +261,8 @@ class _Reader:
                 f"{did_you_mean(kind, kinds)}"
             )
             return None
+        if kinds[kind].global_tenant_ids:
+            self.global_sources.add(name[1])
         section, problems = check_table(kinds[kind], settings, name, self._base)
         self.problems += problems
         return section

@@ -138,10 +138,7 @@ class HubSettings(Section):
 
     @model_validator(mode="after")
     def _no_word_means_both(self) -> Self:
-        for yes, no in (
-            ("active_status", "inactive_status"),
-            ("counted_types", "uncounted_types"),
-        ):
+        for yes, no in (("active_status", "inactive_status"), ("counted_types", "uncounted_types")):
             both = {*map(fold, getattr(self, yes))} & {*map(fold, getattr(self, no))}
             if both:
                 words = ", ".join(sorted(both))
@@ -150,11 +147,10 @@ class HubSettings(Section):
 
 
 class Location(NamedTuple):
-    """Where in a report something is."""
+    """Where in a report something is: a line, counted from 1, or (None) the whole file."""
 
     file: Path
     line: int | None = None
-    """Counted from 1, the heading's line included; None concerns the whole file."""
 
     def __str__(self) -> str:
         return f"{self.file}" if self.line is None else f"{self.file}, line {self.line}"
@@ -175,12 +171,10 @@ def shown(text: str) -> str:
 
 
 class Row(NamedTuple):
-    """One record of a table."""
+    """Where a row of a table starts, and its cells, as many as headings, without outer spaces."""
 
     location: Location
-    """Where it starts."""
     cells: tuple[str, ...]
-    """As many as there are headings, without outer spaces."""
 
 
 def parse_table(
@@ -327,15 +321,13 @@ def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
             "it has a quantity column and a device column, so a row may be one device or many",
             remedy='Set the one that must not be used to "" in the source\'s `columns`.',
         )
-    missing = _required(columns, devices="device" in found) - found.keys()
+    missing = sorted(_required(columns, devices="device" in found) - found.keys())
     if missing:
-        names = " and ".join(
-            f"{name} ({shown(getattr(columns, name))})" for name in sorted(missing)
-        )
+        names = " and ".join(f"{name} ({shown(getattr(columns, name))})" for name in missing)
+        own = ", ".join(map(shown, heading_line.cells[:20]))
         raise refusal(
             file,
-            f"it has no column {names}; its headings are "
-            + ", ".join(shown(heading) for heading in heading_line.cells[:20]),
+            f"it has no column {names}; its headings are {own}",
             remedy="Name the report's own headings in the source's `columns` in kisi.toml.",
         )
     return found
@@ -382,10 +374,9 @@ def _not_counted_reason(location: Location, cells: Mapping[str, str], settings: 
         if column not in cells:
             continue
         word = cells[column]
-        counts = _meaning(word, getattr(settings, counted), getattr(settings, uncounted))
-        if counts is False:
+        if _is_one_of(word, getattr(settings, uncounted)):
             return f'{label} "{word}"'
-        if counts is None:
+        if not _is_one_of(word, getattr(settings, counted)):
             raise refusal(
                 location,
                 f"the {label} {shown(word)} is not known, so it may count or not",
@@ -397,11 +388,8 @@ def _not_counted_reason(location: Location, cells: Mapping[str, str], settings: 
 
 
 @lru_cache(maxsize=256)
-def _meaning(word: str, counted: Words, uncounted: Words) -> bool | None:
-    """Whether a word is of those that count; None if it is of neither kind."""
-    if fold(word) in map(fold, uncounted):
-        return False
-    return True if fold(word) in map(fold, counted) else None
+def _is_one_of(word: str, words: Words) -> bool:
+    return fold(word) in map(fold, words)
 
 
 def _category(location: Location, text: str) -> Category:

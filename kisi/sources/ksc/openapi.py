@@ -367,42 +367,33 @@ class Logins:
     """Lets logins on virtual servers through, as long as that is safe. Thread-safe.
 
     A wrong password or a blocked account ends all further logins. Other refusals end them at the
-    second one; logins under way count as if they were refused, so that several workers together
-    do not go beyond that either once the first was refused.
+    second one: no more logins are under way than may still be refused.
     """
 
     def __init__(self) -> None:
-        self._state = threading.Condition()
-        self._under_way = 0
-        self._refused = 0
+        self._slots = threading.Semaphore(_TOLERATED)
+        self._refusals: list[LoginRefused] = []
         self._closed = ""
 
     @contextmanager
     def one_more(self, label: ServerLabel) -> Iterator[None]:
         """Around one login. Raises `SourceError`, which says why, if no further one is tried."""
-        with self._state:
-            self._state.wait_for(
-                lambda: self._closed or self._refused + self._under_way < _TOLERATED
-            )
+        self._slots.acquire()
+        refused = False
+        try:
             if self._closed:
                 what = f"kisi did not log in, to keep the account usable: {self._closed}"
                 raise label.error(SourceError, what)
-            self._under_way += 1
-        try:
             yield
         except LoginRefused as refusal:
-            with self._state:
-                self._refused += 1
-                if isinstance(refusal, PasswordRefused):
-                    self._closed = (
-                        "the password was refused on another virtual server of this source."
-                    )
-                elif self._refused >= _TOLERATED:
-                    self._closed = (
-                        f"{self._refused} virtual servers of this source have refused the login."
-                    )
+            refused = True
+            self._refusals.append(refusal)
+            number = len(self._refusals)
+            if isinstance(refusal, PasswordRefused):
+                self._closed = "the password was refused on another virtual server of this source."
+            elif number >= _TOLERATED:
+                self._closed = f"{number} virtual servers of this source have refused the login."
             raise
         finally:
-            with self._state:
-                self._under_way -= 1
-                self._state.notify_all()
+            if self._closed or not refused:  # a refusal takes its slot away, but for the last one
+                self._slots.release()
