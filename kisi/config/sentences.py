@@ -1,8 +1,7 @@
 """Words that every message about the two files uses, and the one check of a table of either.
 
-Pydantic finds all problems at once; its own words ("Input should be a valid integer, got a number
-with a fractional part") are a programmer's, and may repeat the value. These are for an operator,
-and repeat none: a password may stand where a number was expected.
+Pydantic's own words are a programmer's, and may repeat the value. These are for an operator, and
+repeat none: a password may stand where a number was expected.
 """
 
 from __future__ import annotations
@@ -126,9 +125,9 @@ def check_table(
 ) -> tuple[Model | None, list[str]]:
     """Reads `data` as a `model`; all problems with their places, and None where there are any.
 
-    Values must have their very types: true is no number, "4" neither. This is pydantic's strict
-    JSON mode, where a list still becomes a tuple and text a path. `base` is the folder that
-    relative paths start from; `where` names a key in messages, by default as `[sources.hq] url`.
+    Values must have their very types: pydantic's strict JSON mode, where a list still becomes a
+    tuple and text a path. `base` is the folder that relative paths start from; `where` names a key
+    in messages, by default as `[sources.hq] url`.
     """
     checked, errors = _validated(model, data, base)
     where = where or (lambda steps: place((*table, *steps[:-1]), steps[-1]))

@@ -110,9 +110,11 @@ def _dates(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
         odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
         yield Ruling(EXPIRED, odd if unlimited else "")
     end = _end_date(key)
-    if end is not None and end + timedelta(days=key.grace_days) <= now:
+    if end is None or end > now:
+        return
+    if end + timedelta(days=key.grace_days) <= now:
         yield Ruling(EXPIRED)
-    elif end is not None and end <= now and not rules.grace:
+    elif not rules.grace:
         yield Ruling("subscription in its grace term", settings=("grace",))
 
 
@@ -177,9 +179,7 @@ class Matcher:
     """Finds the application a key name belongs to: of several, the longest literal prefix wins."""
 
     def __init__(self, applications: Iterable[Application]) -> None:
-        self._globs = tuple(
-            (application, Glob(text)) for application in applications for text in application.globs
-        )
+        self._globs = [(app, Glob(text)) for app in applications for text in app.globs]
         self._known: dict[str, tuple[Application, ...]] = {}
 
     def match(self, key_name: str) -> Application | None:
@@ -191,10 +191,10 @@ class Matcher:
         """The best applications: none, one, or several that tie."""
         if key_name not in self._known:
             hits = [
-                (glob, application) for application, glob in self._globs if glob.matches(key_name)
+                (app, glob.literal_prefix) for app, glob in self._globs if glob.matches(key_name)
             ]
-            longest = max((glob.literal_prefix for glob, _ in hits), default=0)
-            best = {app.name: app for glob, app in hits if glob.literal_prefix == longest}
+            longest = max((prefix for _, prefix in hits), default=0)
+            best = {app.name: app for app, prefix in hits if prefix == longest}
             self._known[key_name] = tuple(best.values())
         return self._known[key_name]
 
@@ -216,12 +216,12 @@ class CountingContext:
         They must if the key counts and its application is billed. For everything else the server's
         own figure is enough, except where it gives none.
         """
-        application = self.matcher.match(key.name)
-        billed = application is not None and application.name in self.billed
-        wanted = (billed or key.used is None) and not self.never_bills(key)
-        return wanted and judge_key(key, self.rules, self.now).counts
+        found = self.matcher.match(key.name)
+        wanted = key.used is None or (found is not None and found.name in self.billed)
+        never = not wanted or self.never_bills(key)
+        return not never and judge_key(key, self.rules, self.now).counts
 
     def never_bills(self, key: Key) -> bool:
         """Whether `key` is of an application with `bill = false`."""
-        application = self.matcher.match(key.name)
-        return application is not None and not application.bill
+        found = self.matcher.match(key.name)
+        return found is not None and not found.bill

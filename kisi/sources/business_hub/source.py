@@ -47,11 +47,10 @@ AHEAD = timedelta(minutes=5)  # how far a file server's clock may run ahead of o
 
 
 class ReportFile(NamedTuple):
-    """A report as it lies on the disk."""
+    """A report as it lies on the disk. Its numbers are taken to be of the instant `modified`."""
 
     path: Path
     modified: datetime
-    """When its content last changed (aware, UTC): the numbers are taken to be of this instant."""
     size: int
     stamp: int
     """The modification time in nanoseconds, to notice any change."""
@@ -186,9 +185,8 @@ class BusinessHub:
             "Nothing of it was counted, and its lines stay as they are.",
             remedy="See whether it was renamed or removed there; then correct mapping.toml.",
         )
-        for tenant in tenants:
-            reading = found.get(tenant.ref)
-            yield tenant.ref, _selected(reading, select) if reading else absent
+        for ref in (tenant.ref for tenant in tenants):
+            yield ref, _selected(found[ref], select) if ref in found else absent
 
     def check_online(self) -> tuple[Finding, ...]:
         """The newest reports and their age, and whether they can be read whole."""
