@@ -136,18 +136,18 @@ class Notify(Table):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All of kisi.toml, validated. Paths are absolute, secrets still references."""
+    """All of kisi.toml (`path`), validated. Paths are absolute, secrets still references.
+
+    Sections are by name, in the file's order. The billing time zone decides what day today is.
+    """
 
     path: Path
-    """kisi.toml itself."""
     mapping_path: Path
     state_dir: Path
     """The folder of journal, lock and logs; it may not exist yet."""
     timezone: tzinfo
-    """The billing time zone: it decides what day today is."""
     evidence_days: int
     sources: Mapping[str, Section]
-    """Section name to settings, in the file's order."""
     psa: Mapping[str, Section]
     global_sources: frozenset[str]
     """Sources whose tenant ids are the same in each of them, also those that are wrong here."""
@@ -168,8 +168,7 @@ class PartialConfig:
     config: Config
     """Wrong keys have their defaults, wrong sections are left out: never to be run with."""
     problems: tuple[str, ...]
-    source_names: tuple[str, ...]
-    """Also of sections that are wrong, so that the mapping can be checked against them."""
+    source_names: tuple[str, ...]  # also of wrong sections, so that the mapping can be checked
     psa_names: tuple[str, ...]
 
     def checked(self, more: Sequence[str] = ()) -> Config:

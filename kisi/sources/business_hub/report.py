@@ -350,6 +350,24 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
     for column in ("company", "application", *(["device"] if devices else [])):
         if not cells[column]:
             raise refusal(location, f"the {column} is empty", remedy=_AT_ITS_ORIGIN)
+    category: Category | None = Category.ALL
+    text = "1"
+    if not devices:
+        category = _CATEGORIES.get(re.sub(r"[\s_-]+", "_", fold(cells.get("category", ""))))
+        text = cells.get("quantity", "")
+    if category is None:
+        raise refusal(
+            location,
+            f"the category {shown(cells['category'])} is none of windows_workstations, "
+            "windows_servers, non_windows, all and mailboxes",
+            remedy=_AT_ITS_ORIGIN,
+        )
+    if not _WHOLE_NUMBER.fullmatch(text):  # 1.000 is a thousand to some and one to others
+        raise refusal(
+            location,
+            f"the quantity {shown(text)} is not a whole number in up to nine plain digits",
+            remedy="Export numbers without signs, decimals and thousands separators.",
+        )
     licence = ", ".join(filter(None, (cells.get("status"), cells.get("license_type"))))
     return Record(
         location=location,
@@ -357,8 +375,8 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
         application=cells["application"],
         serial=cells["application"] + (f" ({licence})" if licence else ""),
         not_counted_reason=_not_counted_reason(location, cells, settings),
-        category=Category.ALL if devices else _category(location, cells.get("category", "")),
-        quantity=1 if devices else _quantity(location, cells.get("quantity", "")),
+        category=category,
+        quantity=int(text),
         device=cells.get("device", ""),
         os_name=cells.get("operating_system", ""),
     )
@@ -390,26 +408,3 @@ def _not_counted_reason(location: Location, cells: Mapping[str, str], settings: 
 @lru_cache(maxsize=256)
 def _is_one_of(word: str, words: Words) -> bool:
     return fold(word) in map(fold, words)
-
-
-def _category(location: Location, text: str) -> Category:
-    category = _CATEGORIES.get(re.sub(r"[\s_-]+", "_", fold(text)))
-    if category is None:
-        raise refusal(
-            location,
-            f"the category {shown(text)} is none of windows_workstations, windows_servers, "
-            "non_windows, all and mailboxes",
-            remedy=_AT_ITS_ORIGIN,
-        )
-    return category
-
-
-def _quantity(location: Location, text: str) -> int:
-    """A whole number in plain digits: 1.000 is a thousand to some and one to others."""
-    if not _WHOLE_NUMBER.fullmatch(text):
-        raise refusal(
-            location,
-            f"the quantity {shown(text)} is not a whole number in up to nine plain digits",
-            remedy="Export numbers without signs, decimals and thousands separators.",
-        )
-    return int(text)

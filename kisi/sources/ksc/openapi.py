@@ -27,8 +27,7 @@ from kisi.transport import Answer, Client, Clock, Limits, Retry, clock_skew, ret
 _E = TypeVar("_E", bound=SourceError)
 _LOG = logging.getLogger(__name__)
 _START = "Session.StartSession"
-_PENDING_WAITS = (2.0, 4.0, 8.0)
-"""Seconds between the tries of a call that Security Center calls temporarily unavailable."""
+_PENDING_WAITS = (2.0, 4.0, 8.0)  # seconds between the tries of a call that is not available yet
 
 Params = dict[str, Any]
 """A container, decoded: attribute to value. Attributes without a value are absent."""
@@ -358,9 +357,9 @@ class Session:
         return label.error(kind, f"it did not answer {method} ({detail}).")
 
 
+# Refusals on virtual servers while the main server accepts the login: rights are missing there, or
+# the account is about to be locked.
 _TOLERATED = 2
-"""Refusals on virtual servers while the main server accepts the login: rights are missing there,
-or the account is about to be locked."""
 
 
 class Logins:

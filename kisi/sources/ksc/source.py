@@ -48,7 +48,6 @@ class KscSettings(Section):
     internal_user: bool = True
     """A user of Security Center itself; false: one of Windows or a domain."""
     domain: str = ""
-    """The domain of a domain user."""
     ca_files: tuple[LocalPath, ...] = ()
     """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
     fingerprints: tuple[FingerprintStr, ...] = ()
