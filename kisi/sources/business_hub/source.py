@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,7 +151,6 @@ class BusinessHub:
         self._base = base
         self._clock = clock
         self._cap = limits.body
-        self._read: dict[TenantRef, Reading] | None = None
 
     def files(self) -> tuple[ReportFile, ...]:
         """The newest file of each pattern, whatever its age, each file once, in their order."""
@@ -169,14 +169,14 @@ class BusinessHub:
 
     def tenants(self) -> tuple[Tenant, ...]:
         """All companies of the reports, in their order."""
-        return tuple(reading.tenant for reading in self._readings().values())
+        return tuple(reading.tenant for reading in self._readings.values())
 
     def read(
         self, tenants: Collection[Tenant], select: Select
     ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
         """Each of `tenants` whole; if a report is wrong, that error for all of them."""
         try:
-            found = self._readings()
+            found = self._readings
         except SourceError as error:
             yield from ((tenant.ref, error) for tenant in tenants)
             return
@@ -206,18 +206,39 @@ class BusinessHub:
     def close(self) -> None:
         """Nothing stays open between calls."""
 
+    @cached_property
     def _readings(self) -> dict[TenantRef, Reading]:
-        if self._read is None:
-            files, settings = self.files(), self._settings
-            headings = [heading for _, heading in settings.columns]
+        """One complete reading a company, in their order, as old as the oldest of its files."""
+        settings, files = self._settings, self.files()
+        headings = [heading for _, heading in settings.columns]
+        companies: dict[str, list[Record]] = defaultdict(list)
+        records: list[Record] = []
+        for file in files:
+            content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
             ended = settings.final_line_end
-            records: list[Record] = []
-            for file in files:
-                content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
-                table = parse_table(file.path, content, headings, final_line_end=ended)
-                records += parse_report(table, settings)
-            self._read = readings(self.name, records, {each.path: each.modified for each in files})
-        return self._read
+            table = parse_table(file.path, content, headings, final_line_end=ended)
+            records += parse_report(table, settings)
+        _refuse_contradictions(records)
+        for record in records:
+            companies[record.company].append(record)
+        modified = {file.path: file.modified for file in files}
+        found: dict[TenantRef, Reading] = {}
+        for name, mine in companies.items():
+            tenant = Tenant(TenantRef(self.name, name), name)
+            uses = [record for record in mine if record.device]
+            found[tenant.ref] = Reading(
+                tenant=tenant,
+                at=min(modified[record.location.file] for record in mine),
+                keys=_keys(uses),
+                rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
+                devices=_devices(uses),
+                reported=tuple(
+                    ReportedQuantity(x.application, x.category, x.quantity, x.not_counted_reason)
+                    for x in mine
+                    if not x.device
+                ),
+            )
+        return found
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
@@ -230,36 +251,6 @@ def _selected(reading: Reading, select: Select) -> Reading:
     named = {row.device for row in rows}
     devices = {name: device for name, device in reading.devices.items() if name in named}
     return replace(reading, rows=rows, devices=devices)
-
-
-def readings(
-    source: str, records: Sequence[Record], modified: Mapping[Path, datetime]
-) -> dict[TenantRef, Reading]:
-    """One complete reading a company, in the order of the reports.
-
-    A company in several files is as old as the oldest of them (`modified`).
-    """
-    _refuse_contradictions(records)
-    companies: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        companies[record.company].append(record)
-    found: dict[TenantRef, Reading] = {}
-    for name, mine in companies.items():
-        tenant = Tenant(TenantRef(source, name), name)
-        uses = [record for record in mine if record.device]
-        found[tenant.ref] = Reading(
-            tenant=tenant,
-            at=min(modified[record.location.file] for record in mine),
-            keys=_keys(uses),
-            rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
-            devices=_devices(uses),
-            reported=tuple(
-                ReportedQuantity(x.application, x.category, x.quantity, x.not_counted_reason)
-                for x in mine
-                if not x.device
-            ),
-        )
-    return found
 
 
 def _refuse_contradictions(records: Iterable[Record]) -> None:

@@ -268,14 +268,14 @@ def _broken(session: Session, what: str) -> _Broken:
 
 
 class VirtualServer(NamedTuple):
-    """A virtual Administration Server, as the main server describes it (KSC/14 a00020)."""
+    """A virtual Administration Server, as the main server describes it (KSC/14 a00020).
+
+    `uid` never changes, `id` is its number on this main server; people change the `name`.
+    """
 
     uid: str
-    """`KLVSRV_UID`: unique, and never changes."""
     id: int | None = None
-    """`KLVSRV_ID`: its number on this main server."""
     name: str = ""
-    """`KLVSRV_DN`: what a login names; people rename it."""
     enabled: bool = True
     trouble: SourceError | None = None
     """Why it cannot be read."""
