@@ -254,9 +254,11 @@ class Session:
         return self._limits.ends(self._clock.monotonic())
 
     def wait_out(self, trouble: Unavailable, ends: float) -> bool:
-        """Waits as long as the server asked for, if that is over before `ends`; whether it was."""
-        wait = trouble.wait if trouble.wait is not None else _PENDING_WAITS[0]
-        wait = min(wait, self._limits.retry_after_cap)
+        """Waits as long as the server asked for, if that is over before `ends`; whether it was.
+
+        Who asks for no wait, again and again, is not to be asked a thousand times.
+        """
+        wait = min(max(trouble.wait or 0.0, _PENDING_WAITS[0]), self._limits.retry_after_cap)
         if self._clock.monotonic() + wait >= ends:
             return False
         self._clock.sleep(wait)

@@ -275,6 +275,17 @@ def test_a_throttled_iterator_does_not_wait_beyond_the_calls_deadline(
     assert clock.slept == []
 
 
+def test_a_throttled_iterator_that_asks_for_no_wait_is_not_asked_a_thousand_times(
+    serve: OpenSource, clock: FakeClock
+) -> None:
+    ksc = contoso(3)
+    at_once = lambda _: (429, "busy", {"Retry-After": "0"})  # noqa: E731
+    ksc.instead("GroupSyncIterator.GetNextItems", *[at_once] * 500)
+    assert "it is too busy" in fail_one(serve(ksc)).message
+    assert set(clock.slept) == {2.0}
+    assert ksc.methods().count("GetNextItems") <= 60
+
+
 def test_an_iterator_that_is_gone_twice_says_what_to_do(serve: OpenSource) -> None:
     ksc = contoso(3)
     ksc.instead("GroupSyncIterator.GetNextItems", pxg(1125), pxg(1125), server="Contoso")
