@@ -7,7 +7,7 @@ that are exported here.
 
 from __future__ import annotations
 
-from kisi.config.load import Config, Kinds, Notify, PartialConfig, read_partial_config
+from kisi.config.load import Config, Kinds, PartialConfig, read_partial_config
 from kisi.config.settings import (
     FingerprintStr,
     Hours,
@@ -26,7 +26,6 @@ __all__ = [
     "Hours",
     "Kinds",
     "LocalPath",
-    "Notify",
     "PartialConfig",
     "SecretRef",
     "Section",

@@ -23,8 +23,7 @@ from kisi.config.settings import secret_fields
 from kisi.secrets import FORMS, default_reference
 
 Model = TypeVar("Model", bound=BaseModel)
-Where = Callable[[Sequence[str]], str]
-"""A key, with the tables inside the checked one that it stands in, to its place for people."""
+Where = Callable[[Sequence[str]], str]  # a key, after the inner tables that it is in, to its place
 
 _LONGEST = 80
 _LISTED = 12
@@ -149,8 +148,7 @@ def read_table(
     checked, problems = check_table(model, data, table, base, where)
     if checked is None:
         lenient = _with_empty_values(model)
-        _, errors = _validated(model, data, base)
-        right = _right_part(data, [error["loc"] for error in errors])
+        right = _right_part(data, [error["loc"] for error in _validated(model, data, base)[1]])
         checked = _validated(lenient, right, base)[0] or lenient()
     return checked, problems
 

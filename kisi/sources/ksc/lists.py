@@ -1,9 +1,9 @@
 """What a virtual server tells: lists of Security Center, read whole or not at all.
 
 Keys and their hosts come from an iterator, which every `GetNextItems` moves even if its answer is
-lost: it is never repeated, a broken list is opened again, once. Devices come from an accessor that
-any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511) and Kaspersky's own
-samples contradict each other.
+lost: it is never repeated, a broken list is opened again, once, and then `Incomplete`. Devices come
+from an accessor that any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511)
+and Kaspersky's own samples contradict each other.
 
 Their rows become kisi's own values (`parse_...`). Attributes without a value are left out of
 answers, so that every one is optional, except those without which a record could not be told from
@@ -97,10 +97,7 @@ class _Broken(Exception):
 def read_iterator(
     session: Session, opener: str, fields: Iterable[str], *, page: int, **arguments: object
 ) -> list[Params]:
-    """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
-
-    Raises `Incomplete` if the list did not arrive whole twice.
-    """
+    """All rows of `LicenseKeys.EnumKeys` or `LicenseKeys.AcquireKeyHosts`, `page` at once."""
     asked = {
         "pFields": list(fields),
         "pFieldsToOrder": [],
@@ -113,10 +110,7 @@ def read_iterator(
 
 
 def read_devices(session: Session) -> dict[str, Device]:
-    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
-
-    Raises `Incomplete` if the list did not arrive whole twice.
-    """
+    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`)."""
     order = {"Name": "KLHST_WKS_HOSTNAME", "Asc": True}
     asked = {
         "wstrFilter": '(KLHST_WKS_DN="*")',
