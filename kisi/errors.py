@@ -7,9 +7,10 @@ KisiError
 │   ├── LoginRefused         the server said no to our credentials: never tried again in this run
 │   │   └── PasswordRefused      to the password: one more login could block the account
 │   ├── Denied               a right is missing: asking again would give the same answer
-│   ├── Unavailable          the server is not ready yet: waiting may help
+│   ├── Unavailable          the server is busy or not ready yet: waiting may help
 │   ├── Incomplete           a list did not arrive whole: it is not a number
-│   │   └── Vanished             what was read is gone: reading it from the start may help
+│   │   ├── Vanished             what was read is gone: reading it from the start may help
+│   │   └── Unanswered           no answer came: the request may have been lost, or its answer
 │   └── Undecided        6   all of it was read; a person must say what is to be billed
 ├── PsaError             5   a PSA could not be read, or refused us
 │   ├── AccessRefused        credentials, rights or the address are wrong
@@ -28,9 +29,9 @@ KisiError
     └── BadAnswer            an answer came, and it is not what the interface promises
 ```
 
-Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`, `Unavailable`
-and `Vanished` in `kisi.sources.ksc.wire`, `Undecided` in `kisi.counting.count`, `Unusable`,
-`KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
+Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`,
+`Unavailable`, `Vanished` and `Unanswered` in `kisi.sources.ksc.openapi`, `Undecided` in
+`kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do
 because of it, and, in `remedy`, what to do now. It never holds a secret.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from kisi.config.load import (
     Config,
     Kinds,
-    Notify,
     PartialConfig,
     Secrets,
     read_partial_config,
@@ -34,7 +33,6 @@ __all__ = [
     "Hours",
     "Kinds",
     "LocalPath",
-    "Notify",
     "PartialConfig",
     "SecretRef",
     "Secrets",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -25,11 +26,10 @@ _HOSTILE_KEY = re.compile(
 """A key that `tomllib` may take minutes over: its time grows with the square of a key's parts."""
 
 BYTE_ORDER_MARK = "\ufeff"
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=(?!.*(?:\"\"\"|'''))")
 _DECLARED_TWICE = re.compile(r"Cannot declare \((.*)\) twice")
-
+_NOT_ALLOWED = "There is a character here that TOML does not allow; remove it."
 _ADVICE = {
     "Cannot overwrite": "{key} is written a second time here; keep one of the two.",
     "Cannot mutate": (
@@ -42,8 +42,8 @@ _ADVICE = {
     ),
     "Invalid hex": "In \"double quotes\" \\U and \\u mean something else; use 'single quotes'.",
     "Illegal character '\\n'": "The text is not closed with a quote at the end of this line.",
-    "Illegal character": "There is a character here that TOML does not allow; remove it.",
-    "Found invalid character": "There is a character here that TOML does not allow; remove it.",
+    "Illegal character": _NOT_ALLOWED,
+    "Found invalid character": _NOT_ALLOWED,
     "Unterminated string": "A text is not closed with its quotes.",
     "Expected ']": "A table's name is not closed: write [name] or [[name]].",
     "Expected '='": "A key needs = and a value after it: key = value.",
@@ -73,11 +73,8 @@ class Document:
 def read_document(path: Path, *, if_missing: str) -> Document:
     """Reads `path` as UTF-8 (a byte order mark and CRLF line ends are fine) and parses it.
 
-    `if_missing` says what to do where there is no such file.
-
-    Raises:
-        ConfigError: The file is missing, unreadable, too large, not UTF-8, or not TOML. Messages
-            give line and column, and repeat nothing of the line: a secret may stand there.
+    `if_missing` says what to do where there is no such file. A `ConfigError` gives line and
+    column, and repeats nothing of the line: a secret may stand there.
     """
     raw = read_bytes(path)
     if raw is None:
@@ -88,8 +85,7 @@ def read_document(path: Path, *, if_missing: str) -> Document:
 def parse_document(path: Path, text: str) -> Document:
     """Parses `text`, the content of `path` now or in a moment; a byte order mark is fine.
 
-    Raises:
-        ConfigError: It is not TOML, or has keys that nobody writes; the message gives the line.
+    Raises `ConfigError` if it is not TOML, or has keys that nobody writes.
     """
     text = text.removeprefix(BYTE_ORDER_MARK)
     if hostile := _HOSTILE_KEY.search(text):
@@ -111,11 +107,7 @@ def parse_document(path: Path, text: str) -> Document:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """What is in a file; None where there is none.
-
-    Raises:
-        ConfigError: It is a folder, unreadable, or too large.
-    """
+    """What is in a file; None where there is none. `ConfigError` if it cannot be read as a file."""
     try:
         if path.is_dir():
             raise ConfigError(
@@ -144,15 +136,10 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def decode(path: Path, raw: bytes) -> str:
-    """The text of a file, its byte order mark included.
-
-    Raises:
-        ConfigError: It is not UTF-8.
-    """
+    """The text of a file, its byte order mark included. `ConfigError` if it is not UTF-8."""
     remedy = "Save it as UTF-8 in your editor."
-    if raw[:2] in _BYTE_ORDER_MARKS:
-        encoding = _BYTE_ORDER_MARKS[raw[:2]]
-        raise ConfigError(f"{path.name}: The file is {encoding}, not UTF-8.", remedy=remedy)
+    if raw[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+        raise ConfigError(f"{path.name}: The file is UTF-16, not UTF-8.", remedy=remedy)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -163,11 +150,7 @@ def decode(path: Path, raw: bytes) -> str:
 
 
 def encode(text: str) -> bytes:
-    """`text` as a file holds it.
-
-    Raises:
-        ConfigError: It holds half of a character, which a name may that was not written as UTF-8.
-    """
+    """`text` as a file holds it. `ConfigError` if it holds half of a character, as a name may."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -183,13 +166,10 @@ def _explain(message: str, text: str) -> str:
     """What `tomllib` said, with a position that editors know and advice in words."""
     position = _POSITION.search(message)
     said = message[: position.start()] if position else message
-    lines = text.splitlines()
+    place, number = "the end of the file", 0
     if position and position[1]:
-        place = f"line {position[1]}, column {position[2]}"
-        line = lines[int(position[1]) - 1] if int(position[1]) <= len(lines) else ""
-    else:
-        place = "the end of the file"
-        line = lines[-1] if lines else ""
+        place, number = f"line {position[1]}, column {position[2]}", int(position[1])
+    line = "".join(text.splitlines()[number - 1 : number or None])
     if declared := _DECLARED_TWICE.match(said):
         table = ".".join(part.strip(" '\"") for part in declared[1].split(",") if part.strip())
         return f"{place}: [{table}] is defined already; write all its keys in one place."

@@ -1,7 +1,4 @@
-"""Turns `kisi.toml` into a `Config`, with all problems of the whole file at once.
-
-The tables that are the same for everybody are here, and the time zone of billing.
-"""
+"""Turns `kisi.toml` into a `Config`, with all problems of the whole file at once."""
 
 from __future__ import annotations
 
@@ -9,14 +6,14 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from zoneinfo import ZoneInfo, available_timezones
 
 from platformdirs import user_state_path
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 
 from kisi.config.document import read_document
 from kisi.config.sentences import (
@@ -45,8 +42,6 @@ _LOGIN_NAME = "user"
 `kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
 _TABLES = ("sources", "psa", "counting", "guards", "notify")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_COUNTING = CountingRules()
-_GUARDS = GuardRules()
 
 
 class SystemZone(tzinfo):
@@ -58,10 +53,7 @@ class SystemZone(tzinfo):
 
     def utcoffset(self, when: datetime | None) -> timedelta | None:
         """How far local time is ahead of UTC at the local time `when`."""
-        if when is None:
-            return None
-        local = time.localtime(when.replace(tzinfo=None).timestamp())
-        return timedelta(seconds=local.tm_gmtoff)
+        return timedelta(seconds=_local(when).tm_gmtoff) if when else None
 
     def dst(self, when: datetime | None) -> timedelta | None:
         """Not known apart from the offset."""
@@ -70,9 +62,7 @@ class SystemZone(tzinfo):
 
     def tzname(self, when: datetime | None) -> str | None:
         """The abbreviation in use at the local time `when`, such as `CET`."""
-        if when is None:
-            return None
-        return time.localtime(when.replace(tzinfo=None).timestamp()).tm_zone
+        return _local(when).tm_zone if when else None
 
     def fromutc(self, when: datetime) -> datetime:
         """Turns the UTC time `when` into local time; of an hour that comes twice it knows which."""
@@ -85,25 +75,17 @@ class SystemZone(tzinfo):
         return "the system's time zone"
 
 
-def billing_zone(name: str | None) -> tzinfo:
-    """The time zone called `name`, or the system's where there is no name.
+def _local(when: datetime) -> time.struct_time:
+    return time.localtime(when.replace(tzinfo=None).timestamp())
 
-    Raises:
-        ValueError: There is no such zone; the message names the nearest one.
-    """
-    if name is None:
-        return SystemZone()
+
+def _zone_name(name: str) -> str:
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):
         near = nearest(name, available_timezones())
         hint = f'did you mean "{near}"?' if near else 'write a name such as "Europe/Berlin".'
         raise ValueError(f'There is no time zone "{shorten(name)}"; {hint}') from None
-
-
-def _zone_name(name: str) -> str:
-    billing_zone(name)
-    return name
 
 
 Days = Annotated[int, Field(ge=1, le=36_500)]
@@ -125,33 +107,26 @@ class Top(Table):
     notify: Tables
 
 
-class Counting(Table):
-    """`[counting]`, as `kisi.model.CountingRules`."""
-
-    grace: bool = _COUNTING.grace
-    soft_cancelled: bool = _COUNTING.soft_cancelled
-    oem: bool = _COUNTING.oem
-    pending: bool = _COUNTING.pending
-    reported_keys: bool = _COUNTING.reported_keys
-    unknown_device: Literal["windows_workstations", "windows_servers", "non_windows", "hold"] = (
-        "non_windows"
-    )
-    unseen_days: Annotated[int, Field(ge=0, le=36_500)] = _COUNTING.unseen_days
+def _table_of(rules: type[CountingRules | GuardRules], **narrower: Any) -> type[Table]:  # noqa: ANN401 - types
+    """The table of kisi.toml with the fields of `rules` and their defaults."""
+    kinds = get_type_hints(rules) | narrower
+    limited = {int: Days, float: Amount}
+    keys: dict[str, Any] = {
+        each.name: (limited.get(kinds[each.name], kinds[each.name]), each.default)
+        for each in fields(rules)
+    }
+    return create_model(rules.__name__, __base__=Table, **keys)
 
 
-class Guards(Table):
-    """`[guards]`, as `kisi.model.GuardRules`."""
+Counting = _table_of(
+    CountingRules,
+    unknown_device=Literal["windows_workstations", "windows_servers", "non_windows", "hold"],
+    unseen_days=Annotated[int, Field(ge=0, le=36_500)],
+)
+"""`[counting]`."""
 
-    baseline_days: Days = _GUARDS.baseline_days
-    decrease_percent: Amount = _GUARDS.decrease_percent
-    decrease_units: Amount = _GUARDS.decrease_units
-    increase_percent: Amount = _GUARDS.increase_percent
-    increase_units: Amount = _GUARDS.increase_units
-    create_units: Amount = _GUARDS.create_units
-    run_percent: Amount = _GUARDS.run_percent
-    run_units: Amount = _GUARDS.run_units
-    adopt: Literal["hold", "allow"] = "hold"
-    drift: Literal["hold", "overwrite"] = "hold"
+Guards = _table_of(GuardRules, adopt=Literal["hold", "allow"], drift=Literal["hold", "overwrite"])
+"""`[guards]`."""
 
 
 class Notify(Table):
@@ -168,18 +143,18 @@ class Notify(Table):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All of kisi.toml, validated. Paths are absolute, secrets still references."""
+    """All of kisi.toml (`path`), validated. Paths are absolute, secrets still references.
+
+    Sections are by name, in the file's order. The billing time zone decides what day today is.
+    """
 
     path: Path
-    """kisi.toml itself."""
     mapping_path: Path
     state_dir: Path
     """The folder of journal, lock and logs; it may not exist yet."""
     timezone: tzinfo
-    """The billing time zone: it decides what day today is."""
     evidence_days: int
     sources: Mapping[str, Section]
-    """Section name to settings, in the file's order."""
     psa: Mapping[str, Section]
     global_sources: frozenset[str]
     """Sources whose tenant ids are the same in each of them, also those that are wrong here."""
@@ -200,15 +175,13 @@ class PartialConfig:
     config: Config
     """Wrong keys have their defaults, wrong sections are left out: never to be run with."""
     problems: tuple[str, ...]
-    source_names: tuple[str, ...]
-    """Also of sections that are wrong, so that the mapping can be checked against them."""
+    source_names: tuple[str, ...]  # also of wrong sections, so that the mapping can be checked
     psa_names: tuple[str, ...]
 
     def checked(self, more: Sequence[str] = ()) -> Config:
         """The whole of kisi.toml, if nothing is wrong with it and `more` names no problem either.
 
-        Raises:
-            ConfigError: All problems, each as `kisi.toml: [sources.hq] url: Sentence.`
+        Else all problems are raised, each as `kisi.toml: [sources.hq] url: Sentence.`
         """
         if problems := (*self.problems, *more):
             raise ConfigError(
@@ -221,8 +194,7 @@ class PartialConfig:
 def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> PartialConfig:
     """Reads as much of `kisi.toml` as is right, and collects what is not.
 
-    Raises:
-        ConfigError: The file cannot be read, or is not TOML: nothing of it can be used.
+    Raises `ConfigError` where the file cannot be read, or is not TOML: nothing of it can be used.
     """
     path = path.expanduser().absolute()
     data = read_document(path, if_missing="`kisi init` writes a kisi.toml to start from.").data
@@ -240,18 +212,11 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         path=path,
         mapping_path=mapping or path.parent / "mapping.toml",
         state_dir=top.state_dir or user_state_path("kisi", appauthor=False),
-        timezone=billing_zone(top.timezone),
+        timezone=ZoneInfo(top.timezone) if top.timezone else SystemZone(),
         evidence_days=top.evidence_days,
         sources=reader.sections("sources", tables["sources"], source_kinds),
         psa=reader.sections("psa", tables["psa"], psa_kinds),
-        global_sources=frozenset(
-            name
-            for name, settings in tables["sources"].items()
-            if isinstance(settings, dict)
-            and isinstance(kind := settings.get("kind"), str)
-            and kind in source_kinds
-            and source_kinds[kind].global_tenant_ids
-        ),
+        global_sources=frozenset(reader.global_sources),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
         notify=notify,
@@ -261,20 +226,17 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
 
 
 class _Reader:
-    """Reads table after table and keeps the problems."""
-
     def __init__(self, base: Path) -> None:
         self.problems: list[str] = []
+        self.global_sources: set[str] = set()
         self._base = base
 
     def table(self, model: type[Model], data: Mapping[str, Any], name: tuple[str, ...]) -> Model:
-        """`data` as a `model`; keys that are wrong are reported and have their defaults."""
         checked, problems = read_table(model, data, name, self._base)
         self.problems += problems
         return checked
 
     def sections(self, table: str, data: Mapping[str, Any], kinds: Kinds) -> dict[str, Section]:
-        """The sections of `[sources]` or `[psa]` that are right, by name."""
         if not data:
             self.problems.append(
                 f"[{table}.NAME]: There is none; kisi needs one at least, with a kind of "
@@ -305,6 +267,8 @@ class _Reader:
                 f"{did_you_mean(kind, kinds)}"
             )
             return None
+        if kinds[kind].global_tenant_ids:
+            self.global_sources.add(name[1])
         section, problems = check_table(kinds[kind], settings, name, self._base)
         self.problems += problems
         return section

@@ -1,8 +1,7 @@
 """Words that every message about the two files uses, and the one check of a table of either.
 
-Pydantic finds all problems at once; its own words ("Input should be a valid integer, got a number
-with a fractional part") are a programmer's, and may repeat the value. These are for an operator,
-and repeat none: a password may stand where a number was expected.
+Pydantic's own words are a programmer's, and may repeat the value. These are for an operator, and
+repeat none: a password may stand where a number was expected.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ from kisi.config.settings import secret_fields
 from kisi.secrets import FORMS, default_reference
 
 Model = TypeVar("Model", bound=BaseModel)
-Where = Callable[[Sequence[str]], str]
-"""A key, with the tables inside the checked one that it stands in, to its place for people."""
+Where = Callable[[Sequence[str]], str]  # a key, after the inner tables that it is in, to its place
 
 _LONGEST = 80
 _LISTED = 12
@@ -93,14 +91,7 @@ def place(table: tuple[str, ...], key: str = "") -> str:
     return " ".join(part for part in (name, shorten(key)) if part)
 
 
-def sentence(text: str) -> str:
-    """`text` with a capital at its start and a full stop at its end."""
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
-
-
-_BEYOND = 2**64
-"""No key takes a number as large as this one."""
+_BEYOND = 2**64  # no key takes a number as large as this one
 _EXPECTED = {
     "string_type": "text in quotes",
     "path_type": "a path in quotes",
@@ -133,9 +124,9 @@ def check_table(
 ) -> tuple[Model | None, list[str]]:
     """Reads `data` as a `model`; all problems with their places, and None where there are any.
 
-    Values must have their very types: true is no number, "4" neither. This is pydantic's strict
-    JSON mode, where a list still becomes a tuple and text a path. `base` is the folder that
-    relative paths start from; `where` names a key in messages, by default as `[sources.hq] url`.
+    Values must have their very types: pydantic's strict JSON mode, where a list still becomes a
+    tuple and text a path. `base` is the folder that relative paths start from; `where` names a key
+    in messages, by default as `[sources.hq] url`.
     """
     checked, errors = _validated(model, data, base)
     where = where or (lambda steps: place((*table, *steps[:-1]), steps[-1]))
@@ -157,8 +148,7 @@ def read_table(
     checked, problems = check_table(model, data, table, base, where)
     if checked is None:
         lenient = _with_empty_values(model)
-        _, errors = _validated(model, data, base)
-        right = _right_part(data, [error["loc"] for error in errors])
+        right = _right_part(data, [error["loc"] for error in _validated(model, data, base)[1]])
         checked = _validated(lenient, right, base)[0] or lenient()
     return checked, problems
 
@@ -200,7 +190,6 @@ def _with_small_numbers(value: Any) -> Any:  # noqa: ANN401 - whatever TOML may 
 
 
 def _dates(data: Mapping[str, Any], steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The keys of a table, and of those inside it, that are dates or times."""
     for key, value in data.items():
         entries = value if isinstance(value, list) else [value]
         if isinstance(value, dict):
@@ -224,7 +213,6 @@ def _with_empty_values(model: type[Model]) -> type[Model]:
 
 
 def _right_part(data: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
-    """`data` without the keys, and without the entries of lists, where something is wrong."""
     right: dict[Any, Any] = dict(data)
     for key in {loc[0] for loc in wrong if loc} & right.keys():
         entries = {loc[1] if len(loc) > 1 else None for loc in wrong if loc[0] == key}
@@ -238,7 +226,6 @@ def _right_part(data: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]])
 def _problem(
     model: type[BaseModel], error: ErrorDetails, table: tuple[str, ...], where: Where
 ) -> str:
-    """One of pydantic's findings, as a place in the file and a sentence."""
     location = error["loc"]
     steps = [step for step in location if isinstance(step, str)] or [""]
     entries = [f"entry {step + 1}" for step in location if isinstance(step, int)]
@@ -257,12 +244,16 @@ def _problem(
     return f"{told}: {_about_value(error)}"
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 def _about_value(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "date":
         return "This is a date or time; put text in quotes."
     if kind == "value_error":
-        return sentence(str(context["error"]))
+        return _sentence(str(context["error"]))
     if expected := _EXPECTED.get(kind):
         return f"This must be {expected}, not {type_name(error['input'])}."
     if choices := context.get("expected"):
@@ -272,7 +263,7 @@ def _about_value(error: ErrorDetails) -> str:
         return f"This must be {what}" + (f'; did you mean "{near}"?' if near else ".")
     if limit := _LIMITS.get(kind):
         return limit.format(**context)
-    return sentence(error["msg"])
+    return _sentence(error["msg"])
 
 
 def _about_secret(table: tuple[str, ...], key: str) -> str:
@@ -282,7 +273,6 @@ def _about_secret(table: tuple[str, ...], key: str) -> str:
 
 
 def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | None:
-    """The settings class of a nested table."""
     found: type[BaseModel] | None = model
     for step in steps:
         field = found.model_fields.get(step) if found else None

@@ -1,8 +1,7 @@
 """What a section of `kisi.toml` is made of: the base class, and types that several sections share.
 
-A source or PSA declares its settings as a subclass of `Section`, one field a key. The types here
-check what every address, path, secret or fingerprint must be; their `ValueError`s are sentences for
-the operator that never repeat the value.
+A source or PSA declares its settings as a subclass of `Section`, one field a key. The `ValueError`s
+of the types here are sentences for the operator that never repeat the value.
 """
 
 from __future__ import annotations
@@ -45,10 +44,7 @@ class Section(Table):
         }
 
     def files_read(self, base: Path) -> Iterator[Path]:
-        """The files of this machine that are read because this section names them.
-
-        `base` is the folder of `kisi.toml`.
-        """
+        """The files of this machine that are read because this section names them."""
         yield from (path for _, path in self.files_named(base))
 
     def files_named(self, base: Path) -> Iterator[tuple[str, Path]]:
@@ -61,7 +57,6 @@ class Section(Table):
 
 
 _MARK = "reference to a secret"
-"""Marks a field that holds one."""
 
 
 def secret_fields(table: type[BaseModel]) -> tuple[str, ...]:

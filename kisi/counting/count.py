@@ -34,9 +34,7 @@ from kisi.model import (
 
 _FOREIGN_TOLERATED = 2
 _FOREIGN_SHARE = 0.02
-
 SAME_DEVICE = "the same device again"
-
 _CATEGORY = {
     DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
     DeviceClass.WINDOWS_SERVER: Category.WINDOWS_SERVERS,
@@ -49,8 +47,8 @@ _COMPUTERS = (Category.WINDOWS_WORKSTATIONS, Category.WINDOWS_SERVERS)
 class Undecided(SourceError):
     """The reading is whole, and a person must say what is to be billed of it.
 
-    Its `guard` is `ambiguous` (a key name belongs to two applications equally well) or `category`
-    (users cannot be worked out from a number of non-Windows devices).
+    Its `guard` is `ambiguous` (a key name in use belongs to two applications equally well) or
+    `category` (users cannot be worked out from a number of non-Windows devices).
     """
 
     exit_code = ExitCode.WITHHELD
@@ -61,13 +59,11 @@ class Undecided(SourceError):
 
 
 class RowCount(NamedTuple):
-    """What became of the uses of one application's keys."""
+    """What became of the uses of one application's keys: rows by reason, evidence by device."""
 
     counted: int
     left_out: Counter[str]
-    """Reason to number of rows."""
     evidence: list[Evidence]
-    """One a device."""
 
 
 @dataclass(slots=True)
@@ -88,28 +84,19 @@ class _Group:
 def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
     """Counts one complete tenant: an `ApplicationUsage` for each billed application it uses.
 
-    Raises:
-        Undecided: A key in use belongs to two applications equally well, or the users of an
-            application cannot be worked out.
-        Incomplete: Too many uses belong to devices of other servers, or the rows do not add up.
+    Raises `Undecided`, or `Incomplete` if too many uses belong to devices of other servers, or the
+    rows do not add up.
     """
     keys = {}
     for key in reading.keys:
         ruling = judge_key(key, context.rules, context.now)
-        keys[key.serial] = KeyEvidence(
-            key.serial,
-            key.name,
-            ruling.counts,
-            ruling.reason,
-            key.used,
-            licenses=key.licenses,
-            expires=expires(key),
-        )
+        evidence = KeyEvidence(key.serial, key.name, ruling.counts, ruling.reason, key.used)
+        keys[key.serial] = replace(evidence, licenses=key.licenses, expires=expires(key))
     groups = _group(reading, keys, context)
     _refuse_foreign(reading, keys, context)
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, keys, context)
-    evidence = (item for group in groups for item in group.count.evidence)
+    devices = (item for group in groups for item in group.count.evidence)
     return TenantUsage(
         tenant=reading.tenant,
         at=reading.at,
@@ -124,7 +111,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             *reading.notes,
             *key_notes(reading.keys, context),
             *figure_notes(reading.keys, reading.rows, context),
-            *device_notes(evidence, reading.devices, context),
+            *device_notes(devices, reading.devices, context),
         ),
     )
 
@@ -206,7 +193,13 @@ def _usage(
             item.name or item.device for item in counted if item.device_class is DeviceClass.UNKNOWN
         ),
     )
-    _conserve(usage, reading.tenant.name)
+    if usage.rows != usage.counted_rows + left_out.total():
+        raise Incomplete(
+            f"{reading.tenant.name}, {usage.application}: {usage.rows} rows were read, but "
+            f"{usage.counted_rows} counted and {left_out.total()} left out do not add up. This is "
+            "a bug in kisi; the client's lines stay as they are.",
+            remedy="Please report it with the output of `kisi preview -vv`.",
+        )
     return usage
 
 
@@ -223,22 +216,10 @@ def _refuse_non_windows(
         )
 
 
-def _conserve(usage: ApplicationUsage, tenant: str) -> None:
-    left = sum(usage.left_out.values())
-    if usage.rows != usage.counted_rows + left:
-        raise Incomplete(
-            f"{tenant}, {usage.application}: {usage.rows} rows were read, but {usage.counted_rows} "
-            f"counted and {left} left out do not add up. This is a bug in kisi; "
-            "the client's lines stay as they are.",
-            remedy="Please report it with the output of `kisi preview -vv`.",
-        )
-
-
 def conservation(usage: ApplicationUsage) -> str:
     """The conservation law in words: `112 rows = 100 counted + 7 expired + 5 reserve key`."""
-    parts = [f"{usage.counted_rows} counted"]
-    parts += [f"{number} {reason}" for reason, number in sorted(usage.left_out.items())]
-    return f"{usage.rows} rows = " + " + ".join(parts)
+    left_out = [f"{number} {reason}" for reason, number in sorted(usage.left_out.items())]
+    return f"{usage.rows} rows = " + " + ".join([f"{usage.counted_rows} counted", *left_out])
 
 
 def _unmapped(
@@ -252,13 +233,8 @@ def _unmapped(
         unread = sum(key.used or 0 for key in group.keys if key.counted and key.serial not in read)
         reported = sum(each.quantity for each in group.counted_reports())
         if quantity := group.count.counted + reported + unread:
-            yield UnmappedUse(
-                company=reading.tenant.name,
-                application=group.name,
-                quantity=quantity,
-                estimated=unread > 0,
-                tenant=reading.tenant.ref,
-            )
+            company, tenant = reading.tenant.name, reading.tenant.ref
+            yield UnmappedUse(company, group.name, quantity, estimated=unread > 0, tenant=tenant)
 
 
 def count_rows(
@@ -267,10 +243,9 @@ def count_rows(
     keys: Mapping[str, KeyEvidence],
     context: CountingContext,
 ) -> RowCount:
-    """Counts the uses of one application's keys.
+    """Counts the uses of one application's keys; a key that the source closed has its own reason.
 
-    A device that does not count is told with the reason that was nearest to counting it. The uses
-    of a key that the source itself closed are left out for the source's reason.
+    A device that does not count is told with the reason that was nearest to counting it.
     """
     left_out: Counter[str] = Counter()
     records: dict[str, Evidence] = {}

@@ -1,7 +1,7 @@
 """What a count leaves out although a setting would count it, and what is odd about it, in words.
 
-What never counts by rule (trial, expired, reserve) is ordinary: `kisi explain` lists it, and no
-note says so every day.
+What never counts by rule (trial, reserve) is ordinary: `kisi explain` lists it, and no note says so
+every day. An expired key that is in use is said, because it was billed before, and may be renewed.
 """
 
 from __future__ import annotations
@@ -10,33 +10,29 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from kisi.counting.rules import CountingContext, Reason, judge_key
+from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key
 from kisi.model import Device, Evidence, Key, KeyRow
 
 _NAMED_AT_MOST = 5
-_NAME_AT_MOST = 150
-"""Characters: names are the server's, and a sentence has to stay one."""
+_NAME_AT_MOST = 150  # characters: names are the server's, and a sentence has to stay one
 
 
-def some(names: Collection[str]) -> str:
+def some(names: Collection[str], longest: int = _NAME_AT_MOST) -> str:
     """The first of `names`, each cut to a sane length, and how many more there are."""
-    return _first([_cut(name) for name in names])
-
-
-def _first(texts: Collection[str]) -> str:
-    shown = ", ".join(list(texts)[:_NAMED_AT_MOST])
-    more = len(texts) - _NAMED_AT_MOST
+    shown = ", ".join(_cut(name, longest) for name in list(names)[:_NAMED_AT_MOST])
+    more = len(names) - _NAMED_AT_MOST
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def key_notes(keys: Iterable[Key], context: CountingContext) -> Iterable[str]:
-    """Keys that contradict themselves; then by reason those in use that a setting would count."""
+    """Keys that contradict themselves; those in use that expired, or that a setting would count."""
     kinds: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for key in keys:
         ruling = judge_key(key, context.rules, context.now)
         if ruling.warning:
             yield ruling.warning
-        if ruling.settings and key.used != 0 and not context.never_bills(key):
+        told = ruling.settings or ruling.reason == EXPIRED
+        if told and key.used != 0 and not context.never_bills(key):
             used = "in use" if key.used is None else f"{key.used} in use"
             kinds[ruling.reason, ruling.settings].append(f"{key.serial} ({key.name}, {used})")
     for (reason, settings), found in kinds.items():
@@ -60,9 +56,9 @@ def figure_notes(
         if key.used is not None and key.used > listed[key.serial] and context.selects(key)
     ]
     if short:
-        have = _number(short, "key has", "keys have")
+        have, shown = _number(short, "key has", "keys have"), some(short, 3 * _NAME_AT_MOST)
         yield (
-            f"{have} fewer uses in the list than by the server's own figure: {_first(short)}; the "
+            f"{have} fewer uses in the list than by the server's own figure: {shown}; the "
             "account may not see all devices, or the figure counts more than this server's devices "
             "(two products on one, or those of other servers)."
         )
@@ -109,14 +105,17 @@ def _unseen(
 
 
 def _would_count(settings: Collection[str], left_out: Collection[str]) -> str:
+    it = "it" if len(left_out) == 1 else "them"
+    if not settings:
+        return f"no setting would count {it}."
     *most, last = (f"`{setting} = true`" for setting in settings)
     together = f"{', '.join(most)} and {last}" if most else last
-    return f"{together} under [counting] would count {'it' if len(left_out) == 1 else 'them'}."
+    return f"{together} under [counting] would count {it}."
 
 
 def _number(found: Collection[str], one: str, several: str) -> str:
     return f"1 {one}" if len(found) == 1 else f"{len(found)} {several}"
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _NAME_AT_MOST else name[:_NAME_AT_MOST] + "..."
+def _cut(name: str, longest: int = _NAME_AT_MOST) -> str:
+    return name if len(name) <= longest else name[:longest] + "..."

@@ -29,6 +29,7 @@ _STATE_NAMES = {
 UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
 
 NOT_STORED = "not in the server's own storage"
+EXPIRED = "expired"
 
 
 class Reason(StrEnum):
@@ -66,13 +67,18 @@ def judge_key(key: Key, rules: CountingRules, now: datetime) -> Ruling:
 
 def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     """What each rule says that `key` does not pass, in the order in which they name it."""
+    subscription = is_subscription(key)
     if key.not_counted_reason:
         yield Ruling(key.not_counted_reason)
-    yield from _type(key, rules)
-    if is_subscription(key):
+    if key.key_type in (BETA, TRIAL, TEST):
+        yield Ruling(_TYPE_NAMES[key.key_type])
+    elif not subscription and key.key_type not in (COMMERCIAL, OEM):
+        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
+    elif not (subscription or key.key_type == COMMERCIAL or rules.oem):
+        yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
+    if subscription:
         yield from _state(key, rules)
-    yield from _limit(key, now)
-    yield from _end(key, rules, now)
+    yield from _dates(key, rules, now)
     if not (key.stored or rules.reported_keys):
         yield Ruling(NOT_STORED, settings=("reported_keys",))
 
@@ -80,17 +86,6 @@ def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
 def is_subscription(key: Key) -> bool:
     """Subscriptions are flagged, or have key type 6; the licence period says nothing of them."""
     return key.subscription or key.key_type == SUBSCRIPTION
-
-
-def _type(key: Key, rules: CountingRules) -> Iterator[Ruling]:
-    if key.key_type in (BETA, TRIAL, TEST):
-        yield Ruling(_TYPE_NAMES[key.key_type])
-    elif key.key_type == COMMERCIAL or is_subscription(key):
-        return
-    elif key.key_type != OEM:
-        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
-    elif not rules.oem:
-        yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
 
 
 def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
@@ -106,33 +101,31 @@ def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
         yield Ruling(_STATE_NAMES[PAUSED])
 
 
-def _limit(key: Key, now: datetime) -> Iterator[Ruling]:
+def _dates(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     unlimited = is_subscription(key) and key.end_date_type == UNLIMITED
     if key.limit_date is None:
         if not unlimited:
             yield Ruling("no limit date", f"Key {key.serial} reports no limit date.")
     elif key.limit_date <= now:
         odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
-        yield Ruling("expired", odd if unlimited else "")
-
-
-def _end(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
-    if not is_subscription(key) or key.end_date_type != LIMITED or key.end_date is None:
+        yield Ruling(EXPIRED, odd if unlimited else "")
+    end = _end_date(key)
+    if end is None or end > now:
         return
-    if key.end_date > now:
-        return
-    if key.end_date + timedelta(days=key.grace_days) <= now:
-        yield Ruling("expired")
+    if end + timedelta(days=key.grace_days) <= now:
+        yield Ruling(EXPIRED)
     elif not rules.grace:
         yield Ruling("subscription in its grace term", settings=("grace",))
 
 
+def _end_date(key: Key) -> datetime | None:
+    """The date on which a limited subscription ends."""
+    return key.end_date if is_subscription(key) and key.end_date_type == LIMITED else None
+
+
 def expires(key: Key) -> datetime | None:
     """When the key stops counting, if that is known: the earlier of limit date and end date."""
-    dates = [key.limit_date] if key.limit_date else []
-    if is_subscription(key) and key.end_date_type == LIMITED and key.end_date:
-        dates.append(key.end_date)
-    return min(dates, default=None)
+    return min(filter(None, (key.limit_date, _end_date(key))), default=None)
 
 
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:
@@ -186,9 +179,7 @@ class Matcher:
     """Finds the application a key name belongs to: of several, the longest literal prefix wins."""
 
     def __init__(self, applications: Iterable[Application]) -> None:
-        self._globs = tuple(
-            (application, Glob(text)) for application in applications for text in application.globs
-        )
+        self._globs = [(app, Glob(text)) for app in applications for text in app.globs]
         self._known: dict[str, tuple[Application, ...]] = {}
 
     def match(self, key_name: str) -> Application | None:
@@ -200,10 +191,10 @@ class Matcher:
         """The best applications: none, one, or several that tie."""
         if key_name not in self._known:
             hits = [
-                (glob, application) for application, glob in self._globs if glob.matches(key_name)
+                (app, glob.literal_prefix) for app, glob in self._globs if glob.matches(key_name)
             ]
-            longest = max((glob.literal_prefix for glob, _ in hits), default=0)
-            best = {app.name: app for glob, app in hits if glob.literal_prefix == longest}
+            longest = max((prefix for _, prefix in hits), default=0)
+            best = {app.name: app for app, prefix in hits if prefix == longest}
             self._known[key_name] = tuple(best.values())
         return self._known[key_name]
 
@@ -225,13 +216,12 @@ class CountingContext:
         They must if the key counts and its application is billed. For everything else the server's
         own figure is enough, except where it gives none.
         """
-        if not judge_key(key, self.rules, self.now).counts or self.never_bills(key):
-            return False
-        application = self.matcher.match(key.name)
-        billed = application is not None and application.name in self.billed
-        return billed or key.used is None
+        found = self.matcher.match(key.name)
+        wanted = key.used is None or (found is not None and found.name in self.billed)
+        never = not wanted or self.never_bills(key)
+        return not never and judge_key(key, self.rules, self.now).counts
 
     def never_bills(self, key: Key) -> bool:
         """Whether `key` is of an application with `bill = false`."""
-        application = self.matcher.match(key.name)
-        return application is not None and not application.bill
+        found = self.matcher.match(key.name)
+        return found is not None and not found.bill

@@ -181,8 +181,9 @@ def _encode(content: object) -> bytes:
         return content
     if isinstance(content, str):
         return content.encode()
-    # Half of a surrogate pair, which JSON can escape, has no place in UTF-8.
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+    # Half of a surrogate pair has no place in UTF-8, but JSON can escape it, in this very form.
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="backslashreplace")
 
 
 def _finite(text: str) -> float:

@@ -150,6 +150,7 @@ def get_vservers(call: Call) -> Params:
             for server in servers
             if group in {-1, server.group_id}
         ]
+        + call.ksc.more_records
     }
 
 
@@ -165,7 +166,8 @@ def get_static_info(call: Call) -> Params:
         "KLADMSRV_PRODUCT_FULL_VERSION": call.ksc.version,
         **(wrapped if call.ksc.wrap_ids else integers),
     }
-    return {"PxgRetVal": encode(values, call.take_names("pValues"))}
+    names = set(call.take_names("pValues")) - call.ksc.unsaid
+    return {"PxgRetVal": encode(values, names)}
 
 
 def enum_keys(call: Call) -> Params:
@@ -293,6 +295,8 @@ class Ksc(Vendor):
         ignore_vserver_header: Every session is one of the main server.
         version: `KLADMSRV_PRODUCT_FULL_VERSION`.
         version_id: `KLADMSRV_SERVER_VERSION_ID`.
+        more_records: Further elements of GetVServers, as they are on the wire.
+        unsaid: Attributes that GetStaticInfo does not know.
         wrap_ids: Integers of GetStaticInfo come as `long`, not bare.
         violations: What clients did that the interface forbids, in words.
         methods_by_name: Its calls once a session is open; a test may put others in their place.
@@ -309,6 +313,8 @@ class Ksc(Vendor):
         self.version = "14.0.0.10902"
         self.version_id = 0x000E0000
         self.wrap_ids = False
+        self.more_records: list[Any] = []
+        self.unsaid: set[str] = set()
         self.violations: list[str] = []
         self.methods_by_name = dict(METHODS)
 

@@ -17,26 +17,20 @@ Select = Callable[[Key], bool]
 
 
 class UsageSource(Protocol):
-    """A Kaspersky system that tells what its tenants use."""
+    """A Kaspersky system that tells what its tenants use; `name` is that of `[sources.NAME]`."""
 
     name: str
-    """The section name of `[sources.NAME]`."""
 
     def tenants(self) -> tuple[Tenant, ...]:
-        """All tenants of this source, also disabled ones, in the source's order.
-
-        Raises:
-            SourceError: The list did not arrive whole, or the login was refused.
-        """
+        """All tenants, also disabled ones, in the source's order; never a part of the list."""
 
     def read(
         self, tenants: Collection[Tenant], select: Select
     ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
         """Reads each of `tenants` whole, in any order, as they arrive (several at once inside).
 
-        A tenant that cannot be read completely is handed over as the error that says why, and does
-        not stop the others. Rows (`Reading.rows`) hold only keys for which `select` was true, and
-        those that the source itself does not count (`Key.not_counted_reason`), if it has them.
+        One that cannot be read completely is handed over as the error that says why. Rows hold only
+        keys for which `select` was true, and those that the source itself does not count.
         """
 
     def address(self) -> tuple[str, int] | None:

@@ -377,3 +377,20 @@ def test_where_unknown_devices_are_billed_is_chosen(operator: Operator, option: 
     assert result.code == 0
     assert "unknown operating system" in " ".join(result.out.split())
     assert "UNKNOWN-0001" in result.out
+
+
+def test_a_key_that_expired_in_use_is_said_with_what_it_costs(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=8)
+    branch = contoso.key(kind="commercial", devices=[])
+    contoso.add_devices(n=2, key=branch)
+    assert operator.sync().code == 0
+    branch.limit_date = PAST
+
+    result = operator.sync("-v")
+
+    assert result.code == 0
+    assert contoso.quantities == {product: 8}
+    note = f"1 key in use is not counted (expired): {branch.serial} ({APPLICATION}, 2 in use)"
+    assert note in " ".join(result.company("Contoso")["notes"])
+    assert note in " ".join(operator.run("preview", "-v").out.split())

@@ -18,6 +18,7 @@ KEYS = "LicenseKeys.EnumKeys"
 PAGE = "GroupSyncIterator.GetNextItems"
 """Moves a list on; never repeated, so that the list is opened again."""
 LOGIN = "Session.StartSession"
+RETRY_AFTER = {"Retry-After": "5"}
 
 
 def untouched(trial: Trial) -> bool:
@@ -89,6 +90,35 @@ def test_refused_logins_on_virtual_servers_do_not_add_up(billed: Trial):
     assert calls(result, LOGIN) <= 1 + 2
     assert "to keep the account usable" in billed.sentence
     assert untouched(billed)
+    billed.heals()
+
+
+LOST = {
+    "502": ("status", {"code": 502}),
+    "504": ("status", {"code": 504}),
+    "connection broken": ("lost", {}),
+    "never seen": ("reset_before", {}),
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), LOST.values(), ids=LOST)
+@pytest.mark.fault(
+    10,
+    injection="the answer to the main server's login never comes, once",
+    outcome="the login is tried once more: billed, with one warning",
+)
+def test_a_login_whose_answer_never_came_is_tried_once_more(
+    billed: Trial, kind: str, options: dict[str, Any]
+):
+    fault = billed.fault(kind, f"{LOGIN}@main", **options)
+    billed.operator.ends_sessions = False  # the name of a lost one was never learned
+
+    result = billed.sync()
+
+    assert (result.code, fault.fired, calls(result, f"{LOGIN}")) == (0, 1, 1 + 1 + 2)
+    (warning,) = warnings(result)
+    assert "The login is tried once more" in warning
+    assert billed.contoso.quantities == {billed.product: 8}
     billed.heals()
 
 
@@ -177,6 +207,42 @@ def test_a_busy_server_is_asked_again_when_it_says(billed: Trial, call: str, cod
     assert (result.code, fault.fired) == (0, 1)
     assert billed.operator.slept == [2.0]
     assert billed.contoso.quantities == {billed.product: 8}
+    billed.heals()
+
+
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.fault(
+    9,
+    injection="a page of a list is answered with `Retry-After: 5`, twice",
+    outcome="the list is opened again after that time: billed",
+)
+def test_a_throttled_list_is_opened_again_when_the_server_says(billed: Trial, code: int):
+    fault = billed.fault("status", f"{PAGE}@Contoso", times=2, code=code, headers=RETRY_AFTER)
+
+    result = billed.sync()
+
+    assert (result.code, fault.fired) == (0, 2)
+    assert billed.operator.slept == [5.0, 5.0]
+    assert billed.contoso.quantities == {billed.product: 8}
+    billed.heals()
+
+
+@pytest.mark.fault(
+    9,
+    injection="every page of a list is answered with `Retry-After: 5`",
+    outcome="waited out within the call's two minutes; then that client fails, exit 4",
+)
+def test_a_list_that_is_throttled_for_ever_fails_its_client_alone(billed: Trial):
+    billed.fabrikam.add_devices()
+    billed.fault("status", f"{PAGE}@Contoso", times=None, code=429, headers=RETRY_AFTER)
+
+    result = billed.sync()
+
+    assert result.code == 4
+    assert 60 < sum(billed.operator.slept) <= 120
+    assert f"it is too busy for {PAGE} (HTTP 429" in billed.sentence
+    assert billed.contoso.quantities == {billed.product: 6}
+    assert billed.fabrikam.quantities == {billed.product: 4}
     billed.heals()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
-from kisi.sandbox.ksc_records import Device
+from kisi.sandbox.ksc_records import Device, container, encode, of_server
 from tests.faults.conftest import Trial, trouble, warnings
 
 KEYS = "LicenseKeys.EnumKeys"
@@ -223,6 +226,156 @@ def test_a_missing_tenant_is_never_zero(billed: Trial, gone: str):
     server.enabled = True
     if server not in servers:
         servers.append(server)
+    billed.heals()
+
+
+ODD = {
+    "null": [None],
+    "number": [5],
+    "no UID": [container({"KLVSRV_DN": "Nobody", "KLVSRV_ID": 77})],
+    "UID is a number": [container({"KLVSRV_UID": 77})],
+}
+
+
+@pytest.mark.parametrize("records", ODD.values(), ids=ODD)
+@pytest.mark.fault(
+    20,
+    injection="a record in the list of virtual servers does not say whose it is",
+    outcome="left out with a warning; all mapped clients are billed",
+)
+def test_a_record_of_nobody_costs_nobody_his_bill(billed: Trial, records: list[object]):
+    billed.sandbox.ksc.more_records = records
+
+    result = billed.sync()
+
+    assert result.code == 0
+    (warning,) = warnings(result)
+    assert "A record in the list of virtual servers is left out" in warning
+    assert billed.contoso.quantities == {billed.product: 8}
+    assert billed.operator.run("map", "list").code == 0
+    billed.heals()
+
+
+@pytest.mark.fault(
+    20, injection="the list of virtual servers names one twice, alike", outcome="one: billed"
+)
+def test_a_virtual_server_that_is_listed_twice_is_one(billed: Trial):
+    billed.sandbox.ksc.more_records = [
+        container(encode(of_server(server))) for server in billed.world.servers
+    ]
+
+    result = billed.sync()
+
+    assert (result.code, warnings(result)) == (0, [])
+    assert billed.contoso.quantities == {billed.product: 8}
+    billed.heals()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"KLVSRV_ID": 77}, {"KLVSRV_DN": "Kontoso"}, {"KLVSRV_ENABLED": 5}]
+)
+@pytest.mark.fault(
+    20,
+    injection="the list of virtual servers names one twice, with a difference",
+    outcome="source-incomplete: that client fails, exit 4; others are billed",
+)
+def test_a_virtual_server_with_two_descriptions_fails_alone(billed: Trial, wrong: dict[str, Any]):
+    billed.fabrikam.add_devices()
+    record = {**encode(of_server(billed.contoso.server)), **wrong}
+    billed.sandbox.ksc.more_records = [container(record)]
+
+    result = billed.sync()
+
+    assert (result.code, len(result.writes)) == (4, 1)
+    assert trouble(result, "Contoso").guard == "source-incomplete"
+    assert 'virtual server "Contoso": the server lists it twice' in billed.sentence
+    assert billed.contoso.quantities == {billed.product: 6}
+    assert billed.fabrikam.quantities == {billed.product: 4}
+    billed.sandbox.ksc.more_records = []
+    billed.heals()
+
+
+@pytest.mark.fault(
+    20,
+    injection="a virtual server's name holds half of a character",
+    outcome="that client fails with the reason, exit 4; others are billed; `kisi map` lists it",
+)
+def test_half_a_character_in_a_name_fails_its_client_alone(billed: Trial):
+    billed.fabrikam.add_devices()
+    billed.contoso.server.name = "Kunde \ud83d"
+
+    result = billed.sync()
+
+    assert (result.code, len(result.writes)) == (4, 1)
+    assert trouble(result, "Contoso").guard == "source-incomplete"
+    assert "its name holds half of a character" in billed.sentence
+    assert "Write its name again in Security Center" in trouble(result, "Contoso").remedy
+    assert billed.contoso.quantities == {billed.product: 6}
+    assert billed.fabrikam.quantities == {billed.product: 4}
+    for format_ in ("table", "json"):
+        listed = billed.operator.run("map", "list", "--format", format_)
+        assert listed.code == 4  # its keys cannot be shown; everything else is
+        assert "its name holds half of a character" in listed.err
+        assert {billed.contoso.tenant, billed.fabrikam.tenant} <= set(
+            re.findall(r"VSRV[\w-]+", listed.out)
+        )
+    billed.contoso.server.name = "Contoso"
+    billed.heals()
+
+
+@pytest.mark.parametrize("part", ["key", "use"])
+@pytest.mark.fault(
+    17,
+    injection="a date that cannot be read in a key, or in a use of one",
+    outcome="that client fails, exit 4, and the attribute is named; others are billed",
+)
+def test_a_date_that_cannot_be_read_is_named(billed: Trial, part: str):
+    billed.fabrikam.add_devices()
+    key = billed.contoso.first_key
+    if part == "key":
+        key.limit_date = "31.12.2027"
+    else:
+        key.uses[0].expires = "31.12.2027"
+
+    result = billed.sync()
+
+    assert result.code == 4
+    name = "KLLIC_LIMIT_DATE of a key" if part == "key" else "KLLICSRV_EXPIRATION_TIME of a use"
+    assert name in billed.sentence
+    assert "'31.12.2027' and not a date and time" in billed.sentence
+    assert billed.contoso.quantities == {billed.product: 6}
+    assert billed.fabrikam.quantities == {billed.product: 4}
+
+
+@pytest.mark.fault(
+    17,
+    injection="the day on which a device was last seen cannot be read",
+    outcome="it is information only: billed",
+)
+def test_a_day_that_only_informs_stops_no_bill(billed: Trial):
+    billed.contoso.devices()[0].last_visible = "31.12.2027"
+
+    assert billed.sync().code == 0
+
+    assert billed.contoso.quantities == {billed.product: 8}
+    billed.heals()
+
+
+@pytest.mark.parametrize("name", ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"])
+@pytest.mark.fault(
+    20,
+    injection="a server does not say whether it is virtual, or its number",
+    outcome="every client of it fails, exit 4, and the attribute is named",
+)
+def test_a_server_that_does_not_say_who_it_is_is_not_read(billed: Trial, name: str):
+    billed.sandbox.ksc.unsaid = {name}
+
+    result = billed.sync()
+
+    assert (result.code, result.writes) == (4, [])
+    assert f"HostGroup.GetStaticInfo did not say {name}, so" in billed.sentence
+    assert "wrong virtual server" not in billed.sentence
+    billed.sandbox.ksc.unsaid = set()
     billed.heals()
 
 

@@ -6,13 +6,12 @@ report and kisi reads the newest file. The portal shows devices and mailboxes a 
 (https://support.kaspersky.com/Cloud/1.0/de-DE/159845.htm); the columns of its exports are not
 documented, which is why all headings and words can be set.
 
-A report is trusted whole or not at all: `report` turns files into records, `source` these into
-readings.
+A report is trusted whole or not at all: `report` has the settings and turns a file's content into
+records, `source` finds the files and turns records into readings.
 """
 
-from kisi.sources.business_hub.report import ReportFile
-from kisi.sources.business_hub.settings import Columns, HubSettings
-from kisi.sources.business_hub.source import BusinessHub
+from kisi.sources.business_hub.report import Columns, HubSettings
+from kisi.sources.business_hub.source import BusinessHub, ReportFile
 
 SETTINGS = HubSettings
 open_source = BusinessHub

@@ -1,8 +1,6 @@
-"""From report files to records, or to the reason why they cannot be trusted.
+"""`[sources.NAME]` of `kind = "business-hub"`, and what the reports say in its words.
 
-The newest file of each pattern is read once nobody writes it any more (`newest_files`,
-`read_settled`). Its bytes become a table (`parse_table`): encoding, delimiter, and whether all of
-it is there; the table becomes records (`parse_report`): which columns mean what. Nothing is
+`parse_table` makes a table of a report's bytes, `parse_report` records of the table. Nothing is
 guessed, since every cell ends on an invoice: whatever is wrong or ambiguous raises `SourceError`.
 """
 
@@ -10,26 +8,21 @@ from __future__ import annotations
 
 import codecs
 import csv
+import glob
 import io
-import os
 import re
-import stat
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
+from pydantic import Field, model_validator
+
+from kisi.config import Hours, Section, Table, Text
 from kisi.errors import SourceError
 from kisi.model import Category
-from kisi.sources.business_hub.settings import Columns, HubSettings, Words, fold, matching
-from kisi.transport import Clock
 
-SETTLED = timedelta(seconds=2)
-"""A file modified more recently is looked at again after this time: it may still be written."""
-AHEAD = timedelta(minutes=5)
-"""How far a file server's clock may run ahead of ours."""
 _SHOWN = 60
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
@@ -48,12 +41,116 @@ _CATEGORIES = {
 }
 
 
+ACTIVE_STATUS = (
+    *("active", "valid", "ok", "in use"),
+    *("aktiv", "gültig", "actif", "active", "valide", "activo", "activa", "vigente"),
+    *("attivo", "attiva", "valida", "ativo", "ativa", "actief", "geldig"),
+    *("aktywna", "aktywny", "aktivní", "aktív", "etkin", "activ"),
+    *("активна", "активная", "активен", "действует", "действующая", "действительна"),
+)
+"""Words that mean: this licence is in force. English, German, French, Spanish, Italian, Portuguese,
+Dutch, Polish, Czech, Hungarian, Turkish, Romanian and Russian."""
+
+INACTIVE_STATUS = (
+    *("inactive", "not active", "expired", "cancelled", "canceled", "terminated", "revoked"),
+    *("paused", "suspended", "blocked", "disabled", "reserve", "grace", "grace period", "trial"),
+    *("inaktiv", "abgelaufen", "gekündigt", "storniert", "pausiert", "gesperrt", "testversion"),
+    *("inactif", "inactive", "expiré", "expirée", "annulé", "annulée", "suspendu", "suspendue"),
+    *("inactivo", "inactiva", "caducado", "caducada", "vencido", "vencida", "cancelado"),
+    *("cancelada", "suspendido", "suspendida", "expirado", "expirada", "inativo", "inativa"),
+    *("inattivo", "inattiva", "scaduto", "scaduta", "annullato", "annullata", "sospeso", "sospesa"),
+    *("inactief", "verlopen", "geannuleerd", "nieaktywna", "wygasła", "neaktivní", "vypršela"),
+    *("lejárt", "süresi doldu", "expirat", "expirată"),
+    *("неактивна", "истек", "истекла", "истекший", "просрочена", "отменена", "аннулирована"),
+    *("приостановлена", "заблокирована"),
+)
+"""Words that mean: this licence is not in force, or only in its grace term. It does not count."""
+
+COUNTED_TYPES = (
+    *("commercial", "subscription", "paid", "commercial subscription"),
+    *("kommerziell", "abonnement", "abo", "commerciale", "comercial", "suscripción"),
+    *("abbonamento", "assinatura", "commercieel", "komercyjna", "subskrypcja", "komerční"),
+    *("коммерческая", "подписка"),
+)
+"""Licence types of which Kaspersky's rule says that they are counted."""
+
+UNCOUNTED_TYPES = (
+    *("trial", "test", "beta", "evaluation", "demo", "free", "oem", "nfr", "not for resale"),
+    *("testversion", "testlizenz", "essai", "évaluation", "prueba", "evaluación", "prova"),
+    *("versione di prova", "avaliação", "proef", "próbna", "testowa", "zkušební"),
+    *("пробная", "тестовая", "бета"),
+)
+"""Licence types that are never counted."""
+
+Words = tuple[str, ...]
+
+
+def fold(text: str) -> str:
+    """`text` for comparisons: without regard to case, white space and how accents are composed."""
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
+
+
+def matching(pattern: str, base: Path) -> tuple[Path, ...]:
+    """What fits a glob, relative to `base` or absolute."""
+    names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+    return tuple(base / name for name in names)
+
+
+class Columns(Table):
+    """The report's own headings, found without regard to case and outer spaces.
+
+    An empty string says that the report has no such column, or that kisi must not use it.
+    """
+
+    company: Text = "company"
+    application: Text = "application"
+    category: str = "category"
+    quantity: str = "quantity"
+    status: str = "status"
+    device: str = "device"
+    operating_system: str = "operating_system"
+    license_type: str = "license_type"
+
+    def named(self, column: str) -> bool:
+        """Whether the operator named this column, so that a report without it is a wrong one."""
+        return column in self.model_fields_set and bool(getattr(self, column))
+
+
+class HubSettings(Section):
+    """Settings of a source of exported reports. It logs in nowhere and has no secrets."""
+
+    kind: Literal["business-hub"] = "business-hub"
+    files: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Globs relative to kisi.toml; the newest file of each is read."""
+    max_age_hours: Hours = 72
+    columns: Columns = Columns()
+    active_status: Words = ACTIVE_STATUS
+    inactive_status: Words = INACTIVE_STATUS
+    counted_types: Words = COUNTED_TYPES
+    uncounted_types: Words = UNCOUNTED_TYPES
+    final_line_end: bool = True
+    """Whether a report whose last line has no end is taken to be cut off."""
+
+    def files_read(self, base: Path) -> Iterator[Path]:
+        """Every report that fits a glob: each may be the newest one day."""
+        for pattern in self.files:
+            yield from matching(pattern, base)
+
+    @model_validator(mode="after")
+    def _no_word_means_both(self) -> Self:
+        for yes, no in (("active_status", "inactive_status"), ("counted_types", "uncounted_types")):
+            both = {*map(fold, getattr(self, yes))} & {*map(fold, getattr(self, no))}
+            if both:
+                words = ", ".join(sorted(both))
+                raise ValueError(f"{yes} and {no} must not share a word, and both hold: {words}")
+        return self
+
+
 class Location(NamedTuple):
-    """Where in a report something is."""
+    """Where in a report something is: a line, counted from 1, or (None) the whole file."""
 
     file: Path
     line: int | None = None
-    """Counted from 1, the heading's line included; None concerns the whole file."""
 
     def __str__(self) -> str:
         return f"{self.file}" if self.line is None else f"{self.file}, line {self.line}"
@@ -73,129 +170,21 @@ def shown(text: str) -> str:
     return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN]}..."'
 
 
-@dataclass(frozen=True, slots=True)
-class ReportFile:
-    """A report as it lies on the disk."""
-
-    path: Path
-    modified: datetime
-    """When its content last changed (aware, UTC): the numbers are taken to be of this instant."""
-    size: int
-    stamp: int
-    """The modification time in nanoseconds, to notice any change."""
-
-    def age(self, now: datetime) -> timedelta:
-        """How old the numbers are at `now`."""
-        return now - self.modified
-
-
-def newest_files(patterns: Sequence[str], base: Path) -> tuple[ReportFile, ...]:
-    """The newest file of each pattern, each file once, in the patterns' order."""
-    picked: dict[Path, ReportFile] = {}
-    for pattern in patterns:
-        found = [file for path in matching(pattern, base) if (file := _look(path))]
-        if not found:
-            raise SourceError(
-                f'No report file fits the pattern "{pattern}" in {base}. No number of this source '
-                "was used; the lines of its clients stay as they are.",
-                remedy="Export the report again, or correct `files` in kisi.toml.",
-            )
-        newest = max(found, key=lambda file: (file.stamp, str(file.path)))
-        picked.setdefault(newest.path.resolve(), newest)
-    return tuple(picked.values())
-
-
-def _look(path: Path) -> ReportFile | None:
-    """The file at `path`, or None if it is a folder or a device."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
-
-
-def refuse_stale(file: ReportFile, max_age_hours: float, now: datetime) -> None:
-    """Refuses a file older than `max_age_hours`, or from the future: old numbers are no numbers."""
-    age = file.age(now)
-    if age > timedelta(hours=max_age_hours):
-        hours = age.total_seconds() / 3600
-        raise refusal(
-            Location(file.path),
-            f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
-            remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
-        )
-    if age < -AHEAD:
-        raise refusal(
-            Location(file.path),
-            f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
-            remedy="Correct the clock of this machine or of the one that writes the report.",
-        )
-
-
-def read_settled(file: ReportFile, clock: Clock, *, cap: int) -> bytes:
-    """The whole content of a file that nobody is writing.
-
-    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
-    before and after reading; of more than `cap` bytes none is read.
-    """
-    location = Location(file.path)
-    if file.size > cap:
-        raise refusal(
-            location,
-            f"it has {file.size} bytes, more than the {cap} that kisi reads",
-            remedy="See whether this is the right file; split it if it is.",
-        )
-    wait = min(SETTLED - file.age(clock.now()), SETTLED)
-    if wait > timedelta(0):
-        clock.sleep(wait.total_seconds())
-    try:
-        with file.path.open("rb") as stream:
-            content = stream.read(cap + 1)
-            status = os.fstat(stream.fileno())
-        now = _look(file.path)
-    except OSError as error:
-        raise _unreadable(file.path, error) from error
-    seen = (len(content), status.st_size, status.st_mtime_ns)
-    if seen != (file.size, file.size, file.stamp) or now != file:
-        raise refusal(
-            location,
-            "it changed while it was being read, so it is still being written",
-            remedy="Run kisi again when the export has finished.",
-        )
-    if not content:
-        raise refusal(location, "it is empty", remedy="Export the report again.")
-    return content
-
-
-def _unreadable(path: Path, error: OSError) -> SourceError:
-    return refusal(
-        Location(path),
-        f"it could not be read ({error.strerror or type(error).__name__})",
-        remedy="Let the account that runs kisi read it, and close it in other programs.",
-    )
-
-
 class Row(NamedTuple):
-    """One record of a table."""
+    """Where a row of a table starts, and its cells, as many as headings, without outer spaces."""
 
     location: Location
-    """Where it starts."""
     cells: tuple[str, ...]
-    """As many as there are headings, without outer spaces."""
 
 
 def parse_table(
     file: Path, content: bytes, wanted: Collection[str], *, final_line_end: bool = True
 ) -> tuple[Row, ...]:
-    """Reads a whole CSV file, its heading line first.
+    """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or Windows-1252.
 
-    It is UTF-8, UTF-16 with a byte order mark, or Windows-1252; quoted cells may hold delimiters,
-    quotes and line ends. The delimiter (comma, semicolon, tab) is the one under which the heading
-    line shows most of the `wanted` headings. Without `final_line_end` the last line needs no end,
-    and nobody can tell 10 from the beginning of 100.
+    The delimiter (comma, semicolon, tab) is the one under which the heading line shows most of the
+    `wanted` headings. Without `final_line_end` the last line needs no end, and nobody can tell 10
+    from the beginning of 100.
     """
     text = _decode(file, content)
     if "\0" in text:
@@ -257,7 +246,6 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
 
 
 def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
-    """All rows that are not blank lines."""
     reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
     width = 0
     while True:
@@ -282,8 +270,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
         yield Row(location, cells)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One row of a report: a quantity, or (where `device` is set) one device."""
 
     location: Location
@@ -314,7 +301,6 @@ def parse_report(table: Sequence[Row], settings: HubSettings) -> Iterator[Record
 
 
 def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
-    """The position of each column that the report has."""
     file = Location(heading_line.location.file)
     headings = [fold(heading) for heading in heading_line.cells]
     found: dict[str, int] = {}
@@ -335,15 +321,13 @@ def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
             "it has a quantity column and a device column, so a row may be one device or many",
             remedy='Set the one that must not be used to "" in the source\'s `columns`.',
         )
-    missing = _required(columns, devices="device" in found) - found.keys()
+    missing = sorted(_required(columns, devices="device" in found) - found.keys())
     if missing:
-        names = " and ".join(
-            f"{name} ({shown(getattr(columns, name))})" for name in sorted(missing)
-        )
+        names = " and ".join(f"{name} ({shown(getattr(columns, name))})" for name in missing)
+        own = ", ".join(map(shown, heading_line.cells[:20]))
         raise refusal(
             file,
-            f"it has no column {names}; its headings are "
-            + ", ".join(shown(heading) for heading in heading_line.cells[:20]),
+            f"it has no column {names}; its headings are {own}",
             remedy="Name the report's own headings in the source's `columns` in kisi.toml.",
         )
     return found
@@ -366,6 +350,24 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
     for column in ("company", "application", *(["device"] if devices else [])):
         if not cells[column]:
             raise refusal(location, f"the {column} is empty", remedy=_AT_ITS_ORIGIN)
+    category: Category | None = Category.ALL
+    text = "1"
+    if not devices:
+        category = _CATEGORIES.get(re.sub(r"[\s_-]+", "_", fold(cells.get("category", ""))))
+        text = cells.get("quantity", "")
+    if category is None:
+        raise refusal(
+            location,
+            f"the category {shown(cells['category'])} is none of windows_workstations, "
+            "windows_servers, non_windows, all and mailboxes",
+            remedy=_AT_ITS_ORIGIN,
+        )
+    if not _WHOLE_NUMBER.fullmatch(text):  # 1.000 is a thousand to some and one to others
+        raise refusal(
+            location,
+            f"the quantity {shown(text)} is not a whole number in up to nine plain digits",
+            remedy="Export numbers without signs, decimals and thousands separators.",
+        )
     licence = ", ".join(filter(None, (cells.get("status"), cells.get("license_type"))))
     return Record(
         location=location,
@@ -373,8 +375,8 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
         application=cells["application"],
         serial=cells["application"] + (f" ({licence})" if licence else ""),
         not_counted_reason=_not_counted_reason(location, cells, settings),
-        category=Category.ALL if devices else _category(location, cells.get("category", "")),
-        quantity=1 if devices else _quantity(location, cells.get("quantity", "")),
+        category=category,
+        quantity=int(text),
         device=cells.get("device", ""),
         os_name=cells.get("operating_system", ""),
     )
@@ -390,10 +392,9 @@ def _not_counted_reason(location: Location, cells: Mapping[str, str], settings: 
         if column not in cells:
             continue
         word = cells[column]
-        counts = _meaning(word, getattr(settings, counted), getattr(settings, uncounted))
-        if counts is False:
+        if _is_one_of(word, getattr(settings, uncounted)):
             return f'{label} "{word}"'
-        if counts is None:
+        if not _is_one_of(word, getattr(settings, counted)):
             raise refusal(
                 location,
                 f"the {label} {shown(word)} is not known, so it may count or not",
@@ -405,31 +406,5 @@ def _not_counted_reason(location: Location, cells: Mapping[str, str], settings: 
 
 
 @lru_cache(maxsize=256)
-def _meaning(word: str, counted: Words, uncounted: Words) -> bool | None:
-    """Whether a word is of those that count; None if it is of neither kind."""
-    if fold(word) in map(fold, uncounted):
-        return False
-    return True if fold(word) in map(fold, counted) else None
-
-
-def _category(location: Location, text: str) -> Category:
-    category = _CATEGORIES.get(re.sub(r"[\s_-]+", "_", fold(text)))
-    if category is None:
-        raise refusal(
-            location,
-            f"the category {shown(text)} is none of windows_workstations, windows_servers, "
-            "non_windows, all and mailboxes",
-            remedy=_AT_ITS_ORIGIN,
-        )
-    return category
-
-
-def _quantity(location: Location, text: str) -> int:
-    """A whole number in plain digits: 1.000 is a thousand to some and one to others."""
-    if not _WHOLE_NUMBER.fullmatch(text):
-        raise refusal(
-            location,
-            f"the quantity {shown(text)} is not a whole number in up to nine plain digits",
-            remedy="Export numbers without signs, decimals and thousands separators.",
-        )
-    return int(text)
+def _is_one_of(word: str, words: Words) -> bool:
+    return fold(word) in map(fold, words)

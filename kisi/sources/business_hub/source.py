@@ -1,12 +1,19 @@
-"""The Business Hub source: report files in, one complete reading a company out."""
+"""The Business Hub source: report files in, one complete reading a company out.
+
+The newest file of each pattern is read once nobody writes it any more.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.errors import KisiError, SourceError
@@ -24,18 +31,101 @@ from kisi.model import (
 )
 from kisi.sources import Select
 from kisi.sources.business_hub.report import (
+    HubSettings,
+    Location,
     Record,
-    ReportFile,
-    newest_files,
+    fold,
+    matching,
     parse_report,
     parse_table,
-    read_settled,
     refusal,
-    refuse_stale,
     shown,
 )
-from kisi.sources.business_hub.settings import HubSettings, fold
 from kisi.transport import Clock, Limits
+
+SETTLED = timedelta(seconds=2)  # one modified more recently may still be written
+AHEAD = timedelta(minutes=5)  # how far a file server's clock may run ahead of ours
+
+
+class ReportFile(NamedTuple):
+    """A report as it lies on the disk. Its numbers are taken to be of the instant `modified`."""
+
+    path: Path
+    modified: datetime
+    size: int
+    stamp: int
+    """The modification time in nanoseconds, to notice any change."""
+
+    def age(self, now: datetime) -> timedelta:
+        """How old the numbers are at `now`."""
+        return now - self.modified
+
+
+def _look(path: Path) -> ReportFile | None:
+    """The file at `path`, or None if it is a folder or a device."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
+
+
+def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
+    """The whole content of a file that is neither old nor from the future, and not being written.
+
+    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
+    before and after reading; of more than `cap` bytes none is read.
+    """
+    location, age = Location(file.path), file.age(clock.now())
+    if age > timedelta(hours=max_age_hours):
+        hours = age.total_seconds() / 3600
+        raise refusal(
+            location,
+            f"it was last modified {hours:.0f} hours ago, and `max_age_hours` is {max_age_hours:g}",
+            remedy="Export the report again; if the export is a scheduled job, see why it stopped.",
+        )
+    if age < -AHEAD:
+        raise refusal(
+            location,
+            f"its modification time {file.modified:%Y-%m-%d %H:%M} UTC lies in the future",
+            remedy="Correct the clock of this machine or of the one that writes the report.",
+        )
+    if file.size > cap:
+        raise refusal(
+            location,
+            f"it has {file.size} bytes, more than the {cap} that kisi reads",
+            remedy="See whether this is the right file; split it if it is.",
+        )
+    if age < SETTLED:
+        clock.sleep(min(SETTLED - age, SETTLED).total_seconds())
+    try:
+        with file.path.open("rb") as stream:
+            content = stream.read(cap + 1)
+            status = os.fstat(stream.fileno())
+        now = _look(file.path)
+    except OSError as error:
+        raise _unreadable(file.path, error) from error
+    seen = (len(content), status.st_size, status.st_mtime_ns)
+    if seen != (file.size, file.size, file.stamp) or now != file:
+        raise refusal(
+            location,
+            "it changed while it was being read, so it is still being written",
+            remedy="Run kisi again when the export has finished.",
+        )
+    if not content:
+        raise refusal(location, "it is empty", remedy="Export the report again.")
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return refusal(
+        Location(path),
+        f"it could not be read ({error.strerror or type(error).__name__})",
+        remedy="Let the account that runs kisi read it, and close it in other programs.",
+    )
 
 
 class BusinessHub:
@@ -43,7 +133,7 @@ class BusinessHub:
 
     The files are read once; all answers of one object come from the same bytes. Whatever is wrong
     with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others. The settings' `files` are relative to `base`. There are no secrets.
+    right in the others. The settings' `files` are relative to `base`.
     """
 
     def __init__(
@@ -61,22 +151,32 @@ class BusinessHub:
         self._base = base
         self._clock = clock
         self._cap = limits.body
-        self._read: dict[TenantRef, Reading] | None = None
 
     def files(self) -> tuple[ReportFile, ...]:
-        """The newest file of each pattern, whatever its age; for `kisi check --online`."""
-        return newest_files(self._settings.files, self._base)
+        """The newest file of each pattern, whatever its age, each file once, in their order."""
+        picked: dict[Path, ReportFile] = {}
+        for pattern in self._settings.files:
+            found = [file for path in matching(pattern, self._base) if (file := _look(path))]
+            if not found:
+                raise SourceError(
+                    f'No report file fits the pattern "{pattern}" in {self._base}. No number of '
+                    "this source was used; the lines of its clients stay as they are.",
+                    remedy="Export the report again, or correct `files` in kisi.toml.",
+                )
+            newest = max(found, key=lambda file: (file.stamp, str(file.path)))
+            picked.setdefault(newest.path.resolve(), newest)
+        return tuple(picked.values())
 
     def tenants(self) -> tuple[Tenant, ...]:
         """All companies of the reports, in their order."""
-        return tuple(reading.tenant for reading in self._readings().values())
+        return tuple(reading.tenant for reading in self._readings.values())
 
     def read(
         self, tenants: Collection[Tenant], select: Select
     ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
         """Each of `tenants` whole; if a report is wrong, that error for all of them."""
         try:
-            found = self._readings()
+            found = self._readings
         except SourceError as error:
             yield from ((tenant.ref, error) for tenant in tenants)
             return
@@ -85,26 +185,19 @@ class BusinessHub:
             "Nothing of it was counted, and its lines stay as they are.",
             remedy="See whether it was renamed or removed there; then correct mapping.toml.",
         )
-        for tenant in tenants:
-            reading = found.get(tenant.ref)
-            yield tenant.ref, _selected(reading, select) if reading else absent
+        for ref in (tenant.ref for tenant in tenants):
+            yield ref, _selected(found[ref], select) if ref in found else absent
 
     def check_online(self) -> tuple[Finding, ...]:
         """The newest reports and their age, and whether they can be read whole."""
         try:
-            files = self.files()
-            tenants = self.tenants()
+            files, tenants = self.files(), self.tenants()
         except SourceError as error:
             return (Finding.of(error),)
-        ages = (
-            Finding(
-                Level.OK,
-                f"sources.{self.name} reads {file.path}, "
-                f"{file.age(self._clock.now()).total_seconds() / 3600:.0f} h old.",
-            )
-            for file in files
-        )
-        return (*ages, Finding(Level.OK, f"sources.{self.name} has {len(tenants)} companies."))
+        now, hour = self._clock.now(), timedelta(hours=1)
+        said = [f"reads {file.path}, {file.age(now) / hour:.0f} h old." for file in files]
+        said.append(f"has {len(tenants)} companies.")
+        return tuple(Finding(Level.OK, f"sources.{self.name} {each}") for each in said)
 
     def address(self) -> tuple[str, int] | None:
         """None: reports are files."""
@@ -113,19 +206,39 @@ class BusinessHub:
     def close(self) -> None:
         """Nothing stays open between calls."""
 
+    @cached_property
     def _readings(self) -> dict[TenantRef, Reading]:
-        if self._read is None:
-            files, settings, clock = self.files(), self._settings, self._clock
-            headings = [heading for _, heading in settings.columns]
+        """One complete reading a company, in their order, as old as the oldest of its files."""
+        settings, files = self._settings, self.files()
+        headings = [heading for _, heading in settings.columns]
+        companies: dict[str, list[Record]] = defaultdict(list)
+        records: list[Record] = []
+        for file in files:
+            content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
             ended = settings.final_line_end
-            records: list[Record] = []
-            for file in files:
-                refuse_stale(file, settings.max_age_hours, clock.now())
-                content = read_settled(file, clock, cap=self._cap)
-                table = parse_table(file.path, content, headings, final_line_end=ended)
-                records += parse_report(table, settings)
-            self._read = readings(self.name, records, {each.path: each.modified for each in files})
-        return self._read
+            table = parse_table(file.path, content, headings, final_line_end=ended)
+            records += parse_report(table, settings)
+        _refuse_contradictions(records)
+        for record in records:
+            companies[record.company].append(record)
+        modified = {file.path: file.modified for file in files}
+        found: dict[TenantRef, Reading] = {}
+        for name, mine in companies.items():
+            tenant = Tenant(TenantRef(self.name, name), name)
+            uses = [record for record in mine if record.device]
+            found[tenant.ref] = Reading(
+                tenant=tenant,
+                at=min(modified[record.location.file] for record in mine),
+                keys=_keys(uses),
+                rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
+                devices=_devices(uses),
+                reported=tuple(
+                    ReportedQuantity(x.application, x.category, x.quantity, x.not_counted_reason)
+                    for x in mine
+                    if not x.device
+                ),
+            )
+        return found
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
@@ -138,21 +251,6 @@ def _selected(reading: Reading, select: Select) -> Reading:
     named = {row.device for row in rows}
     devices = {name: device for name, device in reading.devices.items() if name in named}
     return replace(reading, rows=rows, devices=devices)
-
-
-def readings(
-    source: str, records: Sequence[Record], modified: Mapping[Path, datetime]
-) -> dict[TenantRef, Reading]:
-    """One complete reading a company, in the order of the reports.
-
-    A company in several files is as old as the oldest of them (`modified`).
-    """
-    _refuse_contradictions(records)
-    companies: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        companies[record.company].append(record)
-    found = (_reading(source, name, rows, modified) for name, rows in companies.items())
-    return {reading.tenant.ref: reading for reading in found}
 
 
 def _refuse_contradictions(records: Iterable[Record]) -> None:
@@ -207,29 +305,8 @@ def _form(record: Record) -> str:
 
 
 def _other(record: Record, here: Record) -> str:
-    """Where another record is, seen from `here`."""
     there = record.location
     return f"line {there.line}" if there.file == here.location.file else str(there)
-
-
-def _reading(
-    source: str, name: str, records: Sequence[Record], modified: Mapping[Path, datetime]
-) -> Reading:
-    uses = [record for record in records if record.device]
-    return Reading(
-        tenant=Tenant(TenantRef(source, name), name),
-        at=min(modified[record.location.file] for record in records),
-        keys=_keys(uses),
-        rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
-        devices=_devices(uses),
-        reported=tuple(
-            ReportedQuantity(
-                each.application, each.category, each.quantity, each.not_counted_reason
-            )
-            for each in records
-            if not each.device
-        ),
-    )
 
 
 def _keys(uses: Sequence[Record]) -> tuple[Key, ...]:

@@ -1,9 +1,9 @@
-"""Lists of Security Center, read whole or not at all.
+"""What a virtual server tells: lists of Security Center, read whole or not at all.
 
 Keys and their hosts come from an iterator, which every `GetNextItems` moves even if its answer is
-lost: it is never repeated, a broken list is opened again, once. Devices come from an accessor that
-any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511) and Kaspersky's own
-samples contradict each other.
+lost: it is never repeated, a broken list is opened again, once, and then `Incomplete`. Devices come
+from an accessor that any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511)
+and Kaspersky's own samples contradict each other.
 
 Their rows become kisi's own values (`parse_...`). Attributes without a value are left out of
 answers, so that every one is optional, except those without which a record could not be told from
@@ -13,61 +13,77 @@ another: without these, and with a wrong type, a list is `Incomplete`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
-from kisi.model import Device, Key, KeyRow
-from kisi.redaction import remote_name, remote_text
-from kisi.sources.ksc.session import Session
-from kisi.sources.ksc.wire import Denied, Params, ServerLabel, Vanished
+from kisi.model import Device, Key, KeyRow, Reading, Tenant
+from kisi.redaction import carries, remote_name, remote_text
+from kisi.sources import Select
+from kisi.sources.ksc.openapi import Denied, Params, ServerLabel, Session, Unavailable, Vanished
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
+_KEYS_A_CHUNK = 50  # what Kaspersky recommends for GetNextItems (KSC/14 a00511)
+_ROWS_A_CHUNK = 500  # no largest number is documented; who gives fewer rows is asked again
 _HOSTS_A_CHUNK = 500
-_ITERATOR_LIFETIME = 900
-_ACCESSOR_LIFETIME = 3600
+_ITERATOR_LIFETIME, _ACCESSOR_LIFETIME = 900, 3600  # seconds
 _LONGEST_GRACE = 36_500
 
-KEY_FIELDS = (
-    "KLLIC_SERIAL",
-    "KLLIC_PROD_NAME",
-    "KLLIC_KEY_TYPE",
-    "KLLIC_LIMIT_DATE",
-    "KLLIC_LIC_COUNT",
-    "KLLIC_NHOSTS_ASCURRENT",
-    "KLLICSRV_KEY_INSTALLED",
-    "KLLIC_LICTYPE_IS_SUBSCRIPTION",
-    "KLLIC_SUBSCRINFO_ENDDATE",
-    "KLLIC_SUBSCRINFO_ENDDATETYPE",
-    "KLLIC_SUBSCRINFO_GRACETERM",
-    "KLLIC_SUBSCRINFO_STATE",
-)
-"""Attributes of a key that are asked for (KSC/13 a00115)."""
+_Fields = Mapping[str, tuple[str, type]]
+"""Attributes of a record, each with kisi's name for it and its type; the first identifies it."""
 
-KEY_HOST_FIELDS = (
-    "KLLICSRV_HOSTNAME",
-    "KLLICSRV_HOSTDN",
-    "KLLICSRV_HOST_CURRENT",
-    "KLLICSRV_EXPIRATION_TIME",
-    "KLLICSRV_PRODUCT",
-    "KLLICSRV_VERSION",
-    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION",
-)
-"""Attributes of a use of a key (KSC/16 a00078); product and version tell two rows of a device
-apart."""
+KEY_FIELDS: _Fields = {
+    "KLLIC_SERIAL": ("serial", str),
+    "KLLIC_PROD_NAME": ("name", str),
+    "KLLIC_KEY_TYPE": ("key_type", int),
+    "KLLIC_LIMIT_DATE": ("limit_date", datetime),
+    "KLLIC_LIC_COUNT": ("licenses", int),
+    "KLLIC_NHOSTS_ASCURRENT": ("used", int),
+    "KLLICSRV_KEY_INSTALLED": ("stored", bool),
+    "KLLIC_LICTYPE_IS_SUBSCRIPTION": ("subscription", bool),
+    "KLLIC_SUBSCRINFO_ENDDATE": ("end_date", datetime),
+    "KLLIC_SUBSCRINFO_ENDDATETYPE": ("end_date_type", int),
+    "KLLIC_SUBSCRINFO_GRACETERM": ("grace_days", int),
+    "KLLIC_SUBSCRINFO_STATE": ("state", int),
+}
+"""Of a key (KSC/13 a00115)."""
 
-HOST_FIELDS = (
-    "KLHST_WKS_HOSTNAME",
-    "KLHST_WKS_DN",
-    "KLHST_WKS_CTYPE",
-    "KLHST_WKS_OS_NAME",
-    "KLHST_WKS_LAST_VISIBLE",
-)
-"""Attributes of a device (KSC/14 a00275)."""
+_USE_FIELDS: _Fields = {
+    "KLLICSRV_HOSTNAME": ("device", str),
+    "KLLICSRV_HOSTDN": ("name", str),
+    "KLLICSRV_HOST_CURRENT": ("current", bool),
+    "KLLICSRV_EXPIRATION_TIME": ("expires", datetime),
+    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION": ("pending", bool),
+}
+KEY_HOST_FIELDS = (*_USE_FIELDS, "KLLICSRV_PRODUCT", "KLLICSRV_VERSION")
+"""Of a use of a key (KSC/16 a00078); the last two tell two rows of a device apart."""
+
+HOST_FIELDS: _Fields = {
+    "KLHST_WKS_HOSTNAME": ("id", str),
+    "KLHST_WKS_DN": ("name", str),
+    "KLHST_WKS_CTYPE": ("ctype", int),
+    "KLHST_WKS_OS_NAME": ("os_name", str),
+    "KLHST_WKS_LAST_VISIBLE": ("last_seen", object),
+}
+"""Of a device (KSC/14 a00275); the last one is information only, so that it may be anything."""
+
+_SERVER_FIELDS: _Fields = {
+    "KLVSRV_UID": ("uid", str),
+    "KLVSRV_ID": ("id", int),
+    "KLVSRV_DN": ("name", str),
+    "KLVSRV_ENABLED": ("enabled", bool),
+}
+
+# Where the answer that opens a list has its number of rows, and what stands for the list; the call
+# that gives this back, and its argument.
+_Handle = tuple[str, str, str, str]
+_ITERATOR = ("lKeyCount", "wstrIterator", "GroupSyncIterator.ReleaseIterator", "szwIterator")
+_ACCESSOR = ("PxgRetVal", "strAccessor", "ChunkAccessor.Release", "strAccessor")
 
 
 class _Broken(Exception):
@@ -78,32 +94,11 @@ class _Broken(Exception):
         self.why = why
 
 
-class _Handle(NamedTuple):
-    """What stands for an opened list, and how it is given back."""
-
-    word: str
-    announces: str
-    """Where the answer that opens the list has the number of rows; `name`: where the handle."""
-    name: str
-    release: str
-    argument: str
-
-
-_ITERATOR = _Handle(
-    "iterator", "lKeyCount", "wstrIterator", "GroupSyncIterator.ReleaseIterator", "szwIterator"
-)
-_ACCESSOR = _Handle("accessor", "PxgRetVal", "strAccessor", "ChunkAccessor.Release", "strAccessor")
-
-
 def read_iterator(
-    session: Session, opener: str, fields: Sequence[str], *, page: int, **arguments: object
+    session: Session, opener: str, fields: Iterable[str], *, page: int, **arguments: object
 ) -> list[Params]:
-    """All rows of `opener` (`LicenseKeys.EnumKeys`, `LicenseKeys.AcquireKeyHosts`), `page` at once.
-
-    Raises:
-        Incomplete: The list did not arrive whole twice.
-    """
-    whole = {
+    """All rows of `LicenseKeys.EnumKeys` or `LicenseKeys.AcquireKeyHosts`, `page` at once."""
+    asked = {
         "pFields": list(fields),
         "pFieldsToOrder": [],
         "pOptions": {},
@@ -111,61 +106,66 @@ def read_iterator(
         **arguments,
     }
     rows = partial(_drain, session, page)
-    return _twice(lambda: _walk(session, opener, whole, _ITERATOR, rows))
+    return _whole(session, partial(_read, session, opener, asked, _ITERATOR, rows))
 
 
 def read_devices(session: Session) -> dict[str, Device]:
-    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
-
-    Raises:
-        Incomplete: The list did not arrive whole twice.
-    """
-    whole = {
+    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`)."""
+    order = {"Name": "KLHST_WKS_HOSTNAME", "Asc": True}
+    asked = {
         "wstrFilter": '(KLHST_WKS_DN="*")',
         "vecFieldsToReturn": list(HOST_FIELDS),
-        "vecFieldsToOrder": [{"Name": "KLHST_WKS_HOSTNAME", "Asc": True}],
+        "vecFieldsToOrder": [{"type": "params", "value": order}],
         "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
         "lMaxLifeTime": _ACCESSOR_LIFETIME,
     }
     rows = partial(_collect, session)
-    return _twice(lambda: _walk(session, "HostGroup.FindHosts", whole, _ACCESSOR, rows))
+    return _whole(session, partial(_read, session, "HostGroup.FindHosts", asked, _ACCESSOR, rows))
 
 
-def _twice(walk: Callable[[], _T]) -> _T:
-    try:
-        return walk()
-    except _Broken as broken:
-        _LOG.warning("A list is read again from its start. %s", broken)
-    try:
-        return walk()
-    except _Broken as broken:
-        raise broken.why from broken
+def _whole(session: Session, read: Callable[[], _T]) -> _T:
+    """What `read` makes of a list. If it does not arrive whole, the list is opened again, once.
+
+    A server that says when it wants to be asked again may say so for as long as a call may take.
+    """
+    ends: float | None = None
+    while True:
+        try:
+            return read()
+        except _Broken as broken:
+            busy = broken.why if isinstance(broken.why, Unavailable) else None
+            if ends is not None and (busy is None or busy.wait is None):
+                raise broken.why from broken
+            ends = session.ends() if ends is None else ends
+            if busy is not None and not session.wait_out(busy, ends):
+                raise broken.why from broken
+            _LOG.warning("A list is read again from its start. %s", broken)
 
 
-def _walk(
+def _read(
     session: Session,
     opener: str,
     arguments: Mapping[str, Any],
     kind: _Handle,
     rows: Callable[[str, int], _T],
 ) -> _T:
-    """Opens a list, takes its `rows` by handle and number, and gives the handle back."""
     try:
         opened = session.call(opener, arguments, Retry.UNPROCESSED)
     except Vanished:
         raise
     except Incomplete as error:
         raise _Broken(error) from error
-    count = _whole_number(session, opener, opened, kind.announces)
-    handle = opened.get(kind.name)
+    announces, name, release, argument = kind
+    count = _whole_number(session, opener, opened, announces)
+    handle = opened.get(name)
     if not isinstance(handle, str) or not handle:
         if count:
-            raise _broken(session, f"{opener} gave no {kind.word}.")
+            raise _broken(session, f"{opener} gave no {name}.")
         return rows("", 0)
     try:
         return rows(handle, count)
     finally:
-        session.release(kind.release, {kind.argument: handle})
+        session.release(release, {argument: handle})
 
 
 def _drain(session: Session, page: int, iterator: str, count: int) -> list[Params]:
@@ -237,7 +237,7 @@ def _chunk(
         why = error
         if isinstance(error, Vanished):
             # An iterator that is gone ends this list, not the reading as a key that is gone does.
-            why = Incomplete(error.message)
+            why = Incomplete(error.message, remedy=error.remedy)
             why.event = error.event
         raise _Broken(why) from error
     returned = _whole_number(session, method, answer, "PxgRetVal")
@@ -262,116 +262,185 @@ def _broken(session: Session, what: str) -> _Broken:
 
 
 class VirtualServer(NamedTuple):
-    """A virtual Administration Server, as the main server describes it (KSC/14 a00020)."""
+    """A virtual Administration Server, as the main server describes it (KSC/14 a00020).
+
+    `uid` never changes, `id` is its number on this main server; people change the `name`.
+    """
 
     uid: str
-    """`KLVSRV_UID`: unique, and never changes."""
-    id: int | None
-    """`KLVSRV_ID`: its number on this main server."""
-    name: str
-    """`KLVSRV_DN`: what a login names; people rename it."""
-    enabled: bool
+    id: int | None = None
+    name: str = ""
+    enabled: bool = True
+    trouble: SourceError | None = None
+    """Why it cannot be read."""
 
 
-def parse_server(label: ServerLabel, row: object) -> VirtualServer:
-    """A container of `VServers.GetVServers`."""
-    server = _Record(label, row, "virtual server")
-    return VirtualServer(
-        uid=server.identity("KLVSRV_UID"),
-        id=server.get("KLVSRV_ID", int),
-        name=server.text("KLVSRV_DN"),
-        enabled=server.get("KLVSRV_ENABLED", bool) is not False,
-    )
+def parse_servers(label: ServerLabel, rows: Iterable[object]) -> dict[str, VirtualServer]:
+    """The virtual servers of `VServers.GetVServers`, by UID.
+
+    A record that does not say whose it is fails nobody but, as a missing tenant, its own client.
+    """
+    servers: dict[str, VirtualServer] = {}
+    for row in rows:
+        try:
+            server = _parse_server(label, row)
+        except Incomplete as odd:
+            _LOG.warning("A record in the list of virtual servers is left out. %s", odd.event)
+            continue
+        first = servers.setdefault(server.uid, server)
+        if first[:4] != server[:4]:
+            own = label._replace(server=first.name or first.uid)
+            twice = "the server lists it twice, with different names, numbers or states."
+            remedy = "See in Security Center which of the two is right."
+            trouble = own.error(Incomplete, twice, remedy)
+            servers[server.uid] = first._replace(trouble=trouble)
+    return servers
+
+
+def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
+    what = "virtual server"
+    uid = _values(label, row, what, {"KLVSRV_UID": ("uid", str)})["uid"]
+    try:
+        server = VirtualServer(**_values(label._replace(server=uid), row, what, _SERVER_FIELDS))
+    except Incomplete as wrong:
+        return VirtualServer(uid, trouble=wrong)
+    own = label._replace(server=server.name or uid)
+    if not server.enabled:
+        trouble = own.error(
+            SourceError,
+            "it is disabled, so that nobody can log in to it.",
+            "Enable it in Security Center, or set `billing = false` for its client.",
+        )
+    elif not server.name or server.id is None:
+        trouble = own.error(Incomplete, "the server does not say its name or its number.")
+    elif not carries("utf-8", server.name):
+        trouble = own.error(
+            SourceError,
+            "its name holds half of a character (a lone surrogate), which no login can name.",
+            "Write its name again in Security Center, without what was copied along.",
+        )
+    else:
+        return server
+    return server._replace(trouble=trouble)
 
 
 def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     """A container of `LicenseKeys.EnumKeys`."""
-    record = _Record(label, row, "key")
-    serial = record.identity("KLLIC_SERIAL")
-    stored = record.get("KLLICSRV_KEY_INSTALLED", bool)
-    if stored is None:
+    values = {"name": "", "grace_days": 0, **_values(label, row, "key", KEY_FIELDS)}
+    serial, grace = values["serial"], values["grace_days"]
+    if "stored" not in values:
         notes.append(
             f"Key {serial} does not say whether it is in the server's storage: taken as not."
         )
-    grace = record.get("KLLIC_SUBSCRINFO_GRACETERM", int) or 0
     if not 0 <= grace <= _LONGEST_GRACE:
         notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
-        grace = 0
-    return Key(
-        serial=serial,
-        name=record.text("KLLIC_PROD_NAME"),
-        key_type=record.get("KLLIC_KEY_TYPE", int),
-        subscription=record.get("KLLIC_LICTYPE_IS_SUBSCRIPTION", bool) is True,
-        state=record.get("KLLIC_SUBSCRINFO_STATE", int),
-        end_date_type=record.get("KLLIC_SUBSCRINFO_ENDDATETYPE", int),
-        limit_date=record.get("KLLIC_LIMIT_DATE", datetime),
-        end_date=record.get("KLLIC_SUBSCRINFO_ENDDATE", datetime),
-        grace_days=grace,
-        stored=stored is True,
-        used=record.get("KLLIC_NHOSTS_ASCURRENT", int),
-        licenses=record.get("KLLIC_LIC_COUNT", int),
-    )
+        values["grace_days"] = 0
+    return Key(**{"stored": False, **values})
 
 
 def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]) -> KeyRow:
     """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
-    record = _Record(label, row, f"use of key {serial}")
-    device = record.identity("KLLICSRV_HOSTNAME")
-    current = record.get("KLLICSRV_HOST_CURRENT", bool)
-    if current is None:
+    values = _values(label, row, f"use of key {serial}", _USE_FIELDS)
+    if "current" not in values:
         notes.append(
-            f"Device {device} does not say whether key {serial} is its active one: taken as not."
+            f"Device {values['device']} does not say whether key {serial} is its active one: "
+            "taken as not."
         )
-    return KeyRow(
-        serial=serial,
-        device=device,
-        name=remote_name(record.text("KLLICSRV_HOSTDN")),
-        current=current is True,
-        pending=record.get("KLLIC_LIC_IS_PENDING_SUBSCRIPTION", bool) is True,
-        expires=record.get("KLLICSRV_EXPIRATION_TIME", datetime),
-    )
+    name = remote_name(values.get("name", ""))
+    return KeyRow(serial, **{"current": False, **values, "name": name})
 
 
 def parse_device(label: ServerLabel, row: object) -> Device:
     """A container of `HostGroup.FindHosts`."""
-    record = _Record(label, row, "device")
-    return Device(
-        id=record.identity("KLHST_WKS_HOSTNAME"),
-        name=remote_name(record.text("KLHST_WKS_DN")),
-        os_name=record.text("KLHST_WKS_OS_NAME"),
-        ctype=record.get("KLHST_WKS_CTYPE", int) or 0,
-        last_seen=record.get("KLHST_WKS_LAST_VISIBLE", datetime),
-    )
+    values = _values(label, row, "device", HOST_FIELDS)
+    seen = values.get("last_seen")
+    values["last_seen"] = seen if isinstance(seen, datetime) else None
+    return Device(**{**values, "name": remote_name(values.get("name", ""))})
 
 
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", datetime: "a date and time"}
 
 
-class _Record:
-    """Attributes of one container, by the type that they must have; absent ones are None."""
-
-    def __init__(self, label: ServerLabel, row: object, what: str) -> None:
-        if not isinstance(row, dict):
-            raise label.error(Incomplete, f"A {what} is not a container.")
-        self._label = label
-        self._row: Params = row
-        self._what = what
-
-    def identity(self, name: str) -> str:
-        value = self.text(name).strip()
-        if not value:
-            what = f"A {self._what} has no {name}, so that it cannot be identified."
-            raise self._label.error(Incomplete, what)
-        return value
-
-    def text(self, name: str) -> str:
-        return self.get(name, str) or ""
-
-    def get(self, name: str, kind: type[_T]) -> _T | None:
-        value = self._row.get(name)
+def _values(label: ServerLabel, row: object, what: str, fields: _Fields) -> dict[str, Any]:
+    """The attributes of one container, by kisi's names; those that are absent are left out."""
+    if not isinstance(row, dict):
+        raise label.error(Incomplete, f"A {what} is not a container.")
+    values: dict[str, Any] = {}
+    for attribute, (name, kind) in fields.items():
+        value = row.get(attribute)
+        if not values:
+            value = value.strip() if isinstance(value, str) else value
+            if value in (None, ""):
+                said = f"A {what} has no {attribute}, so that it cannot be identified."
+                raise label.error(Incomplete, said)
         if value is None:
-            return None
+            continue
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            what = f"{name} of a {self._what} is {remote_text(str(value), 80)!r}"
-            raise self._label.error(Incomplete, f"{what} and not {_WORDS[kind]}.")
-        return value
+            said = f"{attribute} of a {what} is {remote_text(str(value), 80)!r}"
+            raise label.error(Incomplete, f"{said} and not {_WORDS[kind]}.")
+        values[name] = value
+    return values
+
+
+def read_server(
+    session: Session, server: VirtualServer, tenant: Tenant, select: Select, at: datetime
+) -> Reading:
+    """All that a virtual server tells: its keys, who uses those that matter, its devices."""
+    _check_server(session, server)
+    notes: list[str] = []
+    keys = _read_keys(session, notes)
+    rows: list[KeyRow] = []
+    for key in keys:
+        if select(key) and key.used != 0:
+            opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
+            uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
+            rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
+    devices = read_devices(session) if rows else {}  # last: one that was added meanwhile is known
+    said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
+    return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
+
+
+def _check_server(session: Session, server: VirtualServer) -> None:
+    """Makes sure that the session is one of `server`, and not, say, of the main server.
+
+    A server that ignored the name in the login would have every device billed to one client.
+    """
+    values = {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]}
+    info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
+    if not isinstance(info, dict):
+        raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
+    virtual, number = (info.get(name) for name in values["pValues"])
+    if virtual is True and number == server.id:
+        return
+    missing = [name for name in values["pValues"] if info.get(name) is None]
+    if virtual is False:
+        said = "the wrong virtual server answered: one that is not virtual"
+    elif missing:
+        said = f"HostGroup.GetStaticInfo did not say {' and '.join(missing)}"
+        raise session.label.error(Incomplete, f"{said}, so that nobody knows who answered.")
+    else:
+        said = f"the wrong virtual server answered: number {remote_text(str(number), 20)}"
+    raise session.label.error(
+        Incomplete,
+        f"{said} instead of number {server.id}.",
+        "Check whether two virtual servers have the same name.",
+    )
+
+
+def _read_keys(session: Session, notes: list[str]) -> list[Key]:
+    """All keys, each serial number once: as the server's storage describes it, if it is there.
+
+    Nobody uses a key only if nothing says otherwise.
+    """
+    found: dict[str, list[Key]] = {}
+    for row in read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK):
+        key = parse_key(session.label, row, notes)
+        found.setdefault(key.serial, []).append(key)
+    keys = []
+    for serial, same in found.items():
+        if any(key != same[0] for key in same):
+            notes.append(f"Key {serial} is listed twice with different attributes.")
+        chosen = next((key for key in reversed(same) if key.stored), same[0])
+        told = [key.used for key in same if key.used is not None]
+        keys.append(replace(chosen, used=max(told) if len(told) == len(same) else None))
+    return keys

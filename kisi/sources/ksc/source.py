@@ -1,18 +1,13 @@
-"""An Administration Server as a source of usage: its virtual servers are the tenants.
-
-A virtual server is read whole: its keys, who uses those that matter, its devices. Devices come
-last, so that a device that was added in between is known.
-"""
+"""An Administration Server as a source of usage: its virtual servers are the tenants."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,30 +15,23 @@ from pydantic import model_validator
 
 from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
-from kisi.model import Finding, Key, Level, Reading, Tenant, TenantRef
+from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
-from kisi.sources.ksc.lists import (
-    KEY_FIELDS,
-    KEY_HOST_FIELDS,
-    VirtualServer,
-    parse_key,
-    parse_key_row,
-    parse_server,
-    read_devices,
-    read_iterator,
+from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
+from kisi.sources.ksc.openapi import (
+    Logins,
+    Params,
+    ServerLabel,
+    Session,
+    Vanished,
+    authorization,
 )
-from kisi.sources.ksc.session import Logins, Session
-from kisi.sources.ksc.wire import Params, ServerLabel, Vanished, authorization
 from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
 _SOON = timedelta(days=30)
-_KEYS_A_CHUNK = 50
-"""What Kaspersky recommends for GetNextItems (KSC/14 a00511)."""
-_ROWS_A_CHUNK = 500
-"""No largest number is documented; a server that gives fewer rows at once is asked again."""
 
 
 class KscSettings(Section):
@@ -60,7 +48,6 @@ class KscSettings(Section):
     internal_user: bool = True
     """A user of Security Center itself; false: one of Windows or a domain."""
     domain: str = ""
-    """The domain of a domain user."""
     ca_files: tuple[LocalPath, ...] = ()
     """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
     fingerprints: tuple[FingerprintStr, ...] = ()
@@ -82,9 +69,6 @@ class KscSource:
 
     Logs in when it is first asked something. One refused login on the main server is final: every
     later question is answered with the same error, without another login.
-
-    Raises:
-        ConfigError: A pinned certificate cannot be read.
     """
 
     def __init__(
@@ -106,12 +90,12 @@ class KscSource:
             clock=clock,
             label=f"Security Center ({name})",
         )
-        self._authorization = authorization(
+        login = authorization(
             settings.user, secrets["password"], settings.domain, internal=settings.internal_user
         )
+        self._begin = partial(Session, self._client, clock, limits, login)
         self._clock = clock
         self._workers = settings.workers
-        self._main_label = ServerLabel(name)
         self._main_lock = threading.RLock()
         self._main: Session | None = None
         self._refusal: LoginRefused | None = None
@@ -128,12 +112,8 @@ class KscSource:
         with self._main_lock:
             self._servers = self._read_servers()
             return tuple(
-                Tenant(
-                    TenantRef(self.name, server.uid),
-                    remote_name(server.name) or server.uid,
-                    server.enabled,
-                )
-                for server in self._servers.values()
+                Tenant(TenantRef(self.name, uid), remote_name(server.name) or uid, server.enabled)
+                for uid, server in self._servers.items()
             )
 
     def read(
@@ -175,19 +155,14 @@ class KscSource:
         label = f"sources.{self.name}"
         try:
             tenants = self.tenants()
-            enabled = sum(tenant.enabled for tenant in tenants)
-            yield Finding(
-                Level.OK,
-                f"{label} accepted the login; {enabled} of {len(tenants)} virtual servers are "
-                "enabled.",
-            )
+            enabled = f"{sum(each.enabled for each in tenants)} of {len(tenants)} virtual servers"
+            yield Finding(Level.OK, f"{label} accepted the login; {enabled} are enabled.")
             with self._main_lock:
                 yield self._clock_finding(self._main_session())
-            answer = self._ask_main("HostGroup.GetStaticInfo", {"pValues": list(_VERSIONS)})
-            info = answer.get("PxgRetVal")
-            values = info if isinstance(info, dict) else {}
-            known = (remote_text(str(values[name]), 40) for name in _VERSIONS if values.get(name))
-            version = next(known, "unknown")
+            asked = {"pValues": list(_VERSIONS)}
+            info = self._ask_main("HostGroup.GetStaticInfo", asked).get("PxgRetVal")
+            told = [info.get(name) for name in _VERSIONS] if isinstance(info, dict) else []
+            version = remote_text(str(next(filter(None, told), "unknown")), 40)
             yield Finding(Level.OK, f"{label} runs Security Center {version}.")
         except SourceError as error:
             yield Finding.of(error)
@@ -221,12 +196,11 @@ class KscSource:
             )
         elif certificate.expires is not None:
             left = certificate.expires - self._clock.now()
-            soon = left < _SOON
+            ends = f"ends on {certificate.expires:%Y-%m-%d}, in {left.days} days."
             yield Finding(
-                Level.WARNING if soon else Level.OK,
-                f"The certificate of {label} ends on {certificate.expires:%Y-%m-%d}, "
-                f"in {left.days} days.",
-                "Pin the next one beside it before it is replaced." if soon else "",
+                Level.WARNING if left < _SOON else Level.OK,
+                f"The certificate of {label} {ends}",
+                "Pin the next one beside it before it is replaced." if left < _SOON else "",
             )
 
     def _read_one(
@@ -235,56 +209,45 @@ class KscSource:
         try:
             server = self._server_of(tenant)
             try:
-                with self._session_on(server, stopped) as session:
-                    return _read(session, server, tenant, select, self._clock.now())
+                return self._read_in_session(server, tenant, select, stopped)
             except Vanished as gone:
                 _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.event)
-            with self._session_on(server, stopped) as session:
-                return _read(session, server, tenant, select, self._clock.now())
+            return self._read_in_session(server, tenant, select, stopped)
         except KisiError as error:
             return error
 
-    @contextmanager
-    def _session_on(self, server: VirtualServer, stopped: threading.Event) -> Iterator[Session]:
+    def _read_in_session(
+        self, server: VirtualServer, tenant: Tenant, select: Select, stopped: threading.Event
+    ) -> Reading:
         label = ServerLabel(self.name, server.name)
         with self._logins.one_more(label):
             if stopped.is_set():
                 raise label.error(SourceError, "the run was stopped before it was read.")
             session = self._begin(label, stopped)
         try:
-            yield session
+            return read_server(session, server, tenant, select, self._clock.now())
         finally:
             session.end()
 
     def _server_of(self, tenant: Tenant) -> VirtualServer:
         """The virtual server of a tenant, if it is there and can be logged in to."""
-        label = ServerLabel(self.name, tenant.name)
         with self._main_lock:
             if self._servers is None:
                 self._servers = self._read_servers()
             server = self._servers.get(tenant.ref.tenant)
         if server is None:
+            label = ServerLabel(self.name, tenant.name)
             raise label.error(SourceError, "the server does not list it any more.")
-        if not server.enabled:
-            raise label.error(
-                SourceError,
-                "it is disabled, so that nobody can log in to it.",
-                "Enable it in Security Center, or set `billing = false` for its client.",
-            )
-        if not server.name or server.id is None:
-            raise label.error(Incomplete, "the server does not say its name or its number.")
+        if server.trouble:
+            raise server.trouble
         return server
 
     def _read_servers(self) -> dict[str, VirtualServer]:
-        answer = self._ask_main("VServers.GetVServers", {"lParentGroup": -1})
-        rows = answer.get("PxgRetVal")
+        rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
+        label = ServerLabel(self.name)
         if not isinstance(rows, list):
-            raise self._main_label.error(Incomplete, "VServers.GetVServers gave no list.")
-        servers = [parse_server(self._main_label, row) for row in rows]
-        by_uid = {server.uid: server for server in servers}
-        if len(by_uid) != len(servers):
-            raise self._main_label.error(Incomplete, "two virtual servers have the same UID.")
-        return by_uid
+            raise label.error(Incomplete, "VServers.GetVServers gave no list.")
+        return parse_servers(label, rows)
 
     def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
         """Calls a method on the main server; in a new session, once, if the old one has died."""
@@ -303,7 +266,7 @@ class KscSource:
             raise self._refusal
         if self._main is None or not self._main.alive:
             try:
-                self._main = self._begin(self._main_label, threading.Event())
+                self._main = self._begin(ServerLabel(self.name), threading.Event())
             except LoginRefused as refusal:
                 self._refusal = refusal
                 raise
@@ -311,78 +274,3 @@ class KscSource:
             if finding.level is Level.PROBLEM:
                 _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main
-
-    def _begin(self, label: ServerLabel, stopped: threading.Event) -> Session:
-        return Session(self._client, self._clock, label, self._authorization, stopped)
-
-
-def _read(
-    session: Session, server: VirtualServer, tenant: Tenant, select: Select, at: datetime
-) -> Reading:
-    _check_server(session, server)
-    notes: list[str] = []
-    keys = _read_keys(session, notes)
-    method = "LicenseKeys.AcquireKeyHosts"
-    rows = [
-        parse_key_row(session.label, key.serial, row, notes)
-        for key in keys
-        if select(key) and key.used != 0
-        for row in read_iterator(
-            session,
-            method,
-            KEY_HOST_FIELDS,
-            page=_ROWS_A_CHUNK,
-            pInData={"KLLIC_SERIAL": key.serial},
-        )
-    ]
-    devices = read_devices(session) if rows else {}
-    return Reading(
-        tenant=tenant,
-        at=at,
-        keys=tuple(keys),
-        rows=tuple(rows),
-        devices=devices,
-        notes=tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes)),
-    )
-
-
-def _check_server(session: Session, server: VirtualServer) -> None:
-    """Makes sure that the session is one of `server`, and not, say, of the main server.
-
-    A server that ignored the name in the login would have every device billed to one client.
-    """
-    values = {"pValues": ["KLADMSRV_IS_VIRTUAL", "KLADMSRV_VSID"]}
-    info = session.call("HostGroup.GetStaticInfo", values, Retry.READ).get("PxgRetVal")
-    if not isinstance(info, dict):
-        raise session.label.error(Incomplete, "HostGroup.GetStaticInfo did not say who answers.")
-    number = info.get("KLADMSRV_VSID")
-    if info.get("KLADMSRV_IS_VIRTUAL") is not True or number != server.id or number is None:
-        shown = remote_text(str(number), 20)
-        raise session.label.error(
-            Incomplete,
-            f"the wrong virtual server answered: number {shown} instead of {server.id}.",
-            "Check whether two virtual servers have the same name.",
-        )
-
-
-def _read_keys(session: Session, notes: list[str]) -> list[Key]:
-    """All keys, each serial number once."""
-    rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK)
-    keys: dict[str, list[Key]] = {}
-    for row in rows:
-        key = parse_key(session.label, row, notes)
-        keys.setdefault(key.serial, []).append(key)
-    for serial, same in keys.items():
-        if any(key != same[0] for key in same):
-            notes.append(f"Key {serial} is listed twice with different attributes.")
-    return [_one_key(same) for same in keys.values()]
-
-
-def _one_key(same: Sequence[Key]) -> Key:
-    """One key of all that is listed of it: what the server's storage says of it, if it is there.
-
-    Nobody uses it only if nothing says otherwise.
-    """
-    chosen = next((key for key in reversed(same) if key.stored), same[0])
-    told = [key.used for key in same if key.used is not None]
-    return replace(chosen, used=max(told) if len(told) == len(same) else None)

@@ -9,7 +9,7 @@ import pytest
 from kisi.cli.check_files import check_files
 from kisi.config import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
-from kisi.sources.business_hub.settings import HubSettings
+from kisi.sources.business_hub.report import HubSettings
 
 
 class Server(Section):

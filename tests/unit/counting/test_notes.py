@@ -1,4 +1,4 @@
-"""What a default leaves out of a count is said, with the setting that would count it."""
+"""What a default leaves out of a count is said, with the setting that would count it, if any."""
 
 from __future__ import annotations
 
@@ -66,6 +66,26 @@ def test_a_key_that_a_setting_would_count_is_said_with_it(subject, reason, used,
     )
 
 
+@pytest.mark.parametrize(
+    ("subject", "used"),
+    [
+        (key(limit_date=EARLIER, used=2), "2 in use"),
+        (key(limit_date=EARLIER), "in use"),
+        (subscription("K1", limit_date=EARLIER, end_date_type=2, used=2), "2 in use"),
+        (
+            subscription("K1", limit_date=LATER, end_date_type=2, end_date=EARLIER, used=2),
+            "2 in use",
+        ),
+    ],
+    ids=["limit", "no figure", "limit of a subscription", "end of a subscription"],
+)
+def test_an_expired_key_in_use_is_said(subject, used):
+    """It was billed until it expired, and nothing else would say why the number fell."""
+    assert notes(reading(keys=[subject], rows=[])) == (
+        f"1 key in use is not counted (expired): K1 ({KES}, {used}); no setting would count it.",
+    )
+
+
 def test_keys_of_one_kind_are_one_note():
     """Laptops come with an OEM key each."""
     keys = [key(f"K{number}", "KES", key_type=5, used=1) for number in range(7)]
@@ -82,7 +102,8 @@ def test_keys_of_one_kind_are_one_note():
     [
         key(),
         key(key_type=3, used=5),
-        key(limit_date=EARLIER, used=5),
+        key(limit_date=EARLIER, used=0),
+        key(name="Mail", limit_date=EARLIER, used=5),
         key(key_type=5, used=0),
         key(key_type=5, limit_date=EARLIER, used=5),
         subscription(state=2, limit_date=EARLIER, end_date_type=2, used=5),
@@ -93,7 +114,8 @@ def test_keys_of_one_kind_are_one_note():
     ids=[
         "counts",
         "trial",
-        "expired",
+        "expired and unused",
+        "expired, never billed",
         "unused",
         "expired OEM",
         "ended",

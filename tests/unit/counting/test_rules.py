@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -42,6 +42,11 @@ KEYS = [
     ),
     ("limited, without an end date", subscription(end_date_type=2, limit_date=LATER), True),
     ("limited, in its grace term", subscription(limit_date=LATER, **GRACE), False),
+    (
+        "limited, to the end of all time",
+        subscription(limit_date=LATER, **{**GRACE, "end_date": datetime.max.replace(tzinfo=UTC)}),
+        True,
+    ),
     (
         "limited, after its grace term",
         subscription(limit_date=LATER, **{**GRACE, "grace_days": 2}),

@@ -110,7 +110,7 @@ class FakeKsc(sandbox.Ksc):
         self.begun: list[Session] = []
 
     def instead(self, method: str, *answers: Any, server: str | None = None) -> None:
-        """The next calls of `method` are answered so: a body, (status, text), LOST, or None.
+        """The next calls of `method` are answered so: a body, (status, text[, headers]), LOST, or None.
 
         A callable gets the ordinary answer, and returns one of these; None is the ordinary one.
         """
@@ -144,7 +144,9 @@ class FakeKsc(sandbox.Ksc):
         if answer is LOST:
             exchange.deliver = Exchange.close_connection
         elif isinstance(answer, tuple):
-            exchange.respond(*answer, content_type="text/plain")
+            status, text, *more = answer
+            headers = {"Content-Type": "text/plain", **(more[0] if more else {})}
+            exchange.respond(status, text, headers)
         elif answer is not None:
             exchange.respond(200, answer)
 

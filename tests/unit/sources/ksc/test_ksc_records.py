@@ -10,7 +10,7 @@ from kisi.errors import Incomplete
 from kisi.model import Device, Key, KeyRow
 from kisi.sources.ksc import lists
 from kisi.sources.ksc.lists import VirtualServer
-from kisi.sources.ksc.wire import ServerLabel
+from kisi.sources.ksc.openapi import ServerLabel
 
 WHEN = datetime(2027, 1, 1, tzinfo=UTC)
 HQ = ServerLabel("hq", "Contoso")
@@ -91,8 +91,11 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
 
 def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
     row = {"KLVSRV_UID": "VSRV1", "KLVSRV_ID": 1, "KLVSRV_DN": "Contoso"}
-    assert lists.parse_server(HQ, row) == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
-    assert not lists.parse_server(HQ, {**row, "KLVSRV_ENABLED": False}).enabled
+    (server,) = lists.parse_servers(ServerLabel("hq"), [row]).values()
+    assert server == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
+    disabled = lists.parse_servers(ServerLabel("hq"), [{**row, "KLVSRV_ENABLED": False}])["VSRV1"]
+    assert not disabled.enabled
+    assert "it is disabled" in str(disabled.trouble)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,7 @@ def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
         ([], "A key is not a container."),
         ({}, "A key has no KLLIC_SERIAL, so that it cannot be identified."),
         ({"KLLIC_SERIAL": "  "}, "A key has no KLLIC_SERIAL"),
+        ({"KLLIC_SERIAL": []}, "KLLIC_SERIAL of a key is '[]' and not text."),
         ({"KLLIC_SERIAL": 5}, "KLLIC_SERIAL of a key is '5' and not text."),
         ({"KLLIC_KEY_TYPE": "commercial"}, "is 'commercial' and not a whole number."),
         ({"KLLIC_KEY_TYPE": True}, "is 'True' and not a whole number."),

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kisi.errors import ConfigError, Incomplete, KisiError, LoginRefused, SourceError
 from kisi.model import Key, Reading, Tenant, TenantRef
 from kisi.sources.ksc import KscSettings, open_source
-from kisi.sources.ksc.wire import Denied
+from kisi.sources.ksc.openapi import Denied
 from kisi.transport import Limits
 from tests.unit.sources.ksc.fake_ksc import (
     LOST,
@@ -243,6 +243,58 @@ def test_a_step_of_an_iterator_is_never_repeated_the_list_is_opened_again_once(
     assert ksc.everything_was_given_back
 
 
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_throttled_iterator_is_opened_again_when_the_server_says(
+    serve: OpenSource, clock: FakeClock, code: int
+) -> None:
+    def throttled(_: object) -> tuple[int, str, dict[str, str]]:
+        return code, "busy", {"Retry-After": "30"}
+
+    ksc = contoso(3)
+    ksc.instead("GroupSyncIterator.GetNextItems", None, throttled, throttled, server="Contoso")
+    assert len(read_one(serve(ksc)).rows) == 3
+    assert clock.slept == [30.0, 30.0]
+    assert ksc.methods("Contoso").count("AcquireKeyHosts") == 3
+
+    ksc = contoso(3)
+    ksc.instead("GroupSyncIterator.GetNextItems", *[throttled] * 9, server="Contoso")
+    clock.slept.clear()
+    error = fail_one(serve(ksc))
+    assert f"it is too busy for GroupSyncIterator.GetNextItems (HTTP {code}" in error.message
+    assert clock.slept == [30.0] * 3  # within the two minutes that a call may take
+    assert ksc.methods("Contoso").count("GetNextItems") == 4
+
+
+def test_a_throttled_iterator_does_not_wait_beyond_the_calls_deadline(
+    serve: OpenSource, clock: FakeClock
+) -> None:
+    ksc = contoso(3)
+    later = lambda _: (503, "busy", {"Retry-After": "99999"})  # noqa: E731
+    ksc.instead("GroupSyncIterator.GetNextItems", later)
+    assert "it is too busy" in fail_one(serve(ksc)).message
+    assert clock.slept == []
+
+
+def test_a_throttled_iterator_that_asks_for_no_wait_is_not_asked_a_thousand_times(
+    serve: OpenSource, clock: FakeClock
+) -> None:
+    ksc = contoso(3)
+    at_once = lambda _: (429, "busy", {"Retry-After": "0"})  # noqa: E731
+    ksc.instead("GroupSyncIterator.GetNextItems", *[at_once] * 500)
+    assert "it is too busy" in fail_one(serve(ksc)).message
+    assert set(clock.slept) == {2.0}
+    assert ksc.methods().count("GetNextItems") <= 60
+
+
+def test_an_iterator_that_is_gone_twice_says_what_to_do(serve: OpenSource) -> None:
+    ksc = contoso(3)
+    ksc.instead("GroupSyncIterator.GetNextItems", pxg(1125), pxg(1125), server="Contoso")
+    error = fail_one(serve(ksc))
+    assert isinstance(error, Incomplete)
+    assert "GetNextItems asked for is gone" in error.message
+    assert "Run kisi again" in error.remedy
+
+
 @pytest.mark.parametrize("rows", [2, 4])
 def test_a_count_that_does_not_match_is_read_again_and_then_incomplete(
     serve: OpenSource, rows: int
@@ -431,6 +483,16 @@ def test_a_chunk_of_devices_may_be_asked_for_again(serve: OpenSource) -> None:
         ("uses", params(KLLICSRV_HOST_CURRENT=True), "has no KLLICSRV_HOSTNAME"),
         ("hosts", host("a", KLHST_WKS_CTYPE="x"), "KLHST_WKS_CTYPE of a device is 'x'"),
         ("hosts", params(), "A device has no KLHST_WKS_HOSTNAME"),
+        (
+            "keys",
+            key("K1", KLLIC_LIMIT_DATE=instant("31.12.2027")),
+            "KLLIC_LIMIT_DATE of a key is '31.12.2027' and not a date and time.",
+        ),
+        (
+            "uses",
+            use("Contoso-0", KLLICSRV_EXPIRATION_TIME=instant("soon")),
+            "KLLICSRV_EXPIRATION_TIME of a use of key K1 is 'soon' and not a date and time.",
+        ),
     ],
 )
 def test_a_record_of_a_wrong_type_makes_the_tenant_incomplete(
@@ -443,27 +505,41 @@ def test_a_record_of_a_wrong_type_makes_the_tenant_incomplete(
     assert sentence in error.message
 
 
+def test_when_a_device_was_seen_is_information_only(serve: OpenSource) -> None:
+    ksc = contoso(3)
+    for row, seen in zip(ksc.servers[0].hosts, [instant("never"), 5, "2027-01-01"], strict=True):
+        row["value"]["KLHST_WKS_LAST_VISIBLE"] = seen
+    assert {each.last_seen for each in read_one(serve(ksc)).devices.values()} == {None}
+
+
 # --- the wrong server, dead sessions, vanished keys ---------------------------------------------
 
 
+NOT_SAID = "HostGroup.GetStaticInfo did not say "
+UNKNOWN = ", so that nobody knows who answered."
+
+
 @pytest.mark.parametrize(
-    "info",
+    ("info", "words"),
     [
-        {"KLADMSRV_IS_VIRTUAL": False},
-        {"KLADMSRV_IS_VIRTUAL": True, "KLADMSRV_VSID": 2},
-        {"KLADMSRV_IS_VIRTUAL": True},
-        {"KLADMSRV_IS_VIRTUAL": 1, "KLADMSRV_VSID": 1},
-        None,
+        ({"KLADMSRV_IS_VIRTUAL": False}, "one that is not virtual instead of number 1."),
+        ({"KLADMSRV_IS_VIRTUAL": False, "KLADMSRV_VSID": 1}, "one that is not virtual instead of"),
+        ({"KLADMSRV_IS_VIRTUAL": True, "KLADMSRV_VSID": 2}, "number 2 instead of number 1."),
+        ({"KLADMSRV_IS_VIRTUAL": True}, f"{NOT_SAID}KLADMSRV_VSID{UNKNOWN}"),
+        ({"KLADMSRV_VSID": 1}, f"{NOT_SAID}KLADMSRV_IS_VIRTUAL{UNKNOWN}"),
+        ({}, f"{NOT_SAID}KLADMSRV_IS_VIRTUAL and KLADMSRV_VSID{UNKNOWN}"),
+        ({"KLADMSRV_IS_VIRTUAL": 1, "KLADMSRV_VSID": 1}, "the wrong virtual server answered"),
+        (None, "HostGroup.GetStaticInfo did not say who answers."),
     ],
 )
-def test_the_wrong_virtual_server_is_never_read(serve: OpenSource, info: Any) -> None:
+def test_the_wrong_virtual_server_is_never_read(serve: OpenSource, info: Any, words: str) -> None:
     ksc = contoso(3)
     ksc.instead("HostGroup.GetStaticInfo", {"PxgRetVal": info})
     source = serve(ksc)
     error = fail_one(source)
     assert isinstance(error, Incomplete)
-    if info:
-        assert "the wrong virtual server answered" in error.message
+    assert words in error.message
+    assert ("the wrong virtual server" in error.message) == ("same name" in error.remedy)
     assert "EnumKeys" not in ksc.methods()
     source.close()
     assert ksc.everything_was_given_back
@@ -642,11 +718,39 @@ def test_a_busy_server_fails_its_tenant_with_what_it_said(serve: OpenSource) -> 
     assert "too busy for LicenseKeys.EnumKeys (HTTP 503: 'Too many" in fail_one(serve(ksc)).message
 
 
-def test_a_lost_login_is_not_repeated(serve: OpenSource) -> None:
+@pytest.mark.parametrize("answer", [LOST, (502, "Bad gateway"), (504, "Gateway timeout")])
+@pytest.mark.parametrize("server", ["", "Contoso"])
+def test_a_login_whose_answer_never_came_is_tried_once_more(
+    serve: OpenSource, clock: FakeClock, server: str, answer: Any
+) -> None:
     ksc = contoso(1)
-    ksc.instead("Session.StartSession", LOST, server="Contoso")
+    ksc.instead("Session.StartSession", answer, server=server)
+    assert len(read_one(serve(ksc)).rows) == 1
+    assert (ksc.methods(server).count("StartSession"), clock.slept) == (2, [2.0])
+
+    ksc = contoso(1)
+    ksc.instead("Session.StartSession", answer, answer, server=server)
+    with pytest.raises(Incomplete):
+        raise next(iter(read(serve(ksc)).values()))
+    assert ksc.methods(server) == ["StartSession"] * 2
+
+
+@pytest.mark.parametrize("answer", [(500, "oops"), {"PxgRetVal": 5}, (200, "<html>")])
+def test_a_login_that_was_answered_with_nonsense_is_not_repeated(
+    serve: OpenSource, answer: Any
+) -> None:
+    ksc = contoso(1)
+    ksc.instead("Session.StartSession", answer, server="Contoso")
     assert isinstance(fail_one(serve(ksc)), Incomplete)
     assert ksc.methods("Contoso") == ["StartSession"]
+
+
+def test_a_login_that_is_refused_after_a_lost_answer_is_final(serve: OpenSource) -> None:
+    ksc = contoso(1)
+    ksc.instead("Session.StartSession", LOST, (401, "Authentication failure"))
+    with pytest.raises(LoginRefused):
+        serve(ksc).tenants()
+    assert ksc.methods() == ["StartSession"] * 2
 
 
 @pytest.mark.parametrize("token", [None, 5, "", "a\nb", "ü"])
@@ -672,10 +776,7 @@ def test_a_release_that_fails_changes_nothing(serve: OpenSource) -> None:
     [
         (None, "VServers.GetVServers gave no list"),
         ({}, "VServers.GetVServers gave no list"),
-        ([5], "A virtual server is not a container"),
-        ([params(KLVSRV_DN="x")], "has no KLVSRV_UID"),
-        ([params(KLVSRV_UID="x"), params(KLVSRV_UID="x")], "have the same UID"),
-        ([{"type": "long", "value": "x"}], "has a value of a wrong type"),
+        ({"type": "long", "value": "x"}, "VServers.GetVServers gave no list"),
     ],
 )
 def test_a_list_of_virtual_servers_that_is_none_ends_the_source(
@@ -685,6 +786,97 @@ def test_a_list_of_virtual_servers_that_is_none_ends_the_source(
     ksc.instead("VServers.GetVServers", {"PxgRetVal": rows})
     with pytest.raises(Incomplete, match=words):
         serve(ksc).tenants()
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (5, "A virtual server is not a container."),
+        (None, "A virtual server is not a container."),
+        (params(KLVSRV_DN="x"), "A virtual server has no KLVSRV_UID"),
+        (params(KLVSRV_UID=5), "KLVSRV_UID of a virtual server is '5' and not text."),
+        ({"type": "long", "value": "x"}, "A virtual server is not a container."),
+    ],
+)
+def test_a_record_that_is_no_virtual_server_is_left_out(
+    serve: OpenSource, caplog: pytest.LogCaptureFixture, odd: object, words: str
+) -> None:
+    ksc = contoso(1)
+    ksc.instead(
+        "VServers.GetVServers", lambda usual: {"PxgRetVal": [odd, *usual["PxgRetVal"], odd]}
+    )
+    source = serve(ksc)
+    (tenant,) = source.tenants()
+    ((_, result),) = source.read([tenant], EVERYTHING)
+    assert isinstance(result, Reading)
+    said = [each.getMessage() for each in caplog.records if "left out" in each.getMessage()]
+    assert said == [
+        f"A record in the list of virtual servers is left out. Source hq, main server: {each}"
+        for each in [next(line for line in said if words in line).partition("server: ")[2]] * 2
+    ]
+
+
+def test_a_virtual_server_that_is_listed_twice_alike_is_one(serve: OpenSource) -> None:
+    ksc = contoso(1)
+    ksc.instead("VServers.GetVServers", *[lambda usual: {"PxgRetVal": usual["PxgRetVal"] * 3}] * 2)
+    assert len(read_one(serve(ksc)).rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"KLVSRV_DN": "Other"}, 'server "Contoso": the server lists it twice, with different'),
+        ({"KLVSRV_ID": 7}, 'server "Contoso": the server lists it twice, with different'),
+        ({"KLVSRV_ENABLED": False}, 'server "Contoso": the server lists it twice, with different'),
+        ({"KLVSRV_ID": "x"}, 'server "Contoso": the server lists it twice, with different'),
+    ],
+)
+def test_a_virtual_server_that_is_listed_twice_with_a_difference_fails_alone(
+    serve: OpenSource, attributes: dict[str, Any], words: str
+) -> None:
+    ksc = FakeKsc(FakeServer(1, "Contoso", 1), FakeServer(2, "Fabrikam", 1))
+
+    def twice(usual: dict[str, Any]) -> dict[str, Any]:
+        first = usual["PxgRetVal"][0]
+        other = params(**{**first["value"], **attributes})
+        return {"PxgRetVal": [*usual["PxgRetVal"], other, first]}
+
+    ksc.instead("VServers.GetVServers", twice, twice)
+    results = read(serve(ksc))
+    assert words in str(results["Contoso"])
+    assert isinstance(results["Fabrikam"], Reading)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"KLVSRV_ID": "x"}, "KLVSRV_ID of a virtual server is 'x' and not a whole number."),
+        ({"KLVSRV_DN": 5}, "KLVSRV_DN of a virtual server is '5' and not text."),
+        ({"KLVSRV_ENABLED": "yes"}, "is 'yes' and not true or false."),
+        ({"KLVSRV_DN": "Kunde \ud83d"}, "its name holds half of a character"),
+    ],
+)
+def test_a_virtual_server_that_is_not_described_rightly_fails_alone(
+    serve: OpenSource, attributes: dict[str, Any], words: str
+) -> None:
+    ksc = FakeKsc(FakeServer(1, "Contoso", 1), FakeServer(2, "Fabrikam", 1))
+
+    def odd(usual: dict[str, Any]) -> dict[str, Any]:
+        first, second = usual["PxgRetVal"]
+        return {"PxgRetVal": [params(**{**first["value"], **attributes}), second]}
+
+    ksc.instead("VServers.GetVServers", odd)
+    source = serve(ksc)
+    tenants = source.tenants()
+    assert [tenant.ref.tenant for tenant in tenants] == ["VSRV-1", "VSRV-2"]
+    results = dict(source.read(tenants, EVERYTHING))
+    wrong, right = (results[tenant.ref] for tenant in tenants)
+    assert isinstance(wrong, SourceError)
+    assert words in wrong.message
+    assert 'Source hq, virtual server "' in wrong.message
+    assert "Its client's lines stay as they are." in wrong.message
+    assert isinstance(right, Reading)
+    assert ksc.methods().count("StartSession") == 2
 
 
 @pytest.mark.parametrize(
