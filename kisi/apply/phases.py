@@ -128,10 +128,10 @@ class _Run:
         self.plan = plan
         self.context = context
         self.clients = [
-            [_Change(company.company, _settled(line)) for line in company.lines]
+            (company, [_Change(company.company, _settled(line)) for line in company.lines])
             for company in plan.companies
         ]
-        self.changes = [change for changes in self.clients for change in changes]
+        self.changes = [change for _, changes in self.clients for change in changes]
         self.closed: dict[str, str] = {}
         """Why nothing more is sent to a PSA, by its name."""
         self.foreign: list[ForeignChange] = []
@@ -153,7 +153,7 @@ class _Run:
         )
 
     def _companies(self) -> Iterable[CompanyPlan]:
-        for company, changes in zip(self.plan.companies, self.clients, strict=True):
+        for company, changes in self.clients:
             lines = tuple(change.line for change in changes)
             doubled = company.status is Status.READY and any(line.hold for line in lines)
             status = Status.HELD if doubled else company.status
