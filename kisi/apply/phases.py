@@ -160,11 +160,11 @@ class _Run:
             yield replace(company, lines=lines, status=status)
 
     def _standing(self) -> dict[LineSlot, str]:
-        """Every line of the plan, in words if its PSA does not show it brought down; else empty."""
+        """Between the phases: each line, in words if its PSA does not show it down; else empty."""
         standing: dict[LineSlot, str] = {}
         for change in self.changes:
             line = change.line
-            down = not line.changes or (line.delta < 0 and line.outcome is Outcome.APPLIED)
+            down = not line.changes or line.outcome is Outcome.APPLIED  # no rise is written yet
             words = f"{line.application} of {change.client.name} on agreement {line.agreement}"
             standing[line.slot] = standing.get(line.slot) or ("" if down else words)
         return standing

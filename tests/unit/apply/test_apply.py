@@ -95,6 +95,14 @@ def test_every_fall_of_every_client_comes_before_any_rise(bench, psa):
     ]
 
 
+def test_a_rise_of_less_than_one_comes_after_every_fall_too(bench, psa):
+    rise = planned(9.5, 10, "1201", line_id=psa.put("1201", 9.5).id)
+    fall = planned(10, 8, "1202", line_id=psa.put("1202", 10).id)
+    lines = bench.write(rise, fall)
+    assert [line.outcome for line in lines] == [Outcome.APPLIED] * 2
+    assert sent(psa) == [("1202", 8), ("1201", 10)]
+
+
 def test_an_agreement_is_read_once_after_its_falls_and_once_around_its_rises(bench, psa):
     lines = [
         *(planned(9, 8, one, line_id=psa.put(one, 9).id) for one in ("1201", "1202")),
@@ -185,10 +193,11 @@ def test_a_line_that_shows_its_number_already_is_waited_for_by_nobody(bench, psa
     ]
 
 
-def test_of_two_lines_in_one_place_both_must_be_down(bench, psa):
+@pytest.mark.parametrize("answers", [[DONE, REFUSED], [REFUSED, DONE]])
+def test_of_two_lines_in_one_place_both_must_be_down(bench, psa, answers):
     falls = [planned(9, 0, line_id=psa.put("1200", 9).id) for _ in range(2)]
     rise = of_other(None, 9)
-    psa.reactions.extend([DONE, REFUSED])
+    psa.reactions.extend(answers)
     applied = bench.apply(client(*falls), client(rise, company=OTHER), waits=[(rise, [falls[0]])])
     assert applied.plan.companies[1].lines[0].outcome is Outcome.FAILED
     assert psa.held("1043") == []
