@@ -128,10 +128,10 @@ class _Run:
         self.plan = plan
         self.context = context
         self.clients = [
-            [_Change(company.company, _settled(line)) for line in company.lines]
+            (company, [_Change(company.company, _settled(line)) for line in company.lines])
             for company in plan.companies
         ]
-        self.changes = [change for changes in self.clients for change in changes]
+        self.changes = [change for _, changes in self.clients for change in changes]
         self.closed: dict[str, str] = {}
         """Why nothing more is sent to a PSA, by its name."""
         self.foreign: list[ForeignChange] = []
@@ -153,18 +153,18 @@ class _Run:
         )
 
     def _companies(self) -> Iterable[CompanyPlan]:
-        for company, changes in zip(self.plan.companies, self.clients, strict=True):
+        for company, changes in self.clients:
             lines = tuple(change.line for change in changes)
             doubled = company.status is Status.READY and any(line.hold for line in lines)
             status = Status.HELD if doubled else company.status
             yield replace(company, lines=lines, status=status)
 
     def _standing(self) -> dict[LineSlot, str]:
-        """Every line of the plan, in words if its PSA does not show it brought down; else empty."""
+        """Between the phases: each line, in words if its PSA does not show it down; else empty."""
         standing: dict[LineSlot, str] = {}
         for change in self.changes:
             line = change.line
-            down = not line.changes or (line.delta < 0 and line.outcome is Outcome.APPLIED)
+            down = not line.changes or line.outcome is Outcome.APPLIED  # no rise is written yet
             words = f"{line.application} of {change.client.name} on agreement {line.agreement}"
             standing[line.slot] = standing.get(line.slot) or ("" if down else words)
         return standing

@@ -140,9 +140,10 @@ def obstacle(line: PlannedLine, listed: Iterable[Line], today: date) -> str:
     shown = [one for one in live if one.id == line.line_id]
     if any(one.quantity == line.before and not one.problem for one in shown):
         return ""
-    found = "".join(one.problem or f"the PSA shows {one.quantity:f}" for one in shown)
-    said = f"changed since it was read: {found or 'the line is gone or cancelled'}"
-    return f"{said}; the next run decides anew"
+    found = "the line is gone or cancelled"
+    if shown:
+        found = shown[0].problem or f"the PSA shows {shown[0].quantity:f}"
+    return f"changed since it was read: {found}; the next run decides anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +181,8 @@ class Writer:
             result = self._send(line, agreement, operation)
             sends += 1
             if result.status is WriteStatus.APPLIED:
-                made, now = result.line_id or line.line_id, Decimal(line.after)
-                return replace(_outcome(Outcome.APPLIED, result), line_id=made, quantity=now)
+                made = result.line_id or line.line_id
+                return replace(_outcome(Outcome.APPLIED, result), line_id=made)
             stale = result.status is WriteStatus.STALE
             unclear = result.status is WriteStatus.UNKNOWN
             told = self.others is None or result.status is WriteStatus.NOT_SENT
@@ -304,7 +305,7 @@ def _confirmed(
 ) -> WriteOutcome:
     if shown is None:
         why = f": it could not be read. {error.message}" if error else "; the next run looks again."
-        return replace(answer, outcome=Outcome.UNKNOWN, quantity=None, detail=_NOT_YET + why)
+        return replace(answer, outcome=Outcome.UNKNOWN, detail=_NOT_YET + why)
     if shown.outcome is Outcome.APPLIED:
         shown = replace(shown, detail=f"{answer.detail} {shown.detail}".strip())
     else:
@@ -331,7 +332,7 @@ def _judge(
         return WriteOutcome(Outcome.UNKNOWN, detail=said, doubles=doubles)
     if line.line_id and line.after == 0 and not any(is_live(one, today) for one in mine):
         # A line that is gone or cancelled bills 0, whoever ended it.
-        return WriteOutcome(Outcome.APPLIED, line.line_id, Decimal(0), shown=True)
+        return WriteOutcome(Outcome.APPLIED, quantity=Decimal(0), shown=True)
     if mine:
         outcome = _compare(line, mine[0])
         return outcome and replace(outcome, detail=outcome.detail or said, doubles=doubles)

@@ -93,6 +93,7 @@ class FakePsa:
     """A PSA that holds lines, and does to a write what its `reactions` say, then `DONE`.
 
     Attributes:
+        if_others_change: Where it is set, `lines` always gives all lines, as the protocol says.
         late: Seconds after which `lines` shows a write.
         reactions: What happens to the next writes, in order.
         broken: `agreements` raises it.
@@ -232,7 +233,8 @@ class FakePsa:
         lines = self._readable_lines(ref)
         if products is None:
             return tuple(line for line in lines if line.id not in self.hidden)
-        return tuple(line for line in lines if line.product in products)
+        asked = (line for line in lines if self.if_others_change or line.product in products)
+        return tuple(asked)
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
         self.asked_lines.append(line_id)

@@ -95,6 +95,13 @@ class Bench:
         """Product, outcome and whether it is settled, of this run's writes in their order."""
         return [(op.line.product, op.outcome, op.settled) for op in self.operations()]
 
+    def proven_in(self) -> list[int | None]:
+        """The run that stored each outcome of this run's writes, in their order."""
+        rows = self.journal._connection.execute(
+            "SELECT outcome_run FROM operation WHERE run = ? ORDER BY id", (self.run,)
+        )
+        return [row[0] for row in rows]
+
     def owned(self) -> dict[str, tuple[str, float]]:
         """What the journal says that kisi owns: product to line id and quantity."""
         facts = self.journal.facts(self.clock.now(), 30)

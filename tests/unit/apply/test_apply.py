@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kisi.errors import ExitCode, ForeignChange, PsaError, StateError
+from kisi.errors import AccessRefused, ExitCode, ForeignChange, PsaError, StateError
 from kisi.model import Failure, Hold, Outcome, Status
 from kisi.reconcile.summary import exit_code, trouble
 from kisi.redaction import REDACTOR
@@ -20,6 +20,7 @@ from tests.unit.fakes import (
     LOST,
     REFUSED,
     SAID_DONE,
+    UNREACHED,
     VANISHED,
     Reaction,
     busy,
@@ -50,9 +51,11 @@ def sent(psa):
 
 
 def test_the_worked_example_is_written_as_90_and_10(bench, psa):
-    lines = bench.write(planned(None, 90, "1201"), planned(None, 10, "1202"))
+    applied = bench.apply(client(planned(None, 90, "1201"), planned(None, 10, "1202")))
+    (company,) = applied.plan.companies
     assert psa.quantities() == {"1201": 90, "1202": 10}
-    assert [line.outcome for line in lines] == [Outcome.APPLIED] * 2
+    assert [line.outcome for line in company.lines] == [Outcome.APPLIED] * 2
+    assert (company.status, exit_code(applied.plan)) == (Status.READY, ExitCode.OK)
     assert {product: held for product, (_, held) in bench.owned().items()} == psa.quantities()
 
 
@@ -90,6 +93,14 @@ def test_every_fall_of_every_client_comes_before_any_rise(bench, psa):
         [("1201", Outcome.APPLIED), ("1203", Outcome.APPLIED)],
         [("1202", Outcome.APPLIED), ("1204", Outcome.APPLIED)],
     ]
+
+
+def test_a_rise_of_less_than_one_comes_after_every_fall_too(bench, psa):
+    rise = planned(9.5, 10, "1201", line_id=psa.put("1201", 9.5).id)
+    fall = planned(10, 8, "1202", line_id=psa.put("1202", 10).id)
+    lines = bench.write(rise, fall)
+    assert [line.outcome for line in lines] == [Outcome.APPLIED] * 2
+    assert sent(psa) == [("1202", 8), ("1201", 10)]
 
 
 def test_an_agreement_is_read_once_after_its_falls_and_once_around_its_rises(bench, psa):
@@ -182,10 +193,11 @@ def test_a_line_that_shows_its_number_already_is_waited_for_by_nobody(bench, psa
     ]
 
 
-def test_of_two_lines_in_one_place_both_must_be_down(bench, psa):
+@pytest.mark.parametrize("answers", [[DONE, REFUSED], [REFUSED, DONE]])
+def test_of_two_lines_in_one_place_both_must_be_down(bench, psa, answers):
     falls = [planned(9, 0, line_id=psa.put("1200", 9).id) for _ in range(2)]
     rise = of_other(None, 9)
-    psa.reactions.extend([DONE, REFUSED])
+    psa.reactions.extend(answers)
     applied = bench.apply(client(*falls), client(rise, company=OTHER), waits=[(rise, [falls[0]])])
     assert applied.plan.companies[1].lines[0].outcome is Outcome.FAILED
     assert psa.held("1043") == []
@@ -353,6 +365,13 @@ def test_a_line_that_appeared_meanwhile_is_not_made_a_second_time(bench, psa):
     assert bench.outcomes() == [("1201", Outcome.APPLIED, True)]
 
 
+def test_all_lines_that_appeared_meanwhile_are_named(bench, psa):
+    first, second = psa.put("1200", 4), psa.put("1200", 5)
+    (line,) = bench.write(planned(None, 5))
+    assert f"appeared meanwhile ({first.id}, {second.id});" in line.detail
+    assert psa.sent == []
+
+
 def test_a_cancelled_line_is_in_no_new_ones_way(bench, psa):
     psa.put("1200", 4, cancelled=TODAY)
     (line,) = bench.write(planned(None, 5))
@@ -419,6 +438,17 @@ def test_refused_credentials_stop_that_psa_alone(bench, psa):
     assert bench.outcomes() == [("1200", Outcome.FAILED, True), ("1200", Outcome.APPLIED, True)]
 
 
+def test_credentials_that_are_refused_while_a_line_is_looked_for_stop_that_psa_too(bench, psa):
+    refused = AccessRefused("401: wrong keys.")
+    psa.reactions.append(replace(UNREACHED, before=bench.breaks(error=refused)))
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    assert [company.lines[0].detail for company in applied.plan.companies] == [
+        "401: wrong keys. Nothing was sent.",
+        "not sent: the PSA refused our credentials",
+    ]
+    assert (len(psa.sent), bench.clock.slept) == (1, [1])
+
+
 @pytest.mark.parametrize("lands", [True, False])
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: type(bug).__name__)
 def test_a_bug_in_one_write_leaves_it_unknown_and_every_other_line_its_turn(
@@ -450,7 +480,9 @@ def test_a_bug_in_one_write_leaves_it_unknown_and_every_other_line_its_turn(
     detail = applied.plan.companies[0].lines[0].detail
     assert detail.startswith(f"a bug in kisi stopped the work here ({type(bug).__name__}: ")
     assert "Please report it" in detail
-    assert [one.exc_info[1] for one in caplog.records if one.exc_info] == [bug]
+    told = [(one.getMessage(), one.exc_info[1]) for one in caplog.records if one.exc_info]
+    assert told == [("Unexpected error", bug)]
+    assert f"Contoso, agreement 1042, product 1200: new -> 5 unknown: {detail}" in caplog.messages
 
 
 def test_a_bug_in_the_list_after_a_write_leaves_that_agreement_unknown(bench, psa):
@@ -510,7 +542,9 @@ def test_a_foreign_change_stops_that_psa_and_leaves_its_write_pending(bench, psa
     assert outcomes(first) == [("1200", Outcome.UNKNOWN), ("1201", Outcome.FAILED)]
     assert outcomes(second) == [("1200", Outcome.FAILED)]
     assert outcomes(third) == [("1200", Outcome.APPLIED)]
-    assert "another line of an agreement changed" in second.lines[0].detail
+    assert second.lines[0].detail == (
+        "not sent: another line of an agreement changed during a write"
+    )
     assert [type(error) for error in applied.foreign_changes] == [ForeignChange]
     assert sent(psa) == [("1200", 5)]
     assert [op.line.product for op in bench.journal.pending()] == ["1200"]
@@ -534,6 +568,34 @@ def test_a_foreign_change_found_while_reading_back_stops_that_psa_too(bench, psa
     assert f"line {backup.id} (BACKUP): quantity 3 to 4." in error.message
     assert psa.held("1043") == []
     assert [one.what for one in bench.journal.foreign_changes()] == [error.message]
+
+
+def test_a_foreign_change_found_while_an_answer_is_confirmed_stops_that_psa_too(bench, psa):
+    psa.if_others_change = "Restore it."
+    backup = psa.put("BACKUP", 3)
+    there = psa.put("1200", 9)
+    psa.reactions.append(replace(DONE, before=lambda: psa.remove(backup)))
+    applied = bench.apply(
+        client(planned(9, 5, line_id=there.id)), client(of_other(None, 7), company=OTHER)
+    )
+    first, second = (company.lines[0] for company in applied.plan.companies)
+    (error,) = applied.foreign_changes
+    assert (first.outcome, first.detail) == (Outcome.UNKNOWN, error.message)
+    assert second.detail == "not sent: another line of an agreement changed during a write"
+    (pending,) = bench.journal.pending()
+    assert (pending.outcome, pending.request_id) == (Outcome.UNKNOWN, "request-1")
+    assert (pending.detail, psa.held("1043")) == (error.message, [])
+
+
+def test_a_foreign_change_told_while_an_agreement_is_read_again_stops_that_psa_too(bench, psa):
+    error = ForeignChange("charge 7 (BACKUP) with quantity 3 is gone.")
+    bench.breaks(error=error)()
+    applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
+    assert [company.lines[0].detail for company in applied.plan.companies] == [
+        f"not sent: the agreement could not be read again: {error.message}",
+        "not sent: another line of an agreement changed during a write",
+    ]
+    assert (applied.foreign_changes, psa.sent) == ((error,), [])
 
 
 def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):
@@ -638,6 +700,15 @@ def test_after_the_end_of_the_run_nothing_is_sent_any_more(bench, psa):
     assert lines[1].detail == "not sent: this run's time was up before its turn came"
     assert sent(psa) == [("1200", 5)]
     assert len(bench.operations()) == 1
+
+
+@pytest.mark.parametrize(("ends", "outcome"), [(7, Outcome.FAILED), (7.5, Outcome.APPLIED)])
+def test_at_the_instant_of_the_runs_end_nothing_is_begun(bench, psa, ends, outcome):
+    bench.ends = ends
+    bench.clock.sleep(7)
+    (line,) = bench.write(planned(None, 6))
+    assert line.outcome is outcome
+    assert len(psa.sent) == (outcome is Outcome.APPLIED)
 
 
 def test_a_wait_beyond_the_end_of_the_run_is_not_begun(bench, psa):

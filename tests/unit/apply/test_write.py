@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from kisi.apply.write import LONGEST_WAIT
+from kisi.apply.write import LONGEST_WAIT, OtherLines
+from kisi.errors import AccessRefused
 from kisi.model import Outcome
 from tests.unit.apply.conftest import UNREADABLE
-from tests.unit.build import REF, TODAY
+from tests.unit.build import COMPANY, REF, TODAY
 from tests.unit.fakes import (
     CHANGED,
     DENIED,
@@ -111,10 +112,12 @@ def test_a_lost_answer_of_an_update_is_read_back(bench, psa):
     assert bench.operations()[0].request_id == "request-1"
 
 
-def test_what_was_not_written_is_sent_once_more(bench, psa):
+def test_what_was_not_written_is_sent_once_more(bench, psa, caplog):
     there = psa.put("1200", 10)
     script(bench, VANISHED)
-    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    with caplog.at_level("WARNING", logger="kisi.apply"):
+        (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert caplog.messages == ["agreement 1042, product 1200: not written, sending again"]
     assert line.outcome is Outcome.APPLIED
     assert len(psa.sent) == 2
     assert psa.quantities() == {"1200": 12}
@@ -325,6 +328,108 @@ def test_refused_credentials_are_told(bench, psa):
     assert (line.outcome, line.detail) == (Outcome.FAILED, "401: wrong keys.")
 
 
+# --- a create is looked for before it is sent again -----------------------------------------------
+
+
+def while_waiting(bench, what, wait=1):
+    """Somebody does something in one of the waits before a request is sent again."""
+    waits = []
+
+    def pause(seconds):
+        waits.append(seconds)
+        if len(waits) == wait:
+            what()
+
+    bench.pause = pause
+    return waits
+
+
+@pytest.mark.parametrize("in_unfiltered_list", [True, False])
+@pytest.mark.parametrize("wait", [1, 2])
+@pytest.mark.parametrize("reaction", [UNREACHED, busy(5)], ids=["unreached", "busy"])
+def test_a_line_that_somebody_makes_while_it_is_waited_stays_the_only_one(
+    bench, psa, reaction, wait, in_unfiltered_list
+):
+    def makes():
+        there = psa.put("1200", 4)
+        if not in_unfiltered_list:
+            psa.hidden.add(there.id)
+
+    while_waiting(bench, makes, wait)
+    script(bench, *[reaction] * wait)
+    (line,) = bench.write(planned(None, 90))
+    assert (psa.quantities(), len(psa.sent)) == ({"1200": 4}, wait)
+    assert (line.outcome, line.detail) == (
+        Outcome.FAILED,
+        "the PSA shows 4 instead of 90; the next run holds it",
+    )
+    assert bench.journal.pending() == ()
+
+
+@pytest.mark.parametrize("reaction", [UNREACHED, busy(5)], ids=["unreached", "busy"])
+def test_a_refused_create_that_arrived_all_the_same_is_taken_over(bench, psa, reaction):
+    script(bench, replace(reaction, lands=True))
+    (line,) = bench.write(planned(None, 90))
+    assert (psa.quantities(), len(psa.sent)) == ({"1200": 90}, 1)
+    assert (line.outcome, line.line_id) == (Outcome.APPLIED, psa.held()[0].id)
+    assert bench.owned() == {"1200": (line.line_id, 90)}
+
+
+def test_a_cancelled_line_is_in_no_way_of_a_create_that_is_sent_again(bench, psa):
+    psa.put("1200", 4, cancelled=TODAY)
+    script(bench, UNREACHED)
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, len(psa.sent)) == (Outcome.APPLIED, 2)
+    assert [one.quantity for one in psa.held()] == [4, 90]
+
+
+def test_an_update_is_sent_again_without_another_look(bench, psa):
+    there = psa.put("1200", 10)
+    script(bench, UNREACHED, UNREACHED)
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert (line.outcome, len(psa.sent), len(psa.looks)) == (Outcome.APPLIED, 3, 1)
+
+
+def test_a_look_that_fails_before_a_create_is_sent_again_sends_nothing(bench, psa):
+    waits = while_waiting(bench, bench.breaks())
+    script(bench, UNREACHED)
+    (line,) = bench.write(planned(None, 90))
+    assert (len(psa.sent), waits, psa.held()) == (1, [1, 2], [])
+    assert (line.outcome, line.detail) == (
+        Outcome.FAILED,
+        "The charges could not be read. Nothing was sent.",
+    )
+    assert bench.outcomes() == [("1200", Outcome.FAILED, True)]
+
+
+def test_a_look_that_fails_once_before_a_create_is_sent_again_is_taken_again(bench, psa):
+    while_waiting(bench, lambda: psa.unreadable.update({"1042": (UNREADABLE, 1)}))
+    script(bench, UNREACHED)
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, len(psa.sent)) == (Outcome.APPLIED, 2)
+    assert psa.quantities() == {"1200": 90}
+
+
+def test_why_a_create_is_not_sent_again_is_said_where_reading_back_fails_too(bench, psa):
+    lines = psa.lines
+
+    def look(ref, products=None):
+        shown = lines(ref, products)
+        if shown:
+            bench.breaks()()
+        return shown
+
+    psa.lines = look
+    while_waiting(bench, lambda: psa.put("1200", 4))
+    script(bench, UNREACHED)
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, len(psa.sent)) == (Outcome.FAILED, 1)
+    assert line.detail == (
+        "Nothing was sent: a line of this product appeared meanwhile (301); the next run plans "
+        "with it. Reading back failed too: The charges could not be read."
+    )
+
+
 # --- what is kept of a write ----------------------------------------------------------------------
 
 
@@ -402,10 +507,11 @@ def test_the_id_is_kept_where_reading_back_fails_too(bench, psa):
     )
 
 
-def test_what_was_proven_is_kept_with_its_quantity_and_line(bench, psa):
+def test_what_was_proven_is_kept_with_its_quantity_and_line_and_run(bench, psa):
     bench.write(planned(None, 90))
     (created,) = bench.operations()
     assert (created.quantity, created.detail) == (90, "")
+    assert bench.proven_in() == [bench.run]
     script(bench, LOST)
     bench.write(planned(90, 91, line_id=psa.held()[0].id))
     assert bench.operations()[-1].quantity == 91
@@ -538,6 +644,131 @@ def test_where_other_lines_are_looked_at_what_the_list_shows_wins_over_a_refusal
     script(bench, replace(REFUSED, lands=True))
     (line,) = bench.write(planned(None, 90))
     assert (line.outcome, psa.asked) == (Outcome.APPLIED, [{"1200"}, {"1200"}])
+
+
+def looked_at(psa):
+    psa.if_others_change = "Restore it."
+    return psa
+
+
+def unproven(bench, psa, *lines):
+    """An earlier run's write to a PSA: nobody has seen yet what else it did."""
+    run = bench.begin()
+    for line in lines:
+        operation = bench.journal.intent(run, bench.clock.now(), line, COMPANY)
+        bench.journal.keep_lines(operation, psa.held(line.agreement))
+    return operation
+
+
+def products_unproven(bench):
+    return [operation.line.product for operation in bench.journal.unproven()]
+
+
+@pytest.mark.parametrize(
+    ("before", "shows"),
+    [(10, "the PSA shows 11 instead of 12"), (None, "the PSA shows 11 instead")],
+)
+def test_where_other_lines_are_looked_at_a_changed_line_is_not_written(bench, psa, before, shows):
+    looked_at(psa)
+    there = psa.put("1200", 11)
+    (line,) = bench.write(planned(before, 12, line_id=there.id if before else None))
+    assert (line.outcome, psa.sent) == (Outcome.FAILED, [])
+    assert line.detail.startswith(shows)
+    assert psa.quantities() == {"1200": 11}
+    assert bench.journal.unproven() == ()
+
+
+def test_where_other_lines_are_looked_at_a_cancelled_line_is_in_no_way(bench, psa):
+    looked_at(psa).put("1200", 4, cancelled=TODAY)
+    script(bench, LOST)
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, len(psa.sent)) == (Outcome.APPLIED, 1)
+    assert [one.quantity for one in psa.held()] == [4, 90]
+
+
+def test_where_other_lines_are_looked_at_nothing_is_compared_for_what_never_left(bench, psa):
+    backup = looked_at(psa).put("BACKUP", 3)
+    there = psa.put("1200", 10)
+    edit = replace(UNREACHED, before=lambda: psa.put("BACKUP", 4, line_id=backup.id))
+    script(bench, edit, UNREACHED, UNREACHED)
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert (line.outcome, line.detail) == (Outcome.FAILED, "Connection refused.")
+    assert len(psa.sent) == 3
+    assert (bench.journal.unproven(), bench.journal.foreign_changes()) == ((), ())
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_where_other_lines_are_looked_at_every_try_is_compared(bench, psa, times):
+    backup = looked_at(psa).put("BACKUP", 3)
+    there = psa.put("1200", 10)
+    script(bench, *[UNREACHED] * times, replace(LOST, before=lambda: psa.remove(backup)))
+    (line,) = bench.write(planned(10, 12, line_id=there.id))
+    assert line.outcome is Outcome.UNKNOWN
+    assert "(BACKUP) with quantity 3 is gone" in line.detail
+    assert len(bench.journal.foreign_changes()) == 1
+
+
+def test_where_other_lines_are_looked_at_refused_keys_are_told_whatever_the_list_shows(bench, psa):
+    looked_at(psa).agreement("250", "1043")
+    script(bench, replace(DENIED, lands=True))
+    first, second = bench.write(planned(None, 90), planned(None, 5, "1300", agreement="1043"))
+    assert first.outcome is Outcome.APPLIED
+    assert (second.outcome, second.detail) == (
+        Outcome.FAILED,
+        "not sent: the PSA refused our credentials",
+    )
+    assert psa.held("1043") == []
+
+
+def test_nothing_is_sent_while_it_is_not_known_what_an_earlier_write_did(bench, psa):
+    looked_at(psa).agreement("250", "1043")
+    unproven(bench, psa, planned(None, 5, "1300", agreement="1043"))
+    bench.breaks("1043")()
+    (line,) = bench.write(planned(None, 90))
+    assert (line.outcome, psa.sent) == (Outcome.FAILED, [])
+    assert line.detail == (
+        "The charges could not be read. So what an earlier write to agreement 1043 did is not "
+        "known. If it cannot be read any more: `kisi check` shows its lines from before, "
+        "`kisi check --repair` goes on. Nothing was sent."
+    )
+    assert products_unproven(bench) == ["1300"]
+
+
+def test_an_earlier_write_that_cannot_be_compared_keeps_the_kind_of_error_and_its_remedy(
+    bench, psa
+):
+    looked_at(psa).agreement("250", "1043")
+    unproven(bench, psa, planned(None, 5, "1300", agreement="1043"))
+    bench.breaks("1043", AccessRefused("401: wrong keys.", remedy="Set the keys."))()
+    operation = bench.journal.intent(bench.run, bench.clock.now(), planned(None, 90), COMPANY)
+    others = OtherLines(psa, bench.journal, bench.clock.now)
+    with pytest.raises(AccessRefused, match=r"401: wrong keys\. So what an") as error:
+        others.before(operation, TODAY)
+    assert error.value.remedy == "Set the keys."
+
+
+def test_earlier_writes_are_compared_with_the_lines_of_their_own_agreement(bench, psa):
+    looked_at(psa).agreement("250", "1043")
+    psa.put("BACKUP", 3)
+    psa.put("BACKUP", 7, "1043")
+    unproven(bench, psa, planned(None, 4, "1250"), planned(None, 5, "1300", agreement="1043"))
+    script(bench, LOST)
+    (line,) = bench.write(planned(None, 90))
+    assert line.outcome is Outcome.APPLIED
+    assert (bench.journal.unproven(), bench.journal.foreign_changes()) == ((), ())
+
+
+def test_an_earlier_write_to_another_psa_is_left_to_that_psa(bench, psa):
+    looked_at(psa)
+    tp = looked_at(bench.add_psa("tp"))
+    tp.agreement("500", "7001")
+    theirs = planned(None, 5, "1300", psa="tp", company="500", agreement="7001")
+    unproven(bench, tp, theirs)
+    script(bench, LOST)
+    (line,) = bench.write(planned(None, 90))
+    assert line.outcome is Outcome.APPLIED
+    assert (set(psa.looks), tp.looks) == ({"1042"}, [])
+    assert products_unproven(bench) == ["1300"]
 
 
 @pytest.mark.parametrize("shows", [91, None])
