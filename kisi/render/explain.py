@@ -21,20 +21,7 @@ from kisi.model import (
     Unit,
 )
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-    listing,
-    remarks,
-    row,
-)
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 
 _SHOWN = 20
 """How many devices that were added or removed are listed without `--devices`."""
@@ -176,33 +163,33 @@ def _sections(view: ExplainView, run: str, *, devices: bool) -> Iterable[Section
     for line in view.lines:
         label = billed_as(line.application, line.categories)
         place = f"product {line.product}, line {line.line_id}"
-        held = QuantityChange("", quantity(line.quantities[-1].quantity), place)
-        lines.append(Entry("=", Tone.DIM, label, held))
-    none = Remark("kisi keeps no line of this client.")
+        held = quantity(line.quantities[-1].quantity)
+        lines.append(Entry("=", Tone.DIM, label, after=held, change=place))
+    none = Span("kisi keeps no line of this client.")
     yield Section(client.name, facts, tuple(lines) or (none,))
     for tenant in view.tenants:
         for usage in tenant.usage.applications:
             yield _application_section(usage, tenant, view, devices=devices)
         yield from _rest(tenant, view.zone)
     if not view.tenants:
-        yield Section("Usage", (), (Remark("No reading of this client is in the journal."),))
+        yield Section("Usage", (), (Span("No reading of this client is in the journal."),))
 
 
 def _application_section(
     usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView, *, devices: bool
 ) -> Section:
     amount = plural(usage.total, *_UNITS[usage.unit])
-    items: list[Item] = [Remark(conservation(usage))]
+    items: list[Item] = [Span(conservation(usage))]
     if usage.evidence:
         items.append(_classes(usage))
     if shared := shared_devices(view, tenant, usage):
         names = ", ".join(_device(item) for item in shared)
-        items.append(Remark(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
+        items.append(Span(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
     items += _keys(usage.keys, view.zone)
     items += _changes(usage, tenant, everything=devices)
     if usage.unknown_devices:
         names = ", ".join(usage.unknown_devices)
-        items.append(Remark(f"Counted, with an unknown operating system: {names}", Tone.HELD))
+        items.append(Span(f"Counted, with an unknown operating system: {names}", Tone.HELD))
     items += _devices(usage.evidence) if devices else ()
     return Section(usage.application, (amount, *_tenant(tenant, view.zone)), tuple(items))
 
@@ -215,13 +202,13 @@ def _tenant(tenant: UsageRecord, zone: tzinfo) -> tuple[str, ...]:
     return (f"{known.name} ({known.ref})", read, f"unchanged since {day(tenant.first_at, zone)}")
 
 
-def _classes(usage: ApplicationUsage) -> Remark:
+def _classes(usage: ApplicationUsage) -> Span:
     counted = Counter(item.device_class for item in usage.evidence if item.counted)
     parts = [plural(counted[one], noun) for one, noun in _CLASSES.items() if counted[one]]
     text = "Counted: " + (", ".join(parts) or "none")
     if usage.unit is Unit.USER:
         text += f"; users: {usage.total}, the larger of computers and half of the mobile devices"
-    return Remark(text)
+    return Span(text)
 
 
 def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:

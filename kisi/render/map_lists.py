@@ -13,7 +13,7 @@ from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text
 from kisi.render.formatting import billed_as
-from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
 _UNMAPPED = {
     "Tenants": "Unmapped tenants",
@@ -254,7 +254,7 @@ def _without(tenants: Sequence[Tenant]) -> tuple[Item, ...]:
         return ()
     grid = Grid(("",), tuple(row(one.name) for one in tenants[:_MOST_LISTED]), flexible=(0,))
     more = len(tenants) - _MOST_LISTED
-    return (grid, Remark(f"and {more} more", Tone.DIM)) if more > 0 else (grid,)
+    return (grid, Span(f"and {more} more", Tone.DIM)) if more > 0 else (grid,)
 
 
 # --- what is not as it was ----------------------------------------------------------------------
@@ -320,7 +320,7 @@ def _undecided(renewal: Renewal) -> Entry:
         what = "several agreements could take its place"
         command = f"kisi map company {client.psa}:{client.agreement} --agreement ID"
         choices = remarks(*(f"choice: {agreement_words(each)}" for each in renewal.choices))
-        told = (*choices, Remark(command, Tone.COMMAND))
+        told = (*choices, Span(command, Tone.COMMAND))
     else:
         what = "no other agreement of the company runs today"
         told = remarks(f"Renew it in psa.{client.psa}, or switch billing off.")

@@ -38,20 +38,7 @@ from kisi.render.formatting import (
     signed_money,
     unmapped_as,
 )
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-    listing,
-    remarks,
-    row,
-)
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 from kisi.run.result import (
     Amount,
     Mode,
@@ -85,9 +72,9 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
         if company.failure not in alike or company.unmapped:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
-        yield Section(f"Held: {hold.guard}", (), (Remark(hold.reason), Remark(hold.remedy)))
+        yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
     for failure, names in alike.items():
-        told = (_failure(failure), Remark(", ".join(names)))
+        told = (_failure(failure), Span(", ".join(names)))
         yield Section(f"{len(names)} clients failed", (), told, Tone.BAD)
     for failure in plan.failures:
         yield Section("Not read", (), (_failure(failure),), Tone.BAD)
@@ -100,7 +87,7 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
         rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in result.left]
         yield Section("Orphaned lines", (), listing(caption, rows))
     if plan.notes:
-        yield Section("Notes", (), tuple(Remark(note) for note in plan.notes))
+        yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
     if plan.companies:
         yield _totals(result)
 
@@ -144,7 +131,7 @@ def operation_entry(write: Operation, zone: tzinfo) -> Entry:
     mark, tone = ("~", Tone.CHANGE) if known else ("?", Tone.HELD)
     label = f"{write.name}: {billed_as(write.line.application, write.line.categories)}"
     state = write.outcome or Outcome.UNKNOWN
-    return Entry(mark, tone, label, _change(write.line), state, remarks(sent, write.detail))
+    return Entry(mark, tone, label, *_change(write.line), state, remarks(sent, write.detail))
 
 
 def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> Iterable[Section]:
@@ -167,7 +154,7 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
     for name, used in of_tenant.items():
         items += listing(name, _amounts(used))
     items += listing("", silent)
-    items.append(Remark("To bill them, or to say that they are not billed: `kisi map`"))
+    items.append(Span("To bill them, or to say that they are not billed: `kisi map`"))
     yield Section(plural(len(tenants), "unmapped tenant"), (), tuple(items), Tone.HELD)
 
 
@@ -213,13 +200,13 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
         label += f" (line {line.line_id})" if line.orphaned else ""
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
         said = tuple(_remarks(line, following, company, common))
-        yield Entry(mark, tone, label, _change(line), state, said)
+        yield Entry(mark, tone, label, *_change(line), state, said)
     if any(line.changes and line.prorated is False for line in company.lines):
-        yield Remark(_IN_FULL, Tone.DIM)
+        yield Span(_IN_FULL, Tone.DIM)
     released = released_by_id(company)
     if released > 1:
         text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
-        yield Remark(text, Tone.DIM)
+        yield Span(text, Tone.DIM)
 
 
 def _mark(line: PlannedLine) -> tuple[str, Tone]:
@@ -234,15 +221,15 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
     return ("~", Tone.CHANGE) if line.changes else ("=", Tone.DIM)
 
 
-def _change(line: PlannedLine) -> QuantityChange:
+def _change(line: PlannedLine) -> tuple[str, str, str]:
     """The line's quantity before and after, and the difference in units and money."""
     after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
-        return QuantityChange("", after, "" if line.billable else "not billable")
+        return "", after, "" if line.billable else "not billable"
     before = "new" if line.before is None else quantity(line.before)
     worth = "" if difference is None else f", {signed_money(difference)} a month"
     worth = worth if line.billable else ", not billable"
-    return QuantityChange(before, after, signed(line.delta) + worth)
+    return before, after, signed(line.delta) + worth
 
 
 def _remarks(
@@ -250,28 +237,28 @@ def _remarks(
     following: PlannedLine | None,
     company: CompanyPlan,
     common: Collection[Hold],
-) -> Iterable[Remark]:
+) -> Iterable[Span]:
     """What is to be said of a line; what the following line says too is left to it."""
     if line.detail and (following is None or following.detail != line.detail):
-        yield Remark(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
+        yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
     hold = line.hold
     if hold is None:
         return
     if accept_command(company) not in hold.remedy:  # whoever writes it by hand must know where
         which = "a new line" if line.line_id is None else f"line {line.line_id}"
-        yield Remark(f"{which} of product {line.product}")
+        yield Span(f"{which} of product {line.product}")
     if hold in common:
-        yield Remark(f"{hold.guard} (see below)", Tone.HELD)
+        yield Span(f"{hold.guard} (see below)", Tone.HELD)
         return
-    yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
+    yield Span(f"{hold.guard}: {hold.reason}", Tone.HELD)
     if following is not None and following.hold and following.hold.remedy == hold.remedy:
         return
     lead, command, rest = hold.remedy.partition(accept_command(company))
-    yield Remark(lead.strip() if command else lead)
+    yield Span(lead.strip() if command else lead)
     if command:
-        yield Remark(command, Tone.COMMAND)
+        yield Span(command, Tone.COMMAND)
     if rest := rest.strip(" ;,."):
-        yield Remark(rest[0].upper() + rest[1:])
+        yield Span(rest[0].upper() + rest[1:])
 
 
 def _beside(company: CompanyPlan) -> Iterable[Item]:
@@ -309,12 +296,12 @@ def _totals(result: RunResult) -> Section:
     if unpriced:
         items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
-        items.append(Remark(f"Accepted in this run: {', '.join(result.accepted)}"))
+        items.append(Span(f"Accepted in this run: {', '.join(result.accepted)}"))
     clients = [number for number in map(released_by_id, result.plan.companies) if number]
     if len(clients) > 1:  # where one client's id would not be enough
         which = f"{plural(sum(clients), 'line')} of {len(clients)} clients"
-        items.append(Remark(f"To release everything that can be accepted ({which}):"))
-        items.append(Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
+        items.append(Span(f"To release everything that can be accepted ({which}):"))
+        items.append(Span(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
     counts = asdict(summarise(result.plan))
     shown = ("create", "update", "applied", "held", "failed", "unchanged")
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))

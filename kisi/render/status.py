@@ -23,20 +23,7 @@ from kisi.journal import (
 from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.plan_report import client_section, operation_entry, unmapped_section
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-    listing,
-    remarks,
-    row,
-)
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 
 EXPIRY_NOTICE = timedelta(days=30)
 UP_TO_DATE = "up to date"
@@ -158,7 +145,7 @@ def status_report(view: StatusView, *, detailed: bool = False) -> Report:
 
 def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     if view.problem:
-        yield Section("Journal", (), (Remark(view.problem, Tone.BAD),), Tone.BAD)
+        yield Section("Journal", (), (Span(view.problem, Tone.BAD),), Tone.BAD)
     yield _runs(view)
     yield _overview(view, named=not detailed)
     if detailed:
@@ -169,7 +156,7 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
         yield Section("Writes of unknown outcome", (), entries, Tone.HELD)
     if view.unmapped:
         uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in view.unmapped]
-        todo = Remark("To bill it, or to say that it is not billed: `kisi map`")
+        todo = Span("To bill it, or to say that it is not billed: `kisi map`")
         title = "Used, and billed by no row of mapping.toml"
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
     yield from unmapped_section(view.unmapped_tenants, ())
@@ -195,7 +182,7 @@ def _end(expires: datetime, view: StatusView) -> str:
 
 def _runs(view: StatusView) -> Section:
     if not view.runs:
-        return Section("Runs", (), (Remark("No run is in the journal. Next: `kisi sync`"),))
+        return Section("Runs", (), (Span("No run is in the journal. Next: `kisi sync`"),))
     headers = ("run", "began", "took", "command", "ended", "")
     runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
     newest = view.runs[0]
@@ -228,7 +215,7 @@ def _ending(run: Run) -> Span:
 def _overview(view: StatusView, *, named: bool) -> Section:
     """How many clients stand how; `named`: and each that is not as it should be."""
     if not view.clients:
-        return Section("Clients", (), (Remark(view.nobody or "No run has seen a client yet."),))
+        return Section("Clients", (), (Span(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
     facts = tuple(f"{number} {state}" for state, number in counts.most_common())
     troubled = []
@@ -270,9 +257,9 @@ def _since(client: Client, zone: tzinfo) -> str:
 
 def _line(line: LineHistory, zone: tzinfo) -> Entry:
     now, label = line.quantities[-1], billed_as(line.application, line.categories)
-    change = QuantityChange("", quantity(now.quantity), f"since {day(now.first_at, zone)}")
-    trended = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
-    return Entry("=", Tone.DIM, label, change, remarks=remarks(trended))
+    told = remarks(trend(line.quantities, zone) if len(line.quantities) > 1 else "")
+    held, since = quantity(now.quantity), f"since {day(now.first_at, zone)}"
+    return Entry("=", Tone.DIM, label, after=held, change=since, remarks=told)
 
 
 def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
