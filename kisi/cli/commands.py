@@ -1,4 +1,4 @@
-"""The commands and their options, in the order a newcomer needs them.
+"""The commands and their options, in the order a newcomer needs them, and what runs one of them.
 
 What a command does is in a module of its own, which it imports when it is run; so `kisi --help`
 loads nothing but this.
@@ -6,9 +6,12 @@ loads nothing but this.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +33,7 @@ from kisi.cli.options import (
 )
 from kisi.cli.output import Console, OutputOptions, result
 from kisi.cli.start import demo, init, sandbox
+from kisi.errors import ExitCode, Interrupted, KisiError
 
 _DAY = 86_400
 """Seconds: whoever waits longer runs into the next daily run."""
@@ -200,17 +204,22 @@ def status(
 
     Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
     """
-    from kisi.cli.status import StatusQuery, show_status
+    from kisi.cli.journal import show_status
 
     if not ready and typed(context, "max_age"):
         raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
-    query = StatusQuery(
-        company=company,
-        since=instant(since, "--since") if since else None,
-        failed=failed and not ready,  # who may be invoiced is asked of everybody
-    )
+    runs_since = instant(since, "--since") if since else None
     oldest = duration(max_age, "--max-age")
-    raise typer.Exit(show_status(config, console, output, query, oldest if ready else None))
+    code = show_status(
+        config,
+        console,
+        output,
+        company=company,
+        since=runs_since,
+        failed=failed and not ready,  # who may be invoiced is asked of everybody
+        max_age=oldest if ready else None,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -242,7 +251,7 @@ def explain(
 
     Reads the journal alone; nothing is sent. Evidence is kept for `evidence_days`.
     """
-    from kisi.cli.explain import show_explanation
+    from kisi.cli.journal import show_explanation
 
     show_explanation(config, console, output, company, run, application, devices=devices)
 
@@ -288,3 +297,62 @@ def instant(text: str, option: str) -> datetime | timedelta:
         impossible = f"{text!r} is not a day on which there can have been a run."
         raise typer.BadParameter(impossible, param_hint=option)
     return moment
+
+
+# --- the one door: every error gets its exit code and its words -----------------------------------
+
+_command_of = cache(typer.main.get_command)
+"""Built once, also where one process runs several commands, as `kisi demo` does."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line, without the program's name; the exit code.
+
+    Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed from the start (`>&-`, pythonw): nothing is said
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    try:
+        result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
+    except typer.TyperException as error:
+        return _say_usage(error)
+    except (typer.Abort, KeyboardInterrupt):
+        return _say(Interrupted("Stopped before anything was written."))
+    except KisiError as error:
+        return _say(error)
+    except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
+        return _say_bug(error, verbose="-vv" in arguments)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _say_usage(error: typer.TyperException) -> int:
+    """Wrong arguments, in Typer's own words; those it raises itself also show how it is used."""
+    show = getattr(error, "show", None)
+    if show is None:
+        sys.stderr.write(f"Error: {error.format_message()}\n")
+    else:
+        show(sys.stderr)
+    return ExitCode.USAGE
+
+
+def _say(error: KisiError) -> int:
+    from kisi.cli.output import explain_error, write
+
+    write(sys.stderr, explain_error(error))
+    return error.exit_code
+
+
+def _say_bug(error: Exception, *, verbose: bool) -> int:
+    import traceback
+
+    from kisi.cli.output import write
+    from kisi.redaction import REDACTOR, safe_text
+
+    kind = f"{type(error).__name__}: {error}"
+    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(REDACTOR.redact(kind)))
+    write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
+    if verbose:
+        redacted = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
+        write(sys.stderr, "\n".join(safe_text(line) for line in redacted))
+    return ExitCode.BUG
