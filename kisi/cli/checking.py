@@ -202,11 +202,7 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
 
 
 def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
-    """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching.
-
-    Raises:
-        ConfigError: There is no terminal, no Tigerpaw, or the agreement is a client's.
-    """
+    """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
             "--probe-tigerpaw writes to an agreement and asks before each step, so it needs a "
@@ -222,11 +218,15 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
                     "scratch one. Nothing was sent.",
                     remedy="Make an agreement for the probe, with one manual charge on it.",
                 )
+
+        def confirmed(question: str) -> bool:
+            return typer.confirm(safe_text(question), err=True)
+
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
         passed, state = True, setup.config.state_dir
-        for step in psa.probe(number, item, _confirmed):
+        for step in psa.probe(number, item, confirmed):
             passed = step.passed
-            console.warn(("✓ " if step.passed else "✗ ") + safe_text(step.message))
+            console.warn(("✓ " if passed else "✗ ") + safe_text(step.message))
             if step.foreign:
                 with run_lock(state, _FOR_A_RUN), Journal.open(state) as journal:
                     at = setup.clock.now()
@@ -254,10 +254,6 @@ def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsPro
     return named, found[named], number
 
 
-def _confirmed(question: str) -> bool:
-    return typer.confirm(safe_text(question), err=True)
-
-
 # --- offline: what can be wrong before a request is sent ------------------------------------------
 
 
@@ -278,12 +274,8 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
     )
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
     findings = findings or [Finding(Level.OK, valid)]
-    findings += (*_check_mapping(partial), *_check_secrets(config), *check_rights(config))
-    for table, sections in (("sources", config.sources), ("psa", config.psa)):
-        for name, section in sections.items():
-            findings += _missing_files(f"{config.path.name}: [{table}.{name}]", section, config)
-    findings += _unusable_state(config.state_dir)
-    return tuple(findings)
+    findings += (*_check_mapping(partial), *_check_secrets(config), *_open_to_others(config))
+    return (*findings, *_unusable_files(config))
 
 
 def _errors(error: ConfigError) -> Iterator[Finding]:
@@ -319,16 +311,16 @@ def _check_secrets(config: Config) -> Iterator[Finding]:
         yield from _errors(error)
 
 
-def _missing_files(place: str, section: Section, config: Config) -> Iterator[Finding]:
-    """The files that a section names by a `Path` and that cannot be read."""
-    for key, file in section.files_named(config.base):
-        if not (file.is_file() and os.access(file, os.R_OK)):
-            missing = f"{place} {key}: There is no file {file} that this user can read."
-            yield Finding(Level.PROBLEM, missing)
-
-
-def _unusable_state(folder: Path) -> Iterator[Finding]:
-    """The state folder is made by the first `sync`, if its nearest parent allows that."""
+def _unusable_files(config: Config) -> Iterator[Finding]:
+    for table, sections in (("sources", config.sources), ("psa", config.psa)):
+        for name, section in sections.items():
+            for key, file in section.files_named(config.base):
+                if not (file.is_file() and os.access(file, os.R_OK)):
+                    place = f"{config.path.name}: [{table}.{name}] {key}"
+                    missing = f"{place}: There is no file {file} that this user can read."
+                    yield Finding(Level.PROBLEM, missing)
+    # the state folder is made by the first `sync`, if its nearest parent allows that
+    folder = config.state_dir
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         yield Finding(Level.PROBLEM, f"state_dir: {there} is a file, so it can hold no journal.")
@@ -340,10 +332,7 @@ def _unusable_state(folder: Path) -> Iterator[Finding]:
         )
 
 
-# --- who else can change or read them -------------------------------------------------------------
-
-
-def check_rights(config: Config) -> Iterator[Finding]:
+def _open_to_others(config: Config) -> Iterator[Finding]:
     """A warning for each file or folder of the configuration that is open to other users.
 
     A stranger who can change kisi.toml can have the passwords sent to a server of his own; one who

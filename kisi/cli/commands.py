@@ -315,8 +315,12 @@ def run(arguments: Sequence[str]) -> int:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     try:
         result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
-    except typer.TyperException as error:
-        return _say_usage(error)
+    except typer.TyperException as error:  # wrong arguments, in Typer's own words
+        if (show := getattr(error, "show", None)) is not None:  # its own say how it is used, too
+            show(sys.stderr)
+        else:
+            sys.stderr.write(f"Error: {error.format_message()}\n")
+        return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         return _say(Interrupted("Stopped before anything was written."))
     except KisiError as error:
@@ -324,16 +328,6 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
         return _say_bug(error, verbose="-vv" in arguments)
     return result if isinstance(result, int) else ExitCode.OK
-
-
-def _say_usage(error: typer.TyperException) -> int:
-    """Wrong arguments, in Typer's own words; those it raises itself also show how it is used."""
-    show = getattr(error, "show", None)
-    if show is None:
-        sys.stderr.write(f"Error: {error.format_message()}\n")
-    else:
-        show(sys.stderr)
-    return ExitCode.USAGE
 
 
 def _say(error: KisiError) -> int:

@@ -50,18 +50,14 @@ def show_status(
 
     Of the clients those whose name matches the glob `company`; if `failed`, only those that failed,
     are held, or were never confirmed.
-
-    Raises:
-        ConfigError: The files are wrong.
-        StateError: The journal cannot be read at all.
     """
     settings, mapping = load(config)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         view, problem = _status(journal, settings, mapping, since), journal.problem
-    named = [x for x in view.clients if company is None or Glob(company).matches(x.record.name)]
-    asked = tuple(x for x in named if not (failed and _is_fine(x.record)))
-    nobody = _nobody(company, failed=failed) if view.clients else ""
-    view = replace(view, clients=asked, nobody=nobody)
+    asked = tuple(x for x in view.clients if _is_asked_for(x.record, company, failed=failed))
+    named = "No client" if company is None else f'No client with a name like "{company}"'
+    trouble = "failed or is held" if failed or company is None else "is known"
+    view = replace(view, clients=asked, nobody=f"{named} {trouble}." if view.clients else "")
     answer = None if max_age is None else readiness(view, max_age)
     if answer is None or output.format is not Format.TABLE:
         detailed = console.verbose > 0 or company is not None or output.format is Format.HTML
@@ -134,17 +130,9 @@ def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
         yield Client(ClientRecord(one.name, *billed, Billing.ON, one.tenants))
 
 
-def _is_fine(record: ClientRecord) -> bool:
-    return record.status in {Status.READY, Status.OFF} and not record.guard
-
-
-def _nobody(company: str | None, *, failed: bool) -> str:
-    """What to say where clients are known and none of them is asked for."""
-    if company is None:
-        return "No client failed or is held."
-    return (
-        f'No client with a name like "{company}" {"failed or is held" if failed else "is known"}.'
-    )
+def _is_asked_for(record: ClientRecord, company: str | None, *, failed: bool) -> bool:
+    fine = record.status in {Status.READY, Status.OFF} and not record.guard
+    return (company is None or Glob(company).matches(record.name)) and not (failed and fine)
 
 
 def show_explanation(
@@ -157,12 +145,7 @@ def show_explanation(
     *,
     devices: bool,
 ) -> None:
-    """Shows a client's quantities in a run, by default the last that read the client.
-
-    Raises:
-        ConfigError: The files are wrong, or there is no such client, run or evidence.
-        StateError: The journal cannot be read.
-    """
+    """Shows a client's quantities in a run, by default the last that read the client."""
     settings, _ = load(config)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         if journal.problem is not None:

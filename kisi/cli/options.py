@@ -13,16 +13,8 @@ import typer
 
 from kisi.cli.completion import client_names
 
-
-class Format(StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    HTML = "html"
-
-
+Format = StrEnum("Format", ["TABLE", "JSON", "CSV", "HTML"])
+"""How a result is written."""
 RowsFormat = StrEnum("RowsFormat", ["TABLE", "JSON", "CSV"])
 """How a list is written that is no page to hand on."""
 FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])

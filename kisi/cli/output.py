@@ -95,30 +95,27 @@ def write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text if text.endswith("\n") else text + "\n")
         stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
     except OSError as error:
-        _silence(stream)
-        if stream is not sys.stderr:
+        # It goes nowhere: else the interpreter tries again, and fails, at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
             write(sys.stderr, f"The result could not be printed: {error.strerror}.")
-
-
-def _silence(stream: TextIO) -> None:
-    """Keeps the interpreter from trying again, and failing, at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 def result(text: str, output: Path | None) -> None:
     """Writes a command's result to stdout, or whole to a file.
 
-    Raises:
-        StateError: The file cannot be written; the old one is untouched.
+    `StateError`: the file cannot be written; the old one is untouched.
     """
     if output is None:
+        is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
         if isinstance(sys.stdout, TextIOWrapper):
-            _prepare(sys.stdout, text)
+            if is_csv:
+                sys.stdout.reconfigure(newline="")  # it ends its own lines; Windows doubles them
+            if (is_csv or is_page) and not sys.stdout.isatty():  # as with --output
+                sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         if text:
             write(sys.stdout, text)
         return
@@ -131,18 +128,6 @@ def result(text: str, output: Path | None) -> None:
         ) from error
 
 
-def _prepare(stdout: TextIOWrapper, text: str) -> None:
-    """Lets a file for another program be the same through a pipe as with --output.
-
-    A page says that it is UTF-8, and CSV is read back as that; a terminal keeps its own encoding.
-    """
-    is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
-    if is_csv:
-        stdout.reconfigure(newline="")  # CSV ends its own lines; Windows would double it
-    if (is_csv or is_page) and not stdout.isatty():
-        stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
 def _write_file(path: Path, text: str) -> None:
     """Puts a whole file in the place of an old one; a device or a pipe is written to instead.
 
@@ -153,18 +138,13 @@ def _write_file(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8", newline="")
         return
-    target = _behind_a_link(path)
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
-    atomic_write(target, text.encode(), mode=mode)
-
-
-def _behind_a_link(path: Path) -> Path:
-    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours."""
     if hasattr(os, "geteuid") and path.is_symlink():
         trusted = {os.geteuid(), path.parent.stat().st_uid}
-        if path.lstat().st_uid not in trusted:
+        if path.lstat().st_uid not in trusted:  # in `/tmp` it could lead to any file of ours
             raise PermissionError(errno.EPERM, "it is another user's link")
-    return Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
+    atomic_write(target, text.encode(), mode=mode)
 
 
 def explain_error(error: KisiError) -> str:

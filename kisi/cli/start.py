@@ -54,10 +54,6 @@ def write_template(path: Path) -> str:
     """Writes the template to `path`; the next steps, for the operator.
 
     An existing file, or a link, is never replaced, and a half-written file is not left behind.
-
-    Raises:
-        ConfigError: There is something at `path` already, or its folder does not exist.
-        StateError: It cannot be written.
     """
     made = False
     try:
@@ -146,20 +142,17 @@ def _steps(path: Path, served: Sandbox, console: Console) -> bool:
     )
     surprised = False
     for title, command, writes in steps:
-        heading = f"\n── {title}  $ kisi {command}\n"
+        heading, before = f"\n── {title}  $ kisi {command}\n", len(served.writes)
         if not console.quiet:
             write(sys.stdout, heading)
-        before = len(served.writes)
         code = run([command, *options])
         sent = len(served.writes) - before
         fine = code in {ExitCode.OK, ExitCode.WITHHELD} and (sent > 0) is writes
         surprised |= not fine
         summary = "as it should be" if fine else "NOT as it should be"
-        said = f"   exit code {code}, {sent} writes sent: {summary}"
-        if not console.quiet:
-            write(sys.stdout, said)
-        elif not fine:
-            write(sys.stdout, heading + said)
+        if not (console.quiet and fine):
+            unsaid = heading if console.quiet else ""
+            write(sys.stdout, f"{unsaid}   exit code {code}, {sent} writes sent: {summary}")
     return surprised
 
 
