@@ -20,14 +20,7 @@ from kisi.model import BillingMapping, Glob, Status
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
-from kisi.render.status import (
-    Client,
-    Expiry,
-    StatusView,
-    readiness,
-    ready_sentence,
-    status_report,
-)
+from kisi.render.status import Client, StatusView, readiness, ready_sentence, status_report
 from kisi.run.document import read_tenant, read_use
 from kisi.run.setup import load
 from kisi.transport import SystemClock
@@ -106,7 +99,7 @@ def _status(
         unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
         keys=journal.keys(),
         certificates=tuple(
-            Expiry(datetime.fromisoformat(one["expires"]), one["server"]) for one in certificates
+            (datetime.fromisoformat(one["expires"]), one["server"]) for one in certificates
         ),
         unsettled=journal.pending(),
         last_run=last_run,

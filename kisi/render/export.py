@@ -139,7 +139,7 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
     answer = ready and {
         **fields(ready, "ready billed"),
         "max_age_seconds": int(ready.max_age.total_seconds()),
-        "blockers": [fields(one, "name reason") for one in ready.blockers],
+        "blockers": [{"name": name, "reason": reason} for name, reason in ready.blockers],
     }
     return document(
         {
@@ -156,7 +156,7 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
             "unsettled": [operation_fields(write) for write in view.unsettled],
             "expiring_keys": [fields(stored, _KEY_FIELDS) for _, stored in view.expiring_keys],
             "expiring_certificates": [
-                fields(one, "server expires") for one in view.expiring_certificates
+                {"server": server, "expires": at} for at, server in view.expiring_certificates
             ],
             "last_run": view.last_run,
         }

@@ -84,7 +84,7 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
     if result.left:
         caption = "They stay as they are; nobody keeps their quantities up to date."
-        rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in result.left]
+        rows = [(quantity(line.confirmed), _orphan(line)) for line in result.left]
         yield Section("Orphaned lines", (), listing(caption, rows))
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
@@ -119,9 +119,9 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _orphan(fact: OwnedLine) -> str:
-    name = billed_as(fact.application, fact.categories)
-    return f"{fact.name}: {name} ({fact.psa}, agreement {fact.agreement}, line {fact.line_id})"
+def _orphan(line: OwnedLine) -> str:
+    name = billed_as(line.application, line.categories)
+    return f"{line.name}: {name} ({line.psa}, agreement {line.agreement}, line {line.line_id})"
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:
@@ -146,15 +146,14 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
     for tenant in tenants:
         used = of_tenant.pop(str(tenant.ref), [])
         name = f"{tenant.name} ({tenant.ref})"
-        if tenant.listed_as:
-            name += f": {tenant.listed_as}"
+        name += f": {tenant.listed_as}" if tenant.listed_as else ""
         items += listing(name, _amounts(used))
         if not used:
             silent.append(("", name + ("" if tenant.enabled else ", disabled")))
     for name, used in of_tenant.items():
         items += listing(name, _amounts(used))
-    items += listing("", silent)
-    items.append(Span("To bill them, or to say that they are not billed: `kisi map`"))
+    todo = Span("To bill them, or to say that they are not billed: `kisi map`")
+    items += (*listing("", silent), todo)
     yield Section(plural(len(tenants), "unmapped tenant"), (), tuple(items), Tone.HELD)
 
 
@@ -187,7 +186,6 @@ def client_section(
 
 
 def _failure(failure: Failure) -> Entry:
-    """Why a client, or a whole source, failed, and what to do now."""
     todo = remarks(failure.remedy, tone=Tone.PLAIN)
     return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
 
@@ -222,7 +220,7 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
 
 
 def _change(line: PlannedLine) -> tuple[str, str, str]:
-    """The line's quantity before and after, and the difference in units and money."""
+    """The quantity before and after, and the difference in units and money."""
     after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
         return "", after, "" if line.billable else "not billable"
@@ -262,16 +260,15 @@ def _remarks(
 
 
 def _beside(company: CompanyPlan) -> Iterable[Item]:
-    """What the client has beside the lines of the plan."""
     caption = "Used, and billed by no row of mapping.toml (`kisi map`):"
     yield from listing(caption, _amounts(company.unmapped), Tone.HELD)
     others = [(quantity(line.quantity), _other(line)) for line in company.others]
     yield from listing("Other lines (not managed by kisi):", others, Tone.DIM)
     by_hand = []
-    for line in company.left:
-        where = f"product {line.product}, line {line.line_id}"
-        name = billed_as(line.application, line.categories)
-        by_hand.append((quantity(line.after), f"{name} ({where})"))
+    for one in company.left:
+        name = billed_as(one.application, one.categories)
+        place = f"product {one.product}, line {one.line_id}"
+        by_hand.append((quantity(one.after), f"{name} ({place})"))
     yield from listing("Managed by hand:", by_hand, Tone.DIM)
     yield from remarks(*(f"Note: {note}" for note in company.notes))
 
@@ -314,13 +311,10 @@ def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[S
         "unwritten": Span("not written", Tone.BAD),
     }
     for part, name in shown.items():
-        amount = parts[part]
-        if amount.lines:
-            units = _from_to(amount.before, amount.after, quantity, signed)
-            worth = ("", "")
-            if amount.unpriced != amount.lines:
-                worth = _from_to(amount.money_before, amount.money_after, money, signed_money)
-            yield row(psa, name, *units, *worth)
+        if (of := parts[part]).lines:
+            units = _from_to(of.before, of.after, quantity, signed)
+            worth = _from_to(of.money_before, of.money_after, money, signed_money)
+            yield row(psa, name, *units, *(worth if of.unpriced != of.lines else ("", "")))
             psa = ""
 
 
@@ -328,8 +322,8 @@ def _from_to(
     before: Decimal,
     after: Decimal,
     shown: Callable[[Decimal], str],
-    difference: Callable[[Decimal], str],
+    delta: Callable[[Decimal], str],
 ) -> tuple[str, str]:
     if before == after:
         return shown(after), ""
-    return f"{shown(before)} → {shown(after)}", difference(after - before)
+    return f"{shown(before)} → {shown(after)}", delta(after - before)
