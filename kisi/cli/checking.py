@@ -8,6 +8,7 @@ import shlex
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -244,8 +245,7 @@ def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsPro
         raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
     named, _, number = agreement.rpartition(":")
     if not named and len(found) == 1:
-        ((name, psa),) = found.items()
-        return name, psa, number
+        named = min(found)
     if named not in found:
         raise ConfigError(
             f"Which Tigerpaw is meant? kisi.toml has {', '.join(sorted(found))}. Nothing was sent.",
@@ -274,41 +274,34 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
     )
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
     findings = findings or [Finding(Level.OK, valid)]
-    findings += (*_check_mapping(partial), *_check_secrets(config), *_open_to_others(config))
-    return (*findings, *_unusable_files(config))
+    findings += _check_mapping(partial)
+    try:
+        count = sum(map(len, resolve_all(config).values()))
+        findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
+    except ConfigError as error:
+        findings += _errors(error)
+    return (*findings, *_open_to_others(config), *_unusable_files(config))
 
 
-def _errors(error: ConfigError) -> Iterator[Finding]:
-    for problem in error.problems:
-        yield Finding(Level.PROBLEM, problem, error.remedy)
+def _errors(error: ConfigError) -> list[Finding]:
+    return [Finding(Level.PROBLEM, problem, error.remedy) for problem in error.problems]
 
 
-def _check_mapping(partial: PartialConfig) -> Iterator[Finding]:
+def _check_mapping(partial: PartialConfig) -> list[Finding]:
     path = partial.config.mapping_path
     if not os.path.lexists(path):
         missing = f"There is no {path} yet, so nothing is billed."
-        yield Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")
-        return
+        return [Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")]
     try:
         names = ConfigNames(partial.source_names, partial.psa_names, partial.config.global_sources)
         mapping = load_mapping(path, names)
     except ConfigError as error:
-        yield from _errors(error)
-        return
+        return _errors(error)
+    applications = plural(len(mapping.applications), "application")
+    clients = plural(len(mapping.companies), "client")
     billed = sum(company.billing for company in mapping.companies)
-    valid = (
-        f"{path} is valid: {plural(len(mapping.applications), 'application')}, "
-        f"{plural(len(mapping.companies), 'client')}, {billed} with billing on."
-    )
-    yield Finding(Level.OK, valid)
-
-
-def _check_secrets(config: Config) -> Iterator[Finding]:
-    try:
-        count = sum(map(len, resolve_all(config).values()))
-        yield Finding(Level.OK, f"{plural(count, 'secret')} found.")
-    except ConfigError as error:
-        yield from _errors(error)
+    valid = f"{path} is valid: {applications}, {clients}, {billed} with billing on."
+    return [Finding(Level.OK, valid)]
 
 
 def _unusable_files(config: Config) -> Iterator[Finding]:
@@ -340,36 +333,34 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
     one who can change the folder of such a file can put another in its place. One who can change
     the state folder can make kisi forget, or believe what never was.
     """
+
+    def warning(what: str, mode: str, path: Path) -> Finding:
+        return Finding(Level.WARNING, what, f"Run `chmod {mode} {shlex.quote(str(path))}`.")
+
     if not _HAS_MODES:
         return
     files, state = tuple(dict.fromkeys(_files(config))), config.state_dir
     for file in files:
         if _mode(file) & stat.S_IWOTH:
-            yield _open(f"Every user of this machine can change {file}.", "o-w", file)
+            yield warning(f"Every user of this machine can change {file}.", "o-w", file)
     behind_links = [(file, Path(os.path.realpath(file))) for file in files]
     for folder in dict.fromkeys(path.parent for pair in behind_links for path in pair):
         open_to_all = _mode(folder) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
         if open_to_all and folder != state:  # with the sticky bit, as `/tmp`, it is safe
             what = f"Every user of this machine can replace the files in {folder}."
-            yield _open(what, "o-w", folder)
+            yield warning(what, "o-w", folder)
     mode = stat.S_IMODE(_mode(state))
     if state.is_dir() and mode & 0o077:
         what = (
             f"Other users of this machine have access to the state folder {state} (mode "
             f"{mode:04o}), where clients and devices are named."
         )
-        yield _open(what, "700", state)
-
-
-def _open(what: str, mode: str, path: Path) -> Finding:
-    return Finding(Level.WARNING, what, f"Run `chmod {mode} {shlex.quote(str(path))}`.")
+        yield warning(what, "700", state)
 
 
 def _files(config: Config) -> Iterator[Path]:
     """Every file that a run reads, whether it is there or not."""
-    yield config.path
-    yield config.mapping_path
-    yield config.state_dir / JOURNAL
+    yield from (config.path, config.mapping_path, config.state_dir / JOURNAL)
     for name, section in (*config.sources.items(), *config.psa.items()):
         yield from section.files_read(config.base)
         yield from _secret_files(section.secrets(name).values(), config.base)
@@ -379,10 +370,8 @@ def _files(config: Config) -> Iterator[Path]:
 def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
     for reference in map(SecretReference.parse, references):
         if reference.scheme is Scheme.FILE:
-            try:
+            with suppress(RuntimeError):  # without a home folder it is no file: reported as such
                 yield base / Path(reference.target).expanduser()
-            except RuntimeError:  # without a home folder it is no file, and reported as such
-                continue
 
 
 def _mode(path: Path) -> int:

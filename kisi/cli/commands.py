@@ -64,8 +64,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     _version_asked: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Bills Kaspersky security by what an MSP's clients really use."""
@@ -269,8 +268,7 @@ _YEARS = range(1970, 9999)
 
 def duration(text: str, option: str) -> timedelta:
     """`26h`, `90m` or `2d`; at most 36500 days. Else `typer.BadParameter` names the `option`."""
-    age = _age(text)
-    if age is None:
+    if (age := _age(text)) is None:
         raise typer.BadParameter(f"{text[:40]!r} is not {_DURATION}.", param_hint=option)
     return age
 
@@ -282,10 +280,7 @@ def _age(text: str) -> timedelta | None:
 
 
 def instant(text: str, option: str) -> datetime | timedelta:
-    """A day (`2026-11-01`) from 1970 on, or a duration before now.
-
-    Else `typer.BadParameter` names the `option`.
-    """
+    """A day (`2026-11-01`) from 1970 on, or a duration before now. Else as `duration`."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

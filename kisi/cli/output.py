@@ -36,11 +36,8 @@ class Console:
     """Where messages of a command go, and how many of them."""
 
     quiet: bool = False
-    """Only errors, and the last line if something is wrong."""
     verbose: int = 0
-    """0, 1 or 2."""
     color: bool = True
-    """Whether colours may be used at all."""
 
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
@@ -105,10 +102,7 @@ def write(stream: TextIO, text: str) -> None:
 
 
 def result(text: str, output: Path | None) -> None:
-    """Writes a command's result to stdout, or whole to a file.
-
-    `StateError`: the file cannot be written; the old one is untouched.
-    """
+    """Writes a result to stdout, or whole to a file; `StateError`: the old one is untouched."""
     if output is None:
         is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
         if isinstance(sys.stdout, TextIOWrapper):

@@ -39,8 +39,8 @@ def follow(
 ) -> ExitCode:
     """Does a run and shows its result; what cannot be shown was billed all the same.
 
-    `work` is `kisi.run.sync` or `preview` with what the operator asked for; it gets the callbacks.
-    `on_signal` is what a first signal makes kisi say.
+    `work` is `kisi.run.sync` or `preview`, which gets the callbacks; `on_signal` is what a first
+    signal makes kisi say.
     """
     with handle_signals(on_signal) as stop, ProgressBars(console) as bars:
 
@@ -144,7 +144,7 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
 
     def __init__(self, console: Console) -> None:
         self._wanted = not console.quiet and console.colored(sys.stderr)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -168,15 +168,12 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
                 self._tasks[what] = bars.add_task(f"reading {what}", total=total)
             bars.update(self._tasks[what], completed=done, total=total)
             if bars.finished:
-                self._remove()
+                self.hide()
 
     def hide(self) -> None:
         """Takes the bars off the screen, before something else is shown there."""
         with self._lock:
-            self._remove()
-
-    def _remove(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = None
-        self._tasks.clear()
+            if self._bars is not None:
+                self._bars.stop()
+            self._bars = None
+            self._tasks.clear()

@@ -1,7 +1,4 @@
-"""What a newcomer runs first: `kisi init` writes a configuration, `kisi demo` needs none.
-
-`kisi sandbox` serves simulated systems on loopback; the demo runs the main job on them.
-"""
+"""What a newcomer runs first: `kisi init` writes a configuration, `kisi demo` needs none."""
 
 from __future__ import annotations
 
@@ -42,11 +39,7 @@ def init(
 
 
 def template() -> str:
-    """A kisi.toml to fill in.
-
-    Lines that start with `# ` explain; lines that start with `#` and no space are settings with
-    their defaults or an example, to be used by removing the `#`.
-    """
+    """A kisi.toml to fill in; what starts with `#` and no space is a default or an example."""
     return Path(__file__).with_name("kisi.toml").read_text(encoding="utf-8")
 
 

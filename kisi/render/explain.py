@@ -10,15 +10,7 @@ from itertools import takewhile
 
 from kisi.counting import conservation
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
-from kisi.model import (
-    ApplicationUsage,
-    DeviceClass,
-    Evidence,
-    Glob,
-    KeyEvidence,
-    TenantUsage,
-    Unit,
-)
+from kisi.model import ApplicationUsage, DeviceClass, Evidence, Glob, KeyEvidence, TenantUsage, Unit
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 

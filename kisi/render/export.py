@@ -190,10 +190,7 @@ def _lines(client: Client) -> list[Fields]:
 
 
 def status_csv(view: StatusView) -> str:
-    """Every client with the quantity of each of its lines, and the quantity before that.
-
-    One row a billing line, or a client without lines.
-    """
+    """A row for each line with its quantity and the one before, and for a client without lines."""
     rows = (row for client in view.clients for row in _status_rows(client))
     return csv_of_fields(_STATUS_COLUMNS, rows)
 

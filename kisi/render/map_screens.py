@@ -136,10 +136,7 @@ def lines_words(lines: Iterable[Line], products: Mapping[str, str]) -> str:
 
 
 def application_screen(
-    group: KeyNameGroup,
-    place: str,
-    key_names: Sequence[KeyNameEntry],
-    choices: Sequence[str],
+    group: KeyNameGroup, place: str, key_names: Sequence[KeyNameEntry], choices: Sequence[str]
 ) -> Report:
     """Key names that seem to be one application, and how it may be billed."""
     items: list[Item] = []

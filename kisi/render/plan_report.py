@@ -169,8 +169,7 @@ def client_section(
 ) -> Section:
     """A client: where it is billed, its lines, and what else a person should know.
 
-    The report explains `common` holds once, for all clients. `verbose`: also the lines that are as
-    they should be.
+    The report explains `common` holds once, for all clients.
     """
     name, agreement = company.agreement_name, company.company.agreement
     facts = (
@@ -231,10 +230,7 @@ def _change(line: PlannedLine) -> tuple[str, str, str]:
 
 
 def _remarks(
-    line: PlannedLine,
-    following: PlannedLine | None,
-    company: CompanyPlan,
-    common: Collection[Hold],
+    line: PlannedLine, following: PlannedLine | None, company: CompanyPlan, common: Collection[Hold]
 ) -> Iterable[Span]:
     """What is to be said of a line; what the following line says too is left to it."""
     if line.detail and (following is None or following.detail != line.detail):

@@ -1,7 +1,7 @@
 """What a person reads, before it has a medium: sections of entries, remarks and grids.
 
-Texts are raw here, also those of remote systems; `terminal` and `web` escape them. Kisi's own
-symbols (`→`, `·`, `✗`) are written as they are, and replaced where a terminal cannot show them.
+Texts are raw here, also those of remote systems; kisi's own symbols (`→`, `·`, `✗`) are written as
+they are, and replaced where a terminal cannot show them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,6 @@ class Section:
 
     title: str
     facts: tuple[str, ...] = ()
-    """What is known of it, beside the title."""
     items: tuple[Item, ...] = ()
     tone: Tone = Tone.STRONG
 
@@ -100,7 +99,6 @@ class Report:
     facts: tuple[str, ...] = ()
     """When and by what it was made; for media that outlive the moment."""
     summary: str = ""
-    """The last line."""
 
 
 def row(*texts: str | Span) -> tuple[Span, ...]:
@@ -116,10 +114,7 @@ def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Span, ...]:
 def listing(
     caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN
 ) -> tuple[Grid, ...]:
-    """A short list under a caption, each item behind its amount or another lead, if it has one.
-
-    Of no rows there is no grid.
-    """
+    """A short list under a caption, each item behind its lead, if it has one; none of no rows."""
     if not any(lead for lead, _ in rows):
         unled = tuple((Span(text, tone),) for _, text in rows)
         return (Grid(("",), unled, (), (0,), caption),) if rows else ()

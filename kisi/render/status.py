@@ -116,10 +116,7 @@ class StatusView:
 
 
 def status_report(view: StatusView, *, detailed: bool = False) -> Report:
-    """What an operator reads of the journal.
-
-    With `detailed` also every client that is as it should be, and the trend of each line.
-    """
+    """What an operator reads of the journal; `detailed`: each client, and the trend of its lines."""
     facts = (f"kisi {view.version}", moment(view.at, view.zone))
     last_line = view.runs[0].message if view.runs else ""
     return Report("kisi status", tuple(_sections(view, detailed=detailed)), facts, last_line)
@@ -219,7 +216,6 @@ def _entry(client: Client, label: str, *more: str) -> Entry:
 
 
 def _client(client: Client, zone: tzinfo) -> Section:
-    """One client with the trend of each of its lines."""
     record = client.record
     facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
     if record.confirmed_at is not None:

@@ -56,7 +56,6 @@ class Page:
 
 
 def _trimmed(line: Line) -> Line:
-    """Without the spaces at its end."""
     while line and not (text := line[-1].text.rstrip()):
         line = line[:-1]
     return (*line[:-1], replace(line[-1], text=text)) if line else ()
