@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from kisi.cli.output import Console, OutputOptions, show
+from kisi.cli.output import Console, show
 from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config
 from kisi.config.load import Top
 from kisi.errors import ConfigError, ExitCode, StateError, worst
@@ -63,9 +63,7 @@ class _Area:
         return sum(finding.level is level for finding in self.findings)
 
 
-def check(
-    config: Path | None, console: Console, output: OutputOptions, *, online: bool
-) -> ExitCode:
+def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     """Shows all findings, and says in one sentence how it stands and what is next.
 
     The systems are only asked if the files are right.
@@ -84,7 +82,6 @@ def check(
     detailed = console.verbose > 0 or online
     show(
         console,
-        output,
         report=lambda: _report(areas, detailed=detailed),
         document=lambda: document({"exit_code": code, "areas": list(map(_area_fields, areas))}),
     )

@@ -31,7 +31,7 @@ from kisi.cli.options import (
     shared_options,
     typed,
 )
-from kisi.cli.output import Console, OutputOptions, result
+from kisi.cli.output import Console, result
 from kisi.cli.start import demo, init, sandbox
 from kisi.errors import ExitCode, Interrupted, KisiError
 
@@ -78,7 +78,6 @@ app.command()(init)
 def check(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     online: Annotated[
         bool, flag("--online", "Also log in: certificates, clocks, rights, every mapped id.")
     ] = False,
@@ -104,13 +103,13 @@ def check(
     from kisi.cli import checking
 
     if schema:
-        result(checking.schema_text(), output.file)
+        result(checking.schema_text(), console.file)
         raise typer.Exit
     if repair:
         raise typer.Exit(checking.repair_journal(config, console))
     if probe_tigerpaw is not None:
         raise typer.Exit(checking.probe(config, probe_tigerpaw, console))
-    raise typer.Exit(checking.check(config, console, output, online=online))
+    raise typer.Exit(checking.check(config, console, online=online))
 
 
 app.add_typer(map_app, name="map")
@@ -121,7 +120,6 @@ app.add_typer(map_app, name="map")
 def preview(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     only: Only = None,
     exclude: Exclude = None,
     detailed_exitcode: Annotated[
@@ -138,7 +136,7 @@ def preview(
     work = partial(run.preview, config, only=only or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
     said = "Stopping: a preview writes nothing."
-    raise typer.Exit(follow(work, console, output, on_signal=said))
+    raise typer.Exit(follow(work, console, on_signal=said))
 
 
 _ACCEPT = "Release the holds of the plan or the client with this id, once (repeatable)."
@@ -151,7 +149,6 @@ _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 def sync(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     accept: Annotated[
         list[str] | None, typer.Option("--accept", metavar="ID", help=_ACCEPT)
     ] = None,
@@ -173,7 +170,7 @@ def sync(
 
     work = partial(run.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
     work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
-    raise typer.Exit(follow(work, console, output))
+    raise typer.Exit(follow(work, console))
 
 
 @app.command()
@@ -181,7 +178,6 @@ def sync(
 def status(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     context: typer.Context,
     company: Annotated[
         str | None, client_glob("--company", "Only clients whose name matches, in detail.")
@@ -212,7 +208,6 @@ def status(
     code = show_status(
         config,
         console,
-        output,
         company=company,
         since=runs_since,
         failed=failed and not ready,  # who may be invoiced is asked of everybody
@@ -226,7 +221,6 @@ def status(
 def explain(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     company: Annotated[
         str,
         typer.Argument(
@@ -252,7 +246,7 @@ def explain(
     """
     from kisi.cli.journal import show_explanation
 
-    show_explanation(config, console, output, company, run, application, devices=devices)
+    show_explanation(config, console, company, run, application, devices=devices)
 
 
 app.command()(sandbox)

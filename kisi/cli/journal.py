@@ -11,7 +11,7 @@ from typing import Any
 
 from kisi import __version__
 from kisi.cli.options import Format
-from kisi.cli.output import Console, OutputOptions, explain_error, result, show
+from kisi.cli.output import Console, explain_error, result, show
 from kisi.config import Config
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
@@ -32,7 +32,6 @@ _MANY_RUNS = 1000
 def show_status(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     *,
     company: str | None,
     since: datetime | timedelta | None,
@@ -52,11 +51,10 @@ def show_status(
     trouble = "failed or is held" if failed or company is None else "is known"
     view = replace(view, clients=asked, nobody=f"{named} {trouble}." if view.clients else "")
     answer = None if max_age is None else readiness(view, max_age)
-    if answer is None or output.format is not Format.TABLE:
-        detailed = console.verbose > 0 or company is not None or output.format is Format.HTML
+    if answer is None or console.format is not Format.TABLE:
+        detailed = console.verbose > 0 or company is not None or console.format is Format.HTML
         show(
             console,
-            output,
             report=lambda: status_report(view, detailed=detailed),
             document=lambda: status_document(view, answer),
             csv=lambda: status_csv(view),
@@ -67,8 +65,8 @@ def show_status(
     if answer is None:
         return ExitCode.OK
     sentence = safe_text(ready_sentence(answer))
-    if output.format is Format.TABLE:
-        result(sentence, output.file)
+    if console.format is Format.TABLE:
+        result(sentence, console.file)
     else:
         console.info(sentence)
     return ExitCode.OK if answer.ready else ExitCode.WITHHELD
@@ -131,7 +129,6 @@ def _is_asked_for(record: ClientRecord, company: str | None, *, failed: bool) ->
 def show_explanation(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     company: str,
     run_id: int | None,
     application: str | None,
@@ -164,7 +161,6 @@ def show_explanation(
     view = of_application(view, application) if application else view
     show(
         console,
-        output,
         report=lambda: explain_report(view, devices=devices),
         document=lambda: explain_document(view),
         csv=lambda: explain_csv(view),

@@ -33,11 +33,14 @@ _MOST_LINES = 50
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Where messages of a command go, and how many of them."""
+    """How many messages of a command are shown; how its result is written, and where."""
 
     quiet: bool = False
     verbose: int = 0
     color: bool = True
+    format: Format = Format.TABLE
+    file: Path | None = None
+    """Where the result goes, if not to stdout."""
 
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
@@ -60,15 +63,14 @@ class Console:
         return not detect_legacy_windows()
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
-    """How a result is written, and to which file if not to stdout."""
-
-    format: Format = Format.TABLE
-    file: Path | None = None
-
-
-def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
+def console_for(
+    *,
+    quiet: bool,
+    verbose: int,
+    no_color: bool,
+    format_: Format = Format.TABLE,
+    file: Path | None = None,
+) -> Console:
     """Sets up logging and encodings for one command."""
     from kisi.redaction import OneLine, RedactingFilter
 
@@ -84,7 +86,7 @@ def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
     handler.setLevel(level)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
-    return Console(quiet=quiet, verbose=verbose, color=not no_color)
+    return Console(quiet, verbose, not no_color, format_, file)
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -157,32 +159,31 @@ def explain_error(error: KisiError) -> str:
 
 def show(
     console: Console,
-    output: OutputOptions,
     report: Callable[[], Report],
     document: Callable[[], Json],
     csv: Callable[[], str] | None = None,
 ) -> None:
     """Writes a result in the wanted format, which is one of those that the command offers."""
-    if output.format is Format.JSON:
+    if console.format is Format.JSON:
         from kisi.json_text import dumps
 
         text = dumps(document())
-    elif output.format is Format.CSV and csv is not None:
+    elif console.format is Format.CSV and csv is not None:
         text = csv()
-    elif output.format is Format.HTML:
+    elif console.format is Format.HTML:
         from kisi.render.web import web_page
 
         text = web_page(report())
     else:
-        text = terminal_text(report(), console, output)
-    result(text, output.file)
+        text = terminal_text(report(), console)
+    result(text, console.file)
 
 
-def terminal_text(report: Report, console: Console, output: OutputOptions = OutputOptions()) -> str:
+def terminal_text(report: Report, console: Console) -> str:
     """A report as text: as wide as the terminal, coloured if that is welcome."""
     from kisi.render.terminal import lay_out
 
-    if output.file is not None:
+    if console.file is not None:
         return lay_out(report, _WIDE).plain
     width = shutil.get_terminal_size((_WIDE, 0)).columns
     page = lay_out(report, width, sys.stdout.encoding or "ascii")

@@ -17,7 +17,8 @@ from typing import TypeVar
 import rich.console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from kisi.cli.output import Console, OutputOptions, explain_error, show
+from kisi.cli.options import Format
+from kisi.cli.output import Console, explain_error, show
 from kisi.errors import ExitCode
 from kisi.redaction import safe_text
 from kisi.render.export import plan_csv
@@ -33,7 +34,6 @@ _WRITES_ARE_FINISHED = "Stopping: a write under way is finished first."
 def follow(
     work: Callable[..., RunResult],
     console: Console,
-    output: OutputOptions,
     *,
     on_signal: str = _WRITES_ARE_FINISHED,
 ) -> ExitCode:
@@ -52,11 +52,11 @@ def follow(
 
         def show_result(result: RunResult) -> None:
             bars.hide()
-            if console.quiet and not result.exit_code and output == OutputOptions():
+            wanted = console.format is not Format.TABLE or console.file is not None
+            if console.quiet and not result.exit_code and not wanted:
                 return
             show(
                 console,
-                output,
                 report=lambda: plan_report(result, verbose=console.verbose > 0),
                 document=lambda: plan_document(result),
                 csv=lambda: plan_csv(result),

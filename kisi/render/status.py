@@ -116,7 +116,7 @@ class StatusView:
 
 
 def status_report(view: StatusView, *, detailed: bool = False) -> Report:
-    """What an operator reads of the journal; `detailed`: each client, and the trend of its lines."""
+    """What an operator reads of the journal; `detailed`: of each client, with its lines' trends."""
     facts = (f"kisi {view.version}", moment(view.at, view.zone))
     last_line = view.runs[0].message if view.runs else ""
     return Report("kisi status", tuple(_sections(view, detailed=detailed)), facts, last_line)

@@ -9,8 +9,8 @@ import typer
 
 from kisi.cli.map import rows, tables
 from kisi.cli.map.editing import inventory_of, tell_missing
-from kisi.cli.options import Format, shared_options
-from kisi.cli.output import Console, OutputOptions, result, terminal_text
+from kisi.cli.options import shared_options
+from kisi.cli.output import Console, result, terminal_text
 
 _NEXT = """\
 What to do next:
@@ -52,7 +52,7 @@ def _show_overview(config: Path | None, console: Console) -> int:
     with opened(config) as setup:
         inventory = inventory_of(setup, console)
     report = unmapped_report(inventory.only_unmapped())
-    result(terminal_text(report, console, OutputOptions(Format.TABLE)), None)
+    result(terminal_text(report, console), None)
     tell_missing(inventory, console)
     if report.sections:
         console.info(_NEXT)

@@ -68,10 +68,9 @@ class Prompter:
 
     def show(self, report: Report) -> None:
         """Shows something to choose from, after a blank line."""
-        from kisi.cli.options import Format
-        from kisi.cli.output import OutputOptions, terminal_text
+        from kisi.cli.output import terminal_text
 
-        write(sys.stdout, "\n" + terminal_text(report, self._console, OutputOptions(Format.TABLE)))
+        write(sys.stdout, "\n" + terminal_text(report, self._console))
 
     def say(self, text: str) -> None:
         """Says a sentence, as wide as the terminal; remote text in it cannot act."""

@@ -12,7 +12,7 @@ import typer
 from kisi.cli import options
 from kisi.cli.map.editing import Offline, edited_mapping, inventory_of, tell_missing
 from kisi.cli.options import Format, RowsFormat, shared_options
-from kisi.cli.output import Console, OutputOptions, result, show
+from kisi.cli.output import Console, result, show
 from kisi.errors import ConfigError
 
 _AS_A_FILE = """\
@@ -33,7 +33,6 @@ As = Annotated[TableFormat, typer.Option("--format", help="How it is written.")]
 def map_list(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     unmapped: Annotated[
         bool, typer.Option("--unmapped", help="Only what nothing is mapped to, on either side.")
     ] = False,
@@ -66,7 +65,6 @@ def map_list(
         report, document = lists(inventory), map_lists.inventory_document(inventory)
     show(
         console,
-        output,
         report=lambda: report,
         document=lambda: document,
         csv=lambda: map_lists.stale_csv(entries) if stale else map_lists.inventory_csv(inventory),
@@ -81,7 +79,6 @@ def map_list(
 def map_suggest(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -115,7 +112,6 @@ def map_suggest(
     document = {**suggestions_document(suggestions), "exit_code": int(inventory.exit_code)}
     show(
         console,
-        output,
         report=lambda: report,
         document=lambda: document,
         csv=lambda: suggestions_csv(suggestions),
@@ -129,10 +125,10 @@ def map_suggest(
         f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
         f"{least:g} on."
     )
-    if count and output.format is Format.TABLE:
+    if count and console.format is Format.TABLE:
         console.info(_AS_A_FILE)
-    if output.file is not None and output.format is not Format.TABLE:
-        console.info(f"Look through {output.file}, then: kisi map accept {output.file}")
+    if console.file is not None and console.format is not Format.TABLE:
+        console.info(f"Look through {console.file}, then: kisi map accept {console.file}")
     raise typer.Exit(inventory.exit_code)
 
 
