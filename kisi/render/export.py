@@ -49,11 +49,10 @@ _KEY_FIELDS = (
     " expires=key.expires used=key.used"
 )
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")
+_Value = str | int | Decimal | bool | datetime | None
 
-Value = str | int | Decimal | bool | datetime | None
 
-
-def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[_Value]]) -> str:
     r"""A table as CSV (RFC 4180): a header, then one row a line, each ended by `\r\n`.
 
     Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
@@ -72,7 +71,7 @@ def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:
     return csv_text(names, ([row.get(name) for name in names] for row in rows))
 
 
-def _text(value: Value) -> str:
+def _text(value: _Value) -> str:
     match value:
         case None:
             return ""
@@ -263,17 +262,13 @@ def explain_csv(view: ExplainView) -> str:
     listed any more have a row of kind `went`, as they were.
     """
     where = "source=usage.tenant.ref.source tenant=usage.tenant.ref.tenant read_at=usage.at"
-    rows = (
-        {
-            **fields(view, "company=client.name run=run.id"),
-            **fields(tenant, f"{where} tenant_name=usage.tenant.name"),
-            "application": usage.application,
-            **one,
-        }
-        for tenant in view.tenants
-        for usage in tenant.usage.applications
-        for one in _usage_rows(tenant, usage)
-    )
+    rows: list[Fields] = []
+    for tenant in view.tenants:
+        known = fields(view, "company=client.name run=run.id")
+        known |= fields(tenant, f"{where} tenant_name=usage.tenant.name")
+        for usage in tenant.usage.applications:
+            known["application"] = usage.application
+            rows += ({**known, **one} for one in _usage_rows(tenant, usage))
     return csv_of_fields(_EXPLAIN_COLUMNS, rows)
 
 

@@ -66,8 +66,7 @@ def plan_report(result: RunResult, *, verbose: bool = False) -> Report:
 def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     plan = result.plan
     shown = [c for c in plan.companies if verbose or not is_quiet_client(c)]
-    alike = _alike(shown)
-    common = _common_holds(shown)
+    alike, common = _alike(shown), _common_holds(shown)
     for company in sorted(shown, key=_rank):
         if company.failure not in alike or company.unmapped:
             yield client_section(company, common, verbose=verbose)
@@ -200,8 +199,7 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
         yield Entry(mark, tone, label, *_change(line), state, said)
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Span(_IN_FULL, Tone.DIM)
-    released = released_by_id(company)
-    if released > 1:
+    if (released := released_by_id(company)) > 1:
         text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
         yield Span(text, Tone.DIM)
 
@@ -285,8 +283,7 @@ def _totals(result: RunResult) -> Section:
     rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, result.mode))
     headers = ("", "", "units", "", "money a month", "")
     items: list[Item] = [Grid(headers, rows, (2, 3, 4, 5))] if rows else []
-    unpriced = sum(amount.unpriced for parts in every.values() for amount in parts.values())
-    if unpriced:
+    if unpriced := sum(one.unpriced for parts in every.values() for one in parts.values()):
         items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
         items.append(Span(f"Accepted in this run: {', '.join(result.accepted)}"))
@@ -315,11 +312,8 @@ def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[S
 
 
 def _from_to(
-    before: Decimal,
-    after: Decimal,
-    shown: Callable[[Decimal], str],
-    delta: Callable[[Decimal], str],
+    before: Decimal, after: Decimal, text: Callable[[Decimal], str], delta: Callable[[Decimal], str]
 ) -> tuple[str, str]:
     if before == after:
-        return shown(after), ""
-    return f"{shown(before)} → {shown(after)}", delta(after - before)
+        return text(after), ""
+    return f"{text(before)} → {text(after)}", delta(after - before)

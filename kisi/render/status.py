@@ -157,10 +157,8 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
 
 def _end(expires: datetime, view: StatusView) -> str:
     left = expires - view.at
-    if left < timedelta(0):
-        words = "has ended"
-    else:
-        words = f"in {plural(left.days, 'day')}" if left.days else "today"
+    words = f"in {plural(left.days, 'day')}" if left.days else "today"
+    words = "has ended" if left < timedelta(0) else words
     return f"{day(expires, view.zone)}, {words}"
 
 
