@@ -28,16 +28,7 @@ from kisi.model import (
     UnmappedUse,
 )
 from kisi.reconcile.summary import UNWRITTEN, summarise
-from kisi.render.formatting import (
-    billed_as,
-    moment,
-    money,
-    plural,
-    quantity,
-    signed,
-    signed_money,
-    unmapped_as,
-)
+from kisi.render.formatting import billed_as, moment, money, plural, quantity, signed, unmapped_as
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 from kisi.run.result import (
     Amount,
@@ -222,9 +213,9 @@ def _change(line: PlannedLine) -> tuple[str, str, str]:
     if not line.changes:
         return "", after, "" if line.billable else "not billable"
     before = "new" if line.before is None else quantity(line.before)
-    worth = "" if difference is None else f", {signed_money(difference)} a month"
+    worth = "" if difference is None else f", {signed(money(difference))} a month"
     worth = worth if line.billable else ", not billable"
-    return before, after, signed(line.delta) + worth
+    return before, after, signed(quantity(line.delta)) + worth
 
 
 def _remarks(
@@ -305,15 +296,13 @@ def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[S
     }
     for part, name in shown.items():
         if (of := parts[part]).lines:
-            units = _from_to(of.before, of.after, quantity, signed)
-            worth = _from_to(of.money_before, of.money_after, money, signed_money)
+            units = _from_to(of.before, of.after, quantity)
+            worth = _from_to(of.money_before, of.money_after, money)
             yield row(psa, name, *units, *(worth if of.unpriced != of.lines else ("", "")))
             psa = ""
 
 
-def _from_to(
-    before: Decimal, after: Decimal, text: Callable[[Decimal], str], delta: Callable[[Decimal], str]
-) -> tuple[str, str]:
+def _from_to(before: Decimal, after: Decimal, shown: Callable[[Decimal], str]) -> tuple[str, str]:
     if before == after:
-        return text(after), ""
-    return f"{text(before)} → {text(after)}", delta(after - before)
+        return shown(after), ""
+    return f"{shown(before)} → {shown(after)}", signed(shown(after - before))
