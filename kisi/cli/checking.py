@@ -22,14 +22,8 @@ from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.journal import JOURNAL, Journal, repair
 from kisi.json_text import document, fields
 from kisi.lock import run_lock
+from kisi.mapping import validator
 from kisi.mapping.file import ConfigNames, load_mapping
-from kisi.mapping.validator import (
-    SystemValidator,
-    check_lines,
-    check_listed_twice,
-    check_tenants,
-    some_agreement,
-)
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.reconcile.new_lines import check_siblings
@@ -138,19 +132,21 @@ def _foreign_changes(state: Path) -> tuple[Finding, ...]:
 
 def _online(setup: Setup) -> Iterable[_Area]:
     rules = setup.rules()
-    validator = SystemValidator(setup.sources, setup.psas, rules.today)
+    systems = validator.SystemValidator(setup.sources, setup.psas, rules.today)
     for name, source in setup.sources.items():
         yield _Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
-        found = check_tenants(name, source, validator, setup.mapping, rules.now, rules.counting)
+        found = validator.check_tenants(
+            name, source, systems, setup.mapping, rules.now, rules.counting
+        )
         yield _Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
-    if twice := tuple(check_listed_twice(setup.sources, setup.mapping)):
+    if twice := tuple(validator.check_listed_twice(setup.sources, setup.mapping)):
         yield _Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
     for name, psa in setup.psas.items():
-        ref = some_agreement(setup.mapping, name)
+        ref = validator.some_agreement(setup.mapping, name)
         answers = psa.check_online(ref.agreement if ref else None)
         yield _Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
-            lines = check_lines(name, validator, setup.mapping)
+            lines = validator.check_lines(name, systems, setup.mapping)
             elsewhere = check_siblings(name, psa, setup.mapping, rules.today)
             title = f"psa.{name}: mapped agreements and products"
             yield _Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)

@@ -18,19 +18,10 @@ from typing import Annotated
 import typer
 
 from kisi import __version__
+from kisi.cli import options
 from kisi.cli.completion import client_names
 from kisi.cli.map import map_app
-from kisi.cli.options import (
-    Exclude,
-    FindingsFormat,
-    Format,
-    Only,
-    RowsFormat,
-    client_glob,
-    flag,
-    shared_options,
-    typed,
-)
+from kisi.cli.options import flag, shared_options
 from kisi.cli.output import Console, result
 from kisi.cli.start import demo, init, sandbox
 from kisi.errors import ExitCode, Interrupted, KisiError
@@ -74,7 +65,7 @@ app.command()(init)
 
 
 @app.command()
-@shared_options(formats=FindingsFormat)
+@shared_options(formats=options.FindingsFormat)
 def check(
     config: Path | None,
     console: Console,
@@ -116,12 +107,12 @@ app.add_typer(map_app, name="map")
 
 
 @app.command()
-@shared_options(formats=Format)
+@shared_options(formats=options.Format)
 def preview(
     config: Path | None,
     console: Console,
-    only: Only = None,
-    exclude: Exclude = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
     detailed_exitcode: Annotated[
         bool, flag("--detailed-exitcode", "Exit 10 if changes wait to be written.")
     ] = False,
@@ -145,15 +136,15 @@ _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 
 
 @app.command()
-@shared_options(formats=Format)
+@shared_options(formats=options.Format)
 def sync(
     config: Path | None,
     console: Console,
     accept: Annotated[
         list[str] | None, typer.Option("--accept", metavar="ID", help=_ACCEPT)
     ] = None,
-    only: Only = None,
-    exclude: Exclude = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
     jitter: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_JITTER)] = 0,
     lock_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_LOCK_TIMEOUT)
@@ -174,13 +165,13 @@ def sync(
 
 
 @app.command()
-@shared_options(formats=Format)
+@shared_options(formats=options.Format)
 def status(
     config: Path | None,
     console: Console,
     context: typer.Context,
     company: Annotated[
-        str | None, client_glob("--company", "Only clients whose name matches, in detail.")
+        str | None, options.client_glob("--company", "Only clients whose name matches, in detail.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
@@ -201,7 +192,7 @@ def status(
     """
     from kisi.cli.journal import show_status
 
-    if not ready and typed(context, "max_age"):
+    if not ready and options.typed(context, "max_age"):
         raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
     runs_since = instant(since, "--since") if since else None
     oldest = duration(max_age, "--max-age")
@@ -217,7 +208,7 @@ def status(
 
 
 @app.command()
-@shared_options(formats=RowsFormat)
+@shared_options(formats=options.RowsFormat)
 def explain(
     config: Path | None,
     console: Console,
