@@ -99,7 +99,7 @@ class OtherLines:
         return why
 
     def compare(self, agreement: str, after: Sequence[Line]) -> None:
-        """Proves by an agreement's lines what writes to it did of which that is not known.
+        """Checks every write to an agreement that is not proven yet: lines before against now.
 
         Raises:
             ForeignChange: One of them changed something else.
@@ -218,22 +218,28 @@ class Writer:
         self, line: PlannedLine, agreement: Agreement, operation: Operation | None
     ) -> WriteResult:
         for attempt in range(1, TRIES):
-            result = self._send_once(line, agreement, operation)
+            result = self._send_once(line, agreement, operation, again=attempt > 1)
             again = result.status in {WriteStatus.NOT_SENT, WriteStatus.THROTTLED}
             wait = result.wait or float(attempt)
             again = again and not result.denied and wait <= LONGEST_WAIT
             if not again or not self.before_sending(wait):
                 return result
-        return self._send_once(line, agreement, operation)
+        return self._send_once(line, agreement, operation, again=True)
 
     def _send_once(
-        self, line: PlannedLine, agreement: Agreement, operation: Operation | None
+        self, line: PlannedLine, agreement: Agreement, operation: Operation | None, *, again: bool
     ) -> WriteResult:
-        """One request, after a look at the other lines where the PSA asks for one."""
-        if self.others is None or operation is None:
-            return self.psa.write(line, agreement, self.today)
+        """One request, after a look at the other lines where the PSA asks for one.
+
+        A new line is looked for once more before its request is sent `again`: during the wait
+        somebody else may have made it, or the refused request may have arrived all the same.
+        """
         try:
-            why = self.others.before(operation, self.today)
+            why = ""
+            if self.others is not None and operation is not None:
+                why = self.others.before(operation, self.today)
+            elif again and line.line_id is None:
+                why = obstacle(line, self.psa.lines(line.ref, {line.product}), self.today)
         except ForeignChange:
             raise
         except PsaError as error:
@@ -243,7 +249,7 @@ class Writer:
         if why:
             return WriteResult(WriteStatus.STALE, f"Nothing was sent: {why}.")
         result = self.psa.write(line, agreement, self.today)
-        if result.status is WriteStatus.NOT_SENT:
+        if result.status is WriteStatus.NOT_SENT and self.others is not None and operation:
             self.others.forget(operation)
         return result
 
@@ -259,7 +265,7 @@ class Writer:
     def _watch(
         self, lines: Sequence[tuple[PlannedLine, str | None]], looks: Sequence[float]
     ) -> tuple[list[WriteOutcome | None], PsaError | None]:
-        """Reads an agreement's lines of these products until each shows something, or looks end.
+        """Reads an agreement's lines of these products until each shows something, or to the end.
 
         The list of all lines may end early; that of some products proves what it does not hold.
 

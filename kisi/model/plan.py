@@ -296,6 +296,8 @@ class CompanyPlan:
     unmapped: tuple[UnmappedUse, ...] = ()
     others: tuple[Line, ...] = ()
     """Other live lines of the agreement, for a client's first create."""
+    unconfirmed: str = ""
+    """Why nothing of it counts as confirmed, whatever its lines hold; else empty."""
     left: tuple[PlannedLine, ...] = ()
     """Owned lines that stay as they are: billing off, an exception with `bill = false`."""
     notes: tuple[str, ...] = ()

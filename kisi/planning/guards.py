@@ -333,14 +333,9 @@ def _with_status(plan: Plan) -> Plan:
 def release(plan: Plan, keys: Collection[str], withheld: Mapping[str, Hold]) -> Plan:
     """Lifts what was accepted, and works out anew what waits.
 
-    Args:
-        plan: A guarded plan with its ids.
-        keys: The keys of the lines that a person accepted.
-        withheld: The hold of each PSA (by its section name) that lets kisi write nothing: no id
-            releases it, and it is no reason for what is held for another one.
-
-    Returns:
-        The plan as it is written, with ids for what is still held, and commands in its remedies.
+    `keys` are those of the lines that a person accepted; `withheld` has the hold of each PSA that
+    lets kisi write nothing: no id releases it, and it holds nothing of another PSA. Holds that are
+    left get new ids, and commands in their remedies.
     """
     guarded = {
         (line.slot, line.line_id): line.hold.key

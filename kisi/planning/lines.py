@@ -54,6 +54,14 @@ def is_live(line: Line, today: date) -> bool:
     return line.cancelled is None or line.cancelled > today
 
 
+def may_bill(line: Line, today: date) -> bool:
+    """Whether a line is live, or only called ended without a day: that alone proves nothing.
+
+    Source: ConnectWise's `agreementStatus` of an addition may be the agreement's own.
+    """
+    return is_live(line, today) or (line.dead and line.cancelled is None and not line.one_time)
+
+
 def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
     """The line that bills `product`, or None. One in effect today wins over one that starts later.
 
@@ -74,6 +82,43 @@ def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
         return None
     _refuse_unreadable(chosen[0])
     return chosen[0]
+
+
+def _refuse_doubtful(
+    line: Line | None,
+    lines: Iterable[Line],
+    product: str,
+    owned: Collection[tuple[str, str]],
+    today: date,
+) -> None:
+    """Refuses where one more line might bill everything twice, or `line` nothing at all.
+
+    That is a line which kisi never wrote and which begins later, or is called ended without a day;
+    and a line of kisi's that a person gave another product: it bills on under that one.
+    """
+    for other in lines:
+        same = other.product == product
+        if (other.id, product) in owned:
+            if same or line is not None or not _is_doubtful(other, today):
+                continue
+            what = f"which kisi wrote, bills product {other.product} now"
+            remedy = f"Map the client to product {other.product}, or give the line its product back"
+        elif same and other == line and other.starts is not None and other.starts > today:
+            what = f"which kisi did not write, begins on {other.starts} only"
+            remedy = "Set it to begin today or earlier"
+        elif same and line is None and _is_doubtful(other, today):
+            what = "which kisi did not write, is called ended without a date of cancellation, and"
+            what += " may bill"
+            remedy = "Give it its date of cancellation"
+        else:
+            continue
+        reason = f"line {other.id} of product {product}, {what}"
+        remedy += " in the PSA, or delete it. kisi adds no second line beside it."
+        raise CannotPlan("ambiguous", reason, remedy, ExitCode.WITHHELD)
+
+
+def _is_doubtful(line: Line, today: date) -> bool:
+    return may_bill(line, today) and (line.quantity > 0 or bool(line.problem))
 
 
 def _refuse_unreadable(line: Line) -> None:
@@ -140,6 +185,8 @@ def _desired_lines(
         line = candidate(current.lines, want.product, today)
         if line is None and want.quantity == 0:
             continue
+        if want.quantity:
+            _refuse_doubtful(line, current.lines, want.product, owned, today)
         same = line is not None and line.quantity == want.quantity
         yield PlannedLine(
             psa=company.psa,

@@ -4,8 +4,8 @@ A *pool* is one application of one tenant: devices that somebody pays for. A lin
 pool if at least one device of it was counted in the quantity that the line was last proven with, or
 is counted in the one that it is to bill now. Pools are *joined* where devices went from one to the
 other, and a pool that no row of the mapping bills is joined with all billed pools of its tenant,
-because nobody can tell where its devices went. So are the pools between which a line itself changed
-places: whoever has the tenant that it gave up waits for whoever still bills the one that it got.
+because nobody can tell where its devices went. Pools are also joined where one line exchanges
+tenant A for tenant B: the line that takes over A waits for the line that still bills B.
 
 1. A line that rises waits for every line that falls in one of its pools, and for every line there
    of which this run knows nothing.
@@ -79,8 +79,8 @@ def pools_of(
 ) -> Mapping[Pool, int]:
     """How much is counted of each of the tenants' pools in `categories`; without those of 0.
 
-    Of a tenant that is missing in `usages` anything may be counted: it has 1. So has every pool
-    where nothing is counted at all, because then nobody knows what the line bills.
+    The count of a tenant that is missing in `usages` is unknown, so it gets 1. If all pools count
+    0, each gets 1 too, because nobody knows which of them the line bills.
     """
     counted = {
         Pool(tenant, application): _number(usages[tenant], application, categories)
@@ -138,9 +138,9 @@ def moved(
 
     Args:
         then: What tenants used at an earlier time, with their evidence.
-        now: What was read today. Of a tenant that is missing here nothing is known, so every device
-            that it had is looked for elsewhere by its id; by its name only as far as it left
-            `between`.
+        now: What was read today. Nothing is known of a tenant that is missing here: the devices
+            that it had are looked for in other pools by id; by name only if `between` shows that
+            they left.
         between: What such tenants used when they were last read, after `then`.
     """
     now = tuple(now)
@@ -324,10 +324,10 @@ def _counted(stakes: Iterable[_Stake], moves: Moves) -> Mapping[tuple[LineSlot, 
 def settled(plan: Plan) -> frozenset[LineSlot]:
     """The lines that bill from now on what was counted today, once `plan` was written.
 
-    A line in whose pools another one has not come down goes on to stand for what it billed before:
-    what it got is billed there still, and whoever has what it gave up must go on waiting. Otherwise
-    its units stand for today's devices, also those of a line whose rise was not written. A line
-    that rose has waited, or a person has accepted it beside the other.
+    While another line in its pools has not come down, a line still counts as billing what it billed
+    before: what it gained is still billed by the other line, and whoever takes over what it lost
+    must keep waiting. Otherwise its units stand for today's devices, also those of a line whose
+    rise was not written. A line that rose has waited, or a person has accepted it beside the other.
     """
     open_: dict[Pool, set[LineSlot]] = defaultdict(set)
     for line in plan.lines:
@@ -425,8 +425,8 @@ class _Lines:
     def waiting_for(self, place: _Place) -> Iterable[_Place]:
         """Who waits for a line: its own client's lines by rule 2, any that rises by rule 1.
 
-        A new line that cannot be made, whoever wants it, fails alone: rule 2 is for what a person
-        decides.
+        A hold that no id can release does not hold the client's other lines by rule 2, which is
+        only for holds that a person can release.
         """
         line = self.changing[place]
         together = line.hold is None or line.hold.releasable
@@ -442,7 +442,7 @@ class _Lines:
         """The hold of a line that waits because another one is on hold."""
         line, held = self.changing[place], self.changing[cause]
         if held.hold is None:
-            raise ValueError("What holds nothing back has no hold.")
+            raise ValueError("The cause must be a line that is on hold.")
         guard = held.hold.guard
         if place[0] == cause[0]:
             what = held.application if held.application != line.application else held.category
@@ -452,10 +452,10 @@ class _Lines:
             line_id = held.line_id
             which = f"line {line_id}" if line_id else f"the new line of product {held.product}"
             before = "new" if held.before is None else f"{held.before.normalize():f}"
+            first = "must come down first, and " if held.delta < 0 else ""
             reason = (
                 f"waits for {which} of {owner} (agreement {held.agreement}), {held.application} "
-                f"{before} → {held.after}, which is on hold there ({guard}) and bills the same "
-                "devices"
+                f"{before} → {held.after}, which {first}is on hold ({guard})"
             )
         old, new = (held, line) if held.delta < 0 else (line, held)
         devices = self._plan.arrangement.moved.get((old.slot, new.slot))

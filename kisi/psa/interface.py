@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -97,6 +97,9 @@ class Psa(Protocol):
     reads all lines before and after each write and compares them: `lines` always gives all, each
     with its `Line.raw`, and `workers` is 1.
     """
+
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the PSA's, by its last answer; None: unknown."""
 
     def withheld(self) -> Hold | None:
         """Why this PSA's writes are all held, whatever they are, or None. No id releases it."""

@@ -64,10 +64,8 @@ class Collected:
 def attempt(work: Callable[[], _T], guard: str, otherwise: ExitCode) -> _T | Failure:
     """What `work` returns, or the failure of the one client, tenant or source that it is for.
 
-    Args:
-        work: What may go wrong.
-        guard: Which check it fails then, if the error names no other.
-        otherwise: The exit code of an error that kisi did not foresee.
+    `guard` is the check that it fails, if the error names no other; `otherwise` the exit code of an
+    error that kisi did not foresee.
 
     Raises:
         KisiError: What is nobody's failure: a signal, the state folder, the configuration.
@@ -109,12 +107,7 @@ def collect(
     The evidence of a tenant is packed before the next one is counted, so that memory follows the
     largest tenant and not the fleet.
 
-    Args:
-        sources: The configured sources, by name.
-        companies: The clients that this run bills.
-        context: What is counted.
-        everything: Read every tenant there is (a first look, without a mapping).
-        progress: Told as tenants arrive.
+    With `everything`, every tenant there is (a first look, without a mapping).
     """
     wanted = {ref for company in companies for ref in company.tenants}
     shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}

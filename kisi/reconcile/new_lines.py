@@ -28,7 +28,7 @@ from kisi.model import (
     OwnedLine,
     PlannedLine,
 )
-from kisi.planning import failed, is_live, rows_of
+from kisi.planning import failed, may_bill, rows_of
 from kisi.psa import Psa, PsaProduct
 from kisi.reconcile.collect import attempt
 from kisi.reconcile.psas import read_each
@@ -128,12 +128,8 @@ class Siblings:
         The lines are asked for by their products: a list of all lines may end early, and must not
         hide one. An agreement that all clients of its company call `alongside` is not read.
 
-        Args:
-            products: The clients, each with the products that are looked for.
-            psas: The configured PSAs, by name.
-            mapping: All of mapping.toml: what a row names is another client's, or kisi's own.
-            owned: The lines that kisi owns: they wait for each other by other rules.
-            today: The day in the billing time zone.
+        `products` are the clients, each with the products that are looked for. What a row of the
+        `mapping` names is another client's, or kisi's own; what kisi owns waits by other rules.
         """
         mapped = {(one.psa, one.agreement) for one in mapping.companies}
         kept = {(fact.psa, fact.agreement, fact.line_id) for fact in owned}
@@ -212,7 +208,7 @@ class Siblings:
             if (
                 line.product == product
                 and bills
-                and is_live(line, self.today)
+                and may_bill(line, self.today)
                 and agreement.ref.agreement not in client.alongside
             ):
                 yield agreement, line

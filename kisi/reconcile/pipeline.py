@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 
 from kisi.counting import CountingContext, Matcher, combine
@@ -26,6 +26,7 @@ from kisi.model import (
     Failure,
     Glob,
     GuardRules,
+    Hold,
     LineSlot,
     OwnedLine,
     Plan,
@@ -64,6 +65,8 @@ from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
 
+_LONGEST_SKEW = timedelta(days=1)
+"""A clock that is further off is wrong, and so is every date that is taken from it."""
 _Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
 
 
@@ -146,17 +149,8 @@ def reconcile(
 ) -> Reconciled:
     """Reads everything a run needs and works out the guarded plan, with its ids.
 
-    Args:
-        rules: The mapping and the rules in force.
-        sources: The configured sources, by name.
-        psas: The configured PSAs, by name.
-        memory: What the journal knows.
-        companies: The clients this run concerns; a mapping without clients shows every tenant.
-        progress: Told what is being read.
-        clock: Tells when the PSAs were read.
-
-    Returns:
-        The plan with its holds, none of them released. Trouble with a client is in its plan.
+    `companies` are the clients that this run concerns; a mapping without any shows every tenant. No
+    hold of the plan is released yet. Trouble with a client is in its plan.
     """
     mapping, today = rules.mapping, rules.today
     billed = [company for company in companies if company.billing]
@@ -191,6 +185,7 @@ def reconcile(
     new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
     siblings = Siblings.read(new, psas, mapping, facts, today)
     plans = _each(plans, siblings.judge)
+    plans = [_timed(plan, psas) for plan in plans]
     everything = (*facts, *unreachable, *unread(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
@@ -238,10 +233,7 @@ def reconcile(
 def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str] = ()) -> Plan:
     """Releases what was accepted, and holds what a report-only PSA would not be sent anyway.
 
-    Args:
-        found: The guarded plan, and what was accepted before.
-        psas: The configured PSAs, by name.
-        accepted: The keys of the lines that are accepted now.
+    `accepted` are the keys of the lines that are accepted now.
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
     return release(found.plan, {*found.accepted, *accepted}, {**withheld, **found.others.holds})
@@ -258,6 +250,26 @@ def _each(
             after = failed(plan.company, after, unmapped=plan.unmapped, notes=plan.notes)
         found.append(after)
     return found
+
+
+def _timed(plan: CompanyPlan, psas: Mapping[str, Psa]) -> CompanyPlan:
+    """Holds new lines, and confirms nothing, where the PSA's date contradicts our clock."""
+    name = plan.company.psa
+    skew = psas[name].clock_skew() if plan.status is Status.READY else None
+    if skew is None or abs(skew) <= _LONGEST_SKEW:
+        return plan
+    direction = "ahead of" if skew > timedelta(0) else "behind"
+    days = round(abs(skew) / timedelta(days=1))
+    why = f"this machine's clock is {days} days {direction} that of psa.{name}"
+    hold = Hold(
+        "clock",
+        f"{why}, so the new line would begin on a wrong day",
+        "Set the clock, and keep it set with NTP. No id releases this.",
+        releasable=False,
+    )
+    new = creates(plan)
+    lines = tuple(replace(line, hold=hold) if line in new else line for line in plan.lines)
+    return replace(plan, lines=lines, unconfirmed=why)
 
 
 def _arranged(

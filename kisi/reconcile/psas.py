@@ -60,11 +60,7 @@ class OthersSeen:
     ) -> Self:
         """Compares what was read with what each write had found before; fails their agreements.
 
-        Args:
-            unproven: Earlier writes after which nobody has looked yet.
-            known: Those that were seen to have changed something else.
-            state: What the PSAs hold. Agreements of which something else changed fail in it.
-            psas: The configured PSAs, by name.
+        `known` are those that were seen to have changed something else already.
         """
         proven, changed, found = [], [], [one for one in known if one.psa in psas]
         for one in found:
@@ -106,14 +102,7 @@ def _hold(psa: Psa, found: Iterable[StoredForeignChange]) -> Hold:
 
 @dataclass(frozen=True, slots=True)
 class PsaReader:
-    """Reads the PSAs for one run.
-
-    Args:
-        psas: The configured PSAs, by name.
-        today: The day in the billing time zone.
-        clock: Tells when something was read.
-        progress: Told as lines arrive.
-    """
+    """Reads the PSAs for one run."""
 
     psas: Mapping[str, Psa]
     today: date
@@ -129,14 +118,9 @@ class PsaReader:
     ) -> None:
         """Reads the agreements of clients and the lines of those that are fit to bill.
 
-        Args:
-            state: Takes what is read. What could not be is in its `failures`, and concerns only
-                the clients there.
-            refs: Where clients are billed.
-            elsewhere: Other agreements on which kisi has lines; read also if they are not fit, as
-                long as they can still bill.
-            known: Lines that are asked for by their ids where the list lacks them; see
-                `known_lines`.
+        `state` takes what is read, and the failures. `refs` are where clients are billed;
+        `elsewhere` are other agreements on which kisi has lines, read also if they are not fit, as
+        long as they can still bill. Where a list lacks lines of `known`, they are asked for by id.
         """
         state.read_at = min(state.read_at, self.clock.monotonic())
         everywhere = {*refs, *elsewhere}
@@ -173,10 +157,7 @@ def read_each(
 ) -> tuple[dict[AgreementRef, tuple[Line, ...]], dict[AgreementRef, Failure]]:
     """The lines of agreements, as many read at once as the PSA can take; and the failures.
 
-    Args:
-        psa: Whose agreements they are.
-        reads: Reads the lines of each.
-        progress: Told as they arrive; what it raises ends the reading.
+    What `progress` raises ends the reading.
     """
     lines: dict[AgreementRef, tuple[Line, ...]] = {}
     failures: dict[AgreementRef, Failure] = {}

@@ -39,12 +39,7 @@ def settle(
 ) -> tuple[SettledOperation, ...]:
     """Settles every pending operation whose agreement was read, or bills nothing any more.
 
-    Args:
-        pending: What to settle.
-        agreements: The agreements as they were read.
-        lines: The lines of those that were read.
-        today: The day in the billing time zone.
-        by_hand: The agreements and applications that are managed by hand.
+    `by_hand` are the agreements and applications that are managed by hand.
     """
     found = []
     for operation in pending:
@@ -108,7 +103,7 @@ def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
 def unread(
     pending: Iterable[Operation], settled: Iterable[SettledOperation]
 ) -> tuple[OwnedLine, ...]:
-    """What earlier writes may have made, or raised, where nobody could look.
+    """Lines that earlier writes may have made, or raised, on agreements that could not be read.
 
     Whoever is to bill the same devices waits for it, as for any line of which nothing is known.
     """

@@ -44,9 +44,7 @@ def summarise(plan: Plan) -> Summary:
 def exit_code(plan: Plan, *, detailed: bool = False) -> ExitCode:
     """The worst of what happened to any client.
 
-    Args:
-        plan: The plan, with outcomes after `sync`.
-        detailed: Changes that wait to be written count too (`preview --detailed-exitcode`).
+    If `detailed`, changes that wait to be written count too (`preview --detailed-exitcode`).
     """
     codes: list[int] = [failure.exit_code for failure in plan.failures]
     for company in plan.companies:
@@ -61,6 +59,8 @@ def _codes(company: CompanyPlan) -> Iterable[int]:
         yield company.failure.exit_code
     if company.unmapped:
         yield ExitCode.WITHHELD
+    if company.unconfirmed:
+        yield ExitCode.WITHHELD
     for line in company.lines:
         if line.hold is not None:
             yield line.hold.exit_code
@@ -70,7 +70,8 @@ def _codes(company: CompanyPlan) -> Iterable[int]:
 
 def is_current(company: CompanyPlan) -> bool:
     """Whether every line of a client was shown by its PSA to hold what the client uses."""
-    return company.status is Status.READY and all(_shown(line) for line in company.lines)
+    ready = company.status is Status.READY and not company.unconfirmed
+    return ready and all(_shown(line) for line in company.lines)
 
 
 def _shown(line: PlannedLine) -> bool:
@@ -130,6 +131,8 @@ def trouble(company: CompanyPlan) -> str:
         return f"{bad.outcome}: {bad.detail}".rstrip(". ")
     if company.hold is not None:
         return f"held: {company.hold.guard}"
+    if company.unconfirmed:
+        return f"not confirmed: {company.unconfirmed}"
     waiting = sum(not _shown(line) for line in company.lines)
     return f"{waiting} change{'s' if waiting != 1 else ''} to write"
 

@@ -52,10 +52,7 @@ A tenant that was never read, or whose reading is too old to be kept, is missing
 class Since:
     """Compares the readings of today with those that lines were last proven with.
 
-    Args:
-        past: Gives the earlier readings.
-        numbers: Today's, without evidence.
-        evidence: Today's, packed.
+    `numbers` and `evidence` are today's.
     """
 
     past: Readings
@@ -70,9 +67,7 @@ class Since:
         Where the reading of a tenant is not kept any more, nobody can tell where its devices went:
         the line has a stake in every pool of it.
 
-        Args:
-            facts: The lines.
-            applications: All applications that somebody bills.
+        `applications` are all that somebody bills.
         """
         by_run: dict[int, list[OwnedLine]] = defaultdict(list)
         for fact in facts:
@@ -98,9 +93,7 @@ class Since:
     def moves(self, plans: Iterable[CompanyPlan], billed: Collection[OwnedLine]) -> Moves:
         """The devices that changed their pool since the lines were proven.
 
-        Args:
-            plans: The clients' plans; where nothing changes, nobody asks where devices came from.
-            billed: The owned lines that may have to do with it.
+        Where no plan changes anything, nobody asks where devices came from.
         """
         if not any(line.changes for plan in plans for line in plan.lines):
             return {}
@@ -170,13 +163,7 @@ def _touches(pair: tuple[Pool, Pool], tenants: Collection[TenantRef]) -> bool:
 class Unplanned:
     """Finds the owned lines that may still bill and of which this run plans nothing.
 
-    Args:
-        mapping: The whole mapping.
-        facts: All lines that kisi owns.
-        owners: Whose they are.
-        plans: The clients' plans of this run.
-        state: What was read of the PSAs so far.
-        reader: Reads more of them.
+    `mapping` and `facts` are whole, whatever part of them this run concerns.
     """
 
     mapping: BillingMapping

@@ -312,7 +312,8 @@ class _Run:
             applied = self._write(plan, found, rules)
         at = now()
         record_outcome(journal, run, at, found, applied.plan)
-        journal.prune(at - timedelta(days=setup.config.evidence_days))
+        if not any(client.unconfirmed for client in applied.plan.companies):
+            journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
         return self._end(found, applied, accept, refused), refused

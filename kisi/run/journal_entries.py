@@ -163,8 +163,11 @@ def _client_state(client: CompanyPlan) -> ClientState:
     if cause is None and client.unmapped:  # not ready to be invoiced
         uses = ", ".join(f"{use.application} ({use.quantity})" for use in client.unmapped)
         cause = Hold("unmapped", f"nothing bills {uses}", "Map it: `kisi map product`.")
+    if cause is None and client.unconfirmed:
+        cause = Hold("clock", client.unconfirmed, "Set the clock, and keep it set with NTP.")
+        client = replace(client, status=Status.HELD)
     confirmed = is_current(client)
-    is_unwritten = client.status is Status.READY and not confirmed
+    is_unwritten = client.status is Status.READY and not confirmed and cause is None
     return ClientState(
         company=client.company,
         status=Status.FAILED if is_unwritten else client.status,

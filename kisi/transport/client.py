@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ import urllib3.exceptions as u3
 from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untrusted
 from kisi.secrets import fingerprint
-from kisi.transport.answer import Answer
+from kisi.transport.answer import Answer, clock_skew
 from kisi.transport.connection import Attempt, Connection, TrustMethod, UnexpectedAnswer
 from kisi.transport.policy import Clock, Limits, Retry, may_retry, wait_before_retry
 from kisi.transport.trust import Trust, presented_by, trust_methods
@@ -91,6 +92,8 @@ class Client:
         self._methods = trust_methods(trust or Trust())
         self._method = 0
         self._answered = False
+        self.skew: timedelta | None = None
+        """How far our clock is ahead of the server's, by the last answer that has a date."""
         self._thread = threading.local()
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
@@ -214,6 +217,7 @@ class Client:
         outcome: Answer | TransportError
         try:
             outcome = connection.exchange(call.prepare(), method, attempt, call.limits)
+            self.skew = clock_skew(outcome, self._clock.now()) or self.skew
             said = f"{self._label}: {call.title}: {outcome.status}"
         except Exception as error:  # noqa: BLE001  # see `_failed`
             if not isinstance(error, BadAnswer):

@@ -82,6 +82,30 @@ def test_a_clock_that_is_days_off_is_a_warning(billed: Trial, days: int, words: 
 
 @pytest.mark.fault(
     58,
+    injection="this machine's clock is a year ahead of ConnectWise's, or 200 days behind",
+    outcome="exit 6, `clock`: no line is made, existing ones are written, nothing is confirmed",
+)
+@pytest.mark.parametrize(("days", "words"), [(-365, "365 days ahead of"), (200, "200 days behind")])
+def test_a_clock_that_the_psa_contradicts_makes_no_line(billed: Trial, days: int, words: str):
+    server = billed.sandbox.cw_server._sockets
+    server.now = lambda: datetime.now(UTC) + timedelta(days=days)
+    billed.contoso.add_devices("workstation", 1)
+    new = billed.operator.client("Northwind", workstations=2)
+
+    result = billed.sync()
+
+    assert result.code == 6
+    assert f"{words} that of psa.cw" in result.err
+    assert result.holds("Northwind") == {str(billed.product): "clock"}
+    assert (billed.contoso.quantities, new.quantities) == ({billed.product: 9}, {})
+    assert billed.operator.run("status", "--ready").code == 6
+    server.now = billed.world.now
+    assert billed.sync().code == 0
+    assert new.quantities == {billed.product: 2}
+
+
+@pytest.mark.fault(
+    58,
     injection="a server does not say what time it is, or nonsense",
     outcome="billed, no warning",
 )

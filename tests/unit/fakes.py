@@ -99,6 +99,7 @@ class FakePsa:
         unlisted: `agreements_of` raises it.
         unreadable: `lines` raises it for an agreement, so many times (None: always).
         report: What `withheld` says.
+        skew: What `clock_skew` says.
         sent: Every line that `write` got, in order.
         looks: Every agreement that `lines` was asked for, in order.
         asked: The products that each of these looks was for (None: all).
@@ -120,6 +121,7 @@ class FakePsa:
         self.broken: PsaError | None = None
         self.unreadable: dict[str, tuple[PsaError, int | None]] = {}
         self.report: Hold | None = None
+        self.skew: timedelta | None = None
         self.prices: dict[str, PsaProduct] | PsaError = {}
         self.missing: set[str] = set()
         self.sent: list[PlannedLine] = []
@@ -180,6 +182,9 @@ class FakePsa:
         return found
 
     # --- the protocol ---------------------------------------------------------------------------
+
+    def clock_skew(self) -> timedelta | None:
+        return self.skew
 
     def withheld(self) -> Hold | None:
         return self.report

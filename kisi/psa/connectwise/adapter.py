@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -150,6 +150,10 @@ class ConnectWise:
         self.workers = workers
         self._wire = wire
         self._clock = clock
+
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of ConnectWise's."""
+        return self._wire.skew
 
     def withheld(self) -> Hold | None:
         """None: there is no report-only mode here."""

@@ -18,6 +18,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import reduce
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -141,6 +142,11 @@ class Wire:
         self.name = name
         self._client = client
         self._base = base
+
+    @property
+    def skew(self) -> timedelta | None:
+        """See `kisi.psa.Psa.clock_skew`."""
+        return self._client.skew
 
     def close(self) -> None:
         """Closes connections. Safe to call twice."""

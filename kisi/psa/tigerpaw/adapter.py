@@ -7,7 +7,7 @@ list, nor whether a repeat is safe. So `kisi.apply` compares all charges after e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from kisi.errors import ConfigError, PsaError
@@ -47,6 +47,10 @@ class Tigerpaw(Reads):
         super().__init__(name, settings, rest, clock)
         self._client = client
         self._soap = soap
+
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of Tigerpaw's."""
+        return self._client.skew
 
     def withheld(self) -> Hold | None:
         """Every write is held in report mode, and without a proven template."""

@@ -337,8 +337,8 @@ def test_a_client_waits_for_an_orphan_that_another_client_shows():
     assert names(plan) == ["orphaned", WITH, None, None]
     create = release(plan, (), {}).companies[1].lines[0]
     assert create.hold.reason == (
-        f"waits for line 1 of Contoso North (agreement 900), {KES} 15 → 0, which is on hold there "
-        "(orphaned) and bills the same devices"
+        f"waits for line 1 of Contoso North (agreement 900), {KES} 15 → 0, which must come down "
+        "first, and is on hold (orphaned)"
     )
     first, second = (company.plan_id for company in plan.companies)
     assert create.hold.remedy == (

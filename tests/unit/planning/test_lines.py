@@ -149,8 +149,37 @@ def test_a_different_line_that_kisi_never_wrote_is_an_adoption():
     ],
 )
 def test_only_a_line_that_is_not_cancelled_today_is_a_candidate(changes, candidate):
-    planned = only(plan(5, [line("1200", 5, **changes)]))
+    planned = only(plan(5, [line("1200", 5, **changes)], [fact("1200", 5)]))
     assert (planned.line_id == "301") is candidate
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"starts": TOMORROW}, f"begins on {TOMORROW} only"),
+        ({"dead": True}, "is called ended without a date of cancellation, and may bill"),
+    ],
+)
+def test_a_line_that_may_bill_and_is_not_kisis_is_neither_taken_over_nor_doubled(changes, why):
+    found = plan(5, [line("1200", 5, **changes)])
+    assert (found.failure.guard, found.lines) == ("ambiguous", ())
+    assert found.failure.reason == f"line 301 of product 1200, which kisi did not write, {why}"
+    assert found.failure.remedy.endswith("delete it. kisi adds no second line beside it.")
+    assert only(plan(0, [line("1200", 5, starts=TOMORROW)])).after == 0
+
+
+def test_a_line_of_kisis_that_bills_another_product_now_is_not_doubled():
+    found = plan(5, [line("1299", 5)], [fact("1200", 5)])
+    assert (found.failure.guard, found.lines) == ("ambiguous", ())
+    assert found.failure.reason == (
+        "line 301 of product 1200, which kisi wrote, bills product 1299 now"
+    )
+    assert found.failure.remedy.startswith("Map the client to product 1299, or give the line its")
+    assert only(plan(5, [line("1299", 0)], [fact("1200", 5)])).line_id is None
+
+
+def test_an_ended_line_of_0_is_no_obstacle():
+    assert only(plan(5, [line("1200", 0, dead=True)])).line_id is None
 
 
 def test_a_line_in_effect_wins_over_one_that_starts_later():
@@ -223,8 +252,7 @@ def test_lines_managed_by_hand_are_so_also_under_a_new_name_of_their_application
 
 def test_a_line_to_which_a_person_gave_another_product_is_not_kisis_any_more():
     other = line("9", 6)
-    found = plan(6, [other], [fact("1200", 6)])
-    assert [(item.product, item.action) for item in found.lines] == [("1200", Action.CREATE)]
+    assert plan(0, [other], [fact("1200", 6)]).lines == ()
     assert only(plan(5, [replace(other, product="1200")], [fact("1100", 6)])).adopt
 
 

@@ -686,8 +686,8 @@ def test_who_waits_for_another_client_is_told_for_which_line_and_why():
     plans, facts = moved_tenant(guard="decrease")
     found = hold(spread(arranged(*plans, facts=facts)), "401")
     assert found.reason == (
-        "waits for line 301 of Contoso (agreement Contoso), A 55 → 5, which is on hold there "
-        "(decrease) and bills the same devices"
+        "waits for line 301 of Contoso (agreement Contoso), A 55 → 5, which must come "
+        "down first, and is on hold (decrease)"
     )
     assert found.remedy == "If that is right: {accept}"
     assert (found.releasable, found.key) == (True, "")
@@ -711,7 +711,7 @@ def test_a_new_line_that_is_waited_for_is_told_by_its_product():
     assert guards(plan) == {"1": WITH, "2": "create", "3": WITH}
     assert hold(plan, "3").reason == (
         "waits for the new line of product p2 of C (agreement C), B new → 600, which is on hold "
-        "there (create) and bills the same devices"
+        "(create)"
     )
 
 

@@ -85,7 +85,7 @@ def test_the_remedy_keeps_what_the_row_names_already(scene):
     [
         {"quantity": 0},
         {"cancelled": TODAY},
-        {"dead": True},
+        {"dead": True, "cancelled": TODAY},
         {"one_time": True},
         {"billable": False},
         {"product": "1300"},
@@ -104,6 +104,11 @@ def test_a_line_that_begins_later_or_ends_later_is_one(scene):
     line = scene.cw.put("1200", 8, "1050", starts=later)
     assert f"bills 8 of product 1200 from {later}" in the_hold(scene.sync()).reason
     scene.cw.put("1200", 8, "1050", line_id=line.id, cancelled=later)
+    assert "bills 8 of product 1200 already" in the_hold(scene.sync()).reason
+
+
+def test_a_line_that_is_called_ended_without_a_day_may_bill_it(scene):
+    scene.cw.put("1200", 8, "1050", dead=True)
     assert "bills 8 of product 1200 already" in the_hold(scene.sync()).reason
 
 

@@ -1,7 +1,7 @@
 """Whole days: what the PSA holds after a run, after the next, and after a mapping has changed."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -564,3 +564,43 @@ def test_new_devices_do_not_wait_for_those_that_went(upgrade):
         "to-zero",
         None,
     ]
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skew", [timedelta(days=365), timedelta(days=-200)], ids=str)
+def test_a_clock_that_the_psa_contradicts_makes_no_line_and_confirms_nothing(scene, skew):
+    """What exists is written all the same; the clients of another PSA are confirmed."""
+    other = company(2, psa="tp")
+    scene.mapping = mapping(ALL_ROW, replace(ALL_ROW, psa="tp"))
+    scene.bill(COMPANY, other)
+    scene.add_psa("tp").agreement(other.company, other.agreement)
+    scene.uses(workstations=5)
+    scene.uses(workstations=7, uid="VSRV-2")
+    scene.sync()
+    scene.cw.skew = skew
+    scene.clock.sleep(3600)
+    scene.uses(workstations=6)
+    day = scene.sync()
+    direction = "ahead of" if skew > timedelta(0) else "behind"
+    said = f"this machine's clock is {abs(skew).days} days {direction} that of psa.cw"
+    assert (day.code, scene.cw.quantities()) == (ExitCode.WITHHELD, {"1200": 6})
+    assert last_line(day.plan) == (
+        f"1 of 2 clients up to date; need attention: Contoso (not confirmed: {said})."
+    )
+    other, contoso = scene.journal.clients()
+    assert (contoso.status, contoso.guard) == (Status.HELD, "clock")
+    assert other.confirmed_at - contoso.confirmed_at == timedelta(hours=1)
+
+
+def test_a_new_line_waits_until_the_clock_is_right(scene):
+    scene.cw.skew = timedelta(days=2)
+    scene.uses(5)
+    day = scene.sync()
+    (line,) = day.client().lines
+    assert (line.hold.guard, line.hold.releasable, scene.cw.quantities()) == ("clock", False, {})
+    assert line.hold.reason.endswith("psa.cw, so the new line would begin on a wrong day")
+    scene.cw.skew = timedelta(hours=23)
+    assert scene.sync().code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 5}

@@ -704,3 +704,38 @@ def test_a_damaged_reading_counts_as_one_that_is_not_kept():
     damaged, missing = since(Damaged(past), *here), since(Past({}), *here)
     assert damaged.billed([one], [KES, "Mail"]) == missing.billed([one], [KES, "Mail"])
     assert damaged.moves(plan_of(FALL, RISE), [one]) == {}
+
+
+# --- devices that are counted in two places -----------------------------------------------------
+
+
+def test_what_two_clients_count_in_one_run_is_not_billed_on_both(scene):
+    """Nine devices move while the run reads: each of the two servers shows them."""
+    scene.cw.agreement(LAB.company, LAB.agreement)
+    scene.bill(COMPANY, LAB)
+    scene.uses(10)
+    scene.uses(10, uid="VSRV-9")
+    scene.sync()
+    both = [*devices(10, prefix="VSRV-9"), *devices(9, prefix="VSRV-1")]
+    scene.hq.add(reading(both, of=tenant("Lab", "VSRV-9")))
+    day = scene.sync()
+    assert held(scene) == (10, 10)
+    assert (hold(day).guard, day.code) == ("counted-twice", ExitCode.WITHHELD)
+    assert hold(day).reason.startswith("9 of its devices are counted in hq:VSRV-1 of Contoso too")
+    (note,) = day.client("Contoso").notes
+    assert note.startswith(f"{KES}: 9 of its devices are counted in hq:VSRV-9 of Lab too; ")
+    scene.uses(1)
+    scene.hq.add(reading([*devices(10, prefix="VSRV-9"), *both[11:]], of=tenant("Lab", "VSRV-9")))
+    assert scene.sync().code is ExitCode.OK
+    assert held(scene) == (1, 18)
+
+
+def test_one_client_with_the_same_devices_in_two_sources_is_asked_about(scene):
+    east = TenantRef("east", "VSRV-1")
+    scene.add_source("east").add(
+        reading(devices(3, prefix="VSRV-1"), of=tenant("C", "VSRV-1", "east"))
+    )
+    scene.bill(replace(COMPANY, tenants=(T1, east)))
+    scene.uses(3)
+    day = scene.sync()
+    assert (hold(day, "Contoso").guard, held(scene)[0]) == ("counted-twice", 0)

@@ -79,6 +79,8 @@ class Account:
 
     known: dict[str, set[Known]] = field(default_factory=dict)
     """How each of these was known then."""
+    called_since: str = ""
+    """What its application was called in a later run that was to raise it."""
     since: frozenset[str] = frozenset()
     """The same in a later run that was to raise it; its units may stand for those."""
 
@@ -142,7 +144,7 @@ class Judge:
         for where, account in self.accounts.items():
             mapped = world.client_of(where.psa, where.agreement)  # also with billing off
             clients = [*self.owners(where), *([mapped] if mapped else ())]
-            if any(self._by_hand(account, client) for client in clients):
+            if any(self.by_hand(account, client) for client in clients):
                 account.trusted = False
 
     def owners(self, where: LineId) -> list[Client]:
@@ -150,7 +152,7 @@ class Judge:
         client = self.world.client_of(where.psa, where.agreement)
         if client is not None:
             return [client] if client.billing else []
-        tenants = self.accounts[where].tenants
+        tenants = self.accounts[where].tenants | self.accounts[where].since
         return [
             one for one in self.world.clients if one.billing and not tenants.isdisjoint(one.tenants)
         ]
@@ -237,6 +239,11 @@ class Judge:
         if owners and all(self._by_hand(account, client) for client in owners):
             raise Broken("quantity", f"{change}, although people keep {account.called} there")
 
+    def by_hand(self, account: Account, client: Client) -> bool:
+        """Whether people keep it for a client, under any name that it may be known by."""
+        names = {account.called, account.called_since or account.called}
+        return any(self.world.is_by_hand(client, name, account.product) for name in names)
+
     def _by_hand(self, account: Account, client: Client) -> bool:
         return self.world.is_by_hand(client, account.called, account.product)
 
@@ -244,6 +251,7 @@ class Judge:
         account = self.accounts.setdefault(where, Account("", one.product, frozenset()))
         account.called = self.world.names[one.application]
         account.tenants, account.since = frozenset(one.client.tenants), frozenset()
+        account.called_since = ""
         return account
 
     # --- (a) ------------------------------------------------------------------------------------
@@ -279,6 +287,7 @@ class Judge:
                 right[where] = one
             elif one.client.name in seen.judged:
                 self.accounts[where].since = frozenset(one.client.tenants)
+                self.accounts[where].called_since = self.world.names[one.application]
             if self.accounts[where].trusted:
                 self.accounts[where].widen(one.content, now)
         return right

@@ -122,7 +122,7 @@ class Life:
         if done is not None:
             self._tell(done)
         self._tell_lines()
-        self.judge.closes(self._seen(done, accepted))
+        self.judge.closes(self._seen(done))
         world.heal()
         world.clock.sleep(DAY - world.clock.elapsed % DAY)
         return done
@@ -131,14 +131,14 @@ class Life:
         self.office.mapping = self.world.mapping()
         self.world.report()
 
-    def _seen(self, done: Night | None, accepted: tuple[str, ...]) -> Seen:
+    def _seen(self, done: Night | None) -> Seen:
         if done is not None and done.refused:
             return Seen(asked=frozenset())
         guarded = self.office.guarded
         return Seen(
             judged(guarded) if done else frozenset(),
             frozenset(one.company.name for one in guarded.companies),
-            accepts_beside(guarded, accepted),
+            accepts_beside(guarded, self.office.accepted),
             unknown_creates(done.plan) if done else frozenset(),
         )
 
@@ -247,9 +247,7 @@ class Life:
                 return False
         owners = self.judge.owners(where)
         return bool(owners) and all(
-            self.world.can_be_judged(one)
-            and not self.world.is_by_hand(one, account.called, account.product)
-            for one in owners
+            self.world.can_be_judged(one) and not self.judge.by_hand(account, one) for one in owners
         )
 
 

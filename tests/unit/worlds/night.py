@@ -52,6 +52,8 @@ class Office:
     guards: GuardRules = field(default_factory=GuardRules)
     guarded: Plan = field(default_factory=lambda: Plan(()))
     """What the run that is under way, or was the last, has worked out before any accept."""
+    accepted: frozenset[str] = frozenset()
+    """The keys that were accepted in that run or before it."""
 
     def rules(self) -> Rules:
         now = self.clock.now()
@@ -85,7 +87,7 @@ def night(
     journal.record_mapping(rules.mapping.companies)
     memory = load_journal_state(journal, rules)
     wait_for_last_write(memory, clock, lambda _text: None)
-    office.guarded = Plan(())
+    office.guarded, office.accepted = Plan(()), frozenset()
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
     record_reading(journal, run, clock.now(), found, rules.today)
@@ -96,6 +98,7 @@ def night(
     except Withheld as error:
         _end(journal, run, clock, error.exit_code)
         return Night(Plan(()), error.exit_code, refused=error.message)
+    office.accepted = found.accepted | keys
     plan = resolve(found, office.psas, keys)
     journal.record_plan(run, clock.now(), plan)
     told: list[str] = []
@@ -186,12 +189,11 @@ def unknown_creates(plan: Plan) -> frozenset[Slot]:
 
 
 def accepts_beside(plan: Plan, accepted: Iterable[str]) -> bool:
-    """Whether accepted ids cover a wait for a line that this run does not plan."""
-    chosen = set(accepted)
+    """Whether accepted keys cover a wait for a line that this run does not plan."""
+    keys = set(accepted)
     return any(
-        line.hold is not None and (line.hold.guard == "elsewhere" or _BESIDE in line.hold.reason)
-        for client, line in held(plan)
-        if plan.plan_id in chosen or client.plan_id in chosen
+        line.hold is not None and line.hold.key in keys and _BESIDE in line.hold.reason
+        for _, line in held(plan)
     )
 
 

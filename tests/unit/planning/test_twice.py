@@ -1,0 +1,51 @@
+"""Devices that two tenants count in one run."""
+
+from kisi.model import Pool, TenantRef
+from kisi.planning import counted_twice, doubles_of, with_notes
+from tests.unit.build import mapping
+from tests.unit.fakes import planned
+from tests.unit.planning.arranged import client, ready
+
+T1, T2 = (TenantRef("hq", name) for name in ("t1", "t2"))
+EAST = TenantRef("east", "t1")
+CONTOSO, LAB = client("Contoso", "t1"), client("Lab", "t2")
+
+
+def twice(devices, *companies):
+    pools = {Pool(tenant, name): ids for (tenant, name), ids in devices.items()}
+    return counted_twice(pools, mapping(companies=companies))
+
+
+def test_a_device_of_two_clients_is_found_from_both_sides():
+    found = twice({(T1, "A"): [1, 2, 3], (T2, "A"): [3, 2, 4]}, CONTOSO, LAB)
+    assert found == {Pool(T1, "A"): {T2: 2}, Pool(T2, "A"): {T1: 2}}
+
+
+def test_two_applications_of_one_device_are_two_uses():
+    assert twice({(T1, "A"): [1], (T2, "B"): [1], (T1, "B"): [1]}, CONTOSO) == {
+        Pool(T1, "B"): {T2: 1},
+        Pool(T2, "B"): {T1: 1},
+    }
+
+
+def test_the_tenants_of_one_client_in_one_source_count_it_once_already():
+    both = client("Contoso", "t1 t2")
+    assert twice({(T1, "A"): [1], (T2, "A"): [1]}, both) == {}
+    assert twice({(T1, "A"): [1], (EAST, "A"): [1]}, both) == {
+        Pool(T1, "A"): {EAST: 1},
+        Pool(EAST, "A"): {T1: 1},
+    }
+
+
+def test_a_line_says_how_many_and_where():
+    lines = planned(10, 11, application="A"), planned(9, 9, "9", line_id="9", application="B")
+    plan = ready(CONTOSO, *lines)
+    devices = {(T1, "A"): [1, 2], (T2, "A"): [1, 2], (T1, "B"): [7], (T2, "B"): [7]}
+    whole = mapping(companies=(CONTOSO, LAB))
+    said = doubles_of([plan], twice(devices, CONTOSO, LAB), whole)
+    assert said == {
+        lines[0].slot: "2 of its devices are counted in hq:t2 of Lab too",
+        lines[1].slot: "1 of its devices is counted in hq:t2 of Lab too",
+    }
+    (note,) = with_notes(plan, said).notes
+    assert note.startswith("B: 1 of its devices is counted in hq:t2 of Lab too; `kisi explain`")
