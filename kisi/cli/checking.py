@@ -46,7 +46,7 @@ _HAS_MODES = os.name == "posix"
 
 
 @dataclass(frozen=True, slots=True)
-class _Area:
+class Area:
     """Findings about one thing, and the exit code that a problem there means."""
 
     title: str
@@ -54,6 +54,7 @@ class _Area:
     exit_code: ExitCode
 
     def count(self, level: Level) -> int:
+        """How many findings are so grave."""
         return sum(finding.level is level for finding in self.findings)
 
 
@@ -63,10 +64,10 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     The systems are only asked if the files are right.
     """
     files = check_files(config_path(config), SOURCE_KINDS, PSA_KINDS)
-    areas = [_Area("Files and secrets", files, ExitCode.CONFIG)]
+    areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
     passed = not areas[0].count(Level.PROBLEM)
     if passed and (changes := _foreign_changes(load(config)[0].state_dir)):
-        areas.append(_Area("Foreign changes", changes, ExitCode.WITHHELD))
+        areas.append(Area("Foreign changes", changes, ExitCode.WITHHELD))
     if online and passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
@@ -90,7 +91,7 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     return code
 
 
-def _report(areas: Sequence[_Area], *, detailed: bool) -> page.Report:
+def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
     """All findings; what is fine only where it is asked for."""
     sections = []
     for area in areas:
@@ -103,7 +104,7 @@ def _report(areas: Sequence[_Area], *, detailed: bool) -> page.Report:
     return page.Report("Check", tuple(sections))
 
 
-def _area_fields(area: _Area) -> dict[str, Any]:
+def _area_fields(area: Area) -> dict[str, Any]:
     findings = [{**fields(x, "level message"), "remedy": x.remedy or None} for x in area.findings]
     return {"title": area.title, "findings": findings}
 
@@ -130,26 +131,26 @@ def _foreign_changes(state: Path) -> tuple[Finding, ...]:
     )
 
 
-def _online(setup: Setup) -> Iterable[_Area]:
+def _online(setup: Setup) -> Iterable[Area]:
     rules = setup.rules()
     systems = validator.SystemValidator(setup.sources, setup.psas, rules.today)
     for name, source in setup.sources.items():
-        yield _Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
+        yield Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
         found = validator.check_tenants(
             name, source, systems, setup.mapping, rules.now, rules.counting
         )
-        yield _Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
+        yield Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
     if twice := tuple(validator.check_listed_twice(setup.sources, setup.mapping)):
-        yield _Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
+        yield Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
     for name, psa in setup.psas.items():
-        ref = validator.some_agreement(setup.mapping, name)
-        answers = psa.check_online(ref.agreement if ref else None)
-        yield _Area(f"psa.{name}", answers, ExitCode.PSA)
+        billed = (c.agreement for c in setup.mapping.companies if c.psa == name and c.billing)
+        answers = psa.check_online(next(billed, None))  # asked about rights on this one
+        yield Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
             lines = validator.check_lines(name, systems, setup.mapping)
             elsewhere = check_siblings(name, psa, setup.mapping, rules.today)
             title = f"psa.{name}: mapped agreements and products"
-            yield _Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
+            yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
 
 
 def schema_text() -> str:
