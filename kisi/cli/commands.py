@@ -22,7 +22,7 @@ from kisi.cli import options
 from kisi.cli.completion import client_names
 from kisi.cli.map import map_app
 from kisi.cli.options import flag, shared_options
-from kisi.cli.output import Console, result
+from kisi.cli.output import Console, explain_error, result, write
 from kisi.cli.start import demo, init, sandbox
 from kisi.errors import ExitCode, Interrupted, KisiError
 
@@ -301,26 +301,19 @@ def run(arguments: Sequence[str]) -> int:
         else:
             sys.stderr.write(f"Error: {error.format_message()}\n")
         return ExitCode.USAGE
-    except (typer.Abort, KeyboardInterrupt):
-        return _say(Interrupted("Stopped before anything was written."))
-    except KisiError as error:
-        return _say(error)
+    except (typer.Abort, KeyboardInterrupt, KisiError) as raised:
+        stopped = Interrupted("Stopped before anything was written.")
+        known = raised if isinstance(raised, KisiError) else stopped
+        write(sys.stderr, explain_error(known))
+        return known.exit_code
     except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
         return _say_bug(error, verbose="-vv" in arguments)
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def _say(error: KisiError) -> int:
-    from kisi.cli.output import explain_error, write
-
-    write(sys.stderr, explain_error(error))
-    return error.exit_code
-
-
 def _say_bug(error: Exception, *, verbose: bool) -> int:
     import traceback
 
-    from kisi.cli.output import write
     from kisi.redaction import REDACTOR, safe_text
 
     kind = f"{type(error).__name__}: {error}"
