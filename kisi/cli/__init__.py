@@ -1,6 +1,5 @@
 """The command line: the only place that prints or exits."""
 
-from kisi.cli.commands import app
-from kisi.cli.main import run
+from kisi.cli.commands import app, run
 
 __all__ = ["app", "run"]

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from kisi.cli.check_files import check_files
-from kisi.cli.output import Console, OutputOptions, show
-from kisi.config import Section
+from kisi.cli.output import Console, show
+from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config, resolve_all
 from kisi.config.load import Top
 from kisi.errors import ConfigError, ExitCode, StateError, worst
-from kisi.journal import Journal, repair
+from kisi.journal import JOURNAL, Journal, repair
 from kisi.json_text import document, fields
 from kisi.lock import run_lock
-from kisi.mapping.validator import (
-    SystemValidator,
-    check_lines,
-    check_listed_twice,
-    check_tenants,
-)
+from kisi.mapping import validator
+from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
-from kisi.psa.registry import PSAS
 from kisi.reconcile.new_lines import check_siblings
 from kisi.redaction import safe_text
+from kisi.render import report as page
 from kisi.render.formatting import plural
-from kisi.render.report import Entry, Report, Tone, remarks
-from kisi.render.report import Section as Part
-from kisi.run.setup import Setup, config_path, load, opened
-from kisi.sources.registry import SOURCES
+from kisi.render.report import Tone
+from kisi.run.setup import PSA_KINDS, SOURCE_KINDS, Setup, config_path, load, opened
+from kisi.secrets import SecretReference
 
-_SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
-_PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
 _MARKS = {
     Level.OK: ("✓", Tone.GOOD),
     Level.NOTE: ("·", Tone.DIM),
@@ -46,6 +42,7 @@ _MARKS = {
 }
 _FOR_A_RUN = 60.0
 """Seconds to wait for a run to end, where something is to be stored."""
+_HAS_MODES = os.name == "posix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +58,12 @@ class Area:
         return sum(finding.level is level for finding in self.findings)
 
 
-def check(
-    config: Path | None, console: Console, output: OutputOptions, *, online: bool
-) -> ExitCode:
+def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     """Shows all findings, and says in one sentence how it stands and what is next.
 
     The systems are only asked if the files are right.
     """
-    files = check_files(config_path(config), _SOURCE_KINDS, _PSA_KINDS)
+    files = check_files(config_path(config), SOURCE_KINDS, PSA_KINDS)
     areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
     passed = not areas[0].count(Level.PROBLEM)
     if passed and (changes := _foreign_changes(load(config)[0].state_dir)):
@@ -77,45 +72,41 @@ def check(
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
-    every = [{"title": area.title, "findings": list(map(_found, area.findings))} for area in areas]
     failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
     code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
     detailed = console.verbose > 0 or online
     show(
         console,
-        output,
         report=lambda: _report(areas, detailed=detailed),
-        document=lambda: document({"exit_code": code, "areas": every}),
+        document=lambda: document({"exit_code": code, "areas": list(map(_area_fields, areas))}),
     )
-    (console.warn if code else console.info)(_summary(areas, online=online))
+    problems = sum(area.count(Level.PROBLEM) for area in areas)
+    warnings = plural(sum(area.count(Level.WARNING) for area in areas), "warning")
+    if problems:
+        console.warn(f"{plural(problems, 'problem')}, {warnings}. Nothing was changed.")
+    else:
+        more = "" if warnings.startswith("0 ") else f", {warnings}"
+        following = "kisi preview" if online else "kisi check --online"
+        console.info(f"No problems{more}. Next: {following}")
     return code
 
 
-def _report(areas: Sequence[Area], *, detailed: bool) -> Report:
+def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
     """All findings; what is fine only where it is asked for."""
     sections = []
     for area in areas:
-        shown = [one for one in area.findings if detailed or one.level is not Level.OK]
-        entries = [
-            Entry(*_MARKS[one.level], one.message, remarks=remarks(one.remedy)) for one in shown
-        ]
-        sections += [Part(area.title, (), tuple(entries))] if entries else []
-    return Report("Check", tuple(sections))
+        entries = tuple(
+            page.Entry(*_MARKS[one.level], one.message, remarks=page.remarks(one.remedy))
+            for one in area.findings
+            if detailed or one.level is not Level.OK
+        )
+        sections += [page.Section(area.title, (), entries)] if entries else []
+    return page.Report("Check", tuple(sections))
 
 
-def _found(finding: Finding) -> dict[str, Any]:
-    return {**fields(finding, "level message"), "remedy": finding.remedy or None}
-
-
-def _summary(areas: Sequence[Area], *, online: bool) -> str:
-    problems = sum(area.count(Level.PROBLEM) for area in areas)
-    warnings = sum(area.count(Level.WARNING) for area in areas)
-    if problems:
-        found = f"{plural(problems, 'problem')}, {plural(warnings, 'warning')}"
-        return f"{found}. Nothing was changed."
-    more = f", {plural(warnings, 'warning')}" if warnings else ""
-    following = "kisi preview" if online else "kisi check --online"
-    return f"No problems{more}. Next: {following}"
+def _area_fields(area: Area) -> dict[str, Any]:
+    findings = [{**fields(x, "level message"), "remedy": x.remedy or None} for x in area.findings]
+    return {"title": area.title, "findings": findings}
 
 
 def _foreign_changes(state: Path) -> tuple[Finding, ...]:
@@ -142,19 +133,21 @@ def _foreign_changes(state: Path) -> tuple[Finding, ...]:
 
 def _online(setup: Setup) -> Iterable[Area]:
     rules = setup.rules()
-    validator = SystemValidator(setup.sources, setup.psas, rules.today)
+    systems = validator.SystemValidator(setup.sources, setup.psas, rules.today)
     for name, source in setup.sources.items():
         yield Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
-        found = check_tenants(name, source, validator, setup.mapping, rules.now, rules.counting)
+        found = validator.check_tenants(
+            name, source, systems, setup.mapping, rules.now, rules.counting
+        )
         yield Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
-    if twice := tuple(check_listed_twice(setup.sources, setup.mapping)):
+    if twice := tuple(validator.check_listed_twice(setup.sources, setup.mapping)):
         yield Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
     for name, psa in setup.psas.items():
         billed = (c.agreement for c in setup.mapping.companies if c.psa == name and c.billing)
         answers = psa.check_online(next(billed, None))  # asked about rights on this one
         yield Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
-            lines = check_lines(name, validator, setup.mapping)
+            lines = validator.check_lines(name, systems, setup.mapping)
             elsewhere = check_siblings(name, psa, setup.mapping, rules.today)
             title = f"psa.{name}: mapped agreements and products"
             yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
@@ -174,8 +167,8 @@ def schema_text() -> str:
         return {"type": "object", "additionalProperties": {"oneOf": choices}}
 
     properties = schema["properties"]
-    properties["sources"] = sections(_SOURCE_KINDS)
-    properties["psa"] = sections(_PSA_KINDS)
+    properties["sources"] = sections(SOURCE_KINDS)
+    properties["psa"] = sections(PSA_KINDS)
     schema["title"] = "kisi.toml"
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=2) + "\n"
@@ -204,11 +197,7 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
 
 
 def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
-    """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching.
-
-    Raises:
-        ConfigError: There is no terminal, no Tigerpaw, or the agreement is a client's.
-    """
+    """Proves the Tigerpaw template on a scratch agreement, step by step, with a person watching."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
             "--probe-tigerpaw writes to an agreement and asks before each step, so it needs a "
@@ -224,11 +213,15 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
                     "scratch one. Nothing was sent.",
                     remedy="Make an agreement for the probe, with one manual charge on it.",
                 )
+
+        def confirmed(question: str) -> bool:
+            return typer.confirm(safe_text(question), err=True)
+
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
         passed, state = True, setup.config.state_dir
-        for step in psa.probe(number, item, _confirmed):
+        for step in psa.probe(number, item, confirmed):
             passed = step.passed
-            console.warn(("✓ " if step.passed else "✗ ") + safe_text(step.message))
+            console.warn(("✓ " if passed else "✗ ") + safe_text(step.message))
             if step.foreign:
                 with run_lock(state, _FOR_A_RUN), Journal.open(state) as journal:
                     at = setup.clock.now()
@@ -246,8 +239,7 @@ def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsPro
         raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
     named, _, number = agreement.rpartition(":")
     if not named and len(found) == 1:
-        ((name, psa),) = found.items()
-        return name, psa, number
+        named = min(found)
     if named not in found:
         raise ConfigError(
             f"Which Tigerpaw is meant? kisi.toml has {', '.join(sorted(found))}. Nothing was sent.",
@@ -256,5 +248,129 @@ def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsPro
     return named, found[named], number
 
 
-def _confirmed(question: str) -> bool:
-    return typer.confirm(safe_text(question), err=True)
+# --- offline: what can be wrong before a request is sent ------------------------------------------
+
+
+def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Finding, ...]:
+    """Reads everything that a run would read, from kisi.toml on, and sends nothing.
+
+    All problems of kisi.toml, of mapping.toml, of the secrets and of the files they name are found
+    together, also where one of them alone would stop every other command.
+    """
+    try:
+        partial = read_partial_config(path, source_kinds, psa_kinds)
+    except ConfigError as error:
+        return tuple(_errors(error))
+    config = partial.config
+    valid = (
+        f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
+        f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
+    )
+    findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
+    findings = findings or [Finding(Level.OK, valid)]
+    findings += _check_mapping(partial)
+    try:
+        count = sum(map(len, resolve_all(config).values()))
+        findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
+    except ConfigError as error:
+        findings += _errors(error)
+    return (*findings, *_open_to_others(config), *_unusable_files(config))
+
+
+def _errors(error: ConfigError) -> list[Finding]:
+    return [Finding(Level.PROBLEM, problem, error.remedy) for problem in error.problems]
+
+
+def _check_mapping(partial: PartialConfig) -> list[Finding]:
+    path = partial.config.mapping_path
+    if not os.path.lexists(path):
+        missing = f"There is no {path} yet, so nothing is billed."
+        return [Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")]
+    try:
+        names = ConfigNames(partial.source_names, partial.psa_names, partial.config.global_sources)
+        mapping = load_mapping(path, names)
+    except ConfigError as error:
+        return _errors(error)
+    applications = plural(len(mapping.applications), "application")
+    clients = plural(len(mapping.companies), "client")
+    billed = sum(company.billing for company in mapping.companies)
+    valid = f"{path} is valid: {applications}, {clients}, {billed} with billing on."
+    return [Finding(Level.OK, valid)]
+
+
+def _unusable_files(config: Config) -> Iterator[Finding]:
+    for table, sections in (("sources", config.sources), ("psa", config.psa)):
+        for name, section in sections.items():
+            for key, file in section.files_named(config.base):
+                if not (file.is_file() and os.access(file, os.R_OK)):
+                    place = f"{config.path.name}: [{table}.{name}] {key}"
+                    missing = f"{place}: There is no file {file} that this user can read."
+                    yield Finding(Level.PROBLEM, missing)
+    # the state folder is made by the first `sync`, if its nearest parent allows that
+    folder = config.state_dir
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        yield Finding(Level.PROBLEM, f"state_dir: {there} is a file, so it can hold no journal.")
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield Finding(
+            Level.PROBLEM,
+            f"state_dir: This user cannot write to {there}, so `kisi sync` would end with exit 8.",
+            "Run kisi as the user that owns it, or set state_dir to another folder.",
+        )
+
+
+def _open_to_others(config: Config) -> Iterator[Finding]:
+    """A warning for each file or folder of the configuration that is open to other users.
+
+    A stranger who can change kisi.toml can have the passwords sent to a server of his own; one who
+    can change a certificate, a report or a template decides whom kisi believes and what it bills;
+    one who can change the folder of such a file can put another in its place. One who can change
+    the state folder can make kisi forget, or believe what never was.
+    """
+
+    def warning(what: str, mode: str, path: Path) -> Finding:
+        return Finding(Level.WARNING, what, f"Run `chmod {mode} {shlex.quote(str(path))}`.")
+
+    if not _HAS_MODES:
+        return
+    files, state = tuple(dict.fromkeys(_files(config))), config.state_dir
+    for file in files:
+        if _mode(file) & stat.S_IWOTH:
+            yield warning(f"Every user of this machine can change {file}.", "o-w", file)
+    behind_links = [(file, Path(os.path.realpath(file))) for file in files]
+    for folder in dict.fromkeys(path.parent for pair in behind_links for path in pair):
+        open_to_all = _mode(folder) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+        if open_to_all and folder != state:  # with the sticky bit, as `/tmp`, it is safe
+            what = f"Every user of this machine can replace the files in {folder}."
+            yield warning(what, "o-w", folder)
+    mode = stat.S_IMODE(_mode(state))
+    if state.is_dir() and mode & 0o077:
+        what = (
+            f"Other users of this machine have access to the state folder {state} (mode "
+            f"{mode:04o}), where clients and devices are named."
+        )
+        yield warning(what, "700", state)
+
+
+def _files(config: Config) -> Iterator[Path]:
+    """Every file that a run reads, whether it is there or not."""
+    yield from (config.path, config.mapping_path, config.state_dir / JOURNAL)
+    for name, section in (*config.sources.items(), *config.psa.items()):
+        yield from section.files_read(config.base)
+        yield from _secret_files(section.secrets(name).values(), config.base)
+    yield from _secret_files(config.notify.secrets("").values(), config.base)
+
+
+def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
+    for reference in map(SecretReference.parse, references):
+        if reference.scheme == "file":
+            with suppress(RuntimeError):  # without a home folder it is no file: reported as such
+                yield base / Path(reference.target).expanduser()
+
+
+def _mode(path: Path) -> int:
+    """The permissions; 0 where there is nothing that this user can look at."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0

@@ -1,4 +1,4 @@
-"""The commands and their options, in the order a newcomer needs them.
+"""The commands and their options, in the order a newcomer needs them, and what runs one of them.
 
 What a command does is in a module of its own, which it imports when it is run; so `kisi --help`
 loads nothing but this.
@@ -6,30 +6,25 @@ loads nothing but this.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kisi import __version__
+from kisi.cli import options
 from kisi.cli.completion import client_names
 from kisi.cli.map import map_app
-from kisi.cli.options import (
-    Exclude,
-    FindingsFormat,
-    Format,
-    Only,
-    RowsFormat,
-    client_glob,
-    flag,
-    shared_options,
-    typed,
-)
-from kisi.cli.output import Console, OutputOptions, result
+from kisi.cli.options import flag, shared_options
+from kisi.cli.output import Console, explain_error, result, write
 from kisi.cli.start import demo, init, sandbox
+from kisi.errors import ExitCode, Interrupted, KisiError
 
 _DAY = 86_400
 """Seconds: whoever waits longer runs into the next daily run."""
@@ -60,8 +55,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     _version_asked: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Bills Kaspersky security by what an MSP's clients really use."""
@@ -71,11 +65,10 @@ app.command()(init)
 
 
 @app.command()
-@shared_options(formats=FindingsFormat)
+@shared_options(formats=options.FindingsFormat)
 def check(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     online: Annotated[
         bool, flag("--online", "Also log in: certificates, clocks, rights, every mapped id.")
     ] = False,
@@ -101,26 +94,25 @@ def check(
     from kisi.cli import checking
 
     if schema:
-        result(checking.schema_text(), output.file)
+        result(checking.schema_text(), console.file)
         raise typer.Exit
     if repair:
         raise typer.Exit(checking.repair_journal(config, console))
     if probe_tigerpaw is not None:
         raise typer.Exit(checking.probe(config, probe_tigerpaw, console))
-    raise typer.Exit(checking.check(config, console, output, online=online))
+    raise typer.Exit(checking.check(config, console, online=online))
 
 
 app.add_typer(map_app, name="map")
 
 
 @app.command()
-@shared_options(formats=Format)
+@shared_options(formats=options.Format)
 def preview(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
-    only: Only = None,
-    exclude: Exclude = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
     detailed_exitcode: Annotated[
         bool, flag("--detailed-exitcode", "Exit 10 if changes wait to be written.")
     ] = False,
@@ -135,7 +127,7 @@ def preview(
     work = partial(run.preview, config, only=only or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
     said = "Stopping: a preview writes nothing."
-    raise typer.Exit(follow(work, console, output, on_signal=said))
+    raise typer.Exit(follow(work, console, on_signal=said))
 
 
 _ACCEPT = "Release the holds of the plan or the client with this id, once (repeatable)."
@@ -144,16 +136,15 @@ _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 
 
 @app.command()
-@shared_options(formats=Format)
+@shared_options(formats=options.Format)
 def sync(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     accept: Annotated[
         list[str] | None, typer.Option("--accept", metavar="ID", help=_ACCEPT)
     ] = None,
-    only: Only = None,
-    exclude: Exclude = None,
+    only: options.Only = None,
+    exclude: options.Exclude = None,
     jitter: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_JITTER)] = 0,
     lock_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_LOCK_TIMEOUT)
@@ -170,18 +161,17 @@ def sync(
 
     work = partial(run.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
     work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
-    raise typer.Exit(follow(work, console, output))
+    raise typer.Exit(follow(work, console))
 
 
 @app.command()
-@shared_options(formats=Format)
+@shared_options(formats=options.Format)
 def status(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     context: typer.Context,
     company: Annotated[
-        str | None, client_glob("--company", "Only clients whose name matches, in detail.")
+        str | None, options.client_glob("--company", "Only clients whose name matches, in detail.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
@@ -200,25 +190,28 @@ def status(
 
     Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
     """
-    from kisi.cli.status import StatusQuery, show_status
+    from kisi.cli.journal import show_status
 
-    if not ready and typed(context, "max_age"):
+    if not ready and options.typed(context, "max_age"):
         raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
-    query = StatusQuery(
-        company=company,
-        since=instant(since, "--since") if since else None,
-        failed=failed and not ready,  # who may be invoiced is asked of everybody
-    )
+    runs_since = instant(since, "--since") if since else None
     oldest = duration(max_age, "--max-age")
-    raise typer.Exit(show_status(config, console, output, query, oldest if ready else None))
+    code = show_status(
+        config,
+        console,
+        company=company,
+        since=runs_since,
+        failed=failed and not ready,  # who may be invoiced is asked of everybody
+        max_age=oldest if ready else None,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
-@shared_options(formats=RowsFormat)
+@shared_options(formats=options.RowsFormat)
 def explain(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     company: Annotated[
         str,
         typer.Argument(
@@ -242,9 +235,9 @@ def explain(
 
     Reads the journal alone; nothing is sent. Evidence is kept for `evidence_days`.
     """
-    from kisi.cli.explain import show_explanation
+    from kisi.cli.journal import show_explanation
 
-    show_explanation(config, console, output, company, run, application, devices=devices)
+    show_explanation(config, console, company, run, application, devices=devices)
 
 
 app.command()(sandbox)
@@ -260,8 +253,7 @@ _YEARS = range(1970, 9999)
 
 def duration(text: str, option: str) -> timedelta:
     """`26h`, `90m` or `2d`; at most 36500 days. Else `typer.BadParameter` names the `option`."""
-    age = _age(text)
-    if age is None:
+    if (age := _age(text)) is None:
         raise typer.BadParameter(f"{text[:40]!r} is not {_DURATION}.", param_hint=option)
     return age
 
@@ -273,10 +265,7 @@ def _age(text: str) -> timedelta | None:
 
 
 def instant(text: str, option: str) -> datetime | timedelta:
-    """A day (`2026-11-01`) from 1970 on, or a duration before now.
-
-    Else `typer.BadParameter` names the `option`.
-    """
+    """A day (`2026-11-01`) from 1970 on, or a duration before now. Else as `duration`."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -288,3 +277,49 @@ def instant(text: str, option: str) -> datetime | timedelta:
         impossible = f"{text!r} is not a day on which there can have been a run."
         raise typer.BadParameter(impossible, param_hint=option)
     return moment
+
+
+# --- the one door: every error gets its exit code and its words -----------------------------------
+
+_command_of = cache(typer.main.get_command)
+"""Built once, also where one process runs several commands, as `kisi demo` does."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line, without the program's name; the exit code.
+
+    Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed from the start (`>&-`, pythonw): nothing is said
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    try:
+        result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
+    except typer.TyperException as error:  # wrong arguments, in Typer's own words
+        if (show := getattr(error, "show", None)) is not None:  # its own say how it is used, too
+            show(sys.stderr)
+        else:
+            sys.stderr.write(f"Error: {error.format_message()}\n")
+        return ExitCode.USAGE
+    except (typer.Abort, KeyboardInterrupt, KisiError) as raised:
+        stopped = Interrupted("Stopped before anything was written.")
+        known = raised if isinstance(raised, KisiError) else stopped
+        write(sys.stderr, explain_error(known))
+        return known.exit_code
+    except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
+        return _say_bug(error, verbose="-vv" in arguments)
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _say_bug(error: Exception, *, verbose: bool) -> int:
+    import traceback
+
+    from kisi.redaction import REDACTOR, safe_text
+
+    kind = f"{type(error).__name__}: {error}"
+    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(REDACTOR.redact(kind)))
+    write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
+    if verbose:
+        redacted = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
+        write(sys.stderr, "\n".join(safe_text(line) for line in redacted))
+    return ExitCode.BUG

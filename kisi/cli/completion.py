@@ -19,7 +19,7 @@ _COULD_ACT = re.compile("[\\\\`$\"'!\u2018-\u201f]")
 
 
 class _Completion(str):
-    """A completion that Typer keeps though it does not begin with the very letters that were typed.
+    """A completion that Typer keeps though it does not begin with the letters that were typed.
 
     It may be in another case, or escaped for the shell.
     """

@@ -13,16 +13,8 @@ import typer
 
 from kisi.cli.completion import client_names
 
-
-class Format(StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    HTML = "html"
-
-
+Format = StrEnum("Format", ["TABLE", "JSON", "CSV", "HTML"])
+"""How a result is written."""
 RowsFormat = StrEnum("RowsFormat", ["TABLE", "JSON", "CSV"])
 """How a list is written that is no page to hand on."""
 FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])
@@ -108,8 +100,8 @@ def shared_options(
     """Adds --quiet, --verbose and --no-color to a command, behind its own options.
 
     With `config` also --config; with `formats` also --format with these choices, --json and
-    --output. The command takes what comes of them first: the path given with --config, the
-    `Console`, and the `OutputOptions`; then its own options.
+    --output. The command takes what comes of them first: the path given with --config, and the
+    `Console`; then its own options.
     """
     shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
     if formats is not None:
@@ -119,7 +111,7 @@ def shared_options(
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
-        own = list(signature.parameters.values())[1 + config + (formats is not None) :]
+        own = list(signature.parameters.values())[1 + config :]
         parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind)
             for name, (kind, value) in shared.items()
@@ -127,14 +119,15 @@ def shared_options(
 
         @wraps(command)
         def with_shared(**given: Any) -> None:  # noqa: ANN401 - what each of the options takes
-            from kisi.cli.output import OutputOptions, console_for
+            from kisi.cli.output import console_for
 
             first = [given.pop("config")] if config else []
-            first.append(console_for(**{name: given.pop(name) for name in _CONSOLE}))
+            wanted = {name: given.pop(name) for name in _CONSOLE}
             if formats is not None:
                 form, json = Format(given.pop("format_")), given.pop("json")
-                first.append(OutputOptions(Format.JSON if json else form, given.pop("output_file")))
-            command(*first, **given)
+                wanted["format_"] = Format.JSON if json else form
+                wanted["file"] = given.pop("output_file")
+            command(*first, console_for(**wanted), **given)
 
         with_shared.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         with_shared.__annotations__ = {each.name: each.annotation for each in parameters}

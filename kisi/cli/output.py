@@ -33,14 +33,14 @@ _MOST_LINES = 50
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Where messages of a command go, and how many of them."""
+    """How many messages of a command are shown; how its result is written, and where."""
 
     quiet: bool = False
-    """Only errors, and the last line if something is wrong."""
     verbose: int = 0
-    """0, 1 or 2."""
     color: bool = True
-    """Whether colours may be used at all."""
+    format: Format = Format.TABLE
+    file: Path | None = None
+    """Where the result goes, if not to stdout."""
 
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
@@ -63,15 +63,14 @@ class Console:
         return not detect_legacy_windows()
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
-    """How a result is written, and to which file if not to stdout."""
-
-    format: Format = Format.TABLE
-    file: Path | None = None
-
-
-def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
+def console_for(
+    *,
+    quiet: bool,
+    verbose: int,
+    no_color: bool,
+    format_: Format = Format.TABLE,
+    file: Path | None = None,
+) -> Console:
     """Sets up logging and encodings for one command."""
     from kisi.redaction import OneLine, RedactingFilter
 
@@ -87,7 +86,7 @@ def console_for(*, quiet: bool, verbose: int, no_color: bool) -> Console:
     handler.setLevel(level)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
-    return Console(quiet=quiet, verbose=verbose, color=not no_color)
+    return Console(quiet, verbose, not no_color, format_, file)
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -95,30 +94,24 @@ def write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text if text.endswith("\n") else text + "\n")
         stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
     except OSError as error:
-        _silence(stream)
-        if stream is not sys.stderr:
+        # It goes nowhere: else the interpreter tries again, and fails, at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
             write(sys.stderr, f"The result could not be printed: {error.strerror}.")
 
 
-def _silence(stream: TextIO) -> None:
-    """Keeps the interpreter from trying again, and failing, at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
 def result(text: str, output: Path | None) -> None:
-    """Writes a command's result to stdout, or whole to a file.
-
-    Raises:
-        StateError: The file cannot be written; the old one is untouched.
-    """
+    """Writes a result to stdout, or whole to a file; `StateError`: the old one is untouched."""
     if output is None:
+        is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
         if isinstance(sys.stdout, TextIOWrapper):
-            _prepare(sys.stdout, text)
+            if is_csv:
+                sys.stdout.reconfigure(newline="")  # it ends its own lines; Windows doubles them
+            if (is_csv or is_page) and not sys.stdout.isatty():  # as with --output
+                sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         if text:
             write(sys.stdout, text)
         return
@@ -131,18 +124,6 @@ def result(text: str, output: Path | None) -> None:
         ) from error
 
 
-def _prepare(stdout: TextIOWrapper, text: str) -> None:
-    """Lets a file for another program be the same through a pipe as with --output.
-
-    A page says that it is UTF-8, and CSV is read back as that; a terminal keeps its own encoding.
-    """
-    is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
-    if is_csv:
-        stdout.reconfigure(newline="")  # CSV ends its own lines; Windows would double it
-    if (is_csv or is_page) and not stdout.isatty():
-        stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
 def _write_file(path: Path, text: str) -> None:
     """Puts a whole file in the place of an old one; a device or a pipe is written to instead.
 
@@ -153,18 +134,13 @@ def _write_file(path: Path, text: str) -> None:
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8", newline="")
         return
-    target = _behind_a_link(path)
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
-    atomic_write(target, text.encode(), mode=mode)
-
-
-def _behind_a_link(path: Path) -> Path:
-    """The file that `path` leads to. A stranger's link in `/tmp` could lead to any file of ours."""
     if hasattr(os, "geteuid") and path.is_symlink():
         trusted = {os.geteuid(), path.parent.stat().st_uid}
-        if path.lstat().st_uid not in trusted:
+        if path.lstat().st_uid not in trusted:  # in `/tmp` it could lead to any file of ours
             raise PermissionError(errno.EPERM, "it is another user's link")
-    return Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path))
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
+    atomic_write(target, text.encode(), mode=mode)
 
 
 def explain_error(error: KisiError) -> str:
@@ -183,32 +159,31 @@ def explain_error(error: KisiError) -> str:
 
 def show(
     console: Console,
-    output: OutputOptions,
     report: Callable[[], Report],
     document: Callable[[], Json],
     csv: Callable[[], str] | None = None,
 ) -> None:
     """Writes a result in the wanted format, which is one of those that the command offers."""
-    if output.format is Format.JSON:
+    if console.format is Format.JSON:
         from kisi.json_text import dumps
 
         text = dumps(document())
-    elif output.format is Format.CSV and csv is not None:
+    elif console.format is Format.CSV and csv is not None:
         text = csv()
-    elif output.format is Format.HTML:
+    elif console.format is Format.HTML:
         from kisi.render.web import web_page
 
         text = web_page(report())
     else:
-        text = terminal_text(report(), console, output)
-    result(text, output.file)
+        text = terminal_text(report(), console)
+    result(text, console.file)
 
 
-def terminal_text(report: Report, console: Console, output: OutputOptions = OutputOptions()) -> str:
+def terminal_text(report: Report, console: Console) -> str:
     """A report as text: as wide as the terminal, coloured if that is welcome."""
     from kisi.render.terminal import lay_out
 
-    if output.file is not None:
+    if console.file is not None:
         return lay_out(report, _WIDE).plain
     width = shutil.get_terminal_size((_WIDE, 0)).columns
     page = lay_out(report, width, sys.stdout.encoding or "ascii")

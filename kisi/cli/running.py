@@ -8,16 +8,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import rich.console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from kisi.cli.output import Console, OutputOptions, explain_error, show
+from kisi.cli.options import Format
+from kisi.cli.output import Console, explain_error, show
 from kisi.errors import ExitCode
 from kisi.redaction import safe_text
 from kisi.render.export import plan_csv
@@ -28,59 +29,45 @@ from kisi.run.document import plan_document
 _T = TypeVar("_T")
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
 _WRITES_ARE_FINISHED = "Stopping: a write under way is finished first."
-_STEP = 0.2
 
 
 def follow(
     work: Callable[..., RunResult],
     console: Console,
-    output: OutputOptions,
     *,
     on_signal: str = _WRITES_ARE_FINISHED,
 ) -> ExitCode:
     """Does a run and shows its result; what cannot be shown was billed all the same.
 
-    `work` is `kisi.run.sync` or `preview` with what the operator asked for; it gets the callbacks.
-    `on_signal` is what a first signal makes kisi say.
+    `work` is `kisi.run.sync` or `preview`, which gets the callbacks; `on_signal` is what a first
+    signal makes kisi say.
     """
     with handle_signals(on_signal) as stop, ProgressBars(console) as bars:
 
+        def say(message: Message) -> None:
+            if message.error is not None:
+                console.warn(explain_error(message.error))
+            else:
+                (console.warn if message.is_warning else console.info)(message.text)
+
         def show_result(result: RunResult) -> None:
             bars.hide()
-            show_plan(result, console, output)
+            wanted = console.format is not Format.TABLE or console.file is not None
+            if console.quiet and not result.exit_code and not wanted:
+                return
+            show(
+                console,
+                report=lambda: plan_report(result, verbose=console.verbose > 0),
+                document=lambda: plan_document(result),
+                csv=lambda: plan_csv(result),
+            )
+            # always said where something is wrong; on a good day, unless quiet
+            (console.warn if result.exit_code else console.info)(safe_text(result.last_line))
 
         following = partial(
-            work,
-            on_progress=bars.report,
-            on_message=partial(_say, console),
-            on_result=show_result,
-            stop=stop,
+            work, on_progress=bars.report, on_message=say, on_result=show_result, stop=stop
         )
         return run_interruptibly(following).exit_code
-
-
-def _say(console: Console, message: Message) -> None:
-    if message.error is not None:
-        console.warn(explain_error(message.error))
-    else:
-        (console.warn if message.is_warning else console.info)(message.text)
-
-
-def show_plan(result: RunResult, console: Console, output: OutputOptions) -> None:
-    """Writes a run's result to stdout or a file, and its last line to stderr.
-
-    The last line is always said where something is wrong; on a good day, unless quiet.
-    """
-    if console.quiet and not result.exit_code and output == OutputOptions():
-        return
-    show(
-        console,
-        output,
-        report=lambda: plan_report(result, verbose=console.verbose > 0),
-        document=lambda: plan_document(result),
-        csv=lambda: plan_csv(result),
-    )
-    (console.warn if result.exit_code else console.info)(safe_text(result.last_line))
 
 
 # --- signals: the write under way is finished and journaled, nothing new is begun -----------------
@@ -98,10 +85,32 @@ def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
         yield stop
         return
     heard: SimpleQueue[int | None] = SimpleQueue()
-    message = f"\n{said} Once more ends kisi at once.\n".encode()
-    listener = threading.Thread(target=_listen, args=(heard, stop, message), daemon=True)
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        """Runs in the main thread, between any two of its steps.
+
+        The main thread may hold any lock just then, also that of the very event to be set, and
+        would wait for itself for ever. `SimpleQueue.put` may be called from such places
+        (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put); a thread does the
+        rest.
+        """
+        nonlocal asked
+        if asked:
+            os._exit(ExitCode.INTERRUPTED)
+        asked = True
+        heard.put(number)
+
+    def listen() -> None:
+        if heard.get() is not None:
+            stop.request()
+            with suppress(OSError, ValueError):  # nobody may be listening
+                # not a `print`: the signal may have come in the middle of one
+                message = f"\n{said} Once more ends kisi at once.\n"
+                os.write(sys.stderr.fileno(), message.encode())
+
+    listener = threading.Thread(target=listen, daemon=True)
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    handle = _handler(heard)
     listener.start()
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
@@ -113,33 +122,6 @@ def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
         listener.join()
 
 
-def _handler(heard: SimpleQueue[int | None]) -> Callable[[int, FrameType | None], None]:
-    """What a signal runs, in the main thread, between any two of its steps.
-
-    The main thread may hold any lock just then, also that of the very event to be set, and would
-    wait for itself for ever. `SimpleQueue.put` is made to be called from such places
-    (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put); a thread does the rest.
-    """
-    asked = False
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(ExitCode.INTERRUPTED)
-        asked = True
-        heard.put(number)
-
-    return handle
-
-
-def _listen(heard: SimpleQueue[int | None], stop: Stop, message: bytes) -> None:
-    """Asks the run to end as soon as a signal was heard, and says so once that is certain."""
-    while heard.get() is not None:
-        stop.request()
-        with suppress(OSError, ValueError):  # nobody may be listening
-            os.write(sys.stderr.fileno(), message)  # a signal may come in the middle of a `print`
-
-
 def run_interruptibly(work: Callable[[], _T]) -> _T:
     """Runs `work` in a thread of its own and returns what it returns, or raises what it raises.
 
@@ -149,7 +131,7 @@ def run_interruptibly(work: Callable[[], _T]) -> _T:
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="run") as pool:
         job = pool.submit(work)
-        while wait([job], timeout=_STEP).not_done:
+        while wait([job], timeout=0.2).not_done:
             continue
         return job.result()
 
@@ -157,17 +139,14 @@ def run_interruptibly(work: Callable[[], _T]) -> _T:
 # --- progress -------------------------------------------------------------------------------------
 
 
-class ProgressBars:
+class ProgressBars(AbstractContextManager["ProgressBars"]):
     """How far each source and PSA is, on a terminal only. Hidden once all of them are read."""
 
     def __init__(self, console: Console) -> None:
         self._wanted = not console.quiet and console.colored(sys.stderr)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.hide()
@@ -189,15 +168,12 @@ class ProgressBars:
                 self._tasks[what] = bars.add_task(f"reading {what}", total=total)
             bars.update(self._tasks[what], completed=done, total=total)
             if bars.finished:
-                self._remove()
+                self.hide()
 
     def hide(self) -> None:
         """Takes the bars off the screen, before something else is shown there."""
         with self._lock:
-            self._remove()
-
-    def _remove(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = None
-        self._tasks.clear()
+            if self._bars is not None:
+                self._bars.stop()
+            self._bars = None
+            self._tasks.clear()

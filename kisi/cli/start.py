@@ -1,7 +1,4 @@
-"""What a newcomer runs first: `kisi init` writes a configuration, `kisi demo` needs none.
-
-`kisi sandbox` serves simulated systems on loopback; the demo runs the main job on them.
-"""
+"""What a newcomer runs first: `kisi init` writes a configuration, `kisi demo` needs none."""
 
 from __future__ import annotations
 
@@ -42,11 +39,7 @@ def init(
 
 
 def template() -> str:
-    """A kisi.toml to fill in.
-
-    Lines that start with `# ` explain; lines that start with `#` and no space are settings with
-    their defaults or an example, to be used by removing the `#`.
-    """
+    """A kisi.toml to fill in; what starts with `#` and no space is a default or an example."""
     return Path(__file__).with_name("kisi.toml").read_text(encoding="utf-8")
 
 
@@ -54,10 +47,6 @@ def write_template(path: Path) -> str:
     """Writes the template to `path`; the next steps, for the operator.
 
     An existing file, or a link, is never replaced, and a half-written file is not left behind.
-
-    Raises:
-        ConfigError: There is something at `path` already, or its folder does not exist.
-        StateError: It cannot be written.
     """
     made = False
     try:
@@ -146,20 +135,17 @@ def _steps(path: Path, served: Sandbox, console: Console) -> bool:
     )
     surprised = False
     for title, command, writes in steps:
-        heading = f"\n── {title}  $ kisi {command}\n"
+        heading, before = f"\n── {title}  $ kisi {command}\n", len(served.writes)
         if not console.quiet:
             write(sys.stdout, heading)
-        before = len(served.writes)
         code = run([command, *options])
         sent = len(served.writes) - before
         fine = code in {ExitCode.OK, ExitCode.WITHHELD} and (sent > 0) is writes
         surprised |= not fine
         summary = "as it should be" if fine else "NOT as it should be"
-        said = f"   exit code {code}, {sent} writes sent: {summary}"
-        if not console.quiet:
-            write(sys.stdout, said)
-        elif not fine:
-            write(sys.stdout, heading + said)
+        if not (console.quiet and fine):
+            unsaid = heading if console.quiet else ""
+            write(sys.stdout, f"{unsaid}   exit code {code}, {sent} writes sent: {summary}")
     return surprised
 
 

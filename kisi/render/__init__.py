@@ -8,10 +8,6 @@ RunResult, StatusView, ExplainView   what a command knows: the plan's and the jo
                      └── web.web_page     ──> str    one self-contained HTML page
 ```
 
-A run's JSON is `kisi.run.document`: the journal and the webhook get it too.
-`map_lists` and `map_screens` have what `kisi map` shows. Each number and name is put into words in
-`formatting`.
-
-A `Report` holds names as they came from remote systems. Whoever turns it into characters escapes
-them (`kisi.redaction.safe_text`), in one place for each medium.
+A run's JSON is `kisi.run.document`: the journal and the webhook get it too. A `Report` holds names
+as they came from remote systems; `terminal` and `web` escape them (`kisi.redaction.safe_text`).
 """

@@ -7,34 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import takewhile
-from typing import NamedTuple
 
 from kisi.counting import conservation
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
-from kisi.model import (
-    ApplicationUsage,
-    DeviceClass,
-    Evidence,
-    Glob,
-    KeyEvidence,
-    TenantUsage,
-    Unit,
-)
+from kisi.model import ApplicationUsage, DeviceClass, Evidence, Glob, KeyEvidence, TenantUsage, Unit
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-    listing,
-    remarks,
-    row,
-)
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 
 _SHOWN = 20
 """How many devices that were added or removed are listed without `--devices`."""
@@ -65,26 +43,21 @@ class ExplainView:
     tenants: tuple[UsageRecord, ...] = ()
 
 
-class DeviceChanges(NamedTuple):
-    """Which counted devices an application has more and fewer of than in the reading before."""
+def device_changes(
+    tenant: UsageRecord, usage: ApplicationUsage
+) -> tuple[list[Evidence], list[tuple[Evidence, str]]]:
+    """The counted devices that were added and removed since the reading before, if there was one.
 
-    added: tuple[Evidence, ...] = ()
-    removed: tuple[tuple[Evidence, str], ...] = ()
-    """Each with what happened to it; as it was before where it is not listed any more."""
-
-
-def device_changes(tenant: UsageRecord, usage: ApplicationUsage) -> DeviceChanges:
-    """What was added and removed since the reading before; nothing where this is the first."""
+    A removed one comes with what happened to it; as it was before where it is not listed any more.
+    """
     if tenant.previous is None:
-        return DeviceChanges()
+        return [], []
     before = _counted(tenant.previous, usage.application)
     now = _counted(tenant.usage, usage.application)
     listed = {item.device: item for item in usage.evidence}
     removed = [listed.get(device, item) for device, item in before.items() if device not in now]
-    return DeviceChanges(
-        added=tuple(item for device, item in now.items() if device not in before),
-        removed=tuple((item, _removed_because(item, tenant)) for item in removed),
-    )
+    added = [item for device, item in now.items() if device not in before]
+    return added, [(item, _removed_because(item, tenant)) for item in removed]
 
 
 def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
@@ -107,7 +80,6 @@ def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
 
 
 def _counted(usage: TenantUsage | None, application: str) -> dict[str, Evidence]:
-    """The devices that are counted for an application, by their id."""
     return {
         item.device: item
         for one in (usage.applications if usage else ())
@@ -118,13 +90,13 @@ def _counted(usage: TenantUsage | None, application: str) -> dict[str, Evidence]
 
 def shared_devices(
     view: ExplainView, tenant: UsageRecord, usage: ApplicationUsage
-) -> tuple[Evidence, ...]:
+) -> list[Evidence]:
     """Counted devices that a tenant before this one, of the same source, has too: they bill once.
 
     Users are worked out for each tenant and then added, so that nothing of them is shared.
     """
     if usage.unit is Unit.USER:
-        return ()
+        return []
     source = tenant.usage.tenant.ref.source
     before = takewhile(lambda other: other is not tenant, view.tenants)
     known = {
@@ -133,13 +105,13 @@ def shared_devices(
         if other.usage.tenant.ref.source == source
         for device in _counted(other.usage, usage.application)
     }
-    return tuple(item for item in usage.evidence if item.counted and item.device in known)
+    return [item for item in usage.evidence if item.counted and item.device in known]
 
 
-def other_keys(usage: TenantUsage) -> tuple[KeyEvidence, ...]:
+def other_keys(usage: TenantUsage) -> list[KeyEvidence]:
     """The tenant's keys that belong to no billed application."""
     known = {key.serial for one in usage.applications for key in one.keys}
-    return tuple(key for key in usage.keys if key.serial not in known)
+    return [key for key in usage.keys if key.serial not in known]
 
 
 def of_application(view: ExplainView, glob: str) -> ExplainView:
@@ -164,64 +136,61 @@ def of_application(view: ExplainView, glob: str) -> ExplainView:
 
 def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
     """How a client's quantities came about; with `devices` also each device, and why it counts."""
-    run = f"run {view.run.id} of {moment(view.run.at, view.zone)}"
-    sections = tuple(_sections(view, run, devices=devices))
-    return Report(f"kisi explain {view.client.name}", sections, (run,))
-
-
-def _sections(view: ExplainView, run: str, *, devices: bool) -> Iterable[Section]:
-    client = view.client
-    facts = (client.psa, f"agreement {client.agreement}", run)
+    client, run = view.client, f"run {view.run.id} of {moment(view.run.at, view.zone)}"
     lines: list[Item] = []
     for line in view.lines:
         label = billed_as(line.application, line.categories)
+        held = quantity(line.quantities[-1].quantity)
         place = f"product {line.product}, line {line.line_id}"
-        held = QuantityChange("", quantity(line.quantities[-1].quantity), place)
-        lines.append(Entry("=", Tone.DIM, label, held))
-    none = Remark("kisi keeps no line of this client.")
-    yield Section(client.name, facts, tuple(lines) or (none,))
+        lines.append(Entry("=", Tone.DIM, label, after=held, change=place))
+    lines = lines or [Span("kisi keeps no line of this client.")]
+    facts = (client.psa, f"agreement {client.agreement}", run)
+    sections = [Section(client.name, facts, tuple(lines))]
     for tenant in view.tenants:
-        for usage in tenant.usage.applications:
-            yield _application_section(usage, tenant, view, devices=devices)
-        yield from _rest(tenant, view.zone)
+        sections += (
+            _application_section(usage, tenant, view, devices=devices)
+            for usage in tenant.usage.applications
+        )
+        sections += _rest(tenant, view.zone)
     if not view.tenants:
-        yield Section("Usage", (), (Remark("No reading of this client is in the journal."),))
+        unread = Span("No reading of this client is in the journal.")
+        sections.append(Section("Usage", (), (unread,)))
+    return Report(f"kisi explain {client.name}", tuple(sections), (run,))
 
 
 def _application_section(
     usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView, *, devices: bool
 ) -> Section:
-    amount = plural(usage.total, *_UNITS[usage.unit])
-    items: list[Item] = [Remark(conservation(usage))]
+    items: list[Item] = [Span(conservation(usage))]
     if usage.evidence:
         items.append(_classes(usage))
     if shared := shared_devices(view, tenant, usage):
-        names = ", ".join(_device(item) for item in shared)
-        items.append(Remark(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
+        names = ", ".join(map(_device, shared))
+        items.append(Span(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
     items += _keys(usage.keys, view.zone)
     items += _changes(usage, tenant, everything=devices)
     if usage.unknown_devices:
         names = ", ".join(usage.unknown_devices)
-        items.append(Remark(f"Counted, with an unknown operating system: {names}", Tone.HELD))
+        items.append(Span(f"Counted, with an unknown operating system: {names}", Tone.HELD))
     items += _devices(usage.evidence) if devices else ()
-    return Section(usage.application, (amount, *_tenant(tenant, view.zone)), tuple(items))
+    read = f"read {moment(tenant.usage.at, view.zone)}"
+    read += "" if tenant.read else ", not in this run"
+    since = f"unchanged since {day(tenant.first_at, view.zone)}"
+    facts = (plural(usage.total, *_UNITS[usage.unit]), _tenant(tenant), read, since)
+    return Section(usage.application, facts, tuple(items))
 
 
-def _tenant(tenant: UsageRecord, zone: tzinfo) -> tuple[str, ...]:
-    known = tenant.usage.tenant
-    read = f"read {moment(tenant.usage.at, zone)}"
-    if not tenant.read:
-        read += ", not in this run"
-    return (f"{known.name} ({known.ref})", read, f"unchanged since {day(tenant.first_at, zone)}")
+def _tenant(tenant: UsageRecord) -> str:
+    return f"{tenant.usage.tenant.name} ({tenant.usage.tenant.ref})"
 
 
-def _classes(usage: ApplicationUsage) -> Remark:
+def _classes(usage: ApplicationUsage) -> Span:
     counted = Counter(item.device_class for item in usage.evidence if item.counted)
     parts = [plural(counted[one], noun) for one, noun in _CLASSES.items() if counted[one]]
     text = "Counted: " + (", ".join(parts) or "none")
     if usage.unit is Unit.USER:
         text += f"; users: {usage.total}, the larger of computers and half of the mobile devices"
-    return Remark(text)
+    return Span(text)
 
 
 def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
@@ -238,9 +207,9 @@ def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
 
 
 def _changes(usage: ApplicationUsage, tenant: UsageRecord, *, everything: bool) -> Iterable[Item]:
-    changes = device_changes(tenant, usage)
-    rows = [("+", f"{_device(item)}, {item.os_name or 'unknown system'}") for item in changes.added]
-    rows += [("-", f"{_device(item)}: {reason}") for item, reason in changes.removed]
+    added, removed = device_changes(tenant, usage)
+    rows = [("+", f"{_device(item)}, {item.os_name or 'unknown system'}") for item in added]
+    rows += [("-", f"{_device(item)}: {reason}") for item, reason in removed]
     more = 0 if everything else len(rows) - _SHOWN
     if more > 0:
         rows[_SHOWN:] = [("", f"and {more} more; --devices lists them all")]
@@ -252,20 +221,14 @@ def _device(item: Evidence) -> str:
 
 
 def _devices(evidence: Sequence[Evidence]) -> Iterable[Item]:
-    if not evidence:
-        return
-
-    rows = tuple(
-        row(
-            _device(item),
-            item.os_name,
-            _CLASSES[item.device_class],
-            item.serial,
-            Span("counted", Tone.GOOD) if item.counted else Span(item.reason, Tone.DIM),
-        )
-        for item in sorted(evidence, key=lambda item: (_device(item).casefold(), item.device))
-    )
-    yield Grid(("device", "operating system", "class", "key", ""), rows, flexible=(0, 1, 4))
+    rows = []
+    for item in sorted(evidence, key=lambda item: (_device(item).casefold(), item.device)):
+        reason = Span("counted", Tone.GOOD) if item.counted else Span(item.reason, Tone.DIM)
+        known = (item.os_name, _CLASSES[item.device_class], item.serial)
+        rows.append(row(_device(item), *known, reason))
+    if rows:
+        headers = ("device", "operating system", "class", "key", "")
+        yield Grid(headers, tuple(rows), flexible=(0, 1, 4))
 
 
 def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
@@ -276,4 +239,4 @@ def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
     items += _keys(other_keys(usage), zone)
     items += remarks(*(f"Note: {note}" for note in usage.notes))
     if items:
-        yield Section("Also there", _tenant(tenant, zone)[:1], tuple(items))
+        yield Section("Also there", (_tenant(tenant),), tuple(items))

@@ -48,17 +48,11 @@ _KEY_FIELDS = (
     "name source=tenant.source tenant=tenant.tenant key=key.name serial=key.serial"
     " expires=key.expires used=key.used"
 )
-_RUN_COUNTS = ("current", "billed", "applied", "held", "failed")
-"""Of a run; null where it did not get that far."""
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")
-
-Value = str | int | Decimal | bool | datetime | None
-
-
-# --- CSV in general -------------------------------------------------------------------------------
+_Value = str | int | Decimal | bool | datetime | None
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[_Value]]) -> str:
     r"""A table as CSV (RFC 4180): a header, then one row a line, each ended by `\r\n`.
 
     Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
@@ -77,15 +71,16 @@ def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:
     return csv_text(names, ([row.get(name) for name in names] for row in rows))
 
 
-def _text(value: Value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | Decimal):
-        return quantity(value)
-    if isinstance(value, datetime):
-        return instant(value) or ""
+def _text(value: _Value) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | Decimal():
+            return quantity(value)
+        case datetime():
+            return instant(value) or ""
     guard = "'" if value.startswith(_STARTS) else ""
     return guard + guarded_inside(safe_text(value), lambda start: f"'{start}")
 
@@ -100,18 +95,14 @@ def _client_columns(row: Fields) -> Fields:
 
 def plan_csv(result: RunResult) -> str:
     """Every line of the plan, and what failed or is not billed at all, a row each."""
-    return csv_of_fields(PLAN_COLUMNS, _plan_rows(result))
-
-
-def _plan_rows(result: RunResult) -> Iterable[Fields]:
     plan = result.plan
-    for company in plan.companies:
-        yield from _company_rows(company)
-    yield from ({"kind": "failure", **cause_fields(failure)} for failure in plan.failures)
-    yield from map(_use_row, plan.unmapped_uses)
+    rows = [row for company in plan.companies for row in _company_rows(company)]
+    rows += ({"kind": "failure", **cause_fields(failure)} for failure in plan.failures)
+    rows += map(_use_row, plan.unmapped_uses)
     for tenant in plan.unmapped_tenants:
         row = {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
-        yield {**row, "reason": tenant.listed_as or None}
+        rows.append({**row, "reason": tenant.listed_as or None})
+    return csv_of_fields(PLAN_COLUMNS, rows)
 
 
 def _company_rows(plan: CompanyPlan) -> Iterable[Fields]:
@@ -144,40 +135,38 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         }
         for hold in view.holds
     ]
-    unmapped = {
-        "tenants": [tenant_fields(tenant) for tenant in view.unmapped_tenants],
-        "applications": [use_fields(use) for use in view.unmapped],
+    answer = ready and {
+        **fields(ready, "ready billed"),
+        "max_age_seconds": int(ready.max_age.total_seconds()),
+        "blockers": [{"name": name, "reason": reason} for name, reason in ready.blockers],
     }
     return document(
         {
             **fields(view, "kisi_version=version generated_at=at"),
             "problem": view.problem or None,
-            "ready": _ready(ready) if ready else None,
+            "ready": answer,
             "runs": [_run(run) for run in view.runs],
-            "clients": [{**_client(one), "lines": list(_lines(one))} for one in view.clients],
+            "clients": [{**_client(one), "lines": _lines(one)} for one in view.clients],
             "holds": holds,
-            "unmapped": unmapped,
+            "unmapped": {
+                "tenants": [tenant_fields(tenant) for tenant in view.unmapped_tenants],
+                "applications": [use_fields(use) for use in view.unmapped],
+            },
             "unsettled": [operation_fields(write) for write in view.unsettled],
             "expiring_keys": [fields(stored, _KEY_FIELDS) for _, stored in view.expiring_keys],
             "expiring_certificates": [
-                fields(one, "server expires") for one in view.expiring_certificates
+                {"server": server, "expires": at} for at, server in view.expiring_certificates
             ],
             "last_run": view.last_run,
         }
     )
 
 
-def _ready(readiness: Readiness) -> Fields:
-    return {
-        **fields(readiness, "ready billed"),
-        "max_age_seconds": int(readiness.max_age.total_seconds()),
-        "blockers": [fields(one, "name reason") for one in readiness.blockers],
-    }
-
-
 def _run(run: Run) -> Fields:
     known = "run=id command scope=plan_scope began_at=at ended_at state exit_code last_line=message"
-    return {**fields(run, known), **{name: run.summary.get(name) for name in _RUN_COUNTS}}
+    counts = ("current", "billed", "applied", "held", "failed")
+    # null where the run did not get that far
+    return {**fields(run, known), **{name: run.summary.get(name) for name in counts}}
 
 
 def _client(client: Client) -> Fields:
@@ -189,24 +178,25 @@ def _client(client: Client) -> Fields:
     }
 
 
-def _lines(client: Client) -> Iterable[Fields]:
-    for line in client.lines:
-        quantities = [fields(one, "quantity since=first_at") for one in line.quantities]
-        yield {**known_line(line), "quantities": quantities}
+def _lines(client: Client) -> list[Fields]:
+    return [
+        {
+            **known_line(line),
+            "quantities": [fields(one, "quantity since=first_at") for one in line.quantities],
+        }
+        for line in client.lines
+    ]
 
 
 def status_csv(view: StatusView) -> str:
-    """Every client with the quantity of each of its lines, and the quantity before that.
-
-    One row a billing line, or a client without lines.
-    """
+    """A row for each line with its quantity and the one before, and for a client without lines."""
     rows = (row for client in view.clients for row in _status_rows(client))
     return csv_of_fields(_STATUS_COLUMNS, rows)
 
 
 def _status_rows(client: Client) -> Iterable[Fields]:
     columns = _client_columns(_client(client))
-    for line in list(_lines(client)) or [{"quantities": []}]:
+    for line in _lines(client) or [{"quantities": []}]:
         before, now = [{}, {}, *line["quantities"]][-2:]
         quantities = {"quantity": now.get("quantity"), "quantity_since": now.get("since")}
         yield {**columns, **line, **quantities, "before": before.get("quantity")}
@@ -242,7 +232,8 @@ def _tenant(tenant: UsageRecord, view: ExplainView) -> Fields:
 
 
 def _application(usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView) -> Fields:
-    changes, compared = device_changes(tenant, usage), tenant.previous is not None
+    added, removed = device_changes(tenant, usage)
+    compared = tenant.previous is not None
     return {
         **fields(usage, "application unit quantity=total quantities rows counted_rows left_out"),
         "conservation": conservation(usage),
@@ -250,8 +241,8 @@ def _application(usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView
         "unknown_devices": usage.unknown_devices,
         "devices": [_device(item) for item in usage.evidence],
         "shared": [item.device for item in shared_devices(view, tenant, usage)],
-        "came": [item.device for item in changes.added] if compared else None,
-        "went": [item.device for item, _ in changes.removed] if compared else None,
+        "came": [item.device for item in added] if compared else None,
+        "went": [item.device for item, _ in removed] if compared else None,
     }
 
 
@@ -271,30 +262,24 @@ def explain_csv(view: ExplainView) -> str:
     listed any more have a row of kind `went`, as they were.
     """
     where = "source=usage.tenant.ref.source tenant=usage.tenant.ref.tenant read_at=usage.at"
-    rows = (
-        {
-            **fields(view, "company=client.name run=run.id"),
-            **fields(tenant, f"{where} tenant_name=usage.tenant.name"),
-            "application": usage.application,
-            **one,
-        }
-        for tenant in view.tenants
-        for usage in tenant.usage.applications
-        for one in _usage_rows(tenant, usage)
-    )
+    rows: list[Fields] = []
+    for tenant in view.tenants:
+        known = fields(view, "company=client.name run=run.id")
+        known |= fields(tenant, f"{where} tenant_name=usage.tenant.name")
+        for usage in tenant.usage.applications:
+            known["application"] = usage.application
+            rows += ({**known, **one} for one in _usage_rows(tenant, usage))
     return csv_of_fields(_EXPLAIN_COLUMNS, rows)
 
 
 def _usage_rows(tenant: UsageRecord, usage: ApplicationUsage) -> Iterable[Fields]:
     for category, number in usage.quantities.items():
         yield {"kind": "quantity", "category": category, "quantity": number}
-    changes = device_changes(tenant, usage)
-    went = [item for item, _ in changes.removed]
-    moved = {item.device: "came" for item in changes.added}
-    moved |= {item.device: "went" for item in went}
+    added, removed = device_changes(tenant, usage)
+    moved = {item.device: "came" for item in added} | {item.device: "went" for item, _ in removed}
     listed = {item.device for item in usage.evidence}
     for item in usage.evidence:
         yield {"kind": "device", **_device(item), "change": moved.get(item.device)}
-    for item in went:
+    for item, _ in removed:
         if item.device not in listed:
             yield {"kind": "went", **_device(item), "counted": False, "change": "went"}

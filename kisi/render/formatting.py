@@ -26,21 +26,15 @@ def quantity(value: Decimal | int) -> str:
     return format(number.normalize(_ANY_DOUBLE), "f") if number else "0"
 
 
-def signed(value: Decimal | int) -> str:
-    """A change of a quantity: `+2`, `-10`, `0`."""
-    return f"+{quantity(value)}" if value > 0 else quantity(value)
-
-
 def money(value: Decimal) -> str:
     """An amount, rounded half up to cents: `405.00`. The PSA's currency, whatever that is."""
     amount = value.quantize(Decimal("0.01"), ROUND_HALF_UP, _ANY_DOUBLE)
     return f"{amount:f}" if amount else "0.00"  # never "-0.00"
 
 
-def signed_money(value: Decimal) -> str:
-    """A change of an amount: `+9.00`, `-450.00`, `0.00`."""
-    amount = money(value)
-    return amount if amount == "0.00" or value < 0 else f"+{amount}"
+def signed(number: str) -> str:
+    """A change of a quantity or an amount that was made text: `+2`, `-450.00`, `0.00`."""
+    return f"+{number}" if Decimal(number) > 0 else number
 
 
 def moment(at: datetime, zone: tzinfo) -> str:

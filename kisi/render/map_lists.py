@@ -13,7 +13,7 @@ from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text
 from kisi.render.formatting import billed_as
-from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
 _UNMAPPED = {
     "Tenants": "Unmapped tenants",
@@ -30,24 +30,8 @@ _CSV_KEYS = {
     "products": ("product", ("psa", "product", "name", "", "active", "bills", "")),
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
-_TENANT = (
-    "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name enabled=tenant.enabled"
-    " mapped_to=company.name"
-)
-_COMPANY = "psa company=company.id name=company.name active=company.active"
-_AGREEMENT = (
-    "psa agreement=agreement.id company=agreement.company name=agreement.name"
-    " type=agreement.kind active=agreement.active"
-)
-_PRODUCT = "psa product=product.id name=product.name active=product.active"
 _STALE_COLUMNS = "client kind id fate ends reason remedy"
 _MOST_LISTED = 20
-_TONES = {StaleReason.ENDING: Tone.HELD, StaleReason.RENAMED: Tone.DIM}
-
-
-def _report(title: str, *sections: Section) -> Report:
-    """A report of those sections that hold something."""
-    return Report(title, tuple(section for section in sections if section.items))
 
 
 # --- what can be mapped -------------------------------------------------------------------------
@@ -70,62 +54,59 @@ def unmapped_report(unmapped: Inventory) -> Report:
     return _report("Unmapped", *sections)
 
 
+def _report(title: str, *sections: Section) -> Report:
+    return Report(title, tuple(section for section in sections if section.items))
+
+
 def _section(title: str, grid: Grid) -> Section:
     return Section(title, (f"{len(grid.rows)} in all",), (grid,) if grid.rows else ())
 
 
 def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
     """Each list with its title; the last column is what a thing is mapped to."""
-    tenants = []
-    for x in inventory.tenants:
-        name = x.tenant.name + ("" if x.tenant.enabled else " (disabled)")
-        name += f": {x.tenant.listed_as}" if x.tenant.listed_as else ""
-        tenants.append(row(str(x.tenant.ref), name, _clients(x.company)))
-    yield "Tenants", Grid(("tenant", "name", "mapped to"), tuple(tenants), (), (1, 2))
-    columns: tuple[str, ...] = ("key name", "in use", "tenants", "application")
-    key_names = (
-        row(
-            x.name,
-            str(x.used),
-            str(x.tenants),
-            _mapped(*([x.application.name] if x.application else [])),
-        )
-        for x in inventory.key_names
-    )
-    yield "Key names", Grid(columns, tuple(key_names), (1, 2), (0, 3))
-    columns = ("psa", "company", "name", "mapped to")
-    companies = (
+    headers: tuple[str, ...] = ("tenant", "name", "mapped to")
+    rows = [
+        row(str(x.tenant.ref), _tenant(x.tenant), _clients(x.company)) for x in inventory.tenants
+    ]
+    yield "Tenants", Grid(headers, tuple(rows), (), (1, 2))
+    headers = ("key name", "in use", "tenants", "application")
+    rows = []
+    for y in inventory.key_names:
+        application = _mapped(y.application.name if y.application else None)
+        rows.append(row(y.name, str(y.used), str(y.tenants), application))
+    yield "Key names", Grid(headers, tuple(rows), (1, 2), (0, 3))
+    headers = ("psa", "company", "name", "mapped to")
+    rows = [
         row(x.psa, x.company.id, _name(x.company), _clients(*x.clients))
         for x in inventory.companies
-    )
-    yield "Companies", Grid(columns, tuple(companies), (), (2, 3))
-    columns = ("psa", "agreement", "company", "name", "until", "mapped to")
-    agreements = (
-        row(
-            x.psa,
-            x.agreement.id,
-            x.agreement.company,
-            _name(x.agreement),
-            str(x.agreement.ends or ""),
-            _clients(x.client),
-        )
-        for x in inventory.agreements
-    )
-    yield "Agreements", Grid(columns, tuple(agreements), (), (3, 5))
-    columns = ("psa", "product", "name", "bills")
-    products = (
+    ]
+    yield "Companies", Grid(headers, tuple(rows), (), (2, 3))
+    headers = ("psa", "agreement", "company", "name", "until", "mapped to")
+    rows = []
+    for x in inventory.agreements:
+        known, until = x.agreement, str(x.agreement.ends or "")
+        cells = (x.psa, known.id, known.company, _name(known), until, _clients(x.client))
+        rows.append(row(*cells))
+    yield "Agreements", Grid(headers, tuple(rows), (), (3, 5))
+    headers = ("psa", "product", "name", "bills")
+    rows = [
         row(x.psa, x.product.id, _name(x.product), _mapped(*x.applications))
         for x in inventory.products
-    )
-    yield "Products", Grid(columns, tuple(products), (), (2, 3))
+    ]
+    yield "Products", Grid(headers, tuple(rows), (), (2, 3))
+
+
+def _tenant(tenant: Tenant) -> str:
+    name = tenant.name + ("" if tenant.enabled else " (disabled)")
+    return f"{name}: {tenant.listed_as}" if tenant.listed_as else name
 
 
 def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:
     return thing.name + ("" if thing.active else " (inactive)")
 
 
-def _mapped(*names: str) -> Span:
-    return Span(", ".join(names)) if names else Span("—", Tone.HELD)
+def _mapped(*names: str | None) -> Span:
+    return Span(", ".join(filter(None, names)) or "—", Tone.PLAIN if any(names) else Tone.HELD)
 
 
 def _clients(*companies: Company | None) -> Span:
@@ -134,19 +115,30 @@ def _clients(*companies: Company | None) -> Span:
 
 def inventory_document(inventory: Inventory) -> Json:
     """The lists as JSON data."""
+    tenant = (
+        "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name enabled=tenant.enabled"
+        " mapped_to=company.name"
+    )
+    agreement = (
+        "psa agreement=agreement.id company=agreement.company name=agreement.name"
+        " type=agreement.kind active=agreement.active"
+    )
     tenants = [
-        {**fields(x, _TENANT), "listed_as": x.tenant.listed_as or None} for x in inventory.tenants
+        {**fields(x, tenant), "listed_as": x.tenant.listed_as or None} for x in inventory.tenants
     ]
     key_names = [
         fields(x, "name application=application.name tenants used") for x in inventory.key_names
     ]
     companies = [
-        {**fields(x, _COMPANY), "mapped_to": [client.name for client in x.clients]}
+        {
+            **fields(x, "psa company=company.id name=company.name active=company.active"),
+            "mapped_to": [client.name for client in x.clients],
+        }
         for x in inventory.companies
     ]
     agreements = [
         {
-            **fields(x, _AGREEMENT),
+            **fields(x, agreement),
             "starts": x.agreement.starts and x.agreement.starts.isoformat(),
             "ends": x.agreement.ends and x.agreement.ends.isoformat(),
             "mapped_to": x.client and x.client.name,
@@ -155,34 +147,19 @@ def inventory_document(inventory: Inventory) -> Json:
     ]
     products = [
         {
-            **fields(x, _PRODUCT),
+            **fields(x, "psa product=product.id name=product.name active=product.active"),
             "price": None if x.product.price is None else float(x.product.price),
             "bills": x.applications,
         }
         for x in inventory.products
     ]
-    unmapped = {
-        "tenants": [
-            {key: each[key] for key in ("source", "tenant", "name", "listed_as")}
-            for each in tenants
-            if each["mapped_to"] is None
-        ],
-        "applications": [
-            {
-                "company": None,
-                "application": each["name"],
-                "quantity": each["used"],
-                "estimated": True,
-            }
-            for each in key_names
-            if each["application"] is None
-        ],
-        "accounts": [
-            {key: each[key] for key in ("psa", "company", "name")}
-            for each in companies
-            if each["active"] and not each["mapped_to"]
-        ],
-    }
+    no_client = [x for x in tenants if x["mapped_to"] is None]
+    no_kaspersky = [x for x in companies if x["active"] and not x["mapped_to"]]
+    applications = [
+        {"company": None, "application": x["name"], "quantity": x["used"], "estimated": True}
+        for x in key_names
+        if x["application"] is None
+    ]
     return document(
         {
             "exit_code": inventory.exit_code,
@@ -191,10 +168,18 @@ def inventory_document(inventory: Inventory) -> Json:
             "companies": companies,
             "agreements": agreements,
             "products": products,
-            "unmapped": unmapped,  # as in the JSON of a run, with accounts that no client has
+            "unmapped": {  # as in the JSON of a run, with accounts that no client has
+                "tenants": _only(no_client, "source", "tenant", "name", "listed_as"),
+                "applications": applications,
+                "accounts": _only(no_kaspersky, "psa", "company", "name"),
+            },
             "missing": inventory.missing,
         }
     )
+
+
+def _only(rows: Iterable[Json], *keys: str) -> list[Json]:
+    return [{key: each[key] for key in keys} for each in rows]
 
 
 def inventory_csv(inventory: Inventory) -> str:
@@ -215,11 +200,15 @@ def suggestions_report(suggestions: Suggestions, min_score: float) -> Report:
     """Suggestions, and the tenants that none was found for; ids are in the CSV and JSON."""
     clients, applications = suggestions.clients, suggestions.applications
     few = f"{len(suggestions.without)} below {min_score:g}"
+    names = tuple(row(one.name) for one in suggestions.without[:_MOST_LISTED])
+    more = len(suggestions.without) - len(names)
+    without: list[Item] = [Grid(("",), names, flexible=(0,))] if names else []
+    without += remarks(f"and {more} more" if more else "")
     return _report(
         "Suggestions",
         Section("Clients", (_count(clients),), tuple(map(_client, clients))),
         Section("Applications", (_count(applications),), tuple(map(_application, applications))),
-        Section("Tenants without a suggestion", (few,), _without(suggestions.without)),
+        Section("Tenants without a suggestion", (few,), tuple(without)),
     )
 
 
@@ -231,8 +220,7 @@ def _count(rows: Sequence[SuggestedClient] | Sequence[SuggestedApplication]) -> 
 def _client(each: SuggestedClient) -> Entry:
     agreement = f"agreement {each.company.agreement}" if each.company.agreement else ""
     remark = "; ".join(filter(None, (each.reason, agreement)))
-    label = f"{each.score:.2f}  {each.tenant_name} → {each.company.name}"
-    return _entry(label, remark, accepted=each.accept)
+    return _suggested(each, f"{each.tenant_name} → {each.company.name}", remark)
 
 
 def _application(each: SuggestedApplication) -> Entry:
@@ -240,21 +228,12 @@ def _application(each: SuggestedApplication) -> Entry:
         billed_as(product, (category,)) for category, product in each.product.products.items()
     )
     remark = f"product {products}; {each.reason}" if products else each.reason
-    label = f"{each.score:.2f}  {each.application.name}, per {each.application.unit}"
-    return _entry(label, remark, accepted=each.accept)
+    return _suggested(each, f"{each.application.name}, per {each.application.unit}", remark)
 
 
-def _entry(label: str, remark: str, *, accepted: bool) -> Entry:
-    mark, tone = ("+", Tone.GOOD) if accepted else ("?", Tone.HELD)
-    return Entry(mark, tone, label, remarks=remarks(remark))
-
-
-def _without(tenants: Sequence[Tenant]) -> tuple[Item, ...]:
-    if not tenants:
-        return ()
-    grid = Grid(("",), tuple(row(one.name) for one in tenants[:_MOST_LISTED]), flexible=(0,))
-    more = len(tenants) - _MOST_LISTED
-    return (grid, Remark(f"and {more} more", Tone.DIM)) if more > 0 else (grid,)
+def _suggested(each: SuggestedClient | SuggestedApplication, label: str, remark: str) -> Entry:
+    mark, tone = ("+", Tone.GOOD) if each.accept else ("?", Tone.HELD)
+    return Entry(mark, tone, f"{each.score:.2f}  {label}", remarks=remarks(remark))
 
 
 # --- what is not as it was ----------------------------------------------------------------------
@@ -262,18 +241,16 @@ def _without(tenants: Sequence[Tenant]) -> tuple[Item, ...]:
 
 def stale_report(entries: Sequence[StaleEntry]) -> Report:
     """What is gone, renamed, inactive or about to end, client by client."""
+    tones = {StaleReason.ENDING: Tone.HELD, StaleReason.RENAMED: Tone.DIM}
     clients: dict[str, list[Entry]] = {}
     for entry in entries:
-        clients.setdefault(entry.client, []).append(_stale(entry))
+        tone = tones.get(entry.reason, Tone.BAD)
+        mark = "✗" if tone is Tone.BAD else "·"
+        label = f"{entry.kind} {entry.id}: {entry.message}"
+        told = Entry(mark, tone, label, remarks=remarks(entry.remedy))
+        clients.setdefault(entry.client, []).append(told)
     sections = (Section(name or "All clients", (), tuple(x)) for name, x in clients.items())
     return Report("Stale mappings", tuple(sections))
-
-
-def _stale(entry: StaleEntry) -> Entry:
-    tone = _TONES.get(entry.reason, Tone.BAD)
-    mark = "✗" if tone is Tone.BAD else "·"
-    label = f"{entry.kind} {entry.id}: {entry.message}"
-    return Entry(mark, tone, label, remarks=remarks(entry.remedy))
 
 
 def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
@@ -307,9 +284,8 @@ def renewals_report(renewals: Sequence[Renewal]) -> Report:
 
 
 def _moved(renewal: Renewal, new: PsaAgreement) -> Entry:
-    old = renewal.old
-    label = f"{renewal.client.name}: {old.id if old else renewal.client.agreement} → {new.id}"
-    before = f"before: {agreement_words(old)}" if old else ""
+    label = f"{renewal.client.name}: {renewal.client.agreement} → {new.id}"
+    before = f"before: {agreement_words(renewal.old)}" if renewal.old else ""
     told = remarks(before, f"now:    {agreement_words(new)}")
     return Entry("~", Tone.CHANGE, label, remarks=told)
 
@@ -320,7 +296,7 @@ def _undecided(renewal: Renewal) -> Entry:
         what = "several agreements could take its place"
         command = f"kisi map company {client.psa}:{client.agreement} --agreement ID"
         choices = remarks(*(f"choice: {agreement_words(each)}" for each in renewal.choices))
-        told = (*choices, Remark(command, Tone.COMMAND))
+        told = (*choices, Span(command, Tone.COMMAND))
     else:
         what = "no other agreement of the company runs today"
         told = remarks(f"Renew it in psa.{client.psa}, or switch billing off.")

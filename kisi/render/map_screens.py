@@ -12,7 +12,7 @@ from kisi.model import Company, Line
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import money, quantity
 from kisi.render.map_lists import agreement_words
-from kisi.render.report import Entry, Grid, Item, Remark, Report, Section, Span, Tone, remarks, row
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
 _MOST_KEY_NAMES = 6
 _MOST_LINES = 4
@@ -42,7 +42,7 @@ def overview_screen(progress: MappingProgress, parts: Sequence[str]) -> Report:
     items: list[Item] = [Grid(("", ""), rows, flexible=(1,))]
     if progress.stale:
         count = "1 mapping is" if progress.stale == 1 else f"{progress.stale} mappings are"
-        items.append(Remark(f"{count} stale: kisi map list --stale", Tone.HELD))
+        items.append(Span(f"{count} stale: kisi map list --stale", Tone.HELD))
     open_now = Section("Not mapped yet", (), tuple(items))
     to_map = Section("To map", (), (_numbered(parts),))
     return Report("kisi map", (open_now, to_map) if parts else (open_now,))
@@ -74,7 +74,7 @@ def tenant_screen(
         )
         items.append(Grid(("", "score", "company", "why"), rows, (0,), (2, 3)))
     else:
-        items.append(Remark("No company has a similar name. Type a part of its name.", Tone.HELD))
+        items.append(Span("No company has a similar name. Type a part of its name.", Tone.HELD))
     tenant = entry.tenant
     facts = (place, str(tenant.ref), *([tenant.listed_as] if tenant.listed_as else []))
     return Report("Tenant", (Section(tenant.name, facts, tuple(items)),))
@@ -136,10 +136,7 @@ def lines_words(lines: Iterable[Line], products: Mapping[str, str]) -> str:
 
 
 def application_screen(
-    group: KeyNameGroup,
-    place: str,
-    key_names: Sequence[KeyNameEntry],
-    choices: Sequence[str],
+    group: KeyNameGroup, place: str, key_names: Sequence[KeyNameEntry], choices: Sequence[str]
 ) -> Report:
     """Key names that seem to be one application, and how it may be billed."""
     items: list[Item] = []
@@ -170,6 +167,6 @@ def products_screen(title: str, found: Sequence[tuple[ProductEntry, Suggestion |
         for number, (entry, suggestion) in enumerate(found[:MOST_CHOICES], 1)
     )
     grid = Grid(("", "product", "id", "price", "score", "why"), rows, (0, 3, 4), (1, 5))
-    nothing = Remark("No product has a similar name. Type a part of its name.", Tone.HELD)
+    nothing = Span("No product has a similar name. Type a part of its name.", Tone.HELD)
     items: tuple[Item, ...] = (grid, *_more(len(found))) if found else (nothing,)
     return Report("Products", (Section(title, (), items),))

@@ -28,30 +28,8 @@ from kisi.model import (
     UnmappedUse,
 )
 from kisi.reconcile.summary import UNWRITTEN, summarise
-from kisi.render.formatting import (
-    billed_as,
-    moment,
-    money,
-    plural,
-    quantity,
-    signed,
-    signed_money,
-    unmapped_as,
-)
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-    listing,
-    remarks,
-    row,
-)
+from kisi.render.formatting import billed_as, moment, money, plural, quantity, signed, unmapped_as
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 from kisi.run.result import (
     Amount,
     Mode,
@@ -79,15 +57,14 @@ def plan_report(result: RunResult, *, verbose: bool = False) -> Report:
 def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     plan = result.plan
     shown = [c for c in plan.companies if verbose or not is_quiet_client(c)]
-    alike = _alike(shown)
-    common = _common_holds(shown)
+    alike, common = _alike(shown), _common_holds(shown)
     for company in sorted(shown, key=_rank):
         if company.failure not in alike or company.unmapped:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
-        yield Section(f"Held: {hold.guard}", (), (Remark(hold.reason), Remark(hold.remedy)))
+        yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
     for failure, names in alike.items():
-        told = (_failure(failure), Remark(", ".join(names)))
+        told = (_failure(failure), Span(", ".join(names)))
         yield Section(f"{len(names)} clients failed", (), told, Tone.BAD)
     for failure in plan.failures:
         yield Section("Not read", (), (_failure(failure),), Tone.BAD)
@@ -97,10 +74,10 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
     if result.left:
         caption = "They stay as they are; nobody keeps their quantities up to date."
-        rows = [(quantity(fact.confirmed), _orphan(fact)) for fact in result.left]
+        rows = [(quantity(line.confirmed), _orphan(line)) for line in result.left]
         yield Section("Orphaned lines", (), listing(caption, rows))
     if plan.notes:
-        yield Section("Notes", (), tuple(Remark(note) for note in plan.notes))
+        yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
     if plan.companies:
         yield _totals(result)
 
@@ -132,9 +109,9 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _orphan(fact: OwnedLine) -> str:
-    name = billed_as(fact.application, fact.categories)
-    return f"{fact.name}: {name} ({fact.psa}, agreement {fact.agreement}, line {fact.line_id})"
+def _orphan(line: OwnedLine) -> str:
+    name = billed_as(line.application, line.categories)
+    return f"{line.name}: {name} ({line.psa}, agreement {line.agreement}, line {line.line_id})"
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:
@@ -144,7 +121,7 @@ def operation_entry(write: Operation, zone: tzinfo) -> Entry:
     mark, tone = ("~", Tone.CHANGE) if known else ("?", Tone.HELD)
     label = f"{write.name}: {billed_as(write.line.application, write.line.categories)}"
     state = write.outcome or Outcome.UNKNOWN
-    return Entry(mark, tone, label, _change(write.line), state, remarks(sent, write.detail))
+    return Entry(mark, tone, label, *_change(write.line), state, remarks(sent, write.detail))
 
 
 def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> Iterable[Section]:
@@ -159,15 +136,14 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
     for tenant in tenants:
         used = of_tenant.pop(str(tenant.ref), [])
         name = f"{tenant.name} ({tenant.ref})"
-        if tenant.listed_as:
-            name += f": {tenant.listed_as}"
+        name += f": {tenant.listed_as}" if tenant.listed_as else ""
         items += listing(name, _amounts(used))
         if not used:
             silent.append(("", name + ("" if tenant.enabled else ", disabled")))
     for name, used in of_tenant.items():
         items += listing(name, _amounts(used))
-    items += listing("", silent)
-    items.append(Remark("To bill them, or to say that they are not billed: `kisi map`"))
+    todo = Span("To bill them, or to say that they are not billed: `kisi map`")
+    items += (*listing("", silent), todo)
     yield Section(plural(len(tenants), "unmapped tenant"), (), tuple(items), Tone.HELD)
 
 
@@ -183,8 +159,7 @@ def client_section(
 ) -> Section:
     """A client: where it is billed, its lines, and what else a person should know.
 
-    The report explains `common` holds once, for all clients. `verbose`: also the lines that are as
-    they should be.
+    The report explains `common` holds once, for all clients.
     """
     name, agreement = company.agreement_name, company.company.agreement
     facts = (
@@ -200,7 +175,6 @@ def client_section(
 
 
 def _failure(failure: Failure) -> Entry:
-    """Why a client, or a whole source, failed, and what to do now."""
     todo = remarks(failure.remedy, tone=Tone.PLAIN)
     return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
 
@@ -213,13 +187,12 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
         label += f" (line {line.line_id})" if line.orphaned else ""
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
         said = tuple(_remarks(line, following, company, common))
-        yield Entry(mark, tone, label, _change(line), state, said)
+        yield Entry(mark, tone, label, *_change(line), state, said)
     if any(line.changes and line.prorated is False for line in company.lines):
-        yield Remark(_IN_FULL, Tone.DIM)
-    released = released_by_id(company)
-    if released > 1:
+        yield Span(_IN_FULL, Tone.DIM)
+    if (released := released_by_id(company)) > 1:
         text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
-        yield Remark(text, Tone.DIM)
+        yield Span(text, Tone.DIM)
 
 
 def _mark(line: PlannedLine) -> tuple[str, Tone]:
@@ -234,57 +207,53 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
     return ("~", Tone.CHANGE) if line.changes else ("=", Tone.DIM)
 
 
-def _change(line: PlannedLine) -> QuantityChange:
-    """The line's quantity before and after, and the difference in units and money."""
+def _change(line: PlannedLine) -> tuple[str, str, str]:
+    """The quantity before and after, and the difference in units and money."""
     after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
-        return QuantityChange("", after, "" if line.billable else "not billable")
+        return "", after, "" if line.billable else "not billable"
     before = "new" if line.before is None else quantity(line.before)
-    worth = "" if difference is None else f", {signed_money(difference)} a month"
+    worth = "" if difference is None else f", {signed(money(difference))} a month"
     worth = worth if line.billable else ", not billable"
-    return QuantityChange(before, after, signed(line.delta) + worth)
+    return before, after, signed(quantity(line.delta)) + worth
 
 
 def _remarks(
-    line: PlannedLine,
-    following: PlannedLine | None,
-    company: CompanyPlan,
-    common: Collection[Hold],
-) -> Iterable[Remark]:
+    line: PlannedLine, following: PlannedLine | None, company: CompanyPlan, common: Collection[Hold]
+) -> Iterable[Span]:
     """What is to be said of a line; what the following line says too is left to it."""
     if line.detail and (following is None or following.detail != line.detail):
-        yield Remark(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
+        yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
     hold = line.hold
     if hold is None:
         return
     if accept_command(company) not in hold.remedy:  # whoever writes it by hand must know where
         which = "a new line" if line.line_id is None else f"line {line.line_id}"
-        yield Remark(f"{which} of product {line.product}")
+        yield Span(f"{which} of product {line.product}")
     if hold in common:
-        yield Remark(f"{hold.guard} (see below)", Tone.HELD)
+        yield Span(f"{hold.guard} (see below)", Tone.HELD)
         return
-    yield Remark(f"{hold.guard}: {hold.reason}", Tone.HELD)
+    yield Span(f"{hold.guard}: {hold.reason}", Tone.HELD)
     if following is not None and following.hold and following.hold.remedy == hold.remedy:
         return
     lead, command, rest = hold.remedy.partition(accept_command(company))
-    yield Remark(lead.strip() if command else lead)
+    yield Span(lead.strip() if command else lead)
     if command:
-        yield Remark(command, Tone.COMMAND)
+        yield Span(command, Tone.COMMAND)
     if rest := rest.strip(" ;,."):
-        yield Remark(rest[0].upper() + rest[1:])
+        yield Span(rest[0].upper() + rest[1:])
 
 
 def _beside(company: CompanyPlan) -> Iterable[Item]:
-    """What the client has beside the lines of the plan."""
     caption = "Used, and billed by no row of mapping.toml (`kisi map`):"
     yield from listing(caption, _amounts(company.unmapped), Tone.HELD)
     others = [(quantity(line.quantity), _other(line)) for line in company.others]
     yield from listing("Other lines (not managed by kisi):", others, Tone.DIM)
     by_hand = []
-    for line in company.left:
-        where = f"product {line.product}, line {line.line_id}"
-        name = billed_as(line.application, line.categories)
-        by_hand.append((quantity(line.after), f"{name} ({where})"))
+    for one in company.left:
+        name = billed_as(one.application, one.categories)
+        place = f"product {one.product}, line {one.line_id}"
+        by_hand.append((quantity(one.after), f"{name} ({place})"))
     yield from listing("Managed by hand:", by_hand, Tone.DIM)
     yield from remarks(*(f"Note: {note}" for note in company.notes))
 
@@ -305,16 +274,15 @@ def _totals(result: RunResult) -> Section:
     rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, result.mode))
     headers = ("", "", "units", "", "money a month", "")
     items: list[Item] = [Grid(headers, rows, (2, 3, 4, 5))] if rows else []
-    unpriced = sum(amount.unpriced for parts in every.values() for amount in parts.values())
-    if unpriced:
+    if unpriced := sum(one.unpriced for parts in every.values() for one in parts.values()):
         items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
-        items.append(Remark(f"Accepted in this run: {', '.join(result.accepted)}"))
+        items.append(Span(f"Accepted in this run: {', '.join(result.accepted)}"))
     clients = [number for number in map(released_by_id, result.plan.companies) if number]
     if len(clients) > 1:  # where one client's id would not be enough
         which = f"{plural(sum(clients), 'line')} of {len(clients)} clients"
-        items.append(Remark(f"To release everything that can be accepted ({which}):"))
-        items.append(Remark(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
+        items.append(Span(f"To release everything that can be accepted ({which}):"))
+        items.append(Span(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
     counts = asdict(summarise(result.plan))
     shown = ("create", "update", "applied", "held", "failed", "unchanged")
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
@@ -327,22 +295,14 @@ def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[S
         "unwritten": Span("not written", Tone.BAD),
     }
     for part, name in shown.items():
-        amount = parts[part]
-        if amount.lines:
-            units = _from_to(amount.before, amount.after, quantity, signed)
-            worth = ("", "")
-            if amount.unpriced != amount.lines:
-                worth = _from_to(amount.money_before, amount.money_after, money, signed_money)
-            yield row(psa, name, *units, *worth)
+        if (of := parts[part]).lines:
+            units = _from_to(of.before, of.after, quantity)
+            worth = _from_to(of.money_before, of.money_after, money)
+            yield row(psa, name, *units, *(worth if of.unpriced != of.lines else ("", "")))
             psa = ""
 
 
-def _from_to(
-    before: Decimal,
-    after: Decimal,
-    shown: Callable[[Decimal], str],
-    difference: Callable[[Decimal], str],
-) -> tuple[str, str]:
+def _from_to(before: Decimal, after: Decimal, shown: Callable[[Decimal], str]) -> tuple[str, str]:
     if before == after:
         return shown(after), ""
-    return f"{shown(before)} → {shown(after)}", difference(after - before)
+    return f"{shown(before)} → {shown(after)}", signed(shown(after - before))

@@ -1,7 +1,7 @@
 """What a person reads, before it has a medium: sections of entries, remarks and grids.
 
-Texts are raw here, also those of remote systems; `terminal` and `web` escape them. Kisi's own
-symbols (`→`, `·`, `✗`) are written as they are, and replaced where a terminal cannot show them.
+Texts are raw here, also those of remote systems; kisi's own symbols (`→`, `·`, `✗`) are written as
+they are, and replaced where a terminal cannot show them.
 """
 
 from __future__ import annotations
@@ -27,36 +27,30 @@ class Tone(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """A sentence, or a command."""
+class Span:
+    """A text with a meaning: a sentence, a command, a grid's cell, a part of a terminal's line."""
 
     text: str
     tone: Tone = Tone.PLAIN
 
 
 @dataclass(frozen=True, slots=True)
-class QuantityChange:
-    """A quantity before and after, aligned over the whole report."""
-
-    before: str
-    """Empty where there is only one quantity."""
-    after: str
-    change: str = ""
-    """What stands in brackets: `+2, +9.00 a month`."""
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing with a mark: a billing line, a failure."""
+    """One thing with a mark: a billing line, a failure. Quantities are aligned in the report."""
 
     mark: str
     """One character: what happens to it."""
     tone: Tone
     label: str
-    quantity: QuantityChange | None = None
+    before: str = ""
+    """Empty where there is only one quantity."""
+    after: str = ""
+    """Empty where there is no quantity."""
+    change: str = ""
+    """What stands in brackets: `+2, +9.00 a month`."""
     state: str = ""
     """What became of it: `applied`."""
-    remarks: tuple[Remark, ...] = ()
+    remarks: tuple[Span, ...] = ()
 
     @property
     def state_tone(self) -> Tone:
@@ -67,14 +61,6 @@ class Entry:
     def label_tone(self) -> Tone:
         """Plain, unless it is bad news."""
         return self.tone if self.tone is Tone.BAD else Tone.PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A text that has a meaning of its own: in a grid, or in a line of a terminal."""
-
-    text: str
-    tone: Tone = Tone.PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +77,7 @@ class Grid:
     """A line above; a grid that has one, even an empty one, is set in."""
 
 
-Item = Entry | Remark | Grid
+Item = Entry | Span | Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +86,6 @@ class Section:
 
     title: str
     facts: tuple[str, ...] = ()
-    """What is known of it, beside the title."""
     items: tuple[Item, ...] = ()
     tone: Tone = Tone.STRONG
 
@@ -114,7 +99,6 @@ class Report:
     facts: tuple[str, ...] = ()
     """When and by what it was made; for media that outlive the moment."""
     summary: str = ""
-    """The last line."""
 
 
 def row(*texts: str | Span) -> tuple[Span, ...]:
@@ -122,18 +106,15 @@ def row(*texts: str | Span) -> tuple[Span, ...]:
     return tuple(text if isinstance(text, Span) else Span(text) for text in texts)
 
 
-def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Remark, ...]:
+def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Span, ...]:
     """Remarks of the texts that say something."""
-    return tuple(Remark(text, tone) for text in texts if text)
+    return tuple(Span(text, tone) for text in texts if text)
 
 
 def listing(
     caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN
 ) -> tuple[Grid, ...]:
-    """A short list under a caption, each item behind its amount or another lead, if it has one.
-
-    Of no rows there is no grid.
-    """
+    """A short list under a caption, each item behind its lead, if it has one; none of no rows."""
     if not any(lead for lead, _ in rows):
         unled = tuple((Span(text, tone),) for _, text in rows)
         return (Grid(("",), unled, (), (0,), caption),) if rows else ()

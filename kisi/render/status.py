@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 from kisi.errors import ExitCode
 from kisi.journal import (
@@ -23,34 +23,21 @@ from kisi.journal import (
 from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.plan_report import client_section, operation_entry, unmapped_section
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-    listing,
-    remarks,
-    row,
-)
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 
-EXPIRY_NOTICE = timedelta(days=30)
-CLOCK_SLACK = timedelta(minutes=5)
+_EXPIRY_NOTICE = timedelta(days=30)
+_CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
-UP_TO_DATE = "up to date"
-NOT_CONFIRMED = "not confirmed"
+_UP_TO_DATE = "up to date"
+_NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
 """Clients in the way of invoicing."""
 _POINTS = 5
 """How many quantities of a line are shown; older ones are `…`."""
 _CLIENT_TONES = {
-    UP_TO_DATE: Tone.GOOD,
-    NOT_CONFIRMED: Tone.HELD,
+    _UP_TO_DATE: Tone.GOOD,
+    _NOT_CONFIRMED: Tone.HELD,
     Status.HELD: Tone.HELD,
     Status.FAILED: Tone.BAD,
 }
@@ -87,16 +74,8 @@ class Client:
         if record.status is None:
             return "not yet run"
         if record.status is Status.READY:
-            return NOT_CONFIRMED if record.confirmed_at is None else UP_TO_DATE
+            return _NOT_CONFIRMED if record.confirmed_at is None else _UP_TO_DATE
         return record.status
-
-
-class Expiry(NamedTuple):
-    """A server's certificate and its end; those that end first come first."""
-
-    expires: datetime
-    server: str
-    """The section's name in kisi.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +91,13 @@ class StatusView:
     """Newest first."""
     clients: tuple[Client, ...] = ()
     nobody: str = ""
-    """Why there is no client here, in a sentence; empty: the journal knows none at all."""
+    """Why there is no client here; empty: the journal knows none at all."""
     holds: tuple[HeldPlan, ...] = ()
     unmapped: tuple[UnmappedUse, ...] = ()
     unmapped_tenants: tuple[Tenant, ...] = ()
     keys: tuple[StoredKey, ...] = ()
-    """Those that count and end within 30 days are shown."""
-    certificates: tuple[Expiry, ...] = ()
-    """Likewise."""
+    certificates: tuple[tuple[datetime, str], ...] = ()
+    """Each its end and its server, by the section's name in kisi.toml."""
     unsettled: tuple[Operation, ...] = ()
     last_run: Mapping[str, Any] | None = None
     """The document of the last run (`plan_document`)."""
@@ -129,49 +107,42 @@ class StatusView:
     @property
     def expiring_keys(self) -> list[tuple[datetime, StoredKey]]:
         """Keys that count and end within 30 days, or have ended, the first to end first."""
-        ending = [
-            (stored.key.expires, stored)
-            for stored in self.keys
-            if stored.key.counted and stored.key.expires and self._is_near(stored.key.expires)
-        ]
-        return sorted(ending, key=lambda one: (one[0], one[1].name))
+        ending = [(one.key.expires, one) for one in self.keys if one.key.counted]
+        near = [(at, one) for at, one in ending if at and at <= self.at + _EXPIRY_NOTICE]
+        return sorted(near, key=lambda pair: (pair[0], pair[1].name))
 
     @property
-    def expiring_certificates(self) -> list[Expiry]:
+    def expiring_certificates(self) -> list[tuple[datetime, str]]:
         """Certificates that end within 30 days, or have ended, the first to end first."""
-        return sorted(one for one in self.certificates if self._is_near(one.expires))
-
-    def _is_near(self, expires: datetime) -> bool:
-        return expires <= self.at + EXPIRY_NOTICE
+        return sorted(one for one in self.certificates if one[0] <= self.at + _EXPIRY_NOTICE)
 
 
 def status_report(view: StatusView, *, detailed: bool = False) -> Report:
-    """What an operator reads of the journal.
-
-    With `detailed` also every client that is as it should be, and the trend of each line.
-    """
-    return Report(
-        title="kisi status",
-        sections=tuple(_sections(view, detailed=detailed)),
-        facts=(f"kisi {view.version}", moment(view.at, view.zone)),
-        summary=view.runs[0].message if view.runs else "",
-    )
+    """What an operator reads of the journal; `detailed`: of each client, with its lines' trends."""
+    facts = (f"kisi {view.version}", moment(view.at, view.zone))
+    last_line = view.runs[0].message if view.runs else ""
+    return Report("kisi status", tuple(_sections(view, detailed=detailed)), facts, last_line)
 
 
 def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     if view.problem:
-        yield Section("Journal", (), (Remark(view.problem, Tone.BAD),), Tone.BAD)
+        yield Section("Journal", (), (Span(view.problem, Tone.BAD),), Tone.BAD)
     yield _runs(view)
     yield _overview(view, named=not detailed)
     if detailed:
         yield from (_client(client, view.zone) for client in view.clients)
-    yield from _holds(view)
+    for hold in view.holds:
+        company = Company(hold.name, (), hold.psa, hold.company, hold.agreement)
+        plan = CompanyPlan(company, Status.HELD, hold.lines, plan_id=hold.plan_id)
+        held = client_section(plan)
+        since = f"held since {day(hold.first_at, view.zone)}"
+        yield Section(held.title, (*held.facts, since), held.items, Tone.HELD)
     if view.unsettled:
         entries = tuple(operation_entry(write, view.zone) for write in view.unsettled)
         yield Section("Writes of unknown outcome", (), entries, Tone.HELD)
     if view.unmapped:
         uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in view.unmapped]
-        todo = Remark("To bill it, or to say that it is not billed: `kisi map`")
+        todo = Span("To bill it, or to say that it is not billed: `kisi map`")
         title = "Used, and billed by no row of mapping.toml"
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
     yield from unmapped_section(view.unmapped_tenants, ())
@@ -188,16 +159,14 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
 
 def _end(expires: datetime, view: StatusView) -> str:
     left = expires - view.at
-    if left < timedelta(0):
-        words = "has ended"
-    else:
-        words = f"in {plural(left.days, 'day')}" if left.days else "today"
+    words = f"in {plural(left.days, 'day')}" if left.days else "today"
+    words = "has ended" if left < timedelta(0) else words
     return f"{day(expires, view.zone)}, {words}"
 
 
 def _runs(view: StatusView) -> Section:
     if not view.runs:
-        return Section("Runs", (), (Remark("No run is in the journal. Next: `kisi sync`"),))
+        return Section("Runs", (), (Span("No run is in the journal. Next: `kisi sync`"),))
     headers = ("run", "began", "took", "command", "ended", "")
     runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
     newest = view.runs[0]
@@ -211,32 +180,26 @@ def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
         minutes, seconds = divmod(round((run.ended_at - run.at).total_seconds()), 60)
         took = f"{minutes}:{seconds:02d}"
     counts, billed = run.summary, run.summary.get("billed")
-    came_to = [] if billed is None else [f"{counts.get('current')} of {billed} {UP_TO_DATE}"]
+    came_to = [] if billed is None else [f"{counts.get('current')} of {billed} {_UP_TO_DATE}"]
     came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
+    ending = Span(run.state, Tone.CHANGE if run.state is RunState.RUNNING else Tone.BAD)
+    if run.state is RunState.FINISHED and run.exit_code is not None:
+        text = f"{run.exit_code} {_ENDINGS.get(run.exit_code, '')}".rstrip()
+        ending = Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
     command = f"{run.command} {run.plan_scope}".rstrip()
-    began = moment(run.at, zone)
-    return row(str(run.id), began, took, command, _ending(run), ", ".join(came_to))
-
-
-def _ending(run: Run) -> Span:
-    if run.state is RunState.RUNNING:
-        return Span("running", Tone.CHANGE)
-    if run.state is not RunState.FINISHED or run.exit_code is None:
-        return Span(run.state, Tone.BAD)
-    text = f"{run.exit_code} {_ENDINGS.get(run.exit_code, '')}".rstrip()
-    return Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
+    return row(str(run.id), moment(run.at, zone), took, command, ending, ", ".join(came_to))
 
 
 def _overview(view: StatusView, *, named: bool) -> Section:
     """How many clients stand how; `named`: and each that is not as it should be."""
     if not view.clients:
-        return Section("Clients", (), (Remark(view.nobody or "No run has seen a client yet."),))
+        return Section("Clients", (), (Span(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
     facts = tuple(f"{number} {state}" for state, number in counts.most_common())
     troubled = []
-    for client in view.clients:
+    for client in view.clients if named else ():
         record = client.record
-        if named and record.billing is Billing.ON and client.state != UP_TO_DATE:
+        if record.billing is Billing.ON and client.state != _UP_TO_DATE:
             label = f"{record.name}: {_since(client, view.zone)}"
             if record.confirmed_at:
                 label += f", last confirmed {moment(record.confirmed_at, view.zone)}"
@@ -253,13 +216,17 @@ def _entry(client: Client, label: str, *more: str) -> Entry:
 
 
 def _client(client: Client, zone: tzinfo) -> Section:
-    """One client with the trend of each of its lines."""
     record = client.record
     facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
     if record.confirmed_at is not None:
         facts.append(f"confirmed {moment(record.confirmed_at, zone)}")
     items: list[Item] = [_entry(client, record.reason)] if record.reason else []
-    items += [_line(line, zone) for line in client.lines if line.quantities]
+    for line in client.lines:
+        if line.quantities:
+            now, label = line.quantities[-1], billed_as(line.application, line.categories)
+            told = remarks(trend(line.quantities, zone) if len(line.quantities) > 1 else "")
+            held, since = quantity(now.quantity), f"since {day(now.first_at, zone)}"
+            items.append(Entry("=", Tone.DIM, label, after=held, change=since, remarks=told))
     return Section(record.name, tuple(facts), tuple(items))
 
 
@@ -268,13 +235,6 @@ def _since(client: Client, zone: tzinfo) -> str:
     if record.guard and state == record.status:
         state += f" ({record.guard})"
     return f"{state} since {day(record.since_at, zone)}" if record.since_at else state
-
-
-def _line(line: LineHistory, zone: tzinfo) -> Entry:
-    now, label = line.quantities[-1], billed_as(line.application, line.categories)
-    change = QuantityChange("", quantity(now.quantity), f"since {day(now.first_at, zone)}")
-    trended = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
-    return Entry("=", Tone.DIM, label, change, remarks=remarks(trended))
 
 
 def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
@@ -288,24 +248,7 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
     return " → ".join(shown)
 
 
-def _holds(view: StatusView) -> Iterable[Section]:
-    """What waits for a person, with the commands that release it."""
-    for hold in view.holds:
-        company = Company(hold.name, (), hold.psa, hold.company, hold.agreement)
-        plan = CompanyPlan(company, Status.HELD, hold.lines, plan_id=hold.plan_id)
-        section = client_section(plan)
-        since = f"held since {day(hold.first_at, view.zone)}"
-        yield Section(section.title, (*section.facts, since), section.items, Tone.HELD)
-
-
 # --- may we invoice? ------------------------------------------------------------------------------
-
-
-class Blocker(NamedTuple):
-    """A client that must not be invoiced yet, and why."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +256,8 @@ class Readiness:
     """Whether every billed client may be invoiced from its lines."""
 
     billed: int
-    blockers: tuple[Blocker, ...]
+    blockers: tuple[tuple[str, str], ...]
+    """Each client that must not be invoiced yet, and why."""
     max_age: timedelta
 
     @property
@@ -331,7 +275,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
-    blockers = tuple(Blocker(name, reason) for name, reason in reasons if reason)
+    blockers = tuple((name, reason) for name, reason in reasons if reason)
     return Readiness(len(billed), blockers, max_age)
 
 
@@ -351,7 +295,7 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
         yield f"run {client.missed_by} is newer and has not come to its end"
     if client.confirmed_at is None:
         yield "never confirmed"
-    elif client.confirmed_at > view.at + CLOCK_SLACK:
+    elif client.confirmed_at > view.at + _CLOCK_SLACK:
         confirmed = moment(client.confirmed_at, view.zone)
         yield f"confirmed in the future: {confirmed}, the clock was wrong"
     elif view.at - client.confirmed_at > max_age:
@@ -368,7 +312,7 @@ def ready_sentence(readiness: Readiness) -> str:
         return f"Ready to invoice: {clients} were confirmed within {age} and nothing is on hold."
     if not readiness.billed:
         return "NOT ready to invoice: no client is billed."
-    named = [f"{one.name} ({one.reason})" for one in readiness.blockers[:_NAMED_AT_MOST]]
+    named = [f"{name} ({reason})" for name, reason in readiness.blockers[:_NAMED_AT_MOST]]
     more = len(readiness.blockers) - len(named)
     text = ", ".join(named) + (f" and {more} more" if more else "")
     return f"NOT ready to invoice: {text}; {clients} are ready."

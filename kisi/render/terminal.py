@@ -9,17 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from kisi.redaction import carries, safe_text
-from kisi.render.report import (
-    Entry,
-    Grid,
-    Item,
-    QuantityChange,
-    Remark,
-    Report,
-    Section,
-    Span,
-    Tone,
-)
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone
 
 _STYLES = {
     Tone.DIM: "2",
@@ -66,7 +56,6 @@ class Page:
 
 
 def _trimmed(line: Line) -> Line:
-    """Without the spaces at its end."""
     while line and not (text := line[-1].text.rstrip()):
         line = line[:-1]
     return (*line[:-1], replace(line[-1], text=text)) if line else ()
@@ -75,17 +64,6 @@ def _trimmed(line: Line) -> Line:
 def _colored(span: Span) -> str:
     style = _STYLES.get(span.tone)
     return f"\x1b[{style}m{span.text}\x1b[0m" if style and span.text else span.text
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The widths that all entries of a report share."""
-
-    label: int = 0
-    """0: the quantities stand below the label."""
-    before: int = 0
-    after: int = 0
-    change: int = 0
 
 
 def lay_out(report: Report, width: int = 80, encoding: str = "utf-8") -> Page:
@@ -107,30 +85,23 @@ class _Setter:
         self._width = width
         self._indent = 2 if width >= _NARROW else 0
         self._arrow = f" {self._text('→')} "
-        items = (item for section in report.sections for item in section.items)
-        self._columns = self._measure(
-            [(item, item.quantity) for item in items if isinstance(item, Entry) and item.quantity]
-        )
+        items = [item for section in report.sections for item in section.items]
+        shown = [
+            (one.before, one.after, _in_brackets(one.change), one.state, one.label)
+            for one in items
+            if isinstance(one, Entry) and one.after
+        ]
+        columns = zip(*shown, strict=True)
+        sizes = [max(cells(self._text(text)) for text in column) for column in columns] or [0] * 5
+        self._before, self._after, self._change, state, longest = sizes
+        before = self._before + len(self._arrow) if self._before else 0
+        taken = before + self._after + 1 + self._change + (state + 1 if state else 0)
+        left = width - self._indent - 2 - 2 - taken
+        # 0: the quantities stand below the label
+        self._label = 0 if left < min(longest, _LABEL_MIN) else min(longest, left)
 
     def _text(self, text: str) -> str:
         return adapted(text, self._encoding)
-
-    def _measure(self, shown: Sequence[tuple[Entry, QuantityChange]]) -> _Columns:
-        if not shown:
-            return _Columns()
-        columns = _Columns(
-            before=max(cells(self._text(quantity.before)) for _, quantity in shown),
-            after=max(cells(self._text(quantity.after)) for _, quantity in shown),
-            change=max(cells(self._change(quantity)) for _, quantity in shown),
-        )
-        state = max(cells(self._text(entry.state)) for entry, _ in shown)
-        before = columns.before + len(self._arrow) if columns.before else 0
-        taken = before + columns.after + 1 + columns.change + (state + 1 if state else 0)
-        left = self._width - self._indent - 2 - 2 - taken
-        longest = max(cells(self._text(entry.label)) for entry, _ in shown)
-        if left < min(longest, _LABEL_MIN):
-            return columns
-        return replace(columns, label=min(longest, left))
 
     def section(self, section: Section) -> Iterator[Line]:
         title = self._text(section.title)
@@ -146,43 +117,40 @@ class _Setter:
     def _item(self, item: Item) -> Iterator[Line]:
         if isinstance(item, Entry):
             return self._entry(item)
-        return self._remark(item, self._indent) if isinstance(item, Remark) else self._grid(item)
+        return self._remark(item, self._indent) if isinstance(item, Span) else self._grid(item)
 
     def _entry(self, entry: Entry) -> Iterator[Line]:
         margin, tone = Span(" " * self._indent), entry.label_tone
         mark = (margin, Span(self._text(entry.mark), entry.tone), Span(" "))
-        quantity, column = entry.quantity, self._columns.label
-        if quantity is not None and column:
-            label, *more = wrap(self._text(entry.label), column)
-            yield (*mark, Span(padded(label, column + 2), tone), *self._quantity(quantity, entry))
+        beside = bool(entry.after and self._label)
+        size = self._label if beside else self._width - self._indent - 2
+        label, *more = wrap(self._text(entry.label), size)
+        if beside:
+            yield (*mark, Span(padded(label, size + 2), tone), *self._quantity(entry))
         else:
-            label, *more = wrap(self._text(entry.label), self._width - self._indent - 2)
             yield (*mark, Span(label, tone))
         for text in more:
             yield (margin, Span("  "), Span(text, tone))
-        if quantity is not None and not column:
-            below = "".join(span.text for span in self._quantity(quantity, entry)).split()
+        if entry.after and not beside:
+            below = "".join(span.text for span in self._quantity(entry)).split()
             yield from self._paragraph(" ".join(below), entry.tone, self._indent + 2)
         for remark in entry.remarks:
             yield from self._remark(remark, self._indent * 3)
 
-    def _quantity(self, quantity: QuantityChange, entry: Entry) -> Line:
-        columns = self._columns
-        before = self._text(quantity.before)
-        arrow = self._arrow if before else " " * len(self._arrow) if columns.before else ""
+    def _quantity(self, entry: Entry) -> Line:
+        before = self._text(entry.before)
+        arrow = self._arrow if before else " " * len(self._arrow) if self._before else ""
+        change = self._text(_in_brackets(entry.change))
         return (
-            Span(padded(before, columns.before, right=True)),
+            Span(padded(before, self._before, right=True)),
             Span(arrow, Tone.DIM),
-            Span(padded(self._text(quantity.after), columns.after)),
+            Span(padded(self._text(entry.after), self._after)),
             Span(" "),
-            Span(padded(self._change(quantity), columns.change), entry.tone),
+            Span(padded(change, self._change), entry.tone),
             Span(f" {self._text(entry.state)}", entry.state_tone),
         )
 
-    def _change(self, quantity: QuantityChange) -> str:
-        return f"({self._text(quantity.change)})" if quantity.change else ""
-
-    def _remark(self, remark: Remark, indent: int) -> Iterator[Line]:
+    def _remark(self, remark: Span, indent: int) -> Iterator[Line]:
         if remark.tone is Tone.COMMAND:
             yield (Span(" " * (indent + self._indent)), Span(self._text(remark.text), remark.tone))
         else:
@@ -197,15 +165,15 @@ class _Setter:
         if grid.caption is not None:
             yield from self._paragraph(self._text(grid.caption), Tone.DIM, indent)
             indent *= 2
-        safe = replace(
-            grid,
-            headers=tuple(map(self._text, grid.headers)),
-            rows=tuple(
-                tuple(Span(self._text(cell.text), cell.tone) for cell in one) for one in grid.rows
-            ),
-        )
+        headers = tuple(map(self._text, grid.headers))
+        rows = (tuple(Span(self._text(x.text), x.tone) for x in cells) for cells in grid.rows)
+        safe = replace(grid, headers=headers, rows=tuple(rows))
         for line in grid_lines(safe, self._width - indent):
             yield (Span(" " * indent), *line) if line else ()
+
+
+def _in_brackets(change: str) -> str:
+    return f"({change})" if change else ""
 
 
 def grid_lines(grid: Grid, width: int) -> Iterator[Line]:

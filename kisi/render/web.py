@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 
 from kisi.redaction import safe_text
-from kisi.render.report import Entry, Grid, Remark, Report, Section, Tone
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _COLUMNS = (
@@ -54,37 +55,31 @@ def _section(section: Section) -> Iterator[str]:
     facts = f'<span class="facts"><bdi>{_text(" · ".join(section.facts))}</bdi></span>'
     title = _toned(section.title, section.tone)
     yield f"<section><h2>{title}{facts if section.facts else ''}</h2>"
-    entries: list[Entry] = []
-    for item in section.items:
-        if isinstance(item, Entry):
-            entries.append(item)
-            continue
-        yield from _entries(entries)
-        entries.clear()
-        yield from (_remark(item),) if isinstance(item, Remark) else _grid(item)
-    yield from _entries(entries)
+    for kind, items in groupby(section.items, type):
+        lines = [line for item in items for line in _item(item)]
+        if kind is Entry:  # they share one table, so that their quantities are aligned
+            lines = ['<table class="entries">', _COLUMNS, *lines, "</table>"]
+        yield from lines
     yield "</section>"
 
 
-def _entries(entries: Iterable[Entry]) -> Iterator[str]:
-    """Entries that follow each other share one table, so that their quantities are aligned."""
-    rows = [line for entry in entries for line in _entry(entry)]
-    if rows:
-        yield from ('<table class="entries">', _COLUMNS, *rows, "</table>")
+def _item(item: Item) -> Iterator[str]:
+    if isinstance(item, Entry):
+        return _entry(item)
+    return iter([_remark(item)]) if isinstance(item, Span) else _grid(item)
 
 
 def _entry(entry: Entry) -> Iterator[str]:
     mark = f'<td class="mark {entry.tone}">{_text(entry.mark)}</td>'
     label = _toned(entry.label, entry.label_tone)
-    quantity = entry.quantity
-    if quantity is None:
+    if not entry.after:
         yield f'<tr>{mark}<td colspan="5">{label}</td></tr>'
     else:
-        arrow = f"{_text(quantity.before)} →" if quantity.before else ""
-        change = f"({quantity.change})" if quantity.change else ""
+        arrow = f"{_text(entry.before)} →" if entry.before else ""
+        change = f"({entry.change})" if entry.change else ""
         yield (
             f'<tr>{mark}<td>{label}</td><td class="number">{arrow}</td>'
-            f'<td class="number after">{_text(quantity.after)}</td>'
+            f'<td class="number after">{_text(entry.after)}</td>'
             f'<td class="change">{_toned(change, entry.tone)}</td>'
             f'<td class="state">{_toned(entry.state, entry.state_tone)}</td></tr>'
         )
@@ -93,7 +88,7 @@ def _entry(entry: Entry) -> Iterator[str]:
         yield f'<tr><td></td><td colspan="5" class="remarks">{remarks}</td></tr>'
 
 
-def _remark(remark: Remark) -> str:
+def _remark(remark: Span) -> str:
     if remark.tone is Tone.COMMAND:
         return f"<p><code>{_text(remark.text)}</code></p>"
     return _toned(remark.text, remark.tone, "p")

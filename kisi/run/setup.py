@@ -28,6 +28,8 @@ from kisi.sources import UsageSource
 from kisi.sources.registry import SOURCES
 from kisi.transport import Clock, Limits
 
+SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
+PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
 RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
 SOURCES_SECONDS = 1200.0
@@ -88,11 +90,7 @@ def partial_config(given: Path | None) -> PartialConfig:
 
     A `ConfigError` if there is no such file, or nothing of it can be used.
     """
-    return read_partial_config(
-        config_path(given),
-        {kind: module.SETTINGS for kind, module in SOURCES.items()},
-        {kind: module.SETTINGS for kind, module in PSAS.items()},
-    )
+    return read_partial_config(config_path(given), SOURCE_KINDS, PSA_KINDS)
 
 
 def load(given: Path | None) -> tuple[Config, BillingMapping]:

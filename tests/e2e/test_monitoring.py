@@ -149,7 +149,7 @@ def test_a_bug_is_not_told_as_a_good_run(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("kisi.cli.running.show_plan", broken)
+    monkeypatch.setattr("kisi.cli.running.plan_report", broken)
     with pytest.raises(AssertionError, match="this is a bug in kisi"):
         told.run("sync")
 

@@ -14,20 +14,18 @@ from xml.etree import ElementTree as ET
 import pytest
 from pydantic import BaseModel
 
-from kisi.cli.check_files import Level, check_files
+from kisi.cli.checking import check_files
 from kisi.config import read_partial_config
 from kisi.config.load import Counting, Guards, Notify, Top
 from kisi.config.sentences import check_table
 from kisi.mapping.file import ConfigNames, load_mapping
-from kisi.psa.registry import PSAS
+from kisi.model import Level
+from kisi.run.setup import PSA_KINDS, SOURCE_KINDS
 from kisi.sandbox.demo import fleet
-from kisi.sources.registry import SOURCES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
-PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
 INSTALLED = "/usr/local/bin/kisi"
 
 

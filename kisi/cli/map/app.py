@@ -13,7 +13,7 @@ from kisi.cli import options
 from kisi.cli.map import editing
 from kisi.cli.map.editing import Offline, edited_mapping, inventory_of, tell_missing
 from kisi.cli.options import Format, RowsFormat, shared_options
-from kisi.cli.output import Console, OutputOptions, result, show, terminal_text
+from kisi.cli.output import Console, result, show, terminal_text
 from kisi.errors import ConfigError
 
 _NEXT = """\
@@ -62,7 +62,7 @@ def _show_overview(config: Path | None, console: Console) -> int:
     with opened(config) as setup:
         inventory = inventory_of(setup, console)
     report = unmapped_report(inventory.only_unmapped())
-    result(terminal_text(report, console, OutputOptions(Format.TABLE)), None)
+    result(terminal_text(report, console), None)
     tell_missing(inventory, console)
     if report.sections:
         console.info(_NEXT)
@@ -86,7 +86,6 @@ def _refuse_misplaced(context: typer.Context) -> None:
 def map_list(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     unmapped: Annotated[
         bool, typer.Option("--unmapped", help="Only what nothing is mapped to, on either side.")
     ] = False,
@@ -119,7 +118,6 @@ def map_list(
         report, document = lists(inventory), map_lists.inventory_document(inventory)
     show(
         console,
-        output,
         report=lambda: report,
         document=lambda: document,
         csv=lambda: map_lists.stale_csv(entries) if stale else map_lists.inventory_csv(inventory),
@@ -134,7 +132,6 @@ def map_list(
 def map_suggest(
     config: Path | None,
     console: Console,
-    output: OutputOptions,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -168,7 +165,6 @@ def map_suggest(
     document = suggestions_document(suggestions, int(inventory.exit_code))
     show(
         console,
-        output,
         report=lambda: report,
         document=lambda: document,
         csv=lambda: suggestions_csv(suggestions),
@@ -182,10 +178,10 @@ def map_suggest(
         f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
         f"{least:g} on."
     )
-    if count and output.format is Format.TABLE:
+    if count and console.format is Format.TABLE:
         console.info(_AS_A_FILE)
-    if output.file is not None and output.format is not Format.TABLE:
-        console.info(f"Look through {output.file}, then: kisi map accept {output.file}")
+    if console.file is not None and console.format is not Format.TABLE:
+        console.info(f"Look through {console.file}, then: kisi map accept {console.file}")
     raise typer.Exit(inventory.exit_code)
 
 

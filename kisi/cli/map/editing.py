@@ -284,8 +284,7 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
         editing = editing_of(setup.config, setup, console)
         inventory = inventory_of(setup, console, keys=False)
         found = renewals(editing.editor.mapping.companies, inventory, setup.rules().today)
-        wish = output.OutputOptions(options.Format.TABLE)
-        output.result(output.terminal_text(renewals_report(found), console, wish), None)
+        output.result(output.terminal_text(renewals_report(found), console), None)
         tell_missing(inventory, console)
         moves = {
             renewal.row: replace(renewal.client, agreement=renewal.successor.id)

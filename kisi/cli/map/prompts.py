@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from kisi.cli.options import Format
-from kisi.cli.output import Console, OutputOptions, explain_error, terminal_text, write
+from kisi.cli.output import Console, explain_error, terminal_text, write
 from kisi.errors import KisiError
 from kisi.mapping.changes import MappingEdit
 from kisi.mapping.file import MappingEditor
@@ -54,7 +53,7 @@ class Prompter:
 
     def show(self, report: Report) -> None:
         """Shows something to choose from, after a blank line."""
-        write(sys.stdout, "\n" + terminal_text(report, self._console, OutputOptions(Format.TABLE)))
+        write(sys.stdout, "\n" + terminal_text(report, self._console))
 
     def say(self, text: str) -> None:
         """Says a sentence, as wide as the terminal; remote text in it cannot act."""

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from kisi.cli.check_files import check_files
+from kisi.cli.checking import check_files
 from kisi.config import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
 from kisi.sources.business_hub.report import HubSettings
@@ -177,7 +177,7 @@ def test_a_state_folder_that_others_can_get_at_is_pointed_out(everything, mode):
 
 
 def test_where_there_are_no_modes_none_are_judged(everything, monkeypatch):
-    monkeypatch.setattr("kisi.cli.check_files._HAS_MODES", False)
+    monkeypatch.setattr("kisi.cli.checking._HAS_MODES", False)
     (everything / "state").chmod(0o777)
     (everything / "kisi.toml").chmod(0o666)
     assert not warnings(check_files(everything / "kisi.toml", KINDS, KINDS))

@@ -45,7 +45,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import exit_code, last_line
 from kisi.render.explain import ExplainView
-from kisi.render.status import Client, Expiry, StatusView
+from kisi.render.status import Client, StatusView
 from kisi.run.document import plan_document
 from kisi.run.result import Mode, RunResult
 
@@ -483,7 +483,7 @@ def status_view(**more: object) -> StatusView:
             stored_key("Far", "x", "F", KES, NOW + timedelta(days=90)),
             stored_key("Trial", "x", "T", KES, NOW, counted=False),
         ),
-        "certificates": (Expiry(NOW + timedelta(days=20), "hq"),),
+        "certificates": ((NOW + timedelta(days=20), "hq"),),
         "unsettled": (earlier(None),),
         "last_run": plan_document(view(six_clients(), Mode.SYNC, run=43)),
     }

@@ -17,7 +17,6 @@ from kisi.model import Status, UnmappedUse
 from kisi.render.export import status_csv, status_document
 from kisi.render.status import (
     Client,
-    Expiry,
     Readiness,
     StatusView,
     readiness,
@@ -85,8 +84,8 @@ def test_open_holds_have_the_command_that_releases_them():
 
 def test_a_certificate_that_has_ended_is_still_shown():
     ends = (
-        Expiry(samples.NOW + timedelta(hours=1), "today"),
-        Expiry(samples.NOW - timedelta(days=1), "late"),
+        (samples.NOW + timedelta(hours=1), "today"),
+        (samples.NOW - timedelta(days=1), "late"),
     )
     report = shown(empty(certificates=ends))
     assert "2026-11-02, has ended  late\n" in report
@@ -205,7 +204,7 @@ def test_holds_unmapped_usage_and_unsettled_writes_are_in_the_way_too():
         ({"unmapped": (UnmappedUse("Contoso", samples.KES, 3),)}, "unmapped usage"),
     ):
         answer = readiness(empty(clients=(client(),), **more), DAY)
-        assert [one.reason for one in answer.blockers] == [reason]
+        assert answer.blockers == (("Contoso", reason),)
 
 
 def test_nobody_billed_is_not_ready_and_a_long_list_is_shortened():

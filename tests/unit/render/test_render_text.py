@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kisi.json_text import fields, instant, plain
 from kisi.model import TenantRef, UnmappedUse
 from kisi.redaction import safe_text
-from kisi.render.formatting import day, moment, money, plural, quantity, signed, signed_money
+from kisi.render.formatting import day, moment, money, plural, quantity, signed
 from kisi.render.terminal import adapted, cells, padded, wrap
 
 
@@ -109,16 +109,17 @@ def test_quantities_are_written_without_noise():
         "0",
         "1000",
     ]
-    assert [signed(Decimal(x)) for x in ("2", "-10", "0")] == ["+2", "-10", "0"]
+    assert [signed(quantity(Decimal(x))) for x in ("2", "-10", "0")] == ["+2", "-10", "0"]
     assert len(quantity(Decimal("1E+308"))) == 309
 
 
 def test_money_is_exact_and_rounded_half_up_to_cents():
     assert money(Decimal("0.1") + Decimal("0.2")) == "0.30"
     assert money(Decimal("2.675")) == "2.68"
-    assert signed_money(Decimal(9)) == "+9.00"
-    assert signed_money(Decimal(-450)) == "-450.00"
-    assert signed_money(Decimal("-0.001")) == "0.00"
+    assert signed(money(Decimal(9))) == "+9.00"
+    assert signed(money(Decimal(-450))) == "-450.00"
+    assert signed(money(Decimal("-0.001"))) == "0.00"
+    assert signed(money(Decimal("0.001"))) == "0.00"
     assert money(Decimal("1E+308") * 90).endswith(".00")
 
 

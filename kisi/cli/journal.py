@@ -1,0 +1,192 @@
+"""`kisi status` and `kisi explain`: what the journal knows, shown. Nothing is sent or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from kisi import __version__
+from kisi.cli.options import Format
+from kisi.cli.output import Console, explain_error, result, show
+from kisi.config import Config
+from kisi.errors import ConfigError, ExitCode
+from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
+from kisi.lock import is_running
+from kisi.model import BillingMapping, Glob, Status
+from kisi.redaction import safe_text
+from kisi.render.explain import ExplainView, explain_report, of_application
+from kisi.render.export import explain_csv, explain_document, status_csv, status_document
+from kisi.render.status import Client, StatusView, readiness, ready_sentence, status_report
+from kisi.run.document import read_tenant, read_use
+from kisi.run.setup import load
+from kisi.transport import Clock
+
+_RUNS = 10
+_MANY_RUNS = 1000
+
+
+def show_status(
+    config: Path | None,
+    console: Console,
+    *,
+    company: str | None,
+    since: datetime | timedelta | None,
+    failed: bool,
+    max_age: timedelta | None,
+) -> ExitCode:
+    """Shows how it stands; with `max_age`, which a proof may have, answers `--ready`.
+
+    Of the clients those whose name matches the glob `company`; if `failed`, only those that failed,
+    are held, or were never confirmed.
+    """
+    settings, mapping = load(config)
+    with Journal.open(settings.state_dir, readonly=True) as journal:
+        view, problem = _status(journal, settings, mapping, since), journal.problem
+    asked = tuple(x for x in view.clients if _is_asked_for(x.record, company, failed=failed))
+    named = "No client" if company is None else f'No client with a name like "{company}"'
+    trouble = "failed or is held" if failed or company is None else "is known"
+    view = replace(view, clients=asked, nobody=f"{named} {trouble}." if view.clients else "")
+    answer = None if max_age is None else readiness(view, max_age)
+    if answer is None or console.format is not Format.TABLE:
+        detailed = console.verbose > 0 or company is not None or console.format is Format.HTML
+        show(
+            console,
+            report=lambda: status_report(view, detailed=detailed),
+            document=lambda: status_document(view, answer),
+            csv=lambda: status_csv(view),
+        )
+    if problem is not None:
+        console.warn(explain_error(problem))
+        return problem.exit_code
+    if answer is None:
+        return ExitCode.OK
+    sentence = safe_text(ready_sentence(answer))
+    if console.format is Format.TABLE:
+        result(sentence, console.file)
+    else:
+        console.info(sentence)
+    return ExitCode.OK if answer.ready else ExitCode.WITHHELD
+
+
+def _status(
+    journal: Journal, config: Config, mapping: BillingMapping, since: datetime | timedelta | None
+) -> StatusView:
+    now = Clock().now()
+    if isinstance(since, timedelta):
+        since = now - since
+    elif since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=config.timezone)
+    # Nobody holds the lock: a run that has not ended never will.
+    crashed = {} if is_running(config.state_dir) else {RunState.RUNNING: RunState.CRASHED}
+    runs = journal.last_runs(_RUNS if since is None else _MANY_RUNS, since)
+    last_run: Mapping[str, Any] | None = journal.latest(Subject.REPORT)
+    unmapped = last_run.get("unmapped", {}) if last_run else {}
+    certificates = journal.latest(Subject.CERTIFICATES) or ()
+    return StatusView(
+        at=now,
+        version=__version__,
+        zone=config.timezone,
+        runs=tuple(replace(run, state=crashed.get(run.state, run.state)) for run in runs),
+        clients=tuple(_clients(journal, mapping)),
+        holds=journal.open_holds(),
+        unmapped=tuple(map(read_use, unmapped.get("applications", ()))),
+        unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
+        keys=journal.keys(),
+        certificates=tuple(
+            (datetime.fromisoformat(one["expires"]), one["server"]) for one in certificates
+        ),
+        unsettled=journal.pending(),
+        last_run=last_run,
+        problem=journal.problem.message if journal.problem else "",
+    )
+
+
+def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
+    """The clients of the journal, and those that the mapping bills and no run has seen yet."""
+    new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
+    for record in journal.clients():
+        billed_on = (record.psa, record.agreement)
+        if record.billing is Billing.ON:
+            new.pop(billed_on, None)
+        if billed_on not in new:
+            lines = journal.line_history(record.name)
+            mine = (x for x in lines if x.owned and (x.psa, x.agreement) == billed_on)
+            yield Client(record, tuple(mine))
+    for one in new.values():
+        billed = (one.psa, one.company, one.agreement)
+        yield Client(ClientRecord(one.name, *billed, Billing.ON, one.tenants))
+
+
+def _is_asked_for(record: ClientRecord, company: str | None, *, failed: bool) -> bool:
+    fine = record.status in {Status.READY, Status.OFF} and not record.guard
+    return (company is None or Glob(company).matches(record.name)) and not (failed and fine)
+
+
+def show_explanation(
+    config: Path | None,
+    console: Console,
+    company: str,
+    run_id: int | None,
+    application: str | None,
+    *,
+    devices: bool,
+) -> None:
+    """Shows a client's quantities in a run, by default the last that read the client."""
+    settings, _ = load(config)
+    with Journal.open(settings.state_dir, readonly=True) as journal:
+        if journal.problem is not None:
+            raise journal.problem
+        client = _client(journal.clients(unmapped=True), company)
+        billed_on = (client.psa, client.agreement)
+        usage = journal.usage_at(client.name, run_id)
+        records = tuple(one for one in usage if (one.psa, one.agreement) == billed_on)
+        newest = max((record.last_run for record in records), default=0)
+        run = journal.run(newest if run_id is None else run_id)
+        if run is None or not records:
+            when = "yet" if run_id is None else f"as of run {run_id}"
+            raise ConfigError(
+                f"The journal holds no usage of {client.name} {when}.",
+                remedy="`kisi status` lists the runs; evidence is kept for `evidence_days`.",
+            )
+        lines = []
+        for line in journal.line_history(client.name):
+            known = tuple(one for one in line.quantities if one.first_run <= run.id)
+            if known and (line.psa, line.agreement) == billed_on:
+                lines.append(replace(line, quantities=known))
+    view = ExplainView(client, run, settings.timezone, tuple(lines), records)
+    view = of_application(view, application) if application else view
+    show(
+        console,
+        report=lambda: explain_report(view, devices=devices),
+        document=lambda: explain_document(view),
+        csv=lambda: explain_csv(view),
+    )
+
+
+def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
+    """The client called so; else the only one whose name holds these words."""
+    name = wanted.casefold()
+    found = [one for one in clients if one.name.casefold() == name]
+    found = found or [one for one in clients if name in one.name.casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{one.name} ({one.psa}, agreement {one.agreement})" for one in found)
+        raise ConfigError(
+            f"{len(found)} clients match {wanted!r}: {listed}.",
+            remedy="Name one of them in full; two rows of one name need different names.",
+        )
+    if not clients:
+        raise ConfigError(
+            f"The journal knows no client yet, so not {wanted!r} either.",
+            remedy="Run `kisi sync` first: what it stores of each client is explained here.",
+        )
+    near = get_close_matches(wanted, [one.name for one in clients], n=3)
+    raise ConfigError(
+        f"The journal knows no client {wanted!r}.",
+        remedy="Did you mean " + ", ".join(near) + "?" if near else "`kisi status -v` lists them.",
+    )
