@@ -147,12 +147,16 @@ class Judge:
             if any(self.by_hand(account, client) for client in clients):
                 account.trusted = False
 
-    def owners(self, where: LineId) -> list[Client]:
-        """The clients that may plan a line: the one on its agreement, or who has its tenants."""
+    def owners(self, where: LineId, *, later: bool = True) -> list[Client]:
+        """The clients that may plan a line: the one on its agreement, or who has its tenants.
+
+        With `later` also who has those of a later run, which kisi may go by as well.
+        """
         client = self.world.client_of(where.psa, where.agreement)
         if client is not None:
             return [client] if client.billing else []
-        tenants = self.accounts[where].tenants | self.accounts[where].since
+        account = self.accounts[where]
+        tenants = account.tenants | (account.since if later else frozenset())
         return [
             one for one in self.world.clients if one.billing and not tenants.isdisjoint(one.tenants)
         ]

@@ -245,7 +245,7 @@ class Life:
             billed = {t for one in self.world.clients if one.billing for t in one.tenants}
             if not account.trusted or (account.since and billed.isdisjoint(account.since)):
                 return False
-        owners = self.judge.owners(where)
+        owners = self.judge.owners(where, later=False)
         return bool(owners) and all(
             self.world.can_be_judged(one) and not self.judge.by_hand(account, one) for one in owners
         )
