@@ -116,7 +116,9 @@ def test_each_security_center_is_read_for_its_own_clients(operator: Operator, br
     assert not branch.ksc.violations
 
 
-def test_ids_of_devices_mean_nothing_in_another_security_center(operator: Operator, branch: Branch):
+def test_the_same_ids_in_another_security_center_are_counted_apart_once_a_person_said_so(
+    operator: Operator, branch: Branch
+):
     product = operator.bill_as_one()
     contoso = operator.client("Contoso", workstations=2)
     other = branch.world.tenant("Contoso")
@@ -125,8 +127,11 @@ def test_ids_of_devices_mean_nothing_in_another_security_center(operator: Operat
         other.keys[0].use(device)
     contoso.more_tenants.append(f"branch:{other.uid}")
 
-    assert operator.sync().code == 0
+    held = operator.sync()
+    assert (held.code, held.holds("Contoso")) == (6, {str(product): "counted-twice"})
+    assert contoso.quantities == {}
 
+    assert operator.sync("--accept", held.company("Contoso")["plan_id"]).code == 0
     assert contoso.quantities == {product: 4}
 
 
