@@ -325,32 +325,36 @@ class Judge:
         then = {w: replace(a) for w, a in trusted.items()}
         for where, one in sure.items():
             then[where].settle(one.content, now)
-        if too_many(then, units, now.uses) or self._mixed(then, units, now):
+        if too_many(then, units, now.uses) or self._mixed(then, sure, units, now):
             return False
         for where, account in then.items():
             self.accounts[where] = account
         return True
 
     def _mixed(
-        self, accounts: Mapping[LineId, Account], units: Mapping[LineId, int], now: Tonight
+        self,
+        accounts: Mapping[LineId, Account],
+        sure: Collection[LineId],
+        units: Mapping[LineId, int],
+        now: Tonight,
     ) -> bool:
-        """Whether a line of one application would stand for what a total says of another one.
+        """Whether a line of one application would stand for what uses another one.
 
-        Of a tenant without devices that is possible only as long as the other one is not billed.
+        That fits only as long as the other one is not billed. What is not `sure` may stand for what
+        it stood for before, whatever that uses now.
         """
         split, uses = {}, dict(now.uses)
         for one in now.desired.values():
             for body, number in one.content.items():
-                if body not in now.known:
-                    part = f"{body} {self.world.names[one.application]}"
-                    uses[part] = uses.get(part, 0) + number
+                part = f"{body} {self.world.names[one.application]}"
+                uses[part] = uses.get(part, 0) + number
         for where, account in accounts.items():
-            apart = replace(account, may={}, uses={})
+            split[where] = replace(account, may={}, uses={})
             for body, number in account.may.items():
-                part = body if body in now.known else f"{body} {account.called}"
-                apart.may[part] = number
-                apart.uses[part] = account.uses[body] if body in now.known else 0
-            split[where] = apart
+                part = f"{body} {account.called}"
+                split[where].may[part] = number
+                before = number if body in now.known and where not in sure else 0
+                split[where].uses[part] = before
         return bool(too_many(split, units, uses))
 
     def _take_back(
