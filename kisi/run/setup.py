@@ -95,7 +95,10 @@ def partial_config(given: Path | None) -> PartialConfig:
 
 def load(given: Path | None) -> tuple[Config, BillingMapping]:
     """Both files, checked; a `ConfigError` has all problems of both. Nothing is sent."""
-    read = partial_config(given)
+    return _checked(partial_config(given))
+
+
+def _checked(read: PartialConfig) -> tuple[Config, BillingMapping]:
     names = ConfigNames(read.source_names, read.psa_names, read.config.global_sources)
     mapping = BillingMapping()
     problems: tuple[str, ...] = ()
@@ -110,11 +113,12 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
 
 def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
     """Both files and all secrets; a `ConfigError` has the problems of all of them."""
+    read = partial_config(given)
     try:
-        config, mapping = load(given)
+        config, mapping = _checked(read)
     except ConfigError as error:
         try:
-            resolve_all(partial_config(given).config)
+            resolve_all(read.config)
         except ConfigError as more:
             raise ConfigError(
                 [*error.problems, *more.problems],

@@ -278,15 +278,16 @@ def test_the_noise_of_a_double_is_nobodys_change(desk: Desk):
     assert desk.billed(desk.old) == [[7]]
 
 
-def test_a_line_to_which_a_person_gave_another_product_is_left_to_them(desk: Desk):
+def test_a_line_to_which_a_person_gave_another_product_is_not_doubled(desk: Desk):
     desk.maps(Row("Contoso", (desk.n,), desk.old))
     desk.sync(0)
     (line,) = desk.operator.world.additions(desk.old)
-    line.product_id = desk.operator.world.product("SOMETHING-ELSE").id
-    assert "Contoso (held: deleted)" in desk.sync(6)
-    document = desk.operator.run("preview", "--json").document
-    desk.sync(0, "--accept", document["plan_id"])
-    assert desk.billed(desk.old) == [[6, 6]]
+    line.product_id = other = desk.operator.world.product("SOMETHING-ELSE").id
+    assert "Contoso (ambiguous: line 90001 of product" in desk.sync(6)
+    assert desk.billed(desk.old) == [[6]]
+    desk.maps(Row("Contoso", (desk.n,), desk.old), applications=[application(APPLICATION, other)])
+    desk.sync(0)
+    assert desk.billed(desk.old) == [[6]]
 
 
 def test_a_line_makes_no_room_for_one_that_cannot_be_made(desk: Desk):
