@@ -19,7 +19,7 @@ from kisi.model import (
     Status,
     UnmappedUse,
 )
-from kisi.planning import CurrentState, DesiredLine, DesiredState, failed, plan_company
+from kisi.planning import CurrentState, DesiredLine, DesiredState, failed, may_bill, plan_company
 from tests.unit.build import AGREEMENT, COMPANY, KES, TODAY, fact, line
 
 TOMORROW = TODAY + timedelta(days=1)
@@ -154,22 +154,57 @@ def test_only_a_line_that_is_not_cancelled_today_is_a_candidate(changes, candida
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "why", "do"),
     [
-        ({"starts": TOMORROW}, f"begins on {TOMORROW} only"),
-        ({"dead": True}, "is called ended without a date of cancellation, and may bill"),
+        (
+            {"starts": TOMORROW},
+            f"begins on {TOMORROW} only",
+            "Set it to begin today or earlier",
+        ),
+        (
+            {"dead": True},
+            "is called ended without a date of cancellation, and may bill",
+            "Give it its date of cancellation",
+        ),
     ],
 )
-def test_a_line_that_may_bill_and_is_not_kisis_is_neither_taken_over_nor_doubled(changes, why):
-    found = plan(5, [line("1200", 5, **changes)])
-    assert (found.failure.guard, found.lines) == ("ambiguous", ())
+def test_a_line_that_may_bill_and_is_not_kisis_is_neither_taken_over_nor_doubled(changes, why, do):
+    other = line("9", 5, "9", cancelled=TOMORROW)
+    found = plan(5, [other, line("1200", 1, **changes)])
+    assert (found.failure.guard, found.failure.exit_code, found.lines) == ("ambiguous", 6, ())
     assert found.failure.reason == f"line 301 of product 1200, which kisi did not write, {why}"
-    assert found.failure.remedy.endswith("delete it. kisi adds no second line beside it.")
+    assert found.failure.remedy == (
+        f"{do} in the PSA, or delete it. kisi adds no second line beside it."
+    )
     assert only(plan(0, [line("1200", 5, starts=TOMORROW)])).after == 0
 
 
+def test_a_doubtful_line_is_found_also_behind_one_of_kisis_own():
+    kept = line("1200", 5, "300", cancelled=TODAY)
+    found = plan(5, [kept, line("1200", 5, dead=True)], [fact("1200", 5, "300")])
+    assert found.failure.reason.startswith("line 301 of product 1200, which kisi did not write, is")
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [
+        ({}, True),
+        ({"cancelled": TOMORROW}, True),
+        ({"cancelled": TODAY}, False),
+        ({"dead": True}, True),
+        ({"dead": True, "cancelled": TODAY}, False),
+        ({"one_time": True}, False),
+        ({"dead": True, "one_time": True}, False),
+    ],
+)
+def test_a_line_that_is_only_called_ended_may_bill(changes, may):
+    assert may_bill(line("1200", 5, **changes), TODAY) is may
+
+
 def test_a_line_of_kisis_that_bills_another_product_now_is_not_doubled():
-    found = plan(5, [line("1299", 5)], [fact("1200", 5)])
+    gone = line("1299", 5, cancelled=TODAY)
+    assert only(plan(5, [gone], [fact("1200", 5)])).line_id is None
+    found = plan(5, [line("1299", 1)], [fact("1200", 5)])
     assert (found.failure.guard, found.lines) == ("ambiguous", ())
     assert found.failure.reason == (
         "line 301 of product 1200, which kisi wrote, bills product 1299 now"

@@ -47,5 +47,21 @@ def test_a_line_says_how_many_and_where():
         lines[0].slot: "2 of its devices are counted in hq:t2 of Lab too",
         lines[1].slot: "1 of its devices is counted in hq:t2 of Lab too",
     }
+    none = planned(4, 0, "9", line_id="9", application="B")
+    assert doubles_of([ready(CONTOSO, none)], twice(devices, CONTOSO, LAB), whole) == {}
     (note,) = with_notes(plan, said).notes
     assert note.startswith("B: 1 of its devices is counted in hq:t2 of Lab too; `kisi explain`")
+
+
+def test_what_several_tenants_count_is_added_up_and_each_place_is_said():
+    t3 = TenantRef("hq", "t3")
+    both, north = client("Contoso", "t1 t3"), client("North", "t4")
+    devices = {(T1, "A"): [1], (t3, "A"): [2, 5], (T2, "A"): [1, 2]}
+    devices |= {(TenantRef("hq", "t4"), "A"): [5]}
+    line = planned(1, 3, application="A")
+    whole = mapping(companies=(both, LAB, north))
+    said = doubles_of([ready(both, line)], twice(devices, both, LAB, north), whole)
+    assert said[line.slot] == (
+        "2 of its devices are counted in hq:t2 of Lab too; "
+        "1 of its devices is counted in hq:t4 of North too"
+    )
