@@ -97,11 +97,9 @@ _CONSOLE = {"quiet": (_Quiet, False), "verbose": (_Verbose, 0), "no_color": (_No
 def shared_options(
     *, config: bool = True, formats: type[StrEnum] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds --quiet, --verbose and --no-color to a command, behind its own options.
+    """Adds --quiet, --verbose and --no-color; with `config` --config; with `formats` --format & co.
 
-    With `config` also --config; with `formats` also --format with these choices, --json and
-    --output. The command takes what comes of them first: the path given with --config, and the
-    `Console`; then its own options.
+    The command takes first what comes of them: the path of --config, and the `Console`.
     """
     shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
     if formats is not None:

@@ -63,7 +63,6 @@ def _section(title: str, grid: Grid) -> Section:
 
 
 def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
-    """Each list with its title; the last column is what a thing is mapped to."""
     headers: tuple[str, ...] = ("tenant", "name", "mapped to")
     rows = [
         row(str(x.tenant.ref), _tenant(x.tenant), _clients(x.company)) for x in inventory.tenants

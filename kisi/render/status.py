@@ -269,9 +269,8 @@ class Readiness:
 def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     """Looks at every billed client of the journal.
 
-    A client is in the way if its lines were not confirmed within `max_age`, if it failed in its
-    last run, if a newer run did not come to judge it (its usage may be newer), or if anything of it
-    is held, unmapped or of unknown outcome.
+    In the way is one that failed, was not confirmed within `max_age` or not judged by a newer run,
+    or of which anything is held, unmapped or of unknown outcome.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]

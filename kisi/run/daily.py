@@ -38,10 +38,7 @@ _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 def chosen_clients(
     mapping: BillingMapping, only: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Company, ...]:
-    """The clients that a run concerns, by globs on their names, in the mapping's order.
-
-    A glob that names nobody, or globs that leave nobody, are a `ConfigError`.
-    """
+    """The clients of a run, by globs; a `ConfigError` if one names nobody, or all leave nobody."""
     names, globs = [one.name for one in mapping.companies], (*only, *exclude)
     nobody = [repr(glob) for glob in globs if not any(map(Glob(glob).matches, names))]
     chosen = select(mapping.companies, only, exclude)
@@ -132,8 +129,7 @@ def preview(
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
-    Takes and raises what `sync` does. With `detailed_exit_code`, changes that wait to be written
-    make the exit code 10.
+    As `sync`; with `detailed_exit_code`, changes that wait to be written make the exit code 10.
     """
     path = None if config is None else Path(config)
     stop, on_message = stop or Stop(), on_message or _ignored

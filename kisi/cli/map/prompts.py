@@ -61,10 +61,7 @@ class Prompter:
         write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
 
     def line(self, question: str, default: str = "") -> str:
-        """The line that was typed, or `default` for an empty one; `?` tells what can be typed.
-
-        `q` and the end of input raise `Quit`, `b` raises `Back`, and `s` `Skip`.
-        """
+        """The line, or `default`; raises `Quit` (also at the end of input), `Back` or `Skip`."""
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())
         try:
@@ -138,8 +135,7 @@ class Session:
     def confirm(self, answer: Callable[[MappingEdit], None]) -> bool:
         """Validates and saves one answer. False if it cannot be, which is said with the reason.
 
-        What the file itself refuses (somebody else changed it, the disk is full) is raised: nothing
-        more can be saved.
+        What the file itself refuses is raised: nothing more can be saved.
         """
         rows = self.editor.edit()
         try:

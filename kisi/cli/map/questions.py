@@ -1,7 +1,4 @@
-"""`kisi map` on a terminal: what is unmapped, then client by client, application by application.
-
-Every confirmed answer is saved at once: a person can quit, or lose the connection, at any time.
-"""
+"""`kisi map` on a terminal: questions in turn; every confirmed answer is saved at once."""
 
 from __future__ import annotations
 
@@ -103,7 +100,6 @@ def converse(session: Session) -> int:
 
 
 def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
-    """Shows what is left and asks which part to map; False once there is none left to ask for."""
     inventory, mapping = session.inventory, session.editor.mapping
     tenants, applications = len(open_tenants(mapping, inventory)), len(open_applications(session))
     parts: dict[str, Callable[[Session], None]] = {}
