@@ -171,7 +171,7 @@ def schema_text() -> str:
 
 
 def repair_journal(config: Path | None, console: Console) -> ExitCode:
-    """Acknowledges a damaged journal: the next run starts with an empty one; and foreign changes.
+    """Acknowledges foreign changes, or a damaged journal: the next run starts with an empty one.
 
     What kisi wrote before is then known only to the PSA: equal lines are taken over silently,
     different ones are held.

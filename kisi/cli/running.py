@@ -131,9 +131,6 @@ def run_interruptibly(work: Callable[[], _T]) -> _T:
         return job.result()
 
 
-# --- progress -------------------------------------------------------------------------------------
-
-
 class ProgressBars(AbstractContextManager["ProgressBars"]):
     """How far each source and PSA is, on a terminal only. Hidden once all of them are read."""
 

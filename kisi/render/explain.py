@@ -37,7 +37,6 @@ class ExplainView:
     client: ClientRecord
     run: Run
     zone: tzinfo = UTC
-    """The billing time zone."""
     lines: tuple[LineHistory, ...] = ()
     """Each with what it was confirmed to hold up to that run, at least one quantity."""
     tenants: tuple[UsageRecord, ...] = ()

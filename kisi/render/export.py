@@ -82,9 +82,6 @@ def _client_columns(row: Fields) -> Fields:
     return {**row, "company": row["name"], "psa_company": row["company"]}
 
 
-# --- preview and sync -----------------------------------------------------------------------------
-
-
 def plan_csv(result: RunResult) -> str:
     """Every line of the plan, and what failed or is not billed at all, a row each."""
     plan = result.plan
@@ -113,9 +110,6 @@ def _company_rows(plan: CompanyPlan) -> Iterable[Fields]:
 def _use_row(use: UnmappedUse) -> Fields:
     detail = AS_REPORTED if use.estimated else None
     return {"kind": "unmapped", **use_fields(use), "used": use.quantity, "detail": detail}
-
-
-# --- status ---------------------------------------------------------------------------------------
 
 
 def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
@@ -192,9 +186,6 @@ def _status_rows(client: Client) -> Iterable[Fields]:
         before, now = [{}, {}, *line["quantities"]][-2:]
         quantities = {"quantity": now.get("quantity"), "quantity_since": now.get("since")}
         yield {**columns, **line, **quantities, "before": before.get("quantity")}
-
-
-# --- explain --------------------------------------------------------------------------------------
 
 
 def explain_document(view: ExplainView) -> Json:

@@ -150,9 +150,6 @@ def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:
     return [(quantity(use.quantity), unmapped_as(use)) for use in uses]
 
 
-# --- one client ----------------------------------------------------------------------------------
-
-
 def client_section(
     company: CompanyPlan, common: Collection[Hold] = (), *, verbose: bool = False
 ) -> Section:
@@ -258,9 +255,6 @@ def _other(line: Line) -> str:
     billable = "" if line.billable else ", not billable"
     name = line.description or f"product {line.product}"
     return f"{name}{price} (product {line.product}, line {line.id}{billable})"
-
-
-# --- the totals ----------------------------------------------------------------------------------
 
 
 def _totals(result: RunResult) -> Section:

@@ -48,7 +48,6 @@ class Entry:
     change: str = ""
     """What stands in brackets: `+2, +9.00 a month`."""
     state: str = ""
-    """What became of it: `applied`."""
     remarks: tuple[Span, ...] = ()
 
     @property

@@ -86,7 +86,6 @@ class StatusView:
     """Now (aware)."""
     version: str
     zone: tzinfo = UTC
-    """The billing time zone."""
     runs: tuple[Run, ...] = ()
     """Newest first."""
     clients: tuple[Client, ...] = ()
@@ -191,7 +190,6 @@ def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
 
 
 def _overview(view: StatusView, *, named: bool) -> Section:
-    """How many clients stand how; `named`: and each that is not as it should be."""
     if not view.clients:
         return Section("Clients", (), (Span(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
@@ -246,9 +244,6 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
         shown.append(f"{quantity(one.quantity)} ({date.removeprefix(year)})")
         year = date[:5]
     return " → ".join(shown)
-
-
-# --- may we invoice? ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

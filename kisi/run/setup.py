@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from kisi.config import Config, PartialConfig, Secrets, read_partial_config, resolve_all
+from kisi.config import Config, PartialConfig, read_partial_config, resolve_all
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping
@@ -102,7 +102,15 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
     return read.checked(problems), mapping
 
 
-def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
+@contextmanager
+def opened(
+    given: Path | None, dropped: threading.Event | None = None, *, waits: float = 0.0
+) -> Iterator[Setup]:
+    """Loads both files, resolves all secrets and opens what they name; closes it at the end.
+
+    `dropped` ends the reading early once it is set; the run may begin `waits` seconds later.
+    A `ConfigError` comes before anything is sent.
+    """
     try:
         config, mapping = load(given)
     except ConfigError as error:
@@ -114,19 +122,7 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
                 remedy="Correct what is named above, then run `kisi check`. Nothing was sent.",
             ) from error
         raise
-    return config, mapping, resolve_all(config)
-
-
-@contextmanager
-def opened(
-    given: Path | None, dropped: threading.Event | None = None, *, waits: float = 0.0
-) -> Iterator[Setup]:
-    """Loads both files, resolves all secrets and opens what they name; closes it at the end.
-
-    `dropped` ends the reading early once it is set; the run may begin `waits` seconds later.
-    A `ConfigError` comes before anything is sent.
-    """
-    config, mapping, secrets = _loaded(given)
+    secrets = resolve_all(config)
     clock, base = Clock(dropped), config.path.parent
     begins = clock.monotonic() + waits
     limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)

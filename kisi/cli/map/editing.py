@@ -136,9 +136,6 @@ def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
         raise withheld
 
 
-# --- the commands ---------------------------------------------------------------------------------
-
-
 @shared_options()
 def map_company(
     config: Path | None,

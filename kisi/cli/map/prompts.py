@@ -111,8 +111,6 @@ def _from_terminal(prompt: str) -> str:
     return typed
 
 
-# --- a sitting ----------------------------------------------------------------------------------
-
 Question = tuple[str, Callable[[str], None]]
 """What it is about, and what asks it: told its place (`3 of 40`), it raises `Back` or `Skip`."""
 
@@ -125,7 +123,6 @@ class Session:
     inventory: Inventory
     validator: SystemValidator
     psas: Mapping[str, Psa]
-    """To read what an agreement bills."""
     today: date
     prompter: Prompter
     billing: bool = True
