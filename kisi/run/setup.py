@@ -117,6 +117,8 @@ def opened(
         try:
             resolve_all(partial_config(given).config)
         except ConfigError as more:
+            if more.problems == error.problems:  # nothing of kisi.toml can be used
+                raise error from None
             raise ConfigError(
                 [*error.problems, *more.problems],
                 remedy="Correct what is named above, then run `kisi check`. Nothing was sent.",
