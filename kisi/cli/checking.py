@@ -59,10 +59,7 @@ class Area:
 
 
 def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
-    """Shows all findings, and says in one sentence how it stands and what is next.
-
-    The systems are only asked if the files are right.
-    """
+    """Shows all findings and what is next; asks the systems only if the files are right."""
     files = check_files(config_path(config), SOURCE_KINDS, PSA_KINDS)
     areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
     passed = not areas[0].count(Level.PROBLEM)
@@ -92,7 +89,6 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
 
 
 def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
-    """All findings; what is fine only where it is asked for."""
     sections = []
     for area in areas:
         entries = tuple(
@@ -175,10 +171,10 @@ def schema_text() -> str:
 
 
 def repair_journal(config: Path | None, console: Console) -> ExitCode:
-    """Acknowledges a damaged journal, so that the next run starts with an empty one.
+    """Acknowledges foreign changes, or a damaged journal: the next run starts with an empty one.
 
     What kisi wrote before is then known only to the PSA: equal lines are taken over silently,
-    different ones are held. Foreign changes are acknowledged too.
+    different ones are held.
     """
     settings, _ = load(config)
     with run_lock(settings.state_dir, 0):
@@ -233,7 +229,6 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
 
 
 def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsProbe, str]:
-    """The PSA that is meant by `AGREEMENT` or `PSA:AGREEMENT`, and the agreement's number."""
     found = {name: psa for name, psa in psas.items() if isinstance(psa, SupportsProbe)}
     if not found:
         raise ConfigError("No [psa.NAME] of kisi.toml is a Tigerpaw. Nothing was sent.")
@@ -252,11 +247,7 @@ def _to_prove(psas: Mapping[str, Psa], agreement: str) -> tuple[str, SupportsPro
 
 
 def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Finding, ...]:
-    """Reads everything that a run would read, from kisi.toml on, and sends nothing.
-
-    All problems of kisi.toml, of mapping.toml, of the secrets and of the files they name are found
-    together, also where one of them alone would stop every other command.
-    """
+    """All problems of everything that a run would read, from kisi.toml on, together; offline."""
     try:
         partial = read_partial_config(path, source_kinds, psa_kinds)
     except ConfigError as error:
@@ -320,12 +311,10 @@ def _unusable_files(config: Config) -> Iterator[Finding]:
 
 
 def _open_to_others(config: Config) -> Iterator[Finding]:
-    """A warning for each file or folder of the configuration that is open to other users.
+    """Warnings of files and folders that other users can change.
 
-    A stranger who can change kisi.toml can have the passwords sent to a server of his own; one who
-    can change a certificate, a report or a template decides whom kisi believes and what it bills;
-    one who can change the folder of such a file can put another in its place. One who can change
-    the state folder can make kisi forget, or believe what never was.
+    Who can change kisi.toml can have the passwords sent to a server of his own; who can change a
+    certificate, a report, a template, the folder of one or the state folder decides what is billed.
     """
 
     def warning(what: str, mode: str, path: Path) -> Finding:
@@ -353,7 +342,6 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
 
 
 def _files(config: Config) -> Iterator[Path]:
-    """Every file that a run reads, whether it is there or not."""
     yield from (config.path, config.mapping_path, config.state_dir / JOURNAL)
     for name, section in (*config.sources.items(), *config.psa.items()):
         yield from section.files_read(config.base)
@@ -369,7 +357,6 @@ def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
 
 
 def _mode(path: Path) -> int:
-    """The permissions; 0 where there is nothing that this user can look at."""
     try:
         return path.stat().st_mode
     except OSError:

@@ -1,7 +1,6 @@
 """The commands and their options, in the order a newcomer needs them, and what runs one of them.
 
-What a command does is in a module of its own, which it imports when it is run; so `kisi --help`
-loads nothing but this.
+What a command does it imports when it is run; so `kisi --help` loads nothing but this.
 """
 
 from __future__ import annotations
@@ -286,10 +285,7 @@ _command_of = cache(typer.main.get_command)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line, without the program's name; the exit code.
-
-    Nothing is raised: what kisi did not foresee is a bug, said in one sentence.
-    """
+    """Runs one command line, without the program's name; the exit code. Nothing is raised."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed from the start (`>&-`, pythonw): nothing is said
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115

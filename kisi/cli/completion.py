@@ -1,7 +1,6 @@
 """Shell completion of clients' names, from mapping.toml alone.
 
-It runs at every press of Tab: it sends nothing, resolves no secret, loads neither settings nor
-sources, and stays silent whatever is wrong.
+It runs at every press of Tab: it loads and sends nothing else, and is silent whatever is wrong.
 """
 
 from __future__ import annotations
@@ -19,10 +18,7 @@ _COULD_ACT = re.compile("[\\\\`$\"'!\u2018-\u201f]")
 
 
 class _Completion(str):
-    """A completion that Typer keeps though it does not begin with the letters that were typed.
-
-    It may be in another case, or escaped for the shell.
-    """
+    """A completion that Typer keeps though it is escaped, or in another case than was typed."""
 
     __slots__ = ()
 
@@ -34,8 +30,7 @@ class _Completion(str):
 def client_names(context: typer.Context, incomplete: str) -> list[str]:
     """The clients whose names begin with what was typed, or else hold it; case does not matter.
 
-    Names that no quotation holds in every shell are left out: zsh runs what is completed through
-    `eval`, and what a half-open quotation means in bash is not known here.
+    Names that no quotation holds in every shell are left out: zsh runs them through `eval`.
     """
     try:
         config = _config_path(context.params.get("config"))

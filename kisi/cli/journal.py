@@ -40,8 +40,7 @@ def show_status(
 ) -> ExitCode:
     """Shows how it stands; with `max_age`, which a proof may have, answers `--ready`.
 
-    Of the clients those whose name matches the glob `company`; if `failed`, only those that failed,
-    are held, or were never confirmed.
+    Only clients that match the glob `company`; if `failed`, that failed, are held or unconfirmed.
     """
     settings, mapping = load(config)
     with Journal.open(settings.state_dir, readonly=True) as journal:
@@ -168,7 +167,6 @@ def show_explanation(
 
 
 def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
-    """The client called so; else the only one whose name holds these words."""
     name = wanted.casefold()
     found = [one for one in clients if one.name.casefold() == name]
     found = found or [one for one in clients if name in one.name.casefold()]

@@ -14,11 +14,9 @@ import typer
 from kisi.cli.completion import client_names
 
 Format = StrEnum("Format", ["TABLE", "JSON", "CSV", "HTML"])
-"""How a result is written."""
 RowsFormat = StrEnum("RowsFormat", ["TABLE", "JSON", "CSV"])
-"""How a list is written that is no page to hand on."""
 FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])
-"""How the findings of `kisi check` are written."""
+"""How a result is written; a list; the findings of `kisi check`."""
 
 
 def flag(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
@@ -97,11 +95,9 @@ _CONSOLE = {"quiet": (_Quiet, False), "verbose": (_Verbose, 0), "no_color": (_No
 def shared_options(
     *, config: bool = True, formats: type[StrEnum] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds --quiet, --verbose and --no-color to a command, behind its own options.
+    """Adds options to a command, which takes first what comes of them: a path, and the `Console`.
 
-    With `config` also --config; with `formats` also --format with these choices, --json and
-    --output. The command takes what comes of them first: the path given with --config, and the
-    `Console`; then its own options.
+    --quiet, --verbose, --no-color; --config; with `formats` also --format, --json and --output.
     """
     shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
     if formats is not None:

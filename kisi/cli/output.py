@@ -1,7 +1,6 @@
 """Where results and messages go: stdout for results, stderr for everything else.
 
-Trouble with printing (a closed pipe, a full disk, an encoding) never changes what was billed, nor
-the exit code.
+Trouble with printing never changes what was billed, nor the exit code.
 """
 
 from __future__ import annotations
@@ -125,10 +124,7 @@ def result(text: str, output: Path | None) -> None:
 
 
 def _write_file(path: Path, text: str) -> None:
-    """Puts a whole file in the place of an old one; a device or a pipe is written to instead.
-
-    Client names are in it: a new file is for its owner alone, an old one keeps its permissions.
-    """
+    """Replaces a whole file, private if new: it names clients. Or writes to a device."""
     from kisi.files import PRIVATE, atomic_write
 
     if path.exists() and not path.is_file():

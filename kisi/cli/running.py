@@ -39,8 +39,7 @@ def follow(
 ) -> ExitCode:
     """Does a run and shows its result; what cannot be shown was billed all the same.
 
-    `work` is `kisi.run.sync` or `preview`, which gets the callbacks; `on_signal` is what a first
-    signal makes kisi say.
+    `work` is `kisi.run.sync` or `preview`; `on_signal` is said at a first signal.
     """
     with handle_signals(on_signal) as stop, ProgressBars(console) as bars:
 
@@ -77,8 +76,7 @@ def follow(
 def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
     """What a first signal sets, saying what becomes of the work; a second ends the process at once.
 
-    What was sent by then and not answered stays in the journal as an intent without an outcome; the
-    next run settles it.
+    The next run settles what was sent by then and not answered.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -88,12 +86,10 @@ def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        """Runs in the main thread, between any two of its steps.
+        """Runs in the main thread, which may hold any lock, also that of the event to be set.
 
-        The main thread may hold any lock just then, also that of the very event to be set, and
-        would wait for itself for ever. `SimpleQueue.put` may be called from such places
-        (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put); a thread does the
-        rest.
+        `SimpleQueue.put` may be called there; a thread does the rest
+        (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put).
         """
         nonlocal asked
         if asked:
@@ -123,20 +119,16 @@ def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
 
 
 def run_interruptibly(work: Callable[[], _T]) -> _T:
-    """Runs `work` in a thread of its own and returns what it returns, or raises what it raises.
+    """Runs `work` in a thread of its own, while the main thread waits in short steps.
 
     Python hears signals in the main thread alone, and on Windows not while that waits for a lock
     or a socket (https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers).
-    So the main thread does nothing but wait, in short steps.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="run") as pool:
         job = pool.submit(work)
         while wait([job], timeout=0.2).not_done:
             continue
         return job.result()
-
-
-# --- progress -------------------------------------------------------------------------------------
 
 
 class ProgressBars(AbstractContextManager["ProgressBars"]):

@@ -44,10 +44,7 @@ def template() -> str:
 
 
 def write_template(path: Path) -> str:
-    """Writes the template to `path`; the next steps, for the operator.
-
-    An existing file, or a link, is never replaced, and a half-written file is not left behind.
-    """
+    """Writes the template, whole, where nothing is yet; the next steps, for the operator."""
     made = False
     try:
         with path.open("x", encoding="utf-8", newline="\n") as file:
@@ -121,7 +118,6 @@ def demo(
 
 
 def _steps(path: Path, served: Sandbox, console: Console) -> bool:
-    """Runs each step with the options of the demo itself; whether one did not as it should."""
     from kisi.cli import run
 
     options = ["--config", str(path), *["--verbose"] * console.verbose]

@@ -37,7 +37,6 @@ class ExplainView:
     client: ClientRecord
     run: Run
     zone: tzinfo = UTC
-    """The billing time zone."""
     lines: tuple[LineHistory, ...] = ()
     """Each with what it was confirmed to hold up to that run, at least one quantity."""
     tenants: tuple[UsageRecord, ...] = ()
@@ -46,9 +45,9 @@ class ExplainView:
 def device_changes(
     tenant: UsageRecord, usage: ApplicationUsage
 ) -> tuple[list[Evidence], list[tuple[Evidence, str]]]:
-    """The counted devices that were added and removed since the reading before, if there was one.
+    """Counted devices that were added and removed since the reading before, if there was one.
 
-    A removed one comes with what happened to it; as it was before where it is not listed any more.
+    A removed one comes with what happened to it.
     """
     if tenant.previous is None:
         return [], []
@@ -61,11 +60,6 @@ def device_changes(
 
 
 def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
-    """What happened to a device that an application counted in the reading before.
-
-    It is listed there with a reason why it does not count; or it has moved: another application
-    counts it, and did not before; or the application's keys list it no longer.
-    """
     if not item.counted:
         return item.reason
     moved = [
@@ -91,10 +85,7 @@ def _counted(usage: TenantUsage | None, application: str) -> dict[str, Evidence]
 def shared_devices(
     view: ExplainView, tenant: UsageRecord, usage: ApplicationUsage
 ) -> list[Evidence]:
-    """Counted devices that a tenant before this one, of the same source, has too: they bill once.
-
-    Users are worked out for each tenant and then added, so that nothing of them is shared.
-    """
+    """Counted devices that an earlier tenant of the source has too: billed once. Users add up."""
     if usage.unit is Unit.USER:
         return []
     source = tenant.usage.tenant.ref.source
@@ -232,7 +223,6 @@ def _devices(evidence: Sequence[Evidence]) -> Iterable[Item]:
 
 
 def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
-    """What the tenant has besides billed applications."""
     usage = tenant.usage
     rows = [(quantity(use.quantity), unmapped_as(use)) for use in usage.unmapped]
     items: list[Item] = [*listing("Used, and billed by no row of mapping.toml:", rows, Tone.HELD)]

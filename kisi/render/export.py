@@ -1,8 +1,4 @@
-"""For programs: CSV of everything that a spreadsheet opens, JSON of `status` and `explain`.
-
-Both are part of the contract with scripts. A thing's fields are listed once, as values
-(`kisi.run.document`, which has a run's JSON too); JSON and CSV write them each in its own way.
-"""
+"""For programs: CSV of all that a spreadsheet opens, JSON of `status` and `explain`; a contract."""
 
 from __future__ import annotations
 
@@ -53,20 +49,16 @@ _Value = str | int | Decimal | bool | datetime | None
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[_Value]]) -> str:
-    r"""A table as CSV (RFC 4180): a header, then one row a line, each ended by `\r\n`.
+    r"""A table as CSV (RFC 4180), each line ended by `\r\n`: write it with `newline=""`.
 
-    Numbers are plain, instants are UTC. Texts are escaped like everywhere, and a text that a
-    spreadsheet would run as a formula gets an apostrophe in front, also behind a delimiter inside
-    it (`kisi.redaction`). Write it with `newline=""`.
+    Numbers are plain, instants UTC. A text that a spreadsheet would run as a formula gets an
+    apostrophe in front, also behind a delimiter inside it (`kisi.redaction`).
     """
     return csv_table(columns, ([_text(value) for value in one] for one in rows))
 
 
 def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:
-    """As `csv_text`, of rows by column; the columns' names stand between spaces.
-
-    What a row lacks is empty, and what is no column is left out.
-    """
+    """As `csv_text`, of rows by column (names between spaces); what a row lacks is empty."""
     names = columns.split()
     return csv_text(names, ([row.get(name) for name in names] for row in rows))
 
@@ -88,9 +80,6 @@ def _text(value: _Value) -> str:
 def _client_columns(row: Fields) -> Fields:
     """A client's fields under the names of CSV, where `company` is its name."""
     return {**row, "company": row["name"], "psa_company": row["company"]}
-
-
-# --- preview and sync -----------------------------------------------------------------------------
 
 
 def plan_csv(result: RunResult) -> str:
@@ -121,9 +110,6 @@ def _company_rows(plan: CompanyPlan) -> Iterable[Fields]:
 def _use_row(use: UnmappedUse) -> Fields:
     detail = AS_REPORTED if use.estimated else None
     return {"kind": "unmapped", **use_fields(use), "used": use.quantity, "detail": detail}
-
-
-# --- status ---------------------------------------------------------------------------------------
 
 
 def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
@@ -202,9 +188,6 @@ def _status_rows(client: Client) -> Iterable[Fields]:
         yield {**columns, **line, **quantities, "before": before.get("quantity")}
 
 
-# --- explain --------------------------------------------------------------------------------------
-
-
 def explain_document(view: ExplainView) -> Json:
     """A client's quantities and their evidence as plain JSON data."""
     return document(
@@ -256,10 +239,9 @@ def _device(item: Evidence) -> Fields:
 
 
 def explain_csv(view: ExplainView) -> str:
-    """Each quantity (kind `quantity`) and each device (kind `device`), counted or left out.
+    """Each quantity (kind `quantity`) and device (`device`; `went`: no longer listed), a row each.
 
-    `change` says which devices `came` and `went` since the reading before; those that are not even
-    listed any more have a row of kind `went`, as they were.
+    `change` says which devices `came` and `went` since the reading before.
     """
     where = "source=usage.tenant.ref.source tenant=usage.tenant.ref.tenant read_at=usage.at"
     rows: list[Fields] = []

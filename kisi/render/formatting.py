@@ -38,11 +38,8 @@ def signed(number: str) -> str:
 
 
 def moment(at: datetime, zone: tzinfo) -> str:
-    """An instant in the billing time zone, to the minute: `2026-11-03 06:00`.
-
-    In its own zone where that leaves the calendar: `9999-12-31` stands for never.
-    """
-    with suppress(OverflowError, ValueError, OSError):
+    """An instant in the billing time zone, to the minute: `2026-11-03 06:00`."""
+    with suppress(OverflowError, ValueError, OSError):  # `9999-12-31` stands for never
         at = at.astimezone(zone)
     return at.strftime("%Y-%m-%d %H:%M")
 

@@ -34,9 +34,6 @@ _STALE_COLUMNS = "client kind id fate ends reason remedy"
 _MOST_LISTED = 20
 
 
-# --- what can be mapped -------------------------------------------------------------------------
-
-
 def inventory_report(inventory: Inventory) -> Report:
     """The lists as a person reads them: ids to copy on the left, names beside them."""
     return _report("What can be mapped", *(_section(*one) for one in _lists(inventory)))
@@ -63,7 +60,6 @@ def _section(title: str, grid: Grid) -> Section:
 
 
 def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
-    """Each list with its title; the last column is what a thing is mapped to."""
     headers: tuple[str, ...] = ("tenant", "name", "mapped to")
     rows = [
         row(str(x.tenant.ref), _tenant(x.tenant), _clients(x.company)) for x in inventory.tenants
@@ -193,9 +189,6 @@ def inventory_csv(inventory: Inventory) -> str:
     return csv_text(_COLUMNS, rows)
 
 
-# --- suggestions --------------------------------------------------------------------------------
-
-
 def suggestions_report(suggestions: Suggestions, min_score: float) -> Report:
     """Suggestions, and the tenants that none was found for; ids are in the CSV and JSON."""
     clients, applications = suggestions.clients, suggestions.applications
@@ -234,9 +227,6 @@ def _application(each: SuggestedApplication) -> Entry:
 def _suggested(each: SuggestedClient | SuggestedApplication, label: str, remark: str) -> Entry:
     mark, tone = ("+", Tone.GOOD) if each.accept else ("?", Tone.HELD)
     return Entry(mark, tone, f"{each.score:.2f}  {label}", remarks=remarks(remark))
-
-
-# --- what is not as it was ----------------------------------------------------------------------
 
 
 def stale_report(entries: Sequence[StaleEntry]) -> Report:

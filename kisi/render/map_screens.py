@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from kisi.mapping.inventory import CompanyEntry, KeyNameEntry, ProductEntry, TenantEntry
 from kisi.mapping.similarity import Suggestion
@@ -20,28 +19,12 @@ MOST_CHOICES = 12
 """A longer list is cut: more of the name finds the one that is meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class MappingProgress:
-    """How many of each side are mapped."""
-
-    tenants: int
-    tenants_open: int
-    applications_open: int
-    companies: int
-    companies_open: int
-    stale: int
-
-
-def overview_screen(progress: MappingProgress, parts: Sequence[str]) -> Report:
+def overview_screen(unmapped: Mapping[str, str], stale: int, parts: Sequence[str]) -> Report:
     """What is unmapped on each side, and the numbered parts that can be mapped now."""
-    rows = (
-        row("tenants", f"{progress.tenants_open} of {progress.tenants} belong to no client"),
-        row("applications", f"{progress.applications_open} have no row or no product"),
-        row("companies", f"{progress.companies_open} of {progress.companies} have no Kaspersky"),
-    )
+    rows = tuple(row(side, words) for side, words in unmapped.items())
     items: list[Item] = [Grid(("", ""), rows, flexible=(1,))]
-    if progress.stale:
-        count = "1 mapping is" if progress.stale == 1 else f"{progress.stale} mappings are"
+    if stale:
+        count = "1 mapping is" if stale == 1 else f"{stale} mappings are"
         items.append(Span(f"{count} stale: kisi map list --stale", Tone.HELD))
     open_now = Section("Not mapped yet", (), tuple(items))
     to_map = Section("To map", (), (_numbered(parts),))

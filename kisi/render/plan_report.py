@@ -1,7 +1,6 @@
-"""The plan of `preview` and `sync` as a person reads it, client by client, then the totals.
+"""The plan of `preview` and `sync` as a person reads it; a quiet day is an empty report.
 
-Clients with nothing to say are left out; a quiet day is an empty report. What needs a person comes
-last, next to the last line of the run: changes, then holds, then failures.
+What needs a person comes last, next to the last line: changes, then holds, then failures.
 """
 
 from __future__ import annotations
@@ -151,16 +150,10 @@ def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:
     return [(quantity(use.quantity), unmapped_as(use)) for use in uses]
 
 
-# --- one client ----------------------------------------------------------------------------------
-
-
 def client_section(
     company: CompanyPlan, common: Collection[Hold] = (), *, verbose: bool = False
 ) -> Section:
-    """A client: where it is billed, its lines, and what else a person should know.
-
-    The report explains `common` holds once, for all clients.
-    """
+    """A client: where it is billed, its lines, and more; `common` holds are told elsewhere."""
     name, agreement = company.agreement_name, company.company.agreement
     facts = (
         company.company.psa,
@@ -208,7 +201,6 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
 
 
 def _change(line: PlannedLine) -> tuple[str, str, str]:
-    """The quantity before and after, and the difference in units and money."""
     after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
         return "", after, "" if line.billable else "not billable"
@@ -265,11 +257,7 @@ def _other(line: Line) -> str:
     return f"{name}{price} (product {line.product}, line {line.id}{billable})"
 
 
-# --- the totals ----------------------------------------------------------------------------------
-
-
 def _totals(result: RunResult) -> Section:
-    """Units and money a month of each PSA, before and after; what is held stands apart."""
     every = totals(result.plan)
     rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, result.mode))
     headers = ("", "", "units", "", "money a month", "")

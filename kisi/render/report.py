@@ -1,7 +1,6 @@
 """What a person reads, before it has a medium: sections of entries, remarks and grids.
 
-Texts are raw here, also those of remote systems; kisi's own symbols (`→`, `·`, `✗`) are written as
-they are, and replaced where a terminal cannot show them.
+Texts are raw here, also those of remote systems; a medium escapes them, and replaces symbols.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ class Entry:
     change: str = ""
     """What stands in brackets: `+2, +9.00 a month`."""
     state: str = ""
-    """What became of it: `applied`."""
     remarks: tuple[Span, ...] = ()
 
     @property

@@ -86,7 +86,6 @@ class StatusView:
     """Now (aware)."""
     version: str
     zone: tzinfo = UTC
-    """The billing time zone."""
     runs: tuple[Run, ...] = ()
     """Newest first."""
     clients: tuple[Client, ...] = ()
@@ -191,7 +190,6 @@ def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
 
 
 def _overview(view: StatusView, *, named: bool) -> Section:
-    """How many clients stand how; `named`: and each that is not as it should be."""
     if not view.clients:
         return Section("Clients", (), (Span(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
@@ -248,9 +246,6 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
     return " → ".join(shown)
 
 
-# --- may we invoice? ------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether every billed client may be invoiced from its lines."""
@@ -269,9 +264,8 @@ class Readiness:
 def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     """Looks at every billed client of the journal.
 
-    A client is in the way if its lines were not confirmed within `max_age`, if it failed in its
-    last run, if a newer run did not come to judge it (its usage may be newer), or if anything of it
-    is held, unmapped or of unknown outcome.
+    In the way is one that failed, was not confirmed within `max_age` or not judged by a newer run,
+    or of which anything is held, unmapped or of unknown outcome.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]

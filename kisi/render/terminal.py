@@ -78,8 +78,6 @@ def lay_out(report: Report, width: int = 80, encoding: str = "utf-8") -> Page:
 
 
 class _Setter:
-    """Sets the sections of one report for one terminal."""
-
     def __init__(self, report: Report, width: int, encoding: str) -> None:
         self._encoding = encoding
         self._width = width
@@ -177,10 +175,9 @@ def _in_brackets(change: str) -> str:
 
 
 def grid_lines(grid: Grid, width: int) -> Iterator[Line]:
-    """Lays out a grid whose texts are safe already, in lines of at most `width` cells.
+    """Lays out a grid of safe texts in lines of at most `width` cells.
 
-    Columns of prose wrap where the grid is too wide; where even that is not enough, each row is
-    told as a record, one cell below the other.
+    Prose wraps; where even that is not enough, each row is told as a record.
     """
     widths = _widths(grid, width)
     if widths is None:

@@ -38,10 +38,7 @@ _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 def chosen_clients(
     mapping: BillingMapping, only: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Company, ...]:
-    """The clients that a run concerns, by globs on their names, in the mapping's order.
-
-    A glob that names nobody, or globs that leave nobody, are a `ConfigError`.
-    """
+    """The clients of a run, by globs; a `ConfigError` if one names nobody, or all leave nobody."""
     names, globs = [one.name for one in mapping.companies], (*only, *exclude)
     nobody = [repr(glob) for glob in globs if not any(map(Glob(glob).matches, names))]
     chosen = select(mapping.companies, only, exclude)
@@ -82,16 +79,12 @@ def sync(
     before anybody is notified; what it raises is notified as the end of the run, and raised. `stop`
     ends the run once it is requested, from another thread or a signal's handler.
 
-    Raises:
-        ConfigError: The files, a secret or a glob are wrong. Nothing was sent.
-        Locked: Another run holds the lock.
-        Withheld: An id of `accept` fits nothing that is on hold. Nothing was written, and what was
-            read is stored.
-        Interrupted: `stop` was requested before anything was written.
-        StateError: The journal or the state folder cannot be used.
+    Raises `ConfigError` (nothing was sent), `Locked`, `Withheld` (an id of `accept` fits nothing on
+    hold: nothing was written, what was read is stored), `Interrupted` (by `stop`, before anything
+    was written) and `StateError`.
     """
     path = None if config is None else Path(config)
-    stop, on_message = stop or Stop(), on_message or _ignored
+    stop, on_message = stop or Stop(), on_message or (lambda _message: None)
     scope = ", ".join([*(f"only {glob}" for glob in only), *(f"not {glob}" for glob in exclude)])
     wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
@@ -132,11 +125,10 @@ def preview(
 ) -> RunResult:
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
-    Takes and raises what `sync` does. With `detailed_exit_code`, changes that wait to be written
-    make the exit code 10.
+    As `sync`; with `detailed_exit_code`, changes that wait to be written make the exit code 10.
     """
     path = None if config is None else Path(config)
-    stop, on_message = stop or Stop(), on_message or _ignored
+    stop, on_message = stop or Stop(), on_message or (lambda _message: None)
     with opened(path, stop.reading) as setup:
         rules, state = setup.rules(), setup.config.state_dir
         companies = chosen_clients(setup.mapping, only, exclude)
@@ -209,10 +201,6 @@ def _result(plan: Plan, found: Reconciled, setup: Setup, mode: Mode, code: ExitC
             for one in found.settlements
         ),
     )
-
-
-def _ignored(_message: Message) -> None:
-    """Nobody wants to hear it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +321,6 @@ class _Run:
         return result
 
     def _certificates(self, found: Reconciled) -> list[dict[str, str]]:
-        """When the certificates end of the servers that were just read, for `kisi status`."""
         ends = []
         for name in sorted({ref.source for ref in found.usages}):
             address = self.setup.sources[name].address()

@@ -1,8 +1,6 @@
 """A run as plain JSON data, format version 1: what is printed, stored, and sent to a webhook.
 
-Part of the contract with scripts: fields may be added, never renamed, and mean what they meant.
-What is not known is null. The fields of a thing are listed once, as values; JSON and CSV write them
-each in its own way.
+Part of the contract with scripts: fields may be added, never renamed. What is not known is null.
 """
 
 from __future__ import annotations
@@ -105,10 +103,7 @@ def tenant_fields(tenant: Tenant) -> Fields:
 
 
 def use_fields(use: UnmappedUse) -> Fields:
-    """Something used that no row bills; `estimated` marks the source's own number.
-
-    `read_use` is the way back.
-    """
+    """Something used that no row bills, `estimated` by the source; `read_use` is the way back."""
     known = "company application category quantity estimated"
     return fields(use, f"{known} source=tenant.source tenant=tenant.tenant")
 

@@ -33,8 +33,7 @@ def record_reading(
 def record_outcome(journal: Journal, run: int, at: datetime, found: Reconciled, plan: Plan) -> None:
     """Stores how a run ends: proven lines, what is on hold, each client's state, used ids.
 
-    `plan` has an outcome for each line that was written; `found`, what it rests on, has everything
-    that guards hold.
+    `plan` has the outcomes of what was written; `found` everything that guards hold.
     """
     journal.confirm(run, at, proven_lines(plan))
     journal.restate(run, restated_lines(plan))
@@ -58,15 +57,10 @@ def accept(
     accepted: Collection[str],
     shown: Plan,
 ) -> frozenset[str]:
-    """Journals what an operator accepts, and returns the keys of those lines.
+    """Journals what an operator accepts, for as long as it waits; the keys of those lines.
 
-    All ids are looked at before one is stored. What is accepted here and still waits for another
-    line stays accepted in later runs, as long as its numbers are the same.
-
-    The ids are those of the guarded `plan`, with everything that guards hold, or of `shown`: the
-    plan without what was accepted before, as a preview shows it. They name what is left, where a
-    line was accepted and could not be written. An id that does not fit the plan, or was used
-    before, is `Withheld`; nothing is to be written then.
+    The ids are those of `plan`, with all that guards hold, or of `shown`, without what was accepted
+    before. One that does not fit, or was used, is `Withheld`: none is stored, nothing is written.
     """
     keys = {**accepted_keys(shown, accepted), **accepted_keys(plan, accepted)}
     for plan_id in accepted:

@@ -1,9 +1,7 @@
 """Tells the addresses of `[notify]` of a run. Trouble here is a warning, never an exit code.
 
-They are looked up first, so that also a run that cannot begin is notified. `healthcheck` is pinged
-as healthchecks.io and its like expect: `/start` at the beginning, `/<exit code>` at the end;
-`webhook` receives the run's JSON. Whoever knows such an address can report in our name: no message
-holds it, nor its host.
+`healthcheck` is pinged as healthchecks.io and its like expect: `/start`, then `/<exit code>`;
+`webhook` receives the run's JSON. An address is a secret: no message holds it, nor its host.
 """
 
 from __future__ import annotations
@@ -58,7 +56,6 @@ class RunNotification:
         self._send("webhook", document=summary)
 
     def _send(self, where: str, below: str = "", document: Json | None = None) -> None:
-        """Asks for the address with `below` under its path, or posts it a document."""
         if not (url := self.addresses.get(where)):
             return
         try:

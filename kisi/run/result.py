@@ -86,10 +86,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A run that has come to its end: each client's lines with their outcomes, and how it went.
-
-    Names are as remote systems have them: `kisi.redaction.safe_text` makes them fit for a screen.
-    """
+    """A run that has ended. Names are as remote systems have them, not yet safe for a screen."""
 
     plan: Plan
     mode: Mode
@@ -176,10 +173,7 @@ def _amount(every: Sequence[PlannedLine]) -> Amount:
 
 
 def totals(plan: Plan) -> dict[str, dict[str, Amount]]:
-    """What each PSA bills for all clients together: lines `billed`, `held` and `unwritten`.
-
-    `unwritten` are writes that failed or have an unknown outcome.
-    """
+    """What each PSA bills: lines `billed`, `held`, and `unwritten` (failed or outcome unknown)."""
     parts: dict[str, dict[str, list[PlannedLine]]] = {}
     for line in (line for company in plan.companies for line in company.lines):
         of_psa = parts.setdefault(line.psa, {"billed": [], "held": [], "unwritten": []})

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from kisi.config import Config, PartialConfig, Secrets, read_partial_config, resolve_all
+from kisi.config import Config, PartialConfig, read_partial_config, resolve_all
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping
@@ -67,10 +67,7 @@ class Setup:
 
 
 def config_path(given: Path | None) -> Path:
-    """Finds kisi.toml: the option, `$KISI_CONFIG`, the working folder, the platform's folder.
-
-    A `ConfigError` if there is none.
-    """
+    """Finds kisi.toml: the option, `$KISI_CONFIG`, the working folder, the platform's folder."""
     given = given or Path(os.environ.get("KISI_CONFIG", ""))
     if given != Path():
         return given
@@ -86,10 +83,7 @@ def config_path(given: Path | None) -> Path:
 
 
 def partial_config(given: Path | None) -> PartialConfig:
-    """As much of kisi.toml as is right, and what is not; never to be run with as it is.
-
-    A `ConfigError` if there is no such file, or nothing of it can be used.
-    """
+    """As much of kisi.toml as is right, and what is not; never to be run with as it is."""
     return read_partial_config(config_path(given), SOURCE_KINDS, PSA_KINDS)
 
 
@@ -111,8 +105,15 @@ def _checked(read: PartialConfig) -> tuple[Config, BillingMapping]:
     return read.checked(problems), mapping
 
 
-def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
-    """Both files and all secrets; a `ConfigError` has the problems of all of them."""
+@contextmanager
+def opened(
+    given: Path | None, dropped: threading.Event | None = None, *, waits: float = 0.0
+) -> Iterator[Setup]:
+    """Loads both files, resolves all secrets and opens what they name; closes it at the end.
+
+    `dropped` ends the reading early once it is set; the run may begin `waits` seconds later.
+    A `ConfigError` comes before anything is sent.
+    """
     read = partial_config(given)
     try:
         config, mapping = _checked(read)
@@ -125,20 +126,7 @@ def _loaded(given: Path | None) -> tuple[Config, BillingMapping, Secrets]:
                 remedy="Correct what is named above, then run `kisi check`. Nothing was sent.",
             ) from error
         raise
-    return config, mapping, resolve_all(config)
-
-
-@contextmanager
-def opened(
-    given: Path | None, dropped: threading.Event | None = None, *, waits: float = 0.0
-) -> Iterator[Setup]:
-    """Loads the files, resolves all secrets and opens what they name; closes it at the end.
-
-    `dropped` ends the reading early once it is set, and `waits` are seconds that may pass before
-    the run begins. Anything that is wrong with the files or a secret is a `ConfigError`, before
-    anything is sent.
-    """
-    config, mapping, secrets = _loaded(given)
+    secrets = resolve_all(config)
     clock, base = Clock(dropped), config.path.parent
     begins = clock.monotonic() + waits
     limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)

@@ -267,10 +267,7 @@ def map_accept(
 
 
 def read_table(file: Path) -> str:
-    """The text of a file that a person edited; `-` is stdin.
-
-    A `ConfigError` if it is missing, unreadable, larger than a mapping may be, or not UTF-8.
-    """
+    """The text of a file that a person edited (`-` is stdin), or a `ConfigError`."""
     from kisi.config.document import MAX_BYTES
 
     remedy = "Name a file that `kisi map suggest` or `kisi map export` wrote."

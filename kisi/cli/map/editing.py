@@ -1,7 +1,4 @@
-"""The commands that change rows of mapping.toml, and what every one does.
-
-That is: open the file, validate, save, and say what was done.
-"""
+"""The commands that change rows of mapping.toml: open, validate, save, say what was done."""
 
 from __future__ import annotations
 
@@ -62,11 +59,7 @@ class Editing:
     console: Console
 
     def save(self) -> None:
-        """Validates the changed rows, saves them and says what was done.
-
-        A `KisiError`: the file would be wrong, an id is gone or not fit to be billed, a system
-        cannot be asked, or the file cannot be written, or was changed by somebody else meanwhile.
-        """
+        """Validates the changed rows, saves them, says what was done; or raises a `KisiError`."""
         from kisi.redaction import safe_text
 
         change = self.rows.change()
@@ -89,10 +82,7 @@ class Editing:
 
 @contextmanager
 def edited_mapping(config: Path | None, console: Console, *, offline: bool) -> Iterator[Editing]:
-    """Opens mapping.toml and, unless `offline`, the systems; saves what was changed at the end.
-
-    Offline, secrets are not needed.
-    """
+    """Opens mapping.toml and, unless `offline`, the systems and secrets; saves what was changed."""
     from kisi.run.setup import load, opened
 
     with nullcontext() if offline else opened(config) as setup:
@@ -144,9 +134,6 @@ def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
     on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or (on_a_terminal and typer.confirm(safe_text(question), err=True))):
         raise withheld
-
-
-# --- the commands ---------------------------------------------------------------------------------
 
 
 @shared_options()
@@ -221,7 +208,6 @@ def map_company(
 
 
 def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
-    """A client that is not billed yet, with its company's name in the PSA if that may be asked."""
     from kisi.mapping.rules import the_psa
     from kisi.model import Company
 

@@ -61,10 +61,7 @@ class Prompter:
         write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
 
     def line(self, question: str, default: str = "") -> str:
-        """The line that was typed, or `default` for an empty one; `?` tells what can be typed.
-
-        `q` and the end of input raise `Quit`, `b` raises `Back`, and `s` `Skip`.
-        """
+        """The line, or `default`; raises `Quit` (also at the end of input), `Back` or `Skip`."""
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())
         try:
@@ -114,8 +111,6 @@ def _from_terminal(prompt: str) -> str:
     return typed
 
 
-# --- a sitting ----------------------------------------------------------------------------------
-
 Question = tuple[str, Callable[[str], None]]
 """What it is about, and what asks it: told its place (`3 of 40`), it raises `Back` or `Skip`."""
 
@@ -128,7 +123,6 @@ class Session:
     inventory: Inventory
     validator: SystemValidator
     psas: Mapping[str, Psa]
-    """To read what an agreement bills."""
     today: date
     prompter: Prompter
     billing: bool = True
@@ -138,8 +132,7 @@ class Session:
     def confirm(self, answer: Callable[[MappingEdit], None]) -> bool:
         """Validates and saves one answer. False if it cannot be, which is said with the reason.
 
-        What the file itself refuses (somebody else changed it, the disk is full) is raised: nothing
-        more can be saved.
+        What the file itself refuses is raised: nothing more can be saved.
         """
         rows = self.editor.edit()
         try:

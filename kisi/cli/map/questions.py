@@ -1,7 +1,4 @@
-"""`kisi map` on a terminal: what is unmapped, then client by client, application by application.
-
-Every confirmed answer is saved at once: a person can quit, or lose the connection, at any time.
-"""
+"""`kisi map` on a terminal: questions in turn; every confirmed answer is saved at once."""
 
 from __future__ import annotations
 
@@ -36,7 +33,6 @@ from kisi.psa import PsaAgreement
 from kisi.render.formatting import plural
 from kisi.render.map_screens import (
     MOST_CHOICES,
-    MappingProgress,
     agreements_screen,
     application_screen,
     companies_screen,
@@ -103,7 +99,6 @@ def converse(session: Session) -> int:
 
 
 def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
-    """Shows what is left and asks which part to map; False once there is none left to ask for."""
     inventory, mapping = session.inventory, session.editor.mapping
     tenants, applications = len(open_tenants(mapping, inventory)), len(open_applications(session))
     parts: dict[str, Callable[[Session], None]] = {}
@@ -113,15 +108,14 @@ def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
         parts[f"applications: {applications} to be billed as products"] = ask_for_applications
     owned = session.owners_of_companies()
     active = [entry for entry in inventory.companies if entry.company.active]
-    progress = MappingProgress(
-        tenants=len(inventory.tenants),
-        tenants_open=tenants,
-        applications_open=applications,
-        companies=len(active),
-        companies_open=sum((entry.psa, entry.company.id) not in owned for entry in active),
-        stale=len(SystemValidator.of(inventory, session.today).stale(mapping)),
-    )
-    session.prompter.show(overview_screen(progress, list(parts)))
+    free = sum((entry.psa, entry.company.id) not in owned for entry in active)
+    unmapped = {
+        "tenants": f"{tenants} of {len(inventory.tenants)} belong to no client",
+        "applications": f"{applications} have no row or no product",
+        "companies": f"{free} of {len(active)} have no Kaspersky",
+    }
+    stale = len(SystemValidator.of(inventory, session.today).stale(mapping))
+    session.prompter.show(overview_screen(unmapped, stale, list(parts)))
     names = [words.partition(":")[0] for words in parts]
     fresh = [place for place, name in enumerate(names) if name not in gone_through]
     if not fresh:
@@ -156,9 +150,6 @@ def _pick(
             prompter.show(screen(found))
         elif typed:
             prompter.say(f"No active {what} has that in its name, or as its id.")
-
-
-# --- clients ------------------------------------------------------------------------------------
 
 
 def ask_for_clients(session: Session) -> None:
@@ -261,9 +252,6 @@ class _OneTenant:
         products = session.inventory.products
         names = {entry.product.id: entry.product.name for entry in products if entry.psa == psa}
         return lines_words((line for line in lines if is_live(line, session.today)), names)
-
-
-# --- applications -------------------------------------------------------------------------------
 
 
 def open_applications(session: Session) -> list[KeyNameGroup]:
@@ -398,7 +386,6 @@ class _OneApplication:
         return {e.product.id: e for e in products if e.psa == psa and e.product.active}
 
     def _suggested(self, psa: str, category: Category) -> list[FoundProduct]:
-        """Products with a similar name that bill nothing else, those of the category first."""
         entries = self._entries(psa)
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
         found = suggest_products(self._group.application.name, free)

@@ -26,7 +26,9 @@ PART = 12
 """So many worlds are one test, so that several processes can share them."""
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize(
+    "part", [*range(3), *(pytest.param(part, marks=pytest.mark.slow) for part in range(3, 8))]
+)
 def test_random_worlds(part: int) -> None:
     for seed in range(part * PART, (part + 1) * PART):
         try:
