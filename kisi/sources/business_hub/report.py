@@ -39,50 +39,46 @@ _CATEGORIES = {
     "mailboxes": Category.ALL,
     **{category.value: category for category in Category},
 }
+Words = tuple[str, ...]
 
 
-ACTIVE_STATUS = (
-    *("active", "valid", "ok", "in use"),
-    *("aktiv", "gültig", "actif", "active", "valide", "activo", "activa", "vigente"),
-    *("attivo", "attiva", "valida", "ativo", "ativa", "actief", "geldig"),
-    *("aktywna", "aktywny", "aktivní", "aktív", "etkin", "activ"),
-    *("активна", "активная", "активен", "действует", "действующая", "действительна"),
-)
+def _words(text: str) -> Words:
+    return tuple(map(str.strip, text.split(",")))
+
+
+ACTIVE_STATUS = _words("""
+    active, valid, ok, in use, aktiv, gültig, actif, active, valide, activo, activa, vigente,
+    attivo, attiva, valida, ativo, ativa, actief, geldig, aktywna, aktywny, aktivní, aktív, etkin,
+    activ, активна, активная, активен, действует, действующая, действительна
+""")
 """Words that mean: this licence is in force. English, German, French, Spanish, Italian, Portuguese,
 Dutch, Polish, Czech, Hungarian, Turkish, Romanian and Russian."""
 
-INACTIVE_STATUS = (
-    *("inactive", "not active", "expired", "cancelled", "canceled", "terminated", "revoked"),
-    *("paused", "suspended", "blocked", "disabled", "reserve", "grace", "grace period", "trial"),
-    *("inaktiv", "abgelaufen", "gekündigt", "storniert", "pausiert", "gesperrt", "testversion"),
-    *("inactif", "inactive", "expiré", "expirée", "annulé", "annulée", "suspendu", "suspendue"),
-    *("inactivo", "inactiva", "caducado", "caducada", "vencido", "vencida", "cancelado"),
-    *("cancelada", "suspendido", "suspendida", "expirado", "expirada", "inativo", "inativa"),
-    *("inattivo", "inattiva", "scaduto", "scaduta", "annullato", "annullata", "sospeso", "sospesa"),
-    *("inactief", "verlopen", "geannuleerd", "nieaktywna", "wygasła", "neaktivní", "vypršela"),
-    *("lejárt", "süresi doldu", "expirat", "expirată"),
-    *("неактивна", "истек", "истекла", "истекший", "просрочена", "отменена", "аннулирована"),
-    *("приостановлена", "заблокирована"),
-)
+INACTIVE_STATUS = _words("""
+    inactive, not active, expired, cancelled, canceled, terminated, revoked, paused, suspended,
+    blocked, disabled, reserve, grace, grace period, trial, inaktiv, abgelaufen, gekündigt,
+    storniert, pausiert, gesperrt, testversion, inactif, inactive, expiré, expirée, annulé, annulée,
+    suspendu, suspendue, inactivo, inactiva, caducado, caducada, vencido, vencida, cancelado,
+    cancelada, suspendido, suspendida, expirado, expirada, inativo, inativa, inattivo, inattiva,
+    scaduto, scaduta, annullato, annullata, sospeso, sospesa, inactief, verlopen, geannuleerd,
+    nieaktywna, wygasła, neaktivní, vypršela, lejárt, süresi doldu, expirat, expirată, неактивна,
+    истек, истекла, истекший, просрочена, отменена, аннулирована, приостановлена, заблокирована
+""")
 """Words that mean: this licence is not in force, or only in its grace term. It does not count."""
 
-COUNTED_TYPES = (
-    *("commercial", "subscription", "paid", "commercial subscription"),
-    *("kommerziell", "abonnement", "abo", "commerciale", "comercial", "suscripción"),
-    *("abbonamento", "assinatura", "commercieel", "komercyjna", "subskrypcja", "komerční"),
-    *("коммерческая", "подписка"),
-)
+COUNTED_TYPES = _words("""
+    commercial, subscription, paid, commercial subscription, kommerziell, abonnement, abo,
+    commerciale, comercial, suscripción, abbonamento, assinatura, commercieel, komercyjna,
+    subskrypcja, komerční, коммерческая, подписка
+""")
 """Licence types of which Kaspersky's rule says that they are counted."""
 
-UNCOUNTED_TYPES = (
-    *("trial", "test", "beta", "evaluation", "demo", "free", "oem", "nfr", "not for resale"),
-    *("testversion", "testlizenz", "essai", "évaluation", "prueba", "evaluación", "prova"),
-    *("versione di prova", "avaliação", "proef", "próbna", "testowa", "zkušební"),
-    *("пробная", "тестовая", "бета"),
-)
+UNCOUNTED_TYPES = _words("""
+    trial, test, beta, evaluation, demo, free, oem, nfr, not for resale, testversion, testlizenz,
+    essai, évaluation, prueba, evaluación, prova, versione di prova, avaliação, proef, próbna,
+    testowa, zkušební, пробная, тестовая, бета
+""")
 """Licence types that are never counted."""
-
-Words = tuple[str, ...]
 
 
 def fold(text: str) -> str:
