@@ -336,9 +336,6 @@ def _without(company: Company, application: str) -> Company:
     return replace(company, exceptions=kept)
 
 
-# --- in TOML ------------------------------------------------------------------------------------
-
-
 def toml_id(ident: str) -> int | str:
     """An id as it is written: a whole number where nothing is lost by it, else text.
 
@@ -384,9 +381,6 @@ def _row(**values: object) -> TomlRow:
         for key, value in values.items()
         if value not in ("", []) and value != _DEFAULTS.get(key)
     }
-
-
-# --- in words -----------------------------------------------------------------------------------
 
 
 def called(company: Company) -> str:

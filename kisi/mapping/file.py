@@ -15,7 +15,6 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from kisi.config import Table, Text
 from kisi.config.document import (
     MAX_BYTES,
     Document,
@@ -26,6 +25,7 @@ from kisi.config.document import (
     read_document,
 )
 from kisi.config.sentences import did_you_mean, type_name
+from kisi.config.settings import Table, Text
 from kisi.errors import ConfigError, StateError
 from kisi.files import atomic_write
 from kisi.mapping import rules
@@ -38,8 +38,6 @@ _BLANK_LETTERS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
 """What Unicode counts among the printable letters and marks, and no font draws."""
-
-# --- the rows as they are written -----------------------------------------------------------------
 
 
 def _ident(value: object) -> str:
@@ -214,9 +212,6 @@ def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     return (
         "" if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas)) or ""
     )
-
-
-# --- while it is being changed ------------------------------------------------------------------
 
 
 class MappingEditor:

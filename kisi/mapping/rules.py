@@ -113,9 +113,6 @@ class TableRow:
             return None
 
 
-# --- names of sources and PSAs --------------------------------------------------------------------
-
-
 def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
     """`source:tenant`, as a person writes it in mapping.toml, in a table or as an option.
 
@@ -148,9 +145,6 @@ def the_psa(name: str, psas: Collection[str]) -> str:
     else:
         problem = "kisi.toml has no [psa.NAME] that this could be billed in."
     raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
-
-
-# --- rows ---------------------------------------------------------------------------------------
 
 
 def check(

@@ -182,9 +182,6 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
     return "", f"choose the agreement: {choices}"
 
 
-# --- applications -------------------------------------------------------------------------------
-
-
 def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[SuggestedApplication]:
     taken: set[tuple[str, str]] = set()
     psas = [*dict.fromkeys(entry.psa for entry in inventory.products)] or [""]
@@ -223,9 +220,6 @@ def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> Suggeste
         score=score,
         reason="; ".join(filter(None, (like, group.doubt))),
     )
-
-
-# --- agreements that have ended -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +274,6 @@ def _kind_and_name(new: PsaAgreement, old: PsaAgreement | None) -> tuple[bool, b
 def _lasting_words(name: str) -> list[str]:
     words = fold(name).replace("/", " ").replace("-", " ").split()
     return [word for word in words if not any(map(str.isdigit, word))]
-
-
-# --- as a file that a person edits --------------------------------------------------------------
 
 
 def suggestions_csv(suggestions: Suggestions) -> str:

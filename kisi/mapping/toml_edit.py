@@ -289,9 +289,6 @@ def _value_end(text: str, position: int) -> int:
             return position
 
 
-# --- changing lines -----------------------------------------------------------------------------
-
-
 def _line_end(text: str) -> str:
     first = text.find("\n")
     return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"

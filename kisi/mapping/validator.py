@@ -287,9 +287,6 @@ def _state(
     return None, ""
 
 
-# --- `kisi check --online` -----------------------------------------------------------------------
-
-
 def _finding(entry: StaleEntry) -> Finding:
     level = Level.WARNING if entry.reason is StaleReason.ENDING else Level.PROBLEM
     client = f"{entry.client}: " if entry.client else ""

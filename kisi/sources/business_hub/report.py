@@ -19,7 +19,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from kisi.config import Hours, Section, Table, Text
+from kisi.config.settings import Hours, Section, Table, Text
 from kisi.errors import SourceError
 from kisi.model import Category
 

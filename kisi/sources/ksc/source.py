@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
-from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
+from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
+from kisi.secrets import normal_fingerprint
 from kisi.sources import Select
 from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
 from kisi.sources.ksc.openapi import (
@@ -32,6 +33,9 @@ from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_f
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
 _SOON = timedelta(days=30)
+Fingerprint = Annotated[str, AfterValidator(normal_fingerprint)]
+"""The SHA-256 of a server's certificate: `sha256:` and 64 lower-case hexadecimal digits. Colons
+between the digits and upper case are accepted, as `openssl x509 -fingerprint` prints them."""
 
 
 class KscSettings(Section):
@@ -50,7 +54,7 @@ class KscSettings(Section):
     domain: str = ""
     ca_files: tuple[LocalPath, ...] = ()
     """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
-    fingerprints: tuple[FingerprintStr, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
     """Pinned certificates by their SHA-256."""
     workers: Workers = 4
     """How many virtual servers are read at once."""
