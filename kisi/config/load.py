@@ -275,20 +275,18 @@ class _Reader:
 
 
 def resolve_all(config: Config) -> Secrets:
-    """Resolves every secret that `config` names, so that all that is missing is seen at once.
+    """Resolves every secret that `config` names; one `ConfigError` has all that are missing.
 
-    Raises:
-        ConfigError: All that could not be resolved, each as
-            `kisi.toml: [sources.hq] password: Sentence.`
+    Each is `kisi.toml: [sources.hq] password: Sentence.`
     """
-    holders: dict[tuple[str, str], Section | Notify] = {
-        **{("sources", name): section for name, section in config.sources.items()},
-        **{("psa", name): section for name, section in config.psa.items()},
-        ("notify", ""): config.notify,
-    }
+    holders: list[tuple[str, str, Section | Notify]] = [
+        *(("sources", name, section) for name, section in config.sources.items()),
+        *(("psa", name, section) for name, section in config.psa.items()),
+        ("notify", "", config.notify),
+    ]
     problems: list[str] = []
     secrets: dict[tuple[str, str], dict[str, str]] = {}
-    for (table, name), holder in holders.items():
+    for table, name, holder in holders:
         found = secrets[table, name] = {}
         where = f"{config.path.name}: [{f'{table}.{name}' if name else table}]"
         for field, reference in holder.secrets(name).items():

@@ -209,9 +209,8 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     of_a_wrong_type = name is None and "psa" in row.data  # which was noted
-    return (
-        "" if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas)) or ""
-    )
+    found = None if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas))
+    return found or ""
 
 
 class MappingEditor:
@@ -247,11 +246,8 @@ class MappingEditor:
         """Checks `text` and writes it, whole or not at all; the text before is kept as `.bak`.
 
         False: it is the same text, and nothing was written. `sleep` waits between attempts while
-        another program holds the file (Windows).
-
-        Raises:
-            ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
-            StateError: The disk is full, or it or its folder is read-only. It is untouched.
+        another program holds the file (Windows). A `ConfigError` if somebody else changed the file
+        meanwhile, too; a `StateError` if it cannot be written.
         """
         mapping, content = self.check(text), encode(text)
         if content == (self._content or b""):

@@ -55,10 +55,9 @@ _APPLICATION = (
 
 @dataclass(frozen=True, slots=True)
 class SuggestedClient:
-    """A tenant as the client of a company, on one of its agreements."""
+    """A tenant as a company's client; its agreement is empty where a person must choose."""
 
     company: Company
-    """Its agreement is empty where a person must choose."""
     tenant_name: str
     accept: bool
     """Whether `kisi map accept` takes it unless a person says otherwise."""
@@ -68,11 +67,10 @@ class SuggestedClient:
 
 @dataclass(frozen=True, slots=True)
 class SuggestedApplication:
-    """Key names that seem to be one application, and the products it may be billed as."""
+    """Key names that seem to be one application, and the products, if any, of a similar name."""
 
     application: Application
     product: ProductRow
-    """Without products where none has a similar name."""
     accept: bool
     score: float = 0.0
     reason: str = ""
@@ -272,8 +270,8 @@ def _kind_and_name(new: PsaAgreement, old: PsaAgreement | None) -> tuple[bool, b
 
 
 def _lasting_words(name: str) -> list[str]:
-    words = fold(name).replace("/", " ").replace("-", " ").split()
-    return [word for word in words if not any(map(str.isdigit, word))]
+    words = re.split(r"[\s/-]+", fold(name))
+    return [word for word in words if word and not any(map(str.isdigit, word))]
 
 
 def suggestions_csv(suggestions: Suggestions) -> str:
@@ -296,24 +294,17 @@ def suggestions_csv(suggestions: Suggestions) -> str:
 
 def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:
     """The suggestions as JSON data; `without_suggestion` is for reading alone."""
-    clients = [
+    whole: Json = {"exit_code": exit_code}
+    whole["clients"] = [
         {"accept": each.accept, "tenant": str(each.company.tenants[0]), **fields(each, _CLIENT)}
         for each in suggestions.clients
     ]
-    applications = [
+    whole["applications"] = [
         {**fields(each, _APPLICATION), **each.product.products} for each in suggestions.applications
     ]
-    without = [
-        fields(tenant, "source=ref.source tenant=ref.tenant name") for tenant in suggestions.without
-    ]
-    return document(
-        {
-            "exit_code": exit_code,
-            "clients": clients,
-            "applications": applications,
-            "without_suggestion": without,
-        }
-    )
+    named = "source=ref.source tenant=ref.tenant name"
+    whole["without_suggestion"] = [fields(tenant, named) for tenant in suggestions.without]
+    return document(whole)
 
 
 # --- key names: which application they are of ---------------------------------------------------

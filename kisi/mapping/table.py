@@ -376,8 +376,7 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     It may lack some of the `columns` and have them in any order; messages call it `name`.
     """
     body = text.removeprefix("\ufeff")
-    first = body.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(_DELIMITERS, key=body.partition("\n")[0].count)
     reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
     rows: list[ReadRow] = []
     header: list[str] = []

@@ -63,12 +63,13 @@ BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED})
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """One thing that the mapping names and that is gone, changed, or about to end."""
+    """One thing that the mapping names and that is gone, changed, or about to end.
+
+    `kind` is `tenant`, `company`, `agreement` or `product`; `client` is empty for a general row.
+    """
 
     client: str
-    """Whose row names it; empty for a general row."""
     kind: str
-    """`tenant`, `company`, `agreement` or `product`; `id` is as mapping.toml has it."""
     id: str
     reason: StaleReason
     message: str
@@ -100,9 +101,8 @@ class SystemValidator:
         """Answers from the lists of an inventory, and asks nobody."""
         self = cls({}, {}, today)
         self._tenants = {source: {} for source in inventory.sources_read}
-        self._companies = {psa: {} for psa in inventory.psas_read}
-        self._products = {psa: {} for psa in inventory.psas_read}
-        self._listed = {psa: {} for psa in inventory.psas_read}
+        for psa in inventory.psas_read:
+            self._companies[psa], self._products[psa], self._listed[psa] = {}, {}, {}
         for one in inventory.tenants:
             self._tenants[one.tenant.ref.source][one.tenant.ref] = one.tenant
         for company in inventory.companies:
@@ -124,8 +124,7 @@ class SystemValidator:
                 if each.reason not in BILLS:
                     sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
                     problems.append(sentence.strip())
-        for row in change.products:
-            problems += [each.message for each in self.products(row)]
+        problems += [each.message for row in change.products for each in self.products(row)]
         if problems:
             raise ConfigError(
                 problems,

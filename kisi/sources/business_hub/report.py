@@ -12,7 +12,7 @@ import glob
 import io
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
@@ -106,10 +106,6 @@ class Columns(Table):
     device: str = "device"
     operating_system: str = "operating_system"
     license_type: str = "license_type"
-
-    def named(self, column: str) -> bool:
-        """Whether the operator named this column, so that a report without it is a wrong one."""
-        return column in self.model_fields_set and bool(getattr(self, column))
 
 
 class HubSettings(Section):
@@ -287,9 +283,10 @@ class Record(NamedTuple):
         return f"{self.company}/{fold(self.device)}"
 
 
-def parse_report(table: Sequence[Row], settings: HubSettings) -> Iterator[Record]:
+def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
     """All records of one report file."""
-    headings, *rows = table
+    wanted = [heading for _, heading in settings.columns]
+    headings, *rows = parse_table(file, content, wanted, final_line_end=settings.final_line_end)
     found = _find_columns(headings, settings.columns)
     for row in rows:
         cells = {column: row.cells[position] for column, position in found.items()}
@@ -333,12 +330,8 @@ def _required(columns: Columns, *, devices: bool) -> set[str]:
     """Columns without which a report is the wrong one: its form's own, and those set by hand."""
     own = {"device", "operating_system"} if devices else {"quantity"}
     by_hand = {"status", "license_type"} if devices else {"status", "license_type", "category"}
-    return {
-        "company",
-        "application",
-        *(name for name in own if getattr(columns, name)),
-        *(name for name in by_hand if columns.named(name)),
-    }
+    needed = own | (by_hand & columns.model_fields_set)
+    return {"company", "application", *(name for name in needed if getattr(columns, name))}
 
 
 def _record(location: Location, cells: Mapping[str, str], settings: HubSettings) -> Record:

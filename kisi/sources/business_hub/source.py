@@ -37,7 +37,6 @@ from kisi.sources.business_hub.report import (
     fold,
     matching,
     parse_report,
-    parse_table,
     refusal,
     shown,
 )
@@ -56,10 +55,6 @@ class ReportFile(NamedTuple):
     stamp: int
     """The modification time in nanoseconds, to notice any change."""
 
-    def age(self, now: datetime) -> timedelta:
-        """How old the numbers are at `now`."""
-        return now - self.modified
-
 
 def _look(path: Path) -> ReportFile | None:
     """The file at `path`, or None if it is a folder or a device."""
@@ -76,10 +71,9 @@ def _look(path: Path) -> ReportFile | None:
 def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
     """The whole content of a file that is neither old nor from the future, and not being written.
 
-    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
-    before and after reading; of more than `cap` bytes none is read.
+    A file modified within `SETTLED` is waited for once; one of more than `cap` bytes is not read.
     """
-    location, age = Location(file.path), file.age(clock.now())
+    location, age = Location(file.path), clock.now() - file.modified
     if age > timedelta(hours=max_age_hours):
         hours = age.total_seconds() / 3600
         raise refusal(
@@ -174,7 +168,7 @@ class BusinessHub:
     def read(
         self, tenants: Collection[Tenant], select: Select
     ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
-        """Each of `tenants` whole; if a report is wrong, that error for all of them."""
+        """If a report is wrong, that error for all tenants."""
         try:
             found = self._readings
         except SourceError as error:
@@ -195,7 +189,7 @@ class BusinessHub:
         except SourceError as error:
             return (Finding.of(error),)
         now, hour = self._clock.now(), timedelta(hours=1)
-        said = [f"reads {file.path}, {file.age(now) / hour:.0f} h old." for file in files]
+        said = [f"reads {file.path}, {(now - file.modified) / hour:.0f} h old." for file in files]
         said.append(f"has {len(tenants)} companies.")
         return tuple(Finding(Level.OK, f"sources.{self.name} {each}") for each in said)
 
@@ -210,14 +204,11 @@ class BusinessHub:
     def _readings(self) -> dict[TenantRef, Reading]:
         """One complete reading a company, in their order, as old as the oldest of its files."""
         settings, files = self._settings, self.files()
-        headings = [heading for _, heading in settings.columns]
         companies: dict[str, list[Record]] = defaultdict(list)
         records: list[Record] = []
         for file in files:
             content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
-            ended = settings.final_line_end
-            table = parse_table(file.path, content, headings, final_line_end=ended)
-            records += parse_report(table, settings)
+            records += parse_report(file.path, content, settings)
         _refuse_contradictions(records)
         for record in records:
             companies[record.company].append(record)
@@ -340,8 +331,7 @@ def _devices(uses: Sequence[Record]) -> dict[str, Device]:
             raise refusal(
                 use.location,
                 f"the device {shown(use.device)} of {shown(use.company)} has the operating system "
-                f"{shown(use.os_name)}, and {shown(earlier.os_name)} in "
-                f"{_other(earlier, use)}",
+                f"{shown(use.os_name)}, and {shown(earlier.os_name)} in {_other(earlier, use)}",
                 remedy="Give each device of a company its own name, or export the report again.",
             )
     return {id_: Device(id_, use.device, use.os_name) for id_, use in told.items()}
