@@ -257,15 +257,13 @@ class _Reader:
                 f"{place(name)}: The name may hold letters from A to Z, digits, - and _ only."
             )
         kind = settings.get("kind")
-        if not isinstance(kind, str):
-            problem = "This key is missing" if kind is None else "This must be text in quotes"
-            self.problems.append(f"{place(name, 'kind')}: {problem}; use one of {listed(kinds)}.")
-            return None
-        if kind not in kinds:
-            self.problems.append(
-                f'{place(name, "kind")}: Unknown kind "{shorten(kind)}"; '
-                f"{did_you_mean(kind, kinds)}"
-            )
+        if not isinstance(kind, str) or kind not in kinds:
+            if isinstance(kind, str):
+                problem = f'Unknown kind "{shorten(kind)}"; {did_you_mean(kind, kinds)}'
+            else:
+                problem = "This key is missing" if kind is None else "This must be text in quotes"
+                problem += f"; use one of {listed(kinds)}."
+            self.problems.append(f"{place(name, 'kind')}: {problem}")
             return None
         if kinds[kind].global_tenant_ids:
             self.global_sources.add(name[1])

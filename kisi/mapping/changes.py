@@ -76,10 +76,10 @@ class MappingEdit:
     def change(self) -> Change:
         """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
         old, old_products, old_companies = self._old
-        applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
-        write = partial(product_row, psas=self.psas)
-        products = _Rows(RowKind.PRODUCT, old_products, self.products, write)
+        write_product = partial(product_row, psas=self.psas)
         write_company = partial(company_row, psas=self.psas)
+        applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
+        products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
         companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
         exceptions = {
             place: _Rows(

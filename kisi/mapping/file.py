@@ -279,8 +279,7 @@ class MappingEditor:
         return read_mapping(parse_document(self.path, text), self.names)
 
     def _refuse_foreign_change(self) -> None:
-        now = read_bytes(self._target)
-        if now == self._content:
+        if (now := read_bytes(self._target)) == self._content:
             return
         what = "vanished" if now is None else "appeared" if self._content is None else "changed"
         raise ConfigError(

@@ -124,9 +124,7 @@ def parse_name(text: str) -> Name:
         kept, dropped = _without_forms([w for w in _WORD.findall(part) if w not in _CONNECTIVES])
         words += kept
         forms |= dropped
-    if not words:
-        words = _WORD.findall(joined)
-    return Name(text, tuple(words), frozenset(forms))
+    return Name(text, tuple(words or _WORD.findall(joined)), frozenset(forms))
 
 
 def _without_forms(words: list[str]) -> tuple[list[str], set[str]]:
@@ -168,13 +166,13 @@ def search(
     """
     parts = _plain(wanted).split()
     ranked = []
-    for item in items:
+    for item in items if parts else ():
         name, ident = named(item)
         plain = _plain(name)
         joined = plain.replace(" ", "")
-        if parts and ident.casefold() == wanted.strip().casefold():
+        if ident.casefold() == wanted.strip().casefold():
             ranked.append((0, name.casefold(), item))
-        elif parts and all(part in plain or part in joined for part in parts):
+        elif all(part in plain or part in joined for part in parts):
             inside = 2 if f" {parts[0]}" in plain else 3
             ranked.append((1 if plain.startswith(parts[0]) else inside, name.casefold(), item))
     return [item for _, _, item in sorted(ranked, key=lambda found: found[:2])]

@@ -165,10 +165,9 @@ def _rank(match: Suggestion) -> tuple[float, int, str]:
 def suggest_companies(
     tenants: Mapping[str, str], companies: Mapping[str, str]
 ) -> dict[str, tuple[Suggestion, ...]]:
-    """For each tenant the companies that it may be, best first; equal scores by the company's id.
+    """For each tenant, in the order given, the companies that it may be, best first (or none).
 
-    Both are ids to names, `companies` those of the PSA's active ones; every tenant id is
-    there, in the order given, with none where no name is near.
+    Both are ids to names. Equal scores are in the order of the companies' ids.
     """
     search = _Search(companies, tenants)
     found = {tenant: search.candidates(name) for tenant, name in search.tenants.items()}

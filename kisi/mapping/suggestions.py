@@ -400,6 +400,6 @@ def _unit(names: Collection[str]) -> tuple[Unit, str]:
         return Unit.DEVICE, ""
     users = [name for name in names if re.search(r"(?i)\busers?\b", name)]
     devices = [name for name in names if name not in users and _PER_DEVICE.search(name)]
-    unit = Unit.DEVICE if len(devices) == len(names) else Unit.USER
-    told = len(names) == len(devices if unit is Unit.DEVICE else users)
-    return unit, "" if told else PER_USER_OR_DEVICE
+    if len(devices) == len(names):
+        return Unit.DEVICE, ""
+    return Unit.USER, "" if len(users) == len(names) else PER_USER_OR_DEVICE

@@ -87,9 +87,7 @@ class SystemValidator:
     def __init__(
         self, sources: Mapping[str, UsageSource], psas: Mapping[str, Psa], today: date
     ) -> None:
-        self._sources = sources
-        self._psas = psas
-        self._today = today
+        self._sources, self._psas, self._today = sources, psas, today
         self._tenants: dict[str, dict[TenantRef, Tenant]] = {}
         self._companies: dict[str, dict[str, PsaCompany]] = {}
         self._products: dict[str, dict[str, PsaProduct | None]] = {}
@@ -379,9 +377,8 @@ def _devices(
     """Reads the devices of one key, since an account may be allowed to list keys and no devices."""
     tenant = next((tenant for tenant in tenants if tenant.ref in in_use), None)
     if tenant is None:
-        why = "no mapped tenant that could be read has a key in use."
-        what = f"sources.{name}: whether devices can be read could not be tried: {why}"
-        yield Finding(Level.NOTE, what)
+        what = f"sources.{name}: whether devices can be read could not be tried: "
+        yield Finding(Level.NOTE, what + "no mapped tenant that could be read has a key in use.")
         return
     key = in_use[tenant.ref]
     for _, reading in source.read([tenant], lambda other: other.serial == key.serial):

@@ -123,11 +123,10 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
 
 
 class BusinessHub:
-    """A `UsageSource` over exported reports.
+    """A `UsageSource` over exported reports. The settings' `files` are relative to `base`.
 
-    The files are read once; all answers of one object come from the same bytes. Whatever is wrong
-    with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others. The settings' `files` are relative to `base`.
+    The files are read once. Whatever is wrong with one row fails the whole source: a report that is
+    wrong in one place is not known to be right in the others.
     """
 
     def __init__(
@@ -141,10 +140,8 @@ class BusinessHub:
         limits: Limits,
     ) -> None:
         self.name = name
-        self._settings = settings
-        self._base = base
-        self._clock = clock
-        self._cap = limits.body
+        self._settings, self._base = settings, base
+        self._clock, self._cap = clock, limits.body
 
     def files(self) -> tuple[ReportFile, ...]:
         """The newest file of each pattern, whatever its age, each file once, in their order."""
@@ -215,10 +212,10 @@ class BusinessHub:
         modified = {file.path: file.modified for file in files}
         found: dict[TenantRef, Reading] = {}
         for name, mine in companies.items():
-            tenant = Tenant(TenantRef(self.name, name), name)
+            ref = TenantRef(self.name, name)
             uses = [record for record in mine if record.device]
-            found[tenant.ref] = Reading(
-                tenant=tenant,
+            found[ref] = Reading(
+                tenant=Tenant(ref, name),
                 at=min(modified[record.location.file] for record in mine),
                 keys=_keys(uses),
                 rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
@@ -233,9 +230,9 @@ class BusinessHub:
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
-    """`reading` with the rows and devices of those keys only that `select` asks for.
+    """`reading` with the rows and devices of the keys that `select` asks for, or that do not count.
 
-    Devices of a licence that the report calls expired, say, stay too: they are left out by name.
+    The devices of the latter (an expired licence, say) are left out by name later.
     """
     serials = {key.serial for key in reading.keys if key.not_counted_reason or select(key)}
     rows = tuple(row for row in reading.rows if row.serial in serials)

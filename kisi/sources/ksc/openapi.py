@@ -184,8 +184,7 @@ def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError
     if reported is None:
         return None
     fields = reported if isinstance(reported, dict) else {"message": str(reported)}
-    code = fields.get("code")
-    code = code if isinstance(code, int) else 0
+    code = number if isinstance(number := fields.get("code"), int) else 0
     kind, what, remedy = _MEANINGS.get(code, _OTHER)
     module = remote_text(str(fields.get("module", "")), 20)
     message = remote_text(str(fields.get("message", "")), 200)
@@ -210,18 +209,14 @@ class Session:
         label: ServerLabel,
         stopped: threading.Event,
     ) -> None:
-        self._client = client
-        self._clock = clock
-        self._limits = limits
+        self._client, self._clock, self._limits = client, clock, limits
         self._stopped = stopped
         self._ended = False
         self.label = label
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
-        self._headers = {
-            "Authorization": authorization,
-            "X-KSC-VServer": _encoded(label.server or ""),
-        }
+        server = _encoded(label.server or "")
+        self._headers = {"Authorization": authorization, "X-KSC-VServer": server}
         try:
             document, answer = self._request(_START, {}, Retry.UNPROCESSED)
         except Unanswered as lost:  # no refusal, which alone must never be repeated
