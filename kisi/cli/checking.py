@@ -16,8 +16,9 @@ from typing import Any
 import typer
 
 from kisi.cli.output import Console, show
-from kisi.config import Config, Kinds, PartialConfig, Section, read_partial_config, resolve_all
+from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
 from kisi.config.load import Top
+from kisi.config.settings import Section
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.journal import JOURNAL, Journal, repair
 from kisi.json_text import document, fields

@@ -1,8 +1,7 @@
 """`kisi.toml`, which people write: connections and rules, checked and turned into the model.
 
 `read_partial_config` reads what is right of it, and `PartialConfig.checked` gives a `Config` or all
-problems at once. A source or PSA declares its own section as a subclass of `Section` with the types
-that are exported here.
+problems at once. A source or PSA declares its own section with the types of `settings`.
 """
 
 from __future__ import annotations
@@ -15,32 +14,5 @@ from kisi.config.load import (
     read_partial_config,
     resolve_all,
 )
-from kisi.config.settings import (
-    FingerprintStr,
-    Hours,
-    LocalPath,
-    SecretRef,
-    Section,
-    ServerUrl,
-    Table,
-    Text,
-    Workers,
-)
 
-__all__ = [
-    "Config",
-    "FingerprintStr",
-    "Hours",
-    "Kinds",
-    "LocalPath",
-    "PartialConfig",
-    "SecretRef",
-    "Secrets",
-    "Section",
-    "ServerUrl",
-    "Table",
-    "Text",
-    "Workers",
-    "read_partial_config",
-    "resolve_all",
-]
+__all__ = ["Config", "Kinds", "PartialConfig", "Secrets", "read_partial_config", "resolve_all"]

@@ -37,9 +37,7 @@ _ADVICE = {
     ),
     "Cannot redefine": "This table was defined before; write all its keys in one place.",
     "Duplicate inline": "A key is written twice between the braces; keep one of the two.",
-    "Unescaped '\\'": (
-        "Inside \"double quotes\" a backslash must be doubled; or use 'single quotes'."
-    ),
+    "Unescaped '\\'": "In \"double quotes\" a backslash must be doubled; or use 'single quotes'.",
     "Invalid hex": "In \"double quotes\" \\U and \\u mean something else; use 'single quotes'.",
     "Illegal character '\\n'": "The text is not closed with a quote at the end of this line.",
     "Illegal character": _NOT_ALLOWED,
@@ -83,10 +81,7 @@ def read_document(path: Path, *, if_missing: str) -> Document:
 
 
 def parse_document(path: Path, text: str) -> Document:
-    """Parses `text`, the content of `path` now or in a moment; a byte order mark is fine.
-
-    Raises `ConfigError` if it is not TOML, or has keys that nobody writes.
-    """
+    """Parses text of `path`; a `ConfigError` if it is not TOML, or has keys that nobody writes."""
     text = text.removeprefix(BYTE_ORDER_MARK)
     if hostile := _HOSTILE_KEY.search(text):
         line = text.count("\n", 0, hostile.end()) + 1

@@ -257,15 +257,13 @@ class _Reader:
                 f"{place(name)}: The name may hold letters from A to Z, digits, - and _ only."
             )
         kind = settings.get("kind")
-        if not isinstance(kind, str):
-            problem = "This key is missing" if kind is None else "This must be text in quotes"
-            self.problems.append(f"{place(name, 'kind')}: {problem}; use one of {listed(kinds)}.")
-            return None
-        if kind not in kinds:
-            self.problems.append(
-                f'{place(name, "kind")}: Unknown kind "{shorten(kind)}"; '
-                f"{did_you_mean(kind, kinds)}"
-            )
+        if not isinstance(kind, str) or kind not in kinds:
+            if isinstance(kind, str):
+                problem = f'Unknown kind "{shorten(kind)}"; {did_you_mean(kind, kinds)}'
+            else:
+                problem = "This key is missing" if kind is None else "This must be text in quotes"
+                problem += f"; use one of {listed(kinds)}."
+            self.problems.append(f"{place(name, 'kind')}: {problem}")
             return None
         if kinds[kind].global_tenant_ids:
             self.global_sources.add(name[1])
@@ -275,20 +273,18 @@ class _Reader:
 
 
 def resolve_all(config: Config) -> Secrets:
-    """Resolves every secret that `config` names, so that all that is missing is seen at once.
+    """Resolves every secret that `config` names; one `ConfigError` has all that are missing.
 
-    Raises:
-        ConfigError: All that could not be resolved, each as
-            `kisi.toml: [sources.hq] password: Sentence.`
+    Each is `kisi.toml: [sources.hq] password: Sentence.`
     """
-    holders: dict[tuple[str, str], Section | Notify] = {
-        **{("sources", name): section for name, section in config.sources.items()},
-        **{("psa", name): section for name, section in config.psa.items()},
-        ("notify", ""): config.notify,
-    }
+    holders: list[tuple[str, str, Section | Notify]] = [
+        *(("sources", name, section) for name, section in config.sources.items()),
+        *(("psa", name, section) for name, section in config.psa.items()),
+        ("notify", "", config.notify),
+    ]
     problems: list[str] = []
     secrets: dict[tuple[str, str], dict[str, str]] = {}
-    for (table, name), holder in holders.items():
+    for table, name, holder in holders:
         found = secrets[table, name] = {}
         where = f"{config.path.name}: [{f'{table}.{name}' if name else table}]"
         for field, reference in holder.secrets(name).items():

@@ -27,16 +27,15 @@ Where = Callable[[Sequence[str]], str]  # a key, after the inner tables that it 
 
 _LONGEST = 80
 _LISTED = 12
-_TYPES: tuple[tuple[type, str], ...] = (
-    (bool, "true or false"),
-    (int, "a whole number"),
-    (float, "a decimal number"),
-    (str, "text"),
-    (date, "a date or time"),
-    (time, "a date or time"),
-    (list, "a list"),
-    (dict, "a table"),
-)
+_TYPES: Mapping[type | tuple[type, ...], str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a decimal number",
+    str: "text",
+    (date, time): "a date or time",
+    list: "a list",
+    dict: "a table",
+}
 
 
 def shorten(text: str) -> str:
@@ -82,7 +81,8 @@ def type_name(value: object) -> str:
     >>> type_name(True)
     'true or false'
     """
-    return next((words for kind, words in _TYPES if isinstance(value, kind)), "something else")
+    found = (words for kind, words in _TYPES.items() if isinstance(value, kind))
+    return next(found, "something else")
 
 
 def place(table: tuple[str, ...], key: str = "") -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from kisi.secrets import SecretReference, default_reference, is_loopback, normal_fingerprint
+from kisi.secrets import SecretReference, default_reference, is_loopback
 
 
 class Table(BaseModel):
@@ -114,11 +114,6 @@ def _local_path(value: object, info: ValidationInfo) -> object:
 
 LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 """A path, or a glob of paths: relative ones are relative to the file's folder, `~` is known."""
-
-
-FingerprintStr = Annotated[str, AfterValidator(normal_fingerprint)]
-"""The SHA-256 of a server's certificate: `sha256:` and 64 lower-case hexadecimal digits. Colons
-between the digits and upper case are accepted, as `openssl x509 -fingerprint` prints them."""
 
 Workers = Annotated[int, Field(ge=1, le=16)]
 """How many requests a source or PSA is sent at once."""

@@ -75,12 +75,10 @@ class MappingEdit:
 
     def change(self) -> Change:
         """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
+        old, old_products, old_companies = self._old
         write_product = partial(product_row, psas=self.psas)
         write_company = partial(company_row, psas=self.psas)
-        old_applications, old_products, old_companies = self._old
-        applications = _Rows(
-            RowKind.APPLICATION, old_applications, self.applications, application_row
-        )
+        applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
         products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
         companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
         exceptions = {
@@ -106,16 +104,15 @@ class MappingEdit:
             for place, values in companies.changed.items()
             if _IDS & values.keys() or values.get("billing") is True
         }
-        said = (
-            _said_of_applications(applications),
-            _said_of_products(products),
-            _said_of_companies(companies, exceptions),
-        )
         return Change(
             toml.proven(),
             tuple(now for place, now in self.companies.items() if place in to_validate),
             tuple(row for row in brought if row.bill),
-            tuple(itertools.chain(*said)),
+            (
+                *_said_of_applications(applications),
+                *_said_of_products(products),
+                *_said_of_companies(companies, exceptions),
+            ),
         )
 
 
@@ -339,9 +336,6 @@ def _without(company: Company, application: str) -> Company:
     return replace(company, exceptions=kept)
 
 
-# --- in TOML ------------------------------------------------------------------------------------
-
-
 def toml_id(ident: str) -> int | str:
     """An id as it is written: a whole number where nothing is lost by it, else text.
 
@@ -353,45 +347,40 @@ def toml_id(ident: str) -> int | str:
     return int(ident) if int(ident) <= LARGEST_ID else ident
 
 
-def application_row(application: Application) -> dict[str, Any]:
+def application_row(application: Application) -> TomlRow:
     """`[[application]]`, without the keys that have their defaults."""
-    row: dict[str, Any] = {"name": application.name}
-    if application.globs != (application.name + "*",):
-        row["keys"] = list(application.keys)
-    if application.unit is not Unit.DEVICE:
-        row["unit"] = str(application.unit)
-    if not application.bill:
-        row["bill"] = False
-    return row
+    keys = [] if application.globs == (application.name + "*",) else [*application.keys]
+    unit = str(application.unit)
+    return _row(name=application.name, keys=keys, unit=unit, bill=application.bill)
 
 
-def product_row(row: ProductRow, psas: Collection[str] = ()) -> dict[str, Any]:
+def product_row(row: ProductRow, psas: Collection[str] = ()) -> TomlRow:
     """`[[product]]`, or without `psas` an exception; `psa` only where kisi.toml has several."""
-    values: dict[str, Any] = {"application": row.application}
-    if len(psas) > 1:
-        values["psa"] = row.psa
-    values |= {str(category): toml_id(product) for category, product in row.products.items()}
-    if not row.bill:
-        values["bill"] = False
-    return values
+    psa = row.psa if len(psas) > 1 else ""
+    products = {str(category): toml_id(product) for category, product in row.products.items()}
+    return _row(application=row.application, psa=psa, **products, bill=row.bill)
 
 
-def company_row(company: Company, psas: Collection[str]) -> dict[str, Any]:
+def company_row(company: Company, psas: Collection[str]) -> TomlRow:
     """`[[company]]` with its exceptions; `billing` only where it is off."""
-    row: dict[str, Any] = {"name": company.name, "tenants": [*map(str, company.tenants)]}
-    if len(psas) > 1:
-        row["psa"] = company.psa
-    row |= {"company": toml_id(company.company), "agreement": toml_id(company.agreement)}
-    if company.alongside:
-        row["alongside"] = [toml_id(agreement) for agreement in company.alongside]
-    if not company.billing:
-        row["billing"] = False
-    if company.exceptions:
-        row[EXCEPTION] = [product_row(each) for each in company.exceptions]
-    return row
+    return _row(
+        name=company.name,
+        tenants=[*map(str, company.tenants)],
+        psa=company.psa if len(psas) > 1 else "",
+        company=toml_id(company.company),
+        agreement=toml_id(company.agreement),
+        alongside=[*map(toml_id, company.alongside)],
+        billing=company.billing,
+        product=[*map(product_row, company.exceptions)],
+    )
 
 
-# --- in words -----------------------------------------------------------------------------------
+def _row(**values: object) -> TomlRow:
+    return {
+        key: value
+        for key, value in values.items()
+        if value not in ("", []) and value != _DEFAULTS.get(key)
+    }
 
 
 def called(company: Company) -> str:

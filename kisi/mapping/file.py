@@ -15,7 +15,6 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from kisi.config import Table, Text
 from kisi.config.document import (
     MAX_BYTES,
     Document,
@@ -26,6 +25,7 @@ from kisi.config.document import (
     read_document,
 )
 from kisi.config.sentences import did_you_mean, type_name
+from kisi.config.settings import Table, Text
 from kisi.errors import ConfigError, StateError
 from kisi.files import atomic_write
 from kisi.mapping import rules
@@ -38,8 +38,6 @@ _BLANK_LETTERS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
 """What Unicode counts among the printable letters and marks, and no font draws."""
-
-# --- the rows as they are written -----------------------------------------------------------------
 
 
 def _ident(value: object) -> str:
@@ -211,12 +209,8 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
     of_a_wrong_type = name is None and "psa" in row.data  # which was noted
-    return (
-        "" if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas)) or ""
-    )
-
-
-# --- while it is being changed ------------------------------------------------------------------
+    found = None if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas))
+    return found or ""
 
 
 class MappingEditor:
@@ -252,11 +246,8 @@ class MappingEditor:
         """Checks `text` and writes it, whole or not at all; the text before is kept as `.bak`.
 
         False: it is the same text, and nothing was written. `sleep` waits between attempts while
-        another program holds the file (Windows).
-
-        Raises:
-            ConfigError: The text would be wrong, or somebody else changed the file meanwhile.
-            StateError: The disk is full, or it or its folder is read-only. It is untouched.
+        another program holds the file (Windows). A `ConfigError` if somebody else changed the file
+        meanwhile, too; a `StateError` if it cannot be written.
         """
         mapping, content = self.check(text), encode(text)
         if content == (self._content or b""):
@@ -288,8 +279,7 @@ class MappingEditor:
         return read_mapping(parse_document(self.path, text), self.names)
 
     def _refuse_foreign_change(self) -> None:
-        now = read_bytes(self._target)
-        if now == self._content:
+        if (now := read_bytes(self._target)) == self._content:
             return
         what = "vanished" if now is None else "appeared" if self._content is None else "changed"
         raise ConfigError(

@@ -27,10 +27,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class TenantEntry:
-    """A tenant, and the client it is mapped to."""
+    """A tenant (`listed_as` is set where no client has it), and the client it is mapped to."""
 
     tenant: Tenant
-    """With `listed_as` where no client has it."""
     company: Company | None
     uses: tuple[tuple[str, int], ...] = ()
     """Key names and how often they are used there, by the source's own figures."""
@@ -38,13 +37,12 @@ class TenantEntry:
 
 @dataclass(frozen=True, slots=True)
 class KeyNameEntry:
-    """A key name, or a report's application, and where it was seen."""
+    """A key name, or a report's application: at how many tenants, and the uses there added up."""
 
     name: str
     application: Application | None
     tenants: int
     used: int
-    """The sources' own figures of uses, added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +195,9 @@ def _psa_lists(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
         for product in row.products.values() if row.psa == name else ():
             bills[product][row.application] = None
     return Inventory(
-        companies=tuple(
-            CompanyEntry(name, each, tuple(of_company.get(each.id, ()))) for each in companies
-        ),
+        companies=tuple(CompanyEntry(name, each, (*of_company[each.id],)) for each in companies),
         agreements=tuple(AgreementEntry(name, each, owners.get(each.id)) for each in agreements),
-        products=tuple(
-            ProductEntry(name, each, tuple(bills.get(each.id, ()))) for each in products
-        ),
+        products=tuple(ProductEntry(name, each, (*bills[each.id],)) for each in products),
     )
 
 

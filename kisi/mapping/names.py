@@ -34,38 +34,6 @@ _EAST_ASIAN_FORMS = re.compile("株式会社|有限会社|合同会社|股份有
 _WORD = re.compile(r"[^\W_]+")
 _CONNECTIVES = frozenset({"and", "und", "et", "og", "och", "of", "for", "fur"})
 
-_CYRILLIC = ("ооо", "зао", "оао", "пао", "ао", "ип", "тов")  # noqa: RUF001
-_FORMS = (
-    # German
-    *("gmbh", "mbh", "ag", "kg", "kgaa", "ohg", "ug", "gbr", "ek", "ev", "eg", "gmbh co kg"),
-    *("ug haftungsbeschrankt", "haftungsbeschrankt", "ges mbh", "gesmbh", "partg", "partgmbb"),
-    *("se co kgaa", "co kg", "co ohg"),
-    # English
-    *("ltd", "limited", "inc", "incorporated", "llc", "llp", "lp", "plc", "corp", "corporation"),
-    *("co", "company", "pty", "pty ltd", "pte", "pte ltd", "pvt", "pvt ltd", "private limited"),
-    *("pllc", "cic", "cyf", "bhd", "sdn bhd"),
-    # Romance
-    *("sa", "sarl", "sas", "sasu", "eurl", "scop", "snc", "sci", "srl", "srls", "spa", "sapa"),
-    *("sl", "slu", "sau", "slp", "sc", "sa de cv", "sapi de cv", "s de rl de cv", "de cv"),
-    *("lda", "ltda", "unipessoal", "unipessoal lda", "eireli", "epp", "cia", "coop"),
-    # Benelux and the north
-    *("bv", "nv", "bvba", "cvba", "vof", "vzw", "asbl", "srl bv", "ab", "hb", "as", "asa", "aps"),
-    *("ks", "oy", "oyj", "ab oy", "ehf", "hf", "amba"),
-    # Central and eastern Europe
-    *("sp zoo", "sp z oo", "sp k", "sp j", "sp zoo sp k", "sp z oo sp k", "spolka zoo", "sro"),
-    *("spol sro", "spol s ro", "vos", "kft", "zrt", "nyrt", "bt", "doo", "dd", "jdoo", "ood"),
-    *("eood", "ad", "ead", "uab", "sia", "ou", "ooo", "zao", "oao", "pao", "ao", "tov"),
-    *("epe", "ae", "ike", *_CYRILLIC),
-    # Elsewhere
-    *("kk", "gk", "as", "ltd sti", "anonim sirketi", "sti", "pt", "tbk", "pt tbk", "cv", "jsc"),
-    *("fze", "fzco", "fz llc", "wll", "co ltd", "co inc", "co llc", "se", "sce", "eeig"),
-)
-_BEFORE = (
-    *("ooo", "zao", "oao", "pao", "ao", "ip", "tov", *_CYRILLIC),
-    *("uab", "sia", "pt", "cv", "ou", "soc", "firma"),
-)
-"""Legal forms that some countries write in front."""
-
 
 def fold(text: str) -> str:
     """`text` in lower case without diacritics; `ö` and `oe` become one."""
@@ -74,31 +42,49 @@ def fold(text: str) -> str:
     return _UMLAUT_AS_TWO.sub("", plain.translate(_LETTERS))
 
 
-_LEGAL_FORMS = frozenset(tuple(fold(form).split()) for form in _FORMS)
+def _folded(words: str) -> frozenset[str]:
+    return frozenset(map(str.strip, fold(words).split(",")))
+
+
+_CYRILLIC = "ооо, зао, оао, пао, ао, ип, тов"  # noqa: RUF001
+_FORMS = _folded(f"""
+    gmbh, mbh, ag, kg, kgaa, ohg, ug, gbr, ek, ev, eg, gmbh co kg, ug haftungsbeschrankt,
+    haftungsbeschrankt, ges mbh, gesmbh, partg, partgmbb, se co kgaa, co kg, co ohg,
+    ltd, limited, inc, incorporated, llc, llp, lp, plc, corp, corporation, co, company, pty,
+    pty ltd, pte, pte ltd, pvt, pvt ltd, private limited, pllc, cic, cyf, bhd, sdn bhd,
+    sa, sarl, sas, sasu, eurl, scop, snc, sci, srl, srls, spa, sapa, sl, slu, sau, slp, sc,
+    sa de cv, sapi de cv, s de rl de cv, de cv, lda, ltda, unipessoal, unipessoal lda, eireli, epp,
+    cia, coop,
+    bv, nv, bvba, cvba, vof, vzw, asbl, srl bv, ab, hb, as, asa, aps, ks, oy, oyj, ab oy, ehf, hf,
+    amba,
+    sp zoo, sp z oo, sp k, sp j, sp zoo sp k, sp z oo sp k, spolka zoo, sro, spol sro, spol s ro,
+    vos, kft, zrt, nyrt, bt, doo, dd, jdoo, ood, eood, ad, ead, uab, sia, ou, ooo, zao, oao, pao,
+    ao, tov, epe, ae, ike,
+    kk, gk, ltd sti, anonim sirketi, sti, pt, tbk, pt tbk, cv, jsc, fze, fzco, fz llc, wll, co ltd,
+    co inc, co llc, se, sce, eeig, {_CYRILLIC}
+""")
+"""Legal forms: German, English, Romance, of Benelux and the north, of the east, and others."""
+_LEGAL_FORMS = frozenset(tuple(form.split()) for form in _FORMS)
 _FORM_SIZES = sorted(set(map(len, _LEGAL_FORMS)), reverse=True)
 _LEGAL_WORDS = frozenset(word for form in _LEGAL_FORMS for word in form)
-_LEGAL_BEFORE = frozenset(map(fold, _BEFORE))
+_LEGAL_BEFORE = _folded(f"""
+    ooo, zao, oao, pao, ao, ip, tov, uab, sia, pt, cv, ou, soc, firma, {_CYRILLIC}
+""")
+"""Legal forms that some countries write in front."""
 _SITE_DIGITS = 2
 
-
-def _folded(*words: str) -> frozenset[str]:
-    return frozenset(map(fold, words))
-
-
-NOISE = _folded(
-    *("the", "group", "gruppe", "groupe", "grupo", "gruppo", "groep", "holding", "holdings"),
-    *("company", "companies", "firma", "der", "die", "das", "le", "la", "les", "el", "los", "il"),
-    *("de", "del", "della", "di", "du", "des", "da", "do", "van", "von", "y", "e", "i"),
-)
+NOISE = _folded("""
+    the, group, gruppe, groupe, grupo, gruppo, groep, holding, holdings, company, companies, firma,
+    der, die, das, le, la, les, el, los, il, de, del, della, di, du, des, da, do, van, von, y, e, i
+""")
 """Words that say little: they weigh a fraction of what their rarity would give them."""
 
-PLACES = _folded(
-    *("hq", "headquarters", "head", "office", "main", "site", "branch", "zentrale", "hauptsitz"),
-    *("filiale", "niederlassung", "standort", "buro", "siege", "agence", "sede", "oficina"),
-    *("vestiging", "kantoor", "hauptstandort", "server", "servers", "ksc", "vserver", "virtual"),
-    *("new", "old", "neu", "alt", "managed", "client", "customer", "kunde", "prod", "production"),
-    *("kaspersky", "msp", "tenant", "vs"),
-)
+PLACES = _folded("""
+    hq, headquarters, head, office, main, site, branch, zentrale, hauptsitz, filiale, niederlassung,
+    standort, buro, siege, agence, sede, oficina, vestiging, kantoor, hauptstandort, server,
+    servers, ksc, vserver, virtual, new, old, neu, alt, managed, client, customer, kunde, prod,
+    production, kaspersky, msp, tenant, vs
+""")
 """Words that tell one site or server of a company from another, not one company from another."""
 
 
@@ -138,9 +124,7 @@ def parse_name(text: str) -> Name:
         kept, dropped = _without_forms([w for w in _WORD.findall(part) if w not in _CONNECTIVES])
         words += kept
         forms |= dropped
-    if not words:
-        words = _WORD.findall(joined)
-    return Name(text, tuple(words), frozenset(forms))
+    return Name(text, tuple(words or _WORD.findall(joined)), frozenset(forms))
 
 
 def _without_forms(words: list[str]) -> tuple[list[str], set[str]]:
@@ -182,13 +166,13 @@ def search(
     """
     parts = _plain(wanted).split()
     ranked = []
-    for item in items:
+    for item in items if parts else ():
         name, ident = named(item)
         plain = _plain(name)
         joined = plain.replace(" ", "")
-        if parts and ident.casefold() == wanted.strip().casefold():
+        if ident.casefold() == wanted.strip().casefold():
             ranked.append((0, name.casefold(), item))
-        elif parts and all(part in plain or part in joined for part in parts):
+        elif all(part in plain or part in joined for part in parts):
             inside = 2 if f" {parts[0]}" in plain else 3
             ranked.append((1 if plain.startswith(parts[0]) else inside, name.casefold(), item))
     return [item for _, _, item in sorted(ranked, key=lambda found: found[:2])]

@@ -113,14 +113,8 @@ class TableRow:
             return None
 
 
-# --- names of sources and PSAs --------------------------------------------------------------------
-
-
 def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
-    """`source:tenant`, as a person writes it in mapping.toml, in a table or as an option.
-
-    Another form, or a source that there is not, is a `ConfigError`.
-    """
+    """A tenant as a person writes it; another form, or an unknown source, is a `ConfigError`."""
     source, colon, tenant = text.partition(":")
     if not colon or not tenant.strip():
         example = f"{next(iter(sources), 'hq')}:{shorten(text.strip(':'))}"
@@ -150,19 +144,13 @@ def the_psa(name: str, psas: Collection[str]) -> str:
     raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
 
 
-# --- rows ---------------------------------------------------------------------------------------
-
-
 def check(
     applications: Rows[Application],
     products: Rows[ProductRow],
     companies: Rows[Company],
     global_sources: Collection[str],
 ) -> None:
-    """Notes, at the rows concerned, everything that rows do wrong together.
-
-    They must not bill one thing twice, or two things as one.
-    """
+    """Notes, at the rows concerned, where rows together bill one thing twice, or two as one."""
     once(
         [(row, (each.name.casefold(),)) for row, each in applications],
         "name",

@@ -55,12 +55,14 @@ class Similarity:
     @property
     def reason(self) -> str:
         """The same in words."""
-        parts = ["similar name" if self.unlike or self.missing else "the same words"]
-        if self.unlike:
-            parts.append("taking " + ", ".join(f'"{a}" for "{b}"' for a, b in self.unlike))
-        if self.missing:
-            parts.append("only one has " + ", ".join(f'"{word}"' for word in self.missing))
-        return "; ".join(parts)
+        taken = ", ".join(f'"{a}" for "{b}"' for a, b in self.unlike)
+        alone = ", ".join(f'"{word}"' for word in self.missing)
+        said = "similar name" if taken or alone else "the same words"
+        return (
+            said
+            + (f"; taking {taken}" if taken else "")
+            + (f"; only one has {alone}" if alone else "")
+        )
 
 
 @lru_cache(maxsize=65536)
@@ -144,13 +146,14 @@ def _is_number(word: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A PSA company that a tenant may be, or a product that may bill an application."""
+    """A PSA company that a tenant may be, or a product that may bill an application.
+
+    `score` is 0 to 1, `reason` also says what speaks against it.
+    """
 
     id: str
     score: float
-    """0 to 1, in two decimals."""
     reason: str
-    """Also what speaks against it."""
     category: Category = Category.ALL
     """Of a product: the one whose words its name has."""
 
@@ -162,10 +165,9 @@ def _rank(match: Suggestion) -> tuple[float, int, str]:
 def suggest_companies(
     tenants: Mapping[str, str], companies: Mapping[str, str]
 ) -> dict[str, tuple[Suggestion, ...]]:
-    """For each tenant the companies that it may be, best first; equal scores by the company's id.
+    """For each tenant, in the order given, the companies that it may be, best first (or none).
 
-    Both are ids to names, `companies` those of the PSA's active ones; every tenant id is
-    there, in the order given, with none where no name is near.
+    Both are ids to names. Equal scores are in the order of the companies' ids.
     """
     search = _Search(companies, tenants)
     found = {tenant: search.candidates(name) for tenant, name in search.tenants.items()}
@@ -190,16 +192,13 @@ class _Search:
         self._names = {id_: parse_name(name) for id_, name in companies.items()}
         self._weights = Weights([*self._names.values(), *self.tenants.values()])
         self._common = max(_COMMON, len(companies) * _COMMON_SHARE)
-        self._by_word: dict[str, list[str]] = defaultdict(list)
-        self._by_compact: dict[str, list[str]] = defaultdict(list)
-        self._by_initials: dict[str, list[str]] = defaultdict(list)
+        by: list[defaultdict[str, list[str]]] = [defaultdict(list) for _ in range(5)]
+        self._by_word, self._by_compact, self._by_initials, self._by_pair, self._by_letter = by
         for id_, name in self._names.items():
             self._by_compact[_compact(name)].append(id_)
             self._by_initials["".join(word[0] for word in name.key.split())].append(id_)
             for word in set(name.words):
                 self._by_word[word].append(id_)
-        self._by_pair: dict[str, list[str]] = defaultdict(list)
-        self._by_letter: dict[str, list[str]] = defaultdict(list)
         for word in self._by_word:
             self._by_letter[word[0]].append(word)
             for pair in _pairs(word):

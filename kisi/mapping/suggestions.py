@@ -55,10 +55,9 @@ _APPLICATION = (
 
 @dataclass(frozen=True, slots=True)
 class SuggestedClient:
-    """A tenant as the client of a company, on one of its agreements."""
+    """A tenant as a company's client; its agreement is empty where a person must choose."""
 
     company: Company
-    """Its agreement is empty where a person must choose."""
     tenant_name: str
     accept: bool
     """Whether `kisi map accept` takes it unless a person says otherwise."""
@@ -68,11 +67,10 @@ class SuggestedClient:
 
 @dataclass(frozen=True, slots=True)
 class SuggestedApplication:
-    """Key names that seem to be one application, and the products it may be billed as."""
+    """Key names that seem to be one application, and the products, if any, of a similar name."""
 
     application: Application
     product: ProductRow
-    """Without products where none has a similar name."""
     accept: bool
     score: float = 0.0
     reason: str = ""
@@ -182,9 +180,6 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
     return "", f"choose the agreement: {choices}"
 
 
-# --- applications -------------------------------------------------------------------------------
-
-
 def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[SuggestedApplication]:
     taken: set[tuple[str, str]] = set()
     psas = [*dict.fromkeys(entry.psa for entry in inventory.products)] or [""]
@@ -223,9 +218,6 @@ def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> Suggeste
         score=score,
         reason="; ".join(filter(None, (like, group.doubt))),
     )
-
-
-# --- agreements that have ended -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +270,8 @@ def _kind_and_name(new: PsaAgreement, old: PsaAgreement | None) -> tuple[bool, b
 
 
 def _lasting_words(name: str) -> list[str]:
-    words = fold(name).replace("/", " ").replace("-", " ").split()
-    return [word for word in words if not any(map(str.isdigit, word))]
-
-
-# --- as a file that a person edits --------------------------------------------------------------
+    words = re.split(r"[\s/-]+", fold(name))
+    return [word for word in words if word and not any(map(str.isdigit, word))]
 
 
 def suggestions_csv(suggestions: Suggestions) -> str:
@@ -305,24 +294,17 @@ def suggestions_csv(suggestions: Suggestions) -> str:
 
 def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:
     """The suggestions as JSON data; `without_suggestion` is for reading alone."""
-    clients = [
+    whole: Json = {"exit_code": exit_code}
+    whole["clients"] = [
         {"accept": each.accept, "tenant": str(each.company.tenants[0]), **fields(each, _CLIENT)}
         for each in suggestions.clients
     ]
-    applications = [
+    whole["applications"] = [
         {**fields(each, _APPLICATION), **each.product.products} for each in suggestions.applications
     ]
-    without = [
-        fields(tenant, "source=ref.source tenant=ref.tenant name") for tenant in suggestions.without
-    ]
-    return document(
-        {
-            "exit_code": exit_code,
-            "clients": clients,
-            "applications": applications,
-            "without_suggestion": without,
-        }
-    )
+    named = "source=ref.source tenant=ref.tenant name"
+    whole["without_suggestion"] = [fields(tenant, named) for tenant in suggestions.without]
+    return document(whole)
 
 
 # --- key names: which application they are of ---------------------------------------------------
@@ -418,6 +400,6 @@ def _unit(names: Collection[str]) -> tuple[Unit, str]:
         return Unit.DEVICE, ""
     users = [name for name in names if re.search(r"(?i)\busers?\b", name)]
     devices = [name for name in names if name not in users and _PER_DEVICE.search(name)]
-    unit = Unit.DEVICE if len(devices) == len(names) else Unit.USER
-    told = len(names) == len(devices if unit is Unit.DEVICE else users)
-    return unit, "" if told else PER_USER_OR_DEVICE
+    if len(devices) == len(names):
+        return Unit.DEVICE, ""
+    return Unit.USER, "" if len(users) == len(names) else PER_USER_OR_DEVICE

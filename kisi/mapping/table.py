@@ -61,9 +61,6 @@ _OUTER_SPACES = re.compile(r"^ +| +\Z")
 _DELIMITERS = ",;\t"
 
 
-# --- out ----------------------------------------------------------------------------------------
-
-
 def mapping_csv(mapping: BillingMapping) -> str:
     """The whole mapping, in its own order; each client is followed by its exceptions."""
     rows = [application_cells(each) for each in mapping.applications]
@@ -105,9 +102,6 @@ def _cells(**values: str | bool | Sequence[object]) -> dict[str, str]:
         else:
             cells[column] = csv_cell(value) if isinstance(value, str) else csv_list(map(str, value))
     return cells
-
-
-# --- in -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +300,6 @@ def _places(companies: Mapping[int, Company], read: Sequence[Company]) -> list[i
     return found
 
 
-# --- into the mapping ---------------------------------------------------------------------------
-
-
 def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -> None:
     """Makes the mapping say what a table says; what it does not name stays, or is taken out."""
     for application in rows.applications:
@@ -349,9 +340,6 @@ def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
     add_clients(edit, [company for _, company in rows.companies])
 
 
-# --- cells --------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class ReadRow:
     """A row of a table that was read, by the columns that the file has."""
@@ -388,8 +376,7 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     It may lack some of the `columns` and have them in any order; messages call it `name`.
     """
     body = text.removeprefix("\ufeff")
-    first = body.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(_DELIMITERS, key=body.partition("\n")[0].count)
     reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
     rows: list[ReadRow] = []
     header: list[str] = []

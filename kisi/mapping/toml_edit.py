@@ -132,8 +132,7 @@ def _with_values(text: str, own: Section, values: TomlRow) -> str:
     """`text` with keys of one section changed: the new ones first, as they stand behind all."""
     entries = {entry.key: entry for entry in own.entries}
     new = [(key, value) for key, value in values.items() if (key,) not in entries]
-    lines = [f"{key} = {_render_value(value)}" for key, value in new if value is not None]
-    if lines:
+    if lines := [f"{key} = {_render_value(value)}" for key, value in new if value is not None]:
         text = _insert_lines(text, own, lines)
     known = [entry for entry in own.entries if len(entry.key) == 1 and entry.key[0] in values]
     for entry in reversed(known):
@@ -200,13 +199,11 @@ _REST_OF_LINE = re.compile(r"[^\n]*\n?")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A `key = value`. Positions count characters of the text; ends are exclusive."""
+    """A `key = value` with its whole lines. Positions count characters; ends are exclusive."""
 
     key: tuple[str, ...]
     start: int
-    """The beginning of its line."""
     end: int
-    """Behind its last line's end (or at the end of the text)."""
     value_start: int
     value_end: int
 
@@ -287,9 +284,6 @@ def _value_end(text: str, position: int) -> int:
         position += 1
         if not depth:
             return position
-
-
-# --- changing lines -----------------------------------------------------------------------------
 
 
 def _line_end(text: str) -> str:

@@ -63,12 +63,13 @@ BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED})
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """One thing that the mapping names and that is gone, changed, or about to end."""
+    """One thing that the mapping names and that is gone, changed, or about to end.
+
+    `kind` is `tenant`, `company`, `agreement` or `product`; `client` is empty for a general row.
+    """
 
     client: str
-    """Whose row names it; empty for a general row."""
     kind: str
-    """`tenant`, `company`, `agreement` or `product`; `id` is as mapping.toml has it."""
     id: str
     reason: StaleReason
     message: str
@@ -86,9 +87,7 @@ class SystemValidator:
     def __init__(
         self, sources: Mapping[str, UsageSource], psas: Mapping[str, Psa], today: date
     ) -> None:
-        self._sources = sources
-        self._psas = psas
-        self._today = today
+        self._sources, self._psas, self._today = sources, psas, today
         self._tenants: dict[str, dict[TenantRef, Tenant]] = {}
         self._companies: dict[str, dict[str, PsaCompany]] = {}
         self._products: dict[str, dict[str, PsaProduct | None]] = {}
@@ -100,9 +99,8 @@ class SystemValidator:
         """Answers from the lists of an inventory, and asks nobody."""
         self = cls({}, {}, today)
         self._tenants = {source: {} for source in inventory.sources_read}
-        self._companies = {psa: {} for psa in inventory.psas_read}
-        self._products = {psa: {} for psa in inventory.psas_read}
-        self._listed = {psa: {} for psa in inventory.psas_read}
+        for psa in inventory.psas_read:
+            self._companies[psa], self._products[psa], self._listed[psa] = {}, {}, {}
         for one in inventory.tenants:
             self._tenants[one.tenant.ref.source][one.tenant.ref] = one.tenant
         for company in inventory.companies:
@@ -124,8 +122,7 @@ class SystemValidator:
                 if each.reason not in BILLS:
                     sentence = f"{called(client)}: {each.message} {each.remedy if told else ''}"
                     problems.append(sentence.strip())
-        for row in change.products:
-            problems += [each.message for each in self.products(row)]
+        problems += [each.message for row in change.products for each in self.products(row)]
         if problems:
             raise ConfigError(
                 problems,
@@ -287,9 +284,6 @@ def _state(
     return None, ""
 
 
-# --- `kisi check --online` -----------------------------------------------------------------------
-
-
 def _finding(entry: StaleEntry) -> Finding:
     level = Level.WARNING if entry.reason is StaleReason.ENDING else Level.PROBLEM
     client = f"{entry.client}: " if entry.client else ""
@@ -383,9 +377,8 @@ def _devices(
     """Reads the devices of one key, since an account may be allowed to list keys and no devices."""
     tenant = next((tenant for tenant in tenants if tenant.ref in in_use), None)
     if tenant is None:
-        why = "no mapped tenant that could be read has a key in use."
-        what = f"sources.{name}: whether devices can be read could not be tried: {why}"
-        yield Finding(Level.NOTE, what)
+        what = f"sources.{name}: whether devices can be read could not be tried: "
+        yield Finding(Level.NOTE, what + "no mapped tenant that could be read has a key in use.")
         return
     key = in_use[tenant.ref]
     for _, reading in source.read([tenant], lambda other: other.serial == key.serial):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from kisi.config import Section
+from kisi.config.settings import Section
 from kisi.psa import Psa, connectwise, tigerpaw
 from kisi.transport import Clock, Limits
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from kisi.config import Section
+from kisi.config.settings import Section
 from kisi.sources import UsageSource, business_hub, ksc
 from kisi.transport import Clock, Limits
 

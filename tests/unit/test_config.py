@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kisi import secrets
-from kisi.config import (
-    FingerprintStr,
+from kisi.config import read_partial_config, sentences
+from kisi.config.load import Counting, Guards
+from kisi.config.settings import (
     Hours,
     LocalPath,
     SecretRef,
@@ -24,12 +25,10 @@ from kisi.config import (
     ServerUrl,
     Text,
     Workers,
-    read_partial_config,
-    sentences,
 )
-from kisi.config.load import Counting, Guards
 from kisi.errors import ConfigError, ExitCode
 from kisi.model import CountingRules, GuardRules
+from kisi.sources.ksc.source import Fingerprint
 
 PIN = "sha256:" + "0" * 64
 
@@ -42,7 +41,7 @@ class Server(Section):
     password: SecretRef = None
     internal_user: bool = True
     ca_files: tuple[LocalPath, ...] = ()
-    fingerprints: tuple[FingerprintStr, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
     workers: Workers = 4
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from kisi.config import SecretRef, Section, ServerUrl, Workers
+from kisi.config.settings import SecretRef, Section, ServerUrl, Workers
 from kisi.errors import AccessRefused, ConfigError, KisiError, PsaError
 from kisi.model import (
     Agreement,

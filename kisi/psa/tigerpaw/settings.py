@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from kisi.config import LocalPath, SecretRef, Section, ServerUrl, Text
+from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl, Text
 
 _PATH = r"^/[^\s?#]+$"
 

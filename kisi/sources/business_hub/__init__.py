@@ -10,10 +10,10 @@ A report is trusted whole or not at all: `report` has the settings and turns a f
 records, `source` finds the files and turns records into readings.
 """
 
-from kisi.sources.business_hub.report import Columns, HubSettings
-from kisi.sources.business_hub.source import BusinessHub, ReportFile
+from kisi.sources.business_hub.report import HubSettings
+from kisi.sources.business_hub.source import BusinessHub
 
 SETTINGS = HubSettings
 open_source = BusinessHub
 
-__all__ = ["SETTINGS", "BusinessHub", "Columns", "HubSettings", "ReportFile", "open_source"]
+__all__ = ["SETTINGS", "BusinessHub", "HubSettings", "open_source"]

@@ -12,14 +12,14 @@ import glob
 import io
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from kisi.config import Hours, Section, Table, Text
+from kisi.config.settings import Hours, Section, Table, Text
 from kisi.errors import SourceError
 from kisi.model import Category
 
@@ -39,50 +39,46 @@ _CATEGORIES = {
     "mailboxes": Category.ALL,
     **{category.value: category for category in Category},
 }
+Words = tuple[str, ...]
 
 
-ACTIVE_STATUS = (
-    *("active", "valid", "ok", "in use"),
-    *("aktiv", "gültig", "actif", "active", "valide", "activo", "activa", "vigente"),
-    *("attivo", "attiva", "valida", "ativo", "ativa", "actief", "geldig"),
-    *("aktywna", "aktywny", "aktivní", "aktív", "etkin", "activ"),
-    *("активна", "активная", "активен", "действует", "действующая", "действительна"),
-)
+def _words(text: str) -> Words:
+    return tuple(map(str.strip, text.split(",")))
+
+
+ACTIVE_STATUS = _words("""
+    active, valid, ok, in use, aktiv, gültig, actif, active, valide, activo, activa, vigente,
+    attivo, attiva, valida, ativo, ativa, actief, geldig, aktywna, aktywny, aktivní, aktív, etkin,
+    activ, активна, активная, активен, действует, действующая, действительна
+""")
 """Words that mean: this licence is in force. English, German, French, Spanish, Italian, Portuguese,
 Dutch, Polish, Czech, Hungarian, Turkish, Romanian and Russian."""
 
-INACTIVE_STATUS = (
-    *("inactive", "not active", "expired", "cancelled", "canceled", "terminated", "revoked"),
-    *("paused", "suspended", "blocked", "disabled", "reserve", "grace", "grace period", "trial"),
-    *("inaktiv", "abgelaufen", "gekündigt", "storniert", "pausiert", "gesperrt", "testversion"),
-    *("inactif", "inactive", "expiré", "expirée", "annulé", "annulée", "suspendu", "suspendue"),
-    *("inactivo", "inactiva", "caducado", "caducada", "vencido", "vencida", "cancelado"),
-    *("cancelada", "suspendido", "suspendida", "expirado", "expirada", "inativo", "inativa"),
-    *("inattivo", "inattiva", "scaduto", "scaduta", "annullato", "annullata", "sospeso", "sospesa"),
-    *("inactief", "verlopen", "geannuleerd", "nieaktywna", "wygasła", "neaktivní", "vypršela"),
-    *("lejárt", "süresi doldu", "expirat", "expirată"),
-    *("неактивна", "истек", "истекла", "истекший", "просрочена", "отменена", "аннулирована"),
-    *("приостановлена", "заблокирована"),
-)
+INACTIVE_STATUS = _words("""
+    inactive, not active, expired, cancelled, canceled, terminated, revoked, paused, suspended,
+    blocked, disabled, reserve, grace, grace period, trial, inaktiv, abgelaufen, gekündigt,
+    storniert, pausiert, gesperrt, testversion, inactif, inactive, expiré, expirée, annulé, annulée,
+    suspendu, suspendue, inactivo, inactiva, caducado, caducada, vencido, vencida, cancelado,
+    cancelada, suspendido, suspendida, expirado, expirada, inativo, inativa, inattivo, inattiva,
+    scaduto, scaduta, annullato, annullata, sospeso, sospesa, inactief, verlopen, geannuleerd,
+    nieaktywna, wygasła, neaktivní, vypršela, lejárt, süresi doldu, expirat, expirată, неактивна,
+    истек, истекла, истекший, просрочена, отменена, аннулирована, приостановлена, заблокирована
+""")
 """Words that mean: this licence is not in force, or only in its grace term. It does not count."""
 
-COUNTED_TYPES = (
-    *("commercial", "subscription", "paid", "commercial subscription"),
-    *("kommerziell", "abonnement", "abo", "commerciale", "comercial", "suscripción"),
-    *("abbonamento", "assinatura", "commercieel", "komercyjna", "subskrypcja", "komerční"),
-    *("коммерческая", "подписка"),
-)
+COUNTED_TYPES = _words("""
+    commercial, subscription, paid, commercial subscription, kommerziell, abonnement, abo,
+    commerciale, comercial, suscripción, abbonamento, assinatura, commercieel, komercyjna,
+    subskrypcja, komerční, коммерческая, подписка
+""")
 """Licence types of which Kaspersky's rule says that they are counted."""
 
-UNCOUNTED_TYPES = (
-    *("trial", "test", "beta", "evaluation", "demo", "free", "oem", "nfr", "not for resale"),
-    *("testversion", "testlizenz", "essai", "évaluation", "prueba", "evaluación", "prova"),
-    *("versione di prova", "avaliação", "proef", "próbna", "testowa", "zkušební"),
-    *("пробная", "тестовая", "бета"),
-)
+UNCOUNTED_TYPES = _words("""
+    trial, test, beta, evaluation, demo, free, oem, nfr, not for resale, testversion, testlizenz,
+    essai, évaluation, prueba, evaluación, prova, versione di prova, avaliação, proef, próbna,
+    testowa, zkušební, пробная, тестовая, бета
+""")
 """Licence types that are never counted."""
-
-Words = tuple[str, ...]
 
 
 def fold(text: str) -> str:
@@ -110,10 +106,6 @@ class Columns(Table):
     device: str = "device"
     operating_system: str = "operating_system"
     license_type: str = "license_type"
-
-    def named(self, column: str) -> bool:
-        """Whether the operator named this column, so that a report without it is a wrong one."""
-        return column in self.model_fields_set and bool(getattr(self, column))
 
 
 class HubSettings(Section):
@@ -291,9 +283,10 @@ class Record(NamedTuple):
         return f"{self.company}/{fold(self.device)}"
 
 
-def parse_report(table: Sequence[Row], settings: HubSettings) -> Iterator[Record]:
+def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
     """All records of one report file."""
-    headings, *rows = table
+    wanted = [heading for _, heading in settings.columns]
+    headings, *rows = parse_table(file, content, wanted, final_line_end=settings.final_line_end)
     found = _find_columns(headings, settings.columns)
     for row in rows:
         cells = {column: row.cells[position] for column, position in found.items()}
@@ -337,12 +330,8 @@ def _required(columns: Columns, *, devices: bool) -> set[str]:
     """Columns without which a report is the wrong one: its form's own, and those set by hand."""
     own = {"device", "operating_system"} if devices else {"quantity"}
     by_hand = {"status", "license_type"} if devices else {"status", "license_type", "category"}
-    return {
-        "company",
-        "application",
-        *(name for name in own if getattr(columns, name)),
-        *(name for name in by_hand if columns.named(name)),
-    }
+    needed = own | (by_hand & columns.model_fields_set)
+    return {"company", "application", *(name for name in needed if getattr(columns, name))}
 
 
 def _record(location: Location, cells: Mapping[str, str], settings: HubSettings) -> Record:

@@ -37,7 +37,6 @@ from kisi.sources.business_hub.report import (
     fold,
     matching,
     parse_report,
-    parse_table,
     refusal,
     shown,
 )
@@ -56,10 +55,6 @@ class ReportFile(NamedTuple):
     stamp: int
     """The modification time in nanoseconds, to notice any change."""
 
-    def age(self, now: datetime) -> timedelta:
-        """How old the numbers are at `now`."""
-        return now - self.modified
-
 
 def _look(path: Path) -> ReportFile | None:
     """The file at `path`, or None if it is a folder or a device."""
@@ -76,10 +71,9 @@ def _look(path: Path) -> ReportFile | None:
 def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
     """The whole content of a file that is neither old nor from the future, and not being written.
 
-    A file modified within `SETTLED` is waited for once. Size and modification time must be the same
-    before and after reading; of more than `cap` bytes none is read.
+    A file modified within `SETTLED` is waited for once; one of more than `cap` bytes is not read.
     """
-    location, age = Location(file.path), file.age(clock.now())
+    location, age = Location(file.path), clock.now() - file.modified
     if age > timedelta(hours=max_age_hours):
         hours = age.total_seconds() / 3600
         raise refusal(
@@ -129,11 +123,10 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
 
 
 class BusinessHub:
-    """A `UsageSource` over exported reports.
+    """A `UsageSource` over exported reports. The settings' `files` are relative to `base`.
 
-    The files are read once; all answers of one object come from the same bytes. Whatever is wrong
-    with one row fails the whole source: a report that is wrong in one place is not known to be
-    right in the others. The settings' `files` are relative to `base`.
+    The files are read once. Whatever is wrong with one row fails the whole source: a report that is
+    wrong in one place is not known to be right in the others.
     """
 
     def __init__(
@@ -147,10 +140,8 @@ class BusinessHub:
         limits: Limits,
     ) -> None:
         self.name = name
-        self._settings = settings
-        self._base = base
-        self._clock = clock
-        self._cap = limits.body
+        self._settings, self._base = settings, base
+        self._clock, self._cap = clock, limits.body
 
     def files(self) -> tuple[ReportFile, ...]:
         """The newest file of each pattern, whatever its age, each file once, in their order."""
@@ -174,7 +165,7 @@ class BusinessHub:
     def read(
         self, tenants: Collection[Tenant], select: Select
     ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
-        """Each of `tenants` whole; if a report is wrong, that error for all of them."""
+        """If a report is wrong, that error for all tenants."""
         try:
             found = self._readings
         except SourceError as error:
@@ -195,7 +186,7 @@ class BusinessHub:
         except SourceError as error:
             return (Finding.of(error),)
         now, hour = self._clock.now(), timedelta(hours=1)
-        said = [f"reads {file.path}, {file.age(now) / hour:.0f} h old." for file in files]
+        said = [f"reads {file.path}, {(now - file.modified) / hour:.0f} h old." for file in files]
         said.append(f"has {len(tenants)} companies.")
         return tuple(Finding(Level.OK, f"sources.{self.name} {each}") for each in said)
 
@@ -210,24 +201,21 @@ class BusinessHub:
     def _readings(self) -> dict[TenantRef, Reading]:
         """One complete reading a company, in their order, as old as the oldest of its files."""
         settings, files = self._settings, self.files()
-        headings = [heading for _, heading in settings.columns]
         companies: dict[str, list[Record]] = defaultdict(list)
         records: list[Record] = []
         for file in files:
             content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
-            ended = settings.final_line_end
-            table = parse_table(file.path, content, headings, final_line_end=ended)
-            records += parse_report(table, settings)
+            records += parse_report(file.path, content, settings)
         _refuse_contradictions(records)
         for record in records:
             companies[record.company].append(record)
         modified = {file.path: file.modified for file in files}
         found: dict[TenantRef, Reading] = {}
         for name, mine in companies.items():
-            tenant = Tenant(TenantRef(self.name, name), name)
+            ref = TenantRef(self.name, name)
             uses = [record for record in mine if record.device]
-            found[tenant.ref] = Reading(
-                tenant=tenant,
+            found[ref] = Reading(
+                tenant=Tenant(ref, name),
                 at=min(modified[record.location.file] for record in mine),
                 keys=_keys(uses),
                 rows=tuple(KeyRow(use.serial, use.device_id, use.device) for use in uses),
@@ -242,9 +230,9 @@ class BusinessHub:
 
 
 def _selected(reading: Reading, select: Select) -> Reading:
-    """`reading` with the rows and devices of those keys only that `select` asks for.
+    """`reading` with the rows and devices of the keys that `select` asks for, or that do not count.
 
-    Devices of a licence that the report calls expired, say, stay too: they are left out by name.
+    The devices of the latter (an expired licence, say) are left out by name later.
     """
     serials = {key.serial for key in reading.keys if key.not_counted_reason or select(key)}
     rows = tuple(row for row in reading.rows if row.serial in serials)
@@ -340,8 +328,7 @@ def _devices(uses: Sequence[Record]) -> dict[str, Device]:
             raise refusal(
                 use.location,
                 f"the device {shown(use.device)} of {shown(use.company)} has the operating system "
-                f"{shown(use.os_name)}, and {shown(earlier.os_name)} in "
-                f"{_other(earlier, use)}",
+                f"{shown(use.os_name)}, and {shown(earlier.os_name)} in {_other(earlier, use)}",
                 remedy="Give each device of a company its own name, or export the report again.",
             )
     return {id_: Device(id_, use.device, use.os_name) for id_, use in told.items()}

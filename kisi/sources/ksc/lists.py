@@ -98,13 +98,8 @@ def read_iterator(
     session: Session, opener: str, fields: Iterable[str], *, page: int, **arguments: object
 ) -> list[Params]:
     """All rows of `LicenseKeys.EnumKeys` or `LicenseKeys.AcquireKeyHosts`, `page` at once."""
-    asked = {
-        "pFields": list(fields),
-        "pFieldsToOrder": [],
-        "pOptions": {},
-        "lTimeoutSec": _ITERATOR_LIFETIME,
-        **arguments,
-    }
+    asked = {"pFields": [*fields], "pFieldsToOrder": [], "pOptions": {}, **arguments}
+    asked["lTimeoutSec"] = _ITERATOR_LIFETIME
     rows = partial(_drain, session, page)
     return _whole(session, partial(_read, session, opener, asked, _ITERATOR, rows))
 
@@ -329,9 +324,8 @@ def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     values = {"name": "", "grace_days": 0, **_values(label, row, "key", KEY_FIELDS)}
     serial, grace = values["serial"], values["grace_days"]
     if "stored" not in values:
-        notes.append(
-            f"Key {serial} does not say whether it is in the server's storage: taken as not."
-        )
+        unsaid = "does not say whether it is in the server's storage: taken as not."
+        notes.append(f"Key {serial} {unsaid}")
     if not 0 <= grace <= _LONGEST_GRACE:
         notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
         values["grace_days"] = 0
@@ -342,10 +336,8 @@ def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]
     """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
     values = _values(label, row, f"use of key {serial}", _USE_FIELDS)
     if "current" not in values:
-        notes.append(
-            f"Device {values['device']} does not say whether key {serial} is its active one: "
-            "taken as not."
-        )
+        unsaid = f"does not say whether key {serial} is its active one: taken as not."
+        notes.append(f"Device {values['device']} {unsaid}")
     name = remote_name(values.get("name", ""))
     return KeyRow(serial, **{"current": False, **values, "name": name})
 
@@ -413,16 +405,15 @@ def _check_server(session: Session, server: VirtualServer) -> None:
     if virtual is True and number == server.id:
         return
     missing = [name for name in values["pValues"] if info.get(name) is None]
-    if virtual is False:
-        said = "the wrong virtual server answered: one that is not virtual"
-    elif missing:
+    if missing and virtual is not False:
         said = f"HostGroup.GetStaticInfo did not say {' and '.join(missing)}"
         raise session.label.error(Incomplete, f"{said}, so that nobody knows who answered.")
-    else:
-        said = f"the wrong virtual server answered: number {remote_text(str(number), 20)}"
+    who = (
+        "one that is not virtual" if virtual is False else f"number {remote_text(str(number), 20)}"
+    )
     raise session.label.error(
         Incomplete,
-        f"{said} instead of number {server.id}.",
+        f"the wrong virtual server answered: {who} instead of number {server.id}.",
         "Check whether two virtual servers have the same name.",
     )
 

@@ -42,7 +42,6 @@ def authorization(user: str, password: str, domain: str, *, internal: bool) -> s
 
 
 def _encoded(text: str) -> str:
-    """Base64 of the UTF-8 of `text`, as headers carry names."""
     return base64.b64encode(text.encode()).decode("ascii")
 
 
@@ -154,11 +153,8 @@ _NO_RIGHT: _Meaning = (
     'the account lacks the right "Read" on it, which {method} needs ({detail}).',
     "Give the account a role with the right to read (General features: Basic functionality) there.",
 )
-_WRONG_LOGIN: _Meaning = (
-    PasswordRefused,
-    "the login was refused ({detail}). " + _NOT_AGAIN,
-    _CHECK_LOGIN,
-)
+_REFUSED = "the login was refused ({detail}). " + _NOT_AGAIN
+_WRONG_LOGIN: _Meaning = (PasswordRefused, _REFUSED, _CHECK_LOGIN)
 _MEANINGS: Mapping[int, _Meaning] = {
     1125: _GONE,  # KLPRSS NOT_EXIST
     1186: _GONE,  # KLSTD NOTFOUND
@@ -188,8 +184,7 @@ def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError
     if reported is None:
         return None
     fields = reported if isinstance(reported, dict) else {"message": str(reported)}
-    code = fields.get("code")
-    code = code if isinstance(code, int) else 0
+    code = number if isinstance(number := fields.get("code"), int) else 0
     kind, what, remedy = _MEANINGS.get(code, _OTHER)
     module = remote_text(str(fields.get("module", "")), 20)
     message = remote_text(str(fields.get("message", "")), 200)
@@ -214,18 +209,14 @@ class Session:
         label: ServerLabel,
         stopped: threading.Event,
     ) -> None:
-        self._client = client
-        self._clock = clock
-        self._limits = limits
+        self._client, self._clock, self._limits = client, clock, limits
         self._stopped = stopped
         self._ended = False
         self.label = label
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
-        self._headers = {
-            "Authorization": authorization,
-            "X-KSC-VServer": _encoded(label.server or ""),
-        }
+        server = _encoded(label.server or "")
+        self._headers = {"Authorization": authorization, "X-KSC-VServer": server}
         try:
             document, answer = self._request(_START, {}, Retry.UNPROCESSED)
         except Unanswered as lost:  # no refusal, which alone must never be repeated
@@ -240,11 +231,7 @@ class Session:
         self._headers = {"X-KSC-Session": token}
 
     def call(self, method: str, arguments: Mapping[str, Any], retry: Retry) -> Params:
-        """Calls a method and returns its decoded answer.
-
-        Raises `Vanished` if the session has died (`alive` is false then) or an object is gone,
-        other kinds of `SourceError` if it failed.
-        """
+        """The decoded answer. `Vanished`: an object is gone, or the session (not `alive` then)."""
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
         return self._request(method, arguments, retry)[0]
@@ -254,10 +241,8 @@ class Session:
         return self._limits.ends(self._clock.monotonic())
 
     def wait_out(self, trouble: Unavailable, ends: float) -> bool:
-        """Waits as long as the server asked for, if that is over before `ends`; whether it was.
-
-        Who asks for no wait, again and again, is not to be asked a thousand times.
-        """
+        """Waits as long as the server asked for, if that is over before `ends`; whether it was."""
+        # who asks for no wait, again and again, is not to be asked a thousand times
         wait = min(max(trouble.wait or 0.0, _PENDING_WAITS[0]), self._limits.retry_after_cap)
         if self._clock.monotonic() + wait >= ends:
             return False
@@ -265,7 +250,7 @@ class Session:
         return True
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
-        """Gives something back. That it fails harms nobody: it ends with the session."""
+        """Gives something back; if that fails, it ends with the session."""
         if self.alive and not self._stopped.is_set():
             self._try(method, arguments)
 
@@ -277,7 +262,6 @@ class Session:
             self.alive = False
 
     def _try(self, method: str, arguments: Mapping[str, Any]) -> None:
-        """Calls a method once, within seconds, also when the run is over."""
         try:
             self._request(method, arguments, Retry.NEVER, best_effort=True)
         except SourceError as error:
@@ -318,14 +302,14 @@ class Session:
         try:
             document = decode(answer.json())
         except TransportError as error:
-            raise self.label.error(Incomplete, f"{method}: {error.message}") from error
-        except RecursionError as error:
+            what = f"{method}: {error.message}"
+        except RecursionError:
             what = f"the answer to {method} is nested too deeply."
-            raise self.label.error(Incomplete, what) from error
-        if not isinstance(document, dict):
+        else:
+            if isinstance(document, dict):
+                return document
             what = f"the answer to {method} is no JSON object: {answer.excerpt()!r}."
-            raise self.label.error(Incomplete, what)
-        return document
+        raise self.label.error(Incomplete, what)
 
     def _refusal(self, method: str, answer: Answer) -> SourceError:
         """What an HTTP status other than 200 means: login, session or protocol failed."""

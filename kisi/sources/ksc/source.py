@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
-from kisi.config import FingerprintStr, LocalPath, SecretRef, Section, ServerUrl, Text, Workers
+from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
+from kisi.secrets import normal_fingerprint
 from kisi.sources import Select
 from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
 from kisi.sources.ksc.openapi import (
@@ -32,6 +33,9 @@ from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_f
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
 _SOON = timedelta(days=30)
+Fingerprint = Annotated[str, AfterValidator(normal_fingerprint)]
+"""The SHA-256 of a server's certificate: `sha256:` and 64 lower-case hexadecimal digits. Colons
+between the digits and upper case are accepted, as `openssl x509 -fingerprint` prints them."""
 
 
 class KscSettings(Section):
@@ -50,7 +54,7 @@ class KscSettings(Section):
     domain: str = ""
     ca_files: tuple[LocalPath, ...] = ()
     """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
-    fingerprints: tuple[FingerprintStr, ...] = ()
+    fingerprints: tuple[Fingerprint, ...] = ()
     """Pinned certificates by their SHA-256."""
     workers: Workers = 4
     """How many virtual servers are read at once."""
@@ -110,7 +114,11 @@ class KscSource:
         virtual servers of its own is a source.
         """
         with self._main_lock:
-            self._servers = self._read_servers()
+            rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
+            label = ServerLabel(self.name)
+            if not isinstance(rows, list):
+                raise label.error(Incomplete, "VServers.GetVServers gave no list.")
+            self._servers = parse_servers(label, rows)
             return tuple(
                 Tenant(TenantRef(self.name, uid), remote_name(server.name) or uid, server.enabled)
                 for uid, server in self._servers.items()
@@ -119,14 +127,12 @@ class KscSource:
     def read(
         self, tenants: Collection[Tenant], select: Select
     ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
-        """Reads each of `tenants` whole, several at once, and hands them over as they arrive."""
+        """Reads several tenants at once, and hands them over as they arrive."""
         stopped = self._stopped = threading.Event()
         waiting = ThreadPoolExecutor(self._workers, thread_name_prefix=f"ksc-{self.name}")
+        read = partial(self._read_one, select=select, stopped=stopped)
         try:
-            results = {
-                waiting.submit(self._read_one, tenant, select, stopped): tenant.ref
-                for tenant in tenants
-            }
+            results = {waiting.submit(read, tenant): tenant.ref for tenant in tenants}
             for done in as_completed(list(results)):
                 yield results.pop(done), done.result()
         finally:
@@ -207,12 +213,12 @@ class KscSource:
         self, tenant: Tenant, select: Select, stopped: threading.Event
     ) -> Reading | KisiError:
         try:
-            server = self._server_of(tenant)
+            read = partial(self._read_in_session, self._server_of(tenant), tenant, select, stopped)
             try:
-                return self._read_in_session(server, tenant, select, stopped)
+                return read()
             except Vanished as gone:
                 _LOG.warning("%s is read again from its start. %s", tenant.ref, gone.event)
-            return self._read_in_session(server, tenant, select, stopped)
+            return read()
         except KisiError as error:
             return error
 
@@ -233,21 +239,14 @@ class KscSource:
         """The virtual server of a tenant, if it is there and can be logged in to."""
         with self._main_lock:
             if self._servers is None:
-                self._servers = self._read_servers()
-            server = self._servers.get(tenant.ref.tenant)
+                self.tenants()
+            server = (self._servers or {}).get(tenant.ref.tenant)
         if server is None:
             label = ServerLabel(self.name, tenant.name)
             raise label.error(SourceError, "the server does not list it any more.")
         if server.trouble:
             raise server.trouble
         return server
-
-    def _read_servers(self) -> dict[str, VirtualServer]:
-        rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
-        label = ServerLabel(self.name)
-        if not isinstance(rows, list):
-            raise label.error(Incomplete, "VServers.GetVServers gave no list.")
-        return parse_servers(label, rows)
 
     def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
         """Calls a method on the main server; in a new session, once, if the old one has died."""

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from kisi.cli.checking import check_files
-from kisi.config import LocalPath, SecretRef, Section, ServerUrl
+from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
 from kisi.sources.business_hub.report import HubSettings
 

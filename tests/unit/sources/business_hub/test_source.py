@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from kisi.config import Section
+from kisi.config.settings import Section
 from kisi.counting import CountingContext, Matcher, combine, count_tenant
 from kisi.errors import SourceError
 from kisi.model import Application, Category, CountingRules, Tenant, Unit
