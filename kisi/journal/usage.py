@@ -154,9 +154,8 @@ class Usages(Runs):
         with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
-                stored = self._row(
-                    "SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint
-                )
+                known = "SELECT id FROM content WHERE fingerprint = ?"
+                stored = self._row(known, usage.fingerprint)
                 new = fields(usage, "fingerprint body")
                 content = stored["id"] if stored else self._insert("content", **new)
                 where = {"client": self._client(company), "tenant": str(usage.tenant)}
@@ -237,8 +236,7 @@ class Usages(Runs):
         with self._transaction():
             for tenant, application in readings:
                 for row in self._over(str(tenant), application, day):
-                    accepted = (str(tenant), application, row["quantities"])
-                    self._execute(_ACCEPT_DAYS, *accepted)
+                    self._execute(_ACCEPT_DAYS, str(tenant), application, row["quantities"])
 
     def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
         return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))

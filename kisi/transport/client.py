@@ -134,13 +134,8 @@ class Client:
 
         `json` is sent as the body with its content type, `body` as it is. `sign` is called before
         every try. A `best_effort` request only ends or releases something, such as a session: it is
-        sent once, within seconds, and also after the run's end or a stop.
-
-        Raises:
-            Untrusted: The certificate is wrong; nothing was sent.
-            NotSent: Nothing of the request left this machine.
-            AnswerLost: It was sent, and may have been applied.
-            BadAnswer: The answer is too large or cannot be decompressed.
+        sent once, within seconds, and also after the run's end or a stop. Raises `TransportError`:
+        `BadAnswer` where the answer is too large or cannot be decompressed.
         """
         own = {**self._headers}
         if json is not None:

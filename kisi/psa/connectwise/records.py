@@ -39,10 +39,7 @@ _ONE_TIME = "is billed only one time"
 
 def as_id(text: str) -> int | None:
     """The ConnectWise id that `text` from mapping.toml spells, or None if it cannot be one."""
-    if not _ID.fullmatch(text):
-        return None
-    number = int(text)
-    return number if number <= LARGEST_ID else None
+    return int(text) if _ID.fullmatch(text) and int(text) <= LARGEST_ID else None
 
 
 def row_id(row: Row) -> int:

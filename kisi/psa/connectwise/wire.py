@@ -118,13 +118,8 @@ class Wire:
     def send(self, method: str, path: str, body: object) -> Answer:
         """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
         answer = self.client.send(method, path, json=body, retry=Retry.NEVER)
-        LOG.info(
-            "%s %s: %d, request id %s",
-            method,
-            path,
-            answer.status,
-            errors.request_id(answer) or "-",
-        )
+        ident = errors.request_id(answer) or "-"
+        LOG.info("%s %s: %d, request id %s", method, path, answer.status, ident)
         return answer
 
     def get(

@@ -203,25 +203,7 @@ def validate_agreement(
     `record` is None where Tigerpaw has none of that number, `cross` None where it has no such
     account, and else says whether the account is cross-referenced to our External `product`.
     """
-    return Agreement(
-        ref=ref,
-        name=record.kind if record else "",
-        not_billable=_not_billable(ref, record, today, cross, product),
-        bill_start=record.starts if record else None,
-        ends=record.ends if record else None,
-        gone=record is None or not record.active,
-    )
-
-
-def _not_billable(
-    ref: AgreementRef,
-    record: AgreementRecord | None,
-    today: date,
-    cross: bool | None,  # noqa: FBT001
-    product: str,
-) -> NotBillable | None:
-    """Why the agreement cannot be billed to the client; None: it can."""
-    guard, agreement = "agreement", f"Agreement {ref.agreement}"
+    guard, agreement, why, remedy = "agreement", f"Agreement {ref.agreement}", "", ""
     if cross is None:
         guard, why = "account", f"Tigerpaw has no account {ref.company}"
         remedy = (
@@ -257,6 +239,11 @@ def _not_billable(
     elif record.ends and record.ends < today:
         why = f"{agreement} ended on {record.ends}"
         remedy = f"Extend it in Tigerpaw. If another one follows it: {move(ref)}"
-    else:
-        return None
-    return NotBillable(guard, f"{why}.", f"{remedy}.")
+    return Agreement(
+        ref=ref,
+        name=record.kind if record else "",
+        not_billable=NotBillable(guard, f"{why}.", f"{remedy}.") if why else None,
+        bill_start=record.starts if record else None,
+        ends=record.ends if record else None,
+        gone=record is None or not record.active,
+    )

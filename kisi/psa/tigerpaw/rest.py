@@ -146,10 +146,7 @@ class Rest:
         return signed_headers(*self.keys, method, path, self.clock.now())
 
     def decode(self, method: str, path: str, answer: Answer) -> Any:  # noqa: ANN401
-        """What an answer says; `PsaError` where it says no, in either way, or is not JSON.
-
-        `NotFound` stands for status 404, `KeysRefused` for 401.
-        """
+        """What an answer says; `PsaError` where it says no, in either way, or is not JSON."""
         said = f"{self.label} answered {method} {path}"
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise KeysRefused(
@@ -179,11 +176,7 @@ class Rest:
         return content
 
     def _prove_api(self) -> None:
-        """A 404 means that a record is missing only where Tigerpaw's API is what answers.
-
-        A wrong address answers everything with 404; taken at its word, it would tell of each
-        client that the agreement is gone.
-        """
+        """A wrong address answers everything with 404, as if each client's agreement were gone."""
         if self._known:
             return
         path = "/api/diagnostics/validate/user"
