@@ -109,8 +109,7 @@ class Lines(Runs):
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
-        `highest` and `lowest` are over what was confirmed in the `baseline_days` before `now`, or
-        since the line's last accept, whichever is shorter.
+        `highest` and `lowest` are over the `baseline_days` before `now`, or since its last accept.
         """
         with self._transaction("BEGIN"):  # one state, while another process may write
             owned = self._rows(_OWNED)

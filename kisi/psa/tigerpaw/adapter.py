@@ -112,13 +112,11 @@ class Tigerpaw:
             except PsaError as error:
                 found[ref] = error
         if others:
+            ours, named = self._settings.external_product, ", ".join(others[:10])
             _log.warning(
                 "%s: on %d of the mapped agreements another External Product than %r is set: %s. "
                 "What that means is not documented; they are billed as mapped.",
-                self._rest.label,
-                len(others),
-                self._settings.external_product,
-                ", ".join(others[:10]),
+                *(self._rest.label, len(others), ours, named),
             )
         return found
 
@@ -204,8 +202,7 @@ class Tigerpaw:
         """All additional charges of one agreement, whatever `products` are: the API has no filter.
 
         They must not be fewer than the agreement itself counts. Where the list is to prove that
-        there is no charge of `products`, it must have counted in this run and since the last submit
-        to it; if it did not, it is asked once more, which is a second request.
+        there is no charge of `products`, it must have counted since the last submit, or is asked.
         """
         number = ref.agreement
         if products is not None and number not in self._counted and is_number(number):

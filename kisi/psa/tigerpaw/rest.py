@@ -59,11 +59,10 @@ class Rest:
         return self.decode("GET", path, self.send("GET", path, params=params))
 
     def search(self, path: str, search_type: str, read: Callable[[object], Record]) -> list[Record]:
-        """All records of one advanced search, read by `read`, whole.
+        """All records of one advanced search (for what contains the empty text), whole.
 
-        The search asks for every record whose `search_type` contains the empty text. Pages follow
-        `NextRow` for as long as it grows and a page brings something new, so a server that repeats
-        itself ends the reading; the total that it names decides whether the list is whole.
+        Pages follow `NextRow` for as long as it grows and a page brings something new, so a server
+        that repeats itself ends the reading; the total that it names decides.
         """
         found: dict[Record, None] = {}
         row = self.first_row
@@ -192,8 +191,7 @@ class Rest:
 def signature(private_key: str, method: str, path: str, date: str) -> str:
     """HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
 
-    The key is used as text (it looks like a GUID). `path` has its ids, and neither host nor query;
-    `date` is the value of the `X-TSI-Date` header.
+    The key is used as text (it looks like a GUID); `path` has neither host nor query.
     """
     to_sign = f"{method}|{path}|{date}".lower()
     return b64encode(hmac.digest(private_key.encode(), to_sign.encode(), "sha256")).decode()
