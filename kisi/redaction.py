@@ -157,7 +157,7 @@ def _forms(secret: str) -> Iterator[str]:
     for _ in range(_LAYERS + 1):
         if len(read) >= _SHORTEST:
             yield read
-            yield read.replace(" ", "+")
+            yield read.replace(" ", "+")  # as a form has it
         read = _Decoded(read).text
     for form in _base64_forms(secret.encode()):
         if len(form) >= _SHORTEST_BASE64:
@@ -199,7 +199,8 @@ def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
 def remote_name(text: str) -> str:
     """What a remote system calls something, for people: whole, but for our secrets.
 
-    Only for names that decide nothing: a password that is a common word must not change the bill.
+    Only for names that decide nothing: a password that is a common word must not change the bill,
+    so ids, and what a rule is matched against, stay as they came.
     """
     return REDACTOR.redact(text)
 

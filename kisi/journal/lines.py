@@ -109,7 +109,7 @@ class Lines(Runs):
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
-        `highest` and `lowest` are over the `baseline_days` before `now`, or since its last accept.
+        `highest` and `lowest` are over `baseline_days` until `now`, or since its last accept if later.
         """
         with self._transaction("BEGIN"):  # one state, while another process may write
             owned = self._rows(_OWNED)
@@ -148,7 +148,8 @@ class Lines(Runs):
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
-        What an earlier write did to it is beside the point now: its unknown outcome is settled.
+        Unless `settled`, an owned line also goes on to stand for what it billed before. What an
+        earlier write did to it is beside the point now: its unknown outcome is settled.
         """
         client, line = self._client_of(confirmed), confirmed.line
         self._prove(run_id, at, client, confirmed)

@@ -111,10 +111,10 @@ class Operations(Lines):
     ) -> None:
         """Commits what became of an operation, in its own run or as a later one found out.
 
-        A proven line is owned and confirmed in the same transaction; it bills what the operation's
-        own run counted until `confirm` says more. `UNKNOWN` leaves the operation `pending`. A line
-        that was seen after such a write is owned too, as it was seen: kisi may have made it, and
-        must neither forget it nor take it for a person's.
+        A proven line is owned and confirmed in the same transaction. What it bills from now on is
+        settled by `confirm`; a new line bills what the operation's own run counted. `UNKNOWN`
+        leaves the operation `pending`. A line that was seen after such a write is owned too, as it
+        was seen: kisi may have made it, and must neither forget it nor take it for a person's.
 
         An outcome that could not be stored is a `StateError`: print `emergency_line`, write nothing
         more. A create that is said to be applied and has no line id is a `ValueError`.
