@@ -43,8 +43,7 @@ _WORST_FIRST = (
 
 def worst(codes: Sequence[int]) -> ExitCode:
     """The exit code that stands for all of `codes`: 8, 7, 5, 4, 6, 10 in this order, else 0."""
-    present = set(codes)
-    return next((code for code in _WORST_FIRST if code in present), ExitCode.OK)
+    return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
 
 
 class KisiError(Exception):

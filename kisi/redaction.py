@@ -180,7 +180,6 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
 REDACTOR = Redactor()
 """The redactor of this process; `kisi.secrets.resolve` registers secrets with it."""
 
-
 STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What makes a cell a formula if it comes first (OWASP ASVS 1.2.10); the wide forms do
 where Japanese is written."""

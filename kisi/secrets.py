@@ -56,7 +56,11 @@ class SecretReference:
 
 
 def default_reference(section: str, field: str) -> str:
-    """The reference that holds where a field is left out, such as `env:KISI_HQ_PASSWORD`."""
+    """The reference that holds where `field` of `section` is left out.
+
+    >>> default_reference("hq", "password")
+    'env:KISI_HQ_PASSWORD'
+    """
     name = re.sub(r"[^A-Za-z0-9]", "_", f"{section}_{field}")
     return f"env:KISI_{name.upper()}"
 

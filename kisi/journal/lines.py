@@ -109,7 +109,7 @@ class Lines(Runs):
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
-        `highest` and `lowest` are over `baseline_days` until `now`, or since its last accept if later.
+        `highest` and `lowest` are over `baseline_days` until `now`, at most since its last accept.
         """
         with self._transaction("BEGIN"):  # one state, while another process may write
             owned = self._rows(_OWNED)
