@@ -26,10 +26,9 @@ def atomic_write(
 ) -> None:
     """Puts a complete file in the place of `path`; after an error the old one is there, alone.
 
-    It is written beside `path` under a name that nobody can know, into a file that did not exist. A
-    link would be replaced. With `mode`, the permissions, the owner of an old file is kept too;
-    without, they are the system's. It sleeps between attempts while another program holds the file
-    (Windows). Otherwise `OSError`.
+    It is written beside `path` under a name that nobody can know. A link would be replaced. With
+    `mode`, the permissions, the owner of an old file is kept too; without, they are the system's.
+    It sleeps between attempts while another program holds the file (Windows). Otherwise `OSError`.
     """
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

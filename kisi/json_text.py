@@ -51,8 +51,7 @@ def document(content: Mapping[str, Any]) -> Json:
 def fields(value: object, names: str) -> dict[str, Any]:
     """The named attributes of a value, in this order: `fields(line, "psa agreement")`.
 
-    `name=path` gives an attribute another name, or takes it from further inside:
-    `client=company.name`, which is None where the company is.
+    `client=company.name` is one from further inside, None where the company is.
     """
     named = (name.partition("=") for name in names.split())
     return {name: _at(value, path or name) for name, _, path in named}

@@ -105,10 +105,7 @@ def _acquire(lock: BaseFileLock, timeout: float, stop: threading.Event) -> None:
 
 
 def holder(state_dir: Path) -> Holder | None:
-    """Who took the lock last and has not released it; None if that is not known.
-
-    A run that was killed leaves its word behind, so this does not prove that a run is going on.
-    """
+    """Who took the lock last and did not release it, if that is known; it may have been killed."""
     try:
         said = json.loads((state_dir / _HOLDER).read_text(encoding="utf-8"))
         return Holder(int(said["pid"]), str(said["host"])[:80], str(said["started"])[:40])
@@ -119,8 +116,7 @@ def holder(state_dir: Path) -> Holder | None:
 def is_running(state_dir: Path) -> bool:
     """Whether a run is going on, as far as can be told without the lock.
 
-    A run that was killed leaves its word behind; on this machine the system is asked whether its
-    process still exists. Windows has no harmless way to ask, so there the word stands.
+    A run that was killed leaves its word behind, which Windows has no harmless way to check.
     """
     known = holder(state_dir)
     if known is None or known.host != socket.gethostname() or os.name != "posix":

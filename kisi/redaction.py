@@ -49,9 +49,8 @@ _Span = tuple[int, int]
 class Redactor:
     """Replaces registered secrets in text, also in the encodings that protocols wrap them in.
 
-    A secret is found as it is and in base64, wherever in a longer base64 text it stands (`Basic`
-    credentials), and both also with any of their characters as JSON, Python's `repr`, HTML or
-    percent-encoding spells it: the text is decoded and looked through again. Thread-safe.
+    A secret is found as it is and in base64, wherever in a longer base64 text it stands, and both
+    also with any of their characters as JSON, Python, HTML or an address spells it. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -153,15 +152,12 @@ def _letter(encoded: str) -> str:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """What to look for: the secret, also as decoding changes it, and its base64.
-
-    A secret may hold what looks encoded, such as `%41`; and a form has `+` in place of a space.
-    """
+    """What to look for: the secret, also decoded (it may hold `%41`), and its base64."""
     read = secret
     for _ in range(_LAYERS + 1):
         if len(read) >= _SHORTEST:
             yield read
-            yield read.replace(" ", "+")
+            yield read.replace(" ", "+")  # as a form has it
         read = _Decoded(read).text
     for form in _base64_forms(secret.encode()):
         if len(form) >= _SHORTEST_BASE64:
@@ -184,7 +180,6 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
 REDACTOR = Redactor()
 """The redactor of this process; `kisi.secrets.resolve` registers secrets with it."""
 
-
 STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What makes a cell a formula if it comes first (OWASP ASVS 1.2.10); the wide forms do
 where Japanese is written."""
@@ -194,9 +189,8 @@ _INSIDE = re.compile(rf"((?:[,;|\t\r\n]|^[\s\"'])[\s\"']*)([{re.escape(''.join(S
 def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
     """`text` with `guard` put over every start of a formula that is not the first letter.
 
-    It stands behind a delimiter, or behind spaces and quotes, which a split may lose. A file of
-    commas is split at semicolons where the decimal sign is a comma, and at tabs or bars by whoever
-    imports it so.
+    It stands behind spaces and quotes, or a delimiter: a file of commas is also split at semicolons
+    (where the decimal sign is a comma), tabs or bars.
     """
     return _INSIDE.sub(lambda match: match[1] + guard(match[2]), text)
 
@@ -204,8 +198,8 @@ def guarded_inside(text: str, guard: Callable[[str], str]) -> str:
 def remote_name(text: str) -> str:
     """What a remote system calls something, for people: whole, but for our secrets.
 
-    Only for names that decide nothing: a password that is a common word must not change what is
-    billed, so ids, and what a rule is matched against, stay as they came.
+    Only for names that decide nothing: a password that is a common word must not change the bill,
+    so ids, and what a rule is matched against, stay as they came.
     """
     return REDACTOR.redact(text)
 

@@ -1,8 +1,7 @@
 """Secrets: how `kisi.toml` names them, where they are kept, and whom they may be told to.
 
 No message repeats a secret, nor what was written in place of a reference: it may well be the secret
-itself. A secret goes to a server whose certificate is trusted, by its `fingerprint` for example, or
-to this machine itself (`is_loopback`).
+itself. It goes only to a server whose certificate is trusted, or to this machine itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from kisi.redaction import REDACTOR
 
 FORMS = '"env:NAME", "file:PATH", "credential:NAME" or "keyring:SERVICE/USER"'
 """All forms of a reference, as messages list them."""
-
 
 _TARGETS = {
     "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),  # an environment variable

@@ -182,10 +182,10 @@ class _Run:
         for change in changes:
             jobs[change.line.ref].append(change)
         with ExitStack() as stack:
-            pools = {
-                name: stack.enter_context(ThreadPoolExecutor(max(1, psa.workers)))
-                for name, psa in self.context.psas.items()
-            }
+            pools = {}
+            for name, psa in self.context.psas.items():
+                workers = 1 if psa.if_others_change else max(1, psa.workers)
+                pools[name] = stack.enter_context(ThreadPoolExecutor(workers))
             begun = [pools[ref.psa].submit(self._agreement, ref, jobs[ref]) for ref in jobs]
             for done, job in enumerate(as_completed(begun), start=1):
                 job.result()

@@ -17,9 +17,8 @@ foreign_change    psa, agreement, at, what, lines: no person has looked at it ye
 latest            report, certificates, tenants: the last run's only
 ```
 
-Everything that can stay the same is a range of runs: an unchanged day moves the end of each range
-and adds one row, the run's. A range says what was proven in its first and its last run; ranges of
-`usage` also hold for every run in between.
+Everything that can stay the same is a range of runs: an unchanged day adds one row, the run's. A
+range says what was proven in its first and last run; one of `usage` also holds for those between.
 
 An operation exists before its request is sent, and is *settled* only when somebody knows what it
 did; what it proves is committed with it. A line is owned from its first proof until it is disowned;

@@ -74,9 +74,8 @@ def pack(value: object) -> bytes:
 def loads(kind: Any, stored: Any, name: str = "a value") -> Any:  # noqa: ANN401  # as told by `kind`
     """Reads what a column holds (it is called `name`, and is not null) as a `kind`.
 
-    Instants are epoch seconds, decimals and dates text, a tenant `source:tenant`, categories their
-    `category_text`. Any other type of several parts, such as `tuple[TenantRef, ...]`, is JSON by
-    `dumps`, or bytes by `pack`. What cannot be read is a `StateError`.
+    A tenant is `source:tenant`, categories their `category_text`; any other type of several parts
+    is JSON by `dumps`, or bytes by `pack`. What cannot be read is a `StateError`.
     """
     try:
         return _column(kind)(stored)
@@ -89,10 +88,9 @@ def loads(kind: Any, stored: Any, name: str = "a value") -> Any:  # noqa: ANN401
 
 
 def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
-    """A row as a value of `kind`, a dataclass: each field is `loads` of the column of its name.
+    """A row as a value of `kind`, a dataclass: each field is `given`, or from the column so named.
 
-    A field that is `given` is no column as it is; another one takes its default where there is no
-    column of its name, or a null that it cannot be.
+    Without such a column, or with a null that it cannot be, a field takes its default.
     """
     made: Any = kind
     values, columns = dict(given), set(row.keys())

@@ -76,15 +76,14 @@ def as_state_errors(path: Path) -> Iterator[None]:
 class Database:
     """One connection to the journal, used by several threads one after another.
 
-    The classes that keep its tables inherit from it, each beside its SQL; `kisi.journal.Journal` is
-    all of them. What changes something is called inside a `_transaction`.
+    The classes that keep its tables inherit from it. What changes something is called inside a
+    `_transaction`.
     """
 
     def __init__(
         self, connection: sqlite3.Connection, problem: StateError | None, path: Path
     ) -> None:
-        self.path, self._connection = path, connection
-        self.problem = problem
+        self.path, self._connection, self.problem = path, connection, problem
         """Read-only: why the journal is shown empty although there was one; else None."""
         self._lock = threading.RLock()
 
@@ -111,9 +110,8 @@ class Database:
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock, as_state_errors(self.path):
-            return self._connection.execute(
-                sql, [column_value(value) for value in values]
-            ).fetchall()
+            stored = [column_value(value) for value in values]
+            return self._connection.execute(sql, stored).fetchall()
 
     def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
         return next(iter(self._rows(sql, *values)), None)

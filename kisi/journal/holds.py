@@ -57,10 +57,8 @@ class Holds(Runs):
                 client = self._client(one.company)
                 held = [line for line in one.lines if line.hold is not None]
                 if one.status is not Status.FAILED:
-                    self._execute(
-                        "UPDATE plan SET open = 0 WHERE client = ? AND open AND id != ?",
-                        *(client, one.plan_id if held else ""),
-                    )
+                    close = "UPDATE plan SET open = 0 WHERE client = ? AND open AND id != ?"
+                    self._execute(close, client, one.plan_id if held else "")
                 kept.append((one.plan_id, client, held))
             for plan_id, client, lines in kept:
                 if lines:
@@ -113,12 +111,11 @@ class Holds(Runs):
     def use_accepted(
         self, written: Iterable[PlannedLine], waiting: Iterable[tuple[Company, Collection[str]]]
     ) -> None:
-        """Ends what was accepted and is written now, or asks for other numbers.
+        """Ends what was accepted and is `written` now (lines with the hold that was lifted).
 
-        `written` are lines that were accepted and are written now, each with the hold that was
-        lifted. Each counts as accepted once more, its baseline starts anew, and its id is used.
-        `waiting` is each client that was planned, with the keys of the lines that guards still
-        hold. What else was accepted of it is accepted no more.
+        Each counts as accepted once more, its baseline starts anew, and its id is used. `waiting`
+        is each client that was planned, with the keys of the lines that guards still hold: what
+        else was accepted of it asks for other numbers now, and is accepted no more.
         """
         done: set[str] = set()
         changed: set[tuple[int, str, str | None]] = set()

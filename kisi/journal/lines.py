@@ -109,8 +109,7 @@ class Lines(Runs):
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
 
-        `highest` and `lowest` are over what was confirmed in the `baseline_days` before `now`, or
-        since the line's last accept, whichever is shorter.
+        `highest` and `lowest` are over `baseline_days` until `now`, at most since its last accept.
         """
         with self._transaction("BEGIN"):  # one state, while another process may write
             owned = self._rows(_OWNED)
@@ -149,10 +148,8 @@ class Lines(Runs):
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.
 
-        What it bills (application, categories, tenants, the readings of this run) is as told. A
-        line that was owned and is not settled goes on to stand for what it billed before, or stands
-        for what its client has now. What an earlier write did to it is beside the point from now
-        on: its unknown outcome is settled.
+        Unless `settled`, an owned line also goes on to stand for what it billed before. What an
+        earlier write did to it is beside the point now: its unknown outcome is settled.
         """
         client, line = self._client_of(confirmed), confirmed.line
         self._prove(run_id, at, client, confirmed)
@@ -163,10 +160,9 @@ class Lines(Runs):
         )
 
     def _own_line(self, run_id: int, at: datetime, seen: ConfirmedLine) -> None:
-        """Inside a transaction: `_confirm_line` for a line not owned yet, settling nothing.
+        """As `_confirm_line`, settling nothing, and only for a line that is not owned yet.
 
-        Of a line that is owned, what was last confirmed stays: that it holds something else now is
-        what a person must see.
+        Else what was last confirmed stays: that it holds something else, a person must see.
         """
         client = self._client_of(seen)
         if self._row(f"{_FIND} AND owned", client, seen.line.line_id) is None:

@@ -84,10 +84,7 @@ class StoredForeignChange:
 
 
 def operation_key(line: PlannedLine) -> str:
-    """What tells a change from every other, in every run: `1:` and a hash over the change.
-
-    The number in front changes when what is hashed does.
-    """
+    """What tells a change from every other: a hash, after a number for the way it is made."""
     before = None if line.before is None else quantity_text(line.before)
     where = [line.psa, line.company, line.agreement, line.product, line.line_id]
     text = json.dumps([*where, line.action, before, quantity_text(line.after)])
@@ -115,12 +112,9 @@ class Operations(Lines):
         """Commits what became of an operation, in its own run or as a later one found out.
 
         A proven line is owned and confirmed in the same transaction. What it bills from now on is
-        settled by `confirm`, once the whole run is written; a new line bills what the operation's
-        own run counted, whenever it is found.
-
-        `UNKNOWN` leaves the operation unsettled (`pending`) until something proves what the line
-        holds. A line that was seen after such a write is owned too, as it was seen: kisi may have
-        made it, and must neither forget it nor take it for a person's.
+        settled by `confirm`; a new line bills what the operation's own run counted. `UNKNOWN`
+        leaves the operation `pending`. A line that was seen after such a write is owned too, as it
+        was seen: kisi may have made it, and must neither forget it nor take it for a person's.
 
         An outcome that could not be stored is a `StateError`: print `emergency_line`, write nothing
         more. A create that is said to be applied and has no line id is a `ValueError`.

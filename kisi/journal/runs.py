@@ -118,10 +118,7 @@ class Runs(Database):
     def begin_run(
         self, at: datetime, *, version: str, command: str, config_hash: str, plan_scope: str = ""
     ) -> int:
-        """Starts a run and returns its id, which is higher than every earlier one.
-
-        Runs that never ended are marked crashed (`crashed_runs`).
-        """
+        """Starts a run and returns its id, the highest; runs without an end are marked crashed."""
         what = {"version": version, "command": command, "config_hash": config_hash}
         with self._transaction():
             running = self._rows("SELECT id FROM run WHERE state = ?", RunState.RUNNING)

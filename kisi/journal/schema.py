@@ -11,7 +11,12 @@ import sqlite3
 APPLICATION_ID = 0x6B697369
 """`kisi` in ASCII, in SQLite's `application_id`: tells a journal from any other database."""
 
-_FIRST = """
+_RANGE = """    first_run INTEGER NOT NULL REFERENCES run,
+    first_at INTEGER NOT NULL,
+    last_run INTEGER NOT NULL REFERENCES run,
+    last_at INTEGER NOT NULL"""
+"""The runs for which a row holds."""
+_FIRST = f"""
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
@@ -23,7 +28,7 @@ CREATE TABLE run (
     ended_at INTEGER,
     exit_code INTEGER,
     message TEXT NOT NULL DEFAULT '',
-    summary TEXT NOT NULL DEFAULT '{}'
+    summary TEXT NOT NULL DEFAULT '{{}}'
 );
 CREATE TABLE client (
     id INTEGER PRIMARY KEY,
@@ -44,10 +49,7 @@ CREATE TABLE client_state (
     guard TEXT NOT NULL,
     reason TEXT NOT NULL,
     remedy TEXT NOT NULL,
-    first_run INTEGER NOT NULL REFERENCES run,
-    first_at INTEGER NOT NULL,
-    last_run INTEGER NOT NULL REFERENCES run,
-    last_at INTEGER NOT NULL
+{_RANGE}
 );
 CREATE INDEX client_state_client ON client_state (client);
 CREATE TABLE line (
@@ -68,10 +70,7 @@ CREATE TABLE line_quantity (
     id INTEGER PRIMARY KEY,
     line INTEGER NOT NULL REFERENCES line,
     quantity TEXT NOT NULL,
-    first_run INTEGER NOT NULL REFERENCES run,
-    first_at INTEGER NOT NULL,
-    last_run INTEGER NOT NULL REFERENCES run,
-    last_at INTEGER NOT NULL
+{_RANGE}
 );
 CREATE INDEX line_quantity_line ON line_quantity (line);
 CREATE TABLE operation (
@@ -103,10 +102,7 @@ CREATE INDEX operation_unsettled ON operation (client, product) WHERE settled = 
 CREATE TABLE plan (
     id TEXT NOT NULL,
     client INTEGER NOT NULL,
-    first_run INTEGER NOT NULL REFERENCES run,
-    first_at INTEGER NOT NULL,
-    last_run INTEGER NOT NULL REFERENCES run,
-    last_at INTEGER NOT NULL,
+{_RANGE},
     open INTEGER NOT NULL,
     lines BLOB NOT NULL,
     PRIMARY KEY (id, client)
@@ -133,10 +129,7 @@ CREATE TABLE usage (
     client INTEGER NOT NULL REFERENCES client,
     tenant TEXT NOT NULL,
     content INTEGER NOT NULL REFERENCES content,
-    first_run INTEGER NOT NULL REFERENCES run,
-    first_at INTEGER NOT NULL,
-    last_run INTEGER NOT NULL REFERENCES run,
-    last_at INTEGER NOT NULL
+{_RANGE}
 );
 CREATE INDEX usage_client ON usage (client);
 CREATE INDEX usage_content ON usage (content);

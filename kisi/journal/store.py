@@ -1,13 +1,12 @@
 """The journal, opened for writing with care, for reading without trace.
 
-Writing uses SQLite's write-ahead log with `synchronous=FULL`: a commit that returned survives a
-power loss (https://sqlite.org/wal.html). Where a drive cannot have such a log, the rollback journal
-with `synchronous=EXTRA` gives the same promise.
+A commit that returned survives a power loss: SQLite's write-ahead log with `synchronous=FULL`
+(https://sqlite.org/wal.html) or, where a drive cannot have such a log, its rollback journal with
+`synchronous=EXTRA`.
 
 A damaged journal is set aside, never deleted, and no run writes until a person has acknowledged it:
-the intent of a write whose outcome nobody knows may be in it. After that kisi starts with an empty
-journal, which is safe: lines that hold the right quantity become its own again without a word,
-every other one is held for a person.
+the intent of a write whose outcome nobody knows may be in it. An empty journal after that is safe:
+lines that hold the right quantity become kisi's again, every other one is held for a person.
 """
 
 from __future__ import annotations
@@ -42,20 +41,19 @@ class Journal(Operations, Holds, Usages, AbstractContextManager["Journal"]):
     """What kisi remembers between runs, in `journal.db` of the state folder.
 
     Its methods stand beside their SQL: those of runs in `kisi.journal.runs`, and so on. Each that
-    writes is one transaction: on disk when the method returns, and nothing of it is when it raises
-    `StateError`, as each does that cannot read. Methods may be called from several threads.
-    Instants are aware and kept to the second; the journal never looks at a clock.
+    writes is one transaction: on disk when it returns, and nothing of it is when it raises
+    `StateError`, as each does that cannot read. Several threads may call them. Instants are aware
+    and kept to the second; the journal never looks at a clock.
     """
 
     @classmethod
     def open(cls, state_dir: Path, *, readonly: bool = False) -> Self:
         """Opens the journal of a state folder; a `StateError` if it cannot be used.
 
-        For writing, by the lock's holder, the folder (0700) and the journal are created if missing,
-        the journal is checked, brought to the current version (a copy is kept) and proven writable;
-        a damaged one is set aside, see `repair`. Read-only, nothing is created or changed (but
-        SQLite's own -wal and -shm files), and a missing or damaged journal reads as an empty one;
-        see `problem`.
+        For writing, by the lock's holder, it is created (folder 0700) if missing, checked, brought
+        to the current version (a copy is kept) and proven writable; a damaged one is set aside, see
+        `repair`. Read-only, nothing is created or changed (but SQLite's own -wal and -shm files),
+        and a missing or damaged journal reads as an empty one; see `problem`.
         """
         path = state_dir / JOURNAL
         with as_state_errors(path):
@@ -242,8 +240,8 @@ def _set_aside(folder: Path) -> None:
     files = [folder / f"{JOURNAL}{suffix}" for suffix in (*_COMPANIONS, "")]
     files = [file for file in files if file.exists()]
     changed = max(int(file.stat().st_mtime) for file in files)
-    name = stamp = datetime.fromtimestamp(changed, UTC).strftime("%Y%m%dT%H%M%SZ")
-    number = 0
+    name, number = f"{datetime.fromtimestamp(changed, UTC):%Y%m%dT%H%M%SZ}", 0
+    stamp = name
     while any(folder.glob(f"journal.*-{name}.db*")):
         number += 1  # also past acknowledged ones: nothing that was set aside is overwritten
         name = f"{stamp}-{number}"
@@ -266,9 +264,8 @@ def _refusal(folder: Path, why: str = "") -> StateError:
 def repair(folder: Path) -> tuple[Path, ...]:
     """Acknowledges damage, so that the next run starts with an empty journal. The lock is held.
 
-    A damaged journal that no run has met yet is set aside first; one that is not damaged and cannot
-    be used is a `StateError`. Returns the files that are kept, under a name that no longer stops a
-    run; none if nothing was damaged.
+    Returns the files that are kept, under a name that no longer stops a run; none if nothing was
+    damaged. A journal that is not damaged and cannot be used is a `StateError`.
     """
     with as_state_errors(folder / JOURNAL):
         if (folder / JOURNAL).exists() or _has_log(folder):

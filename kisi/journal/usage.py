@@ -154,9 +154,8 @@ class Usages(Runs):
         with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
-                stored = self._row(
-                    "SELECT id FROM content WHERE fingerprint = ?", usage.fingerprint
-                )
+                known = "SELECT id FROM content WHERE fingerprint = ?"
+                stored = self._row(known, usage.fingerprint)
                 new = fields(usage, "fingerprint body")
                 content = stored["id"] if stored else self._insert("content", **new)
                 where = {"client": self._client(company), "tenant": str(usage.tenant)}
@@ -168,8 +167,7 @@ class Usages(Runs):
     def usage_at(self, name: str, run_id: int | None = None) -> tuple[UsageRecord, ...]:
         """What each tenant of the clients called `name` used in a run, by default the last.
 
-        A tenant that the run did not read is represented by the reading before, with `read` false;
-        tenants that are no longer the client's appear only in runs that read them.
+        Of a tenant that it did not `read`, the reading before; but of none that left the client.
         """
         with self._transaction("BEGIN"):  # one state, while another process may write
             asked = self._last_run() if run_id is None else run_id
@@ -177,21 +175,17 @@ class Usages(Runs):
             for row in self._rows(_NEWEST, asked, asked, name, name):
                 if row["read"] or row["mapped"]:
                     which = (row["client"], row["tenant"], row["id"], row["content"])
-                    more: dict[str, Any] = {}
+                    more: dict[str, Any] = {"usage": from_row(PackedUsage, row).whole()}
                     for before in self._rows(_PREVIOUS, *which):
                         more["previous"] = from_row(PackedUsage, before).whole()
                         more["previous_run"] = before["last_run"]
-                    usage = from_row(PackedUsage, row).whole()
-                    found.append(from_row(UsageRecord, row, usage=usage, **more))
+                    found.append(from_row(UsageRecord, row, **more))
             return tuple(found)
 
     def readings(
         self, run_id: int | None, tenants: Tenants = None
     ) -> Mapping[TenantRef, PackedUsage]:
-        """Each tenant's newest reading (up to a run, if it is told), whoever's tenant it was then.
-
-        A tenant that was never read, or whose reading is too old to be kept, is missing.
-        """
+        """Each tenant's newest reading (up to a run, if told), whoever's tenant it was then."""
         wanted = _json(tenants)
         rows = self._rows(_READINGS, run_id, wanted, wanted)
         return {one.tenant: one for one in (from_row(PackedUsage, row) for row in rows)}
@@ -237,8 +231,7 @@ class Usages(Runs):
         with self._transaction():
             for tenant, application in readings:
                 for row in self._over(str(tenant), application, day):
-                    accepted = (str(tenant), application, row["quantities"])
-                    self._execute(_ACCEPT_DAYS, *accepted)
+                    self._execute(_ACCEPT_DAYS, str(tenant), application, row["quantities"])
 
     def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
         return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))

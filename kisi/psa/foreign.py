@@ -30,10 +30,9 @@ _SHOWN = {
 def foreign_change(
     psa: Psa, written: PlannedLine, at: datetime, before: Collection[Line], after: Collection[Line]
 ) -> ForeignChange | None:
-    """The error for a write after which anything but its own line's quantity differs, or None.
+    """The error for a write, sent `at`, after which more differs than its own line's quantity.
 
-    `before` are all lines of its agreement, read just before it was sent `at` that instant, `after`
-    all of them, read at any time since.
+    `before` and `after` are all lines of its agreement, read just before it and any time since.
     """
     changes = foreign_changes(written, before, after)
     if not changes:

@@ -54,10 +54,9 @@ class PsaProduct:
 
 @dataclass(frozen=True, slots=True)
 class ProbeStep:
-    """One step of the proof that a PSA's writes do what they should."""
+    """One step of the proof that a PSA's writes do what they should, and what it showed."""
 
     message: str
-    """What was seen, in a sentence."""
     passed: bool = True
     foreign: bool = False
     """It changed something that was not the probe's."""
@@ -70,10 +69,10 @@ class SupportsProbe(Protocol):
     def probe(
         self, agreement: str, item: str, confirm: Callable[[str], bool]
     ) -> Iterator[ProbeStep]:
-        """Writes a line of `item` to a scratch agreement; says what each step showed.
+        """Writes a line of `item` to a scratch agreement, once `confirm` has asked a person.
 
-        `confirm` asks a person before the first write. Raises `ConfigError` where there is no login
-        that may write, `PsaError` where the agreement cannot be read or does not exist.
+        `ConfigError` where there is no login that may write, `PsaError` where the agreement cannot
+        be read or does not exist.
         """
 
 
@@ -164,11 +163,10 @@ class Psa(Protocol):
 def whole_lines(
     psa: Psa, ref: AgreementRef, known: Collection[str], products: Collection[str] | None = None
 ) -> tuple[Line, ...]:
-    """The lines of an agreement (or of `products`); of `known`, only such as do not exist lack.
+    """The lines of an agreement (or of `products`), with those of `known` that exist.
 
-    A line that the list lacks and that exists proves that the list is short. Then all lines of its
-    product are asked for, so that a second one is not overlooked either. `PsaError` if no list
-    holds a line that exists.
+    A line that exists and is not listed proves that the list is short. Then all lines of its
+    product are asked for, so that a second one is not overlooked; `PsaError` if it is not there.
     """
     listed = psa.lines(ref) if products is None else psa.lines(ref, products)
     missing = sorted(set(known) - {line.id for line in listed})
@@ -187,9 +185,7 @@ def whole_lines(
     _LOG.warning(
         "psa.%s: the list of the lines of agreement %s lacks %s, which exist. kisi asked for them; "
         "something between kisi and the PSA shortens lists.",
-        psa.name,
-        ref.agreement,
-        named,
+        *(psa.name, ref.agreement, named),
     )
     return tuple({line.id: line for line in (*listed, *asked)}.values())
 

@@ -28,11 +28,7 @@ class PsaModule(Protocol):
         clock: Clock,
         limits: Limits,
     ) -> Psa:
-        """Makes the PSA of one `[psa.NAME]` section; sends nothing yet.
-
-        `base` is the folder that relative paths start from.
-        """
+        """Makes a section's PSA; sends nothing yet. Relative paths start from `base`."""
 
 
 PSAS: Mapping[str, PsaModule] = {"connectwise": connectwise, "tigerpaw": tigerpaw}
-"""Kind to module."""

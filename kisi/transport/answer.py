@@ -40,10 +40,7 @@ class Answer:
 
     @property
     def broken(self) -> bool:
-        """Whether a success carries a body that is no JSON though nothing else was announced.
-
-        An HTML page counts as broken: proxies and maintenance pages answer 200 with one.
-        """
+        """Whether a success is no JSON though nothing else was announced, or a proxy's page."""
         kind = self._content_type
         if not 200 <= self.status < 300 or self.status == HTTPStatus.NO_CONTENT:
             return False
@@ -85,8 +82,8 @@ def _refuse(constant: str) -> NoReturn:
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """The seconds that a server asks to wait (RFC 9110, section 10.2.3), never negative.
 
-    A date is measured against the answer's own `Date`, so that a wrong clock on either side does
-    not matter; without one, against `now`, or the present. Nonsense is treated as absent.
+    A date is measured against the answer's own `Date`, whatever the clocks; without one, against
+    `now`, or the present. Nonsense is treated as absent.
     """
     text = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(text):

@@ -50,10 +50,8 @@ class _Call:
 class Client:
     """Sends requests to one server: bounded in time and size, and repeated only where that is safe.
 
-    Thread-safe: each thread has a connection of its own. Redirects are never followed. The
-    environment gives proxies (not for loopback addresses) and nothing else: neither `.netrc` nor
-    `REQUESTS_CA_BUNDLE` can change who is trusted or how kisi logs in, except that the latter names
-    the authorities where nothing is pinned.
+    Thread-safe: each thread has a connection of its own. The environment gives proxies (not for
+    loopback addresses) and, in `REQUESTS_CA_BUNDLE`, the authorities where nothing is pinned.
 
     The path of each request is put after `base_url`. `ca_files` (PEM or DER) and `fingerprints`
     (`sha256:` and 64 lower-case hex digits) pin the server's certificate: it must have one of these
@@ -106,10 +104,7 @@ class Client:
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
     def why_trusted(self, presented: str) -> str:
-        """Why the server's certificate of this fingerprint is trusted, as a clause for a person.
-
-        Empty where it is not pinned, and no answer came yet that would prove its chain.
-        """
+        """Why a certificate is trusted, as a clause; empty while no pin and no chain proves it."""
         exact, *chain = self._methods
         if exact.pins is not None and presented in exact.pins:
             return "which is pinned"
@@ -134,13 +129,8 @@ class Client:
 
         `json` is sent as the body with its content type, `body` as it is. `sign` is called before
         every try. A `best_effort` request only ends or releases something, such as a session: it is
-        sent once, within seconds, and also after the run's end or a stop.
-
-        Raises:
-            Untrusted: The certificate is wrong; nothing was sent.
-            NotSent: Nothing of the request left this machine.
-            AnswerLost: It was sent, and may have been applied.
-            BadAnswer: The answer is too large or cannot be decompressed.
+        sent once, within seconds, and also after the run's end or a stop. Raises `TransportError`:
+        `BadAnswer` where the answer is too large or cannot be decompressed.
         """
         own = {**self._headers}
         if json is not None:
@@ -232,11 +222,9 @@ class Client:
         return outcome
 
     def _failed(self, error: Exception, sent: bool, request: str) -> TransportError:  # noqa: FBT001
-        """The error that a failed try of `request` (method and path) means.
+        """The error that a failed try means: what is not provably unsent may have been applied.
 
-        What is not provably unsent counts as sent: the request may have been applied. That holds
-        for every exception: a chunk size of `-2` is a bare `ValueError` of `http.client`, and no
-        list of such exceptions is ever complete.
+        That holds for every exception: a chunk size of `-2` is a `ValueError` of `http.client`.
         """
         if isinstance(error, BadAnswer):
             return BadAnswer(f"{self._label}: {request}: {error.message}")

@@ -1,11 +1,10 @@
 """Connections that know their deadline, what they have sent, and whom they talk to.
 
 Added to `requests` and `urllib3`: every read from the socket respects the total time of the call
-(a server that drips one byte a second, even of its headers, would never run into a read time-out);
-a connection remembers whether any byte of the request left; a pinned certificate is compared after
-the handshake and before the first byte; and an answer is the request's own. Interim answers (`100`,
-`103 Early Hints`) are skipped, and a connection on which anything else comes that no request asked
-for is closed: it would be read as the answer to the next request.
+(a server that drips one byte a second would never run into a read time-out); a connection remembers
+whether any byte of the request left; a pinned certificate is compared before the first byte; and an
+answer is the request's own: interim ones (`103 Early Hints`) are skipped, and a connection on which
+anything else comes is closed, because it would be read as the answer to the next request.
 """
 
 from __future__ import annotations
@@ -98,10 +97,9 @@ class Attempt:
 
 
 def proxies_for(url: str) -> dict[str, str]:
-    """The proxies that the environment names for `url` (`HTTPS_PROXY`, `NO_PROXY` and so on).
+    """The proxies that the environment names for `url`; none for a loopback address.
 
-    A loopback address is never asked for through a proxy. `NotSent` if it is a SOCKS proxy: what
-    would carry its connections knows nothing of pins.
+    `NotSent` if it is a SOCKS proxy: what would carry its connections knows nothing of pins.
     """
     proxies = {} if is_loopback(urlsplit(url).hostname or "") else dict(get_environ_proxies(url))
     if (select_proxy(url, proxies) or "").lower().startswith("socks"):

@@ -1,9 +1,8 @@
 """Which certificates a `Client` trusts, how each handshake is checked, and what a server presents.
 
 Security Center creates its own certificate, whose name often is not the address that is used and
-which lives about a year (https://support.kaspersky.com/KSC/12/en-US/3322.htm), so it is pinned. A
-pinned leaf is compared by its bytes alone: expiry, name and version of the certificate do not
-matter. A certificate authority is verified by its chain, without the name.
+which lives about a year (https://support.kaspersky.com/KSC/12/en-US/3322.htm), so it is pinned: a
+leaf by its bytes alone, whatever its expiry or name, an authority by the chain, without the name.
 """
 
 from __future__ import annotations
@@ -110,7 +109,6 @@ class Certificate:
     """A server's certificate, for people to compare and to renew."""
 
     fingerprint: str
-    """`sha256:` and 64 hex digits."""
     expires: datetime | None = None
     """When it ends (aware, UTC); None if that cannot be told."""
     expired: bool = False
@@ -144,10 +142,7 @@ def certificate_of(host: str, port: int) -> Certificate:
 
 
 def presented_by(url: str, limits: Limits, clock: Clock) -> bytes:
-    """The certificate (DER) that a server presents; empty if it presents none.
-
-    Connects with a method that accepts no certificate, so that nothing can be sent.
-    """
+    """The certificate (DER) that a server presents, or empty; nothing can be sent to it."""
     limits = replace(limits, read=limits.connect, stop=None)
     attempt = Attempt(clock, clock.monotonic() + limits.connect, limits)
     method = _unverified(())

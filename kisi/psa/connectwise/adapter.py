@@ -156,17 +156,15 @@ class ConnectWise:
         rows, failed = self._agreement_rows(wanted)
         if failed and len(failed) == len(wanted):
             raise next(iter(failed.values()))
-        asked = {
-            number: parent for number, row in rows.items() if (parent := records.invoiced_by(row))
-        }
+        invoiced = {number: records.invoiced_by(row) for number, row in rows.items()}
+        asked = {number: parent for number, parent in invoiced.items() if parent}
         parents, unread = self._agreement_rows(set(asked.values()) - rows.keys())
         for number, of_it in wanted.items():
             row, parent = rows.get(number), asked.get(number, 0)
             error = failed.get(number) or unread.get(parent)
             above = rows.get(parent) or parents.get(parent)
-            found |= {
-                ref: error or records.validate_agreement(ref, row, today, above) for ref in of_it
-            }
+            for ref in of_it:
+                found[ref] = error or records.validate_agreement(ref, row, today, above)
         return found
 
     def _agreement_rows(
@@ -193,14 +191,11 @@ class ConnectWise:
         for row in self._wire.rows_among(AGREEMENTS, "company/id", numbers):
             company = numbers[records.row_id(records.part(row, "company"))]
             ref = AgreementRef(self.name, company, str(records.row_id(row)))
-            agreement = records.validate_agreement(
-                ref, row, today
-            )  # gone or not: no parent decides that
+            # Whether it is gone, no parent decides.
+            agreement = records.validate_agreement(ref, row, today)
             if isinstance(agreement, PsaError):
-                not_billable = NotBillable("agreement", agreement.message, agreement.remedy)
-                agreement = Agreement(
-                    ref, name=records.name(row, "name"), not_billable=not_billable
-                )
+                why = NotBillable("agreement", agreement.message, agreement.remedy)
+                agreement = Agreement(ref, name=records.name(row, "name"), not_billable=why)
             if not agreement.gone:
                 found[company] += (agreement,)
         return found

@@ -71,13 +71,11 @@ def _right_to_read(wire: Wire, collection: Collection) -> Finding:
 
 
 def _right_to_write(wire: Wire, agreement: str | None) -> Finding:
-    """Asks for the right to change additions in a way that can change none.
+    """Sends a PATCH with no operations to an addition that cannot exist: it can change nothing.
 
-    Sends a PATCH with an empty list of operations to an addition id that cannot exist: whatever
-    ConnectWise makes of it, there is nothing to change and nothing to change it to. It rests on the
-    assumption, which ConnectWise documents nowhere, that the right is checked before the record is
-    looked for: 403 then means that it is missing, 404 that it is there. Any other answer proves
-    nothing, and neither does this the right to create (`Add`): only a real create would.
+    It rests on the assumption, which ConnectWise documents nowhere, that the right is checked
+    before the record is looked for: 403 then means that it is missing, 404 that it is there. Any
+    other answer proves nothing; the right to create (`Add`) only a real create would prove.
     """
     number = None if agreement is None else as_id(agreement)
     right = f"The right to change additions of psa.{wire.name} was not"

@@ -58,9 +58,8 @@ class Refusal:
     def of_invoiced_period(self) -> bool:
         """Whether an effective date was refused because its period is invoiced already.
 
-        ConnectWise has no code for it, only the sentence `Since this period has already been
-        invoiced there will not be an invoice generated for additional products for this period.
-        Please prorate the agreement or update the start date to on or after the Next Invoice Date.`
+        ConnectWise has no code for it, only a sentence: `Since this period has already been
+        invoiced there will not be an invoice generated for additional products ...`.
         """
         return "already been invoiced" in self.message.lower()
 
@@ -128,8 +127,7 @@ def _from_body(answer: Answer) -> tuple[str, str]:
         return "", page if "<" in opening else opening
     if not isinstance(body, dict):
         return "", answer.excerpt(_LONGEST) if body else ""
-    code = body.get("code") or body.get("error") or ""
-    message = body.get("message") or ""
+    code, message = body.get("code") or body.get("error") or "", body.get("message") or ""
     errors = body.get("errors")
     listed = errors if isinstance(errors, list) else []
     details = [_detail(one) for one in listed if isinstance(one, dict)]

@@ -39,10 +39,7 @@ _ONE_TIME = "is billed only one time"
 
 def as_id(text: str) -> int | None:
     """The ConnectWise id that `text` from mapping.toml spells, or None if it cannot be one."""
-    if not _ID.fullmatch(text):
-        return None
-    number = int(text)
-    return number if number <= LARGEST_ID else None
+    return int(text) if _ID.fullmatch(text) and int(text) <= LARGEST_ID else None
 
 
 def row_id(row: Row) -> int:
@@ -76,10 +73,7 @@ def flag(row: Row, field: str) -> bool:
 
 
 def day(row: Row, field: str) -> date | None:
-    """The day of a date-time field; None if absent, or in year 1 (.NET's unset date).
-
-    `ValueError` if it is there and is no date.
-    """
+    """The day of a date-time field; None if absent, or in year 1 (.NET's unset date)."""
     value = row.get(field)
     if value is None or value == "":
         return None
@@ -107,9 +101,9 @@ def shown(value: object) -> str:
 
 
 def quantity_of(row: Row) -> Decimal:
-    """The quantity of an addition: a double, of which the noise behind the sixth place is cut off.
+    """The quantity of an addition, a double without the noise behind its sixth place.
 
-    `ValueError` if it is absent or no number. Absent is not zero: nobody has said so.
+    Absent is not zero, but a `ValueError`: nobody has said so.
     """
     value = row.get("quantity")
     if value is None:
@@ -130,11 +124,10 @@ def product_of(row: Row) -> str:
 
 
 def addition_line(row: Row, ref: AgreementRef) -> Line:
-    """One addition, proven to be of the agreement that was asked for.
+    """One addition, proven to be of the agreement that was asked for (else `PsaError`).
 
-    What cannot be read of it matters only if it is the one that kisi would write: an agreement also
-    holds additions of other vendors and of people. `PsaError` if it is another agreement's, or has
-    no product, so that nobody can tell.
+    What else cannot be read than its product is its `problem`, and matters only if kisi would write
+    it: an agreement also holds additions of other vendors and of people.
     """
     owner = row.get("agreementId", int(ref.agreement))
     if str(owner) != ref.agreement:
@@ -205,10 +198,7 @@ def listed_agreement(row: Row) -> PsaAgreement:
 def validate_agreement(
     ref: AgreementRef, row: Row | None, today: date, parent: Row | None = None
 ) -> Agreement | PsaError:
-    """One agreement, of which `row` is None if ConnectWise knows no such id.
-
-    `parent` is the agreement that `invoiced_by` names; None: nothing is known of it.
-    """
+    """One agreement; `row` is None if ConnectWise knows no such id, `parent` if there is none."""
     if row is None:
         why = (
             f"Agreement {ref.agreement} does not exist in ConnectWise, or the API member may not"
@@ -305,8 +295,8 @@ def _not_invoiced(
 def _without_invoices(row: Row) -> str:
     """What makes an agreement by itself one that is never invoiced again; empty if nothing does.
 
-    ConnectWise leaves null fields out. So an absent cycle or date says something only where the
-    record shows that its billing may be seen: `billOneTimeFlag`, true or false, is there.
+    ConnectWise leaves null fields out, so an absent cycle or date says something only where
+    `billOneTimeFlag`, true or false, shows that the record's billing may be seen.
     """
     if flag(row, "oneTimeFlag") or flag(row, "billOneTimeFlag"):
         return _ONE_TIME

@@ -6,9 +6,8 @@ pages on versioning, pagination and rate limiting. Lists are read with forward-o
 data changes in between.
 
 A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
-where a list ends. Without such a header a page shorter than `pageSize` ends a list of everything;
-a list of some records (`Among`) says that those it lacks do not exist, so it goes on to an empty
-page, unless it has all of them.
+where a list ends. Without it a page shorter than `pageSize` ends a list of everything; a list of
+some records (`Among`) goes on to an empty page, unless it has all: those it lacks do not exist.
 """
 
 from __future__ import annotations
@@ -118,13 +117,8 @@ class Wire:
     def send(self, method: str, path: str, body: object) -> Answer:
         """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
         answer = self.client.send(method, path, json=body, retry=Retry.NEVER)
-        LOG.info(
-            "%s %s: %d, request id %s",
-            method,
-            path,
-            answer.status,
-            errors.request_id(answer) or "-",
-        )
+        ident = errors.request_id(answer) or "-"
+        LOG.info("%s %s: %d, request id %s", method, path, answer.status, ident)
         return answer
 
     def get(
@@ -139,7 +133,7 @@ class Wire:
         """Reads `collection` (or `path`, something inside it), repeating as reads may be.
 
         With `may_lack` the answer may also be ConnectWise's own 404, which has a code. Any other
-        refusal is a `PsaError`, `AccessRefused` if it is of the login, a right, or the address.
+        refusal is a `PsaError`.
         """
         path = path or collection.path
         try:

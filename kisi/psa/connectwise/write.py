@@ -64,8 +64,7 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
 def _send(wire: Wire, change: Change, applied: str = "") -> tuple[WriteResult, bool]:
     """Sends `change` once; says also whether its period was refused as invoiced already.
 
-    `applied` is what to say if it is done. Price, description and taxes of a new addition are the
-    catalog item's; of one that is there nothing but the quantity is touched.
+    Price, description and taxes of a new addition are the catalog item's. `applied` is the message.
     """
     method, path = "POST", additions(change.agreement).path
     body: object = {
@@ -107,9 +106,8 @@ class Change:
 
     @property
     def verb(self) -> str:
-        """For sentences: `create the addition` or `change addition 301`."""
-        created = self.addition is None
-        return "create the addition" if created else f"change addition {self.addition}"
+        """For sentences."""
+        return f"change addition {self.addition}" if self.addition else "create the addition"
 
 
 def classify(reply: Answer | TransportError, change: Change, name: str) -> WriteResult:

@@ -112,13 +112,11 @@ class Tigerpaw:
             except PsaError as error:
                 found[ref] = error
         if others:
+            ours, named = self._settings.external_product, ", ".join(others[:10])
             _log.warning(
                 "%s: on %d of the mapped agreements another External Product than %r is set: %s. "
                 "What that means is not documented; they are billed as mapped.",
-                self._rest.label,
-                len(others),
-                self._settings.external_product,
-                ", ".join(others[:10]),
+                *(self._rest.label, len(others), ours, named),
             )
         return found
 
@@ -139,9 +137,8 @@ class Tigerpaw:
         product, ours = record.external_product if record else "", self._settings.external_product
         if product and not records.names_product({"Product": product}, ours):
             others.append(f"{ref.agreement} ({product:.40})")
-        return records.validate_agreement(
-            ref, record, today, cross=accounts[ref.company], product=ours
-        )
+        cross = accounts[ref.company]
+        return records.validate_agreement(ref, record, today, cross=cross, product=ours)
 
     def _cross_referenced(self, account: str) -> bool | None:
         """Whether the account has our External Product; None: there is no such account."""
@@ -149,9 +146,8 @@ class Tigerpaw:
         def read(answer: object) -> bool:
             if not isinstance(answer, list):
                 raise ValueError("it is not a list")  # noqa: TRY004
-            return any(
-                records.names_product(one, self._settings.external_product) for one in answer
-            )
+            ours = self._settings.external_product
+            return any(records.names_product(one, ours) for one in answer)
 
         return self._found(f"/api/accounts/{account}/service/externalproducts", read)
 
@@ -206,8 +202,7 @@ class Tigerpaw:
         """All additional charges of one agreement, whatever `products` are: the API has no filter.
 
         They must not be fewer than the agreement itself counts. Where the list is to prove that
-        there is no charge of `products`, it must have counted in this run and since the last submit
-        to it; if it did not, it is asked once more, which is a second request.
+        there is no charge of `products`, it must have counted since the last submit, or is asked.
         """
         number = ref.agreement
         if products is not None and number not in self._counted and is_number(number):
@@ -234,7 +229,7 @@ class Tigerpaw:
         try:
             answer = self._rest.get(path)
         except NotFound:
-            answer = None
+            return None
         if answer is None:
             return None
         (found,) = self._read_charges([answer], ref.agreement, path)
@@ -247,10 +242,8 @@ class Tigerpaw:
         return found
 
     def _read_charges(self, answer: object, agreement: str, path: str) -> tuple[Line, ...]:
-        field = self._settings.item_field
-        return self._rest.parse(
-            lambda rows: records.read_charges(rows, field, agreement), answer, path
-        )
+        how = {"item_field": self._settings.item_field, "agreement": agreement}
+        return self._rest.parse(partial(records.read_charges, **how), answer, path)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """Those of the named price book items that exist; each is asked for once in a run."""
@@ -350,12 +343,7 @@ def open_psa(
     clock: Clock,
     limits: Limits,
 ) -> Tigerpaw:
-    """The Tigerpaw of `[psa.NAME]`; sends nothing yet.
-
-    `secrets` are `public_key` and `private_key`, and with `write = "soap"` also `soap_user` and
-    `soap_password`, resolved. `base` is the folder that the template's path starts from.
-    `ConfigError` where the template of a charge is unusable.
-    """
+    """The Tigerpaw of `[psa.NAME]`; `ConfigError` where the template of a charge is unusable."""
     template = load_template(
         base / settings.soap_template if settings.soap_template else None,
         place=f"kisi.toml: [psa.{name}] soap_template: ",

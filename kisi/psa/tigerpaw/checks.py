@@ -122,16 +122,14 @@ def probe_steps(
 ) -> Iterator[ProbeStep]:
     """Create with quantity 1, set to 2, submit the same again, set to 0; look after each.
 
-    The scratch agreement holds at least one recurring charge which a person made, and no charge of
-    `item`. Each step is handed over as soon as it is done; the first that fails is the last. All
-    have passed if the last says so; the charge itself stays, with quantity 0.
+    Each step is handed over as soon as it is done; the first that fails is the last. The charge
+    itself stays, with quantity 0.
     """
+    ref = AgreementRef(psa.name, agreement.company, agreement.id)
     try:
-        ref = AgreementRef(psa.name, agreement.company, agreement.id)
         yield from _Probe(psa, soap, ref, item).steps(confirm)
     except PsaError as error:
-        foreign = isinstance(error, ForeignChange)
-        yield ProbeStep(error.message, passed=False, foreign=foreign)
+        yield ProbeStep(error.message, passed=False, foreign=isinstance(error, ForeignChange))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +142,8 @@ class _Probe:
     def steps(self, confirm: Callable[[str], bool]) -> Iterator[ProbeStep]:
         number, before = self.ref.agreement, self._look()
         yield ProbeStep(f"Agreement {number} holds {len(before)} charges.")
-        question = (
-            f"Submit a charge of item {self.item} with quantity 1 to agreement {number}? "
-            "Nothing on it may be worth keeping."
-        )
-        if not confirm(question):
+        question = f"Submit a charge of item {self.item} with quantity 1 to agreement {number}? "
+        if not confirm(f"{question}Nothing on it may be worth keeping."):
             raise PsaError("You did not agree, and nothing was sent.")
         before, own = self._submit(before, None, 1)
         yield ProbeStep(f"A new charge {own.id} came, all others are unchanged.")

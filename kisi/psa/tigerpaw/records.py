@@ -26,9 +26,7 @@ def read_charges(answer: object, item_field: str, agreement: str) -> tuple[Line,
     """The additional charges of one agreement, whole, as lines without dates.
 
     `item_field` holds a charge's price book `ItemId`. `Line.raw` is the charge as it was received,
-    without our secrets. `ValueError` where it is no list, a charge lacks its id, item or quantity,
-    an id is there twice, or a charge says that it is another agreement's (API 18.2.1 documents no
-    such field).
+    without our secrets. API 18.2.1 documents no field with which a charge names its agreement.
     """
     if not isinstance(answer, list):
         raise ValueError("the additional charges did not come as a list")  # noqa: TRY004
@@ -152,8 +150,7 @@ def read_account(record: object) -> PsaCompany:
 def read_item(record: object) -> PsaProduct:
     """One `PriceBookItemSummary` or `PriceBookItemDetail`.
 
-    The price is known only where all price levels of the item agree: which level applies is the
-    account's business, which kisi does not read.
+    Its price is known only where all levels agree: kisi does not read which an account has.
     """
     outer = _object(record)
     number, details = outer.get("ItemId"), _object(outer.get("Item"))
@@ -198,30 +195,11 @@ def validate_agreement(
     cross: bool | None,
     product: str,
 ) -> Agreement:
-    """An agreement, compared with the client that is mapped to it.
+    """An agreement (None: there is none), compared with the client that is mapped to it.
 
-    `record` is None where Tigerpaw has none of that number, `cross` None where it has no such
-    account, and else says whether the account is cross-referenced to our External `product`.
+    `cross`: whether the account has our External `product`; None: there is no such account.
     """
-    return Agreement(
-        ref=ref,
-        name=record.kind if record else "",
-        not_billable=_not_billable(ref, record, today, cross, product),
-        bill_start=record.starts if record else None,
-        ends=record.ends if record else None,
-        gone=record is None or not record.active,
-    )
-
-
-def _not_billable(
-    ref: AgreementRef,
-    record: AgreementRecord | None,
-    today: date,
-    cross: bool | None,  # noqa: FBT001
-    product: str,
-) -> NotBillable | None:
-    """Why the agreement cannot be billed to the client; None: it can."""
-    guard, agreement = "agreement", f"Agreement {ref.agreement}"
+    guard, agreement, why, remedy = "agreement", f"Agreement {ref.agreement}", "", ""
     if cross is None:
         guard, why = "account", f"Tigerpaw has no account {ref.company}"
         remedy = (
@@ -257,6 +235,11 @@ def _not_billable(
     elif record.ends and record.ends < today:
         why = f"{agreement} ended on {record.ends}"
         remedy = f"Extend it in Tigerpaw. If another one follows it: {move(ref)}"
-    else:
-        return None
-    return NotBillable(guard, f"{why}.", f"{remedy}.")
+    return Agreement(
+        ref=ref,
+        name=record.kind if record else "",
+        not_billable=NotBillable(guard, f"{why}.", f"{remedy}.") if why else None,
+        bill_start=record.starts if record else None,
+        ends=record.ends if record else None,
+        gone=record is None or not record.active,
+    )

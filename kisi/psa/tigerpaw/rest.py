@@ -59,11 +59,10 @@ class Rest:
         return self.decode("GET", path, self.send("GET", path, params=params))
 
     def search(self, path: str, search_type: str, read: Callable[[object], Record]) -> list[Record]:
-        """All records of one advanced search, read by `read`, whole.
+        """All records of one advanced search (for what contains the empty text), whole.
 
-        The search asks for every record whose `search_type` contains the empty text. Pages follow
-        `NextRow` for as long as it grows and a page brings something new, so a server that repeats
-        itself ends the reading; the total that it names decides whether the list is whole.
+        Pages follow `NextRow` for as long as it grows and a page brings something new, so a server
+        that repeats itself ends the reading; the total that it names decides.
         """
         found: dict[Record, None] = {}
         row = self.first_row
@@ -146,10 +145,7 @@ class Rest:
         return signed_headers(*self.keys, method, path, self.clock.now())
 
     def decode(self, method: str, path: str, answer: Answer) -> Any:  # noqa: ANN401
-        """What an answer says; `PsaError` where it says no, in either way, or is not JSON.
-
-        `NotFound` stands for status 404, `KeysRefused` for 401.
-        """
+        """What an answer says; `PsaError` where it says no, in either way, or is not JSON."""
         said = f"{self.label} answered {method} {path}"
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise KeysRefused(
@@ -179,11 +175,7 @@ class Rest:
         return content
 
     def _prove_api(self) -> None:
-        """A 404 means that a record is missing only where Tigerpaw's API is what answers.
-
-        A wrong address answers everything with 404; taken at its word, it would tell of each
-        client that the agreement is gone.
-        """
+        """A wrong address answers everything with 404, as if each client's agreement were gone."""
         if self._known:
             return
         path = "/api/diagnostics/validate/user"
@@ -199,8 +191,7 @@ class Rest:
 def signature(private_key: str, method: str, path: str, date: str) -> str:
     """HMAC-SHA256 over the lower-cased `METHOD|PATH|DATE`, in base64.
 
-    The key is used as text (it looks like a GUID). `path` has its ids, and neither host nor query;
-    `date` is the value of the `X-TSI-Date` header.
+    The key is used as text (it looks like a GUID); `path` has neither host nor query.
     """
     to_sign = f"{method}|{path}|{date}".lower()
     return b64encode(hmac.digest(private_key.encode(), to_sign.encode(), "sha256")).decode()

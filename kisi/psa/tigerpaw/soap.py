@@ -127,10 +127,7 @@ def read_answer(answer: Answer, label: str, *, creates: bool = False) -> WriteRe
 
 
 def _read_envelope(root: Element) -> tuple[bool, str]:
-    """Whether the charge was accepted, and what was said; `ValueError` if it does not say that.
-
-    It is a fault, or a result in either form.
-    """
+    """Whether the charge was accepted, and what was said; `ValueError` if it does not say that."""
     if root.find("./{*}Body/{*}Fault") is not None:
         return False, f"a SOAP fault: {_text(root, 'faultstring') or 'no reason'}"
     result = root.find(f".//{{{BODY_NAMESPACE}}}{OPERATION}Result")
@@ -162,8 +159,8 @@ def _text(root: Element, name: str) -> str:
 def charge_values(line: PlannedLine, own: Line | None, description: str) -> dict[str, object]:
     """What a template may contain, each name with a `$` before it.
 
-    `own` is the charge that is changed, which keeps its price, text and flag. A new one has no id
-    and no price, so that Tigerpaw takes the item's, and the given description.
+    The charge that is changed, `own`, keeps its price, text and flag; a new one gets the item's
+    price, because it names none.
     """
     price = money(own.raw.get("Price")) if own else None
     printed = own is not None and own.raw.get("PrintWhenQuantityZero") is True
@@ -200,10 +197,7 @@ def render(template: Template, charge: Mapping[str, object]) -> str:
 
 
 def load_template(path: Path | None, *, place: str = "") -> Template:
-    """Reads and checks a template, without its comments and XML declaration.
-
-    None reads the packaged one. `ConfigError` holds all problems at once; each begins with `place`.
-    """
+    """Reads a template, by default the packaged one; `ConfigError` holds all its problems."""
     name = str(path) if path else "the packaged template"
     try:
         source = path or files("kisi.psa.tigerpaw").joinpath("charges.xml")

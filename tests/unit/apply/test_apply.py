@@ -598,11 +598,18 @@ def test_a_foreign_change_told_while_an_agreement_is_read_again_stops_that_psa_t
     assert (applied.foreign_changes, psa.sent) == ((error,), [])
 
 
-def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(make_bench):
-    """Also where the clients are another PSA's, and only their orphans are here."""
+@pytest.mark.parametrize(("workers", "if_others_change"), [(1, ""), (4, "Restore it.")])
+def test_a_psa_never_gets_more_writes_at_once_than_it_can_take(
+    make_bench, workers, if_others_change
+):
+    """Also where the clients are another PSA's, and only their orphans are here.
+
+    It takes one at once where a write may change other lines, whatever its `workers`.
+    """
     bench = make_bench()
     bench.psas["cw"].workers = 4
-    slow = bench.add_psa("tp", workers=1)
+    slow = bench.add_psa("tp", workers=workers)
+    slow.if_others_change = if_others_change
     at_once, most, guard = 0, 0, threading.Lock()
     both_in = threading.Event()
 
