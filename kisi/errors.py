@@ -1,5 +1,34 @@
 """The errors that end a run or fail a part of it, and the exit code that each one means.
 
+```
+KisiError
+├── ConfigError          3   configuration, mapping or secret
+├── SourceError          4   a source failed or was incomplete
+│   ├── LoginRefused         the server said no to our credentials: never tried again in this run
+│   │   └── PasswordRefused      to the password: one more login could block the account
+│   ├── Denied               a right is missing: asking again would give the same answer
+│   ├── Unavailable          the server is busy or not ready yet: waiting may help
+│   ├── Incomplete           a list did not arrive whole: it is not a number
+│   │   ├── Vanished             what was read is gone: reading it from the start may help
+│   │   └── Unanswered           no answer came: the request may have been lost, or its answer
+│   └── Undecided        6   all of it was read; a person must say what is to be billed
+├── PsaError             5   a PSA could not be read, or refused us
+│   ├── AccessRefused        credentials, rights or the address are wrong
+│   ├── Unusable             every further request would fail in the same way
+│   │   └── KeysRefused          because the keys were refused
+│   ├── NotFound             the PSA answered that there is no such thing
+│   └── ForeignChange    7   a write changed something that was not ours
+├── Withheld             6   a person must decide: a stale or used id
+├── StateError           8   journal, lock file, disk
+├── Locked              75   another run holds the lock
+├── Interrupted        130   a signal asked us to stop
+└── TransportError           raised by `kisi.transport`; sources and PSAs turn it into their own
+    ├── NotSent              nothing reached the other side: DNS, refused, TLS
+    │   └── Untrusted        the certificate is not one that we were told to trust
+    ├── AnswerLost           the request was sent, and no whole answer came back
+    └── BadAnswer            an answer came, and it is not what the interface promises
+```
+
 Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`,
 `Unavailable`, `Vanished` and `Unanswered` in `kisi.sources.ksc.openapi`, `Undecided` in
 `kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
