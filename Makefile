@@ -17,7 +17,7 @@ test: $(READY)  ## all tests, with branch coverage and its floor; ARGS="-k name"
 	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(ARGS),$(ARGS),--cov --cov-report=term)
 
 test-fast: $(READY)  ## the tests that need no second process and no waiting: under a minute
-	$(BIN)/python -m pytest -q -n auto -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' $(ARGS)
 
 golden: $(READY)  ## writes the golden screens and lists of tests/unit anew; then review the diff
 	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py tests/unit/mapping/test_golden_lists.py

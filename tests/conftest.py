@@ -10,6 +10,8 @@ settings.load_profile("kisi")
 
 _SLOW = [Path(__file__).parent / name for name in ("e2e", "faults")]
 """Folders whose tests run the whole command, or wait on sockets: `make test-fast` leaves them out."""
+_UNMEASURED = [Path(__file__).parent / name for name in ("faults", "unit/worlds")]
+"""They run what others run, very often: coverage would cost a fifth of all tests' time there."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,3 +19,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in _SLOW):
             item.add_marker(pytest.mark.slow)
+        if any(item.path.is_relative_to(folder) for folder in _UNMEASURED):
+            item.add_marker(pytest.mark.no_cover)

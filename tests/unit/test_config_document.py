@@ -83,6 +83,7 @@ def test_texts_may_hold_what_no_key_may(read):
         assert data["b"] == [text, text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", ["a", "a ", '"', '"a" ', "'", "a.", "[", "{", ",", "\\", '"\\', "a\n", ". "]
 )

@@ -41,6 +41,7 @@ def test_ctrl_break_of_windows_asks_too(monkeypatch):
         assert stop.requested.wait(30)
 
 
+@pytest.mark.slow
 def test_a_signal_never_waits_for_a_lock_that_the_main_thread_holds():
     """As it does for a moment whenever it begins or ends to wait for the event."""
     script = (
