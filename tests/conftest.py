@@ -1,5 +1,6 @@
 """For all tests: hypothesis judges what a test does, and not how long it takes on a busy machine."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,6 @@ settings.load_profile("kisi")
 
 _SLOW = [Path(__file__).parent / name for name in ("e2e", "faults")]
 """Folders whose tests run the whole command, or wait on sockets: `make test-fast` leaves them out."""
-_UNMEASURED = [Path(__file__).parent / name for name in ("faults", "unit/worlds")]
-"""They run what others run, very often: coverage would cost a fifth of all tests' time there."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,5 +18,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in _SLOW):
             item.add_marker(pytest.mark.slow)
-        if any(item.path.is_relative_to(folder) for folder in _UNMEASURED):
-            item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores, because many tests wait for sockets."""
+    return (os.cpu_count() or 1) + 1
