@@ -1,6 +1,5 @@
 """For all tests: hypothesis judges what a test does, and not how long it takes on a busy machine."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in _SLOW):
             item.add_marker(pytest.mark.slow)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, because many tests wait for sockets."""
-    return (os.cpu_count() or 1) + 1

@@ -439,11 +439,11 @@ def test_refused_credentials_stop_that_psa_alone(bench, psa):
 
 
 def test_credentials_that_are_refused_while_a_line_is_looked_for_stop_that_psa_too(bench, psa):
-    refused = AccessRefused("401: wrong keys.")
+    refused = AccessRefused("401: refused keys.")
     psa.reactions.append(replace(UNREACHED, before=bench.breaks(error=refused)))
     applied = bench.apply(client(planned(None, 5)), client(of_other(None, 7), company=OTHER))
     assert [company.lines[0].detail for company in applied.plan.companies] == [
-        "401: wrong keys. Nothing was sent.",
+        "401: refused keys. Nothing was sent.",
         "not sent: the PSA refused our credentials",
     ]
     assert (len(psa.sent), bench.clock.slept) == (1, [1])

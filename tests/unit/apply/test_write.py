@@ -325,7 +325,7 @@ def test_a_cancelled_line_of_the_product_is_not_taken_for_the_new_one(bench, psa
 def test_refused_credentials_are_told(bench, psa):
     script(bench, DENIED, DONE)
     (line,) = bench.write(planned(None, 90))
-    assert (line.outcome, line.detail) == (Outcome.FAILED, "401: wrong keys.")
+    assert (line.outcome, line.detail) == (Outcome.FAILED, "401: refused keys.")
 
 
 # --- a create is looked for before it is sent again -----------------------------------------------
@@ -739,10 +739,10 @@ def test_an_earlier_write_that_cannot_be_compared_keeps_the_kind_of_error_and_it
 ):
     looked_at(psa).agreement("250", "1043")
     unproven(bench, psa, planned(None, 5, "1300", agreement="1043"))
-    bench.breaks("1043", AccessRefused("401: wrong keys.", remedy="Set the keys."))()
+    bench.breaks("1043", AccessRefused("401: refused keys.", remedy="Set the keys."))()
     operation = bench.journal.intent(bench.run, bench.clock.now(), planned(None, 90), COMPANY)
     others = OtherLines(psa, bench.journal, bench.clock.now)
-    with pytest.raises(AccessRefused, match=r"401: wrong keys\. So what an") as error:
+    with pytest.raises(AccessRefused, match=r"401: refused keys\. So what an") as error:
         others.before(operation, TODAY)
     assert error.value.remedy == "Set the keys."
 
