@@ -92,6 +92,8 @@ class Addition:
     """Further fields as they were written, by their names on the wire."""
     updated_by: str = "admin"
     updated_at: datetime | None = None
+    called: str = ""
+    """`agreementStatus`, if a server says something else there than the dates do."""
 
     def status(self, agreement: Agreement, today: date) -> str:
         """`agreementStatus` of the line: its own by its dates, else its agreement's.
@@ -99,6 +101,8 @@ class Addition:
         That a line which begins later is Inactive is nowhere said; agreements are, and a client
         that looks for Active lines alone would add a second one.
         """
+        if self.called:
+            return self.called
         if self.cancelled_date is not None and self.cancelled_date.date() <= today:
             return "Cancelled"
         of_agreement = agreement.status(today)

@@ -1,0 +1,34 @@
+"""Lines that are not what they seem: nothing is added beside them, and nothing taken over in silence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.e2e.conftest import Operator
+
+
+@pytest.mark.parametrize("doubt", ["begins later", "ended without a day"])
+def test_a_line_that_kisi_did_not_write_and_that_may_bill_is_left_as_it_is(
+    operator: Operator, doubt: str
+):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=10)
+    fabrikam = operator.client("Fabrikam", workstations=3)
+    line = operator.world.add_line(contoso.agreement_id, product, 10)
+    if doubt == "begins later":
+        line.effective_date += timedelta(days=60)
+    else:
+        line.called = "Expired"
+
+    result = operator.sync()
+
+    assert (result.code, len(contoso.additions)) == (6, 1)
+    assert "Contoso (ambiguous: line 90001 of product" in result.last_line
+    assert (line.quantity, fabrikam.quantities) == (10, {product: 3})
+    assert operator.run("status", "--ready").code == 6
+
+    line.cancelled_date = operator.world.now() - timedelta(days=1)
+    assert operator.sync().code == 0
+    assert contoso.quantities == {product: 10}
