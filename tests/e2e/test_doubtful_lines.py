@@ -32,3 +32,24 @@ def test_a_line_that_kisi_did_not_write_and_that_may_bill_is_left_as_it_is(
     line.cancelled_date = operator.world.now() - timedelta(days=1)
     assert operator.sync().code == 0
     assert contoso.quantities == {product: 10}
+
+
+def test_devices_that_two_clients_count_in_one_run_are_billed_once(operator: Operator):
+    """Nine of Contoso's ten devices move to Fabrikam while the run reads: both servers show them."""
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=10)
+    fabrikam = operator.client("Fabrikam", workstations=10)
+    operator.sync()
+    moving = contoso.devices()[:9]
+    for device in moving:
+        fabrikam.server.devices.append(device)
+        fabrikam.first_key.use(device)
+
+    result = operator.sync()
+
+    assert (result.code, result.holds("Fabrikam")) == (6, {str(product): "counted-twice"})
+    assert (contoso.quantities, fabrikam.quantities) == ({product: 10}, {product: 10})
+    assert operator.run("status", "--ready").code == 6
+
+    operator.sync("--accept", result.company("Fabrikam")["plan_id"])
+    assert fabrikam.quantities == {product: 19}
