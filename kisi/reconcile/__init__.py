@@ -4,9 +4,14 @@
 `new_lines` and `waiting` say what stands against a line; `pipeline` puts it all together.
 """
 
-from kisi.reconcile.collect import Progress
-from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve, select
-from kisi.reconcile.settle import SettledOperation
+from typing import TYPE_CHECKING
+
+from kisi.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from kisi.reconcile.collect import Progress
+    from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve, select
+    from kisi.reconcile.settle import SettledOperation
 
 __all__ = [
     "JournalState",
@@ -18,3 +23,9 @@ __all__ = [
     "resolve",
     "select",
 ]
+__getattr__ = lazy_names(
+    __name__,
+    collect="Progress",
+    pipeline="JournalState Reconciled Rules reconcile resolve select",
+    settle="SettledOperation",
+)
