@@ -120,10 +120,10 @@ def preview(
 
     Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
     """
-    from kisi import run
     from kisi.cli.running import follow
+    from kisi.run import daily
 
-    work = partial(run.preview, config, only=only or (), exclude=exclude or ())
+    work = partial(daily.preview, config, only=only or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
     said = "Stopping: a preview writes nothing."
     raise typer.Exit(follow(work, console, on_signal=said))
@@ -155,10 +155,10 @@ def sync(
     looks wrong is held and reported with the command that releases it. A run with --only or
     --exclude is not the daily one: the healthcheck of [notify] is not pinged.
     """
-    from kisi import run
     from kisi.cli.running import follow
+    from kisi.run import daily
 
-    work = partial(run.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
+    work = partial(daily.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
     work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
     raise typer.Exit(follow(work, console))
 

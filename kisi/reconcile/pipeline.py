@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from kisi.counting import CountingContext, Matcher, combine
@@ -22,14 +22,13 @@ from kisi.model import (
     BillingMapping,
     Company,
     CompanyPlan,
-    CountingRules,
     Failure,
     Glob,
-    GuardRules,
     Hold,
     LineSlot,
     OwnedLine,
     Plan,
+    Rules,
     Status,
     TenantRef,
     TenantUsage,
@@ -68,19 +67,6 @@ from kisi.transport import Clock
 _LONGEST_SKEW = timedelta(days=1)
 """A clock that is further off is wrong, and so is every date that is taken from it."""
 _Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a run bills, by which rules, and when."""
-
-    mapping: BillingMapping
-    counting: CountingRules
-    guards: GuardRules
-    now: datetime
-    """Keys must be unexpired now (aware, UTC)."""
-    today: date
-    """The day in the billing time zone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,3 @@ sync, preview              daily            open, read, plan, accept, write, rec
    └── notification        RunNotification  `[notify]`
 ```
 """
-
-from typing import TYPE_CHECKING
-
-from kisi.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from kisi.run.daily import preview, sync
-    from kisi.run.result import Message, RunResult, Stop
-
-__all__ = ["Message", "RunResult", "Stop", "preview", "sync"]
-__getattr__ = lazy_names(__name__, daily="preview sync", result="Message RunResult Stop")

@@ -15,8 +15,9 @@ from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
 from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, Withheld, worst
 from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
-from kisi.model import BillingMapping, Company, Glob, Plan
-from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
+from kisi.model import BillingMapping, Company, Glob, Plan, Rules
+from kisi.reconcile.collect import Progress
+from kisi.reconcile.pipeline import JournalState, Reconciled, reconcile, resolve, select
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids

@@ -12,7 +12,7 @@ from enum import StrEnum
 from kisi.errors import ExitCode, Interrupted, KisiError
 from kisi.journal import Operation
 from kisi.model import Company, CompanyPlan, Outcome, OwnedLine, Plan, PlannedLine, Status
-from kisi.reconcile import Progress
+from kisi.reconcile.collect import Progress
 from kisi.reconcile.summary import UNWRITTEN
 from kisi.redaction import REDACTOR, safe_text
 

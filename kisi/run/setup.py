@@ -17,12 +17,11 @@ from typing import Any, Protocol
 
 import platformdirs
 
-from kisi import reconcile
 from kisi.config import Config, PartialConfig, read_partial_config, resolve_all
 from kisi.config.settings import Section
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
-from kisi.model import BillingMapping
+from kisi.model import BillingMapping, Rules
 from kisi.psa import Psa, connectwise, tigerpaw
 from kisi.redaction import OneLine, RedactingFilter
 from kisi.sources import UsageSource, business_hub, ksc
@@ -96,11 +95,11 @@ class Setup:
     ends: float
     """The instant of `clock.monotonic` at which a run must end."""
 
-    def rules(self) -> reconcile.Rules:
+    def rules(self) -> Rules:
         """The rules as of now."""
         now = self.clock.now()
         today = now.astimezone(self.config.timezone).date()
-        return reconcile.Rules(self.mapping, self.config.counting, self.config.guards, now, today)
+        return Rules(self.mapping, self.config.counting, self.config.guards, now, today)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""

@@ -32,4 +32,4 @@ __all__ = [
     "clock_skew",
     "retry_after",
 ]
-__getattr__ = lazy_names(__name__, client="Client", trust="Certificate certificate_of")
+__getattr__ = lazy_names(__name__, {"client": "Client", "trust": "Certificate certificate_of"})

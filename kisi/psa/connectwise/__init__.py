@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 SETTINGS = ConnectWiseSettings
 
 __all__ = ["SETTINGS", "ConnectWise", "ConnectWiseSettings", "open_psa"]
-__getattr__ = lazy_names(__name__, adapter="ConnectWise open_psa")
+__getattr__ = lazy_names(__name__, {"adapter": "ConnectWise open_psa"})

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 SETTINGS = TigerpawSettings
 
 __all__ = ["SETTINGS", "Tigerpaw", "TigerpawSettings", "open_psa"]
-__getattr__ = lazy_names(__name__, adapter="Tigerpaw open_psa")
+__getattr__ = lazy_names(__name__, {"adapter": "Tigerpaw open_psa"})

@@ -21,4 +21,4 @@ if TYPE_CHECKING:
 SETTINGS = HubSettings
 
 __all__ = ["SETTINGS", "BusinessHub", "HubSettings", "open_source"]
-__getattr__ = lazy_names(__name__, source="BusinessHub open_source")
+__getattr__ = lazy_names(__name__, {"source": "BusinessHub open_source"})

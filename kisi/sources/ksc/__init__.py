@@ -17,4 +17,4 @@ if TYPE_CHECKING:
 SETTINGS = KscSettings
 
 __all__ = ["SETTINGS", "KscSettings", "KscSource", "open_source"]
-__getattr__ = lazy_names(__name__, source="KscSource open_source")
+__getattr__ = lazy_names(__name__, {"source": "KscSource open_source"})
