@@ -110,7 +110,6 @@ class Account:
                 other = f"{body}{_ONCE}{min(i for i, _ in then)})"
                 self.may[other], self.uses[other] = self.may.pop(body), self.uses.pop(body)
 
-
     def as_one(self) -> Account:
         """The same, a device that was lost sight of and the one that it really is as one."""
         may: Counter[str] = Counter()
