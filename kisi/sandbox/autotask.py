@@ -26,6 +26,8 @@ from kisi.sandbox.faults import Vendor
 from kisi.sandbox.http import Exchange, Server
 
 _ROOT = "/atservicesrest"
+ADJUSTMENTS = "ContractServiceAdjustments"
+"""The one entity that a write adds to."""
 _PAGE = 500
 _AT_ONCE = 3
 _RECURRING = 7
@@ -108,6 +110,7 @@ class Autotask(Vendor):
         may_write: Whether the API user may add adjustments.
         threshold: Requests an hour; `used` have been sent, by all integrations.
         page: The largest page.
+        one_a_day: Whether a second adjustment of a service on one day is refused.
         late: So long after an adjustment its units show it.
     """
 
@@ -116,6 +119,7 @@ class Autotask(Vendor):
         self.login = ("kisi@acme.example", "sandbox-at-secret", "SANDBOXTRACKINGID")
         self.may_write = True
         self.threshold, self.used, self.page = 10_000, 0, _PAGE
+        self.one_a_day = True
         self.late = timedelta()
         self.companies: dict[int, Record] = {}
         self.contracts: dict[int, Contract] = {}
@@ -124,7 +128,7 @@ class Autotask(Vendor):
         self.lock = threading.RLock()
         self._at_once: Counter[str] = Counter()
         self._due: list[tuple[datetime, ContractService, date, int]] = []
-        self._periods_made = 0
+        self._periods_made = self._services_made = 0
 
     @property
     def today(self) -> date:
@@ -162,7 +166,8 @@ class Autotask(Vendor):
     def add_service(self, contract: Contract, service: int, units: int = 0) -> ContractService:
         """Add a service to a contract, as a person does, with units in all its periods."""
         price = self.services[service]["unitPrice"]
-        line = ContractService(8001 + len(self.lines), contract.id, service, price)
+        self._services_made += 1
+        line = ContractService(8000 + self._services_made, contract.id, service, price)
         start = contract.starts
         while start <= contract.ends:
             last = monthrange(start.year, start.month)[1]
@@ -233,7 +238,7 @@ effective = {literal(effective)}
                 "requestThresholdTimeframe": 60,
                 "currentTimeframeRequestCount": self.used,
             }
-        if (exchange.method, path) == ("POST", "ContractServiceAdjustments"):
+        if (exchange.method, path) == ("POST", ADJUSTMENTS):
             self._adjust(exchange.json())
             return {"itemId": None}
         entity, query, rest = path.partition("/query")
@@ -312,7 +317,7 @@ effective = {literal(effective)}
         concerned = [period for period in line.periods if period.end >= day]
         if any(period.posted for period in concerned):
             raise Refusal("The date is in an already approved and posted contract period.")
-        if day in line.adjusted:
+        if self.one_a_day and day in line.adjusted:
             raise Refusal("Attempt to insert duplicate data into contract_service_period.")
         change = int(body["unitChange"])
         if any(period.units + change < 0 for period in concerned):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kisi.model import AgreementRef, Outcome, WriteStatus
+from kisi.planning import candidate
 from kisi.psa.registry import PSAS
 from kisi.sandbox.autotask import Autotask, ContractService
 from kisi.sandbox.faults import Faults
@@ -78,10 +79,13 @@ class AutotaskStand:
         )
 
     def line(self, ref: AgreementRef, product: str, quantity: int) -> str:
+        return self._fill(self._free(ref, product), quantity)
+
+    def _free(self, ref: AgreementRef, product: str) -> ContractService:
         line = self.service(ref, product)
         if any(period.units for period in line.periods):
             line = self.world.add_service(self.world.contracts[line.contract], line.service)
-        return self._fill(line, quantity)
+        return line
 
     def _fill(self, line: ContractService, quantity: int) -> str:
         for period in line.periods:
@@ -90,8 +94,8 @@ class AutotaskStand:
 
     def dead_line(self, ref: AgreementRef, product: str, quantity: int) -> str:
         """A service whose periods are over bills nothing any more."""
-        contract = self.world.contracts[int(ref.agreement)]
-        line = self.world.add_service(contract, int(product), quantity)
+        line = self._free(ref, product)
+        self._fill(line, quantity)
         line.periods = [one for one in line.periods if one.end < self.world.today]
         return str(line.id)
 
@@ -293,7 +297,9 @@ class TestAutotask(PsaContract):
         self, stand, ref, kes
     ):
         ready = stand.service(ref, kes)
-        assert stand.psa.lines(ref) == stand.psa.lines(ref, {kes}) == ()
+        assert [(line.quantity, line.empty) for line in stand.psa.lines(ref)] == [(0, True)]
+        assert candidate(stand.psa.lines(ref), kes, TODAY) is None
+        assert stand.psa.lines(ref, {kes}) == ()
         assert stand.psa.line(ref, str(ready.id)) is None
         assert self.bring(stand, create(ref, kes, 90)) is Outcome.APPLIED
         assert self.only_line(stand, ref).id == str(ready.id)
@@ -332,7 +338,7 @@ class TestAutotask(PsaContract):
 
     def test_one_request_too_many_waits_and_a_near_limit_slows_down(self, stand, ref, kes):
         stand.world.used = 7_600
-        assert stand.psa.lines(ref) == ()
+        assert len(stand.psa.lines(ref)) == 1
         assert set(stand.clock.slept) == {1.0}
 
     def test_a_thread_threshold_error_is_waited_out(self, stand, ref, kes):
@@ -343,7 +349,7 @@ class TestAutotask(PsaContract):
 
     def test_a_next_page_on_another_host_is_not_followed(self, stand, ref, kes):
         wire = stand.psa._wire
-        assert stand.psa.lines(ref) == ()
+        assert len(stand.psa.lines(ref)) == 1
         with pytest.raises(ValueError, match="another host"):
             wire._following("https://evil.example/atservicesrest/v1.0/Contracts/query/next?x=1")
 

@@ -90,6 +90,8 @@ class Autotask:
         self._wire = wire
         self._settings = settings
         self._clock = clock
+        self._today = clock.now().date()
+        """In the billing time zone, once a run has named it."""
         self._writer = Writer(wire, settings.effective, self._services)
 
     def clock_skew(self) -> timedelta | None:
@@ -104,6 +106,7 @@ class Autotask:
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
         """One request for each 500 contracts."""
+        self._today = today
         ids = _ids(ref.agreement for ref in refs)
         rows = {row["id"]: row for row in self._wire.among(CONTRACTS, "id", ids)}
         return {ref: self._judged(ref, rows.get(as_id(ref.agreement)), today) for ref in refs}
@@ -134,9 +137,9 @@ class Autotask:
         return found
 
     def lines(self, ref: AgreementRef, products: Collection[str] | None = None) -> tuple[Line, ...]:
-        """The services of a contract that bill, will bill or did; two or three requests.
+        """The services of a contract; two requests, or three where periods are missing.
 
-        One that never had units is like no line: its first quantity is a create.
+        One without units is like no line: it is empty in the list of all, and only there.
         """
         contract = as_id(ref.agreement)
         if contract is None:
@@ -146,7 +149,8 @@ class Autotask:
             asked = (Filter("in", "serviceID", sorted(_ids(products))),)
             if not asked[0].value:
                 return ()
-        return self._lines(ref, self._services(contract, *asked))
+        found = self._lines(ref, self._services(contract, *asked))
+        return found if products is None else tuple(line for line in found if not line.empty)
 
     def line(self, ref: AgreementRef, line_id: str) -> Line | None:
         """One service of a contract, asked for by its id."""
@@ -154,18 +158,16 @@ class Autotask:
         if contract is None or number is None:
             return None
         found = self._lines(ref, self._services(contract, Filter("eq", "id", number)))
-        return found[0] if found else None
+        return found[0] if found and not found[0].empty else None
 
     def _lines(self, ref: AgreementRef, services: Iterable[Service]) -> tuple[Line, ...]:
-        today, effective = self._clock.now().date(), self._settings.effective
-        return tuple(
-            records.service_line(one, ref, today, effective) for one in services if one.is_used
-        )
+        effective = self._settings.effective
+        return tuple(records.service_line(x, ref, self._today, effective) for x in services)
 
     def _services(self, contract: int, *asked: Filter) -> tuple[Service, ...]:
         """Services of a contract with their periods from today on."""
         wire, of_contract = self._wire, Filter("eq", "contractID", contract)
-        today = self._clock.now().date().isoformat()
+        today = self._today.isoformat()
         rows = wire.query(CONTRACT_SERVICES, of_contract, *asked)
         services = [wire.parse(records.read_service, row, CONTRACT_SERVICES.noun) for row in rows]
         if not services:
@@ -178,13 +180,13 @@ class Autotask:
             return wire.parse(partial(records.with_periods, services, units), rows, UNITS.noun)
 
         found = read()
-        unused = sorted(one.id for one in found if not one.is_used)
-        if not unused:
+        over = sorted(one.id for one in found if not one.periods)
+        if not over:
             return found
         earlier = wire.among(
             UNITS,
             "contractServiceID",
-            unused,
+            over,
             Filter("lt", "endDate", today),
             Filter("gt", "units", 0),
         )
@@ -198,6 +200,7 @@ class Autotask:
 
     def write(self, line: PlannedLine, _agreement: Agreement, today: date) -> WriteResult:
         """Sends one adjustment (`POST ContractServiceAdjustments`)."""
+        self._today = today
         return self._writer.write(line, today)
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
@@ -207,7 +210,7 @@ class Autotask:
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every Recurring Service contract; others have no units."""
-        today, active = self._clock.now().date(), self._settings.active_status
+        today, active = self._today, self._settings.active_status
         read = partial(records.listed_contract, today=today, active=active)
         rows = self._wire.query(CONTRACTS, Filter("eq", "contractType", records.RECURRING))
         return tuple(self._wire.parse(read, row, CONTRACTS.noun) for row in rows)

@@ -111,7 +111,7 @@ class Service:
     price: Decimal | None
     periods: tuple[Period, ...] = ()
     last: Period | None = None
-    """The latest period that is over and has units; known only where no later one has any."""
+    """The latest period that is over and has units; known only where there is no later one."""
 
     def current(self, today: date) -> Period | None:
         """The one period that `today` is in; `ValueError` if there are several."""
@@ -131,9 +131,9 @@ class Service:
         return last.units if last else 0
 
     @property
-    def is_used(self) -> bool:
-        """Whether it bills, will bill, or did. One that never did is ready for a first quantity."""
-        return self.last is not None or any(period.units for period in self.periods)
+    def is_empty(self) -> bool:
+        """Whether it neither bills nor will: it is ready for a first quantity."""
+        return self.last is None and not any(period.units for period in self.periods)
 
 
 def _start(period: Period) -> date:
@@ -170,6 +170,7 @@ def service_line(service: Service, ref: AgreementRef, today: date, effective: Ef
         description=name,
         unit_price=service.price,
         starts=following.start if following and not current else None,
+        empty=service.is_empty,
         cancelled=over.end + timedelta(days=1) if over else None,
     )
 
