@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kisi.errors import PsaError
 from kisi.model import AgreementRef, Outcome, WriteStatus
 from kisi.planning import candidate
 from kisi.psa.registry import PSAS
@@ -357,3 +358,49 @@ class TestAutotask(PsaContract):
         findings = stand.psa.check_online(ref.agreement)
         assert [one.level.name for one in findings] == ["OK"] * 8 + ["NOTE"]
         assert stand.writes() == 0
+
+    # --- where the secrets go -------------------------------------------------------------------
+
+    def without_zone(self, stand, monkeypatch):
+        monkeypatch.setattr("kisi.psa.autotask.wire.ZONES", stand._server.url)
+        module = PSAS["autotask"]
+        names = ("user", "secret", "integration_code")
+        return module.open_psa(
+            "at",
+            module.SETTINGS.model_validate({"kind": "autotask"}),
+            dict(zip(names, stand.world.login, strict=True)),
+            base=Path(),
+            clock=stand.clock,
+            limits=Limits(read=2.0),
+        )
+
+    def test_the_zone_is_asked_for_without_a_secret(self, stand, ref, kes, monkeypatch):
+        psa = self.without_zone(stand, monkeypatch)
+        assert psa.agreements([ref], TODAY)[ref].not_billable is None
+        asked, *others = stand.log
+        assert asked.path.endswith("/zoneInformation")
+        assert "secret" not in asked.headers
+        assert others
+        assert all(one.headers["secret"] == stand.world.login[1] for one in others)
+        psa.close()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://evil.example/atservicesrest",
+            "http://webservices2.autotask.net/atservicesrest",
+            "https://autotask.net.evil.example/",
+            "https://u@webservices2.autotask.net/",
+            "https://webservices2.autotask.net:8443/",
+            "",
+        ],
+    )
+    def test_no_secret_goes_to_another_host(self, stand, ref, monkeypatch, url):
+        body = {"url": url}
+        stand.faults.add("status", match="GET *zoneInformation", times=None, code=200, body=body)
+        psa = self.without_zone(stand, monkeypatch)
+        with pytest.raises(PsaError, match="names no zone") as caught:
+            psa.agreements([ref], TODAY)
+        assert "set zone" in caught.value.remedy
+        assert not any("secret" in one.headers for one in stand.log)
+        psa.close()
