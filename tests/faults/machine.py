@@ -118,6 +118,11 @@ class Billed:
     def __post_init__(self) -> None:
         self.agreement = self.agreements[0]
 
+    @property
+    def places(self) -> list[Place]:
+        """Its agreements, with their PSA: two PSAs may have the same numbers."""
+        return [(self.psa, agreement) for agreement in self.agreements]
+
     def use(self, application: str, kind: str, change: int) -> None:
         """More devices, or fewer, use an application; never fewer than none."""
         change = max(change, -self.uses[application, kind])
@@ -582,7 +587,7 @@ class Scene:
 
     def _is_orphan(self, line: LineId, held: Held) -> bool:
         """A line that kisi had, and that no row bills any more."""
-        owner = next(one for one in self.clients if held.place[1] in one.agreements)
+        owner = next(one for one in self.clients if held.place in one.places)
         products = {product for _, _, product in self.rows(owner)}
         mapped = held.place[1] == owner.agreement and held.product in products
         return owner.billing and not mapped and line in self._owned()
@@ -613,7 +618,7 @@ class Scene:
                 ours = [
                     line
                     for line in self.set_by_kisi & after.keys()
-                    if after[line].place[1] in client.agreements and after[line].product in products
+                    if after[line].place in client.places and after[line].product in products
                 ]
                 were, are = (
                     sum(state[line].quantity for line in ours if line in state)
