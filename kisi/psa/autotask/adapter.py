@@ -108,7 +108,7 @@ class Autotask:
         """One request for each 500 contracts."""
         self._today = today
         ids = _ids(ref.agreement for ref in refs)
-        rows = {row["id"]: row for row in self._wire.among(CONTRACTS, "id", ids)}
+        rows = {row["id"]: row for row in self._wire.query(CONTRACTS, dict, ids)}
         return {ref: self._judged(ref, rows.get(as_id(ref.agreement)), today) for ref in refs}
 
     def _judged(
@@ -116,7 +116,7 @@ class Autotask:
     ) -> Agreement | PsaError:
         read = partial(records.read_contract, ref, today=today, active=self._settings.active_status)
         try:
-            return read(None) if row is None else self._wire.parse(read, row, CONTRACTS.noun)
+            return self._wire.parse(read, row, CONTRACTS.noun)
         except PsaError as error:
             return error
 
@@ -125,11 +125,10 @@ class Autotask:
     ) -> Mapping[str, tuple[Agreement, ...]]:
         """The Recurring Service contracts of these companies that run today."""
         found: dict[str, tuple[Agreement, ...]] = dict.fromkeys(companies, ())
-        recurring = Filter("eq", "contractType", records.RECURRING)
-        for row in self._wire.among(CONTRACTS, "companyID", _ids(companies), recurring):
+        mine = _ids(companies, "companyID")
+        for row in self._wire.query(CONTRACTS, dict, mine, _RECURRING):
             company = str(row["companyid"])
-            ref = AgreementRef(self.name, company, str(row["id"]))
-            agreement = self._judged(ref, row, today)
+            agreement = self._judged(AgreementRef(self.name, company, str(row["id"])), row, today)
             if isinstance(agreement, PsaError):
                 raise agreement
             if not agreement.gone:
@@ -144,11 +143,7 @@ class Autotask:
         contract = as_id(ref.agreement)
         if contract is None:
             raise PsaError(f"{ref.agreement!r} is not a contract id of Autotask.")
-        asked: tuple[Filter, ...] = ()
-        if products is not None:
-            asked = (Filter("in", "serviceID", sorted(_ids(products))),)
-            if not asked[0].value:
-                return ()
+        asked = () if products is None else (_ids(products, "serviceID"),)
         found = self._lines(ref, self._services(contract, *asked))
         return found if products is None else tuple(line for line in found if not line.empty)
 
@@ -166,36 +161,25 @@ class Autotask:
 
     def _services(self, contract: int, *asked: Filter) -> tuple[Service, ...]:
         """Services of a contract with their periods from today on."""
-        wire, of_contract = self._wire, Filter("eq", "contractID", contract)
-        today = self._today.isoformat()
-        rows = wire.query(CONTRACT_SERVICES, of_contract, *asked)
-        services = [wire.parse(records.read_service, row, CONTRACT_SERVICES.noun) for row in rows]
+        of_contract = Filter("eq", "contractID", contract)
+        services = self._wire.query(CONTRACT_SERVICES, records.read_service, *asked, of_contract)
         if not services:
             return ()
-        mine = Filter("in", "contractServiceID", sorted(one.id for one in services))
-        which = (of_contract, mine) if asked else (of_contract,)
-        units = wire.query(UNITS, *which, Filter("gte", "endDate", today))
-
-        def read(rows: Iterable[records.Row] = ()) -> tuple[Service, ...]:
-            return wire.parse(partial(records.with_periods, services, units), rows, UNITS.noun)
-
-        found = read()
-        over = sorted(one.id for one in found if not one.periods)
-        if not over:
-            return found
-        earlier = wire.among(
-            UNITS,
-            "contractServiceID",
-            over,
-            Filter("lt", "endDate", today),
-            Filter("gt", "units", 0),
-        )
-        return read(list(earlier))
+        today = self._today.isoformat()
+        ids = {one.id for one in services}
+        mine = Filter("in", "contractServiceID", [*ids])
+        which = (mine, of_contract) if asked else (of_contract,)
+        rows = self._wire.query(UNITS, dict, *which, Filter("gte", "endDate", today))
+        over = ids - {row["contractserviceid"] for row in rows}
+        if over:
+            before = (Filter("lt", "endDate", today), Filter("gt", "units", 0))
+            rows += self._wire.query(UNITS, dict, mine._replace(value=[*over]), *before)
+        read = partial(records.with_periods, services, today=self._today)
+        return self._wire.parse(read, rows, UNITS.noun)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """The named services of the catalogue; one request for each 500."""
-        rows = self._wire.among(SERVICES, "id", _ids(ids))
-        items = [self._wire.parse(records.listed_service, row, SERVICES.noun) for row in rows]
+        items = self._wire.query(SERVICES, records.listed_service, _ids(ids))
         return {item.id: item for item in items}
 
     def write(self, line: PlannedLine, _agreement: Agreement, today: date) -> WriteResult:
@@ -205,20 +189,17 @@ class Autotask:
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
         """Every company."""
-        rows = self._wire.query(COMPANIES, Filter("exist", "id"))
-        return tuple(self._wire.parse(records.listed_company, row, COMPANIES.noun) for row in rows)
+        return tuple(self._wire.query(COMPANIES, records.listed_company, _ANY))
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every Recurring Service contract; others have no units."""
         today, active = self._today, self._settings.active_status
         read = partial(records.listed_contract, today=today, active=active)
-        rows = self._wire.query(CONTRACTS, Filter("eq", "contractType", records.RECURRING))
-        return tuple(self._wire.parse(read, row, CONTRACTS.noun) for row in rows)
+        return tuple(self._wire.query(CONTRACTS, read, _RECURRING))
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every service of the catalogue."""
-        rows = self._wire.query(SERVICES, Filter("exist", "id"))
-        return tuple(self._wire.parse(records.listed_service, row, SERVICES.noun) for row in rows)
+        return tuple(self._wire.query(SERVICES, records.listed_service, _ANY))
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:
         """Zone, login, clock, the shared limit, and the rights to read. Writes nothing."""
@@ -235,7 +216,7 @@ class Autotask:
         ]
         for entity in (CONTRACTS, CONTRACT_SERVICES, UNITS, SERVICES, COMPANIES):
             try:
-                self._wire.query(entity, Filter("eq", "id", as_id(agreement or "") or 1))
+                self._wire.query(entity, dict, Filter("eq", "id", as_id(agreement or "") or 1))
             except PsaError as error:
                 findings.append(Finding.of(error))
             else:
@@ -255,5 +236,10 @@ _NEAR = 0.75
 """From which share of the request limit on it is worth a warning."""
 
 
-def _ids(texts: Iterable[str]) -> set[int]:
-    return {number for one in texts if (number := as_id(one)) is not None}
+_ANY = Filter("exist", "id")
+_RECURRING = Filter("eq", "contractType", records.RECURRING)
+
+
+def _ids(texts: Iterable[str], field: str = "id") -> Filter:
+    """The condition that a record has one of these ids; what cannot be an id is none."""
+    return Filter("in", field, [n for one in set(texts) if (n := as_id(one)) is not None])

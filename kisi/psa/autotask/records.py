@@ -270,21 +270,16 @@ def listed_service(row: Row) -> PsaProduct:
 
 
 def with_periods(
-    services: Iterable[Service], units: Iterable[Row], earlier: Iterable[Row] = ()
+    services: Iterable[Service], units: Iterable[Row], today: date
 ) -> tuple[Service, ...]:
-    """Services with their period rows; `earlier` are rows that are over and have units."""
+    """Services with their period rows; of those that are over, only the latest is known."""
     periods: dict[int, list[Period]] = {}
     for row in units:
         periods.setdefault(number(row, "contractServiceID"), []).append(read_period(row))
-    last: dict[int, Period] = {}
-    for row in earlier:
-        ident, period = number(row, "contractServiceID"), read_period(row)
-        last[ident] = max(last.get(ident, period), period, key=_start)
-    return tuple(
-        replace(
-            one,
-            periods=tuple(sorted(periods.get(one.id, ()), key=_start)),
-            last=last.get(one.id),
-        )
-        for one in services
-    )
+    found = []
+    for one in services:
+        mine = sorted(periods.get(one.id, ()), key=_start)
+        over = [period for period in mine if period.end < today]
+        current = tuple(period for period in mine if period.end >= today)
+        found.append(replace(one, periods=current, last=over[-1] if over else None))
+    return tuple(found)

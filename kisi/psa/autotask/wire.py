@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -127,22 +127,26 @@ class Wire:
         self._pause = 0.0
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> Row:
-        """One record that no query gives, such as `ThresholdInformation`."""
-        answer = self._send("GET", path, None, Retry.READ)
-        if answer.status != HTTPStatus.OK:
-            raise self.refused(answer, f"asked for {path}")
-        return self.parse(folded, self._json(answer, path), path)
-
     def post(self, path: str, body: Mapping[str, object]) -> Answer:
         """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
         return self._send("POST", path, body, Retry.NEVER)
 
-    def query(self, entity: Entity, *filters: Filter) -> list[Row]:
-        """All records for which all `filters` hold, each once.
+    def query(self, entity: Entity, read: Callable[[Row], Read], *filters: Filter) -> list[Read]:
+        """All records for which all `filters` hold, each once; one request for 500 ids.
 
-        `PsaError` if they did not arrive whole, or answer another question.
+        `PsaError` if they did not arrive whole, cannot be read, or answer another question.
         """
+        first, *others = filters
+        if not isinstance(first.value, list):
+            rows = self._rows(entity, filters)
+        else:
+            ids = sorted(first.value)
+            parts = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+            of_parts = (self._rows(entity, (first._replace(value=x), *others)) for x in parts)
+            rows = [row for part in of_parts for row in part]
+        return [self.parse(read, row, entity.noun) for row in rows]
+
+    def _rows(self, entity: Entity, filters: Collection[Filter]) -> list[Row]:
         body = {
             "MaxRecords": _PAGE,
             "IncludeFields": list(entity.fields),
@@ -151,25 +155,13 @@ class Wire:
         rows: dict[int, Row] = {}
         path = f"{entity.path}/query"
         while path:
-            answer = self._send("POST", path, body, Retry.READ)
-            if answer.status != HTTPStatus.OK:
-                raise self.refused(answer, f"asked for its {entity.noun}")
-            page, path = self._page(entity, filters, self._json(answer, entity.path))
+            page, path = self._page(entity, filters, self._ask("POST", path, body, entity.noun))
             known = len(rows)
             rows |= page
             if path and (len(rows) == known or len(rows) > _MOST_ROWS):
-                said = f"sent the same ones again, or over {_MOST_ROWS:,}"
-                raise self._unusable(entity, f"it {said}")
+                why = f"it sent the same ones again, or over {_MOST_ROWS:,}"
+                raise self._unusable(entity, why)
         return list(rows.values())
-
-    def among(
-        self, entity: Entity, field: str, ids: Iterable[int], *filters: Filter
-    ) -> Iterator[Row]:
-        """The records that have one of `ids` in `field`; one request for each 500."""
-        wanted = sorted(set(ids))
-        for first in range(0, len(wanted), _PAGE):
-            some = wanted[first : first + _PAGE]
-            yield from self.query(entity, Filter("in", field, some), *filters)
 
     def parse(self, read: Callable[[Any], Read], row: object, what: str) -> Read:
         """Applies a reader of `records`; its `ValueError` is a `PsaError`."""
@@ -183,7 +175,7 @@ class Wire:
             ) from error
 
     def _page(
-        self, entity: Entity, filters: Iterable[Filter], body: object
+        self, entity: Entity, filters: Collection[Filter], body: object
     ) -> tuple[dict[int, Row], str]:
         """The records of one page by id, and the path of the next one; empty at the end."""
         try:
@@ -219,13 +211,20 @@ class Wire:
             "changes answers.",
         )
 
-    def _json(self, answer: Answer, what: str) -> object:
+    def _ask(self, method: str, path: str, body: object, what: str) -> object:
+        """The JSON of an answer to a read."""
+        answer = self._send(method, path, body, Retry.READ)
+        if answer.status != HTTPStatus.OK:
+            said = f"psa.{self.name}: asked for its {what}, Autotask answered {sentence(answer)}"
+            if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                raise AccessRefused(said, remedy=login_remedy(self.name))
+            raise PsaError(said, remedy="Run kisi again later.")
         try:
             return answer.json()
         except BadAnswer as error:
             raise PsaError(
-                f"What answers for psa.{self.name} when asked for {what} is not Autotask's API: "
-                f"{error.message}",
+                f"What answers for psa.{self.name} when asked for its {what} is not Autotask's "
+                f"API: {error.message}",
                 remedy=f"Check zone of [psa.{self.name}].",
             ) from error
 
@@ -284,18 +283,11 @@ class Wire:
 
     def usage(self) -> tuple[float, str]:
         """Which share of the database's request limit is used, and that in words."""
-        row = self.get("ThresholdInformation")
-        what = ("currentTimeframeRequestCount", "externalRequestThreshold")
-        used, most = self.parse(lambda row: [number(row, one) for one in what], row, "thresholds")
+        noun, names = "thresholds", ("currentTimeframeRequestCount", "externalRequestThreshold")
+        row = folded(self._ask("GET", "ThresholdInformation", None, noun))
+        used, most = self.parse(lambda row: [number(row, one) for one in names], row, noun)
         said = f"{used} of the {most} requests that the database takes in an hour"
         return used / max(1, most), said
-
-    def refused(self, answer: Answer, doing: str) -> PsaError:
-        """An answer that is no success, as an error; `doing` ends `kisi`'s part of the sentence."""
-        said = f"psa.{self.name}: when kisi {doing}, Autotask answered {sentence(answer)}"
-        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return AccessRefused(said, remedy=login_remedy(self.name))
-        return PsaError(said, remedy="Run kisi again later.")
 
 
 def login_remedy(name: str) -> str:
