@@ -8,6 +8,7 @@ kind, fails that client alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -140,13 +141,17 @@ def reconcile(
     """
     mapping = rules.mapping
     billed = [company for company in companies if company.billing]
-    collected = _read_sources(rules, sources, billed, progress)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     reader, state = PsaReader(psas, rules.today, clock, progress), PsaState()
-    counted = {ref_of(company) for company in billed if collected.failure_of(company) is None}
-    places = _further_places(mapping, memory, known, counted, psas)
-    reader.read(state, counted, places, known_lines(known, memory.pending))
+    places = {ref_of(company) for company in billed}
+    further = _further_places(mapping, memory, known, places, psas)
+    # Both sides at once: a client that cannot be counted costs at most the read of its own lines.
+    with ThreadPoolExecutor(1) as other_side:
+        held = known_lines(known, memory.pending)
+        reading = other_side.submit(reader.read, state, places, further, held)
+        collected = _read_sources(rules, sources, billed, progress)
+        reading.result()
     others = OthersSeen.of(memory.unproven, memory.foreign_changes, state, psas)
     settlements = settle(
         memory.pending, state.agreements, state.lines, rules.today, _by_hand(mapping)
@@ -211,15 +216,15 @@ def _further_places(
     mapping: BillingMapping,
     memory: JournalState,
     known: Collection[OwnedLine],
-    counted: Collection[AgreementRef],
+    billed: Collection[AgreementRef],
     psas: Collection[str],
 ) -> set[AgreementRef]:
-    """The agreements, besides the `counted` clients' own, that these have or may have lines on."""
+    """The other agreements that `billed` clients have, or may have, lines on."""
     owners = attribute(mapping.companies, known)
-    places = {fact.ref for ref in counted for fact in owners.own.get(ref, ()) if fact.confirmed}
+    places = {fact.ref for ref in billed for fact in owners.own.get(ref, ()) if fact.confirmed}
     unknown = (*memory.pending, *memory.unproven)
     places |= {operation.line.ref for operation in unknown if operation.line.psa in psas}
-    return places - set(counted)
+    return places - set(billed)
 
 
 def _by_hand(mapping: BillingMapping) -> set[tuple[AgreementRef, str]]:

@@ -22,7 +22,7 @@ from kisi.config.settings import Section
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping, Rules
-from kisi.psa import Psa, connectwise, tigerpaw
+from kisi.psa import Psa, autotask, connectwise, tigerpaw
 from kisi.redaction import OneLine, RedactingFilter
 from kisi.sources import UsageSource, business_hub, ksc
 from kisi.transport import Clock, Limits
@@ -69,7 +69,11 @@ class PsaModule(Protocol):
 
 
 SOURCES: Mapping[str, SourceModule] = {"ksc": ksc, "business-hub": business_hub}
-PSAS: Mapping[str, PsaModule] = {"connectwise": connectwise, "tigerpaw": tigerpaw}
+PSAS: Mapping[str, PsaModule] = {
+    "autotask": autotask,
+    "connectwise": connectwise,
+    "tigerpaw": tigerpaw,
+}
 """Kind to package: a new kind is one with `SETTINGS`, and `open_source` or `open_psa`."""
 SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
 PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}

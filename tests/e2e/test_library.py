@@ -129,7 +129,7 @@ def test_what_reads_the_journal_alone_loads_no_http_and_no_adapter(office: Opera
         "assert run(['status', *config]) == 0;"
         "assert run(['explain', 'Contoso', *config]) == 0;"
         "heavy = 'requests urllib3 ssl rich kisi.apply kisi.planning kisi.run.daily '"
-        "        'kisi.sources.ksc.source kisi.psa.connectwise.adapter kisi.psa.tigerpaw.adapter';"
+        "        'kisi.sources.ksc.source kisi.psa.autotask.adapter kisi.psa.connectwise.adapter';"
         "sys.exit(', '.join(set(heavy.split()) & set(sys.modules)) or 0)"
     )
     arguments = [sys.executable, "-c", code, str(office.config)]
