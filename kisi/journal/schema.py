@@ -186,7 +186,12 @@ CREATE TABLE foreign_change (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN)
+_LAST_SEEN = "CREATE TABLE last_seen (tenant TEXT PRIMARY KEY, devices BLOB NOT NULL);"
+
+MIGRATIONS: tuple[str, ...] = (
+    *(_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN),
+    _LAST_SEEN,
+)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

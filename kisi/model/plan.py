@@ -287,6 +287,20 @@ class OwnedLine(_AgreementLine):
         return *self.earlier, Proof(self.proven, self.application, self.categories, self.tenants)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftLine(_AgreementLine):
+    """A line of kisi's that still bills and belongs to nobody who is billed: it stays as it is."""
+
+    name: str
+    line_id: str
+    quantity: Decimal
+    """What the PSA holds; where that was not read, what was confirmed last."""
+    money: Decimal | None
+    """What it bills a month; None if its price is not known."""
+    is_off: bool
+    """A client has it whose billing is off; False: no row of the mapping has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompanyPlan:
     """All planned lines of one client."""

@@ -6,14 +6,24 @@ import logging
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
+from kisi.counting import CountingContext, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
-from kisi.model import Company, Failure, Pool, Reading, Tenant, TenantRef, TenantUsage
+from kisi.model import (
+    BillingMapping,
+    Company,
+    Failure,
+    Pool,
+    Reading,
+    Tenant,
+    TenantRef,
+    TenantUsage,
+    UnmappedUse,
+)
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 
@@ -23,6 +33,7 @@ _T = TypeVar("_T")
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
 
+_NOT_KNOWN = "what it uses could not be read"
 _REPORT = "Please report it with the output of `kisi preview -vv`."
 
 
@@ -85,7 +96,7 @@ def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
     if isinstance(error, Interrupted | StateError | ConfigError):
         raise error
     if isinstance(error, KisiError) and error.exit_code is not ExitCode.BUG:
-        guard = error.guard if isinstance(error, Undecided) else guard
+        guard = error.guard or guard
         reason, remedy, otherwise = error.message, error.remedy, error.exit_code
     else:
         # The reason is shown to people; the traceback is for the log, and for `-v`.
@@ -172,7 +183,39 @@ class _Collector:
             one.application: array("q", (hash(x.device) for x in one.evidence if x.counted))
             for one in usage.applications
         }
-        return usage, PackedUsage.of(usage, self.context.billed), devices
+        listed = {item.device for one in usage.applications for item in one.evidence}
+        known = reading.devices
+        seen = {x: at for x in listed & known.keys() if (at := known[x].last_seen) is not None}
+        return usage, PackedUsage.of(usage, self.context.billed, seen), devices
+
+
+def read_unmapped(
+    sources: Mapping[str, UsageSource],
+    tenants: Sequence[Tenant],
+    mapping: BillingMapping,
+    context: CountingContext,
+) -> tuple[tuple[Tenant, ...], tuple[UnmappedUse, ...]]:
+    """The tenants with `in_use`, and what they use, mostly by the server's own figures.
+
+    No client is billed for them: what cannot be read is not known, and fails nothing. One that is
+    disabled, or mapped as another source lists it, is not in use here.
+    """
+    mapped, known = mapping.owners(), mapping.global_sources
+    wanted = {x.ref for x in tenants if x.enabled and x.ref.identity(known) not in mapped}
+    context = replace(context, billed=frozenset())  # so all use is unmapped, and few rows are read
+    collector = _Collector(context, wanted, (), lambda *_: None)
+    uses: dict[TenantRef, tuple[UnmappedUse, ...]] = {}
+    for name in sorted({ref.source for ref in wanted}):
+        part = attempt(partial(collector.read, sources[name]), "source-incomplete", ExitCode.SOURCE)
+        if not isinstance(part, Failure):
+            uses |= {ref: usage.unmapped for ref, usage in part.usages.items()}
+    told = (
+        replace(x, listed_as=x.listed_as or _NOT_KNOWN)
+        if x.ref in wanted - uses.keys()
+        else replace(x, in_use=bool(uses.get(x.ref)))
+        for x in tenants
+    )
+    return tuple(told), tuple(use for found in uses.values() for use in found)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

@@ -26,6 +26,7 @@ from kisi.model import (
     Failure,
     Glob,
     Hold,
+    LeftLine,
     LineSlot,
     OwnedLine,
     Plan,
@@ -103,7 +104,7 @@ class Reconciled:
     settlements: tuple[SettledOperation, ...]
     facts: tuple[OwnedLine, ...]
     """The journal's facts with the settlements taken in."""
-    left: tuple[OwnedLine, ...]
+    left: tuple[LeftLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
@@ -150,7 +151,8 @@ def reconcile(
     with ThreadPoolExecutor(1) as other_side:
         held = known_lines(known, memory.pending)
         reading = other_side.submit(reader.read, state, places, further, held)
-        collected = _read_sources(rules, sources, billed, progress)
+        counting, first_look = counting_context(rules), not mapping.companies
+        collected = collect(sources, billed, counting, everything=first_look, progress=progress)
         reading.result()
     others = OthersSeen.of(memory.unproven, memory.foreign_changes, state, psas)
     settlements = settle(
@@ -183,7 +185,9 @@ def reconcile(
         read_at=state.read_at,
         settlements=settlements,
         facts=facts,
-        left=(*owners.left, *unreachable),
+        left=unplanned.left(
+            (*owners.left, *unreachable), read=len(companies) == len(mapping.companies)
+        ),
         accepted=memory.accepted,
         others=others,
     )
@@ -198,18 +202,10 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
     return release(found.plan, {*found.accepted, *accepted}, {**withheld, **found.others.holds})
 
 
-def _read_sources(
-    rules: Rules,
-    sources: Mapping[str, UsageSource],
-    billed: Collection[Company],
-    progress: Progress,
-) -> Collected:
-    """What the billed clients use; without a mapping, what every tenant uses."""
-    mapping = rules.mapping
-    counting = CountingContext(
-        Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
-    )
-    return collect(sources, billed, counting, everything=not mapping.companies, progress=progress)
+def counting_context(rules: Rules) -> CountingContext:
+    """What usage is counted by."""
+    matcher, billed = Matcher(rules.mapping.applications), billed_applications(rules.mapping)
+    return CountingContext(matcher, billed, rules.counting, rules.now)
 
 
 def _further_places(

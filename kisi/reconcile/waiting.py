@@ -6,15 +6,18 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import product
 
 from kisi.counting import without_evidence
 from kisi.journal import PackedUsage
+from kisi.json_text import fields
 from kisi.model import (
     Arrangement,
     BillingMapping,
     Company,
     CompanyPlan,
+    LeftLine,
     Line,
     LineSlot,
     OwnedLine,
@@ -239,6 +242,24 @@ class Unplanned:
         refs -= {*state.lines, *state.failures}
         self.reader.read(state, (), refs, known_lines(awaited))
         return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
+
+    def left(self, facts: Collection[OwnedLine], *, read: bool) -> tuple[LeftLine, ...]:
+        """Of these lines of nobody who is billed, those that may still bill; `read` anew first."""
+        if read:
+            self.read([fact for fact in facts if fact.confirmed > 0])
+        return tuple(self._left(fact) for fact in facts if self._may_bill(fact))
+
+    def _left(self, fact: OwnedLine) -> LeftLine:
+        line, known = self._shown(fact), "name line_id psa company agreement application"
+        quantity = fact.confirmed if line is None or line.problem else line.quantity
+        price = None if line is None else line.unit_price if line.billable else Decimal(0)
+        owners = (set(fact.tenants) & set(row.tenants) for row in self.mapping.companies)
+        return LeftLine(
+            **fields(fact, f"{known} categories product"),
+            quantity=quantity,
+            money=None if price is None else price * quantity,
+            is_off=self._company(fact) is not None or any(owners),
+        )
 
     def reason(self, facts: Iterable[OwnedLine]) -> str:
         """Why a line waits for these, in words."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import tzinfo
 from decimal import Decimal
 from itertools import zip_longest
@@ -18,9 +18,9 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
+    LeftLine,
     Line,
     Outcome,
-    OwnedLine,
     PlannedLine,
     Status,
     Tenant,
@@ -41,6 +41,19 @@ from kisi.run.result import (
 )
 
 _IN_FULL = "This agreement does not prorate: what changes counts in full on its next invoice."
+_LEFT = (
+    (
+        False,
+        "Orphaned lines: no row of mapping.toml bills them any more",
+        "To bill them, map them again (`kisi map`); else set them to 0 in the PSA.",
+    ),
+    (
+        True,
+        "Lines of clients with billing off",
+        "`kisi map billing CLIENT on` keeps them up to date.",
+    ),
+)
+"""Whether billing is off, how such lines are called, and what can be done about them."""
 
 
 def plan_report(result: RunResult, *, verbose: bool = False) -> Report:
@@ -57,24 +70,21 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     plan = result.plan
     shown = [c for c in plan.companies if verbose or not is_quiet_client(c)]
     alike, common = _alike(shown), _common_holds(shown)
+    told_together = {id(company) for clients in alike for company in clients}
     for company in sorted(shown, key=_rank):
-        if company.failure not in alike or company.unmapped:
+        if id(company) not in told_together:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
         yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
-    for failure, names in alike.items():
-        told = (_failure(failure), Span(", ".join(names)))
-        yield Section(f"{len(names)} clients failed", (), told, Tone.BAD)
+    for clients in alike:
+        yield Section(f"{len(clients)} clients failed", (), tuple(_failures(clients)), Tone.BAD)
     for failure in plan.failures:
         yield Section("Not read", (), (_failure(failure),), Tone.BAD)
     if result.earlier:
         entries = tuple(operation_entry(write, result.zone) for write in result.earlier)
         yield Section("Writes of earlier runs whose outcome was not known", (), entries)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
-    if result.left:
-        caption = "They stay as they are; nobody keeps their quantities up to date."
-        rows = [(quantity(line.confirmed), _orphan(line)) for line in result.left]
-        yield Section("Orphaned lines", (), listing(caption, rows))
+    yield from left_sections(result.left)
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
     if plan.companies:
@@ -88,13 +98,25 @@ def _rank(company: CompanyPlan) -> int:
     return 1 if company.status is Status.HELD or company.unmapped else 0
 
 
-def _alike(companies: Sequence[CompanyPlan]) -> Mapping[Failure, list[str]]:
-    """Failures that several clients share to the word: a source that is down, told once."""
-    names: dict[Failure, list[str]] = {}
+def _alike(companies: Sequence[CompanyPlan]) -> Sequence[list[CompanyPlan]]:
+    """Several clients that failed and for which the same is to be done: a source that is down."""
+    found: dict[tuple[str, str], list[CompanyPlan]] = {}
     for company in companies:
-        if company.failure is not None and not company.unmapped:
-            names.setdefault(company.failure, []).append(company.company.name)
-    return {failure: clients for failure, clients in names.items() if len(clients) > 1}
+        if (failure := company.failure) is not None and not company.unmapped:
+            found.setdefault((failure.guard, failure.remedy), []).append(company)
+    return [clients for clients in found.values() if len(clients) > 1]
+
+
+def _failures(clients: Iterable[CompanyPlan]) -> Iterable[Entry]:
+    """Why they failed, each reason once, and below the last what is to be done."""
+    names: dict[Failure, list[str]] = {}
+    for client in clients:
+        if client.failure is not None:
+            names.setdefault(client.failure, []).append(client.company.name)
+    for number, failure in enumerate(names, 1):
+        todo = failure.remedy if number == len(names) else ""
+        told = remarks(", ".join(names[failure]), todo, tone=Tone.PLAIN)
+        yield replace(_failure(failure), remarks=told)
 
 
 def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
@@ -108,9 +130,29 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _orphan(line: OwnedLine) -> str:
-    name = billed_as(line.application, line.categories)
-    return f"{line.name}: {name} ({line.psa}, agreement {line.agreement}, line {line.line_id})"
+def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
+    """Lines that stay as they are, whatever is used: nobody keeps them up to date."""
+    for is_off, title, todo in _LEFT:
+        if mine := [line for line in lines if line.is_off is is_off]:
+            rows = [(quantity(line.quantity), _left(line)) for line in mine]
+            said = Span(f"kisi leaves them as they are. {todo}")
+            facts = (units_and_money(mine),)
+            yield Section(title, facts, (*listing("", rows), said), Tone.HELD)
+
+
+def _left(line: LeftLine) -> str:
+    worth = "" if line.money is None else f", {money(line.money)} a month"
+    where = f"{line.psa}, agreement {line.agreement}, line {line.line_id}"
+    return f"{line.name}: {billed_as(line.application, line.categories)}{worth} ({where})"
+
+
+def units_and_money(lines: Sequence[LeftLine]) -> str:
+    """What lines bill together: `34 units, 153.00 a month`."""
+    amounts = [line.money for line in lines if line.money is not None]
+    text = f"{quantity(sum((line.quantity for line in lines), Decimal(0)))} units"
+    text += f", {money(sum(amounts, Decimal(0)))} a month" if amounts else ""
+    unknown = len(lines) - len(amounts)
+    return text + (f", {plural(unknown, 'line')} of unknown price" if unknown else "")
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -20,15 +20,28 @@ from kisi.journal import (
     RunState,
     StoredKey,
 )
-from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse
+from kisi.model import Company, CompanyPlan, LeftLine, Status, Tenant, TenantRef, UnmappedUse
+from kisi.reconcile.summary import by_cause, together
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
-from kisi.render.plan_report import client_section, operation_entry, unmapped_section
+from kisi.render.plan_report import (
+    client_section,
+    left_sections,
+    operation_entry,
+    units_and_money,
+    unmapped_section,
+)
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.run.document import FoundLine
 
 _EXPIRY_NOTICE = timedelta(days=30)
 _CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
+UP_TO_DATE_FOR = timedelta(hours=26)
+"""How old a proof may be where nobody says: a day, and the time that a run may take or wait."""
+_AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _UP_TO_DATE = "up to date"
+_OUT_OF_DATE = "out of date"
+"""Nothing is wrong with the client but that its lines were last confirmed too long ago."""
 _NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
@@ -38,6 +51,7 @@ _POINTS = 5
 _CLIENT_TONES = {
     _UP_TO_DATE: Tone.GOOD,
     _NOT_CONFIRMED: Tone.HELD,
+    _OUT_OF_DATE: Tone.HELD,
     Status.HELD: Tone.HELD,
     Status.FAILED: Tone.BAD,
 }
@@ -64,6 +78,10 @@ class Client:
 
     record: ClientRecord
     lines: tuple[LineHistory, ...] = ()
+    is_outdated: bool = False
+    """It was last confirmed longer ago than `--max-age`."""
+    found: Mapping[str, FoundLine] = field(default_factory=dict)
+    """By id, the lines in which the PSA holds something else than kisi confirmed last."""
 
     @property
     def state(self) -> str:
@@ -74,8 +92,15 @@ class Client:
         if record.status is None:
             return "not yet run"
         if record.status is Status.READY:
-            return _NOT_CONFIRMED if record.confirmed_at is None else _UP_TO_DATE
+            if record.confirmed_at is None:
+                return _NOT_CONFIRMED
+            return _OUT_OF_DATE if self.is_outdated else _UP_TO_DATE
         return record.status
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nobody has to look at it: it is up to date, or not billed."""
+        return self.state == _UP_TO_DATE or self.record.billing is not Billing.ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +118,25 @@ class StatusView:
     """Why there is no client here; empty: the journal knows none at all."""
     holds: tuple[HeldPlan, ...] = ()
     unmapped: tuple[UnmappedUse, ...] = ()
+    """What clients use and no row bills."""
     unmapped_tenants: tuple[Tenant, ...] = ()
+    unmapped_uses: tuple[UnmappedUse, ...] = ()
+    """What these tenants use."""
+    left: tuple[LeftLine, ...] = ()
     keys: tuple[StoredKey, ...] = ()
     certificates: tuple[tuple[datetime, str], ...] = ()
     """Each its end and its server, by the section's name in kisi.toml."""
     unsettled: tuple[Operation, ...] = ()
     last_run: Mapping[str, Any] | None = None
-    """The document of the last run (`plan_document`)."""
+    """The document (`plan_document`) of the last run over all clients that came to its end."""
+    max_age: timedelta = UP_TO_DATE_FOR
     problem: str = ""
     """Why the journal could not be read whole."""
+
+    @property
+    def last_run_at(self) -> datetime | None:
+        """When the last run over all clients came to its end, if one ever did."""
+        return datetime.fromisoformat(self.last_run["generated_at"]) if self.last_run else None
 
     @property
     def expiring_keys(self) -> list[tuple[datetime, StoredKey]]:
@@ -126,6 +161,7 @@ def status_report(view: StatusView, *, detailed: bool = False) -> Report:
 def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     if view.problem:
         yield Section("Journal", (), (Span(view.problem, Tone.BAD),), Tone.BAD)
+    yield from _last_run(view)
     yield _runs(view)
     yield _overview(view, named=not detailed)
     if detailed:
@@ -144,7 +180,8 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
         todo = Span("To bill it, or to say that it is not billed: `kisi map`")
         title = "Used, and billed by no row of mapping.toml"
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
-    yield from unmapped_section(view.unmapped_tenants, ())
+    yield from unmapped_section(view.unmapped_tenants, view.unmapped_uses)
+    yield from left_sections(view.left)
     keys = []
     for expires, stored in view.expiring_keys:
         key = stored.key
@@ -163,13 +200,36 @@ def _end(expires: datetime, view: StatusView) -> str:
     return f"{day(expires, view.zone)}, {words}"
 
 
+def _last_run(view: StatusView) -> Iterable[Section]:
+    """How old everything below is."""
+    if view.last_run is None or (at := view.last_run_at) is None:
+        return
+    clients = [one for one in view.last_run["companies"] if one["status"] != Status.OFF]
+    current = sum(one.get("current", False) for one in clients)
+    code = view.last_run["exit_code"]
+    title = f"Last run {_ago(view.at - at)}: {_ENDINGS.get(code, f'exit code {code}')}"
+    facts = (moment(at, view.zone), f"{current} of {len(clients)} {_UP_TO_DATE} then")
+    if view.at - at <= view.max_age:
+        yield Section(title, facts)
+        return
+    said = "No run over all clients has come to its end since, and the numbers below are as old."
+    todo = "See that the schedule is on and what became of its runs, or run `kisi sync`."
+    yield Section(title, facts, (Span(said, Tone.BAD), Span(todo)), Tone.BAD)
+
+
+def _ago(age: timedelta) -> str:
+    seconds = max(age.total_seconds(), 0)
+    size, unit = next(x for x in _AGES if seconds >= 2 * x[0] or x == _AGES[-1])
+    return f"{plural(max(1, int(seconds // size)), unit)} ago"
+
+
 def _runs(view: StatusView) -> Section:
     if not view.runs:
         return Section("Runs", (), (Span("No run is in the journal. Next: `kisi sync`"),))
     headers = ("run", "began", "took", "command", "ended", "")
     runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
-    newest = view.runs[0]
-    said = f"Run {newest.id}: {newest.message}" if newest.message else ""
+    newest, told = view.runs[0], (view.last_run or {}).get("run")  # of that one everything is below
+    said = f"Run {newest.id}: {newest.message}" if newest.message and newest.id != told else ""
     return Section("Runs", (), (runs, *remarks(said)))
 
 
@@ -194,23 +254,36 @@ def _overview(view: StatusView, *, named: bool) -> Section:
         return Section("Clients", (), (Span(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
     facts = tuple(f"{number} {state}" for state, number in counts.most_common())
-    troubled = []
+    alike: dict[str, dict[tuple[str, str], list[Client]]] = {}
     for client in view.clients if named else ():
-        record = client.record
-        if record.billing is Billing.ON and client.state != _UP_TO_DATE:
-            label = f"{record.name}: {_since(client, view.zone)}"
-            if record.confirmed_at:
-                label += f", last confirmed {moment(record.confirmed_at, view.zone)}"
-            troubled.append(_entry(client, label, record.reason))
-    return Section("Clients", facts, tuple(troubled))
+        if not client.is_fine:
+            confirmed = client.record.confirmed_at
+            label = _since(client, view.zone)
+            label += f", last confirmed {moment(confirmed, view.zone)}" if confirmed else ""
+            causes = alike.setdefault(_remedy(client), {})
+            causes.setdefault((label, client.record.reason), []).append(client)
+    items = tuple(item for todo, causes in alike.items() for item in _troubles(todo, causes))
+    noted = [x["name"] for x in (view.last_run or {}).get("companies", ()) if x.get("notes")]
+    said = f"Notes (`kisi preview -v`): {together(noted)}" if noted else ""
+    return Section("Clients", facts, (*items, *remarks(said)))
+
+
+def _troubles(todo: str, causes: Mapping[tuple[str, str], list[Client]]) -> Iterable[Entry]:
+    """Each cause once, with its clients; below the last what is to be done about all of them."""
+    for number, ((label, reason), clients) in enumerate(causes.items(), 1):
+        names = together([client.record.name for client in clients], _NAMED_AT_MOST)
+        yield _entry(clients[0], f"{names}: {label}", reason, todo * (number == len(causes)))
+
+
+def _remedy(client: Client) -> str:
+    """What is to be done; what releases a hold is told with the hold."""
+    return client.record.remedy if client.record.status is Status.FAILED else ""
 
 
 def _entry(client: Client, label: str, *more: str) -> Entry:
-    """A client's trouble; what releases a hold is told with the hold."""
-    failed = client.record.status is Status.FAILED
-    told = remarks(*more, client.record.remedy if failed else "", tone=Tone.PLAIN)
+    mark = "✗" if client.record.status is Status.FAILED else "!"
     tone = _CLIENT_TONES.get(client.state, Tone.DIM)
-    return Entry("✗" if failed else "!", tone, label, remarks=told)
+    return Entry(mark, tone, label, remarks=remarks(*more, tone=Tone.PLAIN))
 
 
 def _client(client: Client, zone: tzinfo) -> Section:
@@ -218,21 +291,37 @@ def _client(client: Client, zone: tzinfo) -> Section:
     facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
     if record.confirmed_at is not None:
         facts.append(f"confirmed {moment(record.confirmed_at, zone)}")
-    items: list[Item] = [_entry(client, record.reason)] if record.reason else []
+    items: list[Item] = []
+    if record.reason:
+        items.append(_entry(client, record.reason, _remedy(client)))
     for line in client.lines:
         if line.quantities:
-            now, label = line.quantities[-1], billed_as(line.application, line.categories)
+            label = billed_as(line.application, line.categories)
             told = remarks(trend(line.quantities, zone) if len(line.quantities) > 1 else "")
-            held, since = quantity(now.quantity), f"since {day(now.first_at, zone)}"
-            items.append(Entry("=", Tone.DIM, label, after=held, change=since, remarks=told))
+            held, said = as_billed(line, client.found, zone)
+            items.append(Entry("=", Tone.DIM, label, after=held, change=said, remarks=told))
     return Section(record.name, tuple(facts), tuple(items))
+
+
+def as_billed(line: LineHistory, found: Mapping[str, FoundLine], zone: tzinfo) -> tuple[str, str]:
+    """What the PSA holds, and since when; where that is not what was confirmed, says so."""
+    now = line.quantities[-1]
+    other = found.get(line.line_id)
+    if other is not None and other.by_hand:
+        return quantity(other.quantity), "managed by hand"
+    if other is not None and other.quantity != now.quantity:
+        confirmed = f"kisi confirmed {quantity(now.quantity)} on {day(now.last_at, zone)}"
+        return quantity(other.quantity), confirmed
+    return quantity(now.quantity), f"since {day(now.first_at, zone)}"
 
 
 def _since(client: Client, zone: tzinfo) -> str:
     record, state = client.record, client.state
     if record.guard and state == record.status:
         state += f" ({record.guard})"
-    return f"{state} since {day(record.since_at, zone)}" if record.since_at else state
+    if record.since_at is None or state == _OUT_OF_DATE:
+        return state
+    return f"{state} since {day(record.since_at, zone)}"
 
 
 def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
@@ -248,29 +337,47 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether every billed client may be invoiced from its lines."""
+    """Whether every billed client may be invoiced from its lines, and nobody is forgotten."""
 
     billed: int
     blockers: tuple[tuple[str, str], ...]
     """Each client that must not be invoiced yet, and why."""
     max_age: timedelta
+    tenants: tuple[tuple[Tenant, int | None], ...] = ()
+    """Unmapped tenants in use, with how many units; None: what they use could not be read."""
+    unmapped_lines: tuple[LeftLine, ...] = ()
+    """Lines that still bill clients which are not mapped any more."""
+    off_lines: tuple[LeftLine, ...] = ()
+    """Lines of clients with billing off: named, and not in the way."""
 
     @property
     def ready(self) -> bool:
-        """True if somebody is billed and nothing stands against anybody."""
-        return self.billed > 0 and not self.blockers
+        """True if somebody is billed and nothing stands against it."""
+        return self.billed > 0 and not (self.blockers or self.tenants or self.unmapped_lines)
 
 
 def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     """Looks at every billed client of the journal.
 
     In the way is one that failed, was not confirmed within `max_age` or not judged by a newer run,
-    or of which anything is held, unmapped or of unknown outcome.
+    or of which anything is held, unmapped or of unknown outcome. So is what nobody is billed for:
+    an unmapped tenant in use, a line of a client that is not mapped any more.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
     blockers = tuple((name, reason) for name, reason in reasons if reason)
-    return Readiness(len(billed), blockers, max_age)
+    used: Counter[TenantRef | None] = Counter()
+    for use in view.unmapped_uses:
+        used[use.tenant] += use.quantity
+    tenants = (x for x in view.unmapped_tenants if x.in_use is not False)
+    return Readiness(
+        len(billed),
+        blockers,
+        max_age,
+        tuple((one, used[one.ref] if one.in_use else None) for one in tenants),
+        tuple(line for line in view.left if not line.is_off),
+        tuple(line for line in view.left if line.is_off),
+    )
 
 
 def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iterator[str]:
@@ -306,7 +413,25 @@ def ready_sentence(readiness: Readiness) -> str:
         return f"Ready to invoice: {clients} were confirmed within {age} and nothing is on hold."
     if not readiness.billed:
         return "NOT ready to invoice: no client is billed."
-    named = [f"{name} ({reason})" for name, reason in readiness.blockers[:_NAMED_AT_MOST]]
-    more = len(readiness.blockers) - len(named)
-    text = ", ".join(named) + (f" and {more} more" if more else "")
-    return f"NOT ready to invoice: {text}; {clients} are ready."
+    against = [by_cause(readiness.blockers, _NAMED_AT_MOST)] if readiness.blockers else []
+    if lines := readiness.unmapped_lines:
+        names = together(list(dict.fromkeys(line.name for line in lines)), _NAMED_AT_MOST)
+        against.append(f"not mapped any more and still billed: {names} ({units_and_money(lines)})")
+    if readiness.tenants:
+        uses = (
+            (tenant.name, plural(number, "device") if number is not None else _unread(tenant))
+            for tenant, number in readiness.tenants
+        )
+        against.append(f"unmapped and in use: {by_cause(uses, _NAMED_AT_MOST)}")
+    return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
+
+
+def _unread(tenant: Tenant) -> str:
+    return tenant.listed_as or "what it uses is not known before the next `kisi sync`"
+
+
+def ready_report(view: StatusView) -> Report:
+    """What the answer names, line by line: tenants and lines of nobody who is billed."""
+    used = [tenant for tenant in view.unmapped_tenants if tenant.in_use is not False]
+    sections = (*unmapped_section(used, view.unmapped_uses), *left_sections(view.left))
+    return Report("kisi status --ready", sections)

@@ -12,12 +12,28 @@ from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
-from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, Withheld, worst
+from kisi.errors import (
+    ConfigError,
+    ExitCode,
+    Interrupted,
+    KisiError,
+    NotSent,
+    StateError,
+    Withheld,
+    worst,
+)
 from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan, Rules
-from kisi.reconcile.collect import Progress
-from kisi.reconcile.pipeline import JournalState, Reconciled, reconcile, resolve, select
+from kisi.reconcile.collect import Progress, read_unmapped
+from kisi.reconcile.pipeline import (
+    JournalState,
+    Reconciled,
+    counting_context,
+    reconcile,
+    resolve,
+    select,
+)
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
@@ -257,6 +273,8 @@ class _Run:
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
+        if not self.scope:  # last: it delays nobody's billing
+            applied = self._with_unmapped_use(applied, rules)
         result = self._end(found, applied, accept, refused)
         if refused is not None:
             raise refused
@@ -295,6 +313,18 @@ class _Run:
             raise applied.state_error
         return applied
 
+    def _with_unmapped_use(self, applied: ApplyResult, rules: Rules) -> ApplyResult:
+        """With what the tenants use that no client has; without a mapping that was read before."""
+        plan, mapping = applied.plan, rules.mapping
+        if not plan.unmapped_tenants or not mapping.companies or self.stop.requested.is_set():
+            return applied
+        self.stop.writing = False
+        strangers, sources = plan.unmapped_tenants, self.setup.sources
+        with suppress(Interrupted):
+            tenants, uses = read_unmapped(sources, strangers, mapping, counting_context(rules))
+            plan = replace(plan, unmapped_tenants=tenants, unmapped_uses=uses)
+        return replace(applied, plan=plan)
+
     def _end(
         self,
         found: Reconciled,
@@ -312,7 +342,7 @@ class _Run:
         result = _result(applied.plan, found, self.setup, Mode.SYNC, code)
         said, accepted = f"{why} {result.last_line}".lstrip(), () if refused else accept
         result = replace(result, run=self.run, accepted=accepted, last_line=said)
-        if not self.scope:
+        if not self.scope and not applied.interrupted:
             at, certificates = result.generated_at, self._certificates(found)
             self.journal.replace_latest(self.run, at, Subject.REPORT, plan_document(result))
             self.journal.replace_latest(self.run, at, Subject.CERTIFICATES, certificates)

@@ -5,8 +5,9 @@ Part of the contract with scripts: fields may be added, never renamed. What is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from kisi.journal import LineHistory, Operation
@@ -16,11 +17,12 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
-    OwnedLine,
+    LeftLine,
     PlannedLine,
     Tenant,
     TenantRef,
     UnmappedUse,
+    categories_of,
     category_text,
 )
 from kisi.reconcile.summary import is_current, summarise
@@ -59,7 +61,7 @@ def plan_document(result: RunResult) -> Json:
             },
             "failures": [fields(failure, _FAILURE) for failure in plan.failures],
             "earlier_writes": [operation_fields(write) for write in result.earlier],
-            "left": [_owned(fact) for fact in result.left],
+            "left": [left_fields(line) for line in result.left],
             "notes": plan.notes,
         }
     )
@@ -99,7 +101,7 @@ def cause_fields(cause: Hold | Failure) -> Fields:
 def tenant_fields(tenant: Tenant) -> Fields:
     """A tenant that no client has; `read_tenant` is the way back."""
     known = fields(tenant, "source=ref.source tenant=ref.tenant name enabled")
-    return {**known, "listed_as": tenant.listed_as or None}
+    return {**known, "listed_as": tenant.listed_as or None, "in_use": tenant.in_use}
 
 
 def use_fields(use: UnmappedUse) -> Fields:
@@ -111,7 +113,8 @@ def use_fields(use: UnmappedUse) -> Fields:
 def read_tenant(data: Mapping[str, Any]) -> Tenant:
     """A tenant of a stored document, also of one by an earlier kisi."""
     ref, listed_as = TenantRef(data["source"], data["tenant"]), data.get("listed_as") or ""
-    return Tenant(ref, data["name"], enabled=data.get("enabled", True), listed_as=listed_as)
+    known = {"enabled": data.get("enabled", True), "in_use": data.get("in_use")}
+    return Tenant(ref, data["name"], listed_as=listed_as, **known)
 
 
 def read_use(data: Mapping[str, Any]) -> UnmappedUse:
@@ -133,12 +136,62 @@ def operation_fields(write: Operation) -> Fields:
     return {**known, "detail": write.detail or None, "line": line_fields(write.line)}
 
 
-def _owned(fact: OwnedLine) -> Fields:
-    client = fields(fact, "name psa company agreement")
-    return {**client, **known_line(fact), "quantity": fact.confirmed}
+def left_fields(line: LeftLine) -> Fields:
+    """A line of nobody who is billed; `read_left` is the way back."""
+    client = fields(line, "name psa company agreement quantity money")
+    return {**client, **known_line(line), "billing": "off" if line.is_off else "unmapped"}
 
 
-def known_line(line: OwnedLine | LineHistory) -> Fields:
+def read_left(document: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
+    """The lines of nobody who is billed of a stored document; an earlier kisi's are not known."""
+    return tuple(
+        LeftLine(
+            **{name: line[name] for name in ("name", "psa", "company", "agreement")},
+            **{name: line[name] for name in ("application", "product", "line_id")},
+            categories=categories_of(line["category"]),
+            quantity=Decimal(str(line["quantity"])),
+            money=None if line["money"] is None else Decimal(str(line["money"])),
+            is_off=line["billing"] == "off",
+        )
+        for line in (document["left"] if document else ())
+        if "billing" in line
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """A line as the last complete run found it, which did not confirm it."""
+
+    quantity: Decimal
+    """What the PSA held."""
+    counted: Decimal
+    by_hand: bool
+    why: str
+    """What became of a write, if one was tried."""
+
+
+def read_found(
+    document: Mapping[str, Any] | None, lines: Iterable[LineHistory]
+) -> Mapping[str, FoundLine]:
+    """Of these lines, by id, those that the run of a stored document saw after they were confirmed.
+
+    What the PSA holds there is not what kisi confirmed last.
+    """
+    confirmed = {(x.psa, x.agreement, x.line_id): x.quantities[-1] for x in lines if x.quantities}
+    found: dict[str, FoundLine] = {}
+    if document is None:
+        return found
+    for kind in ("lines", "left"):
+        for line in (line for company in document["companies"] for line in company.get(kind, ())):
+            last = confirmed.get((line["psa"], line["agreement"], line["line_id"]))
+            if last is not None and last.last_run < (document["run"] or 0):
+                before, after = (Decimal(str(line[which])) for which in ("before", "after"))
+                why = ": ".join(filter(None, (line["outcome"], line["detail"])))
+                found[line["line_id"]] = FoundLine(before, after, kind == "left", why)
+    return found
+
+
+def known_line(line: LeftLine | LineHistory) -> Fields:
     """A line that the journal knows."""
     billed = {"application": line.application, "category": category_text(line.categories)}
     return {**billed, **fields(line, "product line_id")}
