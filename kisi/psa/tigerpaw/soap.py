@@ -28,6 +28,7 @@ from kisi.errors import ConfigError, NotSent, TransportError
 from kisi.model import Line, PlannedLine, WriteResult, WriteStatus
 from kisi.psa.tigerpaw.records import money
 from kisi.redaction import remote_text
+from kisi.rights import why_not_used
 from kisi.transport import Answer, Client, Retry, retry_after
 
 AUTH_NAMESPACE = "http://www.tigerpawsoftware.com/"
@@ -207,6 +208,8 @@ def load_template(path: Path | None, *, place: str = "") -> Template:
         raise ConfigError(
             f"{place}The Tigerpaw template {name} cannot be read: {why}.", remedy=_REMEDY
         ) from error
+    if path and (foreign := why_not_used(path)):
+        raise ConfigError(f"{place}{foreign}", remedy=_REMEDY)
     bare = _DECLARATION.sub("", _COMMENT.sub("", text)).strip()
     problems = [f"{place}The Tigerpaw template {name} {problem}." for problem in _problems(bare)]
     if problems:
