@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from kisi.redaction import REDACTOR
+
 settings.register_profile("kisi", deadline=None)
 settings.load_profile("kisi")
+
+
+@pytest.fixture(autouse=True)
+def _servers_are_quoted() -> None:
+    """One test's weak password must not silence the servers of the next."""
+    REDACTOR.quotes = True
+
 
 _SLOW = [Path(__file__).parent / name for name in ("e2e", "faults")]
 """Folders whose tests run the whole command, or wait on sockets: `make test-fast` leaves them out."""

@@ -17,7 +17,7 @@ import typer
 
 from kisi.cli.output import Console, show
 from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
-from kisi.config.load import Top
+from kisi.config.load import Top, common_secrets
 from kisi.config.settings import Section
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.journal import JOURNAL, Journal, repair
@@ -263,8 +263,19 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
     findings = findings or [Finding(Level.OK, valid)]
     findings += _check_mapping(partial)
     try:
-        count = sum(map(len, resolve_all(config).values()))
+        secrets = resolve_all(config)
+        count = sum(map(len, secrets.values()))
         findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
+        findings += [
+            Finding(
+                Level.WARNING,
+                f"{config.path.name}: {place}: This secret is a common word or number, or shorter "
+                "than 4 characters. Masked, it could be read from what stands around it, so kisi "
+                "shows nothing of what servers say.",
+                "Take another one: long, with letters and digits mixed.",
+            )
+            for place in common_secrets(secrets)
+        ]
     except ConfigError as error:
         findings += _errors(error)
     return (*findings, *_open_to_others(config), *_unusable_files(config))
