@@ -25,11 +25,11 @@ from urllib.parse import unquote_to_bytes
 MASK = "***"
 NOT_QUOTED = "(not shown)"
 _SHORTEST = 4
-_SHORTEST_UNCOMMON = 20
+_SHORTEST_UNCOMMON = 16
 """A secret of as many characters is in no text by chance, whatever it is made of."""
 _WORD = r"(?:(?:[A-Z]?+[^\W\d_A-Z]{2,}+)++|[A-Z]++|[a-z]|\d++)"
-_COMMON = re.compile(rf"[ ._/:,'-]*+{_WORD}(?:[ ._/:,'-]++{_WORD})*+[ ._/:,'-]*+")
-"""Words and numbers as texts, names and addresses have them: `error`, `InvalidObject`, `10.0`."""
+_COMMON = re.compile(rf"[ ._/:,'-]?{_WORD}(?:[ ._/:,'-]{_WORD})*+[ ._/:,'-]?")
+"""Words and numbers as texts and names have them: `error`, `InvalidObject`, `10.0`; no address."""
 _SHORTEST_BASE64 = 6
 _LAYERS = 2
 """How often a text is decoded: JSON inside HTML, an address inside an address."""
@@ -90,8 +90,9 @@ class Redactor:
         self._longest = 0
 
     def add(self, secret: str) -> None:
-        """Registers a secret. One that `is_common` is ignored: see `quotes`."""
+        """Registers a secret; one that `is_common` is not masked, and ends `quotes`."""
         if is_common(secret):
+            self.quotes = False
             return
         with self._lock:
             self._forms.update(_forms(secret))
@@ -186,7 +187,7 @@ def _letter(encoded: str) -> str:
 
 
 def is_common(secret: str) -> bool:
-    """Whether ordinary text may hold a secret by chance: words or numbers, fewer than 20 letters.
+    """Whether ordinary text may hold a secret by chance: words or numbers, fewer than 16 letters.
 
     So may fewer than 4 of any kind. A mask in such a text would show the secret.
     """

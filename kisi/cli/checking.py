@@ -17,7 +17,7 @@ import typer
 
 from kisi.cli.output import Console, show
 from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
-from kisi.config.load import Top, common_secrets
+from kisi.config.load import Top
 from kisi.config.settings import Section
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.journal import JOURNAL, Journal, repair
@@ -28,7 +28,7 @@ from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.reconcile.new_lines import check_siblings
-from kisi.redaction import safe_text
+from kisi.redaction import REDACTOR, safe_text
 from kisi.render import report as page
 from kisi.render.formatting import plural
 from kisi.render.report import Tone
@@ -263,19 +263,13 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
     findings = findings or [Finding(Level.OK, valid)]
     findings += _check_mapping(partial)
     try:
-        secrets = resolve_all(config)
-        count = sum(map(len, secrets.values()))
+        count = sum(map(len, resolve_all(config).values()))
         findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
-        findings += [
-            Finding(
-                Level.WARNING,
-                f"{config.path.name}: {place}: This secret is a common word or number, or shorter "
-                "than 4 characters. Masked, it could be read from what stands around it, so kisi "
-                "shows nothing of what servers say.",
-                "Take another one: long, with letters and digits mixed.",
-            )
-            for place in common_secrets(secrets)
-        ]
+        if not REDACTOR.quotes:
+            what = "A secret is a common word or number, or shorter than 4 characters: masked, it"
+            what += " could be read from what is around it. So kisi shows no words of servers."
+            remedy = "Take others: 16 characters or more, or letters and digits mixed."
+            findings.append(Finding(Level.WARNING, what, remedy))
     except ConfigError as error:
         findings += _errors(error)
     return (*findings, *_open_to_others(config), *_unusable_files(config))

@@ -29,7 +29,6 @@ from kisi.config.sentences import (
 from kisi.config.settings import LocalPath, SecretRef, Section, Table
 from kisi.errors import ConfigError
 from kisi.model import CountingRules, GuardRules
-from kisi.redaction import REDACTOR, is_common
 from kisi.secrets import resolve
 
 Kinds = Mapping[str, type[Section]]
@@ -276,8 +275,7 @@ class _Reader:
 def resolve_all(config: Config) -> Secrets:
     """Resolves every secret that `config` names; one `ConfigError` has all that are missing.
 
-    Each is `kisi.toml: [sources.hq] password: Sentence.` Where one `is_common`, no words of servers
-    are quoted from then on.
+    Each is `kisi.toml: [sources.hq] password: Sentence.`
     """
     holders: list[tuple[str, str, Section | Notify]] = [
         *(("sources", name, section) for name, section in config.sources.items()),
@@ -295,19 +293,8 @@ def resolve_all(config: Config) -> Secrets:
                 found[field] = resolve(reference, base=config.path.parent, hidden=hidden)
             except ConfigError as error:
                 problems += [f"{where} {field}: {problem}" for problem in error.problems]
-    REDACTOR.quotes = REDACTOR.quotes and not common_secrets(secrets)
     if problems:
         raise ConfigError(
             problems, remedy="Provide what is missing, then run `kisi check`. Nothing was sent."
         )
     return secrets
-
-
-def common_secrets(secrets: Secrets) -> list[str]:
-    """Where in kisi.toml secrets stand that are words or numbers as any text may hold them."""
-    return [
-        f"[{table}.{name}] {field}"
-        for (table, name), found in secrets.items()
-        for field, value in found.items()
-        if table != "notify" and not field.endswith(_LOGIN_NAME) and is_common(value)
-    ]

@@ -106,12 +106,11 @@ def system_context(authorities: str = "") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if sys.version_info >= (3, 13):  # as `create_default_context` does
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
-    if not authorities:
-        context.load_default_certs()
-    elif Path(authorities).is_dir():
-        context.load_verify_locations(capath=authorities)
+    if authorities:
+        kind = "capath" if Path(authorities).is_dir() else "cafile"
+        context.load_verify_locations(**{kind: authorities})
     else:
-        context.load_verify_locations(cafile=authorities)
+        context.load_default_certs()
     return context
 
 

@@ -52,7 +52,7 @@ def test_an_owner_without_an_account_may_have_folders_and_no_file(
     belongs_to(monkeypatch, file.parent, 4321)
     assert why_not_used(file) == ""
     (pointed_out,) = found(file)
-    assert "The folder /a/b belongs to the id 4321, without an account, and not to " in pointed_out
+    assert "/a/b belongs to the id 4321, without an account, and not to " in pointed_out
     belongs_to(monkeypatch, file, 4321)
     assert "/file belongs to the id 4321" in why_not_used(file)
 
@@ -88,15 +88,17 @@ def test_a_group_counts_if_another_user_is_in_it(
 
     accounts = [account(os.geteuid(), "me"), *(account(uid, f"u{uid}") for uid in members)]
     monkeypatch.setattr(pwd, "getpwall", lambda: accounts)
-    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group(("staff", "x", 77, ["me"])))
+    staff = grp.struct_group(("staff", "x", 77, ["me"]))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: staff)
+    monkeypatch.setattr(grp, "getgrall", lambda: [staff])
     file.parent.chmod(0o770)
-    real = Path.lstat
+    real = Path.stat
 
-    def seen(self: Path) -> os.stat_result:
-        status = real(self)
+    def seen(self: Path, **more: bool) -> os.stat_result:
+        status = real(self, **more)
         return os.stat_result((*status[:5], 77, *status[6:])) if self == file.parent else status
 
-    monkeypatch.setattr(Path, "lstat", seen)
+    monkeypatch.setattr(Path, "stat", seen)
     assert found(file) == ["The group staff can replace the files in /a/b."] * is_shared
 
 
