@@ -208,7 +208,8 @@ def _forms(secret: str) -> Iterator[str]:
         spelled = unicodedata.normalize(normal, secret)
         for encoding in _ENCODINGS:
             raw = spelled.encode(encoding, "replace")
-            for form in (raw.decode("latin-1"), raw.decode("utf-8", "replace")):
+            letters = raw.decode("latin-1")  # without NULs where no text has any, as in a header
+            for form in (letters, letters.replace("\0", ""), raw.decode("utf-8", "replace")):
                 if len(form.translate(_LOST)) >= _SHORTEST:
                     yield form
     for raw in (secret.encode(), secret.encode("latin-1", "replace")):
