@@ -204,8 +204,8 @@ def _forms(secret: str) -> Iterator[str]:
             yield read
             yield read.replace(" ", "+")  # as a form has it
         read = _Decoded(read).text
-    for normal in ("NFC", "NFD"):
-        spelled = unicodedata.normalize(normal, secret)
+    for spelled in {secret, *(unicodedata.normalize(form, secret) for form in ("NFC", "NFD"))}:
+        yield spelled
         for encoding in _ENCODINGS:
             raw = spelled.encode(encoding, "replace")
             letters = raw.decode("latin-1")  # without NULs where no text has any, as in a header
