@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from kisi.errors import AccessRefused, BadAnswer, PsaError, TransportError
 from kisi.psa.autotask.records import Row, folded, number
-from kisi.redaction import REDACTOR, remote_text
+from kisi.redaction import REDACTOR, remote_words
 from kisi.secrets import is_loopback
 from kisi.transport import Answer, Client, Clock, Retry
 
@@ -310,5 +310,5 @@ def refusals(answer: Answer) -> list[str]:
 
 def sentence(answer: Answer) -> str:
     """The end of a sentence: the status and what Autotask says."""
-    said = remote_text("; ".join(refusals(answer)) or answer.excerpt(200), 300)
+    said = remote_words("; ".join(refusals(answer)) or answer.excerpt(200), 300)
     return f"{answer.status}: {said.rstrip('.')}." if said else f"{answer.status}."
