@@ -61,7 +61,7 @@ else:
                 name, uid = _name(pwd.getpwuid, status.st_uid), os.geteuid()
                 who = f"the user {name}" if name else f"the id {status.st_uid}, without an account"
                 own = _name(pwd.getpwuid, uid) or uid
-                said = f"{place} belongs to {who}, and not to {own} or root."
+                said = f"{place} belongs to {who}, and not to {own}{' or root' * (uid > 0)}."
                 remedy = f"As root, run `chown {own} {quoted}`, or run kisi as its owner."
                 yield Exposure(place, said, remedy, refused=bool(name) or not is_folder)
             if stat.S_ISLNK(mode) or (is_folder and mode & stat.S_ISVTX):
