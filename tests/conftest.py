@@ -6,8 +6,17 @@ import pytest
 from coverage import Coverage
 from hypothesis import settings
 
+from kisi.redaction import REDACTOR
+
 settings.register_profile("kisi", deadline=None)  # a machine may be busy: time says nothing
 settings.load_profile("kisi")
+
+
+@pytest.fixture(autouse=True)
+def _servers_are_quoted() -> None:
+    """One test's weak password must not silence the servers of the next."""
+    REDACTOR.quotes = True
+
 
 _TESTS = Path(__file__).parent
 _SLOW = [_TESTS / name for name in ("e2e", "faults")]

@@ -303,14 +303,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say_bug(error: Exception, *, verbose: bool) -> int:
-    import traceback
+    from kisi.redaction import bug_trace, describe_bug, safe_text
 
-    from kisi.redaction import REDACTOR, safe_text
-
-    kind = f"{type(error).__name__}: {error}"
-    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(REDACTOR.redact(kind)))
+    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(describe_bug(error)))
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
-        redacted = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
-        write(sys.stderr, "\n".join(safe_text(line) for line in redacted))
+        write(sys.stderr, "\n".join(map(safe_text, bug_trace(error).splitlines())))
     return ExitCode.BUG

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from kisi.errors import AccessRefused, BadAnswer, PsaError, TransportError
 from kisi.psa.autotask.records import Row, folded, number
 from kisi.psa.autotask.settings import trusted_zone
-from kisi.redaction import REDACTOR, remote_text
+from kisi.redaction import REDACTOR, remote_words
 from kisi.transport import Answer, Client, Clock, Retry
 
 LOG = logging.getLogger("kisi.psa.autotask")
@@ -297,5 +297,5 @@ def refusals(answer: Answer) -> list[str]:
 
 def sentence(answer: Answer) -> str:
     """The end of a sentence: the status and what Autotask says."""
-    said = remote_text("; ".join(refusals(answer)) or answer.excerpt(200), 300)
+    said = remote_words("; ".join(refusals(answer)) or answer.excerpt(200), 300)
     return f"{answer.status}: {said.rstrip('.')}." if said else f"{answer.status}."
