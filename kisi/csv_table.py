@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from io import StringIO
+
+_SEP = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]', re.IGNORECASE)
+
+
+def named_delimiter(text: str) -> str:
+    """The delimiter that a first line `sep=;` names, which is Excel's own; empty without one."""
+    match = _SEP.match(text)
+    return match[1] if match else ""
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

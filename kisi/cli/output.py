@@ -124,12 +124,11 @@ def result(text: str, output: Path | None) -> None:
 
 
 def _write_file(path: Path, text: str) -> None:
-    """Replaces a whole file, private if new: it names clients. Or writes to a device."""
-    from kisi.files import PRIVATE, atomic_write
+    """Replaces a whole file, private if new: it names clients. A pipe could wait for ever."""
+    from kisi.files import PRIVATE, atomic_write, not_regular
 
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8", newline="")
-        return
+        raise not_regular()
     if hasattr(os, "geteuid") and path.is_symlink():
         trusted = {os.geteuid(), path.parent.stat().st_uid}
         if path.lstat().st_uid not in trusted:  # in `/tmp` it could lead to any file of ours

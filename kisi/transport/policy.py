@@ -65,8 +65,12 @@ class Limits:
     """The longest silence of a server that is answering."""
     call: float = 120.0
     """One call in total: connecting, sending, all repeats and the waits between them."""
-    body: int = 16 * 2**20
-    """The largest body that is read, decompressed. Parsed, JSON takes up to 30 times as much."""
+    body: int = 8 * 2**20
+    """The largest body that is read, decompressed; see also `answer.MOST_VALUES`."""
+    rows: int = 100_000
+    """Of one list, whoever serves it; it has at most one page for each 100 of them."""
+    list_bytes: int = 64 * 2**20
+    """Of all pages of one list, or of a report."""
     attempts: int = 4
     """Of one request; 1 repeats nothing. A rate limit (429) is waited out for the whole call."""
     retry_after_cap: float = 120.0
@@ -85,6 +89,19 @@ class Limits:
     def stopped(self) -> bool:
         """Whether nothing is to be sent any more."""
         return self.stop is not None and self.stop.is_set()
+
+    def beyond(self, rows: int, pages: int, size: int) -> str:
+        """How a list is longer than anything that a client has, as a clause; empty if it is not.
+
+        A list without an end is one of these, and would fill the memory.
+        """
+        if rows > self.rows:
+            return f"it has more than {self.rows:,} rows"
+        if pages * 100 > self.rows:
+            return f"it has more than {self.rows // 100:,} pages"
+        if size > self.list_bytes:
+            return f"it is larger than {self.list_bytes / 2**20:g} MiB"
+        return ""
 
     def for_best_effort(self) -> Self:
         """For a request that only ends or releases something: once, also when the run is over."""

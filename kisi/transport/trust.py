@@ -21,6 +21,7 @@ import certifi
 import requests
 
 from kisi.errors import ConfigError, NotSent
+from kisi.files import open_regular
 from kisi.secrets import fingerprint
 from kisi.transport.connection import Attempt, Connection, TrustMethod
 from kisi.transport.policy import Clock, Limits
@@ -29,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 _NOT_YET_VALID, _HAS_EXPIRED = 9, 10  # codes of OpenSSL
 _SECONDS = 10.0
+_LARGEST = 2**22
+"""Bytes of a certificate file; a bundle of all public authorities has a fraction of it."""
 
 
 def trust_methods(
@@ -98,7 +101,10 @@ def _chain_context() -> ssl.SSLContext:
 
 def _certificates(path: Path) -> list[bytes]:
     """The certificates (DER) in a file, which may hold several as PEM."""
-    data = path.read_bytes()
+    with open_regular(path) as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError("it is too large for certificates")
     blocks = ["".join(block.decode("ascii").split()) for block in _PEM.findall(data)]
     pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
     return [ssl.PEM_cert_to_DER_cert(pem.format(block)) for block in blocks] or [data]

@@ -14,18 +14,21 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from kisi.config.settings import Hours, Section, Table, Text
+from kisi.csv_table import named_delimiter
 from kisi.errors import SourceError
 from kisi.model import Category
 
 _SHOWN = 60
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
+TOO_LARGE = "See whether this is the right file; split it if it is."
 _AT_ITS_ORIGIN = "Correct it where the report comes from, and export it again."
 _MARKED = (
     (codecs.BOM_UTF8, ("utf-8",)),
@@ -170,13 +173,18 @@ class Row(NamedTuple):
 
 
 def parse_table(
-    file: Path, content: bytes, wanted: Collection[str], *, final_line_end: bool = True
+    file: Path,
+    content: bytes,
+    wanted: Collection[str],
+    *,
+    final_line_end: bool = True,
+    most_rows: int = 100_000,
 ) -> tuple[Row, ...]:
     """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or Windows-1252.
 
     The delimiter (comma, semicolon, tab) is the one under which the heading line shows most of the
-    `wanted` headings. Without `final_line_end` the last line needs no end, and nobody can tell 10
-    from the beginning of 100.
+    `wanted` headings, or the one that a line `sep=;` before it names. Without
+    `final_line_end` the last line needs no end, and nobody can tell 10 from the beginning of 100.
     """
     text = _decode(file, content)
     if "\0" in text:
@@ -191,7 +199,9 @@ def parse_table(
             remedy="Export the report again. If the portal never ends the last line, "
             "set `final_line_end = false` for this source in kisi.toml.",
         )
-    rows = tuple(_rows(file, text, _delimiter(text, wanted)))
+    rows = tuple(islice(_rows(file, text, _delimiter(text, wanted)), most_rows + 2))
+    if len(rows) > most_rows + 1:
+        raise refusal(rows[-1].location, f"it has more than {most_rows:,} rows", remedy=TOO_LARGE)
     if not rows:
         raise refusal(Location(file), "it holds no heading line")
     if len(rows) == 1:
@@ -224,6 +234,8 @@ class _Dialect(csv.excel):
 
 
 def _delimiter(text: str, wanted: Collection[str]) -> str:
+    if named := named_delimiter(text):
+        return named
     names = {fold(name) for name in wanted if name}
 
     def fit(delimiter: str) -> tuple[int, int]:
@@ -239,7 +251,7 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
 
 def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
-    width = 0
+    width, named = 0, bool(named_delimiter(text))
     while True:
         location = Location(file, reader.line_num + 1)
         try:
@@ -250,9 +262,10 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
             raise refusal(
                 location, f"the row that starts here is no valid CSV, or it is cut off ({error})"
             ) from error
-        if not cells:
+        if not cells or (named and location.line == 1):
             continue
         width = width or len(cells)
+        cells = cells if any(cells[width:]) else cells[:width]  # a spreadsheet pads rows
         if len(cells) != width:
             raise refusal(
                 location,
@@ -283,12 +296,16 @@ class Record(NamedTuple):
         return f"{self.company}/{fold(self.device)}"
 
 
-def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
+def parse_report(
+    file: Path, content: bytes, settings: HubSettings, most_rows: int
+) -> Iterator[Record]:
     """All records of one report file."""
-    wanted = [heading for _, heading in settings.columns]
-    headings, *rows = parse_table(file, content, wanted, final_line_end=settings.final_line_end)
+    wanted, end = [heading for _, heading in settings.columns], settings.final_line_end
+    headings, *rows = parse_table(file, content, wanted, final_line_end=end, most_rows=most_rows)
     found = _find_columns(headings, settings.columns)
     for row in rows:
+        if not any(row.cells):
+            continue  # a spreadsheet pads tables, too
         cells = {column: row.cells[position] for column, position in found.items()}
         yield _record(row.location, cells, settings)
 

@@ -212,6 +212,7 @@ class Session:
         self._client, self._clock, self._limits = client, clock, limits
         self._stopped = stopped
         self._ended = False
+        self._answers = self._bytes = 0
         self.label = label
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
@@ -235,6 +236,17 @@ class Session:
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
         return self._request(method, arguments, retry)[0]
+
+    def refuse_endless(self, rows: int, *, begins: bool = False) -> None:
+        """`Incomplete` where a list has more `rows`, or more came of it, than any client has.
+
+        What comes is counted from the call with `begins` on.
+        """
+        if begins:
+            self._answers = self._bytes = 0
+        if over := self._limits.beyond(rows, self._answers, self._bytes):
+            remedy = "See in the console what is listed there: no client has so much."
+            raise self.label.error(Incomplete, f"a list was not read to its end: {over}.", remedy)
 
     def ends(self) -> float:
         """The instant of the clock at which something that begins now must be over."""
@@ -288,6 +300,7 @@ class Session:
                 raise self.label.error(kind, error.message, error.remedy) from error
             if answer.status != HTTPStatus.OK:
                 raise self._refusal(method, answer)
+            self._answers, self._bytes = self._answers + 1, self._bytes + len(answer.body)
             document = self._document(method, answer)
             failure = problem_in(self.label, method, document)
             if failure is None:
