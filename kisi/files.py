@@ -18,6 +18,7 @@ _PAUSE = 0.2
 """Eleven attempts with pauses of 0.2 s: two seconds for a virus scanner or an editor to let go."""
 _FOLDERS_SYNC = os.name == "posix"
 PRIVATE = 0o600
+NOT_REGULAR = "it is not a regular file"
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
@@ -27,13 +28,8 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     # Without waiting: a pipe that nobody writes to would keep `open` itself for ever.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NO_WAITING)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise not_regular()
+            raise OSError(errno.EINVAL, NOT_REGULAR)
         yield file
-
-
-def not_regular() -> OSError:
-    """The error for what is a pipe, a device or a folder, and should be a file."""
-    return OSError(errno.EINVAL, "it is not a regular file")
 
 
 def atomic_write(

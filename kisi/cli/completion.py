@@ -73,7 +73,4 @@ def _names(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from kisi.files import open_regular
-
-    with open_regular(path) as file:
-        return tomllib.loads(file.read().decode("utf-8-sig"))
+    return tomllib.loads(path.read_text(encoding="utf-8").removeprefix("\ufeff"))

@@ -125,10 +125,10 @@ def result(text: str, output: Path | None) -> None:
 
 def _write_file(path: Path, text: str) -> None:
     """Replaces a whole file, private if new: it names clients. A pipe could wait for ever."""
-    from kisi.files import PRIVATE, atomic_write, not_regular
+    from kisi.files import NOT_REGULAR, PRIVATE, atomic_write
 
     if path.exists() and not path.is_file():
-        raise not_regular()
+        raise OSError(errno.EINVAL, NOT_REGULAR)
     if hasattr(os, "geteuid") and path.is_symlink():
         trusted = {os.geteuid(), path.parent.stat().st_uid}
         if path.lstat().st_uid not in trusted:  # in `/tmp` it could lead to any file of ours

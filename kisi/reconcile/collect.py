@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
+from kisi.counting import CountingContext, Undecided, contradiction, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
-from kisi.model import Company, Failure, Pool, Reading, Tenant, TenantRef, TenantUsage
+from kisi.model import Company, Failure, Pool, Reading, Tenant, TenantRef, TenantUsage, look_alikes
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 
@@ -49,7 +50,7 @@ class Collected:
             if found is not None:
                 return found
             if ref not in self.usages:
-                return _missing(ref, self.tenants.get(ref))
+                return _missing(ref, self.tenants)
         return None
 
     def totals(self) -> Mapping[str, Sequence[int]]:
@@ -160,6 +161,12 @@ class _Collector:
                 part.devices |= {Pool(ref, name): ids for name, ids in devices.items()}
                 part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
             self.progress(source.name, done, len(chosen))
+        listed = Counter(key.serial for usage in part.usages.values() for key in usage.keys)
+        for ref, usage in [*part.usages.items()]:
+            if error := contradiction(usage, listed):
+                part.failures[ref] = failure("source-incomplete", error, ExitCode.SOURCE)
+                del part.usages[ref], part.evidence[ref]
+                part.devices = {pool: x for pool, x in part.devices.items() if pool.tenant != ref}
         return part
 
     def _count(
@@ -175,13 +182,17 @@ class _Collector:
         return usage, PackedUsage.of(usage, self.context.billed), devices
 
 
-def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
+def _missing(ref: TenantRef, tenants: Mapping[TenantRef, Tenant]) -> Failure:
+    tenant = tenants.get(ref)
     if tenant is None:
         reason = f"the mapped tenant {ref} does not exist in its source"
         remedy = (
             "See `kisi map list`: a virtual server made anew has a new id, a renamed Business Hub "
             "company a new name."
         )
+        if alike := look_alikes(ref, tenants.values()):
+            reason = f"{reason}. {alike.removesuffix('.')}"
+            remedy = "Write the source's spelling into `tenants` of this client; copy it."
     else:
         reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
         remedy = "Enable it, or set `billing = false` for this client in mapping.toml."

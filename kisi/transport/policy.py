@@ -68,7 +68,7 @@ class Limits:
     body: int = 8 * 2**20
     """The largest body that is read, decompressed; see also `answer.MOST_VALUES`."""
     rows: int = 100_000
-    """Of one list, whoever serves it; it has at most one page for each 100 of them."""
+    """Of one list; it has at most one page for each 100 of them."""
     list_bytes: int = 64 * 2**20
     """Of all pages of one list, or of a report."""
     attempts: int = 4
@@ -91,17 +91,13 @@ class Limits:
         return self.stop is not None and self.stop.is_set()
 
     def beyond(self, rows: int, pages: int, size: int) -> str:
-        """How a list is longer than anything that a client has, as a clause; empty if it is not.
-
-        A list without an end is one of these, and would fill the memory.
-        """
-        if rows > self.rows:
-            return f"it has more than {self.rows:,} rows"
-        if pages * 100 > self.rows:
-            return f"it has more than {self.rows // 100:,} pages"
-        if size > self.list_bytes:
-            return f"it is larger than {self.list_bytes / 2**20:g} MiB"
-        return ""
+        """Why a list is not read on, as a clause, or empty: without an end it fills the memory."""
+        limits = (
+            (rows > self.rows, f"it has more than {self.rows:,} rows"),
+            (pages * 100 > self.rows, f"it has more than {self.rows // 100:,} pages"),
+            (size > self.list_bytes, f"it has more than {self.list_bytes / 2**20:g} MiB"),
+        )
+        return next((why for beyond, why in limits if beyond), "")
 
     def for_best_effort(self) -> Self:
         """For a request that only ends or releases something: once, also when the run is over."""

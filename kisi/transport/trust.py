@@ -30,8 +30,6 @@ _LOG = logging.getLogger(__name__)
 _PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 _NOT_YET_VALID, _HAS_EXPIRED = 9, 10  # codes of OpenSSL
 _SECONDS = 10.0
-_LARGEST = 2**22
-"""Bytes of a certificate file; a bundle of all public authorities has a fraction of it."""
 
 
 def trust_methods(
@@ -102,9 +100,7 @@ def _chain_context() -> ssl.SSLContext:
 def _certificates(path: Path) -> list[bytes]:
     """The certificates (DER) in a file, which may hold several as PEM."""
     with open_regular(path) as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise ValueError("it is too large for certificates")
+        data = file.read()
     blocks = ["".join(block.decode("ascii").split()) for block in _PEM.findall(data)]
     pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
     return [ssl.PEM_cert_to_DER_cert(pem.format(block)) for block in blocks] or [data]

@@ -237,12 +237,14 @@ def no_agreement_id(ref: AgreementRef) -> str:
 
 
 def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
-    """Why the agreement is not the mapped company's."""
+    """Why the agreement is not the mapped company's, or the company none that is invoiced."""
     company = part(row, "company")
     if "id" not in company:
         raise ValueError("company/id is missing")
     if str(company["id"]) == ref.company:
-        return None
+        why = f"Company {ref.company} of {_called(row)} is in ConnectWise's recycle bin."
+        remedy = "Restore it there, or map the client to the company that took its place."
+        return NotBillable("agreement", why, remedy) if flag(company, "deletedFlag") else None
     owner = f"company {shown(company['id'])} ({name(company, 'name') or 'no name'})"
     return NotBillable(
         "agreement",
@@ -255,6 +257,7 @@ def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
 def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
     """Why the agreement bills nothing on `today`; None if it is active."""
     status, starts, ends = _status(row), day(row, "startDate"), _end(row)
+    bills = day(row, "billStartDate")
     remedy = f"Renew it in ConnectWise. If that makes a new agreement: {move(ref)}."
     if flag(row, "cancelledFlag") or status == "cancelled":
         why = "is cancelled in ConnectWise"
@@ -263,6 +266,9 @@ def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
     elif starts is not None and starts > today:
         why = f"starts only on {starts}"
         remedy = f"Wait until then, or name the agreement that runs today: {move_by_hand(ref)}."
+    elif ends is not None and bills is not None and bills > ends:
+        why = f"ends on {ends}, before its billing starts on {bills}, so that it is never invoiced"
+        remedy = f"Correct these dates in ConnectWise, or name another: {move_by_hand(ref)}."
     elif status not in ("", "active"):
         why = f"is not active: ConnectWise calls it {remote_text(text(row, 'agreementStatus'), 40)}"
     else:

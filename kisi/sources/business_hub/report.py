@@ -24,8 +24,10 @@ from kisi.config.settings import Hours, Section, Table, Text
 from kisi.csv_table import named_delimiter
 from kisi.errors import SourceError
 from kisi.model import Category
+from kisi.transport import Limits
 
 _SHOWN = 60
+MOST_ROWS = Limits().rows
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
 TOO_LARGE = "See whether this is the right file; split it if it is."
@@ -173,12 +175,7 @@ class Row(NamedTuple):
 
 
 def parse_table(
-    file: Path,
-    content: bytes,
-    wanted: Collection[str],
-    *,
-    final_line_end: bool = True,
-    most_rows: int = 100_000,
+    file: Path, content: bytes, wanted: Collection[str], *, final_line_end: bool = True
 ) -> tuple[Row, ...]:
     """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or Windows-1252.
 
@@ -199,9 +196,9 @@ def parse_table(
             remedy="Export the report again. If the portal never ends the last line, "
             "set `final_line_end = false` for this source in kisi.toml.",
         )
-    rows = tuple(islice(_rows(file, text, _delimiter(text, wanted)), most_rows + 2))
-    if len(rows) > most_rows + 1:
-        raise refusal(rows[-1].location, f"it has more than {most_rows:,} rows", remedy=TOO_LARGE)
+    rows = tuple(islice(_rows(file, text, _delimiter(text, wanted)), MOST_ROWS + 2))
+    if len(rows) > MOST_ROWS + 1:
+        raise refusal(rows[-1].location, f"it has more than {MOST_ROWS:,} rows", remedy=TOO_LARGE)
     if not rows:
         raise refusal(Location(file), "it holds no heading line")
     if len(rows) == 1:
@@ -296,16 +293,12 @@ class Record(NamedTuple):
         return f"{self.company}/{fold(self.device)}"
 
 
-def parse_report(
-    file: Path, content: bytes, settings: HubSettings, most_rows: int
-) -> Iterator[Record]:
+def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
     """All records of one report file."""
-    wanted, end = [heading for _, heading in settings.columns], settings.final_line_end
-    headings, *rows = parse_table(file, content, wanted, final_line_end=end, most_rows=most_rows)
+    wanted = [heading for _, heading in settings.columns]
+    headings, *rows = parse_table(file, content, wanted, final_line_end=settings.final_line_end)
     found = _find_columns(headings, settings.columns)
-    for row in rows:
-        if not any(row.cells):
-            continue  # a spreadsheet pads tables, too
+    for row in (row for row in rows if any(row.cells)):  # a spreadsheet pads tables, too
         cells = {column: row.cells[position] for column, position in found.items()}
         yield _record(row.location, cells, settings)
 

@@ -143,7 +143,7 @@ class BusinessHub:
     ) -> None:
         self.name = name
         self._settings, self._base = settings, base
-        self._clock, self._most_rows, self._cap = clock, limits.rows, limits.list_bytes
+        self._clock, self._cap = clock, limits.list_bytes
 
     def files(self) -> tuple[ReportFile, ...]:
         """The newest file of each pattern, whatever its age, each file once, in their order."""
@@ -207,7 +207,7 @@ class BusinessHub:
         records: list[Record] = []
         for file in files:
             content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
-            records += parse_report(file.path, content, settings, self._most_rows)
+            records += parse_report(file.path, content, settings)
         _refuse_contradictions(records)
         for record in records:
             companies[record.company].append(record)

@@ -384,13 +384,14 @@ def read_server(
     notes: list[str] = []
     keys = _read_keys(session, notes)
     rows: list[KeyRow] = []
-    for key in keys:
-        if select(key) and key.used != 0:
-            opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
-            uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
-            rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
-            session.refuse_endless(len(rows))
-    devices = read_devices(session) if rows else {}  # last: one that was added meanwhile is known
+    in_use = [key for key in keys if key.used != 0 and select(key)]
+    for key in in_use:
+        opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
+        uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
+        rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
+        session.refuse_endless(len(rows))
+    # Last: a device that was added meanwhile is known. Also where nobody uses what is in use.
+    devices = read_devices(session) if rows or any(key.used for key in in_use) else {}
     said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
     return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
 

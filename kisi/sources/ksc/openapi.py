@@ -86,8 +86,9 @@ def _unwrapped(kind: str, value: object) -> object:
 
 _CHECK_LOGIN = (
     "Check `user`, the password behind `password`, and `internal_user` (true for a user of "
-    "Security Center itself, false for one of Windows or a domain, with `domain`). Try the same "
-    "login in the console before the next run."
+    "Security Center itself, false for one of Windows or a domain, with `domain`). Where two-step "
+    "verification is required, exclude this account from it. Try the same login in the console "
+    "before the next run."
 )
 _LATER = (
     "Run kisi again: most troubles of a server pass. If this one stays, `kisi check --online` and "
@@ -238,10 +239,7 @@ class Session:
         return self._request(method, arguments, retry)[0]
 
     def refuse_endless(self, rows: int, *, begins: bool = False) -> None:
-        """`Incomplete` where a list has more `rows`, or more came of it, than any client has.
-
-        What comes is counted from the call with `begins` on.
-        """
+        """`Incomplete` where a list has more `rows`, or is longer since it `begins`, than any."""
         if begins:
             self._answers = self._bytes = 0
         if over := self._limits.beyond(rows, self._answers, self._bytes):
