@@ -307,7 +307,8 @@ def check_lines(
         return
     for client in clients:
         try:
-            yield from map(_finding, validator.agreement(client))
+            stale = (*validator.company(client), *validator.agreement(client))
+            yield from (_finding(each) for each in stale if each.reason is not StaleReason.RENAMED)
         except KisiError as error:
             yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
     products = {entry.id: _finding(entry) for row in rows for entry in validator.products(row)}

@@ -26,7 +26,7 @@ from kisi.model import (
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.connectwise import records
 from kisi.psa.connectwise.checks import check_online
-from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, LOG, Wire, additions
+from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Wire, additions
 from kisi.psa.connectwise.write import write
 from kisi.transport import Client, Clock, Limits
 
@@ -129,7 +129,6 @@ class ConnectWise:
         self.workers = workers
         self._wire = wire
         self._clock = clock
-        self._companies: dict[str, records.Row] = {}
 
     def clock_skew(self) -> timedelta | None:
         """How far this machine's clock is ahead of ConnectWise's."""
@@ -142,7 +141,7 @@ class ConnectWise:
     def agreements(
         self, refs: Collection[AgreementRef], today: date
     ) -> Mapping[AgreementRef, Agreement | KisiError]:
-        """One request for about 150 of them, of their companies, and of parents that invoice them.
+        """One request for about 150 of them, and one for about 150 parents that invoice them.
 
         A chunk that cannot be read is that error for each of its refs; none could be, or
         `AccessRefused`, is raised.
@@ -160,30 +159,13 @@ class ConnectWise:
         invoiced = {number: records.invoiced_by(row) for number, row in rows.items()}
         asked = {number: parent for number, parent in invoiced.items() if parent}
         parents, unread = self._agreement_rows(set(asked.values()) - rows.keys())
-        deleted = self._deleted(ref.company for ref in refs)
         for number, of_it in wanted.items():
             row, parent = rows.get(number), asked.get(number, 0)
             error = failed.get(number) or unread.get(parent)
             above = rows.get(parent) or parents.get(parent)
             for ref in of_it:
-                own = (
-                    {**row, "company": deleted[ref.company]}
-                    if row and ref.company in deleted
-                    else row
-                )
-                found[ref] = error or records.validate_agreement(ref, own, today, above)
+                found[ref] = error or records.validate_agreement(ref, row, today, above)
         return found
-
-    def _deleted(self, companies: Iterable[str]) -> dict[str, records.Row]:
-        """Those of the companies that are in the recycle bin, as far as kisi may look; once."""
-        unknown = _numbers({*companies} - self._companies.keys())
-        try:
-            rows = list(self._wire.rows_among(COMPANIES, "id", unknown))
-            self._companies |= {str(records.row_id(row)): row for row in rows}
-        except PsaError as error:
-            LOG.warning("Whether companies are in the recycle bin is not known. %s", error.message)
-        found = self._companies.items()
-        return {one: row for one, row in found if records.flag(row, "deletedFlag")}
 
     def _agreement_rows(
         self, numbers: Collection[int]

@@ -237,14 +237,12 @@ def no_agreement_id(ref: AgreementRef) -> str:
 
 
 def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
-    """Why the agreement is not the mapped company's, or the company none that is invoiced."""
+    """Why the agreement is not the mapped company's."""
     company = part(row, "company")
     if "id" not in company:
         raise ValueError("company/id is missing")
     if str(company["id"]) == ref.company:
-        why = f"Company {ref.company} of {_called(row)} is in ConnectWise's recycle bin."
-        remedy = "Restore it there, or map the client to the company that took its place."
-        return NotBillable("agreement", why, remedy) if flag(company, "deletedFlag") else None
+        return None
     owner = f"company {shown(company['id'])} ({name(company, 'name') or 'no name'})"
     return NotBillable(
         "agreement",
