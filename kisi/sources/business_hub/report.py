@@ -261,7 +261,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
             ) from error
         if not cells or (named and location.line == 1):
             continue
-        width = width or len(cells)
+        width = width or max((n for n, cell in enumerate(cells, 1) if cell), default=len(cells))
         cells = cells if any(cells[width:]) else cells[:width]  # a spreadsheet pads rows
         if len(cells) != width:
             raise refusal(
