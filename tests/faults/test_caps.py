@@ -30,7 +30,7 @@ posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such 
     ids=["rows", "bytes"],
 )
 @pytest.mark.fault(
-    68,
+    14,
     injection="a `Link` in ConnectWise's lists never ends, and each page has new records",
     outcome="given up at the cap of rows or bytes, in words: exit 5, nothing of it is used",
 )
@@ -52,7 +52,7 @@ def test_each_cap_of_a_list_is_named(trial: Trial, cap: dict[str, Any], words: s
 
 
 @pytest.mark.fault(
-    68,
+    14,
     injection="a gateway makes pages of one record each, with a `Link` that never ends",
     outcome="given up after one page for each 100 rows of the cap: exit 5",
 )
@@ -74,7 +74,7 @@ def test_pages_of_one_record_are_counted(trial: Trial):
     "opener", ["LicenseKeys.EnumKeys", "LicenseKeys.AcquireKeyHosts", "HostGroup.FindHosts"]
 )
 @pytest.mark.fault(
-    68,
+    14,
     injection="Security Center announces a list of three million rows",
     outcome="not read at all: that client fails, exit 4, and the others are billed",
 )
@@ -98,7 +98,7 @@ def test_a_list_of_millions_is_not_begun(billed: Trial, opener: str):
     ("cap", "words"), [({"rows": 7}, "more than 7 rows"), ({"list_bytes": 2800}, "MiB")]
 )
 @pytest.mark.fault(
-    68,
+    14,
     injection="a tenant's uses of keys are more than the cap in rows or bytes",
     outcome="that client fails, exit 4, and the others are billed",
 )
@@ -113,7 +113,7 @@ def test_a_tenant_beyond_the_cap_fails_alone(billed: Trial, cap: dict[str, Any],
 
 
 @pytest.mark.fault(
-    68,
+    14,
     injection="an answer of 7 MiB that is 2 million empty values, which would take 30 times that",
     outcome="its values are counted, and it is not parsed: that client fails, exit 4",
 )
@@ -129,7 +129,7 @@ def test_an_answer_of_tiny_values_is_not_parsed(billed: Trial):
 
 
 @pytest.mark.fault(
-    68,
+    14,
     injection="Tigerpaw gives an agreement a list of more charges than the cap",
     outcome="that client fails, exit 5; nothing is submitted",
 )
@@ -145,7 +145,7 @@ def test_charges_without_an_end_are_no_list(operator: Operator):
 
 
 @pytest.mark.fault(
-    68,
+    14,
     injection="a report of Business Hub has more rows than the cap",
     outcome="the source fails and says which line is too much: exit 4, nothing written",
 )
@@ -204,7 +204,7 @@ def test_a_round_page_without_a_link_is_not_the_last(trial: Trial, size: int):
 
 @pytest.mark.parametrize("what", ["secret", "certificate", "mapping", "config"])
 @pytest.mark.fault(
-    69,
+    52,
     injection="a secret, a pinned certificate, kisi.toml or mapping.toml is a pipe, without an end",
     outcome="refused at once and by name, exit 3; nothing is sent",
 )
