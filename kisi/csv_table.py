@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
-_SEP = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*[\r\n]', re.IGNORECASE)
+_SEP = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\t]*([\r\n])', re.IGNORECASE)
 
 
-def named_delimiter(text: str) -> str:
-    """The delimiter that a first line `sep=;` names, which is Excel's own; empty without one."""
+def without_sep(text: str) -> tuple[str, str]:
+    """The delimiter that Excel's own first line `sep=;` names, or none; the text, it left blank."""
     match = _SEP.match(text)
-    return match[1] if match else ""
+    return (match[1], match[2] + text[match.end() :]) if match else ("", text)
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,8 +15,7 @@ from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key
 from kisi.model import Device, Evidence, Key, KeyRow
 
 _NAMED_AT_MOST = 5
-_AGAIN = re.compile(r"~~\d+$")
-"""What Security Center adds to the name of a device that it knows already (KSC help, 9299)."""
+_AGAIN = re.compile(r"~~\d+$")  # Security Center adds it to a name that it has (KSC help, 9299)
 _NAME_AT_MOST = 150  # characters: names are the server's, and a sentence has to stay one
 
 

@@ -24,7 +24,7 @@ from itertools import zip_longest
 from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
-from kisi.csv_table import csv_table, named_delimiter
+from kisi.csv_table import csv_table, without_sep
 from kisi.errors import ConfigError
 from kisi.mapping.changes import (
     MappingEdit,
@@ -376,16 +376,13 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
 
     It may lack some of the `columns` and have them in any order; messages call it `name`.
     """
-    body = text.removeprefix("\ufeff")
-    named = named_delimiter(body)
+    named, body = without_sep(text.removeprefix("\ufeff"))
     delimiter = named or max(_DELIMITERS, key=body.partition("\n")[0].count)
     reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
     rows: list[ReadRow] = []
     header: list[str] = []
     try:
         for cells in reader:
-            if named and reader.line_num == 1:
-                continue  # Excel's own `sep=;`
             if not header:
                 header = [cell.strip().casefold() for cell in cells]
                 _refuse_columns(header, columns, name)

@@ -21,7 +21,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kisi.config.settings import Hours, Section, Table, Text
-from kisi.csv_table import named_delimiter
+from kisi.csv_table import without_sep
 from kisi.errors import SourceError
 from kisi.model import Category
 from kisi.transport import Limits
@@ -196,7 +196,8 @@ def parse_table(
             remedy="Export the report again. If the portal never ends the last line, "
             "set `final_line_end = false` for this source in kisi.toml.",
         )
-    rows = tuple(islice(_rows(file, text, _delimiter(text, wanted)), MOST_ROWS + 2))
+    named, text = without_sep(text)
+    rows = tuple(islice(_rows(file, text, named or _delimiter(text, wanted)), MOST_ROWS + 2))
     if len(rows) > MOST_ROWS + 1:
         raise refusal(rows[-1].location, f"it has more than {MOST_ROWS:,} rows", remedy=TOO_LARGE)
     if not rows:
@@ -231,8 +232,6 @@ class _Dialect(csv.excel):
 
 
 def _delimiter(text: str, wanted: Collection[str]) -> str:
-    if named := named_delimiter(text):
-        return named
     names = {fold(name) for name in wanted if name}
 
     def fit(delimiter: str) -> tuple[int, int]:
@@ -248,7 +247,7 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
 
 def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
-    width, named = 0, bool(named_delimiter(text))
+    width = 0
     while True:
         location = Location(file, reader.line_num + 1)
         try:
@@ -259,7 +258,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
             raise refusal(
                 location, f"the row that starts here is no valid CSV, or it is cut off ({error})"
             ) from error
-        if not cells or (named and location.line == 1):
+        if not cells:
             continue
         width = width or max((n for n, cell in enumerate(cells, 1) if cell), default=len(cells))
         cells = cells if any(cells[width:]) else cells[:width]  # a spreadsheet pads rows
