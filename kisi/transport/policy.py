@@ -68,9 +68,9 @@ class Limits:
     body: int = 8 * 2**20
     """The largest body that is read, decompressed; see also `answer.MOST_VALUES`."""
     rows: int = 100_000
-    """Of one list; it has at most one page for each 100 of them."""
+    pages: int = 1_000
     list_bytes: int = 64 * 2**20
-    """Of all pages of one list, or of a report."""
+    """Rows, pages and bytes of one list, whoever serves it, or of a report."""
     attempts: int = 4
     """Of one request; 1 repeats nothing. A rate limit (429) is waited out for the whole call."""
     retry_after_cap: float = 120.0
@@ -94,7 +94,7 @@ class Limits:
         """Why a list is not read on, as a clause, or empty: without an end it fills the memory."""
         limits = (
             (rows > self.rows, f"it has more than {self.rows:,} rows"),
-            (pages * 100 > self.rows, f"it has more than {self.rows // 100:,} pages"),
+            (pages > self.pages, f"it has more than {self.pages:,} pages"),
             (size > self.list_bytes, f"it has more than {self.list_bytes / 2**20:g} MiB"),
         )
         return next((why for beyond, why in limits if beyond), "")

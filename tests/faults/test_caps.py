@@ -54,14 +54,14 @@ def test_each_cap_of_a_list_is_named(trial: Trial, cap: dict[str, Any], words: s
 @pytest.mark.fault(
     14,
     injection="a gateway makes pages of one record each, with a `Link` that never ends",
-    outcome="given up after one page for each 100 rows of the cap: exit 5",
+    outcome="given up at the cap of 1,000 pages: exit 5",
 )
 def test_pages_of_one_record_are_counted(trial: Trial):
     assert trial.sync().code == 0
     trial.contoso.add_devices(n=2)
     trial.sandbox.cw.gateway = Gateway(endless=True, page_cap=1)
 
-    with limits(rows=3000):
+    with limits(pages=30):
         result = trial.sync()
 
     assert (result.code, result.writes) == (5, [])
@@ -135,12 +135,14 @@ def test_an_answer_of_tiny_values_is_not_parsed(billed: Trial):
 )
 def test_charges_without_an_end_are_no_list(operator: Operator):
     ledger = Ledger(operator, first=False)
+    for _ in range(10):
+        ledger.side.tigerpaw.charge(ledger.client.agreement, "BACKUP", 5, price=9.0)
 
-    with limits(rows=1):
+    with limits(rows=10):
         result = ledger.sync()
 
     assert (result.code, submits(result)) == (5, [])
-    assert "without an end: it has more than 1 rows" in trouble(result, "Northwind").reason
+    assert "without an end: it has more than 10 rows" in trouble(result, "Northwind").reason
     ledger.heals()
 
 
@@ -149,20 +151,19 @@ def test_charges_without_an_end_are_no_list(operator: Operator):
     injection="a report of Business Hub has more rows than the cap",
     outcome="the source fails and says which line is too much: exit 4, nothing written",
 )
-def test_a_report_beyond_the_cap_is_no_report(operator: Operator, monkeypatch: pytest.MonkeyPatch):
+def test_a_report_beyond_the_cap_is_no_report(operator: Operator):
     product = operator.bill_as_one()
     contoso = operator.client("Contoso", workstations=1)
     contoso.more_tenants.append("hub:Contoso Ltd")
     hub = BusinessHub(operator.world.now)
     hub.add_devices("Contoso Ltd", "Kaspersky Endpoint Security Cloud", workstations=4)
     operator.sandbox.add(hub.part())
-    monkeypatch.setattr("kisi.sources.business_hub.report.MOST_ROWS", 3)
-
-    result = operator.sync()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kisi.sources.business_hub.report.MOST_ROWS", 3)
+        result = operator.sync()
 
     assert (result.code, contoso.quantities) == (4, {})
     assert "line 5: it has more than 3 rows" in trouble(result, "Contoso").reason
-    monkeypatch.undo()
     assert operator.sync().code == 6  # nothing bills that application
     assert contoso.quantities == {product: 1}
 
@@ -190,7 +191,7 @@ def test_a_round_page_without_a_link_is_not_the_last(trial: Trial, size: int):
 
     assert (result.code, result.writes) == (6, [])
     failed = trouble(result, "Contoso")
-    assert (failed.guard, f"{theirs.id} (6)" in failed.reason) == ("ambiguous", True)
+    assert (failed.guard, f"{theirs.id} (6" in failed.reason) == ("ambiguous", True)
     del trial.world.lines[theirs.id]
     quiet = trial.sync()
     assert quiet.code == 0
@@ -214,6 +215,7 @@ def test_a_pipe_is_no_file(billed: Trial, tmp_path: Path, what: str):
     os.mkfifo(pipe, 0o600)
     billed.operator.by_hand()
     config = billed.operator.config
+    path = pipe
     if what in {"config", "mapping"}:
         path = config if what == "config" else config.with_name("mapping.toml")
         path.unlink()
@@ -229,4 +231,5 @@ def test_a_pipe_is_no_file(billed: Trial, tmp_path: Path, what: str):
     assert (result.code, list(result.requests)) == (3, []), result.err
     assert "not a regular file" in result.err or "a pipe or a device, not a file" in result.err
     assert time.monotonic() - began < 30
+    path.unlink()
     billed.heals()
