@@ -1,20 +1,35 @@
-"""Puts a file in the place of another: whole or not at all, and past nothing that lies in wait."""
+"""Files: written whole or not at all, and past nothing that lies in wait; read without waiting."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 _ATTEMPTS = 11
 _PAUSE = 0.2
 """Eleven attempts with pauses of 0.2 s: two seconds for a virus scanner or an editor to let go."""
 _FOLDERS_SYNC = os.name == "posix"
 PRIVATE = 0o600
+NOT_REGULAR = "it is not a regular file"
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file to be read; `OSError` if it is none, such as a pipe, which may never end."""
+    # Without waiting: a pipe that nobody writes to would keep `open` itself for ever.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NO_WAITING)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, NOT_REGULAR)
+        yield file
 
 
 def atomic_write(

@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from kisi.errors import ConfigError
+from kisi.files import open_regular
 from kisi.redaction import REDACTOR
 from kisi.rights import why_not_used
 
@@ -123,7 +124,7 @@ def _from_file(target: str, base: Path) -> str:
 def _read(path: Path, *, private: bool) -> str:
     """The text of a small file; with `private` only if no other user can read or change it."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             raw = file.read(_LARGEST + 1)
     except OSError as error:

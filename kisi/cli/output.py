@@ -124,13 +124,12 @@ def result(text: str, output: Path | None) -> None:
 
 
 def _write_file(path: Path, text: str) -> None:
-    """Replaces a whole file, private if new: it names clients. Or writes to a device."""
-    from kisi.files import PRIVATE, atomic_write
+    """Replaces a whole file, private if new: it names clients. A pipe could wait for ever."""
+    from kisi.files import NOT_REGULAR, PRIVATE, atomic_write
     from kisi.rights import is_foreign
 
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8", newline="")
-        return
+        raise OSError(errno.EINVAL, NOT_REGULAR)
     if path.is_symlink() and is_foreign(path.lstat()):  # it could lead to any file of ours
         raise PermissionError(errno.EPERM, "it is another user's link")
     target = Path(os.path.realpath(path))

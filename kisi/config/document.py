@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kisi.errors import ConfigError
+from kisi.files import open_regular
 from kisi.rights import why_not_used
 
 MAX_BYTES = 8 * 2**20
@@ -108,11 +109,11 @@ def read_bytes(path: Path) -> bytes | None:
     `ConfigError` if it cannot be read as a file, or another user decides what is in it.
     """
     try:
-        if path.is_dir():
-            raise ConfigError(
-                f"{path.name}: {path} is a folder, not a file.", remedy="Name the file in it."
-            )
-        with path.open("rb") as file:
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "a pipe or a device"
+            remedy = "Name the file in it." if path.is_dir() else "Name a file on the disk."
+            raise ConfigError(f"{path.name}: {path} is {kind}, not a file.", remedy=remedy)
+        with open_regular(path) as file:
             raw = file.read(MAX_BYTES + 1)
         foreign = why_not_used(path)
     except FileNotFoundError:

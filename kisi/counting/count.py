@@ -97,6 +97,8 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, keys, context)
     devices = (item for group in groups for item in group.count.evidence)
+    used = (key for key in reading.keys if key.used and key.stored and context.selects(key))
+    unseen = used if not (reading.rows or reading.devices) else ()
     return TenantUsage(
         tenant=reading.tenant,
         at=reading.at,
@@ -113,6 +115,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             *figure_notes(reading.keys, reading.rows, context),
             *device_notes(devices, reading.devices, context),
         ),
+        unseen_keys=tuple(keys[key.serial] for key in unseen),
     )
 
 
@@ -214,6 +217,23 @@ def _refuse_non_windows(
             "user, two mobile devices are one. Nothing of this client was billed.",
             remedy="Export one row a device, or the number of users with the category `all`.",
         )
+
+
+def contradiction(usage: TenantUsage, listed: Mapping[str, int]) -> Incomplete | None:
+    """The error of a tenant that contradicts itself: a key in use, and not one device.
+
+    An account that may not see devices reads so, and would bill 0. Only for a key that no other
+    tenant has (`listed` counts them): where servers share one, the figure may count them all.
+    """
+    for key in usage.unseen_keys:
+        if listed[key.serial] == 1:
+            what = f"{key.used} in use by the server's own figure, and it lists no device at all"
+            return Incomplete(
+                f"{usage.tenant.name}: key {key.serial} ({key.name}): {what}.",
+                remedy="Let kisi's account see this virtual server's devices. If it has none yet, "
+                "and others use the key, set `billing = false` for its client until it has.",
+            )
+    return None
 
 
 def conservation(usage: ApplicationUsage) -> str:

@@ -6,6 +6,7 @@ every day. An expired key that is in use is said, because it was billed before, 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
@@ -14,6 +15,7 @@ from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key
 from kisi.model import Device, Evidence, Key, KeyRow
 
 _NAMED_AT_MOST = 5
+_AGAIN = re.compile(r"~~\d+$")  # Security Center adds it to a name that it has (KSC help, 9299)
 _NAME_AT_MOST = 150  # characters: names are the server's, and a sentence has to stay one
 
 
@@ -88,6 +90,15 @@ def device_notes(
         yield (
             f"{are} not among its own devices, not counted, and may be another client's: "
             f"{some(foreign.values())}."
+        )
+    again: dict[str, set[str]] = defaultdict(set)
+    for name in counted.values():
+        again[_AGAIN.sub("", name)].add(name)
+    if twice := [" and ".join(sorted(names)) for names in again.values() if len(names) > 1]:
+        have = _number(twice, "device has", "devices have")
+        yield (
+            f"{have} several records, and each is counted: {some(twice)}. If it was installed "
+            "again, delete the old record in Security Center."
         )
     if unseen := _unseen(counted, devices, context):
         were = _number(unseen, "counted device was", "counted devices were")

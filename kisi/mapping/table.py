@@ -20,10 +20,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import StringIO
+from itertools import zip_longest
 from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
-from kisi.csv_table import csv_table
+from kisi.csv_table import csv_table, without_sep
 from kisi.errors import ConfigError
 from kisi.mapping.changes import (
     MappingEdit,
@@ -375,8 +376,8 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
 
     It may lack some of the `columns` and have them in any order; messages call it `name`.
     """
-    body = text.removeprefix("\ufeff")
-    delimiter = max(_DELIMITERS, key=body.partition("\n")[0].count)
+    named, body = without_sep(text.removeprefix("\ufeff"))
+    delimiter = named or max(_DELIMITERS, key=body.partition("\n")[0].count)
     reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
     rows: list[ReadRow] = []
     header: list[str] = []
@@ -399,9 +400,9 @@ def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) ->
     problems = [
         f'{name}: Unknown column "{shorten(each)}"; {did_you_mean(each, columns)}'
         for each in header
-        if each not in columns
+        if each and each not in columns
     ]
-    twice = (each for each, times in Counter(header).items() if times > 1)
+    twice = (each for each, times in Counter(filter(None, header)).items() if times > 1)
     problems += (f'{name}: Column "{each}" stands there twice.' for each in twice)
     if problems:
         raise ConfigError(
@@ -411,9 +412,9 @@ def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) ->
 
 
 def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ReadRow:
-    if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+    if any(cell.strip() and not head for head, cell in zip_longest(header, cells, fillvalue="")):
         raise ConfigError(
-            f"{place}: There are more cells than columns. Nothing was changed.",
+            f"{place}: There are more cells than columns with a heading. Nothing was changed.",
             remedy="Put a text that holds the divider in quotes, as a spreadsheet does by itself.",
         )
     raw = {}

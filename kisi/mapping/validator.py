@@ -33,6 +33,7 @@ from kisi.model import (
     Reading,
     Tenant,
     TenantRef,
+    look_alikes,
     unmapped_tenants,
 )
 from kisi.planning import ref_of, rows_of
@@ -167,6 +168,9 @@ class SystemValidator:
             if found is None and ref.source in self._tenants:
                 reason = StaleReason.GONE
                 message = f'sources.{ref.source} has no tenant "{shorten(ref.tenant)}".'
+                message = (
+                    f"{message} {look_alikes(ref, self._tenants[ref.source].values())}".strip()
+                )
                 remedy = (
                     "Map the new tenant (`kisi map list`), and take this one out: "
                     "kisi map company CLIENT --remove-tenant TENANT"
@@ -303,7 +307,8 @@ def check_lines(
         return
     for client in clients:
         try:
-            yield from map(_finding, validator.agreement(client))
+            stale = (*validator.company(client), *validator.agreement(client))
+            yield from (_finding(each) for each in stale if each.reason is not StaleReason.RENAMED)
         except KisiError as error:
             yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
     products = {entry.id: _finding(entry) for row in rows for entry in validator.products(row)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +57,22 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
         for tenant, identity in listed
         if tenant.ref not in mapped
     )
+
+
+def look_alikes(ref: TenantRef, tenants: Iterable[Tenant]) -> str:
+    """Which tenants of its source a person cannot tell from a missing one; a sentence, or empty."""
+    ours, names = ref.tenant, [one.ref.tenant for one in tenants if one.ref.source == ref.source]
+    found = [ascii(name)[:200] for name in names if _seen(name) == _seen(ours) and name != ours]
+    if not found:
+        return ""
+    differ = "they differ in case, in spaces, or in how accents are made"
+    return f"It has {' and '.join(found)}, and the mapping {ascii(ours)[:200]}: {differ}."
+
+
+def _seen(text: str) -> str:
+    """A name as the eye has it: `é` may be one character or two, a space may not break lines."""
+    visible = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", " ".join(visible.split()).casefold())
 
 
 def _listed_as(

@@ -185,3 +185,5 @@ class TenantUsage:
     keys: tuple[KeyEvidence, ...] = ()
     """All keys of the tenant, also those that do not count."""
     notes: tuple[str, ...] = ()
+    unseen_keys: tuple[KeyEvidence, ...] = ()
+    """Keys in its own storage that count and that its server calls in use, without one device."""

@@ -203,11 +203,18 @@ def _counted_twice(line: PlannedLine, _company: CompanyPlan, context: GuardConte
 def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
     if not line.orphaned:
         return None
-    return (
+    reason = (
         f"kisi wrote this line of product {line.product} on agreement {line.agreement}, and the "
         "mapping no longer bills it there; it would go to 0 so that nothing is billed twice"
     )
+    return f"{reason}; {_ELAPSED}" if line.prorated else reason
 
+
+_ELAPSED = (
+    "the agreement is prorated, and a line that takes its place bills from its own first day on: "
+    "what has passed of a period that is not invoiced yet would be on no invoice, unless a person "
+    "cancels this line in the PSA as of today instead"
+)
 
 _REALLY = "If that is right: {accept}"
 

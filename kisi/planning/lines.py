@@ -191,12 +191,17 @@ def _desired_lines(
     today: date,
 ) -> Iterable[PlannedLine]:
     owned = {(fact.line_id, fact.product) for fact in facts if _is_here(fact, company)}
+    troubles: list[Failure] = []
     for want in desired.lines:
-        line = candidate(current.lines, want.product, today, owned)
+        try:
+            line = candidate(current.lines, want.product, today, owned)
+            if want.quantity:
+                _refuse_doubtful(line, current.lines, want.product, owned, today)
+        except CannotPlan as error:
+            troubles.append(error.failure)
+            continue
         if line is None and want.quantity == 0:
             continue
-        if want.quantity:
-            _refuse_doubtful(line, current.lines, want.product, owned, today)
         same = line is not None and line.quantity == want.quantity
         yield PlannedLine(
             psa=company.psa,
@@ -215,6 +220,11 @@ def _desired_lines(
             billable=line.billable if line else True,
             prorated=current.agreement.prorated,
         )
+    if troubles:  # all at once: who mends one in the PSA mends the others with it
+        reason = "; ".join(dict.fromkeys(each.reason for each in troubles))
+        remedy = " ".join(dict.fromkeys(each.remedy for each in troubles))
+        first = min(troubles, key=lambda each: each.exit_code)
+        raise CannotPlan(first.guard, reason, remedy, first.exit_code)
 
 
 def _is_here(fact: OwnedLine, company: Company) -> bool:
@@ -256,7 +266,9 @@ def _unmapped_lines(
         if not by_hand:
             _refuse_unreadable(line)
         if line.quantity > 0:
-            yield _unmapped_line(fact, line, by_hand=by_hand)
+            agreement, _ = current.elsewhere.get(fact.ref, (current.agreement, ()))
+            found = _unmapped_line(fact, line, by_hand=by_hand)
+            yield replace(found, prorated=agreement.prorated or None)
 
 
 def _still_billing(

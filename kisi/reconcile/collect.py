@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, count_tenant, without_evidence
+from kisi.counting import CountingContext, contradiction, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -23,6 +24,7 @@ from kisi.model import (
     TenantRef,
     TenantUsage,
     UnmappedUse,
+    look_alikes,
 )
 from kisi.redaction import REDACTOR, describe_bug
 from kisi.sources import UsageSource
@@ -60,7 +62,7 @@ class Collected:
             if found is not None:
                 return found
             if ref not in self.usages:
-                return _missing(ref, self.tenants.get(ref))
+                return _missing(ref, self.tenants)
         return None
 
     def totals(self) -> Mapping[str, Sequence[int]]:
@@ -172,6 +174,12 @@ class _Collector:
                 part.devices |= {Pool(ref, name): ids for name, ids in devices.items()}
                 part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
             self.progress(source.name, done, len(chosen))
+        listed = Counter(key.serial for usage in part.usages.values() for key in usage.keys)
+        for ref, usage in [*part.usages.items()]:
+            if error := contradiction(usage, listed):
+                part.failures[ref] = failure("source-incomplete", error, ExitCode.SOURCE)
+                del part.usages[ref], part.evidence[ref]
+                part.devices = {pool: x for pool, x in part.devices.items() if pool.tenant != ref}
         return part
 
     def _count(
@@ -219,13 +227,17 @@ def read_unmapped(
     return tuple(told), tuple(use for found in uses.values() for use in found)
 
 
-def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:
+def _missing(ref: TenantRef, tenants: Mapping[TenantRef, Tenant]) -> Failure:
+    tenant = tenants.get(ref)
     if tenant is None:
         reason = f"the mapped tenant {ref} does not exist in its source"
         remedy = (
             "See `kisi map list`: a virtual server made anew has a new id, a renamed Business Hub "
             "company a new name."
         )
+        if alike := look_alikes(ref, tenants.values()):
+            reason = f"{reason}. {alike.removesuffix('.')}"
+            remedy = "Write the source's spelling into `tenants` of this client; copy it."
     else:
         reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
         remedy = "Enable it, or set `billing = false` for this client in mapping.toml."

@@ -59,6 +59,7 @@ class BusinessHub:
         licences: The rows of the report `licences`, to be changed at will.
         devices: The rows of the report `devices`.
         exported: When the reports were made; None: an hour before kisi's files are written.
+        saved_by_excel: They have a line `sep=`, and empty columns and rows beyond the table.
     """
 
     def __init__(self, now: Callable[[], datetime] | None = None) -> None:
@@ -66,6 +67,7 @@ class BusinessHub:
         self.licences: list[Licence] = []
         self.devices: list[HubDevice] = []
         self.exported: datetime | None = None
+        self.saved_by_excel = False
 
     def licence(
         self,
@@ -136,6 +138,10 @@ operating_system = "Operating system"
             text = _csv(Licence, self.licences, ",")
         else:
             text = _csv(HubDevice, self.devices, ";")
+        if self.saved_by_excel:
+            mark = "," if kind == "licences" else ";"
+            padded = [line + mark * 2 for line in text.splitlines()]
+            text = "\r\n".join([f"sep={mark}", *padded, mark * (padded[0].count(mark)), ""])
         path = f"{FOLDER}/{kind}-{exported:%Y-%m-%d}.csv"
         return Report(path, text.encode("utf-8-sig"), exported)
 

@@ -245,6 +245,8 @@ class Gateway:
     """The header `pagination-type` is taken out of requests, so that `Link` counts pages."""
     link_at_end: bool = False
     """A forward-only list names a next page even after its last record."""
+    endless: bool = False
+    """A forward-only list of everything goes on for ever, with records that nobody has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +298,13 @@ class Query:
         rest = sorted((row for row in records if row["id"] > after), key=lambda row: row["id"])
         page = rest[:size]
         last = page[-1]["id"] if page else after
-        more = len(rest) > size or self.gateway.link_at_end
+        endless = self.gateway.endless and not self.parameters.get("conditions")
+        more = len(rest) > size or self.gateway.link_at_end or endless
+        if endless:
+            like = records[0] if records else {}
+            made = range(last + 1, last + 1 + size - len(page))
+            page = [*page, *({**like, "id": number} for number in made)]
+            last = page[-1]["id"]
         return self._shown(page), self._link("next", pageId=last) if more else ""
 
     def _navigable(self, records: Sequence[Json], size: int) -> tuple[list[Json], str]:

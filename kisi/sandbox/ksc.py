@@ -192,8 +192,8 @@ def acquire_key_hosts(call: Call) -> Params:
     key = call.server.key(serial)
     if key is None:
         raise PxgError(1186, "KLSTD", "The key was not found.")
-    rows = [container(encode(records.of_use(use), fields)) for use in key.uses]
-    return _iterator(call, rows)
+    uses = [] if call.server.hides_devices else key.uses
+    return _iterator(call, [container(encode(records.of_use(use), fields)) for use in uses])
 
 
 def _iterator(call: Call, rows: list[Params]) -> Params:
@@ -223,8 +223,8 @@ def find_hosts(call: Call) -> Params:
     life = call.take("lMaxLifeTime", int)
     if not 0 < life <= _LONGEST_LIFE:
         raise PxgError(1229, "KLSTD", "lMaxLifeTime is at most 7200.")
-    hosts = [records.of_host(device) for device in call.server.devices]
-    hosts = [host for host in hosts if matches(host)]
+    devices = [] if call.server.hides_devices else call.server.devices
+    hosts = [host for host in map(records.of_host, devices) if matches(host)]
     for attribute, ascending in reversed(orders):
         hosts.sort(key=lambda host: str(host.get(attribute) or ""), reverse=not ascending)
     name, result = call.keep([container(encode(host, fields)) for host in hosts], life)

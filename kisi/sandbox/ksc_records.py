@@ -173,6 +173,8 @@ class VirtualServer:
     devices: list[Device] = field(default_factory=list)
     readable: bool = True
     """False: our account has no rights there."""
+    hides_devices: bool = False
+    """Our account is told of keys with their figures, and of no device."""
     made: int = 0
     """How many devices were ever made here: names and ids are never used again."""
 

@@ -130,6 +130,8 @@ class Account:
     lockout_after: int = 5
     """So many wrong passwords block the account."""
     wrong_passwords: int = 0
+    two_step: bool = False
+    """Two-step verification is required of it, and a password alone is refused."""
 
     def admit(self, authorization: str) -> None:
         """Check an Authorization header.
@@ -143,6 +145,8 @@ class Account:
             raise PxgError(2013, "SPL", "The account is blocked: too many wrong passwords.")
         if given.get("user") != self.user or given.get("pass") != self.password:
             self.wrong_passwords += 1
+            raise Refused(401, "Authentication failure")
+        if self.two_step:
             raise Refused(401, "Authentication failure")
         internal = given.get("internal", "").lower()
         if internal and internal not in ({"1", "true"} if self.internal else {"0", "false"}):

@@ -21,6 +21,9 @@ _OPENING = 8192
 """Characters of a body that messages are made from."""
 _READ = 2**18
 """Bytes of a body that secrets are looked for in: much more, so that none is cut in two."""
+MOST_VALUES = 500_000
+"""Values in one JSON answer. A page of 1,000 whole records has 150,000; the smallest values take
+thirty times their text in memory, so that a limit to the text alone is none."""
 _SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
@@ -64,6 +67,8 @@ class Answer:
 
     @cached_property  # so this class has no slots
     def _document(self) -> Any:  # noqa: ANN401  any JSON value
+        if sum(map(self.body.count, (b"{", b"[", b","))) > MOST_VALUES:
+            raise BadAnswer(f"The answer has more than {MOST_VALUES:,} values and was not read.")
         return json.loads(self.body, parse_constant=_refuse)
 
     def header(self, name: str, limit: int) -> str:

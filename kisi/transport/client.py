@@ -84,7 +84,7 @@ class Client:
             "Accept-Encoding": "gzip, deflate",
             **(headers or {}),
         }
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._clock = clock
         self._label = label
         self._jitter = jitter
@@ -144,7 +144,7 @@ class Client:
             return requests.Request(method, url, signed, params=params, data=body).prepare()
 
         title = method if self._hidden else f"{method} {path.partition('?')[0]}"
-        limits = self._limits.for_best_effort() if best_effort else self._limits
+        limits = self.limits.for_best_effort() if best_effort else self.limits
         ends = limits.ends(self._clock.monotonic())
         outcome = self._with_retries(_Call(title, prepare, retry, limits, ends))
         if isinstance(outcome, TransportError):
@@ -191,7 +191,7 @@ class Client:
                 self._answered |= isinstance(outcome, Answer)
                 return outcome
             presented = attempt.presented or presented
-        return self._untrusted(presented or presented_by(self._base, self._limits, self._clock))
+        return self._untrusted(presented or presented_by(self._base, self.limits, self._clock))
 
     def _once(self, call: _Call, attempt: Attempt, method: TrustMethod) -> Answer | TransportError:
         try:

@@ -65,8 +65,12 @@ class Limits:
     """The longest silence of a server that is answering."""
     call: float = 120.0
     """One call in total: connecting, sending, all repeats and the waits between them."""
-    body: int = 16 * 2**20
-    """The largest body that is read, decompressed. Parsed, JSON takes up to 30 times as much."""
+    body: int = 8 * 2**20
+    """The largest body that is read, decompressed; see also `answer.MOST_VALUES`."""
+    rows: int = 100_000
+    pages: int = 1_000
+    list_bytes: int = 64 * 2**20
+    """Rows, pages and bytes of one list, whoever serves it, or of a report."""
     attempts: int = 4
     """Of one request; 1 repeats nothing. A rate limit (429) is waited out for the whole call."""
     retry_after_cap: float = 120.0
@@ -85,6 +89,15 @@ class Limits:
     def stopped(self) -> bool:
         """Whether nothing is to be sent any more."""
         return self.stop is not None and self.stop.is_set()
+
+    def beyond(self, rows: int, pages: int, size: int) -> str:
+        """Why a list is not read on, as a clause, or empty: without an end it fills the memory."""
+        limits = (
+            (rows > self.rows, f"it has more than {self.rows:,} rows"),
+            (pages > self.pages, f"it has more than {self.pages:,} pages"),
+            (size > self.list_bytes, f"it has more than {self.list_bytes / 2**20:g} MiB"),
+        )
+        return next((why for beyond, why in limits if beyond), "")
 
     def for_best_effort(self) -> Self:
         """For a request that only ends or releases something: once, also when the run is over."""

@@ -21,6 +21,7 @@ import certifi
 import requests
 
 from kisi.errors import ConfigError, NotSent
+from kisi.files import open_regular
 from kisi.rights import why_not_used
 from kisi.secrets import fingerprint
 from kisi.transport.connection import Attempt, Connection, TrustMethod, system_context
@@ -93,7 +94,8 @@ def _chain_context() -> ssl.SSLContext:
 
 def _certificates(path: Path) -> list[bytes]:
     """The certificates (DER) in a file, which may hold several as PEM."""
-    data = path.read_bytes()
+    with open_regular(path) as file:
+        data = file.read()
     if foreign := why_not_used(path):
         raise ConfigError(foreign)
     blocks = ["".join(block.decode("ascii").split()) for block in _PEM.findall(data)]

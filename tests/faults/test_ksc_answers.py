@@ -456,7 +456,7 @@ def test_a_huge_answer_takes_bounded_memory(billed: Trial):
 
     assert result.code == 0
     assert peak < 128 * 2**20
-    assert "larger than 16777216 bytes and was not read further" in warnings(result)[0]
+    assert "larger than 8388608 bytes and was not read further" in warnings(result)[0]
     billed.heals()
 
 

@@ -255,6 +255,7 @@ def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
 def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
     """Why the agreement bills nothing on `today`; None if it is active."""
     status, starts, ends = _status(row), day(row, "startDate"), _end(row)
+    bills = day(row, "billStartDate")
     remedy = f"Renew it in ConnectWise. If that makes a new agreement: {move(ref)}."
     if flag(row, "cancelledFlag") or status == "cancelled":
         why = "is cancelled in ConnectWise"
@@ -263,6 +264,9 @@ def _idle(ref: AgreementRef, row: Row, today: date) -> NotBillable | None:
     elif starts is not None and starts > today:
         why = f"starts only on {starts}"
         remedy = f"Wait until then, or name the agreement that runs today: {move_by_hand(ref)}."
+    elif ends is not None and bills is not None and bills > ends:
+        why = f"ends on {ends}, before its billing starts on {bills}, so that it is never invoiced"
+        remedy = f"Correct these dates in ConnectWise, or name another: {move_by_hand(ref)}."
     elif status not in ("", "active"):
         why = f"is not active: ConnectWise calls it {remote_text(text(row, 'agreementStatus'), 40)}"
     else:

@@ -6,7 +6,8 @@ pages on versioning, pagination and rate limiting. Lists are read with forward-o
 data changes in between.
 
 A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
-where a list ends. Without it a page shorter than `pageSize` ends a list of everything; a list of
+where a list ends. Without it a page shorter than `pageSize` ends a list of everything, unless it is
+as long as a page of somebody's choice (`_PAGE_SIZES`): then the next one is asked for. A list of
 some records (`Among`) goes on to an empty page, unless it has all: those it lacks do not exist.
 """
 
@@ -81,6 +82,8 @@ CHUNK = 150
 LONGEST_URL = 1745
 """Characters of an address that ConnectWise calls safe."""
 
+_PAGE_SIZES = frozenset({25, 50, 100, 200, 250, 500})
+"""Lengths at which a page is cut; 25 is ConnectWise's own where `pageSize` does not reach it."""
 _FORWARD_ONLY = {"pagination-type": "forward-only"}
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^<>]*?\brel\s*=\s*"?[^"<>,;]*\bnext\b', re.IGNORECASE)
 
@@ -159,23 +162,30 @@ class Wire:
         """
         rows: dict[int, Row] = {}
         place: dict[str, str] = {}
+        pages = size = 0
         while True:
             params = _query(collection, among) | place
             answer = self.get(collection, params=params, headers=_FORWARD_ONLY)
             page = self._records(collection, answer, among)
             last = max(rows, default=0)
             fresh = {key: row for key, row in page if key not in rows}
-            if page and (not fresh or min(fresh) <= last):
-                raise PsaError(
-                    f"The {collection.noun} of psa.{self.name} did not arrive whole: asked for the"
-                    f" records after id {last}, ConnectWise sent others. None of them was used.",
-                    remedy="Run kisi again; if it keeps happening, something between kisi and"
-                    " ConnectWise drops the header `pagination-type` or the parameter `pageId`.",
-                )
             rows |= fresh
+            pages, size = pages + 1, size + len(answer.body)
+            wrong = self.client.limits.beyond(len(rows), pages, size)
+            if page and (not fresh or min(fresh) <= last):
+                wrong = f"asked for the records after id {last}, ConnectWise sent others"
+            if wrong:
+                raise PsaError(
+                    f"The {collection.noun} of psa.{self.name} did not arrive whole: {wrong}. None"
+                    " of them was used.",
+                    remedy="Run kisi again; if it keeps happening, something between kisi and"
+                    " ConnectWise drops the header `pagination-type` or the parameter `pageId`, or"
+                    " makes up pages: see in ConnectWise how many there are.",
+                )
             following = _NEXT.search(answer.headers.get("Link", ""))
             has_all = among is not None and among.field == "id" and len(rows) == len(among.ids)
-            is_short = len(page) < PAGE_SIZE and (among is None or "Link" in answer.headers)
+            whole = "Link" in answer.headers or (among is None and len(page) not in _PAGE_SIZES)
+            is_short = len(page) < PAGE_SIZE and whole
             if not page or has_all or (is_short and not following):
                 return list(rows.values())
             place = {"pageId": str(max(rows))} | _page_number(following[1] if following else "")

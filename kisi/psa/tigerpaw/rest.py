@@ -55,6 +55,8 @@ class Rest:
     """The number of a search's first row."""
     _known: bool = False
     """Tigerpaw's API has answered."""
+    _received: int = 0
+    """Bytes of all answers."""
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401
         """One GET, decoded; see `send` and `decode`."""
@@ -67,12 +69,13 @@ class Rest:
         that repeats itself ends the reading; the total that it names decides.
         """
         found: dict[Record, None] = {}
-        row = self.first_row
+        row, pages, before = self.first_row, 0, self._received
         while True:
             records, following, total = self.page(path, search_type, row)
-            before = len(found)
+            pages, known = pages + 1, len(found)
+            self._refuse_endless(path, total, pages, self._received - before)
             found |= dict.fromkeys(self.parse(read, record, path) for record in records)
-            if len(found) == before or len(found) >= total or following <= row:
+            if len(found) == known or len(found) >= total or following <= row:
                 break
             row = following
         said = f"{self.label} says that {path} has {total} records and gave {len(found)}"
@@ -170,11 +173,20 @@ class Rest:
             content = answer.json()
         except TransportError as error:
             raise PsaError(f"{said}: {error.message}", remedy=error.remedy) from error
+        self._received += len(answer.body)
+        self._refuse_endless(path, len(content) if isinstance(content, list) else 0)
         if isinstance(content, dict) and content.get("Success") is False:
             message = remote_words(str(content.get("Message") or "no message"), 200)
             raise PsaError(f"{said} with Success: false, {message}")
         self._known = True
         return content
+
+    def _refuse_endless(self, path: str, rows: int, pages: int = 1, size: int = 0) -> None:
+        if over := self.client.limits.beyond(rows, pages, size):
+            raise PsaError(
+                f"{self.label} gave {path} without an end: {over}. None of it was used.",
+                remedy="Try again. If it keeps happening, see in Tigerpaw how many there are.",
+            )
 
     def _prove_api(self) -> None:
         """A wrong address answers everything with 404, as if each client's agreement were gone."""

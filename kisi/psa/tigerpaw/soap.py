@@ -25,6 +25,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kisi.errors import ConfigError, NotSent, TransportError
+from kisi.files import open_regular
 from kisi.model import Line, PlannedLine, WriteResult, WriteStatus
 from kisi.psa.tigerpaw.records import money
 from kisi.redaction import remote_text, remote_words
@@ -205,8 +206,9 @@ def load_template(path: Path | None, *, place: str = "") -> Template:
     """Reads a template, by default the packaged one; `ConfigError` holds all its problems."""
     name = str(path) if path else "the packaged template"
     try:
-        source = path or files("kisi.psa.tigerpaw").joinpath("charges.xml")
-        text = source.read_text(encoding="utf-8-sig")
+        own = files("kisi.psa.tigerpaw").joinpath("charges.xml")
+        with open_regular(path) if path else own.open("rb") as source:
+            text = source.read().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(

@@ -14,18 +14,23 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from kisi.config.settings import Hours, Section, Table, Text
+from kisi.csv_table import without_sep
 from kisi.errors import SourceError
 from kisi.model import Category
+from kisi.transport import Limits
 
 _SHOWN = 60
+MOST_ROWS = Limits().rows
 _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
+TOO_LARGE = "See whether this is the right file; split it if it is."
 _AT_ITS_ORIGIN = "Correct it where the report comes from, and export it again."
 _MARKED = (
     (codecs.BOM_UTF8, ("utf-8",)),
@@ -175,8 +180,8 @@ def parse_table(
     """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or Windows-1252.
 
     The delimiter (comma, semicolon, tab) is the one under which the heading line shows most of the
-    `wanted` headings. Without `final_line_end` the last line needs no end, and nobody can tell 10
-    from the beginning of 100.
+    `wanted` headings, or the one that a line `sep=;` before it names. Without
+    `final_line_end` the last line needs no end, and nobody can tell 10 from the beginning of 100.
     """
     text = _decode(file, content)
     if "\0" in text:
@@ -191,7 +196,10 @@ def parse_table(
             remedy="Export the report again. If the portal never ends the last line, "
             "set `final_line_end = false` for this source in kisi.toml.",
         )
-    rows = tuple(_rows(file, text, _delimiter(text, wanted)))
+    named, text = without_sep(text)
+    rows = tuple(islice(_rows(file, text, named or _delimiter(text, wanted)), MOST_ROWS + 2))
+    if len(rows) > MOST_ROWS + 1:
+        raise refusal(rows[-1].location, f"it has more than {MOST_ROWS:,} rows", remedy=TOO_LARGE)
     if not rows:
         raise refusal(Location(file), "it holds no heading line")
     if len(rows) == 1:
@@ -252,7 +260,8 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
             ) from error
         if not cells:
             continue
-        width = width or len(cells)
+        width = width or max((n for n, cell in enumerate(cells, 1) if cell), default=len(cells))
+        cells = cells if any(cells[width:]) else cells[:width]  # a spreadsheet pads rows
         if len(cells) != width:
             raise refusal(
                 location,
@@ -288,7 +297,7 @@ def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[
     wanted = [heading for _, heading in settings.columns]
     headings, *rows = parse_table(file, content, wanted, final_line_end=settings.final_line_end)
     found = _find_columns(headings, settings.columns)
-    for row in rows:
+    for row in (row for row in rows if any(row.cells)):  # a spreadsheet pads tables, too
         cells = {column: row.cells[position] for column, position in found.items()}
         yield _record(row.location, cells, settings)
 

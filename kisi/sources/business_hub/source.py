@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
 from kisi.errors import KisiError, SourceError
+from kisi.files import open_regular
 from kisi.model import (
     Category,
     Device,
@@ -31,6 +32,7 @@ from kisi.model import (
 )
 from kisi.sources import Select
 from kisi.sources.business_hub.report import (
+    TOO_LARGE,
     HubSettings,
     Location,
     Record,
@@ -91,12 +93,12 @@ def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: i
         raise refusal(
             location,
             f"it has {file.size} bytes, more than the {cap} that kisi reads",
-            remedy="See whether this is the right file; split it if it is.",
+            remedy=TOO_LARGE,
         )
     if age < SETTLED:
         clock.sleep(min(SETTLED - age, SETTLED).total_seconds())
     try:
-        with file.path.open("rb") as stream:
+        with open_regular(file.path) as stream:
             content = stream.read(cap + 1)
             status = os.fstat(stream.fileno())
         now = _look(file.path)
@@ -141,7 +143,7 @@ class BusinessHub:
     ) -> None:
         self.name = name
         self._settings, self._base = settings, base
-        self._clock, self._cap = clock, limits.body
+        self._clock, self._cap = clock, limits.list_bytes
 
     def files(self) -> tuple[ReportFile, ...]:
         """The newest file of each pattern, whatever its age, each file once, in their order."""

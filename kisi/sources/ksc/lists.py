@@ -152,6 +152,7 @@ def _read(
         raise _Broken(error) from error
     announces, name, release, argument = kind
     count = _whole_number(session, opener, opened, announces)
+    session.refuse_endless(count, begins=True)
     handle = opened.get(name)
     if not isinstance(handle, str) or not handle:
         if count:
@@ -172,15 +173,15 @@ def _drain(session: Session, page: int, iterator: str, count: int) -> list[Param
     """
     rows: list[Params] = []
     delivered: list[Params] = []
-    seen: set[str] = set()
-    chunks: set[tuple[str, ...]] = set()
+    seen: set[int] = set()
+    chunks: set[tuple[int, ...]] = set()
     idle = 0
     while len(rows) < count:
         arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
         chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
         if not chunk and len(delivered) == count:
             return delivered
-        marks = tuple(repr(sorted(row.items())) for row in chunk)
+        marks = tuple(hash(repr(sorted(row.items()))) for row in chunk)
         repeated = marks in chunks
         delivered += [] if repeated else chunk
         fresh = [row for row, mark in zip(chunk, marks, strict=True) if mark not in seen]
@@ -235,6 +236,7 @@ def _chunk(
             why = Incomplete(error.message, remedy=error.remedy)
             why.event = error.event
         raise _Broken(why) from error
+    session.refuse_endless(0)
     returned = _whole_number(session, method, answer, "PxgRetVal")
     holder = answer.get(container)
     rows = holder.get("KLCSP_ITERATOR_ARRAY", []) if isinstance(holder, dict) else []
@@ -382,12 +384,14 @@ def read_server(
     notes: list[str] = []
     keys = _read_keys(session, notes)
     rows: list[KeyRow] = []
-    for key in keys:
-        if select(key) and key.used != 0:
-            opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
-            uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
-            rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
-    devices = read_devices(session) if rows else {}  # last: one that was added meanwhile is known
+    in_use = [key for key in keys if key.used != 0 and select(key)]
+    for key in in_use:
+        opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
+        uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
+        rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
+        session.refuse_endless(len(rows))
+    # Last: a device that was added meanwhile is known. Also where nobody uses what is in use.
+    devices = read_devices(session) if rows or any(key.used for key in in_use) else {}
     said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
     return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
 

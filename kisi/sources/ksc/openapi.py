@@ -89,8 +89,9 @@ def _unwrapped(kind: str, value: object) -> object:
 
 _CHECK_LOGIN = (
     "Check `user`, the password behind `password`, and `internal_user` (true for a user of "
-    "Security Center itself, false for one of Windows or a domain, with `domain`). Try the same "
-    "login in the console before the next run."
+    "Security Center itself, false for one of Windows or a domain, with `domain`). Where two-step "
+    "verification is required, exclude this account from it. Try the same login in the console "
+    "before the next run."
 )
 _LATER = (
     "Run kisi again: most troubles of a server pass. If this one stays, `kisi check --online` and "
@@ -216,6 +217,7 @@ class Session:
         self._stopped = stopped
         self._held: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._ended = False
+        self._answers = self._bytes = 0
         self.label = label
         self.alive = True
         """False once the server no longer knows the session, or it was ended."""
@@ -239,6 +241,14 @@ class Session:
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
         return self._request(method, arguments, retry)[0]
+
+    def refuse_endless(self, rows: int, *, begins: bool = False) -> None:
+        """`Incomplete` where a list has more `rows`, or is longer since it `begins`, than any."""
+        if begins:
+            self._answers = self._bytes = 0
+        if over := self._limits.beyond(rows, self._answers, self._bytes):
+            remedy = "See in the console what is listed there: no client has so much."
+            raise self.label.error(Incomplete, f"a list was not read to its end: {over}.", remedy)
 
     def ends(self) -> float:
         """The instant of the clock at which something that begins now must be over."""
@@ -297,6 +307,7 @@ class Session:
                 raise self.label.error(kind, error.message, error.remedy) from error
             if answer.status != HTTPStatus.OK:
                 raise self._refusal(method, answer)
+            self._answers, self._bytes = self._answers + 1, self._bytes + len(answer.body)
             document = self._document(method, answer)
             failure = problem_in(self.label, method, document)
             if failure is None:

@@ -82,6 +82,7 @@ class KscSource:
             label = ServerLabel(self.name)
             if not isinstance(rows, list):
                 raise label.error(Incomplete, "VServers.GetVServers gave no list.")
+            self._main_session().refuse_endless(len(rows), begins=True)
             self._servers = parse_servers(label, rows)
             return tuple(
                 Tenant(TenantRef(self.name, uid), remote_name(server.name) or uid, server.enabled)

@@ -95,6 +95,14 @@ def test_columns_may_be_missing_and_in_any_order():
     assert (place, row.billing, row.psa, row.company) == (None, False, "cw", "250")
 
 
+@pytest.mark.parametrize("mark", ["sep=;\r\n", "sep=;;;\n", '"sep=;"\n', "SEP=;\n"])
+def test_what_excel_adds_is_no_column_and_no_row(mark):
+    """Its own line `sep=`, empty columns beside the table and between, empty rows below."""
+    text = "tenant;;kind;accept;company;agreement;name;;\r\nhq:V1;;client;YES;250;1042;A, B;;\r\n"
+    ((_, row),) = read(mark + text + ";;;;;;;;\r\n").companies
+    assert (row.name, row.company) == ("A, B", "250")
+
+
 def test_a_file_of_the_first_release_is_read():
     """It has `client`, one `tenant` a row as it is, and an application by its `name`."""
     text = (
@@ -122,6 +130,8 @@ def test_a_file_of_the_first_release_is_read():
         ("accept,kind,tenant,name,company\nyes,client,hq:V1,C,250\n", '"agreement" is empty'),
         ("accept,kind,name,unit\nyes,application,KES,mailboxes\n", 'no unit "mailboxes"'),
         ("accept,kind\nyes,company,too,many\n", "line 2: There are more cells than columns"),
+        ("accept,,kind\nyes,stray,company\n", "more cells than columns with a heading"),
+        ("sep=|;\naccept,kind\n", 'Unknown column "accept,kind"'),
         ('accept,kind\n"yes,client\n', "This is not CSV"),
         ('{"clients": {}}', '"clients" must be a list, not a table'),
         ('{"clients": [1]}', "clients 1: This must be an object, not a whole number"),

@@ -21,6 +21,28 @@ from kisi.transport import (
 from kisi.transport.policy import may_retry, wait_before_retry
 
 LIMITS = Limits()
+
+
+@pytest.mark.parametrize(
+    ("rows", "pages", "size", "words"),
+    [
+        (100_000, 1000, 2**26, ""),
+        (100_001, 1, 1, "it has more than 100,000 rows"),
+        (5, 1001, 1, "it has more than 1,000 pages"),
+        (5, 1, 2**26 + 1, "it has more than 64 MiB"),
+    ],
+)
+def test_a_list_has_an_end(rows: int, pages: int, size: int, words: str) -> None:
+    assert LIMITS.beyond(rows, pages, size) == words
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'{"a":1}', b"0"])
+def test_tiny_values_are_counted_before_they_are_parsed(value: bytes) -> None:
+    body = b"[" + value + (b"," + value) * 500_000 + b"]"
+    with pytest.raises(BadAnswer, match="has more than 500,000 values and was not read"):
+        Answer(200, {}, body).json()
+
+
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 

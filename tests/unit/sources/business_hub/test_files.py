@@ -92,7 +92,9 @@ def test_an_empty_file_is_refused(reports):
 
 def test_a_file_beyond_the_limit_is_not_read(reports):
     reports.write(ROWS.format("Contoso", 1))
-    assert "more than the 10 that kisi reads" in reports.refusal(limits=Limits(body=10)).message
+    assert (
+        "more than the 10 that kisi reads" in reports.refusal(limits=Limits(list_bytes=10)).message
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")

@@ -48,6 +48,17 @@ def test_the_delimiter_is_the_one_that_shows_the_headings(delimiter):
     assert rows(text.encode()) == [('Contoso, Ltd; "HQ"', "KES", "two\nlines", "3")]
 
 
+@pytest.mark.parametrize("mark", ["sep=|\n", '"sep=|"\r\n', "sep=|,,\n"])
+def test_excels_own_line_names_the_delimiter(mark):
+    text = mark + "Company|Application|Quantity||\nA,B;C|KES|3\nD|KES|4||\n||||\n"
+    table = parse_table(FILE, text.encode(), WANTED)
+    assert [(row.location.line, row.cells[:3]) for row in table[1:]] == [
+        (3, ("A,B;C", "KES", "3")),
+        (4, ("D", "KES", "4")),
+        (5, ("", "", "")),
+    ]
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_numbers_are_those_of_the_file(end):
     text = end.join(
