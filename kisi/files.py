@@ -15,6 +15,8 @@ _PAUSE = 0.2
 """Eleven attempts with pauses of 0.2 s: two seconds for a virus scanner or an editor to let go."""
 _FOLDERS_SYNC = os.name == "posix"
 PRIVATE = 0o600
+JOURNAL = "journal.db"
+"""Its name in the state folder."""
 
 
 def atomic_write(

@@ -43,7 +43,7 @@ CATEGORIES = {
     "linux": "non_windows",
 }
 
-_FEW_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "REQUESTS_CA_BUNDLE": ""}
+_FEW_AUTHORITIES = {"SSL_CERT_DIR": str(Path(__file__)), "REQUESTS_CA_BUNDLE": ""}
 
 Place = tuple[str, str]
 """PSA and agreement."""
