@@ -124,8 +124,7 @@ if sys.platform == "win32":
     _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
     _OWNER_AND_LIST = 1 | 4
-    _CLOSED = {2, 5, 6}
-    """The console is closed, the user logs off, the machine shuts down."""
+    _CTRL_C, _CTRL_BREAK = 0, 1
     _EVENT_HANDLER = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 
     def read_access(path: Path) -> Access:
@@ -191,18 +190,20 @@ if sys.platform == "win32":
         return f"{domain.value}\\{name.value}".lstrip("\\") if known else sid
 
     @contextmanager
-    def console_events(heard: Callable[[int], None]) -> Iterator[Callable[[int], bool]]:
-        """Calls `heard` when the console is closed, the user logs off or the machine shuts down.
+    def console_events(heard: Callable[[int, None], None]) -> Iterator[Callable[[int], bool]]:
+        """Calls `heard` at CTRL_BREAK, and when the console closes, at log-off and at shutdown.
 
-        Windows ends the process as soon as its handler returns, or after five seconds; so it never
-        does, and the run has them for the write under way. ^C and CTRL_BREAK are Python's own.
+        Where the console ends, Windows ends the process as soon as its handler returns, or after
+        five seconds; so it never does, and the run has them for the write under way. ^C is
+        Python's own. The Task Scheduler stops a task by closing its console.
         """
 
         def handle(event: int) -> bool:
-            if event not in _CLOSED:
+            if event == _CTRL_C:
                 return False
-            heard(event)
-            threading.Event().wait()
+            heard(event, None)
+            if event != _CTRL_BREAK:
+                threading.Event().wait()
             return True
 
         handler = _EVENT_HANDLER(handle)

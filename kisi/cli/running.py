@@ -114,7 +114,7 @@ def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
     before = {number: signal.signal(number, handle) for number in numbers}
     events = ExitStack()
     if sys.platform == "win32":  # the console's end is no signal
-        events.enter_context(windows.console_events(heard.put))
+        events.enter_context(windows.console_events(handle))
     try:
         yield stop
     finally:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
@@ -29,6 +29,7 @@ _STEPS = {
     Kind.SYSTEMD: """\
 As root, from the folder of these files ({made}):
   useradd --system --home-dir {folder} --shell /usr/sbin/nologin {account}    # if there is none
+  install -d -m 0700 -o {account} {folder}
   install -m 0644 kisi.service kisi.timer kisi-failed.service /etc/systemd/system/
   install -m 0755 kisi-by-hand /usr/local/sbin/
   systemctl daemon-reload
@@ -36,6 +37,7 @@ As root, from the folder of these files ({made}):
   systemctl enable --now kisi.timer""",
     Kind.CRON: """\
 As root, from the folder of this file ({made}):
+  install -d -m 0700 -o {account} {folder}
   sudo -u {account} {command} check --config {config}
   install -m 0644 kisi.cron /etc/cron.d/kisi""",
     Kind.WINDOWS: """\
@@ -67,7 +69,9 @@ class Installation:
 def schedule(
     config: Path | None,
     console: Console,
-    kind: Annotated[Kind, typer.Argument(help="Of what.", show_default=False)],
+    kind: Annotated[
+        Kind, typer.Argument(metavar="systemd|cron|windows", help="What is to start the runs.")
+    ],
     at: Annotated[str, typer.Option(metavar="HH:MM", help="When, every day.")] = "06:30",
     account: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who runs it; without it, you.")
@@ -77,12 +81,13 @@ def schedule(
     ] = None,
 ) -> None:
     """Print a schedule for the daily run, with this installation's paths, and how to install it."""
+    from kisi.config.load import default_state_dir
     from kisi.run.setup import partial_config
 
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", at):
         raise typer.BadParameter(f"{at[:40]!r} is not a time such as 06:30.", param_hint="--at")
     if (kind is Kind.WINDOWS) is not (sys.platform == "win32"):
-        raise typer.BadParameter(f"There is no {kind} on this machine.", param_hint="KIND")
+        raise typer.BadParameter(f"There is no {kind} on this machine.", param_hint="schedule")
     settings = partial_config(config).config
     secrets = list(settings.references())
     installation = Installation(
@@ -101,6 +106,11 @@ def schedule(
         _write(output, files)
     values = (_for_cmd if kind is Kind.WINDOWS else _for_shell)(installation)
     console.info(_STEPS[kind].format(made=made, **values))
+    if sys.platform != "win32" and settings.state_dir == default_state_dir():
+        console.warn(
+            "kisi.toml sets no state_dir, whose default is in the home folder of whoever runs kisi:"
+            f" set one, such as /var/lib/kisi, and let {installation.account} own it."
+        )
     if variables := ", ".join(one.target for one in secrets if one.scheme == "env"):
         console.warn(
             f"A schedule has no variables of yours, but kisi.toml takes secrets from {variables}."
@@ -169,7 +179,7 @@ def _quoted(installation: Installation, quote: Callable[[str], str]) -> dict[str
 
 
 def _for_systemd(installation: Installation) -> dict[str, str]:
-    secrets, state = Path(installation.config).parent / "secrets", installation.state_dir
+    secrets, state = PurePosixPath(installation.config).parent / "secrets", installation.state_dir
     named = (*installation.command, installation.config, state)
     at_home = any(one.startswith(("/home/", "/root/")) for one in named)
     return _quoted(installation, _unit_word) | {
