@@ -80,7 +80,10 @@ def schedule(
         Path | None, typer.Option("--output", metavar="DIR", help="Write the files into a folder.")
     ] = None,
 ) -> None:
-    """Print a schedule for the daily run, with this installation's paths, and how to install it."""
+    """Print a schedule for the daily run, and how to install it.
+
+    It names this installation's own program, kisi.toml, state folder and account.
+    """
     from kisi.config.load import default_state_dir
     from kisi.run.setup import partial_config
 

@@ -17,9 +17,8 @@ import pytest
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.processes import STOPPING, Process
 
-if sys.platform != "win32":
-    pytest.skip("only Windows has console events", allow_module_level=True)
-
+pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="Windows' console events")
+WINE = sys.platform == "win32" and hasattr(ctypes.windll.ntdll, "wine_get_version")
 EVENTS = {"^C": 0, "CTRL_BREAK": 1, "closed": 2, "logged off": 5, "shut down": 6}
 INTERRUPTED = 130
 
@@ -75,10 +74,7 @@ def test_the_end_of_a_console_finishes_the_write_under_way(live: Trial, event: i
     live.heals()
 
 
-@pytest.mark.skipif(
-    hasattr(ctypes.windll.ntdll, "wine_get_version"),
-    reason="Wine has no GenerateConsoleCtrlEvent for another process",
-)
+@pytest.mark.skipif(WINE, reason="Wine sends no console event to another process")
 def test_ctrl_break_comes_from_a_parent_too(live: Trial, monkeypatch: pytest.MonkeyPatch):
     """As a service or a scheduler sends it: to a process group of its own."""
     in_a_group = partial(subprocess.Popen, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)

@@ -205,10 +205,11 @@ def test_what_is_scheduled_is_what_the_pages_install():
         ]
     assert f"* * * kisi {INSTALLED} sync " in readme
     task = (EXAMPLES / "windows" / "kisi-task.xml").read_text(encoding="utf-8")
-    assert 'py -m venv "C:\\Program Files\\kisi"\n' in steps
-    for text in (task, readme):
-        assert "C:\\Program Files\\kisi\\Scripts\\kisi.exe" in text
-    assert "schtasks /Create /TN kisi /SC DAILY /ST 06:30 /RU .\\kisi /RP * /TR" in readme
+    assert "C:\\Program Files\\kisi\\Scripts\\kisi.exe" in task
+    windows = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
+    assert 'py -m venv "C:\\Program Files\\kisi"\n' in windows
+    for text in (readme, windows):
+        assert "schtasks /Create /TN kisi /XML kisi-task.xml /RU .\\kisi /RP *" in text
 
 
 def test_the_cron_configuration_needs_no_environment():
