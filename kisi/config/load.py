@@ -186,26 +186,17 @@ def _surprises(top: Top, state_dir: Path) -> tuple[Finding, ...]:
     """What is valid, and yet may be another thing for another account."""
     found = []
     if (shift := os.environ.get("TZ")) and not top.timezone:
-        found.append(
-            Finding(
-                Level.WARNING,
-                f"TZ={shorten(shift)} in the environment decides when the billing day begins; a"
-                " schedule without it may bill by another day.",
-                'Set the zone in kisi.toml: timezone = "Europe/Berlin", for instance.',
-            )
-        )
+        what = f"TZ={shorten(shift)} in the environment decides when the billing day begins; a"
+        what += " schedule without it may bill by another day."
+        found.append((what, 'Set the zone in kisi.toml: timezone = "Europe/Berlin", for instance.'))
     if sys.platform == "win32" and not top.state_dir:
         machine = site_data_path("kisi", appauthor=False)
         if state_dir != machine:
-            found.append(
-                Finding(
-                    Level.WARNING,
-                    f"The state is in {state_dir}, where an older kisi began it: other accounts"
-                    " of this machine would begin another one.",
-                    f'While no run is going on: `robocopy "{state_dir}" "{machine}" /E /MOVE`.',
-                )
-            )
-    return tuple(found)
+            what = f"The state is in {state_dir}, where an older kisi began it: other accounts of"
+            what += " this machine would begin another one."
+            move = f'While no run is going on: `robocopy "{state_dir}" "{machine}" /E /MOVE`.'
+            found.append((what, move))
+    return tuple(Finding(Level.WARNING, what, remedy) for what, remedy in found)
 
 
 @dataclass(frozen=True, slots=True)
