@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -191,6 +192,7 @@ if sys.platform == "win32":
         assert _zone_name("W. Europe Standard Time") == "Europe/Berlin"
         assert _zone_name("Europe/Vienna") == "Europe/Vienna"
         assert isinstance(system_zone(), ZoneInfo)
+        assert datetime(2050, 7, 1, 12, tzinfo=UTC).astimezone(system_zone()).year == 2050
 
     def test_the_default_state_folder_is_the_machines():
         assert default_state_dir() == Path(os.environ["PROGRAMDATA"], "kisi")

@@ -111,7 +111,9 @@ def test_the_real_command_prompt_takes_the_line_apart(tmp_path):
     folder = tmp_path / "Büro & Söhne (1)"
     folder.mkdir()
     missing = folder / "kisi.toml"
-    one = Installation((sys.executable, "-m", "kisi"), str(missing), str(folder), "kisi")
+    program = Path(sys.executable).with_name("kisi.exe")
+    command = (str(program),) if program.exists() else (sys.executable, "-m", "kisi")
+    one = Installation(command, str(missing), str(folder), "kisi")
     task = ET.fromstring(schedule_files(Kind.WINDOWS, one)["kisi-task.xml"])
     arguments = task.findtext(".//t:Arguments", namespaces=SPACE)
     ended = subprocess.run(f"cmd.exe {arguments}", check=False, timeout=300)
