@@ -198,11 +198,15 @@ if sys.platform == "win32":
         Python's own. The Task Scheduler stops a task by closing its console.
         """
 
+        ends = False
+
         def handle(event: int) -> bool:
+            nonlocal ends
             if event == _CTRL_C:
                 return False
+            ends = event != _CTRL_BREAK
             heard(event, None)
-            if event != _CTRL_BREAK:
+            if ends:
                 threading.Event().wait()
             return True
 
@@ -211,7 +215,8 @@ if sys.platform == "win32":
         try:
             yield handle
         finally:
-            _kernel32.SetConsoleCtrlHandler(handler, 0)
+            if not ends:  # else it would wait for a lock that the handler's thread has
+                _kernel32.SetConsoleCtrlHandler(handler, 0)
 
     def system_zone() -> str:
         """The IANA name of the machine's zone, or of `TZ`; `LookupError` if there is none."""
