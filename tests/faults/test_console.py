@@ -51,7 +51,7 @@ def while_writing(trial: Trial, tell: Callable[[Process], None]) -> None:
     trial.sandbox.parts[1].config += "workers = 1\n"
     trial.fault("call", CREATE, function=stop)
     with trial.process("sync") as process:
-        process.end()
+        process.end(within=300)
 
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
