@@ -197,7 +197,6 @@ if sys.platform == "win32":
         five seconds; so it never does, and the run has them for the write under way. ^C is
         Python's own. The Task Scheduler stops a task by closing its console.
         """
-
         ends = False
 
         def handle(event: int) -> bool:
