@@ -18,6 +18,8 @@ _PAUSE = 0.2
 """Eleven attempts with pauses of 0.2 s: two seconds for a virus scanner or an editor to let go."""
 _FOLDERS_SYNC = os.name == "posix"
 PRIVATE = 0o600
+JOURNAL = "journal.db"
+"""Its name in the state folder."""
 NOT_REGULAR = "it is not a regular file"
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 

@@ -117,11 +117,18 @@ def holder(state_dir: Path) -> Holder | None:
 def is_running(state_dir: Path) -> bool:
     """Whether a run is going on, as far as can be told without the lock.
 
-    A run that was killed leaves its word behind, which Windows has no harmless way to check.
+    A run that was killed leaves its word behind. Windows removes a lock file only if nobody has it
+    open, so there the lock itself is asked; what a killed run left of it goes.
     """
     known = holder(state_dir)
-    if known is None or known.host != socket.gethostname() or os.name != "posix":
+    if known is None or known.host != socket.gethostname():
         return known is not None
+    if os.name == "nt":
+        try:
+            (state_dir / _LOCK).unlink(missing_ok=True)
+        except OSError:
+            return True
+        return False
     try:
         os.kill(known.pid, 0)
     except ProcessLookupError:

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import stat
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_address
@@ -20,6 +21,9 @@ from kisi.errors import ConfigError
 from kisi.files import open_regular
 from kisi.redaction import REDACTOR
 from kisi.rights import why_not_used
+
+if sys.platform == "win32":
+    from kisi import windows
 
 FORMS = '"env:NAME", "file:PATH", "credential:NAME" or "keyring:SERVICE/USER"'
 """All forms of a reference, as messages list them."""
@@ -69,7 +73,7 @@ def default_reference(section: str, field: str) -> str:
 
 _LARGEST = 64 * 1024
 _HAS_MODES = os.name == "posix"
-"""Windows guards files by access lists, which a file in a user's profile inherits."""
+"""Windows guards files by access lists instead (kisi/windows.py)."""
 
 
 def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
@@ -118,6 +122,8 @@ def _from_file(target: str, base: Path) -> str:
         path = base / Path(target).expanduser()
     except RuntimeError:
         raise ConfigError(f"There is no home folder for file:{target}.") from None
+    if sys.platform == "win32" and (found := windows.exposed(path, windows.READ | windows.WRITE)):
+        raise ConfigError(f"The file {path} is open to {found[0]}. Run {found[1]}.")
     return _read(path, private=_HAS_MODES)
 
 

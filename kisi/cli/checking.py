@@ -20,7 +20,8 @@ from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resol
 from kisi.config.load import Top
 from kisi.config.settings import Section
 from kisi.errors import ConfigError, ExitCode, StateError, worst
-from kisi.journal import JOURNAL, Journal, repair
+from kisi.files import JOURNAL
+from kisi.journal import Journal, repair
 from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping import validator
@@ -34,7 +35,9 @@ from kisi.render.formatting import plural
 from kisi.render.report import Tone
 from kisi.rights import exposures, why_not_used
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS, Setup, config_path, load, opened
-from kisi.secrets import SecretReference
+
+if sys.platform == "win32":
+    from kisi import windows
 
 _MARKS = {
     Level.OK: ("✓", Tone.GOOD),
@@ -258,10 +261,11 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
     valid = (
         f"{config.path} is valid: sources {', '.join(config.sources)}; PSAs "
         f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
+        f" The state folder is {config.state_dir}."
     )
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
     findings = findings or [Finding(Level.OK, valid)]
-    findings += _check_mapping(partial)
+    findings += [*partial.surprises, *_check_mapping(partial)]
     try:
         count = sum(map(len, resolve_all(config).values()))
         findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
@@ -325,11 +329,13 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
     Who can change kisi.toml can have the passwords sent to a server of his own; who can change a
     certificate, a report, a template, the folder of one or the state folder decides what is billed.
     """
+    state, files = config.state_dir, tuple(dict.fromkeys(_files(config)))
+    if sys.platform == "win32":
+        yield from windows.open_to_others(files, state)
     if not _HAS_MODES:
         return
-    state = config.state_dir
     mode = stat.S_IMODE(state.stat().st_mode) if state.is_dir() else 0
-    found = dict.fromkeys(each for file in _files(config) for each in exposures(file))
+    found = dict.fromkeys(each for file in files for each in exposures(file))
     for each in found:  # what is refused is a problem of its own, or no matter (a report)
         if not each.refused and each.place != state:
             yield Finding(Level.WARNING, each.what, each.remedy)
@@ -344,14 +350,9 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
 
 def _files(config: Config) -> Iterator[Path]:
     yield from (config.path, config.mapping_path, config.state_dir / JOURNAL)
-    for name, section in (*config.sources.items(), *config.psa.items()):
+    for section in (*config.sources.values(), *config.psa.values()):
         yield from section.files_read(config.base)
-        yield from _secret_files(section.secrets(name).values(), config.base)
-    yield from _secret_files(config.notify.secrets("").values(), config.base)
-
-
-def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
-    for reference in map(SecretReference.parse, references):
+    for reference in config.references():
         if reference.scheme == "file":
             with suppress(RuntimeError):  # without a home folder it is no file: reported as such
-                yield base / Path(reference.target).expanduser()
+                yield config.base / Path(reference.target).expanduser()

@@ -22,6 +22,7 @@ from kisi.cli.completion import client_names
 from kisi.cli.map import map_app
 from kisi.cli.options import flag, shared_options
 from kisi.cli.output import Console, explain_error, result, write
+from kisi.cli.schedule import schedule
 from kisi.cli.start import demo, init, sandbox
 from kisi.errors import ExitCode, Interrupted, KisiError
 
@@ -234,6 +235,7 @@ def explain(
     show_explanation(config, console, company, run, application, devices=devices)
 
 
+app.command()(schedule)
 app.command()(sandbox)
 app.command()(demo)
 

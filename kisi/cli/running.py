@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
@@ -25,6 +25,9 @@ from kisi.render.export import plan_csv
 from kisi.render.plan_report import plan_report
 from kisi.run.document import plan_document
 from kisi.run.result import Message, RunResult, Stop
+
+if sys.platform == "win32":
+    from kisi import windows
 
 _T = TypeVar("_T")
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
@@ -108,9 +111,13 @@ def handle_signals(said: str = _WRITES_ARE_FINISHED) -> Iterator[Stop]:
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
     listener.start()
     before = {number: signal.signal(number, handle) for number in numbers}
+    events = ExitStack()
+    if sys.platform == "win32":  # the console's end is no signal
+        events.enter_context(windows.console_events(handle))
     try:
         yield stop
     finally:
+        events.close()
         for number, handler in before.items():
             signal.signal(number, handler)
         heard.put(None)

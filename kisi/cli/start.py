@@ -24,7 +24,8 @@ _NEXT_STEPS = """\
 3. Run `kisi check`, then `kisi check --online`: it prints the certificate's fingerprint to pin.
 4. Run `kisi map` to say what is billed to whom, or `kisi map list` for the ids to write by hand.
 5. Run `kisi preview`. It writes nothing.
-6. Run `kisi sync`, then daily from cron, systemd or the Task Scheduler."""
+6. Run `kisi sync`, then daily: `kisi schedule systemd`, `cron` or `windows` prints what you need.
+Journal, lock and log will be in {state_dir}, unless you set `state_dir`."""
 
 
 @shared_options(config=False)
@@ -67,7 +68,9 @@ def write_template(path: Path) -> str:
             f"{path} could not be written: {error.strerror}.",
             remedy="Choose a folder that you can write to: `kisi init --config FILE`.",
         ) from error
-    return _NEXT_STEPS.format(path=path)
+    from kisi.config.load import default_state_dir
+
+    return _NEXT_STEPS.format(path=path, state_dir=default_state_dir())
 
 
 @shared_options(config=False)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from zoneinfo import ZoneInfo, available_timezones
 
-from platformdirs import user_state_path
+from platformdirs import site_data_path, user_state_path
 from pydantic import AfterValidator, Field, create_model
 
 from kisi.config.document import read_document
@@ -27,9 +29,13 @@ from kisi.config.sentences import (
     shorten,
 )
 from kisi.config.settings import LocalPath, SecretRef, Section, Table
-from kisi.errors import ConfigError
-from kisi.model import CountingRules, GuardRules
-from kisi.secrets import resolve
+from kisi.errors import ConfigError, StateError
+from kisi.files import JOURNAL
+from kisi.model import CountingRules, Finding, GuardRules, Level
+from kisi.secrets import SecretReference, resolve
+
+if sys.platform == "win32":
+    from kisi import windows
 
 Kinds = Mapping[str, type[Section]]
 """`kind` to the settings class of the source or PSA that it names."""
@@ -79,7 +85,17 @@ def _local(when: datetime) -> time.struct_time:
     return time.localtime(when.replace(tzinfo=None).timestamp())
 
 
+def system_zone() -> tzinfo:
+    """The zone that this machine is set to, by its IANA name where Windows' name has one."""
+    if sys.platform == "win32":
+        with suppress(LookupError, ValueError, OSError):
+            return ZoneInfo(windows.system_zone())
+    return SystemZone()
+
+
 def _zone_name(name: str) -> str:
+    if sys.platform == "win32":
+        name = windows.zone_of(name)
     try:
         return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):
@@ -141,6 +157,48 @@ class Notify(Table):
         return {field: reference for field, reference in self if reference}
 
 
+def default_state_dir() -> Path:
+    """Where journal, lock and log are if `state_dir` is not set; `StateError` if in two places.
+
+    On Windows it is the machine's, so that an administrator asks and accepts what a task keeps.
+    """
+    own = user_state_path("kisi", appauthor=False)
+    if sys.platform == "win32":
+        return state_dir_of(site_data_path("kisi", appauthor=False), own)
+    else:  # noqa: RET505 - else mypy takes it for code that is never reached
+        return own
+
+
+def state_dir_of(machine: Path, own: Path) -> Path:
+    """The machine's folder, or the account's own if an older kisi has its journal there."""
+    used = [folder for folder in (machine, own) if os.path.exists(folder / JOURNAL)]  # noqa: PTH110
+    if len(used) == 2:
+        raise StateError(
+            f"There are two journals, in {machine} and in {own}, and only one knows what kisi wrote"
+            " last. Nothing was read from any source and nothing was written.",
+            remedy="Look at both (`kisi status` with `state_dir` in kisi.toml), and rename the"
+            " folder of the one that is out of date.",
+        )
+    return used[0] if used else machine
+
+
+def _surprises(top: Top, state_dir: Path) -> tuple[Finding, ...]:
+    """What is valid, and yet may be another thing for another account."""
+    found = []
+    if (shift := os.environ.get("TZ")) and not top.timezone:
+        what = f"TZ={shorten(shift)} in the environment decides when the billing day begins; a"
+        what += " schedule without it may bill by another day."
+        found.append((what, 'Set the zone in kisi.toml: timezone = "Europe/Berlin", for instance.'))
+    if sys.platform == "win32" and not top.state_dir:
+        machine = site_data_path("kisi", appauthor=False)
+        if state_dir != machine:
+            what = f"The state is in {state_dir}, where an older kisi began it: other accounts of"
+            what += " this machine would begin another one."
+            move = f'While no run is going on: `robocopy "{state_dir}" "{machine}" /E /MOVE`.'
+            found.append((what, move))
+    return tuple(Finding(Level.WARNING, what, remedy) for what, remedy in found)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """All of kisi.toml (`path`), validated. Paths are absolute, secrets still references.
@@ -167,6 +225,12 @@ class Config:
         """The folder of kisi.toml, from which relative paths start."""
         return self.path.parent
 
+    def references(self) -> Iterator[SecretReference]:
+        """Where each secret is that kisi.toml names, or leaves to its default."""
+        holders = [one.secrets(name) for name, one in (*self.sources.items(), *self.psa.items())]
+        for secrets in (*holders, self.notify.secrets()):
+            yield from map(SecretReference.parse, secrets.values())
+
 
 @dataclass(frozen=True, slots=True)
 class PartialConfig:
@@ -177,6 +241,8 @@ class PartialConfig:
     problems: tuple[str, ...]
     source_names: tuple[str, ...]  # also of wrong sections, so that the mapping can be checked
     psa_names: tuple[str, ...]
+    surprises: tuple[Finding, ...] = ()
+    """What is valid, and yet may be another thing for another account of this machine."""
 
     def checked(self, more: Sequence[str] = ()) -> Config:
         """The whole of kisi.toml, if nothing is wrong with it and `more` names no problem either.
@@ -208,11 +274,12 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
     if mapping and os.path.isdir(mapping):  # noqa: PTH112  `is_dir` may raise where nothing is read
         reader.problems.append(f"mapping: {mapping} is a folder; name the file in it.")
         mapping = None
+    state_dir = top.state_dir or default_state_dir()
     config = Config(
         path=path,
         mapping_path=mapping or path.parent / "mapping.toml",
-        state_dir=top.state_dir or user_state_path("kisi", appauthor=False),
-        timezone=ZoneInfo(top.timezone) if top.timezone else SystemZone(),
+        state_dir=state_dir,
+        timezone=ZoneInfo(top.timezone) if top.timezone else system_zone(),
         evidence_days=top.evidence_days,
         sources=reader.sections("sources", tables["sources"], source_kinds),
         psa=reader.sections("psa", tables["psa"], psa_kinds),
@@ -222,7 +289,8 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         notify=notify,
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
-    return PartialConfig(config, problems, tuple(tables["sources"]), tuple(tables["psa"]))
+    names = tuple(tables["sources"]), tuple(tables["psa"])
+    return PartialConfig(config, problems, *names, _surprises(top, state_dir))
 
 
 class _Reader:

@@ -39,11 +39,10 @@ from kisi.journal.operations import (
     emergency_line,
 )
 from kisi.journal.runs import Billing, ClientRecord, ClientState, Run, RunState, Subject
-from kisi.journal.store import JOURNAL, Journal, repair
+from kisi.journal.store import Journal, repair
 from kisi.journal.usage import PackedUsage, StoredKey, UsageRecord
 
 __all__ = [
-    "JOURNAL",
     "Billing",
     "ClientRecord",
     "ClientState",

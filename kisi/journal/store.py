@@ -21,14 +21,13 @@ from typing import Self
 from urllib.parse import quote
 
 from kisi.errors import StateError
-from kisi.files import private_folder, sync_folder
+from kisi.files import JOURNAL, private_folder, sync_folder
 from kisi.journal import schema
 from kisi.journal.database import DAMAGE, as_state_errors, code_of
 from kisi.journal.holds import Holds
 from kisi.journal.operations import Operations
 from kisi.journal.usage import Usages
 
-JOURNAL = "journal.db"
 _COMPANIONS = ("-wal", "-journal", "-shm")
 """Files that belong to a database: https://sqlite.org/tempfiles.html."""
 _ASIDE = "journal.corrupt-"

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,17 +97,16 @@ class Attempt:
             self.ends = min(self.ends, self.clock.monotonic() + _SLICE)
 
 
-def system_context(authorities: str = "") -> ssl.SSLContext:
-    """A context that verifies chain and name; `authorities` is a file or folder, else the system's.
+def system_context(cafile: str | None = None, capath: str | None = None) -> ssl.SSLContext:
+    """A context that verifies chain and name, by a file or folder of authorities or the system's.
 
     `ssl.create_default_context` would write the keys of each connection to `$SSLKEYLOGFILE`.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if sys.version_info >= (3, 13):  # as `create_default_context` does
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
-    if authorities:
-        kind = "capath" if Path(authorities).is_dir() else "cafile"
-        context.load_verify_locations(**{kind: authorities})
+    if cafile or capath:
+        context.load_verify_locations(cafile, capath)
     else:
         context.load_default_certs()
     return context

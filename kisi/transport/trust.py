@@ -68,15 +68,25 @@ def _unverified(pins: Iterable[str]) -> TrustMethod:
 
 
 def _system() -> TrustMethod:
+    """What this machine trusts, or only what a variable names: the same on every platform.
+
+    OpenSSL would read `SSL_CERT_FILE` and `SSL_CERT_DIR` by itself, but beside the other's default,
+    and on Windows beside the system's own store.
+    """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+    by_ssl = {"cafile": "SSL_CERT_FILE", "capath": "SSL_CERT_DIR"}
+    named = {key: path for key, name in by_ssl.items() if (path := os.environ.get(name))}
+    if bundle:
+        named = {"capath" if Path(bundle).is_dir() else "cafile": bundle}
     try:
-        context = system_context(bundle)
-        if not bundle and not os.environ.get("SSL_CERT_FILE"):
+        context = system_context(**named)
+        if not named:
             context.load_verify_locations(certifi.where())
     except OSError as error:
+        variable = "REQUESTS_CA_BUNDLE" if bundle else "SSL_CERT_FILE"
         raise ConfigError(
-            f"The certificate authorities in {bundle!r} (REQUESTS_CA_BUNDLE) cannot be read: "
-            f"{error.strerror or 'not a certificate file'}."
+            f"The certificate authorities in {named.get('cafile', '')!r} ({variable})"
+            f" cannot be read: {error.strerror or 'not a certificate file'}."
         ) from error
     return TrustMethod(context, None, match_name=True)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -210,7 +209,7 @@ def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operat
     monkeypatch.delenv("KISI_CONFIG", raising=False)
     # No test here trusts a public authority, and reading them all would take longer than a run.
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "no authority"))
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     with time_machine.travel(NOW, tick=True) as clock, Sandbox() as sandbox:

@@ -45,7 +45,7 @@ CATEGORIES = {
     "linux": "non_windows",
 }
 
-_FEW_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "REQUESTS_CA_BUNDLE": ""}
+_FEW_AUTHORITIES = {"SSL_CERT_DIR": str(Path(__file__)), "REQUESTS_CA_BUNDLE": ""}
 
 PSAS = ("cw", "tp", "at")
 

@@ -406,3 +406,16 @@ def test_examples_in_docstrings_are_right(module):
     results = doctest.testmod(module)
     assert results.attempted
     assert not results.failed
+
+
+def test_a_zone_of_the_environment_alone_is_pointed_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("TZ", "America/New_York")
+    path = tmp_path / "kisi.toml"
+    for text, expected in (("", 1), ('timezone = "Europe/Berlin"\n', 0)):
+        path.write_text(f'{text}state_dir = "s"\n' + HQ + TP)
+        found = read_partial_config(path, SOURCES, PSAS).surprises
+        assert len(found) == expected
+    path.write_text('state_dir = "s"\n' + HQ + TP)
+    (one,) = read_partial_config(path, SOURCES, PSAS).surprises
+    assert one.message.startswith("TZ=America/New_York in the environment decides")
+    assert 'timezone = "Europe/Berlin"' in one.remedy

@@ -121,6 +121,8 @@ def test_the_service_passes_the_credentials_that_its_configuration_names():
     assert config.mapping_path.parent == config.state_dir  # where the user kisi may write
     assert service["NoNewPrivileges"] == service["ProtectHome"] == ["yes"]
     assert service["ProtectSystem"] == ["strict"]
+    assert _unit("kisi.service")["Unit"]["OnFailure"] == ["kisi-failed.service"]
+    assert "logger" in _unit("kisi-failed.service")["Service"]["ExecStart"][0]
     assert "SuccessExitStatus" not in service
     command = service["ExecStart"][0].split()
     assert command == [INSTALLED, "sync", "--config", "/etc/kisi/kisi.toml"]
@@ -146,7 +148,7 @@ def test_by_hand_kisi_gets_what_the_service_gives_it(tmp_path):
     assert {"--wait", "--collect", "--pipe", "--pty"} <= set(words)
     assert "--setenv=KISI_CONFIG=/etc/kisi/kisi.toml" in words
     service = _unit("kisi.service")["Service"]
-    same = ("User", "Group", "StateDirectory", "StateDirectoryMode", "UMask", "LoadCredential")
+    same = ("User", "StateDirectory", "StateDirectoryMode", "UMask", "LoadCredential")
     given = {f"--property={key}={value}" for key in same for value in service[key]}
     assert {*given, f"--property={drop_in}"} <= set(words)
 
@@ -167,7 +169,7 @@ def test_by_hand_says_so_if_there_is_no_service(tmp_path):
 
 def test_the_timer_runs_every_day_and_catches_up():
     timer = _unit("kisi.timer")["Timer"]
-    assert timer["OnCalendar"] == ["*-*-* 03:15:00"]
+    assert timer["OnCalendar"] == ["*-*-* 06:30:00"]
     assert timer["Persistent"] == ["true"]
 
 
@@ -184,6 +186,10 @@ def test_the_task_runs_every_day_catches_up_and_never_overlaps():
     assert task.findtext(".//t:DaysInterval", namespaces=space) == "1"
     assert "PYTHONUTF8=1" in task.findtext(".//t:Arguments", namespaces=space)
     assert task.findtext(".//t:LogonType", namespaces=space) == "Password"
+    (trigger,) = task.find("t:Triggers", space)  # in the sequence of Microsoft's schema
+    names = [part.tag.partition("}")[2] for part in trigger]
+    assert names == ["Enabled", "StartBoundary", "RandomDelay", "ScheduleByDay"]
+    assert trigger.findtext("t:StartBoundary", namespaces=space).endswith("T06:30:00")
 
 
 def test_what_is_scheduled_is_what_the_pages_install():
@@ -199,10 +205,11 @@ def test_what_is_scheduled_is_what_the_pages_install():
         ]
     assert f"* * * kisi {INSTALLED} sync " in readme
     task = (EXAMPLES / "windows" / "kisi-task.xml").read_text(encoding="utf-8")
-    assert 'py -m venv "C:\\Program Files\\kisi"\n' in steps
-    for text in (task, readme):
-        assert "C:\\Program Files\\kisi\\Scripts\\kisi.exe" in text
-    assert "schtasks /Create /TN kisi /SC DAILY /ST 06:30 /RU .\\kisi /RP * /TR" in readme
+    assert "C:\\Program Files\\kisi\\Scripts\\kisi.exe" in task
+    windows = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")
+    assert 'py -m venv "C:\\Program Files\\kisi"\n' in windows
+    for text in (readme, windows):
+        assert "schtasks /Create /TN kisi /XML kisi-task.xml /RU .\\kisi /RP *" in text
 
 
 def test_the_cron_configuration_needs_no_environment():
@@ -214,7 +221,7 @@ def test_the_cron_configuration_needs_no_environment():
 def test_the_cron_line_names_time_user_and_command():
     text = (EXAMPLES / "cron" / "kisi.cron").read_text(encoding="utf-8")
     (line,) = [line for line in text.splitlines() if re.match(r"\d", line)]
-    assert line.split()[:8] == ["15", "3", "*", "*", "*", "kisi", INSTALLED, "sync"]
+    assert line.split()[:8] == ["30", "6", "*", "*", "*", "kisi", INSTALLED, "sync"]
     assert "%" not in line
     assert text.endswith("\n")
 

@@ -65,7 +65,7 @@ def test_files_without_a_fault_pass(check, tmp_path):
     findings = check()
     assert {finding.level for finding in findings} == {Level.OK}
     assert [finding.message.replace(str(tmp_path), "") for finding in findings] == [
-        "/kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone.",
+        "/kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone. The state folder is /state.",
         "/mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
         "2 secrets found.",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -328,8 +329,14 @@ def test_the_systems_authorities_can_be_named_by_the_environment(
 
     assert count() > 50
     monkeypatch.setenv("SSL_CERT_FILE", str(own.pem))
+    assert count() == 1  # and not the machine's own store beside it, on no platform
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
     assert count() == 1
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    assert count() == 0
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
+    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE\) cannot be read"):
+        count()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
     assert count() == 0
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
