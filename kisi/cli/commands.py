@@ -125,6 +125,7 @@ def preview(
 
     work = partial(run.preview, config, only=only or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
+    work = partial(work, with_history=console.format is options.Format.HTML)
     said = "Stopping: a preview writes nothing."
     raise typer.Exit(follow(work, console, on_signal=said))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def show_status(
             console,
             report=lambda: status_report(view, detailed=detailed),
             document=lambda: status_document(view, answer),
-            csv=lambda: status_csv(view),
+            csv=partial(status_csv, view),
         )
     if problem is not None:
         console.warn(explain_error(problem))
@@ -162,7 +163,7 @@ def show_explanation(
         console,
         report=lambda: explain_report(view, devices=devices),
         document=lambda: explain_document(view),
-        csv=lambda: explain_csv(view),
+        csv=partial(explain_csv, view),
     )
 
 

@@ -56,9 +56,11 @@ def follow(
                 return
             show(
                 console,
-                report=lambda: plan_report(result, verbose=console.verbose > 0),
+                report=lambda: plan_report(
+                    result, verbose=console.verbose > 0, page=console.format is Format.HTML
+                ),
                 document=lambda: plan_document(result),
-                csv=lambda: plan_csv(result),
+                csv=partial(plan_csv, result),
             )
             # always said where something is wrong; on a good day, unless quiet
             (console.warn if result.exit_code else console.info)(safe_text(result.last_line))

@@ -186,7 +186,17 @@ CREATE TABLE foreign_change (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN)
+_TERMS = """
+CREATE TABLE line_terms (
+    id INTEGER PRIMARY KEY,
+    line INTEGER NOT NULL REFERENCES line,
+    at INTEGER NOT NULL,
+    terms TEXT NOT NULL
+);
+CREATE INDEX line_terms_line ON line_terms (line);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN, _TERMS)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

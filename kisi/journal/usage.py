@@ -16,7 +16,7 @@ period. Numbers that stay as they were the day before stay held with it:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -56,6 +56,12 @@ _READINGS = """
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= coalesce(?, first_run)
             GROUP BY tenant)
         AND (? IS NULL OR usage.tenant IN (SELECT value FROM json_each(?)))
+"""
+_BETWEEN = """
+    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body
+    FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
+    WHERE client.psa = ? AND client.agreement = ? AND usage.last_at >= ? AND usage.first_at < ?
+    ORDER BY usage.id
 """
 _DAYS_OVER = """
     SELECT * FROM usage_day
@@ -181,6 +187,17 @@ class Usages(Runs):
                         more["previous_run"] = before["last_run"]
                     found.append(from_row(UsageRecord, row, **more))
             return tuple(found)
+
+    def usage_between(
+        self, psa: str, agreement: str, first: datetime, end: datetime
+    ) -> Iterator[tuple[datetime, datetime, TenantUsage]]:
+        """What each tenant of a client used from `first` until before `end`, with the evidence.
+
+        Each reading with the instants between which its content stayed the same, one after another.
+        """
+        for row in self._rows(_BETWEEN, psa, agreement, first, end):
+            usage = from_row(PackedUsage, row).whole()
+            yield from_epoch(row["first_at"]), from_epoch(row["last_at"]), usage
 
     def readings(
         self, run_id: int | None, tenants: Tenants = None

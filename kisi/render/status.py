@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 
 from kisi.errors import ExitCode
@@ -21,10 +22,20 @@ from kisi.journal import (
     StoredKey,
 )
 from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse
-from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
+from kisi.render.formatting import (
+    billed_as,
+    day,
+    in_all,
+    moment,
+    over_time,
+    plural,
+    quantity,
+    unmapped_as,
+)
 from kisi.render.plan_report import client_section, operation_entry, unmapped_section
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 
+_INDEX = ("state", "units", "amount", "confirmed")
 _EXPIRY_NOTICE = timedelta(days=30)
 _CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
@@ -120,7 +131,16 @@ def status_report(view: StatusView, *, detailed: bool = False) -> Report:
     """What an operator reads of the journal; `detailed`: of each client, with its lines' trends."""
     facts = (f"kisi {view.version}", moment(view.at, view.zone))
     last_line = view.runs[0].message if view.runs else ""
-    return Report("kisi status", tuple(_sections(view, detailed=detailed)), facts, last_line)
+    sections = tuple(_sections(view, detailed=detailed))
+    lines = [line for client in view.clients for line in client.lines]
+    totals = ("", *_sums(lines), "")
+    return Report("kisi status", sections, facts, last_line, _INDEX if detailed else (), totals)
+
+
+def _sums(lines: Sequence[LineHistory]) -> tuple[str, str]:
+    """Units and money of lines."""
+    units = sum((line.quantities[-1].quantity for line in lines if line.quantities), Decimal(0))
+    return quantity(units), in_all((line.terms_at(), line.amount) for line in lines)
 
 
 def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
@@ -222,10 +242,16 @@ def _client(client: Client, zone: tzinfo) -> Section:
     for line in client.lines:
         if line.quantities:
             now, label = line.quantities[-1], billed_as(line.application, line.categories)
-            told = remarks(trend(line.quantities, zone) if len(line.quantities) > 1 else "")
+            told = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
+            chart = over_time(line.quantities, zone, told)
             held, since = quantity(now.quantity), f"since {day(now.first_at, zone)}"
-            items.append(Entry("=", Tone.DIM, label, after=held, change=since, remarks=told))
-    return Section(record.name, tuple(facts), tuple(items))
+            if line.amount is not None:
+                since += f", {in_all([(line.terms_at(), line.amount)])}"
+            items.append(Entry("=", Tone.DIM, label, after=held, change=since, chart=chart))
+    state = Span(client.state, _CLIENT_TONES.get(client.state, Tone.DIM))
+    confirmed = moment(record.confirmed_at, zone) if record.confirmed_at else ""
+    in_index = row(state, *_sums(client.lines), confirmed)
+    return Section(record.name, tuple(facts), tuple(items), row=in_index)
 
 
 def _since(client: Client, zone: tzinfo) -> str:

@@ -60,6 +60,7 @@ class Agreement:
     """It is billed once, and then never again."""
     billing_cycle: str | None = "Monthly"
     """None: it is not invoiced by itself; a child is, with its parent."""
+    currency: str | None = "EUR"
 
     def status(self, today: date) -> str:
         """`agreementStatus` on a day."""
@@ -177,6 +178,7 @@ def of_agreement(agreement: Agreement, company: PsaCompany, today: date) -> Json
             "billingCycle": {"id": 2, "name": cycle}
             if (cycle := agreement.billing_cycle)
             else None,
+            "currency": {"id": 1, "currencyCode": code} if (code := agreement.currency) else None,
             "periodType": "Current",
             "agreementStatus": agreement.status(today),
             "_info": {"lastUpdated": instant(agreement.start_date), "updatedBy": "admin"},
