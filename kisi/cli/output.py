@@ -130,6 +130,18 @@ def result(text: str, output: Path | None) -> None:
         ) from error
 
 
+def new_folder(folder: Path) -> Path:
+    """Makes a folder for results, private, unless it is there; `StateError` if that cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"The folder {folder} could not be made: {error.strerror}.",
+            remedy="Choose another --output; it is a folder here, with a file for each client.",
+        ) from error
+    return folder
+
+
 def _write_file(path: Path, text: str) -> None:
     """Replaces a whole file, private if new: it names clients. Or writes to a device."""
     from kisi.files import PRIVATE, atomic_write

@@ -58,9 +58,11 @@ _READINGS = """
         AND (? IS NULL OR usage.tenant IN (SELECT value FROM json_each(?)))
 """
 _BETWEEN = """
-    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body
+    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body,
+        began.at AS began_at, ended.at AS ended_at
     FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
-    WHERE client.psa = ? AND client.agreement = ? AND usage.last_at >= ? AND usage.first_at < ?
+        JOIN run AS began ON began.id = usage.first_run JOIN run AS ended ON ended.id = last_run
+    WHERE client.psa = ? AND client.agreement = ? AND ended.at >= ? AND began.at < ?
     ORDER BY usage.id
 """
 _DAYS_OVER = """
@@ -193,11 +195,11 @@ class Usages(Runs):
     ) -> Iterator[tuple[datetime, datetime, TenantUsage]]:
         """What each tenant of a client used from `first` until before `end`, with the evidence.
 
-        Each reading with the instants between which its content stayed the same, one after another.
+        Each reading, one after another, with when the first and the last run began that read it.
         """
         for row in self._rows(_BETWEEN, psa, agreement, first, end):
             usage = from_row(PackedUsage, row).whole()
-            yield from_epoch(row["first_at"]), from_epoch(row["last_at"]), usage
+            yield from_epoch(row["began_at"]), from_epoch(row["ended_at"]), usage
 
     def readings(
         self, run_id: int | None, tenants: Tenants = None

@@ -255,7 +255,7 @@ class _Run:
             journal.record_plan(run, now(), plan)
             applied = self._write(plan, found, rules)
         at = now()
-        record_outcome(journal, run, at, found, applied.plan)
+        record_outcome(journal, run, at, found, applied.plan, rules.today)
         if not any(client.unconfirmed for client in applied.plan.companies):
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
