@@ -79,6 +79,8 @@ class KisiError(Exception):
     """Something that kisi foresaw. `remedy` is empty where there is nothing to do."""
 
     exit_code: ExitCode = ExitCode.BUG
+    guard: str = ""
+    """The check that it fails, where that is another one than the check under way."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
@@ -107,6 +109,8 @@ class SourceError(KisiError):
 
 class LoginRefused(SourceError):
     """The source refused our credentials. Trying again could lock the account."""
+
+    guard = "login"
 
 
 class Incomplete(SourceError):

@@ -169,7 +169,6 @@ def sync(
 def status(
     config: Path | None,
     console: Console,
-    context: typer.Context,
     company: Annotated[
         str | None, options.client_glob("--company", "Only clients whose name matches, in detail.")
     ] = None,
@@ -177,14 +176,12 @@ def status(
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
     ] = None,
     failed: Annotated[
-        bool, flag("--failed", "Only clients that failed, are held, or were never confirmed.")
+        bool, flag("--failed", "Only clients that are billed and not up to date.")
     ] = False,
     ready: Annotated[
         bool, flag("--ready", "Exit 0 only if every billed client may be invoiced.")
     ] = False,
-    max_age: Annotated[
-        str, typer.Option(metavar="AGE", help="How old a proof may be for --ready.")
-    ] = "26h",
+    max_age: Annotated[str, typer.Option(metavar="AGE", help="How old a proof may be.")] = "26h",
 ) -> None:
     """Show the last runs, each client's state and lines, and what waits for you.
 
@@ -192,17 +189,15 @@ def status(
     """
     from kisi.cli.journal import show_status
 
-    if not ready and options.typed(context, "max_age"):
-        raise typer.BadParameter("It is for --ready alone.", param_hint="--max-age")
     runs_since = instant(since, "--since") if since else None
-    oldest = duration(max_age, "--max-age")
     code = show_status(
         config,
         console,
         company=company,
         since=runs_since,
         failed=failed and not ready,  # who may be invoiced is asked of everybody
-        max_age=oldest if ready else None,
+        ready=ready,
+        max_age=duration(max_age, "--max-age"),
     )
     raise typer.Exit(code)
 

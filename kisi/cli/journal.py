@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from typer import BadParameter
 
 from kisi import __version__
 from kisi.cli.options import Format
-from kisi.cli.output import Console, explain_error, new_folder, result, show
+from kisi.cli.output import Console, explain_error, new_folder, result, show, terminal_text
 from kisi.config import Config
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
 from kisi.lock import is_running
-from kisi.model import BillingMapping, Glob, Status
+from kisi.model import BillingMapping, Glob
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
@@ -34,8 +35,15 @@ from kisi.render.statement import (
     statement_of,
     statement_report,
 )
-from kisi.render.status import Client, StatusView, readiness, ready_sentence, status_report
-from kisi.run.document import read_tenant, read_use
+from kisi.render.status import (
+    Client,
+    StatusView,
+    readiness,
+    ready_report,
+    ready_sentence,
+    status_report,
+)
+from kisi.run.document import read_found, read_tenant, read_use
 from kisi.run.setup import load
 from kisi.transport import Clock
 
@@ -50,20 +58,21 @@ def show_status(
     company: str | None,
     since: datetime | timedelta | None,
     failed: bool,
-    max_age: timedelta | None,
+    ready: bool,
+    max_age: timedelta,
 ) -> ExitCode:
-    """Shows how it stands; with `max_age`, which a proof may have, answers `--ready`.
+    """Shows how it stands, or answers whether invoices may be made; a proof may be `max_age` old.
 
-    Only clients that match the glob `company`; if `failed`, that failed, are held or unconfirmed.
+    Only clients that match the glob `company`; if `failed`, that are billed and not up to date.
     """
     settings, mapping = load(config)
     with Journal.open(settings.state_dir, readonly=True) as journal:
-        view, problem = _status(journal, settings, mapping, since), journal.problem
-    asked = tuple(x for x in view.clients if _is_asked_for(x.record, company, failed=failed))
+        view, problem = _status(journal, settings, mapping, since, max_age), journal.problem
+    asked = tuple(x for x in view.clients if _is_asked_for(x, company, failed=failed))
     named = "No client" if company is None else f'No client with a name like "{company}"'
     trouble = "failed or is held" if failed or company is None else "is known"
     view = replace(view, clients=asked, nobody=f"{named} {trouble}." if view.clients else "")
-    answer = None if max_age is None else readiness(view, max_age)
+    answer = readiness(view, max_age) if ready else None
     if answer is None or console.format is not Format.TABLE:
         detailed = console.verbose > 0 or company is not None or console.format is Format.HTML
         show(
@@ -79,14 +88,20 @@ def show_status(
         return ExitCode.OK
     sentence = safe_text(ready_sentence(answer))
     if console.format is Format.TABLE:
-        result(sentence, console.file)
+        report = ready_report(view)
+        more = "\n" + terminal_text(report, console) if report.sections else ""
+        result(f"{sentence}\n{more}", console.file)
     else:
         console.info(sentence)
     return ExitCode.OK if answer.ready else ExitCode.WITHHELD
 
 
 def _status(
-    journal: Journal, config: Config, mapping: BillingMapping, since: datetime | timedelta | None
+    journal: Journal,
+    config: Config,
+    mapping: BillingMapping,
+    since: datetime | timedelta | None,
+    max_age: timedelta,
 ) -> StatusView:
     now = Clock().now()
     if isinstance(since, timedelta):
@@ -104,7 +119,7 @@ def _status(
         version=__version__,
         zone=config.timezone,
         runs=tuple(replace(run, state=crashed.get(run.state, run.state)) for run in runs),
-        clients=tuple(_clients(journal, mapping)),
+        clients=tuple(_clients(journal, mapping, now - max_age, last_run)),
         holds=journal.open_holds(),
         unmapped=tuple(map(read_use, unmapped.get("applications", ()))),
         unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
@@ -114,11 +129,17 @@ def _status(
         ),
         unsettled=journal.pending(),
         last_run=last_run,
+        max_age=max_age,
         problem=journal.problem.message if journal.problem else "",
     )
 
 
-def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
+def _clients(
+    journal: Journal,
+    mapping: BillingMapping,
+    oldest: datetime,
+    last_run: Mapping[str, Any] | None,
+) -> Iterable[Client]:
     """The clients of the journal, and those that the mapping bills and no run has seen yet."""
     new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
     for record in journal.clients():
@@ -127,16 +148,17 @@ def _clients(journal: Journal, mapping: BillingMapping) -> Iterable[Client]:
             new.pop(billed_on, None)
         if billed_on not in new:
             lines = journal.line_history(record.name)
-            mine = (x for x in lines if x.owned and (x.psa, x.agreement) == billed_on)
-            yield Client(record, tuple(mine))
+            mine = [x for x in lines if x.owned and (x.psa, x.agreement) == billed_on]
+            is_outdated = record.confirmed_at is not None and record.confirmed_at < oldest
+            yield Client(record, tuple(mine), is_outdated, read_found(last_run, mine))
     for one in new.values():
         billed = (one.psa, one.company, one.agreement)
         yield Client(ClientRecord(one.name, *billed, Billing.ON, one.tenants))
 
 
-def _is_asked_for(record: ClientRecord, company: str | None, *, failed: bool) -> bool:
-    fine = record.status in {Status.READY, Status.OFF} and not record.guard
-    return (company is None or Glob(company).matches(record.name)) and not (failed and fine)
+def _is_asked_for(client: Client, company: str | None, *, failed: bool) -> bool:
+    is_named = company is None or Glob(company).matches(client.record.name)
+    return is_named and not (failed and client.is_fine and not client.record.guard)
 
 
 def show_explanation(
@@ -153,10 +175,14 @@ def show_explanation(
     with Journal.open(settings.state_dir, readonly=True) as journal:
         if journal.problem is not None:
             raise journal.problem
-        client = _client(journal.clients(unmapped=True), company)
+        clients = _clients_called(journal.clients(unmapped=True), company)
+        read = journal.usage_at(clients[0].name, run_id)
+        by_agreement = groupby(read, lambda one: (one.psa, one.agreement))
+        usage = {billed_on: tuple(records) for billed_on, records in by_agreement}
+        # after a renewal its old agreement has the same name
+        client = next((x for x in clients if (x.psa, x.agreement) in usage), clients[0])
         billed_on = (client.psa, client.agreement)
-        usage = journal.usage_at(client.name, run_id)
-        records = tuple(one for one in usage if (one.psa, one.agreement) == billed_on)
+        records = usage.get(billed_on, ())
         newest = max((record.last_run for record in records), default=0)
         run = journal.run(newest if run_id is None else run_id)
         if run is None or not records:
@@ -170,7 +196,19 @@ def show_explanation(
             known = tuple(one for one in line.quantities if one.first_run <= run.id)
             if known and (line.psa, line.agreement) == billed_on:
                 lines.append(replace(line, quantities=known))
-    view = ExplainView(client, run, settings.timezone, tuple(lines), records)
+        holds = [x for x in journal.open_holds() if (x.psa, x.agreement) == billed_on]
+        held = (line for x in holds if x.first_run <= run.id for line in x.lines)
+        found = read_found(journal.latest(Subject.REPORT), lines) if run_id is None else {}
+    view = ExplainView(
+        client,
+        run,
+        settings.timezone,
+        tuple(lines),
+        records,
+        held=tuple(held),
+        found=found,
+        is_past=run_id is not None,
+    )
     view = of_application(view, application) if application else view
     show(
         console,
@@ -200,7 +238,7 @@ def show_statement(
     with Journal.open(settings.state_dir, readonly=True) as journal:
         if journal.problem is not None:
             raise journal.problem
-        clients = [_client(journal.clients(unmapped=True), company)] if company else []
+        clients = [*_clients_called(journal.clients(unmapped=True), company)][:1] if company else []
         clients = clients or [one for one in journal.clients() if one.billing is Billing.ON]
         if glob is not None:
             clients = [one for one in clients if Glob(glob).matches(one.name)]
@@ -245,15 +283,19 @@ def _statement(journal: Journal, client: ClientRecord, month: Month, settings: C
     days = journal.days(month.first - BEFORE, month.last, client.tenants)
     read = journal.usage_between(client.psa, client.agreement, begins, ends)
     readings = ((local_day(a, zone), local_day(b, zone), usage) for a, b, usage in read)
-    return statement_of(client, month, lines, days, readings, {}, settings.counting)
+    seen = {x: at for ref in client.tenants for x, at in journal.last_seen(ref).items()}
+    return statement_of(client, month, lines, days, readings, seen, settings.counting)
 
 
-def _client(clients: Sequence[ClientRecord], wanted: str) -> ClientRecord:
+def _clients_called(clients: Sequence[ClientRecord], wanted: str) -> Sequence[ClientRecord]:
+    """The client, and after it what it was on earlier agreements, the ones still mapped first."""
     name = wanted.casefold()
     found = [one for one in clients if one.name.casefold() == name]
     found = found or [one for one in clients if name in one.name.casefold()]
-    if len(found) == 1:
-        return found[0]
+    by_billing = sorted(found, key=lambda one: list(Billing).index(one.billing))
+    current = [one for one in by_billing if one.billing is by_billing[0].billing]
+    if len({one.name for one in found}) == 1 and len(current) == 1:
+        return by_billing
     if found:
         listed = ", ".join(f"{one.name} ({one.psa}, agreement {one.agreement})" for one in found)
         raise ConfigError(

@@ -52,16 +52,14 @@ def follow(
         def show_result(result: RunResult) -> None:
             bars.hide()
             wanted = console.format is not Format.TABLE or console.file is not None
-            if console.quiet and not result.exit_code and not wanted:
-                return
-            show(
-                console,
-                report=lambda: plan_report(
-                    result, verbose=console.verbose > 0, page=console.format is Format.HTML
-                ),
-                document=lambda: plan_document(result),
-                csv=partial(plan_csv, result),
-            )
+            if wanted or not console.quiet:
+                page = console.format is Format.HTML
+                show(
+                    console,
+                    report=lambda: plan_report(result, verbose=console.verbose > 0, page=page),
+                    document=lambda: plan_document(result),
+                    csv=partial(plan_csv, result),
+                )
             # always said where something is wrong; on a good day, unless quiet
             (console.warn if result.exit_code else console.info)(safe_text(result.last_line))
 

@@ -9,6 +9,7 @@ Attributes: https://support.kaspersky.com/help/KSC/13/KSCAPI/a00115.html (keys),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -173,6 +174,17 @@ def _by_bits(ctype: int) -> DeviceClass:
     if ctype & _SERVER_NT or (ctype & _NT_OR_WINDOWS and ctype & _DOMAIN_CONTROLLER):
         return DeviceClass.WINDOWS_SERVER
     return DeviceClass.WINDOWS_WORKSTATION if ctype & _NT_OR_WINDOWS else DeviceClass.UNKNOWN
+
+
+_INSTALLED_ANEW = re.compile(r"~~\d+$")
+
+
+def name_before(name: str) -> str:
+    """The name without what Security Center appends for a device that was installed anew.
+
+    `PC-01~~10281` is `PC-01` again, whose old record may still be there.
+    """
+    return _INSTALLED_ANEW.sub("", name)
 
 
 class Matcher:

@@ -13,6 +13,7 @@ client ───────┼── psa, agreement (together unique), company,
  ├─ accept        product, how many times a held change of it was accepted
  └─ usage         tenant ──> content (compressed JSON, stored once)        [first_run .. last_run]
 usage_day         tenant, application ──> quantities, held                [first_day .. last_day]
+last_seen         tenant ──> when each device was last seen, as the newest reading has it
 used_id           an accepted id: run, at, who
 foreign_change    psa, agreement, at, what, lines: no person has looked at it yet
 latest            report, certificates, tenants: the last run's only

@@ -111,11 +111,6 @@ class LineHistory:
         told = [terms for since, terms in self.terms if at is None or since < at]
         return told[-1] if told else Terms()
 
-    @property
-    def amount(self) -> Decimal | None:
-        """What the quantity proven last costs a billing cycle; None: not known."""
-        return self.terms_at().amount(self.quantities[-1].quantity) if self.quantities else None
-
 
 class Lines(Runs):
     """The tables `line`, `line_quantity` and `line_terms`."""

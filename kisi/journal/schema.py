@@ -186,6 +186,8 @@ CREATE TABLE foreign_change (
 );
 """
 
+_LAST_SEEN = "CREATE TABLE last_seen (tenant TEXT PRIMARY KEY, devices BLOB NOT NULL);"
+
 _TERMS = """
 CREATE TABLE line_terms (
     id INTEGER PRIMARY KEY,
@@ -196,7 +198,10 @@ CREATE TABLE line_terms (
 CREATE INDEX line_terms_line ON line_terms (line);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN, _TERMS)
+MIGRATIONS: tuple[str, ...] = (
+    *(_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN),
+    *(_LAST_SEEN, _TERMS),
+)
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")
 """What every journal, whatever its version, has at least."""

@@ -25,7 +25,7 @@ from sqlite3 import Row
 from typing import Any
 from zlib import compress
 
-from kisi.journal.codec import dumps, from_epoch, from_row, loads
+from kisi.journal.codec import dumps, from_epoch, from_row, loads, pack
 from kisi.journal.runs import Billing, Runs
 from kisi.json_text import fields
 from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage
@@ -50,6 +50,7 @@ _PREVIOUS = """
     WHERE usage.client = ? AND usage.tenant = ? AND usage.id < ? AND usage.content != ?
     ORDER BY usage.id DESC LIMIT 1
 """
+_SEEN = "SELECT devices FROM last_seen WHERE tenant = ?"
 _READINGS = """
     SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body
     FROM usage JOIN content ON content.id = usage.content
@@ -98,15 +99,26 @@ class PackedUsage:
     body: bytes
     quantities: Mapping[str, Quantities] = field(default_factory=dict, compare=False)
     """What was counted, by application; only of a usage that is about to be stored."""
+    seen: bytes = field(default=b"", compare=False)
+    """When its devices were last seen, packed; likewise."""
 
     @classmethod
-    def of(cls, usage: TenantUsage, counted: Iterable[str] = ()) -> PackedUsage:
-        """Packs a usage; of the applications looked for (`counted`), one that is not in it is 0."""
+    def of(
+        cls,
+        usage: TenantUsage,
+        counted: Iterable[str] = (),
+        seen: Mapping[str, datetime] | None = None,
+    ) -> PackedUsage:
+        """Packs a usage; of the applications looked for (`counted`), one that is not in it is 0.
+
+        When a device was last `seen` changes daily: it is no part of the content.
+        """
         text = dumps(_canonical(usage)).encode("ascii")
         found = {one.application: one.quantities for one in usage.applications}
         quantities = dict.fromkeys(counted, _NOTHING) | found
         fingerprint = blake2b(text, digest_size=16).digest()
-        return cls(usage.tenant.ref, usage.at, fingerprint, compress(text, 9), quantities)
+        days = pack({device: str(at.date()) for device, at in seen.items()}) if seen else b""
+        return cls(usage.tenant.ref, usage.at, fingerprint, compress(text, 9), quantities, days)
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
@@ -132,6 +144,8 @@ class UsageRecord:
     previous: TenantUsage | None = None
     """The last reading before that had another content; None if there was none, or it is pruned."""
     previous_run: int | None = None
+    last_seen: Mapping[str, date] = field(default_factory=dict)
+    """The day (UTC) on which a device was last seen, as its tenant's newest reading has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +167,7 @@ class _Days:
 
 
 class Usages(Runs):
-    """The tables `usage`, `content` and `usage_day`."""
+    """The tables `usage`, `content`, `usage_day` and `last_seen`."""
 
     def record_usage(
         self, run_id: int, usages: Iterable[tuple[Company, PackedUsage]], day: date
@@ -169,6 +183,9 @@ class Usages(Runs):
                 where = {"client": self._client(company), "tenant": str(usage.tenant)}
                 same = self._row(_LAST, *where.values(), content, run_before)
                 self._record_range("usage", same, run_id, usage.at, **where, content=content)
+                values = (str(usage.tenant), usage.seen)
+                if usage.seen:
+                    self._execute("INSERT OR REPLACE INTO last_seen VALUES (?, ?)", *values)
                 for application, quantities in usage.quantities.items():
                     self._record_day(day, str(usage.tenant), application, quantities)
 
@@ -184,11 +201,17 @@ class Usages(Runs):
                 if row["read"] or row["mapped"]:
                     which = (row["client"], row["tenant"], row["id"], row["content"])
                     more: dict[str, Any] = {"usage": from_row(PackedUsage, row).whole()}
+                    more["last_seen"] = self.last_seen(row["tenant"])
                     for before in self._rows(_PREVIOUS, *which):
                         more["previous"] = from_row(PackedUsage, before).whole()
                         more["previous_run"] = before["last_run"]
                     found.append(from_row(UsageRecord, row, **more))
             return tuple(found)
+
+    def last_seen(self, tenant: TenantRef | str) -> Mapping[str, date]:
+        """The day (UTC) on which each device of a tenant was last seen, by its newest reading."""
+        row = self._row(_SEEN, str(tenant))
+        return loads(Mapping[str, date], row["devices"], "last_seen") if row else {}
 
     def usage_between(
         self, psa: str, agreement: str, first: datetime, end: datetime

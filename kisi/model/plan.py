@@ -328,6 +328,31 @@ class OwnedLine(_AgreementLine):
 
 
 @dataclass(frozen=True, slots=True)
+class LeftLine:
+    """A line of kisi's that still bills and belongs to nobody who is billed: it stays as it is."""
+
+    owned: OwnedLine
+    is_off: bool
+    """A client has it whose billing is off; False: no row of the mapping has it."""
+    line: Line | None = None
+    """As its PSA holds it now; None if that was not read."""
+
+    @property
+    def quantity(self) -> Decimal:
+        """What the PSA holds; where that is not known, what was confirmed last."""
+        known = self.line is not None and not self.line.problem
+        return self.line.quantity if self.line and known else self.owned.confirmed
+
+    @property
+    def money(self) -> Decimal | None:
+        """What that costs in a billing cycle; None: not known."""
+        if self.line is None:
+            return None
+        terms = Terms(self.line.unit_price, self.line.included, self.line.billable)
+        return terms.amount(self.quantity)
+
+
+@dataclass(frozen=True, slots=True)
 class CompanyPlan:
     """All planned lines of one client."""
 

@@ -19,6 +19,8 @@ class Tenant:
     """False: a virtual server that nobody can log in to; it counts as missing."""
     listed_as: str = ""
     """For an unmapped tenant: what to know before mapping it, if another source lists it too."""
+    in_use: bool | None = None
+    """For an unmapped tenant: whether a licence that counts is used there; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ is Lab.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
+from kisi.counting import name_before
 from kisi.model import (
     WITH,
     Arrangement,
@@ -47,9 +47,6 @@ _Place = tuple[int, int]
 """A line in a plan: the number of its client, and its own number there."""
 Moves = Mapping[tuple[Pool, Pool], int]
 """How many devices went from one pool to another."""
-
-_DOUBLE = re.compile(r"~~\d+$")
-"""What Security Center appends to the name of a device that was installed anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,7 @@ def _contents(usages: Iterable[TenantUsage]) -> Mapping[Pool, _Content]:
             pool.total += application.total
             counted = [item for item in application.evidence if item.counted]
             pool.ids |= {item.device for item in counted}
-            pool.names |= {_DOUBLE.sub("", item.name).casefold() for item in counted if item.name}
+            pool.names |= {name_before(item.name).casefold() for item in counted if item.name}
     return pools
 
 

@@ -6,14 +6,23 @@ import logging
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, Undecided, count_tenant, without_evidence
+from kisi.counting import CountingContext, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
-from kisi.model import Company, Failure, Pool, Reading, Tenant, TenantRef, TenantUsage
+from kisi.model import (
+    Company,
+    Failure,
+    Pool,
+    Reading,
+    Tenant,
+    TenantRef,
+    TenantUsage,
+    UnmappedUse,
+)
 from kisi.redaction import REDACTOR
 from kisi.sources import UsageSource
 
@@ -85,7 +94,7 @@ def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
     if isinstance(error, Interrupted | StateError | ConfigError):
         raise error
     if isinstance(error, KisiError) and error.exit_code is not ExitCode.BUG:
-        guard = error.guard if isinstance(error, Undecided) else guard
+        guard = error.guard or guard
         reason, remedy, otherwise = error.message, error.remedy, error.exit_code
     else:
         # The reason is shown to people; the traceback is for the log, and for `-v`.
@@ -172,7 +181,40 @@ class _Collector:
             one.application: array("q", (hash(x.device) for x in one.evidence if x.counted))
             for one in usage.applications
         }
-        return usage, PackedUsage.of(usage, self.context.billed), devices
+        listed = {item.device for one in usage.applications for item in one.evidence}
+        known = reading.devices
+        seen = {x: at for x in listed & known.keys() if (at := known[x].last_seen) is not None}
+        return usage, PackedUsage.of(usage, self.context.billed, seen), devices
+
+
+def read_unmapped(
+    sources: Mapping[str, UsageSource],
+    tenants: Sequence[Tenant],
+    context: CountingContext,
+    is_stopped: Callable[[], bool],
+) -> tuple[tuple[Tenant, ...], tuple[UnmappedUse, ...]]:
+    """The tenants with `in_use`, and what they use, mostly by the server's own figures.
+
+    No client is billed for them: what cannot be read is not known, and fails nothing.
+    """
+    context = replace(context, billed=frozenset())  # so all use is unmapped, and few rows are read
+    uses: dict[TenantRef, tuple[UnmappedUse, ...]] = {}
+
+    def read(source: UsageSource, some: Sequence[Tenant]) -> None:
+        for ref, reading in source.read(some, context.selects):
+            if is_stopped():
+                return
+            if isinstance(reading, KisiError):
+                LOG.info("The unmapped tenant %s could not be read: %s", ref, reading.message)
+            else:
+                uses[ref] = count_tenant(reading, context).unmapped
+
+    for name in sorted({tenant.ref.source for tenant in tenants}):
+        some = [x for x in tenants if x.ref.source == name and x.enabled and not x.listed_as]
+        if some:
+            attempt(partial(read, sources[name], some), "source-incomplete", ExitCode.SOURCE)
+    known = (replace(x, in_use=bool(uses[x.ref])) if x.ref in uses else x for x in tenants)
+    return tuple(known), tuple(use for found in uses.values() for use in found)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

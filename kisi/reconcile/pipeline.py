@@ -27,6 +27,7 @@ from kisi.model import (
     Glob,
     GuardRules,
     Hold,
+    LeftLine,
     LineSlot,
     OwnedLine,
     Plan,
@@ -82,6 +83,12 @@ class Rules:
     today: date
     """The day in the billing time zone."""
 
+    @property
+    def context(self) -> CountingContext:
+        """What usage is counted by."""
+        matcher, billed = Matcher(self.mapping.applications), billed_applications(self.mapping)
+        return CountingContext(matcher, billed, self.counting, self.now)
+
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
@@ -116,7 +123,7 @@ class Reconciled:
     settlements: tuple[SettledOperation, ...]
     facts: tuple[OwnedLine, ...]
     """The journal's facts with the settlements taken in."""
-    left: tuple[OwnedLine, ...]
+    left: tuple[LeftLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
@@ -154,11 +161,8 @@ def reconcile(
     """
     mapping, today = rules.mapping, rules.today
     billed = [company for company in companies if company.billing]
-    counting = CountingContext(
-        Matcher(mapping.applications), billed_applications(mapping), rules.counting, rules.now
-    )
     collected = collect(
-        sources, billed, counting, everything=not mapping.companies, progress=progress
+        sources, billed, rules.context, everything=not mapping.companies, progress=progress
     )
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
@@ -224,7 +228,9 @@ def reconcile(
         read_at=state.read_at,
         settlements=settlements,
         facts=facts,
-        left=(*owners.left, *unreachable),
+        left=unplanned.left(
+            (*owners.left, *unreachable), read=len(companies) == len(mapping.companies)
+        ),
         accepted=memory.accepted,
         others=others,
     )

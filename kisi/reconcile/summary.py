@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kisi.errors import ExitCode, worst
@@ -96,22 +96,22 @@ def last_line(plan: Plan) -> str:
     text = "{current} of {billed} clients up to date".format(**client_counts(plan))
     troubled = [company for company in billed if not is_current(company)]
     if troubled:
-        text += "; need attention: " + _listed(f"{c.company.name} ({trouble(c)})" for c in troubled)
+        text += "; need attention: " + by_cause((c.company.name, trouble(c)) for c in troubled)
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
-        text += "; unmapped usage: " + _listed(company.company.name for company in unmapped)
+        text += "; unmapped usage: " + together([company.company.name for company in unmapped])
     if plan.unmapped_tenants:
         text += f"; {_tenants(plan)} unmapped"
     noted = [company for company in billed if company.notes]
     if noted:
-        names = _listed(company.company.name for company in noted)
+        names = together([company.company.name for company in noted])
         text += f"; notes (`kisi preview -v`): {names}"
     return text + "."
 
 
 def _nobody(plan: Plan) -> str:
     if plan.failures:
-        return "Nothing could be read: " + _listed(failure.reason for failure in plan.failures)
+        return "Nothing could be read: " + together([failure.reason for failure in plan.failures])
     if plan.companies and not plan.unmapped_tenants:
         return "No client is billed: billing is off for all of them. Next: `kisi map billing`."
     return f"No client is billed; {_tenants(plan)} unmapped. Next: `kisi map`."
@@ -137,8 +137,24 @@ def trouble(company: CompanyPlan) -> str:
     return f"{waiting} change{'s' if waiting != 1 else ''} to write"
 
 
-def _listed(names: Iterable[str]) -> str:
-    everything = list(names)
-    text = ", ".join(everything[:_NAMED_AT_MOST])
-    more = len(everything) - _NAMED_AT_MOST
-    return f"{text} and {more} more" if more > 0 else text
+def together(names: Sequence[str], at_most: int = _NAMED_AT_MOST) -> str:
+    """Names in a sentence: `A, B and C`, or the first ones `and 5 more`."""
+    shown, more = names[:at_most], len(names) - at_most
+    *first, last = (*shown, f"{more} more") if more > 0 else names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def by_cause(troubles: Iterable[tuple[str, str]], at_most: int = _NAMED_AT_MOST) -> str:
+    """Names, each with its cause; of one common cause together: `A (write), B and C (held)`.
+
+    Causes that only differ by the name that they quote are one.
+    """
+    alike: dict[str, dict[str, str]] = {}
+    for name, cause in troubles:
+        alike.setdefault(cause.replace(f'"{name}"', '"…"'), {})[name] = cause
+    texts = []
+    for common, causes in alike.items():
+        cause = common if len(causes) > 1 else next(iter(causes.values()))
+        texts.append(f"{together([*causes], at_most)} ({cause})")
+    more = sum(len(causes) for causes in list(alike.values())[at_most:])
+    return ", ".join(texts[:at_most]) + (f" and {more} more" if more else "")

@@ -15,6 +15,7 @@ from kisi.model import (
     BillingMapping,
     Company,
     CompanyPlan,
+    LeftLine,
     Line,
     LineSlot,
     OwnedLine,
@@ -233,6 +234,22 @@ class Unplanned:
         refs -= {*state.lines, *state.failures}
         self.reader.read(state, (), refs, known_lines(awaited))
         return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
+
+    def left(self, facts: Collection[OwnedLine], *, read: bool) -> tuple[LeftLine, ...]:
+        """Of these lines of nobody who is billed, those that may still bill; `read` anew first."""
+        if read:
+            self.read([fact for fact in facts if fact.confirmed > 0])
+        rows = self.mapping.companies
+        return tuple(
+            LeftLine(
+                fact,
+                self._company(fact) is not None
+                or any(not set(fact.tenants).isdisjoint(row.tenants) for row in rows),
+                self._shown(fact),
+            )
+            for fact in facts
+            if self._may_bill(fact)
+        )
 
     def reason(self, facts: Iterable[OwnedLine]) -> str:
         """Why a line waits for these, in words."""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, tzinfo
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, tzinfo
 from itertools import takewhile
 
-from kisi.counting import conservation
+from kisi.counting import conservation, name_before
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
-from kisi.model import ApplicationUsage, DeviceClass, Evidence, Glob, KeyEvidence, TenantUsage, Unit
+from kisi.model import (
+    ApplicationUsage,
+    DeviceClass,
+    Evidence,
+    Glob,
+    Hold,
+    KeyEvidence,
+    PlannedLine,
+    Status,
+    TenantUsage,
+    Unit,
+)
+from kisi.reconcile.summary import together
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.render.status import as_billed
+from kisi.run.document import FoundLine
 
+_ACCEPT = re.compile(r"kisi sync(?: --accept \w+)+")
 _SHOWN = 20
 """How many devices that were added or removed are listed without `--devices`."""
 _UNITS = {
@@ -40,6 +56,12 @@ class ExplainView:
     lines: tuple[LineHistory, ...] = ()
     """Each with what it was confirmed to hold up to that run, at least one quantity."""
     tenants: tuple[UsageRecord, ...] = ()
+    held: tuple[PlannedLine, ...] = ()
+    """What waits for a person, of lines that exist or not."""
+    found: Mapping[str, FoundLine] = field(default_factory=dict)
+    """By id, the lines in which the PSA holds something else than kisi confirmed last."""
+    is_past: bool = False
+    """It is about a run that was asked for, so that what has happened since is left out."""
 
 
 def device_changes(
@@ -62,15 +84,67 @@ def device_changes(
 def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
     if not item.counted:
         return item.reason
-    moved = [
-        now.application
-        for now in tenant.usage.applications
-        if item.device in _counted(tenant.usage, now.application)
-        and item.device not in _counted(tenant.previous, now.application)
-    ]
-    if moved:
+    now = tenant.usage
+    new = {one.application: _added(tenant, one.application) for one in now.applications}
+    if moved := [name for name, added in new.items() if item.device in added]:
         return f"now counted for {', '.join(moved)}"
-    return "no longer listed with a key of this application"
+    again = (x.name for added in new.values() for x in added.values() if _are_alike(x, item))
+    if (name := next(again, None)) is not None:
+        return f"installed anew: now counted as another device, {name}"
+    return _key_because(item.serial, tenant)
+
+
+def _key_because(serial: str, tenant: UsageRecord) -> str:
+    """What happened to a key, so that its devices are not counted any more."""
+    now, before = tenant.usage, tenant.previous.keys if tenant.previous else ()
+    key = next((key for key in now.keys if key.serial == serial), None)
+    if key is None:
+        known = {one.serial for one in before}
+        added = ", ".join(f"{x.serial} ({x.name})" for x in now.keys if x.serial not in known)
+        gone = f"its key {serial} is not on the server any more"
+        return f"{gone}; new there: {added}" if added else gone
+    if not key.counted:
+        return f"its key {key.serial} does not count any more: {key.reason}"
+    if key.serial not in {one.serial for usage in now.applications for one in usage.keys}:
+        return f"its key {key.serial} is of no billed application now ({key.name})"
+    return f"no longer listed with its key {serial}"
+
+
+def _added(tenant: UsageRecord, application: str) -> dict[str, Evidence]:
+    before = _counted(tenant.previous, application)
+    now = _counted(tenant.usage, application)
+    return {device: item for device, item in now.items() if device not in before}
+
+
+def _are_alike(one: Evidence, other: Evidence) -> bool:
+    return bool(one.name) and name_before(one.name) == name_before(other.name)
+
+
+def applications(tenant: UsageRecord) -> Iterable[ApplicationUsage]:
+    """What the tenant used, with a 0 for what it used in the reading before and uses no more."""
+    yield from tenant.usage.applications
+    now = {usage.application for usage in tenant.usage.applications}
+    for usage in tenant.previous.applications if tenant.previous else ():
+        if usage.application not in now and usage.total:
+            yield ApplicationUsage(usage.application, usage.unit, {}, 0, 0, {})
+
+
+def doubles(usage: ApplicationUsage) -> Mapping[str, str]:
+    """Counted devices, by id, that may be one device twice, with the names of all of it.
+
+    Security Center gives a device that is installed anew a name with `~~` and a number while its
+    old record is still there.
+    """
+    alike: dict[str, list[Evidence]] = defaultdict(list)
+    for item in usage.evidence:
+        if item.counted and item.name:
+            alike[name_before(item.name).casefold()].append(item)
+    return {
+        item.device: " and ".join(sorted(one.name for one in items))
+        for items in alike.values()
+        if len(items) > 1 and any(name_before(one.name) != one.name for one in items)
+        for item in items
+    }
 
 
 def _counted(usage: TenantUsage | None, application: str) -> dict[str, Evidence]:
@@ -121,6 +195,7 @@ def of_application(view: ExplainView, glob: str) -> ExplainView:
     return replace(
         view,
         lines=tuple(line for line in view.lines if matches(line.application)),
+        held=tuple(line for line in view.held if matches(line.application)),
         tenants=tuple(replace(one, usage=narrowed(one.usage)) for one in view.tenants),
     )
 
@@ -128,25 +203,58 @@ def of_application(view: ExplainView, glob: str) -> ExplainView:
 def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
     """How a client's quantities came about; with `devices` also each device, and why it counts."""
     client, run = view.client, f"run {view.run.id} of {moment(view.run.at, view.zone)}"
-    lines: list[Item] = []
-    for line in view.lines:
-        label = billed_as(line.application, line.categories)
-        held = quantity(line.quantities[-1].quantity)
-        place = f"product {line.product}, line {line.line_id}"
-        lines.append(Entry("=", Tone.DIM, label, after=held, change=place))
-    lines = lines or [Span("kisi keeps no line of this client.")]
+    lines = tuple(_lines(view)) or (Span("kisi keeps no line of this client."),)
     facts = (client.psa, f"agreement {client.agreement}", run)
-    sections = [Section(client.name, facts, tuple(lines))]
+    sections = [Section(client.name, facts, lines)]
     for tenant in view.tenants:
         sections += (
             _application_section(usage, tenant, view, devices=devices)
-            for usage in tenant.usage.applications
+            for usage in applications(tenant)
         )
         sections += _rest(tenant, view.zone)
     if not view.tenants:
         unread = Span("No reading of this client is in the journal.")
         sections.append(Section("Usage", (), (unread,)))
     return Report(f"kisi explain {client.name}", tuple(sections), (run,))
+
+
+def _lines(view: ExplainView) -> Iterable[Item]:
+    """What is billed, and under each line what stands between the count and the bill."""
+    client, held = view.client, {(*x.slot, x.line_id): x for x in view.held}
+    if client.status is Status.FAILED and not view.is_past:
+        said = f"Run {client.last_run} wrote nothing: {client.guard}: {client.reason}"
+        yield Entry("✗", Tone.BAD, said, remarks=remarks(client.remedy, tone=Tone.PLAIN))
+    for line in view.lines:
+        label = billed_as(line.application, line.categories)
+        billed, said = as_billed(line, view.found, view.zone)
+        place = f"product {line.product}, line {line.line_id}"
+        other = view.found.get(line.line_id)
+        place += f", {said}" if other and not said.startswith("since") else ""
+        yield Entry("=", Tone.DIM, label, after=billed, change=place)
+        waiting = held.pop((line.psa, line.agreement, line.product, line.line_id), None)
+        if waiting is not None:
+            yield _held(waiting)
+        elif other is not None and not other.by_hand and other.quantity != other.counted:
+            said = (
+                f"billed {billed}, counted {quantity(other.counted)}: {other.why or 'not written'}"
+            )
+            yield Entry("!", Tone.HELD, said)
+    for waiting in held.values():
+        where = "new line" if waiting.line_id is None else f"line {waiting.line_id}"
+        where += f" on agreement {waiting.agreement}"
+        label = f"{billed_as(waiting.application, waiting.categories)} ({where})"
+        yield Entry("=", Tone.DIM, label, after=quantity(waiting.before or 0))
+        yield _held(waiting)
+
+
+def _held(line: PlannedLine) -> Entry:
+    """A change that waits, with the command that releases it, or what else does."""
+    hold = line.hold or Hold("", "", "")
+    command = _ACCEPT.search(hold.remedy)
+    released = Span(command[0], Tone.COMMAND) if command else Span(hold.remedy)
+    counted = "mapped no more" if line.orphaned else f"counted {line.after}"
+    said = f"billed {quantity(line.before or 0)}, {counted}: on hold ({hold.guard}),"
+    return Entry("!", Tone.HELD, said, remarks=(released,))
 
 
 def _application_section(
@@ -158,12 +266,15 @@ def _application_section(
     if shared := shared_devices(view, tenant, usage):
         names = ", ".join(map(_device, shared))
         items.append(Span(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
+    for names in dict.fromkeys(doubles(usage).values()):
+        said = f"Counted twice? {names}: installed anew, and the old record was left."
+        items.append(Span(f"{said} Delete that in Security Center.", Tone.HELD))
     items += _keys(usage.keys, view.zone)
     items += _changes(usage, tenant, everything=devices)
     if usage.unknown_devices:
         names = ", ".join(usage.unknown_devices)
         items.append(Span(f"Counted, with an unknown operating system: {names}", Tone.HELD))
-    items += _devices(usage.evidence) if devices else ()
+    items += _devices(usage, tenant.last_seen) if devices else ()
     read = f"read {moment(tenant.usage.at, view.zone)}"
     read += "" if tenant.read else ", not in this run"
     since = f"unchanged since {day(tenant.first_at, view.zone)}"
@@ -199,8 +310,13 @@ def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
 
 def _changes(usage: ApplicationUsage, tenant: UsageRecord, *, everything: bool) -> Iterable[Item]:
     added, removed = device_changes(tenant, usage)
+    added = sorted(added, key=lambda item: _device(item).casefold())
     rows = [("+", f"{_device(item)}, {item.os_name or 'unknown system'}") for item in added]
-    rows += [("-", f"{_device(item)}: {reason}") for item, reason in removed]
+    because: dict[str, list[str]] = {}
+    for item, reason in sorted(removed, key=lambda pair: _device(pair[0]).casefold()):
+        because.setdefault(reason, []).append(_device(item))
+    most = len(removed) if everything else _SHOWN
+    rows += [("-", f"{together(names, most)}: {reason}") for reason, names in because.items()]
     more = 0 if everything else len(rows) - _SHOWN
     if more > 0:
         rows[_SHOWN:] = [("", f"and {more} more; --devices lists them all")]
@@ -211,14 +327,17 @@ def _device(item: Evidence) -> str:
     return item.name or item.device
 
 
-def _devices(evidence: Sequence[Evidence]) -> Iterable[Item]:
-    rows = []
-    for item in sorted(evidence, key=lambda item: (_device(item).casefold(), item.device)):
-        reason = Span("counted", Tone.GOOD) if item.counted else Span(item.reason, Tone.DIM)
-        known = (item.os_name, _CLASSES[item.device_class], item.serial)
-        rows.append(row(_device(item), *known, reason))
+def _devices(usage: ApplicationUsage, last_seen: Mapping[str, date]) -> Iterable[Item]:
+    rows, twice = [], doubles(usage)
+    for item in sorted(usage.evidence, key=lambda item: (_device(item).casefold(), item.device)):
+        counted = Span(_CLASSES[item.device_class], Tone.GOOD)
+        if item.device in twice:
+            counted = Span(f"{counted.text}, twice?", Tone.HELD)
+        seen = str(last_seen.get(item.device, ""))
+        reason = counted if item.counted else Span(f"not counted: {item.reason}", Tone.DIM)
+        rows.append(row(_device(item), item.os_name, seen, item.serial, reason))
     if rows:
-        headers = ("device", "operating system", "class", "key", "")
+        headers = ("device", "operating system", "last seen", "key", "counted as")
         yield Grid(headers, tuple(rows), flexible=(0, 1, 4))
 
 

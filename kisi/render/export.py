@@ -9,15 +9,23 @@ from typing import Any
 
 from kisi.counting import conservation
 from kisi.csv_table import CsvStyle, csv_table
-from kisi.journal import Run, UsageRecord
+from kisi.journal import LineHistory, Run, UsageRecord
 from kisi.json_text import Json, document, fields, plain
 from kisi.model import ApplicationUsage, CompanyPlan, Evidence, KeyEvidence, UnmappedUse
 from kisi.redaction import STARTS, guarded_inside, safe_text
-from kisi.render.explain import ExplainView, device_changes, other_keys, shared_devices
+from kisi.render.explain import (
+    ExplainView,
+    applications,
+    device_changes,
+    doubles,
+    other_keys,
+    shared_devices,
+)
 from kisi.render.formatting import AS_REPORTED, quantity
 from kisi.render.status import Client, Readiness, StatusView
 from kisi.run.document import (
     Fields,
+    FoundLine,
     cause_fields,
     known_line,
     line_fields,
@@ -36,12 +44,12 @@ PLAN_COLUMNS = (
 """`kind` is line, left, failure, unmapped or tenant; `used` is the quantity that no row bills."""
 STATUS_COLUMNS = (
     "company psa psa_company agreement billing status since confirmed_at guard reason remedy"
-    " application category product line_id quantity quantity_since before"
+    " application category product line_id quantity quantity_since before billed managed_by_hand"
     " unit_price included billable amount currency billing_cycle"
 )
 EXPLAIN_COLUMNS = (
     "kind company run source tenant tenant_name read_at application category quantity device name"
-    " operating_system class counted serial reason change"
+    " operating_system class counted serial reason change last_seen"
 )
 _KEY_FIELDS = (
     "name source=tenant.source tenant=tenant.tenant key=key.name serial=key.serial"
@@ -134,6 +142,10 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         **fields(ready, "ready billed"),
         "max_age_seconds": int(ready.max_age.total_seconds()),
         "blockers": [{"name": name, "reason": reason} for name, reason in ready.blockers],
+        "unmapped_tenants": [
+            {**tenant_fields(tenant), "devices": number} for tenant, number in ready.tenants
+        ],
+        **fields(ready, "unmapped_lines off_lines"),
     }
     return document(
         {
@@ -152,9 +164,14 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
             "expiring_certificates": [
                 {"server": server, "expires": at} for at, server in view.expiring_certificates
             ],
-            "last_run": view.last_run,
+            "last_run": view.last_run and {**view.last_run, **_age(view)},
         }
     )
+
+
+def _age(view: StatusView) -> Fields:
+    at = view.last_run_at
+    return {"at": at, "age_seconds": at and int((view.at - at).total_seconds())}
 
 
 def _run(run: Run) -> Fields:
@@ -170,6 +187,7 @@ def _client(client: Client) -> Fields:
         **fields(record, "name psa company agreement billing status"),
         **{name: value or None for name, value in fields(record, "guard reason remedy").items()},
         **fields(record, "since=since_at confirmed_at"),
+        "state": client.state,
     }
 
 
@@ -177,12 +195,24 @@ def _lines(client: Client) -> list[Fields]:
     return [
         {
             **known_line(line),
+            **_billed(line, client.found),
             **terms_fields(line.terms_at()),
-            "amount": line.amount,
             "quantities": [fields(one, "quantity since=first_at") for one in line.quantities],
         }
         for line in client.lines
     ]
+
+
+def _billed(line: LineHistory, found: Mapping[str, FoundLine]) -> Fields:
+    """What the PSA holds, as the last run that looked has seen it."""
+    other = found.get(line.line_id)
+    confirmed = line.quantities[-1].quantity if line.quantities else None
+    billed = other.quantity if other else confirmed
+    return {
+        "billed": billed,
+        "amount": line.terms_at().amount(billed),
+        "managed_by_hand": other is not None and other.by_hand,
+    }
 
 
 def status_csv(view: StatusView, style: CsvStyle = _PLAIN) -> str:
@@ -206,8 +236,14 @@ def explain_document(view: ExplainView) -> Json:
             **fields(view.client, "name psa company agreement"),
             **fields(view.run, "run=id began_at=at"),
             "lines": [
-                {**known_line(one), "quantity": one.quantities[-1].quantity} for one in view.lines
+                {
+                    **known_line(one),
+                    "quantity": one.quantities[-1].quantity,
+                    **_billed(one, view.found),
+                }
+                for one in view.lines
             ],
+            "held": [line_fields(line) for line in view.held],
             "tenants": [_tenant(tenant, view) for tenant in view.tenants],
         }
     )
@@ -218,7 +254,7 @@ def _tenant(tenant: UsageRecord, view: ExplainView) -> Fields:
     return {
         **fields(usage.tenant, "source=ref.source tenant=ref.tenant name"),
         **fields(tenant, "read_at=usage.at read_in_this_run=read since=first_at previous_run"),
-        "applications": [_application(one, tenant, view) for one in usage.applications],
+        "applications": [_application(one, tenant, view) for one in applications(tenant)],
         "unmapped": [use_fields(use) for use in usage.unmapped],
         "other_keys": [_key(key) for key in other_keys(usage)],
         "notes": usage.notes,
@@ -233,10 +269,12 @@ def _application(usage: ApplicationUsage, tenant: UsageRecord, view: ExplainView
         "conservation": conservation(usage),
         "keys": [_key(key) for key in usage.keys],
         "unknown_devices": usage.unknown_devices,
-        "devices": [_device(item) for item in usage.evidence],
+        "devices": [_device(item, tenant) for item in usage.evidence],
         "shared": [item.device for item in shared_devices(view, tenant, usage)],
         "came": [item.device for item in added] if compared else None,
         "went": [item.device for item, _ in removed] if compared else None,
+        "went_because": {item.device: why for item, why in removed} if compared else None,
+        "doubles": sorted(doubles(usage)),
     }
 
 
@@ -244,9 +282,10 @@ def _key(key: KeyEvidence) -> Fields:
     return fields(key, "serial name counted reason used licenses expires")
 
 
-def _device(item: Evidence) -> Fields:
+def _device(item: Evidence, tenant: UsageRecord) -> Fields:
     names = "device name operating_system=os_name class=device_class counted serial reason"
-    return fields(item, names)
+    seen = tenant.last_seen.get(item.device)
+    return {**fields(item, names), "last_seen": seen and str(seen)}
 
 
 def explain_csv(view: ExplainView, style: CsvStyle = _PLAIN) -> str:
@@ -259,7 +298,7 @@ def explain_csv(view: ExplainView, style: CsvStyle = _PLAIN) -> str:
     for tenant in view.tenants:
         known = fields(view, "company=client.name run=run.id")
         known |= fields(tenant, f"{where} tenant_name=usage.tenant.name")
-        for usage in tenant.usage.applications:
+        for usage in applications(tenant):
             known["application"] = usage.application
             rows += ({**known, **one} for one in _usage_rows(tenant, usage))
     return csv_of_fields(EXPLAIN_COLUMNS, rows, style)
@@ -272,7 +311,8 @@ def _usage_rows(tenant: UsageRecord, usage: ApplicationUsage) -> Iterable[Fields
     moved = {item.device: "came" for item in added} | {item.device: "went" for item, _ in removed}
     listed = {item.device for item in usage.evidence}
     for item in usage.evidence:
-        yield {"kind": "device", **_device(item), "change": moved.get(item.device)}
-    for item, _ in removed:
+        yield {"kind": "device", **_device(item, tenant), "change": moved.get(item.device)}
+    for item, why in removed:
         if item.device not in listed:
-            yield {"kind": "went", **_device(item), "counted": False, "change": "went"}
+            gone = {**_device(item, tenant), "counted": False, "reason": why}
+            yield {"kind": "went", **gone, "change": "went"}

@@ -18,9 +18,9 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
+    LeftLine,
     Line,
     Outcome,
-    OwnedLine,
     PlannedLine,
     Status,
     Tenant,
@@ -129,14 +129,14 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
     plan = result.plan
     shown = [c for c in plan.companies if verbose or not is_quiet_client(c)]
     alike, common = _alike(shown), _common_holds(shown)
+    told_together = {id(company) for clients in alike for company in clients}
     for company in sorted(shown, key=_rank):
-        if company.failure not in alike or company.unmapped:
+        if id(company) not in told_together:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
         yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
-    for failure, names in alike.items():
-        told = (_failure(failure), Span(", ".join(names)))
-        yield Section(f"{len(names)} clients failed", (), told, Tone.BAD)
+    for clients in alike:
+        yield Section(f"{len(clients)} clients failed", (), tuple(_failures(clients)), Tone.BAD)
     yield from _beside_clients(result)
 
 
@@ -150,7 +150,7 @@ def _beside_clients(result: RunResult) -> Iterable[Section]:
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
     if result.left:
         caption = "They stay as they are; nobody keeps their quantities up to date."
-        rows = [(quantity(line.confirmed), _orphan(line)) for line in result.left]
+        rows = [(quantity(line.quantity), _orphan(line)) for line in result.left]
         yield Section("Orphaned lines", (), listing(caption, rows))
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
@@ -165,13 +165,27 @@ def _rank(company: CompanyPlan) -> int:
     return 1 if company.status is Status.HELD or company.unmapped else 0
 
 
-def _alike(companies: Sequence[CompanyPlan]) -> Mapping[Failure, list[str]]:
-    """Failures that several clients share to the word: a source that is down, told once."""
-    names: dict[Failure, list[str]] = {}
+def _alike(companies: Sequence[CompanyPlan]) -> Sequence[list[CompanyPlan]]:
+    """Several clients that failed and for which the same is to be done: a source that is down."""
+    found: dict[tuple[str, str], list[CompanyPlan]] = {}
     for company in companies:
-        if company.failure is not None and not company.unmapped:
-            names.setdefault(company.failure, []).append(company.company.name)
-    return {failure: clients for failure, clients in names.items() if len(clients) > 1}
+        if (failure := company.failure) is not None and not company.unmapped:
+            found.setdefault((failure.guard, failure.remedy), []).append(company)
+    return [clients for clients in found.values() if len(clients) > 1]
+
+
+def _failures(clients: Iterable[CompanyPlan]) -> Iterable[Item]:
+    """Why they failed, each reason once, and below the last what is to be done."""
+    names: dict[Failure, list[str]] = {}
+    for client in clients:
+        if client.failure is not None:
+            names.setdefault(client.failure, []).append(client.company.name)
+    *others, last = names
+    for failure in others:
+        yield replace(_failure(failure, names[failure]), remarks=())
+    yield _failure(last, names[last] if others else ())
+    if not others:
+        yield Span(", ".join(names[last]))
 
 
 def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
@@ -185,9 +199,11 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _orphan(line: OwnedLine) -> str:
-    name = billed_as(line.application, line.categories)
-    return f"{line.name}: {name} ({line.psa}, agreement {line.agreement}, line {line.line_id})"
+def _orphan(line: LeftLine) -> str:
+    owned = line.owned
+    name = f"{owned.name}: {billed_as(owned.application, owned.categories)}"
+    worth = "" if line.money is None else f", {money(line.money)} a month"
+    return f"{name}{worth} ({owned.psa}, agreement {owned.agreement}, line {owned.line_id})"
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:
@@ -248,9 +264,9 @@ def client_section(
     return Section(company.company.name, tuple(filter(None, facts)), tuple(items), tone)
 
 
-def _failure(failure: Failure) -> Entry:
-    todo = remarks(failure.remedy, tone=Tone.PLAIN)
-    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
+def _failure(failure: Failure, names: Collection[str] = ()) -> Entry:
+    todo, text = remarks(failure.remedy, tone=Tone.PLAIN), f"{failure.guard}: {failure.reason}"
+    return Entry("✗", Tone.BAD, ": ".join(filter(None, (", ".join(names), text))), remarks=todo)
 
 
 def _lines(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -21,12 +21,14 @@ from kisi.journal import (
     RunState,
     StoredKey,
 )
-from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse
+from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse, categories_of
+from kisi.reconcile.summary import by_cause, together
 from kisi.render.formatting import (
     billed_as,
     day,
     in_all,
     moment,
+    money,
     over_time,
     plural,
     quantity,
@@ -34,12 +36,18 @@ from kisi.render.formatting import (
 )
 from kisi.render.plan_report import client_section, operation_entry, unmapped_section
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.run.document import FoundLine
 
 _INDEX = ("state", "units", "amount", "confirmed")
 _EXPIRY_NOTICE = timedelta(days=30)
 _CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
+UP_TO_DATE_FOR = timedelta(hours=26)
+"""How old a proof may be where nobody says: a day, and the time that a run may take or wait."""
+_AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _UP_TO_DATE = "up to date"
+_OUT_OF_DATE = "out of date"
+"""Nothing is wrong with the client but that its lines were last confirmed too long ago."""
 _NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
@@ -49,6 +57,7 @@ _POINTS = 5
 _CLIENT_TONES = {
     _UP_TO_DATE: Tone.GOOD,
     _NOT_CONFIRMED: Tone.HELD,
+    _OUT_OF_DATE: Tone.HELD,
     Status.HELD: Tone.HELD,
     Status.FAILED: Tone.BAD,
 }
@@ -75,6 +84,10 @@ class Client:
 
     record: ClientRecord
     lines: tuple[LineHistory, ...] = ()
+    is_outdated: bool = False
+    """It was last confirmed longer ago than `--max-age`."""
+    found: Mapping[str, FoundLine] = field(default_factory=dict)
+    """By id, the lines in which the PSA holds something else than kisi confirmed last."""
 
     @property
     def state(self) -> str:
@@ -85,8 +98,24 @@ class Client:
         if record.status is None:
             return "not yet run"
         if record.status is Status.READY:
-            return _NOT_CONFIRMED if record.confirmed_at is None else _UP_TO_DATE
+            if record.confirmed_at is None:
+                return _NOT_CONFIRMED
+            return _OUT_OF_DATE if self.is_outdated else _UP_TO_DATE
         return record.status
+
+    def billed(self, line: LineHistory) -> Decimal:
+        """What the PSA holds of a line, as the last run that looked has seen it."""
+        other = self.found.get(line.line_id)
+        return other.quantity if other else line.quantities[-1].quantity
+
+    def amount(self, line: LineHistory) -> Decimal | None:
+        """What that costs in a billing cycle; None: not known."""
+        return line.terms_at().amount(self.billed(line))
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nobody has to look at it: it is up to date, or not billed."""
+        return self.state == _UP_TO_DATE or self.record.billing is not Billing.ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +139,20 @@ class StatusView:
     """Each its end and its server, by the section's name in kisi.toml."""
     unsettled: tuple[Operation, ...] = ()
     last_run: Mapping[str, Any] | None = None
-    """The document of the last run (`plan_document`)."""
+    """The document (`plan_document`) of the last run over all clients that came to its end."""
+    max_age: timedelta = UP_TO_DATE_FOR
     problem: str = ""
     """Why the journal could not be read whole."""
+
+    def left(self, billing: str) -> tuple[Mapping[str, Any], ...]:
+        """Lines of nobody who is billed, as the last run's document has them: `off`, `unmapped`."""
+        lines = self.last_run["left"] if self.last_run else ()
+        return tuple(line for line in lines if line.get("billing") == billing)
+
+    @property
+    def last_run_at(self) -> datetime | None:
+        """When the last run over all clients came to its end, if one ever did."""
+        return datetime.fromisoformat(self.last_run["generated_at"]) if self.last_run else None
 
     @property
     def expiring_keys(self) -> list[tuple[datetime, StoredKey]]:
@@ -132,20 +172,21 @@ def status_report(view: StatusView, *, detailed: bool = False) -> Report:
     facts = (f"kisi {view.version}", moment(view.at, view.zone))
     last_line = view.runs[0].message if view.runs else ""
     sections = tuple(_sections(view, detailed=detailed))
-    lines = [line for client in view.clients for line in client.lines]
-    totals = ("", *_sums(lines), "")
+    totals = ("", *_sums(view.clients), "")
     return Report("kisi status", sections, facts, last_line, _INDEX if detailed else (), totals)
 
 
-def _sums(lines: Sequence[LineHistory]) -> tuple[str, str]:
-    """Units and money of lines."""
-    units = sum((line.quantities[-1].quantity for line in lines if line.quantities), Decimal(0))
-    return quantity(units), in_all((line.terms_at(), line.amount) for line in lines)
+def _sums(clients: Iterable[Client]) -> tuple[str, str]:
+    """Units and money of the clients' lines."""
+    lines = [(client, line) for client in clients for line in client.lines if line.quantities]
+    units = sum((client.billed(line) for client, line in lines), Decimal(0))
+    return quantity(units), in_all((line.terms_at(), client.amount(line)) for client, line in lines)
 
 
 def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     if view.problem:
         yield Section("Journal", (), (Span(view.problem, Tone.BAD),), Tone.BAD)
+    yield from _last_run(view)
     yield _runs(view)
     yield _overview(view, named=not detailed)
     if detailed:
@@ -159,12 +200,14 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     if view.unsettled:
         entries = tuple(operation_entry(write, view.zone) for write in view.unsettled)
         yield Section("Writes of unknown outcome", (), entries, Tone.HELD)
-    if view.unmapped:
-        uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in view.unmapped]
+    nobodys = {tenant.ref for tenant in view.unmapped_tenants}
+    if unmapped := [use for use in view.unmapped if use.tenant not in nobodys]:
+        uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in unmapped]
         todo = Span("To bill it, or to say that it is not billed: `kisi map`")
         title = "Used, and billed by no row of mapping.toml"
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
-    yield from unmapped_section(view.unmapped_tenants, ())
+    yield from _of_nobody(view)
+    yield from _left(view)
     keys = []
     for expires, stored in view.expiring_keys:
         key = stored.key
@@ -183,13 +226,36 @@ def _end(expires: datetime, view: StatusView) -> str:
     return f"{day(expires, view.zone)}, {words}"
 
 
+def _last_run(view: StatusView) -> Iterable[Section]:
+    """How old everything below is."""
+    if view.last_run is None or (at := view.last_run_at) is None:
+        return
+    clients = [one for one in view.last_run["companies"] if one["status"] != Status.OFF]
+    current = sum(one["current"] for one in clients)
+    code = view.last_run["exit_code"]
+    title = f"Last run {_ago(view.at - at)}: {_ENDINGS.get(code, f'exit code {code}')}"
+    facts = (moment(at, view.zone), f"{current} of {len(clients)} {_UP_TO_DATE} then")
+    if view.at - at <= view.max_age:
+        yield Section(title, facts)
+        return
+    said = "No run over all clients has come to its end since, and the numbers below are as old."
+    todo = "See that the schedule is on and what became of its runs, or run `kisi sync`."
+    yield Section(title, facts, (Span(said, Tone.BAD), Span(todo)), Tone.BAD)
+
+
+def _ago(age: timedelta) -> str:
+    seconds = max(age.total_seconds(), 0)
+    size, unit = next(x for x in _AGES if seconds >= 2 * x[0] or x == _AGES[-1])
+    return f"{plural(int(seconds // size), unit)} ago"
+
+
 def _runs(view: StatusView) -> Section:
     if not view.runs:
         return Section("Runs", (), (Span("No run is in the journal. Next: `kisi sync`"),))
     headers = ("run", "began", "took", "command", "ended", "")
     runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
-    newest = view.runs[0]
-    said = f"Run {newest.id}: {newest.message}" if newest.message else ""
+    newest, told = view.runs[0], (view.last_run or {}).get("run")  # of that one everything is below
+    said = f"Run {newest.id}: {newest.message}" if newest.message and newest.id != told else ""
     return Section("Runs", (), (runs, *remarks(said)))
 
 
@@ -214,23 +280,36 @@ def _overview(view: StatusView, *, named: bool) -> Section:
         return Section("Clients", (), (Span(view.nobody or "No run has seen a client yet."),))
     counts = Counter(client.state for client in view.clients)
     facts = tuple(f"{number} {state}" for state, number in counts.most_common())
-    troubled = []
+    alike: dict[str, dict[tuple[str, str], list[Client]]] = {}
     for client in view.clients if named else ():
-        record = client.record
-        if record.billing is Billing.ON and client.state != _UP_TO_DATE:
-            label = f"{record.name}: {_since(client, view.zone)}"
-            if record.confirmed_at:
-                label += f", last confirmed {moment(record.confirmed_at, view.zone)}"
-            troubled.append(_entry(client, label, record.reason))
-    return Section("Clients", facts, tuple(troubled))
+        if not client.is_fine:
+            confirmed = client.record.confirmed_at
+            label = _since(client, view.zone)
+            label += f", last confirmed {moment(confirmed, view.zone)}" if confirmed else ""
+            causes = alike.setdefault(_remedy(client), {})
+            causes.setdefault((label, client.record.reason), []).append(client)
+    items = tuple(item for todo, causes in alike.items() for item in _troubles(todo, causes))
+    noted = [one["name"] for one in (view.last_run or {}).get("companies", ()) if one["notes"]]
+    said = f"Notes (`kisi preview -v`): {together(noted)}" if noted else ""
+    return Section("Clients", facts, (*items, *remarks(said)))
+
+
+def _troubles(todo: str, causes: Mapping[tuple[str, str], list[Client]]) -> Iterable[Entry]:
+    """Each cause once, with its clients; below the last what is to be done about all of them."""
+    for number, ((label, reason), clients) in enumerate(causes.items(), 1):
+        names = together([client.record.name for client in clients], _NAMED_AT_MOST)
+        yield _entry(clients[0], f"{names}: {label}", reason, todo * (number == len(causes)))
+
+
+def _remedy(client: Client) -> str:
+    """What is to be done; what releases a hold is told with the hold."""
+    return client.record.remedy if client.record.status is Status.FAILED else ""
 
 
 def _entry(client: Client, label: str, *more: str) -> Entry:
-    """A client's trouble; what releases a hold is told with the hold."""
-    failed = client.record.status is Status.FAILED
-    told = remarks(*more, client.record.remedy if failed else "", tone=Tone.PLAIN)
+    mark = "✗" if client.record.status is Status.FAILED else "!"
     tone = _CLIENT_TONES.get(client.state, Tone.DIM)
-    return Entry("✗" if failed else "!", tone, label, remarks=told)
+    return Entry(mark, tone, label, remarks=remarks(*more, tone=Tone.PLAIN))
 
 
 def _client(client: Client, zone: tzinfo) -> Section:
@@ -238,27 +317,43 @@ def _client(client: Client, zone: tzinfo) -> Section:
     facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
     if record.confirmed_at is not None:
         facts.append(f"confirmed {moment(record.confirmed_at, zone)}")
-    items: list[Item] = [_entry(client, record.reason)] if record.reason else []
+    items: list[Item] = []
+    if record.reason:
+        items.append(_entry(client, record.reason, _remedy(client)))
     for line in client.lines:
         if line.quantities:
-            now, label = line.quantities[-1], billed_as(line.application, line.categories)
+            label = billed_as(line.application, line.categories)
             told = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
             chart = over_time(line.quantities, zone, told)
-            held, since = quantity(now.quantity), f"since {day(now.first_at, zone)}"
-            if line.amount is not None:
-                since += f", {in_all([(line.terms_at(), line.amount)])}"
-            items.append(Entry("=", Tone.DIM, label, after=held, change=since, chart=chart))
+            held, said = as_billed(line, client.found, zone)
+            amount = client.amount(line)
+            said += "" if amount is None else f", {in_all([(line.terms_at(), amount)])}"
+            items.append(Entry("=", Tone.DIM, label, after=held, change=said, chart=chart))
     state = Span(client.state, _CLIENT_TONES.get(client.state, Tone.DIM))
     confirmed = moment(record.confirmed_at, zone) if record.confirmed_at else ""
-    in_index = row(state, *_sums(client.lines), confirmed)
+    in_index = row(state, *_sums([client]), confirmed)
     return Section(record.name, tuple(facts), tuple(items), row=in_index)
+
+
+def as_billed(line: LineHistory, found: Mapping[str, FoundLine], zone: tzinfo) -> tuple[str, str]:
+    """What the PSA holds, and since when; where that is not what was confirmed, says so."""
+    now = line.quantities[-1]
+    other = found.get(line.line_id)
+    if other is not None and other.by_hand:
+        return quantity(other.quantity), "managed by hand"
+    if other is not None and other.quantity != now.quantity:
+        confirmed = f"kisi confirmed {quantity(now.quantity)} on {day(now.last_at, zone)}"
+        return quantity(other.quantity), confirmed
+    return quantity(now.quantity), f"since {day(now.first_at, zone)}"
 
 
 def _since(client: Client, zone: tzinfo) -> str:
     record, state = client.record, client.state
     if record.guard and state == record.status:
         state += f" ({record.guard})"
-    return f"{state} since {day(record.since_at, zone)}" if record.since_at else state
+    if record.since_at is None or state == _OUT_OF_DATE:
+        return state
+    return f"{state} since {day(record.since_at, zone)}"
 
 
 def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
@@ -272,31 +367,101 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
     return " → ".join(shown)
 
 
+_NOT_KNOWN = "what it uses is not known"
+_LEFT = {
+    "unmapped": "Lines of clients that no row of mapping.toml bills any more",
+    "off": "Lines of clients with billing off",
+}
+
+
+def _of_nobody(view: StatusView) -> Iterable[Section]:
+    """Unmapped tenants, and what they use as far as that is known."""
+    tenants = [
+        replace(one, listed_as=one.listed_as or (_NOT_KNOWN if one.in_use is None else ""))
+        for one in view.unmapped_tenants
+    ]
+    refs = {tenant.ref for tenant in tenants}
+    return unmapped_section(tenants, [use for use in view.unmapped if use.tenant in refs])
+
+
+def _left(view: StatusView) -> Iterable[Section]:
+    """Lines that stay as they are, whatever is used: nobody is billed for them by kisi."""
+    for billing, title in _LEFT.items():
+        lines = view.left(billing)
+        rows = [(quantity(Decimal(str(line["quantity"]))), _left_line(line)) for line in lines]
+        todo = "kisi leaves them as they are. "
+        todo += (
+            "If they are still to be billed, map them again: `kisi map`. Else set them to 0 in "
+            "the PSA."
+            if billing == "unmapped"
+            else "`kisi map billing CLIENT on` keeps them up to date."
+        )
+        if rows:
+            items: tuple[Item, ...] = (*listing("", rows), Span(todo))
+            yield Section(title, (units_and_money(lines),), items, Tone.HELD)
+
+
+def _left_line(line: Mapping[str, Any]) -> str:
+    name = billed_as(line["application"], categories_of(line["category"]))
+    worth = line["money"]
+    text = "" if worth is None else f", {money(Decimal(str(worth)))} a month"
+    where = "{psa}, agreement {agreement}, line {line_id}".format(**line)
+    return f"{line['name']}: {name}{text} ({where})"
+
+
+def units_and_money(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What lines bill together: `34 units, 153.00 a month`."""
+    prices = [Decimal(str(line["money"])) for line in lines if line["money"] is not None]
+    text = plural(int(sum(line["quantity"] for line in lines)), "unit")
+    text += f", {money(sum(prices, Decimal(0)))} a month" if prices else ""
+    unknown = len(lines) - len(prices)
+    return text + (f", {plural(unknown, 'line')} of unknown price" if unknown else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether every billed client may be invoiced from its lines."""
+    """Whether every billed client may be invoiced from its lines, and nobody is forgotten."""
 
     billed: int
     blockers: tuple[tuple[str, str], ...]
     """Each client that must not be invoiced yet, and why."""
     max_age: timedelta
+    tenants: tuple[tuple[Tenant, int | None], ...] = ()
+    """Unmapped tenants in use, with how many units; None: what they use could not be read."""
+    unmapped_lines: tuple[Mapping[str, Any], ...] = ()
+    """Lines that still bill clients which are not mapped any more."""
+    off_lines: tuple[Mapping[str, Any], ...] = ()
+    """Lines of clients with billing off: named, and not in the way."""
 
     @property
     def ready(self) -> bool:
-        """True if somebody is billed and nothing stands against anybody."""
-        return self.billed > 0 and not self.blockers
+        """True if somebody is billed and nothing stands against it."""
+        return self.billed > 0 and not (self.blockers or self.tenants or self.unmapped_lines)
 
 
 def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     """Looks at every billed client of the journal.
 
     In the way is one that failed, was not confirmed within `max_age` or not judged by a newer run,
-    or of which anything is held, unmapped or of unknown outcome.
+    or of which anything is held, unmapped or of unknown outcome. So is what nobody is billed for:
+    an unmapped tenant in use, a line of a client that is not mapped any more.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
     blockers = tuple((name, reason) for name, reason in reasons if reason)
-    return Readiness(len(billed), blockers, max_age)
+    tenants = [
+        (one, sum(use.quantity for use in view.unmapped if use.tenant == one.ref))
+        for one in view.unmapped_tenants
+        if one.enabled and not one.listed_as and one.in_use is not False
+    ]
+    return Readiness(
+        len(billed),
+        blockers,
+        max_age,
+        tuple((one, number if one.in_use else None) for one, number in tenants),
+        view.left("unmapped"),
+        view.left("off"),
+    )
 
 
 def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iterator[str]:
@@ -309,7 +474,8 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
         yield "held"
     if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
         yield "a write of unknown outcome"
-    if any(use.company == client.name for use in view.unmapped):
+    tenants = {tenant.ref for tenant in view.unmapped_tenants}
+    if any(x.company == client.name and x.tenant not in tenants for x in view.unmapped):
         yield "unmapped usage"
     if client.missed_by is not None:
         yield f"run {client.missed_by} is newer and has not come to its end"
@@ -332,7 +498,24 @@ def ready_sentence(readiness: Readiness) -> str:
         return f"Ready to invoice: {clients} were confirmed within {age} and nothing is on hold."
     if not readiness.billed:
         return "NOT ready to invoice: no client is billed."
-    named = [f"{name} ({reason})" for name, reason in readiness.blockers[:_NAMED_AT_MOST]]
-    more = len(readiness.blockers) - len(named)
-    text = ", ".join(named) + (f" and {more} more" if more else "")
-    return f"NOT ready to invoice: {text}; {clients} are ready."
+    against = [by_cause(readiness.blockers, _NAMED_AT_MOST)] if readiness.blockers else []
+    if lines := readiness.unmapped_lines:
+        names = together(list(dict.fromkeys(line["name"] for line in lines)), _NAMED_AT_MOST)
+        against.append(f"not mapped any more and still billed: {names} ({units_and_money(lines)})")
+    if readiness.tenants:
+        names = together(list(map(_stranger, readiness.tenants)), _NAMED_AT_MOST)
+        against.append(f"unmapped and in use: {names}")
+    return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
+
+
+def _stranger(found: tuple[Tenant, int | None]) -> str:
+    tenant, number = found
+    return f"{tenant.name} ({_NOT_KNOWN if number is None else plural(number, 'device')})"
+
+
+def ready_report(view: StatusView) -> Report:
+    """What the answer names, line by line: tenants and lines of nobody who is billed."""
+    used = replace(
+        view, unmapped_tenants=tuple(t for t in view.unmapped_tenants if t.in_use is not False)
+    )
+    return Report("kisi status --ready", (*_of_nobody(used), *_left(view)))

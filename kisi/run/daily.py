@@ -17,6 +17,7 @@ from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan
 from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.collect import read_unmapped
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
@@ -260,6 +261,8 @@ class _Run:
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
+        if not self.scope and not applied.interrupted:  # last: it delays nobody's billing
+            applied = self._with_unmapped_use(applied, rules)
         result = self._end(found, applied, accept, refused)
         if refused is not None:
             raise refused
@@ -298,6 +301,16 @@ class _Run:
             raise applied.state_error
         return applied
 
+    def _with_unmapped_use(self, applied: ApplyResult, rules: Rules) -> ApplyResult:
+        """With what the tenants use that no client has; without a mapping that was read before."""
+        strangers = applied.plan.unmapped_tenants
+        if not strangers or not rules.mapping.companies:
+            return applied
+        sources, is_stopped = self.setup.sources, self.stop.requested.is_set
+        tenants, uses = read_unmapped(sources, strangers, rules.context, is_stopped)
+        plan = replace(applied.plan, unmapped_tenants=tenants, unmapped_uses=uses)
+        return replace(applied, plan=plan)
+
     def _end(
         self,
         found: Reconciled,
@@ -315,7 +328,7 @@ class _Run:
         result = _result(applied.plan, found, self.setup, Mode.SYNC, code)
         said, accepted = f"{why} {result.last_line}".lstrip(), () if refused else accept
         result = replace(result, run=self.run, accepted=accepted, last_line=said)
-        if not self.scope:
+        if not self.scope and not applied.interrupted:
             at, certificates = result.generated_at, self._certificates(found)
             self.journal.replace_latest(self.run, at, Subject.REPORT, plan_document(result))
             self.journal.replace_latest(self.run, at, Subject.CERTIFICATES, certificates)

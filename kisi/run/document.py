@@ -5,8 +5,9 @@ Part of the contract with scripts: fields may be added, never renamed. What is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from kisi.journal import LineHistory, Operation
@@ -16,6 +17,7 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
+    LeftLine,
     OwnedLine,
     PlannedLine,
     Tenant,
@@ -63,7 +65,7 @@ def plan_document(result: RunResult) -> Json:
             ],
             "failures": [fields(failure, _FAILURE) for failure in plan.failures],
             "earlier_writes": [operation_fields(write) for write in result.earlier],
-            "left": [_owned(fact) for fact in result.left],
+            "left": [_left(line) for line in result.left],
             "notes": plan.notes,
         }
     )
@@ -121,7 +123,7 @@ def cause_fields(cause: Hold | Failure) -> Fields:
 def tenant_fields(tenant: Tenant) -> Fields:
     """A tenant that no client has; `read_tenant` is the way back."""
     known = fields(tenant, "source=ref.source tenant=ref.tenant name enabled")
-    return {**known, "listed_as": tenant.listed_as or None}
+    return {**known, "listed_as": tenant.listed_as or None, "in_use": tenant.in_use}
 
 
 def use_fields(use: UnmappedUse) -> Fields:
@@ -133,7 +135,8 @@ def use_fields(use: UnmappedUse) -> Fields:
 def read_tenant(data: Mapping[str, Any]) -> Tenant:
     """A tenant of a stored document, also of one by an earlier kisi."""
     ref, listed_as = TenantRef(data["source"], data["tenant"]), data.get("listed_as") or ""
-    return Tenant(ref, data["name"], enabled=data.get("enabled", True), listed_as=listed_as)
+    known = {"enabled": data.get("enabled", True), "in_use": data.get("in_use")}
+    return Tenant(ref, data["name"], listed_as=listed_as, **known)
 
 
 def read_use(data: Mapping[str, Any]) -> UnmappedUse:
@@ -155,9 +158,43 @@ def operation_fields(write: Operation) -> Fields:
     return {**known, "detail": write.detail or None, "line": line_fields(write.line)}
 
 
-def _owned(fact: OwnedLine) -> Fields:
-    client = fields(fact, "name psa company agreement")
-    return {**client, **known_line(fact), "quantity": fact.confirmed}
+def _left(line: LeftLine) -> Fields:
+    client = fields(line.owned, "name psa company agreement")
+    billing = {"billing": "off" if line.is_off else "unmapped"}
+    return {**client, **known_line(line.owned), **fields(line, "quantity money"), **billing}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLine:
+    """A line as the last complete run found it, which did not confirm it."""
+
+    quantity: Decimal
+    """What the PSA held."""
+    counted: Decimal
+    by_hand: bool
+    why: str
+    """What became of a write, if one was tried."""
+
+
+def read_found(
+    document: Mapping[str, Any] | None, lines: Iterable[LineHistory]
+) -> Mapping[str, FoundLine]:
+    """Of these lines, by id, those that the run of a stored document saw after they were confirmed.
+
+    What the PSA holds there is not what kisi confirmed last.
+    """
+    confirmed = {(x.psa, x.agreement, x.line_id): x.quantities[-1] for x in lines if x.quantities}
+    found: dict[str, FoundLine] = {}
+    if document is None:
+        return found
+    for kind in ("lines", "left"):
+        for line in (line for company in document["companies"] for line in company[kind]):
+            last = confirmed.get((line["psa"], line["agreement"], line["line_id"]))
+            if last is not None and last.last_run < (document["run"] or 0):
+                before, after = (Decimal(str(line[which])) for which in ("before", "after"))
+                why = ": ".join(filter(None, (line["outcome"], line["detail"])))
+                found[line["line_id"]] = FoundLine(before, after, kind == "left", why)
+    return found
 
 
 def known_line(line: OwnedLine | LineHistory) -> Fields:

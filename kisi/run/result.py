@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from kisi.errors import ExitCode, Interrupted, KisiError
 from kisi.journal import LineHistory, Operation
-from kisi.model import Company, CompanyPlan, Outcome, OwnedLine, Plan, PlannedLine, Status
+from kisi.model import Company, CompanyPlan, LeftLine, Outcome, Plan, PlannedLine, Status
 from kisi.reconcile import Progress
 from kisi.reconcile.summary import UNWRITTEN
 from kisi.redaction import REDACTOR, safe_text
@@ -101,7 +101,7 @@ class RunResult:
     run: int | None = None
     """The journal's id of the run; None for a preview."""
     accepted: tuple[str, ...] = ()
-    left: tuple[OwnedLine, ...] = ()
+    left: tuple[LeftLine, ...] = ()
     """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
     earlier: tuple[Operation, ...] = ()
     """Writes of earlier runs whose outcome was not known, with what the PSA shows now."""

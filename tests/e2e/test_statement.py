@@ -48,6 +48,7 @@ def test_a_month_has_each_day_its_gaps_and_what_it_costs(operator: Operator):
     devices = told["devices"]
     assert [one["number"] for one in devices] == list(range(1, 93))
     assert {one["operating_system"] for one in devices} == {"Microsoft Windows 11"}
+    assert {one["last_seen"] for one in devices} <= {"2026-10-17", "2026-10-16", None}
     assert {(one["first"], one["last"]) for one in devices} == {
         ("2026-10-14", "2026-10-17"),
         ("2026-10-17", "2026-10-17"),

@@ -227,14 +227,14 @@ class Wire:
         return records
 
     def _refused(self, collection: Collection, refusal: errors.Refusal) -> PsaError:
-        said = (
-            f"kisi could not read the {collection.noun} of psa.{self.name}."
-            f" ConnectWise answered {refusal.sentence}"
-        )
+        is_login = refusal.of_login and not refusal.of_permission
+        said = f"kisi could not read the {collection.noun} of psa.{self.name}"
+        said += ": the login was refused. " if is_login else ". "
+        said += f"ConnectWise answered {refusal.sentence}"
         kind: type[PsaError] = AccessRefused
         if refusal.of_permission:
             remedy = f"Give the security role of the API member the right {collection.right}."
-        elif refusal.of_login:
+        elif is_login:
             remedy = errors.login_remedy(self.name, refusal)
         elif refusal.status == HTTPStatus.NOT_FOUND and not collection.nested:
             said += " ConnectWise's cloud answers so also where the login is wrong."
@@ -246,7 +246,9 @@ class Wire:
             elif HTTPStatus.MULTIPLE_CHOICES <= refusal.status < HTTPStatus.BAD_REQUEST:
                 said += " kisi follows no redirection, so that keys never reach another host."
                 remedy = f"Check url of [psa.{self.name}]: it must be the API's own host."
-        return kind(said, remedy=remedy)
+        error = kind(said, remedy=remedy)
+        error.guard = "login" if is_login else ""
+        return error
 
 
 def _query(collection: Collection, among: Among | None) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Unusable(PsaError):
 class KeysRefused(Unusable, AccessRefused):
     """The REST keys were refused."""
 
+    guard = "login"
+
 
 class NotFound(PsaError):
     """The API answered 404, and it is Tigerpaw's API that did."""
