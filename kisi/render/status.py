@@ -374,10 +374,15 @@ _LEFT = {
 }
 
 
+def _is_not_known(tenant: Tenant) -> bool:
+    """Whether an unmapped tenant may be in use, and could not be read."""
+    return tenant.in_use is None and tenant.enabled and not tenant.listed_as
+
+
 def _of_nobody(view: StatusView) -> Iterable[Section]:
     """Unmapped tenants, and what they use as far as that is known."""
     tenants = [
-        replace(one, listed_as=one.listed_as or (_NOT_KNOWN if one.in_use is None else ""))
+        replace(one, listed_as=_NOT_KNOWN) if _is_not_known(one) else one
         for one in view.unmapped_tenants
     ]
     refs = {tenant.ref for tenant in tenants}
@@ -452,7 +457,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     tenants = [
         (one, sum(use.quantity for use in view.unmapped if use.tenant == one.ref))
         for one in view.unmapped_tenants
-        if one.enabled and not one.listed_as and one.in_use is not False
+        if one.in_use or _is_not_known(one)
     ]
     return Readiness(
         len(billed),
@@ -516,6 +521,9 @@ def _stranger(found: tuple[Tenant, int | None]) -> str:
 def ready_report(view: StatusView) -> Report:
     """What the answer names, line by line: tenants and lines of nobody who is billed."""
     used = replace(
-        view, unmapped_tenants=tuple(t for t in view.unmapped_tenants if t.in_use is not False)
+        view,
+        unmapped_tenants=tuple(
+            one for one in view.unmapped_tenants if one.in_use or _is_not_known(one)
+        ),
     )
     return Report("kisi status --ready", (*_of_nobody(used), *_left(view)))

@@ -134,7 +134,7 @@ def test_only_a_clean_run_is_ready_to_invoice(operator: Operator, situation: Sit
     answer = _ready(operator)
     assert answer.code == 6
     assert answer.out.startswith("NOT ready to invoice: ")
-    assert "Contoso (" in answer.out
+    assert "Contoso" in answer.out
     if situation is not _to_one_product:
         assert "Fabrikam" not in answer.out
     blockers = json.loads(_ready(operator, "--json").out)["ready"]["blockers"]
@@ -249,7 +249,120 @@ def test_a_run_over_other_clients_proves_nothing_of_this_one(operator: Operator)
     assert "Contoso (" in answer.out
 
 
+def test_ready_names_what_nobody_is_billed_for(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    off, gone = (operator.client(name, workstations=7) for name in ("Wingtip", "Tailspin"))
+    operator.sync()
+    off.billing = False
+    gone.mapped = False
+    operator.world.tenant("Empty")
+    new = operator.world.tenant("Fourth Coffee", workstations=12)
+    closed = operator.world.tenant("Closed", workstations=2)
+    closed.readable = False
+
+    assert operator.sync().code == 0, "what nobody is billed for fails nothing"
+
+    answer = _ready(operator)
+    assert answer.code == 6
+    assert answer.out.startswith(
+        "NOT ready to invoice: not mapped any more and still billed: Tailspin (7 units, 21.00 a "
+        "month); unmapped and in use: Tailspin (7 devices), Fourth Coffee (12 devices) and Closed "
+        "(what it uses is not known); 1 of 1 billed clients are ready."
+    )
+    assert "Lines of clients with billing off 7 units, 21.00 a month" in _flat(answer.out)
+    ready = json.loads(_ready(operator, "--json").out)["ready"]
+    assert [(one["name"], one["devices"]) for one in ready["unmapped_tenants"]] == [
+        ("Tailspin", 7),
+        ("Fourth Coffee", 12),
+        ("Closed", None),
+    ]
+    (line,) = ready["unmapped_lines"]
+    assert (line["name"], line["quantity"], line["money"]) == ("Tailspin", 7, 21)
+    assert [one["name"] for one in ready["off_lines"]] == ["Wingtip"]
+
+    gone.additions[0].cancelled_date = operator.world.now() - timedelta(days=1)
+    for server in (gone.server, new, closed):
+        operator.world.servers.remove(server)
+    assert operator.sync().code == 0
+    assert _ready(operator).code == 0
+
+
+def test_a_run_over_some_clients_reads_nothing_that_nobody_is_billed_for(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=9)
+    operator.client("Fabrikam", workstations=9).billing = False
+    operator.world.tenant("Fourth Coffee", workstations=12)
+
+    document = operator.sync("--only", "Contoso").document
+
+    (tenant,) = (x for x in document["unmapped"]["tenants"] if x["name"] == "Fourth Coffee")
+    assert tenant["in_use"] is None
+    assert document["unmapped"]["applications"] == []
+
+
 # --- status -------------------------------------------------------------------------------------
+
+
+def test_a_status_begins_with_the_age_of_the_last_complete_run(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.sync()
+    operator.next_night(9)
+    operator.sync("--only", "Contoso", "--accept", "00000000")  # neither over all, nor complete
+
+    old = operator.run("status")
+
+    assert old.out.startswith("Last run 9 days ago: done")
+    assert "No run over all clients has come to its end since" in _flat(old.out)
+    assert "Clients 1 up to date" in _flat(old.out), "the later run confirmed it"
+    operator.next_night(2)
+    assert "Clients 1 out of date" in _flat(operator.run("status").out)
+    assert "Clients 1 up to date" in _flat(operator.run("status", "--max-age", "3d").out)
+    document = json.loads(operator.run("status", "--json").out)
+    assert document["last_run"]["at"].startswith("2026-10-14T02:30")
+    assert document["last_run"]["age_seconds"] // 86_400 == 11
+    assert document["last_run"]["exit_code"] == 0
+    assert document["clients"][0]["state"] == "out of date"
+    assert "Contoso" in operator.run("status", "--failed").out
+
+
+def test_a_refused_login_is_called_that_and_said_once(operator: Operator):
+    operator.bill_as_one()
+    for name in ("Contoso", "Fabrikam", "Litware", "Proseware"):
+        operator.client(name, workstations=3)
+    operator.by_hand()
+    operator.sandbox.ksc.account.password = "changed"
+
+    quiet = operator.run("sync", "--quiet")
+
+    assert (quiet.code, quiet.out) == (4, "")
+    assert quiet.err.startswith(
+        "0 of 4 clients up to date; need attention: Contoso, Fabrikam, Litware and Proseware "
+        "(login: Source hq, main server: the login was refused"
+    )
+    assert quiet.err.count("refused") == 1
+    assert quiet.err.count("\n") == 1
+    for command in ("preview", "status"):
+        assert operator.run(command).out.count("login was") == 1
+
+
+def test_a_line_managed_by_hand_is_shown_with_the_psas_own_number(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6)
+    operator.sync()
+    contoso.exceptions.append({"application": APPLICATION, "bill": False})
+    contoso.additions[0].quantity = 9
+    operator.sync()
+
+    assert "9 (managed by hand)" in _flat(operator.run("status", "-v").out)
+    told = _flat(operator.run("explain", "Contoso").out)
+    assert "9 (product" in told
+    assert ", managed by hand)" in told
+    (line,) = json.loads(operator.run("status", "--json").out)["clients"][0]["lines"]
+    assert (line["billed"], line["managed_by_hand"]) == (9, True)
+    (line,) = _explained(operator)["lines"]
+    assert (line["quantity"], line["billed"], line["managed_by_hand"]) == (6, 9, True)
 
 
 def test_status_shows_runs_holds_and_the_command_that_releases_them(operator: Operator):
@@ -470,6 +583,78 @@ def test_a_past_run_still_lists_devices_that_are_gone(operator: Operator):
     assert all(name in table.out for name in gone)
     assert then["lines"][0]["quantity"] == 40
     assert now["lines"][0]["quantity"] == 38
+
+
+def test_explain_shows_what_stands_between_the_count_and_the_bill(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=44)
+    operator.sync()
+    contoso.remove_devices(30)
+    held = operator.sync()
+    plan_id = held.company("Contoso")["plan_id"]
+
+    now = _flat(operator.run("explain", "Contoso").out)
+
+    assert f"! billed 44, counted 14: on hold (decrease), kisi sync --accept {plan_id}" in now
+    assert [line["after"] for line in _explained(operator)["held"]] == [14]
+    assert "on hold" not in operator.run("explain", "Contoso", "--run", "1").out
+    operator.sync("--accept", plan_id)
+    assert "on hold" not in operator.run("explain", "Contoso").out
+
+
+def test_explain_answers_for_the_agreement_that_is_billed_now(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=9)
+    operator.sync()
+    before = contoso.agreement_id
+    _change_agreement(operator, contoso)
+    operator.next_night()
+    operator.sync()
+
+    now, then = _explained(operator), _explained(operator, "--run", "1")
+
+    assert (now["agreement"], then["agreement"]) == (str(contoso.agreement_id), str(before))
+    assert then["lines"][0]["quantity"] == 9
+    told = _flat(operator.run("explain", "conto").out)
+    assert f"on agreement {before})" in told
+    assert "! billed 9, mapped no more: on hold (orphaned)," in told
+
+
+def test_two_clients_of_one_name_are_still_two(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso North", workstations=9)
+    operator.client("Contoso South", workstations=9)
+    operator.sync()
+
+    assert "2 clients match 'contoso'" in operator.run("explain", "contoso").err
+
+
+def test_explain_says_why_devices_left_and_when_each_was_last_seen(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=3)
+    fabrikam = operator.client("Fabrikam", workstations=3)
+    first, second, _ = contoso.devices()
+    first.last_visible = operator.world.now() - timedelta(days=40)
+    operator.sync()
+    second.name = f"{first.name}~~10281"
+    fabrikam.first_key.end_date_type = EndDateType.LIMITED
+    fabrikam.first_key.limit_date = operator.world.now() - timedelta(hours=1)
+    operator.sync()
+
+    told = _flat(operator.run("explain", "Contoso", "--devices").out)
+    assert f"Counted twice? {first.name} and {second.name}: installed anew" in told
+    assert "2026-09-04" in told
+    (application,) = _explained(operator)["tenants"][0]["applications"]
+    assert len(application["doubles"]) == 2
+    assert "2026-09-04" in {one["last_seen"] for one in application["devices"]}
+    gone = _flat(operator.run("explain", "Fabrikam").out)
+    assert f"its key {fabrikam.first_key.serial} does not count any more: expired" in gone
+    rows = csv.DictReader(
+        io.StringIO(operator.run("explain", "Fabrikam", "--format", "csv").out, newline="")
+    )
+    assert {row["reason"] for row in rows if row["kind"] == "went"} == {
+        f"its key {fabrikam.first_key.serial} does not count any more: expired"
+    }
 
 
 def test_before_the_first_run_explain_says_what_to_do(operator: Operator):

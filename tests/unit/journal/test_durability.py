@@ -34,8 +34,9 @@ def unchanged_night(journal: Journal, number: int) -> None:
     run = begin(journal, number)
     at = day(number)
     journal.record_mapping(fleet)
+    seen = {f"device {device}": at for device in range(5)}  # each was seen again today
     journal.record_usage(
-        run, [(one, PackedUsage.of(usage(one, 5, at))) for one in fleet], at.date()
+        run, [(one, PackedUsage.of(usage(one, 5, at), (), seen)) for one in fleet], at.date()
     )
     lines = {
         one: [
@@ -106,6 +107,8 @@ def test_an_unchanged_day_costs_less_than_200_bytes_a_client(tmp_path: Path) -> 
         grown = size(journal, tmp_path) - before
 
         assert grown < BYTES_A_CLIENT * CLIENTS * UNCHANGED_RUNS / 10, "far below the promise"
+        (newest,) = journal.usage_at("Client 1", UNCHANGED_RUNS + 1)
+        assert set(newest.last_seen.values()) == {day(UNCHANGED_RUNS + 1).date()}
         assert len(journal.usage_at("Client 1", 2)) == 1
         assert journal.open_holds()[0].first_run == 1
 

@@ -59,11 +59,15 @@ def test_a_tenant_that_could_not_be_read_fails_its_client_alone(two):
     )
 
 
-@pytest.mark.parametrize("error", [BROKEN, LoginRefused("hq refused the login.")])
-def test_a_source_that_cannot_be_read_fails_all_its_clients(two, error):
+@pytest.mark.parametrize(
+    ("error", "guard"),
+    [(BROKEN, "source-incomplete"), (LoginRefused("hq refused the login."), "login")],
+)
+def test_a_source_that_cannot_be_read_fails_all_its_clients(two, error, guard):
     two.hq.broken = error
     day = two.sync()
-    assert failure(day) == failure(day, "Client 2") == ("source-incomplete", ExitCode.SOURCE)
+    assert failure(day) == failure(day, "Client 2") == (guard, ExitCode.SOURCE)
+    assert f"need attention: Contoso and Client 2 ({guard}: " in last_line(day.plan)
     assert held(two) == ({"1200": 10}, {"1200": 20})
     assert two.sent() == 0
 

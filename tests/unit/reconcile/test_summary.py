@@ -6,7 +6,14 @@ import pytest
 
 from kisi.errors import ExitCode
 from kisi.model import CompanyPlan, Failure, Hold, Outcome, Plan, Status, Tenant, UnmappedUse
-from kisi.reconcile.summary import Summary, exit_code, is_current, last_line, summarise
+from kisi.reconcile.summary import (
+    Summary,
+    by_cause,
+    exit_code,
+    is_current,
+    last_line,
+    summarise,
+)
 from tests.unit.build import COMPANY, tenant
 from tests.unit.fakes import planned
 
@@ -139,9 +146,16 @@ def test_the_last_line_tells_of_tenants_that_no_client_has(number, said):
 def test_the_last_line_stays_short():
     clients = [failed(f"Client {number}") for number in range(10)]
     text = last_line(plan(*clients))
-    assert "Client 7" in text
+    assert "Client 7 and 2 more (source-incomplete: it broke)." in text
     assert "Client 8" not in text
-    assert text.endswith(" and 2 more.")
+    causes = by_cause((name, f"because of {name}") for name in "ABCDEFGHIJ")
+    assert causes.endswith("H (because of H) and 2 more")
+
+
+def test_one_common_cause_is_said_once_also_where_each_quotes_its_own_name():
+    causes = [("A", "held"), ("B", 'no right on "B"'), ("C", "held"), ("D", 'no right on "D"')]
+    assert by_cause(causes) == 'A and C (held), B and D (no right on "…")'
+    assert by_cause(causes[:2]) == 'A (held), B (no right on "B")'
 
 
 def test_without_billed_clients_the_last_line_says_what_to_do():

@@ -31,6 +31,7 @@ from kisi.model import (
     Failure,
     Hold,
     KeyEvidence,
+    LeftLine,
     Line,
     Outcome,
     OwnedLine,
@@ -314,7 +315,7 @@ def sync_view() -> RunResult:
         run=43,
         accepted=("a3f90b11",),
         earlier=(earlier(), earlier(None)),
-        left=(fact(),),
+        left=(LeftLine(fact(), is_off=False, line=Line("4711", "77", "1201", Decimal(6))),),
     )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from io import StringIO
 
 import pytest
 import render_samples as samples
 
 from kisi.json_text import dumps
-from kisi.model import Tenant, TenantRef, Unit
+from kisi.model import Status, Tenant, TenantRef, Unit
 from kisi.render.explain import (
     ExplainView,
     device_changes,
@@ -21,6 +23,7 @@ from kisi.render.explain import (
 )
 from kisi.render.export import explain_csv, explain_document
 from kisi.render.terminal import cells, lay_out
+from kisi.run.document import FoundLine
 
 
 def shown(view: ExplainView, width: int = 120, **more: bool) -> str:
@@ -133,7 +136,7 @@ def test_changes_compare_counted_devices_only():
     assert [one.device for one in added] == ["dev-3", "dev-7"]
     assert [(one.device, why) for one, why in removed] == [
         ("dev-2", "expired on the device"),
-        ("dev-6", "no longer listed with a key of this application"),
+        ("dev-6", "no longer listed with its key 1C2D-000451-5D6E7F80"),
     ]
 
 
@@ -150,8 +153,107 @@ def test_a_device_that_another_application_counts_now_has_moved_there():
     _, removed = device_changes(tenant, tenant.usage.applications[0])
     assert [why for _, why in removed] == [
         f"now counted for {samples.CLOUD}",
-        "no longer listed with a key of this application",
+        "no longer listed with its key 1C2D-000451-5D6E7F80",
     ]
+
+
+KEY = samples.KeyEvidence("1C2D-000451-5D6E7F80", samples.KES, True, "subscription", 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "of_application", "reason"),
+    [
+        (
+            [replace(KEY, counted=False, reason="expired")],
+            True,
+            "its key 1C2D-000451-5D6E7F80 does not count any more: expired",
+        ),
+        (
+            [replace(KEY, counted=False, reason="not in the server's own storage")],
+            True,
+            "its key 1C2D-000451-5D6E7F80 does not count any more: not in the server's own storage",
+        ),
+        (
+            [replace(KEY, name="Next EDR")],
+            False,
+            "its key 1C2D-000451-5D6E7F80 is of no billed application now (Next EDR)",
+        ),
+        (
+            [replace(KEY, serial="2F00", name="Next EDR")],
+            False,
+            "its key 1C2D-000451-5D6E7F80 is not on the server any more; new there: 2F00 (Next EDR)",
+        ),
+        ([], False, "its key 1C2D-000451-5D6E7F80 is not on the server any more"),
+        ([KEY], True, "no longer listed with its key 1C2D-000451-5D6E7F80"),
+    ],
+)
+def test_why_devices_left_is_told_by_what_became_of_their_key(keys, of_application, reason):
+    before = replace(samples.tenant_usage(samples.usage((samples.evidence(1),))), keys=(KEY,))
+    usages = (samples.usage((), keys=tuple(keys)),) if of_application else ()
+    now = replace(samples.tenant_usage(*usages), keys=tuple(keys))
+    tenant = samples.usage_record(now, previous=before, previous_run=42)
+    report = " ".join(shown(samples.explain_view(tenants=(tenant,))).split())
+    assert "0 devices" in report
+    assert f"- PC-01: {reason}" in report
+
+
+def test_a_device_that_was_installed_anew_is_not_said_to_have_left():
+    old, new = (replace(samples.evidence(n), name=f"PC-X{end}") for n, end in ((1, ""), (2, "~~7")))
+    before, now = (samples.tenant_usage(samples.usage((one,))) for one in (old, new))
+    tenant = samples.usage_record(now, previous=before, previous_run=42)
+    report = shown(samples.explain_view(tenants=(tenant,)))
+    assert "-  PC-X: installed anew: now counted as another device, PC-X~~7\n" in report
+    assert "Counted twice?" not in report
+
+
+def test_a_device_that_is_counted_beside_its_old_record_is_pointed_out():
+    twice = tuple(
+        replace(samples.evidence(n), name=f"PC-X{end}") for n, end in ((1, ""), (2, "~~7"))
+    )
+    alone = replace(samples.evidence(3), name="PC-Y~~1")
+    usage = samples.tenant_usage(samples.usage((*twice, alone)))
+    seen = {twice[0].device: date(2026, 6, 1)}
+    tenant = replace(samples.usage_record(usage), last_seen=seen)
+    view = samples.explain_view(tenants=(tenant,))
+    report = shown(view, devices=True)
+    assert "Counted twice? PC-X and PC-X~~7: installed anew, and the old record was left." in report
+    assert report.count("workstation, twice?\n") == 2
+    assert "2026-06-01  1C2D-000451-5D6E7F80  workstation, twice?" in report
+    (application,) = explain_document(view)["tenants"][0]["applications"]
+    assert application["doubles"] == [one.device for one in twice]
+    assert [one["last_seen"] for one in application["devices"]] == ["2026-06-01", None, None]
+
+
+def test_what_stands_between_the_count_and_the_bill_is_under_its_line():
+    hold = samples.hold("decrease", "it would fall", "22f5d1b7")
+    view = samples.explain_view(
+        held=(
+            samples.line("44", 14, hold=hold),
+            samples.line(None, 3, product="1400", hold=replace(hold, remedy="Set the clock.")),
+            samples.line("7", 0, agreement="900", line_id="8", orphaned=True, hold=hold),
+        )
+    )
+    report = " ".join(shown(view).split())
+    assert "! billed 44, counted 14: on hold (decrease), kisi sync --accept 22f5d1b7 =" in report
+    assert "! billed 0, counted 3: on hold (decrease), Set the clock." in report
+    assert "on agreement 900)" in report
+    assert "! billed 7, mapped no more: on hold (decrease), kisi sync --accept" in report
+
+
+def test_a_failed_client_and_what_the_psa_holds_otherwise_are_told_but_not_of_a_past_run():
+    view = samples.explain_view()
+    one, two = view.lines
+    failed = replace(view.client, status=Status.FAILED, guard="psa", reason="no", last_run=43)
+    found = {
+        one.line_id: FoundLine(Decimal(9), Decimal(4), by_hand=False, why="failed: refused"),
+        two.line_id: FoundLine(Decimal(6), Decimal(6), by_hand=True, why=""),
+    }
+    report = shown(replace(view, client=failed, found=found))
+    assert "✗ Run 43 wrote nothing: psa: no" in report
+    assert "9 (product 1201, line 9001, kisi confirmed 4 on 2026-11-03)" in report
+    assert "! billed 9, counted 4: failed: refused\n" in report
+    assert "6 (product 1300, line 9002, managed by hand)" in report
+    assert "wrote nothing" not in shown(replace(view, client=failed, is_past=True))
 
 
 def test_a_device_in_two_tenants_of_a_client_is_named_where_it_is_not_billed_again():

@@ -17,6 +17,7 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
+    LeftLine,
     Outcome,
     Plan,
     Status,
@@ -228,7 +229,9 @@ def test_what_failed_without_a_client_and_what_belongs_to_nobody_is_shown():
         ),
         notes=("Prices of cw could not be read.",),
     )
-    report = page(samples.view(plan, left=(samples.fact(),)), 120, verbose=True).plain
+    report = page(
+        samples.view(plan, left=(LeftLine(samples.fact(), is_off=False),)), 120, verbose=True
+    ).plain
     assert "Not read\n  ✗ source-incomplete: hub: no file" in report
     assert (
         "6  Old Client: Kaspersky Endpoint Security for Business Advanced (cw, agreement 77"

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 
 import pytest
@@ -13,19 +14,20 @@ import render_samples as samples
 
 from kisi.journal import Billing, RunState
 from kisi.json_text import dumps
-from kisi.model import Status, UnmappedUse
+from kisi.model import Status, Tenant, TenantRef, UnmappedUse
 from kisi.render.export import status_csv, status_document
 from kisi.render.status import (
     Client,
     Readiness,
     StatusView,
     readiness,
+    ready_report,
     ready_sentence,
     status_report,
     trend,
 )
 from kisi.render.terminal import cells, lay_out
-from kisi.run.document import plan_document
+from kisi.run.document import FoundLine, plan_document
 
 DAY = timedelta(hours=26)
 
@@ -76,6 +78,127 @@ def test_clients_that_need_attention_are_named_with_since_when_and_why():
     assert "Internal" not in report
 
 
+def test_the_first_words_are_how_old_everything_is():
+    view = samples.status_view()
+    assert shown(view).startswith(
+        "Last run 2 hours ago: a source failed   2026-11-03 06:12 · 1 of 6 up to date then\n\nRuns\n"
+    )
+    for age, words in (
+        (timedelta(minutes=3), "3 minutes"),
+        (timedelta(hours=47), "47 hours"),
+        (timedelta(days=9, hours=3), "9 days"),
+        (timedelta(minutes=-5), "0 minutes"),
+    ):
+        assert shown(replace(view, at=samples.NOW + age)).startswith(f"Last run {words} ago: ")
+    old = shown(replace(view, at=samples.NOW + timedelta(hours=27)))
+    assert "No run over all clients has come to its end since" in old
+    longer = replace(view, at=samples.NOW + timedelta(hours=27), max_age=timedelta(days=2))
+    assert "has come to its end since" not in shown(longer)
+
+
+def test_clients_in_the_same_state_for_the_same_reason_are_told_once():
+    failed = {"status": Status.FAILED, "guard": "login", "reason": "refused", "remedy": "Look."}
+    clients = (
+        client("A", **failed),
+        client("B", **failed),
+        client("C", **{**failed, "reason": "refused there"}),
+        replace(client("D", since_at=None), is_outdated=True),
+        replace(client("E"), is_outdated=True),
+        client("F"),
+    )
+    report = shown(empty(clients=clients))
+    assert report.count("Look.") == 1
+    assert (
+        "  ✗ A and B: failed (login) since 2026-11-03, last confirmed 2026-11-03 06:12\n" in report
+    )
+    assert "  ✗ C: failed (login) since" in report
+    assert "  ! D and E: out of date, last confirmed 2026-11-03 06:12\n" in report
+    assert "Clients   3 failed · 2 out of date · 1 up to date\n" in report
+
+
+def test_a_line_shows_what_the_psa_holds_also_where_people_keep_it():
+    line = samples.history(samples.quantity("6", 9))
+    found = {"9001": FoundLine(Decimal(9), Decimal(9), by_hand=True, why="")}
+    one = replace(client("Contoso", lines=(line,)), found=found)
+    assert "9 (managed by hand)" in shown(empty(clients=(one,)), detailed=True)
+    document = status_document(empty(clients=(one,)))["clients"][0]["lines"][0]
+    assert (document["billed"], document["managed_by_hand"]) == (9, True)
+    drifted = {"9001": FoundLine(Decimal(9), Decimal(6), by_hand=False, why="")}
+    report = shown(empty(clients=(replace(one, found=drifted),)), detailed=True)
+    assert "9 (kisi confirmed 6 on 2026-11-03)" in report
+
+
+def nobodys_view() -> StatusView:
+    """A billed client, an unmapped tenant of each kind, and a line of each kind."""
+    line = {
+        "name": "Old",
+        "psa": "cw",
+        "company": "9",
+        "agreement": "77",
+        "application": "KES",
+        "category": "all",
+        "product": "1",
+        "line_id": "4711",
+        "quantity": 6,
+        "money": 27,
+    }
+    left = [
+        {**line, "billing": "unmapped"},
+        {**line, "billing": "off", "name": "Off", "quantity": 34, "money": None},
+    ]
+    run = {**plan_document(samples.view(samples.Plan(()), samples.Mode.SYNC)), "left": left}
+    used = Tenant(TenantRef("hq", "1"), "Contoso", in_use=True)
+    return empty(
+        clients=(client(),),
+        last_run=json.loads(dumps(run)),
+        unmapped=(UnmappedUse("Contoso", samples.KES, 12, tenant=used.ref),),
+        unmapped_tenants=(
+            used,
+            Tenant(TenantRef("hq", "2"), "Empty", in_use=False),
+            Tenant(TenantRef("hq", "3"), "Closed"),
+            Tenant(TenantRef("hq", "4"), "Disabled", enabled=False),
+            Tenant(TenantRef("hq2", "1"), "Contoso", listed_as="the same"),
+        ),
+    )
+
+
+def test_what_nobody_is_billed_for_is_in_the_way_of_invoicing_and_named():
+    view = nobodys_view()
+    answer = readiness(view, DAY)
+    assert not answer.ready
+    assert answer.blockers == ()
+    assert ready_sentence(answer) == (
+        "NOT ready to invoice: not mapped any more and still billed: Old (6 units, 27.00 a month); "
+        "unmapped and in use: Contoso (12 devices) and Closed (what it uses is not known); "
+        "1 of 1 billed clients are ready."
+    )
+    report = lay_out(ready_report(view), 120).plain
+    assert "  Contoso (hq:1)\n    12  Kaspersky" in report
+    assert "Closed (hq:3): what it uses is not known" in report
+    assert "Empty" not in report
+    assert (
+        "   6 units, 27.00 a month\n    6  Old: KES, 27.00 a month (cw, agreement 77, line"
+        in report
+    )
+    assert "Lines of clients with billing off   34 units, 1 line of unknown price\n" in report
+    ready = status_document(view, answer)["ready"]
+    assert [(x["name"], x["devices"]) for x in ready["unmapped_tenants"]] == [
+        ("Contoso", 12),
+        ("Closed", None),
+    ]
+    assert [x["name"] for x in ready["unmapped_lines"]] == ["Old"]
+    assert [x["name"] for x in ready["off_lines"]] == ["Off"]
+
+
+def test_lines_of_clients_with_billing_off_are_named_and_not_in_the_way():
+    view = nobodys_view()
+    off = [line for line in view.last_run["left"] if line["billing"] == "off"]
+    view = replace(view, last_run={**view.last_run, "left": off}, unmapped_tenants=())
+    view = replace(view, unmapped=())
+    assert readiness(view, DAY).ready
+    assert "Off: KES (cw, agreement 77, line 4711)" in lay_out(ready_report(view), 120).plain
+
+
 def test_open_holds_have_the_command_that_releases_them():
     report = shown(samples.status_view())
     assert "plan a3f90b11 · held since 2026-11-01\n" in report
@@ -122,7 +245,8 @@ def test_the_status_fits_the_terminal(width, detailed):
 def test_the_json_embeds_the_last_run_exactly_as_it_was_printed():
     document = json.loads(dumps(status_document(samples.status_view())))
     run = plan_document(samples.view(samples.six_clients(), samples.Mode.SYNC, run=43))
-    assert document["last_run"] == json.loads(dumps(run))
+    age = {"at": "2026-11-03T05:12:44Z", "age_seconds": 7200}
+    assert document["last_run"] == json.loads(dumps(run)) | age
     assert [one["state"] for one in document["runs"]] == [
         "finished",
         "finished",
@@ -211,7 +335,7 @@ def test_nobody_billed_is_not_ready_and_a_long_list_is_shortened():
     assert ready_sentence(readiness(empty(), DAY)) == "NOT ready to invoice: no client is billed."
     many = tuple(client(f"C{number}", confirmed_at=None) for number in range(23))
     sentence = ready_sentence(readiness(empty(clients=many), DAY))
-    assert "C19 (never confirmed) and 3 more; 0 of 23" in sentence
+    assert "C19 and 3 more (never confirmed); 0 of 23" in sentence
 
 
 def test_the_json_answers_ready_where_it_was_asked():
@@ -222,4 +346,7 @@ def test_the_json_answers_ready_where_it_was_asked():
         "billed": 1,
         "max_age_seconds": 93600,
         "blockers": [{"name": "Contoso", "reason": "never confirmed"}],
+        "unmapped_tenants": [],
+        "unmapped_lines": [],
+        "off_lines": [],
     }
