@@ -270,6 +270,18 @@ def statement(
     show_statement(config, console, company, client, first)
 
 
+@app.command()
+@shared_options(config=False, formats=options.FindingsFormat)
+def schema(console: Console) -> None:
+    """Print the fields of all JSON and CSV; with --format json, a JSON Schema of files and results.
+
+    Fields are added, and never renamed or removed, as long as `format_version` is 1.
+    """
+    from kisi.cli.checking import show_schema
+
+    show_schema(console)
+
+
 app.command()(sandbox)
 app.command()(demo)
 

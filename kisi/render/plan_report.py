@@ -119,6 +119,8 @@ def _state(company: CompanyPlan) -> Span:
 
 def _sums(lines: Sequence[PlannedLine], mode: Mode) -> tuple[str, str, str]:
     """Units now and as counted, and money, of lines."""
+    if not lines:
+        return "", "", ""
     before = sum((line.before or Decimal(0) for line in lines), Decimal(0))
     after = sum(line.after for line in lines)
     money = in_all((line.terms, amount(line, mode)) for line in lines)

@@ -29,7 +29,7 @@ _CONTROLS = """\
 <label>State <select id="state"><option value="">all</option></select></label>
 <output id="count"></output>
 </div>"""
-_COMMAND = re.compile("`([^`]+)`")
+_COMMAND = re.compile("`([^`]+)`|(kisi sync(?: --accept [0-9a-f]{4,})+)")
 _WIDTH, _HEIGHT, _EDGE = 300, 40, 4
 """Of a chart, in its own units; it is drawn as wide as the page."""
 
@@ -77,7 +77,7 @@ def _text(text: str) -> str:
 
 def _sentence(text: str) -> str:
     """Prose, in which a command stands between backticks."""
-    return _COMMAND.sub(r"<code>\1</code>", _text(text))
+    return _COMMAND.sub(lambda found: f"<code>{found[1] or found[2]}</code>", _text(text))
 
 
 def _toned(text: str, tone: Tone, tag: str = "span") -> str:

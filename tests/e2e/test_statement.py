@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Operator, Result
+from tests.formats import differences
 
 
 def statement(operator: Operator, *arguments: str) -> dict[str, Any]:
     result = operator.run("statement", *arguments, "--json")
     assert (result.code, result.requests) == (0, ()), result.err
     found: dict[str, Any] = json.loads(result.out)
+    assert differences("statements" if "statements" in found else "statement", found) == []
     return found
 
 
