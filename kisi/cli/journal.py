@@ -43,7 +43,7 @@ from kisi.render.status import (
     ready_sentence,
     status_report,
 )
-from kisi.run.document import read_found, read_tenant, read_use
+from kisi.run.document import read_found, read_left, read_tenant, read_use
 from kisi.run.setup import load
 from kisi.transport import Clock
 
@@ -113,6 +113,9 @@ def _status(
     runs = journal.last_runs(_RUNS if since is None else _MANY_RUNS, since)
     last_run: Mapping[str, Any] | None = journal.latest(Subject.REPORT)
     unmapped = last_run.get("unmapped", {}) if last_run else {}
+    tenants = tuple(map(read_tenant, unmapped.get("tenants", ())))
+    uses = tuple(map(read_use, unmapped.get("applications", ())))
+    nobodys = {tenant.ref for tenant in tenants}
     certificates = journal.latest(Subject.CERTIFICATES) or ()
     return StatusView(
         at=now,
@@ -121,8 +124,10 @@ def _status(
         runs=tuple(replace(run, state=crashed.get(run.state, run.state)) for run in runs),
         clients=tuple(_clients(journal, mapping, now - max_age, last_run)),
         holds=journal.open_holds(),
-        unmapped=tuple(map(read_use, unmapped.get("applications", ()))),
-        unmapped_tenants=tuple(map(read_tenant, unmapped.get("tenants", ()))),
+        unmapped=tuple(use for use in uses if use.tenant not in nobodys),
+        unmapped_tenants=tenants,
+        unmapped_uses=tuple(use for use in uses if use.tenant in nobodys),
+        left=read_left(last_run),
         keys=journal.keys(),
         certificates=tuple(
             (datetime.fromisoformat(one["expires"]), one["server"]) for one in certificates
@@ -200,14 +205,13 @@ def show_explanation(
         held = (line for x in holds if x.first_run <= run.id for line in x.lines)
         found = read_found(journal.latest(Subject.REPORT), lines) if run_id is None else {}
     view = ExplainView(
-        client,
+        client if run_id is None else replace(client, status=None),
         run,
         settings.timezone,
         tuple(lines),
         records,
         held=tuple(held),
         found=found,
-        is_past=run_id is not None,
     )
     view = of_application(view, application) if application else view
     show(

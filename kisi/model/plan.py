@@ -327,29 +327,18 @@ class OwnedLine(_AgreementLine):
         return *self.earlier, Proof(self.proven, self.application, self.categories, self.tenants)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftLine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftLine(_AgreementLine):
     """A line of kisi's that still bills and belongs to nobody who is billed: it stays as it is."""
 
-    owned: OwnedLine
+    name: str
+    line_id: str
+    quantity: Decimal
+    """What the PSA holds; where that was not read, what was confirmed last."""
+    money: Decimal | None
+    """What it bills a month; None if its price is not known."""
     is_off: bool
     """A client has it whose billing is off; False: no row of the mapping has it."""
-    line: Line | None = None
-    """As its PSA holds it now; None if that was not read."""
-
-    @property
-    def quantity(self) -> Decimal:
-        """What the PSA holds; where that is not known, what was confirmed last."""
-        known = self.line is not None and not self.line.problem
-        return self.line.quantity if self.line and known else self.owned.confirmed
-
-    @property
-    def money(self) -> Decimal | None:
-        """What that costs in a billing cycle; None: not known."""
-        if self.line is None:
-            return None
-        terms = Terms(self.line.unit_price, self.line.included, self.line.billable)
-        return terms.amount(self.quantity)
 
 
 @dataclass(frozen=True, slots=True)

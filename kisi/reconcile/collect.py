@@ -14,6 +14,7 @@ from kisi.counting import CountingContext, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
 from kisi.journal import PackedUsage
 from kisi.model import (
+    BillingMapping,
     Company,
     Failure,
     Pool,
@@ -32,6 +33,7 @@ _T = TypeVar("_T")
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how much of it is done, and how much there is."""
 
+_NOT_KNOWN = "what it uses could not be read"
 _REPORT = "Please report it with the output of `kisi preview -vv`."
 
 
@@ -190,31 +192,30 @@ class _Collector:
 def read_unmapped(
     sources: Mapping[str, UsageSource],
     tenants: Sequence[Tenant],
+    mapping: BillingMapping,
     context: CountingContext,
-    is_stopped: Callable[[], bool],
 ) -> tuple[tuple[Tenant, ...], tuple[UnmappedUse, ...]]:
     """The tenants with `in_use`, and what they use, mostly by the server's own figures.
 
-    No client is billed for them: what cannot be read is not known, and fails nothing.
+    No client is billed for them: what cannot be read is not known, and fails nothing. One that is
+    disabled, or mapped as another source lists it, is not in use here.
     """
+    mapped, known = mapping.owners(), mapping.global_sources
+    wanted = {x.ref for x in tenants if x.enabled and x.ref.identity(known) not in mapped}
     context = replace(context, billed=frozenset())  # so all use is unmapped, and few rows are read
+    collector = _Collector(context, wanted, (), lambda *_: None)
     uses: dict[TenantRef, tuple[UnmappedUse, ...]] = {}
-
-    def read(source: UsageSource, some: Sequence[Tenant]) -> None:
-        for ref, reading in source.read(some, context.selects):
-            if is_stopped():
-                return
-            if isinstance(reading, KisiError):
-                LOG.info("The unmapped tenant %s could not be read: %s", ref, reading.message)
-            else:
-                uses[ref] = count_tenant(reading, context).unmapped
-
-    for name in sorted({tenant.ref.source for tenant in tenants}):
-        some = [x for x in tenants if x.ref.source == name and x.enabled and not x.listed_as]
-        if some:
-            attempt(partial(read, sources[name], some), "source-incomplete", ExitCode.SOURCE)
-    known = (replace(x, in_use=bool(uses[x.ref])) if x.ref in uses else x for x in tenants)
-    return tuple(known), tuple(use for found in uses.values() for use in found)
+    for name in sorted({ref.source for ref in wanted}):
+        part = attempt(partial(collector.read, sources[name]), "source-incomplete", ExitCode.SOURCE)
+        if not isinstance(part, Failure):
+            uses |= {ref: usage.unmapped for ref, usage in part.usages.items()}
+    told = (
+        replace(x, listed_as=x.listed_as or _NOT_KNOWN)
+        if x.ref in wanted - uses.keys()
+        else replace(x, in_use=bool(uses.get(x.ref)))
+        for x in tenants
+    )
+    return tuple(told), tuple(use for found in uses.values() for use in found)
 
 
 def _missing(ref: TenantRef, tenant: Tenant | None) -> Failure:

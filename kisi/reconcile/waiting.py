@@ -10,6 +10,7 @@ from itertools import product
 
 from kisi.counting import without_evidence
 from kisi.journal import PackedUsage
+from kisi.json_text import fields
 from kisi.model import (
     Arrangement,
     BillingMapping,
@@ -23,6 +24,7 @@ from kisi.model import (
     Status,
     TenantRef,
     TenantUsage,
+    Terms,
 )
 from kisi.planning import (
     Known,
@@ -239,16 +241,18 @@ class Unplanned:
         """Of these lines of nobody who is billed, those that may still bill; `read` anew first."""
         if read:
             self.read([fact for fact in facts if fact.confirmed > 0])
-        rows = self.mapping.companies
-        return tuple(
-            LeftLine(
-                fact,
-                self._company(fact) is not None
-                or any(not set(fact.tenants).isdisjoint(row.tenants) for row in rows),
-                self._shown(fact),
-            )
-            for fact in facts
-            if self._may_bill(fact)
+        return tuple(self._left(fact) for fact in facts if self._may_bill(fact))
+
+    def _left(self, fact: OwnedLine) -> LeftLine:
+        line, known = self._shown(fact), "name line_id psa company agreement application"
+        quantity = fact.confirmed if line is None or line.problem else line.quantity
+        terms = Terms() if line is None else Terms(line.unit_price, line.included, line.billable)
+        owners = (set(fact.tenants) & set(row.tenants) for row in self.mapping.companies)
+        return LeftLine(
+            **fields(fact, f"{known} categories product"),
+            quantity=quantity,
+            money=terms.amount(quantity),
+            is_off=self._company(fact) is not None or any(owners),
         )
 
     def reason(self, facts: Iterable[OwnedLine]) -> str:

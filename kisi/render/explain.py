@@ -48,7 +48,7 @@ _CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class ExplainView:
-    """Everything that `kisi explain` shows."""
+    """Everything that `kisi explain` shows; of an earlier run nothing that has happened since."""
 
     client: ClientRecord
     run: Run
@@ -60,8 +60,6 @@ class ExplainView:
     """What waits for a person, of lines that exist or not."""
     found: Mapping[str, FoundLine] = field(default_factory=dict)
     """By id, the lines in which the PSA holds something else than kisi confirmed last."""
-    is_past: bool = False
-    """It is about a run that was asked for, so that what has happened since is left out."""
 
 
 def device_changes(
@@ -221,7 +219,7 @@ def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
 def _lines(view: ExplainView) -> Iterable[Item]:
     """What is billed, and under each line what stands between the count and the bill."""
     client, held = view.client, {(*x.slot, x.line_id): x for x in view.held}
-    if client.status is Status.FAILED and not view.is_past:
+    if client.status is Status.FAILED:
         said = f"Run {client.last_run} wrote nothing: {client.guard}: {client.reason}"
         yield Entry("✗", Tone.BAD, said, remarks=remarks(client.remedy, tone=Tone.PLAIN))
     for line in view.lines:

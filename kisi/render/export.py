@@ -28,6 +28,7 @@ from kisi.run.document import (
     FoundLine,
     cause_fields,
     known_line,
+    left_fields,
     line_fields,
     operation_fields,
     tenant_fields,
@@ -145,7 +146,8 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         "unmapped_tenants": [
             {**tenant_fields(tenant), "devices": number} for tenant, number in ready.tenants
         ],
-        **fields(ready, "unmapped_lines off_lines"),
+        "unmapped_lines": [left_fields(line) for line in ready.unmapped_lines],
+        "off_lines": [left_fields(line) for line in ready.off_lines],
     }
     return document(
         {
@@ -157,7 +159,7 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
             "holds": holds,
             "unmapped": {
                 "tenants": [tenant_fields(tenant) for tenant in view.unmapped_tenants],
-                "applications": [use_fields(use) for use in view.unmapped],
+                "applications": [use_fields(x) for x in (*view.unmapped, *view.unmapped_uses)],
             },
             "unsettled": [operation_fields(write) for write in view.unsettled],
             "expiring_keys": [fields(stored, _KEY_FIELDS) for _, stored in view.expiring_keys],

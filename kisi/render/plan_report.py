@@ -67,6 +67,19 @@ from kisi.run.result import (
 
 _INDEX = ("state", "now", "counted", "amount")
 _IN_FULL = "This agreement does not prorate: what changes counts in full on its next invoice."
+_LEFT = (
+    (
+        False,
+        "Orphaned lines: no row of mapping.toml bills them any more",
+        "To bill them, map them again (`kisi map`); else set them to 0 in the PSA.",
+    ),
+    (
+        True,
+        "Lines of clients with billing off",
+        "`kisi map billing CLIENT on` keeps them up to date.",
+    ),
+)
+"""Whether billing is off, how such lines are called, and what can be done about them."""
 
 
 def plan_report(result: RunResult, *, verbose: bool = False, page: bool = False) -> Report:
@@ -150,10 +163,7 @@ def _beside_clients(result: RunResult) -> Iterable[Section]:
         entries = tuple(operation_entry(write, result.zone) for write in result.earlier)
         yield Section("Writes of earlier runs whose outcome was not known", (), entries)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
-    if result.left:
-        caption = "They stay as they are; nobody keeps their quantities up to date."
-        rows = [(quantity(line.quantity), _orphan(line)) for line in result.left]
-        yield Section("Orphaned lines", (), listing(caption, rows))
+    yield from left_sections(result.left)
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
     if plan.companies:
@@ -176,18 +186,16 @@ def _alike(companies: Sequence[CompanyPlan]) -> Sequence[list[CompanyPlan]]:
     return [clients for clients in found.values() if len(clients) > 1]
 
 
-def _failures(clients: Iterable[CompanyPlan]) -> Iterable[Item]:
+def _failures(clients: Iterable[CompanyPlan]) -> Iterable[Entry]:
     """Why they failed, each reason once, and below the last what is to be done."""
     names: dict[Failure, list[str]] = {}
     for client in clients:
         if client.failure is not None:
             names.setdefault(client.failure, []).append(client.company.name)
-    *others, last = names
-    for failure in others:
-        yield replace(_failure(failure, names[failure]), remarks=())
-    yield _failure(last, names[last] if others else ())
-    if not others:
-        yield Span(", ".join(names[last]))
+    for number, failure in enumerate(names, 1):
+        todo = failure.remedy if number == len(names) else ""
+        told = remarks(", ".join(names[failure]), todo, tone=Tone.PLAIN)
+        yield replace(_failure(failure), remarks=told)
 
 
 def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
@@ -201,11 +209,29 @@ def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     return tuple(hold for hold, number in clients.items() if number > 1)
 
 
-def _orphan(line: LeftLine) -> str:
-    owned = line.owned
-    name = f"{owned.name}: {billed_as(owned.application, owned.categories)}"
+def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
+    """Lines that stay as they are, whatever is used: nobody keeps them up to date."""
+    for is_off, title, todo in _LEFT:
+        if mine := [line for line in lines if line.is_off is is_off]:
+            rows = [(quantity(line.quantity), _left(line)) for line in mine]
+            said = Span(f"kisi leaves them as they are. {todo}")
+            facts = (units_and_money(mine),)
+            yield Section(title, facts, (*listing("", rows), said), Tone.HELD)
+
+
+def _left(line: LeftLine) -> str:
     worth = "" if line.money is None else f", {money(line.money)} a month"
-    return f"{name}{worth} ({owned.psa}, agreement {owned.agreement}, line {owned.line_id})"
+    where = f"{line.psa}, agreement {line.agreement}, line {line.line_id}"
+    return f"{line.name}: {billed_as(line.application, line.categories)}{worth} ({where})"
+
+
+def units_and_money(lines: Sequence[LeftLine]) -> str:
+    """What lines bill together: `34 units, 153.00 a month`."""
+    amounts = [line.money for line in lines if line.money is not None]
+    text = f"{quantity(sum((line.quantity for line in lines), Decimal(0)))} units"
+    text += f", {money(sum(amounts, Decimal(0)))} a month" if amounts else ""
+    unknown = len(lines) - len(amounts)
+    return text + (f", {plural(unknown, 'line')} of unknown price" if unknown else "")
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:
@@ -266,9 +292,9 @@ def client_section(
     return Section(company.company.name, tuple(filter(None, facts)), tuple(items), tone)
 
 
-def _failure(failure: Failure, names: Collection[str] = ()) -> Entry:
-    todo, text = remarks(failure.remedy, tone=Tone.PLAIN), f"{failure.guard}: {failure.reason}"
-    return Entry("✗", Tone.BAD, ": ".join(filter(None, (", ".join(names), text))), remarks=todo)
+def _failure(failure: Failure) -> Entry:
+    todo = remarks(failure.remedy, tone=Tone.PLAIN)
+    return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
 
 
 def _lines(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -21,20 +21,25 @@ from kisi.journal import (
     RunState,
     StoredKey,
 )
-from kisi.model import Company, CompanyPlan, Status, Tenant, UnmappedUse, categories_of
+from kisi.model import Company, CompanyPlan, LeftLine, Status, Tenant, TenantRef, UnmappedUse
 from kisi.reconcile.summary import by_cause, together
 from kisi.render.formatting import (
     billed_as,
     day,
     in_all,
     moment,
-    money,
     over_time,
     plural,
     quantity,
     unmapped_as,
 )
-from kisi.render.plan_report import client_section, operation_entry, unmapped_section
+from kisi.render.plan_report import (
+    client_section,
+    left_sections,
+    operation_entry,
+    units_and_money,
+    unmapped_section,
+)
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 from kisi.run.document import FoundLine
 
@@ -133,7 +138,11 @@ class StatusView:
     """Why there is no client here; empty: the journal knows none at all."""
     holds: tuple[HeldPlan, ...] = ()
     unmapped: tuple[UnmappedUse, ...] = ()
+    """What clients use and no row bills."""
     unmapped_tenants: tuple[Tenant, ...] = ()
+    unmapped_uses: tuple[UnmappedUse, ...] = ()
+    """What these tenants use."""
+    left: tuple[LeftLine, ...] = ()
     keys: tuple[StoredKey, ...] = ()
     certificates: tuple[tuple[datetime, str], ...] = ()
     """Each its end and its server, by the section's name in kisi.toml."""
@@ -143,11 +152,6 @@ class StatusView:
     max_age: timedelta = UP_TO_DATE_FOR
     problem: str = ""
     """Why the journal could not be read whole."""
-
-    def left(self, billing: str) -> tuple[Mapping[str, Any], ...]:
-        """Lines of nobody who is billed, as the last run's document has them: `off`, `unmapped`."""
-        lines = self.last_run["left"] if self.last_run else ()
-        return tuple(line for line in lines if line.get("billing") == billing)
 
     @property
     def last_run_at(self) -> datetime | None:
@@ -200,14 +204,13 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     if view.unsettled:
         entries = tuple(operation_entry(write, view.zone) for write in view.unsettled)
         yield Section("Writes of unknown outcome", (), entries, Tone.HELD)
-    nobodys = {tenant.ref for tenant in view.unmapped_tenants}
-    if unmapped := [use for use in view.unmapped if use.tenant not in nobodys]:
-        uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in unmapped]
+    if view.unmapped:
+        uses = [(quantity(x.quantity), f"{x.company}: {unmapped_as(x)}") for x in view.unmapped]
         todo = Span("To bill it, or to say that it is not billed: `kisi map`")
         title = "Used, and billed by no row of mapping.toml"
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
-    yield from _of_nobody(view)
-    yield from _left(view)
+    yield from unmapped_section(view.unmapped_tenants, view.unmapped_uses)
+    yield from left_sections(view.left)
     keys = []
     for expires, stored in view.expiring_keys:
         key = stored.key
@@ -367,62 +370,6 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
     return " → ".join(shown)
 
 
-_NOT_KNOWN = "what it uses is not known"
-_LEFT = {
-    "unmapped": "Lines of clients that no row of mapping.toml bills any more",
-    "off": "Lines of clients with billing off",
-}
-
-
-def _is_not_known(tenant: Tenant) -> bool:
-    """Whether an unmapped tenant may be in use, and could not be read."""
-    return tenant.in_use is None and tenant.enabled and not tenant.listed_as
-
-
-def _of_nobody(view: StatusView) -> Iterable[Section]:
-    """Unmapped tenants, and what they use as far as that is known."""
-    tenants = [
-        replace(one, listed_as=_NOT_KNOWN) if _is_not_known(one) else one
-        for one in view.unmapped_tenants
-    ]
-    refs = {tenant.ref for tenant in tenants}
-    return unmapped_section(tenants, [use for use in view.unmapped if use.tenant in refs])
-
-
-def _left(view: StatusView) -> Iterable[Section]:
-    """Lines that stay as they are, whatever is used: nobody is billed for them by kisi."""
-    for billing, title in _LEFT.items():
-        lines = view.left(billing)
-        rows = [(quantity(Decimal(str(line["quantity"]))), _left_line(line)) for line in lines]
-        todo = "kisi leaves them as they are. "
-        todo += (
-            "If they are still to be billed, map them again: `kisi map`. Else set them to 0 in "
-            "the PSA."
-            if billing == "unmapped"
-            else "`kisi map billing CLIENT on` keeps them up to date."
-        )
-        if rows:
-            items: tuple[Item, ...] = (*listing("", rows), Span(todo))
-            yield Section(title, (units_and_money(lines),), items, Tone.HELD)
-
-
-def _left_line(line: Mapping[str, Any]) -> str:
-    name = billed_as(line["application"], categories_of(line["category"]))
-    worth = line["money"]
-    text = "" if worth is None else f", {money(Decimal(str(worth)))} a month"
-    where = "{psa}, agreement {agreement}, line {line_id}".format(**line)
-    return f"{line['name']}: {name}{text} ({where})"
-
-
-def units_and_money(lines: Sequence[Mapping[str, Any]]) -> str:
-    """What lines bill together: `34 units, 153.00 a month`."""
-    prices = [Decimal(str(line["money"])) for line in lines if line["money"] is not None]
-    text = plural(int(sum(line["quantity"] for line in lines)), "unit")
-    text += f", {money(sum(prices, Decimal(0)))} a month" if prices else ""
-    unknown = len(lines) - len(prices)
-    return text + (f", {plural(unknown, 'line')} of unknown price" if unknown else "")
-
-
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether every billed client may be invoiced from its lines, and nobody is forgotten."""
@@ -433,9 +380,9 @@ class Readiness:
     max_age: timedelta
     tenants: tuple[tuple[Tenant, int | None], ...] = ()
     """Unmapped tenants in use, with how many units; None: what they use could not be read."""
-    unmapped_lines: tuple[Mapping[str, Any], ...] = ()
+    unmapped_lines: tuple[LeftLine, ...] = ()
     """Lines that still bill clients which are not mapped any more."""
-    off_lines: tuple[Mapping[str, Any], ...] = ()
+    off_lines: tuple[LeftLine, ...] = ()
     """Lines of clients with billing off: named, and not in the way."""
 
     @property
@@ -454,18 +401,17 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
     blockers = tuple((name, reason) for name, reason in reasons if reason)
-    tenants = [
-        (one, sum(use.quantity for use in view.unmapped if use.tenant == one.ref))
-        for one in view.unmapped_tenants
-        if one.in_use or _is_not_known(one)
-    ]
+    used: Counter[TenantRef | None] = Counter()
+    for use in view.unmapped_uses:
+        used[use.tenant] += use.quantity
+    tenants = (x for x in view.unmapped_tenants if x.in_use is not False)
     return Readiness(
         len(billed),
         blockers,
         max_age,
-        tuple((one, number if one.in_use else None) for one, number in tenants),
-        view.left("unmapped"),
-        view.left("off"),
+        tuple((one, used[one.ref] if one.in_use else None) for one in tenants),
+        tuple(line for line in view.left if not line.is_off),
+        tuple(line for line in view.left if line.is_off),
     )
 
 
@@ -479,8 +425,7 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
         yield "held"
     if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
         yield "a write of unknown outcome"
-    tenants = {tenant.ref for tenant in view.unmapped_tenants}
-    if any(x.company == client.name and x.tenant not in tenants for x in view.unmapped):
+    if any(use.company == client.name for use in view.unmapped):
         yield "unmapped usage"
     if client.missed_by is not None:
         yield f"run {client.missed_by} is newer and has not come to its end"
@@ -505,25 +450,19 @@ def ready_sentence(readiness: Readiness) -> str:
         return "NOT ready to invoice: no client is billed."
     against = [by_cause(readiness.blockers, _NAMED_AT_MOST)] if readiness.blockers else []
     if lines := readiness.unmapped_lines:
-        names = together(list(dict.fromkeys(line["name"] for line in lines)), _NAMED_AT_MOST)
+        names = together(list(dict.fromkeys(line.name for line in lines)), _NAMED_AT_MOST)
         against.append(f"not mapped any more and still billed: {names} ({units_and_money(lines)})")
     if readiness.tenants:
-        names = together(list(map(_stranger, readiness.tenants)), _NAMED_AT_MOST)
-        against.append(f"unmapped and in use: {names}")
+        uses = (
+            (tenant.name, tenant.listed_as if number is None else plural(number, "device"))
+            for tenant, number in readiness.tenants
+        )
+        against.append(f"unmapped and in use: {by_cause(uses, _NAMED_AT_MOST)}")
     return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
-
-
-def _stranger(found: tuple[Tenant, int | None]) -> str:
-    tenant, number = found
-    return f"{tenant.name} ({_NOT_KNOWN if number is None else plural(number, 'device')})"
 
 
 def ready_report(view: StatusView) -> Report:
     """What the answer names, line by line: tenants and lines of nobody who is billed."""
-    used = replace(
-        view,
-        unmapped_tenants=tuple(
-            one for one in view.unmapped_tenants if one.in_use or _is_not_known(one)
-        ),
-    )
-    return Report("kisi status --ready", (*_of_nobody(used), *_left(view)))
+    used = [tenant for tenant in view.unmapped_tenants if tenant.in_use is not False]
+    sections = (*unmapped_section(used, view.unmapped_uses), *left_sections(view.left))
+    return Report("kisi status --ready", sections)

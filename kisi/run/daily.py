@@ -12,7 +12,16 @@ from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
-from kisi.errors import ConfigError, ExitCode, KisiError, NotSent, StateError, Withheld, worst
+from kisi.errors import (
+    ConfigError,
+    ExitCode,
+    Interrupted,
+    KisiError,
+    NotSent,
+    StateError,
+    Withheld,
+    worst,
+)
 from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Glob, Plan
@@ -261,7 +270,7 @@ class _Run:
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
-        if not self.scope and not applied.interrupted:  # last: it delays nobody's billing
+        if not self.scope:  # last: it delays nobody's billing
             applied = self._with_unmapped_use(applied, rules)
         result = self._end(found, applied, accept, refused)
         if refused is not None:
@@ -303,12 +312,14 @@ class _Run:
 
     def _with_unmapped_use(self, applied: ApplyResult, rules: Rules) -> ApplyResult:
         """With what the tenants use that no client has; without a mapping that was read before."""
-        strangers = applied.plan.unmapped_tenants
-        if not strangers or not rules.mapping.companies:
+        plan, mapping = applied.plan, rules.mapping
+        if not plan.unmapped_tenants or not mapping.companies or self.stop.requested.is_set():
             return applied
-        sources, is_stopped = self.setup.sources, self.stop.requested.is_set
-        tenants, uses = read_unmapped(sources, strangers, rules.context, is_stopped)
-        plan = replace(applied.plan, unmapped_tenants=tenants, unmapped_uses=uses)
+        self.stop.writing = False
+        strangers, sources = plan.unmapped_tenants, self.setup.sources
+        with suppress(Interrupted):
+            tenants, uses = read_unmapped(sources, strangers, mapping, rules.context)
+            plan = replace(plan, unmapped_tenants=tenants, unmapped_uses=uses)
         return replace(applied, plan=plan)
 
     def _end(

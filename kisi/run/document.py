@@ -18,12 +18,12 @@ from kisi.model import (
     Failure,
     Hold,
     LeftLine,
-    OwnedLine,
     PlannedLine,
     Tenant,
     TenantRef,
     Terms,
     UnmappedUse,
+    categories_of,
     category_text,
 )
 from kisi.reconcile.summary import is_current, summarise
@@ -65,7 +65,7 @@ def plan_document(result: RunResult) -> Json:
             ],
             "failures": [fields(failure, _FAILURE) for failure in plan.failures],
             "earlier_writes": [operation_fields(write) for write in result.earlier],
-            "left": [_left(line) for line in result.left],
+            "left": [left_fields(line) for line in result.left],
             "notes": plan.notes,
         }
     )
@@ -158,10 +158,26 @@ def operation_fields(write: Operation) -> Fields:
     return {**known, "detail": write.detail or None, "line": line_fields(write.line)}
 
 
-def _left(line: LeftLine) -> Fields:
-    client = fields(line.owned, "name psa company agreement")
-    billing = {"billing": "off" if line.is_off else "unmapped"}
-    return {**client, **known_line(line.owned), **fields(line, "quantity money"), **billing}
+def left_fields(line: LeftLine) -> Fields:
+    """A line of nobody who is billed; `read_left` is the way back."""
+    client = fields(line, "name psa company agreement quantity money")
+    return {**client, **known_line(line), "billing": "off" if line.is_off else "unmapped"}
+
+
+def read_left(document: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
+    """The lines of nobody who is billed of a stored document; an earlier kisi's are not known."""
+    return tuple(
+        LeftLine(
+            **{name: line[name] for name in ("name", "psa", "company", "agreement")},
+            **{name: line[name] for name in ("application", "product", "line_id")},
+            categories=categories_of(line["category"]),
+            quantity=Decimal(str(line["quantity"])),
+            money=None if line["money"] is None else Decimal(str(line["money"])),
+            is_off=line["billing"] == "off",
+        )
+        for line in (document["left"] if document else ())
+        if "billing" in line
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +213,7 @@ def read_found(
     return found
 
 
-def known_line(line: OwnedLine | LineHistory) -> Fields:
+def known_line(line: LeftLine | LineHistory) -> Fields:
     """A line that the journal knows."""
     billed = {"application": line.application, "category": category_text(line.categories)}
     return {**billed, **fields(line, "product line_id")}

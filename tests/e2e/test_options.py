@@ -93,12 +93,6 @@ def test_json_beside_another_format_is_refused_before_anything_is_asked(
     assert operator.run(*command, "--json", "--format", "json").out.startswith("{")
 
 
-def test_an_age_of_a_proof_that_nobody_asks_for_is_refused(operator: Operator):
-    result = operator.run("status", "--max-age", "1h")
-    assert (result.code, result.out) == (2, "")
-    assert "--max-age: It is for --ready alone" in result.err
-
-
 def test_twice_verbose_shows_every_request(operator: Operator):
     operator.bill_as_one()
     operator.client("Contoso", workstations=3)

@@ -267,8 +267,8 @@ def test_ready_names_what_nobody_is_billed_for(operator: Operator):
     assert answer.code == 6
     assert answer.out.startswith(
         "NOT ready to invoice: not mapped any more and still billed: Tailspin (7 units, 21.00 a "
-        "month); unmapped and in use: Tailspin (7 devices), Fourth Coffee (12 devices) and Closed "
-        "(what it uses is not known); 1 of 1 billed clients are ready."
+        "month); unmapped and in use: Tailspin (7 devices), Fourth Coffee (12 devices), Closed "
+        "(what it uses could not be read); 1 of 1 billed clients are ready."
     )
     assert "Lines of clients with billing off 7 units, 21.00 a month" in _flat(answer.out)
     ready = json.loads(_ready(operator, "--json").out)["ready"]

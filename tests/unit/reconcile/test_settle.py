@@ -300,7 +300,7 @@ def test_a_write_of_a_client_that_is_not_billed_any_more_is_settled_too(scene, p
     scene.uses(5)
     day = scene.sync()
     assert [one.outcome for one in day.found.settlements] == [Outcome.APPLIED]
-    assert [one.owned.agreement for one in day.found.left] == ["2000"]
+    assert [one.agreement for one in day.found.left] == ["2000"]
     assert scene.cw.looks[:2] == ["1042", "2000"]
     assert scene.cw.quantities("2000") == {"1200": 10}
 

@@ -275,7 +275,7 @@ def test_a_line_of_a_row_that_is_gone_is_waited_for_where_its_devices_went(moved
     )
     day = moved.sync()
     assert hold(day).reason.endswith("and no row of mapping.toml bills it")
-    assert [one.owned.line_id for one in day.found.left] == ["301"]
+    assert [one.line_id for one in day.found.left] == ["301"]
     assert held(moved) == (55, 200)
 
 

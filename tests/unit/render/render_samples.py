@@ -34,7 +34,6 @@ from kisi.model import (
     LeftLine,
     Line,
     Outcome,
-    OwnedLine,
     Plan,
     PlannedLine,
     Status,
@@ -241,21 +240,21 @@ def quiet_client() -> CompanyPlan:
     )
 
 
-def fact(name: str = "Old Client") -> OwnedLine:
-    return OwnedLine(
-        psa="cw",
-        company="9",
-        agreement="77",
-        line_id="4711",
-        product="1201",
-        application=KES,
-        categories=(Category.ALL,),
-        name=name,
-        tenants=(),
-        confirmed=Decimal(6),
-        highest=Decimal(6),
-        lowest=Decimal(6),
-    )
+def left(name: str = "Old Client", **more: object) -> LeftLine:
+    values = {
+        "psa": "cw",
+        "company": "9",
+        "agreement": "77",
+        "line_id": "4711",
+        "product": "1201",
+        "application": KES,
+        "categories": (Category.ALL,),
+        "is_off": False,
+        "quantity": Decimal(6),
+        "money": Decimal(27),
+        **more,
+    }
+    return LeftLine(name=name, **values)  # type: ignore[arg-type]
 
 
 def view(plan: Plan, mode: Mode = Mode.PREVIEW, **more: object) -> RunResult:
@@ -315,7 +314,7 @@ def sync_view() -> RunResult:
         run=43,
         accepted=("a3f90b11",),
         earlier=(earlier(), earlier(None)),
-        left=(LeftLine(fact(), is_off=False, line=Line("4711", "77", "1201", Decimal(6))),),
+        left=(left(),),
     )
 
 

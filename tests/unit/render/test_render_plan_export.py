@@ -19,7 +19,6 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
-    LeftLine,
     Line,
     Outcome,
     Plan,
@@ -271,7 +270,7 @@ def test_a_sync_names_its_run_its_accepts_and_what_it_settled():
         run=43,
         accepted=("a3f90b11",),
         earlier=(samples.earlier(), samples.earlier(None)),
-        left=(LeftLine(samples.fact(), is_off=False),),
+        left=(samples.left(),),
     )
     document = plan_document(view)
     assert (document["mode"], document["run"], document["accepted"]) == ("sync", 43, ["a3f90b11"])

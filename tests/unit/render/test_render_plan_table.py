@@ -17,7 +17,6 @@ from kisi.model import (
     CompanyPlan,
     Failure,
     Hold,
-    LeftLine,
     Outcome,
     Plan,
     Status,
@@ -181,8 +180,8 @@ def test_clients_that_fail_alike_are_told_once():
     odd = replace(failed[2], unmapped=samples.tailspin().unmapped)
     report = text(Plan((failed[0], failed[1], odd)))
     assert part(report, "2 clients failed") == (
-        "2 clients failed\n  ✗ source-incomplete: hq cannot be reached\n      Look at hq.\n"
-        "  Adatum, Litware"
+        "2 clients failed\n  ✗ source-incomplete: hq cannot be reached\n"
+        "      Adatum, Litware\n      Look at hq."
     )
     assert part(report, "Trey").startswith("Trey   cw · agreement Trey\n  ✗ source-incomplete")
 
@@ -229,12 +228,10 @@ def test_what_failed_without_a_client_and_what_belongs_to_nobody_is_shown():
         ),
         notes=("Prices of cw could not be read.",),
     )
-    report = page(
-        samples.view(plan, left=(LeftLine(samples.fact(), is_off=False),)), 120, verbose=True
-    ).plain
+    report = page(samples.view(plan, left=(samples.left(),)), 120, verbose=True).plain
     assert "Not read\n  ✗ source-incomplete: hub: no file" in report
     assert (
-        "6  Old Client: Kaspersky Endpoint Security for Business Advanced (cw, agreement 77"
+        "6  Old Client: Kaspersky Endpoint Security for Business Advanced, 27.00 a month (cw, agree"
         in report
     )
     assert "Notes\n  Prices of cw" in report

@@ -130,34 +130,18 @@ def test_a_line_shows_what_the_psa_holds_also_where_people_keep_it():
 
 def nobodys_view() -> StatusView:
     """A billed client, an unmapped tenant of each kind, and a line of each kind."""
-    line = {
-        "name": "Old",
-        "psa": "cw",
-        "company": "9",
-        "agreement": "77",
-        "application": "KES",
-        "category": "all",
-        "product": "1",
-        "line_id": "4711",
-        "quantity": 6,
-        "money": 27,
-    }
-    left = [
-        {**line, "billing": "unmapped"},
-        {**line, "billing": "off", "name": "Off", "quantity": 34, "money": None},
-    ]
-    run = {**plan_document(samples.view(samples.Plan(()), samples.Mode.SYNC)), "left": left}
     used = Tenant(TenantRef("hq", "1"), "Contoso", in_use=True)
     return empty(
         clients=(client(),),
-        last_run=json.loads(dumps(run)),
-        unmapped=(UnmappedUse("Contoso", samples.KES, 12, tenant=used.ref),),
+        left=(
+            samples.left("Old"),
+            samples.left("Off", is_off=True, quantity=Decimal(34), money=None),
+        ),
+        unmapped_uses=(UnmappedUse("Contoso", samples.KES, 12, tenant=used.ref),),
         unmapped_tenants=(
             used,
             Tenant(TenantRef("hq", "2"), "Empty", in_use=False),
-            Tenant(TenantRef("hq", "3"), "Closed"),
-            Tenant(TenantRef("hq", "4"), "Disabled", enabled=False),
-            Tenant(TenantRef("hq2", "1"), "Contoso", listed_as="the same"),
+            Tenant(TenantRef("hq", "3"), "Closed", listed_as="it could not be read"),
         ),
     )
 
@@ -169,17 +153,14 @@ def test_what_nobody_is_billed_for_is_in_the_way_of_invoicing_and_named():
     assert answer.blockers == ()
     assert ready_sentence(answer) == (
         "NOT ready to invoice: not mapped any more and still billed: Old (6 units, 27.00 a month); "
-        "unmapped and in use: Contoso (12 devices) and Closed (what it uses is not known); "
+        "unmapped and in use: Contoso (12 devices), Closed (it could not be read); "
         "1 of 1 billed clients are ready."
     )
     report = lay_out(ready_report(view), 120).plain
     assert "  Contoso (hq:1)\n    12  Kaspersky" in report
-    assert "Closed (hq:3): what it uses is not known" in report
+    assert "Closed (hq:3): it could not be read" in report
     assert "Empty" not in report
-    assert (
-        "   6 units, 27.00 a month\n    6  Old: KES, 27.00 a month (cw, agreement 77, line"
-        in report
-    )
+    assert "any more   6 units, 27.00 a month\n    6  Old: Kaspersky" in report
     assert "Lines of clients with billing off   34 units, 1 line of unknown price\n" in report
     ready = status_document(view, answer)["ready"]
     assert [(x["name"], x["devices"]) for x in ready["unmapped_tenants"]] == [
@@ -192,11 +173,12 @@ def test_what_nobody_is_billed_for_is_in_the_way_of_invoicing_and_named():
 
 def test_lines_of_clients_with_billing_off_are_named_and_not_in_the_way():
     view = nobodys_view()
-    off = [line for line in view.last_run["left"] if line["billing"] == "off"]
-    view = replace(view, last_run={**view.last_run, "left": off}, unmapped_tenants=())
-    view = replace(view, unmapped=())
+    view = replace(view, left=view.left[1:], unmapped_tenants=(), unmapped_uses=())
     assert readiness(view, DAY).ready
-    assert "Off: KES (cw, agreement 77, line 4711)" in lay_out(ready_report(view), 120).plain
+    assert (
+        "Off: Kaspersky Endpoint Security for Business Advanced (cw, agreement 77"
+        in lay_out(ready_report(view), 120).plain
+    )
 
 
 def test_open_holds_have_the_command_that_releases_them():
