@@ -105,6 +105,8 @@ class Line:
     """The PSA calls it cancelled or expired without giving a day."""
     one_time: bool = False
     """A charge that is gone after the next invoice: never kisi's."""
+    empty: bool = False
+    """It is ready for a first quantity and bills nothing: like no line, unless it is kisi's."""
     problem: str = ""
     """Why it could not be read (nothing but id and product then means anything); else empty."""
     included: Decimal | None = Decimal(0)

@@ -63,13 +63,23 @@ def may_bill(line: Line, today: date) -> bool:
     return is_live(line, today) or (line.dead and line.cancelled is None and not line.one_time)
 
 
-def candidate(lines: Iterable[Line], product: str, today: date) -> Line | None:
+def candidate(
+    lines: Iterable[Line], product: str, today: date, owned: Collection[tuple[str, str]] = ()
+) -> Line | None:
     """The line that bills `product`, or None. One in effect today wins over one that starts later.
+
+    `owned` are kisi's lines, by id and product: only of those an empty one counts.
 
     Raises:
         CannotPlan: More than one is left, or the quantity of the one that is left is not known.
     """
-    live = [line for line in lines if line.product == product and is_live(line, today)]
+    live = [
+        line
+        for line in lines
+        if line.product == product
+        and is_live(line, today)
+        and (not line.empty or (line.id, product) in owned)
+    ]
     chosen = [line for line in live if line.starts is None or line.starts <= today] or live
     if len(chosen) > 1:
         listed = ", ".join(f"{line.id} ({line.quantity})" for line in chosen)
@@ -184,7 +194,7 @@ def _desired_lines(
 ) -> Iterable[PlannedLine]:
     owned = {(fact.line_id, fact.product) for fact in facts if _is_here(fact, company)}
     for want in desired.lines:
-        line = candidate(current.lines, want.product, today)
+        line = candidate(current.lines, want.product, today, owned)
         if line is None and want.quantity == 0:
             continue
         if want.quantity:

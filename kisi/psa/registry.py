@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kisi.config.settings import Section
-from kisi.psa import Psa, connectwise, tigerpaw
+from kisi.psa import Psa, autotask, connectwise, tigerpaw
 from kisi.transport import Clock, Limits
 
 
@@ -31,4 +31,8 @@ class PsaModule(Protocol):
         """Makes a section's PSA; sends nothing yet. Relative paths start from `base`."""
 
 
-PSAS: Mapping[str, PsaModule] = {"connectwise": connectwise, "tigerpaw": tigerpaw}
+PSAS: Mapping[str, PsaModule] = {
+    "autotask": autotask,
+    "connectwise": connectwise,
+    "tigerpaw": tigerpaw,
+}

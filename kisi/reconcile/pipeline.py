@@ -8,6 +8,7 @@ kind, fails that client alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -159,69 +160,44 @@ def reconcile(
     `companies` are the clients that this run concerns; a mapping without any shows every tenant. No
     hold of the plan is released yet. Trouble with a client is in its plan.
     """
-    mapping, today = rules.mapping, rules.today
+    mapping = rules.mapping
     billed = [company for company in companies if company.billing]
-    collected = collect(
-        sources, billed, rules.context, everything=not mapping.companies, progress=progress
-    )
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
-    reader, state = PsaReader(psas, today, clock, progress), PsaState()
-    counted = {ref_of(company) for company in billed if collected.failure_of(company) is None}
-    owners = attribute(mapping.companies, known)
-    places = {fact.ref for ref in counted for fact in owners.own.get(ref, ()) if fact.confirmed}
-    unknown = (*memory.pending, *memory.unproven)
-    places |= {operation.line.ref for operation in unknown if operation.line.psa in psas}
-    reader.read(state, counted, places - counted, known_lines(known, memory.pending))
+    reader, state = PsaReader(psas, rules.today, clock, progress), PsaState()
+    places = {ref_of(company) for company in billed}
+    further = _further_places(mapping, memory, known, places, psas)
+    # Both sides at once: a client that cannot be counted costs at most the read of its own lines.
+    with ThreadPoolExecutor(1) as other_side:
+        held = known_lines(known, memory.pending)
+        reading = other_side.submit(reader.read, state, places, further, held)
+        collected = _read_sources(rules, sources, billed, progress)
+        reading.result()
     others = OthersSeen.of(memory.unproven, memory.foreign_changes, state, psas)
-    by_hand = {
-        (ref_of(company), application)
-        for company in mapping.companies
-        for application in managed_by_hand(mapping, company)
-    }
-    settlements = settle(memory.pending, state.agreements, state.lines, today, by_hand)
+    settlements = settle(
+        memory.pending, state.agreements, state.lines, rules.today, _by_hand(mapping)
+    )
     facts = settled_facts(known, settlements)
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory.tenants, state, owners)
-    plans = _each([CompanyPlan(company, Status.OFF) for company in companies], planner.plan)
-    catalogues = Catalogues.read(plans, psas)
-    plans = _each(plans, catalogues.judge)
-    new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
-    siblings = Siblings.read(new, psas, mapping, facts, today)
-    plans = _each(plans, siblings.judge)
-    plans = [_timed(plan, psas) for plan in plans]
+    plans, notes = _planned(companies, planner, psas, facts)
     everything = (*facts, *unreachable, *unread(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
     )
-    twice = doubles_of(plans, counted_twice(collected.devices, mapping), mapping)
-    plans = [with_notes(plan, twice) for plan in plans]
-    index = OwnedLines(facts)
-    context = GuardContext(
-        rules=rules.guards,
-        counting=rules.counting,
-        facts=index,
-        empty_sources=empty_sources(collected.totals(), plans, index),
-        unshown=unshown(settlements),
-        elsewhere=elsewhere,
-        twice=twice,
-    )
+    uses = (use for usage in collected.usages.values() for use in usage.unmapped)
+    context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
     plan = Plan(
-        companies=tuple(_each(plans, lambda plan: guard(plan, context))),
+        companies=tuple(with_notes(plan, context.twice) for plan in plans),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
-        unmapped_uses=tuple(
-            use
-            for usage in collected.usages.values()
-            if not mapping.companies
-            for use in usage.unmapped
-        ),
+        unmapped_uses=() if mapping.companies else tuple(uses),
         failures=tuple(_without_client(collected, billed)),
-        notes=tuple(catalogues.notes),
+        notes=notes,
         arrangement=arrangement,
     )
     return Reconciled(
-        plan=with_ids(guard_run(plan, context), memory.accepts),
+        plan=with_ids(_guarded(plan, context), memory.accepts),
         usages=collected.usages,
         evidence=collected.evidence,
         agreements=state.agreements,
@@ -243,6 +219,84 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
     """
     withheld = {name: hold for name, psa in psas.items() if (hold := psa.withheld()) is not None}
     return release(found.plan, {*found.accepted, *accepted}, {**withheld, **found.others.holds})
+
+
+def _read_sources(
+    rules: Rules,
+    sources: Mapping[str, UsageSource],
+    billed: Collection[Company],
+    progress: Progress,
+) -> Collected:
+    """What the billed clients use; without a mapping, what every tenant uses."""
+    everything = not rules.mapping.companies
+    return collect(sources, billed, rules.context, everything=everything, progress=progress)
+
+
+def _further_places(
+    mapping: BillingMapping,
+    memory: JournalState,
+    known: Collection[OwnedLine],
+    billed: Collection[AgreementRef],
+    psas: Collection[str],
+) -> set[AgreementRef]:
+    """The other agreements that `billed` clients have, or may have, lines on."""
+    owners = attribute(mapping.companies, known)
+    places = {fact.ref for ref in billed for fact in owners.own.get(ref, ()) if fact.confirmed}
+    unknown = (*memory.pending, *memory.unproven)
+    places |= {operation.line.ref for operation in unknown if operation.line.psa in psas}
+    return places - set(billed)
+
+
+def _by_hand(mapping: BillingMapping) -> set[tuple[AgreementRef, str]]:
+    """The lines that people manage, by agreement and application."""
+    return {
+        (ref_of(company), application)
+        for company in mapping.companies
+        for application in managed_by_hand(mapping, company)
+    }
+
+
+def _planned(
+    companies: Iterable[Company],
+    planner: _Planner,
+    psas: Mapping[str, Psa],
+    facts: Collection[OwnedLine],
+) -> tuple[list[CompanyPlan], tuple[str, ...]]:
+    """Each client's plan alone, its new lines judged by their PSA; notes for the whole run."""
+    rules = planner.rules
+    plans = _each([CompanyPlan(company, Status.OFF) for company in companies], planner.plan)
+    catalogues = Catalogues.read(plans, psas)
+    plans = _each(plans, catalogues.judge)
+    new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
+    siblings = Siblings.read(new, psas, rules.mapping, facts, rules.today)
+    plans = _each(plans, siblings.judge)
+    return [_timed(plan, psas) for plan in plans], tuple(catalogues.notes)
+
+
+def _guard_context(
+    rules: Rules,
+    plans: Collection[CompanyPlan],
+    collected: Collected,
+    facts: Iterable[OwnedLine],
+    settlements: Iterable[SettledOperation],
+    elsewhere: Mapping[LineSlot, str],
+) -> GuardContext:
+    index = OwnedLines(facts)
+    return GuardContext(
+        rules=rules.guards,
+        counting=rules.counting,
+        facts=index,
+        empty_sources=empty_sources(collected.totals(), plans, index),
+        unshown=unshown(settlements),
+        elsewhere=elsewhere,
+        twice=doubles_of(plans, counted_twice(collected.devices, rules.mapping), rules.mapping),
+    )
+
+
+def _guarded(plan: Plan, context: GuardContext) -> Plan:
+    """The plan after the guards: of each client first, then of the whole run."""
+    companies = _each(plan.companies, lambda company: guard(company, context))
+    return guard_run(replace(plan, companies=tuple(companies)), context)
 
 
 def _each(

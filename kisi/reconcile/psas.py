@@ -123,22 +123,40 @@ class PsaReader:
         long as they can still bill. Where a list lacks lines of `known`, they are asked for by id.
         """
         state.read_at = min(state.read_at, self.clock.monotonic())
-        everywhere = {*refs, *elsewhere}
-        for name in sorted({ref.psa for ref in everywhere}):
-            psa = self.psas[name]
-            mine = sorted((ref for ref in everywhere if ref.psa == name), key=lambda r: r.agreement)
-            self._read_agreements(psa, mine, state)
-            readable = [
-                ref
-                for ref in mine
-                if (found := state.agreements.get(ref)) is not None
-                and (found.not_billable is None or (ref in elsewhere and not found.gone))
+        of_psa: dict[str, list[AgreementRef]] = {}
+        for ref in sorted({*refs, *elsewhere}, key=lambda ref: (ref.psa, ref.agreement)):
+            of_psa.setdefault(ref.psa, []).append(ref)
+        with ThreadPoolExecutor(len(of_psa) or 1) as pool:
+            jobs = [
+                pool.submit(self._read_psa, self.psas[name], mine, elsewhere, known or {})
+                for name, mine in of_psa.items()
             ]
-            ids = {ref: (known or {}).get((ref.psa, ref.agreement), ()) for ref in readable}
-            reads = {ref: partial(whole_lines, psa, ref, ids[ref]) for ref in readable}
-            lines, failures = read_each(psa, reads, self.progress)
-            state.lines |= lines
-            state.failures |= failures
+            for job in jobs:
+                part = job.result()
+                state.agreements |= part.agreements
+                state.lines |= part.lines
+                state.failures |= part.failures
+
+    def _read_psa(
+        self,
+        psa: Psa,
+        refs: list[AgreementRef],
+        elsewhere: Collection[AgreementRef],
+        known: KnownLines,
+    ) -> PsaState:
+        part = PsaState()
+        self._read_agreements(psa, refs, part)
+        readable = [
+            ref
+            for ref in refs
+            if (found := part.agreements.get(ref)) is not None
+            and (found.not_billable is None or (ref in elsewhere and not found.gone))
+        ]
+        ids = {ref: known.get((ref.psa, ref.agreement), ()) for ref in readable}
+        reads = {ref: partial(whole_lines, psa, ref, ids[ref]) for ref in readable}
+        part.lines, failures = read_each(psa, reads, self.progress)
+        part.failures |= failures
+        return part
 
     def _read_agreements(self, psa: Psa, refs: list[AgreementRef], state: PsaState) -> None:
         found = attempt(partial(psa.agreements, refs, self.today), "psa", ExitCode.PSA)

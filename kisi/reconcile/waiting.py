@@ -93,12 +93,18 @@ class Since:
                 }
         return billed
 
-    def moves(self, plans: Iterable[CompanyPlan], billed: Collection[OwnedLine]) -> Moves:
+    def moves(
+        self,
+        plans: Iterable[CompanyPlan],
+        billed: Collection[OwnedLine],
+        unknown: Collection[OwnedLine] = (),
+    ) -> Moves:
         """The devices that changed their pool since the lines were proven.
 
-        Where no plan changes anything, nobody asks where devices came from.
+        Where no plan changes anything and of no line is `unknown` what becomes of it, nobody asks
+        where devices came from: each line may stand for today's.
         """
-        if not any(line.changes for plan in plans for line in plan.lines):
+        if not unknown and not any(line.changes for plan in plans for line in plan.lines):
             return {}
         tenants: dict[int, set[TenantRef]] = defaultdict(set)
         for proof in (proof for fact in billed for proof in fact.proofs):
@@ -298,7 +304,7 @@ def who_waits(
     while True:
         unknown = unplanned.lines()
         billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
-        moves = since.moves(unplanned.plans, billed)
+        moves = since.moves(unplanned.plans, billed, unknown)
         known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)
         arrangement = arrange(unplanned.plans, known)
         awaited = {fact for found in arrangement.elsewhere.values() for fact in found}

@@ -4,9 +4,9 @@
 count, devices of every kind, lines that people made by hand, an agreement that ran out, names that
 try to break the output. The first run creates lines, the second finds nothing to do.
 
-`demo_sandbox` serves it with Business Hub and Tigerpaw: one client more has endpoints in Kaspersky
-Security Center and mailboxes in Business Hub, one a user licence in Business Hub alone, two are
-billed in Tigerpaw, and one Tigerpaw does not let be billed.
+`demo_sandbox` serves it with Business Hub, Tigerpaw and Autotask: one client more has endpoints in
+Kaspersky Security Center and mailboxes in Business Hub, one a user licence in Business Hub alone,
+two are billed in Tigerpaw, one Tigerpaw does not let be billed, and one is billed in Autotask.
 
 `fleet` is for `kisi map`: large, with names that differ on both sides as names do (technicians
 name virtual servers, bookkeepers companies), and with the truth about who is who.
@@ -21,6 +21,9 @@ from datetime import datetime, timedelta
 from itertools import product
 from random import Random
 
+from kisi.sandbox.autotask import Autotask
+from kisi.sandbox.autotask import company_row as autotask_row
+from kisi.sandbox.autotask import product_row as autotask_product
 from kisi.sandbox.business_hub import BusinessHub
 from kisi.sandbox.configuration import company_row
 from kisi.sandbox.ksc_records import EndDateType, KeyUse, SubscriptionState, stable_guid
@@ -152,7 +155,26 @@ def demo_sandbox(now: Callable[[], datetime] | None = None) -> Sandbox:
     sandbox.add(hub.part(of_hub))
     server = tigerpaw.serve(faults=sandbox.faults, log=sandbox.log)
     sandbox.add(tigerpaw.part(server, mapping=of_tigerpaw))
+    autotask = Autotask(world.now)
+    of_autotask = _client_of_autotask(world, autotask)
+    server = autotask.serve(faults=sandbox.faults, log=sandbox.log)
+    sandbox.add(autotask.part(server, mapping=of_autotask))
     return sandbox
+
+
+def _client_of_autotask(world: World, autotask: Autotask) -> str:
+    """Fills both sides, and returns rows of mapping.toml."""
+    services = {
+        "windows_workstations": autotask.service("KES-ADV-WS", 4.5),
+        "windows_servers": autotask.service("KES-ADV-SRV", 9.0),
+        "non_windows": autotask.service("KES-ADV-OTHER", 3.5),
+    }
+    airline = world.tenant("Blue Yonder Airlines", workstations=28, servers=3)
+    contract = autotask.contract(autotask.company("Blue Yonder Airlines"))
+    for service in services.values():
+        autotask.add_service(contract, service)
+    row = autotask_row("Blue Yonder Airlines", [f"hq:{airline.uid}"], contract)
+    return "\n".join([autotask_product(APPLICATION, **services), row])
 
 
 def _clients_of_business_hub(world: World, hub: BusinessHub) -> str:

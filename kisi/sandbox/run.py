@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from kisi.sandbox.autotask import ADJUSTMENTS
 from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part, mapping_text, write
 from kisi.sandbox.connectwise import ConnectWise
@@ -105,7 +106,7 @@ class Sandbox:
     def writes(self) -> list[Logged]:
         """The requests so far that ask a PSA to change something.
 
-        Kaspersky Security Center is only ever read, and Tigerpaw searched, by POST too.
+        Kaspersky Security Center is only ever read, Tigerpaw and Autotask searched, by POST too.
         """
         return [logged for logged in list(self.log) if _is_write(logged)]
 
@@ -128,4 +129,6 @@ class Sandbox:
 def _is_write(logged: Logged) -> bool:
     if logged.server == "tigerpaw":
         return logged.path == SOAP_PATH
+    if logged.server == "autotask":
+        return logged.path.endswith(ADJUSTMENTS)
     return logged.server == "connectwise" and logged.method in _WRITES

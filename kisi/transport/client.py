@@ -208,7 +208,8 @@ class Client:
         outcome: Answer | TransportError
         try:
             outcome = connection.exchange(call.prepare(), method, attempt)
-            self.skew = clock_skew(outcome, self._clock.now()) or self.skew
+            skew = clock_skew(outcome, self._clock.now())
+            self.skew = self.skew if skew is None else skew
             said = f"{self._label}: {call.title}: {outcome.status}"
         except Exception as error:  # noqa: BLE001  # see `_failed`
             if not isinstance(error, BadAnswer):

@@ -1,4 +1,4 @@
-"""Contoso, Fabrikam and Adatum, billed by random runs; and what must hold after each of them.
+"""Contoso, Fabrikam, Adatum and Litware, billed by random runs; and what must hold after each of them.
 
 `Scene` is the simulated world and the operator in it; every method is one thing that may happen.
 What kisi should bill is worked out here a second time, from what the scene put on the devices, so
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +25,8 @@ from kisi.errors import ExitCode
 from kisi.journal import Journal
 from kisi.model import Outcome
 from kisi.sandbox import Sandbox
+from kisi.sandbox.autotask import Autotask, ContractService
+from kisi.sandbox.autotask import product_row as autotask_product
 from kisi.sandbox.configuration import company_row
 from kisi.sandbox.connectwise_records import Addition
 from kisi.sandbox.ksc_records import Key, VirtualServer
@@ -44,6 +46,8 @@ CATEGORIES = {
 }
 
 _FEW_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "REQUESTS_CA_BUNDLE": ""}
+
+PSAS = ("cw", "tp", "at")
 
 Place = tuple[str, str]
 """PSA and agreement."""
@@ -114,6 +118,11 @@ class Billed:
     def __post_init__(self) -> None:
         self.agreement = self.agreements[0]
 
+    @property
+    def places(self) -> list[Place]:
+        """Its agreements, with their PSA: two PSAs may have the same numbers."""
+        return [(self.psa, agreement) for agreement in self.agreements]
+
     def use(self, application: str, kind: str, change: int) -> None:
         """More devices, or fewer, use an application; never fewer than none."""
         change = max(change, -self.uses[application, kind])
@@ -142,6 +151,43 @@ class Billed:
         return sum(number for (name, _), number in self.uses.items() if name == application)
 
 
+@dataclass(slots=True)
+class Units:
+    """A service of an Autotask contract, as a person changes it: in all periods to come."""
+
+    autotask: Autotask
+    id: int
+
+    @property
+    def line(self) -> ContractService:
+        return self.autotask.lines[self.id]
+
+    @property
+    def quantity(self) -> int:
+        return self.line.units(self._next)
+
+    @quantity.setter
+    def quantity(self, units: int) -> None:
+        for period in self.line.periods:
+            period.units = units if period.end >= self._next else period.units
+
+    @property
+    def _next(self) -> date:
+        first = self.autotask.today.replace(day=1)
+        return (first + timedelta(days=32)).replace(day=1)
+
+    @property
+    def held(self) -> Held:
+        """What it bills from the next period on."""
+        line = self.line
+        return Held(("at", str(line.contract)), str(line.service), float(self.quantity))
+
+    def renew(self) -> ContractService:
+        """A person removes it, and makes it anew without units."""
+        line = self.autotask.lines.pop(self.id)
+        return self.autotask.add_service(self.autotask.contracts[line.contract], line.service)
+
+
 class Scene:
     """The world, kisi's files, and everything that may happen between two runs, or in one."""
 
@@ -156,6 +202,10 @@ class Scene:
             server = self.tigerpaw.serve(faults=self.sandbox.faults, log=self.sandbox.log)
             self.part = self.tigerpaw.part(server)
             self.sandbox.add(self.part)
+            self.autotask = Autotask(self.world.now)
+            self.autotask.one_a_day = False  # else what comes second waits for the next day
+            server = self.autotask.serve(faults=self.sandbox.faults, log=self.sandbox.log)
+            self.sandbox.add(self.autotask.part(server, effective="next_period"))
             folder = Path(tempfile.mkdtemp(prefix="kisi-"))
             stack.callback(shutil.rmtree, folder)
             self.operator = Operator(self.sandbox, folder, self.clock)
@@ -165,12 +215,17 @@ class Scene:
             self._open = stack.pop_all()
         self.products: dict[tuple[str, str, str], list[str]] = {}
         """PSA, application and category to the products that may bill it; the first one does."""
-        self.by_category = {"cw": True, "tp": True}
+        self.by_category = dict.fromkeys(PSAS, True)
         self.names = {APPLICATION: APPLICATION, DETECTION: DETECTION}
         """What mapping.toml calls the applications; the key names stay as they are."""
         self.clients = [self._client("Contoso", "cw"), self._client("Fabrikam", "cw")]
-        self.clients.append(self._client("Adatum", "tp"))
+        self.clients += [self._client("Adatum", "tp"), self._client("Litware", "at")]
         self._price_lists()
+        self._ready: set[int] = set()
+        """Services of Autotask's contracts that never had units: like no lines."""
+        for contract in self.autotask.contracts.values():
+            for service in self.autotask.services:
+                self._ready.add(self.autotask.add_service(contract, service).id)
         self.made: set[LineId] = set()
         """Lines that kisi created."""
         self.set_by_kisi: set[LineId] = set()
@@ -193,12 +248,16 @@ class Scene:
             company = self.world.company(name)
             made = [str(self.world.agreement(company).id) for _ in range(2)]
             return Billed(name, psa, company.id, tuple(made), server, keys)
+        if psa == "at":
+            number = self.autotask.company(name)
+            made = [str(self.autotask.contract(number).id) for _ in range(2)]
+            return Billed(name, psa, number, tuple(made), server, keys)
         account = self.tigerpaw.account(name)
         made = [str(self.tigerpaw.agreement(account).number) for _ in range(2)]
         return Billed(name, psa, account.number, tuple(made), server, keys)
 
     def _price_lists(self) -> None:
-        for psa in ("cw", "tp"):
+        for psa in PSAS:
             for category in ("all", *CATEGORIES.values()):
                 self.products[psa, APPLICATION, category] = self._make_products(psa, category)
             self.products[psa, DETECTION, "all"] = self._make_products(psa, "edr")
@@ -207,10 +266,12 @@ class Scene:
         names = [f"{psa}-{name}-{number}" for number in (1, 2)]
         if psa == "cw":
             return [str(self.world.product(one).id) for one in names]
+        if psa == "at":
+            return [str(self.autotask.service(one)) for one in names]
         return [self.tigerpaw.item(one).id for one in names]
 
     def lines(self) -> Mapping[LineId, Held]:
-        """Every line that bills, of both PSAs."""
+        """Every line that bills, of all PSAs."""
         additions = {
             ("cw", str(line.id)): Held(
                 ("cw", str(line.agreement_id)), str(line.product_id), float(line.quantity or 0)
@@ -223,11 +284,20 @@ class Scene:
             for line in self.tigerpaw.lines.values()
             if not line.one_time
         }
-        return additions | charges
+        units = {number: Units(self.autotask, number) for number in self.autotask.lines}
+        self._ready -= {number for number, one in units.items() if one.quantity}
+        services = {
+            ("at", str(number)): one.held
+            for number, one in units.items()
+            if number not in self._ready
+        }
+        return additions | charges | services
 
-    def record(self, line: LineId) -> Addition | Charge:
+    def record(self, line: LineId) -> Addition | Charge | Units:
         """A line as its PSA keeps it, for a person to change."""
         psa, number = line
+        if psa == "at":
+            return Units(self.autotask, int(number))
         return (self.world if psa == "cw" else self.tigerpaw).lines[int(number)]
 
     # --- what happens between runs --------------------------------------------------------------
@@ -255,7 +325,7 @@ class Scene:
     def edit(self, line: int, quantity: int) -> None:
         """A person sets a quantity."""
         for found in self._some_line(line):
-            self._record(found).quantity = quantity
+            self.record(found).quantity = quantity
             self.set_by_kisi.discard(found)
 
     def remove(self, line: int, *, cancel: bool) -> None:
@@ -263,9 +333,11 @@ class Scene:
         for found in self._some_line(line):
             held = self.lines()[found]
             self.removed.add((held.place, held.product))
-            record = self._record(found)
+            record = self.record(found)
             if cancel and isinstance(record, Addition):
                 record.cancelled_date = self.world.now()
+            elif isinstance(record, Units):
+                self._ready.add(record.renew().id)
             else:
                 del (self.world if found[0] == "cw" else self.tigerpaw).lines[record.id]
 
@@ -276,6 +348,10 @@ class Scene:
         product = products[row % len(products)]
         if one.psa == "cw":
             self.world.add_line(int(one.agreement), int(product), quantity)
+        elif one.psa == "at":
+            contract = self.autotask.contracts[int(one.agreement)]
+            if quantity:
+                self.autotask.add_service(contract, int(product), quantity)
         else:
             self.tigerpaw.charge(int(one.agreement), product, quantity)
 
@@ -286,10 +362,6 @@ class Scene:
     def _some_line(self, number: int) -> list[LineId]:
         lines = sorted(self.lines())
         return [lines[number % len(lines)]] if lines else []
-
-    def _record(self, line: LineId) -> Addition | Charge:
-        psa, number = line
-        return (self.world if psa == "cw" else self.tigerpaw).lines[int(number)]
 
     # --- the mapping ----------------------------------------------------------------------------
 
@@ -330,7 +402,7 @@ class Scene:
         rows: dict[str, list[dict[str, str | int | bool]]] = {
             "none": [],
             "people": [{"application": APPLICATION, "bill": False}],
-            "flat": [{"application": APPLICATION, "all": int(flat) if one.psa == "cw" else flat}],
+            "flat": [{"application": APPLICATION, "all": flat if one.psa == "tp" else int(flat)}],
         }
         one.exceptions = rows[what]
 
@@ -359,22 +431,25 @@ class Scene:
     def _write_mapping(self) -> None:
         billing = self.world.billing
         billing.applications.clear()
-        of_tigerpaw = []
+        rows = []
         for application in (APPLICATION, DETECTION):
-            for psa in ("cw", "tp"):
+            for psa in PSAS:
                 split = application == APPLICATION and self.by_category[psa]
                 categories = CATEGORIES.values() if split else ("all",)
                 row = {one: self.products[psa, application, one][0] for one in categories}
                 name = self.names[application]
+                if psa == "tp":
+                    items = {one: self.tigerpaw.items[row[one]] for one in row}
+                    rows.append(tigerpaw_product(name, **items))
+                    continue
+                ids = {one: int(row[one]) for one in row}
                 if psa == "cw":
-                    ids = {one: int(row[one]) for one in row}
                     billing.bill(name, keys=[f"{application}*"], **ids)
                 else:
-                    items = {one: self.tigerpaw.items[row[one]] for one in row}
-                    of_tigerpaw.append(tigerpaw_product(name, **items))
+                    rows.append(autotask_product(name, **ids))
         of_clients = [self._company_row(client) for client in self.clients]
         of_clients += [self._old_row(client) for client in self.clients if client.old_row]
-        self.part.mapping = "\n".join([*of_tigerpaw, *of_clients])
+        self.part.mapping = "\n".join([*rows, *of_clients])
 
     def _company_row(self, client: Billed) -> str:
         return company_row(
@@ -474,7 +549,7 @@ class Scene:
             old = {(one.psa, one.old_row) for one in self.clients if one.old_row}
             for found, held in self.lines().items():
                 if held.place in old:
-                    self._record(found).quantity = 0
+                    self.record(found).quantity = 0
                     self.set_by_kisi.discard(found)
         if accepts == "client":
             return next(iter(one for one in last["companies"]))["plan_id"]
@@ -512,7 +587,7 @@ class Scene:
 
     def _is_orphan(self, line: LineId, held: Held) -> bool:
         """A line that kisi had, and that no row bills any more."""
-        owner = next(one for one in self.clients if held.place[1] in one.agreements)
+        owner = next(one for one in self.clients if held.place in one.places)
         products = {product for _, _, product in self.rows(owner)}
         mapped = held.place[1] == owner.agreement and held.product in products
         return owner.billing and not mapped and line in self._owned()
@@ -543,7 +618,7 @@ class Scene:
                 ours = [
                     line
                     for line in self.set_by_kisi & after.keys()
-                    if after[line].place[1] in client.agreements and after[line].product in products
+                    if after[line].place in client.places and after[line].product in products
                 ]
                 were, are = (
                     sum(state[line].quantity for line in ours if line in state)

@@ -21,7 +21,16 @@ from hypothesis.stateful import (
 
 from kisi.sandbox.ksc_records import pxg_error
 from kisi.sandbox.world import APPLICATION
-from tests.faults.machine import CATEGORIES, DETECTION, Event, Killed, Scene, Struck, Trouble
+from tests.faults.machine import (
+    CATEGORIES,
+    DETECTION,
+    PSAS,
+    Event,
+    Killed,
+    Scene,
+    Struck,
+    Trouble,
+)
 
 SOAK = float(os.environ.get("KISI_SOAK", "0"))
 COMMON: dict[str, Any] = {
@@ -37,7 +46,7 @@ SOAKING = settings(max_examples=50, **COMMON)
 
 Draw = st.SearchStrategy
 Options = dict[str, Any]
-CLIENT = st.integers(0, 2)
+CLIENT = st.integers(0, 3)
 SOME = st.integers(0, 99)
 LOOSE = """
 [guards]
@@ -86,7 +95,7 @@ PEOPLE = st.one_of(
 )
 MAPPING = st.one_of(
     _event("rename", application=st.sampled_from([APPLICATION, DETECTION])),
-    _event("bill_in_another_way", psa=st.sampled_from(["cw", "tp"])),
+    _event("bill_in_another_way", psa=st.sampled_from(PSAS)),
     _event("move_to_the_other_agreement", client=CLIENT),
     _event("leave_the_old_row_off", client=CLIENT),
     _event("toggle_billing", client=CLIENT),
@@ -147,12 +156,13 @@ def _fault(kinds: dict[str, Draw[Options]], *matches: str) -> Draw[Options]:
 
 
 ADDITIONS, CHARGES = "P* */additions*", "POST */tsiWS.asmx"
+UNITS = "POST */ContractServiceAdjustments"
 WRITE_FAULT = st.one_of(
-    _fault(BROKEN_WRITE, ADDITIONS, ADDITIONS, CHARGES), _fault({"twist": REFUSED}, CHARGES)
+    _fault(BROKEN_WRITE, ADDITIONS, ADDITIONS, CHARGES, UNITS), _fault({"twist": REFUSED}, CHARGES)
 )
 READ_FAULT = _fault(
     BROKEN | {"status": STATUS | PXG_ERROR}, "LicenseKeys.*", "ChunkAccessor.*", "*@Contoso"
-) | _fault(BROKEN, "GET */finance/agreements", "GET */additions", "GET /api/*")
+) | _fault(BROKEN, "GET */finance/agreements", "GET */additions", "GET /api/*", "POST */query*")
 
 
 READ_FAULTS = st.builds(Struck, faults=st.lists(READ_FAULT, min_size=1, max_size=2))
@@ -170,12 +180,12 @@ class Lives(RuleBasedStateMachine):
 
     @initialize(
         guards=GUARDS,
-        uses=st.lists(st.integers(2, 12), min_size=6, max_size=6),
+        uses=st.lists(st.integers(2, 12), min_size=8, max_size=8),
         trouble=TROUBLE,
     )
     def begin(self, guards: str, uses: list[int], trouble: Trouble) -> None:
         self.scene = Scene(guards)
-        for client in range(3):
+        for client in range(4):
             some, more = uses[client * 2 : client * 2 + 2]
             self.scene.use(client, APPLICATION, "workstation", some)
             self.scene.use(client, APPLICATION, "server", more)

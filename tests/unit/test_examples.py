@@ -240,7 +240,7 @@ def test_the_examples_in_the_reference_are_right(tmp_path):
     (tmp_path / "mapping.toml").write_text(
         applications.partition("[[company]]")[0] + exceptions, encoding="utf-8"
     )
-    both = load_mapping(tmp_path / "mapping.toml", ConfigNames(["hq", "hub"], ["cw", "tp"]))
+    both = load_mapping(tmp_path / "mapping.toml", ConfigNames(["hq", "hub"], ["cw", "tp", "at"]))
     assert len(both.companies[0].exceptions) == 2
 
 

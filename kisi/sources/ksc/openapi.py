@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from kisi.transport import Answer, Client, Clock, Limits, Retry, clock_skew, ret
 _E = TypeVar("_E", bound=SourceError)
 _LOG = logging.getLogger(__name__)
 _START = "Session.StartSession"
+HELD_AT_MOST = 8
+"""How many lists are left to the end of their session, which frees them, and not given back."""
 _PENDING_WAITS = (2.0, 4.0, 8.0)  # seconds between the tries of a call that is not available yet
 
 Params = dict[str, Any]
@@ -211,6 +214,7 @@ class Session:
     ) -> None:
         self._client, self._clock, self._limits = client, clock, limits
         self._stopped = stopped
+        self._held: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._ended = False
         self.label = label
         self.alive = True
@@ -250,9 +254,14 @@ class Session:
         return True
 
     def release(self, method: str, arguments: Mapping[str, Any]) -> None:
-        """Gives something back; if that fails, it ends with the session."""
-        if self.alive and not self._stopped.is_set():
-            self._try(method, arguments)
+        """Gives something back: what was opened last, by the end of the session.
+
+        A session's end frees what it holds (KSC/14 a00275), so that a request for each is saved
+        where few are open. Where a session goes on, the oldest is given back first.
+        """
+        self._held.append((method, arguments))
+        if len(self._held) > HELD_AT_MOST and self.alive and not self._stopped.is_set():
+            self._try(*self._held.popleft())
 
     def end(self) -> None:
         """Ends the session, whatever the server says to it. Safe to call twice."""

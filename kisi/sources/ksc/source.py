@@ -56,7 +56,7 @@ class KscSettings(Section):
     """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
     fingerprints: tuple[Fingerprint, ...] = ()
     """Pinned certificates by their SHA-256."""
-    workers: Workers = 4
+    workers: Workers = 8
     """How many virtual servers are read at once."""
 
     @model_validator(mode="after")

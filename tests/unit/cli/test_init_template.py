@@ -60,7 +60,7 @@ def test_filled_in_it_is_the_smallest_configuration(load):
 
 def test_every_setting_that_is_commented_out_is_a_real_one(load):
     config = load(filled(everything_used(TEMPLATE)))
-    assert (list(config.sources), list(config.psa)) == (["hq", "hub"], ["cw", "tp"])
+    assert (list(config.sources), list(config.psa)) == (["hq", "hub"], ["cw", "tp", "at"])
     assert (config.counting, config.guards) == (CountingRules(), GuardRules())
     assert set(config.notify.secrets()) == {"healthcheck", "webhook"}
 

@@ -650,6 +650,14 @@ def test_where_nothing_changes_nobody_asks_where_devices_came_from():
     assert past.asked == []
 
 
+def test_where_nothing_changes_and_one_line_is_not_planned_devices_are_followed():
+    """What changes its place today must not count as proven while the other line may bill it."""
+    past = Past({1: [used(20)]})
+    same = replace(FALL, action=Action.NONE, after=20)
+    since(past, used(8)).moves(plan_of(same), [proven(1)], [proven(1, "303")])
+    assert past.asked
+
+
 def test_a_name_that_left_a_tenant_before_that_was_read_for_the_last_time_is_followed():
     """Three devices were installed anew in T2 while T1 was still read; today it is not."""
 

@@ -40,6 +40,8 @@ class Broken(AssertionError):
         self.promise = promise
 
 
+_ONCE = " (once "
+
 Known = tuple[str, str | None]
 """A device's id, and its tenant."""
 
@@ -105,8 +107,17 @@ class Account:
         for body in [body for body in self.may if body in now.known]:
             then = self.known[body]
             if any(i != now.known[body][0] and tenant not in now.read for i, tenant in then):
-                other = f"{body} (once {min(i for i, _ in then)})"
+                other = f"{body}{_ONCE}{min(i for i, _ in then)})"
                 self.may[other], self.uses[other] = self.may.pop(body), self.uses.pop(body)
+
+    def as_one(self) -> Account:
+        """The same, a device that was lost sight of and the one that it really is as one."""
+        may: Counter[str] = Counter()
+        uses: Counter[str] = Counter()
+        for body, number in self.may.items():
+            may[_body(body)] = max(number, may[_body(body)])
+            uses[_body(body)] = max(self.uses[body], uses[_body(body)])
+        return replace(self, may=may, uses=uses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +336,8 @@ class Judge:
         then = {w: replace(a) for w, a in trusted.items()}
         for where, one in sure.items():
             then[where].settle(one.content, now)
-        if too_many(then, units, now.uses) or self._mixed(then, sure, units, now):
+        alike = {where: account.as_one() for where, account in then.items()}
+        if too_many(alike, units, now.uses) or self._mixed(then, sure, units, now):
             return False
         for where, account in then.items():
             self.accounts[where] = account
@@ -396,6 +408,10 @@ class Judge:
         return f"there is no device for every unit of these lines; uses: {have}\n  " + "\n  ".join(
             lines
         )
+
+
+def _body(name: str) -> str:
+    return name.partition(_ONCE)[0]
 
 
 def _text(content: Content) -> str:

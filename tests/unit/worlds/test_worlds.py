@@ -53,6 +53,8 @@ def test_random_worlds(part: int) -> None:
         255487,
         260696,
         267365,
+        903870,
+        905580,
     ],
 )
 def test_worlds_that_once_broke_a_promise(seed: int) -> None:

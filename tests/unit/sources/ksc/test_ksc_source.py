@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kisi.errors import ConfigError, Incomplete, KisiError, LoginRefused, SourceError
 from kisi.model import Key, Reading, Tenant, TenantRef
 from kisi.sources.ksc import KscSettings, open_source
-from kisi.sources.ksc.openapi import Denied
+from kisi.sources.ksc.openapi import HELD_AT_MOST, Denied
 from kisi.transport import Limits
 from tests.unit.sources.ksc.fake_ksc import (
     LOST,
@@ -90,11 +90,11 @@ def test_the_sequence_of_calls_of_one_virtual_server(serve: OpenSource) -> None:
     assert ksc.methods("Contoso") == [
         "StartSession",
         "GetStaticInfo",
-        *("EnumKeys", "GetNextItems", "ReleaseIterator"),
-        *("AcquireKeyHosts", "GetNextItems", "ReleaseIterator"),
-        *("AcquireKeyHosts", "GetNextItems", "ReleaseIterator"),
-        *("FindHosts", "GetItemsChunk", "Release"),
-        "EndSession",
+        *("EnumKeys", "GetNextItems"),
+        *("AcquireKeyHosts", "GetNextItems"),
+        *("AcquireKeyHosts", "GetNextItems"),
+        *("FindHosts", "GetItemsChunk"),
+        "EndSession",  # which frees the four lists
     ]
     assert reading.tenant.ref == TenantRef("hq", "VSRV-1")
     assert reading.at == NOW
@@ -761,11 +761,27 @@ def test_a_login_must_give_a_session(serve: OpenSource, token: object) -> None:
         serve(ksc).tenants()
 
 
+def many_keys() -> FakeKsc:
+    """A virtual server with ten keys in use: its lists are more than a session is left with."""
+    ksc = contoso(keys=[key(f"K{number}") for number in range(10)])
+    for number in range(10):
+        ksc.servers[0].uses[f"K{number}"] = [use("Contoso-0")]
+    return ksc
+
+
+def test_a_session_that_goes_on_gives_back_what_it_opened_first(serve: OpenSource) -> None:
+    ksc = many_keys()
+    assert len(read_one(serve(ksc)).rows) == 10
+    given_back = ksc.methods("Contoso").count("ReleaseIterator")
+    assert given_back == 12 - HELD_AT_MOST
+    assert ksc.methods("Contoso").count("Release") == 0
+
+
 def test_a_release_that_fails_changes_nothing(serve: OpenSource) -> None:
-    ksc = contoso(1)
+    ksc = many_keys()
     ksc.instead("GroupSyncIterator.ReleaseIterator", pxg(1125), pxg(1125))
     ksc.instead("Session.EndSession", (500, "oops"), (500, "oops"))
-    assert len(read_one(serve(ksc)).rows) == 1
+    assert len(read_one(serve(ksc)).rows) == 10
 
 
 # --- the list of virtual servers ----------------------------------------------------------------
@@ -996,7 +1012,7 @@ def test_pins_are_files_beside_the_configuration(clock: FakeClock, tmp_path: Pat
 
 def test_settings_have_defaults_and_limits() -> None:
     least = KscSettings(url="https://ksc.example.com:13299", user="kisi")
-    assert (least.workers, least.internal_user, least.kind) == (4, True, "ksc")
+    assert (least.workers, least.internal_user, least.kind) == (8, True, "ksc")
     assert least.secrets("hq") == {"password": "env:KISI_HQ_PASSWORD"}
     for wrong in (
         {"workers": 0},

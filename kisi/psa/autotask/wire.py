@@ -1,0 +1,314 @@
+"""Requests to Autotask: the zone, queries in pages, the shared request limit, refusals as errors.
+
+Facts: Autotask's REST API help (https://autotask.net/help/developerhelp), pages on zones, queries
+and thresholds. A database takes 10,000 requests an hour, of all integrations together, and three
+requests at once for each integration and endpoint. Refusals are `{"errors": [...]}`, often with
+status 500.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from kisi.errors import AccessRefused, BadAnswer, PsaError, TransportError
+from kisi.psa.autotask.records import Row, folded, number
+from kisi.redaction import REDACTOR, remote_text
+from kisi.secrets import is_loopback
+from kisi.transport import Answer, Client, Clock, Retry
+
+LOG = logging.getLogger("kisi.psa.autotask")
+Read = TypeVar("Read")
+
+
+class Entity(NamedTuple):
+    """A kind of record: its path, what sentences call its records, and the fields that are read."""
+
+    path: str
+    noun: str
+    fields: tuple[str, ...]
+
+
+CONTRACTS = Entity(
+    "Contracts",
+    "contracts",
+    ("id", "companyID", "contractName", "contractType", "status", "startDate", "endDate"),
+)
+CONTRACT_SERVICES = Entity(
+    "ContractServices",
+    "services of contracts",
+    ("id", "contractID", "serviceID", "unitPrice", "invoiceDescription"),
+)
+UNITS = Entity(
+    "ContractServiceUnits",
+    "units of contracts",
+    (
+        *("id", "contractID", "contractServiceID", "startDate", "endDate", "units"),
+        "approveAndPostDate",
+    ),
+)
+SERVICES = Entity("Services", "services", ("id", "name", "isActive", "unitPrice"))
+COMPANIES = Entity("Companies", "companies", ("id", "companyName", "isActive"))
+
+ZONES = "https://webservices2.autotask.net"
+"""Where Autotask says which zone a user's database is in."""
+_ZONES_OF = ".autotask.net"
+_PAGE = 500
+"""The largest page, and the most values of one condition."""
+_MOST_ROWS = 100_000
+_LOOK_AFTER = 250
+"""Requests after which the shared limit is looked at again."""
+_SLOW = ((0.75, 1.0), (0.5, 0.5))
+"""From which share of the shared limit on, how many seconds kisi waits before each request."""
+
+
+class Filter(NamedTuple):
+    """A condition of a query: `op` is eq, in, gt, gte, lt or exist."""
+
+    op: str
+    field: str
+    value: object = None
+
+    def matches(self, row: Row) -> bool:
+        """Whether a record can be an answer to it, where ids are asked for."""
+        value = row.get(self.field.lower())
+        asked = self.value if isinstance(self.value, list) else [self.value]
+        return self.op not in {"eq", "in"} or value in asked
+
+    def json(self) -> dict[str, object]:
+        """As the API takes it."""
+        given = {} if self.value is None else {"value": self.value}
+        return {"op": self.op, "field": self.field, **given}
+
+
+def trusted_zone(url: str) -> str:
+    """The base address of a zone; `ValueError` where a secret must not be sent to it."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    plain = parts.scheme == "http" and is_loopback(host)
+    if not plain and (parts.scheme != "https" or not host.endswith(_ZONES_OF) or parts.port):
+        raise ValueError("An Autotask zone is an https:// address of a host under autotask.net.")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("The address of a zone ends with its path, /atservicesrest.")
+    return url.rstrip("/")
+
+
+class Wire:
+    """One Autotask database, `[psa.NAME]`. Nothing is sent before the first question.
+
+    `zone` is the base address; where it is empty, Autotask is asked for that of `user`. `connect`
+    makes the client for a host; `headers` are those that hold the secrets.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        user: str,
+        zone: str,
+        *,
+        connect: Callable[[str, Mapping[str, str]], Client],
+        headers: Mapping[str, str],
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._user = user
+        self._zone = zone
+        self._connect = connect
+        self._headers = headers
+        self._clock = clock
+        self.client: Client | None = None
+        """The connection to the zone; None before the first question."""
+        self._root = ""
+        self._sent = 0
+        self._pause = 0.0
+        self._lock = threading.Lock()
+
+    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+        """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
+        return self._send("POST", path, body, Retry.NEVER)
+
+    def query(self, entity: Entity, read: Callable[[Row], Read], *filters: Filter) -> list[Read]:
+        """All records for which all `filters` hold, each once; one request for 500 ids.
+
+        `PsaError` if they did not arrive whole, cannot be read, or answer another question.
+        """
+        first, *others = filters
+        if not isinstance(first.value, list):
+            rows = self._rows(entity, filters)
+        else:
+            ids = sorted(first.value)
+            parts = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+            of_parts = (self._rows(entity, (first._replace(value=x), *others)) for x in parts)
+            rows = [row for part in of_parts for row in part]
+        return [self.parse(read, row, entity.noun) for row in rows]
+
+    def _rows(self, entity: Entity, filters: Collection[Filter]) -> list[Row]:
+        body = {
+            "MaxRecords": _PAGE,
+            "IncludeFields": list(entity.fields),
+            "Filter": [one.json() for one in filters],
+        }
+        rows: dict[int, Row] = {}
+        path = f"{entity.path}/query"
+        while path:
+            page, path = self._page(entity, filters, self._ask("POST", path, body, entity.noun))
+            known = len(rows)
+            rows |= page
+            if path and (len(rows) == known or len(rows) > _MOST_ROWS):
+                why = f"it sent the same ones again, or over {_MOST_ROWS:,}"
+                raise self._unusable(entity, why)
+        return list(rows.values())
+
+    def parse(self, read: Callable[[Any], Read], row: object, what: str) -> Read:
+        """Applies a reader of `records`; its `ValueError` is a `PsaError`."""
+        try:
+            return read(row)
+        except ValueError as error:
+            raise PsaError(
+                f"Autotask's answer about {what} (psa.{self.name}) could not be read: {error}. "
+                "Nothing of it was used.",
+                remedy="Run kisi again; if it keeps happening, correct the record in Autotask.",
+            ) from error
+
+    def _page(
+        self, entity: Entity, filters: Collection[Filter], body: object
+    ) -> tuple[dict[int, Row], str]:
+        """The records of one page by id, and the path of the next one; empty at the end."""
+        try:
+            answer = folded(body)
+            items, details = answer.get("items"), folded(answer.get("pagedetails") or {})
+            if not isinstance(items, list):
+                raise ValueError("it is not a list of records")  # noqa: TRY004, TRY301
+            page = {number(row, "id"): row for row in map(folded, items)}
+            count = details.get("count", len(items))
+            if len(page) != len(items) or count != len(items):
+                raise ValueError(f"it names {count!r} records and holds {len(page)}")  # noqa: TRY301
+            for key, row in page.items():
+                if not all(one.matches(row) for one in filters):
+                    raise ValueError(f"record {key} was not asked for")  # noqa: TRY301
+            return page, self._following(details.get("nextpageurl"))
+        except ValueError as error:
+            raise self._unusable(entity, str(error)) from error
+
+    def _following(self, url: object) -> str:
+        """The path of the next page, on this host and no other."""
+        if not url:
+            return ""
+        here, parts = urlsplit(self._root), urlsplit(str(url))
+        if (parts.scheme, parts.netloc) != (here.scheme, here.netloc):
+            raise ValueError("its next page is on another host")
+        return f"/{parts.path.lstrip('/')}?{parts.query}"
+
+    def _unusable(self, entity: Entity, why: str) -> PsaError:
+        return PsaError(
+            f"Autotask's answer does not hold the {entity.noun} of psa.{self.name}: {why}. "
+            "Nothing of it was used.",
+            remedy="Run kisi again; if it keeps happening, something between kisi and Autotask "
+            "changes answers.",
+        )
+
+    def _ask(self, method: str, path: str, body: object, what: str) -> object:
+        """The JSON of an answer to a read."""
+        answer = self._send(method, path, body, Retry.READ)
+        if answer.status != HTTPStatus.OK:
+            said = f"psa.{self.name}: asked for its {what}, Autotask answered {sentence(answer)}"
+            if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                raise AccessRefused(said, remedy=login_remedy(self.name))
+            raise PsaError(said, remedy="Run kisi again later.")
+        try:
+            return answer.json()
+        except BadAnswer as error:
+            raise PsaError(
+                f"What answers for psa.{self.name} when asked for its {what} is not Autotask's "
+                f"API: {error.message}",
+                remedy=f"Check zone of [psa.{self.name}].",
+            ) from error
+
+    def _send(self, method: str, path: str, body: object, retry: Retry) -> Answer:
+        try:
+            client = self._connected()
+            self._wait()
+            # A path from the root is that of a next page; others are of the API's version.
+            full = path if path.startswith("/") else f"{urlsplit(self._root).path}/v1.0/{path}"
+            return client.send(method, full, json=body, retry=retry)
+        except TransportError as error:
+            if retry is Retry.NEVER:
+                raise
+            raise PsaError(
+                f"kisi could not read psa.{self.name}: {error.message}", remedy=error.remedy
+            ) from error
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self.client is None:
+                self._root = self._zone or self._look_up_zone()
+                parts = urlsplit(self._root)
+                self.client = self._connect(f"{parts.scheme}://{parts.netloc}", self._headers)
+            return self.client
+
+    def _look_up_zone(self) -> str:
+        """Asks, without a secret, where the user's database is."""
+        client = self._connect(ZONES, {})
+        path = "/atservicesrest/v1.0/zoneInformation"
+        try:
+            answer = client.send("GET", path, params={"user": self._user}, retry=Retry.READ)
+            found = folded(answer.json()).get("url") if answer.status == HTTPStatus.OK else None
+            return trusted_zone(str(found or ""))
+        except (BadAnswer, ValueError) as error:
+            raise AccessRefused(
+                f"Autotask names no zone for the user of psa.{self.name}. No secret was sent.",
+                remedy=f"Check user of [psa.{self.name}], or set zone to the address of your zone, "
+                "such as https://webservices2.autotask.net/atservicesrest.",
+            ) from error
+        finally:
+            client.close()
+
+    def _wait(self) -> None:
+        """Keeps away from the limit that all integrations of a database share."""
+        with self._lock:
+            due = self._sent % _LOOK_AFTER == 0
+            self._sent += 1
+        if due:
+            try:
+                share, _ = self.usage()
+                self._pause = next((pause for at, pause in _SLOW if share >= at), 0.0)
+            except PsaError as error:
+                LOG.info("psa.%s: the request limit is not known: %s", self.name, error.message)
+        if self._pause:
+            self._clock.sleep(self._pause)
+
+    def usage(self) -> tuple[float, str]:
+        """Which share of the database's request limit is used, and that in words."""
+        noun, names = "thresholds", ("currentTimeframeRequestCount", "externalRequestThreshold")
+        row = folded(self._ask("GET", "ThresholdInformation", None, noun))
+        used, most = self.parse(lambda row: [number(row, one) for one in names], row, noun)
+        said = f"{used} of the {most} requests that the database takes in an hour"
+        return used / max(1, most), said
+
+
+def login_remedy(name: str) -> str:
+    """What to do when Autotask refused the login."""
+    return (
+        f"Check user, secret and integration_code of [psa.{name}], that the API user is active and "
+        "not locked, and that its security level may see contracts, services and companies."
+    )
+
+
+def refusals(answer: Answer) -> list[str]:
+    """The sentences of `{"errors": [...]}`; empty if the body is something else."""
+    try:
+        errors = folded(answer.json()).get("errors")
+    except (BadAnswer, ValueError):
+        return []
+    listed = errors if isinstance(errors, list) else []
+    return [" ".join(REDACTOR.redact(str(one)).split()) for one in listed]
+
+
+def sentence(answer: Answer) -> str:
+    """The end of a sentence: the status and what Autotask says."""
+    said = remote_text("; ".join(refusals(answer)) or answer.excerpt(200), 300)
+    return f"{answer.status}: {said.rstrip('.')}." if said else f"{answer.status}."
