@@ -255,9 +255,9 @@ def statement(
         str | None, options.client_glob("--client", "Only clients whose name matches.")
     ] = None,
 ) -> None:
-    """Show what a client used in a month and pays for it: a page fit to be sent.
+    """Show a client's month: units a day, amounts, devices.
 
-    Each day's quantity, prices, and the devices by number. --output is a folder here, and gets a
+    A page fit to be sent to the client. --output is a folder here, and gets a
     file for each client. Reads the journal alone; nothing is sent.
     """
     from kisi.cli.journal import show_statement
@@ -273,8 +273,9 @@ def statement(
 @app.command()
 @shared_options(config=False, formats=options.FindingsFormat)
 def schema(console: Console) -> None:
-    """Print the fields of all JSON and CSV; with --format json, a JSON Schema of files and results.
+    """Print every field of JSON and CSV, or a JSON Schema.
 
+    With --format json it is the JSON Schema of the two files and of all results.
     Fields are added, and never renamed or removed, as long as `format_version` is 1.
     """
     from kisi.cli.checking import show_schema
