@@ -234,7 +234,7 @@ def _last_run(view: StatusView) -> Iterable[Section]:
     if view.last_run is None or (at := view.last_run_at) is None:
         return
     clients = [one for one in view.last_run["companies"] if one["status"] != Status.OFF]
-    current = sum(one["current"] for one in clients)
+    current = sum(one.get("current", False) for one in clients)
     code = view.last_run["exit_code"]
     title = f"Last run {_ago(view.at - at)}: {_ENDINGS.get(code, f'exit code {code}')}"
     facts = (moment(at, view.zone), f"{current} of {len(clients)} {_UP_TO_DATE} then")
@@ -249,7 +249,7 @@ def _last_run(view: StatusView) -> Iterable[Section]:
 def _ago(age: timedelta) -> str:
     seconds = max(age.total_seconds(), 0)
     size, unit = next(x for x in _AGES if seconds >= 2 * x[0] or x == _AGES[-1])
-    return f"{plural(int(seconds // size), unit)} ago"
+    return f"{plural(max(1, int(seconds // size)), unit)} ago"
 
 
 def _runs(view: StatusView) -> Section:
@@ -292,7 +292,7 @@ def _overview(view: StatusView, *, named: bool) -> Section:
             causes = alike.setdefault(_remedy(client), {})
             causes.setdefault((label, client.record.reason), []).append(client)
     items = tuple(item for todo, causes in alike.items() for item in _troubles(todo, causes))
-    noted = [one["name"] for one in (view.last_run or {}).get("companies", ()) if one["notes"]]
+    noted = [x["name"] for x in (view.last_run or {}).get("companies", ()) if x.get("notes")]
     said = f"Notes (`kisi preview -v`): {together(noted)}" if noted else ""
     return Section("Clients", facts, (*items, *remarks(said)))
 
@@ -454,11 +454,15 @@ def ready_sentence(readiness: Readiness) -> str:
         against.append(f"not mapped any more and still billed: {names} ({units_and_money(lines)})")
     if readiness.tenants:
         uses = (
-            (tenant.name, tenant.listed_as if number is None else plural(number, "device"))
+            (tenant.name, plural(number, "device") if number is not None else _unread(tenant))
             for tenant, number in readiness.tenants
         )
         against.append(f"unmapped and in use: {by_cause(uses, _NAMED_AT_MOST)}")
     return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
+
+
+def _unread(tenant: Tenant) -> str:
+    return tenant.listed_as or "what it uses is not known before the next `kisi sync`"
 
 
 def ready_report(view: StatusView) -> Report:

@@ -204,7 +204,7 @@ def read_found(
     if document is None:
         return found
     for kind in ("lines", "left"):
-        for line in (line for company in document["companies"] for line in company[kind]):
+        for line in (line for company in document["companies"] for line in company.get(kind, ())):
             last = confirmed.get((line["psa"], line["agreement"], line["line_id"]))
             if last is not None and last.last_run < (document["run"] or 0):
                 before, after = (Decimal(str(line[which])) for which in ("before", "after"))

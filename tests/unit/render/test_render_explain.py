@@ -236,7 +236,7 @@ def test_what_stands_between_the_count_and_the_bill_is_under_its_line():
     report = " ".join(shown(view).split())
     assert "! billed 44, counted 14: on hold (decrease), kisi sync --accept 22f5d1b7 =" in report
     assert "! billed 0, counted 3: on hold (decrease), Set the clock." in report
-    assert "agreement 900)" in report
+    assert "900)" in report
     assert "! billed 7, mapped no more: on hold (decrease), kisi sync --accept" in report
 
 

@@ -87,7 +87,7 @@ def test_the_first_words_are_how_old_everything_is():
         (timedelta(minutes=3), "3 minutes"),
         (timedelta(hours=47), "47 hours"),
         (timedelta(days=9, hours=3), "9 days"),
-        (timedelta(minutes=-5), "0 minutes"),
+        (timedelta(minutes=-5), "1 minute"),
     ):
         assert shown(replace(view, at=samples.NOW + age)).startswith(f"Last run {words} ago: ")
     old = shown(replace(view, at=samples.NOW + timedelta(hours=27)))
