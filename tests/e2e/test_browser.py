@@ -1,7 +1,7 @@
 """The pages of `preview`, `status` and `statement`, in a real browser: Chromium, without a screen.
 
 They need the extra `browser` (playwright) and a Chromium (`apt-get install chromium`), or the path
-of one in `KISI_CHROMIUM`.
+of one in `KISI_CHROMIUM`. With `KISI_PAGES=FOLDER` the pages are kept there, to be looked at.
 """
 
 from __future__ import annotations
