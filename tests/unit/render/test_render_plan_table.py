@@ -104,7 +104,8 @@ def test_a_quiet_day_is_empty_unless_asked_for():
     assert page(samples.view(plan), verbose=True)
     told = text(plan, verbose=True)
     assert re.search(
-        r"= Kaspersky Endpoint Security for Business Advanced, servers +4 +\(18.00 a month\)\n", told
+        r"= Kaspersky Endpoint Security for Business Advanced, servers +4 +\(18.00 a month\)\n",
+        told,
     )
     assert "Off   cw · agreement 9 · billing off" in told
 
