@@ -182,8 +182,3 @@ class AnswerLost(TransportError):
 
 class BadAnswer(TransportError):
     """A whole answer came that is not what the interface promises."""
-
-
-def describe_bug(error: Exception) -> str:
-    """An error that kisi did not foresee, in words; remote text may be in them."""
-    return f"a bug in kisi stopped the work here ({type(error).__name__}: {str(error)[:200]})"

@@ -62,6 +62,17 @@ def _replace(new: Path, path: Path, sleep: Callable[[float], None]) -> None:
     new.replace(path)
 
 
+def private_folder(folder: Path) -> None:
+    """Makes a folder, and what is missing above it, for its owner alone whatever the umask.
+
+    `mkdir(parents=True)` leaves the folders above to the umask.
+    """
+    for place in (*reversed(folder.parents), folder):
+        if not place.exists():
+            place.mkdir(mode=0o700, exist_ok=True)  # two runs may begin at once
+            place.chmod(0o700)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes new names in a folder survive a power cut, where folders can be synced (POSIX)."""
     if not (_FOLDERS_SYNC and os.access(folder, os.R_OK)):

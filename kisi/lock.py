@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from kisi.errors import Interrupted, Locked, StateError
+from kisi.files import private_folder
 
 _LOCK = "kisi.lock"
 _HOLDER = "kisi.lock.json"
@@ -57,7 +58,7 @@ def run_lock(
     if the folder or the lock file cannot be used.
     """
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(state_dir)
         lock = FileLock(state_dir / _LOCK, timeout=0, mode=0o600)
         _acquire(lock, timeout, stop or threading.Event())
     except Timeout as error:

@@ -3,6 +3,9 @@
 Every secret that `kisi.secrets` resolves is registered with `REDACTOR`, the last line of defence
 behind code that puts no secret into a message in the first place. What a remote system calls
 something may also be a formula to a spreadsheet.
+
+A mask in a sentence that everybody knows shows what it hides: "Internal Server ***". So a secret
+that is an ordinary word is never masked. Instead no words of a server are quoted at all.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import html
 import logging
 import re
 import sys
+import traceback
+import unicodedata
 from base64 import b64encode, urlsafe_b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -18,14 +23,25 @@ from threading import Lock
 from urllib.parse import unquote_to_bytes
 
 MASK = "***"
+NOT_QUOTED = "(not shown)"
 _SHORTEST = 4
-"""A shorter secret is not replaced: it would shred the output, and the holes would show it."""
+_SHORTEST_UNCOMMON = 16
+"""A secret of as many characters is in no text by chance, whatever it is made of."""
+_WORD = r"(?:(?:[A-Z]?+[^\W\d_A-Z]{2,}+)++|[A-Z]++|[a-z]|\d++)"
+_COMMON = re.compile(rf"[ ._/:,'-]?{_WORD}(?:[ ._/:,'-]{_WORD})*+[ ._/:,'-]?")
+"""Words and numbers as texts and names have them: `error`, `InvalidObject`, `10.0`; no address."""
 _SHORTEST_BASE64 = 6
 _LAYERS = 2
 """How often a text is decoded: JSON inside HTML, an address inside an address."""
 _WIDEST = 40
 """Characters that one of a secret can take, encoded twice: `%26%23x0001F600%3B`."""
 
+_TAILS = {
+    letter: byte
+    for byte in range(0x80, 0xC0)
+    for letter in {chr(byte), bytes([byte]).decode("cp1252", "ignore") or chr(byte)}
+}
+"""The characters that all bytes but the first of one in UTF-8 are taken for."""
 _ENCODED = re.compile(
     r"""
     \\u[d][89ab][0-9a-f]{2}\\u[d][c-f][0-9a-f]{2}    # JSON, a pair of surrogates
@@ -36,12 +52,22 @@ _ENCODED = re.compile(
     | %[cd][0-9a-f]%[89ab][0-9a-f]
     | %e[0-9a-f](?:%[89ab][0-9a-f]){2}
     | %f[0-7](?:%[89ab][0-9a-f]){3}
-    """,
+    | %[89a-f][0-9a-f]                               # Latin-1, or a byte of UTF-16
+    | %u[0-9a-f]{4}
+    | (?-i: [\xc2-\xdf]TAIL | [\xe0-\xef]TAIL{2} | [\xf0-\xf4]TAIL{3} )
+    """.replace("TAIL", f"[{''.join(_TAILS)}]"),
     re.VERBOSE | re.IGNORECASE,
 )
-"""One character as JSON, Python, HTML or an address spells it, in either case of its digits."""
+"""One character as JSON, Python, HTML or an address spells it, in either case of its digits; or its
+bytes in UTF-8, read as Latin-1 or as Windows-1252."""
 _HEXADECIMAL = re.compile(r"[ux]([0-9a-f]+)", re.IGNORECASE)
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+_WINDOWS = (874, 932, 936, 949, 950, *range(1250, 1259))
+_ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1", *(f"cp{page}" for page in _WINDOWS))
+"""What a server's text may be in: Unicode, or a code page of Windows, by country."""
+_LOST = dict.fromkeys(map(ord, "?\0\ufffd"))
+"""What is left of a character that an encoding does not have."""
 
 _Span = tuple[int, int]
 
@@ -50,8 +76,12 @@ class Redactor:
     """Replaces registered secrets in text, also in the encodings that protocols wrap them in.
 
     A secret is found as it is and in base64, wherever in a longer base64 text it stands, and both
-    also with any of their characters as JSON, Python, HTML or an address spells it. Thread-safe.
+    also with any of their characters as JSON, Python, HTML or an address spells it; and in each
+    encoding that a server may have, read as another one. Thread-safe.
     """
+
+    quotes = True
+    """Whether words of servers may be shown; not where a secret `is_common`."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -60,8 +90,9 @@ class Redactor:
         self._longest = 0
 
     def add(self, secret: str) -> None:
-        """Registers a secret. One of fewer than 4 characters is ignored."""
-        if len(secret) < _SHORTEST:
+        """Registers a secret; one that `is_common` is not masked, and ends `quotes`."""
+        if is_common(secret):
+            self.quotes = False
             return
         with self._lock:
             self._forms.update(_forms(secret))
@@ -138,8 +169,12 @@ class _Decoded:
 
 def _letter(encoded: str) -> str:
     """The character that a match of `_ENCODED` spells; itself where it spells none."""
-    if encoded[0] == "%":
-        return unquote_to_bytes(encoded).decode("utf-8", "ignore") or encoded
+    if encoded[0] == "%" and encoded[1] not in "uU":
+        raw = unquote_to_bytes(encoded)
+        return raw.decode("utf-8", "ignore") or raw.decode("latin-1")
+    if encoded[-1] in _TAILS:
+        raw = bytes([ord(encoded[0]), *map(_TAILS.__getitem__, encoded[1:])])
+        return raw.decode("utf-8", "ignore") or encoded
     if encoded[0] == "\\" and len(encoded) == len("\\/"):
         return _SHORT.get(encoded[1], encoded[1])
     if encoded[0] == "&" and encoded[1] != "#":
@@ -151,17 +186,34 @@ def _letter(encoded: str) -> str:
     return chr(codes[0]) if codes[0] <= sys.maxunicode else encoded
 
 
+def is_common(secret: str) -> bool:
+    """Whether ordinary text may hold a secret by chance: words or numbers, fewer than 16 letters.
+
+    So may fewer than 4 of any kind. A mask in such a text would show the secret.
+    """
+    if len(secret) < _SHORTEST:
+        return True
+    return len(secret) < _SHORTEST_UNCOMMON and _COMMON.fullmatch(secret) is not None
+
+
 def _forms(secret: str) -> Iterator[str]:
-    """What to look for: the secret, also decoded (it may hold `%41`), and its base64."""
+    """What to look for: the secret, also decoded (it may hold `%41`), its bytes, and its base64."""
     read = secret
     for _ in range(_LAYERS + 1):
         if len(read) >= _SHORTEST:
             yield read
             yield read.replace(" ", "+")  # as a form has it
         read = _Decoded(read).text
-    for form in _base64_forms(secret.encode()):
-        if len(form) >= _SHORTEST_BASE64:
-            yield form
+    for spelled in {secret, *(unicodedata.normalize(form, secret) for form in ("NFC", "NFD"))}:
+        yield spelled
+        for encoding in _ENCODINGS:
+            raw = spelled.encode(encoding, "replace")
+            letters = raw.decode("latin-1")  # without NULs where no text has any, as in a header
+            for form in (letters, letters.replace("\0", ""), raw.decode("utf-8", "replace")):
+                if len(form.translate(_LOST)) >= _SHORTEST:
+                    yield form
+    for raw in (secret.encode(), secret.encode("latin-1", "replace")):
+        yield from (form for form in _base64_forms(raw) if len(form) >= _SHORTEST_BASE64)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
@@ -205,12 +257,32 @@ def remote_name(text: str) -> str:
 
 
 def remote_text(text: str, longest: int) -> str:
-    """What a remote system said, fit for a message: on one line, without our secrets, then cut.
+    """A value of a remote system, fit for a message: on one line, without our secrets, then cut.
 
     A server may say our own credentials to us. Cut first, half a secret would not be found again.
     """
     line = " ".join(REDACTOR.redact(text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def remote_words(text: str, longest: int) -> str:
+    """What a remote system said in words of its own, fit for a message; see `Redactor.quotes`.
+
+    Nothing must be decided by it.
+    """
+    return remote_text(text, longest) if REDACTOR.quotes or not text else NOT_QUOTED
+
+
+def describe_bug(error: BaseException) -> str:
+    """An error that kisi did not foresee, in a line: its words may be a server's."""
+    return f"{type(error).__name__}: {remote_words(str(error), 200)}".removesuffix(": ")
+
+
+def bug_trace(error: BaseException, redactor: Redactor = REDACTOR) -> str:
+    """Where such an error was raised, without our secrets, nor words that are not quoted."""
+    whole = traceback.format_exception(error)
+    frames = [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {NOT_QUOTED}"]
+    return redactor.redact("".join(whole if redactor.quotes else frames).rstrip())
 
 
 def safe_text(text: str, encoding: str = "utf-8") -> str:
@@ -262,11 +334,9 @@ class RedactingFilter(logging.Filter):
         except (TypeError, ValueError, KeyError):
             message = f"{record.msg} {record.args!r}"
         record.msg, record.args = redact(message), ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1]:
+            record.exc_text = bug_trace(record.exc_info[1], self._redactor)
         record.exc_info = None
-        if record.exc_text:
-            record.exc_text = redact(record.exc_text)
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         return True

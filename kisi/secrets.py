@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
+from kisi.rights import why_not_used
 
 FORMS = '"env:NAME", "file:PATH", "credential:NAME" or "keyring:SERVICE/USER"'
 """All forms of a reference, as messages list them."""
@@ -74,7 +75,7 @@ def resolve(reference: str, *, base: Path, hidden: bool = True) -> str:
     """Fetches one secret and registers it with `REDACTOR`, unless it is not to be `hidden`.
 
     A relative path starts from `base`. Line ends at the end are dropped: editors add one.
-    `ConfigError` if there is no such secret, it is empty, or others can read it.
+    `ConfigError` if there is no such secret, it is empty, or others can read or replace it.
     """
     try:
         parsed = SecretReference.parse(reference)
@@ -132,6 +133,8 @@ def _read(path: Path, *, private: bool) -> str:
             f"The file {path} is open to other users (mode {mode:04o}). "
             f"Run `chmod 600 {shlex.quote(str(path))}`."
         )
+    if private and (foreign := why_not_used(path)):
+        raise ConfigError(foreign)
     if len(raw) > _LARGEST:
         raise ConfigError(f"The file {path} is too large to hold a secret.")
     try:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from kisi.apply.write import OtherLines, WriteOutcome, Writer, obstacle
-from kisi.errors import ForeignChange, KisiError, StateError, describe_bug
+from kisi.errors import ForeignChange, KisiError, StateError
 from kisi.journal import Journal, Operation, emergency_line
 from kisi.model import (
     Agreement,
@@ -43,7 +43,7 @@ from kisi.model import (
     Status,
 )
 from kisi.psa import Psa, whole_lines
-from kisi.redaction import REDACTOR
+from kisi.redaction import REDACTOR, describe_bug
 from kisi.transport import Clock
 
 LOG = logging.getLogger(__name__)
@@ -266,7 +266,7 @@ class _Run:
         if not isinstance(error, KisiError):
             # The words are shown to people; the traceback is for the log, and for `-v`.
             LOG.info("Unexpected error", exc_info=error)
-            return f"{describe_bug(error)}. {_REPORT}"
+            return f"a bug in kisi stopped the work here ({describe_bug(error)}). {_REPORT}"
         if isinstance(error, ForeignChange):
             self.foreign.append(error)
             self.closed[psa] = "another line of an agreement changed during a write"

@@ -34,10 +34,11 @@ from kisi.mapping.file import (
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.reconcile.new_lines import check_siblings
-from kisi.redaction import safe_text
+from kisi.redaction import REDACTOR, safe_text
 from kisi.render import report as page
 from kisi.render.formatting import plural
 from kisi.render.report import Tone
+from kisi.rights import exposures, why_not_used
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS, Setup, config_path, load, opened
 from kisi.secrets import SecretReference
 
@@ -301,6 +302,11 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
     try:
         count = sum(map(len, resolve_all(config).values()))
         findings.append(Finding(Level.OK, f"{plural(count, 'secret')} found."))
+        if not REDACTOR.quotes:
+            what = "A secret is a common word or number, or shorter than 4 characters: masked, it"
+            what += " could be read from what is around it. So kisi shows no words of servers."
+            remedy = "Take others: 16 characters or more, or letters and digits mixed."
+            findings.append(Finding(Level.WARNING, what, remedy))
     except ConfigError as error:
         findings += _errors(error)
     return (*findings, *_open_to_others(config), *_unusable_files(config))
@@ -335,6 +341,8 @@ def _unusable_files(config: Config) -> Iterator[Finding]:
                     place = f"{config.path.name}: [{table}.{name}] {key}"
                     missing = f"{place}: There is no file {file} that this user can read."
                     yield Finding(Level.PROBLEM, missing)
+                elif foreign := why_not_used(file):
+                    yield Finding(Level.PROBLEM, foreign)
     # the state folder is made by the first `sync`, if its nearest parent allows that
     folder = config.state_dir
     there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -354,29 +362,21 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
     Who can change kisi.toml can have the passwords sent to a server of his own; who can change a
     certificate, a report, a template, the folder of one or the state folder decides what is billed.
     """
-
-    def warning(what: str, mode: str, path: Path) -> Finding:
-        return Finding(Level.WARNING, what, f"Run `chmod {mode} {shlex.quote(str(path))}`.")
-
     if not _HAS_MODES:
         return
-    files, state = tuple(dict.fromkeys(_files(config))), config.state_dir
-    for file in files:
-        if _mode(file) & stat.S_IWOTH:
-            yield warning(f"Every user of this machine can change {file}.", "o-w", file)
-    behind_links = [(file, Path(os.path.realpath(file))) for file in files]
-    for folder in dict.fromkeys(path.parent for pair in behind_links for path in pair):
-        open_to_all = _mode(folder) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
-        if open_to_all and folder != state:  # with the sticky bit, as `/tmp`, it is safe
-            what = f"Every user of this machine can replace the files in {folder}."
-            yield warning(what, "o-w", folder)
-    mode = stat.S_IMODE(_mode(state))
-    if state.is_dir() and mode & 0o077:
-        what = (
+    state = config.state_dir
+    mode = stat.S_IMODE(state.stat().st_mode) if state.is_dir() else 0
+    found = dict.fromkeys(each for file in _files(config) for each in exposures(file))
+    for each in found:  # what is refused is a problem of its own, or no matter (a report)
+        if not each.refused and each.place != state:
+            yield Finding(Level.WARNING, each.what, each.remedy)
+    if mode & 0o077:
+        yield Finding(
+            Level.WARNING,
             f"Other users of this machine have access to the state folder {state} (mode "
-            f"{mode:04o}), where clients and devices are named."
+            f"{mode:04o}), where clients and devices are named.",
+            f"Run `chmod 700 {shlex.quote(str(state))}`.",
         )
-        yield warning(what, "700", state)
 
 
 def _files(config: Config) -> Iterator[Path]:
@@ -392,10 +392,3 @@ def _secret_files(references: Iterable[str], base: Path) -> Iterator[Path]:
         if reference.scheme == "file":
             with suppress(RuntimeError):  # without a home folder it is no file: reported as such
                 yield base / Path(reference.target).expanduser()
-
-
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode
-    except OSError:
-        return 0

@@ -120,10 +120,10 @@ def preview(
 
     Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
     """
-    from kisi import run
     from kisi.cli.running import follow
+    from kisi.run import daily
 
-    work = partial(run.preview, config, only=only or (), exclude=exclude or ())
+    work = partial(daily.preview, config, only=only or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
     work = partial(work, with_history=console.format is options.Format.HTML)
     said = "Stopping: a preview writes nothing."
@@ -156,10 +156,10 @@ def sync(
     looks wrong is held and reported with the command that releases it. A run with --only or
     --exclude is not the daily one: the healthcheck of [notify] is not pinged.
     """
-    from kisi import run
     from kisi.cli.running import follow
+    from kisi.run import daily
 
-    work = partial(run.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
+    work = partial(daily.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
     work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
     raise typer.Exit(follow(work, console))
 
@@ -271,8 +271,8 @@ def statement(
 
 
 @app.command()
-@shared_options(config=False, formats=options.FindingsFormat)
-def schema(console: Console) -> None:
+@shared_options(formats=options.FindingsFormat)
+def schema(config: Path | None, console: Console) -> None:
     """Print every field of JSON and CSV, or a JSON Schema.
 
     With --format json it is the JSON Schema of the two files and of all results.
@@ -280,6 +280,7 @@ def schema(console: Console) -> None:
     """
     from kisi.cli.checking import show_schema
 
+    del config  # no field depends on it
     show_schema(console)
 
 
@@ -361,14 +362,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say_bug(error: Exception, *, verbose: bool) -> int:
-    import traceback
+    from kisi.redaction import bug_trace, describe_bug, safe_text
 
-    from kisi.redaction import REDACTOR, safe_text
-
-    kind = f"{type(error).__name__}: {error}"
-    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(REDACTOR.redact(kind)))
+    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(describe_bug(error)))
     write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
     if verbose:
-        redacted = REDACTOR.redact("".join(traceback.format_exception(error))).splitlines()
-        write(sys.stderr, "\n".join(safe_text(line) for line in redacted))
+        write(sys.stderr, "\n".join(map(safe_text, bug_trace(error).splitlines())))
     return ExitCode.BUG

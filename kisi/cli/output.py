@@ -145,16 +145,18 @@ def new_folder(folder: Path) -> Path:
 def _write_file(path: Path, text: str) -> None:
     """Replaces a whole file, private if new: it names clients. Or writes to a device."""
     from kisi.files import PRIVATE, atomic_write
+    from kisi.rights import is_foreign
 
     if path.exists() and not path.is_file():
         path.write_text(text, encoding=_encoding(text), newline="")
         return
-    if hasattr(os, "geteuid") and path.is_symlink():
-        trusted = {os.geteuid(), path.parent.stat().st_uid}
-        if path.lstat().st_uid not in trusted:  # in `/tmp` it could lead to any file of ours
-            raise PermissionError(errno.EPERM, "it is another user's link")
+    if path.is_symlink() and is_foreign(path.lstat()):  # it could lead to any file of ours
+        raise PermissionError(errno.EPERM, "it is another user's link")
     target = Path(os.path.realpath(path))
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else PRIVATE
+    old = target.stat() if target.exists() else None
+    if old and is_foreign(old):  # who owns it could read the new one
+        raise PermissionError(errno.EPERM, "it is another user's file")
+    mode = stat.S_IMODE(old.st_mode) if old else PRIVATE
     atomic_write(target, text.encode(_encoding(text)), mode=mode)
 
 

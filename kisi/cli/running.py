@@ -23,8 +23,8 @@ from kisi.errors import ExitCode
 from kisi.redaction import safe_text
 from kisi.render.export import plan_csv
 from kisi.render.plan_report import plan_report
-from kisi.run import Message, RunResult, Stop
 from kisi.run.document import plan_document
+from kisi.run.result import Message, RunResult, Stop
 
 _T = TypeVar("_T")
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")

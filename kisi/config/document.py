@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kisi.errors import ConfigError
+from kisi.rights import why_not_used
 
 MAX_BYTES = 8 * 2**20
 """A larger file is not one that a person or `kisi map` wrote; 50,000 clients take about 6 MiB."""
@@ -102,7 +103,10 @@ def parse_document(path: Path, text: str) -> Document:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """What is in a file; None where there is none. `ConfigError` if it cannot be read as a file."""
+    """What is in a file; None where there is none.
+
+    `ConfigError` if it cannot be read as a file, or another user decides what is in it.
+    """
     try:
         if path.is_dir():
             raise ConfigError(
@@ -110,6 +114,7 @@ def read_bytes(path: Path) -> bytes | None:
             )
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
+        foreign = why_not_used(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -121,6 +126,8 @@ def read_bytes(path: Path) -> bytes | None:
         raise ConfigError(
             f"The path {str(path)!r} is not a file's name.", remedy="Name a file that exists."
         ) from None
+    if foreign:
+        raise ConfigError(f"{path.name}: {foreign}", remedy="Then run `kisi check`.")
     if len(raw) > MAX_BYTES:
         raise ConfigError(
             f"{path.name}: The file is larger than {MAX_BYTES // 2**20} MiB, "

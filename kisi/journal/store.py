@@ -21,7 +21,7 @@ from typing import Self
 from urllib.parse import quote
 
 from kisi.errors import StateError
-from kisi.files import sync_folder
+from kisi.files import private_folder, sync_folder
 from kisi.journal import schema
 from kisi.journal.database import DAMAGE, as_state_errors, code_of
 from kisi.journal.holds import Holds
@@ -80,7 +80,7 @@ class _Damaged(Exception):
 
 
 def _open_for_writing(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     if _aside(path.parent):
         raise _refusal(path.parent)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 
 
@@ -197,3 +198,16 @@ class GuardRules:
     """`hold` or `allow`."""
     drift: str = "hold"
     """`hold` or `overwrite`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a run bills, by which rules, and when."""
+
+    mapping: BillingMapping
+    counting: CountingRules
+    guards: GuardRules
+    now: datetime
+    """Keys must be unexpired now (aware, UTC)."""
+    today: date
+    """The day in the billing time zone."""

@@ -3,18 +3,3 @@
 `collect` reads the sources, `psas` the PSAs; `settle` finds what became of earlier writes;
 `new_lines` and `waiting` say what stands against a line; `pipeline` puts it all together.
 """
-
-from kisi.reconcile.collect import Progress
-from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve, select
-from kisi.reconcile.settle import SettledOperation
-
-__all__ = [
-    "JournalState",
-    "Progress",
-    "Reconciled",
-    "Rules",
-    "SettledOperation",
-    "reconcile",
-    "resolve",
-    "select",
-]

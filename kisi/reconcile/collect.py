@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from kisi.counting import CountingContext, count_tenant, without_evidence
-from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError, describe_bug
+from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError
 from kisi.journal import PackedUsage
 from kisi.model import (
     BillingMapping,
@@ -24,7 +24,7 @@ from kisi.model import (
     TenantUsage,
     UnmappedUse,
 )
-from kisi.redaction import REDACTOR
+from kisi.redaction import REDACTOR, describe_bug
 from kisi.sources import UsageSource
 
 LOG = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ def failure(guard: str, error: Exception, otherwise: ExitCode) -> Failure:
     else:
         # The reason is shown to people; the traceback is for the log, and for `-v`.
         LOG.info("Unexpected error", exc_info=error)
-        guard, reason, remedy = "bug", describe_bug(error), _REPORT
+        reason = f"a bug in kisi stopped the work here ({describe_bug(error)})"
+        guard, remedy = "bug", _REPORT
     return Failure(guard, REDACTOR.redact(reason), REDACTOR.redact(remedy), otherwise)
 
 

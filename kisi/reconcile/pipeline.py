@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from kisi.counting import CountingContext, Matcher, combine
@@ -23,15 +23,14 @@ from kisi.model import (
     BillingMapping,
     Company,
     CompanyPlan,
-    CountingRules,
     Failure,
     Glob,
-    GuardRules,
     Hold,
     LeftLine,
     LineSlot,
     OwnedLine,
     Plan,
+    Rules,
     Status,
     TenantRef,
     TenantUsage,
@@ -70,25 +69,6 @@ from kisi.transport import Clock
 _LONGEST_SKEW = timedelta(days=1)
 """A clock that is further off is wrong, and so is every date that is taken from it."""
 _Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a run bills, by which rules, and when."""
-
-    mapping: BillingMapping
-    counting: CountingRules
-    guards: GuardRules
-    now: datetime
-    """Keys must be unexpired now (aware, UTC)."""
-    today: date
-    """The day in the billing time zone."""
-
-    @property
-    def context(self) -> CountingContext:
-        """What usage is counted by."""
-        matcher, billed = Matcher(self.mapping.applications), billed_applications(self.mapping)
-        return CountingContext(matcher, billed, self.counting, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +151,8 @@ def reconcile(
     with ThreadPoolExecutor(1) as other_side:
         held = known_lines(known, memory.pending)
         reading = other_side.submit(reader.read, state, places, further, held)
-        collected = _read_sources(rules, sources, billed, progress)
+        counting, first_look = counting_context(rules), not mapping.companies
+        collected = collect(sources, billed, counting, everything=first_look, progress=progress)
         reading.result()
     others = OthersSeen.of(memory.unproven, memory.foreign_changes, state, psas)
     settlements = settle(
@@ -221,15 +202,10 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
     return release(found.plan, {*found.accepted, *accepted}, {**withheld, **found.others.holds})
 
 
-def _read_sources(
-    rules: Rules,
-    sources: Mapping[str, UsageSource],
-    billed: Collection[Company],
-    progress: Progress,
-) -> Collected:
-    """What the billed clients use; without a mapping, what every tenant uses."""
-    everything = not rules.mapping.companies
-    return collect(sources, billed, rules.context, everything=everything, progress=progress)
+def counting_context(rules: Rules) -> CountingContext:
+    """What usage is counted by."""
+    matcher, billed = Matcher(rules.mapping.applications), billed_applications(rules.mapping)
+    return CountingContext(matcher, billed, rules.counting, rules.now)
 
 
 def _further_places(

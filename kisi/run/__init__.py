@@ -9,8 +9,3 @@ sync, preview              daily            open, read, plan, accept, write, rec
    └── notification        RunNotification  `[notify]`
 ```
 """
-
-from kisi.run.daily import preview, sync
-from kisi.run.result import Message, RunResult, Stop
-
-__all__ = ["Message", "RunResult", "Stop", "preview", "sync"]

@@ -24,9 +24,16 @@ from kisi.errors import (
 )
 from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
-from kisi.model import BillingMapping, Company, Glob, Plan
-from kisi.reconcile import JournalState, Progress, Reconciled, Rules, reconcile, resolve, select
-from kisi.reconcile.collect import read_unmapped
+from kisi.model import BillingMapping, Company, Glob, Plan, Rules
+from kisi.reconcile.collect import Progress, read_unmapped
+from kisi.reconcile.pipeline import (
+    JournalState,
+    Reconciled,
+    counting_context,
+    reconcile,
+    resolve,
+    select,
+)
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
@@ -318,7 +325,7 @@ class _Run:
         self.stop.writing = False
         strangers, sources = plan.unmapped_tenants, self.setup.sources
         with suppress(Interrupted):
-            tenants, uses = read_unmapped(sources, strangers, mapping, rules.context)
+            tenants, uses = read_unmapped(sources, strangers, mapping, counting_context(rules))
             plan = replace(plan, unmapped_tenants=tenants, unmapped_uses=uses)
         return replace(applied, plan=plan)
 

@@ -10,7 +10,7 @@ from kisi.errors import Withheld
 from kisi.journal import ClientState, ConfirmedLine, Journal
 from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
 from kisi.planning import accepted_keys, settled
-from kisi.reconcile import Reconciled
+from kisi.reconcile.pipeline import Reconciled
 from kisi.reconcile.summary import is_current, trouble
 
 _DOUBTS = {"empty-source", "to-zero", "decrease", "increase", "create", "run", "unknown-device"}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from kisi.errors import ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.redaction import REDACTOR
+from kisi.redaction import REDACTOR, is_common
 from kisi.run.document import plan_document
 from kisi.run.result import Message, Mode, OnMessage, RunResult
 from kisi.run.setup import partial_config
@@ -74,7 +74,8 @@ def _answer(url: str, below: str, document: Json | None) -> int:
     """Sends to `url`; `below` is put after its path, before a query."""
     parts = urlsplit(url)
     for secret in (parts.path, parts.query, parts.password or ""):
-        REDACTOR.add(secret)
+        if not is_common(secret):  # nothing that the service says is ever shown
+            REDACTOR.add(secret)
     path = parts.path.rstrip("/") + below if below else parts.path
     limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
     server, query = f"{parts.scheme}://{parts.netloc}", f"?{parts.query}" if parts.query else ""

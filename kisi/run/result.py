@@ -13,7 +13,7 @@ from typing import TypeVar
 from kisi.errors import ExitCode, Interrupted, KisiError
 from kisi.journal import LineHistory, Operation
 from kisi.model import Company, CompanyPlan, LeftLine, Outcome, Plan, PlannedLine, Status
-from kisi.reconcile import Progress
+from kisi.reconcile.collect import Progress
 from kisi.reconcile.summary import UNWRITTEN
 from kisi.redaction import REDACTOR, safe_text
 

@@ -13,21 +13,68 @@ from hashlib import sha256
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any, Protocol
 
 import platformdirs
 
 from kisi.config import Config, PartialConfig, read_partial_config, resolve_all
+from kisi.config.settings import Section
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
-from kisi.model import BillingMapping
-from kisi.psa import Psa
-from kisi.psa.registry import PSAS
-from kisi.reconcile import Rules
+from kisi.model import BillingMapping, Rules
+from kisi.psa import Psa, autotask, connectwise, tigerpaw
 from kisi.redaction import OneLine, RedactingFilter
-from kisi.sources import UsageSource
-from kisi.sources.registry import SOURCES
+from kisi.sources import UsageSource, business_hub, ksc
 from kisi.transport import Clock, Limits
 
+
+class SourceModule(Protocol):
+    """What a module that implements a source declares."""
+
+    @property
+    def SETTINGS(self) -> type[Section]:  # noqa: N802 - a constant of the module
+        """The settings of its section in kisi.toml."""
+
+    def open_source(
+        self,
+        name: str,
+        settings: Any,  # noqa: ANN401 - each module's own settings class
+        secrets: Mapping[str, str],
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
+    ) -> UsageSource:
+        """Makes the source of one `[sources.NAME]` section; sends nothing yet."""
+
+
+class PsaModule(Protocol):
+    """What a module that implements a PSA declares."""
+
+    @property
+    def SETTINGS(self) -> type[Section]:  # noqa: N802 - a constant of the module
+        """The settings of its section in kisi.toml."""
+
+    def open_psa(
+        self,
+        name: str,
+        settings: Any,  # noqa: ANN401 - each module's own settings class
+        secrets: Mapping[str, str],
+        *,
+        base: Path,
+        clock: Clock,
+        limits: Limits,
+    ) -> Psa:
+        """Makes a section's PSA; sends nothing yet. Relative paths start from `base`."""
+
+
+SOURCES: Mapping[str, SourceModule] = {"ksc": ksc, "business-hub": business_hub}
+PSAS: Mapping[str, PsaModule] = {
+    "autotask": autotask,
+    "connectwise": connectwise,
+    "tigerpaw": tigerpaw,
+}
+"""Kind to package: a new kind is one with `SETTINGS`, and `open_source` or `open_psa`."""
 SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
 PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
 RUN_SECONDS = 1800.0

@@ -1,4 +1,4 @@
-"""Where usage comes from: the protocol every source implements. `registry` names them all.
+"""Where usage comes from: the protocol every source implements. `kisi.run.setup` names them all.
 
 A source hands over each tenant whole, as one `Reading`, or raises `SourceError`; it never returns
 part of a tenant. It decides nothing about billing: `kisi.counting` does.

@@ -10,10 +10,15 @@ A `Client` belongs to one server. Its promises:
   server asks for. What may have been applied raises `AnswerLost`; what was not sent, `NotSent`.
 """
 
+from typing import TYPE_CHECKING
+
+from kisi.lazy import lazy_names
 from kisi.transport.answer import Answer, clock_finding, clock_skew, retry_after
-from kisi.transport.client import Client
 from kisi.transport.policy import Clock, Limits, Retry
-from kisi.transport.trust import Certificate, certificate_of
+
+if TYPE_CHECKING:
+    from kisi.transport.client import Client
+    from kisi.transport.trust import Certificate, certificate_of
 
 __all__ = [
     "Answer",
@@ -27,3 +32,4 @@ __all__ = [
     "clock_skew",
     "retry_after",
 ]
+__getattr__ = lazy_names(__name__, {"client": "Client", "trust": "Certificate certificate_of"})

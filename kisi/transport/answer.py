@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from kisi.errors import BadAnswer
 from kisi.model import Finding, Level
-from kisi.redaction import REDACTOR, remote_text
+from kisi.redaction import REDACTOR, remote_words
 
 _OPENING = 8192
 """Characters of a body that messages are made from."""
@@ -57,7 +57,7 @@ class Answer:
         try:
             return self._document
         except (ValueError, RecursionError) as error:
-            kind = self._content_type or "no content type"
+            kind = self.header("Content-Type", 80).partition(";")[0] or "no content type"
             raise BadAnswer(
                 f"Expected JSON, got status {self.status} with {kind}: {self.excerpt()!r}."
             ) from error
@@ -66,13 +66,26 @@ class Answer:
     def _document(self) -> Any:  # noqa: ANN401  any JSON value
         return json.loads(self.body, parse_constant=_refuse)
 
+    def header(self, name: str, limit: int) -> str:
+        """A header for a message, empty if there is none; see `remote_words`.
+
+        It is read as Latin-1, whatever it is, so a secret is found in it by its bytes.
+        """
+        return remote_words(self.headers.get(name, ""), limit)
+
     def excerpt(self, limit: int = 80) -> str:
-        """The first `limit` characters of the body, for a message; see `remote_text`."""
-        return remote_text(self.opening(), limit)
+        """The first `limit` characters of the body, for a message; see `remote_words`."""
+        return remote_words(self.opening(), limit)
 
     def opening(self) -> str:
-        """The beginning of the body as text, without our secrets."""
-        return REDACTOR.opening(self.body[:_READ].decode("utf-8", "replace"), _OPENING)
+        """The beginning of the body as text, without our secrets; `remote_words` may show it.
+
+        They are looked for in its bytes first (Latin-1 has a letter for each): an encoding that the
+        body is not in breaks their letters, and they would not be found any more.
+        """
+        raw = REDACTOR.opening(self.body[:_READ].decode("latin-1"), 4 * _OPENING)
+        text = raw.encode("latin-1").decode("utf-8", "replace")
+        return REDACTOR.opening(text, _OPENING)
 
 
 def _refuse(constant: str) -> NoReturn:

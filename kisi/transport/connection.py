@@ -13,10 +13,12 @@ import http.client
 import io
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,6 +96,22 @@ class Attempt:
         """After a stop an answer has one more second: it may be telling of a new session."""
         if self.limits.stopped:
             self.ends = min(self.ends, self.clock.monotonic() + _SLICE)
+
+
+def system_context(authorities: str = "") -> ssl.SSLContext:
+    """A context that verifies chain and name; `authorities` is a file or folder, else the system's.
+
+    `ssl.create_default_context` would write the keys of each connection to `$SSLKEYLOGFILE`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if sys.version_info >= (3, 13):  # as `create_default_context` does
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+    if authorities:
+        kind = "capath" if Path(authorities).is_dir() else "cafile"
+        context.load_verify_locations(**{kind: authorities})
+    else:
+        context.load_default_certs()
+    return context
 
 
 def proxies_for(url: str) -> dict[str, str]:
@@ -182,7 +200,7 @@ class Connection(requests.adapters.HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401
         """The manager of a proxy. A proxy that is itself reached by TLS must prove its name."""
         if proxy.lower().startswith("https:"):
-            kwargs["proxy_ssl_context"] = ssl.create_default_context()
+            kwargs["proxy_ssl_context"] = system_context()
         return super().proxy_manager_for(proxy, **kwargs)
 
     def close(self) -> None:

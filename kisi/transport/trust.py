@@ -21,8 +21,9 @@ import certifi
 import requests
 
 from kisi.errors import ConfigError, NotSent
+from kisi.rights import why_not_used
 from kisi.secrets import fingerprint
-from kisi.transport.connection import Attempt, Connection, TrustMethod
+from kisi.transport.connection import Attempt, Connection, TrustMethod, system_context
 from kisi.transport.policy import Clock, Limits
 
 _LOG = logging.getLogger(__name__)
@@ -68,15 +69,9 @@ def _unverified(pins: Iterable[str]) -> TrustMethod:
 def _system() -> TrustMethod:
     bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
     try:
-        if bundle:
-            is_folder = Path(bundle).is_dir()
-            context = ssl.create_default_context(
-                cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-            )
-        else:
-            context = ssl.create_default_context()
-            if not os.environ.get("SSL_CERT_FILE"):
-                context.load_verify_locations(certifi.where())
+        context = system_context(bundle)
+        if not bundle and not os.environ.get("SSL_CERT_FILE"):
+            context.load_verify_locations(certifi.where())
     except OSError as error:
         raise ConfigError(
             f"The certificate authorities in {bundle!r} (REQUESTS_CA_BUNDLE) cannot be read: "
@@ -99,6 +94,8 @@ def _chain_context() -> ssl.SSLContext:
 def _certificates(path: Path) -> list[bytes]:
     """The certificates (DER) in a file, which may hold several as PEM."""
     data = path.read_bytes()
+    if foreign := why_not_used(path):
+        raise ConfigError(foreign)
     blocks = ["".join(block.decode("ascii").split()) for block in _PEM.findall(data)]
     pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
     return [ssl.PEM_cert_to_DER_cert(pem.format(block)) for block in blocks] or [data]

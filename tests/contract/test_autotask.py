@@ -12,7 +12,7 @@ import pytest
 from kisi.errors import PsaError
 from kisi.model import AgreementRef, Outcome, WriteStatus
 from kisi.planning import candidate
-from kisi.psa.registry import PSAS
+from kisi.run.setup import PSAS
 from kisi.sandbox.autotask import Autotask, ContractService
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kisi.model import TenantRef
+from kisi.run.setup import SOURCES
 from kisi.sources import UsageSource
-from kisi.sources.registry import SOURCES
 from kisi.transport import Limits
 from tests.contract.sources import APPLICATION, UsageSourceContract
 from tests.unit.fakes import FakeClock

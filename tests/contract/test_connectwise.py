@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kisi.model import AgreementRef, Outcome
-from kisi.psa.registry import PSAS
+from kisi.run.setup import PSAS
 from kisi.sandbox.connectwise import ConnectWise
 from kisi.sandbox.connectwise_lists import Gateway
 from kisi.sandbox.faults import Faults

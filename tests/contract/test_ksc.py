@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from kisi.model import TenantRef
+from kisi.run.setup import SOURCES
 from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
 from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.world import Client, World
 from kisi.sources import UsageSource
-from kisi.sources.registry import SOURCES
 from kisi.transport import Limits
 from tests.contract.sources import APPLICATION, DisabledTenantContract, UsageSourceContract
 from tests.unit.fakes import FakeClock

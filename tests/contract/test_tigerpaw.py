@@ -15,7 +15,7 @@ from kisi.errors import ForeignChange, PsaError
 from kisi.journal import Journal
 from kisi.model import AgreementRef, WriteStatus
 from kisi.planning import is_live
-from kisi.psa.registry import PSAS
+from kisi.run.setup import PSAS
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
 from kisi.sandbox.tigerpaw import SOAP_PATH, Tigerpaw

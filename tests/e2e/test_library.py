@@ -119,3 +119,19 @@ def test_the_package_loads_a_run_only_when_it_is_asked_for():
         "assert not hasattr(kisi, 'nothing')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_reads_the_journal_alone_loads_no_http_and_no_adapter(office: Operator):
+    assert office.run("sync").code == 0
+    code = (
+        "import sys; from kisi.cli import run;"
+        "config = ['--config', sys.argv[1]];"
+        "assert run(['status', *config]) == 0;"
+        "assert run(['explain', 'Contoso', *config]) == 0;"
+        "heavy = 'requests urllib3 ssl rich kisi.apply kisi.planning kisi.run.daily '"
+        "        'kisi.sources.ksc.source kisi.psa.autotask.adapter kisi.psa.connectwise.adapter';"
+        "sys.exit(', '.join(set(heavy.split()) & set(sys.modules)) or 0)"
+    )
+    arguments = [sys.executable, "-c", code, str(office.config)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -138,3 +138,15 @@ def test_a_quiet_demo_says_nothing_of_steps_that_went_well(operator: Operator):
 
     assert result.code == 0
     assert "as it should be" not in result.out
+
+
+def test_hostile_names_cannot_reach_the_terminal(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=90)
+    operator.client("Evil\x1b]0;owned\x07\x1b[2J\u202egnp.exe\n+ Fabrikam", workstations=1)
+
+    for arguments in (["preview"], ["map", "list"], ["sync"], ["status"], ["sync", "-vv"]):
+        done = operator.run(*arguments)
+        for character in "\x1b\x07\u202e":
+            assert character not in done.out + done.err
+        assert "\n+ Fabrikam" not in done.out

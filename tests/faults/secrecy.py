@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, quote_plus
 
+ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be")
+"""What the bytes of an answer may be in."""
 _LOGIN_NAMES = ("-user",)
 """Secret files that hold a login name, which is a common word and no secret."""
 
@@ -48,6 +50,10 @@ def forms(secret: str) -> Iterator[str]:
     yield "".join(f"\\u{ord(letter):04x}" for letter in secret)
     yield "".join(f"&#{ord(letter)};" for letter in secret)
     yield "".join(f"%{byte:02x}" for byte in secret.encode())
+    for encoding in ENCODINGS:
+        raw = secret.encode(encoding, "replace")
+        yield from (raw.decode("latin-1"), raw.decode("utf-8", "replace"))
+        yield raw.decode("utf-8", "backslashreplace")
     for before in range(3):  # inside a longer text, as in `Basic` of company, key and secret
         raw = bytes(before) + secret.encode()
         first, end = -(-before * 8 // 6), len(raw) * 8 // 6
@@ -62,6 +68,7 @@ def stored_in(state: Path) -> Iterator[tuple[str, str]]:
             yield from _values(path)
         if path.is_file():
             yield path.name, path.read_bytes().decode("utf-8", "replace")
+            yield f"bytes of {path.name}", path.read_bytes().decode("latin-1")
 
 
 def _values(path: Path) -> Iterator[tuple[str, str]]:

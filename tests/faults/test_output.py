@@ -19,6 +19,7 @@ from kisi.run import notification
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up
 from tests.faults.processes import LONGEST, _command
+from tests.owners import belongs_to
 
 STATE = 8
 POSIX = os.name == "posix"
@@ -222,6 +223,32 @@ def test_a_report_follows_only_a_link_of_its_own_user(
     assert refused.code == STATE
     assert "it is another user's link" in refused.err
     assert target.read_text() == written
+    billed.heals()
+
+
+@pytest.mark.fault(
+    55,
+    injection="--output names a file of another user",
+    outcome="billed as ever, exit 8: the report is not given to him, his file is as it was",
+)
+@posix
+def test_a_report_is_not_written_over_another_users_file(
+    billed: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    report = tmp_path / "report.json"
+    report.write_text("his")
+    with monkeypatch.context() as patch:
+        belongs_to(patch, report, 4321)
+        refused = billed.operator.sync("--output", str(report))
+
+    billed.results.append(refused)
+    assert refused.code == STATE
+    assert f"could not be written to {report}: it is another user's file." in refused.err
+    assert report.read_text() == "his"
+    assert billed.contoso.quantities == {billed.product: 8}
+    belongs_to(monkeypatch, report, 0)
+    assert billed.operator.sync("--output", str(report)).code == 0
+    assert json.loads(report.read_text())["exit_code"] == 0
     billed.heals()
 
 

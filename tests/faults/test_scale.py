@@ -19,10 +19,11 @@ from kisi.model import (
     GuardRules,
     ProductRow,
     Reading,
+    Rules,
     Tenant,
     TenantRef,
 )
-from kisi.reconcile import JournalState, Rules, reconcile
+from kisi.reconcile.pipeline import JournalState, reconcile
 from kisi.reconcile.summary import summarise
 from kisi.sources import Select
 from tests.e2e.conftest import Operator

@@ -20,7 +20,9 @@ from kisi.sandbox.ksc_records import pxg_error
 from tests.e2e.conftest import Operator, Result
 from tests.e2e.tigerpaw_side import TigerpawSide
 from tests.faults.conftest import CREATE, Trial
-from tests.faults.secrecy import no_secrets, secrets_in
+from tests.faults.monitor import Monitor, answer
+from tests.faults.secrecy import ENCODINGS, no_secrets, secrets_in
+from tests.owners import belongs_to, somebody
 
 CONFIG = 3
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows guards files by access lists")
@@ -52,9 +54,9 @@ def _replaced(old: str, new: str) -> Callable[[bytes], bytes]:
 
 
 def _many(_: bytes) -> bytes:
-    """50,000 clients, all of them on one agreement."""
+    """5,000 clients, all of them on one agreement."""
     row = '[[company]]\nname = "C{0}"\ntenants = ["hq:T{0}"]\ncompany = 250\nagreement = 1042\n'
-    return "".join(row.format(number) for number in range(50_000)).encode()
+    return "".join(row.format(number) for number in range(5_000)).encode()
 
 
 @pytest.mark.fault(
@@ -82,7 +84,7 @@ def _many(_: bytes) -> bytes:
         (lambda before: before.decode().encode("utf-16"), "The file is UTF-16, not UTF-8"),
         (lambda _: b"\x00" * 1000, "mapping.toml: line 1"),
         (lambda _: b"# " + b"x" * 17 * 2**20, "larger than 8 MiB"),
-        (_many, "... and 49949 more."),
+        (_many, "... and 4949 more."),
     ],
 )
 def test_a_mapping_that_is_wrong_is_refused_before_anything_is_sent(
@@ -195,6 +197,30 @@ def test_a_secret_that_cannot_be_used_stops_everything(
         secret.rmdir()
     secret.write_text(value)
     secret.chmod(0o600)
+    billed.heals()
+
+
+@pytest.mark.fault(
+    52,
+    injection="kisi.toml, mapping.toml, a secret, or a folder above one belongs to another user",
+    outcome="exit 3 before anything is sent or told; whose it is, and how to change that",
+)
+@posix
+@pytest.mark.parametrize(
+    "place", ["kisi.toml", "mapping.toml", "secrets/ksc-password", "secrets", ".", ".."]
+)
+def test_a_file_that_another_user_decides_about_is_not_used(
+    billed: Trial, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    billed.operator.by_hand()
+    owned = Path(os.path.normpath(billed.operator.folder / place))
+    with monkeypatch.context() as patch:
+        belongs_to(patch, owned, somebody())
+        result = refused(billed)
+        assert f"{owned} belongs to the user " in result.err
+        assert "As root, run `chown " in result.err
+        assert billed.operator.run("check").code == CONFIG
+    assert billed.contoso.quantities == {billed.product: 6}
     billed.heals()
 
 
@@ -345,6 +371,97 @@ def test_what_servers_say_of_our_secrets_goes_no_further(operator: Operator):
 
     assert {4, 5, 7} <= {result.code for result in results}
     no_secrets(operator.folder, results)
+
+
+FOREIGN = "Größe-Šifra€7"
+"""A password with letters that Latin-1 has, that Windows-1252 alone has, and that neither has."""
+
+
+@pytest.mark.fault(
+    53,
+    injection="our password, not in ASCII, in an error page or header in Latin-1, Windows-1252, "
+    "UTF-16, read wrongly, or with percent signs",
+    outcome="no part of it in stdout, stderr, log, journal, report or webhook",
+)
+def test_a_password_comes_back_in_no_encoding(operator: Operator):
+    trial = Trial(operator)
+    operator.sandbox.ksc.account.password = FOREIGN
+    assert operator.sync().code == 0
+    monitor = Monitor(answer(200))
+    (operator.folder / "secrets" / "webhook-url").write_text(monitor.url)
+    (operator.folder / "secrets" / "webhook-url").chmod(0o600)
+    operator.more = '[notify]\nwebhook = "file:secrets/webhook-url"\n'
+    results, reports = [], []
+    operator.ends_sessions = False
+    for encoding in ENCODINGS:
+        raw = f"wrong password {FOREIGN} of kisi".encode(encoding, "replace")
+        read = raw.decode("latin-1").encode()  # as a program would that takes it for Latin-1
+        header = raw.replace(b"\0", b"").decode("latin-1")
+        spelled = "".join(f"%{byte:02X}" for byte in raw)
+        cases: list[dict[str, object]] = [
+            {"kind": "status", "code": 500, "body": raw},
+            {"kind": "html", "body": read},
+            {"kind": "status", "code": 401, "headers": {"X-KSC-ErrorMsg": header}},
+            {"kind": "status", "code": 200, "body": raw, "headers": {"Content-Type": header}},
+            {"kind": "status", "code": 400, "body": {"message": read.decode() + spelled}},
+        ]
+        for number, case in enumerate(cases):
+            trial.contoso.add_devices()
+            match = "P* */additions*" if number % 2 else "*"
+            operator.sandbox.faults.add(**case, match=match, times=None)
+            report = operator.folder / "state" / f"report-{len(results)}.html"
+            results.append(operator.run("sync", "-vv"))
+            results.append(
+                operator.run("preview", "-vv", "--format", "html", "--output", str(report))
+            )
+            reports += [("page", report.read_text())] if report.exists() else []
+            operator.sandbox.faults.clear()
+            operator.sandbox.ksc.sessions.open.clear()
+    monitor.close()
+
+    assert {4, 7} <= {result.code for result in results}
+    assert "***" in "".join(result.err for result in results)
+    heard = [("webhook", json.dumps(body, ensure_ascii=False)) for *_, body in monitor.heard]
+    assert heard
+    no_secrets(operator.folder, results, [*heard, *reports])
+    for where, text in [("stderr", result.err) for result in results] + heard + reports:
+        assert not re.search("Gr.{0,8}e-|ifra|-\\S{1,9}i.?f.?r.?a", text), (where, text[:2000])
+
+
+@pytest.mark.fault(
+    53,
+    injection="the password is a common word, such as `error`, and a server says it, or not",
+    outcome="no gap anywhere: what is said is the same for every such password; `check` warns",
+)
+def test_a_password_that_is_a_common_word_can_be_read_from_nothing(operator: Operator):
+    trial = Trial(operator)
+    assert operator.sync().code == 0
+    heard: set[str] = set()
+    operator.ends_sessions = False
+    for word in ("error", "virtual", "Contoso", "access denied"):
+        operator.sandbox.ksc.account.password = word
+        trial.contoso.add_devices()
+        said = f"Internal error of the virtual server: {word} is wrong"
+        cases: list[dict[str, object]] = [
+            {"kind": "status", "code": 500, "body": said},
+            {"kind": "status", "code": 403, "headers": {"X-KSC-ErrorMsg": said}},
+            {"kind": "status", "code": 200, "body": pxg_error(1234, said)},
+        ]
+        for number, case in enumerate(cases):
+            operator.sandbox.faults.add(**case, match="*", times=None)
+            result = operator.run("sync")
+            heard.add(f"{number} {result.code} {result.err} {result.out}")
+            operator.sandbox.faults.clear()
+            operator.sandbox.ksc.sessions.open.clear()
+    checked = operator.run("check")
+
+    assert len(heard) == len(cases), heard
+    everything = "".join(heard) + (operator.state / "kisi.log").read_text(encoding="utf-8")
+    assert "(not shown)" in everything
+    assert "***" not in everything
+    assert " is wrong" not in everything
+    assert "A secret is a common word or number" in checked.out
+    operator.sandbox.ksc.account.password = "sandbox-ksc-password"
 
 
 @pytest.mark.fault(

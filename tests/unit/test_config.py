@@ -28,7 +28,7 @@ from kisi.config.settings import (
 )
 from kisi.errors import ConfigError, ExitCode
 from kisi.model import CountingRules, GuardRules
-from kisi.sources.ksc.source import Fingerprint
+from kisi.sources.ksc.settings import Fingerprint
 
 PIN = "sha256:" + "0" * 64
 

@@ -1,20 +1,17 @@
-"""Autotask as a `kisi.psa.Psa`: its settings, and what is asked of it."""
+"""Autotask as a `kisi.psa.Psa`: what is asked of it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date, timedelta
 from functools import partial
-from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-
-from kisi.config.settings import SecretRef, Section, ServerUrl
 from kisi.errors import ConfigError, KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Level, Line, PlannedLine, WriteResult
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.autotask import records
-from kisi.psa.autotask.records import Effective, Service, as_id
+from kisi.psa.autotask.records import Service, as_id
+from kisi.psa.autotask.settings import AutotaskSettings
 from kisi.psa.autotask.wire import (
     COMPANIES,
     CONTRACT_SERVICES,
@@ -23,28 +20,9 @@ from kisi.psa.autotask.wire import (
     UNITS,
     Filter,
     Wire,
-    trusted_zone,
 )
 from kisi.psa.autotask.write import Writer
 from kisi.transport import Client, Clock, Limits, clock_finding
-
-
-class AutotaskSettings(Section):
-    """Which Autotask database it is, who kisi is there, and from when on changes count."""
-
-    kind: Literal["autotask"]
-    user: SecretRef = None
-    secret: SecretRef = None
-    integration_code: SecretRef = None
-    """The API user's tracking identifier; a custom one, not a vendor's."""
-    zone: Annotated[ServerUrl, AfterValidator(trusted_zone)] | None = None
-    """The base address of the zone; Autotask is asked for it where it is missing."""
-    effective: Effective = Effective.PERIOD_START
-    """From when on an increase counts; a decrease: from the next period, except with `day`."""
-    workers: int = Field(default=2, ge=1, le=3)
-    """Requests at once; Autotask takes three for each endpoint."""
-    active_status: int = records.ACTIVE
-    """The `status` of an active contract: evidenced, not documented."""
 
 
 def open_psa(

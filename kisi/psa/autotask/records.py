@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from enum import StrEnum
 
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.autotask.settings import ACTIVE, Effective
 from kisi.psa.interface import LARGEST, exact_number, move, move_by_hand
 from kisi.redaction import remote_name, remote_text
 
@@ -27,21 +27,9 @@ Row = Mapping[str, object]
 
 RECURRING = 7
 """`contractType` of a Recurring Service contract."""
-ACTIVE = 1
-"""`status` of a contract in force; evidenced by callers, see docs/autotask.md."""
 _LARGEST_ID = 2**31 - 1
 _ID = re.compile(r"[1-9][0-9]{0,9}")
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T.*)?", re.ASCII)
-
-
-class Effective(StrEnum):
-    """From when on a changed quantity counts."""
-
-    PERIOD_START = "period_start"
-    """An increase counts from the start of the running period; from the next where it is posted."""
-    DAY = "day"
-    """Both count from today on; Autotask prorates."""
-    NEXT_PERIOD = "next_period"
 
 
 def as_id(text: str) -> int | None:

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from kisi.errors import AccessRefused, BadAnswer, PsaError, TransportError
 from kisi.psa.autotask.records import Row, folded, number
-from kisi.redaction import REDACTOR, remote_text
-from kisi.secrets import is_loopback
+from kisi.psa.autotask.settings import trusted_zone
+from kisi.redaction import REDACTOR, remote_words
 from kisi.transport import Answer, Client, Clock, Retry
 
 LOG = logging.getLogger("kisi.psa.autotask")
@@ -56,7 +56,6 @@ COMPANIES = Entity("Companies", "companies", ("id", "companyName", "isActive"))
 
 ZONES = "https://webservices2.autotask.net"
 """Where Autotask says which zone a user's database is in."""
-_ZONES_OF = ".autotask.net"
 _PAGE = 500
 """The largest page, and the most values of one condition."""
 _MOST_ROWS = 100_000
@@ -83,18 +82,6 @@ class Filter(NamedTuple):
         """As the API takes it."""
         given = {} if self.value is None else {"value": self.value}
         return {"op": self.op, "field": self.field, **given}
-
-
-def trusted_zone(url: str) -> str:
-    """The base address of a zone; `ValueError` where a secret must not be sent to it."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    plain = parts.scheme == "http" and is_loopback(host)
-    if not plain and (parts.scheme != "https" or not host.endswith(_ZONES_OF) or parts.port):
-        raise ValueError("An Autotask zone is an https:// address of a host under autotask.net.")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("The address of a zone ends with its path, /atservicesrest.")
-    return url.rstrip("/")
 
 
 class Wire:
@@ -310,5 +297,5 @@ def refusals(answer: Answer) -> list[str]:
 
 def sentence(answer: Answer) -> str:
     """The end of a sentence: the status and what Autotask says."""
-    said = remote_text("; ".join(refusals(answer)) or answer.excerpt(200), 300)
+    said = remote_words("; ".join(refusals(answer)) or answer.excerpt(200), 300)
     return f"{answer.status}: {said.rstrip('.')}." if said else f"{answer.status}."

@@ -17,7 +17,8 @@ from http import HTTPStatus
 
 from kisi.errors import AccessRefused, NotSent, PsaError, TransportError
 from kisi.model import PlannedLine, WriteResult, WriteStatus
-from kisi.psa.autotask.records import Effective, Service, as_id, effective_dates
+from kisi.psa.autotask.records import Service, as_id, effective_dates
+from kisi.psa.autotask.settings import Effective
 from kisi.psa.autotask.wire import Filter, Wire, login_remedy, refusals, sentence
 from kisi.transport import Answer, retry_after
 

@@ -9,7 +9,6 @@ from kisi.model import Finding, Level
 from kisi.psa.connectwise.errors import login_remedy, read_refusal, transport_remedy
 from kisi.psa.connectwise.records import LARGEST_ID, as_id
 from kisi.psa.connectwise.wire import AGREEMENTS, CATALOG, COMPANIES, Collection, Wire, additions
-from kisi.redaction import remote_text
 from kisi.transport import Answer, Clock, clock_finding, clock_skew
 
 _IF_SKEWED = "an addition could start on the wrong day"
@@ -56,7 +55,7 @@ def _login(wire: Wire, answer: Answer) -> Finding:
 
 
 def _release(wire: Wire, answer: Answer) -> Finding:
-    release = remote_text(answer.headers.get("api-current-version", ""), 40)
+    release = answer.header("api-current-version", 40)
     if not release:
         return Finding(Level.NOTE, f"psa.{wire.name} does not say which release it runs.")
     return Finding(Level.OK, f"psa.{wire.name} runs ConnectWise {release}.")

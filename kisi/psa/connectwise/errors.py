@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.client import responses
 
 from kisi.errors import BadAnswer, TransportError, Untrusted
-from kisi.redaction import REDACTOR, remote_text
+from kisi.redaction import NOT_QUOTED, REDACTOR, remote_text, remote_words
 from kisi.transport import Answer
 
 _LONGEST = 300
@@ -67,8 +67,9 @@ class Refusal:
     def sentence(self) -> str:
         """The end of a sentence: `400 InvalidObject: addition object is invalid: ....`."""
         # Cloudflare's own statuses (520 to 526) have no phrase.
-        spelled = f"{self.status} {self.code or responses.get(self.status, '')}".rstrip()
-        if said := self.message:
+        code = self.code if REDACTOR.quotes else ""
+        spelled = f"{self.status} {code or responses.get(self.status, '')}".rstrip()
+        if said := remote_words(self.message, len(self.message)):
             spelled += f": {said if len(said) <= _LONGEST else said[: _LONGEST - 3] + '...'}"
         return spelled if spelled.endswith((".", "!", "?")) else spelled + "."
 
@@ -87,8 +88,10 @@ def read_refusal(answer: Answer) -> Refusal:
 
 def request_id(answer: Answer) -> str:
     """ConnectWise's id of the request (`x-cw-request-id`), safe for a log line; may be empty."""
-    said = _REQUEST_ID.sub("", REDACTOR.redact(answer.headers.get("x-cw-request-id", "")))
-    return remote_text(said, 64)  # without what stood between them, letters could be a secret again
+    if (said := answer.header("x-cw-request-id", 200)) == NOT_QUOTED:
+        return ""
+    # without what stood between them, letters could be a secret again
+    return remote_text(_REQUEST_ID.sub("", said), 64)
 
 
 def login_remedy(name: str, refusal: Refusal) -> str:
@@ -126,7 +129,7 @@ def _from_body(answer: Answer) -> tuple[str, str]:
         page = f"a web page, {title[1].strip()!r}" if title else "a web page"
         return "", page if "<" in opening else opening
     if not isinstance(body, dict):
-        return "", answer.excerpt(_LONGEST) if body else ""
+        return "", answer.opening() if body else ""
     code, message = body.get("code") or body.get("error") or "", body.get("message") or ""
     errors = body.get("errors")
     listed = errors if isinstance(errors, list) else []

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from kisi.errors import AccessRefused, NotSent, PsaError, TransportError
-from kisi.redaction import remote_text
+from kisi.redaction import remote_words
 from kisi.transport import Answer, Client, Clock, Retry
 
 Read = TypeVar("Read")
@@ -171,7 +171,7 @@ class Rest:
         except TransportError as error:
             raise PsaError(f"{said}: {error.message}", remedy=error.remedy) from error
         if isinstance(content, dict) and content.get("Success") is False:
-            message = remote_text(str(content.get("Message") or "no message"), 200)
+            message = remote_words(str(content.get("Message") or "no message"), 200)
             raise PsaError(f"{said} with Success: false, {message}")
         self._known = True
         return content

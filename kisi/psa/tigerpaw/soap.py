@@ -27,7 +27,8 @@ from defusedxml.ElementTree import fromstring
 from kisi.errors import ConfigError, NotSent, TransportError
 from kisi.model import Line, PlannedLine, WriteResult, WriteStatus
 from kisi.psa.tigerpaw.records import money
-from kisi.redaction import remote_text
+from kisi.redaction import remote_text, remote_words
+from kisi.rights import why_not_used
 from kisi.transport import Answer, Client, Retry, retry_after
 
 AUTH_NAMESPACE = "http://www.tigerpawsoftware.com/"
@@ -116,20 +117,24 @@ def read_answer(answer: Answer, label: str, *, creates: bool = False) -> WriteRe
         status, denied = WriteStatus.REJECTED, True
     else:
         try:
-            success, message = _read_envelope(_parse(answer.body))
+            success, what, said = _read_envelope(_parse(answer.body))
+            message = what + remote_words(said, _LONGEST_TEXT)
         except ValueError:
             message = f"status {answer.status} without a readable result: {answer.excerpt()}"
         else:
             status = WriteStatus.UNKNOWN if success else WriteStatus.REJECTED
-            denied = not success and bool(_OF_LOGIN.search(message))
-    said = f"{label} answered the submit with {message.rstrip('. ')}."
-    return WriteResult(status, said, wait=wait, denied=denied)
+            denied = not success and bool(_OF_LOGIN.search(said))
+    message = f"{label} answered the submit with {message.rstrip('. ')}."
+    return WriteResult(status, message, wait=wait, denied=denied)
 
 
-def _read_envelope(root: Element) -> tuple[bool, str]:
-    """Whether the charge was accepted, and what was said; `ValueError` if it does not say that."""
+def _read_envelope(root: Element) -> tuple[bool, str, str]:
+    """Whether the charge was accepted, how that is said, and the server's own words.
+
+    `ValueError` if it does not say that.
+    """
     if root.find("./{*}Body/{*}Fault") is not None:
-        return False, f"a SOAP fault: {_text(root, 'faultstring') or 'no reason'}"
+        return False, "a SOAP fault: ", _text(root, "faultstring") or "no reason"
     result = root.find(f".//{{{BODY_NAMESPACE}}}{OPERATION}Result")
     if result is None:
         raise ValueError("there is no result")
@@ -138,7 +143,7 @@ def _read_envelope(root: Element) -> tuple[bool, str]:
     success, message = _text(result, "Success").lower(), _text(result, "Message")
     if success not in {"true", "false"}:
         raise ValueError("the result does not say whether it succeeded")
-    return success == "true", f"Success: {success}, {message or 'no message'}"
+    return success == "true", f"Success: {success}, ", message or "no message"
 
 
 def _parse(body: bytes) -> Element:
@@ -207,6 +212,8 @@ def load_template(path: Path | None, *, place: str = "") -> Template:
         raise ConfigError(
             f"{place}The Tigerpaw template {name} cannot be read: {why}.", remedy=_REMEDY
         ) from error
+    if path and (foreign := why_not_used(path)):
+        raise ConfigError(f"{place}{foreign}", remedy=_REMEDY)
     bare = _DECLARATION.sub("", _COMMENT.sub("", text)).strip()
     problems = [f"{place}The Tigerpaw template {name} {problem}." for problem in _problems(bare)]
     if problems:

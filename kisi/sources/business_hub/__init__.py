@@ -10,10 +10,15 @@ A report is trusted whole or not at all: `report` has the settings and turns a f
 records, `source` finds the files and turns records into readings.
 """
 
+from typing import TYPE_CHECKING
+
+from kisi.lazy import lazy_names
 from kisi.sources.business_hub.report import HubSettings
-from kisi.sources.business_hub.source import BusinessHub
+
+if TYPE_CHECKING:
+    from kisi.sources.business_hub.source import BusinessHub, open_source
 
 SETTINGS = HubSettings
-open_source = BusinessHub
 
 __all__ = ["SETTINGS", "BusinessHub", "HubSettings", "open_source"]
+__getattr__ = lazy_names(__name__, {"source": "BusinessHub open_source"})

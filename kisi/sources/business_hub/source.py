@@ -332,3 +332,6 @@ def _devices(uses: Sequence[Record]) -> dict[str, Device]:
                 remedy="Give each device of a company its own name, or export the report again.",
             )
     return {id_: Device(id_, use.device, use.os_name) for id_, use in told.items()}
+
+
+open_source = BusinessHub

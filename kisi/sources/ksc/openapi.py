@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import AnswerLost, Incomplete, LoginRefused, NotSent, SourceError, TransportError
-from kisi.redaction import remote_text
+from kisi.redaction import remote_text, remote_words
 from kisi.transport import Answer, Client, Clock, Limits, Retry, clock_skew, retry_after
 
 _E = TypeVar("_E", bound=SourceError)
@@ -189,8 +189,8 @@ def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError
     fields = reported if isinstance(reported, dict) else {"message": str(reported)}
     code = number if isinstance(number := fields.get("code"), int) else 0
     kind, what, remedy = _MEANINGS.get(code, _OTHER)
-    module = remote_text(str(fields.get("module", "")), 20)
-    message = remote_text(str(fields.get("message", "")), 200)
+    module = remote_words(str(fields.get("module", "")), 20)
+    message = remote_words(str(fields.get("message", "")), 200)
     detail = f'{code} {module}: "{message}"'
     return label.error(kind, what.format(method=method, detail=detail), remedy)
 
@@ -323,7 +323,7 @@ class Session:
     def _refusal(self, method: str, answer: Answer) -> SourceError:
         """What an HTTP status other than 200 means: login, session or protocol failed."""
         label, status = self.label, answer.status
-        said = remote_text(answer.headers.get("X-KSC-ErrorMsg", ""), 80) or answer.excerpt()
+        said = answer.header("X-KSC-ErrorMsg", 80) or answer.excerpt()
         detail = f"HTTP {status}: {said!r}"
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             if method != _START:

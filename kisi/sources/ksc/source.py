@@ -9,15 +9,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any
 
-from pydantic import AfterValidator, model_validator
-
-from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl, Text, Workers
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
-from kisi.secrets import normal_fingerprint
 from kisi.sources import Select
 from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
 from kisi.sources.ksc.openapi import (
@@ -28,44 +24,12 @@ from kisi.sources.ksc.openapi import (
     Vanished,
     authorization,
 )
+from kisi.sources.ksc.settings import KscSettings
 from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)
 _VERSIONS = ("KLADMSRV_PRODUCT_FULL_VERSION", "KLADMSRV_SERVER_VERSION_ID")
 _SOON = timedelta(days=30)
-Fingerprint = Annotated[str, AfterValidator(normal_fingerprint)]
-"""The SHA-256 of a server's certificate: `sha256:` and 64 lower-case hexadecimal digits. Colons
-between the digits and upper case are accepted, as `openssl x509 -fingerprint` prints them."""
-
-
-class KscSettings(Section):
-    """Settings of a Kaspersky Security Center Administration Server."""
-
-    global_tenant_ids: ClassVar[bool] = True
-    """`KLVSRV_UID` is made once, and stays where a server's backup is restored elsewhere."""
-
-    kind: Literal["ksc"] = "ksc"
-    url: ServerUrl
-    """Address and port of the OpenAPI, `https://ksc.example.com:13299`."""
-    user: Text
-    password: SecretRef = None
-    internal_user: bool = True
-    """A user of Security Center itself; false: one of Windows or a domain."""
-    domain: str = ""
-    ca_files: tuple[LocalPath, ...] = ()
-    """Pinned certificates, or authorities that issue the server's certificate. PEM or DER."""
-    fingerprints: tuple[Fingerprint, ...] = ()
-    """Pinned certificates by their SHA-256."""
-    workers: Workers = 8
-    """How many virtual servers are read at once."""
-
-    @model_validator(mode="after")
-    def _domain_belongs_to_domain_users(self) -> Self:
-        if self.domain and self.internal_user:
-            raise ValueError("domain is for domain users: set internal_user = false, or leave it.")
-        if not (self.domain.isascii() and self.domain.isprintable()) or '"' in self.domain:
-            raise ValueError("domain must be printable ASCII without quotes.")
-        return self
 
 
 class KscSource:
@@ -273,3 +237,6 @@ class KscSource:
             if finding.level is Level.PROBLEM:
                 _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main
+
+
+open_source = KscSource

@@ -10,6 +10,7 @@ from kisi.cli.checking import check_files
 from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
 from kisi.sources.business_hub.report import HubSettings
+from tests.owners import belongs_to, somebody
 
 
 class Server(Section):
@@ -165,6 +166,30 @@ def test_the_folder_behind_a_link_counts_too(everything):
     shared.chmod(0o777)
     (warning,) = warnings(check_files(everything / "kisi.toml", KINDS, KINDS))
     assert warning.message.endswith(f"replace the files in {shared}.")
+
+
+@posix
+@pytest.mark.parametrize("name", ["secrets", "secrets/key", "ca", "ca/own.cer", "mapping.toml"])
+def test_what_another_user_owns_is_a_problem_once(everything, monkeypatch, name):
+    belongs_to(monkeypatch, everything / name, somebody())
+    result = check_files(everything / "kisi.toml", KINDS, KINDS)
+    (problem,) = errors(result)
+    assert f"{everything / name} belongs to the user " in problem
+    assert not warnings(result)
+
+
+@posix
+def test_reports_and_journal_may_be_another_users(everything, monkeypatch):
+    for name in ("hub", "hub/a.csv", "state/journal.db"):
+        belongs_to(monkeypatch, everything / name, somebody())
+    result = check_files(everything / "kisi.toml", KINDS, KINDS)
+    assert not errors(result) + warnings(result)
+
+
+def test_a_secret_that_is_a_common_word_is_pointed_out(check, monkeypatch):
+    monkeypatch.setenv("KISI_CW_PASSWORD", "error")
+    (warning,) = warnings(check())
+    assert warning.message.startswith("A secret is a common word or number, or shorter than 4")
 
 
 @posix

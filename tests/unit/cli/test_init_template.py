@@ -13,8 +13,7 @@ from kisi.cli.start import template, write_template
 from kisi.config import read_partial_config
 from kisi.errors import ConfigError, StateError
 from kisi.model import CountingRules, GuardRules
-from kisi.psa.registry import PSAS
-from kisi.sources.registry import SOURCES
+from kisi.run.setup import PSAS, SOURCES
 
 TEMPLATE = template()
 KINDS = [{kind: module.SETTINGS for kind, module in each.items()} for each in (SOURCES, PSAS)]

@@ -22,7 +22,7 @@ from kisi.model import (
     Plan,
     TenantRef,
 )
-from kisi.reconcile import JournalState, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import exit_code
 from kisi.run.daily import load_journal_state
 from kisi.run.journal_entries import accept, record_outcome, record_reading

@@ -13,7 +13,8 @@ from kisi.errors import (
     StateError,
 )
 from kisi.model import Application, Status, TenantRef
-from kisi.reconcile import collect, select
+from kisi.reconcile import collect
+from kisi.reconcile.pipeline import select
 from kisi.reconcile.summary import last_line
 from tests.unit.build import ALL_ROW, COMPANY, key, mapping, reading, row, tenant
 from tests.unit.reconcile.conftest import company, devices

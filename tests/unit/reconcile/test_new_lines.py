@@ -9,8 +9,8 @@ import pytest
 from kisi.errors import ExitCode, PsaError
 from kisi.model import Application, Category, Level, ProductRow, Status
 from kisi.planning import accepted_keys
-from kisi.reconcile import resolve
 from kisi.reconcile.new_lines import check_siblings
+from kisi.reconcile.pipeline import resolve
 from tests.unit.build import ALL_ROW, COMPANY, KES, SPLIT_ROW, TODAY, key, mapping, reading, tenant
 from tests.unit.reconcile.conftest import company, devices
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import Interrupted, StateError
-from kisi.run import Message, Stop
+from kisi.run.result import Message, Stop
 
 
 def test_a_stop_while_reading_drops_what_is_under_way():

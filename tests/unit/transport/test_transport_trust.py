@@ -16,8 +16,9 @@ from kisi.transport import (
     Retry,
     certificate_of,
 )
-from kisi.transport.connection import proxies_for
+from kisi.transport.connection import proxies_for, system_context
 from kisi.transport.trust import trust_methods
+from tests.owners import belongs_to, posix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,30 @@ def test_a_certificate_that_changes_between_two_requests_is_noticed(
     with pytest.raises(Untrusted, match=new.fingerprint):
         client.send("GET", "/")
     assert len(server.requests) == 1
+
+
+def test_no_keys_of_a_connection_are_written(
+    serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, authority = tmp_path / "keys.log", trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    server = serve(keep_alive, issued(authority, "127.0.0.1"))
+    for trust in ({}, {"ca_files": (tmp_path / "ca.pem",)}):
+        assert connect(server.url, **trust).send("GET", "/").status == 200
+    assert system_context().verify_mode is ssl.CERT_REQUIRED
+    assert not keys.exists()
+
+
+@posix
+def test_a_pinned_certificate_of_another_user_is_not_used(
+    tmp_path: Path, certificate: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = certificate().pem
+    belongs_to(monkeypatch, pinned, 4321)
+    with pytest.raises(ConfigError, match=r"belongs to the id 4321, .* does not use it"):
+        trust_methods((pinned,), ())
 
 
 def issued(authority: trustme.CA, name: str) -> ssl.SSLContext:

@@ -25,7 +25,7 @@ from kisi.model import (
     Status,
 )
 from kisi.psa import Psa
-from kisi.reconcile import Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.pipeline import Reconciled, Rules, reconcile, resolve, select
 from kisi.reconcile.summary import exit_code
 from kisi.run.daily import load_journal_state, wait_for_last_write
 from kisi.run.journal_entries import accept, record_outcome, record_reading
