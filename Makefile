@@ -24,7 +24,7 @@ test-fast: $(READY)  ## the tests that need no second process and no waiting: un
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' $(ARGS)
 
 golden: $(READY)  ## writes the golden screens and lists of tests/unit anew; then review the diff
-	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py tests/unit/mapping/test_golden_lists.py
+	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py tests/unit/render/test_formats.py tests/unit/mapping/test_golden_lists.py
 
 lint: $(READY)  ## style, types, the one arrow direction, what README says of --help, known holes
 	$(BIN)/ruff check .

@@ -18,14 +18,20 @@ import typer
 from kisi.cli.output import Console, show
 from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
 from kisi.config.load import Top
-from kisi.config.settings import Section
+from kisi.config.settings import Section, Table
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.files import JOURNAL
 from kisi.journal import Journal, repair
 from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping import validator
-from kisi.mapping.file import ConfigNames, load_mapping
+from kisi.mapping.file import (
+    ApplicationTable,
+    CompanyTable,
+    ConfigNames,
+    ProductTable,
+    load_mapping,
+)
 from kisi.model import Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.reconcile.new_lines import check_siblings
@@ -154,8 +160,41 @@ def _online(setup: Setup) -> Iterable[Area]:
             yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
 
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def show_schema(console: Console) -> None:
+    """Shows the JSON Schema of both files and of every result; as a table, the results' fields."""
+    from kisi.render.formats import formats_report, results_schema
+
+    def whole() -> dict[str, Any]:
+        schema = results_schema()
+        rows: dict[str, type[Table]] = {
+            "application": ApplicationTable,
+            "product": ProductTable,
+            "company": CompanyTable,
+        }
+        mapping: dict[str, Any] = {"type": "object", "properties": {}, "$defs": {}}
+        for name, table in rows.items():
+            own = table.model_json_schema(ref_template="#/$defs/{model}")
+            mapping["$defs"] |= own.pop("$defs", {}) | {name: own}
+            rows_of = {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
+            mapping["properties"][name] = rows_of
+        files = {"kisi.toml": kisi_toml_schema(), "mapping.toml": mapping}
+        # a file's own references begin anew at its `$id`
+        schema["$defs"] |= {name: {"$id": f"urn:kisi:{name}", **x} for name, x in files.items()}
+        return {"$schema": _DIALECT, "title": "kisi", **schema}
+
+    show(console, report=formats_report, document=whole)
+
+
 def schema_text() -> str:
     """The JSON Schema of kisi.toml, for editors."""
+    return json.dumps({**kisi_toml_schema(), "$schema": _DIALECT}, indent=2) + "\n"
+
+
+def kisi_toml_schema() -> dict[str, Any]:
+    """The JSON Schema of kisi.toml."""
     schema = Top.model_json_schema()
     definitions: dict[str, Any] = schema.setdefault("$defs", {})
 
@@ -170,9 +209,7 @@ def schema_text() -> str:
     properties = schema["properties"]
     properties["sources"] = sections(SOURCE_KINDS)
     properties["psa"] = sections(PSA_KINDS)
-    schema["title"] = "kisi.toml"
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps(schema, indent=2) + "\n"
+    return {**schema, "title": "kisi.toml"}
 
 
 def repair_journal(config: Path | None, console: Console) -> ExitCode:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -126,6 +126,7 @@ def preview(
 
     work = partial(daily.preview, config, only=only or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
+    work = partial(work, with_history=console.format is options.Format.HTML)
     said = "Stopping: a preview writes nothing."
     raise typer.Exit(follow(work, console, on_signal=said))
 
@@ -235,6 +236,55 @@ def explain(
     show_explanation(config, console, company, run, application, devices=devices)
 
 
+@app.command()
+@shared_options(formats=options.Format)
+def statement(
+    config: Path | None,
+    console: Console,
+    company: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[COMPANY]",
+            help="The client's name, or a part of it; without it all clients.",
+            autocompletion=client_names,
+        ),
+    ] = None,
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="By default this month.")
+    ] = None,
+    client: Annotated[
+        str | None, options.client_glob("--client", "Only clients whose name matches.")
+    ] = None,
+) -> None:
+    """Show a client's month: units a day, amounts, devices.
+
+    A page fit to be sent to the client. --output is a folder here, and gets a
+    file for each client. Reads the journal alone; nothing is sent.
+    """
+    from kisi.cli.journal import show_statement
+
+    if console.format is options.Format.HTML and company is None and console.file is None:
+        raise typer.BadParameter(
+            "A page is one client's: name it, or write a file for each with --output FOLDER."
+        )
+    first = None if month is None else first_of_month(month)
+    show_statement(config, console, company, client, first)
+
+
+@app.command()
+@shared_options(formats=options.FindingsFormat)
+def schema(config: Path | None, console: Console) -> None:
+    """Print every field of JSON and CSV, or a JSON Schema.
+
+    With --format json it is the JSON Schema of the two files and of all results.
+    Fields are added, and never renamed or removed, as long as `format_version` is 1.
+    """
+    from kisi.cli.checking import show_schema
+
+    del config  # no field depends on it
+    show_schema(console)
+
+
 app.command()(schedule)
 app.command()(sandbox)
 app.command()(demo)
@@ -258,6 +308,15 @@ def _age(text: str) -> timedelta | None:
     match = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
     age = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
     return age if age is not None and age <= _LONGEST else None
+
+
+def first_of_month(text: str) -> date:
+    """The first day of a month such as `2026-11`; else `typer.BadParameter`."""
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        said = f"{text[:40]!r} is not a month such as 2026-11."
+        raise typer.BadParameter(said, param_hint="--month") from None
 
 
 def instant(text: str, option: str) -> datetime | timedelta:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from difflib import get_close_matches
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from typer import BadParameter
+
 from kisi import __version__
 from kisi.cli.options import Format
-from kisi.cli.output import Console, explain_error, result, show, terminal_text
+from kisi.cli.output import Console, explain_error, new_folder, result, show, terminal_text
 from kisi.config import Config
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
@@ -21,6 +24,17 @@ from kisi.model import BillingMapping, Glob
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
+from kisi.render.formatting import local_day, plural
+from kisi.render.statement import (
+    BEFORE,
+    Month,
+    Statement,
+    file_name,
+    statement_csv,
+    statement_document,
+    statement_of,
+    statement_report,
+)
 from kisi.render.status import (
     Client,
     StatusView,
@@ -65,7 +79,7 @@ def show_status(
             console,
             report=lambda: status_report(view, detailed=detailed),
             document=lambda: status_document(view, answer),
-            csv=lambda: status_csv(view),
+            csv=partial(status_csv, view),
         )
     if problem is not None:
         console.warn(explain_error(problem))
@@ -204,8 +218,77 @@ def show_explanation(
         console,
         report=lambda: explain_report(view, devices=devices),
         document=lambda: explain_document(view),
-        csv=lambda: explain_csv(view),
+        csv=partial(explain_csv, view),
     )
+
+
+def show_statement(
+    config: Path | None,
+    console: Console,
+    company: str | None,
+    glob: str | None,
+    first: date | None,
+) -> None:
+    """Shows what clients used in a month, or writes a file for each to the console's folder.
+
+    All billed clients, or those that are named. `typer.BadParameter` if the month has not begun.
+    """
+    settings, _ = load(config)
+    today = local_day(Clock().now(), settings.timezone)
+    try:
+        month = Month.of(first or today.replace(day=1), today)
+    except ValueError as error:
+        raise BadParameter(f"{error}.", param_hint="--month") from None
+    with Journal.open(settings.state_dir, readonly=True) as journal:
+        if journal.problem is not None:
+            raise journal.problem
+        clients = [*_clients_called(journal.clients(unmapped=True), company)][:1] if company else []
+        clients = clients or [one for one in journal.clients() if one.billing is Billing.ON]
+        if glob is not None:
+            clients = [one for one in clients if Glob(glob).matches(one.name)]
+        statements = [_statement(journal, one, month, settings) for one in clients]
+    if not statements:
+        raise ConfigError(
+            "The journal knows no such client that is billed.",
+            remedy="`kisi status -v` lists the clients.",
+        )
+    if console.file is None:
+        show_statements(console, statements, one=company is not None)
+        return
+    written: dict[str, Path] = {}
+    suffix = "txt" if console.format is Format.TABLE else str(console.format)
+    folder = new_folder(console.file)
+    for statement in statements:
+        name = file_name(statement, written, suffix)
+        written[name] = folder / name
+        show_statements(replace(console, file=written[name]), [statement], one=True)
+    console.info(f"Wrote {plural(len(written), 'file')} to {folder}.")
+
+
+def show_statements(console: Console, statements: Sequence[Statement], *, one: bool) -> None:
+    """Writes statements in the wanted format; `one` is a document of its own."""
+    show(
+        console,
+        report=lambda: statement_report(statements),
+        document=lambda: statement_document(statements, one=one),
+        csv=partial(statement_csv, statements),
+    )
+
+
+def _statement(journal: Journal, client: ClientRecord, month: Month, settings: Config) -> Statement:
+    zone = settings.timezone
+    begins, ends = month.between(zone)
+    lines = []
+    for line in journal.line_history(client.name):
+        billed = [x for x in line.quantities if x.first_at < ends]
+        current = billed and (line.owned or billed[-1].last_at >= begins)
+        if current and (line.psa, line.agreement) == (client.psa, client.agreement):
+            lines.append((line, line.terms_at(ends)))
+    days = journal.days(month.first - BEFORE, month.last, client.tenants)
+    read = journal.usage_between(client.psa, client.agreement, begins, ends)
+    readings = ((local_day(a, zone), local_day(b, zone), usage) for a, b, usage in read)
+    seen = {x: at for ref in client.tenants for x, at in journal.last_seen(ref).items()}
+    return statement_of(client, month, lines, days, readings, seen, settings.counting)
 
 
 def _clients_called(clients: Sequence[ClientRecord], wanted: str) -> Sequence[ClientRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -89,6 +89,20 @@ _FORMATS: dict[type[StrEnum], Any] = {
 _Json = Annotated[
     bool, typer.Option("--json", callback=_one_format, help="Short for --format json.")
 ]
+_DELIMITERS = {",": ",", ";": ";", "|": "|", "\t": "\t", "tab": "\t"}
+
+
+def _delimiter(value: str) -> str:
+    if value not in _DELIMITERS:
+        raise typer.BadParameter("One of , ; | and tab.")
+    return _DELIMITERS[value]
+
+
+Delimiter = Annotated[
+    str,
+    typer.Option("--delimiter", metavar="CHAR", callback=_delimiter, help="Of CSV: , ; | or tab."),
+]
+Decimal = Annotated[Literal[".", ","], typer.Option("--decimal", help="Of numbers in CSV.")]
 _CONSOLE = {"quiet": (_Quiet, False), "verbose": (_Verbose, 0), "no_color": (_NoColor, False)}
 
 
@@ -97,12 +111,15 @@ def shared_options(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds options to a command, which takes first what comes of them: a path, and the `Console`.
 
-    --quiet, --verbose, --no-color; --config; with `formats` also --format, --json and --output.
+    --quiet, --verbose, --no-color; --config; with `formats` also --format, --json and --output,
+    and where CSV is among them --delimiter and --decimal.
     """
     shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
     if formats is not None:
         shared["format_"] = (_FORMATS[formats], formats(Format.TABLE))
         shared |= {"json": (_Json, False), "output_file": (Output, None)}
+        if "CSV" in formats.__members__:
+            shared |= {"delimiter": (Delimiter, ","), "decimal": (Decimal, ".")}
     shared |= _CONSOLE
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -123,6 +140,7 @@ def shared_options(
                 form, json = Format(given.pop("format_")), given.pop("json")
                 wanted["format_"] = Format.JSON if json else form
                 wanted["file"] = given.pop("output_file")
+                wanted |= {x: given.pop(x) for x in ("delimiter", "decimal") if x in shared}
             command(*first, console_for(**wanted), **given)
 
         with_shared.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from kisi.cli.options import Format
 from kisi.errors import KisiError, StateError
 
 if TYPE_CHECKING:
+    from kisi.csv_table import CsvStyle
     from kisi.json_text import Json
     from kisi.render.report import Report
 
@@ -40,6 +41,9 @@ class Console:
     format: Format = Format.TABLE
     file: Path | None = None
     """Where the result goes, if not to stdout."""
+    delimiter: str = ","
+    """Of CSV, as the next."""
+    decimal: str = "."
 
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
@@ -69,6 +73,8 @@ def console_for(
     no_color: bool,
     format_: Format = Format.TABLE,
     file: Path | None = None,
+    delimiter: str = ",",
+    decimal: str = ".",
 ) -> Console:
     """Sets up logging and encodings for one command."""
     from kisi.redaction import OneLine, RedactingFilter
@@ -85,7 +91,7 @@ def console_for(
     handler.setLevel(level)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
-    return Console(quiet, verbose, not no_color, format_, file)
+    return Console(quiet, verbose, not no_color, format_, file, delimiter, decimal)
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -105,12 +111,13 @@ def write(stream: TextIO, text: str) -> None:
 def result(text: str, output: Path | None) -> None:
     """Writes a result to stdout, or whole to a file; `StateError`: the old one is untouched."""
     if output is None:
-        is_csv, is_page = "\r\n" in text, text.startswith("<!DOCTYPE html")
+        is_csv, is_page = _is_csv(text), text.startswith("<!DOCTYPE html")
         if isinstance(sys.stdout, TextIOWrapper):
             if is_csv:
                 sys.stdout.reconfigure(newline="")  # it ends its own lines; Windows doubles them
             if (is_csv or is_page) and not sys.stdout.isatty():  # as with --output
-                sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+                encoding = _encoding(text)
+                sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
         if text:
             write(sys.stdout, text)
         return
@@ -121,6 +128,18 @@ def result(text: str, output: Path | None) -> None:
             f"The result could not be written to {output}: {error.strerror}.",
             remedy="Choose another --output; nothing that was billed depends on it.",
         ) from error
+
+
+def new_folder(folder: Path) -> Path:
+    """Makes a folder for results, private, unless it is there; `StateError` if that cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"The folder {folder} could not be made: {error.strerror}.",
+            remedy="Choose another --output; it is a folder here, with a file for each client.",
+        ) from error
+    return folder
 
 
 def _write_file(path: Path, text: str) -> None:
@@ -137,7 +156,16 @@ def _write_file(path: Path, text: str) -> None:
     if old and is_foreign(old):  # who owns it could read the new one
         raise PermissionError(errno.EPERM, "it is another user's file")
     mode = stat.S_IMODE(old.st_mode) if old else PRIVATE
-    atomic_write(target, text.encode(), mode=mode)
+    atomic_write(target, text.encode(_encoding(text)), mode=mode)
+
+
+def _is_csv(text: str) -> bool:
+    return "\r\n" in text  # nothing else that kisi makes has such ends of lines
+
+
+def _encoding(text: str) -> str:
+    """With a mark in front of CSV: Excel takes a file without one for the country's code page."""
+    return "utf-8-sig" if _is_csv(text) else "utf-8"
 
 
 def explain_error(error: KisiError) -> str:
@@ -158,7 +186,7 @@ def show(
     console: Console,
     report: Callable[[], Report],
     document: Callable[[], Json],
-    csv: Callable[[], str] | None = None,
+    csv: Callable[[CsvStyle], str] | None = None,
 ) -> None:
     """Writes a result in the wanted format, which is one of those that the command offers."""
     if console.format is Format.JSON:
@@ -166,7 +194,9 @@ def show(
 
         text = dumps(document())
     elif console.format is Format.CSV and csv is not None:
-        text = csv()
+        from kisi.csv_table import CsvStyle
+
+        text = csv(CsvStyle(console.delimiter, console.decimal))
     elif console.format is Format.HTML:
         from kisi.render.web import web_page
 

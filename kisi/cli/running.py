@@ -56,11 +56,12 @@ def follow(
             bars.hide()
             wanted = console.format is not Format.TABLE or console.file is not None
             if wanted or not console.quiet:
+                page = console.format is Format.HTML
                 show(
                     console,
-                    report=lambda: plan_report(result, verbose=console.verbose > 0),
+                    report=lambda: plan_report(result, verbose=console.verbose > 0, page=page),
                     document=lambda: plan_document(result),
-                    csv=lambda: plan_csv(result),
+                    csv=partial(plan_csv, result),
                 )
             # always said where something is wrong; on a good day, unless quiet
             (console.warn if result.exit_code else console.info)(safe_text(result.last_line))

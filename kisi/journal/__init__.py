@@ -7,6 +7,7 @@ client ───────┼── psa, agreement (together unique), company,
  ├─ client_state  status, guard, reason, remedy                            [first_run .. last_run]
  ├─ line          line_id, product, application, categories, owned, current, baseline_after
  │   └─ line_quantity   quantity proven                                    [first_run .. last_run]
+ │   └─ line_terms      price, included units, cycle: what its PSA told from then on
  ├─ operation     key, action, before, after, lines_before ─ intent; outcome, settled, ...
  ├─ plan          an id for --accept and the lines it holds, open          [first_run .. last_run]
  ├─ accept        product, how many times a held change of it was accepted

@@ -13,7 +13,7 @@ from decimal import Decimal
 from sqlite3 import Row
 from typing import Self
 
-from kisi.journal.codec import dumps, from_row, loads, quantity_text
+from kisi.journal.codec import dumps, from_epoch, from_row, loads, quantity_text
 from kisi.journal.runs import Runs
 from kisi.model import (
     Category,
@@ -23,6 +23,7 @@ from kisi.model import (
     PlannedLine,
     Proof,
     TenantRef,
+    Terms,
     category_text,
 )
 
@@ -43,9 +44,10 @@ _BASELINE = """
 """
 _HISTORY = """
     SELECT line.*, client.psa, client.agreement
-    FROM line JOIN client ON client.id = line.client WHERE client.name = ?
+    FROM line JOIN client ON client.id = line.client WHERE ? IS NULL OR client.name = ?
     ORDER BY client.psa, client.agreement, line.id
 """
+_LAST_TERMS = "SELECT terms FROM line_terms WHERE line = ? ORDER BY id DESC LIMIT 1"
 _FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
 _CURRENT = """
     SELECT line_quantity.* FROM line_quantity JOIN line ON line_quantity.id = line.current
@@ -101,10 +103,17 @@ class LineHistory:
     categories: tuple[Category, ...]
     owned: bool
     quantities: tuple[QuantityRange, ...]
+    terms: tuple[tuple[datetime, Terms], ...] = ()
+    """What its PSA told of its price, oldest first, each with the run's time from which on."""
+
+    def terms_at(self, at: datetime | None = None) -> Terms:
+        """Those of an instant, by default the last; nothing is known of it before the first."""
+        told = [terms for since, terms in self.terms if at is None or since < at]
+        return told[-1] if told else Terms()
 
 
 class Lines(Runs):
-    """The tables `line` and `line_quantity`."""
+    """The tables `line`, `line_quantity` and `line_terms`."""
 
     def facts(self, now: datetime, baseline_days: int) -> tuple[OwnedLine, ...]:
         """What is known of every line that kisi owns, ordered by PSA, agreement and line id.
@@ -121,14 +130,19 @@ class Lines(Runs):
                 for row in owned
             )
 
-    def line_history(self, name: str) -> tuple[LineHistory, ...]:
-        """Every line of the clients called `name`, each with its quantities over time."""
+    def line_history(self, name: str | None = None) -> tuple[LineHistory, ...]:
+        """Every line of the clients called `name` (None: of all), with its quantities over time."""
         ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
+        told = "SELECT * FROM line_terms WHERE line = ? ORDER BY id"
         with self._transaction("BEGIN"):  # one state, while another process may write
             found = []
-            for row in self._rows(_HISTORY, name):
+            for row in self._rows(_HISTORY, name, name):
                 seen = tuple(from_row(QuantityRange, x) for x in self._rows(ranges, row["id"]))
-                found.append(from_row(LineHistory, row, quantities=seen))
+                terms = tuple(
+                    (from_epoch(x["at"]), loads(Terms, x["terms"], "the price of a line"))
+                    for x in self._rows(told, row["id"])
+                )
+                found.append(from_row(LineHistory, row, quantities=seen, terms=terms))
             return tuple(found)
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
@@ -189,6 +203,9 @@ class Lines(Runs):
         proven = {"line": line_row, "quantity": quantity}
         current = self._record_range("line_quantity", same, run_id, at, **proven)
         self._update("line", line_row, current=current)
+        last, terms = self._row(_LAST_TERMS, line_row), dumps(line.terms)
+        if last is None or last["terms"] != terms:
+            self._insert("line_terms", line=line_row, at=at, terms=terms)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more; should they be again, their baseline starts anew."""

@@ -188,9 +188,19 @@ CREATE TABLE foreign_change (
 
 _LAST_SEEN = "CREATE TABLE last_seen (tenant TEXT PRIMARY KEY, devices BLOB NOT NULL);"
 
+_TERMS = """
+CREATE TABLE line_terms (
+    id INTEGER PRIMARY KEY,
+    line INTEGER NOT NULL REFERENCES line,
+    at INTEGER NOT NULL,
+    terms TEXT NOT NULL
+);
+CREATE INDEX line_terms_line ON line_terms (line);
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN),
-    _LAST_SEEN,
+    *(_LAST_SEEN, _TERMS),
 )
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")

@@ -16,7 +16,7 @@ period. Numbers that stay as they were the day before stay held with it:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -57,6 +57,14 @@ _READINGS = """
     WHERE usage.id IN (SELECT max(id) FROM usage WHERE first_run <= coalesce(?, first_run)
             GROUP BY tenant)
         AND (? IS NULL OR usage.tenant IN (SELECT value FROM json_each(?)))
+"""
+_BETWEEN = """
+    SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body,
+        began.at AS began_at, ended.at AS ended_at
+    FROM usage JOIN content ON content.id = usage.content JOIN client ON client.id = usage.client
+        JOIN run AS began ON began.id = usage.first_run JOIN run AS ended ON ended.id = last_run
+    WHERE client.psa = ? AND client.agreement = ? AND ended.at >= ? AND began.at < ?
+    ORDER BY usage.id
 """
 _DAYS_OVER = """
     SELECT * FROM usage_day
@@ -193,13 +201,28 @@ class Usages(Runs):
                 if row["read"] or row["mapped"]:
                     which = (row["client"], row["tenant"], row["id"], row["content"])
                     more: dict[str, Any] = {"usage": from_row(PackedUsage, row).whole()}
-                    for seen in self._rows(_SEEN, row["tenant"]):
-                        more["last_seen"] = loads(Mapping[str, date], seen["devices"], "last_seen")
+                    more["last_seen"] = self.last_seen(row["tenant"])
                     for before in self._rows(_PREVIOUS, *which):
                         more["previous"] = from_row(PackedUsage, before).whole()
                         more["previous_run"] = before["last_run"]
                     found.append(from_row(UsageRecord, row, **more))
             return tuple(found)
+
+    def last_seen(self, tenant: TenantRef | str) -> Mapping[str, date]:
+        """The day (UTC) on which each device of a tenant was last seen, by its newest reading."""
+        row = self._row(_SEEN, str(tenant))
+        return loads(Mapping[str, date], row["devices"], "last_seen") if row else {}
+
+    def usage_between(
+        self, psa: str, agreement: str, first: datetime, end: datetime
+    ) -> Iterator[tuple[datetime, datetime, TenantUsage]]:
+        """What each tenant of a client used from `first` until before `end`, with the evidence.
+
+        Each reading, one after another, with when the first and the last run began that read it.
+        """
+        for row in self._rows(_BETWEEN, psa, agreement, first, end):
+            usage = from_row(PackedUsage, row).whole()
+            yield from_epoch(row["began_at"]), from_epoch(row["ended_at"]), usage
 
     def readings(
         self, run_id: int | None, tenants: Tenants = None

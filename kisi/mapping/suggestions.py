@@ -10,6 +10,7 @@ from datetime import date
 from itertools import product
 
 from kisi.counting import Matcher
+from kisi.csv_table import CsvStyle
 from kisi.json_text import Json, document, fields
 from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
 from kisi.mapping.names import fold
@@ -274,7 +275,7 @@ def _lasting_words(name: str) -> list[str]:
     return [word for word in words if word and not any(map(str.isdigit, word))]
 
 
-def suggestions_csv(suggestions: Suggestions) -> str:
+def suggestions_csv(suggestions: Suggestions, style: CsvStyle | None = None) -> str:
     """The suggestions as rows of the mapping table, with what speaks for them."""
     rows = [
         {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
@@ -289,7 +290,7 @@ def suggestions_csv(suggestions: Suggestions) -> str:
     for row, each in zip(rows, suggested, strict=True):
         row["accept"] = "yes" if each.accept else "no"
         row |= {"score": f"{each.score:.2f}", "reason": csv_cell(each.reason)}
-    return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows)
+    return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows, style)
 
 
 def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:

@@ -24,7 +24,7 @@ from itertools import zip_longest
 from typing import Any
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
-from kisi.csv_table import csv_table, without_sep
+from kisi.csv_table import CsvStyle, csv_table, without_sep
 from kisi.errors import ConfigError
 from kisi.mapping.changes import (
     MappingEdit,
@@ -62,7 +62,7 @@ _OUTER_SPACES = re.compile(r"^ +| +\Z")
 _DELIMITERS = ",;\t"
 
 
-def mapping_csv(mapping: BillingMapping) -> str:
+def mapping_csv(mapping: BillingMapping, style: CsvStyle | None = None) -> str:
     """The whole mapping, in its own order; each client is followed by its exceptions."""
     rows = [application_cells(each) for each in mapping.applications]
     rows += [{"kind": "product", **product_cells(each)} for each in mapping.products]
@@ -73,7 +73,7 @@ def mapping_csv(mapping: BillingMapping) -> str:
             {"kind": "exception", **product_cells(each), **owner, **_cells(bill=each.bill)}
             for each in company.exceptions
         ]
-    return write_csv(COLUMNS, rows)
+    return write_csv(COLUMNS, rows, style)
 
 
 def application_cells(row: Application) -> dict[str, str]:
@@ -366,9 +366,12 @@ def csv_list(texts: Iterable[str]) -> str:
     return _guarded("; ".join(_escaped(text).replace(";", "\\x3b") for text in texts))
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+def write_csv(
+    columns: Sequence[str], rows: Iterable[Mapping[str, str]], style: CsvStyle | None = None
+) -> str:
     """A table as CSV, of cells that `csv_cell` and `csv_list` made."""
-    return csv_table(columns, ([row.get(column, "") for column in columns] for row in rows))
+    cells = ([row.get(column, "") for column in columns] for row in rows)
+    return csv_table(columns, cells, style)
 
 
 def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:

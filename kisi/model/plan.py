@@ -33,6 +33,32 @@ class Failure:
     exit_code: ExitCode = ExitCode.WITHHELD
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a PSA invoices for the units of a line, as far as it tells."""
+
+    unit_price: Decimal | None = None
+    included: Decimal | None = Decimal(0)
+    """Units that cost nothing; None: not known."""
+    billable: bool = True
+    cycle: str = ""
+    """How often the agreement is invoiced, in the PSA's word (`Monthly`); empty: not known."""
+    currency: str = ""
+    """As ISO 4217 has it (`EUR`); empty: not known."""
+
+    def amount(self, units: Decimal | int | None) -> Decimal | None:
+        """What so many units cost in one billing cycle; None: not known.
+
+        >>> Terms(Decimal("4.50"), included=Decimal(5)).amount(90)
+        Decimal('382.50')
+        """
+        if not self.billable:
+            return Decimal(0)
+        if units is None or self.unit_price is None or self.included is None:
+            return None
+        return max(units - self.included, Decimal(0)) * self.unit_price
+
+
 class NotBillable(Failure):
     """Why an agreement or account is not fit to bill; its guard is `agreement` or `account`."""
 
@@ -49,11 +75,15 @@ class Agreement:
     """Set if it must not be billed: missing, ended, another company's, no cross reference."""
     bill_start: date | None = None
     next_invoice: date | None = None
+    """Its parent's, if it is invoiced with that; so is the `cycle`."""
     ends: date | None = None
     prorated: bool | None = None
     """Whether a change within a period is invoiced in part; None: the PSA does not say."""
     gone: bool = False
     """It does not exist, or is not active today, so that its lines bill nothing."""
+    cycle: str = ""
+    """As in `Terms`, with the next."""
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +109,8 @@ class Line:
     """It is ready for a first quantity and bills nothing: like no line, unless it is kisi's."""
     problem: str = ""
     """Why it could not be read (nothing but id and product then means anything); else empty."""
+    included: Decimal | None = Decimal(0)
+    """As in `Terms`."""
     raw: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """All that the PSA says of it, where `kisi.apply` is to compare that; else empty."""
 
@@ -215,6 +247,10 @@ class PlannedLine(_AgreementLine):
     before: Decimal | None
     after: int
     unit_price: Decimal | None = None
+    included: Decimal | None = Decimal(0)
+    """As in `Terms`, with the next two."""
+    cycle: str = ""
+    currency: str = ""
     description: str = ""
     adopt: bool = False
     """kisi has never written this line, and its quantity differs."""
@@ -236,6 +272,12 @@ class PlannedLine(_AgreementLine):
     def changes(self) -> bool:
         """Whether the numbers ask for a write."""
         return self.action is not Action.NONE
+
+    @property
+    def terms(self) -> Terms:
+        """What the PSA invoices for its units."""
+        known = (self.unit_price, self.included, self.billable)
+        return Terms(*known, cycle=self.cycle, currency=self.currency)
 
     @property
     def delta(self) -> Decimal:
@@ -321,6 +363,8 @@ class CompanyPlan:
     """Applications of which devices with an unknown operating system are counted."""
     plan_id: str = ""
     agreement_name: str = ""
+    next_invoice: date | None = None
+    """When the PSA invoices the agreement next; None: not known."""
 
     @property
     def hold(self) -> Hold | None:

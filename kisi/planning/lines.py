@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 
 from kisi.errors import ExitCode
 from kisi.model import (
@@ -169,6 +170,7 @@ def plan_company(
         notes=tuple(_notes(lines, desired)),
         unknown=frozenset(one.application for one in desired.lines if one.unknown_devices),
         agreement_name=current.agreement.name,
+        next_invoice=current.agreement.next_invoice,
     )
 
 
@@ -215,6 +217,9 @@ def _desired_lines(
             before=line.quantity if line else None,
             after=want.quantity,
             unit_price=line.unit_price if line else None,
+            included=line.included if line else Decimal(0),
+            cycle=current.agreement.cycle,
+            currency=current.agreement.currency,
             description=line.description if line else "",
             adopt=line is not None and not same and (line.id, line.product) not in owned,
             billable=line.billable if line else True,
@@ -257,7 +262,7 @@ def _unmapped_lines(
     for fact in facts:
         if _is_here(fact, company) and fact.line_id in planned:
             continue
-        line = _still_billing(company, current, fact, today)
+        agreement, line = _still_billing(company, current, fact, today)
         if line is None:
             continue
         by_hand = fact.application in desired.managed_by_hand or (
@@ -266,24 +271,24 @@ def _unmapped_lines(
         if not by_hand:
             _refuse_unreadable(line)
         if line.quantity > 0:
-            agreement, _ = current.elsewhere.get(fact.ref, (current.agreement, ()))
-            found = _unmapped_line(fact, line, by_hand=by_hand)
-            yield replace(found, prorated=agreement.prorated or None)
+            yield _unmapped_line(fact, line, agreement, by_hand=by_hand)
 
 
 def _still_billing(
     company: Company, current: CurrentState, fact: OwnedLine, today: date
-) -> Line | None:
+) -> tuple[Agreement, Line | None]:
     """The line that a fact is about, unless it is gone, cancelled, or of another product by now."""
     here = current.lines if _is_here(fact, company) else ()
     agreement, lines = current.elsewhere.get(fact.ref, (current.agreement, here))
     line = next((line for line in lines if line.id == fact.line_id), None)
     if line is None or agreement.gone or line.product != fact.product or not is_live(line, today):
-        return None
-    return line
+        return agreement, None
+    return agreement, line
 
 
-def _unmapped_line(fact: OwnedLine, line: Line, *, by_hand: bool) -> PlannedLine:
+def _unmapped_line(
+    fact: OwnedLine, line: Line, agreement: Agreement, *, by_hand: bool
+) -> PlannedLine:
     return PlannedLine(
         psa=fact.psa,
         company=fact.company,
@@ -296,6 +301,10 @@ def _unmapped_line(fact: OwnedLine, line: Line, *, by_hand: bool) -> PlannedLine
         before=line.quantity,
         after=int(line.quantity) if by_hand else 0,
         unit_price=line.unit_price,
+        included=line.included,
+        cycle=agreement.cycle,
+        currency=agreement.currency,
+        prorated=agreement.prorated or None,
         description=line.description,
         orphaned=not by_hand,
         billable=line.billable,

@@ -6,7 +6,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import product
 
 from kisi.counting import without_evidence
@@ -25,6 +24,7 @@ from kisi.model import (
     Status,
     TenantRef,
     TenantUsage,
+    Terms,
 )
 from kisi.planning import (
     Known,
@@ -252,12 +252,12 @@ class Unplanned:
     def _left(self, fact: OwnedLine) -> LeftLine:
         line, known = self._shown(fact), "name line_id psa company agreement application"
         quantity = fact.confirmed if line is None or line.problem else line.quantity
-        price = None if line is None else line.unit_price if line.billable else Decimal(0)
+        terms = Terms() if line is None else Terms(line.unit_price, line.included, line.billable)
         owners = (set(fact.tenants) & set(row.tenants) for row in self.mapping.companies)
         return LeftLine(
             **fields(fact, f"{known} categories product"),
             quantity=quantity,
-            money=None if price is None else price * quantity,
+            money=terms.amount(quantity),
             is_off=self._company(fact) is not None or any(owners),
         )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from kisi.counting import conservation
-from kisi.csv_table import csv_table
+from kisi.csv_table import CsvStyle, csv_table
 from kisi.journal import LineHistory, Run, UsageRecord
-from kisi.json_text import Json, document, fields, instant
+from kisi.json_text import Json, document, fields, plain
 from kisi.model import ApplicationUsage, CompanyPlan, Evidence, KeyEvidence, UnmappedUse
 from kisi.redaction import STARTS, guarded_inside, safe_text
 from kisi.render.explain import (
@@ -32,20 +32,23 @@ from kisi.run.document import (
     line_fields,
     operation_fields,
     tenant_fields,
+    terms_fields,
     use_fields,
 )
-from kisi.run.result import RunResult, money_delta
+from kisi.run.result import Mode, RunResult, money_delta
 
 PLAN_COLUMNS = (
     "kind company psa psa_company agreement application category product line_id action before"
-    " after delta unit_price money_delta guard reason remedy outcome detail used"
+    " after delta unit_price money_delta guard reason remedy outcome detail used policy counted"
+    " included billable amount currency billing_cycle next_invoice"
 )
 """`kind` is line, left, failure, unmapped or tenant; `used` is the quantity that no row bills."""
-_STATUS_COLUMNS = (
+STATUS_COLUMNS = (
     "company psa psa_company agreement billing status since confirmed_at guard reason remedy"
     " application category product line_id quantity quantity_since before billed managed_by_hand"
+    " unit_price included billable amount currency billing_cycle"
 )
-_EXPLAIN_COLUMNS = (
+EXPLAIN_COLUMNS = (
     "kind company run source tenant tenant_name read_at application category quantity device name"
     " operating_system class counted serial reason change last_seen"
 )
@@ -54,34 +57,39 @@ _KEY_FIELDS = (
     " expires=key.expires used=key.used"
 )
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")
-_Value = str | int | Decimal | bool | datetime | None
+_PLAIN = CsvStyle()
+_Value = str | int | Decimal | bool | date | None
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Sequence[_Value]]) -> str:
+def csv_text(
+    columns: Sequence[str], rows: Iterable[Sequence[_Value]], style: CsvStyle = _PLAIN
+) -> str:
     r"""A table as CSV (RFC 4180), each line ended by `\r\n`: write it with `newline=""`.
 
-    Numbers are plain, instants UTC. A text that a spreadsheet would run as a formula gets an
-    apostrophe in front, also behind a delimiter inside it (`kisi.redaction`).
+    Numbers are plain but for the style's decimal sign, instants UTC. A text that a spreadsheet
+    would run as a formula gets an apostrophe in front, also behind a delimiter inside it
+    (`kisi.redaction`).
     """
-    return csv_table(columns, ([_text(value) for value in one] for one in rows))
+    texts = ([_text(value, style.decimal) for value in one] for one in rows)
+    return csv_table(columns, texts, style)
 
 
-def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_of_fields(columns: str, rows: Iterable[Mapping[str, Any]], style: CsvStyle = _PLAIN) -> str:
     """As `csv_text`, of rows by column (names between spaces); what a row lacks is empty."""
     names = columns.split()
-    return csv_text(names, ([row.get(name) for name in names] for row in rows))
+    return csv_text(names, ([row.get(name) for name in names] for row in rows), style)
 
 
-def _text(value: _Value) -> str:
+def _text(value: _Value, decimal: str) -> str:
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
         case int() | Decimal():
-            return quantity(value)
-        case datetime():
-            return instant(value) or ""
+            return quantity(value).replace(".", decimal)
+        case date():
+            return str(plain(value))
     guard = "'" if value.startswith(_STARTS) else ""
     return guard + guarded_inside(safe_text(value), lambda start: f"'{start}")
 
@@ -91,25 +99,26 @@ def _client_columns(row: Fields) -> Fields:
     return {**row, "company": row["name"], "psa_company": row["company"]}
 
 
-def plan_csv(result: RunResult) -> str:
+def plan_csv(result: RunResult, style: CsvStyle = _PLAIN) -> str:
     """Every line of the plan, and what failed or is not billed at all, a row each."""
     plan = result.plan
-    rows = [row for company in plan.companies for row in _company_rows(company)]
+    rows = [row for company in plan.companies for row in _company_rows(company, result.mode)]
     rows += ({"kind": "failure", **cause_fields(failure)} for failure in plan.failures)
     rows += map(_use_row, plan.unmapped_uses)
     for tenant in plan.unmapped_tenants:
         row = {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
         rows.append({**row, "reason": tenant.listed_as or None})
-    return csv_of_fields(PLAN_COLUMNS, rows)
+    return csv_of_fields(PLAN_COLUMNS, rows, style)
 
 
-def _company_rows(plan: CompanyPlan) -> Iterable[Fields]:
+def _company_rows(plan: CompanyPlan, mode: Mode) -> Iterable[Fields]:
     client = _client_columns(fields(plan.company, "name psa company agreement"))
+    client["next_invoice"] = plan.next_invoice
     if plan.failure is not None:
         yield {"kind": "failure", **client, **cause_fields(plan.failure)}
     for kind, lines in (("line", plan.lines), ("left", plan.left)):
         for line in lines:
-            row = {"kind": kind, "name": plan.company.name, **line_fields(line)}
+            row = {**client, "kind": kind, "name": plan.company.name, **line_fields(line, mode)}
             more = {"delta": line.delta, "money_delta": money_delta(line)}
             yield {**_client_columns(row), **(row["hold"] or {}), **more}
     for use in plan.unmapped:
@@ -189,6 +198,7 @@ def _lines(client: Client) -> list[Fields]:
         {
             **known_line(line),
             **_billed(line, client.found),
+            **terms_fields(line.terms_at()),
             "quantities": [fields(one, "quantity since=first_at") for one in line.quantities],
         }
         for line in client.lines
@@ -199,16 +209,18 @@ def _billed(line: LineHistory, found: Mapping[str, FoundLine]) -> Fields:
     """What the PSA holds, as the last run that looked has seen it."""
     other = found.get(line.line_id)
     confirmed = line.quantities[-1].quantity if line.quantities else None
+    billed = other.quantity if other else confirmed
     return {
-        "billed": other.quantity if other else confirmed,
+        "billed": billed,
+        "amount": line.terms_at().amount(billed),
         "managed_by_hand": other is not None and other.by_hand,
     }
 
 
-def status_csv(view: StatusView) -> str:
+def status_csv(view: StatusView, style: CsvStyle = _PLAIN) -> str:
     """A row for each line with its quantity and the one before, and for a client without lines."""
     rows = (row for client in view.clients for row in _status_rows(client))
-    return csv_of_fields(_STATUS_COLUMNS, rows)
+    return csv_of_fields(STATUS_COLUMNS, rows, style)
 
 
 def _status_rows(client: Client) -> Iterable[Fields]:
@@ -278,7 +290,7 @@ def _device(item: Evidence, tenant: UsageRecord) -> Fields:
     return {**fields(item, names), "last_seen": seen and str(seen)}
 
 
-def explain_csv(view: ExplainView) -> str:
+def explain_csv(view: ExplainView, style: CsvStyle = _PLAIN) -> str:
     """Each quantity (kind `quantity`) and device (`device`; `went`: no longer listed), a row each.
 
     `change` says which devices `came` and `went` since the reading before.
@@ -291,7 +303,7 @@ def explain_csv(view: ExplainView) -> str:
         for usage in applications(tenant):
             known["application"] = usage.application
             rows += ({**known, **one} for one in _usage_rows(tenant, usage))
-    return csv_of_fields(_EXPLAIN_COLUMNS, rows)
+    return csv_of_fields(EXPLAIN_COLUMNS, rows, style)
 
 
 def _usage_rows(tenant: UsageRecord, usage: ApplicationUsage) -> Iterable[Fields]:

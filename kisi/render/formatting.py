@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal
 
-from kisi.model import Category, UnmappedUse
+from kisi.journal import QuantityRange
+from kisi.model import Category, Terms, UnmappedUse
+from kisi.render.report import Chart
 
 _ANY_DOUBLE = Context(prec=400)
 """Enough digits for whatever a PSA can store, so that no number can break a report."""
@@ -15,6 +17,18 @@ _CATEGORIES = {
     Category.WINDOWS_WORKSTATIONS: "workstations",
     Category.WINDOWS_SERVERS: "servers",
     Category.NON_WINDOWS: "non-Windows",
+}
+_PERIODS = {
+    "weekly": "a week",
+    "biweekly": "every two weeks",
+    "monthly": "a month",
+    "bimonthly": "every two months",
+    "quarterly": "a quarter",
+    "semiannual": "a half-year",
+    "semiannually": "a half-year",
+    "annual": "a year",
+    "annually": "a year",
+    "yearly": "a year",
 }
 AS_REPORTED = "as reported by Security Center"
 """A quantity that the server states for a key whose devices were not read."""
@@ -27,9 +41,37 @@ def quantity(value: Decimal | int) -> str:
 
 
 def money(value: Decimal) -> str:
-    """An amount, rounded half up to cents: `405.00`. The PSA's currency, whatever that is."""
+    """An amount, rounded half up to cents: `405.00`."""
     amount = value.quantize(Decimal("0.01"), ROUND_HALF_UP, _ANY_DOUBLE)
     return f"{amount:f}" if amount else "0.00"  # never "-0.00"
+
+
+def per(currency: str, cycle: str) -> str:
+    """What stands behind an amount: `EUR a month`; a cycle of another name as the PSA has it."""
+    known = _PERIODS.get("".join(filter(str.isalpha, cycle)).casefold())
+    every = known or (f'each "{cycle}"' if cycle else "a billing cycle")
+    return f"{currency} {every}" if currency else every
+
+
+def in_all(amounts: Iterable[tuple[Terms, Decimal | None]]) -> str:
+    """A sum in words, one for each billing cycle and currency: `405.00 EUR a month`."""
+    sums: dict[str, Decimal] = {}
+    unknown = 0
+    for terms, amount in amounts:
+        unknown += amount is None
+        if amount is not None:
+            unit = per(terms.currency, terms.cycle)
+            sums[unit] = sums.get(unit, Decimal(0)) + amount
+    told = [f"{money(amount)} {unit}" for unit, amount in sums.items()]
+    told += [f"{plural(unknown, 'line')} of unknown price"] if unknown else []
+    return " + ".join(told)
+
+
+def over_time(quantities: Sequence[QuantityRange], zone: tzinfo, text: str = "") -> Chart | None:
+    """The chart of what a line was proven to hold; None where that is not known."""
+    days = [(local_day(one.first_at, zone), one.quantity) for one in quantities]
+    ends = [(local_day(one.last_at, zone), one.quantity) for one in quantities[-1:]]
+    return Chart((*days, *ends), text) if days else None
 
 
 def signed(number: str) -> str:
@@ -42,6 +84,11 @@ def moment(at: datetime, zone: tzinfo) -> str:
     with suppress(OverflowError, ValueError, OSError):  # `9999-12-31` stands for never
         at = at.astimezone(zone)
     return at.strftime("%Y-%m-%d %H:%M")
+
+
+def local_day(at: datetime, zone: tzinfo) -> date:
+    """The day of an instant in the billing time zone."""
+    return date.fromisoformat(day(at, zone))
 
 
 def day(at: datetime, zone: tzinfo) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kisi.csv_table import CsvStyle
 from kisi.json_text import Json, document, fields
 from kisi.mapping.inventory import Inventory
 from kisi.mapping.suggestions import Renewal, SuggestedApplication, SuggestedClient, Suggestions
@@ -178,7 +179,7 @@ def _only(rows: Iterable[Json], *keys: str) -> list[Json]:
     return [{key: each[key] for key in keys} for each in rows]
 
 
-def inventory_csv(inventory: Inventory) -> str:
+def inventory_csv(inventory: Inventory, style: CsvStyle | None = None) -> str:
     """The lists as one table, a kind a row."""
     lists = inventory_document(inventory)
     rows = (
@@ -186,7 +187,7 @@ def inventory_csv(inventory: Inventory) -> str:
         for name, (kind, keys) in _CSV_KEYS.items()
         for each in lists[name]
     )
-    return csv_text(_COLUMNS, rows)
+    return csv_text(_COLUMNS, rows, style or CsvStyle())
 
 
 def suggestions_report(suggestions: Suggestions, min_score: float) -> Report:
@@ -249,9 +250,9 @@ def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: 
     return document({"exit_code": code, "stale": stale, "missing": missing})
 
 
-def stale_csv(entries: Sequence[StaleEntry]) -> str:
+def stale_csv(entries: Sequence[StaleEntry], style: CsvStyle | None = None) -> str:
     """The same as a table."""
-    return csv_of_fields(_STALE_COLUMNS, map(_stale_fields, entries))
+    return csv_of_fields(_STALE_COLUMNS, map(_stale_fields, entries), style or CsvStyle())
 
 
 def _stale_fields(entry: StaleEntry) -> Json:

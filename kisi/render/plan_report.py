@@ -26,20 +26,46 @@ from kisi.model import (
     Tenant,
     UnmappedUse,
 )
-from kisi.reconcile.summary import UNWRITTEN, summarise
-from kisi.render.formatting import billed_as, moment, money, plural, quantity, signed, unmapped_as
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.reconcile.summary import UNWRITTEN, is_current, summarise
+from kisi.render.formatting import (
+    billed_as,
+    in_all,
+    moment,
+    money,
+    over_time,
+    per,
+    plural,
+    quantity,
+    signed,
+    unmapped_as,
+)
+from kisi.render.report import (
+    Chart,
+    Entry,
+    Grid,
+    Item,
+    Report,
+    Section,
+    Span,
+    Tone,
+    listing,
+    remarks,
+    row,
+)
 from kisi.run.result import (
     Amount,
     Mode,
     RunResult,
     accept_command,
+    amount,
+    invoiced_alike,
     is_quiet_client,
     money_delta,
     released_by_id,
     totals,
 )
 
+_INDEX = ("state", "now", "counted", "amount")
 _IN_FULL = "This agreement does not prorate: what changes counts in full on its next invoice."
 _LEFT = (
     (
@@ -56,14 +82,62 @@ _LEFT = (
 """Whether billing is off, how such lines are called, and what can be done about them."""
 
 
-def plan_report(result: RunResult, *, verbose: bool = False) -> Report:
-    """What an operator reads of a run; `verbose`: also of what is as it should be."""
+def plan_report(result: RunResult, *, verbose: bool = False, page: bool = False) -> Report:
+    """What an operator reads of a run; `verbose`: also of what is as it should be.
+
+    A `page` has every client, those that need somebody first, and what each line was over time.
+    """
     made = f"kisi {result.version}, {moment(result.generated_at, result.zone)}"
     run = f"run {result.run}" if result.run is not None else ""
     written = "nothing was written" if result.mode is Mode.PREVIEW else ""
-    facts = filter(None, (made, run, written, f"plan {result.plan.plan_id}"))
+    facts = (made, run, written, f"plan {result.plan.plan_id}")
+    known = (f"kisi {result.mode}", tuple(filter(None, facts)), result.last_line)
+    if page:
+        return _page(result, *known)
     sections = _sections(result, verbose=verbose) if verbose or not result.is_quiet else ()
-    return Report(f"kisi {result.mode}", tuple(sections), tuple(facts), result.last_line)
+    title, shown, summary = known
+    return Report(title, tuple(sections), shown, summary)
+
+
+def _page(result: RunResult, title: str, facts: tuple[str, ...], summary: str) -> Report:
+    companies = result.plan.companies
+    history = {(x.psa, x.agreement, x.line_id): x.quantities for x in result.history}
+
+    def chart_of(line: PlannedLine) -> Chart | None:
+        return over_time(
+            history.get((line.psa, line.agreement, line.line_id or ""), ()), result.zone
+        )
+
+    sections = []
+    for company in sorted(companies, key=lambda x: (is_quiet_client(x), -_rank(x))):
+        section = client_section(company, verbose=True, chart_of=chart_of)
+        in_index = (_state(company), *map(Span, _sums(company.lines, result.mode)))
+        sections.append(replace(section, row=in_index))
+    sections += _beside_clients(result)
+    totals = ("", *_sums(result.plan.lines, result.mode))
+    return Report(title, tuple(sections), facts, summary, _INDEX, totals)
+
+
+def _state(company: CompanyPlan) -> Span:
+    if company.failure:
+        return Span(f"failed: {company.failure.guard}", Tone.BAD)
+    if company.hold:
+        return Span(f"held: {company.hold.guard}", Tone.HELD)
+    if company.status is Status.OFF:
+        return Span("billing off", Tone.DIM)
+    if company.unmapped:
+        return Span("unmapped usage", Tone.HELD)
+    return Span("up to date", Tone.GOOD) if is_current(company) else Span("changes", Tone.CHANGE)
+
+
+def _sums(lines: Sequence[PlannedLine], mode: Mode) -> tuple[str, str, str]:
+    """Units now and as counted, and money, of lines."""
+    if not lines:
+        return "", "", ""
+    before = sum((line.before or Decimal(0) for line in lines), Decimal(0))
+    after = sum(line.after for line in lines)
+    money = in_all((line.terms, amount(line, mode)) for line in lines)
+    return quantity(before), quantity(after), money
 
 
 def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
@@ -78,6 +152,11 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
         yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
     for clients in alike:
         yield Section(f"{len(clients)} clients failed", (), tuple(_failures(clients)), Tone.BAD)
+    yield from _beside_clients(result)
+
+
+def _beside_clients(result: RunResult) -> Iterable[Section]:
+    plan = result.plan
     for failure in plan.failures:
         yield Section("Not read", (), (_failure(failure),), Tone.BAD)
     if result.earlier:
@@ -193,7 +272,11 @@ def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:
 
 
 def client_section(
-    company: CompanyPlan, common: Collection[Hold] = (), *, verbose: bool = False
+    company: CompanyPlan,
+    common: Collection[Hold] = (),
+    *,
+    verbose: bool = False,
+    chart_of: Callable[[PlannedLine], Chart | None] = lambda _line: None,
 ) -> Section:
     """A client: where it is billed, its lines, and more; `common` holds are told elsewhere."""
     name, agreement = company.agreement_name, company.company.agreement
@@ -204,7 +287,7 @@ def client_section(
         f"plan {company.plan_id}" if released_by_id(company) else "",
     )
     items: list[Item] = [_failure(company.failure)] if company.failure else []
-    items += (*_lines(company, common, verbose=verbose), *_beside(company))
+    items += (*_lines(company, common, chart_of, verbose=verbose), *_beside(company))
     tone = Tone.BAD if company.status is Status.FAILED else Tone.STRONG
     return Section(company.company.name, tuple(filter(None, facts)), tuple(items), tone)
 
@@ -214,7 +297,13 @@ def _failure(failure: Failure) -> Entry:
     return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
 
 
-def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> Iterable[Item]:
+def _lines(
+    company: CompanyPlan,
+    common: Collection[Hold],
+    chart_of: Callable[[PlannedLine], Chart | None],
+    *,
+    verbose: bool,
+) -> Iterable[Item]:
     shown = [line for line in company.lines if verbose or line.changes or line.hold]
     for line, following in zip_longest(shown, shown[1:]):
         mark, tone = _mark(line)
@@ -222,7 +311,7 @@ def _lines(company: CompanyPlan, common: Collection[Hold], *, verbose: bool) -> 
         label += f" (line {line.line_id})" if line.orphaned else ""
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
         said = tuple(_remarks(line, following, company, common))
-        yield Entry(mark, tone, label, *_change(line), state, said)
+        yield Entry(mark, tone, label, *_change(line), state, said, chart_of(line))
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Span(_IN_FULL, Tone.DIM)
     if (released := released_by_id(company)) > 1:
@@ -245,9 +334,12 @@ def _mark(line: PlannedLine) -> tuple[str, Tone]:
 def _change(line: PlannedLine) -> tuple[str, str, str]:
     after, difference = quantity(line.after), money_delta(line)
     if not line.changes:
-        return "", after, "" if line.billable else "not billable"
+        whole = line.terms.amount(line.after)
+        told = "" if whole is None else in_all([(line.terms, whole)])
+        return "", after, told if line.billable else "not billable"
     before = "new" if line.before is None else quantity(line.before)
-    worth = "" if difference is None else f", {signed(money(difference))} a month"
+    unit = per(line.currency, line.cycle)
+    worth = "" if difference is None else f", {signed(money(difference))} {unit}"
     worth = worth if line.billable else ", not billable"
     return before, after, signed(quantity(line.delta)) + worth
 
@@ -300,9 +392,13 @@ def _other(line: Line) -> str:
 
 
 def _totals(result: RunResult) -> Section:
-    every = totals(result.plan)
-    rows = tuple(one for psa, parts in every.items() for one in _rows(psa, parts, result.mode))
-    headers = ("", "", "units", "", "money a month", "")
+    every = totals(result.plan, invoiced_alike)
+    units = {per(currency, cycle) for _, currency, cycle in every}
+    rows: tuple[tuple[Span, ...], ...] = ()
+    for (psa, currency, cycle), parts in every.items():
+        name = psa if len(units) == 1 else f"{psa}, {per(currency, cycle)}"
+        rows += tuple(_rows(name, parts, result.mode))
+    headers = ("", "", "units", "", " ".join(["money", *units][: 1 + (len(units) == 1)]), "")
     items: list[Item] = [Grid(headers, rows, (2, 3, 4, 5))] if rows else []
     if unpriced := sum(one.unpriced for parts in every.values() for one in parts.values()):
         items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
@@ -327,8 +423,10 @@ def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[S
     for part, name in shown.items():
         if (of := parts[part]).lines:
             units = _from_to(of.before, of.after, quantity)
-            worth = _from_to(of.money_before, of.money_after, money)
-            yield row(psa, name, *units, *(worth if of.unpriced != of.lines else ("", "")))
+            worth = ("", "")
+            if of.unpriced != of.lines and of.money_before is not None is not of.money_after:
+                worth = _from_to(of.money_before, of.money_after, money)
+            yield row(psa, name, *units, *worth)
             psa = ""
 
 

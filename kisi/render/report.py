@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -34,6 +36,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """A quantity over time: drawn on a page, and elsewhere told by its text."""
+
+    points: tuple[tuple[date, Decimal | None], ...]
+    """From each of these days on it is so much, oldest first; None: not known. The last one is the
+    end."""
+    text: str = ""
+    """What it shows, where that is worth telling."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One thing with a mark: a billing line, a failure. Quantities are aligned in the report."""
 
@@ -49,6 +62,7 @@ class Entry:
     """What stands in brackets: `+2, +9.00 a month`."""
     state: str = ""
     remarks: tuple[Span, ...] = ()
+    chart: Chart | None = None
 
     @property
     def state_tone(self) -> Tone:
@@ -86,6 +100,8 @@ class Section:
     facts: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
     tone: Tone = Tone.STRONG
+    row: tuple[Span, ...] = ()
+    """Of a client on a page: its row in the index, behind its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,10 @@ class Report:
     facts: tuple[str, ...] = ()
     """When and by what it was made; for media that outlive the moment."""
     summary: str = ""
+    index: tuple[str, ...] = ()
+    """On a page: what the columns of the index are called, behind the first one."""
+    totals: tuple[str, ...] = ()
+    """The last row of the index."""
 
 
 def row(*texts: str | Span) -> tuple[Span, ...]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 
 from kisi.errors import ExitCode
@@ -22,7 +23,16 @@ from kisi.journal import (
 )
 from kisi.model import Company, CompanyPlan, LeftLine, Status, Tenant, TenantRef, UnmappedUse
 from kisi.reconcile.summary import by_cause, together
-from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
+from kisi.render.formatting import (
+    billed_as,
+    day,
+    in_all,
+    moment,
+    over_time,
+    plural,
+    quantity,
+    unmapped_as,
+)
 from kisi.render.plan_report import (
     client_section,
     left_sections,
@@ -33,6 +43,7 @@ from kisi.render.plan_report import (
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
 from kisi.run.document import FoundLine
 
+_INDEX = ("state", "units", "amount", "confirmed")
 _EXPIRY_NOTICE = timedelta(days=30)
 _CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
@@ -97,6 +108,15 @@ class Client:
             return _OUT_OF_DATE if self.is_outdated else _UP_TO_DATE
         return record.status
 
+    def billed(self, line: LineHistory) -> Decimal:
+        """What the PSA holds of a line, as the last run that looked has seen it."""
+        other = self.found.get(line.line_id)
+        return other.quantity if other else line.quantities[-1].quantity
+
+    def amount(self, line: LineHistory) -> Decimal | None:
+        """What that costs in a billing cycle; None: not known."""
+        return line.terms_at().amount(self.billed(line))
+
     @property
     def is_fine(self) -> bool:
         """Whether nobody has to look at it: it is up to date, or not billed."""
@@ -155,7 +175,16 @@ def status_report(view: StatusView, *, detailed: bool = False) -> Report:
     """What an operator reads of the journal; `detailed`: of each client, with its lines' trends."""
     facts = (f"kisi {view.version}", moment(view.at, view.zone))
     last_line = view.runs[0].message if view.runs else ""
-    return Report("kisi status", tuple(_sections(view, detailed=detailed)), facts, last_line)
+    sections = tuple(_sections(view, detailed=detailed))
+    totals = ("", *_sums(view.clients), "")
+    return Report("kisi status", sections, facts, last_line, _INDEX if detailed else (), totals)
+
+
+def _sums(clients: Iterable[Client]) -> tuple[str, str]:
+    """Units and money of the clients' lines."""
+    lines = [(client, line) for client in clients for line in client.lines if line.quantities]
+    units = sum((client.billed(line) for client, line in lines), Decimal(0))
+    return quantity(units), in_all((line.terms_at(), client.amount(line)) for client, line in lines)
 
 
 def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
@@ -297,10 +326,16 @@ def _client(client: Client, zone: tzinfo) -> Section:
     for line in client.lines:
         if line.quantities:
             label = billed_as(line.application, line.categories)
-            told = remarks(trend(line.quantities, zone) if len(line.quantities) > 1 else "")
+            told = trend(line.quantities, zone) if len(line.quantities) > 1 else ""
+            chart = over_time(line.quantities, zone, told)
             held, said = as_billed(line, client.found, zone)
-            items.append(Entry("=", Tone.DIM, label, after=held, change=said, remarks=told))
-    return Section(record.name, tuple(facts), tuple(items))
+            amount = client.amount(line)
+            said += "" if amount is None else f", {in_all([(line.terms_at(), amount)])}"
+            items.append(Entry("=", Tone.DIM, label, after=held, change=said, chart=chart))
+    state = Span(client.state, _CLIENT_TONES.get(client.state, Tone.DIM))
+    confirmed = moment(record.confirmed_at, zone) if record.confirmed_at else ""
+    in_index = row(state, *_sums([client]), confirmed)
+    return Section(record.name, tuple(facts), tuple(items), row=in_index)
 
 
 def as_billed(line: LineHistory, found: Mapping[str, FoundLine], zone: tzinfo) -> tuple[str, str]:

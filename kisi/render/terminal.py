@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from kisi.redaction import carries, safe_text
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone
+from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks
 
 _STYLES = {
     Tone.DIM: "2",
@@ -132,7 +132,8 @@ class _Setter:
         if entry.after and not beside:
             below = "".join(span.text for span in self._quantity(entry)).split()
             yield from self._paragraph(" ".join(below), entry.tone, self._indent + 2)
-        for remark in entry.remarks:
+        told = remarks(entry.chart.text) if entry.chart else ()
+        for remark in (*told, *entry.remarks):
             yield from self._remark(remark, self._indent * 3)
 
     def _quantity(self, entry: Entry) -> Line:

@@ -135,6 +135,7 @@ def preview(
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
     detailed_exit_code: bool = False,
+    with_history: bool = False,
     on_progress: Progress | None = None,
     on_message: OnMessage | None = None,
     on_result: Callable[[RunResult], None] | None = None,
@@ -143,6 +144,7 @@ def preview(
     """The plan as of now: what `sync` would do. Reads the journal, and writes nothing anywhere.
 
     As `sync`; with `detailed_exit_code`, changes that wait to be written make the exit code 10.
+    `with_history` adds what the journal knows of each line, for charts.
     """
     path = None if config is None else Path(config)
     stop, on_message = stop or Stop(), on_message or (lambda _message: None)
@@ -159,11 +161,13 @@ def preview(
                 on_message(Message.of(problem))
             systems, progress = (setup.sources, setup.psas), stop.checked(on_progress)
             found = reconcile(rules, *systems, memory, companies, progress, setup.clock)
+            history = journal.line_history() if with_history else ()
             stop.check()
         plan = resolve(found, setup.psas)
         codes = [exit_code(plan, detailed=detailed_exit_code)]
         codes += [problem.exit_code] if problem else []
         result = _result(plan, found, setup, Mode.PREVIEW, worst(codes))
+        result = replace(result, history=history)
     if on_result is not None:
         on_result(result)
     return result
@@ -268,7 +272,7 @@ class _Run:
             journal.record_plan(run, now(), plan)
             applied = self._write(plan, found, rules)
         at = now()
-        record_outcome(journal, run, at, found, applied.plan)
+        record_outcome(journal, run, at, found, applied.plan, rules.today)
         if not any(client.unconfirmed for client in applied.plan.companies):
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}

@@ -21,12 +21,13 @@ from kisi.model import (
     PlannedLine,
     Tenant,
     TenantRef,
+    Terms,
     UnmappedUse,
     categories_of,
     category_text,
 )
 from kisi.reconcile.summary import is_current, summarise
-from kisi.run.result import RunResult, totals
+from kisi.run.result import Amount, Mode, RunResult, amount, invoiced_alike, totals
 
 Fields = dict[str, Any]
 _CAUSE = "guard reason remedy"
@@ -48,7 +49,7 @@ def plan_document(result: RunResult) -> Json:
             "exit_code": int(result.exit_code),
             "last_line": result.last_line,
             "accepted": result.accepted,
-            "companies": [_company(company) for company in plan.companies],
+            "companies": [_company(company, result.mode) for company in plan.companies],
             "unmapped": {
                 "tenants": [tenant_fields(tenant) for tenant in plan.unmapped_tenants],
                 "applications": [use_fields(use) for use in uses],
@@ -56,9 +57,12 @@ def plan_document(result: RunResult) -> Json:
             },
             "summary": asdict(summarise(plan)),
             "totals": {
-                psa: {part: asdict(amount) for part, amount in parts.items()}
-                for psa, parts in totals(plan).items()
+                psa: _amounts(parts) for psa, parts in totals(plan, lambda x: x.psa).items()
             },
+            "totals_by_cycle": [
+                {"psa": psa, "currency": currency, "billing_cycle": cycle, **_amounts(parts)}
+                for (psa, currency, cycle), parts in totals(plan, invoiced_alike).items()
+            ],
             "failures": [fields(failure, _FAILURE) for failure in plan.failures],
             "earlier_writes": [operation_fields(write) for write in result.earlier],
             "left": [left_fields(line) for line in result.left],
@@ -67,30 +71,48 @@ def plan_document(result: RunResult) -> Json:
     )
 
 
-def _company(plan: CompanyPlan) -> Fields:
+def _amounts(parts: Mapping[str, Amount]) -> Fields:
+    return {part: asdict(amount) for part, amount in parts.items()}
+
+
+def _company(plan: CompanyPlan, mode: Mode) -> Fields:
     cause = plan.failure or plan.hold
     return {
         **fields(plan.company, "name psa company agreement"),
-        **fields(plan, "agreement_name plan_id status"),
+        **fields(plan, "agreement_name next_invoice plan_id status"),
         "current": is_current(plan),
         "reason": cause.reason if cause else None,
         "failure": fields(plan.failure, _FAILURE) if plan.failure else None,
-        "lines": [line_fields(line) for line in plan.lines],
+        "lines": [line_fields(line, mode) for line in plan.lines],
         "others": [fields(line, _OTHER) for line in plan.others],
-        "left": [line_fields(line) for line in plan.left],
+        "left": [line_fields(line, mode) for line in plan.left],
         "notes": plan.notes,
     }
 
 
-def line_fields(line: PlannedLine) -> Fields:
-    """A planned line; the PSA, company and agreement are the line's own (an orphan's differ)."""
+def line_fields(line: PlannedLine, mode: Mode = Mode.SYNC) -> Fields:
+    """A planned line; the PSA, company and agreement are the line's own (an orphan's differ).
+
+    Its `amount` is for what the PSA holds when a run of this mode ends.
+    """
     return {
         **fields(line, "psa company agreement application category product line_id description"),
-        **fields(line, "action before after unit_price billable prorated adopt orphaned"),
+        **fields(line, "action before after"),
+        "policy": "today",
+        "counted": None if line.orphaned else line.after,
+        **terms_fields(line.terms),
+        "amount": amount(line, mode),
+        **fields(line, "prorated adopt orphaned"),
         "hold": cause_fields(line.hold) if line.hold else None,
         "outcome": line.outcome,
         "detail": line.detail or None,
     }
+
+
+def terms_fields(terms: Terms) -> Fields:
+    """What a PSA invoices for the units of a line; what it does not tell is null."""
+    told = {"billing_cycle": terms.cycle or None, "currency": terms.currency or None}
+    return {**fields(terms, "unit_price included billable"), **told}
 
 
 def cause_fields(cause: Hold | Failure) -> Fields:

@@ -13,6 +13,9 @@ from kisi.planning import accepted_keys, settled
 from kisi.reconcile.pipeline import Reconciled
 from kisi.reconcile.summary import is_current, trouble
 
+_DOUBTS = {"empty-source", "to-zero", "decrease", "increase", "create", "run", "unknown-device"}
+"""Guards that ask whether the count is right; others ask about lines and mappings."""
+
 
 def record_reading(
     journal: Journal, run: int, at: datetime, found: Reconciled, today: date
@@ -30,13 +33,16 @@ def record_reading(
     journal.record_usage(run, read, today)
 
 
-def record_outcome(journal: Journal, run: int, at: datetime, found: Reconciled, plan: Plan) -> None:
+def record_outcome(
+    journal: Journal, run: int, at: datetime, found: Reconciled, plan: Plan, today: date
+) -> None:
     """Stores how a run ends: proven lines, what is on hold, each client's state, used ids.
 
     `plan` has the outcomes of what was written; `found` everything that guards hold.
     """
     journal.confirm(run, at, proven_lines(plan))
     journal.restate(run, restated_lines(plan))
+    _record_doubts(journal, plan, today)
     journal.record_plan(run, at, plan)
     created = {  # another line that was known in its place is gone for good
         line.slot: line.line_id
@@ -46,6 +52,19 @@ def record_outcome(journal: Journal, run: int, at: datetime, found: Reconciled, 
     journal.disown(x for x in found.facts if created.get(x.slot, x.line_id) != x.line_id)
     journal.record_clients(run, at, map(_client_state, plan.companies))
     journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
+
+
+def _record_doubts(journal: Journal, plan: Plan, today: date) -> None:
+    """Keeps the day's reading apart where a guard doubts it, and takes it in where it is billed."""
+    doubted, billed = set(), set()
+    for company, line in _lines(plan):
+        counted = {(tenant, line.application) for tenant in company.tenants}
+        if line.hold is not None and line.hold.guard in _DOUBTS:
+            doubted |= counted
+        elif line.outcome is Outcome.APPLIED or not line.changes:
+            billed |= counted
+    journal.hold_days(today, doubted)
+    journal.accept_days(today, billed - doubted)
 
 
 def accept(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 
 from kisi.errors import ExitCode, Interrupted, KisiError
-from kisi.journal import Operation
+from kisi.journal import LineHistory, Operation
 from kisi.model import Company, CompanyPlan, LeftLine, Outcome, Plan, PlannedLine, Status
 from kisi.reconcile.collect import Progress
 from kisi.reconcile.summary import UNWRITTEN
 from kisi.redaction import REDACTOR, safe_text
 
 _ZERO = Decimal(0)
+_Key = TypeVar("_Key", bound=Hashable)
 _WRITES = (Outcome.APPLIED, *UNWRITTEN)
 
 
@@ -103,6 +105,8 @@ class RunResult:
     """Orphaned lines: kisi owns them, no billed client has them, and they stay as they are."""
     earlier: tuple[Operation, ...] = ()
     """Writes of earlier runs whose outcome was not known, with what the PSA shows now."""
+    history: tuple[LineHistory, ...] = ()
+    """Lines as the journal knows them, where that was asked for."""
 
     @property
     def outcomes(self) -> tuple[tuple[Company, PlannedLine], ...]:
@@ -136,47 +140,62 @@ def released_by_id(company: CompanyPlan) -> int:
     return sum(line.hold is not None and command in line.hold.remedy for line in company.lines)
 
 
-def money_of(line: PlannedLine, units: Decimal | int | None) -> Decimal | None:
-    """What the line bills a month for so many units; None if its price is not known."""
-    if not line.billable:
-        return _ZERO
-    return None if line.unit_price is None else line.unit_price * (units or _ZERO)
+def amount(line: PlannedLine, mode: Mode) -> Decimal | None:
+    """What the PSA will invoice a billing cycle for what it holds when the run ends.
+
+    In a preview, for what it would hold then. None where it is not known.
+    """
+    if line.outcome is Outcome.UNKNOWN:
+        return None
+    ready = mode is Mode.PREVIEW and line.hold is None
+    held = line.after if ready or line.outcome is Outcome.APPLIED else line.before
+    return line.terms.amount(held or _ZERO)
 
 
 def money_delta(line: PlannedLine) -> Decimal | None:
-    """How much more (or, negative, less) the line would bill a month; None: price not known."""
-    return money_of(line, line.delta)
+    """How much more (or, negative, less) the line would cost a billing cycle; None: not known."""
+    before, after = line.terms.amount(line.before or _ZERO), line.terms.amount(line.after)
+    return None if before is None or after is None else after - before
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Units and money a month, before and after."""
+    """Units and money a billing cycle, before and after."""
 
     lines: int
     before: Decimal
     after: Decimal
-    money_before: Decimal
-    money_after: Decimal
+    money_before: Decimal | None
+    """None, as the next, where the lines have several billing cycles or currencies."""
+    money_after: Decimal | None
     unpriced: int
     """Lines whose price is not known; their money is not in the sums."""
 
 
 def _amount(every: Sequence[PlannedLine]) -> Amount:
+    before = [(line.terms.amount(line.before or _ZERO) or _ZERO) for line in every]
+    after = [(line.terms.amount(line.after) or _ZERO) for line in every]
+    alike = len({invoiced_alike(line)[1:] for line in every}) <= 1
     return Amount(
         lines=len(every),
         before=sum((line.before or _ZERO for line in every), _ZERO),
         after=sum((Decimal(line.after) for line in every), _ZERO),
-        money_before=sum((money_of(line, line.before) or _ZERO for line in every), _ZERO),
-        money_after=sum((money_of(line, line.after) or _ZERO for line in every), _ZERO),
+        money_before=sum(before, _ZERO) if alike else None,
+        money_after=sum(after, _ZERO) if alike else None,
         unpriced=sum(money_delta(line) is None for line in every),
     )
 
 
-def totals(plan: Plan) -> dict[str, dict[str, Amount]]:
-    """What each PSA bills: lines `billed`, `held`, and `unwritten` (failed or outcome unknown)."""
-    parts: dict[str, dict[str, list[PlannedLine]]] = {}
-    for line in (line for company in plan.companies for line in company.lines):
-        of_psa = parts.setdefault(line.psa, {"billed": [], "held": [], "unwritten": []})
+def invoiced_alike(line: PlannedLine) -> tuple[str, str, str]:
+    """PSA, currency and billing cycle of a line: the amounts of two lines add up if it is equal."""
+    return line.psa, line.currency, line.cycle
+
+
+def totals(plan: Plan, key: Callable[[PlannedLine], _Key]) -> Mapping[_Key, Mapping[str, Amount]]:
+    """What is billed, by `key`: lines `billed`, `held`, and `unwritten` (failed or unknown)."""
+    parts: dict[_Key, dict[str, list[PlannedLine]]] = {}
+    for line in plan.lines:
+        of_key = parts.setdefault(key(line), {"billed": [], "held": [], "unwritten": []})
         unwritten = "unwritten" if line.outcome in UNWRITTEN else "billed"
-        of_psa["held" if line.hold else unwritten].append(line)
-    return {psa: {x: _amount(parts[psa][x]) for x in parts[psa]} for psa in sorted(parts)}
+        of_key["held" if line.hold else unwritten].append(line)
+    return {one: {x: _amount(parts[one][x]) for x in parts[one]} for one in sorted(parts)}  # type: ignore[type-var]

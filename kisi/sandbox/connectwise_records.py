@@ -60,6 +60,7 @@ class Agreement:
     """It is billed once, and then never again."""
     billing_cycle: str | None = "Monthly"
     """None: it is not invoiced by itself; a child is, with its parent."""
+    currency: str | None = "EUR"
 
     def status(self, today: date) -> str:
         """`agreementStatus` on a day."""
@@ -85,7 +86,7 @@ class Addition:
     effective_date: datetime | None = None
     cancelled_date: datetime | None = None
     less_included: float = 0.0
-    unit_price: float = 0.0
+    unit_price: float | None = 0.0
     unit_cost: float = 0.0
     description: str = ""
     other: dict[str, Any] = field(default_factory=dict)
@@ -177,6 +178,7 @@ def of_agreement(agreement: Agreement, company: PsaCompany, today: date) -> Json
             "billingCycle": {"id": 2, "name": cycle}
             if (cycle := agreement.billing_cycle)
             else None,
+            "currency": {"id": 1, "currencyCode": code} if (code := agreement.currency) else None,
             "periodType": "Current",
             "agreementStatus": agreement.status(today),
             "_info": {"lastUpdated": instant(agreement.start_date), "updatedBy": "admin"},
@@ -187,7 +189,7 @@ def of_agreement(agreement: Agreement, company: PsaCompany, today: date) -> Json
 def of_addition(line: Addition, item: CatalogItem, agreement: Agreement, today: date) -> Json:
     """An Addition, with what the server computes."""
     billed = (line.quantity or 0.0) - line.less_included
-    price, cost = billed * line.unit_price, billed * line.unit_cost
+    price, cost = billed * (line.unit_price or 0.0), billed * line.unit_cost
     return _without_nulls(
         {
             **line.other,

@@ -56,6 +56,7 @@ class Agreement:
     starts: date | None
     ends: date | None
     external_product: str = ""
+    period: str = "Monthly"
 
     def active(self, today: date) -> bool:
         """Whether it has begun and not ended."""
@@ -78,6 +79,7 @@ class Agreement:
             "StartDate": _date_time(self.starts),
             "EndDate": _date_time(self.ends),
             "Type": self.kind,
+            "BillingPeriodDescription": self.period,
         }
 
 

@@ -43,7 +43,7 @@ class _Stream(io.TextIOWrapper):
     def text(self) -> str:
         """What was written so far."""
         self.flush()
-        return self._kept.getvalue().decode("utf-8")
+        return self._kept.getvalue().decode("utf-8-sig")  # CSV begins with a mark
 
 
 @dataclass(frozen=True, slots=True)

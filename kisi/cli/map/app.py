@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -120,7 +121,11 @@ def map_list(
         console,
         report=lambda: report,
         document=lambda: document,
-        csv=lambda: map_lists.stale_csv(entries) if stale else map_lists.inventory_csv(inventory),
+        csv=lambda style: (
+            map_lists.stale_csv(entries, style)
+            if stale
+            else map_lists.inventory_csv(inventory, style)
+        ),
     )
     if stale and not entries and not inventory.missing:
         console.info("Every mapped tenant, company, agreement and product is there and active.")
@@ -167,7 +172,7 @@ def map_suggest(
         console,
         report=lambda: report,
         document=lambda: document,
-        csv=lambda: suggestions_csv(suggestions),
+        csv=partial(suggestions_csv, suggestions),
     )
     tell_missing(inventory, console)
     accept = [row.accept for row in suggestions.clients]
@@ -187,19 +192,24 @@ def map_suggest(
 
 @shared_options()
 def map_export(
-    config: Path | None, console: Console, format_: As = "csv", output_file: options.Output = None
+    config: Path | None,
+    console: Console,
+    format_: As = "csv",
+    output_file: options.Output = None,
+    delimiter: options.Delimiter = ",",
 ) -> None:
     """Write all of mapping.toml as one table.
 
     For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss;
     comments stay in mapping.toml.
     """
+    from kisi.csv_table import CsvStyle
     from kisi.mapping.table import mapping_csv
     from kisi.run.setup import load
 
     del format_
     _, mapping = load(config)
-    result(mapping_csv(mapping), output_file)
+    result(mapping_csv(mapping, CsvStyle(delimiter)), output_file)
     if output_file is not None:
         rows = len(mapping.applications) + len(mapping.products) + len(mapping.companies)
         console.info(f"Wrote {rows} rows. After your changes: kisi map import {output_file}")

@@ -155,6 +155,7 @@ def addition_line(row: Row, ref: AgreementRef) -> Line:
             quantity=quantity_of(row),
             description=name(row, "description") or name(part(row, "product"), "identifier"),
             unit_price=exact_number(row.get("unitPrice")),
+            included=exact_number(row.get("lessIncluded") or 0),
             billable=text(row, "billCustomer").casefold() in ("", "billable"),
             starts=day(row, "effectiveDate"),
             cancelled=cancelled,
@@ -210,15 +211,20 @@ def validate_agreement(
         return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
     try:
         idle = _idle(ref, row, today)
+        above: Row = parent or {}
         return Agreement(
             ref,
             name=name(row, "name"),
             not_billable=_foreign(ref, row) or idle or _not_invoiced(ref, row, today, parent),
             bill_start=day(row, "billStartDate"),
-            next_invoice=day_or_none(row, "nextInvoiceDate"),  # documented as a plain string
+            # documented as a plain string
+            next_invoice=day_or_none(row, "nextInvoiceDate")
+            or day_or_none(above, "nextInvoiceDate"),
             ends=_end(row),
             prorated=flag(row, "prorateFlag"),
             gone=idle is not None,
+            cycle=_cycle(row) or _cycle(above),
+            currency=name(part(row, "currency"), "currencyCode"),
         )
     except ValueError as error:
         return PsaError(
@@ -319,6 +325,11 @@ def _without_invoices(row: Row) -> str:
     if (told or "nextInvoiceDate" in row) and not dated:
         return "has no next invoice date"
     return ""
+
+
+def _cycle(row: Row) -> str:
+    called = name(part(row, "billingCycle"), "name")
+    return "" if called.casefold() == "none" else called
 
 
 def invoiced_by(row: Row) -> int:

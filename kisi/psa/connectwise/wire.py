@@ -45,7 +45,7 @@ AGREEMENTS = Collection(
     "Finance > Agreements, Inquire = All",
     "id,name,type/name,company/id,company/name,agreementStatus,cancelledFlag,startDate,endDate,"
     "noEndingDateFlag,billStartDate,nextInvoiceDate,prorateFlag,oneTimeFlag,billOneTimeFlag,"
-    "billingCycle/id,billingCycle/name,parentAgreement/id",
+    "billingCycle/id,billingCycle/name,parentAgreement/id,currency/currencyCode",
 )
 COMPANIES = Collection(
     "/company/companies",
@@ -67,8 +67,8 @@ def additions(agreement: int) -> Collection:
         f"/finance/agreements/{agreement}/additions",
         f"additions of agreement {agreement}",
         AGREEMENTS.right,
-        "id,product/id,product/identifier,description,quantity,unitPrice,billCustomer,effectiveDate,"
-        "cancelledDate,agreementStatus,agreementId",
+        "id,product/id,product/identifier,description,quantity,unitPrice,lessIncluded,billCustomer,"
+        "effectiveDate,cancelledDate,agreementStatus,agreementId",
         nested=True,
     )
 

@@ -95,6 +95,7 @@ class AgreementRecord(PsaAgreement):
     owner: str = ""
     """The account's name, in brackets, to stand after its number; empty if there is none."""
     external_product: str = ""
+    cycle: str = ""
     charges: int | None = None
     """How many additional charges it has; None: it does not say."""
 
@@ -120,6 +121,7 @@ def read_agreement(record: object, today: date) -> AgreementRecord:
         ends=ends,
         owner=f" ({owner})" if owner else "",
         external_product=str(inner.get("ExternalProduct") or ""),
+        cycle=remote_name(str(inner.get("BillingPeriodDescription") or "")),
         charges=_count(outer.get("AdditionalCharges")),
     )
 
@@ -242,4 +244,5 @@ def validate_agreement(
         bill_start=record.starts if record else None,
         ends=record.ends if record else None,
         gone=record is None or not record.active,
+        cycle=record.cycle if record else "",
     )

@@ -303,7 +303,7 @@ def test_a_journal_of_the_first_release_goes_on_as_it_is(
             journal.refuse_used("99")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
 def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
     tmp_path: Path, version: int
 ) -> None:
@@ -314,7 +314,7 @@ def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
 
     assert files(tmp_path) == [f"journal.before-v{LATEST}.db", "journal.db"]
     assert pragma(tmp_path / f"journal.before-v{LATEST}.db", "user_version") == version
-    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 7
+    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 8
     with Journal.open(tmp_path) as journal:
         assert journal.accepted() == {"a key"}
         journal.use_accepted([], [(company(), ())])

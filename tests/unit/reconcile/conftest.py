@@ -168,7 +168,7 @@ class Scene:
             progress=lambda done, total: None,
         )
         applied = apply(plan, context)
-        record_outcome(self.journal, run, at, found, applied.plan)
+        record_outcome(self.journal, run, at, found, applied.plan, TODAY)
         self.journal.end_run(run, at, exit_code=0, summary={}, message="")
         return Day(run, found, applied)
 

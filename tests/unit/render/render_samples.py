@@ -88,6 +88,7 @@ def line(
         before=held,
         after=after,
         unit_price=None if price is None else Decimal(price),
+        cycle="Monthly",
         **more,  # type: ignore[arg-type]
     )
 

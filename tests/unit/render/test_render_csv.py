@@ -11,6 +11,7 @@ import render_samples as samples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kisi.csv_table import CsvStyle
 from kisi.errors import ExitCode
 from kisi.model import Failure, Plan, UnmappedUse
 from kisi.redaction import STARTS, safe_text
@@ -37,6 +38,11 @@ def test_no_delimiter_makes_a_formula_of_what_is_inside_a_text(text, delimiter):
     table = csv_text(("name", "next"), [(text, text)])
     for row in csv.reader(StringIO(table, newline=""), delimiter=delimiter):
         assert not [one for one in row if one.lstrip(' "').startswith(STARTS)]
+
+
+def test_a_spreadsheet_with_a_decimal_comma_gets_it_and_its_own_delimiter():
+    text = csv_text(("a", "b;c"), [(Decimal("-2.50"), "x;y")], CsvStyle(";", ","))
+    assert text == 'a;"b;c"\r\n-2,5;"x;y"\r\n'
 
 
 def test_numbers_never_get_an_apostrophe():

@@ -103,7 +103,10 @@ def test_a_quiet_day_is_empty_unless_asked_for():
     assert page(samples.view(plan)).lines == ()
     assert page(samples.view(plan), verbose=True)
     told = text(plan, verbose=True)
-    assert re.search(r"= Kaspersky Endpoint Security for Business Advanced, servers +4\n", told)
+    assert re.search(
+        r"= Kaspersky Endpoint Security for Business Advanced, servers +4 +\(18.00 a month\)\n",
+        told,
+    )
     assert "Off   cw · agreement 9 · billing off" in told
 
 

@@ -117,7 +117,7 @@ def night(
     applied = apply(plan, context)
     assert applied.state_error is None, (applied.state_error, told)
     plan = applied.plan
-    record_outcome(journal, run, clock.now(), found, plan)
+    record_outcome(journal, run, clock.now(), found, plan, rules.today)
     journal.prune(clock.now() - timedelta(days=EVIDENCE_DAYS))
     code = worst([exit_code(plan), *(error.exit_code for error in applied.foreign_changes)])
     _end(journal, run, clock, code)

@@ -1,0 +1,336 @@
+"""`kisi statement`: what a client used in a month and pays for it, fit to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
+from itertools import chain, count, groupby
+
+from kisi.counting.count import category_of
+from kisi.csv_table import CsvStyle
+from kisi.journal import ClientRecord, LineHistory
+from kisi.json_text import FORMAT_VERSION, Json, fields, plain
+from kisi.model import (
+    Category,
+    CountingRules,
+    Evidence,
+    TenantRef,
+    TenantUsage,
+    Terms,
+    Unit,
+    category_text,
+)
+from kisi.render.export import csv_of_fields
+from kisi.render.formatting import billed_as, in_all, money, plural, quantity
+from kisi.render.report import Chart, Entry, Grid, Item, Report, Section, Span, Tone, row
+from kisi.run.document import Fields, terms_fields
+
+STATEMENT_COLUMNS = (
+    "kind company month application category product policy date quantity unit_price included"
+    " billable amount currency billing_cycle number name operating_system last_seen first last"
+)
+"""`kind` is line, day or device."""
+BEFORE = timedelta(days=31)
+"""How long before a month a tenant must have been read for a day without a reading to be a gap."""
+_ONE_DAY = timedelta(days=1)
+_POLICIES = {"today": "the number of the last day that was read"}
+
+Days = Mapping[tuple[TenantRef, str], Mapping[date, Mapping[Category, int]]]
+"""What was counted, by tenant and application, then by day; a day that is missing is a gap."""
+Readings = Iterable[tuple[date, date, TenantUsage]]
+"""What a tenant used, with the evidence, and the first and last day on which it was so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The days of a month up to today."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def of(cls, first: date, today: date) -> Month:
+        """The month that begins with a day; `ValueError` if it has not begun."""
+        if first > today:
+            raise ValueError(f"{first:%Y-%m} has not begun")
+        following = (first + timedelta(days=32)).replace(day=1)
+        return cls(first, min(following - _ONE_DAY, today))
+
+    def __str__(self) -> str:
+        return f"{self.first:%Y-%m}"
+
+    def between(self, zone: tzinfo) -> tuple[datetime, datetime]:
+        """The instants at which it begins and is over."""
+        begins, after = (self.first, self.last + _ONE_DAY)
+        return datetime.combine(begins, time(), zone), datetime.combine(after, time(), zone)
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """Each of them."""
+        return tuple(self.first + n * _ONE_DAY for n in range((self.last - self.first).days + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """What one line bills: how much on which day, and what it costs."""
+
+    application: str
+    categories: tuple[Category, ...]
+    product: str
+    terms: Terms
+    days: tuple[tuple[date, int | None], ...]
+    """None: a gap, no complete reading."""
+    policy: str = "today"
+
+    @property
+    def quantity(self) -> int | None:
+        """The policy's number at the month's end; None: no day was read."""
+        return next((number for _, number in reversed(self.days) if number is not None), None)
+
+    @property
+    def amount(self) -> Decimal | None:
+        """What that costs in a billing cycle; None: not known."""
+        return self.terms.amount(self.quantity)
+
+
+@dataclass(frozen=True, slots=True)
+class StatementDevice:
+    """A device that was counted in the month."""
+
+    number: int
+    item: Evidence
+    line: StatementLine
+    last_seen: date | None
+    first: date
+    """The first and the last day of the month on which it was counted."""
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A client's month."""
+
+    company: str
+    month: Month
+    lines: tuple[StatementLine, ...] = ()
+    devices: tuple[StatementDevice, ...] = ()
+
+
+def statement_of(
+    client: ClientRecord,
+    month: Month,
+    lines: Iterable[tuple[LineHistory, Terms]],
+    days: Days,
+    readings: Readings,
+    seen: Mapping[str, date],
+    rules: CountingRules,
+) -> Statement:
+    """A client's month from what the journal keeps: its lines, each with its terms at that time.
+
+    The `days` begin `BEFORE` the month; `seen` is when devices were last seen.
+    """
+    latest = {line.product: (line, terms) for line, terms in lines}  # one made anew replaces it
+    billed = []
+    for line, terms in latest.values():
+        counted = tuple((day, _counted(client, line, days, day)) for day in month.days)
+        known = (line.application, line.categories, line.product)
+        billed.append(StatementLine(*known, terms, counted))
+    billed.sort(key=lambda line: (line.application, line.categories))
+    devices = _devices(billed, month, days, readings, seen, rules)
+    return Statement(client.name, month, tuple(billed), tuple(devices))
+
+
+def _counted(client: ClientRecord, line: LineHistory, days: Days, day: date) -> int | None:
+    """The sum over the client's tenants on a day; None where one of them was not read.
+
+    A tenant that was never read before that day was not the client's yet.
+    """
+    total: int | None = None
+    for tenant in client.tenants:
+        counted = days.get((tenant, line.application), {})
+        if day in counted:
+            of_day = counted[day]
+            every = Category.ALL in line.categories
+            total = (total or 0) + sum(
+                number
+                for category, number in of_day.items()
+                if every or category in line.categories
+            )
+        elif any(known < day for known in counted):
+            return None
+    return total
+
+
+def _devices(
+    lines: Sequence[StatementLine],
+    month: Month,
+    days: Days,
+    readings: Readings,
+    seen: Mapping[str, date],
+    rules: CountingRules,
+) -> Iterable[StatementDevice]:
+    """Each device once for each line that it was counted for, on days that no guard held."""
+    found: dict[tuple[str, str, str], StatementDevice] = {}
+    for first, last, usage in readings:
+        ref = usage.tenant.ref
+        for used in usage.applications:
+            counted = days.get((ref, used.application), {})
+            read = [day for day in month.days if first <= day <= last and day in counted]
+            for item in used.evidence if read else ():
+                by_category = used.unit is Unit.DEVICE
+                category = category_of(item.device_class, rules) if by_category else Category.ALL
+                line = _line_for(lines, used.application, category) if item.counted else None
+                if line is None:
+                    continue
+                key = (ref.source, item.device, line.product)
+                begins = found[key].first if key in found else read[0]
+                found[key] = StatementDevice(
+                    0, item, line, seen.get(item.device), min(begins, read[0]), read[-1]
+                )
+    ordered = sorted(
+        found.values(),
+        key=lambda x: (lines.index(x.line), x.item.name.casefold(), x.item.device),
+    )
+    return (replace(device, number=number) for number, device in enumerate(ordered, 1))
+
+
+def _line_for(
+    lines: Iterable[StatementLine], application: str, category: Category
+) -> StatementLine | None:
+    for line in lines:
+        if line.application == application and {Category.ALL, category} & {*line.categories}:
+            return line
+    return None
+
+
+def statement_fields(statement: Statement) -> Fields:
+    """A statement as plain data."""
+    return {
+        "month": str(statement.month),
+        "company": statement.company,
+        "lines": [
+            {
+                **_line_fields(line),
+                "days": [{"date": day, "quantity": number} for day, number in line.days],
+            }
+            for line in statement.lines
+        ],
+        "devices": [_device_fields(device) for device in statement.devices],
+    }
+
+
+def statement_document(statements: Sequence[Statement], *, one: bool) -> Json:
+    """A statement as a JSON document; several (not `one`) are in a list."""
+    found = [statement_fields(statement) for statement in statements]
+    content = found[0] if one else {"statements": found}
+    return {"format_version": FORMAT_VERSION, **plain(content)}
+
+
+def _line_fields(line: StatementLine) -> Fields:
+    return {
+        **fields(line, "application product policy quantity"),
+        "category": category_text(line.categories),
+        **terms_fields(line.terms),
+        "amount": line.amount,
+    }
+
+
+def _device_fields(device: StatementDevice) -> Fields:
+    return {
+        **fields(device, "number name=item.name operating_system=item.os_name last_seen"),
+        "application": device.line.application,
+        "category": category_text(device.line.categories),
+        **fields(device, "first last"),
+    }
+
+
+def statement_csv(statements: Iterable[Statement], style: CsvStyle) -> str:
+    """A row for each line, for each day of it, and for each device."""
+    rows = chain.from_iterable(map(_rows, statements))
+    return csv_of_fields(STATEMENT_COLUMNS, rows, style)
+
+
+def _rows(statement: Statement) -> Iterable[Fields]:
+    where = {"company": statement.company, "month": str(statement.month)}
+    for line in statement.lines:
+        known = {**where, **_line_fields(line)}
+        yield {**known, "kind": "line"}
+        for day, number in line.days:
+            billed = {name: known[name] for name in ("application", "category", "product")}
+            yield {**where, **billed, "kind": "day", "date": day, "quantity": number}
+    for device in statement.devices:
+        yield {**where, **_device_fields(device), "kind": "device"}
+
+
+def statement_report(statements: Sequence[Statement]) -> Report:
+    """What the client reads; of several clients, one after another."""
+    sections = [one for statement in statements for one in _sections(statement)]
+    title = "Statements"
+    facts: tuple[str, ...] = ()
+    if statements:
+        month = statements[0].month
+        names = [one.company for one in statements]
+        title = f"{names[0] if len(names) == 1 else title}, {month}"
+        facts = (f"{month.first} to {month.last}",)
+    return Report(title, tuple(sections), facts)
+
+
+def _sections(statement: Statement) -> Iterable[Section]:
+    policies = dict.fromkeys(_POLICIES[line.policy] for line in statement.lines)
+    items: list[Item] = list(map(_entry, statement.lines))
+    items += [Span(f"Counted: {policy}.", Tone.DIM) for policy in policies]
+    worth = in_all((line.terms, line.amount) for line in statement.lines)
+    items += [Span(f"In all: {worth}.", Tone.STRONG)] if worth else []
+    items = items or [Span("Nothing was billed.")]
+    yield Section(statement.company, (str(statement.month),), tuple(items))
+    rows = []
+    for device in statement.devices:
+        item, line = device.item, device.line
+        days = f"{device.first:%d} to {device.last:%d}"
+        known = (
+            item.name or item.device,
+            item.os_name,
+            billed_as(line.application, line.categories),
+        )
+        seen = str(device.last_seen or "")
+        rows.append(row(str(device.number), *known, days, seen))
+    if rows:
+        headers = ("number", "device", "operating system", "counted for", "days", "last seen")
+        grid = Grid(headers, tuple(rows), (0,), (1, 2, 3))
+        yield Section(plural(len(rows), "device"), (statement.company,), (grid,))
+
+
+def _entry(line: StatementLine) -> Entry:
+    label = billed_as(line.application, line.categories)
+    terms, amount = line.terms, line.amount
+    price = "" if terms.unit_price is None else f"at {money(terms.unit_price)}"
+    free = f"{quantity(terms.included)} included" if terms.included else ""
+    worth = "not billable" if not terms.billable else ""
+    if amount is not None and terms.billable:
+        worth = in_all([(terms, amount)])
+    said = ", ".join(filter(None, (price, free, worth or "price not known")))
+    shown = "not known" if line.quantity is None else quantity(line.quantity)
+    points = tuple((day, None if x is None else Decimal(x)) for day, x in line.days)
+    chart = Chart((*points, *points[-1:]), _told(line.days))
+    return Entry("=", Tone.DIM, label, after=shown, change=said, chart=chart)
+
+
+def _told(days: Sequence[tuple[date, int | None]]) -> str:
+    """The days in words: `1 to 6: 90 · 7: not read · 8 to 30: 92`."""
+    parts = []
+    for number, span in groupby(days, lambda day: day[1]):
+        first, *more = [day.day for day, _ in span]
+        when = f"{first} to {more[-1]}" if more else str(first)
+        parts.append(f"{when}: {'not read' if number is None else number}")
+    return " · ".join(parts)
+
+
+def file_name(statement: Statement, taken: Mapping[str, object], suffix: str) -> str:
+    """A file name that no other client has: `contoso-gmbh-2026-11.html`."""
+    letters = "".join(x if x.isalnum() else " " for x in statement.company.casefold())
+    name = "-".join(letters.split())[:60] or "client"
+    others = (f"{name}-{number}" for number in count(2))
+    names = (f"{one}-{statement.month}.{suffix}" for one in chain([name], others))
+    return next(one for one in names if one not in taken)

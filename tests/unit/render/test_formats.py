@@ -1,0 +1,83 @@
+"""docs/formats.md, `kisi schema` and what is printed are one: a promise to whoever reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from kisi.mapping.suggestions import _FIRST
+from kisi.mapping.table import COLUMNS
+from kisi.render.export import EXPLAIN_COLUMNS, PLAN_COLUMNS, STATUS_COLUMNS
+from kisi.render.formats import fields_of, formats_page, groups, names, results_schema
+from kisi.render.statement import STATEMENT_COLUMNS
+from tests.formats import differences
+
+UNIT = Path(__file__).parents[1]
+PAGE = UNIT.parents[1] / "docs" / "formats.md"
+MARK = "<!-- fields -->\n"
+PRINTED = {
+    "preview": ("render/golden/preview.json", "render/golden/sync.json"),
+    "status": ("render/golden/status.json",),
+    "explain": ("render/golden/explain.json",),
+    "map-list": ("mapping/golden/list.json",),
+    "map-stale": ("mapping/golden/stale.json",),
+    "map-suggest": ("mapping/golden/suggestions.json",),
+}
+
+
+@pytest.mark.parametrize(("name", "file"), [(n, f) for n, files in PRINTED.items() for f in files])
+def test_every_printed_field_is_described_and_every_described_one_printed(name: str, file: str):
+    assert differences(name, json.loads((UNIT / file).read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("preview", PLAN_COLUMNS.split()),
+        ("status", STATUS_COLUMNS.split()),
+        ("explain", EXPLAIN_COLUMNS.split()),
+        ("statement", STATEMENT_COLUMNS.split()),
+        ("map-suggest", [*_FIRST, *(one for one in COLUMNS if one not in _FIRST)]),
+    ],
+)
+def test_every_column_is_described(name: str, columns: list[str]):
+    assert sorted(field.name for field in fields_of("<", name)) == sorted(columns)
+
+
+@pytest.mark.parametrize(("name", "file"), [("map-list", "list"), ("map-stale", "stale")])
+def test_every_column_of_a_list_is_described(name: str, file: str):
+    text = (UNIT / "mapping" / "golden" / f"{file}.csv").read_text(encoding="utf-8")
+    assert {field.name for field in fields_of("<", name)} == set(text.splitlines()[0].split(","))
+
+
+def test_the_page_has_every_field():
+    """`KISI_GOLDEN=write` writes its tables anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, mark, told = text.partition(MARK)
+    assert mark
+    if os.environ.get("KISI_GOLDEN") == "write":
+        PAGE.write_text(f"{before}{MARK}{formats_page()}\n", encoding="utf-8", newline="\n")
+    assert PAGE.read_text(encoding="utf-8") == f"{before}{MARK}{formats_page()}\n", told[:80]
+
+
+def test_the_schema_has_each_document_and_every_reference_leads_somewhere():
+    schema = results_schema()
+    text = json.dumps(schema)
+    assert [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]] == names("[")
+    for part in text.split('"#/$defs/')[1:]:
+        assert part.partition('"')[0] in schema["$defs"]
+    price = schema["$defs"]["line"]["properties"]["unit_price"]
+    assert price["anyOf"] == [{"type": "number"}, {"type": "null"}]
+    assert "action" in schema["$defs"]["line"]["required"]
+    assert "all" not in schema["$defs"]["suggested_application"]["required"]
+
+
+def test_no_object_is_described_that_nothing_has():
+    schema = json.dumps(results_schema())
+    used = {part.partition('"')[0].removesuffix("_part") for part in schema.split("#/$defs/")}
+    lines = (line for group in groups().values() for line in group.lines)
+    used |= {line.split()[0][1:] for line in lines if line.startswith(("+", "="))}
+    assert set(names("{")) <= used
