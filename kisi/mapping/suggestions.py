@@ -114,12 +114,14 @@ def suggest(
 
 
 def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[TenantEntry]:
-    """The tenants that no client has, under any source; disabled ones cannot be counted."""
+    """The tenants that nobody has or ignores, under any source; disabled ones cannot be counted."""
     owners = mapping.owners()
     return [
         entry
         for entry in inventory.tenants
-        if entry.tenant.enabled and entry.tenant.ref.identity(mapping.global_sources) not in owners
+        if entry.tenant.enabled
+        and entry.tenant.ref.identity(mapping.global_sources) not in owners
+        and not mapping.ignores(entry.tenant.ref)
     ]
 
 

@@ -75,6 +75,7 @@ class Rules:
     """What a run bills, by which rules, and when."""
 
     mapping: BillingMapping
+    """As it holds `today`."""
     counting: CountingRules
     guards: GuardRules
     now: datetime
@@ -209,7 +210,7 @@ def reconcile(
         unmapped_uses=tuple(
             use
             for usage in collected.usages.values()
-            if not mapping.companies
+            if not mapping.companies and not mapping.ignores(usage.tenant.ref)
             for use in usage.unmapped
         ),
         failures=tuple(_without_client(collected, billed)),
@@ -310,7 +311,7 @@ class _Planner:
             return off
         mapping, state = self.rules.mapping, self.state
         usages = self.collected.usages
-        tenants = [usages[ref] for ref in company.tenants if ref in usages]
+        tenants = [usages[ref] for ref in company.counted if ref in usages]
         by_hand = managed_by_hand(mapping, company)
         uses = tuple(
             replace(use, company=company.name)
@@ -346,7 +347,7 @@ class _Planner:
 
 def _without_client(collected: Collected, billed: Iterable[Company]) -> Iterable[Failure]:
     """What failed without a billed client to tell it: in a first look, without a mapping."""
-    used = {ref for company in billed for ref in company.tenants}
+    used = {ref for company in billed for ref in company.counted}
     used_sources = {ref.source for ref in used}
     yield from (one for name, one in collected.broken.items() if name not in used_sources)
     yield from (one for ref, one in collected.failures.items() if ref not in used)
