@@ -257,10 +257,7 @@ def _one_client_a_tenant(
                 if first is not row:
                     if ref == other and _one_after_the_other(ends[identity]):
                         continue
-                    problem = (
-                        f"{named} is billed to {first} already; set billing = false for one of "
-                        "them, or give the one that leaves first its last day (until)."
-                    )
+                    problem = f"{named} is billed to {first} already; set billing = false for one of them."
                     if ref != other:
                         problem = (
                             f"{_same_server(ref, other)}, and {first} bills that one. Keep it in "

@@ -39,6 +39,7 @@ Offline = Annotated[
 
 
 def client_argument(text: str) -> Any:  # noqa: ANN401 - as `typer.Argument`
+    """An argument that names one client, and completes its name."""
     return typer.Argument(metavar="CLIENT", autocompletion=client_names, help=text)
 
 
