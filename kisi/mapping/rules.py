@@ -257,7 +257,8 @@ def _one_client_a_tenant(
                 if first is not row:
                     if ref == other and _one_after_the_other(ends[identity]):
                         continue
-                    problem = f"{named} is billed to {first} already; set billing = false for one of them."
+                    twice = f"{named} is billed to {first} already"
+                    problem = f"{twice}; set billing = false for one of them."
                     if ref != other:
                         problem = (
                             f"{_same_server(ref, other)}, and {first} bills that one. Keep it in "

@@ -324,12 +324,13 @@ def guards(dice: random.Random) -> GuardRules:
     )
 
 
-def live(seed: int, story: list[str] | None = None) -> int:
+def live(seed: int, story: list[str] | None = None, kinds: events.Kinds = events.EVENTS) -> int:
     """The whole life of the world of a seed; returns how many nights it had.
 
     Args:
         seed: Everything follows from it.
         story: Filled with what happens, in lines.
+        kinds: What may happen.
 
     Raises:
         Broken: A promise was not kept.
@@ -346,7 +347,7 @@ def live(seed: int, story: list[str] | None = None) -> int:
         _begin(life, dice)
         for _ in range(dice.randint(2, 6)):
             for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 4])):
-                events.happen(world, dice)
+                events.happen(world, dice, kinds)
             events.trouble(world, dice)
             _a_night(life, dice)
         world.told += world.described()
