@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -34,8 +34,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
             return value.value
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
-        case datetime():
-            return instant(value)
+        case date():
+            return instant(value) if isinstance(value, datetime) else value.isoformat()
         case Mapping():
             return {plain(key): plain(item) for key, item in value.items()}
         case list() | tuple():

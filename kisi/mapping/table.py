@@ -52,7 +52,7 @@ COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
     *("keys", "unit", "bill", *map(str, Category), "alongside", "until", "note"),
 )
-_DECORATION = ("tenant_name", "score", "reason")
+_DECORATION = ("tenant_name", "score", "reason", "products")
 _READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
 """`tenant`, one id, stands for `tenants` in suggestions."""
 _KINDS = ("application", "product", "company", "exception", "tenant")

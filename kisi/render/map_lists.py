@@ -12,7 +12,6 @@ from kisi.mapping.validator import StaleEntry, StaleReason, has_left
 from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text
-from kisi.render.formatting import billed_as
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
 _UNMAPPED = {
@@ -130,7 +129,8 @@ def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry]) -> J
     )
     agreement = (
         "psa agreement=agreement.id company=agreement.company name=agreement.name"
-        " type=agreement.kind active=agreement.active"
+        " type=agreement.kind active=agreement.active starts=agreement.starts ends=agreement.ends"
+        " mapped_to=client.name"
     )
     tenants = [
         {**fields(x, tenant), "bill": not x.ignored, "listed_as": x.tenant.listed_as or None}
@@ -146,15 +146,7 @@ def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry]) -> J
         }
         for x in inventory.companies
     ]
-    agreements = [
-        {
-            **fields(x, agreement),
-            "starts": x.agreement.starts and x.agreement.starts.isoformat(),
-            "ends": x.agreement.ends and x.agreement.ends.isoformat(),
-            "mapped_to": x.client and x.client.name,
-        }
-        for x in inventory.agreements
-    ]
+    agreements = [fields(x, agreement) for x in inventory.agreements]
     products = [
         {
             **fields(x, "psa product=product.id name=product.name active=product.active"),
@@ -233,10 +225,7 @@ def _client(each: SuggestedClient) -> Entry:
 
 
 def _application(each: SuggestedApplication) -> Entry:
-    products = ", ".join(
-        billed_as(product, (category,)) for category, product in each.product.products.items()
-    )
-    remark = f"product {products}; {each.reason}" if products else each.reason
+    remark = "; ".join(filter(None, (each.products and f"product {each.products}", each.reason)))
     return _suggested(each, f"{each.application.name}, per {each.application.unit}", remark)
 
 
@@ -276,7 +265,6 @@ def _stale_fields(entry: StaleEntry) -> Json:
     return {
         **fields(entry, "client kind id fate=reason ends reason=message remedy"),
         "client": entry.client or None,
-        "ends": entry.ends and entry.ends.isoformat(),
     }
 
 
