@@ -50,7 +50,7 @@ from kisi.redaction import STARTS, guarded_inside
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
-    *("keys", "unit", "bill", *map(str, Category), "alongside", "until", "note"),
+    *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside"),
 )
 _DECORATION = ("tenant_name", "score", "reason", "products")
 _READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
@@ -128,7 +128,7 @@ class MappingRows:
     products: tuple[ProductRow, ...]
     companies: tuple[tuple[int | None, Company], ...]
     """Clients with the exceptions that the table names; those without a place are new ones."""
-    ignored: tuple[IgnoredTenant, ...]
+    ignored: tuple[IgnoredTenant, ...] = ()
 
 
 def read_mapping_table(

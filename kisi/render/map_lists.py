@@ -39,7 +39,7 @@ _STALE_TONES = {
 _MOST_LISTED = 20
 
 
-def inventory_report(inventory: Inventory, leaving: Iterable[StaleEntry]) -> Report:
+def inventory_report(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Report:
     """The lists as a person reads them: ids to copy on the left, names beside them."""
     lists = (_section(*one) for one in _lists(inventory))
     leavers = tuple(_stale(entry, f"{entry.client}: {entry.message}") for entry in leaving)
@@ -120,7 +120,7 @@ def _clients(*companies: Company | None) -> Span:
     return _mapped(*(x.name + ("" if x.billing else " (billing off)") for x in companies if x))
 
 
-def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry]) -> Json:
+def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Json:
     """The lists as JSON data."""
     unmapped = inventory.only_unmapped()
     tenant = (
@@ -188,7 +188,7 @@ def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry]) -> J
 
 def inventory_csv(inventory: Inventory) -> str:
     """The lists as one table, a kind a row."""
-    lists = inventory_document(inventory, ())
+    lists = inventory_document(inventory)
     rows = (
         [kind, *(", ".join(x) if isinstance(x, list) else x for x in map(each.get, keys))]
         for name, (kind, keys) in _CSV_KEYS.items()
@@ -265,6 +265,7 @@ def _stale_fields(entry: StaleEntry) -> Json:
     return {
         **fields(entry, "client kind id fate=reason ends reason=message remedy"),
         "client": entry.client or None,
+        "ends": entry.ends and str(entry.ends),
     }
 
 
