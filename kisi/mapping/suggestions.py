@@ -262,7 +262,8 @@ def renewals(
     validator = SystemValidator.of(inventory, today)
     found = []
     for row, client in enumerate(companies):
-        if all(entry.reason in BILLS for entry in validator.agreement(client)):
+        left = client.until is not None and client.until < today
+        if left or all(entry.reason in BILLS for entry in validator.agreement(client)):
             continue
         old = validator.listed(client)
         alike = {

@@ -378,7 +378,7 @@ def check_tenants(
     ]
     try:
         stale = [entry for client in billed for entry in validator.tenants(client)]
-        found = [validator.tenant(ref) for client in billed for ref in client.tenants]
+        found = [validator.tenant(ref) for client in billed for ref in client.counted]
     except SourceError:
         return  # the source says so itself
     yield from map(_finding, stale)
