@@ -68,7 +68,7 @@ def plan_document(result: RunResult) -> Json:
 def _company(plan: CompanyPlan) -> Fields:
     cause = plan.failure or plan.hold
     return {
-        **fields(plan.company, "name psa company agreement until"),
+        **fields(plan.company, "name psa company agreement"),
         **fields(plan, "agreement_name plan_id status"),
         "current": is_current(plan),
         "reason": cause.reason if cause else None,
