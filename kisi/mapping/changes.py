@@ -69,7 +69,7 @@ class MappingEdit:
         self.ignored = {x.ref.identity(mapping.global_sources): x for x in mapping.ignored}
         self._text = text
         self._old = self.applications.copy(), self.products.copy(), self.companies.copy()
-        self._old_ignored = self.ignored.copy()
+        self._was_ignored = self.ignored.copy()
         self._behind = itertools.count(len(self.companies))
 
     def new_place(self) -> int:
@@ -84,7 +84,7 @@ class MappingEdit:
         applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
         products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
         companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
-        ignored = _Rows(RowKind.TENANT, self._old_ignored, self.ignored, tenant_row)
+        ignored = _Rows(RowKind.TENANT, self._was_ignored, self.ignored, tenant_row)
         exceptions = {
             place: _Rows(
                 EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), product_row, place
@@ -245,8 +245,7 @@ def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
     problems = [
         _mapped_already(ref, *owners[identity])
         for company in changed.values()
-        for ref in company.tenants
-        if company.until is None
+        for ref in (company.tenants if company.until is None else ())
         if (identity := ref.identity(edit.global_sources)) in owners
     ]
     if problems:
@@ -259,8 +258,7 @@ def _owners(
 ) -> dict[TenantRef, tuple[TenantRef, Company]]:
     """Who has which tenants for good; those of who leaves may be another's afterwards."""
     stay = tuple(each for each in companies if each.until is None)
-    mapping = BillingMapping(companies=stay, global_sources=edit.global_sources)
-    return dict(mapping.owners())
+    return dict(BillingMapping(companies=stay, global_sources=edit.global_sources).owners())
 
 
 def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
@@ -283,10 +281,8 @@ def ignore_tenant(edit: MappingEdit, tenant: IgnoredTenant) -> None:
 def heed_tenant(edit: MappingEdit, ref: TenantRef) -> None:
     """Takes the row out by which a tenant is never billed; it is unmapped from then on."""
     if edit.ignored.pop(ref.identity(edit.global_sources), None) is None:
-        raise ConfigError(
-            f'mapping.toml has no [[tenant]] "{shorten(str(ref))}". {UNTOUCHED}',
-            remedy="`kisi map list` shows which tenants are never billed.",
-        )
+        problem = f'mapping.toml has no [[tenant]] "{shorten(str(ref))}". {UNTOUCHED}'
+        raise ConfigError(problem, remedy="`kisi map list` shows which tenants are never billed.")
 
 
 def the_application(edit: MappingEdit, name: str) -> Application:
@@ -472,9 +468,9 @@ def _said_of_companies(
 
 
 def _said_of_tenants(rows: _Rows[TenantRef, IgnoredTenant]) -> Iterator[str]:
-    for key in {**rows.added, **rows.changed}:
-        note = f" ({shorten(rows.now[key].note)})" if rows.now[key].note else ""
-        yield f'Tenant "{shorten(str(rows.now[key].ref))}" is never billed{note}.'
+    for row in (rows.now[key] for key in {**rows.added, **rows.changed}):
+        note = f" ({shorten(row.note)})" if row.note else ""
+        yield f'Tenant "{shorten(str(row.ref))}" is never billed{note}.'
     for row in rows.gone.values():
         yield f'Tenant "{shorten(str(row.ref))}" is reported as unmapped again.'
 
