@@ -144,18 +144,18 @@ def _online(setup: Setup) -> Iterable[Area]:
     for name, source in setup.sources.items():
         yield Area(f"sources.{name}", source.check_online(), ExitCode.SOURCE)
         found = validator.check_tenants(
-            name, source, systems, setup.mapping, rules.now, rules.counting
+            name, source, systems, rules.mapping, rules.now, rules.counting
         )
         yield Area(f"sources.{name}: mapped tenants", tuple(found), ExitCode.SOURCE)
-    if twice := tuple(validator.check_listed_twice(setup.sources, setup.mapping)):
+    if twice := tuple(validator.check_listed_twice(setup.sources, rules.mapping)):
         yield Area("Virtual servers of several sources", twice, ExitCode.SOURCE)
     for name, psa in setup.psas.items():
         billed = (c.agreement for c in setup.mapping.companies if c.psa == name and c.billing)
         answers = psa.check_online(next(billed, None))  # asked about rights on this one
         yield Area(f"psa.{name}", answers, ExitCode.PSA)
         if all(finding.level is not Level.PROBLEM for finding in answers[:1]):
-            lines = validator.check_lines(name, systems, setup.mapping)
-            elsewhere = check_siblings(name, psa, setup.mapping, rules.today)
+            lines = validator.check_lines(name, systems, rules.mapping)
+            elsewhere = check_siblings(name, psa, rules.mapping, rules.today)
             title = f"psa.{name}: mapped agreements and products"
             yield Area(title, (*lines, *elsewhere), ExitCode.WITHHELD)
 

@@ -157,15 +157,18 @@ def _validated(
     model: type[Model], data: Mapping[str, Any], base: Path
 ) -> tuple[Model | None, list[ErrorDetails]]:
     # JSON has no dates, and `str` makes text of them: they are told apart before
+    days = {name for name, x in model.model_fields.items() if date in get_args(x.annotation)}
     errors: list[ErrorDetails] = [
-        {"type": "date", "loc": steps, "msg": "", "input": None} for steps in _dates(data)
+        {"type": "date", "loc": steps, "msg": "", "input": None}
+        for steps in _dates(data)
+        if steps[0] not in days
     ]
     try:
         text = json.dumps(data, default=str)
     except ValueError:  # a number of thousands of digits, which TOML may write as 0x...
         text = json.dumps(_with_small_numbers(data), default=str)
     try:
-        checked = model.model_validate_json(text, strict=True, context={"base": base})
+        checked = model.model_validate_json(text, strict=True, context={"base": base, "data": data})
     except ValidationError as error:
         checked, found = None, error.errors(include_url=False)
         dates = {each["loc"] for each in errors}

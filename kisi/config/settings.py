@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
@@ -114,6 +115,17 @@ def _local_path(value: object, info: ValidationInfo) -> object:
 
 LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 """A path, or a glob of paths: relative ones are relative to the file's folder, `~` is known."""
+
+
+def _day(_text: object, info: ValidationInfo) -> date:
+    value = (info.context or {})["data"][info.field_name]  # in JSON, which is read here, it is text
+    if type(value) is not date:
+        raise ValueError("This must be a day, without quotes: 2026-11-30.")
+    return value
+
+
+Day = Annotated[date | None, BeforeValidator(_day)]
+"""A day, as TOML has them."""
 
 Workers = Annotated[int, Field(ge=1, le=16)]
 """How many requests a source or PSA is sent at once."""

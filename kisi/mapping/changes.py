@@ -23,6 +23,7 @@ from kisi.model import (
     Category,
     Company,
     Glob,
+    IgnoredTenant,
     ProductRow,
     TenantRef,
     Unit,
@@ -54,9 +55,9 @@ class MappingEdit:
     """The rows that mapping.toml is to have; rows that it has keep their keys, and their places.
 
     `applications` are by name in small letters, `products` by application and PSA, `companies` by
-    their places in the file; new ones have later places. `text` is all of the file as it is,
-    `mapping` what it means, with its rows in the text's order, and `psas` are the names of the PSAs
-    in kisi.toml: rows name theirs only where there are several.
+    their places in the file; new ones have later places; `ignored` are by identity. `text` is all
+    of the file as it is, `mapping` what it means, with its rows in the text's order, and `psas` are
+    the names of the PSAs in kisi.toml: rows name theirs only where there are several.
     """
 
     def __init__(self, text: str, mapping: BillingMapping, psas: Collection[str]) -> None:
@@ -65,8 +66,10 @@ class MappingEdit:
         self.applications = {row.name.casefold(): row for row in mapping.applications}
         self.products = {(row.application, row.psa): row for row in mapping.products}
         self.companies = dict(enumerate(mapping.companies))
+        self.ignored = {x.ref.identity(mapping.global_sources): x for x in mapping.ignored}
         self._text = text
         self._old = self.applications.copy(), self.products.copy(), self.companies.copy()
+        self._was_ignored = self.ignored.copy()
         self._behind = itertools.count(len(self.companies))
 
     def new_place(self) -> int:
@@ -81,6 +84,7 @@ class MappingEdit:
         applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
         products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
         companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
+        ignored = _Rows(RowKind.TENANT, self._was_ignored, self.ignored, tenant_row)
         exceptions = {
             place: _Rows(
                 EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), product_row, place
@@ -91,9 +95,9 @@ class MappingEdit:
         toml = TomlEdit(self._text)
         below: list[_Rows[Any, Any]] = [*reversed(exceptions.values())]
         # from below, and before lines come and go: a refusal names a line of the file as it is
-        for rows in (*below, companies, products, applications):
+        for rows in (*below, ignored, companies, products, applications):
             toml.set_values(rows.kind, rows.by_place(rows.changed), company=rows.company)
-        for rows in (*below, applications, products, companies):
+        for rows in (*below, applications, products, companies, ignored):
             toml.remove(rows.kind, rows.by_place(rows.gone), company=rows.company)
             toml.append(rows.kind, rows.new, company=rows.company)
         brought = products.brought()
@@ -112,6 +116,7 @@ class MappingEdit:
                 *_said_of_applications(applications),
                 *_said_of_products(products),
                 *_said_of_companies(companies, exceptions),
+                *_said_of_tenants(ignored),
             ),
         )
 
@@ -240,7 +245,7 @@ def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
     problems = [
         _mapped_already(ref, *owners[identity])
         for company in changed.values()
-        for ref in company.tenants
+        for ref in (company.tenants if company.until is None else ())
         if (identity := ref.identity(edit.global_sources)) in owners
     ]
     if problems:
@@ -251,8 +256,9 @@ def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
 def _owners(
     edit: MappingEdit, companies: Iterable[Company]
 ) -> dict[TenantRef, tuple[TenantRef, Company]]:
-    mapping = BillingMapping(companies=tuple(companies), global_sources=edit.global_sources)
-    return dict(mapping.owners())
+    """Who has which tenants for good; those of who leaves may be another's afterwards."""
+    stay = tuple(each for each in companies if each.until is None)
+    return dict(BillingMapping(companies=stay, global_sources=edit.global_sources).owners())
 
 
 def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
@@ -263,6 +269,20 @@ def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
         f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
         f"to {called(owner)}: each of its devices would be billed twice."
     )
+
+
+def ignore_tenant(edit: MappingEdit, tenant: IgnoredTenant) -> None:
+    """Makes a tenant one that is never billed; a note that is empty leaves the one that it has."""
+    key = tenant.ref.identity(edit.global_sources)
+    old = edit.ignored.setdefault(key, tenant)
+    edit.ignored[key] = replace(old, note=tenant.note or old.note)
+
+
+def heed_tenant(edit: MappingEdit, ref: TenantRef) -> None:
+    """Takes the row out by which a tenant is never billed; it is unmapped from then on."""
+    if edit.ignored.pop(ref.identity(edit.global_sources), None) is None:
+        problem = f'mapping.toml has no [[tenant]] "{shorten(str(ref))}". {UNTOUCHED}'
+        raise ConfigError(problem, remedy="`kisi map list` shows which tenants are never billed.")
 
 
 def the_application(edit: MappingEdit, name: str) -> Application:
@@ -371,15 +391,21 @@ def company_row(company: Company, psas: Collection[str]) -> TomlRow:
         agreement=toml_id(company.agreement),
         alongside=[*map(toml_id, company.alongside)],
         billing=company.billing,
+        until=company.until,
         product=[*map(product_row, company.exceptions)],
     )
+
+
+def tenant_row(tenant: IgnoredTenant) -> TomlRow:
+    """`[[tenant]]`: one that is never billed."""
+    return _row(id=str(tenant.ref), bill=False, note=tenant.note)
 
 
 def _row(**values: object) -> TomlRow:
     return {
         key: value
         for key, value in values.items()
-        if value not in ("", []) and value != _DEFAULTS.get(key)
+        if value not in ("", [], None) and value != _DEFAULTS.get(key)
     }
 
 
@@ -433,6 +459,20 @@ def _said_of_companies(
             f"Removed {called(old)}. Its lines in psa.{old.psa} stay as they are; kisi does not "
             "keep them up any more."
         )
+        if old.billing and old.until is None:
+            yield (
+                "They are invoiced as long as they are there. If it has left, set them to 0 on "
+                f"agreement {old.agreement}; or take mapping.toml.bak back, and `kisi map leave "
+                f"{old.psa}:{old.agreement}` brings them to 0."
+            )
+
+
+def _said_of_tenants(rows: _Rows[TenantRef, IgnoredTenant]) -> Iterator[str]:
+    for row in (rows.now[key] for key in {**rows.added, **rows.changed}):
+        note = f" ({shorten(row.note)})" if row.note else ""
+        yield f'Tenant "{shorten(str(row.ref))}" is never billed{note}.'
+    for row in rows.gone.values():
+        yield f'Tenant "{shorten(str(row.ref))}" is reported as unmapped again.'
 
 
 def _changed(old: Company, new: Company, values: TomlRow) -> str:
@@ -445,6 +485,8 @@ def _changed(old: Company, new: Company, values: TomlRow) -> str:
     for key, value in values.items():
         if key == "billing":
             words.append("billing on" if value else "billing off")
+        elif value is None:
+            words.append(f"no {key} any more")
         else:
             each = value if isinstance(value, list) else [value]
             words.append(f"{key} {', '.join(shorten(str(one)) for one in each)}")

@@ -25,13 +25,22 @@ from kisi.config.document import (
     read_document,
 )
 from kisi.config.sentences import did_you_mean, type_name
-from kisi.config.settings import Table, Text
+from kisi.config.settings import Day, Table, Text
 from kisi.errors import ConfigError, StateError
 from kisi.files import atomic_write
 from kisi.mapping import rules
 from kisi.mapping.changes import MappingEdit
 from kisi.mapping.rules import LARGEST_ID, UNTOUCHED, MappingTable, TableRow
-from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
+from kisi.model import (
+    Application,
+    BillingMapping,
+    Category,
+    Company,
+    IgnoredTenant,
+    ProductRow,
+    TenantRef,
+    Unit,
+)
 
 _NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
 _BLANK_LETTERS = frozenset(
@@ -99,7 +108,16 @@ class CompanyTable(Table):
     agreement: Ident
     alongside: Annotated[tuple[Ident, ...], Field(min_length=1)] = ()
     billing: bool = True
+    until: Day = None
     product: Any = None
+
+
+class TenantTable(Table):
+    """`[[tenant]]`: one that is never billed."""
+
+    id: Text
+    bill: bool = True
+    note: str = ""
 
 
 Known = Mapping[str, tuple[TableRow, Application]]
@@ -137,7 +155,8 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
     known = {each.name: (row, each) for row, each in applications if each.name}
     products = [(row, _product(row, known, names.psas)) for row in table.rows("product")]
     companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
-    rules.check(applications, products, companies, names.global_sources)
+    ignored = [(row, _ignored(row, names)) for row in table.rows("tenant")]
+    rules.check(applications, products, companies, ignored, names.global_sources)
     if table.problems:
         raise ConfigError(
             table.problems,
@@ -148,6 +167,7 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
         tuple(product for _, product in products),
         tuple(company for _, company in companies),
         frozenset(names.global_sources),
+        tuple(tenant for _, tenant in ignored),
     )
 
 
@@ -202,9 +222,22 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
         billing=read.billing,
         exceptions=tuple(exception for _, exception in exceptions),
         alongside=read.alongside,
+        until=read.until,
     )
     rules.one_company_row(row, company)
     return company
+
+
+def _ignored(row: TableRow, names: ConfigNames) -> IgnoredTenant:
+    read = row.read(TenantTable)
+    if read.bill and isinstance(row.data.get("bill", True), bool):
+        row.problem(
+            "Write bill = false: a [[tenant]] is one that is never billed; whoever is billed is a "
+            "[[company]].",
+            "bill",
+        )
+    ref = row.noted("id", partial(rules.tenant_ref, read.id, names.sources)) if read.id else None
+    return IgnoredTenant(ref or TenantRef("", ""), read.note)
 
 
 def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:

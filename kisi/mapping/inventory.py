@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -13,6 +13,7 @@ from kisi.model import (
     Application,
     BillingMapping,
     Company,
+    IgnoredTenant,
     Reading,
     Tenant,
     TenantRef,
@@ -33,6 +34,8 @@ class TenantEntry:
     company: Company | None
     uses: tuple[tuple[str, int], ...] = ()
     """Key names and how often they are used there, by the source's own figures."""
+    ignored: IgnoredTenant | None = None
+    """The row by which it is never billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,21 @@ class Inventory:
     sources_read: frozenset[str] = frozenset()
     psas_read: frozenset[str] = frozenset()
     """The sources and PSAs whose lists are whole."""
+    former: frozenset[tuple[str, str]] = frozenset()
+    """PSA and id of companies that were clients in some run."""
 
     def only_unmapped(self) -> Inventory:
         """What nothing is mapped to: what is not billed, and who has no Kaspersky."""
         return replace(
             self,
-            tenants=tuple(entry for entry in self.tenants if entry.company is None),
+            tenants=tuple(x for x in self.tenants if x.company is None and x.ignored is None),
             key_names=tuple(entry for entry in self.key_names if entry.application is None),
             companies=tuple(
-                entry for entry in self.companies if not entry.clients and entry.company.active
+                entry
+                for entry in self.companies
+                if entry.company.active
+                and not entry.clients
+                and (entry.psa, entry.company.id) not in self.former
             ),
             agreements=(),
             products=(),
@@ -108,11 +117,13 @@ def take_inventory(
     psas: Mapping[str, Psa],
     *,
     keys: bool = True,
+    former: Iterable[tuple[str, str]] = (),
     progress: Progress = lambda _what, _done, _total: None,
 ) -> Inventory:
     """Reads both sides. What cannot be read is said in `missing`; the rest is still there.
 
-    With `keys` it also looks into every tenant for key names (some requests a tenant).
+    `mapping` is that of today, `former` as in the inventory. With `keys` it also looks into every
+    tenant for key names (some requests a tenant).
     """
     troubles: list[KisiError] = []
     tenants: list[Tenant] = []
@@ -142,7 +153,7 @@ def take_inventory(
             troubles.append(error)
         progress("PSAs", done, len(psas))
     # of two clients that name a tenant, the one that is billed
-    billed_last = sorted(mapping.companies, key=lambda company: company.billing)
+    billed_last = sorted(mapping.companies, key=lambda each: (each.billing, not each.left))
     owner = {ref: company for company in billed_last for ref in company.tenants}
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
     matcher = Matcher(mapping.applications)
@@ -156,6 +167,7 @@ def take_inventory(
                 unmapped.get(tenant.ref, tenant),
                 owner.get(tenant.ref),
                 tuple(uses.get(tenant.ref, {}).items()),
+                mapping.ignores(tenant.ref),
             )
             for tenant in tenants
         ),
@@ -170,6 +182,7 @@ def take_inventory(
         exit_code=max((error.exit_code for error in troubles), default=0),
         sources_read=frozenset(read),
         psas_read=frozenset(lists),
+        former=frozenset(former),
     )
 
 

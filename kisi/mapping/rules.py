@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from kisi.config.document import Document
 from kisi.config.sentences import Model, did_you_mean, listed, read_table, shorten
 from kisi.errors import ConfigError
 from kisi.mapping.toml_edit import RowKind, scan
-from kisi.model import Application, Category, Company, ProductRow, TenantRef, Unit
+from kisi.model import Application, Category, Company, IgnoredTenant, ProductRow, TenantRef, Unit
 
 LARGEST_ID = 2**63 - 1
 """TOML promises no larger numbers, and no PSA has them."""
@@ -84,7 +85,8 @@ class TableRow:
 
     def __str__(self) -> str:
         """The row as messages name it: `[[company]] "Contoso" (row 3, line 41)`."""
-        name = self.data.get("application" if self.table.endswith("product") else "name")
+        key = {"product": "application", "tenant": "id"}.get(self.table.rpartition(".")[2], "name")
+        name = self.data.get(key)
         named = f' "{shorten(name)}"' if isinstance(name, str) and name else ""
         line = self.whole.line(self)
         where = f"row {self.index + 1}" + (f", line {line}" if line else "")
@@ -148,6 +150,7 @@ def check(
     applications: Rows[Application],
     products: Rows[ProductRow],
     companies: Rows[Company],
+    ignored: Rows[IgnoredTenant],
     global_sources: Collection[str],
 ) -> None:
     """Notes, at the rows concerned, where rows together bill one thing twice, or two as one."""
@@ -166,7 +169,12 @@ def check(
         "agreement",
         "{first} is billed on this agreement already; a client is one row, with all its tenants.",
     )
-    _one_client_a_tenant(companies, global_sources)
+    never: dict[TenantRef, TableRow] = {}
+    for row, each in ignored:
+        identity = each.ref.identity(global_sources)
+        if each.ref.source and never.setdefault(identity, row) is not row:
+            row.problem(f"{never[identity]} says this already; keep one row of the two.", "id")
+    _one_client_a_tenant(companies, never, global_sources)
     billed = {application.name for _, application in applications if application.bill}
     _one_application_a_product(billed, products, companies)
 
@@ -217,13 +225,17 @@ def once(rows: Iterable[tuple[TableRow, tuple[str, ...]]], key: str, problem: st
             row.problem(problem.format(first=first[value]), key)
 
 
-def _one_client_a_tenant(companies: Rows[Company], global_sources: Collection[str]) -> None:
+def _one_client_a_tenant(
+    companies: Rows[Company], never: Mapping[TenantRef, TableRow], global_sources: Collection[str]
+) -> None:
     """Notes where a tenant would be billed twice: to two clients, or to one under two sources.
 
-    A row with billing off reads and writes nothing, so another one may bill its tenants; but it
-    must not name one of them twice itself.
+    Of two clients one may leave (`until`): the other one has the tenant afterwards. A row with
+    billing off reads and writes nothing, so another one may bill its tenants; but it must not name
+    one of them twice itself. A billed tenant is none of those that are `never` billed.
     """
     billed: dict[TenantRef, tuple[TableRow, TenantRef]] = {}
+    ends: dict[TenantRef, list[date | None]] = defaultdict(list)
     for row, company in companies:
         own: dict[TenantRef, TenantRef] = {}
         for ref in dict.fromkeys(ref for ref in company.tenants if ref.source):
@@ -236,10 +248,17 @@ def _one_client_a_tenant(companies: Rows[Company], global_sources: Collection[st
                     "tenants",
                 )
             elif company.billing:
+                named = f'"{shorten(str(ref))}"'
+                if identity in never:
+                    problem = f"{named} is never billed, says {never[identity]}; take out one."
+                    row.problem(problem, "tenants")
                 first, other = billed.setdefault(identity, (row, ref))
+                ends[identity].append(company.until)
                 if first is not row:
-                    named = f'"{shorten(str(ref))}" is billed to {first} already'
-                    problem = f"{named}; set billing = false for one of them."
+                    if ref == other and _one_after_the_other(ends[identity]):
+                        continue
+                    twice = f"{named} is billed to {first} already"
+                    problem = f"{twice}; set billing = false for one of them."
                     if ref != other:
                         problem = (
                             f"{_same_server(ref, other)}, and {first} bills that one. Keep it in "
@@ -248,6 +267,11 @@ def _one_client_a_tenant(companies: Rows[Company], global_sources: Collection[st
                             "there."
                         )
                     row.problem(problem, "tenants")
+
+
+def _one_after_the_other(ends: Sequence[date | None]) -> bool:
+    """Whether two clients that name one tenant leave on different days, or one of them stays."""
+    return len(ends) == 2 and len({end or date.max for end in ends}) == 2
 
 
 def _same_server(one: TenantRef, two: TenantRef) -> str:

@@ -39,18 +39,18 @@ from kisi.model import (
     Tenant,
     Unit,
 )
-from kisi.psa import PsaAgreement
+from kisi.psa import PsaAgreement, PsaProduct
 
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
-_FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason")
+_FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason", "products")
 _CLIENT = (
     "tenant_name name=company.name psa=company.psa company=company.company"
     " agreement=company.agreement billing=company.billing score reason"
 )
 _APPLICATION = (
     "accept name=application.name psa=product.psa bill=application.bill score reason"
-    " keys=application.keys unit=application.unit"
+    " products keys=application.keys unit=application.unit"
 )
 
 
@@ -75,6 +75,8 @@ class SuggestedApplication:
     accept: bool
     score: float = 0.0
     reason: str = ""
+    products: str = ""
+    """The products with their names and prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +112,19 @@ def suggest(
         if row.accept and count > 1:
             reason = f"{row.reason}; one client with {count} tenants"
             clients[place] = replace(row, reason=reason)
-    applications = tuple(_applications(mapping, inventory))
-    return Suggestions(tuple(clients), applications, tuple(without))
+    applications = _applications(mapping, inventory)
+    return Suggestions(tuple(clients), tuple(applications), tuple(without))
 
 
 def open_tenants(mapping: BillingMapping, inventory: Inventory) -> list[TenantEntry]:
-    """The tenants that no client has, under any source; disabled ones cannot be counted."""
+    """The tenants that nobody has or ignores, under any source; disabled ones cannot be counted."""
     owners = mapping.owners()
     return [
         entry
         for entry in inventory.tenants
-        if entry.tenant.enabled and entry.tenant.ref.identity(mapping.global_sources) not in owners
+        if entry.tenant.enabled
+        and entry.tenant.ref.identity(mapping.global_sources) not in owners
+        and not mapping.ignores(entry.tenant.ref)
     ]
 
 
@@ -181,28 +185,33 @@ def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[
     return "", f"choose the agreement: {choices}"
 
 
-def _applications(mapping: BillingMapping, inventory: Inventory) -> Iterator[SuggestedApplication]:
-    taken: set[tuple[str, str]] = set()
+def _applications(mapping: BillingMapping, inventory: Inventory) -> list[SuggestedApplication]:
+    """Best first; a product that is sure of one application is suggested for no other."""
     psas = [*dict.fromkeys(entry.psa for entry in inventory.products)] or [""]
-    for group, psa in product(group_key_names(unmatched_key_names(mapping, inventory)), psas):
-        names = {
-            entry.product.id: entry.product.name
-            for entry in inventory.products
-            if entry.psa == psa
-            and entry.product.active
-            and not entry.applications
-            and (psa, entry.product.id) not in taken
-        }
-        found = _billed(group, psa, names)
-        if found.score >= SURE_PRODUCT:
-            taken.update((psa, ident) for ident in found.product.products.values())
-        yield found
+    free: dict[str, dict[str, PsaProduct]] = {psa: {} for psa in psas}
+    for entry in inventory.products:
+        if entry.product.active and not entry.applications:
+            free[entry.psa][entry.product.id] = entry.product
+    groups = group_key_names(unmatched_key_names(mapping, inventory))
+    alone = [(_billed(group, psa, free[psa]), group) for group, psa in product(groups, psas)]
+    found = []
+    for one, group in sorted(alone, key=lambda each: -each[0].score):
+        there, chosen = free[one.product.psa], one.product.products.values()
+        best = one if there.keys() >= set(chosen) else _billed(group, one.product.psa, there)
+        found.append(best)
+        if best.score >= SURE_PRODUCT:
+            for ident in set(best.product.products.values()):
+                del there[ident]
+    return sorted(found, key=lambda each: -each.score)
 
 
-def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> SuggestedApplication:
+def _billed(
+    group: KeyNameGroup, psa: str, products: Mapping[str, PsaProduct]
+) -> SuggestedApplication:
     """A group of key names with the best of the products of a PSA that bill nothing yet."""
     application = group.application
     best: dict[Category, Suggestion] = {}
+    names = {ident: each.name for ident, each in products.items()}
     for found in suggest_products(application.name, names):
         best.setdefault(found.category, found)
     one = [best[Category.ALL]] if Category.ALL in best else []
@@ -218,7 +227,15 @@ def _billed(group: KeyNameGroup, psa: str, names: Mapping[str, str]) -> Suggeste
         accept=score >= SURE_PRODUCT and not group.doubt,
         score=score,
         reason="; ".join(filter(None, (like, group.doubt))),
+        products="; ".join(_named(each.category, products[each.id]) for each in chosen),
     )
+
+
+def _named(category: Category, found: PsaProduct) -> str:
+    """`1201 KES-ADV-WS, 4.50`; in front, what it bills of the application, if not all."""
+    part = "" if category is Category.ALL else f"{category} "
+    price = "" if found.price is None else f", {found.price:.2f}"
+    return f"{part}{found.id} {found.name}{price}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +263,8 @@ def renewals(
     validator = SystemValidator.of(inventory, today)
     found = []
     for row, client in enumerate(companies):
-        if all(entry.reason in BILLS for entry in validator.agreement(client)):
+        left = client.until is not None and client.until < today
+        if left or all(entry.reason in BILLS for entry in validator.agreement(client)):
             continue
         old = validator.listed(client)
         alike = {
@@ -290,6 +308,7 @@ def suggestions_csv(suggestions: Suggestions, style: CsvStyle | None = None) -> 
     for row, each in zip(rows, suggested, strict=True):
         row["accept"] = "yes" if each.accept else "no"
         row |= {"score": f"{each.score:.2f}", "reason": csv_cell(each.reason)}
+        row["products"] = csv_cell(getattr(each, "products", ""))
     return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows, style)
 
 

@@ -1,9 +1,9 @@
 r"""All of mapping.toml as one table that a spreadsheet edits; suggestions are rows of it too.
 
-A row is an `application`, `product`, `company`, or `exception` (a `[[company.product]]`, which
-names its client by PSA and agreement); an application's may name its products as well. Suggestions
-have `accept` beside it, and `score`, `reason` and `tenant_name` for reading alone; they may also be
-JSON. Only ids decide.
+A row is an `application`, `product`, `company`, `tenant` (never billed), or `exception` (a
+`[[company.product]]`, which names its client by PSA and agreement); an application's may name its
+products as well. Suggestions have `accept` beside it, and `score`, `reason` and `tenant_name` for
+reading alone; they may also be JSON. Only ids decide.
 
 It is read back without a loss. A cell is the text itself, but for what a spreadsheet, a terminal or
 a CSV reader could stumble over: control characters, a backslash and outer spaces are `\x1b`,
@@ -19,6 +19,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from io import StringIO
 from itertools import zip_longest
 from typing import Any
@@ -29,23 +30,33 @@ from kisi.errors import ConfigError
 from kisi.mapping.changes import (
     MappingEdit,
     add_clients,
+    ignore_tenant,
     set_application,
     set_product,
     the_application,
     with_keys,
 )
 from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
-from kisi.model import Application, BillingMapping, Category, Company, ProductRow, Unit
+from kisi.model import (
+    Application,
+    BillingMapping,
+    Category,
+    Company,
+    IgnoredTenant,
+    ProductRow,
+    TenantRef,
+    Unit,
+)
 from kisi.redaction import STARTS, guarded_inside
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
-    *("keys", "unit", "bill", *map(str, Category), "alongside"),
+    *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside"),
 )
-_DECORATION = ("tenant_name", "score", "reason")
+_DECORATION = ("tenant_name", "score", "reason", "products")
 _READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
 """`tenant`, one id, stands for `tenants` in suggestions."""
-_KINDS = ("application", "product", "company", "exception")
+_KINDS = ("application", "product", "company", "exception", "tenant")
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _JSON = {
     "clients": ("company", ("name", "tenant", "psa", "company", "agreement", "billing")),
@@ -73,6 +84,10 @@ def mapping_csv(mapping: BillingMapping, style: CsvStyle | None = None) -> str:
             {"kind": "exception", **product_cells(each), **owner, **_cells(bill=each.bill)}
             for each in company.exceptions
         ]
+    rows += [
+        _cells(kind="tenant", tenants=[str(each.ref)], bill=False, note=each.note)
+        for each in mapping.ignored
+    ]
     return write_csv(COLUMNS, rows, style)
 
 
@@ -92,7 +107,8 @@ def product_cells(row: ProductRow) -> dict[str, str]:
 def company_cells(row: Company) -> dict[str, str]:
     """A client's row, by column."""
     columns = ("name", "tenants", "psa", "company", "agreement", "billing", "alongside")
-    return _cells(kind="company", **{column: getattr(row, column) for column in columns})
+    until = str(row.until or "")
+    return _cells(kind="company", **{x: getattr(row, x) for x in columns}, until=until)
 
 
 def _cells(**values: str | bool | Sequence[object]) -> dict[str, str]:
@@ -113,6 +129,7 @@ class MappingRows:
     products: tuple[ProductRow, ...]
     companies: tuple[tuple[int | None, Company], ...]
     """Clients with the exceptions that the table names; those without a place are new ones."""
+    ignored: tuple[IgnoredTenant, ...] = ()
 
 
 def read_mapping_table(
@@ -154,9 +171,10 @@ class _Reader:
         billed = [row for row in kinds["application"] if _products(row)]
         products = [self.product(row) for row in (*billed, *kinds["product"])]
         companies = tuple(self.companies(kinds["company"], kinds["exception"]))
+        ignored = [self.ignored(row, ref) for row in kinds["tenant"] for ref in self.tenants(row)]
         if self.problems:
             raise ConfigError([*self.problems, "Nothing was changed."], remedy=_ADVICE)
-        return MappingRows(tuple(applications), tuple(products), companies)
+        return MappingRows(tuple(applications), tuple(products), companies, tuple(ignored))
 
     def problem(self, row: ReadRow, sentence: str) -> None:
         self.problems.append(f"{row.place}: {sentence}")
@@ -216,10 +234,21 @@ class _Reader:
                 exceptions=tuple(own[company.psa, company.agreement]),
                 billing=self.flag(row, "billing", default=old.billing),
                 alongside=row.lists.get("alongside", old.alongside),
+                until=self.day(row, "until") if "until" in row.cells else old.until,
             )
             yield place, whole
 
-    def company(self, row: ReadRow) -> Company:
+    def day(self, row: ReadRow, column: str) -> date | None:
+        text = row.cell(column)
+        try:
+            return date.fromisoformat(text) if text else None
+        except ValueError:
+            self.problem(
+                row, f'"{column}" must be a day such as 2026-11-30, not "{shorten(text)}".'
+            )
+            return None
+
+    def tenants(self, row: ReadRow) -> tuple[TenantRef, ...]:
         one = (row.cells["tenant"],) if row.cell("tenant") else ()
         tenants = []
         for text in row.lists.get("tenants", one):
@@ -229,9 +258,21 @@ class _Reader:
                 self.problem(row, error.message)
         if not tenants:
             self.problem(row, '"tenants" is empty.')
+        return tuple(tenants)
+
+    def ignored(self, row: ReadRow, ref: TenantRef) -> IgnoredTenant:
+        if self.flag(row, "bill", default=False):
+            self.problem(
+                row, '"bill" must be no: whoever is billed is a row of the kind "company".'
+            )
+        old = self.edit.ignored.get(ref.identity(self.edit.global_sources))
+        return IgnoredTenant(ref, row.cells.get("note", old.note if old else ""))
+
+    def company(self, row: ReadRow) -> Company:
+        tenants = self.tenants(row)
         return Company(
             self.needed(row, "name"),
-            tuple(tenants),
+            tenants,
             self.psa(row),
             self.needed(row, "company").strip(),
             self.needed(row, "agreement").strip(),
@@ -314,6 +355,8 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
         edit.applications = {k: row for k, row in edit.applications.items() if k in names}
         edit.products = {k: row for k, row in edit.products.items() if k in billed}
         edit.companies = {k: row for k, row in edit.companies.items() if k in companies}
+        edit.ignored = {}
+    edit.ignored |= {x.ref.identity(edit.global_sources): x for x in rows.ignored}
     for place, company in companies.items():
         named = {row.application for row in company.exceptions}
         old = edit.companies[place].exceptions if place in edit.companies else ()
@@ -338,6 +381,8 @@ def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
                 remedy="Leave the products of this row empty, or use `kisi map product`.",
             )
         set_product(edit, replace(product, application=name))
+    for tenant in rows.ignored:
+        ignore_tenant(edit, tenant)
     add_clients(edit, [company for _, company in rows.companies])
 
 

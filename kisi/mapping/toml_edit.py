@@ -32,6 +32,7 @@ class RowKind(StrEnum):
     APPLICATION = "application"
     PRODUCT = "product"
     COMPANY = "company"
+    TENANT = "tenant"
 
 
 EXCEPTION = RowKind.PRODUCT

@@ -56,9 +56,11 @@ class StaleReason(StrEnum):
     ENDING = "ending"
     RENAMED = "renamed"
     FOREIGN = "foreign"
+    LEAVING = "leaving"
+    LEFT = "left"
 
 
-BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED})
+BILLS = frozenset({StaleReason.ENDING, StaleReason.RENAMED, StaleReason.LEAVING})
 """What is so, and keeps nothing from being billed today."""
 
 
@@ -163,7 +165,7 @@ class SystemValidator:
 
     def tenants(self, client: Company) -> Iterator[StaleEntry]:
         """The client's tenants that are gone, or cannot be counted."""
-        for ref in client.tenants:
+        for ref in client.counted:
             found = self.tenant(ref)
             if found is None and ref.source in self._tenants:
                 reason = StaleReason.GONE
@@ -173,12 +175,12 @@ class SystemValidator:
                 )
                 remedy = (
                     "Map the new tenant (`kisi map list`), and take this one out: "
-                    "kisi map company CLIENT --remove-tenant TENANT"
+                    f"kisi map company CLIENT --remove-tenant TENANT. {has_left(client)}"
                 )
             elif found is not None and not found.enabled:
                 reason, name = StaleReason.INACTIVE, shorten(found.name)
                 message = f'Tenant "{ref}" ({name}) is disabled, so that it cannot be counted.'
-                remedy = "Enable it, or set `billing = false` for this client in mapping.toml."
+                remedy = f"Enable it. {has_left(client)}"
             else:
                 continue
             yield StaleEntry(client.name, "tenant", str(ref), reason, message, remedy)
@@ -197,11 +199,11 @@ class SystemValidator:
         word = self._psas[client.psa].accounts_word if client.psa in self._psas else "company"
         if found is None and client.psa in self._companies:
             reason, message = StaleReason.GONE, f"{psa} has no {word} {shorten(client.company)}."
-            remedy = "Map the client anew: kisi map company CLIENT --company ID"
+            remedy = self._merged(client) or "Map it anew: kisi map company CLIENT --company ID"
         elif found is not None and not found.active:
             named = f"{word.capitalize()} {found.id} ({shorten(found.name)})"
             reason, message = StaleReason.INACTIVE, f"{named} is not active in {psa}."
-            remedy = "Take it out: kisi map remove CLIENT"
+            remedy = self._merged(client) or has_left(client)
         elif found is not None:
             ours, theirs = (set(parse_name(each.name).key.split()) for each in (client, found))
             if ours <= theirs or theirs <= ours:
@@ -222,6 +224,8 @@ class SystemValidator:
     def agreement(self, client: Company) -> Iterator[StaleEntry]:
         """The client's agreement, if it is gone, another's, does not bill, or ends soon."""
         psa, ref, reason = client.psa, ref_of(client), None
+        if client.left:
+            return
         if psa in self._psas:
             if ref not in self._judged:
                 self.ask_for([client], [])
@@ -233,7 +237,7 @@ class SystemValidator:
                 reason = StaleReason.GONE if judged.gone else StaleReason.INACTIVE
                 message, remedy = judged.not_billable.reason, judged.not_billable.remedy
         elif psa in self._listed:
-            found, remedy = self.listed(client), _RENEW
+            found, remedy = self.listed(client), self._merged(client) or _RENEW
             name, ends = (found.name, found.ends) if found else ("", None)
             reason, message = _state(found, client, self._today)
         else:
@@ -242,6 +246,22 @@ class SystemValidator:
             reason, message, remedy = StaleReason.ENDING, f"{name!r} ends on {ends}.", _RENEW
         if reason is not None:
             yield StaleEntry(client.name, "agreement", ref.agreement, reason, message, remedy, ends)
+
+    def next_invoice(self, client: Company) -> date | None:
+        """When the client is invoiced next, if the PSA tells."""
+        self.ask_for([client], [])
+        judged = self._judged[ref_of(client)]
+        return judged.next_invoice if isinstance(judged, Agreement) else None
+
+    def _merged(self, client: Company) -> str:
+        """What to do if the client's agreement is another company's now; else empty."""
+        found = self.listed(client)
+        if found is None or found.company == client.company:
+            return ""
+        return (
+            "If the companies were merged: kisi map company "
+            f"{client.psa}:{client.agreement} --company {found.company}"
+        )
 
     def listed(self, client: Company) -> PsaAgreement | None:
         """The client's agreement as an inventory lists it."""
@@ -271,6 +291,36 @@ class SystemValidator:
             if name != psa and ident in other.products([ident]):
                 return f"Product {shorten(ident)} is one of psa.{name}, not of psa.{psa}"
         return f"psa.{psa} has no product {shorten(ident)}"
+
+
+def has_left(client: Company) -> str:
+    """The way of a client that does not come back, with the command."""
+    return f"If the client has left: kisi map leave {client.psa}:{client.agreement}"
+
+
+def leaving_clients(
+    mapping: BillingMapping, up_to_date: Collection[tuple[str, str]]
+) -> Iterator[StaleEntry]:
+    """How it stands with each client that leaves.
+
+    `up_to_date` are PSA and agreement of clients whose lines the last run saw at 0.
+    """
+    for client in mapping.companies:
+        here, day = f"{client.psa}:{client.agreement}", client.until
+        if day is None:
+            continue
+        reason, message = StaleReason.LEAVING, f"It leaves; {day} is its last day."
+        remedy = f"If it stays: kisi map leave {here} --undo"
+        if client.left and (client.psa, client.agreement) in up_to_date:
+            reason, message = StaleReason.LEFT, f"It left on {day}, and its lines are 0."
+            remedy = f"Take its row out: kisi map remove {here}"
+        elif client.left and client.billing:
+            message = f"It left on {day}; the last run did not see all its lines at 0."
+            remedy = "`kisi preview` shows them, and the id that releases them."
+        elif client.left:
+            message = f"It left on {day}; its billing is off, so that its lines stay as they are."
+            remedy = f"Set them to 0 in psa.{client.psa}, or: kisi map billing {here} on"
+        yield StaleEntry(client.name, "client", here, reason, message, remedy, day)
 
 
 def _state(
@@ -333,7 +383,7 @@ def check_tenants(
     ]
     try:
         stale = [entry for client in billed for entry in validator.tenants(client)]
-        found = [validator.tenant(ref) for client in billed for ref in client.tenants]
+        found = [validator.tenant(ref) for client in billed for ref in client.counted]
     except SourceError:
         return  # the source says so itself
     yield from map(_finding, stale)

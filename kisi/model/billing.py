@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 
@@ -142,6 +142,25 @@ class Company:
     exceptions: tuple[ProductRow, ...] = ()
     alongside: tuple[str, ...] = ()
     """Other agreements of this company that bill the same products on purpose."""
+    until: date | None = None
+    """The last day of a client that leaves: afterwards all its lines are to bill 0."""
+    left: bool = False
+    """That day is over; `BillingMapping.on` says so. `tenants` are those that it had."""
+    begins: date | None = None
+    """The first day on which it has one of its tenants, which another client has until then."""
+
+    @property
+    def counted(self) -> tuple[TenantRef, ...]:
+        """The tenants whose usage it is billed for: none once it has left."""
+        return () if self.left else self.tenants
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredTenant:
+    """A tenant that is never billed and never reported: the MSP's own, a lab, a demo."""
+
+    ref: TenantRef
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +172,43 @@ class BillingMapping:
     companies: tuple[Company, ...] = ()
     global_sources: frozenset[str] = frozenset()
     """The sources whose tenant ids are the same in each of them; see `TenantRef.identity`."""
+    ignored: tuple[IgnoredTenant, ...] = ()
+
+    def on(self, today: date) -> BillingMapping:
+        """The mapping as it holds on a day: who has left, and who has which tenants.
+
+        Of the billed clients that name a tenant, the one that leaves first has it up to its
+        `until`. A client that has none of its tenants yet is not billed yet.
+        """
+        ends: dict[TenantRef, date] = {}
+        for each in self.companies:
+            if each.billing and each.until is not None and each.until >= today:
+                for ref in each.tenants:
+                    ends[ref] = min(each.until, ends.get(ref, each.until))
+
+        def as_it_is(each: Company) -> Company:
+            last = each.until or date.max
+            mine = tuple(ref for ref in each.tenants if last <= ends.get(ref, last))
+            if each.until is not None and each.until < today:
+                return replace(each, left=True)
+            if mine or not each.billing:
+                return replace(each, tenants=mine or each.tenants)
+            begins = min(ends[ref] for ref in each.tenants) + timedelta(days=1)
+            return replace(each, billing=False, begins=begins)
+
+        return replace(self, companies=tuple(map(as_it_is, self.companies)))
+
+    def ignores(self, ref: TenantRef) -> IgnoredTenant | None:
+        """The row by which a tenant is never billed, under whichever source it stands."""
+        same = ref.identity(self.global_sources)
+        return next((x for x in self.ignored if x.ref.identity(self.global_sources) == same), None)
 
     def owners(self) -> Mapping[TenantRef, tuple[TenantRef, Company]]:
         """By identity: each mapped tenant as its row names it, and its client.
 
-        Of two clients that name one tenant, it is the one that is billed.
+        Of two clients that name one tenant, it is the one that is billed, and has not left.
         """
-        billed_last = sorted(self.companies, key=lambda company: company.billing)
+        billed_last = sorted(self.companies, key=lambda each: (each.billing, not each.left))
         return {
             ref.identity(self.global_sources): (ref, company)
             for company in billed_last
@@ -205,6 +254,7 @@ class Rules:
     """What a run bills, by which rules, and when."""
 
     mapping: BillingMapping
+    """As it holds `today`."""
     counting: CountingRules
     guards: GuardRules
     now: datetime

@@ -40,7 +40,7 @@ class Finding:
 
 
 def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
-    """The tenants that no row names, each with `Tenant.listed_as`.
+    """The tenants that no row names, not even to ignore them, each with `Tenant.listed_as`.
 
     A virtual server that was restored on a second machine is listed by both with one id. Mapped
     under both, each of its devices would be billed twice. Those that a row names may be among the
@@ -55,7 +55,7 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
     return tuple(
         replace(tenant, listed_as=_listed_as(tenant.ref, owners.get(identity), same[identity]))
         for tenant, identity in listed
-        if tenant.ref not in mapped
+        if tenant.ref not in mapped and not mapping.ignores(tenant.ref)
     )
 
 

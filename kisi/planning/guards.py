@@ -82,8 +82,8 @@ def _number(value: Decimal | float) -> str:
     return format(Decimal(str(value)).normalize(), "f")
 
 
-def _is_update(line: PlannedLine) -> bool:
-    return line.action is Action.UPDATE and not line.orphaned
+def _is_update(line: PlannedLine, company: CompanyPlan) -> bool:
+    return line.action is Action.UPDATE and not line.orphaned and not company.company.left
 
 
 def _is_beyond(change: Decimal, base: Decimal, percent: float, units: float) -> bool:
@@ -94,7 +94,7 @@ def _is_beyond(change: Decimal, base: Decimal, percent: float, units: float) -> 
 
 
 def _empty_source(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
-    empty = {tenant.source for tenant in company.company.tenants} & context.empty_sources
+    empty = {tenant.source for tenant in company.company.counted} & context.empty_sources
     if not empty or line.orphaned:
         return None
     several = "source" if len(empty) == 1 else "sources"
@@ -104,14 +104,22 @@ def _empty_source(line: PlannedLine, company: CompanyPlan, context: GuardContext
     )
 
 
-def _to_zero(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
-    if not _is_update(line) or line.after > 0 or not line.before:
+def _left(line: PlannedLine, company: CompanyPlan, _context: GuardContext) -> str | None:
+    if not company.company.left or line.before is None:
+        return None
+    return (
+        f"the client left on {company.company.until}; it would go from {_number(line.before)} to 0"
+    )
+
+
+def _to_zero(line: PlannedLine, company: CompanyPlan, _context: GuardContext) -> str | None:
+    if not _is_update(line, company) or line.after > 0 or not line.before:
         return None
     return f"it would go from {_number(line.before)} to 0"
 
 
-def _decrease(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
-    if not _is_update(line) or line.delta >= 0 or line.before is None:
+def _decrease(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
+    if not _is_update(line, company) or line.delta >= 0 or line.before is None:
         return None
     fact = context.facts.of_line(line)
     highest = max(line.before, fact.highest) if fact else line.before
@@ -126,8 +134,8 @@ def _decrease(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -
     )
 
 
-def _increase(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
-    if not _is_update(line) or line.delta <= 0 or line.before is None:
+def _increase(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
+    if not _is_update(line, company) or line.delta <= 0 or line.before is None:
         return None
     fact = context.facts.of_line(line)
     lowest = min(line.before, fact.lowest) if fact else line.before
@@ -232,6 +240,7 @@ GUARDS = (
         "can be deleted where it was. If both are to bill: {accept}",
     ),
     Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY),
+    Guard("left", _left, "Once its last period is invoiced: {accept}"),
     Guard("to-zero", _to_zero, _REALLY),
     Guard("decrease", _decrease, _REALLY),
     Guard("increase", _increase, _REALLY),
@@ -267,7 +276,7 @@ def empty_sources(
         for company in companies
         for line in company.lines
         if line.before or ((fact := facts.of_line(line)) is not None and fact.confirmed > 0)
-        for tenant in company.company.tenants
+        for tenant in company.company.counted
     }
     return frozenset(silent & had_more)
 

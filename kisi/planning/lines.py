@@ -149,7 +149,8 @@ def plan_company(
 
     The `facts` are the lines that kisi owns for this client, wherever they are.
     """
-    failure = current.agreement.not_billable or desired.failure
+    done = company.left and current.agreement.gone  # nothing is left to be brought to 0
+    failure = (None if done else current.agreement.not_billable) or desired.failure
     if failure is not None:
         return failed(company, failure, unmapped=desired.unmapped)
     try:
@@ -333,10 +334,10 @@ def attribute(companies: Sequence[Company], facts: Collection[OwnedLine]) -> Own
     """Finds the client of every line that kisi owns.
 
     A line belongs to the client of its agreement, and to nobody while that one is switched off. If
-    its agreement is not mapped, it belongs to the first client that bills one of its tenants now.
-    If its tenants are not mapped either, it belongs to what stands in the place of the row that is
-    gone: a client of the same PSA company with its name, or on whose agreement kisi has no line
-    yet. What belongs to nobody is left as it is.
+    its agreement is not mapped, it belongs to the first client that bills one of its tenants now,
+    or had one until it left. If its tenants are not mapped either, it belongs to what stands in the
+    place of the row that is gone: a client of the same PSA company with its name, or on whose
+    agreement kisi has no line yet. What belongs to nobody is left as it is.
     """
     mapped = {(company.psa, company.agreement): company for company in companies}
     begun = {(fact.psa, fact.agreement) for fact in facts}
@@ -356,7 +357,8 @@ def _heir(
 ) -> Company | None:
     """Who bills now what a line billed whose agreement is not mapped any more; None if nobody."""
     tenants = set(fact.tenants)
-    sharing = [company for company in companies if not tenants.isdisjoint(company.tenants)]
+    here_first = sorted(companies, key=lambda company: company.left)
+    sharing = [company for company in here_first if not tenants.isdisjoint(company.tenants)]
     if sharing:
         return next((company for company in sharing if company.billing), None)
     return next(

@@ -105,7 +105,7 @@ def wanted_pools(mapping: BillingMapping) -> frozenset[Pool]:
         for company in mapping.companies
         if company.billing
         for application in rows_of(mapping, company)
-        for tenant in company.tenants
+        for tenant in company.counted
     )
 
 

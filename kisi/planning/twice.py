@@ -44,7 +44,7 @@ def counted_twice(devices: DeviceHashes, mapping: BillingMapping) -> Doubles:
 
 def _clients(mapping: BillingMapping) -> Mapping[TenantRef, Company]:
     billed = (company for company in mapping.companies if company.billing)
-    return {tenant: company for company in billed for tenant in company.tenants}
+    return {tenant: company for company in billed for tenant in company.counted}
 
 
 def doubles_of(
@@ -54,7 +54,7 @@ def doubles_of(
     clients, found = _clients(mapping), {}
     for plan in plans:
         for line in plan.lines:
-            pools = [Pool(tenant, line.application) for tenant in plan.company.tenants]
+            pools = [Pool(tenant, line.application) for tenant in plan.company.counted]
             counts: dict[TenantRef, int] = defaultdict(int)
             for other, number in chain.from_iterable(doubles.get(x, {}).items() for x in pools):
                 counts[other] += number

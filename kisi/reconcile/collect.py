@@ -57,12 +57,12 @@ class Collected:
 
     def failure_of(self, company: Company) -> Failure | None:
         """Why a client cannot be counted, or None."""
-        for ref in company.tenants:
+        for ref in company.counted:
             found = self.failures.get(ref) or self.broken.get(ref.source)
             if found is not None:
                 return found
             if ref not in self.usages:
-                return _missing(ref, self.tenants)
+                return _missing(company, ref, self.tenants)
         return None
 
     def totals(self) -> Mapping[str, Sequence[int]]:
@@ -123,8 +123,8 @@ def collect(
 
     With `everything`, every tenant there is (a first look, without a mapping).
     """
-    wanted = {ref for company in companies for ref in company.tenants}
-    shared = {ref for one in companies if len(one.tenants) > 1 for ref in one.tenants}
+    wanted = {ref for company in companies for ref in company.counted}
+    shared = {ref for one in companies if len(one.counted) > 1 for ref in one.counted}
     collector = _Collector(context, None if everything else wanted, shared, progress)
     used = {ref.source for ref in wanted}
     needed = [name for name in sources if everything or name in used]
@@ -227,20 +227,21 @@ def read_unmapped(
     return tuple(told), tuple(use for found in uses.values() for use in found)
 
 
-def _missing(ref: TenantRef, tenants: Mapping[TenantRef, Tenant]) -> Failure:
+def _missing(company: Company, ref: TenantRef, tenants: Mapping[TenantRef, Tenant]) -> Failure:
     tenant = tenants.get(ref)
     if tenant is None:
         reason = f"the mapped tenant {ref} does not exist in its source"
         remedy = (
             "See `kisi map list`: a virtual server made anew has a new id, a renamed Business Hub "
-            "company a new name."
+            "company a new name. "
         )
         if alike := look_alikes(ref, tenants.values()):
             reason = f"{reason}. {alike.removesuffix('.')}"
-            remedy = "Write the source's spelling into `tenants` of this client; copy it."
+            remedy = "Write the source's spelling into `tenants` of this client; copy it. "
     else:
         reason = f"the mapped tenant {ref} ({tenant.name}) is disabled in its source"
-        remedy = "Enable it, or set `billing = false` for this client in mapping.toml."
+        remedy = "Enable it. "
+    remedy += f"If the client has left: kisi map leave {company.psa}:{company.agreement}"
     return Failure("tenant-missing", reason, remedy, ExitCode.SOURCE)
 
 

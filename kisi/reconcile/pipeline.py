@@ -167,7 +167,8 @@ def reconcile(
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
     )
-    uses = (use for usage in collected.usages.values() for use in usage.unmapped)
+    read = (x for x in collected.usages.values() if not mapping.ignores(x.tenant.ref))
+    uses = (use for usage in read for use in usage.unmapped)
     context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
     plan = Plan(
         companies=tuple(with_notes(plan, context.twice) for plan in plans),
@@ -346,7 +347,7 @@ class _Planner:
             return off
         mapping, state = self.rules.mapping, self.state
         usages = self.collected.usages
-        tenants = [usages[ref] for ref in company.tenants if ref in usages]
+        tenants = [usages[ref] for ref in company.counted if ref in usages]
         by_hand = managed_by_hand(mapping, company)
         uses = tuple(
             replace(use, company=company.name)
@@ -382,7 +383,7 @@ class _Planner:
 
 def _without_client(collected: Collected, billed: Iterable[Company]) -> Iterable[Failure]:
     """What failed without a billed client to tell it: in a first look, without a mapping."""
-    used = {ref for company in billed for ref in company.tenants}
+    used = {ref for company in billed for ref in company.counted}
     used_sources = {ref.source for ref in used}
     yield from (one for name, one in collected.broken.items() if name not in used_sources)
     yield from (one for ref, one in collected.failures.items() if ref not in used)

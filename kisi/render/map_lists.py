@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from kisi.csv_table import CsvStyle
 from kisi.json_text import Json, document, fields
-from kisi.mapping.inventory import Inventory
+from kisi.mapping.inventory import Inventory, TenantEntry
 from kisi.mapping.suggestions import Renewal, SuggestedApplication, SuggestedClient, Suggestions
-from kisi.mapping.validator import StaleEntry, StaleReason
+from kisi.mapping.validator import StaleEntry, StaleReason, has_left
 from kisi.model import Company, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text
-from kisi.render.formatting import billed_as
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
 _UNMAPPED = {
@@ -32,12 +31,20 @@ _CSV_KEYS = {
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
 _STALE_COLUMNS = "client kind id fate ends reason remedy"
+_STALE_TONES = {
+    StaleReason.ENDING: Tone.HELD,
+    StaleReason.LEAVING: Tone.HELD,
+    StaleReason.LEFT: Tone.HELD,
+    StaleReason.RENAMED: Tone.DIM,
+}
 _MOST_LISTED = 20
 
 
-def inventory_report(inventory: Inventory) -> Report:
+def inventory_report(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Report:
     """The lists as a person reads them: ids to copy on the left, names beside them."""
-    return _report("What can be mapped", *(_section(*one) for one in _lists(inventory)))
+    lists = (_section(*one) for one in _lists(inventory))
+    leavers = tuple(_stale(entry, f"{entry.client}: {entry.message}") for entry in leaving)
+    return _report("What can be mapped", *lists, Section("Clients that leave", (), leavers))
 
 
 def unmapped_report(unmapped: Inventory) -> Report:
@@ -62,9 +69,7 @@ def _section(title: str, grid: Grid) -> Section:
 
 def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
     headers: tuple[str, ...] = ("tenant", "name", "mapped to")
-    rows = [
-        row(str(x.tenant.ref), _tenant(x.tenant), _clients(x.company)) for x in inventory.tenants
-    ]
+    rows = [row(str(x.tenant.ref), _tenant(x.tenant), _owner(x)) for x in inventory.tenants]
     yield "Tenants", Grid(headers, tuple(rows), (), (1, 2))
     headers = ("key name", "in use", "tenants", "application")
     rows = []
@@ -93,6 +98,12 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
     yield "Products", Grid(headers, tuple(rows), (), (2, 3))
 
 
+def _owner(entry: TenantEntry) -> Span:
+    if entry.ignored is None:
+        return _clients(entry.company)
+    return Span(f"never billed: {entry.ignored.note}".removesuffix(": "), Tone.DIM)
+
+
 def _tenant(tenant: Tenant) -> str:
     name = tenant.name + ("" if tenant.enabled else " (disabled)")
     return f"{name}: {tenant.listed_as}" if tenant.listed_as else name
@@ -110,18 +121,21 @@ def _clients(*companies: Company | None) -> Span:
     return _mapped(*(x.name + ("" if x.billing else " (billing off)") for x in companies if x))
 
 
-def inventory_document(inventory: Inventory) -> Json:
+def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Json:
     """The lists as JSON data."""
+    unmapped = inventory.only_unmapped()
     tenant = (
         "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name enabled=tenant.enabled"
-        " mapped_to=company.name"
+        " mapped_to=company.name note=ignored.note"
     )
     agreement = (
         "psa agreement=agreement.id company=agreement.company name=agreement.name"
-        " type=agreement.kind active=agreement.active"
+        " type=agreement.kind active=agreement.active starts=agreement.starts ends=agreement.ends"
+        " mapped_to=client.name"
     )
     tenants = [
-        {**fields(x, tenant), "listed_as": x.tenant.listed_as or None} for x in inventory.tenants
+        {**fields(x, tenant), "bill": not x.ignored, "listed_as": x.tenant.listed_as or None}
+        for x in inventory.tenants
     ]
     key_names = [
         fields(x, "name application=application.name tenants used") for x in inventory.key_names
@@ -133,15 +147,7 @@ def inventory_document(inventory: Inventory) -> Json:
         }
         for x in inventory.companies
     ]
-    agreements = [
-        {
-            **fields(x, agreement),
-            "starts": x.agreement.starts and x.agreement.starts.isoformat(),
-            "ends": x.agreement.ends and x.agreement.ends.isoformat(),
-            "mapped_to": x.client and x.client.name,
-        }
-        for x in inventory.agreements
-    ]
+    agreements = [fields(x, agreement) for x in inventory.agreements]
     products = [
         {
             **fields(x, "psa product=product.id name=product.name active=product.active"),
@@ -150,8 +156,7 @@ def inventory_document(inventory: Inventory) -> Json:
         }
         for x in inventory.products
     ]
-    no_client = [x for x in tenants if x["mapped_to"] is None]
-    no_kaspersky = [x for x in companies if x["active"] and not x["mapped_to"]]
+    no_client = [x for x in tenants if x["mapped_to"] is None and x["bill"]]
     applications = [
         {"company": None, "application": x["name"], "quantity": x["used"], "estimated": True}
         for x in key_names
@@ -166,17 +171,20 @@ def inventory_document(inventory: Inventory) -> Json:
             "agreements": agreements,
             "products": products,
             "unmapped": {  # as in the JSON of a run, with accounts that no client has
-                "tenants": _only(no_client, "source", "tenant", "name", "listed_as"),
+                "tenants": [
+                    {key: x[key] for key in ("source", "tenant", "name", "listed_as")}
+                    for x in no_client
+                ],
                 "applications": applications,
-                "accounts": _only(no_kaspersky, "psa", "company", "name"),
+                "accounts": [
+                    fields(x, "psa company=company.id name=company.name")
+                    for x in unmapped.companies
+                ],
             },
+            "leaving": [_stale_fields(entry) for entry in leaving],
             "missing": inventory.missing,
         }
     )
-
-
-def _only(rows: Iterable[Json], *keys: str) -> list[Json]:
-    return [{key: each[key] for key in keys} for each in rows]
 
 
 def inventory_csv(inventory: Inventory, style: CsvStyle | None = None) -> str:
@@ -218,10 +226,7 @@ def _client(each: SuggestedClient) -> Entry:
 
 
 def _application(each: SuggestedApplication) -> Entry:
-    products = ", ".join(
-        billed_as(product, (category,)) for category, product in each.product.products.items()
-    )
-    remark = f"product {products}; {each.reason}" if products else each.reason
+    remark = "; ".join(filter(None, (each.products and f"product {each.products}", each.reason)))
     return _suggested(each, f"{each.application.name}, per {each.application.unit}", remark)
 
 
@@ -232,16 +237,18 @@ def _suggested(each: SuggestedClient | SuggestedApplication, label: str, remark:
 
 def stale_report(entries: Sequence[StaleEntry]) -> Report:
     """What is gone, renamed, inactive or about to end, client by client."""
-    tones = {StaleReason.ENDING: Tone.HELD, StaleReason.RENAMED: Tone.DIM}
     clients: dict[str, list[Entry]] = {}
     for entry in entries:
-        tone = tones.get(entry.reason, Tone.BAD)
-        mark = "✗" if tone is Tone.BAD else "·"
-        label = f"{entry.kind} {entry.id}: {entry.message}"
-        told = Entry(mark, tone, label, remarks=remarks(entry.remedy))
+        told = _stale(entry, f"{entry.kind} {entry.id}: {entry.message}")
         clients.setdefault(entry.client, []).append(told)
     sections = (Section(name or "All clients", (), tuple(x)) for name, x in clients.items())
     return Report("Stale mappings", tuple(sections))
+
+
+def _stale(entry: StaleEntry, label: str) -> Entry:
+    tone = _STALE_TONES.get(entry.reason, Tone.BAD)
+    mark = "✗" if tone is Tone.BAD else "·"
+    return Entry(mark, tone, label, remarks=remarks(entry.remedy))
 
 
 def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
@@ -259,7 +266,7 @@ def _stale_fields(entry: StaleEntry) -> Json:
     return {
         **fields(entry, "client kind id fate=reason ends reason=message remedy"),
         "client": entry.client or None,
-        "ends": entry.ends and entry.ends.isoformat(),
+        "ends": entry.ends and str(entry.ends),
     }
 
 
@@ -290,7 +297,7 @@ def _undecided(renewal: Renewal) -> Entry:
         told = (*choices, Span(command, Tone.COMMAND))
     else:
         what = "no other agreement of the company runs today"
-        told = remarks(f"Renew it in psa.{client.psa}, or switch billing off.")
+        told = remarks(f"Renew it in psa.{client.psa}. {has_left(client)}")
     return Entry("?", Tone.HELD, f"{client.name}, {client.agreement}: {what}", remarks=told)
 
 

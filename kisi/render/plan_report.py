@@ -279,11 +279,16 @@ def client_section(
     chart_of: Callable[[PlannedLine], Chart | None] = lambda _line: None,
 ) -> Section:
     """A client: where it is billed, its lines, and more; `common` holds are told elsewhere."""
-    name, agreement = company.agreement_name, company.company.agreement
+    name, agreement, begins = (
+        company.agreement_name,
+        company.company.agreement,
+        company.company.begins,
+    )
+    off = f"billed from {begins} on" if begins else "billing off"
     facts = (
         company.company.psa,
         f"{name} ({agreement})" if name else f"agreement {agreement}",
-        "billing off" if company.status is Status.OFF else "",
+        off if company.status is Status.OFF else "",
         f"plan {company.plan_id}" if released_by_id(company) else "",
     )
     items: list[Item] = [_failure(company.failure)] if company.failure else []

@@ -116,10 +116,11 @@ def sync(
         started, state = setup.clock.now(), setup.config.state_dir
         lock = run_lock(state, lock_timeout, started=started, stop=stop.requested)
         with lock, logged(state):
-            companies = chosen_clients(setup.mapping, only, exclude)
+            rules = setup.rules()
+            companies = chosen_clients(rules.mapping, only, exclude)
             with Journal.open(state) as journal:
                 run = _begin(setup, journal, scope, on_message)
-                daily = _Run(setup, journal, run, companies, scope, on_message, stop)
+                daily = _Run(setup, rules, journal, run, companies, scope, on_message, stop)
                 result = daily.result(tuple(dict.fromkeys(accept)), on_progress)
                 notification.result = result
         if setup.is_outdated():
@@ -150,7 +151,7 @@ def preview(
     stop, on_message = stop or Stop(), on_message or (lambda _message: None)
     with opened(path, stop.reading) as setup:
         rules, state = setup.rules(), setup.config.state_dir
-        companies = chosen_clients(setup.mapping, only, exclude)
+        companies = chosen_clients(rules.mapping, only, exclude)
         is_alive = is_running(state)
         with Journal.open(state, readonly=True) as journal:
             memory, problem = load_journal_state(journal, rules), journal.problem
@@ -227,6 +228,7 @@ def _result(plan: Plan, found: Reconciled, setup: Setup, mode: Mode, code: ExitC
 @dataclass(frozen=True, slots=True)
 class _Run:
     setup: Setup
+    rules: Rules
     journal: Journal
     run: int
     companies: tuple[Company, ...]
@@ -252,9 +254,9 @@ class _Run:
     def _read_and_write(self, accept: tuple[str, ...], on_progress: Progress | None) -> RunResult:
         """The run; where its ids are refused, nothing is written, and what was read is stored."""
         setup, journal, run = self.setup, self.journal, self.run
-        rules, now = setup.rules(), setup.clock.now
+        rules, now = self.rules, setup.clock.now
         self._refuse_empty_mapping()
-        journal.record_mapping(setup.mapping.companies)
+        journal.record_mapping(rules.mapping.companies)
         memory = load_journal_state(journal, rules)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
         systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)

@@ -29,7 +29,7 @@ def record_reading(
         line, before = operation.line, operation.lines_before or ()
         journal.record_foreign_change(line.psa, line.agreement, at, error.message, before)
     clients = [client.company for client in found.plan.companies]
-    read = ((x, found.evidence[ref]) for x in clients for ref in x.tenants if ref in found.evidence)
+    read = ((x, found.evidence[ref]) for x in clients for ref in x.counted if ref in found.evidence)
     journal.record_usage(run, read, today)
 
 

@@ -103,7 +103,8 @@ class Setup:
         """The rules as of now."""
         now = self.clock.now()
         today = now.astimezone(self.config.timezone).date()
-        return Rules(self.mapping, self.config.counting, self.config.guards, now, today)
+        mapping = self.mapping.on(today)
+        return Rules(mapping, self.config.counting, self.config.guards, now, today)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""

@@ -11,8 +11,14 @@ from typing import Annotated, Literal
 import typer
 
 from kisi.cli import options
-from kisi.cli.map import editing
-from kisi.cli.map.editing import Offline, edited_mapping, inventory_of, tell_missing
+from kisi.cli.map import billing, editing
+from kisi.cli.map.editing import (
+    Offline,
+    edited_mapping,
+    inventory_of,
+    known_to_the_journal,
+    tell_missing,
+)
 from kisi.cli.options import Format, RowsFormat, shared_options
 from kisi.cli.output import Console, result, show, terminal_text
 from kisi.errors import ConfigError
@@ -101,22 +107,25 @@ def map_list(
     also before there is one. With --unmapped also PSA companies without Kaspersky: the sales view.
     Writes nothing.
     """
-    from kisi.mapping.validator import SystemValidator
+    from kisi.mapping.validator import SystemValidator, leaving_clients
     from kisi.render import map_lists
     from kisi.run.setup import opened
 
     if unmapped and stale:
         raise typer.BadParameter("--unmapped and --stale are two lists; ask for one of them.")
     with opened(config) as setup:
-        inventory = inventory_of(setup, console, keys=not stale)
-        entries = SystemValidator.of(inventory, setup.rules().today).stale(setup.mapping)
+        inventory, rules = inventory_of(setup, console, keys=not stale), setup.rules()
+        leavers = tuple(leaving_clients(rules.mapping, known_to_the_journal(setup)[1]))
+        entries = SystemValidator.of(inventory, rules.today).stale(rules.mapping) + leavers
     if stale:
         report = map_lists.stale_report(entries)
         document = map_lists.stale_document(entries, inventory.missing, inventory.exit_code)
     else:
         inventory = inventory.only_unmapped() if unmapped else inventory
-        lists = map_lists.unmapped_report if unmapped else map_lists.inventory_report
-        report, document = lists(inventory), map_lists.inventory_document(inventory)
+        told = () if unmapped else leavers
+        document = map_lists.inventory_document(inventory, told)
+        report = map_lists.inventory_report(inventory, told)
+        report = map_lists.unmapped_report(inventory) if unmapped else report
     show(
         console,
         report=lambda: report,
@@ -165,7 +174,8 @@ def map_suggest(
     least = DEFAULT_MIN_SCORE if min_score is None else min_score
     with opened(config) as setup:
         inventory = inventory_of(setup, console)
-        suggestions = suggest(setup.mapping, inventory, setup.rules().today, min_score=least)
+        rules = setup.rules()
+        suggestions = suggest(rules.mapping, inventory, rules.today, min_score=least)
     report = suggestions_report(suggestions, least)
     document = suggestions_document(suggestions, int(inventory.exit_code))
     show(
@@ -304,7 +314,9 @@ map_app.command("accept")(map_accept)
 map_app.command("company")(editing.map_company)
 map_app.command("product")(editing.map_product)
 map_app.command("application")(editing.map_application)
-map_app.command("billing")(editing.map_billing)
+map_app.command("billing")(billing.map_billing)
+map_app.command("ignore")(billing.map_ignore)
+map_app.command("leave")(billing.map_leave)
 map_app.command("remove")(editing.map_remove)
 map_app.command("renew")(editing.map_renew)
 map_app.command("export")(map_export)

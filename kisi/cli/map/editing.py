@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from kisi.cli import options, output
 from kisi.cli.completion import client_names
 from kisi.cli.options import shared_options
 from kisi.cli.output import Console
-from kisi.errors import ConfigError, ExitCode, Withheld
+from kisi.errors import ConfigError, ExitCode, StateError, Withheld
 
 if TYPE_CHECKING:
     from kisi.config import Config
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from kisi.model import Company
     from kisi.run.setup import Setup
 
-_SHOWN = 20
+SHOWN = 20
 """Clients, or sentences of a change, that are said."""
 
 Texts = list[str] | None
@@ -37,7 +38,8 @@ Offline = Annotated[
 ]
 
 
-def _client(text: str) -> Any:  # noqa: ANN401 - as `typer.Argument`
+def client_argument(text: str) -> Any:  # noqa: ANN401 - as `typer.Argument`
+    """An argument that names one client, and completes its name."""
     return typer.Argument(metavar="CLIENT", autocompletion=client_names, help=text)
 
 
@@ -57,6 +59,7 @@ class Editing:
     validator: SystemValidator | None
     """Looks up ids in the systems; None with `--offline`."""
     console: Console
+    today: date
 
     def save(self) -> None:
         """Validates the changed rows, saves them, says what was done; or raises a `KisiError`."""
@@ -69,7 +72,7 @@ class Editing:
         if not self.editor.save(change.text):
             self.console.info("Nothing to change: mapping.toml already says this.")
             return
-        shown = change.done if self.console.verbose else change.done[:_SHOWN]
+        shown = change.done if self.console.verbose else change.done[:SHOWN]
         for sentence in shown:
             self.console.info(safe_text(sentence))
         if len(change.done) > len(shown):
@@ -98,10 +101,10 @@ def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing
 
     names = ConfigNames(config.sources, config.psa, config.global_sources)
     editor = MappingEditor(config.mapping_path, names)
-    validator = None
+    validator, today = None, datetime.now(config.timezone).date()
     if setup is not None:
-        validator = SystemValidator(setup.sources, setup.psas, setup.rules().today)
-    return Editing(editor, editor.edit(), validator, console)
+        validator = SystemValidator(setup.sources, setup.psas, today)
+    return Editing(editor, editor.edit(), validator, console, today)
 
 
 def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
@@ -111,12 +114,39 @@ def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Invent
 
     said = "Stopping: nothing is changed."
     with handle_signals(said) as stop, ProgressBars(console) as bars:
-        progress = stop.checked(bars.report)
         inventory = take_inventory(
-            setup.mapping, setup.sources, setup.psas, keys=keys, progress=progress
+            setup.rules().mapping,
+            setup.sources,
+            setup.psas,
+            keys=keys,
+            former=known_to_the_journal(setup)[0],
+            progress=stop.checked(bars.report),
         )
         stop.check()
     return inventory
+
+
+def known_to_the_journal(
+    setup: Setup,
+) -> tuple[Collection[tuple[str, str]], Collection[tuple[str, str]]]:
+    """The companies that ever were clients; the agreements on which the last run left all at 0.
+
+    Each with its PSA. Where the journal cannot be read, nothing is known.
+    """
+    from kisi.journal import Journal, Subject
+
+    with (
+        suppress(StateError),
+        Journal.open(setup.config.state_dir, readonly=True) as journal,
+    ):
+        report = journal.latest(Subject.REPORT) or {}
+        empty = {
+            (company["psa"], company["agreement"])
+            for company in report.get("companies", ())
+            if company["current"] and not any(line["after"] for line in company["lines"])
+        }
+        return {(x.psa, x.company) for x in journal.clients(unmapped=True)}, empty
+    return (), ()
 
 
 def tell_missing(inventory: Inventory, console: Console) -> None:
@@ -142,7 +172,9 @@ def map_company(
     console: Console,
     client: Annotated[
         str | None,
-        _client("Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."),
+        client_argument(
+            "Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."
+        ),
     ] = None,
     tenant: Annotated[Texts, _option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
     remove_tenant: Annotated[
@@ -214,43 +246,6 @@ def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
     psa = the_psa(psa or "", editing.rows.psas)
     found = editing.validator.company_of(psa, company) if editing.validator else None
     return Company(found.name if found else company, (), psa, company, "", billing=False)
-
-
-@shared_options()
-def map_billing(
-    config: Path | None,
-    console: Console,
-    client: Annotated[
-        str, _client("Its name, agreement (cw:1042) or a tenant; or a glob on names.")
-    ],
-    switch: Annotated[OnOff, typer.Argument(metavar="on|off")],
-    yes: options.Yes = False,
-    offline: Offline = False,
-) -> None:
-    """Switch the billing of clients on or off.
-
-    Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
-    first, and the next `kisi preview` shows what will be billed.
-    """
-    from kisi.mapping.changes import called, change_clients, the_clients
-
-    with edited_mapping(config, console, offline=offline) as editing:
-        found = the_clients(editing.editor.mapping, client)
-        changed = {
-            place: replace(company, billing=switch == "on")
-            for place in found
-            if (company := editing.rows.companies[place]).billing is not (switch == "on")
-        }
-        if len(found) > 1 and changed:
-            some = ", ".join(map(called, [*changed.values()][:_SHOWN]))
-            more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-            sentence = f'"{client}" names {len(changed)} clients: {some}{more}.'
-            withheld = Withheld(
-                f"{sentence} mapping.toml was left as it is.",
-                remedy="Name one by the id in parentheses, or add --yes to switch all of them.",
-            )
-            confirm(f"{sentence} Switch the billing of all of them {switch}?", withheld, yes=yes)
-        change_clients(editing.rows, changed)
 
 
 @shared_options()
@@ -392,7 +387,7 @@ def map_remove(
     config: Path | None,
     console: Console,
     client: Annotated[
-        str | None, _client("The client: its name, agreement (cw:1042) or a tenant.")
+        str | None, client_argument("The client: its name, agreement (cw:1042) or a tenant.")
     ] = None,
     application: Annotated[
         str | None,

@@ -35,8 +35,14 @@ class Skip(Exception):
     """The person leaves this one as it is."""
 
 
-_COMMANDS: dict[str, type[Quit | Back | Skip]] = {"quit": Quit, "back": Back, "skip": Skip}
+class Never(Exception):
+    """The person says that this one is never billed."""
+
+
+Commands = Mapping[str, type[Quit | Back | Skip | Never]]
 """What may be typed for an answer, also as its first letter."""
+COMMANDS: Commands = {"quit": Quit, "back": Back, "skip": Skip}
+OR_NEVER: Commands = {**COMMANDS, "never": Never}
 _HELP = (
     "A number takes what stands beside it, Enter alone what stands in [brackets]. Where a name is "
     "asked for, any part of it searches; a slash before it searches for what would be a command. "
@@ -60,8 +66,8 @@ class Prompter:
         width = shutil.get_terminal_size().columns
         write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
 
-    def line(self, question: str, default: str = "") -> str:
-        """The line, or `default`; raises `Quit` (also at the end of input), `Back` or `Skip`."""
+    def line(self, question: str, default: str = "", commands: Commands = COMMANDS) -> str:
+        """The line, or `default`; a command, and the end of input (`Quit`), are raised."""
         hint = f" [{default}]" if default else ""
         prompt = adapted(f"{question}{hint}: ", _encoding())
         try:
@@ -69,7 +75,7 @@ class Prompter:
                 self.say(_HELP)
         except EOFError:
             raise Quit from None
-        for word, command in _COMMANDS.items():
+        for word, command in commands.items():
             if typed.casefold() in {word, word[0]}:
                 raise command
         return typed or default

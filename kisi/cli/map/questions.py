@@ -10,11 +10,30 @@ from pathlib import Path
 from typing import TypeVar
 
 from kisi.cli.map.editing import editing_of, inventory_of, tell_missing
-from kisi.cli.map.prompts import Back, Prompter, Quit, Session, Skip, in_turn, number_of
+from kisi.cli.map.prompts import (
+    COMMANDS,
+    OR_NEVER,
+    Back,
+    Commands,
+    Never,
+    Prompter,
+    Quit,
+    Session,
+    Skip,
+    in_turn,
+    number_of,
+)
 from kisi.cli.output import Console
 from kisi.counting import Matcher
 from kisi.errors import ExitCode, KisiError
-from kisi.mapping.changes import MappingEdit, add_clients, set_application, set_product, with_keys
+from kisi.mapping.changes import (
+    MappingEdit,
+    add_clients,
+    ignore_tenant,
+    set_application,
+    set_product,
+    with_keys,
+)
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_products
@@ -27,7 +46,16 @@ from kisi.mapping.suggestions import (
     unmatched_key_names,
 )
 from kisi.mapping.validator import SystemValidator
-from kisi.model import SPLIT, AgreementRef, Application, Category, Company, ProductRow, Unit
+from kisi.model import (
+    SPLIT,
+    AgreementRef,
+    Application,
+    Category,
+    Company,
+    IgnoredTenant,
+    ProductRow,
+    Unit,
+)
 from kisi.planning import is_live
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import plural
@@ -108,13 +136,15 @@ def _ask_for_a_part(session: Session, gone_through: set[str]) -> bool:
         parts[f"applications: {applications} to be billed as products"] = ask_for_applications
     owned = session.owners_of_companies()
     active = [entry for entry in inventory.companies if entry.company.active]
-    free = sum((entry.psa, entry.company.id) not in owned for entry in active)
+    known = {*owned, *inventory.former}
+    free = sum((entry.psa, entry.company.id) not in known for entry in active)
     unmapped = {
         "tenants": f"{tenants} of {len(inventory.tenants)} belong to no client",
         "applications": f"{applications} have no row or no product",
         "companies": f"{free} of {len(active)} have no Kaspersky",
     }
-    stale = len(SystemValidator.of(inventory, session.today).stale(mapping))
+    today = session.today
+    stale = len(SystemValidator.of(inventory, today).stale(mapping.on(today)))
     session.prompter.show(overview_screen(unmapped, stale, list(parts)))
     names = [words.partition(":")[0] for words in parts]
     fresh = [place for place, name in enumerate(names) if name not in gone_through]
@@ -137,11 +167,13 @@ def _pick(
     screen: Callable[[Sequence[Choice]], Report],
     *,
     sure: bool,
+    commands: Commands = COMMANDS,
 ) -> Choice:
     """One of the choices that are shown, or of those that a search finds; Enter if it is `sure`."""
     while True:
-        question = f"{what.capitalize()}: number or part of a name; {_HELP}"
-        typed = prompter.line(question, "1" if sure else "")
+        also = "n never bill, " if "never" in commands else ""
+        question = f"{what.capitalize()}: number or part of a name; {also}{_HELP}"
+        typed = prompter.line(question, "1" if sure else "", commands)
         chosen = number_of(typed)
         if chosen is not None and 0 <= chosen < min(len(choices), MOST_CHOICES):
             return choices[chosen]
@@ -168,7 +200,13 @@ class _OneTenant:
 
     def ask(self, place: str) -> None:
         while True:
-            company = self._company(place)
+            try:
+                company = self._company(place)
+            except Never:
+                never = IgnoredTenant(self.entry.tenant.ref)
+                if self.session.confirm(partial(ignore_tenant, tenant=never)):
+                    return
+                continue
             try:
                 if self._agreement(company):
                     return
@@ -186,6 +224,7 @@ class _OneTenant:
             self._search,
             lambda found: companies_screen(found, owners),
             sure=bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE,
+            commands=OR_NEVER,
         )
 
     def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
@@ -389,8 +428,8 @@ class _OneApplication:
         entries = self._entries(psa)
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
         found = suggest_products(self._group.application.name, free)
-        ranked = sorted(found, key=lambda each: each.category is not category)
-        return [(entries[each.id], each) for each in ranked[:5]]
+        alike = [each for each in found if each.category is category] or found
+        return [(entries[each.id], each) for each in alike[:5]]
 
     def _search(self, psa: str, typed: str) -> list[FoundProduct]:
         entries = self._entries(psa).values()

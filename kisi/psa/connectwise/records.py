@@ -254,7 +254,8 @@ def _foreign(ref: AgreementRef, row: Row) -> NotBillable | None:
         "agreement",
         f"{_called(row)} belongs to {owner} in ConnectWise, and the client is mapped to company"
         f" {ref.company}.",
-        "Correct `company` or `agreement` of the client in mapping.toml.",
+        f"If the companies were merged: kisi map company {ref.psa}:{ref.agreement} --company "
+        f"{shown(company['id'])}. Otherwise correct the client's row in mapping.toml.",
     )
 
 

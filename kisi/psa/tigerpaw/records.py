@@ -216,7 +216,10 @@ def validate_agreement(
     elif record.company != ref.company:
         owner = record.company + record.owner
         why = f"{agreement} belongs to account {owner}, not to account {ref.company}"
-        remedy = "Correct company or agreement in mapping.toml"
+        remedy = (
+            f"If the accounts were merged: kisi map company {ref.psa}:{ref.agreement} --company "
+            f"{record.company}. Otherwise correct company or agreement in mapping.toml"
+        )
     elif not cross:
         guard, account = "account", ref.company + record.owner
         why = (

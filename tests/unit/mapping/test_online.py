@@ -102,9 +102,7 @@ def test_a_disabled_tenant_is_to_be_enabled_and_a_missing_one_mapped_anew():
     source = source_of(key(used=4), disabled={COMPANY.tenants[0]})
     disabled, _ = check(source)
     assert "is disabled" in disabled.message
-    assert disabled.remedy == (
-        "Enable it, or set `billing = false` for this client in mapping.toml."
-    )
+    assert disabled.remedy == "Enable it. If the client has left: kisi map leave cw:1042"
     missing, _ = check(Source())
     assert "has no tenant" in missing.message
     assert "Map the new tenant" in missing.remedy

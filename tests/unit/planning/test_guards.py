@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -739,3 +740,16 @@ def test_a_chain_of_moves_waits_together_and_is_released_together():
     plan = with_ids(guarded(plan, context(*facts)), {})
     assert names(plan) == ["to-zero", WITH, WITH, WITH]
     assert names(accepting(plan, plan.plan_id)) == [None] * 4
+
+
+def test_who_has_left_is_held_as_that_and_not_as_a_decrease_or_by_the_run():
+    left = replace(COMPANY, left=True, until=date(2026, 11, 20))
+    plan = CompanyPlan(left, Status.READY, (planned(90, 0), planned(5, 5, "1201", "302")))
+    rules = GuardRules(run_percent=0, run_units=0)
+    context = GuardContext(rules, CountingRules(), OwnedLines(()))
+    (company,) = guarded(arranged(plan), context).companies
+    gone, kept = company.lines
+    assert kept.hold is None
+    assert gone.hold is not None
+    assert (gone.hold.guard, gone.hold.has_id) == ("left", True)
+    assert gone.hold.reason == "the client left on 2026-11-20; it would go from 90 to 0"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import timedelta
 
 from tests.unit.fakes import (
     CHANGED,
@@ -157,8 +159,9 @@ def change_totals(world: World, dice: random.Random) -> None:
 
 
 def _free(world: World) -> list[str]:
-    """Tenants that no client with billing on has."""
-    taken = {tenant for one in world.clients if one.billing for tenant in one.tenants}
+    """Tenants that no client with billing on has for good."""
+    stay = [one for one in world.clients if one.billing and one.until is None]
+    taken = {tenant for one in stay for tenant in one.tenants} | world.ignored
     return [tenant for tenant in world.tenants if tenant not in taken]
 
 
@@ -280,11 +283,41 @@ def toggle_billing(world: World, dice: random.Random) -> None:
     client = _client(world, dice)
     if client.billing:
         client.billing = False
-    elif set(client.tenants) <= set(_free(world)):
+    elif world.ignored.isdisjoint(client.tenants):
         client.billing = True
     else:
         return
     world.say(f"billing of {client.name} is {'on' if client.billing else 'off'}")
+
+
+def leave(world: World, dice: random.Random) -> None:
+    """A client leaves soon, or has left; another one may get its tenants afterwards."""
+    client = _client(world, dice)
+    if not client.billing or client.until is not None:
+        return
+    client.until = world.today() + timedelta(days=dice.randint(-1, 3))
+    world.say(f"{client.name} leaves, its last day is {client.until}")
+    on = [one for one in world.clients if one.billing and one is not client]
+    if on and dice.random() < 0.5:
+        heir, tenant = dice.choice(on), dice.choice(client.tenants)
+        heir.tenants.append(tenant)
+        world.say(f"{heir.name} has {tenant} after that")
+    elif dice.random() < 0.5:
+        _new_row(world, dice, list(client.tenants))
+
+
+def stay(world: World, dice: random.Random) -> None:
+    leavers = [client for client in world.clients if client.until is not None]
+    if leavers:
+        client = dice.choice(leavers)
+        client.until = None
+        world.say(f"{client.name} stays after all")
+
+
+def ignore_tenant(world: World, dice: random.Random) -> None:
+    tenant = dice.choice(list(world.tenants))
+    world.ignored ^= {tenant}
+    world.say(f"{tenant} is {'never' if tenant in world.ignored else 'again'} to be billed")
 
 
 def rename_application(world: World, dice: random.Random) -> None:
@@ -392,7 +425,10 @@ def end_or_renew(world: World, dice: random.Random) -> None:
         world.end_agreement(psa, agreement)
 
 
-EVENTS: tuple[tuple[Event, int], ...] = (
+Kinds = tuple[tuple[Event, int], ...]
+"""Events, and how often each happens."""
+
+FIRST: Kinds = (
     (move_devices, 12),
     (replace_licences, 8),
     (move_and_replace, 5),
@@ -422,13 +458,23 @@ EVENTS: tuple[tuple[Event, int], ...] = (
     (add_line, 2),
     (end_or_renew, 2),
 )
+EVENTS: Kinds = (*FIRST, (leave, 8), (stay, 1), (ignore_tenant, 4))
+"""`FIRST`, which the stories of some seeds are told with, and what came later."""
 
 
-def happen(world: World, dice: random.Random) -> None:
-    """One event."""
-    functions, weights = zip(*EVENTS, strict=True)
+def happen(world: World, dice: random.Random, kinds: Kinds = EVENTS) -> None:
+    """One event; a change that mapping.toml could not hold is taken back."""
+    functions, weights = zip(*kinds, strict=True)
     (event,) = dice.choices(functions, weights)
+    rows, ignored = list(world.clients), set(world.ignored)
+    before = [replace(client, tenants=list(client.tenants)) for client in rows]
     event(world, dice)
+    if not world.is_valid():
+        world.say("which the mapping cannot say: it stays as it was")
+        world.clients[:], world.ignored = rows, ignored
+        for client, then in zip(rows, before, strict=True):
+            for one in fields(then):
+                setattr(client, one.name, getattr(then, one.name))
 
 
 # --- trouble in a night -----------------------------------------------------------------------------

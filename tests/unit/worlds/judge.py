@@ -31,7 +31,7 @@ class Broken(AssertionError):
     """A promise was not kept.
 
     Args:
-        promise: `twice`, `quantity`, `lines`, `ends` or `error`.
+        promise: `twice`, `quantity`, `lines`, `ends`, `reported` or `error`.
         message: What is wrong.
     """
 
@@ -165,11 +165,13 @@ class Judge:
         """
         client = self.world.client_of(where.psa, where.agreement)
         if client is not None:
-            return [client] if client.billing else []
+            return [client] if self.world.is_billed(client) else []
         account = self.accounts[where]
         tenants = account.tenants | (account.since if later else frozenset())
         return [
-            one for one in self.world.clients if one.billing and not tenants.isdisjoint(one.tenants)
+            one
+            for one in self.world.clients
+            if self.world.is_billed(one) and not tenants.isdisjoint(self.world.had(one))
         ]
 
     def closes(self, seen: Seen) -> None:
@@ -194,7 +196,8 @@ class Judge:
         uses: Counter[str] = Counter()
         for content in (*(one.content for one in desired.values()), *self.world.kept()):
             uses.update(content)
-        read = {t for one in self.world.clients if one.name in seen.judged for t in one.tenants}
+        judged = [one for one in self.world.clients if one.name in seen.judged]
+        read = {tenant for one in judged for tenant in self.world.tenants_of(one)}
         known = {one.body: (one.id, one.tenant) for one in self.world.machines}
         return Tonight(desired, uses, known, frozenset(read))
 
@@ -265,7 +268,7 @@ class Judge:
     def _account(self, where: LineId, one: Desired) -> Account:
         account = self.accounts.setdefault(where, Account("", one.product, frozenset()))
         account.called = self.world.names[one.application]
-        account.tenants, account.since = frozenset(one.client.tenants), frozenset()
+        account.tenants, account.since = frozenset(self.world.had(one.client)), frozenset()
         account.called_since = ""
         return account
 
@@ -301,7 +304,7 @@ class Judge:
                 self._account(where, one)
                 right[where] = one
             elif one.client.name in seen.judged:
-                self.accounts[where].since = frozenset(one.client.tenants)
+                self.accounts[where].since = frozenset(self.world.had(one.client))
                 self.accounts[where].called_since = self.world.names[one.application]
             if self.accounts[where].trusted:
                 self.accounts[where].widen(one.content, now)

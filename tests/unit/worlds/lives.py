@@ -147,6 +147,9 @@ class Life:
         if done.refused:
             self.world.say(f"refused: {done.refused}")
         self.world.told += told(done.plan)
+        reported = {tenant.ref.tenant for tenant in done.plan.unmapped_tenants}
+        if reported & self.world.ignored:
+            raise Broken("reported", f"{reported & self.world.ignored} are never billed")
 
     def _tell_lines(self) -> None:
         lines = [
@@ -166,17 +169,20 @@ class Life:
         Raises:
             Broken: The world does not come to rest, or not with the truth.
         """
-        self.world.heal()
-        self.world.say(f"=== nothing happens any more; the operator accepts: {how}")
+        world = self.world
+        world.heal()
+        world.say(f"=== nothing happens any more; the operator accepts: {how}")
         command: tuple[str, ...] = ()
         slot, idle = None, 0
         for number in range(1, NIGHTS_TO_REST + 1):
-            before = self.world.live()
+            before = world.live()
             done = self.night(*command)
-            idle = 0 if command or self.world.live() != before else idle + 1
+            idle = 0 if command or world.live() != before else idle + 1
             plan = done.plan if done and not done.refused else self.look()
             waiting = held(plan)
-            if done and not done.refused and not waiting and not self._differs():
+            leaving = any(one.until and not world.has_left(one) for one in world.clients)
+            idle = 0 if leaving else idle
+            if done and not (done.refused or waiting or leaving or self._differs()):
                 return number
             command, slot = self._answer(how, plan, slot, dice)
             if self._end_by_hand(plan):
@@ -242,7 +248,8 @@ class Life:
         if account is None or (renewed and not account.trusted):
             return False
         if self.world.client_of(where.psa, where.agreement) is None:
-            billed = {t for one in self.world.clients if one.billing for t in one.tenants}
+            world = self.world
+            billed = {t for one in world.clients if world.is_billed(one) for t in world.had(one)}
             if not account.trusted or (account.since and billed.isdisjoint(account.since)):
                 return False
         owners = self.judge.owners(where, later=False)
@@ -317,12 +324,13 @@ def guards(dice: random.Random) -> GuardRules:
     )
 
 
-def live(seed: int, story: list[str] | None = None) -> int:
+def live(seed: int, story: list[str] | None = None, kinds: events.Kinds = events.EVENTS) -> int:
     """The whole life of the world of a seed; returns how many nights it had.
 
     Args:
         seed: Everything follows from it.
         story: Filled with what happens, in lines.
+        kinds: What may happen.
 
     Raises:
         Broken: A promise was not kept.
@@ -339,7 +347,7 @@ def live(seed: int, story: list[str] | None = None) -> int:
         _begin(life, dice)
         for _ in range(dice.randint(2, 6)):
             for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 4])):
-                events.happen(world, dice)
+                events.happen(world, dice, kinds)
             events.trouble(world, dice)
             _a_night(life, dice)
         world.told += world.described()

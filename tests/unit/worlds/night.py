@@ -57,7 +57,8 @@ class Office:
 
     def rules(self) -> Rules:
         now = self.clock.now()
-        return Rules(self.mapping, self.counting, self.guards, now, now.date())
+        today = now.date()
+        return Rules(self.mapping.on(today), self.counting, self.guards, now, today)
 
 
 @dataclass(frozen=True, slots=True)

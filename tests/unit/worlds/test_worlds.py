@@ -15,6 +15,7 @@ import pytest
 
 from kisi.model import GuardRules
 from tests.unit.fakes import LOST, REFUSED, VANISHED
+from tests.unit.worlds.events import FIRST
 from tests.unit.worlds.judge import Account, Broken, too_many
 from tests.unit.worlds.lives import OPEN, Life, a_journal, live, many
 from tests.unit.worlds.night import held
@@ -58,7 +59,7 @@ def test_random_worlds(part: int) -> None:
     ],
 )
 def test_worlds_that_once_broke_a_promise(seed: int) -> None:
-    live(seed)
+    live(seed, kinds=FIRST)
 
 
 if WORLDS:

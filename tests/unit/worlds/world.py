@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from kisi.model import (
     Category,
     Company,
     Device,
+    IgnoredTenant,
     Key,
     KeyRow,
     Line,
@@ -101,6 +102,8 @@ class Client:
     """Applications with `bill = false` for this client."""
     own: dict[str, str] = field(default_factory=dict)
     """Applications with a product of this client's own."""
+    until: date | None = None
+    """Its last day, if it leaves."""
 
 
 @dataclass(slots=True)
@@ -197,6 +200,8 @@ class World:
         """PSA and application to how they are billed."""
         self.ids: dict[tuple[str, str, int, Category], str] = {}
         self.clients: list[Client] = []
+        self.ignored: set[str] = set()
+        """Tenants that are never billed."""
         self.psas: dict[str, WorldPsa] = {}
         self.sources: dict[str, FakeSource] = {}
         self.ended: set[tuple[str, str]] = set()
@@ -298,14 +303,53 @@ class World:
             for name in kept
         )
 
+    def today(self) -> date:
+        return self.clock.now().date()
+
+    def has_left(self, client: Client) -> bool:
+        return client.until is not None and client.until < self.today()
+
+    def tenants_of(self, client: Client) -> list[str]:
+        """The tenants that it is to be billed for today: not those that another has until it leaves."""
+        if self.has_left(client):
+            return []
+        before = [
+            one
+            for one in self.clients
+            if one.billing and one.until is not None and not self.has_left(one)
+            if client.until is None or one.until < client.until
+        ]
+        return [t for t in client.tenants if not any(t in one.tenants for one in before)]
+
+    def had(self, client: Client) -> list[str]:
+        """The same; those that it had, if it has left."""
+        return client.tenants if self.has_left(client) else self.tenants_of(client)
+
+    def is_billed(self, client: Client) -> bool:
+        """Whether billing is on, and it does not only wait for tenants that others have."""
+        return client.billing and bool(self.had(client))
+
+    def is_valid(self) -> bool:
+        """Whether mapping.toml could say all this."""
+        ends: dict[str, list[date]] = {tenant: [] for tenant in self.tenants}
+        for client in self.clients:
+            if len({*client.tenants}) < len(client.tenants):
+                return False
+            for tenant in client.tenants if client.billing else ():
+                ends[tenant].append(client.until or date.max)
+        return all(
+            len(days) <= 2 and len({*days}) == len(days) and not (days and tenant in self.ignored)
+            for tenant, days in ends.items()
+        )
+
     def desired(self) -> dict[Slot, Desired]:
         """What every line of the clients with billing on should bill."""
         found = {}
         for client in self.clients:
-            if not client.billing:
+            if not self.is_billed(client):
                 continue
             for application, product, kinds in self.products_of(client):
-                content = self._content(client.tenants, application, kinds)
+                content = self._content(self.tenants_of(client), application, kinds)
                 slot = Slot(client.psa, client.agreement, product)
                 found[slot] = Desired(client, application, product, content)
         return found
@@ -313,9 +357,9 @@ class World:
     def kept(self) -> list[Content]:
         """What people bill for the clients themselves, by client and application."""
         return [
-            self._content(client.tenants, application, KINDS)
+            self._content(self.tenants_of(client), application, KINDS)
             for client in self.clients
-            if client.billing
+            if self.is_billed(client)
             for application in client.by_hand - self.unknown - self.unbilled
         ]
 
@@ -339,7 +383,7 @@ class World:
 
     def live(self) -> dict[LineId, Line]:
         """Every line that bills, or would if it were not 0."""
-        today = self.clock.now().date()
+        today = self.today()
         return {
             LineId(name, line.agreement, line.id): line
             for name, psa in self.psas.items()
@@ -356,11 +400,12 @@ class World:
 
     def can_be_judged(self, client: Client) -> bool:
         """Whether a run tonight can read everything that it needs of a client's own."""
-        if not client.billing or not self.is_alive(client.psa, client.agreement):
+        if not self.is_billed(client) or not self.is_alive(client.psa, client.agreement):
             return False
         if {(client.psa, ""), (client.psa, client.agreement)} & self.unreadable:
             return False
-        return not any(t in self.down or self.tenants[t] in self.down for t in client.tenants)
+        tenants = self.tenants_of(client)
+        return not any(t in self.down or self.tenants[t] in self.down for t in tenants)
 
     # --- what kisi is given ---------------------------------------------------------------------
 
@@ -377,6 +422,9 @@ class World:
                 if name in known and product.present
             ),
             companies=tuple(self._company(client, known) for client in self.clients),
+            ignored=tuple(
+                IgnoredTenant(TenantRef(self.tenants[name], name)) for name in sorted(self.ignored)
+            ),
         )
 
     def _row(self, psa: str, name: str) -> Mapping[Category, str]:
@@ -399,6 +447,7 @@ class World:
             client.agreement,
             billing=client.billing,
             exceptions=tuple(rows),
+            until=client.until,
         )
 
     def report(self) -> None:
@@ -528,6 +577,7 @@ class World:
             more = "" if client.billing else ", billing off"
             more += f", by hand: {'+'.join(sorted(client.by_hand))}" if client.by_hand else ""
             more += f", own products {client.own}" if client.own else ""
+            more += f", until {client.until}" if client.until else ""
             where = f"{client.psa} {client.company}/{client.agreement}"
             yield f"{client.name}: {' '.join(client.tenants)} on {where}{more}"
         for (psa, name), product in self.products.items():
@@ -541,7 +591,8 @@ class World:
                 if one.tenant == tenant
             ]
             mine += [f"{a}:{k[0]}x{n}" for (a, k), n in self.totals.get(tenant, {}).items() if n]
-            yield f"{tenant} of {self.tenants[tenant]}: {' '.join(mine)}"
+            never = ", never billed" if tenant in self.ignored else ""
+            yield f"{tenant} of {self.tenants[tenant]}{never}: {' '.join(mine)}"
 
 
 def _named(where: LineId, line: Line) -> str:

@@ -408,3 +408,11 @@ def test_a_question_of_yes_or_no_takes_nothing_else(person):
 @pytest.mark.parametrize(("typed", "place"), [("1", 0), ("0", -1), ("x", None), ("²", None)])
 def test_a_typed_number_is_a_place(typed, place):
     assert number_of(typed) == place
+
+
+def test_a_tenant_that_is_never_billed_is_kept_as_that_and_not_asked_for_again(person):
+    assert person.types("1", "n", "s") == 0
+    assert '[[tenant]]\nid = "hq:V1"\nbill = false\n' in person.file
+    assert 'Tenant "hq:V1" is never billed.' in person.heard
+    assert "1 answer is in mapping.toml" in person.heard
+    assert "1 of 2 belong to no client" in person.heard
