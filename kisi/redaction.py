@@ -7,6 +7,7 @@ something may also be a formula to a spreadsheet.
 
 from __future__ import annotations
 
+import codecs
 import html
 import logging
 import re
@@ -21,6 +22,10 @@ MASK = "***"
 _SHORTEST = 4
 """A shorter secret is not replaced: it would shred the output, and the holes would show it."""
 _SHORTEST_BASE64 = 6
+SUBSTITUTE = "kisi"
+"""How to encode what people read, in whatever encoding: `text.encode(encoding, SUBSTITUTE)`."""
+_STAND_INS = {"→": "->", "…": "...", "·": "-", "─": "-", "✗": "x", "✓": "+"}
+"""What stands for kisi's own symbols where an encoding cannot carry them."""
 _LAYERS = 2
 """How often a text is decoded: JSON inside HTML, an address inside an address."""
 _WIDEST = 40
@@ -213,34 +218,37 @@ def remote_text(text: str, longest: int) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def safe_text(text: str, encoding: str = "utf-8") -> str:
+def safe_text(text: str) -> str:
     r"""Makes remote text safe for a terminal, a page or a log: nothing can act, nothing is lost.
 
-    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters,
-    lone surrogates, and whatever `encoding` cannot carry become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
+    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters
+    and lone surrogates become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
     """
-    if text.isprintable() and carries(encoding, text):
-        return text
-    return "".join(_safe(char, encoding) for char in text)
-
-
-def _safe(char: str, encoding: str) -> str:
     # Bidirectional controls and zero-width joiners are format characters, so not printable.
-    if char.isprintable() and carries(encoding, char):
-        return char
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def carries(encoding: str, text: str) -> bool:
-    """Whether an encoding has every character of a text."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def substitute(error: UnicodeError) -> tuple[str, int]:
+    r"""What an encoding lacks: kisi's own symbols become ASCII, everything else `\uNNNN`.
+
+    The error handler `SUBSTITUTE` of Python's codecs; it raises what is no `UnicodeEncodeError`.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_STAND_INS.get(char) or _escaped(char) for char in lacking), error.end
+
+
+codecs.register_error(SUBSTITUTE, substitute)
 
 
 class RedactingFilter(logging.Filter):
