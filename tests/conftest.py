@@ -1,5 +1,7 @@
-"""For all tests: hypothesis judges what a test does, and not how long it takes on a busy machine."""
+"""For all tests: how slow ones are told, why some run on one system only, no deadline by hypothesis."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,24 @@ settings.load_profile("kisi")
 
 _SLOW = [Path(__file__).parent / name for name in ("e2e", "faults")]
 """Folders whose tests run the whole command, or wait on sockets: `make test-fast` leaves them out."""
+WINDOWS = os.name == "nt"
+KILLED = signal.SIGTERM if WINDOWS else -signal.SIGKILL
+"""The exit code of a process that was ended without being asked, by `os.kill` or `Popen.kill`."""
+
+
+def _posix(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(WINDOWS, reason=reason)
+
+
+posix_modes = _posix("Windows judges access by lists, not by POSIX modes")
+posix_links = _posix("on Windows an account needs a right of its own to make a symbolic link")
+posix_signals = _posix("Windows sends no signals to other processes: it ends them")
+posix_terminal = _posix("Windows has no pseudo-terminal that pexpect can drive")
+posix_shell = _posix("redirections of a POSIX shell, named pipes, /dev/full: Windows has none")
+posix_accounts = _posix("Windows has no account database that Python can ask")
+posix_time_zone = _posix("Windows takes its time zone from its settings, and has no time.tzset")
+posix_vfs = _posix("names a file system layer that SQLite has on POSIX only")
+posix_programs = _posix("runs scripts and programs that only Linux has")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 import pytest
 
 from kisi.errors import SourceError
 from kisi.transport import Limits
+from tests.conftest import posix_links
 from tests.unit.sources.business_hub.conftest import HOUR, NOW
 
 ROWS = "company,application,quantity\n{},KES,{}\n"
@@ -95,7 +95,7 @@ def test_a_file_beyond_the_limit_is_not_read(reports):
     assert "more than the 10 that kisi reads" in reports.refusal(limits=Limits(body=10)).message
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+@posix_links
 def test_a_link_to_nothing_fails_the_source(reports):
     (reports.base / "gone.csv").symlink_to(reports.base / "nothing")
     with pytest.raises(SourceError, match="could not be read"):
