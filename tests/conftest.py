@@ -30,6 +30,7 @@ posix_accounts = _posix("Windows has no account database that Python can ask")
 posix_time_zone = _posix("Windows takes its time zone from its settings, and has no time.tzset")
 posix_vfs = _posix("names a file system layer that SQLite has on POSIX only")
 posix_programs = _posix("runs scripts and programs that only Linux has")
+windows_sharing = pytest.mark.skipif(not WINDOWS, reason="only Windows says who writes a file")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

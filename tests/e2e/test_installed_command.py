@@ -15,10 +15,10 @@ import pytest
 from kisi import __version__
 from kisi.sandbox import Sandbox
 from kisi.sandbox.world import APPLICATION, Client
+from tests.conftest import posix_modes, posix_shell, posix_terminal
 
 KISI = Path(sys.executable).with_name("kisi.exe" if os.name == "nt" else "kisi")
 SECONDS = 60
-posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
 
 
 class Installed:
@@ -110,7 +110,7 @@ def test_init_writes_a_file_that_only_misses_its_secrets(tmp_path: Path):
     assert check.returncode == 3
 
 
-@posix
+@posix_modes
 def test_only_the_owner_can_read_the_state_folder(installed: Installed):
     installed.run("sync")
 
@@ -120,7 +120,6 @@ def test_only_the_owner_can_read_the_state_folder(installed: Installed):
     ] == []
 
 
-@posix
 @pytest.mark.parametrize("arguments", [["sync"], ["sync", "--json"], ["preview"]])
 def test_a_closed_pipe_changes_neither_the_work_nor_the_exit_code(
     installed: Installed, arguments: list[str]
@@ -147,7 +146,7 @@ def test_a_closed_pipe_changes_neither_the_work_nor_the_exit_code(
     assert installed.contoso.quantities == written
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@posix_shell
 @pytest.mark.parametrize(("stream", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
 def test_a_full_disk_under_the_output_changes_neither_the_work_nor_the_exit_code(
     installed: Installed, stream: str, other: str
@@ -171,7 +170,7 @@ def test_a_full_disk_under_the_output_changes_neither_the_work_nor_the_exit_code
         assert "unmapped usage: Contoso" in done.stderr
 
 
-@posix
+@posix_terminal
 @pytest.mark.parametrize(
     ("more", "arguments", "colored"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from kisi.errors import SourceError
 from kisi.transport import Limits
-from tests.conftest import posix_links
+from tests.conftest import posix_links, windows_sharing
 from tests.unit.sources.business_hub.conftest import HOUR, NOW
 
 ROWS = "company,application,quantity\n{},KES,{}\n"
@@ -83,6 +83,15 @@ def test_a_file_that_vanishes_is_refused(reports):
     path = reports.write(ROWS.format("Contoso", 1), age=timedelta(seconds=1))
     reports.clock.while_asleep = path.unlink
     assert "could not be read (No such file" in reports.refusal().message
+
+
+@windows_sharing
+def test_a_file_that_another_program_has_open_to_write_is_refused(reports):
+    path = reports.write(ROWS.format("Contoso", 1))
+    with path.open("ab"):
+        assert "could not be read" in reports.refusal().message
+    with path.open("rb"):
+        assert reports.read()
 
 
 def test_an_empty_file_is_refused(reports):
