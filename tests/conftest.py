@@ -1,5 +1,6 @@
 """For all tests: how slow ones are told, why some run on one system only, no deadline by hypothesis."""
 
+import ctypes
 import os
 import signal
 from pathlib import Path
@@ -14,7 +15,7 @@ _SLOW = [Path(__file__).parent / name for name in ("e2e", "faults")]
 """Folders whose tests run the whole command, or wait on sockets: `make test-fast` leaves them out."""
 WINDOWS = os.name == "nt"
 KILLED = signal.SIGTERM if WINDOWS else -signal.SIGKILL
-"""The exit code of a process that was ended without being asked, by `os.kill` or `Popen.kill`."""
+"""The exit code of a process that `os.kill` ended without asking."""
 
 
 def _posix(reason: str) -> pytest.MarkDecorator:
@@ -30,6 +31,10 @@ posix_accounts = _posix("Windows has no account database that Python can ask")
 posix_time_zone = _posix("Windows takes its time zone from its settings, and has no time.tzset")
 posix_vfs = _posix("names a file system layer that SQLite has on POSIX only")
 posix_programs = _posix("runs scripts and programs that only Linux has")
+console_signals = pytest.mark.skipif(
+    WINDOWS and not ctypes.windll.kernel32.GetConsoleCP(),
+    reason="Windows sends CTRL_BREAK through a console, and this process has none",
+)
 windows_sharing = pytest.mark.skipif(not WINDOWS, reason="only Windows says who writes a file")
 
 

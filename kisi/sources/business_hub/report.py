@@ -293,13 +293,8 @@ class Record(NamedTuple):
 def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
     """All records of one report file."""
     wanted = [heading for _, heading in settings.columns]
-    headings, *rows = parse_table(
-        file,
-        content,
-        wanted,
-        code_page=settings.code_page,
-        final_line_end=settings.final_line_end,
-    )
+    options = settings.model_dump(include={"code_page", "final_line_end"})
+    headings, *rows = parse_table(file, content, wanted, **options)
     found = _find_columns(headings, settings.columns)
     for row in rows:
         cells = {column: row.cells[position] for column, position in found.items()}

@@ -120,11 +120,8 @@ if sys.platform == "win32":
     import msvcrt
 
     def _open_unwritten(path: str, flags: int) -> int:
-        """Opens a file to read; an `OSError` while another program has it open to write.
-
-        The time of a write may show only when its writer closes the file
-        (https://learn.microsoft.com/windows/win32/sysinfo/file-times).
-        """
+        """Opens a file to read; an `OSError` while another program has it open to write."""
+        # a write may show only then: https://learn.microsoft.com/windows/win32/sysinfo/file-times
         to_read, shared_to_read, existing = _winapi.GENERIC_READ, 1, _winapi.OPEN_EXISTING
         handle = _winapi.CreateFile(path, to_read, shared_to_read, 0, existing, 0, 0)
         return msvcrt.open_osfhandle(handle, flags)
