@@ -545,7 +545,8 @@ def test_two_machines_never_fight(billed: Trial, tmp_path: Path, copied: bool):
 
 
 def _edited(mapping: Path) -> None:
-    mapping.write_text(mapping.read_text().replace('name = "Contoso"', 'name = "Renamed"'))
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(text.replace('name = "Contoso"', 'name = "Renamed"'), encoding="utf-8")
 
 
 def _unlinked(mapping: Path) -> None:
@@ -553,8 +554,8 @@ def _unlinked(mapping: Path) -> None:
 
 
 def _half_written(mapping: Path) -> None:
-    text = mapping.read_text()
-    mapping.write_text(text[: text.index("tenants") + 12])
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(text[: text.index("tenants") + 12], encoding="utf-8")
 
 
 @pytest.mark.fault(
