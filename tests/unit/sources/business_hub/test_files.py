@@ -82,7 +82,7 @@ def test_a_file_that_is_replaced_after_it_was_chosen_is_refused(reports):
 def test_a_file_that_vanishes_is_refused(reports):
     path = reports.write(ROWS.format("Contoso", 1), age=timedelta(seconds=1))
     reports.clock.while_asleep = path.unlink
-    assert "could not be read (No such file" in reports.refusal().message
+    assert "could not be read (" in reports.refusal().message
 
 
 @windows_sharing
