@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("kisi", deadline=None)
+settings.register_profile("kisi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kisi")
 
 _SLOW = [Path(__file__).parent / name for name in ("e2e", "faults")]
