@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 # Tests start kisi a hundred times: it is compiled once, also where this is set (in containers).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast golden lint format mutants lock dist benchmark soak clean
+.PHONY: help demo test test-fast test-windows golden lint format mutants lock dist benchmark soak clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -22,6 +22,10 @@ test: $(READY)  ## all tests, with branch coverage and its floor; ARGS="-k name"
 
 test-fast: $(READY)  ## the tests that need no second process and no waiting: under a minute
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' $(ARGS)
+
+# KISI_WINPY names the Windows Python; CONTRIBUTING.md says what it needs.
+test-windows:  ## unit, contract and the main e2e tests on a Windows Python (Wine); ARGS="faults" runs others
+	$(PYTHON) .ci/windows_tests.py $(ARGS)
 
 golden: $(READY)  ## writes the golden screens and lists of tests/unit anew; then review the diff
 	KISI_GOLDEN=write $(BIN)/python -m pytest -q tests/unit/render/test_golden.py tests/unit/render/test_formats.py tests/unit/mapping/test_golden_lists.py

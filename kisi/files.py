@@ -25,10 +25,10 @@ _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
+def open_regular(path: Path, opener: Callable[[str, int], int] = os.open) -> Iterator[BinaryIO]:
     """Opens a file to be read; `OSError` if it is none, such as a pipe, which may never end."""
     # Without waiting: a pipe that nobody writes to would keep `open` itself for ever.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NO_WAITING)) as file:
+    with open(path, "rb", opener=lambda name, flags: opener(name, flags | _NO_WAITING)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, NOT_REGULAR)
         yield file

@@ -10,6 +10,7 @@ that is an ordinary word is never masked. Instead no words of a server are quote
 
 from __future__ import annotations
 
+import codecs
 import html
 import logging
 import re
@@ -31,6 +32,10 @@ _WORD = r"(?:(?:[A-Z]?+[^\W\d_A-Z]{2,}+)++|[A-Z]++|[a-z]|\d++)"
 _COMMON = re.compile(rf"[ ._/:,'-]?{_WORD}(?:[ ._/:,'-]{_WORD})*+[ ._/:,'-]?")
 """Words and numbers as texts and names have them: `error`, `InvalidObject`, `10.0`; no address."""
 _SHORTEST_BASE64 = 6
+SUBSTITUTE = "kisi"
+"""How to encode what people read, in whatever encoding: `text.encode(encoding, SUBSTITUTE)`."""
+_STAND_INS = {"→": "->", "…": "...", "·": "-", "─": "-", "✗": "x", "✓": "+"}
+"""What stands for kisi's own symbols where an encoding cannot carry them."""
 _LAYERS = 2
 """How often a text is decoded: JSON inside HTML, an address inside an address."""
 _WIDEST = 40
@@ -285,34 +290,37 @@ def bug_trace(error: BaseException, redactor: Redactor = REDACTOR) -> str:
     return redactor.redact("".join(whole if redactor.quotes else frames).rstrip())
 
 
-def safe_text(text: str, encoding: str = "utf-8") -> str:
+def safe_text(text: str) -> str:
     r"""Makes remote text safe for a terminal, a page or a log: nothing can act, nothing is lost.
 
-    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters,
-    lone surrogates, and whatever `encoding` cannot carry become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
+    Control characters, newlines, escape sequences, bidirectional controls, zero-width characters
+    and lone surrogates become `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
     """
-    if text.isprintable() and carries(encoding, text):
-        return text
-    return "".join(_safe(char, encoding) for char in text)
-
-
-def _safe(char: str, encoding: str) -> str:
     # Bidirectional controls and zero-width joiners are format characters, so not printable.
-    if char.isprintable() and carries(encoding, char):
-        return char
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def carries(encoding: str, text: str) -> bool:
-    """Whether an encoding has every character of a text."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def substitute(error: UnicodeError) -> tuple[str, int]:
+    r"""What an encoding lacks: kisi's own symbols become ASCII, everything else `\uNNNN`.
+
+    The error handler `SUBSTITUTE` of Python's codecs; it raises what is no `UnicodeEncodeError`.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_STAND_INS.get(char) or _escaped(char) for char in lacking), error.end
+
+
+codecs.register_error(SUBSTITUTE, substitute)
 
 
 class RedactingFilter(logging.Filter):

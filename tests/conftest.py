@@ -1,14 +1,18 @@
-"""For all tests: which are slow, where coverage is measured, and what hypothesis judges by."""
+"""For all tests: which are slow, where coverage is measured, why some run on one system only."""
 
+import ctypes
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from coverage import Coverage
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from kisi.redaction import REDACTOR
 
-settings.register_profile("kisi", deadline=None)  # a machine may be busy: time says nothing
+# A machine may be busy: time says nothing.
+settings.register_profile("kisi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kisi")
 
 
@@ -37,6 +41,31 @@ _paused: list[Coverage] = []
 
 def _is_in(item: pytest.Item, places: list[Path]) -> bool:
     return any(item.path.is_relative_to(place) for place in places)
+
+
+WINDOWS = os.name == "nt"
+KILLED = signal.SIGTERM if WINDOWS else -signal.SIGKILL
+"""The exit code of a process that `os.kill` ended without asking."""
+
+
+def _posix(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(WINDOWS, reason=reason)
+
+
+posix_modes = _posix("Windows judges access by lists, not by POSIX modes")
+posix_links = _posix("on Windows an account needs a right of its own to make a symbolic link")
+posix_signals = _posix("Windows sends no signals to other processes: it ends them")
+posix_terminal = _posix("Windows has no pseudo-terminal that pexpect can drive")
+posix_shell = _posix("redirections of a POSIX shell, named pipes, /dev/full: Windows has none")
+posix_accounts = _posix("Windows has no account database that Python can ask")
+posix_time_zone = _posix("Windows takes its time zone from its settings, and has no time.tzset")
+posix_vfs = _posix("names a file system layer that SQLite has on POSIX only")
+posix_programs = _posix("runs scripts and programs that only Linux has")
+console_signals = pytest.mark.skipif(
+    WINDOWS and not ctypes.windll.kernel32.GetConsoleCP(),
+    reason="Windows sends CTRL_BREAK through a console, and this process has none",
+)
+windows_sharing = pytest.mark.skipif(not WINDOWS, reason="only Windows says who writes a file")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ What a command does it imports when it is run; so `kisi --help` loads nothing bu
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from kisi.cli import options
 from kisi.cli.completion import client_names
 from kisi.cli.map import map_app
 from kisi.cli.options import flag, shared_options
-from kisi.cli.output import Console, explain_error, result, write
+from kisi.cli.output import Console, explain_error, open_streams, result, write
 from kisi.cli.schedule import schedule
 from kisi.cli.start import demo, init, sandbox
 from kisi.errors import ExitCode, Interrupted, KisiError
@@ -342,9 +341,7 @@ _command_of = cache(typer.main.get_command)
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line, without the program's name; the exit code. Nothing is raised."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed from the start (`>&-`, pythonw): nothing is said
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    open_streams()
     try:
         result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
     except typer.TyperException as error:  # wrong arguments, in Typer's own words

@@ -5,6 +5,7 @@ Trouble with printing never changes what was billed, nor the exit code.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import logging
 import os
@@ -76,13 +77,10 @@ def console_for(
     delimiter: str = ",",
     decimal: str = ".",
 ) -> Console:
-    """Sets up logging and encodings for one command."""
+    """Sets up logging for one command."""
     from kisi.redaction import OneLine, RedactingFilter
 
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
@@ -92,6 +90,27 @@ def console_for(
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
     return Console(quiet, verbose, not no_color, format_, file, delimiter, decimal)
+
+
+def open_streams() -> None:
+    """Before anything is said: no stream is missing, and none fails at a letter that it lacks."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed from the start (`>&-`, pythonw): nothing is said
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_SUBSTITUTE)
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    from kisi.redaction import substitute  # which takes this one's place
+
+    return substitute(error)
+
+
+_SUBSTITUTE = "kisi"
+"""`kisi.redaction.SUBSTITUTE`, without loading that where every letter can be encoded."""
+codecs.register_error(_SUBSTITUTE, _substitute)
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -116,8 +135,7 @@ def result(text: str, output: Path | None) -> None:
             if is_csv:
                 sys.stdout.reconfigure(newline="")  # it ends its own lines; Windows doubles them
             if (is_csv or is_page) and not sys.stdout.isatty():  # as with --output
-                encoding = _encoding(text)
-                sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+                sys.stdout.reconfigure(encoding=_encoding(text), errors=_SUBSTITUTE)
         if text:
             write(sys.stdout, text)
         return

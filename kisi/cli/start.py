@@ -56,14 +56,14 @@ def write_template(path: Path) -> str:
             f"{path} exists already, and kisi does not overwrite it.",
             remedy="Edit it, or choose another place: `kisi init --config FILE`.",
         ) from None
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path} was not written, because there is no folder {path.parent}.",
-            remedy="Make the folder, then run `kisi init` again.",
-        ) from None
     except OSError as error:
         if made:
             path.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            raise ConfigError(
+                f"{path} was not written, because there is no folder {path.parent}.",
+                remedy="Make the folder, then run `kisi init` again.",
+            ) from None
         raise StateError(
             f"{path} could not be written: {error.strerror}.",
             remedy="Choose a folder that you can write to: `kisi init --config FILE`.",

@@ -114,8 +114,7 @@ def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, StateError | None
 def _connect(path: Path | None, options: str = "") -> sqlite3.Connection:
     address = ":memory:"
     if path is not None:
-        posix = path.absolute().as_posix()
-        address = f"file://{quote(posix if posix.startswith('/') else f'/{posix}')}?{options}"
+        address = f"file:{quote(str(path.absolute()), safe='')}?{options}"
     connection = sqlite3.connect(
         address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from kisi.redaction import carries, safe_text
+from kisi.redaction import SUBSTITUTE, safe_text
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks
 
 _STYLES = {
@@ -30,8 +30,6 @@ _GAP = 2
 """Cells between the columns of a grid."""
 _COLUMN_MIN = 12
 """A column of prose is not made narrower than this: the grid is then told row by row."""
-_FALLBACKS = {"→": "->", "…": "...", "·": "-", "✗": "x", "✓": "+"}
-"""What stands for kisi's own symbols where an encoding cannot carry them."""
 _BREAK = re.compile(" (?!- )")
 """Where a line may end. Key names have dashes, and a dash in front of a line is kisi's own mark."""
 
@@ -231,11 +229,8 @@ def _records(grid: Grid, width: int) -> Iterator[Line]:
 
 
 def adapted(text: str, encoding: str) -> str:
-    """Safe text in which kisi's own symbols have an ASCII stand-in where `encoding` lacks them."""
-    for symbol, fallback in _FALLBACKS.items():
-        if symbol in text and not carries(encoding, symbol):
-            text = text.replace(symbol, fallback)
-    return safe_text(text, encoding)
+    """Safe text as a stream of this encoding will show it: it is laid out at that length."""
+    return safe_text(text).encode(encoding, SUBSTITUTE).decode(encoding)
 
 
 def cells(text: str) -> int:

@@ -130,7 +130,7 @@ class Operator:
     def files(self) -> dict[str, bytes]:
         """The content of every file in the folder."""
         return {
-            str(path.relative_to(self.folder)): path.read_bytes()
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
             for path in sorted(self.folder.rglob("*"))
             if path.is_file()
         }

@@ -10,6 +10,7 @@ import pytest
 
 from kisi.lock import run_lock
 from kisi.sandbox.world import APPLICATION
+from tests.conftest import posix_modes
 from tests.e2e.conftest import Operator, Result
 
 Edit = Callable[[str], str]
@@ -320,6 +321,7 @@ def test_ids_may_be_numbers_or_text(files: Operator):
 # --- secrets ------------------------------------------------------------------------------------
 
 
+@posix_modes
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
 def test_a_secret_that_others_can_read_or_write_is_refused(files: Operator, mode: int):
     secret = files.folder / "secrets" / "ksc-password"

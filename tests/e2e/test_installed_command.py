@@ -15,10 +15,15 @@ import pytest
 from kisi import __version__
 from kisi.sandbox import Sandbox
 from kisi.sandbox.world import APPLICATION, Client
+from tests.conftest import WINDOWS, posix_modes, posix_shell, posix_terminal
 
 KISI = Path(sys.executable).with_name("kisi.exe" if os.name == "nt" else "kisi")
 SECONDS = 60
-posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith("KISI_")
+} | {"PYTHONIOENCODING": "utf-8"}
+LONG = Path(*("x" * 90 for _ in range(3)))
+"""With the folder it is in, longer than Windows allows where long paths are switched off."""
 
 
 class Installed:
@@ -31,8 +36,7 @@ class Installed:
         sandbox.world.billing.bill(APPLICATION, all=product)
         self.contoso: Client = sandbox.world.client("Contoso", workstations=90)
         self.config = str(sandbox.write_config(folder))
-        keep = {name: value for name, value in os.environ.items() if not name.startswith("KISI_")}
-        self.environment = {**keep, "HOME": str(folder), "PYTHONIOENCODING": "utf-8"}
+        self.environment = {**ENVIRONMENT, "HOME": str(folder)}
 
     def arguments(self, *arguments: str) -> list[str]:
         return [str(KISI), *arguments, "--config", self.config]
@@ -51,7 +55,7 @@ def run(
         capture_output=True,
         check=False,
         encoding="utf-8",
-        env=environment,
+        env=environment or ENVIRONMENT,
         timeout=SECONDS,
     )
     assert "Traceback" not in done.stderr
@@ -76,7 +80,7 @@ def test_help_and_version():
 
 
 def test_the_demo_shows_the_main_job(tmp_path: Path):
-    demo = run("demo", environment={**os.environ, "HOME": str(tmp_path)})
+    demo = run("demo", environment={**ENVIRONMENT, "HOME": str(tmp_path)})
 
     assert demo.returncode == 0
     assert "NOT as it should be" not in demo.stdout
@@ -110,7 +114,34 @@ def test_init_writes_a_file_that_only_misses_its_secrets(tmp_path: Path):
     assert check.returncode == 3
 
 
-@posix
+@pytest.mark.parametrize("place", ["Köln & Søn (50 %) 'a' ^b 漢字", LONG])
+def test_places_and_names_are_as_people_call_theirs(tmp_path: Path, place: str | Path):
+    if WINDOWS and place is LONG:
+        tmp_path = Path(f"\\\\?\\{tmp_path}")
+    folder = tmp_path / place
+    with Sandbox() as sandbox:
+        installed = Installed(sandbox, folder)
+        second = sandbox.world.client("Müller & Söhne", workstations=5)
+        sandbox.write_config(folder)
+        assert installed.run("sync").returncode == 0
+        told = installed.run(
+            "status", "--company", "*& S?hne", "--output", str(folder / "a b ü.txt")
+        )
+
+    assert second.quantities == {installed.product: 5}
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "Müller & Söhne" in (folder / "a b ü.txt").read_text(encoding="utf-8")
+    assert (folder / "state" / "journal.db").is_file()
+
+
+def test_a_name_that_no_system_takes_is_an_error_in_words(tmp_path: Path):
+    done = run("check", "--config", str(tmp_path / ("x" * 300)))
+
+    assert done.returncode == 3
+    assert "x" * 300 in "".join(done.stdout.split())
+
+
+@posix_modes
 def test_only_the_owner_can_read_the_state_folder(installed: Installed):
     installed.run("sync")
 
@@ -120,7 +151,6 @@ def test_only_the_owner_can_read_the_state_folder(installed: Installed):
     ] == []
 
 
-@posix
 @pytest.mark.parametrize("arguments", [["sync"], ["sync", "--json"], ["preview"]])
 def test_a_closed_pipe_changes_neither_the_work_nor_the_exit_code(
     installed: Installed, arguments: list[str]
@@ -147,7 +177,7 @@ def test_a_closed_pipe_changes_neither_the_work_nor_the_exit_code(
     assert installed.contoso.quantities == written
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@posix_shell
 @pytest.mark.parametrize(("stream", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
 def test_a_full_disk_under_the_output_changes_neither_the_work_nor_the_exit_code(
     installed: Installed, stream: str, other: str
@@ -171,7 +201,7 @@ def test_a_full_disk_under_the_output_changes_neither_the_work_nor_the_exit_code
         assert "unmapped usage: Contoso" in done.stderr
 
 
-@posix
+@posix_terminal
 @pytest.mark.parametrize(
     ("more", "arguments", "colored"),
     [

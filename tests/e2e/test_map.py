@@ -19,6 +19,7 @@ from kisi.mapping.validator import SystemValidator
 from kisi.sandbox.demo import fleet
 from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.world import APPLICATION
+from tests.conftest import posix_modes
 from tests.e2e.conftest import Operator, Result
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "large-fleet" / "mapping.toml"
@@ -361,7 +362,7 @@ def test_a_full_disk_is_refused(mapped: Operator, monkeypatch: pytest.MonkeyPatc
     refused(mapped, *fabrikam(mapped), words="No space left on device", code=8)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@posix_modes
 def test_a_read_only_file_is_refused(mapped: Operator):
     mapping(mapped).chmod(0o444)
     refused(mapped, *fabrikam(mapped), words="read-only", code=8)

@@ -16,8 +16,9 @@ import pytest
 
 from kisi.sandbox import Sandbox
 from kisi.sandbox.world import APPLICATION, World
+from tests.conftest import posix_terminal
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal of POSIX")
+pytestmark = posix_terminal
 
 COMMENT = "# our clients\r\n"
 SECONDS = 30

@@ -15,8 +15,9 @@ from kisi.sandbox import Sandbox
 from kisi.sandbox.tigerpaw import Tigerpaw
 from kisi.sandbox.tigerpaw_records import Agreement
 from kisi.sandbox.world import APPLICATION, World
+from tests.conftest import posix_terminal
 
-pexpect = pytest.importorskip("pexpect", reason="there is no such terminal on Windows")
+pytestmark = posix_terminal
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Stand:
 
     def probe(self, agreement: int | str, *answers: str) -> tuple[int, str]:
         """Runs the probe on a terminal; each answer is typed at one question."""
+        import pexpect
+
         terminal = pexpect.spawn(
             sys.executable,
             ["-m", "kisi", "check", "--probe-tigerpaw", str(agreement), "-c", str(self.config)],

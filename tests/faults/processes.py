@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal as signals
 import subprocess
 import sys
 import threading
@@ -18,8 +19,8 @@ STOPPING = "Stopping: "
 
 
 def _command() -> list[str]:
-    """The installed command; where there is none, the module."""
-    installed = Path(sys.executable).with_name("kisi.exe" if os.name == "nt" else "kisi")
+    """The installed command; the module where there is none, or (Windows) it starts a process."""
+    installed = Path(sys.executable).with_name("kisi")
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "kisi"]
 
 
@@ -49,6 +50,8 @@ class Process:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             env={**os.environ, "PYTHONUTF8": "1"},
+            # where one alone can be sent CTRL_BREAK
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self._said = {"out": "", "err": ""}
         self._news = threading.Condition()
@@ -78,8 +81,12 @@ class Process:
         return self._popen.pid
 
     def send(self, signal: int) -> None:
-        """Sends a signal."""
-        os.kill(self._popen.pid, signal)
+        """Sends a signal: on Windows CTRL_BREAK, the only one that another process hears."""
+        os.kill(self._popen.pid, getattr(signals, "CTRL_BREAK_EVENT", signal))
+
+    def kill(self) -> None:
+        """Ends it without asking."""
+        self._popen.kill()
 
     def wait_for(self, text: str) -> None:
         """Until it has said `text` on stderr, or is over."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
 from concurrent.futures import Future
 
@@ -10,6 +9,7 @@ import pytest
 
 from kisi.journal import RunState
 from kisi.sandbox.http import Logged
+from tests.conftest import KILLED
 from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
 from tests.faults.processes import Process
 from tests.faults.test_tigerpaw import SUBMIT, Ledger
@@ -53,7 +53,7 @@ def kill(trial: Trial, when: str, *, call: str = "", once: str = "") -> None:
     trial.fault("kill", call or match(trial), pid=number, when=when)
     with trial.process("sync", "-v") as process:
         running.set_result(process)
-    assert trial.ended[-1].code == -signal.SIGKILL
+    assert trial.ended[-1].code == KILLED
     trial.sandbox.ksc.sessions.open.clear()  # in truth it takes some minutes to forget them
 
 

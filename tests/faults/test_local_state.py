@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from kisi import files
 from kisi.journal import schema, store
 from kisi.mapping.file import ConfigNames, MappingEditor
 from kisi.run import setup
+from tests.conftest import WINDOWS, posix_modes
 from tests.e2e.conftest import Operator, Result
 from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
 
@@ -213,7 +213,7 @@ def _of_another_user(state: Path) -> None:
     injection="the state folder or journal is read-only, foreign, missing, or no folder",
     outcome="exit 8 before anything is read; healed with the rights",
 )
-@pytest.mark.skipif(os.name != "posix", reason="Windows guards files by access lists")
+@posix_modes
 @pytest.mark.parametrize(
     "spoil", [_read_only_journal, _read_only_folder, _no_folder, _a_file_instead, _of_another_user]
 )
@@ -352,7 +352,7 @@ def test_an_older_journal_is_migrated_with_a_backup(billed: Trial, monkeypatch: 
         assert database.execute("PRAGMA quick_check").fetchone() == ("ok",)
         assert database.execute("PRAGMA user_version").fetchone() == (version - 1,)
         assert database.execute("SELECT count(*) FROM run").fetchone() == (1,)
-    assert backup.stat().st_mode & 0o077 == 0
+    assert WINDOWS or backup.stat().st_mode & 0o077 == 0
     billed.heals()
 
 
@@ -456,12 +456,11 @@ def test_a_second_sync_may_wait_for_the_first(live: Trial):
     injection="kill -9 leaves the lock file and the holder's word behind",
     outcome="the next run takes the lock at once",
 )
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
 def test_the_lock_of_a_killed_run_is_free_at_once(live: Trial):
     gate = Gate(live, CREATE)
     with live.process("sync") as killed:
         gate.reached()
-        killed.send(signal.SIGKILL)
+        killed.kill()
         killed.end()
     gate.let_through()
     live.sandbox.ksc.sessions.open.clear()
@@ -546,7 +545,8 @@ def test_two_machines_never_fight(billed: Trial, tmp_path: Path, copied: bool):
 
 
 def _edited(mapping: Path) -> None:
-    mapping.write_text(mapping.read_text().replace('name = "Contoso"', 'name = "Renamed"'))
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(text.replace('name = "Contoso"', 'name = "Renamed"'), encoding="utf-8")
 
 
 def _unlinked(mapping: Path) -> None:
@@ -554,8 +554,8 @@ def _unlinked(mapping: Path) -> None:
 
 
 def _half_written(mapping: Path) -> None:
-    text = mapping.read_text()
-    mapping.write_text(text[: text.index("tenants") + 12])
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(text[: text.index("tenants") + 12], encoding="utf-8")
 
 
 @pytest.mark.fault(

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from kisi.sandbox.ksc_records import pxg_error
+from tests.conftest import posix_accounts, posix_links, posix_modes
 from tests.e2e.conftest import Operator, Result
 from tests.e2e.tigerpaw_side import TigerpawSide
 from tests.faults.conftest import CREATE, Trial
@@ -25,7 +26,6 @@ from tests.faults.secrecy import ENCODINGS, no_secrets, secrets_in
 from tests.owners import belongs_to, somebody
 
 CONFIG = 3
-posix = pytest.mark.skipif(os.name != "posix", reason="Windows guards files by access lists")
 
 
 def refused(trial: Trial, *command: str) -> Result:
@@ -110,21 +110,24 @@ def test_a_mapping_that_is_wrong_is_refused_before_anything_is_sent(
     outcome="read as ever; `kisi map` changes its row and leaves every other byte, and the link",
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_mapping_from_another_editor_is_read_and_kept(billed: Trial, mark: bytes):
+@pytest.mark.parametrize("linked", [False, pytest.param(True, marks=posix_links)])
+def test_a_mapping_from_another_editor_is_read_and_kept(billed: Trial, mark: bytes, linked: bool):
     billed.operator.by_hand()
     mapping = billed.operator.folder / "mapping.toml"
-    text = mapping.read_bytes().replace(b"[[company]]", b"# caf\xc3\xa9 \xe2\x82\xac\n[[company]]")
+    own = mapping.read_bytes().replace(b"\r\n", b"\n")  # Windows ends lines so by itself
+    text = own.replace(b"[[company]]", b"# caf\xc3\xa9 \xe2\x82\xac\n[[company]]")
     before = mark + text.replace(b"\n", b"\r\n")
-    kept = mapping.with_name("real.toml")
-    kept.write_bytes(before)
+    kept = mapping.with_name("real.toml") if linked else mapping
     mapping.unlink()
-    mapping.symlink_to(kept)
+    kept.write_bytes(before)
+    if linked:
+        mapping.symlink_to(kept)
 
     assert billed.sync().code == 0
     switched = billed.operator.run("map", "billing", "Contoso", "off", "--offline")
 
     assert switched.code == 0, switched.err
-    assert mapping.is_symlink()
+    assert mapping.is_symlink() is linked
     lines, old = kept.read_bytes().splitlines(keepends=True), before.splitlines(keepends=True)
     new = [line for line in lines if line not in old]
     assert new == [b"billing = false\r\n"]
@@ -175,7 +178,9 @@ def _a_folder(secret: Path) -> None:
         (_empty, "The secret file:secrets/ksc-password is empty."),
         (_of_two_lines, "The secret file:secrets/ksc-password is not one line of UTF-8 text."),
         (_binary, "is not UTF-8 text."),
-        pytest.param(_open_to_all, "is open to other users (mode 0644). Run `chmod", marks=posix),
+        pytest.param(
+            _open_to_all, "is open to other users (mode 0644). Run `chmod", marks=posix_modes
+        ),
         (_a_folder, "cannot be read"),
     ],
 )
@@ -205,7 +210,7 @@ def test_a_secret_that_cannot_be_used_stops_everything(
     injection="kisi.toml, mapping.toml, a secret, or a folder above one belongs to another user",
     outcome="exit 3 before anything is sent or told; whose it is, and how to change that",
 )
-@posix
+@posix_accounts
 @pytest.mark.parametrize(
     "place", ["kisi.toml", "mapping.toml", "secrets/ksc-password", "secrets", ".", ".."]
 )

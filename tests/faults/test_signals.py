@@ -11,10 +11,13 @@ import pytest
 
 from kisi.journal import Run, RunState
 from kisi.lock import run_lock
+from tests.conftest import WINDOWS, console_signals
 from tests.faults.conftest import CREATE, UPDATE, Trial
 from tests.faults.processes import STOPPING, Ended, Process
 
-NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+pytestmark = console_signals
+
+NAMES = ["SIGBREAK"] if WINDOWS else ["SIGINT", "SIGTERM", "SIGHUP"]
 INTERRUPTED = 130
 WORKERS = 8
 """How many servers or agreements are read at once, by default."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from kisi.config import resolve_all
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
 from kisi.secrets import SecretReference, default_reference, resolve
+from tests.conftest import posix_modes
 
 SECRET = "tr0ub4dor&3 größer"
 
@@ -66,7 +66,7 @@ def test_a_file_gives_its_text_without_the_line_end_of_editors(secret_file, tmp_
     assert resolve(f"file:{tmp_path}/hq.txt", base=Path("/nowhere")) == SECRET
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+@posix_modes
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o601])
 def test_a_file_that_others_can_open_is_refused_with_the_command_that_closes_it(
     secret_file, refused, mode

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -22,6 +21,7 @@ from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Level
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS
 from kisi.sandbox.demo import fleet
+from tests.conftest import posix_programs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -117,7 +117,7 @@ def test_the_service_passes_the_credentials_that_its_configuration_names():
         EXAMPLES / "systemd" / "kisi.toml", SOURCE_KINDS, PSA_KINDS
     ).checked()
     assert _references(config) == {f"credential:{name}" for name in passed}
-    assert config.state_dir == Path("/var/lib") / service["StateDirectory"][0]
+    assert config.state_dir == config.base / "/var/lib" / service["StateDirectory"][0]
     assert config.mapping_path.parent == config.state_dir  # where the user kisi may write
     assert service["NoNewPrivileges"] == service["ProtectHome"] == ["yes"]
     assert service["ProtectSystem"] == ["strict"]
@@ -128,7 +128,7 @@ def test_the_service_passes_the_credentials_that_its_configuration_names():
     assert command == [INSTALLED, "sync", "--config", "/etc/kisi/kisi.toml"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
+@posix_programs
 def test_by_hand_kisi_gets_what_the_service_gives_it(tmp_path):
     """`systemctl` and `systemd-run` are stood in for: the one shows the unit, the other its words."""
     unit = EXAMPLES / "systemd" / "kisi.service"
@@ -153,7 +153,7 @@ def test_by_hand_kisi_gets_what_the_service_gives_it(tmp_path):
     assert {*given, f"--property={drop_in}"} <= set(words)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
+@posix_programs
 def test_by_hand_says_so_if_there_is_no_service(tmp_path):
     _executable(tmp_path / "systemctl", "echo 'No files found for kisi.service.' >&2; exit 1")
     done = subprocess.run(
@@ -215,7 +215,7 @@ def test_what_is_scheduled_is_what_the_pages_install():
 def test_the_cron_configuration_needs_no_environment():
     config = read_partial_config(EXAMPLES / "cron" / "kisi.toml", SOURCE_KINDS, PSA_KINDS).checked()
     assert all(reference.startswith("file:/etc/kisi/") for reference in _references(config))
-    assert config.mapping_path.parent == config.state_dir == Path("/var/lib/kisi")
+    assert config.mapping_path.parent == config.state_dir == config.base / "/var/lib/kisi"
 
 
 def test_the_cron_line_names_time_user_and_command():

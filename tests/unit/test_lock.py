@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from kisi.errors import ExitCode, Interrupted, Locked, StateError
 from kisi.lock import holder, is_running, run_lock
+from tests.conftest import WINDOWS
 
 STARTED = datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
 HOLD = """
@@ -51,7 +51,7 @@ def test_the_lock_makes_its_folder_and_says_who_holds_it_while_it_is_held(tmp_pa
         assert known.started == "2026-11-02T03:00:00+00:00"
 
     assert holder(state) is None
-    assert os.name != "posix" or state.stat().st_mode & 0o777 == 0o700
+    assert WINDOWS or state.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_second_run_is_refused_within_a_second_and_told_who_holds_the_lock(
@@ -83,10 +83,9 @@ def test_a_run_that_may_wait_goes_on_when_the_other_has_ended(tmp_path: Path) ->
             assert known.pid == os.getpid()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_the_lock_of_a_killed_run_is_free_at_once(tmp_path: Path) -> None:
     with another_run(tmp_path) as other:
-        os.kill(other.pid, signal.SIGKILL)
+        other.kill()
         other.wait()
         left = holder(tmp_path)
         assert left

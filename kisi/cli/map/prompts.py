@@ -16,6 +16,7 @@ from kisi.mapping.inventory import Inventory
 from kisi.mapping.validator import SystemValidator
 from kisi.model import Company
 from kisi.psa import Psa
+from kisi.redaction import safe_text
 from kisi.render.report import Report
 from kisi.render.terminal import adapted, wrap
 
@@ -63,13 +64,13 @@ class Prompter:
 
     def say(self, text: str) -> None:
         """Says a sentence, as wide as the terminal; remote text in it cannot act."""
-        width = shutil.get_terminal_size().columns
-        write(sys.stdout, "\n".join(wrap(adapted(text, _encoding()), width)))
+        shown = adapted(text, sys.stdout.encoding or "ascii")
+        write(sys.stdout, "\n".join(wrap(shown, shutil.get_terminal_size().columns)))
 
     def line(self, question: str, default: str = "", commands: Commands = COMMANDS) -> str:
         """The line, or `default`; a command, and the end of input (`Quit`), are raised."""
         hint = f" [{default}]" if default else ""
-        prompt = adapted(f"{question}{hint}: ", _encoding())
+        prompt = safe_text(f"{question}{hint}: ")
         try:
             while (typed := self._ask(prompt).strip()) == "?":
                 self.say(_HELP)
@@ -101,10 +102,6 @@ class Prompter:
 def number_of(typed: str) -> int | None:
     """The place in a list that a typed number names, counted from 0; None if it is no number."""
     return int(typed) - 1 if typed.isascii() and typed.isdigit() and len(typed) < 10 else None
-
-
-def _encoding() -> str:
-    return sys.stdout.encoding or "ascii"
 
 
 def _from_terminal(prompt: str) -> str:

@@ -33,10 +33,9 @@ _AGAIN = "Export the report again; do not edit it in a program that writes anoth
 TOO_LARGE = "See whether this is the right file; split it if it is."
 _AT_ITS_ORIGIN = "Correct it where the report comes from, and export it again."
 _MARKED = (
-    (codecs.BOM_UTF8, ("utf-8",)),
-    (codecs.BOM_UTF16_LE, ("utf-16-le",)),
-    (codecs.BOM_UTF16_BE, ("utf-16-be",)),
-    (b"", ("utf-8", "cp1252")),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 _CATEGORIES = {
@@ -125,6 +124,8 @@ class HubSettings(Section):
     inactive_status: Words = INACTIVE_STATUS
     counted_types: Words = COUNTED_TYPES
     uncounted_types: Words = UNCOUNTED_TYPES
+    code_page: Annotated[int, Field(ge=1250, le=1258)] = 1252
+    """The Windows code page of a report that is neither UTF-8 nor UTF-16: nothing in it says so."""
     final_line_end: bool = True
     """Whether a report whose last line has no end is taken to be cut off."""
 
@@ -175,15 +176,20 @@ class Row(NamedTuple):
 
 
 def parse_table(
-    file: Path, content: bytes, wanted: Collection[str], *, final_line_end: bool = True
+    file: Path,
+    content: bytes,
+    wanted: Collection[str],
+    *,
+    code_page: int = 1252,
+    final_line_end: bool = True,
 ) -> tuple[Row, ...]:
-    """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or Windows-1252.
+    """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or a code page.
 
     The delimiter (comma, semicolon, tab) is the one under which the heading line shows most of the
     `wanted` headings, or the one that a line `sep=;` before it names. Without
     `final_line_end` the last line needs no end, and nobody can tell 10 from the beginning of 100.
     """
-    text = _decode(file, content)
+    text = _decode(file, content, f"cp{code_page}")
     if "\0" in text:
         raise refusal(
             Location(file, _line(text[: text.index("\0")])),
@@ -207,8 +213,9 @@ def parse_table(
     return rows
 
 
-def _decode(file: Path, content: bytes) -> str:
-    mark, encodings = next(marked for marked in _MARKED if content.startswith(marked[0]))
+def _decode(file: Path, content: bytes, code_page: str) -> str:
+    marked = ((mark, (encoding,)) for mark, encoding in _MARKED if content.startswith(mark))
+    mark, encodings = next(marked, (b"", ("utf-8", code_page)))
     starts = []
     for encoding in encodings:
         try:
@@ -295,7 +302,8 @@ class Record(NamedTuple):
 def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
     """All records of one report file."""
     wanted = [heading for _, heading in settings.columns]
-    headings, *rows = parse_table(file, content, wanted, final_line_end=settings.final_line_end)
+    options = settings.model_dump(include={"code_page", "final_line_end"})
+    headings, *rows = parse_table(file, content, wanted, **options)
     found = _find_columns(headings, settings.columns)
     for row in (row for row in rows if any(row.cells)):  # a spreadsheet pads tables, too
         cells = {column: row.cells[position] for column, position in found.items()}

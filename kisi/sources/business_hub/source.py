@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -98,7 +99,7 @@ def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: i
     if age < SETTLED:
         clock.sleep(min(SETTLED - age, SETTLED).total_seconds())
     try:
-        with open_regular(file.path) as stream:
+        with open_regular(file.path, _open_unwritten) as stream:
             content = stream.read(cap + 1)
             status = os.fstat(stream.fileno())
         now = _look(file.path)
@@ -114,6 +115,20 @@ def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: i
     if not content:
         raise refusal(location, "it is empty", remedy="Export the report again.")
     return content
+
+
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    def _open_unwritten(path: str, flags: int) -> int:
+        """Opens a file to read; an `OSError` while another program has it open to write."""
+        # a write may show only then: https://learn.microsoft.com/windows/win32/sysinfo/file-times
+        to_read, shared_to_read, existing = _winapi.GENERIC_READ, 1, _winapi.OPEN_EXISTING
+        handle = _winapi.CreateFile(path, to_read, shared_to_read, 0, existing, 0, 0)
+        return msvcrt.open_osfhandle(handle, flags)
+else:
+    _open_unwritten = os.open  # whose systems do not tell, but show the time of each write
 
 
 def _unreadable(path: Path, error: OSError) -> SourceError:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow, Reading, Tenant
-from kisi.redaction import carries, remote_name, remote_text
+from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
 from kisi.sources.ksc.openapi import Denied, Params, ServerLabel, Session, Unavailable, Vanished
 from kisi.transport import Retry
@@ -310,7 +310,7 @@ def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
         )
     elif not server.name or server.id is None:
         trouble = own.error(Incomplete, "the server does not say its name or its number.")
-    elif not carries("utf-8", server.name):
+    elif any("\ud800" <= char <= "\udfff" for char in server.name):
         trouble = own.error(
             SourceError,
             "its name holds half of a character (a lone surrogate), which no login can name.",

@@ -10,6 +10,7 @@ from kisi.cli.checking import check_files
 from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
 from kisi.sources.business_hub.report import HubSettings
+from tests.conftest import posix_modes
 from tests.owners import belongs_to, somebody
 
 
@@ -64,9 +65,9 @@ def warnings(findings):
 def test_files_without_a_fault_pass(check, tmp_path):
     findings = check()
     assert {finding.level for finding in findings} == {Level.OK}
-    assert [finding.message.replace(str(tmp_path), "") for finding in findings] == [
-        "/kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone. The state folder is /state.",
-        "/mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
+    assert [finding.message.replace(f"{tmp_path}{os.sep}", "") for finding in findings] == [
+        "kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone. The state folder is state.",
+        "mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
         "2 secrets found.",
     ]
 
@@ -112,7 +113,6 @@ def test_files_that_are_named_must_be_there(check, tmp_path):
     assert problem.startswith("kisi.toml: [psa.cw] template: There is no file ")
 
 
-posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
 FILES = ("kisi.toml", "mapping.toml", "state/journal.db", "ca/own.cer", "secrets/key", "hub/a.csv")
 EVERYTHING = (
     KISI
@@ -133,7 +133,7 @@ def everything(check, tmp_path, monkeypatch):
     return tmp_path
 
 
-@posix
+@posix_modes
 @pytest.mark.parametrize("name", [one for one in FILES if one != "secrets/key"])
 def test_a_file_that_everybody_can_change_is_pointed_out(everything, name):
     (everything / name).chmod(0o646)
@@ -144,7 +144,7 @@ def test_a_file_that_everybody_can_change_is_pointed_out(everything, name):
     assert warning.remedy == f"Run `chmod o-w {everything / name}`."
 
 
-@posix
+@posix_modes
 @pytest.mark.parametrize("name", [".", "ca", "secrets", "hub"])
 def test_a_folder_in_which_everybody_can_replace_files_is_pointed_out(everything, name):
     folder = everything / name
@@ -157,7 +157,7 @@ def test_a_folder_in_which_everybody_can_replace_files_is_pointed_out(everything
     folder.chmod(0o700)
 
 
-@posix
+@posix_modes
 def test_the_folder_behind_a_link_counts_too(everything):
     shared = everything / "shared"
     shared.mkdir()
@@ -168,7 +168,7 @@ def test_the_folder_behind_a_link_counts_too(everything):
     assert warning.message.endswith(f"replace the files in {shared}.")
 
 
-@posix
+@posix_modes
 @pytest.mark.parametrize("name", ["secrets", "secrets/key", "ca", "ca/own.cer", "mapping.toml"])
 def test_what_another_user_owns_is_a_problem_once(everything, monkeypatch, name):
     belongs_to(monkeypatch, everything / name, somebody())
@@ -178,7 +178,7 @@ def test_what_another_user_owns_is_a_problem_once(everything, monkeypatch, name)
     assert not warnings(result)
 
 
-@posix
+@posix_modes
 def test_reports_and_journal_may_be_another_users(everything, monkeypatch):
     for name in ("hub", "hub/a.csv", "state/journal.db"):
         belongs_to(monkeypatch, everything / name, somebody())
@@ -192,7 +192,7 @@ def test_a_secret_that_is_a_common_word_is_pointed_out(check, monkeypatch):
     assert warning.message.startswith("A secret is a common word or number, or shorter than 4")
 
 
-@posix
+@posix_modes
 @pytest.mark.parametrize("mode", [0o750, 0o701, 0o757])
 def test_a_state_folder_that_others_can_get_at_is_pointed_out(everything, mode):
     (everything / "state").chmod(mode)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ import pytest
 
 from kisi.cli import app
 from kisi.cli.completion import client_names
+from tests.conftest import posix_shell
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_name_that_a_shell_could_run_is_left_out(config, capsys, monkeypatch, 
     assert not set(capsys.readouterr().out) & set("\\`$!\x1b")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@posix_shell
 @pytest.mark.parametrize(
     "typed", ["kisi preview --only '", 'kisi preview --only "', "kisi preview --only "]
 )

@@ -19,6 +19,7 @@ class Terminal(io.StringIO):
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("rich.console.detect_legacy_windows", lambda: False)
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
     return shown

@@ -11,6 +11,7 @@ import pytest
 
 from kisi.cli.running import handle_signals, run_interruptibly
 from kisi.errors import Interrupted
+from tests.conftest import posix_signals
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -33,7 +34,7 @@ def test_work_without_writes_does_not_speak_of_one(capfd):
     )
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has the real one")
+@posix_signals
 def test_ctrl_break_of_windows_asks_too(monkeypatch):
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
     with handle_signals() as stop:

@@ -10,9 +10,9 @@ import pytest
 from kisi.errors import ConfigError, ExitCode, StateError
 from kisi.mapping import file as file_module
 from kisi.mapping.file import ConfigNames, MappingEditor
+from tests.conftest import posix_modes
 
 TEXT = "# mine\r\n[[application]]\r\nname = 'Böhm'"
-posix = pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(path, monkeypatch):
     assert names(path.parent) == ["mapping.toml"]
 
 
-@posix
+@posix_modes
 def test_a_read_only_file_is_not_replaced(path):
     path.chmod(0o444)
     editor = opened(path)
@@ -148,7 +148,7 @@ def test_a_file_that_stays_held_is_left_as_it_was(path, monkeypatch):
     assert names(path.parent) == ["mapping.toml"]
 
 
-@posix
+@posix_modes
 def test_permissions_stay_and_a_link_stays_a_link(path, tmp_path):
     path.chmod(0o640)
     link = tmp_path / "links" / "mapping.toml"
@@ -163,7 +163,7 @@ def test_permissions_stay_and_a_link_stays_a_link(path, tmp_path):
     assert names(link.parent) == ["mapping.toml"]
 
 
-@posix
+@posix_modes
 def test_a_new_file_has_the_permissions_that_new_files_have(tmp_path):
     other = tmp_path / "other"
     other.touch()

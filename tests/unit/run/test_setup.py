@@ -8,6 +8,7 @@ import os
 import pytest
 
 from kisi.run.setup import who
+from tests.conftest import posix_accounts
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_behind_sudo_it_is_the_person(nobody: pytest.MonkeyPatch):
     assert who() == "alice"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no account database to ask")
+@posix_accounts
 def test_without_variables_the_system_is_asked(nobody: pytest.MonkeyPatch):
     assert who() == getpass.getuser() != "?"
 

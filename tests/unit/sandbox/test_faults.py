@@ -14,6 +14,7 @@ import requests
 from kisi.sandbox import faults
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Exchange
+from tests.conftest import KILLED, posix_signals
 
 
 class Vendor(faults.Vendor):
@@ -197,10 +198,13 @@ opener.open(sys.argv[1], timeout=30).read()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
     ("when", "signal_", "applied"),
-    [("before", None, 0), ("applied", None, 1), ("before", signal.SIGTERM, 1)],
+    [
+        ("before", None, 0),
+        ("applied", None, 1),
+        pytest.param("before", signal.SIGTERM, 1, marks=posix_signals),
+    ],
 )
 def test_the_client_is_killed_before_or_after_the_vendor_acted(vendor, when, signal_, applied):
     client: list[subprocess.Popen[bytes]] = []
@@ -212,19 +216,18 @@ def test_the_client_is_killed_before_or_after_the_vendor_acted(vendor, when, sig
         client.append(process)
         status = process.wait(timeout=30)
 
-    assert status == -(signal_ or signal.SIGKILL)
+    assert status == (-signal_ if signal_ else KILLED)
     assert wait_for(vendor.server.log)
     assert vendor.applied == applied
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_client_that_was_answered_is_killed_afterwards(vendor):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     with process:
         vendor.faults.add("kill", match="*", pid=process.pid, when="answered")
 
         assert vendor.get().status_code == 200
-        assert process.wait(timeout=30) == -signal.SIGKILL
+        assert process.wait(timeout=30) == KILLED
 
 
 def wait_for(filled: list[object]) -> bool:

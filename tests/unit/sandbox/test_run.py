@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import stat
-import sys
 import tomllib
 
 import pytest
@@ -12,6 +11,7 @@ from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part
 from kisi.sandbox.http import Exchange, Server
 from kisi.sandbox.world import APPLICATION, World
+from tests.conftest import WINDOWS
 
 
 def test_the_configuration_names_the_servers_and_keeps_secrets_in_private_files(tmp_path):
@@ -28,7 +28,7 @@ def test_the_configuration_names_the_servers_and_keeps_secrets_in_private_files(
             kind, _, name = reference.partition(":")
             file = path.parent / name
             assert (kind, bool(file.read_text(encoding="utf-8"))) == ("file", True)
-            if sys.platform != "win32":
+            if not WINDOWS:
                 assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert sandbox.cw.private_key not in path.read_text(encoding="utf-8")
 

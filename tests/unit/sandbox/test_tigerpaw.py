@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import stat
 import tomllib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from kisi.sandbox.configuration import write
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Server
 from kisi.sandbox.tigerpaw import SOAP_PATH, Tigerpaw, company_row, product_row
+from tests.conftest import WINDOWS
 from tests.specs import interface_description
 
 NOW = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
@@ -282,7 +282,7 @@ def test_a_client_s_rows_and_section_make_a_configuration(bench, agreement, tmp_
     item = bench.world.items["KES-WS"]
     rows = product_row("KES", all=item) + company_row("Contoso", ["hq:VSRV1"], agreement)
     part = bench.world.part(bench.server, mapping=rows)
-    config = tomllib.loads(write(tmp_path, [part], "").read_text())
+    config = tomllib.loads(write(tmp_path, [part], "").read_text(encoding="utf-8"))
     assert config["psa"]["tp"]["url"] == bench.server.url
     assert (config["psa"]["tp"]["write"], config["psa"]["tp"]["soap_template_verified"]) == (
         "soap",
@@ -290,8 +290,8 @@ def test_a_client_s_rows_and_section_make_a_configuration(bench, agreement, tmp_
     )
     secret = tmp_path / config["psa"]["tp"]["soap_password"].removeprefix("file:")
     assert secret.read_text() == bench.world.soap_login[1]
-    assert stat.S_IMODE(secret.stat().st_mode) & 0o077 == 0 or os.name == "nt"
-    mapping = tomllib.loads((tmp_path / "mapping.toml").read_text())
+    assert stat.S_IMODE(secret.stat().st_mode) & 0o077 == 0 or WINDOWS
+    mapping = tomllib.loads((tmp_path / "mapping.toml").read_text(encoding="utf-8"))
     assert mapping["product"] == [{"application": "KES", "psa": "tp", "all": "KES-WS"}]
     assert mapping["company"] == [
         {

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 import pytest
 
 from kisi.errors import SourceError
 from kisi.transport import Limits
+from tests.conftest import posix_links, windows_sharing
 from tests.unit.sources.business_hub.conftest import HOUR, NOW
 
 ROWS = "company,application,quantity\n{},KES,{}\n"
@@ -82,7 +82,16 @@ def test_a_file_that_is_replaced_after_it_was_chosen_is_refused(reports):
 def test_a_file_that_vanishes_is_refused(reports):
     path = reports.write(ROWS.format("Contoso", 1), age=timedelta(seconds=1))
     reports.clock.while_asleep = path.unlink
-    assert "could not be read (No such file" in reports.refusal().message
+    assert "could not be read (" in reports.refusal().message
+
+
+@windows_sharing
+def test_a_file_that_another_program_has_open_to_write_is_refused(reports):
+    path = reports.write(ROWS.format("Contoso", 1))
+    with path.open("ab"):
+        assert "could not be read" in reports.refusal().message
+    with path.open("rb"):
+        assert reports.read()
 
 
 def test_an_empty_file_is_refused(reports):
@@ -97,7 +106,7 @@ def test_a_file_beyond_the_limit_is_not_read(reports):
     )
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+@posix_links
 def test_a_link_to_nothing_fails_the_source(reports):
     (reports.base / "gone.csv").symlink_to(reports.base / "nothing")
     with pytest.raises(SourceError, match="could not be read"):

@@ -40,6 +40,18 @@ def test_every_encoding_that_exports_use_is_read(content):
     assert rows(content) == [("Müller & Söhne", "KES Cloud", "12")]
 
 
+@pytest.mark.parametrize(
+    ("code_page", "name"),
+    [(1250, "Dvořák Škoda"), (1251, "Юнга Ямщик"), (1252, "Müller & Søn"), (1254, "Şişli")],
+)
+def test_a_code_page_is_read_as_it_is_named(code_page, name):
+    content = TEXT.replace("Müller & Söhne", name)
+    encoded = content.encode(f"cp{code_page}")
+    assert rows(encoded, code_page=code_page) == [(name, "KES Cloud", "12")]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # a mark, or UTF-8 itself, says what it is
+        assert rows(content.encode(encoding), code_page=code_page) == [(name, "KES Cloud", "12")]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_the_delimiter_is_the_one_that_shows_the_headings(delimiter):
     text = delimiter.join(['"Company"', "Application", "a,b;c", "Quantity"]) + "\n"
