@@ -107,6 +107,8 @@ class Line:
     """A charge that is gone after the next invoice: never kisi's."""
     empty: bool = False
     """It is ready for a first quantity and bills nothing: like no line, unless it is kisi's."""
+    pending: str = ""
+    """What is agreed and not in effect yet, as `34 → 30 from 2026-12-01`; `quantity` is the new."""
     problem: str = ""
     """Why it could not be read (nothing but id and product then means anything); else empty."""
     included: Decimal | None = Decimal(0)

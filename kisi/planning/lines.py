@@ -168,7 +168,7 @@ def plan_company(
         unmapped=desired.unmapped,
         others=tuple(others) if creates and not facts else (),
         left=tuple(line for line in unmapped if not line.orphaned),
-        notes=tuple(_notes(lines, desired)),
+        notes=(*_notes(lines, desired), *_pending(current.lines, planned)),
         unknown=frozenset(one.application for one in desired.lines if one.unknown_devices),
         agreement_name=current.agreement.name,
         next_invoice=current.agreement.next_invoice,
@@ -249,6 +249,12 @@ def _notes(lines: Sequence[PlannedLine], desired: DesiredState) -> Iterable[str]
         if devices:
             some = ", ".join(devices[:5]) + (" ..." if len(devices) > 5 else "")
             yield f"{application}: {len(devices)} devices with an unknown operating system: {some}."
+
+
+def _pending(lines: Iterable[Line], planned: Collection[str | None]) -> Iterable[str]:
+    for line in lines:
+        if line.pending and line.id in planned:
+            yield f"Line {line.id} of product {line.product} changes: {line.pending}."
 
 
 def _unmapped_lines(

@@ -111,6 +111,7 @@ class Autotask(Vendor):
         threshold: Requests an hour; `used` have been sent, by all integrations.
         page: The largest page.
         one_a_day: Whether a second adjustment of a service on one day is refused.
+        pascal: Whether names are written as in the specification (`UnitChange`).
         late: So long after an adjustment its units show it.
     """
 
@@ -120,6 +121,7 @@ class Autotask(Vendor):
         self.may_write = True
         self.threshold, self.used, self.page = 10_000, 0, _PAGE
         self.one_a_day = True
+        self.pascal = False
         self.late = timedelta()
         self.companies: dict[int, Record] = {}
         self.contracts: dict[int, Contract] = {}
@@ -214,7 +216,7 @@ effective = {literal(effective)}
             status, content = HTTPStatus.INTERNAL_SERVER_ERROR, {"errors": [str(refusal)]}
         finally:
             self._at_once[endpoint] -= 1
-        exchange.respond(status, content)
+        exchange.respond(status, _pascal(content) if self.pascal else content)
 
     def _answer(self, exchange: Exchange, endpoint: str) -> tuple[HTTPStatus, object]:
         path = exchange.path.removeprefix(f"{_ROOT}/v1.0/")
@@ -345,6 +347,14 @@ effective = {literal(effective)}
             for period in line.periods:
                 if period.end >= day:
                     period.units += change
+
+
+def _pascal(content: object) -> object:
+    if isinstance(content, list):
+        return [_pascal(one) for one in content]
+    if not isinstance(content, dict):
+        return content
+    return {name[:1].upper() + name[1:]: _pascal(value) for name, value in content.items()}
 
 
 def _midnight(day: date) -> str:

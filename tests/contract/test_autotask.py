@@ -200,7 +200,7 @@ class TestAutotask(PsaContract):
         assert self.bring(stand, update(ref, self.only_line(stand, ref), 30)) is Outcome.APPLIED
         assert self.units(stand, ref, kes) == (34, 30)
         line = self.only_line(stand, ref)
-        assert (line.quantity, line.description) == (30, "34 → 30 from 2026-12-01")
+        assert (line.quantity, line.pending) == (30, "34 → 30 from 2026-12-01")
 
     def test_ten_daily_runs_with_one_future_decrease_end_with_one_adjustment(self, stand, ref, kes):
         stand.line(ref, kes, 34)
@@ -358,6 +358,42 @@ class TestAutotask(PsaContract):
         findings = stand.psa.check_online(ref.agreement)
         assert [one.level.name for one in findings] == ["OK"] * 8 + ["NOTE"]
         assert stand.writes() == 0
+
+    def test_names_are_read_in_any_case(self, stand, ref, kes):
+        stand.line(ref, kes, 9)
+        stand.world.pascal = True
+        stand.world.page = 1
+        assert self.only_line(stand, ref).quantity == 9
+        assert self.bring(stand, update(ref, self.only_line(stand, ref), 12)) is Outcome.APPLIED
+        assert self.units(stand, ref, kes) == (12, 12)
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            ("The units must not become negative.", "Somebody changed the units meanwhile"),
+            ("effectiveDate must be between the start date and end date", "ended or was renewed"),
+            ("an already approved and posted contract period", "invoiced already"),
+            ("insert duplicate data into contract_service_period", "one adjustment of a service"),
+            ("does not have the adequate permissions", "right to change contracts"),
+        ],
+    )
+    def test_a_refusal_inside_a_500_is_told_in_words_and_nothing_is_repeated(
+        self, stand, ref, kes, said, told
+    ):
+        stand.line(ref, kes, 9)
+        body = {"errors": [said]}
+        stand.faults.add("status", match=_ADJUST, times=None, code=500, body=body)
+        answer = self.send(stand, update(ref, self.only_line(stand, ref), 7))
+        assert answer.status is WriteStatus.REJECTED
+        assert told in answer.message
+        assert stand.writes() == 1
+        assert self.units(stand, ref, kes) == (9, 9)
+
+    def test_a_500_that_says_nothing_is_unclear_and_read_back(self, stand, ref, kes):
+        stand.line(ref, kes, 9)
+        stand.faults.add("status", match=_ADJUST, times=None, code=500, body="oops", applied=True)
+        assert self.bring(stand, update(ref, self.only_line(stand, ref), 7)) is Outcome.APPLIED
+        assert (self.units(stand, ref, kes), stand.writes()) == ((9, 7), 1)
 
     # --- where the secrets go -------------------------------------------------------------------
 

@@ -122,3 +122,34 @@ def test_a_tenant_that_moves_from_connectwise_is_billed_here_once_it_is_down_the
     accepted = operator.sync("--accept", held.company("Contoso")["plan_id"])
     assert accepted.code == 0
     assert (old.quantities, side.units("Lab")) == ({product: 1}, {ids["all"]: 40})
+
+
+def test_map_lists_companies_contracts_and_services(operator, side):
+    ids = side.bill(all="KES")
+    contract = side.client("Contoso", workstations=3)
+    shown = operator.run("map", "list", "--json")
+    assert shown.code == 0
+    assert f'"{contract.id}"' in shown.out
+    assert f'"{ids["all"]}"' in shown.out
+
+
+def test_the_online_check_says_that_login_and_rights_are_there(operator, side):
+    side.bill(all="KES")
+    side.client("Contoso", workstations=3)
+    operator.client("Fabrikam", workstations=1)
+    result = operator.run("check", "--online", "-v")
+    assert result.code == 0, result.out + result.err
+    said = " ".join((result.out + result.err).split())
+    assert "psa.at accepted the login and the tracking identifier" in said
+    assert "requests that the database takes in an hour" in said
+
+
+def test_a_pending_decrease_is_shown_in_the_preview(operator, side):
+    side.bill(all="KES")
+    side.client("Contoso", workstations=34)
+    operator.sync()
+    side.use("Contoso", -4)
+    operator.next_night()
+    operator.sync()
+    shown = operator.run("preview", "-v")
+    assert "34 → 30 from 2026-11-01" in " ".join(shown.out.split())

@@ -143,19 +143,20 @@ def service_line(service: Service, ref: AgreementRef, today: date, effective: Ef
     line, product = str(service.id), str(service.service)
     try:
         current, following = service.current(today), service.following(today)
-        quantity, name = service.agreed(today, effective), service.name
+        quantity = service.agreed(today, effective)
         over = service.last if not service.periods else None
     except ValueError as error:
         return Line(line, ref.agreement, product, Decimal(0), problem=str(error))
+    pending = ""
     if current and following and current.units != following.units:
         pending = f"{current.units} → {following.units} from {following.start}"
-        name = f"{name} ({pending})" if name else pending
     return Line(
         id=line,
         agreement=ref.agreement,
         product=product,
         quantity=Decimal(over.units if over else quantity),
-        description=name,
+        description=service.name,
+        pending=pending,
         unit_price=service.price,
         starts=following.start if following and not current else None,
         empty=service.is_empty,
