@@ -51,7 +51,8 @@ def document(content: Mapping[str, Any]) -> Json:
 def fields(value: object, names: str) -> dict[str, Any]:
     """The named attributes of a value, in this order: `fields(line, "psa agreement")`.
 
-    `client=company.name` is one from further inside, None where the company is.
+    `client=company.name` is one from further inside, None where the company is; in a tuple it is
+    that of each.
     """
     named = (name.partition("=") for name in names.split())
     return {name: _at(value, path or name) for name, _, path in named}
@@ -59,5 +60,8 @@ def fields(value: object, names: str) -> dict[str, Any]:
 
 def _at(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a document holds
     for attribute in path.split("."):
-        value = None if value is None else getattr(value, attribute)
+        if type(value) is tuple:
+            value = [getattr(one, attribute) for one in value]
+        else:
+            value = None if value is None else getattr(value, attribute)
     return value

@@ -104,6 +104,7 @@ def _status(
     max_age: timedelta,
 ) -> StatusView:
     now = Clock().now()
+    mapping = mapping.on(local_day(now, config.timezone))
     if isinstance(since, timedelta):
         since = now - since
     elif since is not None and since.tzinfo is None:
@@ -146,19 +147,23 @@ def _clients(
     last_run: Mapping[str, Any] | None,
 ) -> Iterable[Client]:
     """The clients of the journal, and those that the mapping bills and no run has seen yet."""
-    new = {(one.psa, one.agreement): one for one in mapping.companies if one.billing}
+    wanted = (one for one in mapping.companies if one.billing or one.begins)
+    new = {(one.psa, one.agreement): one for one in wanted}
+    begins = {billed_on: one.begins for billed_on, one in new.items()}
     for record in journal.clients():
         billed_on = (record.psa, record.agreement)
-        if record.billing is Billing.ON:
+        if record.billing is Billing.ON or begins.get(billed_on):
             new.pop(billed_on, None)
         if billed_on not in new:
             lines = journal.line_history(record.name)
             mine = [x for x in lines if x.owned and (x.psa, x.agreement) == billed_on]
             is_outdated = record.confirmed_at is not None and record.confirmed_at < oldest
-            yield Client(record, tuple(mine), is_outdated, read_found(last_run, mine))
+            found = read_found(last_run, mine)
+            yield Client(record, tuple(mine), is_outdated, found, begins.get(billed_on))
     for one in new.values():
-        billed = (one.psa, one.company, one.agreement)
-        yield Client(ClientRecord(one.name, *billed, Billing.ON, one.tenants))
+        billing = Billing.ON if one.billing else Billing.OFF
+        billed = (one.psa, one.company, one.agreement, billing)
+        yield Client(ClientRecord(one.name, *billed, one.tenants), begins=one.begins)
 
 
 def _is_asked_for(client: Client, company: str | None, *, failed: bool) -> bool:

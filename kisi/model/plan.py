@@ -339,10 +339,14 @@ class LeftLine(_AgreementLine):
     line_id: str
     quantity: Decimal
     """What the PSA holds; where that was not read, what was confirmed last."""
-    money: Decimal | None
-    """What it bills a month; None if its price is not known."""
+    terms: Terms
     is_off: bool
     """A client has it whose billing is off; False: no row of the mapping has it."""
+
+    @property
+    def money(self) -> Decimal | None:
+        """What it bills in a billing cycle; None: not known."""
+        return self.terms.amount(self.quantity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from kisi.counting import without_evidence
@@ -252,12 +252,15 @@ class Unplanned:
     def _left(self, fact: OwnedLine) -> LeftLine:
         line, known = self._shown(fact), "name line_id psa company agreement application"
         quantity = fact.confirmed if line is None or line.problem else line.quantity
+        agreement = self.state.agreements.get(fact.ref)
         terms = Terms() if line is None else Terms(line.unit_price, line.included, line.billable)
+        if agreement is not None:
+            terms = replace(terms, cycle=agreement.cycle, currency=agreement.currency)
         owners = (set(fact.tenants) & set(row.tenants) for row in self.mapping.companies)
         return LeftLine(
             **fields(fact, f"{known} categories product"),
             quantity=quantity,
-            money=terms.amount(quantity),
+            terms=terms,
             is_off=self._company(fact) is not None or any(owners),
         )
 

@@ -96,6 +96,11 @@ def day(at: datetime, zone: tzinfo) -> str:
     return moment(at, zone).partition(" ")[0]
 
 
+def not_billed(begins: date | None) -> str:
+    """How a client stands whose billing is off, or who has none of its tenants before a day."""
+    return f"billed from {begins} on" if begins else "billing off"
+
+
 def plural(number: int, noun: str, plural_form: str = "") -> str:
     """A number with its noun: `1 line`, `3 lines`, `2 companies`."""
     return f"{number} {noun if number == 1 else plural_form or noun + 's'}"

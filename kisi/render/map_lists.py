@@ -1,18 +1,26 @@
-"""The lists of `kisi map`: what can be mapped, suggestions, what is not as it was, renewals."""
+"""What `kisi map` shows: the lists of what can be mapped, and a screen before each question."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kisi.csv_table import CsvStyle
 from kisi.json_text import Json, document, fields
-from kisi.mapping.inventory import Inventory, TenantEntry
-from kisi.mapping.suggestions import Renewal, SuggestedApplication, SuggestedClient, Suggestions
+from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, ProductEntry, TenantEntry
+from kisi.mapping.similarity import Suggestion
+from kisi.mapping.suggestions import (
+    KeyNameGroup,
+    Renewal,
+    SuggestedApplication,
+    SuggestedClient,
+    Suggestions,
+)
 from kisi.mapping.validator import StaleEntry, StaleReason, has_left
-from kisi.model import Company, Tenant
+from kisi.model import Company, Line, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of_fields, csv_text
+from kisi.render.formatting import money, quantity
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
 _UNMAPPED = {
@@ -30,6 +38,19 @@ _CSV_KEYS = {
     "products": ("product", ("psa", "product", "name", "", "active", "bills", "")),
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
+_FIELDS = {
+    "tenants": "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name"
+    " enabled=tenant.enabled mapped_to=company.name note=ignored.note listed_as=tenant.listed_as",
+    "key_names": "name application=application.name tenants used",
+    "companies": "psa company=company.id name=company.name active=company.active"
+    " mapped_to=clients.name",
+    "agreements": "psa agreement=agreement.id company=agreement.company name=agreement.name"
+    " type=agreement.kind active=agreement.active starts=agreement.starts ends=agreement.ends"
+    " mapped_to=client.name",
+    "products": "psa product=product.id name=product.name active=product.active"
+    " price=product.price bills=applications",
+}
+"""The fields of each of these lists."""
 _STALE_COLUMNS = "client kind id fate ends reason remedy"
 _STALE_TONES = {
     StaleReason.ENDING: Tone.HELD,
@@ -38,6 +59,10 @@ _STALE_TONES = {
     StaleReason.RENAMED: Tone.DIM,
 }
 _MOST_LISTED = 20
+_MOST_KEY_NAMES = 6
+_MOST_LINES = 4
+MOST_CHOICES = 12
+"""A longer list is cut: more of the name finds the one that is meant."""
 
 
 def inventory_report(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Report:
@@ -123,62 +148,29 @@ def _clients(*companies: Company | None) -> Span:
 
 def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Json:
     """The lists as JSON data."""
-    unmapped = inventory.only_unmapped()
-    tenant = (
-        "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name enabled=tenant.enabled"
-        " mapped_to=company.name note=ignored.note"
-    )
-    agreement = (
-        "psa agreement=agreement.id company=agreement.company name=agreement.name"
-        " type=agreement.kind active=agreement.active starts=agreement.starts ends=agreement.ends"
-        " mapped_to=client.name"
-    )
-    tenants = [
-        {**fields(x, tenant), "bill": not x.ignored, "listed_as": x.tenant.listed_as or None}
-        for x in inventory.tenants
-    ]
-    key_names = [
-        fields(x, "name application=application.name tenants used") for x in inventory.key_names
-    ]
-    companies = [
-        {
-            **fields(x, "psa company=company.id name=company.name active=company.active"),
-            "mapped_to": [client.name for client in x.clients],
-        }
-        for x in inventory.companies
-    ]
-    agreements = [fields(x, agreement) for x in inventory.agreements]
-    products = [
-        {
-            **fields(x, "psa product=product.id name=product.name active=product.active"),
-            "price": None if x.product.price is None else float(x.product.price),
-            "bills": x.applications,
-        }
-        for x in inventory.products
-    ]
-    no_client = [x for x in tenants if x["mapped_to"] is None and x["bill"]]
+    lists = {kind: [fields(x, _FIELDS[kind]) for x in getattr(inventory, kind)] for kind in _FIELDS}
+    for tenant in lists["tenants"]:
+        tenant["bill"] = tenant["note"] is None
+        tenant["listed_as"] = tenant["listed_as"] or None
+    tenants = [x for x in lists["tenants"] if x["mapped_to"] is None and x["bill"]]
     applications = [
-        {"company": None, "application": x["name"], "quantity": x["used"], "estimated": True}
-        for x in key_names
-        if x["application"] is None
+        {"company": None, "application": x.name, "quantity": x.used, "estimated": True}
+        for x in inventory.key_names
+        if x.application is None
     ]
+    accounts = inventory.only_unmapped().companies
     return document(
         {
             "exit_code": inventory.exit_code,
-            "tenants": tenants,
-            "key_names": key_names,
-            "companies": companies,
-            "agreements": agreements,
-            "products": products,
+            **lists,
             "unmapped": {  # as in the JSON of a run, with accounts that no client has
                 "tenants": [
                     {key: x[key] for key in ("source", "tenant", "name", "listed_as")}
-                    for x in no_client
+                    for x in tenants
                 ],
                 "applications": applications,
                 "accounts": [
-                    fields(x, "psa company=company.id name=company.name")
-                    for x in unmapped.companies
+                    fields(x, "psa company=company.id name=company.name") for x in accounts
                 ],
             },
             "leaving": [_stale_fields(entry) for entry in leaving],
@@ -312,3 +304,142 @@ def agreement_words(agreement: PsaAgreement | None) -> str:
     else:
         dates = f"since {starts}, no end" if starts else "no end"
     return f"{agreement.id} {agreement.name}{kind}, {dates}"
+
+
+# --- before each question of `kisi map` on a terminal ---------------------------------------------
+
+
+def overview_screen(unmapped: Mapping[str, str], stale: int, parts: Sequence[str]) -> Report:
+    """What is unmapped on each side, and the numbered parts that can be mapped now."""
+    rows = tuple(row(side, words) for side, words in unmapped.items())
+    items: list[Item] = [Grid(("", ""), rows, flexible=(1,))]
+    if stale:
+        count = "1 mapping is" if stale == 1 else f"{stale} mappings are"
+        items.append(Span(f"{count} stale: kisi map list --stale", Tone.HELD))
+    open_now = Section("Not mapped yet", (), tuple(items))
+    to_map = Section("To map", (), (_numbered(parts),))
+    return Report("kisi map", (open_now, to_map) if parts else (open_now,))
+
+
+def _numbered(choices: Sequence[str], flexible: Collection[int] = ()) -> Grid:
+    rows = tuple(row(str(number), words) for number, words in enumerate(choices, 1))
+    return Grid(("", ""), rows, flexible=flexible)
+
+
+def tenant_screen(
+    entry: TenantEntry,
+    place: str,
+    choices: Sequence[tuple[Suggestion, CompanyEntry]],
+    owners: Mapping[tuple[str, str], Company],
+) -> Report:
+    """A tenant, what it uses, and the companies that it may be."""
+    used = sorted(entry.uses, key=lambda use: (-use[1], use[0]))[:_MOST_KEY_NAMES]
+    items: list[Item] = [*remarks(*(f"{count} x {name}" for name, count in used))]
+    if choices:
+        rows = tuple(
+            row(
+                str(number),
+                f"{suggestion.score:.2f}",
+                _company(company, owners),
+                Span(suggestion.reason, Tone.DIM),
+            )
+            for number, (suggestion, company) in enumerate(choices, 1)
+        )
+        items.append(Grid(("", "score", "company", "why"), rows, (0,), (2, 3)))
+    else:
+        items.append(Span("No company has a similar name. Type a part of its name.", Tone.HELD))
+    tenant = entry.tenant
+    facts = (place, str(tenant.ref), *([tenant.listed_as] if tenant.listed_as else []))
+    return Report("Tenant", (Section(tenant.name, facts, tuple(items)),))
+
+
+def companies_screen(
+    found: Sequence[CompanyEntry], owners: Mapping[tuple[str, str], Company]
+) -> Report:
+    """The companies that a search found."""
+    rows = tuple(
+        row(str(number), _company(entry, owners), f"{entry.psa}:{entry.company.id}")
+        for number, entry in enumerate(found[:MOST_CHOICES], 1)
+    )
+    grid = Grid(("", "company", "id"), rows, (0,), (1,))
+    return Report("Search", (Section("Found", (), (grid, *_more(len(found)))),))
+
+
+def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> Span:
+    owner = owners.get((entry.psa, entry.company.id))
+    if owner is None:
+        return Span(entry.company.name)
+    known = "mapped" if owner.name == entry.company.name else f"mapped: {owner.name}"
+    return Span(f"{entry.company.name} ({known})")
+
+
+def _more(count: int) -> tuple[Item, ...]:
+    more = count - MOST_CHOICES
+    return remarks(f"and {more} more: type more of the name" if more > 0 else "")
+
+
+def agreements_screen(
+    company: str,
+    agreements: Sequence[PsaAgreement],
+    bills: Mapping[str, str],
+    owners: Mapping[str, Company],
+) -> Report:
+    """A company's running agreements, with what each bills already."""
+    entries = []
+    for number, agreement in enumerate(agreements, 1):
+        owner = owners.get(agreement.id)
+        joins = f"mapped to {owner.name}: the tenant joins it" if owner else ""
+        told = (*remarks(bills.get(agreement.id, "")), *remarks(joins, tone=Tone.HELD))
+        mark = f"{number} " if len(agreements) > 1 else "·"
+        entries.append(Entry(mark, Tone.PLAIN, agreement_words(agreement), remarks=told))
+    title = "Agreements of" if len(entries) > 1 else "Agreement of"
+    return Report("Agreements", (Section(f"{title} {company}", (), tuple(entries)),))
+
+
+def lines_words(lines: Iterable[Line], products: Mapping[str, str]) -> str:
+    """What an agreement bills already: `bills 12 x Backup, 3 x Firewall`."""
+    names = [
+        f"{quantity(x.quantity)} x {x.description or products.get(x.product, x.product)}"
+        for x in lines
+    ]
+    if not names:
+        return "bills nothing yet"
+    more = f" and {len(names) - _MOST_LINES} more" if len(names) > _MOST_LINES else ""
+    return "bills " + ", ".join(names[:_MOST_LINES]) + more
+
+
+def application_screen(
+    group: KeyNameGroup, place: str, key_names: Sequence[KeyNameEntry], choices: Sequence[str]
+) -> Report:
+    """Key names that seem to be one application, and how it may be billed."""
+    items: list[Item] = []
+    if key_names:
+        first = key_names[:_MOST_KEY_NAMES]
+        rows = tuple(row(entry.name, str(entry.used), str(entry.tenants)) for entry in first)
+        items.append(Grid(("key name", "in use", "tenants"), rows, (1, 2), (0,)))
+    more = len(key_names) - _MOST_KEY_NAMES
+    items += remarks(f"and {more} more key names" if more > 0 else "")
+    facts = (*([place] if place else []), group.doubt or f"counted per {group.application.unit}")
+    question = "How is it billed?" if place else "Which is it?"
+    known = Section(group.application.name, facts, tuple(items))
+    return Report("Application", (known, Section(question, (), (_numbered(choices, (1,)),))))
+
+
+def products_screen(title: str, found: Sequence[tuple[ProductEntry, Suggestion | None]]) -> Report:
+    """Products to choose from, suggested or found by a search."""
+    rows = tuple(
+        row(
+            str(number),
+            entry.product.name
+            + (f" (bills {', '.join(entry.applications)})" if entry.applications else ""),
+            entry.product.id,
+            money(entry.product.price) if entry.product.price is not None else "",
+            f"{suggestion.score:.2f}" if suggestion else "",
+            Span(suggestion.reason if suggestion else "", Tone.DIM),
+        )
+        for number, (entry, suggestion) in enumerate(found[:MOST_CHOICES], 1)
+    )
+    grid = Grid(("", "product", "id", "price", "score", "why"), rows, (0, 3, 4), (1, 5))
+    nothing = Span("No product has a similar name. Type a part of its name.", Tone.HELD)
+    items: tuple[Item, ...] = (grid, *_more(len(found))) if found else (nothing,)
+    return Report("Products", (Section(title, (), items),))

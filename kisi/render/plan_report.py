@@ -32,6 +32,7 @@ from kisi.render.formatting import (
     in_all,
     moment,
     money,
+    not_billed,
     over_time,
     per,
     plural,
@@ -124,7 +125,7 @@ def _state(company: CompanyPlan) -> Span:
     if company.hold:
         return Span(f"held: {company.hold.guard}", Tone.HELD)
     if company.status is Status.OFF:
-        return Span("billing off", Tone.DIM)
+        return Span(not_billed(company.company.begins), Tone.DIM)
     if company.unmapped:
         return Span("unmapped usage", Tone.HELD)
     return Span("up to date", Tone.GOOD) if is_current(company) else Span("changes", Tone.CHANGE)
@@ -220,18 +221,15 @@ def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
 
 
 def _left(line: LeftLine) -> str:
-    worth = "" if line.money is None else f", {money(line.money)} a month"
+    worth = "" if line.money is None else f", {in_all([(line.terms, line.money)])}"
     where = f"{line.psa}, agreement {line.agreement}, line {line.line_id}"
     return f"{line.name}: {billed_as(line.application, line.categories)}{worth} ({where})"
 
 
 def units_and_money(lines: Sequence[LeftLine]) -> str:
     """What lines bill together: `34 units, 153.00 a month`."""
-    amounts = [line.money for line in lines if line.money is not None]
-    text = f"{quantity(sum((line.quantity for line in lines), Decimal(0)))} units"
-    text += f", {money(sum(amounts, Decimal(0)))} a month" if amounts else ""
-    unknown = len(lines) - len(amounts)
-    return text + (f", {plural(unknown, 'line')} of unknown price" if unknown else "")
+    units = quantity(sum((line.quantity for line in lines), Decimal(0)))
+    return f"{units} units, {in_all((line.terms, line.money) for line in lines)}"
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:
@@ -279,16 +277,11 @@ def client_section(
     chart_of: Callable[[PlannedLine], Chart | None] = lambda _line: None,
 ) -> Section:
     """A client: where it is billed, its lines, and more; `common` holds are told elsewhere."""
-    name, agreement, begins = (
-        company.agreement_name,
-        company.company.agreement,
-        company.company.begins,
-    )
-    off = f"billed from {begins} on" if begins else "billing off"
+    name, agreement = company.agreement_name, company.company.agreement
     facts = (
         company.company.psa,
         f"{name} ({agreement})" if name else f"agreement {agreement}",
-        off if company.status is Status.OFF else "",
+        not_billed(company.company.begins) if company.status is Status.OFF else "",
         f"plan {company.plan_id}" if released_by_id(company) else "",
     )
     items: list[Item] = [_failure(company.failure)] if company.failure else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,7 @@ from kisi.render.formatting import (
     day,
     in_all,
     moment,
+    not_billed,
     over_time,
     plural,
     quantity,
@@ -93,13 +94,15 @@ class Client:
     """It was last confirmed longer ago than `--max-age`."""
     found: Mapping[str, FoundLine] = field(default_factory=dict)
     """By id, the lines in which the PSA holds something else than kisi confirmed last."""
+    begins: date | None = None
+    """It is billed from this day on, and not before."""
 
     @property
     def state(self) -> str:
         """How the client stands, in a word or two: `up to date`, `held`."""
         record = self.record
         if record.billing is not Billing.ON:
-            return "billing off" if record.billing is Billing.OFF else "not mapped"
+            return not_billed(self.begins) if record.billing is Billing.OFF else "not mapped"
         if record.status is None:
             return "not yet run"
         if record.status is Status.READY:
@@ -364,9 +367,9 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
     shown: list[str] = ["…"] if len(quantities) > _POINTS else []
     year = ""
     for one in quantities[-_POINTS:]:
-        date = day(one.first_at, zone)
-        shown.append(f"{quantity(one.quantity)} ({date.removeprefix(year)})")
-        year = date[:5]
+        since = day(one.first_at, zone)
+        shown.append(f"{quantity(one.quantity)} ({since.removeprefix(year)})")
+        year = since[:5]
     return " → ".join(shown)
 
 

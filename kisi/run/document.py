@@ -161,7 +161,8 @@ def operation_fields(write: Operation) -> Fields:
 def left_fields(line: LeftLine) -> Fields:
     """A line of nobody who is billed; `read_left` is the way back."""
     client = fields(line, "name psa company agreement quantity money")
-    return {**client, **known_line(line), "billing": "off" if line.is_off else "unmapped"}
+    billing = "off" if line.is_off else "unmapped"
+    return {**client, **known_line(line), **terms_fields(line.terms), "billing": billing}
 
 
 def read_left(document: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
@@ -172,12 +173,22 @@ def read_left(document: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
             **{name: line[name] for name in ("application", "product", "line_id")},
             categories=categories_of(line["category"]),
             quantity=Decimal(str(line["quantity"])),
-            money=None if line["money"] is None else Decimal(str(line["money"])),
+            terms=Terms(
+                _number(line.get("unit_price")),
+                _number(line.get("included")),
+                line.get("billable", True),
+                line.get("billing_cycle") or "",
+                line.get("currency") or "",
+            ),
             is_off=line["billing"] == "off",
         )
         for line in (document["left"] if document else ())
         if "billing" in line
     )
+
+
+def _number(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
 
 
 @dataclass(frozen=True, slots=True)

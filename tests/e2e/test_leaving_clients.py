@@ -184,6 +184,18 @@ def test_of_two_clients_with_a_tenant_one_must_leave_and_not_on_the_same_day(des
     assert desk.billed() == [[6], []]
 
 
+def test_the_status_says_from_which_day_on_a_prepared_row_is_billed(desk: Desk):
+    last = TODAY + timedelta(days=3)
+    desk.maps(desk.contoso_row(last), desk.lab_row())
+    begins = f"billed from {last + timedelta(days=1)} on"
+    for before in (True, False):
+        told = desk.operator.run("status", "--format", "json").out
+        states = {one["name"]: one["state"] for one in json.loads(told)["clients"]}
+        assert states == {"Contoso": "up to date", "Lab": begins}, f"before a run: {before}"
+        assert desk.operator.sync().code == 0
+    assert begins in desk.operator.run("status", "-v").out
+
+
 @pytest.mark.parametrize("value", ['"2026-11-30"', "2026-11-30T10:00:00", "20261130", "true"])
 def test_a_last_day_is_a_day(desk: Desk, value: str):
     desk.maps(row("Contoso", desk.old, desk.tenant, more=f"until = {value}"))

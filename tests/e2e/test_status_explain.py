@@ -267,11 +267,11 @@ def test_ready_names_what_nobody_is_billed_for(operator: Operator):
     answer = _ready(operator)
     assert answer.code == 6
     assert answer.out.startswith(
-        "NOT ready to invoice: not mapped any more and still billed: Tailspin (7 units, 21.00 a "
-        "month); unmapped and in use: Tailspin (7 devices), Fourth Coffee (12 devices), Closed "
+        "NOT ready to invoice: not mapped any more and still billed: Tailspin (7 units, 21.00 EUR "
+        "a month); unmapped and in use: Tailspin (7 devices), Fourth Coffee (12 devices), Closed "
         "(what it uses could not be read); 1 of 1 billed clients are ready."
     )
-    assert "Lines of clients with billing off 7 units, 21.00 a month" in _flat(answer.out)
+    assert "Lines of clients with billing off 7 units, 21.00 EUR a month" in _flat(answer.out)
     ready = json.loads(_ready(operator, "--json").out)["ready"]
     assert [(one["name"], one["devices"]) for one in ready["unmapped_tenants"]] == [
         ("Tailspin", 7),
@@ -356,7 +356,7 @@ def test_a_line_managed_by_hand_is_shown_with_the_psas_own_number(operator: Oper
     contoso.additions[0].quantity = 9
     operator.sync()
 
-    assert "9 (managed by hand)" in _flat(operator.run("status", "-v").out)
+    assert "9 (managed by hand, 27.00 EUR a month)" in _flat(operator.run("status", "-v").out)
     told = _flat(operator.run("explain", "Contoso").out)
     assert "9 (product" in told
     assert ", managed by hand)" in told

@@ -59,7 +59,7 @@ from kisi.model import (
 from kisi.planning import is_live
 from kisi.psa import PsaAgreement
 from kisi.render.formatting import plural
-from kisi.render.map_screens import (
+from kisi.render.map_lists import (
     MOST_CHOICES,
     agreements_screen,
     application_screen,

@@ -40,6 +40,7 @@ from kisi.model import (
     Tenant,
     TenantRef,
     TenantUsage,
+    Terms,
     Unit,
     UnmappedUse,
 )
@@ -251,7 +252,7 @@ def left(name: str = "Old Client", **more: object) -> LeftLine:
         "categories": (Category.ALL,),
         "is_off": False,
         "quantity": Decimal(6),
-        "money": Decimal(27),
+        "terms": Terms(Decimal("4.50"), cycle="Monthly"),
         **more,
     }
     return LeftLine(name=name, **values)  # type: ignore[arg-type]

@@ -10,8 +10,12 @@ from kisi.mapping.inventory import KeyNameEntry
 from kisi.mapping.suggestions import KeyNameGroup, Suggestions
 from kisi.model import Application, Tenant, TenantRef
 from kisi.psa import PsaAgreement
-from kisi.render.map_lists import agreement_words, suggestions_report
-from kisi.render.map_screens import application_screen, products_screen
+from kisi.render.map_lists import (
+    agreement_words,
+    application_screen,
+    products_screen,
+    suggestions_report,
+)
 from kisi.render.terminal import lay_out
 
 

@@ -14,7 +14,7 @@ import render_samples as samples
 
 from kisi.journal import Billing, RunState
 from kisi.json_text import dumps
-from kisi.model import Status, Tenant, TenantRef, UnmappedUse
+from kisi.model import Status, Tenant, TenantRef, Terms, UnmappedUse
 from kisi.render.export import status_csv, status_document
 from kisi.render.status import (
     Client,
@@ -135,7 +135,7 @@ def nobodys_view() -> StatusView:
         clients=(client(),),
         left=(
             samples.left("Old"),
-            samples.left("Off", is_off=True, quantity=Decimal(34), money=None),
+            samples.left("Off", is_off=True, quantity=Decimal(34), terms=Terms()),
         ),
         unmapped_uses=(UnmappedUse("Contoso", samples.KES, 12, tenant=used.ref),),
         unmapped_tenants=(
