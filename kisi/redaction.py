@@ -71,8 +71,8 @@ _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WINDOWS = (874, 932, 936, 949, 950, *range(1250, 1259))
 _ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1", *(f"cp{page}" for page in _WINDOWS))
 """What a server's text may be in: Unicode, or a code page of Windows, by country."""
-_LOST = dict.fromkeys(map(ord, "?\0\ufffd"))
-"""What is left of a character that an encoding does not have."""
+_LOST = dict.fromkeys(map(ord, "\0\ufffd"))
+"""What may be left of a character in bytes that are read in another encoding."""
 
 _Span = tuple[int, int]
 
@@ -212,9 +212,12 @@ def _forms(secret: str) -> Iterator[str]:
     for spelled in {secret, *(unicodedata.normalize(form, secret) for form in ("NFC", "NFD"))}:
         yield spelled
         for encoding in _ENCODINGS:
+            if len(spelled.encode(encoding, "ignore")) < _SHORTEST:  # too few that it has
+                continue
             raw = spelled.encode(encoding, "replace")
             letters = raw.decode("latin-1")  # without NULs where no text has any, as in a header
-            for form in (letters, letters.replace("\0", ""), raw.decode("utf-8", "replace")):
+            yield letters
+            for form in (letters.replace("\0", ""), raw.decode("utf-8", "replace")):
                 if len(form.translate(_LOST)) >= _SHORTEST:
                     yield form
     for raw in (secret.encode(), secret.encode("latin-1", "replace")):
