@@ -6,23 +6,20 @@ every day. An expired key that is in use is said, because it was billed before, 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key
+from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key, name_before
 from kisi.model import Device, Evidence, Key, KeyRow
 
-_NAMED_AT_MOST = 5
-_AGAIN = re.compile(r"~~\d+$")  # Security Center adds it to a name that it has (KSC help, 9299)
 _NAME_AT_MOST = 150  # characters: names are the server's, and a sentence has to stay one
 
 
-def some(names: Collection[str], longest: int = _NAME_AT_MOST) -> str:
+def some(names: Collection[str], most: int = 5, longest: int = _NAME_AT_MOST) -> str:
     """The first of `names`, each cut to a sane length, and how many more there are."""
-    shown = ", ".join(_cut(name, longest) for name in list(names)[:_NAMED_AT_MOST])
-    more = len(names) - _NAMED_AT_MOST
+    shown = ", ".join(_cut(name, longest) for name in list(names)[:most])
+    more = len(names) - most
     return f"{shown} and {more} more" if more > 0 else shown
 
 
@@ -58,7 +55,7 @@ def figure_notes(
         if key.used is not None and key.used > listed[key.serial] and context.selects(key)
     ]
     if short:
-        have, shown = _number(short, "key has", "keys have"), some(short, 3 * _NAME_AT_MOST)
+        have, shown = _number(short, "key has", "keys have"), some(short, longest=3 * _NAME_AT_MOST)
         yield (
             f"{have} fewer uses in the list than by the server's own figure: {shown}; the "
             "account may not see all devices, or the figure counts more than this server's devices "
@@ -93,7 +90,7 @@ def device_notes(
         )
     again: dict[str, set[str]] = defaultdict(set)
     for name in counted.values():
-        again[_AGAIN.sub("", name)].add(name)
+        again[name_before(name)].add(name)
     if twice := [" and ".join(sorted(names)) for names in again.values() if len(names) > 1]:
         have = _number(twice, "device has", "devices have")
         yield (

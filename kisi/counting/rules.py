@@ -182,7 +182,7 @@ _INSTALLED_ANEW = re.compile(r"~~\d+$")
 def name_before(name: str) -> str:
     """The name without what Security Center appends for a device that was installed anew.
 
-    `PC-01~~10281` is `PC-01` again, whose old record may still be there.
+    `PC-01~~10281` is `PC-01` again, whose old record may still be there (KSC help, 9299).
     """
     return _INSTALLED_ANEW.sub("", name)
 

@@ -14,9 +14,20 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kisi.config.sentences import did_you_mean, shorten
+from kisi.counting.notes import some
 from kisi.errors import ConfigError
-from kisi.mapping.rules import LARGEST_ID, UNTOUCHED
-from kisi.mapping.toml_edit import EXCEPTION, RowKind, TomlEdit, TomlRow
+from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
+from kisi.mapping.toml_edit import (
+    EXCEPTION,
+    RowKind,
+    TomlEdit,
+    TomlRow,
+    application_row,
+    changed_values,
+    company_row,
+    product_row,
+    tenant_row,
+)
 from kisi.model import (
     Application,
     BillingMapping,
@@ -29,11 +40,7 @@ from kisi.model import (
     Unit,
 )
 
-_MOST_DIGITS = len(str(LARGEST_ID))
-_DEFAULTS: TomlRow = {"unit": str(Unit.DEVICE), "bill": True, "billing": True}
-"""What a key says where it is missing. One that is there is set to this, and not taken away."""
 _IDS = frozenset({"tenants", "psa", "company", "agreement"})
-_LISTED = 12
 KeyT = TypeVar("KeyT")
 RowT = TypeVar("RowT")
 Value = TypeVar("Value")
@@ -56,12 +63,18 @@ class MappingEdit:
 
     `applications` are by name in small letters, `products` by application and PSA, `companies` by
     their places in the file; new ones have later places; `ignored` are by identity. `text` is all
-    of the file as it is, `mapping` what it means, with its rows in the text's order, and `psas` are
-    the names of the PSAs in kisi.toml: rows name theirs only where there are several.
+    of the file, `mapping` what it means, with rows in the text's order; `psas` and `sources` are
+    their names in kisi.toml: rows name a PSA only where there are several.
     """
 
-    def __init__(self, text: str, mapping: BillingMapping, psas: Collection[str]) -> None:
-        self.psas = tuple(psas)
+    def __init__(
+        self,
+        text: str,
+        mapping: BillingMapping,
+        psas: Collection[str],
+        sources: Collection[str],
+    ) -> None:
+        self.psas, self.sources = tuple(psas), sources
         self.global_sources = mapping.global_sources
         self.applications = {row.name.casefold(): row for row in mapping.applications}
         self.products = {(row.application, row.psa): row for row in mapping.products}
@@ -120,6 +133,181 @@ class MappingEdit:
             ),
         )
 
+    # --- what a person names ----------------------------------------------------------------------
+
+    def the_tenant(self, text: str) -> TenantRef:
+        """The tenant `SOURCE:TENANT`; a `ConfigError` as `tenant_ref`."""
+        return tenant_ref(text, self.sources)
+
+    def the_psa(self, name: str | None) -> str:
+        """The PSA of this name, or the only one; a `ConfigError` as the function `the_psa`."""
+        return the_psa(name or "", self.psas)
+
+    def the_clients(self, wanted: str) -> tuple[int, ...]:
+        """The places of the clients that `wanted` names, at least one.
+
+        The first of these that finds any: the exact name; the agreement as `psa:agreement`; a
+        tenant as `source:tenant`; the name in any case; a glob on the name.
+        """
+        rules: tuple[Callable[[Company], bool], ...] = (
+            lambda company: company.name == wanted,
+            lambda company: f"{company.psa}:{company.agreement}" == wanted,
+            lambda company: wanted in map(str, company.tenants),
+            lambda company: company.name.casefold() == wanted.casefold(),
+            lambda company: Glob(wanted).matches(company.name),
+        )
+        for rule in rules:
+            if found := tuple(place for place, each in self.companies.items() if rule(each)):
+                return found
+        names = [company.name for company in self.companies.values()]
+        raise ConfigError(
+            f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
+            f"{UNTOUCHED}",
+            remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
+        )
+
+    def the_client(self, wanted: str) -> int:
+        """The place of the one client that `wanted` names; several are a `ConfigError` too."""
+        found = self.the_clients(wanted)
+        if len(found) > 1:
+            names = some([called(self.companies[place]) for place in found], 12)
+            raise ConfigError(
+                f'"{shorten(wanted)}" names several clients: {names}. {UNTOUCHED}',
+                remedy="Name the one you mean by the id in parentheses after it.",
+            )
+        return found[0]
+
+    def the_application(self, name: str) -> Application:
+        """The application of this name, in any case; there being none is a `ConfigError`."""
+        if found := self.applications.get(name.casefold()):
+            return found
+        names = [each.name for each in self.applications.values()]
+        raise ConfigError(
+            f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
+            f"{UNTOUCHED}",
+            remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
+        )
+
+    # --- what is done with it ---------------------------------------------------------------------
+
+    def add_clients(self, companies: Sequence[Company]) -> None:
+        """Adds clients; tenants of one on a mapped agreement join the client that is there."""
+        owners = self._owners(self.companies.values())
+        places = {(each.psa, each.agreement): place for place, each in self.companies.items()}
+        problems: list[str] = []
+        for company in companies:
+            place = places.setdefault((company.psa, company.agreement), self.new_place())
+            before = self.companies.get(place)
+            if before and before.company != company.company:
+                problems.append(
+                    f"Agreement {company.psa}:{company.agreement} is mapped to {called(before)}, "
+                    f"company {before.company}, not {company.company}."
+                )
+            for ref in company.tenants:
+                known, owner = owners.setdefault(ref.identity(self.global_sources), (ref, company))
+                if owner is not company or known != ref or company.tenants.count(ref) > 1:
+                    problems.append(_mapped_already(ref, known, owner))
+            joined = before.tenants + company.tenants if before else company.tenants
+            self.companies[place] = replace(before or company, tenants=joined)
+        if problems:
+            raise ConfigError(problems, remedy=f"{UNTOUCHED} Leave these out, or correct them.")
+
+    def change_clients(self, changed: Mapping[int, Company]) -> None:
+        """Gives the clients at these places other values; what stays as it is keeps its text."""
+        others = (each for place, each in self.companies.items() if place not in changed)
+        owners = self._owners(others)
+        problems = [
+            _mapped_already(ref, *owners[identity])
+            for company in changed.values()
+            for ref in (company.tenants if company.until is None else ())
+            if (identity := ref.identity(self.global_sources)) in owners
+        ]
+        if problems:
+            raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
+        self.companies |= changed
+
+    def _owners(self, companies: Iterable[Company]) -> dict[TenantRef, tuple[TenantRef, Company]]:
+        """Who has which tenants for good; those of who leaves may be another's afterwards."""
+        stay = tuple(each for each in companies if each.until is None)
+        return dict(BillingMapping(companies=stay, global_sources=self.global_sources).owners())
+
+    def ignore_tenant(self, tenant: IgnoredTenant) -> None:
+        """Makes a tenant one that is never billed; an empty note leaves the one that it has."""
+        key = tenant.ref.identity(self.global_sources)
+        old = self.ignored.setdefault(key, tenant)
+        self.ignored[key] = replace(old, note=tenant.note or old.note)
+
+    def heed_tenant(self, ref: TenantRef) -> None:
+        """Takes the row out by which a tenant is never billed; it is unmapped from then on."""
+        if self.ignored.pop(ref.identity(self.global_sources), None) is None:
+            problem = f'mapping.toml has no [[tenant]] "{shorten(str(ref))}". {UNTOUCHED}'
+            raise ConfigError(
+                problem, remedy="`kisi map list` shows which tenants are never billed."
+            )
+
+    def set_application(self, application: Application) -> None:
+        """Adds an application, or gives the one of its name, in any case, these values."""
+        key = application.name.casefold()
+        name = self.applications.get(key, application).name
+        self.applications[key] = replace(application, name=name)
+
+    def set_product(self, row: ProductRow) -> None:
+        """Bills an application as other products: the general row of its PSA."""
+        self.products[row.application, row.psa] = row
+
+    def set_exception(self, client: int, row: ProductRow) -> None:
+        """Bills an application of one client otherwise, or (`bill = false`) leaves it to people."""
+        company = self.companies[client]
+        own = {each.application: each for each in company.exceptions} | {row.application: row}
+        self.companies[client] = replace(company, exceptions=tuple(own.values()))
+
+    def remove_exception(self, client: int, application: str) -> None:
+        """Takes an exception of a client out, so that the general row holds for it again."""
+        company = self.companies[client]
+        self.companies[client] = _without(company, application)
+        if self.companies[client] == company:
+            raise ConfigError(
+                f'{called(company)} has no exception for "{shorten(application)}". {UNTOUCHED}',
+                remedy="`kisi map export` shows the exceptions.",
+            )
+
+    def remove_product(self, application: str, psa: str) -> None:
+        """Takes the general row out: the application is reported as unmapped from now on."""
+        if self.products.pop((application, psa), None) is None:
+            raise ConfigError(
+                f'mapping.toml has no [[product]] of "{shorten(application)}" for psa.{psa}. '
+                f"{UNTOUCHED}",
+                remedy="`kisi map export` shows the rows.",
+            )
+
+    def remove_application(self, name: str) -> None:
+        """Takes an application out, with its product rows and the clients' exceptions for it."""
+        name = self.the_application(name).name
+        del self.applications[name.casefold()]
+        self.products = {key: row for key, row in self.products.items() if row.application != name}
+        self.companies = {place: _without(each, name) for place, each in self.companies.items()}
+
+
+def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
+    tenant = f'Tenant "{shorten(str(ref))}"'
+    if ref == known:
+        return f"{tenant} is mapped already, to {called(owner)}."
+    return (
+        f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
+        f"to {called(owner)}: each of its devices would be billed twice."
+    )
+
+
+def _without(company: Company, application: str) -> Company:
+    kept = tuple(each for each in company.exceptions if each.application != application)
+    return replace(company, exceptions=kept)
+
+
+def with_keys(application: Application, globs: Iterable[str]) -> Application:
+    """An application with more key names beside its own; the same one if it has them all."""
+    new = [glob for glob in globs if glob not in application.globs]
+    return replace(application, keys=(*application.globs, *new)) if new else application
+
 
 class _Rows(Generic[KeyT, RowT]):
     """Rows of one kind before and after, by key: those that are `added`, `gone`, or `changed`.
@@ -140,7 +328,7 @@ class _Rows(Generic[KeyT, RowT]):
         self.added = {key: row for key, row in now.items() if key not in old}
         self.gone = {key: row for key, row in old.items() if key not in now}
         differ = {
-            key: _changed_values(write(old[key]), write(row))
+            key: changed_values(write(old[key]), write(row))
             for key, row in now.items()
             if key in old and old[key] != row
         }
@@ -165,248 +353,7 @@ def _by_place(old: Company, new: Company) -> dict[int, ProductRow]:
     }
 
 
-def _changed_values(old: TomlRow, new: TomlRow) -> TomlRow:
-    """The keys of a row that must change, with their new values; None: the key goes."""
-    defaults = {} if "application" in new else _DEFAULTS  # `bill` goes from an exception's row
-    return {
-        key: new.get(key, defaults.get(key))
-        for key in {**old, **new}
-        if key != EXCEPTION and old.get(key) != new.get(key)
-    }
-
-
-# --- what a person names, and what is done with it ------------------------------------------------
-
-
-def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
-    """The rows of the clients that `wanted` names, at least one.
-
-    The first of these that finds any: the exact name; the agreement as `psa:agreement`; a tenant as
-    `source:tenant`; the name in any case; a glob on the name.
-    """
-    rules: tuple[Callable[[Company], bool], ...] = (
-        lambda company: company.name == wanted,
-        lambda company: f"{company.psa}:{company.agreement}" == wanted,
-        lambda company: wanted in map(str, company.tenants),
-        lambda company: company.name.casefold() == wanted.casefold(),
-        lambda company: Glob(wanted).matches(company.name),
-    )
-    for rule in rules:
-        if found := tuple(row for row, each in enumerate(mapping.companies) if rule(each)):
-            return found
-    names = [company.name for company in mapping.companies]
-    raise ConfigError(
-        f'mapping.toml has no client "{shorten(wanted)}"; {did_you_mean(wanted, names)} '
-        f"{UNTOUCHED}",
-        remedy="`kisi map list` shows the clients; an agreement (cw:1042) names one too.",
-    )
-
-
-def the_client(mapping: BillingMapping, wanted: str) -> int:
-    """The row of the one client that `wanted` names; there being several is a `ConfigError` too."""
-    found = the_clients(mapping, wanted)
-    if len(found) > 1:
-        some = ", ".join(called(mapping.companies[row]) for row in found[:_LISTED])
-        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        raise ConfigError(
-            f'"{shorten(wanted)}" names several clients: {some}{more}. {UNTOUCHED}',
-            remedy="Name the one you mean by the id in parentheses after it.",
-        )
-    return found[0]
-
-
-def add_clients(edit: MappingEdit, companies: Sequence[Company]) -> None:
-    """Adds clients; tenants of one on an agreement that is mapped already join the client there."""
-    owners = _owners(edit, edit.companies.values())
-    places = {(each.psa, each.agreement): place for place, each in edit.companies.items()}
-    problems: list[str] = []
-    for company in companies:
-        place = places.setdefault((company.psa, company.agreement), edit.new_place())
-        before = edit.companies.get(place)
-        if before and before.company != company.company:
-            problems.append(
-                f"Agreement {company.psa}:{company.agreement} is mapped to {called(before)}, "
-                f"company {before.company}, not {company.company}."
-            )
-        for ref in company.tenants:
-            known, owner = owners.setdefault(ref.identity(edit.global_sources), (ref, company))
-            if owner is not company or known != ref or company.tenants.count(ref) > 1:
-                problems.append(_mapped_already(ref, known, owner))
-        joined = before.tenants + company.tenants if before else company.tenants
-        edit.companies[place] = replace(before or company, tenants=joined)
-    if problems:
-        raise ConfigError(problems, remedy=f"{UNTOUCHED} Leave these out, or correct them.")
-
-
-def change_clients(edit: MappingEdit, changed: Mapping[int, Company]) -> None:
-    """Gives the clients at these places other values; what stays as it is keeps its text."""
-    others = (each for place, each in edit.companies.items() if place not in changed)
-    owners = _owners(edit, others)
-    problems = [
-        _mapped_already(ref, *owners[identity])
-        for company in changed.values()
-        for ref in (company.tenants if company.until is None else ())
-        if (identity := ref.identity(edit.global_sources)) in owners
-    ]
-    if problems:
-        raise ConfigError(problems, remedy=f"{UNTOUCHED} A tenant belongs to one client.")
-    edit.companies |= changed
-
-
-def _owners(
-    edit: MappingEdit, companies: Iterable[Company]
-) -> dict[TenantRef, tuple[TenantRef, Company]]:
-    """Who has which tenants for good; those of who leaves may be another's afterwards."""
-    stay = tuple(each for each in companies if each.until is None)
-    return dict(BillingMapping(companies=stay, global_sources=edit.global_sources).owners())
-
-
-def _mapped_already(ref: TenantRef, known: TenantRef, owner: Company) -> str:
-    tenant = f'Tenant "{shorten(str(ref))}"'
-    if ref == known:
-        return f"{tenant} is mapped already, to {called(owner)}."
-    return (
-        f'{tenant} is the same virtual server as "{shorten(str(known))}", which is mapped already, '
-        f"to {called(owner)}: each of its devices would be billed twice."
-    )
-
-
-def ignore_tenant(edit: MappingEdit, tenant: IgnoredTenant) -> None:
-    """Makes a tenant one that is never billed; a note that is empty leaves the one that it has."""
-    key = tenant.ref.identity(edit.global_sources)
-    old = edit.ignored.setdefault(key, tenant)
-    edit.ignored[key] = replace(old, note=tenant.note or old.note)
-
-
-def heed_tenant(edit: MappingEdit, ref: TenantRef) -> None:
-    """Takes the row out by which a tenant is never billed; it is unmapped from then on."""
-    if edit.ignored.pop(ref.identity(edit.global_sources), None) is None:
-        problem = f'mapping.toml has no [[tenant]] "{shorten(str(ref))}". {UNTOUCHED}'
-        raise ConfigError(problem, remedy="`kisi map list` shows which tenants are never billed.")
-
-
-def the_application(edit: MappingEdit, name: str) -> Application:
-    """The application of this name, in any case; there being none is a `ConfigError`."""
-    if found := edit.applications.get(name.casefold()):
-        return found
-    names = [each.name for each in edit.applications.values()]
-    raise ConfigError(
-        f'mapping.toml has no [[application]] "{shorten(name)}"; {did_you_mean(name, names)} '
-        f"{UNTOUCHED}",
-        remedy="`kisi map application` adds one; `kisi map list` shows the key names.",
-    )
-
-
-def with_keys(application: Application, globs: Iterable[str]) -> Application:
-    """An application with more key names beside its own; the same one if it has them all."""
-    new = [glob for glob in globs if glob not in application.globs]
-    return replace(application, keys=(*application.globs, *new)) if new else application
-
-
-def set_application(edit: MappingEdit, application: Application) -> None:
-    """Adds an application, or gives the one of its name, in any case, these values."""
-    key = application.name.casefold()
-    name = edit.applications.get(key, application).name
-    edit.applications[key] = replace(application, name=name)
-
-
-def set_product(edit: MappingEdit, row: ProductRow) -> None:
-    """Bills an application as other products: the general row of its PSA is added or changed."""
-    edit.products[row.application, row.psa] = row
-
-
-def set_exception(edit: MappingEdit, client: int, row: ProductRow) -> None:
-    """Bills an application of one client otherwise, or (`bill = false`) leaves it to people."""
-    company = edit.companies[client]
-    own = {each.application: each for each in company.exceptions} | {row.application: row}
-    edit.companies[client] = replace(company, exceptions=tuple(own.values()))
-
-
-def remove_exception(edit: MappingEdit, client: int, application: str) -> None:
-    """Takes an exception of a client out, so that the general row holds for it again."""
-    company = edit.companies[client]
-    edit.companies[client] = _without(company, application)
-    if edit.companies[client] == company:
-        raise ConfigError(
-            f'{called(company)} has no exception for "{shorten(application)}". {UNTOUCHED}',
-            remedy="`kisi map export` shows the exceptions.",
-        )
-
-
-def remove_product(edit: MappingEdit, application: str, psa: str) -> None:
-    """Takes the general row out, so that the application is reported as unmapped from now on."""
-    if edit.products.pop((application, psa), None) is None:
-        raise ConfigError(
-            f'mapping.toml has no [[product]] of "{shorten(application)}" for psa.{psa}. '
-            f"{UNTOUCHED}",
-            remedy="`kisi map export` shows the rows.",
-        )
-
-
-def remove_application(edit: MappingEdit, name: str) -> None:
-    """Takes an application out, with its product rows and the clients' exceptions for it."""
-    name = the_application(edit, name).name
-    del edit.applications[name.casefold()]
-    edit.products = {key: row for key, row in edit.products.items() if row.application != name}
-    edit.companies = {place: _without(each, name) for place, each in edit.companies.items()}
-
-
-def _without(company: Company, application: str) -> Company:
-    kept = tuple(each for each in company.exceptions if each.application != application)
-    return replace(company, exceptions=kept)
-
-
-def toml_id(ident: str) -> int | str:
-    """An id as it is written: a whole number where nothing is lost by it, else text.
-
-    >>> toml_id("250"), toml_id("007"), toml_id("KES-ADV")
-    (250, '007', 'KES-ADV')
-    """
-    if not (ident.isascii() and ident.isdigit()) or ident[0] == "0" or len(ident) > _MOST_DIGITS:
-        return ident
-    return int(ident) if int(ident) <= LARGEST_ID else ident
-
-
-def application_row(application: Application) -> TomlRow:
-    """`[[application]]`, without the keys that have their defaults."""
-    keys = [] if application.globs == (application.name + "*",) else [*application.keys]
-    unit = str(application.unit)
-    return _row(name=application.name, keys=keys, unit=unit, bill=application.bill)
-
-
-def product_row(row: ProductRow, psas: Collection[str] = ()) -> TomlRow:
-    """`[[product]]`, or without `psas` an exception; `psa` only where kisi.toml has several."""
-    psa = row.psa if len(psas) > 1 else ""
-    products = {str(category): toml_id(product) for category, product in row.products.items()}
-    return _row(application=row.application, psa=psa, **products, bill=row.bill)
-
-
-def company_row(company: Company, psas: Collection[str]) -> TomlRow:
-    """`[[company]]` with its exceptions; `billing` only where it is off."""
-    return _row(
-        name=company.name,
-        tenants=[*map(str, company.tenants)],
-        psa=company.psa if len(psas) > 1 else "",
-        company=toml_id(company.company),
-        agreement=toml_id(company.agreement),
-        alongside=[*map(toml_id, company.alongside)],
-        billing=company.billing,
-        until=company.until,
-        product=[*map(product_row, company.exceptions)],
-    )
-
-
-def tenant_row(tenant: IgnoredTenant) -> TomlRow:
-    """`[[tenant]]`: one that is never billed."""
-    return _row(id=str(tenant.ref), bill=False, note=tenant.note)
-
-
-def _row(**values: object) -> TomlRow:
-    return {
-        key: value
-        for key, value in values.items()
-        if value not in ("", [], None) and value != _DEFAULTS.get(key)
-    }
+# --- what was done, in words ----------------------------------------------------------------------
 
 
 def called(company: Company) -> str:

@@ -30,7 +30,8 @@ from kisi.errors import ConfigError, StateError
 from kisi.files import atomic_write
 from kisi.mapping import rules
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.rules import LARGEST_ID, UNTOUCHED, MappingTable, TableRow
+from kisi.mapping.rules import UNTOUCHED, MappingTable, TableRow
+from kisi.mapping.toml_edit import LARGEST_ID
 from kisi.model import (
     Application,
     BillingMapping,
@@ -263,7 +264,7 @@ class MappingEditor:
 
     def edit(self) -> MappingEdit:
         """The rows of the file as it was read or saved last, to be changed."""
-        return MappingEdit(self.text, self.mapping, self.names.psas)
+        return MappingEdit(self.text, self.mapping, self.names.psas, self.names.sources)
 
     def check(self, text: str) -> BillingMapping:
         """What `text` would mean as the file; if it is wrong, a `ConfigError` names lines of it."""

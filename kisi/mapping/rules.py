@@ -15,8 +15,6 @@ from kisi.errors import ConfigError
 from kisi.mapping.toml_edit import RowKind, scan
 from kisi.model import Application, Category, Company, IgnoredTenant, ProductRow, TenantRef, Unit
 
-LARGEST_ID = 2**63 - 1
-"""TOML promises no larger numbers, and no PSA has them."""
 UNTOUCHED = "mapping.toml was left as it is."
 Value = TypeVar("Value")
 Named = TypeVar("Named", TenantRef, str)

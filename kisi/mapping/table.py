@@ -17,26 +17,18 @@ import csv
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from io import StringIO
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
 from kisi.csv_table import CsvStyle, csv_table, without_sep
 from kisi.errors import ConfigError
-from kisi.mapping.changes import (
-    MappingEdit,
-    add_clients,
-    ignore_tenant,
-    set_application,
-    set_product,
-    the_application,
-    with_keys,
-)
-from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
+from kisi.mapping.changes import MappingEdit, with_keys
+from kisi.mapping.rules import UNTOUCHED
 from kisi.model import (
     Application,
     BillingMapping,
@@ -71,6 +63,7 @@ _GUARDED = (*STARTS, "'")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U(00(?:0[0-9a-f]|10)[0-9a-f]{4}))")
 _OUTER_SPACES = re.compile(r"^ +| +\Z")
 _DELIMITERS = ",;\t"
+Value = TypeVar("Value")
 
 
 def mapping_csv(mapping: BillingMapping, style: CsvStyle | None = None) -> str:
@@ -133,7 +126,7 @@ class MappingRows:
 
 
 def read_mapping_table(
-    text: str, edit: MappingEdit, *, sources: Collection[str], name: str, accepted: bool = False
+    text: str, edit: MappingEdit, *, name: str, accepted: bool = False
 ) -> MappingRows:
     """The rows of a table that `kisi map` wrote and a person may have edited.
 
@@ -144,7 +137,7 @@ def read_mapping_table(
     the file `name`. A `ConfigError` has all problems, each with its line or place.
     """
     as_json = text.lstrip("\ufeff \t\r\n").startswith("{")
-    reader = _Reader(edit, sources, {} if accepted else edit.companies)
+    reader = _Reader(edit, {} if accepted else edit.companies)
     rows = list(reader.json_rows(text, name) if as_json else read_csv(text, _READ, name=name))
     return reader.read(row for row in rows if reader.flag(row, "accept", default=not accepted))
 
@@ -152,7 +145,6 @@ def read_mapping_table(
 @dataclass(slots=True)
 class _Reader:
     edit: MappingEdit
-    sources: Collection[str]
     known: Mapping[int, Company]
     """The clients that a row may be."""
     problems: list[str] = field(default_factory=list)
@@ -190,12 +182,15 @@ class _Reader:
             self.problem(row, f'"{column}" must be yes or no, not "{shorten(value)}".')
         return _FLAGS.get(value, default)
 
-    def psa(self, row: ReadRow) -> str:
+    def noted(self, row: ReadRow, read: Callable[[str], Value], text: str) -> Value | None:
         try:
-            return the_psa(row.cells.get("psa", ""), self.edit.psas)
+            return read(text)
         except ConfigError as error:
             self.problem(row, error.message)
-            return ""
+            return None
+
+    def psa(self, row: ReadRow) -> str:
+        return self.noted(row, self.edit.the_psa, row.cells.get("psa", "")) or ""
 
     def application(self, row: ReadRow) -> Application:
         name = self.needed(row, _application_column(row))
@@ -250,15 +245,11 @@ class _Reader:
 
     def tenants(self, row: ReadRow) -> tuple[TenantRef, ...]:
         one = (row.cells["tenant"],) if row.cell("tenant") else ()
-        tenants = []
-        for text in row.lists.get("tenants", one):
-            try:
-                tenants.append(tenant_ref(text, self.sources))
-            except ConfigError as error:
-                self.problem(row, error.message)
-        if not tenants:
+        texts = row.lists.get("tenants", one)
+        found = [self.noted(row, self.edit.the_tenant, text) for text in texts]
+        if not any(found):
             self.problem(row, '"tenants" is empty.')
-        return tuple(tenants)
+        return tuple(filter(None, found))
 
     def ignored(self, row: ReadRow, ref: TenantRef) -> IgnoredTenant:
         if self.flag(row, "bill", default=False):
@@ -345,9 +336,9 @@ def _places(companies: Mapping[int, Company], read: Sequence[Company]) -> list[i
 def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -> None:
     """Makes the mapping say what a table says; what it does not name stays, or is taken out."""
     for application in rows.applications:
-        set_application(edit, application)
+        edit.set_application(application)
     for product in rows.products:
-        set_product(edit, product)
+        edit.set_product(product)
     companies = {edit.new_place() if p is None else p: company for p, company in rows.companies}
     if remove_missing:
         names = {each.name.casefold() for each in rows.applications}
@@ -372,18 +363,18 @@ def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:
     """
     for application in rows.applications:
         known = edit.applications.get(application.name.casefold())
-        set_application(edit, with_keys(known, application.globs) if known else application)
+        edit.set_application(with_keys(known, application.globs) if known else application)
     for product in rows.products:
-        name = the_application(edit, product.application).name
+        name = edit.the_application(product.application).name
         if (name, product.psa) in edit.products:
             raise ConfigError(
                 f'"{shorten(name)}" is billed in psa.{product.psa} already. {UNTOUCHED}',
                 remedy="Leave the products of this row empty, or use `kisi map product`.",
             )
-        set_product(edit, replace(product, application=name))
+        edit.set_product(replace(product, application=name))
     for tenant in rows.ignored:
-        ignore_tenant(edit, tenant)
-    add_clients(edit, [company for _, company in rows.companies])
+        edit.ignore_tenant(tenant)
+    edit.add_clients([company for _, company in rows.companies])
 
 
 @dataclass(frozen=True, slots=True)

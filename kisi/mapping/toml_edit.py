@@ -21,6 +21,7 @@ import tomli_w
 
 from kisi.config.document import BYTE_ORDER_MARK, encode
 from kisi.errors import ConfigError
+from kisi.model import Application, Company, IgnoredTenant, ProductRow, Unit
 
 TomlRow = Mapping[str, Any]
 """A row as `tomllib` reads it: keys and values, and its own arrays of tables."""
@@ -177,6 +178,77 @@ def _render_value(value: object) -> str:
 def _canonical(value: object) -> str:
     """The same for values that differ only in layout; not for True and 1, nor for 1 and 1.0."""
     return json.dumps(value, sort_keys=True, default=repr)
+
+
+# --- rows as TOML ---------------------------------------------------------------------------------
+
+LARGEST_ID = 2**63 - 1
+"""TOML promises no larger numbers, and no PSA has them."""
+_DEFAULTS: TomlRow = {"unit": str(Unit.DEVICE), "bill": True, "billing": True}
+"""What a key says where it is missing. One that is there is set to this, and not taken away."""
+
+
+def toml_id(ident: str) -> int | str:
+    """An id as it is written: a whole number where nothing is lost by it, else text.
+
+    >>> toml_id("250"), toml_id("007"), toml_id("KES-ADV")
+    (250, '007', 'KES-ADV')
+    """
+    if not (ident.isascii() and ident.isdigit()) or ident[0] == "0" or len(ident) > 19:
+        return ident
+    return int(ident) if int(ident) <= LARGEST_ID else ident
+
+
+def application_row(application: Application) -> TomlRow:
+    """`[[application]]`, without the keys that have their defaults."""
+    keys = [] if application.globs == (application.name + "*",) else [*application.keys]
+    unit = str(application.unit)
+    return _row(name=application.name, keys=keys, unit=unit, bill=application.bill)
+
+
+def product_row(row: ProductRow, psas: Collection[str] = ()) -> TomlRow:
+    """`[[product]]`, or without `psas` an exception; `psa` only where kisi.toml has several."""
+    psa = row.psa if len(psas) > 1 else ""
+    products = {str(category): toml_id(product) for category, product in row.products.items()}
+    return _row(application=row.application, psa=psa, **products, bill=row.bill)
+
+
+def company_row(company: Company, psas: Collection[str]) -> TomlRow:
+    """`[[company]]` with its exceptions; `billing` only where it is off."""
+    return _row(
+        name=company.name,
+        tenants=[*map(str, company.tenants)],
+        psa=company.psa if len(psas) > 1 else "",
+        company=toml_id(company.company),
+        agreement=toml_id(company.agreement),
+        alongside=[*map(toml_id, company.alongside)],
+        billing=company.billing,
+        until=company.until,
+        product=[*map(product_row, company.exceptions)],
+    )
+
+
+def tenant_row(tenant: IgnoredTenant) -> TomlRow:
+    """`[[tenant]]`: one that is never billed."""
+    return _row(id=str(tenant.ref), bill=False, note=tenant.note)
+
+
+def _row(**values: object) -> TomlRow:
+    return {
+        key: value
+        for key, value in values.items()
+        if value not in ("", [], None) and value != _DEFAULTS.get(key)
+    }
+
+
+def changed_values(old: TomlRow, new: TomlRow) -> TomlRow:
+    """The keys of a row that must change, with their new values; None: the key goes."""
+    defaults = {} if "application" in new else _DEFAULTS  # `bill` goes from an exception's row
+    return {
+        key: new.get(key, defaults.get(key))
+        for key in {**old, **new}
+        if key != EXCEPTION and old.get(key) != new.get(key)
+    }
 
 
 # --- where headers, keys, values and comments stand -----------------------------------------------

@@ -247,9 +247,7 @@ def map_import(
     del format_
     text = read_table(file)
     with edited_mapping(config, console, offline=offline) as edited:
-        rows = read_mapping_table(
-            text, edited.rows, sources=edited.editor.names.sources, name=file.name
-        )
+        rows = read_mapping_table(text, edited.rows, name=file.name)
         import_rows(edited.rows, rows, remove_missing=remove_missing)
 
 
@@ -274,9 +272,7 @@ def map_accept(
 
     text = read_table(file)
     with edited_mapping(config, console, offline=offline) as edited:
-        rows = read_mapping_table(
-            text, edited.rows, sources=edited.editor.names.sources, name=file.name, accepted=True
-        )
+        rows = read_mapping_table(text, edited.rows, name=file.name, accepted=True)
         accept_rows(edited.rows, rows)
     off = sum(not company.billing for _, company in rows.companies)
     if off:

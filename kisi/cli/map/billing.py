@@ -44,25 +44,25 @@ def map_billing(
     Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
     first, and the next `kisi preview` shows what will be billed.
     """
-    from kisi.mapping.changes import called, change_clients, the_clients
+    from kisi.counting.notes import some
+    from kisi.mapping.changes import called
 
     with edited_mapping(config, console, offline=offline) as editing:
-        found = the_clients(editing.editor.mapping, client)
+        found = editing.rows.the_clients(client)
         changed = {
             place: replace(company, billing=switch == "on")
             for place in found
             if (company := editing.rows.companies[place]).billing is not (switch == "on")
         }
         if len(found) > 1 and changed:
-            some = ", ".join(map(called, [*changed.values()][:SHOWN]))
-            more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-            sentence = f'"{client}" names {len(changed)} clients: {some}{more}.'
+            names = some([*map(called, changed.values())], SHOWN)
+            sentence = f'"{client}" names {len(changed)} clients: {names}.'
             withheld = Withheld(
                 f"{sentence} mapping.toml was left as it is.",
                 remedy="Name one by the id in parentheses, or add --yes to switch all of them.",
             )
             confirm(f"{sentence} Switch the billing of all of them {switch}?", withheld, yes=yes)
-        change_clients(editing.rows, changed)
+        editing.rows.change_clients(changed)
     if switch == "off" and changed:
         one = next(iter(changed.values()))
         here = f"{one.psa}:{one.agreement}" if len(changed) == 1 else "CLIENT"
@@ -85,21 +85,20 @@ def map_ignore(
 
     kisi map ignore hq:VSRV1 --note "our own"
     """
-    from kisi.mapping import changes
-    from kisi.mapping.rules import UNTOUCHED, tenant_ref
+    from kisi.mapping.rules import UNTOUCHED
     from kisi.model import IgnoredTenant
 
     with edited_mapping(config, console, offline=offline or undo) as editing:
-        ref = tenant_ref(tenant, editing.editor.names.sources)
+        ref = editing.rows.the_tenant(tenant)
         if undo:
-            changes.heed_tenant(editing.rows, ref)
+            editing.rows.heed_tenant(ref)
             return
         if editing.validator is not None and editing.validator.tenant(ref) is None:
             raise ConfigError(
                 f"sources.{ref.source} has no tenant {tenant!r}. {UNTOUCHED}",
                 remedy="`kisi map list` shows the tenants.",
             )
-        changes.ignore_tenant(editing.rows, IgnoredTenant(ref, note))
+        editing.rows.ignore_tenant(IgnoredTenant(ref, note))
 
 
 @shared_options()
@@ -128,15 +127,15 @@ def map_leave(
 
     kisi map leave Contoso --on 2026-11-30
     """
-    from kisi.mapping import changes
+    from kisi.mapping.changes import called
     from kisi.mapping.rules import UNTOUCHED
 
     with edited_mapping(config, console, offline=offline or undo) as editing:
-        place = changes.the_client(editing.editor.mapping, client)
+        place = editing.rows.the_client(client)
         old, until = editing.rows.companies[place], None
         if not undo and not old.billing:
             raise ConfigError(
-                f"The billing of {changes.called(old)} is off, so that kisi leaves its lines as "
+                f"The billing of {called(old)} is off, so that kisi leaves its lines as "
                 f"they are. {UNTOUCHED}",
                 remedy=f"Set them to 0 on agreement {old.agreement} in psa.{old.psa} yourself, "
                 f"then: kisi map remove {old.psa}:{old.agreement}. Or first: kisi map billing "
@@ -144,7 +143,7 @@ def map_leave(
             )
         if not undo:
             until = _last_day(editing, old, on.date() if on else editing.today, bill_period)
-        changes.change_clients(editing.rows, {place: replace(old, until=until)})
+        editing.rows.change_clients({place: replace(old, until=until)})
     if until is not None:
         console.info(
             f"After {until} its lines are to go to 0; each is on hold (left) until you accept "

@@ -197,9 +197,6 @@ def map_company(
 
     kisi map company Contoso --agreement 1077 --billing on
     """
-    from kisi.mapping import changes
-    from kisi.mapping.rules import tenant_ref, the_psa
-
     if client is None:
         needed = {
             "--tenant": tenant,
@@ -213,11 +210,11 @@ def map_company(
                 f"A new client needs {missing}. To change one, name it: kisi map company CLIENT ..."
             )
     with edited_mapping(config, console, offline=offline) as editing:
-        rows, sources = editing.rows, editing.editor.names.sources
-        place = None if client is None else changes.the_client(editing.editor.mapping, client)
+        rows = editing.rows
+        place = None if client is None else rows.the_client(client)
         old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
-        new = [tenant_ref(text, sources) for text in tenant or []]
-        gone = [tenant_ref(text, sources) for text in remove_tenant or []]
+        new = [rows.the_tenant(text) for text in tenant or []]
+        gone = [rows.the_tenant(text) for text in remove_tenant or []]
         if unknown := [str(ref) for ref in gone if ref not in old.tenants]:
             raise ConfigError(
                 f"{', '.join(unknown)}: no tenant of this client. mapping.toml was left as it is.",
@@ -228,22 +225,21 @@ def map_company(
             old,
             name=name or old.name,
             tenants=(*kept, *(ref for ref in new if ref not in kept)),
-            psa=the_psa(psa, rows.psas) if psa else old.psa,
+            psa=rows.the_psa(psa) if psa else old.psa,
             company=company or old.company,
             agreement=agreement or old.agreement,
             billing=old.billing if billing is None else billing == "on",
         )
         if place is None:
-            changes.add_clients(rows, [changed])
+            rows.add_clients([changed])
         else:
-            changes.change_clients(rows, {place: changed})
+            rows.change_clients({place: changed})
 
 
 def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
-    from kisi.mapping.rules import the_psa
     from kisi.model import Company
 
-    psa = the_psa(psa or "", editing.rows.psas)
+    psa = editing.rows.the_psa(psa)
     found = editing.validator.company_of(psa, company) if editing.validator else None
     return Company(found.name if found else company, (), psa, company, "", billing=False)
 
@@ -256,7 +252,6 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
     only one with the old one's type and name. Where a person must choose, the choices are shown and
     nothing is moved.
     """
-    from kisi.mapping.changes import change_clients
     from kisi.mapping.suggestions import renewals
     from kisi.render.map_lists import renewals_report
     from kisi.run.setup import opened
@@ -279,7 +274,7 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
                 remedy="`kisi map renew --yes` moves them.",
             )
             confirm(f"Move {clients}?", withheld, yes=yes)
-            change_clients(editing.rows, moves)
+            editing.rows.change_clients(moves)
             editing.save()
         elif not found:
             console.info("No client's agreement has ended.")
@@ -308,7 +303,7 @@ def map_application(
 
     kisi map application "Mail" --key "Kaspersky Security for Mail Server*" --no-bill
     """
-    from kisi.mapping.changes import set_application, with_keys
+    from kisi.mapping.changes import with_keys
     from kisi.model import Application, Unit
 
     with edited_mapping(config, console, offline=True) as editing:
@@ -319,7 +314,7 @@ def map_application(
             Unit(unit or old.unit),
             bill=old.bill if bill is None else bill,
         )
-        set_application(editing.rows, with_keys(application, add_key or ()))
+        editing.rows.set_application(with_keys(application, add_key or ()))
 
 
 @shared_options()
@@ -352,8 +347,6 @@ def map_product(
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
     """
-    from kisi.mapping import changes
-    from kisi.mapping.rules import the_psa
     from kisi.model import Category, ProductRow
 
     given = zip(Category, (all_, windows_workstations, windows_servers, non_windows), strict=True)
@@ -372,14 +365,13 @@ def map_product(
         raise typer.BadParameter("A client has its own PSA; leave --psa out.")
     with edited_mapping(config, console, offline=offline) as editing:
         rows = editing.rows
-        name = changes.the_application(rows, application).name
+        name = rows.the_application(application).name
         if client is None:
-            psa = the_psa(psa or "", rows.psas)
-            changes.set_product(rows, ProductRow(name, psa, products))
+            rows.set_product(ProductRow(name, rows.the_psa(psa), products))
         else:
-            place = changes.the_client(editing.editor.mapping, client)
+            place = rows.the_client(client)
             row = ProductRow(name, rows.companies[place].psa, products, bill=not leave)
-            changes.set_exception(rows, place, row)
+            rows.set_exception(place, row)
 
 
 @shared_options()
@@ -407,19 +399,14 @@ def map_remove(
         raise typer.BadParameter(
             "Name a CLIENT, --application NAME (or both: an exception), or --product APPLICATION."
         )
-    from kisi.mapping import changes
-    from kisi.mapping.rules import the_psa
-
     with edited_mapping(config, console, offline=True) as editing:
         rows = editing.rows
-        place = None if client is None else changes.the_client(editing.editor.mapping, client)
+        place = None if client is None else rows.the_client(client)
         if product is not None:
-            name = changes.the_application(rows, product).name
-            changes.remove_product(rows, name, the_psa(psa or "", rows.psas))
+            rows.remove_product(rows.the_application(product).name, rows.the_psa(psa))
         elif place is None:
-            changes.remove_application(rows, application or "")
+            rows.remove_application(application or "")
         elif application is None:
             del rows.companies[place]
         else:
-            name = changes.the_application(rows, application).name
-            changes.remove_exception(rows, place, name)
+            rows.remove_exception(place, rows.the_application(application).name)

@@ -26,14 +26,7 @@ from kisi.cli.map.prompts import (
 from kisi.cli.output import Console
 from kisi.counting import Matcher
 from kisi.errors import ExitCode, KisiError
-from kisi.mapping.changes import (
-    MappingEdit,
-    add_clients,
-    ignore_tenant,
-    set_application,
-    set_product,
-    with_keys,
-)
+from kisi.mapping.changes import MappingEdit, with_keys
 from kisi.mapping.inventory import CompanyEntry, ProductEntry, TenantEntry, running
 from kisi.mapping.names import search
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_products
@@ -203,8 +196,8 @@ class _OneTenant:
             try:
                 company = self._company(place)
             except Never:
-                never = IgnoredTenant(self.entry.tenant.ref)
-                if self.session.confirm(partial(ignore_tenant, tenant=never)):
+                ignored = IgnoredTenant(self.entry.tenant.ref)
+                if self.session.confirm(partial(MappingEdit.ignore_tenant, tenant=ignored)):
                     return
                 continue
             try:
@@ -279,7 +272,7 @@ class _OneTenant:
             session.billing = session.prompter.yes(question, default=session.billing)
         name, ident = company.company.name, company.company.id
         client = Company(name, tenants, company.psa, ident, agreement, billing=session.billing)
-        return session.confirm(lambda rows: add_clients(rows, [client]))
+        return session.confirm(lambda rows: rows.add_clients([client]))
 
     def _bills(self, company: CompanyEntry, agreement: PsaAgreement) -> str:
         """What the agreement bills already; a failure to read it is no reason to stop."""
@@ -373,26 +366,26 @@ class _OneApplication:
         return replace(with_keys(known, new.globs), unit=new.unit) if known else new
 
     def _never(self, rows: MappingEdit) -> None:
-        set_application(rows, replace(self._row(rows), bill=False))
+        rows.set_application(replace(self._row(rows), bill=False))
 
     def _belongs(self, rows: MappingEdit) -> None:
         applications = list(rows.applications.values())
         names = [each.name for each in applications]
         self._prompter.show(application_screen(self._group, "", (), names))
         chosen = self._prompter.number(f"Which application? {_HELP}", len(applications))
-        set_application(rows, with_keys(applications[chosen], self._group.application.globs))
+        rows.set_application(with_keys(applications[chosen], self._group.application.globs))
 
     def _billed(self, categories: Sequence[Category], unit: Unit, rows: MappingEdit) -> None:
         self._count(unit, doubt=self._group.doubt)
         application = self._row(rows)
-        set_application(rows, application)
+        rows.set_application(application)
         asked = [self._products(application.name, psa, categories) for psa in self._group.psas]
         chosen = [row for row in asked if row.products]
         if not chosen:
             self._prompter.say("No product was chosen, so nothing was saved.")
             raise Back
         for row in chosen:
-            set_product(rows, row)
+            rows.set_product(row)
 
     def _products(self, name: str, psa: str, categories: Sequence[Category]) -> ProductRow:
         products: dict[Category, str] = {}

@@ -5,12 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ConfigError, ExitCode
-from kisi.mapping.changes import (
-    add_clients,
-    change_clients,
-    the_client,
-    the_clients,
-)
+from kisi.mapping.changes import MappingEdit
 from kisi.mapping.rules import tenant_ref, the_psa
 from kisi.model import Company, TenantRef
 from tests.unit.mapping.sides import changed
@@ -61,26 +56,26 @@ def draft(sides):
     ],
 )
 def test_a_client_is_named_by_name_agreement_tenant_or_glob(draft, wanted, rows):
-    assert the_clients(draft.mapping, wanted) == rows
+    assert draft.edit().the_clients(wanted) == rows
 
 
 def test_a_name_that_two_clients_have_is_refused_with_what_tells_them_apart(draft):
     with pytest.raises(ConfigError, match=r'several clients: "Fabrikam" \(cw:1043\), "Fabrikam"'):
-        the_client(draft.mapping, "Fabrikam")
-    assert the_client(draft.mapping, "cw:1043") == 1
+        draft.edit().the_client("Fabrikam")
+    assert draft.edit().the_client("cw:1043") == 1
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one(draft):
     with pytest.raises(ConfigError, match='did you mean "Contoso"') as caught:
-        the_client(draft.mapping, "Contosso")
+        draft.edit().the_client("Contosso")
     with pytest.raises(ConfigError, match="no client"):
-        the_clients(draft.mapping, "Fabri")
+        draft.edit().the_clients("Fabri")
     assert caught.value.exit_code is ExitCode.CONFIG
     assert "left as it is" in caught.value.message
 
 
 def test_a_new_client_stands_behind_the_last_one_and_nothing_else_changes(draft):
-    change = changed(draft, add_clients, [client(billing=False)])
+    change = changed(draft, MappingEdit.add_clients, [client(billing=False)])
     assert change.text == TEXT.replace(
         "# the end\n",
         """
@@ -98,7 +93,9 @@ billing = false
 
 
 def test_two_tenants_on_one_agreement_are_one_client(draft):
-    change = changed(draft, add_clients, [client(), client(name="Litware HQ", tenant="V10")])
+    change = changed(
+        draft, MappingEdit.add_clients, [client(), client(name="Litware HQ", tenant="V10")]
+    )
     (new,) = change.companies
     assert new.name == "Litware"
     assert [ref.tenant for ref in new.tenants] == ["V9", "V10"]
@@ -106,7 +103,9 @@ def test_two_tenants_on_one_agreement_are_one_client(draft):
 
 
 def test_a_tenant_on_a_mapped_agreement_joins_the_client_there(draft):
-    change = changed(draft, add_clients, [client(company="250", agreement="1042", billing=False)])
+    change = changed(
+        draft, MappingEdit.add_clients, [client(company="250", agreement="1042", billing=False)]
+    )
     assert change.text == TEXT.replace('["hq:V1"]', '["hq:V1", "hq:V9"]')
     assert change.companies[0].billing
     assert change.done == ('Added hq:V9 to "Contoso" (cw:1042), which is billed.',)
@@ -114,27 +113,27 @@ def test_a_tenant_on_a_mapped_agreement_joins_the_client_there(draft):
 
 def test_an_agreement_that_is_mapped_to_another_company_is_refused(draft):
     with pytest.raises(ConfigError, match=r'mapped to "Contoso" \(cw:1042\), company 250, not 999'):
-        changed(draft, add_clients, [client(company="999", agreement="1042")])
+        changed(draft, MappingEdit.add_clients, [client(company="999", agreement="1042")])
 
 
 @pytest.mark.parametrize("tenants", [["V1"], ["V9", "V9"]])
 def test_a_tenant_that_is_mapped_already_is_refused(draft, tenants):
     new = [client(tenant=each, agreement=str(number)) for number, each in enumerate(tenants, 1)]
     with pytest.raises(ConfigError, match="is mapped already, to"):
-        changed(draft, add_clients, new)
+        changed(draft, MappingEdit.add_clients, new)
 
 
 def test_a_tenant_twice_in_one_client_is_refused(draft):
     twice = replace(client(), tenants=(TenantRef("hq", "V9"),) * 2)
     with pytest.raises(ConfigError, match='"hq:V9" is mapped already'):
-        changed(draft, add_clients, [twice])
+        changed(draft, MappingEdit.add_clients, [twice])
 
 
 def test_only_what_differs_is_changed(draft):
     contoso, fabrikam = draft.mapping.companies[:2]
     change = changed(
         draft,
-        change_clients,
+        MappingEdit.change_clients,
         {0: replace(contoso, agreement="1077", name="Contoso AG"), 1: replace(fabrikam)},
     )
     assert change.text == TEXT.replace('"Contoso" ', '"Contoso AG" ').replace("1042", "1077")
@@ -144,8 +143,8 @@ def test_only_what_differs_is_changed(draft):
 
 def test_ids_are_proven_when_billing_goes_on_and_not_when_it_goes_off(draft):
     contoso, fabrikam = draft.mapping.companies[:2]
-    on = changed(draft, change_clients, {1: replace(fabrikam, billing=True)})
-    off = changed(draft, change_clients, {0: replace(contoso, billing=False)})
+    on = changed(draft, MappingEdit.change_clients, {1: replace(fabrikam, billing=True)})
+    off = changed(draft, MappingEdit.change_clients, {0: replace(contoso, billing=False)})
     assert on.text == TEXT.replace("billing = false", "billing = true")
     assert on.companies
     assert not off.companies
@@ -156,14 +155,14 @@ def test_a_tenant_of_another_client_is_not_taken_away(draft):
     contoso = draft.mapping.companies[0]
     stolen = replace(contoso, tenants=(*contoso.tenants, TenantRef("hq", "V2")))
     with pytest.raises(ConfigError, match=r'"hq:V2" is mapped already, to "Fabrikam" \(cw:1043\)'):
-        changed(draft, change_clients, {0: stolen})
+        changed(draft, MappingEdit.change_clients, {0: stolen})
 
 
 def test_two_clients_may_exchange_their_tenants_at_once(draft):
     contoso, fabrikam = draft.mapping.companies[:2]
     change = changed(
         draft,
-        change_clients,
+        MappingEdit.change_clients,
         {
             0: replace(contoso, tenants=fabrikam.tenants),
             1: replace(fabrikam, tenants=contoso.tenants),

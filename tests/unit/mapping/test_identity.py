@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kisi.errors import ConfigError
-from kisi.mapping.changes import add_clients, change_clients
+from kisi.mapping.changes import MappingEdit
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.mapping.suggestions import open_tenants, suggest, suggestions_csv
 from kisi.mapping.table import accept_rows, read_mapping_table
@@ -132,12 +132,7 @@ def test_of_two_that_nobody_mapped_a_person_must_choose(twice):
     assert [one.accept for one in contoso if one.company.company == "250"] == [False, False]
     assert all("map one of them only" in one.reason for one in contoso)
     rows = editor.edit()
-    accept_rows(
-        rows,
-        read_mapping_table(
-            suggestions_csv(found), rows, sources=["hq", "new"], name="s", accepted=True
-        ),
-    )
+    accept_rows(rows, read_mapping_table(suggestions_csv(found), rows, name="s", accepted=True))
     assert [one.name for one in rows.change().companies] == ["Fabrikam"]
 
 
@@ -149,24 +144,26 @@ def client(name, agreement, *tenants, **more):
 def test_a_new_client_with_it_is_refused(twice):
     editor = twice.editor(ROW)
     with pytest.raises(ConfigError) as caught:
-        changed(editor, add_clients, [client("Lab", "1043", "new:v1")])
+        changed(editor, MappingEdit.add_clients, [client("Lab", "1043", "new:v1")])
     assert 'same virtual server as "hq:V1", which is mapped already, to "Contoso"' in str(
         caught.value.message
     )
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor, add_clients, [client("Contoso", "1042", "new:V1")])
+        changed(editor, MappingEdit.add_clients, [client("Contoso", "1042", "new:V1")])
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor, add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
+        changed(editor, MappingEdit.add_clients, [client("Lab", "1043", "new:V9", "hq:v9")])
 
 
 def test_a_client_moves_to_the_restored_server_in_one_step(twice):
     editor = twice.editor(ROW + company("Lab", 1043, ["new:V9"]))
     with pytest.raises(ConfigError, match="same virtual server"):
-        changed(editor, change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
-    both = changed(editor, change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")})
+        changed(editor, MappingEdit.change_clients, {1: client("Lab", "1043", "new:V9", "new:V1")})
+    both = changed(
+        editor, MappingEdit.change_clients, {0: client("Contoso", "1042", "hq:V1", "new:V1")}
+    )
     with pytest.raises(ConfigError, match="same virtual server"):
         editor.save(both.text)
-    moved = changed(editor, change_clients, {0: client("Contoso", "1042", "new:V1")})
+    moved = changed(editor, MappingEdit.change_clients, {0: client("Contoso", "1042", "new:V1")})
     assert editor.save(moved.text)
 
 

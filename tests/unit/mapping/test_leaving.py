@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.mapping.changes import MappingEdit, heed_tenant, ignore_tenant
+from kisi.mapping.changes import MappingEdit
 from kisi.model import BillingMapping, Company, IgnoredTenant, Tenant, TenantRef, unmapped_tenants
 from tests.unit.build import COMPANY, TODAY
 
@@ -79,18 +79,18 @@ def test_rows_of_tenants_come_change_and_go_and_nothing_else_does():
     text = '# ours\n[[company]]\nname = "Contoso"\ntenants = ["hq:VSRV-1"]\ncompany = 250\n'
     text += "agreement = 1042  # since 2019\n"
     mapping = BillingMapping(companies=(COMPANY,))
-    edit = MappingEdit(text, mapping, ["cw"])
-    ignore_tenant(edit, IgnoredTenant(TENANTS[0], "our own"))
+    edit = MappingEdit(text, mapping, ["cw"], ["hq"])
+    edit.ignore_tenant(IgnoredTenant(TENANTS[0], "our own"))
     change = edit.change()
     added = '\n[[tenant]]\nid = "hq:T0"\nbill = false\nnote = "our own"\n'
     assert change.text == text + added
     assert change.done == ('Tenant "hq:T0" is never billed (our own).',)
 
     ignored = BillingMapping(companies=(COMPANY,), ignored=(IgnoredTenant(TENANTS[0], "our own"),))
-    edit = MappingEdit(change.text, ignored, ["cw"])
-    ignore_tenant(edit, IgnoredTenant(TENANTS[0]))  # says it again, without a note
+    edit = MappingEdit(change.text, ignored, ["cw"], ["hq"])
+    edit.ignore_tenant(IgnoredTenant(TENANTS[0]))  # says it again, without a note
     assert edit.change().text == change.text
-    ignore_tenant(edit, IgnoredTenant(TENANTS[0], "a lab"))
+    edit.ignore_tenant(IgnoredTenant(TENANTS[0], "a lab"))
     assert edit.change().text == text + added.replace("our own", "a lab")
-    heed_tenant(edit, TENANTS[0])
+    edit.heed_tenant(TENANTS[0])
     assert edit.change().text.rstrip() == text.rstrip()

@@ -47,7 +47,7 @@ APPLICATION = SuggestedApplication(
 )
 LEFT_OUT = Suggestions((replace(CLIENT, accept=False),), (replace(APPLICATION, accept=False),))
 BOTH = Suggestions((CLIENT, *LEFT_OUT.clients), (APPLICATION, *LEFT_OUT.applications))
-EMPTY = MappingEdit("", BillingMapping(), ("cw",))
+EMPTY = MappingEdit("", BillingMapping(), ("cw",), ("hq", "hub"))
 
 
 def as_json(suggestions):
@@ -55,7 +55,7 @@ def as_json(suggestions):
 
 
 def read(text, name="s"):
-    return read_mapping_table(text, EMPTY, sources=["hq", "hub"], name=name, accepted=True)
+    return read_mapping_table(text, EMPTY, name=name, accepted=True)
 
 
 @pytest.mark.parametrize("write", [suggestions_csv, as_json])
@@ -198,7 +198,7 @@ def accepted(sides, *clients, applications=(), text=""):
     edit = sides.editor(text).edit()
     rows = [*applications, *clients]
     table = write_csv(tuple(dict.fromkeys(key for row in rows for key in row)), rows)
-    accept_rows(edit, read_mapping_table(table, edit, sources=["hq"], name="s.csv", accepted=True))
+    accept_rows(edit, read_mapping_table(table, edit, name="s.csv", accepted=True))
     return edit.change()
 
 

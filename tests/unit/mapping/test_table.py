@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 from kisi.config.document import parse_document
 from kisi.errors import ConfigError
-from kisi.mapping.changes import (
-    MappingEdit,
+from kisi.mapping.changes import MappingEdit
+from kisi.mapping.file import ConfigNames, read_mapping
+from kisi.mapping.table import COLUMNS, import_rows, mapping_csv, read_mapping_table
+from kisi.mapping.toml_edit import (
+    RowKind,
+    TomlEdit,
     application_row,
     company_row,
     product_row,
 )
-from kisi.mapping.file import ConfigNames, read_mapping
-from kisi.mapping.table import COLUMNS, import_rows, mapping_csv, read_mapping_table
-from kisi.mapping.toml_edit import RowKind, TomlEdit
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
 TEXT = """\
@@ -82,7 +83,7 @@ def draft(sides):
 def imported(draft, rows, **more):
     text = rows if isinstance(rows, str) else written(rows)
     edit = draft.edit()
-    table = read_mapping_table(text, edit, sources=["hq"], name="m.csv")
+    table = read_mapping_table(text, edit, name="m.csv")
     import_rows(edit, table, remove_missing=more.get("remove_missing", False))
     return edit.change()
 
@@ -291,7 +292,7 @@ class Draft(NamedTuple):
     mapping: BillingMapping
 
     def edit(self) -> MappingEdit:
-        return MappingEdit(self.text, self.mapping, ["cw"])
+        return MappingEdit(self.text, self.mapping, ["cw"], ["hq"])
 
 
 def read(text):
