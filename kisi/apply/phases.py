@@ -21,7 +21,7 @@ import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -68,7 +68,6 @@ class ApplyContext:
         clock: Tells the time and waits.
         stop: Set by a signal: nothing new is begun.
         emergency: Prints a line that could not be stored.
-        progress: Told of each phase how many agreements are done, and of how many.
         pause: Waits so many seconds, or until `stop` is set; by default as the clock does.
         ends: The instant of the clock's `monotonic` from which on nothing new is begun.
     """
@@ -82,7 +81,6 @@ class ApplyContext:
     clock: Clock
     stop: threading.Event
     emergency: Callable[[str], None]
-    progress: Callable[[int, int], None]
     pause: Callable[[float], None] | None = None
     ends: float = math.inf
 
@@ -187,9 +185,8 @@ class _Run:
                 workers = 1 if psa.if_others_change else max(1, psa.workers)
                 pools[name] = stack.enter_context(ThreadPoolExecutor(workers))
             begun = [pools[ref.psa].submit(self._agreement, ref, jobs[ref]) for ref in jobs]
-            for done, job in enumerate(as_completed(begun), start=1):
+            for job in begun:
                 job.result()
-                self.context.progress(done, len(jobs))
 
     def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
         """Writes one agreement's lines, then looks whether the PSA shows them."""
