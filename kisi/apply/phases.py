@@ -21,7 +21,7 @@ import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -56,35 +56,26 @@ _AMBIGUOUS = "Cancel all but one of them in the PSA; until then this client fail
 
 @dataclass(frozen=True, slots=True)
 class ApplyContext:
-    """What writing needs.
-
-    Args:
-        psas: The configured PSAs, by name.
-        agreements: The agreements as they were read in this run.
-        read_at: The instant of the clock's `monotonic` before which no line was read.
-        journal: Where intents and outcomes are committed.
-        run: The journal's id of this run.
-        today: The day in the billing time zone.
-        clock: Tells the time and waits.
-        stop: Set by a signal: nothing new is begun.
-        emergency: Prints a line that could not be stored.
-        progress: Told of each phase how many agreements are done, and of how many.
-        pause: Waits so many seconds, or until `stop` is set; by default as the clock does.
-        ends: The instant of the clock's `monotonic` from which on nothing new is begun.
-    """
+    """What writing needs; `read_at` and `ends` are instants of the clock's `monotonic`."""
 
     psas: Mapping[str, Psa]
     agreements: Mapping[AgreementRef, Agreement]
+    """As they were read in this run."""
     read_at: float
+    """No line was read before it."""
     journal: Journal
     run: int
     today: date
+    """In the billing time zone."""
     clock: Clock
     stop: threading.Event
+    """Set by a signal: nothing new is begun."""
     emergency: Callable[[str], None]
-    progress: Callable[[int, int], None]
+    """Prints a line that could not be stored."""
     pause: Callable[[float], None] | None = None
+    """Waits so many seconds, or until `stop` is set; by default as the clock does."""
     ends: float = math.inf
+    """From then on nothing new is begun."""
 
     def waited(self, seconds: float) -> bool:
         """Waits where a PSA asks for it; False if the run ends, so that nothing is sent again."""
@@ -145,12 +136,9 @@ class _Run:
         for change in rises:
             change.waits_for = self._awaited(change.line, standing)
         self._phase(rises)
-        return ApplyResult(
-            plan=replace(self.plan, companies=tuple(self._companies())),
-            interrupted=self.context.stop.is_set() and not self.broken,
-            foreign_changes=tuple(self.foreign),
-            state_error=self.broken[0] if self.broken else None,
-        )
+        plan = replace(self.plan, companies=tuple(self._companies()))
+        interrupted = self.context.stop.is_set() and not self.broken
+        return ApplyResult(plan, interrupted, tuple(self.foreign), next(iter(self.broken), None))
 
     def _companies(self) -> Iterable[CompanyPlan]:
         for company, changes in self.clients:
@@ -187,18 +175,16 @@ class _Run:
                 workers = 1 if psa.if_others_change else max(1, psa.workers)
                 pools[name] = stack.enter_context(ThreadPoolExecutor(workers))
             begun = [pools[ref.psa].submit(self._agreement, ref, jobs[ref]) for ref in jobs]
-            for done, job in enumerate(as_completed(begun), start=1):
+            for job in begun:
                 job.result()
-                self.context.progress(done, len(jobs))
 
     def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
         """Writes one agreement's lines, then looks whether the PSA shows them."""
         context = self.context
         psa = context.psas[ref.psa]
-        others = None
-        if psa.if_others_change:
-            others = OtherLines(psa, context.journal, context.clock.now)
-        writer = Writer(psa, context.today, context.waited, context.clock.sleep, others)
+        others = OtherLines(psa, context.journal, context.clock.now)
+        looks = others if psa.if_others_change else None
+        writer = Writer(psa, context.today, context.waited, context.clock.sleep, looks)
         recheck = _Recheck(ref, changes, context)
         answered: list[tuple[_Change, Operation, WriteOutcome]] = []
         for change in changes:
@@ -212,10 +198,15 @@ class _Run:
                     answered.append((change, operation, outcome))
                 else:
                     self._finish(change, operation, outcome)
-        if answered:
-            outcomes = self._confirm([(one.line, answer) for one, _, answer in answered], writer)
-            for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
-                self._finish(change, operation, outcome)
+        if not answered:
+            return
+        try:
+            outcomes = writer.confirm([(change.line, answer) for change, _, answer in answered])
+        except Exception as error:  # noqa: BLE001 - whatever it is, other agreements are written
+            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._explain(psa.name, error))
+            outcomes = [replace(unknown, request_id=answer.request_id) for *_, answer in answered]
+        for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
+            self._finish(change, operation, outcome)
 
     def _unsent(self, change: _Change, recheck: _Recheck) -> PlannedLine | None:
         """The line with the reason why it is not written, or None."""
@@ -252,15 +243,6 @@ class _Run:
             self.closed[line.psa] = "the PSA refused our credentials"
         return outcome
 
-    def _confirm(
-        self, writes: Sequence[tuple[PlannedLine, WriteOutcome]], writer: Writer
-    ) -> list[WriteOutcome]:
-        try:
-            return writer.confirm(writes)
-        except Exception as error:  # noqa: BLE001 - whatever it is, other agreements are written
-            unknown = WriteOutcome(Outcome.UNKNOWN, detail=self._explain(writer.psa.name, error))
-            return [replace(unknown, request_id=answer.request_id) for _, answer in writes]
-
     def _explain(self, psa: str, error: Exception) -> str:
         """What went wrong, in words. Stops what must not go on after it: this PSA, or the run."""
         if not isinstance(error, KisiError):
@@ -279,28 +261,22 @@ class _Run:
         self.context.stop.set()
 
     def _finish(self, change: _Change, operation: Operation, outcome: WriteOutcome) -> None:
-        """Logs and commits an outcome, and takes it into the plan."""
-        outcome = replace(outcome, detail=REDACTOR.redact(outcome.detail))  # remote text is in it
-        _log(change, outcome)
-        self._store(operation, outcome)
-        change.line = replace(
-            change.line,
-            outcome=outcome.outcome,
-            line_id=outcome.line_id or change.line.line_id,
-            detail=outcome.detail,
-            hold=Hold("ambiguous", outcome.detail, _AMBIGUOUS, releasable=False)
-            if outcome.doubles
-            else None,
-        )
+        """Logs and commits an outcome, and takes it into the plan.
 
-    def _store(self, operation: Operation, outcome: WriteOutcome) -> None:
-        """Commits an outcome; one that cannot be stored is printed, and ends the run."""
-        now = self.context.clock.now()
+        One that cannot be stored is printed, and ends the run.
+        """
+        context, detail = self.context, REDACTOR.redact(outcome.detail)  # remote text is in it
+        outcome = replace(outcome, detail=detail)
+        _log(change, outcome)
         try:
-            self.context.journal.settle(operation, self.context.run, now, outcome)
+            context.journal.settle(operation, context.run, context.clock.now(), outcome)
         except StateError as error:
-            self.context.emergency(emergency_line(operation, outcome))
+            context.emergency(emergency_line(operation, outcome))
             self._stop_run(error)
+        hold = Hold("ambiguous", detail, _AMBIGUOUS, releasable=False) if outcome.doubles else None
+        line_id = outcome.line_id or change.line.line_id
+        told = replace(change.line, outcome=outcome.outcome, line_id=line_id, detail=detail)
+        change.line = replace(told, hold=hold)
 
 
 class _Recheck:
@@ -315,20 +291,14 @@ class _Recheck:
     def __init__(
         self, ref: AgreementRef, changes: Sequence[_Change], context: ApplyContext
     ) -> None:
-        self._ref = ref
-        self._context = context
+        self._ref, self._context, self._read_at = ref, context, context.read_at
         self._known = {change.line.line_id for change in changes if change.line.line_id}
         self._new = {change.line.product for change in changes if change.line.line_id is None}
         self._of_new: tuple[Line, ...] | None = None
         self._all: tuple[Line, ...] | None = None
-        self._read_at = context.read_at
 
     def obstacle(self, line: PlannedLine) -> str:
-        """Why a line must not be written any more; empty if it may.
-
-        Raises:
-            PsaError: It could not be read.
-        """
+        """Why a line must not be written any more; empty if it may. It may raise `PsaError`."""
         psa, today = self._context.psas[self._ref.psa], self._context.today
         if psa.if_others_change:
             return ""

@@ -59,10 +59,8 @@ class WriteOutcome(OperationOutcome):
 class OtherLines:
     """Proves that writes to one PSA leave other lines alone: its lines before against those after.
 
-    Args:
-        psa: One with `if_others_change`.
-        journal: Keeps the lines from before a request until those after it were compared.
-        now: Tells the time.
+    `psa` is one with `if_others_change`; the journal keeps the lines from before a request until
+    those after it were compared.
     """
 
     psa: Psa
@@ -72,12 +70,8 @@ class OtherLines:
     def before(self, operation: Operation, today: date) -> str:
         """Reads and stores what the agreement holds before a request.
 
-        Returns:
-            Why the line must not be written any more; empty if it may.
-
-        Raises:
-            ForeignChange: An earlier write changed something else.
-            PsaError: This, or what an earlier write did, could not be read.
+        Returns why the line must not be written any more; empty if it may. `ForeignChange` if an
+        earlier write changed something else, `PsaError` if that, or this, could not be read.
         """
         for earlier in self._unproven():
             try:
@@ -99,11 +93,7 @@ class OtherLines:
         return why
 
     def compare(self, agreement: str, after: Sequence[Line]) -> None:
-        """Checks every write to an agreement that is not proven yet: lines before against now.
-
-        Raises:
-            ForeignChange: One of them changed something else.
-        """
+        """Checks all writes to an agreement that are not proven; `ForeignChange` is raised."""
         for operation in self._unproven(agreement):
             before, now = operation.lines_before or (), self.now()
             error = foreign_change(self.psa, operation.line, operation.at, before, after)
@@ -148,22 +138,18 @@ def obstacle(line: PlannedLine, listed: Iterable[Line], today: date) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes lines to one PSA.
-
-    Args:
-        psa: Where the lines are.
-        today: The day in the billing time zone.
-        before_sending: Waits before a request is sent again; says whether it still may be.
-        before_looking: Waits before the PSA is read again: to its end, because looking too early
-            would take a write for lost that only shows late.
-        others: Looks at the other lines, where the PSA asks for it.
-    """
+    """Writes lines to one PSA."""
 
     psa: Psa
     today: date
+    """In the billing time zone."""
     before_sending: Callable[[float], bool]
+    """Waits before a request is sent again; says whether it still may be."""
     before_looking: Callable[[float], None]
+    """Waits before the PSA is read again: to its end, because looking too early would take a write
+    for lost that only shows late."""
     others: OtherLines | None = None
+    """Looks at the other lines, where the PSA asks for it."""
 
     def write(
         self, line: PlannedLine, agreement: Agreement, operation: Operation | None = None
@@ -171,10 +157,7 @@ class Writer:
         """Brings one line to its quantity, which is absolute, never a difference.
 
         Where only the answer shows it, `confirm` is still to be asked. `operation`, its intent, is
-        needed where other lines are looked at.
-
-        Raises:
-            ForeignChange: Something else on the agreement changed.
+        needed where other lines are looked at. `ForeignChange` if something else changed.
         """
         sends = 0
         while True:
@@ -206,10 +189,7 @@ class Writer:
 
         One read if the list shows all of them; else it is read again, as `READ_BACK_AFTER` says.
         Example: the answer to a PATCH shows 92, and the list 90 to the end: unknown, "not yet
-        shown".
-
-        Raises:
-            ForeignChange: Something else on the agreement changed.
+        shown". `ForeignChange` if something else changed.
         """
         lines = [(line, answer.line_id) for line, answer in writes]
         found, error = self._watch(lines, READ_BACK_AFTER)
@@ -235,8 +215,8 @@ class Writer:
         A new line is looked for once more before its request is sent `again`: during the wait
         somebody else may have made it, or the refused request may have arrived all the same.
         """
+        why = ""
         try:
-            why = ""
             if self.others is not None and operation is not None:
                 why = self.others.before(operation, self.today)
             elif again and line.line_id is None:
@@ -244,8 +224,7 @@ class Writer:
         except ForeignChange:
             raise
         except PsaError as error:
-            denied = isinstance(error, AccessRefused)
-            message = f"{error.message} Nothing was sent."
+            message, denied = f"{error.message} Nothing was sent.", isinstance(error, AccessRefused)
             return WriteResult(WriteStatus.NOT_SENT, message, denied=denied)
         if why:
             return WriteResult(WriteStatus.STALE, f"Nothing was sent: {why}.")
@@ -269,14 +248,9 @@ class Writer:
         """Reads an agreement's lines of these products until each shows something, or to the end.
 
         The list of all lines may end early; that of some products proves what it does not hold.
-
-        Args:
-            lines: What was written, each with the id that the answer gave to a new line, if so.
-            looks: The seconds to wait before each look.
-
-        Returns:
-            What the list shows of each line, or None where it shows that nothing was written; and
-            the error that ended the looking, if one did.
+        `lines` are what was written, each with the id that the answer gave to a new one; `looks`
+        the seconds to wait before each look. Returns what the list shows of each line, None where
+        nothing was written, and the error that ended the looking, if one did.
         """
         ref, products = lines[0][0].ref, {line.product for line, _ in lines}
         asked = asked_for([line for line, _ in lines]) if self.others else products

@@ -4,8 +4,8 @@ A range of runs has no run that did not read the tenant: after one, a new range 
 
 Days, of the billing time zone, have their last complete reading, in ranges of days with the same
 numbers. A day that nobody read, or on which nobody counted the application, is a gap, never a 0. A
-reading that a guard held is kept apart until it is accepted, so that one wrong day poisons no
-period. Numbers that stay as they were the day before stay held with it:
+reading that a guard holds is kept apart until it is accepted, beside an earlier one of the same
+day, so that one wrong count poisons no period. Numbers that stay as they were stay held:
 
     day        1    2    3    4    5
     devices    50   50   5    5    50      a guard holds the fall of day 3
@@ -68,16 +68,16 @@ _BETWEEN = """
 """
 _DAYS_OVER = """
     SELECT * FROM usage_day
-    WHERE tenant = ? AND application = ? AND first_day <= ? AND last_day >= ?
+    WHERE tenant = ? AND application = ? AND first_day <= ? AND last_day >= ? ORDER BY held
 """
 _DAYS_BETWEEN = """
     SELECT * FROM usage_day
-    WHERE first_day <= ? AND last_day >= ? AND held <= ?
+    WHERE first_day <= ? AND last_day >= ? AND NOT held
         AND (? IS NULL OR tenant IN (SELECT value FROM json_each(?)))
     ORDER BY tenant, application, first_day
 """
-_ACCEPT_DAYS = """
-    UPDATE usage_day SET held = 0 WHERE held AND tenant = ? AND application = ? AND quantities = ?
+_HELD_DAYS = """
+    SELECT * FROM usage_day WHERE held AND tenant = ? AND application = ? AND quantities = ?
 """
 _DAY = timedelta(days=1)
 
@@ -170,9 +170,16 @@ class Usages(Runs):
     """The tables `usage`, `content`, `usage_day` and `last_seen`."""
 
     def record_usage(
-        self, run_id: int, usages: Iterable[tuple[Company, PackedUsage]], day: date
+        self,
+        run_id: int,
+        usages: Iterable[tuple[Company, PackedUsage]],
+        day: date,
+        doubted: Collection[tuple[TenantRef, str]] = (),
     ) -> None:
-        """What the run read completely of each client's tenants, as the reading of `day`."""
+        """What the run read completely of each client's tenants, as the reading of `day`.
+
+        `doubted` are the tenants and applications of which a guard holds what was counted.
+        """
         with self._transaction():
             run_before = self._last_run(before=run_id)
             for company, usage in usages:
@@ -187,7 +194,8 @@ class Usages(Runs):
                 if usage.seen:
                     self._execute("INSERT OR REPLACE INTO last_seen VALUES (?, ?)", *values)
                 for application, quantities in usage.quantities.items():
-                    self._record_day(day, str(usage.tenant), application, quantities)
+                    held = (usage.tenant, application) in doubted
+                    self._record_day(day, str(usage.tenant), application, quantities, held=held)
 
     def usage_at(self, name: str, run_id: int | None = None) -> tuple[UsageRecord, ...]:
         """What each tenant of the clients called `name` used in a run, by default the last.
@@ -243,15 +251,12 @@ class Usages(Runs):
         )
 
     def days(
-        self, first: date, last: date, tenants: Tenants = None, *, held: bool = False
+        self, first: date, last: date, tenants: Tenants = None
     ) -> Mapping[tuple[TenantRef, str], Mapping[date, Quantities]]:
-        """What was counted on each day of a span, by tenant and application; gaps are missing.
-
-        With `held` also readings that a guard held and nobody accepted.
-        """
+        """What was counted on each day of a span, by tenant and application; gaps are missing."""
         wanted = _json(tenants)
         found: dict[tuple[TenantRef, str], dict[date, Quantities]] = {}
-        for row in self._rows(_DAYS_BETWEEN, str(last), str(first), held, wanted, wanted):
+        for row in self._rows(_DAYS_BETWEEN, str(last), str(first), wanted, wanted):
             span = from_row(_Days, row)
             days = found.setdefault((span.tenant, span.application), {})
             day = max(span.first_day, first)
@@ -260,54 +265,54 @@ class Usages(Runs):
                 day += _DAY
         return found
 
-    def hold_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
-        """A guard holds what was counted of these tenants' applications on a day."""
-        with self._transaction():
-            for tenant, application in readings:
-                for row in self._over(str(tenant), application, day):
-                    if not row["held"]:
-                        self._put_day(day, str(tenant), application, row["quantities"], held=True)
-
     def accept_days(self, day: date, readings: Iterable[tuple[TenantRef, str]]) -> None:
-        """What was counted on a day is held no more, and no other reading of the same numbers."""
+        """What was counted last on a day is held no more, nor are other days of these numbers."""
         with self._transaction():
             for tenant, application in readings:
-                for row in self._over(str(tenant), application, day):
-                    self._execute(_ACCEPT_DAYS, str(tenant), application, row["quantities"])
+                where = (str(tenant), application)
+                for newest in self._over(*where, day, day)[-1:]:
+                    counted = newest["quantities"]
+                    for row in self._rows(_HELD_DAYS, *where, counted):
+                        span = from_row(_Days, row)
+                        self._put_days(span.first_day, span.last_day, where, counted, held=False)
 
-    def _over(self, tenant: str, application: str, *days: date) -> list[Row]:
-        return self._rows(_DAYS_OVER, tenant, application, str(days[-1]), str(days[0]))
+    def _over(self, tenant: str, application: str, first: date, last: date) -> list[Row]:
+        return self._rows(_DAYS_OVER, tenant, application, str(last), str(first))
 
-    def _record_day(self, day: date, tenant: str, application: str, quantities: Quantities) -> None:
+    def _record_day(
+        self, day: date, tenant: str, application: str, quantities: Quantities, *, held: bool
+    ) -> None:
         counted = dumps({category: number for category, number in quantities.items() if number})
         touching = self._over(tenant, application, day - _DAY, day)
-        same = [row for row in touching if row["quantities"] == counted]
-        if any(row["last_day"] >= str(day) for row in same):
-            return
-        if same and len(touching) == 1:  # the usual night: one statement
-            self._update("usage_day", same[0]["id"], last_day=str(day))
-            return
-        held = any(row["held"] for row in same)
-        self._put_day(day, tenant, application, counted, held=held)
+        held = held or any(row["held"] for row in touching if row["quantities"] == counted)
+        match touching:
+            case [row] if (row["quantities"], row["held"]) == (counted, held):  # the usual night
+                self._update("usage_day", row["id"], last_day=max(row["last_day"], str(day)))
+            case _:
+                self._put_days(day, day, (tenant, application), counted, held=held)
 
-    def _put_day(
-        self, day: date, tenant: str, application: str, quantities: str, *, held: bool
+    def _put_days(
+        self, first: date, last: date, where: tuple[str, str], quantities: str, *, held: bool
     ) -> None:
-        """Cuts a day out of the range that has it, and adds it to the one before, or its own."""
-        where = {"tenant": tenant, "application": application}
-        for row in self._over(tenant, application, day):
-            self._execute("DELETE FROM usage_day WHERE id = ?", row["id"])
-            rest = {**where, "quantities": row["quantities"], "held": row["held"]}
-            before, after = str(day - _DAY), str(day + _DAY)
-            for first, last in ((row["first_day"], before), (after, row["last_day"])):
-                if first <= last:
-                    self._insert("usage_day", **rest, first_day=first, last_day=last)
-        for row in self._over(tenant, application, day - _DAY):
+        """Cuts days out of the ranges that have them, and adds them to the one before, or as one.
+
+        A held reading leaves one of other numbers from earlier on the same day.
+        """
+        before, after = str(first - _DAY), str(last + _DAY)
+        for row in self._over(*where, first, last):
+            if row["held"] or not held or row["quantities"] == quantities:
+                self._execute("DELETE FROM usage_day WHERE id = ?", row["id"])
+                for begins, ends in ((row["first_day"], before), (after, row["last_day"])):
+                    if begins <= ends:
+                        rest = {**dict(row), "id": None, "first_day": begins, "last_day": ends}
+                        self._insert("usage_day", **rest)
+        for row in self._over(*where, first - _DAY, first - _DAY):
             if (row["quantities"], row["held"]) == (quantities, held):
-                self._update("usage_day", row["id"], last_day=str(day))
+                self._update("usage_day", row["id"], last_day=str(last))
                 return
-        added = {**where, "quantities": quantities, "held": held}
-        self._insert("usage_day", **added, first_day=str(day), last_day=str(day))
+        columns = ("tenant", "application", "first_day", "last_day", "quantities", "held")
+        values = (*where, str(first), str(last), quantities, held)
+        self._insert("usage_day", **dict(zip(columns, values, strict=True)))
 
 
 def _json(tenants: Tenants) -> str | None:

@@ -71,10 +71,11 @@ def _codes(company: CompanyPlan) -> Iterable[int]:
 def is_current(company: CompanyPlan) -> bool:
     """Whether every line of a client was shown by its PSA to hold what the client uses."""
     ready = company.status is Status.READY and not company.unconfirmed
-    return ready and all(_shown(line) for line in company.lines)
+    return ready and all(map(is_shown, company.lines))
 
 
-def _shown(line: PlannedLine) -> bool:
+def is_shown(line: PlannedLine) -> bool:
+    """Whether the PSA shows a line to hold what it should."""
     return line.outcome is Outcome.APPLIED or not line.changes
 
 
@@ -133,7 +134,7 @@ def trouble(company: CompanyPlan) -> str:
         return f"held: {company.hold.guard}"
     if company.unconfirmed:
         return f"not confirmed: {company.unconfirmed}"
-    waiting = sum(not _shown(line) for line in company.lines)
+    waiting = sum(not is_shown(line) for line in company.lines)
     return f"{waiting} change{'s' if waiting != 1 else ''} to write"
 
 

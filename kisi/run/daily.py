@@ -311,7 +311,6 @@ class _Run:
             ends=self.setup.ends,
             stop=self.stop.requested,
             emergency=lambda text: self.on_message(Message(text, is_warning=True)),
-            progress=lambda _done, _total: None,
         )
         self.stop.writing = True
         applied = apply(plan, context)

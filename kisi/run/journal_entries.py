@@ -8,10 +8,10 @@ from datetime import date, datetime
 
 from kisi.errors import Withheld
 from kisi.journal import ClientState, ConfirmedLine, Journal
-from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Status
+from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Pool, Status
 from kisi.planning import accepted_keys, settled
 from kisi.reconcile.pipeline import Reconciled
-from kisi.reconcile.summary import is_current, trouble
+from kisi.reconcile.summary import is_current, is_shown, trouble
 
 _DOUBTS = {"empty-source", "to-zero", "decrease", "increase", "create", "run", "unknown-device"}
 """Guards that ask whether the count is right; others ask about lines and mappings."""
@@ -30,7 +30,7 @@ def record_reading(
         journal.record_foreign_change(line.psa, line.agreement, at, error.message, before)
     clients = [client.company for client in found.plan.companies]
     read = ((x, found.evidence[ref]) for x in clients for ref in x.counted if ref in found.evidence)
-    journal.record_usage(run, read, today)
+    journal.record_usage(run, read, today, doubted(found.plan))
 
 
 def record_outcome(
@@ -42,7 +42,8 @@ def record_outcome(
     """
     journal.confirm(run, at, proven_lines(plan))
     journal.restate(run, restated_lines(plan))
-    _record_doubts(journal, plan, today)
+    billed = {pool for at, line in _lines(plan) if is_shown(line) for pool in _counted(at, line)}
+    journal.accept_days(today, (billed | doubted(found.plan)) - doubted(plan))
     journal.record_plan(run, at, plan)
     created = {  # another line that was known in its place is gone for good
         line.slot: line.line_id
@@ -54,17 +55,14 @@ def record_outcome(
     journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
 
 
-def _record_doubts(journal: Journal, plan: Plan, today: date) -> None:
-    """Keeps the day's reading apart where a guard doubts it, and takes it in where it is billed."""
-    doubted, billed = set(), set()
-    for company, line in _lines(plan):
-        counted = {(tenant, line.application) for tenant in company.tenants}
-        if line.hold is not None and line.hold.guard in _DOUBTS:
-            doubted |= counted
-        elif line.outcome is Outcome.APPLIED or not line.changes:
-            billed |= counted
-    journal.hold_days(today, doubted)
-    journal.accept_days(today, billed - doubted)
+def doubted(plan: Plan) -> set[Pool]:
+    """What was counted where a guard asks whether that is right."""
+    held = ((x, line) for x, line in _lines(plan) if line.hold and line.hold.guard in _DOUBTS)
+    return {pool for company, line in held for pool in _counted(company, line)}
+
+
+def _counted(company: Company, line: PlannedLine) -> Iterable[Pool]:
+    return (Pool(tenant, line.application) for tenant in company.tenants)
 
 
 def accept(
@@ -115,8 +113,7 @@ def proven_lines(plan: Plan) -> Iterable[ConfirmedLine]:
     """Lines that hold what they should: read and equal, or written and shown."""
     bills = settled(plan)
     for company, line in _lines(plan):
-        shown = line.outcome is Outcome.APPLIED or not line.changes
-        if shown and line.line_id is not None:
+        if is_shown(line) and line.line_id is not None:
             yield ConfirmedLine.of(line, company, settled=line.slot in bills)
 
 
@@ -124,7 +121,7 @@ def restated_lines(plan: Plan) -> Iterable[ConfirmedLine]:
     """Lines whose rise was not written, and whose units stand for what was counted today."""
     bills = settled(plan)
     for company, line in _lines(plan):
-        waits = line.delta > 0 and line.outcome is not Outcome.APPLIED
+        waits = line.delta > 0 and not is_shown(line)
         if waits and line.line_id is not None and line.slot in bills:
             yield ConfirmedLine.of(line, company)
 

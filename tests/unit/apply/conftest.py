@@ -33,7 +33,6 @@ class Bench:
     psas: dict[str, FakePsa] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     emergency: list[str] = field(default_factory=list)
-    progress: list[tuple[int, int]] = field(default_factory=list)
     pause: Callable[[float], None] | None = None
     ends: float = math.inf
     read_at: float = 0.0
@@ -72,7 +71,6 @@ class Bench:
             clock=self.clock,
             stop=self.stop,
             emergency=self.emergency.append,
-            progress=lambda done, total: self.progress.append((done, total)),
             pause=self.pause,
             ends=self.ends,
         )

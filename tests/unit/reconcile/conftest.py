@@ -165,7 +165,6 @@ class Scene:
             clock=self.clock,
             stop=self.stop,
             emergency=pytest.fail,
-            progress=lambda done, total: None,
         )
         applied = apply(plan, context)
         record_outcome(self.journal, run, at, found, applied.plan, TODAY)

@@ -22,6 +22,7 @@ from kisi.model import (
 from kisi.reconcile import pipeline
 from kisi.reconcile.new_lines import Catalogues, Siblings
 from kisi.reconcile.summary import Summary, last_line, summarise
+from kisi.run.journal_entries import record_reading
 from tests.unit.build import (
     ALL_ROW,
     COMPANY,
@@ -61,13 +62,24 @@ def test_what_a_run_counted_is_the_days_reading(scene):
     scene.sync()
     at = scene.clock.now().date()
     (tenant_ref,) = COMPANY.tenants
-    assert scene.journal.days(at, at) == {
-        (tenant_ref, KES): {at: {Category.WINDOWS_WORKSTATIONS: 90, Category.WINDOWS_SERVERS: 10}}
-    }
+    counted = {Category.WINDOWS_WORKSTATIONS: 90, Category.WINDOWS_SERVERS: 10}
+    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: counted}}
     scene.uses(0)
+    doubted = scene.sync()
+    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: counted}}  # a guard doubts the 0
+    scene.sync(doubted.plan.plan_id)
+    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: {}}}
+
+
+def test_a_doubted_reading_is_kept_apart_from_the_start(scene):
+    """Also if the run is killed between its reading and its end."""
+    scene.uses(50)
     scene.sync()
-    assert scene.journal.days(at, at) == {}  # a guard doubts it
-    assert scene.journal.days(at, at, held=True) == {(tenant_ref, KES): {at: {}}}
+    scene.uses(0)
+    at = scene.clock.now() + timedelta(days=1)
+    run = scene.journal.begin_run(at, version="1", command="sync", config_hash="")
+    record_reading(scene.journal, run, at, scene.look(), at.date())
+    assert scene.journal.days(at.date(), at.date()) == {}
 
 
 def test_a_changed_use_changes_the_line_that_is_there(scene):

@@ -113,7 +113,6 @@ def night(
         clock=clock,
         stop=threading.Event(),
         emergency=told.append,
-        progress=lambda _done, _total: None,
     )
     applied = apply(plan, context)
     assert applied.state_error is None, (applied.state_error, told)
