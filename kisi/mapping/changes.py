@@ -182,7 +182,7 @@ def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
     """The rows of the clients that `wanted` names, at least one.
 
     The first of these that finds any: the exact name; the agreement as `psa:agreement`; a tenant as
-    `source:tenant`; the name in any case; a glob on the name.
+    `source:tenant`; the name in any case; a glob on the name; a part of it.
     """
     rules: tuple[Callable[[Company], bool], ...] = (
         lambda company: company.name == wanted,
@@ -190,6 +190,7 @@ def the_clients(mapping: BillingMapping, wanted: str) -> tuple[int, ...]:
         lambda company: wanted in map(str, company.tenants),
         lambda company: company.name.casefold() == wanted.casefold(),
         lambda company: Glob(wanted).matches(company.name),
+        lambda company: bool(wanted.strip()) and wanted.casefold() in company.name.casefold(),
     )
     for rule in rules:
         if found := tuple(row for row, each in enumerate(mapping.companies) if rule(each)):

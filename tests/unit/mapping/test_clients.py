@@ -74,7 +74,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(draft):
     with pytest.raises(ConfigError, match='did you mean "Contoso"') as caught:
         the_client(draft.mapping, "Contosso")
     with pytest.raises(ConfigError, match="no client"):
-        the_clients(draft.mapping, "Fabri")
+        the_clients(draft.mapping, "Fabrix")
     assert caught.value.exit_code is ExitCode.CONFIG
     assert "left as it is" in caught.value.message
 
