@@ -91,8 +91,8 @@ def check(
     kisi check
     kisi check --online
 
-    Writes nothing. Every finding says what to do about it. Exit 3 for files and secrets, 4 for a source, 5 for a
-    PSA, 6 for a mapped id that is gone or not fit to bill.
+    Writes nothing. Every finding says what to do about it. Exit 3 for files and secrets, 4 for a
+    source, 5 for a PSA, 6 for a mapped id that is gone or not fit to bill.
     """
     from kisi.cli import checking
 

@@ -90,8 +90,8 @@ def sync(
     It runs under the lock of the state folder and is kept in the journal; the addresses of
     `[notify]` are notified of its end, whichever that is. `config` is kisi.toml, by default looked
     for where the command looks. `accept` are ids of plans or clients whose holds are released,
-    once; `only` and `exclude` name clients, also by a part or a glob. It first waits a random time of up to
-    `jitter` seconds, and up to `lock_timeout` seconds for another run to end.
+    once; `only` and `exclude` name clients, also by a part or a glob. It first waits a random time
+    of up to `jitter` seconds, and up to `lock_timeout` seconds for another run to end.
 
     `on_progress` is told from several threads what is being read, how much of it is done, and of
     how much; `on_message` what a person should know meanwhile. `on_result` is given the result

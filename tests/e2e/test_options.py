@@ -178,7 +178,8 @@ def test_a_client_is_named_alike_everywhere_and_the_older_names_go_on_working(op
         result = operator.run(command, option, "ontos")
         assert (result.code, result.requests) == (3, ())
         assert "2 clients have 'ontos' in their name: Contoso, Contoso Lab." in result.err
-    assert "--only" not in _help("preview") and "--company" not in _help("status")
+    assert "--only" not in _help("preview")
+    assert "--company" not in _help("status")
     assert operator.run("explain", "--client", "brik").out.startswith("Fabrikam")
     assert operator.run("explain").code == 2
     assert operator.run("map", "billing", "brik", "off").code == 0

@@ -253,7 +253,7 @@ def test_a_part_of_a_name_is_enough_if_only_one_client_has_it():
     assert chosen("NORTH") == ["North"]  # a whole name is no part of another
     assert chosen("[eu]", "north*") == ["North", "Northwind", "Contoso [EU]"]
     for text in ("ort", "nort"):
-        with pytest.raises(ConfigError, match="2 clients have .* in their name: North, Northwind"):
+        with pytest.raises(ConfigError, match="in their name: North, Northwind"):
             chosen(text)
     for text in ("", " ", "south"):
         with pytest.raises(ConfigError, match="has a name that matches"):
