@@ -118,12 +118,13 @@ def demo(
         Path | None, typer.Option(metavar="DIR", help="Keep configuration and journal here.")
     ] = None,
 ) -> None:
-    """Show a preview, runs, a hold and status on simulated systems.
+    """Run preview, sync, sync again and status on simulated systems.
 
     kisi demo
     kisi demo --keep try
 
-    On this machine alone. Exits 0 if every step did what it should: the first sync writes, the second writes nothing.
+    On this machine alone. Exits 0 if every step did what it should: the first sync writes, the
+    second writes nothing.
     """
     with tempfile.TemporaryDirectory(prefix="kisi-demo-") as temporary:
         folder = keep or Path(temporary)
