@@ -103,12 +103,18 @@ def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
     sections = []
     for area in areas:
         entries = tuple(
-            page.Entry(*_MARKS[one.level], one.message, remarks=page.remarks(one.remedy))
+            page.Entry(*_MARKS[one.level], one.message, remarks=_remarks(one.remedy))
             for one in area.findings
             if detailed or one.level is not Level.OK
         )
         sections += [page.Section(area.title, (), entries)] if entries else []
     return page.Report("Check", tuple(sections))
+
+
+def _remarks(remedy: str) -> tuple[page.Span, ...]:
+    """What to do; further lines are to be pasted, and never broken."""
+    todo, *lines = remedy.splitlines() or [""]
+    return (*page.remarks(todo), *page.remarks(*lines, tone=Tone.COMMAND))
 
 
 def _area_fields(area: Area) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     _version_asked: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Bills Kaspersky security by what an MSP's clients really use."""
@@ -85,10 +86,13 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Check files, secrets and permissions; with --online also the systems. Writes nothing.
+    """Check files and secrets; with --online also the systems.
 
-    Every finding says what to do about it. Exit 3 for files and secrets, 4 for a source, 5 for a
-    PSA, 6 for a mapped id that is gone or not fit to bill.
+    kisi check
+    kisi check --online
+
+    Writes nothing. Every finding says what to do about it. Exit 3 for files and secrets, 4 for a
+    source, 5 for a PSA, 6 for a mapped id that is gone or not fit to bill.
     """
     from kisi.cli import checking
 
@@ -105,25 +109,33 @@ def check(
 app.add_typer(map_app, name="map")
 
 
-@app.command()
+@app.command(context_settings=options.OLDER_NAMES)
 @shared_options(formats=options.Format)
 def preview(
     config: Path | None,
     console: Console,
-    only: options.Only = None,
+    client: options.Clients = None,
     exclude: options.Exclude = None,
     detailed_exitcode: Annotated[
         bool, flag("--detailed-exitcode", "Exit 10 if changes wait to be written.")
     ] = False,
 ) -> None:
-    """Show what `kisi sync` would change, what is held, and why. Writes nothing.
+    """Show what `kisi sync` would change, what is held, and why.
 
-    Look at it before invoicing. Works also without a mapping: then it shows what there is to map.
+    kisi preview
+    kisi preview --client Contoso -v
+    kisi preview --format html --output preview.html
+
+    Writes nothing. Works also without a mapping: then it shows what there is to map. With -v also
+    what is as it should be.
+
+    Marks: + a new line, ~ another quantity, ! on hold, = nothing to change, ✗ failed, ? not known
+    whether it was written, - no row of the mapping bills it.
     """
     from kisi.cli.running import follow
     from kisi.run import daily
 
-    work = partial(daily.preview, config, only=only or (), exclude=exclude or ())
+    work = partial(daily.preview, config, only=client or (), exclude=exclude or ())
     work = partial(work, detailed_exit_code=detailed_exitcode)
     work = partial(work, with_history=console.format is options.Format.HTML)
     said = "Stopping: a preview writes nothing."
@@ -135,7 +147,7 @@ _JITTER = "First wait a random time of up to this many seconds."
 _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 
 
-@app.command()
+@app.command(context_settings=options.OLDER_NAMES)
 @shared_options(formats=options.Format)
 def sync(
     config: Path | None,
@@ -143,35 +155,44 @@ def sync(
     accept: Annotated[
         list[str] | None, typer.Option("--accept", metavar="ID", help=_ACCEPT)
     ] = None,
-    only: options.Only = None,
+    client: options.Clients = None,
     exclude: options.Exclude = None,
     jitter: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_JITTER)] = 0,
     lock_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_LOCK_TIMEOUT)
     ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
 ) -> None:
-    """Bring the PSA's agreements to what the clients really use. Made for cron.
+    """Bring the PSA's agreements to what the clients really use.
 
-    Everything is read first; nothing is written for a client whose count is not complete. What
-    looks wrong is held and reported with the command that releases it. A run with --only or
-    --exclude is not the daily one: the healthcheck of [notify] is not pinged.
+    kisi sync
+    kisi sync --accept 22f5d1b7
+    kisi sync --client Contoso
+
+    Made for cron. Everything is read first; nothing is written for a client whose count is not
+    complete. What looks wrong is held and reported with the command that releases it. A run with
+    --client or --exclude is not the daily one: the healthcheck of [notify] is not pinged. Marks: as
+    `kisi preview --help` says.
     """
+    if dry_run:
+        console.warn("Error: `kisi preview` shows what a sync would do; nothing was done.")
+        raise typer.Exit(ExitCode.USAGE)
     from kisi.cli.running import follow
     from kisi.run import daily
 
-    work = partial(daily.sync, config, accept=accept or (), only=only or (), exclude=exclude or ())
+    work = partial(
+        daily.sync, config, accept=accept or (), only=client or (), exclude=exclude or ()
+    )
     work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
     raise typer.Exit(follow(work, console))
 
 
-@app.command()
+@app.command(context_settings=options.OLDER_NAMES)
 @shared_options(formats=options.Format)
 def status(
     config: Path | None,
     console: Console,
-    company: Annotated[
-        str | None, options.client_glob("--company", "Only clients whose name matches, in detail.")
-    ] = None,
+    client: options.Clients = None,
     since: Annotated[
         str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
     ] = None,
@@ -183,9 +204,14 @@ def status(
     ] = False,
     max_age: Annotated[str, typer.Option(metavar="AGE", help="How old a proof may be.")] = "26h",
 ) -> None:
-    """Show the last runs, each client's state and lines, and what waits for you.
+    """Show the last runs, each client's state, and what waits.
 
-    Reads the journal alone; nothing is sent. Before invoicing, ask `kisi status --ready`.
+    kisi status
+    kisi status --client Contoso
+    kisi status --ready
+
+    Ask the last before invoicing. Reads the journal alone; nothing is sent. With --client each of
+    its lines is shown.
     """
     from kisi.cli.journal import show_status
 
@@ -193,7 +219,7 @@ def status(
     code = show_status(
         config,
         console,
-        company=company,
+        named=client or (),
         since=runs_since,
         failed=failed and not ready,  # who may be invoiced is asked of everybody
         ready=ready,
@@ -207,14 +233,16 @@ def status(
 def explain(
     config: Path | None,
     console: Console,
-    company: Annotated[
+    name: Annotated[
         str,
         typer.Argument(
-            metavar="COMPANY",
+            metavar="CLIENT",
             help="The client's name, or a part of it.",
             autocompletion=client_names,
+            show_default=False,
         ),
-    ],
+    ] = "",
+    client: Annotated[str, typer.Option("--client", hidden=True, autocompletion=client_names)] = "",
     application: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only applications whose name matches.")
     ] = None,
@@ -226,13 +254,18 @@ def explain(
         typer.Option(metavar="ID", min=1, max=10**9, help="A past run (see `kisi status`)."),
     ] = None,
 ) -> None:
-    """Explain a client's quantities: keys, classes, devices, and what changed since the run before.
+    """Explain a client's quantities: keys, devices, changes.
+
+    kisi explain Contoso
+    kisi explain Contoso --devices --run 17
 
     Reads the journal alone; nothing is sent. Evidence is kept for `evidence_days`.
     """
     from kisi.cli.journal import show_explanation
 
-    show_explanation(config, console, company, run, application, devices=devices)
+    if bool(name) is bool(client):
+        raise typer.BadParameter("Name one client: kisi explain CLIENT")
+    show_explanation(config, console, name or client, run, application, devices=devices)
 
 
 @app.command()
@@ -240,10 +273,10 @@ def explain(
 def statement(
     config: Path | None,
     console: Console,
-    company: Annotated[
+    name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[COMPANY]",
+            metavar="CLIENT",
             help="The client's name, or a part of it; without it all clients.",
             autocompletion=client_names,
         ),
@@ -251,29 +284,33 @@ def statement(
     month: Annotated[
         str | None, typer.Option(metavar="YYYY-MM", help="By default this month.")
     ] = None,
-    client: Annotated[
-        str | None, options.client_glob("--client", "Only clients whose name matches.")
-    ] = None,
+    client: options.Clients = None,
 ) -> None:
     """Show a client's month: units a day, amounts, devices.
+
+    kisi statement Contoso --month 2026-11 --format html -o contoso
+    kisi statement --format html --output statements
 
     A page fit to be sent to the client. --output is a folder here, and gets a
     file for each client. Reads the journal alone; nothing is sent.
     """
     from kisi.cli.journal import show_statement
 
-    if console.format is options.Format.HTML and company is None and console.file is None:
+    if console.format is options.Format.HTML and name is None and console.file is None:
         raise typer.BadParameter(
             "A page is one client's: name it, or write a file for each with --output FOLDER."
         )
     first = None if month is None else first_of_month(month)
-    show_statement(config, console, company, client, first)
+    show_statement(config, console, name, client or (), first)
 
 
 @app.command()
 @shared_options(formats=options.FindingsFormat)
 def schema(config: Path | None, console: Console) -> None:
     """Print every field of JSON and CSV, or a JSON Schema.
+
+    kisi schema
+    kisi schema --format json -o kisi.schema.json
 
     With --format json it is the JSON Schema of the two files and of all results.
     Fields are added, and never renamed or removed, as long as `format_version` is 1.

@@ -20,7 +20,7 @@ from kisi.config import Config
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
 from kisi.lock import is_running
-from kisi.model import BillingMapping, Glob
+from kisi.model import BillingMapping
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
@@ -44,7 +44,7 @@ from kisi.render.status import (
     status_report,
 )
 from kisi.run.document import read_found, read_left, read_tenant, read_use
-from kisi.run.setup import load
+from kisi.run.setup import clients_named, load
 from kisi.transport import Clock
 
 _RUNS = 10
@@ -55,7 +55,7 @@ def show_status(
     config: Path | None,
     console: Console,
     *,
-    company: str | None,
+    named: Sequence[str],
     since: datetime | timedelta | None,
     failed: bool,
     ready: bool,
@@ -63,18 +63,34 @@ def show_status(
 ) -> ExitCode:
     """Shows how it stands, or answers whether invoices may be made; a proof may be `max_age` old.
 
-    Only clients that match the glob `company`; if `failed`, that are billed and not up to date.
+    Only clients that are `named`, if any is; if `failed`, that are billed and not up to date.
     """
     settings, mapping = load(config)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         view, problem = _status(journal, settings, mapping, since, max_age), journal.problem
-    asked = tuple(x for x in view.clients if _is_asked_for(x, company, failed=failed))
-    named = "No client" if company is None else f'No client with a name like "{company}"'
-    trouble = "failed or is held" if failed or company is None else "is known"
-    view = replace(view, clients=asked, nobody=f"{named} {trouble}." if view.clients else "")
+    names = [client.record.name for client in view.clients]
+    meant = set().union(*(clients_named(text, names) for text in named)) if named else set(names)
+    asked = tuple(
+        x for x in view.clients if x.record.name in meant and not (failed and _is_well(x))
+    )
+    like = " or ".join(f'"{text}"' for text in named)
+    nobody = f"No client with a name like {like}" if named else "No client"
+    trouble = "failed or is held" if failed or not named else "is known"
+    view = replace(view, clients=asked, nobody=f"{nobody} {trouble}." if view.clients else "")
+    if named and not ready:  # what concerns these alone
+        billed_on = {(one.record.psa, one.record.agreement) for one in asked}
+        view = replace(
+            view,
+            holds=tuple(x for x in view.holds if (x.psa, x.agreement) in billed_on),
+            unmapped=tuple(use for use in view.unmapped if use.company in meant),
+            unmapped_tenants=(),
+            unmapped_uses=(),
+            left=(),
+            keys=tuple(key for key in view.keys if key.name in meant),
+        )
     answer = readiness(view, max_age) if ready else None
     if answer is None or console.format is not Format.TABLE:
-        detailed = console.verbose > 0 or company is not None or console.format is Format.HTML
+        detailed = console.verbose > 0 or bool(named) or console.format is Format.HTML
         show(
             console,
             report=lambda: status_report(view, detailed=detailed),
@@ -166,9 +182,8 @@ def _clients(
         yield Client(ClientRecord(one.name, *billed, one.tenants), begins=one.begins)
 
 
-def _is_asked_for(client: Client, company: str | None, *, failed: bool) -> bool:
-    is_named = company is None or Glob(company).matches(client.record.name)
-    return is_named and not (failed and client.is_fine and not client.record.guard)
+def _is_well(client: Client) -> bool:
+    return client.is_fine and not client.record.guard
 
 
 def show_explanation(
@@ -231,7 +246,7 @@ def show_statement(
     config: Path | None,
     console: Console,
     company: str | None,
-    glob: str | None,
+    named: Sequence[str],
     first: date | None,
 ) -> None:
     """Shows what clients used in a month, or writes a file for each to the console's folder.
@@ -249,8 +264,9 @@ def show_statement(
             raise journal.problem
         clients = [*_clients_called(journal.clients(unmapped=True), company)][:1] if company else []
         clients = clients or [one for one in journal.clients() if one.billing is Billing.ON]
-        if glob is not None:
-            clients = [one for one in clients if Glob(glob).matches(one.name)]
+        if named:
+            meant = set().union(*(clients_named(x, [c.name for c in clients]) for x in named))
+            clients = [one for one in clients if one.name in meant]
         statements = [_statement(journal, one, month, settings) for one in clients]
     if not statements:
         raise ConfigError(

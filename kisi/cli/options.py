@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -24,21 +25,25 @@ def flag(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
     return typer.Option(name, help=text)
 
 
-def client_glob(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
-    """An option that takes globs of clients' names, and completes a name."""
-    return typer.Option(name, metavar="GLOB", autocompletion=client_names, help=text)
+def client_option(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+    """An option that takes a client's name, a part of it, or a glob; it completes a name."""
+    return typer.Option(name, metavar="CLIENT", autocompletion=client_names, help=text)
+
+
+_OLDER = {"only": "client", "company": "client"}
+OLDER_NAMES = {"token_normalize_func": lambda name: _OLDER.get(name, name)}
+"""Context settings of a command whose --client once was called --only, or --company."""
 
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="FILE", help="Write the result to a file, not to stdout."),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write the result to a file, not to stdout."
+    ),
 ]
-Only = Annotated[
-    list[str] | None, client_glob("--only", "Only clients whose name matches (repeatable).")
-]
-Exclude = Annotated[
-    list[str] | None, client_glob("--exclude", "Leave out clients whose name matches (repeatable).")
-]
+_CLIENT = "Only this client: its name, a part of it, or a glob (repeatable)."
+Clients = Annotated[list[str] | None, client_option("--client", _CLIENT)]
+Exclude = Annotated[list[str] | None, client_option("--exclude", "Without this one; as --client.")]
 PsaName = Annotated[
     str | None,
     typer.Option("--psa", metavar="NAME", help="Which [psa.NAME]; needed if there are several."),
@@ -80,7 +85,9 @@ def typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-_AS = typer.Option("--format", case_sensitive=False, callback=_one_format, help="How to write it.")
+_AS = typer.Option(
+    "--format", "-f", case_sensitive=False, callback=_one_format, help="How to write it."
+)
 _FORMATS: dict[type[StrEnum], Any] = {
     Format: Annotated[Format, _AS],
     RowsFormat: Annotated[RowsFormat, _AS],
@@ -112,7 +119,8 @@ def shared_options(
     """Adds options to a command, which takes first what comes of them: a path, and the `Console`.
 
     --quiet, --verbose, --no-color; --config; with `formats` also --format, --json and --output,
-    and where CSV is among them --delimiter and --decimal.
+    and where CSV is among them --delimiter and --decimal. In the docstring, which is the help, a
+    paragraph that begins with `kisi ` is of examples.
     """
     shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
     if formats is not None:
@@ -144,6 +152,8 @@ def shared_options(
             command(*first, console_for(**wanted), **given)
 
         with_shared.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        # an example is shown as it stands
+        with_shared.__doc__ = re.sub(r"\n\n(?=kisi )", "\n\n\b\n", inspect.getdoc(command) or "")
         with_shared.__annotations__ = {each.name: each.annotation for each in parameters}
         del with_shared.__wrapped__
         return with_shared

@@ -50,10 +50,15 @@ def schedule(
         str | None, typer.Option(metavar="NAME", help="Who runs it; without it, you.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="Write the files into a folder.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write the files into a folder."),
     ] = None,
 ) -> None:
     """Print a schedule for the daily run, and how to install it.
+
+    kisi schedule systemd --config /etc/kisi/kisi.toml
+    kisi schedule cron --at 05:45 --account kisi
+    kisi schedule windows --output .
 
     It names this installation's own program, kisi.toml, state folder and account.
     """

@@ -35,7 +35,13 @@ def init(
         Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it.")
     ] = Path("kisi.toml"),
 ) -> None:
-    """Write a commented kisi.toml to fill in. Never overwrites anything."""
+    """Write a commented kisi.toml to fill in.
+
+    kisi init
+    kisi init --config /etc/kisi/kisi.toml
+
+    Never overwrites anything.
+    """
     console.info(write_template(config))
 
 
@@ -86,9 +92,12 @@ def sandbox(
         ),
     ] = 0,
 ) -> None:
-    """Serve a simulated Security Center and PSA on this machine, with a ready configuration.
+    """Serve simulated systems here, with a ready configuration.
 
-    It serves until ^C. In another terminal: kisi preview --config DIR/kisi.toml
+    kisi sandbox --directory try
+    kisi preview --config try/kisi.toml      (in another terminal)
+
+    A Security Center, Business Hub's reports and all PSAs, on loopback, until ^C.
     """
     from kisi.cli.running import handle_signals
 
@@ -109,9 +118,13 @@ def demo(
         Path | None, typer.Option(metavar="DIR", help="Keep configuration and journal here.")
     ] = None,
 ) -> None:
-    """Run preview, sync, sync again and status on simulated systems, on this machine only.
+    """Run preview, sync, sync again and status on simulated systems.
 
-    Exits 0 if every step did what it should: the first sync writes, the second writes nothing.
+    kisi demo
+    kisi demo --keep try
+
+    On this machine alone. Exits 0 if every step did what it should: the first sync writes, the
+    second writes nothing.
     """
     with tempfile.TemporaryDirectory(prefix="kisi-demo-") as temporary:
         folder = keep or Path(temporary)

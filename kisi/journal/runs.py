@@ -46,7 +46,7 @@ class Run:
     command: str
     config_hash: str
     plan_scope: str
-    """`--only` and `--exclude` in words; empty for a run over all clients."""
+    """`--client` and `--exclude` in words; empty for a run over all clients."""
     state: RunState
     ended_at: datetime | None = None
     exit_code: int | None = None

@@ -147,7 +147,7 @@ class MappingEdit:
         """The places of the clients that `wanted` names, at least one.
 
         The first of these that finds any: the exact name; the agreement as `psa:agreement`; a
-        tenant as `source:tenant`; the name in any case; a glob on the name.
+        tenant as `source:tenant`; the name in any case; a glob on the name; a part of it.
         """
         rules: tuple[Callable[[Company], bool], ...] = (
             lambda company: company.name == wanted,
@@ -155,6 +155,7 @@ class MappingEdit:
             lambda company: wanted in map(str, company.tenants),
             lambda company: company.name.casefold() == wanted.casefold(),
             lambda company: Glob(wanted).matches(company.name),
+            lambda company: bool(wanted.strip()) and wanted.casefold() in company.name.casefold(),
         )
         for rule in rules:
             if found := tuple(place for place, each in self.companies.items() if rule(each)):

@@ -24,7 +24,6 @@ from kisi.model import (
     Company,
     CompanyPlan,
     Failure,
-    Glob,
     Hold,
     LeftLine,
     LineSlot,
@@ -109,21 +108,6 @@ class Reconciled:
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
     others: OthersSeen = field(default_factory=OthersSeen)
-
-
-def select(
-    companies: Iterable[Company], only: Collection[str] = (), exclude: Collection[str] = ()
-) -> tuple[Company, ...]:
-    """The clients a run concerns, by globs on their names; case does not matter."""
-
-    def named(company: Company, globs: Collection[str]) -> bool:
-        return any(Glob(glob).matches(company.name) for glob in globs)
-
-    return tuple(
-        company
-        for company in companies
-        if (not only or named(company, only)) and not named(company, exclude)
-    )
 
 
 def reconcile(

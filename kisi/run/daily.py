@@ -24,7 +24,7 @@ from kisi.errors import (
 )
 from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
-from kisi.model import BillingMapping, Company, Glob, Plan, Rules
+from kisi.model import BillingMapping, Company, Plan, Rules
 from kisi.reconcile.collect import Progress, read_unmapped
 from kisi.reconcile.pipeline import (
     JournalState,
@@ -32,7 +32,6 @@ from kisi.reconcile.pipeline import (
     counting_context,
     reconcile,
     resolve,
-    select,
 )
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.document import plan_document
@@ -40,7 +39,7 @@ from kisi.run.journal_entries import accept as accept_ids
 from kisi.run.journal_entries import record_outcome, record_reading
 from kisi.run.notification import notifying
 from kisi.run.result import Message, Mode, OnMessage, RunResult, Stop
-from kisi.run.setup import Setup, logged, opened, who
+from kisi.run.setup import Setup, clients_named, logged, opened, who
 from kisi.transport import Clock, certificate_of
 
 LOG = logging.getLogger(__name__)
@@ -55,14 +54,17 @@ _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 def chosen_clients(
     mapping: BillingMapping, only: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Company, ...]:
-    """The clients of a run, by globs; a `ConfigError` if one names nobody, or all leave nobody."""
-    names, globs = [one.name for one in mapping.companies], (*only, *exclude)
-    nobody = [repr(glob) for glob in globs if not any(map(Glob(glob).matches, names))]
-    chosen = select(mapping.companies, only, exclude)
+    """The clients of a run; a `ConfigError` if a text names nobody, or all leave nobody."""
+    names = [one.name for one in mapping.companies]
+    meant = {text: clients_named(text, names) for text in (*only, *exclude)}
+    nobody = [repr(text) for text, found in meant.items() if not found]
+    wanted = set().union(*map(meant.__getitem__, only)) if only else set(names)
+    wanted = wanted.difference(*map(meant.__getitem__, exclude))
+    chosen = tuple(one for one in mapping.companies if one.name in wanted)
     if nobody:
         found = f"No client of mapping.toml has a name that matches {', '.join(nobody)}."
-    elif globs and not chosen:
-        found = "--only and --exclude leave no client."
+    elif meant and not chosen:
+        found = "--client and --exclude leave no client."
     else:
         return chosen
     raise ConfigError(
@@ -88,8 +90,8 @@ def sync(
     It runs under the lock of the state folder and is kept in the journal; the addresses of
     `[notify]` are notified of its end, whichever that is. `config` is kisi.toml, by default looked
     for where the command looks. `accept` are ids of plans or clients whose holds are released,
-    once; `only` and `exclude` globs on clients' names. It first waits a random time of up to
-    `jitter` seconds, and up to `lock_timeout` seconds for another run to end.
+    once; `only` and `exclude` name clients, also by a part or a glob. It first waits a random time
+    of up to `jitter` seconds, and up to `lock_timeout` seconds for another run to end.
 
     `on_progress` is told from several threads what is being read, how much of it is done, and of
     how much; `on_message` what a person should know meanwhile. `on_result` is given the result
@@ -162,6 +164,7 @@ def preview(
                 on_message(Message.of(problem))
             systems, progress = (setup.sources, setup.psas), stop.checked(on_progress)
             found = reconcile(rules, *systems, memory, companies, progress, setup.clock)
+            found = _of_some(found) if only or exclude else found
             history = journal.line_history() if with_history else ()
             stop.check()
         plan = resolve(found, setup.psas)
@@ -196,6 +199,11 @@ def wait_for_last_write(memory: JournalState, clock: Clock, inform: Callable[[st
         if 0 <= age < SHOWN_AFTER:
             inform("The previous run ended in the middle; waiting for its last write to show.")
             clock.sleep(SHOWN_AFTER - age)
+
+
+def _of_some(found: Reconciled) -> Reconciled:
+    """Without what concerns none of the clients that a run was limited to."""
+    return replace(found, plan=replace(found.plan, unmapped_tenants=()), left=())
 
 
 def _begin(setup: Setup, journal: Journal, scope: str, on_message: OnMessage) -> int:
@@ -261,6 +269,7 @@ class _Run:
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
         systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)
         found = reconcile(rules, *systems, memory, self.companies, progress, setup.clock)
+        found = _of_some(found) if self.scope else found
         self.stop.check()
         record_reading(journal, run, now(), found, rules.today)
         shown = resolve(found, setup.psas)

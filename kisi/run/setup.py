@@ -6,7 +6,7 @@ import getpass
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -21,7 +21,7 @@ from kisi.config import Config, PartialConfig, read_partial_config, resolve_all
 from kisi.config.settings import Section
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
-from kisi.model import BillingMapping, Rules
+from kisi.model import BillingMapping, Glob, Rules
 from kisi.psa import Psa, autotask, connectwise, tigerpaw
 from kisi.redaction import OneLine, RedactingFilter
 from kisi.sources import UsageSource, business_hub, ksc
@@ -81,6 +81,7 @@ RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
 SOURCES_SECONDS = 1200.0
 """The sources are read within so many of them: what was read by then can still be billed."""
+_CANDIDATES = 10
 _LOG_BYTES, _LOG_FILES = 2 * 2**20, 5
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -128,6 +129,24 @@ def config_path(given: Path | None) -> Path:
         "There is no kisi.toml: looked for " + " and ".join(str(place) for place in places) + ".",
         remedy="`kisi init` writes one; `--config FILE` names another place.",
     )
+
+
+def clients_named(wanted: str, names: Iterable[str]) -> set[str]:
+    """The names that `wanted` is a glob for, in any case, or else the only one that it is part of.
+
+    Raises `ConfigError` if it is part of several.
+    """
+    names, part = set(names), wanted.strip().casefold()
+    if found := set(filter(Glob(wanted).matches, names)):
+        return found
+    parts = sorted(name for name in names if part and part in name.casefold())
+    if len(parts) > 1:
+        shown = ", ".join(parts[:_CANDIDATES]) + (" ..." if parts[_CANDIDATES:] else "")
+        raise ConfigError(
+            f"{len(parts)} clients have {wanted!r} in their name: {shown}.",
+            remedy=f"Name one of them in full, or take all of them with '*{wanted}*'.",
+        )
+    return set(parts)
 
 
 def partial_config(given: Path | None) -> PartialConfig:

@@ -103,6 +103,11 @@ class Client:
         parts = urlsplit(self._base)
         return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
+    @property
+    def pins(self) -> Collection[str]:
+        """The fingerprints that are compared; none, if only issuers are."""
+        return self._methods[0].pins or ()
+
     def why_trusted(self, presented: str) -> str:
         """Why a certificate is trusted, as a clause; empty while no pin and no chain proves it."""
         exact, *chain = self._methods

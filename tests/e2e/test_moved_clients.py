@@ -326,7 +326,7 @@ def test_a_mapping_that_is_gone_is_an_error_and_not_a_quiet_night(desk: Desk, te
     [
         (("--exclude", "Contosso"), "No client of mapping.toml has a name that matches 'Contosso'"),
         (("--only", "Contoso", "--only", "X*"), "has a name that matches 'X*'"),
-        (("--exclude", "*"), "--only and --exclude leave no client"),
+        (("--exclude", "*"), "--client and --exclude leave no client"),
     ],
 )
 def test_a_choice_of_clients_that_names_nobody_is_an_error(

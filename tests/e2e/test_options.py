@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from kisi.cli import app
 from tests.e2e.conftest import Operator
@@ -123,6 +127,81 @@ def test_every_command_can_be_told_how_to_speak(name: str, has: set[str]):
     assert has >= {"--quiet", "-q", "--verbose", "-v", "--no-color"}
     if name not in {"demo", "sandbox"}:  # they bring a kisi.toml of their own
         assert has >= {"--config", "-c"}
+
+
+def _help(*command: str) -> str:
+    done = CliRunner().invoke(app, [*command, "--help"], terminal_width=80, env={"COLUMNS": "80"})
+    return done.output
+
+
+@pytest.mark.parametrize("group", [(), ("map",)])
+def test_each_purpose_is_whole_in_a_line_of_80_columns(group: tuple[str, ...]):
+    listed = _help(*group).partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+
+    assert len(listed) > 10
+    assert not [
+        line for line in listed if len(line) > 80 or not line.endswith(".") or "..." in line
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in _commands(typer.main.get_command(app))])
+def test_the_help_of_each_command_begins_with_examples_that_work(name: str):
+    _usage, purpose, examples, *_ = _help(*name.split()).split("\n\n")
+
+    assert len(purpose.splitlines()) == 1
+    lines = [line.strip().partition("     ")[0] for line in examples.splitlines()]
+    assert lines[0].startswith(f"kisi {name}")
+    root: Any = typer.main.get_command(app)
+    for line in lines:
+        program, *words = shlex.split(line)
+        command, above = root, typer.Context(root)
+        assert program == "kisi"
+        while hasattr(command, "commands") and words:
+            command = command.commands[words.pop(0)]
+        command.make_context("kisi", words, parent=above, resilient_parsing=False)
+
+
+def test_a_client_is_named_alike_everywhere_and_the_older_names_go_on_working(operator: Operator):
+    operator.bill_as_one()
+    for name in ("Contoso", "Contoso Lab", "Fabrikam"):
+        operator.client(name, workstations=3)
+    operator.world.tenant("Nobody's", workstations=1)
+    assert operator.sync().code == 0
+
+    for command, option in (
+        *itertools.product(("preview", "sync", "status"), ("--client", "--only", "--company")),
+        ("statement", "--client"),
+    ):
+        result = operator.run(command, option, "brik", "-v")
+        assert "Fabrikam" in result.out
+        assert not [x for x in ("Contoso", "Nobody's") if x in result.out + result.err]
+        result = operator.run(command, option, "ontos")
+        assert (result.code, result.requests) == (3, ())
+        assert "2 clients have 'ontos' in their name: Contoso, Contoso Lab." in result.err
+    assert "--only" not in _help("preview")
+    assert "--company" not in _help("status")
+    assert operator.run("explain", "--client", "brik").out.startswith("Fabrikam")
+    assert operator.run("explain").code == 2
+    assert operator.run("map", "billing", "brik", "off").code == 0
+    result = operator.run("map", "remove", "ontos")
+    assert result.code == 3
+    assert 'names several clients: "Contoso"' in result.err
+
+
+def test_a_sync_that_is_to_be_dry_is_told_of_preview_in_one_line(operator: Operator):
+    result = operator.run("sync", "--dry-run")
+
+    assert (result.code, result.out, result.requests) == (2, "", ())
+    assert result.err == "Error: `kisi preview` shows what a sync would do; nothing was done.\n"
+
+
+def test_what_is_typed_often_has_one_letter(operator: Operator, tmp_path: Path):
+    operator.by_hand()
+    out = tmp_path / "result.json"
+
+    assert operator.run_bare("-V").out == operator.run_bare("--version").out
+    assert operator.run("preview", "-f", "json", "-o", str(out)).out == ""
+    assert json.loads(out.read_text(encoding="utf-8"))["mode"] == "preview"
 
 
 @pytest.mark.parametrize("option", ["-q", "-v", "-vv", "--no-color"])

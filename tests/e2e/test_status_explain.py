@@ -297,9 +297,7 @@ def test_a_run_over_some_clients_reads_nothing_that_nobody_is_billed_for(operato
 
     document = operator.sync("--only", "Contoso").document
 
-    (tenant,) = (x for x in document["unmapped"]["tenants"] if x["name"] == "Fourth Coffee")
-    assert tenant["in_use"] is None
-    assert document["unmapped"]["applications"] == []
+    assert document["unmapped"] == {"tenants": [], "applications": []}  # nor does it concern them
 
 
 # --- status -------------------------------------------------------------------------------------
@@ -719,10 +717,37 @@ def test_check_online_of_a_good_installation_finds_nothing_and_writes_nothing(op
 def test_check_online_asks_to_pin_only_a_certificate_that_is_not_trusted_yet(operator: Operator):
     operator.by_hand()
     assert ", which is pinned." in _flat(operator.run("check", "--online").out)
+    old = operator.sandbox.ksc_server.fingerprint
     _rotate(operator, operator.client("Contoso"))
-    told = _flat(operator.run("check", "--online").out)
+    result = operator.run("check", "--online")
+    told = _flat(result.out)
+    assert result.code == 4
     assert "which is pinned" not in told
-    assert "then pin it with `fingerprints`" in told
+    new = operator.sandbox.ksc_server.fingerprint
+    assert f"another certificate than the one that is pinned: was {old}, is now {new}" in told
+    assert "If it was not, somebody may be between: change nothing." in told
+    assert told.count("klserver.cer") == 1
+
+
+def test_a_new_server_gets_one_line_to_paste_that_makes_it_trusted(operator: Operator, monkeypatch):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+    operator.by_hand()
+    monkeypatch.setenv("COLUMNS", "80")
+    file = operator.folder / "kisi.toml"
+    pinned = file.read_text(encoding="utf-8")
+    line = f'fingerprints = ["{operator.sandbox.ksc_server.fingerprint}"]'
+    file.write_text(pinned.replace(line, "# no pin"), encoding="utf-8")
+
+    result = operator.run("check", "--online")
+
+    assert result.code == 4
+    (shown,) = (x.strip() for x in result.out.splitlines() if x.strip().startswith("fingerprints"))
+    told = _flat(result.out)
+    assert "is not trusted yet. Nothing was sent, no password either." in told
+    assert told.count("klserver.cer") == told.count("put this line into [sources.hq]") == 1
+    file.write_text(pinned.replace(line, shown), encoding="utf-8")
+    assert operator.run("check", "--online").code == 0
 
 
 def _break_password(operator: Operator, _: Client) -> None:

@@ -37,7 +37,7 @@ _AS_A_FILE = """\
   kisi map suggest --format csv --output suggestions.csv"""
 
 
-As = Annotated[Literal["csv"], typer.Option("--format", help="How it is written.")]
+As = Annotated[Literal["csv"], typer.Option("--format", "-f", help="How it is written.")]
 
 map_app = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -47,7 +47,10 @@ map_app = typer.Typer(
 @map_app.callback()
 @shared_options()
 def map_root(config: Path | None, console: Console, context: typer.Context) -> None:
-    """Map tenants to clients and applications to products (mapping.toml).
+    """Say what is billed to whom (mapping.toml).
+
+    kisi map
+    kisi map list
 
     Without a subcommand, on a terminal: asks, client by client, and keeps every confirmed answer.
     Elsewhere: prints what is unmapped and the commands that map it; it never waits for input.
@@ -102,6 +105,10 @@ def map_list(
     ] = False,
 ) -> None:
     """List everything that can be mapped, with its ids.
+
+    kisi map list
+    kisi map list --unmapped
+    kisi map list --stale
 
     Tenants, key names, companies, agreements and products: all that a first mapping.toml needs,
     also before there is one. With --unmapped also PSA companies without Kaspersky: the sales view.
@@ -160,10 +167,11 @@ def map_suggest(
 ) -> None:
     """Suggest who is whom, and why. Nothing is bound.
 
-    A company for each unmapped tenant, products for each unmapped application. Write a file, look
-    through it, change `accept` where you know better, and hand it to `kisi map accept`:
-
+    kisi map suggest
     kisi map suggest --format csv --output suggestions.csv
+
+    A company for each unmapped tenant, products for each unmapped application. Write a file, look
+    through it, change `accept` where you know better, and hand it to `kisi map accept`.
     """
     from kisi.mapping.similarity import DEFAULT_MIN_SCORE
     from kisi.mapping.suggestions import suggest, suggestions_csv, suggestions_document
@@ -210,6 +218,8 @@ def map_export(
 ) -> None:
     """Write all of mapping.toml as one table.
 
+    kisi map export --output mapping.csv
+
     For a spreadsheet; reads the file alone. `kisi map import` takes it back without a loss;
     comments stay in mapping.toml.
     """
@@ -238,6 +248,8 @@ def map_import(
 ) -> None:
     """Bring mapping.toml to what a table says.
 
+    kisi map import mapping.csv
+
     Only rows that differ are touched. A client is the one on the same agreement, else the one of
     the same company and name, else the one with the same tenants. What the table does not name
     stays, unless --remove-missing.
@@ -264,6 +276,8 @@ def map_accept(
     offline: Offline = False,
 ) -> None:
     """Add suggestions to mapping.toml: all that say yes, or none.
+
+    kisi map accept suggestions.csv
 
     Clients are added with billing off unless their `billing` says yes; they go live one by one with
     `kisi map billing`. Two tenants on one agreement become one client.

@@ -41,6 +41,8 @@ def map_billing(
 ) -> None:
     """Switch the billing of clients on or off.
 
+    kisi map billing Contoso on
+
     Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
     first, and the next `kisi preview` shows what will be billed.
     """
@@ -81,9 +83,11 @@ def map_ignore(
     undo: Annotated[bool, typer.Option("--undo", help="Report it as unmapped again.")] = False,
     offline: Offline = False,
 ) -> None:
-    """Never bill a tenant, and never report it: your own, a lab, a demo.
+    """Never bill a tenant: your own, a lab, a demo.
 
     kisi map ignore hq:VSRV1 --note "our own"
+
+    Only `kisi map list` still names it.
     """
     from kisi.mapping.rules import UNTOUCHED
     from kisi.model import IgnoredTenant
@@ -120,12 +124,12 @@ def map_leave(
     undo: Annotated[bool, typer.Option("--undo", help="It stays after all.")] = False,
     offline: Offline = False,
 ) -> None:
-    """End a client: after its last day all its lines are to go to 0.
+    """End a client: after its last day its lines go to 0.
+
+    kisi map leave Contoso --on 2026-11-30
 
     They are on hold as `left` until you accept that. Another client may name its tenants before,
     and has them from the next day on.
-
-    kisi map leave Contoso --on 2026-11-30
     """
     from kisi.mapping.changes import called
     from kisi.mapping.rules import UNTOUCHED

@@ -194,7 +194,6 @@ def map_company(
     """Add a client, or change one.
 
     kisi map company --tenant hq:VSRV1 --company 250 --agreement 1042
-
     kisi map company Contoso --agreement 1077 --billing on
     """
     if client is None:
@@ -248,6 +247,8 @@ def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
 def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -> None:
     """Move clients to what follows an ended agreement.
 
+    kisi map renew
+
     It is shown first. A successor is the only free agreement of the company that runs today, or the
     only one with the old one's type and name. Where a person must choose, the choices are shown and
     nothing is moved.
@@ -299,9 +300,9 @@ def map_application(
 ) -> None:
     """Add an application, or change one.
 
-    What is not given stays as it is.
+    kisi map application "Mail" --key "Kaspersky Security for Mail*" --no-bill
 
-    kisi map application "Mail" --key "Kaspersky Security for Mail Server*" --no-bill
+    What is not given stays as it is.
     """
     from kisi.mapping.changes import with_keys
     from kisi.model import Application, Unit
@@ -346,6 +347,7 @@ def map_product(
     """Bill an application as one product, or as three by category.
 
     kisi map product "Kaspersky Endpoint Security" --all 1200
+    kisi map product "Kaspersky Endpoint Security" --client Contoso --leave
     """
     from kisi.model import Category, ProductRow
 
@@ -391,6 +393,9 @@ def map_remove(
     psa: options.PsaName = None,
 ) -> None:
     """Take rows out of mapping.toml.
+
+    kisi map remove Contoso
+    kisi map remove --application "Mail"
 
     A client, a client's exception, an application, or what it is billed as. Nothing is sent: lines
     in the PSA stay as they are. The text before is kept as mapping.toml.bak.

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError
+from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError, Untrusted
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Select
@@ -136,7 +136,28 @@ class KscSource:
             version = remote_text(str(next(filter(None, told), "unknown")), 40)
             yield Finding(Level.OK, f"{label} runs Security Center {version}.")
         except SourceError as error:
-            yield Finding.of(error)
+            untrusted = isinstance(error.__cause__, Untrusted) and error.__cause__.presented
+            yield self._to_pin(untrusted) if untrusted else Finding.of(error)
+
+    def _to_pin(self, presented: str) -> Finding:
+        """A certificate that is not trusted: the first one, or one that another was pinned for."""
+        label, told = f"sources.{self.name}", "Nothing was sent, no password either."
+        pin = f'\nfingerprints = ["{presented}"]'
+        if pinned := ", ".join(sorted(self._client.pins)):
+            return Finding(
+                Level.PROBLEM,
+                f"{label} has another certificate than the one that is pinned: was {pinned}, "
+                f"is now {presented}. {told}",
+                "Ask whoever runs the server whether it was renewed, and compare it there "
+                "(klserver.cer). If it was not, somebody may be between: change nothing. "
+                f"If it was, this line takes the place of the old one in [{label}]:{pin}",
+            )
+        return Finding(
+            Level.PROBLEM,
+            f"The certificate of {label} is not trusted yet. {told}",
+            "Compare it on the server itself (klserver.cer); if it is the same, put this line into "
+            f"[{label}] of kisi.toml:{pin}",
+        )
 
     def _clock_finding(self, session: Session) -> Finding:
         consequence = "a key could be counted after its end, or not until it"
@@ -153,12 +174,7 @@ class KscSource:
         if trusted := self._client.why_trusted(certificate.fingerprint):
             yield Finding(Level.OK, f"{presents}, {trusted}.")
         else:
-            yield Finding(
-                Level.NOTE,
-                f"{presents}.",
-                "Compare it on the server itself (klserver.cer), then pin it with `fingerprints` "
-                "or `ca_files` in kisi.toml.",
-            )
+            yield Finding(Level.NOTE, f"{presents}.")
         if certificate.expired:
             yield Finding(
                 Level.PROBLEM,

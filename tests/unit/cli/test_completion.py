@@ -74,7 +74,7 @@ def test_whatever_is_wrong_completion_stays_silent(config, text, capsys):
 def test_bash_gets_names_that_stay_one_word(config, capsys, monkeypatch, word, completed):
     monkeypatch.chdir(config.parent)
     monkeypatch.setenv("_KISI_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", f"kisi\npreview\n--only\n{word}")
+    monkeypatch.setenv("COMP_WORDS", f"kisi\npreview\n--client\n{word}")
     monkeypatch.setenv("COMP_CWORD", "3")
     with pytest.raises(SystemExit):
         app(prog_name="kisi")
@@ -100,10 +100,10 @@ def test_a_name_that_a_shell_could_run_is_left_out(config, capsys, monkeypatch, 
     (config.parent / "clients.toml").write_text(rows, encoding="utf-8")
     monkeypatch.chdir(config.parent)
     monkeypatch.setenv("_KISI_COMPLETE", f"complete_{shell}")
-    monkeypatch.setenv("COMP_WORDS", 'kisi\npreview\n--only\n"a')
+    monkeypatch.setenv("COMP_WORDS", 'kisi\npreview\n--client\n"a')
     monkeypatch.setenv("COMP_CWORD", "3")
     assert completed("a") == ["'ab; id'" if shell in {"powershell", "pwsh"} else "ab; id"]
-    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", 'kisi preview --only "a')
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", 'kisi preview --client "a')
     with pytest.raises(SystemExit):
         app(prog_name="kisi")
     assert not set(capsys.readouterr().out) & set("\\`$!\x1b")
@@ -111,7 +111,7 @@ def test_a_name_that_a_shell_could_run_is_left_out(config, capsys, monkeypatch, 
 
 @posix_shell
 @pytest.mark.parametrize(
-    "typed", ["kisi preview --only '", 'kisi preview --only "', "kisi preview --only "]
+    "typed", ["kisi preview --client '", 'kisi preview --client "', "kisi preview --client "]
 )
 def test_what_bash_completes_is_one_word_whatever_quote_is_open(config, monkeypatch, typed):
     rows = "".join(f"[[company]]\nname = {json.dumps(name)}\n" for name in (*HOSTILE, "ab; id"))

@@ -69,7 +69,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(draft):
     with pytest.raises(ConfigError, match='did you mean "Contoso"') as caught:
         draft.edit().the_client("Contosso")
     with pytest.raises(ConfigError, match="no client"):
-        draft.edit().the_clients("Fabri")
+        draft.edit().the_clients("Fabrix")
     assert caught.value.exit_code is ExitCode.CONFIG
     assert "left as it is" in caught.value.message
 

@@ -22,9 +22,9 @@ from kisi.model import (
     Plan,
     TenantRef,
 )
-from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve
 from kisi.reconcile.summary import exit_code
-from kisi.run.daily import load_journal_state
+from kisi.run.daily import chosen_clients, load_journal_state
 from kisi.run.journal_entries import accept, record_outcome, record_reading
 from tests.unit.build import (
     ALL_ROW,
@@ -140,7 +140,7 @@ class Scene:
             self.sources,
             self.psas,
             memory or self.journal_state(),
-            select(self.mapping.companies, only, exclude),
+            chosen_clients(self.mapping, only, exclude),
             lambda *told: self.told.append(told),
             self.clock,
         )

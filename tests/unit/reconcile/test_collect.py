@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import (
+    ConfigError,
     ExitCode,
     Incomplete,
     Interrupted,
@@ -12,10 +13,10 @@ from kisi.errors import (
     SourceError,
     StateError,
 )
-from kisi.model import Application, Status, TenantRef
+from kisi.model import Application, BillingMapping, Status, TenantRef
 from kisi.reconcile import collect
-from kisi.reconcile.pipeline import select
 from kisi.reconcile.summary import last_line
+from kisi.run.daily import chosen_clients
 from tests.unit.build import ALL_ROW, COMPANY, key, mapping, reading, row, tenant
 from tests.unit.reconcile.conftest import company, devices
 
@@ -234,9 +235,29 @@ def test_who_watches_is_told_what_is_read(scene):
 
 def test_without_globs_every_client_is_chosen():
     clients = (COMPANY, company(2))
-    assert select(clients) == clients
-    assert select(clients, exclude=["client ?"]) == (COMPANY,)
-    assert select(clients, only=["*"], exclude=["*"]) == ()
+    mapping = BillingMapping(companies=clients)
+    assert chosen_clients(mapping, (), ()) == clients
+    assert chosen_clients(mapping, (), ["client ?"]) == (COMPANY,)
+    with pytest.raises(ConfigError, match="leave no client"):
+        chosen_clients(mapping, ["*"], ["*"])
+
+
+def test_a_part_of_a_name_is_enough_if_only_one_client_has_it():
+    clients = tuple(replace(COMPANY, name=name) for name in ("North", "Northwind", "Contoso [EU]"))
+    mapping = BillingMapping(companies=clients)
+
+    def chosen(*names: str) -> list[str]:
+        return [one.name for one in chosen_clients(mapping, names, ())]
+
+    assert chosen("wind") == ["Northwind"]
+    assert chosen("NORTH") == ["North"]  # a whole name is no part of another
+    assert chosen("[eu]", "north*") == ["North", "Northwind", "Contoso [EU]"]
+    for text in ("ort", "nort"):
+        with pytest.raises(ConfigError, match="in their name: North, Northwind"):
+            chosen(text)
+    for text in ("", " ", "south"):
+        with pytest.raises(ConfigError, match="has a name that matches"):
+            chosen(text)
 
 
 def test_evidence_is_packed_and_the_numbers_are_at_hand(two):

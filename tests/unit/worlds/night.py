@@ -16,8 +16,10 @@ from kisi.errors import ExitCode, Withheld, worst
 from kisi.journal import Journal
 from kisi.model import (
     BillingMapping,
+    Company,
     CompanyPlan,
     CountingRules,
+    Glob,
     GuardRules,
     Outcome,
     Plan,
@@ -25,7 +27,7 @@ from kisi.model import (
     Status,
 )
 from kisi.psa import Psa
-from kisi.reconcile.pipeline import Reconciled, Rules, reconcile, resolve, select
+from kisi.reconcile.pipeline import Reconciled, Rules, reconcile, resolve
 from kisi.reconcile.summary import exit_code
 from kisi.run.daily import load_journal_state, wait_for_last_write
 from kisi.run.journal_entries import accept, record_outcome, record_reading
@@ -131,10 +133,18 @@ def preview(office: Office) -> Plan:
     return resolve(found, office.psas)
 
 
+def _is_named(company: Company, globs: tuple[str, ...]) -> bool:
+    return any(Glob(glob).matches(company.name) for glob in globs)
+
+
 def _reconciled(
     office: Office, rules: Rules, memory: object, only: tuple[str, ...], exclude: tuple[str, ...]
 ) -> Reconciled:
-    companies = select(rules.mapping.companies, only, exclude)
+    companies = tuple(
+        one
+        for one in rules.mapping.companies
+        if (not only or _is_named(one, only)) and not _is_named(one, exclude)
+    )
     return reconcile(
         rules,
         office.sources,
