@@ -16,6 +16,9 @@ settings.register_profile("kisi", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("kisi")
 
 
+os.environ.pop("COLUMNS", None)  # the workers of pytest set one, and a screen would differ in them
+
+
 @pytest.fixture(autouse=True)
 def _servers_are_quoted() -> None:
     """One test's weak password must not silence the servers of the next."""

@@ -449,7 +449,7 @@ def test_the_mapping_goes_out_as_a_table_and_comes_back(mapped: Operator):
     assert text(mapped) == before.rstrip("\n") + "\nbilling = false\n"
     mapping(mapped).unlink()
     assert mapped.run("map", "import", str(file)).code == 0
-    assert mapped.run("map", "export").out == file.read_bytes().decode("utf-8")
+    assert mapped.run("map", "export").out == file.read_bytes().decode("utf-8-sig")
 
 
 def test_an_ended_agreement_is_followed_by_its_successor_after_showing_it(mapped: Operator):

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator
 from tests.e2e.tigerpaw_side import TigerpawSide
 
@@ -19,7 +20,9 @@ def page(name: str) -> str:
 
 def test_security_center_gets_the_calls_of_its_page_and_as_many_as_it_says(operator: Operator):
     operator.bill_as_one()
-    operator.client(workstations=400)
+    busy = operator.client(workstations=400)
+    for device in busy.devices()[:7]:  # more lists than a session is left with at its end
+        busy.key(APPLICATION, devices=[device])
 
     first = operator.sync().sent_to("ksc")
     operator.client("Fabrikam", workstations=400)
@@ -27,10 +30,10 @@ def test_security_center_gets_the_calls_of_its_page_and_as_many_as_it_says(opera
 
     methods = Counter(one.path.removeprefix("/api/v1.0/") for one in first)
     listed = set(re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", page("ksc.md")))
-    assert set(methods) == listed
-    assert "A client with one key and up to 500 devices takes 12 calls." in page("ksc.md")
-    assert len(second) - len(first) == 12
-    assert len(first) == 12 + 3
+    # What is opened last, the list of devices, is always left to the end of its session.
+    assert {*methods, "ChunkAccessor.Release"} == listed
+    assert "A client with one key and up to 500 devices takes 9 calls." in page("ksc.md")
+    assert len(second) - len(first) == 9
 
 
 def test_tigerpaw_gets_the_requests_of_its_page_and_as_many_as_it_says(operator: Operator):

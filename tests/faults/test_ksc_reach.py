@@ -36,7 +36,7 @@ def test_a_closed_port_ends_the_source_after_three_tries(billed: Trial, closed_p
     assert len(billed.operator.slept) == 2
     assert sum(billed.operator.slept) < 3
     assert billed.contoso.quantities == {billed.product: 6}
-    assert "need attention: Contoso (source-incomplete: " in billed.sentence
+    assert "need attention: Contoso and Fabrikam (source-incomplete: " in billed.sentence
     assert f"127.0.0.1:{closed_port} could not be reached: it refused" in billed.sentence
     assert "the lines of its clients stay as they are" in billed.sentence
     assert "Check the address, the network" in trouble(result, "Contoso").remedy

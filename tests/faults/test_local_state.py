@@ -166,6 +166,8 @@ def ordinary_user(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, 0, 0)
 
 
 @pytest.fixture
