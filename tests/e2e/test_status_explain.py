@@ -297,7 +297,11 @@ def test_a_run_over_some_clients_reads_nothing_that_nobody_is_billed_for(operato
 
     document = operator.sync("--only", "Contoso").document
 
-    assert document["unmapped"] == {"tenants": [], "applications": [], "accounts": []}  # nor does it concern them
+    assert document["unmapped"] == {
+        "tenants": [],
+        "applications": [],
+        "accounts": [],
+    }  # nor does it concern them
 
 
 # --- status -------------------------------------------------------------------------------------
