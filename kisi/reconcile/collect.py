@@ -114,6 +114,7 @@ def collect(
     context: CountingContext,
     *,
     everything: bool,
+    whole: bool = False,
     progress: Progress,
 ) -> Collected:
     """Reads and counts the tenants of `companies`, all sources at once.
@@ -121,13 +122,15 @@ def collect(
     The evidence of a tenant is packed before the next one is counted, so that memory follows the
     largest tenant and not the fleet.
 
-    With `everything`, every tenant there is (a first look, without a mapping).
+    With `everything`, every tenant there is (a first look, without a mapping). A `whole` run, over
+    all clients, also asks sources that none of them has for their tenants: somebody may use there
+    what nobody is billed for.
     """
     wanted = {ref for company in companies for ref in company.counted}
     shared = {ref for one in companies if len(one.counted) > 1 for ref in one.counted}
     collector = _Collector(context, None if everything else wanted, shared, progress)
     used = {ref.source for ref in wanted}
-    needed = [name for name in sources if everything or name in used]
+    needed = [name for name in sources if everything or whole or name in used]
     result = Collected()
     with ThreadPoolExecutor(max_workers=len(needed) or 1) as pool:
         jobs = {name: pool.submit(collector.read, sources[name]) for name in needed}

@@ -67,6 +67,7 @@ from kisi.transport import Clock
 
 _LONGEST_SKEW = timedelta(days=1)
 """A clock that is further off is wrong, and so is every date that is taken from it."""
+_UNSEEN = "Whether somebody uses this source whom nobody is billed for is not known: "
 _Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
 
 
@@ -126,6 +127,7 @@ def reconcile(
     """
     mapping = rules.mapping
     billed = [company for company in companies if company.billing]
+    is_whole = len(companies) == len(mapping.companies)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
     reader, state = PsaReader(psas, rules.today, clock, progress), PsaState()
@@ -135,8 +137,14 @@ def reconcile(
     with ThreadPoolExecutor(1) as other_side:
         held = known_lines(known, memory.pending)
         reading = other_side.submit(reader.read, state, places, further, held)
-        counting, first_look = counting_context(rules), not mapping.companies
-        collected = collect(sources, billed, counting, everything=first_look, progress=progress)
+        collected = collect(
+            sources,
+            billed,
+            counting_context(rules),
+            everything=not mapping.companies,
+            whole=is_whole,
+            progress=progress,
+        )
         reading.result()
     others = OthersSeen.of(memory.unproven, memory.foreign_changes, state, psas)
     settlements = settle(
@@ -154,12 +162,13 @@ def reconcile(
     read = (x for x in collected.usages.values() if not mapping.ignores(x.tenant.ref))
     uses = (use for usage in read for use in usage.unmapped)
     context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
+    nobodys = tuple(_without_client(collected, billed))
     plan = Plan(
         companies=tuple(with_notes(plan, context.twice) for plan in plans),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
         unmapped_uses=() if mapping.companies else tuple(uses),
-        failures=tuple(_without_client(collected, billed)),
-        notes=notes,
+        failures=() if mapping.companies else nobodys,
+        notes=(*notes, *(_UNSEEN + one.reason for one in nobodys if mapping.companies)),
         arrangement=arrangement,
     )
     return Reconciled(
@@ -170,9 +179,7 @@ def reconcile(
         read_at=state.read_at,
         settlements=settlements,
         facts=facts,
-        left=unplanned.left(
-            (*owners.left, *unreachable), read=len(companies) == len(mapping.companies)
-        ),
+        left=unplanned.left((*owners.left, *unreachable), read=is_whole),
         accepted=memory.accepted,
         others=others,
     )
@@ -366,7 +373,7 @@ class _Planner:
 
 
 def _without_client(collected: Collected, billed: Iterable[Company]) -> Iterable[Failure]:
-    """What failed without a billed client to tell it: in a first look, without a mapping."""
+    """What failed without a billed client to tell it."""
     used = {ref for company in billed for ref in company.counted}
     used_sources = {ref.source for ref in used}
     yield from (one for name, one in collected.broken.items() if name not in used_sources)

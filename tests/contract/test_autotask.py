@@ -337,6 +337,17 @@ class TestAutotask(PsaContract):
         assert {one.id for one in stand.psa.all_companies()} == names
         assert self.only_line(stand, ref).quantity == 9
 
+    def test_a_wrong_secret_is_sent_once_and_called_a_refused_login(self, stand, ref):
+        stand.break_login()
+        with pytest.raises(PsaError) as caught:
+            stand.psa.agreements([ref], TODAY)
+        assert caught.value.guard == "login"
+        assert len(stand.log) == 1
+
+    def test_a_limit_that_may_not_be_read_stops_nobody(self, stand, ref, kes):
+        stand.faults.add("status", match="GET *ThresholdInformation", times=None, code=403)
+        assert len(stand.psa.lines(ref)) == 1
+
     def test_one_request_too_many_waits_and_a_near_limit_slows_down(self, stand, ref, kes):
         stand.world.used = 7_600
         assert len(stand.psa.lines(ref)) == 1

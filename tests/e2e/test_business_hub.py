@@ -424,3 +424,37 @@ def test_the_figures_are_as_old_as_their_report(operator, hub):
     told = operator.run("explain", "Lamna", "--json").out
 
     assert f"{hub.exported:%Y-%m-%dT%H:%M}" in told
+
+
+# --- a source that no client has ------------------------------------------------------------------
+
+
+def test_usage_in_a_source_that_no_client_has_is_not_ready(operator, hub):
+    boxes = mailboxes(operator.world)
+    row, quantities = hub_client(operator.world, "Contoso")
+    hub.licence("Contoso", OFFICE, 25, category="mailboxes")
+    serve(operator, hub, row)
+    operator.world.tenant("Newcomer", workstations=12)
+
+    result = operator.sync()
+
+    assert quantities() == {boxes: 25}
+    assert "1 tenant unmapped" in result.last_line
+    ready = operator.run("status", "--ready")
+    assert ready.code == 6
+    assert "Newcomer" in ready.out + ready.err
+
+
+def test_a_source_that_no_client_has_and_that_is_down_is_named_and_bills_everybody(operator, hub):
+    boxes = mailboxes(operator.world)
+    row, quantities = hub_client(operator.world, "Contoso")
+    hub.licence("Contoso", OFFICE, 25, category="mailboxes")
+    serve(operator, hub, row)
+    operator.sandbox.faults.add("status", match="Session.*", times=None, code=401)
+
+    result = operator.sync()
+
+    assert quantities() == {boxes: 25}
+    assert result.code == 0
+    (note,) = result.document["notes"]
+    assert note.startswith("Whether somebody uses this source whom nobody is billed for is not")

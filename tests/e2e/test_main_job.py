@@ -470,3 +470,12 @@ def test_csv_has_a_row_a_line_and_html_is_a_page(operator: Operator):
     page = (folder / "plan.html").read_text(encoding="utf-8")
     assert page.lower().startswith("<!doctype html>")
     assert "Contoso" in page
+
+
+def test_a_key_whose_own_figure_is_0_is_read_all_the_same(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=20)
+    contoso.first_key.counts = (0, 0)  # a figure that the server has not brought up to date
+
+    assert operator.sync().code == 0
+    assert contoso.quantities == {product: 20}

@@ -203,9 +203,11 @@ class Wire:
         answer = self._send(method, path, body, Retry.READ)
         if answer.status != HTTPStatus.OK:
             said = f"psa.{self.name}: asked for its {what}, Autotask answered {sentence(answer)}"
+            error: PsaError = PsaError(said, remedy="Run kisi again later.")
             if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                raise AccessRefused(said, remedy=login_remedy(self.name))
-            raise PsaError(said, remedy="Run kisi again later.")
+                error = AccessRefused(said, remedy=login_remedy(self.name))
+                error.guard = "login" if answer.status == HTTPStatus.UNAUTHORIZED else ""
+            raise error
         try:
             return answer.json()
         except BadAnswer as error:
@@ -264,6 +266,8 @@ class Wire:
                 share, _ = self.usage()
                 self._pause = next((pause for at, pause in _SLOW if share >= at), 0.0)
             except PsaError as error:
+                if error.guard == "login":
+                    raise  # a wrong secret is sent once
                 LOG.info("psa.%s: the request limit is not known: %s", self.name, error.message)
         if self._pause:
             self._clock.sleep(self._pause)

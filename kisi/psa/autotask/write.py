@@ -119,6 +119,9 @@ class Writer:
             unsent = isinstance(error, NotSent)
             status = WriteStatus.NOT_SENT if unsent else WriteStatus.UNKNOWN
             return WriteResult(status, f"{asked}: {error.message} {error.remedy}".rstrip()), False
+        except PsaError as error:  # the look at the request limit was refused: it was not sent
+            denied = error.guard == "login"
+            return WriteResult(WriteStatus.NOT_SENT, error.message, denied=denied), False
         result = _classify(answer, asked, self.wire.name)
         words = " ".join(refusals(answer)).lower()
         return result, result.status is WriteStatus.REJECTED and any(

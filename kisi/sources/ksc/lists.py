@@ -384,14 +384,15 @@ def read_server(
     notes: list[str] = []
     keys = _read_keys(session, notes)
     rows: list[KeyRow] = []
-    in_use = [key for key in keys if key.used != 0 and select(key)]
-    for key in in_use:
+    # Also where the server's own figure is 0: how far that is up to date is documented nowhere.
+    selected = [key for key in keys if select(key)]
+    for key in selected:
         opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
         uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
         rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
         session.refuse_endless(len(rows))
     # Last: a device that was added meanwhile is known. Also where nobody uses what is in use.
-    devices = read_devices(session) if rows or any(key.used for key in in_use) else {}
+    devices = read_devices(session) if rows or any(key.used for key in selected) else {}
     said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
     return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
 

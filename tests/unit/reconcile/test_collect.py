@@ -206,11 +206,21 @@ def test_a_first_look_tells_what_could_not_be_read(scene):
     assert last_line(day.plan).startswith("Nothing could be read")
 
 
-def test_a_source_that_no_billed_client_has_is_not_asked(scene):
+def test_a_source_that_no_billed_client_has_fails_nobody_and_is_named(scene):
     hub = scene.add_source("hub")
     hub.broken = SourceError("No report file.")
     scene.uses(5)
-    assert scene.sync().code is ExitCode.OK
+    day = scene.sync()
+    assert day.code is ExitCode.OK
+    (note,) = day.plan.notes
+    assert note.endswith("whom nobody is billed for is not known: No report file.")
+
+
+def test_the_tenants_of_a_source_that_no_billed_client_has_are_known(scene):
+    hub = scene.add_source("hub")
+    hub.answers[TenantRef("hub", "Newcomer")] = SourceError("Nobody reads it.")
+    scene.uses(5)
+    assert "Newcomer" in {one.ref.tenant for one in scene.sync().plan.unmapped_tenants}
 
 
 def test_a_tenant_with_a_new_name_is_said_once_and_billed_as_before(scene):

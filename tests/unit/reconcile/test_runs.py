@@ -273,7 +273,7 @@ def test_a_client_switched_off_is_neither_read_nor_written_and_its_lines_are_lis
     assert day.client().status is Status.OFF
     (left,) = day.found.left
     assert (left.line_id, left.quantity, left.is_off) == ("301", 10, True)
-    assert (scene.hq.reads, scene.cw.looks) == ([], ["1042"])
+    assert (scene.hq.reads, scene.cw.looks) == ([[]], ["1042"])  # its tenants' names alone
     assert scene.cw.quantities() == {"1200": 10}
     assert day.code is ExitCode.OK
     assert (
