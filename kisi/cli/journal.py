@@ -305,11 +305,13 @@ def _statement(journal: Journal, client: ClientRecord, month: Month, settings: C
         current = billed and (line.owned or billed[-1].last_at >= begins)
         if current and (line.psa, line.agreement) == (client.psa, client.agreement):
             lines.append((line, line.terms_at(ends)))
-    days = journal.days(month.first - BEFORE, month.last, client.tenants)
-    read = journal.usage_between(client.psa, client.agreement, begins, ends)
-    readings = ((local_day(a, zone), local_day(b, zone), usage) for a, b, usage in read)
-    seen = {x: at for ref in client.tenants for x, at in journal.last_seen(ref).items()}
-    return statement_of(client, month, lines, days, readings, seen, settings.counting)
+    read = journal.usage_between(client.psa, client.agreement, begins - BEFORE, ends)
+    readings = [(local_day(a, zone), local_day(b, zone), usage) for a, b, usage in read]
+    tenants = {usage.tenant.ref for _, _, usage in readings}
+    days = journal.days(month.first - BEFORE, month.last, tenants)
+    seen = {x: at for ref in tenants for x, at in journal.last_seen(ref).items()}
+    rules = (settings.counting, zone)
+    return statement_of(client, month, lines, days, readings, seen, rules)
 
 
 def _clients_called(clients: Sequence[ClientRecord], wanted: str) -> Sequence[ClientRecord]:

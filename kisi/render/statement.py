@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
@@ -125,40 +125,75 @@ def statement_of(
     days: Days,
     readings: Readings,
     seen: Mapping[str, date],
-    rules: CountingRules,
+    settings: tuple[CountingRules, tzinfo],
 ) -> Statement:
     """A client's month from what the journal keeps: its lines, each with its terms at that time.
 
-    The `days` begin `BEFORE` the month; `seen` is when devices were last seen.
+    The `days` and the client's own `readings` begin `BEFORE` the month; `seen` is when devices were
+    last seen. A tenant counts on the days on which it was read for this client, and a line that
+    held 0, or was not there while another one billed its application, bills nothing on that day.
     """
+    rules, zone = settings
     latest = {line.product: (line, terms) for line, terms in lines}  # one made anew replaces it
-    billed = []
+    readings, billed = tuple(readings), []
+    read: dict[TenantRef, set[date]] = {}
+    for first, last, usage in readings:
+        span = range((last - first).days + 1)
+        read.setdefault(usage.tenant.ref, set()).update(first + n * _ONE_DAY for n in span)
+    held = {line.product: _held(line, month, zone) for line, _ in latest.values()}
     for line, terms in latest.values():
-        counted = tuple((day, _counted(client, line, days, day)) for day in month.days)
+        rivals = [
+            held[other.product]
+            for other, _ in latest.values()
+            if other is not line and other.application == line.application
+        ]
+        counted = tuple(
+            (day, 0 if idle else _counted(client, line, days, read, day))
+            for day in month.days
+            for own in [held[line.product].get(day)]
+            for idle in [own == 0 or (own is None and any(x.get(day) for x in rivals))]
+        )
         known = (line.application, line.categories, line.product)
         billed.append(StatementLine(*known, terms, counted))
     billed.sort(key=lambda line: (line.application, line.categories))
-    devices = _devices(billed, month, days, readings, seen, rules)
+    # Where a product was exchanged, a device belongs to the line that bills it now.
+    billing_first = sorted(billed, key=lambda line: not line.quantity)
+    devices = _devices(billing_first, month, days, readings, seen, rules)
     return Statement(client.name, month, tuple(billed), tuple(devices))
 
 
-def _counted(client: ClientRecord, line: LineHistory, days: Days, day: date) -> int | None:
+def _held(line: LineHistory, month: Month, zone: tzinfo) -> Mapping[date, Decimal]:
+    """What a line held at the end of each day, from the first on on which it is known."""
+    since = {one.first_at.astimezone(zone).date(): one.quantity for one in line.quantities}
+    known = ((day, [at for at in since if at <= day]) for day in month.days)
+    return {day: since[max(before)] for day, before in known if before}
+
+
+def _counted(
+    client: ClientRecord,
+    line: LineHistory,
+    days: Days,
+    read: Mapping[TenantRef, Collection[date]],
+    day: date,
+) -> int | None:
     """The sum over the client's tenants on a day; None where one of them was not read.
 
-    A tenant that was never read before that day was not the client's yet.
+    A tenant that was not read for it before that day was not the client's yet, and one that is
+    another's by now is not missing afterwards.
     """
     total: int | None = None
-    for tenant in client.tenants:
+    for tenant, mine in read.items():
         counted = days.get((tenant, line.application), {})
-        if day in counted:
-            of_day = counted[day]
+        if day in counted and day in mine:
             every = Category.ALL in line.categories
             total = (total or 0) + sum(
                 number
-                for category, number in of_day.items()
+                for category, number in counted[day].items()
                 if every or category in line.categories
             )
-        elif any(known < day for known in counted):
+        elif (tenant in client.tenants or day < max(mine)) and any(
+            known < day for known in counted if known in mine
+        ):
             return None
     return total
 

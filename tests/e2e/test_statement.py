@@ -235,3 +235,44 @@ def test_a_price_that_is_not_known_is_an_amount_that_is_not_known(operator: Oper
     status = json.loads(operator.run("status", "--json").out)["clients"][0]["lines"][0]
 
     assert line["amount"] is told["amount"] is status["amount"] is None
+
+
+def test_a_product_that_was_exchanged_is_billed_once(operator: Operator):
+    old = operator.bill_as_one()
+    contoso = operator.client(workstations=10)
+    operator.sync()
+    new = operator.world.product("KES-NEW", 9.0)
+    operator.world.billing.applications[0].products["all"] = new.id
+    operator.next_night()
+    held = operator.sync().company("Contoso")["plan_id"]
+    assert operator.sync("--accept", held).code == 0
+    assert contoso.quantities == {old: 0, new.id: 10}
+
+    told = statement(operator, "Contoso")
+
+    of_product = {line["product"]: line for line in told["lines"]}
+    first, second = of_product[str(old)], of_product[str(new.id)]
+    assert [one["quantity"] for one in first["days"]][-2:] == [10, 0]
+    assert [one["quantity"] for one in second["days"]][-2:] == [0, 10]
+    assert (first["quantity"], first["amount"], second["amount"]) == (0, 0, 90)
+    assert len(told["devices"]) == 10
+
+
+def test_a_tenant_that_moves_is_on_one_clients_page_a_day(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=10)
+    lab = operator.client("Lab", workstations=11)
+    operator.sync()
+    lab.more_tenants.append(f"hq:{contoso.tenant}")
+    contoso.server = operator.world.server("Empty")
+    operator.next_night()
+    held = operator.sync().company("Contoso")["plan_id"]
+    assert operator.sync("--accept", held).code == 0
+    assert (list(contoso.quantities.values()), list(lab.quantities.values())) == ([0], [21])
+
+    (before,) = statement(operator, "Contoso")["lines"]
+    (after,) = statement(operator, "Lab")["lines"]
+
+    assert [one["quantity"] for one in before["days"]][-2:] == [10, 0]
+    assert [one["quantity"] for one in after["days"]][-2:] == [11, 21]
+    assert (before["amount"], before["quantity"]) == (0, 0)

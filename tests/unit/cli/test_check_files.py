@@ -64,7 +64,7 @@ def warnings(findings):
 
 def test_files_without_a_fault_pass(check, tmp_path):
     findings = check()
-    assert {finding.level for finding in findings} == {Level.OK}
+    assert [finding.message for finding in findings if finding.level is not Level.OK] == []
     assert [finding.message.replace(f"{tmp_path}{os.sep}", "") for finding in findings] == [
         "kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone. The state folder is state.",
         "mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
@@ -129,7 +129,7 @@ def everything(check, tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(mode=0o700, exist_ok=True)
         (tmp_path / name).touch(mode=0o600)
     (tmp_path / "secrets/key").write_text("tr0ub4dor")
-    assert not warnings(check(EVERYTHING))
+    assert [finding.message for finding in warnings(check(EVERYTHING))] == []
     return tmp_path
 
 
