@@ -256,12 +256,24 @@ class Unplanned:
         terms = Terms() if line is None else Terms(line.unit_price, line.included, line.billable)
         if agreement is not None:
             terms = replace(terms, cycle=agreement.cycle, currency=agreement.currency)
-        owners = (set(fact.tenants) & set(row.tenants) for row in self.mapping.companies)
+        # On its agreement, or on another one of the same company that has its tenants now. A row
+        # that begins later, or another client that was given the tenants, does not answer for it.
+        here = self._company(fact)
+        rows = (
+            [here]
+            if here
+            else [
+                row
+                for row in self.mapping.companies
+                if (row.psa, row.company) == (fact.psa, fact.company)
+                and not set(fact.tenants).isdisjoint(row.tenants)
+            ]
+        )
         return LeftLine(
             **fields(fact, f"{known} categories product"),
             quantity=quantity,
             terms=terms,
-            is_off=self._company(fact) is not None or any(owners),
+            is_off=any(row.begins is None for row in rows),
         )
 
     def reason(self, facts: Iterable[OwnedLine]) -> str:

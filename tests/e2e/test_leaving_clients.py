@@ -284,3 +284,47 @@ def test_the_table_of_the_mapping_keeps_both(desk: Desk):
     desk.operator.run("map", "leave", "Contoso", "--undo")
     assert desk.operator.run("map", "import", str(table)).code == 0
     assert desk.file.read_text(encoding="utf-8") == before
+
+
+def test_lines_of_a_removed_client_are_not_those_of_who_is_given_its_tenant_and_is_off(desk: Desk):
+    """Its units bill on, and nobody answers for them."""
+    more = "billing = false"
+    (other,) = _other(desk)
+    third = desk.operator.world.clients[-1]
+    desk.maps(
+        row("Lab", desk.new, desk.tenant, company=desk.lab.company_id, more=more),
+        row("Third", third.agreement_id, other, company=third.company_id),
+    )
+
+    assert desk.operator.sync().code == 0
+    assert desk.billed() == [[6], []]
+    ready = desk.operator.run("status", "--ready")
+    assert ready.code == 6
+    assert "not mapped any more and still billed: Contoso (6 units" in " ".join(ready.out.split())
+
+
+def test_a_client_that_is_off_on_another_agreement_of_its_company_answers_for_its_line(desk: Desk):
+    (other,) = _other(desk)
+    third = desk.operator.world.clients[-1]
+    desk.maps(
+        row("Contoso", desk.new, desk.tenant, more="billing = false"),
+        row("Third", third.agreement_id, other, company=third.company_id),
+    )
+
+    assert desk.operator.sync().code == 0
+    assert desk.billed() == [[6], []]
+    assert desk.operator.run("status", "--ready").code == 0
+
+
+def test_lines_of_a_row_that_begins_later_are_not_ready(desk: Desk):
+    """Lab has Contoso's next tenant until then: Contoso's own line bills on meanwhile."""
+    later = TODAY + timedelta(days=5)
+    (other,) = _other(desk)
+    until = f"until = {later}"
+    desk.maps(
+        row("Lab", desk.new, other, company=desk.lab.company_id, more=until),
+        row("Contoso", desk.old, other),
+    )
+    desk.operator.sync()
+    assert desk.billed(desk.old) == [[6]]
+    assert desk.operator.run("status", "--ready").code == 6
