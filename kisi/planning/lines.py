@@ -160,7 +160,11 @@ def plan_company(
     except CannotPlan as error:
         return failed(company, error.failure, unmapped=desired.unmapped)
     creates = any(line.action is Action.CREATE for line in lines)
-    others = [line for line in current.lines if is_live(line, today) and line.id not in planned]
+    others = [
+        line
+        for line in current.lines
+        if is_live(line, today) and not line.empty and line.id not in planned
+    ]
     return CompanyPlan(
         company=company,
         status=Status.READY,

@@ -24,6 +24,8 @@ def test_ninety_workstations_and_ten_servers_become_units_of_two_services(operat
     ids = side.bill(windows_workstations="KES-WS", windows_servers="KES-SRV", non_windows="KES-X")
     side.client("Contoso", workstations=90, servers=10)
 
+    shown = operator.run("preview").out
+    assert "Other lines" not in shown  # services that are ready are what kisi fills
     first = operator.sync()
     wanted = {ids["windows_workstations"]: 90, ids["windows_servers"]: 10}
     assert (first.code, adjustments(first)) == (0, 2)
