@@ -127,10 +127,16 @@ _LARGEST_SKEW = timedelta(minutes=5)
 """A clock that is further off may put something on the wrong day, or be refused."""
 
 
-def clock_skew(answer: Answer, now: datetime) -> timedelta | None:
-    """How far `now` is ahead of the answer's `Date` header (RFC 9110, 6.6.1), if it has one."""
+def clock_skew(answer: Answer, *asked: datetime) -> timedelta | None:
+    """How far this machine's clock is ahead of an answer's `Date` (RFC 9110, 6.6.1), if it has one.
+
+    `asked` are instants before and after the question, by this machine's clock. A `Date` between
+    them agrees with it, also where somebody sets the clock meanwhile.
+    """
     theirs = _http_date(answer.headers.get("Date", ""))
-    return None if theirs is None else now - theirs
+    if theirs is None:
+        return None
+    return max(min(asked) - theirs, timedelta(0)) + min(max(asked) - theirs, timedelta(0))
 
 
 def clock_finding(skew: timedelta | None, server: str, consequence: str) -> Finding:

@@ -212,8 +212,9 @@ class Client:
             connection.close()
         outcome: Answer | TransportError
         try:
+            begun = self._clock.now()
             outcome = connection.exchange(call.prepare(), method, attempt)
-            skew = clock_skew(outcome, self._clock.now())
+            skew = clock_skew(outcome, begun, self._clock.now())
             self.skew = self.skew if skew is None else skew
             said = f"{self._label}: {call.title}: {outcome.status}"
         except Exception as error:  # noqa: BLE001  # see `_failed`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -147,6 +147,23 @@ def test_no_date_of_a_header_breaks_anything(text: str) -> None:
     assert seconds is None or seconds >= 0
     skew = clock_skew(Answer(200, {"Date": text}, b""), datetime.now(UTC))
     assert skew is None or "clock" in clock_finding(skew, "psa.cw", "dates are wrong").message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "skew"),
+    [
+        (0, 2, 0),  # dated between question and answer
+        (-1, 365 * 86400, 0),  # somebody set the clock meanwhile
+        (1, -86400, 0),
+        (60, 62, 60),
+        (-62, -60, -60),
+    ],
+)
+def test_a_date_between_question_and_answer_agrees(before: int, after: int, skew: int) -> None:
+    theirs = datetime(2026, 11, 3, 12, tzinfo=UTC)
+    dated = Answer(200, {"Date": "Tue, 03 Nov 2026 12:00:00 GMT"}, b"")
+    asked = [theirs + timedelta(seconds=seconds) for seconds in (before, after)]
+    assert clock_skew(dated, *asked) == timedelta(seconds=skew)
 
 
 def test_what_the_server_asks_for_is_capped_and_wins_over_the_backoff() -> None:
