@@ -74,8 +74,8 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     files = check_files(config_path(config), SOURCE_KINDS, PSA_KINDS)
     areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
     passed = not areas[0].count(Level.PROBLEM)
-    if passed and (changes := _foreign_changes(load(config)[0].state_dir)):
-        areas.append(Area("Foreign changes", changes, ExitCode.WITHHELD))
+    if passed and (open_ := tuple(_to_look_at(load(config)[0].state_dir))):
+        areas.append(Area("Writes to look at", open_, ExitCode.WITHHELD))
     if online and passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
@@ -122,26 +122,38 @@ def _area_fields(area: Area) -> dict[str, Any]:
     return {"title": area.title, "findings": findings}
 
 
-def _foreign_changes(state: Path) -> tuple[Finding, ...]:
-    """Each write with which something else changed, or may have, with the lines from before it."""
+def _to_look_at(state: Path) -> Iterable[Finding]:
+    """Each write that changed something else, or may have, and each new line that nobody has seen.
+
+    A foreign change is shown with the lines from before it.
+    """
     try:
         with Journal.open(state, readonly=True) as journal:
             known = [(one.what, one.lines) for one in journal.foreign_changes()]
-            unproven = journal.unproven()
+            unproven, missing = journal.unproven(), journal.missing()
     except StateError as error:
-        return (Finding.of(error),)
+        yield Finding.of(error)
+        return
     for operation in unproven:
         what = f"Nobody has seen what the write to agreement {operation.line.agreement} did."
         known.append((what, tuple(line.raw for line in operation.lines_before or ())))
-    return tuple(
-        Finding(
+    for what, lines in known:
+        yield Finding(
             Level.PROBLEM,
             "\n".join([what, *(json.dumps(dict(line), ensure_ascii=False) for line in lines)]),
             "Compare the agreement in the PSA with the lines from before, and restore what differs."
             " Then run `kisi check --repair`.",
         )
-        for what, lines in known
-    )
+    for one in missing:
+        line = one.line
+        yield Finding(
+            Level.WARNING,
+            f"{one.name}: the new line of product {line.product} ({line.after} x "
+            f"{line.application}), which run {one.run_id} sent on {one.at:%Y-%m-%d} to agreement "
+            f"{line.agreement} of psa.{line.psa}, was not seen there since.",
+            "If it is there, `kisi sync` takes it over. If it is not, and does not come: "
+            "`kisi check --repair`; until then nothing is billed for its devices elsewhere.",
+        )
 
 
 def _online(setup: Setup) -> Iterable[Area]:
@@ -229,12 +241,12 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
         kept = repair(settings.state_dir)
         if not kept:
             with Journal.open(settings.state_dir) as journal:
-                released = journal.release_foreign_changes()
+                released = journal.acknowledge()
     if kept:
         console.warn("The damaged journal is kept as " + ", ".join(map(str, kept)) + ".")
         console.warn("The next run starts with an empty one: look at `kisi preview` first.")
     elif released:
-        console.warn(f"{plural(released, 'foreign change')} acknowledged: the next run writes.")
+        console.warn(f"{plural(released, 'open write')} acknowledged: the next run writes.")
     else:
         console.info("The journal is not damaged; nothing was changed.")
     return ExitCode.OK

@@ -76,7 +76,7 @@ def check(
         bool, flag("--schema", "Print the JSON Schema of kisi.toml and do nothing.")
     ] = False,
     repair: Annotated[
-        bool, flag("--repair", "Acknowledge a damaged journal or a foreign change.")
+        bool, flag("--repair", "Acknowledge a damaged journal, or open writes.")
     ] = False,
     probe_tigerpaw: Annotated[
         str | None,

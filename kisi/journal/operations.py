@@ -166,10 +166,24 @@ class Operations(Lines):
         rows = self._rows("SELECT * FROM foreign_change ORDER BY id")
         return *self._snapshots().values(), *(from_row(StoredForeignChange, row) for row in rows)
 
-    def release_foreign_changes(self) -> int:
-        """A person has looked: writes go on. Returns how many changes and writes that concerned."""
-        concerned = len(self.foreign_changes()) + len(self.unproven())
+    def missing(self) -> tuple[Operation, ...]:
+        """Creates that were sent, or may have been, and that nobody has seen since."""
+        return self._operations(
+            "operation.settled = 0 AND operation.line_id IS NULL AND operation.outcome = ?",
+            Outcome.UNKNOWN,
+        )
+
+    def acknowledge(self) -> int:
+        """A person has looked: foreign changes are restored, and new lines not seen do not exist.
+
+        Returns how many changes and writes that concerned. Should such a line appear after all, it
+        is a person's: kisi neither doubles it nor takes it over by itself.
+        """
+        missing = self.missing()
+        concerned = len(self.foreign_changes()) + len(self.unproven()) + len(missing)
         with self._transaction():
+            for one in missing:
+                self._update("operation", one.id, settled=True)
             self._execute("DELETE FROM foreign_change")
             self._execute("UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL")
         with as_state_errors(self.path):

@@ -60,7 +60,7 @@ from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
 from kisi.reconcile.psas import OthersSeen, PsaReader, PsaState, known_lines
-from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unread, unshown
+from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unseen, unshown
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
@@ -154,7 +154,7 @@ def reconcile(
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory.tenants, state, owners)
     plans, notes = _planned(companies, planner, psas, facts)
-    everything = (*facts, *unreachable, *unread(memory.pending, settlements))
+    everything = (*facts, *unreachable, *unseen(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)

@@ -224,7 +224,7 @@ class Unplanned:
         agreement = self.state.agreements.get(fact.ref)
         if agreement is not None and agreement.gone:
             return False
-        if fact.ref not in self.state.lines:
+        if fact.ref not in self.state.lines or not fact.line_id:
             return fact.confirmed > 0 or fact.unsettled
         line = self._shown(fact)
         if line is None or line.product != fact.product or not is_live(line, self.reader.today):
@@ -297,6 +297,11 @@ class Unplanned:
     def _why(self, fact: OwnedLine) -> str:
         if fact.psa not in self.reader.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
+        if not fact.line_id and fact.ref in self.state.lines:
+            return (
+                "its PSA does not show it yet (where a look there finds no such line, "
+                "`kisi check --repair` ends the wait)"
+            )
         company = self._company(fact)
         if company is None:
             return "no row of mapping.toml bills it"
