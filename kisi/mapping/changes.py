@@ -22,11 +22,8 @@ from kisi.mapping.toml_edit import (
     RowKind,
     TomlEdit,
     TomlRow,
-    application_row,
     changed_values,
-    company_row,
-    product_row,
-    tenant_row,
+    toml_row,
 )
 from kisi.model import (
     Application,
@@ -92,15 +89,14 @@ class MappingEdit:
     def change(self) -> Change:
         """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
         old, old_products, old_companies = self._old
-        write_product = partial(product_row, psas=self.psas)
-        write_company = partial(company_row, psas=self.psas)
-        applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
-        products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
-        companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
-        ignored = _Rows(RowKind.TENANT, self._was_ignored, self.ignored, tenant_row)
+        write = partial(toml_row, psas=self.psas)
+        applications = _Rows(RowKind.APPLICATION, old, self.applications, toml_row)
+        products = _Rows(RowKind.PRODUCT, old_products, self.products, write)
+        companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write)
+        ignored = _Rows(RowKind.TENANT, self._was_ignored, self.ignored, toml_row)
         exceptions = {
             place: _Rows(
-                EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), product_row, place
+                EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), toml_row, place
             )
             for place, was in old_companies.items()
             if (now := self.companies.get(place))

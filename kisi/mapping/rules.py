@@ -59,15 +59,11 @@ class MappingTable:
     @cached_property
     def _lines(self) -> Mapping[tuple[str, int], list[int]]:
         """The lines of the headers of each table, apart for each row that they belong to."""
-        text = self._document.text
         lines: dict[tuple[str, int], list[int]] = defaultdict(list)
-        line, seen = 1, 0
-        for section in scan(text):
-            line += text.count("\n", seen, section.start)
-            seen = section.start
-            if section.array:
-                parent = lines[section.path[0], 0] if len(section.path) > 1 else [0]
-                lines[".".join(section.path), len(parent) - 1].append(line)
+        for part in scan(self._document.text):
+            if part.array:
+                parent = lines[part.key[0], 0] if len(part.key) > 1 else [0]
+                lines[".".join(part.key), len(parent) - 1].append(part.line)
         return lines
 
 
