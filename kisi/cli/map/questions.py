@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from kisi.cli.map.editing import editing_of, inventory_of, tell_missing
+from kisi.cli.map.app import inventory_of, tell_missing
+from kisi.cli.map.editing import editing_of
 from kisi.cli.map.prompts import (
     COMMANDS,
     OR_NEVER,
