@@ -398,6 +398,27 @@ def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:
     return tuple(sorted(groups, key=lambda group: group.application.name.casefold()))
 
 
+def open_applications(
+    mapping: BillingMapping, inventory: Inventory, psas: Iterable[str]
+) -> list[KeyNameGroup]:
+    """Key names of no application, in groups, and applications without a product.
+
+    Asked of the PSAs that bill clients; of all `psas` where none does yet.
+    """
+    psas = tuple(dict.fromkeys(each.psa for each in mapping.companies)) or tuple(psas)
+    names = unmatched_key_names(mapping, inventory)
+    found = [replace(group, psas=psas) for group in group_key_names(names)]
+    billed = {(row.application, row.psa) for row in mapping.products}
+    for each in mapping.applications:
+        where = tuple(psa for psa in psas if (each.name, psa) not in billed)
+        if each.bill and where:
+            own = Matcher([each])
+            seen = tuple(entry.name for entry in inventory.key_names if own.match(entry.name))
+            application = replace(each, keys=each.globs)
+            found.append(KeyNameGroup(application, seen, known=True, psas=where))
+    return found
+
+
 def application_of(key_name: str) -> str:
     """The application's name: `key_name` up to the region, the quantity or the kind of licence."""
     cuts = [match.start() for rule in (_QUANTITY, _REGION) if (match := rule.search(key_name))]
