@@ -13,10 +13,10 @@ from kisi.counting import Matcher
 from kisi.csv_table import CsvStyle
 from kisi.json_text import Json, document, fields
 from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
-from kisi.mapping.names import fold
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
     Suggestion,
+    fold,
     suggest_companies,
     suggest_products,
 )

@@ -18,8 +18,8 @@ from kisi.counting import NOT_STORED, judge_key
 from kisi.errors import ConfigError, KisiError, SourceError
 from kisi.mapping.changes import Change, called
 from kisi.mapping.inventory import Inventory
-from kisi.mapping.names import parse_name
 from kisi.mapping.rules import UNTOUCHED
+from kisi.mapping.similarity import parse_name
 from kisi.model import (
     Agreement,
     AgreementRef,

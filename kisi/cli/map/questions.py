@@ -24,8 +24,7 @@ from kisi.errors import ExitCode, KisiError
 from kisi.mapping.changes import MappingEdit, with_keys
 from kisi.mapping.file import MappingEditor
 from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
-from kisi.mapping.names import search
-from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, suggest_products
+from kisi.mapping.similarity import DEFAULT_MIN_SCORE, Suggestion, search, suggest_products
 from kisi.mapping.suggestions import (
     SURE_PRODUCT,
     KeyNameGroup,
