@@ -446,8 +446,7 @@ _CATEGORY_WORDS = {
 _EMPTY_WORDS = frozenset(
     {"for", "the", "und", "and", "per", "device", "devices", "windows", "microsoft"}
 )
-_FEWEST_INITIALS = 2
-_PRODUCT_WORTH_SHOWING = 0.45
+_FEWEST_INITIALS, _PRODUCT_WORTH_SHOWING = 2, 0.45
 
 
 def suggest_products(application: str, products: Mapping[str, str]) -> tuple[Suggestion, ...]:

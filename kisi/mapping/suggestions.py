@@ -22,10 +22,8 @@ from kisi.mapping.similarity import (
 )
 from kisi.mapping.table import (
     COLUMNS,
-    application_cells,
-    company_cells,
     csv_cell,
-    product_cells,
+    row_cells,
     write_csv,
 )
 from kisi.mapping.validator import BILLS, SystemValidator
@@ -296,11 +294,11 @@ def _lasting_words(name: str) -> list[str]:
 def suggestions_csv(suggestions: Suggestions, style: CsvStyle | None = None) -> str:
     """The suggestions as rows of the mapping table, with what speaks for them."""
     rows = [
-        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
+        {**row_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
         for each in suggestions.clients
     ]
     rows += [
-        {**product_cells(each.product), **application_cells(each.application)}
+        {**row_cells(each.product), **row_cells(each.application)}
         for each in suggestions.applications
     ]
     suggested: list[SuggestedClient | SuggestedApplication]
