@@ -15,7 +15,7 @@ import typer
 from kisi.cli import options
 from kisi.cli.map import editing
 from kisi.cli.map.editing import Offline, confirm, edited_mapping, editing_of
-from kisi.cli.options import Format, RowsFormat, shared_options
+from kisi.cli.options import Format, RowsFormat, flag, shared_options
 from kisi.cli.output import Console, result, show, terminal_text
 from kisi.errors import ConfigError, ExitCode, StateError, Withheld
 
@@ -147,11 +147,10 @@ def map_list(
     config: Path | None,
     console: Console,
     unmapped: Annotated[
-        bool, typer.Option("--unmapped", help="Only what nothing is mapped to, on either side.")
+        bool, flag("--unmapped", "Only what nothing is mapped to, on either side.")
     ] = False,
     stale: Annotated[
-        bool,
-        typer.Option("--stale", help="Only what is gone, renamed, inactive, or ends in 60 days."),
+        bool, flag("--stale", "Only what is gone, renamed, inactive, or ends in 60 days.")
     ] = False,
 ) -> None:
     """List everything that can be mapped, with its ids.
@@ -329,7 +328,7 @@ def map_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
     format_: As = "csv",
     remove_missing: Annotated[
-        bool, typer.Option("--remove-missing", help="Take out what the table does not name.")
+        bool, flag("--remove-missing", "Take out what the table does not name.")
     ] = False,
     offline: Offline = False,
 ) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from kisi.cli import options
 from kisi.cli.completion import client_names
-from kisi.cli.options import shared_options
+from kisi.cli.options import flag, shared_options
 from kisi.cli.output import Console
 from kisi.errors import ConfigError, Withheld
 
@@ -32,8 +32,7 @@ SHOWN = 20
 Texts = list[str] | None
 OnOff = Literal["on", "off"]
 Offline = Annotated[
-    bool,
-    typer.Option("--offline", help="Do not ask the systems whether the ids exist and are active."),
+    bool, flag("--offline", "Do not ask the systems whether the ids exist and are active.")
 ]
 
 
@@ -240,16 +239,10 @@ def map_product(
     non_windows: Product = None,
     psa: options.PsaName = None,
     client: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLIENT",
-            autocompletion=client_names,
-            help="An exception for this client alone.",
-        ),
+        str | None, options.client_option("--client", "An exception for this client alone.")
     ] = None,
     leave: Annotated[
-        bool,
-        typer.Option("--leave", help="With --client: leave its lines of this application alone."),
+        bool, flag("--leave", "With --client: leave its lines of this application alone.")
     ] = False,
     offline: Offline = False,
 ) -> None:
@@ -378,7 +371,7 @@ def map_ignore(
     console: Console,
     tenant: Annotated[str, typer.Argument(metavar="SOURCE:TENANT", help="The tenant.")],
     note: Annotated[str, typer.Option(metavar="TEXT", help="Why; for people.")] = "",
-    undo: Annotated[bool, typer.Option("--undo", help="Report it as unmapped again.")] = False,
+    undo: Annotated[bool, flag("--undo", "Report it as unmapped again.")] = False,
     offline: Offline = False,
 ) -> None:
     """Never bill a tenant: your own, a lab, a demo.
@@ -419,7 +412,7 @@ def map_leave(
             help="Whether the period that runs now is billed to its end; a terminal is asked.",
         ),
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="It stays after all.")] = False,
+    undo: Annotated[bool, flag("--undo", "It stays after all.")] = False,
     offline: Offline = False,
 ) -> None:
     """End a client: after its last day its lines go to 0.
