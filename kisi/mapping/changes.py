@@ -77,9 +77,7 @@ class MappingEdit:
         self.products = {(row.application, row.psa): row for row in mapping.products}
         self.companies = dict(enumerate(mapping.companies))
         self.ignored = {x.ref.identity(mapping.global_sources): x for x in mapping.ignored}
-        self._text = text
-        self._old = self.applications.copy(), self.products.copy(), self.companies.copy()
-        self._was_ignored = self.ignored.copy()
+        self._text, self._mapping = text, mapping
         self._behind = itertools.count(len(self.companies))
 
     def new_place(self) -> int:
@@ -88,25 +86,23 @@ class MappingEdit:
 
     def change(self) -> Change:
         """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
-        old, old_products, old_companies = self._old
+        old = MappingEdit(self._text, self._mapping, self.psas, self.sources)
         write = partial(toml_row, psas=self.psas)
-        applications = _Rows(RowKind.APPLICATION, old, self.applications, toml_row)
-        products = _Rows(RowKind.PRODUCT, old_products, self.products, write)
-        companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write)
-        ignored = _Rows(RowKind.TENANT, self._was_ignored, self.ignored, toml_row)
+        applications = _Rows(RowKind.APPLICATION, old.applications, self.applications, toml_row)
+        products = _Rows(RowKind.PRODUCT, old.products, self.products, write)
+        companies = _Rows(RowKind.COMPANY, old.companies, self.companies, write)
+        ignored = _Rows(RowKind.TENANT, old.ignored, self.ignored, toml_row)
         exceptions = {
             place: _Rows(
                 EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), toml_row, place
             )
-            for place, was in old_companies.items()
+            for place, was in old.companies.items()
             if (now := self.companies.get(place))
         }
         toml = TomlEdit(self._text)
-        below: list[_Rows[Any, Any]] = [*reversed(exceptions.values())]
-        # from below, and before lines come and go: a refusal names a line of the file as it is
-        for rows in (*below, ignored, companies, products, applications):
+        kinds: tuple[_Rows[Any, Any], ...] = (applications, products, companies, ignored)
+        for rows in (*exceptions.values(), *kinds):  # before companies that go shift the others
             toml.set_values(rows.kind, rows.by_place(rows.changed), company=rows.company)
-        for rows in (*below, applications, products, companies, ignored):
             toml.remove(rows.kind, rows.by_place(rows.gone), company=rows.company)
             toml.append(rows.kind, rows.new, company=rows.company)
         brought = products.brought()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from kisi.config.document import Document
 from kisi.config.sentences import Model, did_you_mean, listed, read_table, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.toml_edit import RowKind, scan
+from kisi.mapping.toml_edit import Part, RowKind, TomlEdit
 from kisi.model import Application, Category, Company, IgnoredTenant, ProductRow, TenantRef, Unit
 
 UNTOUCHED = "mapping.toml was left as it is."
@@ -51,20 +52,15 @@ class MappingTable:
 
     def line(self, row: TableRow) -> int | None:
         """The line of a row's header, or None for rows that are written without headers."""
-        lines = self._lines[row.table, row.parent.index if row.parent else 0]
-        siblings = row.parent.data if row.parent else self._document.data
-        written = siblings[row.table.rpartition(".")[2]]
-        return lines[row.index] if len(lines) == len(written) else None
+        kind = RowKind(row.table.rpartition(".")[2])
+        with suppress(ConfigError):
+            owner = row.parent.index if row.parent else None
+            return self._places(kind, owner)[row.index][0][0].line
+        return None
 
     @cached_property
-    def _lines(self) -> Mapping[tuple[str, int], list[int]]:
-        """The lines of the headers of each table, apart for each row that they belong to."""
-        lines: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for part in scan(self._document.text):
-            if part.array:
-                parent = lines[part.key[0], 0] if len(part.key) > 1 else [0]
-                lines[".".join(part.key), len(parent) - 1].append(part.line)
-        return lines
+    def _places(self) -> Callable[[RowKind, int | None], list[list[list[Part]]]]:
+        return cache(TomlEdit(self._document.text).places)
 
 
 @dataclass(frozen=True, slots=True)

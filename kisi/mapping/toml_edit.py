@@ -64,7 +64,7 @@ class TomlEdit:
         if not rows:
             return
         key = (kind,) if company is None else (RowKind.COMPANY, kind)
-        places = self._places(kind if company is None else RowKind.COMPANY)
+        places = self.places(kind if company is None else RowKind.COMPANY)
         there = places if company is None else places[company : company + 1]
         self._owner(company).setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
         texts = [_render(".".join(key), row, self._end) for row in rows]
@@ -81,7 +81,7 @@ class TomlEdit:
         """Takes rows away, with sub-tables; comments above may be about more, and stay."""
         if not rows:
             return
-        places, owner = self._places(kind, company), self._owner(company)
+        places, owner = self.places(kind, company), self._owner(company)
         owner[kind] = [row for place, row in enumerate(owner[kind]) if place not in rows]
         if not owner[kind]:
             del owner[kind]
@@ -103,7 +103,7 @@ class TomlEdit:
         """
         if not rows:
             return
-        places, owner = self._places(kind, company), self._owner(company)
+        places, owner = self.places(kind, company), self._owner(company)
         for row, values in rows.items():
             wanted = {**owner[kind][row], **values}
             owner[kind][row] = {key: value for key, value in wanted.items() if value is not None}
@@ -139,7 +139,7 @@ class TomlEdit:
     def _owner(self, company: int | None) -> dict[str, Any]:
         return self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
 
-    def _places(self, kind: RowKind, company: int | None = None) -> list[list[list[Part]]]:
+    def places(self, kind: RowKind, company: int | None = None) -> list[list[list[Part]]]:
         """Each row of a kind: its own header and keys, then those of each of its sub-tables."""
         found: list[list[list[Part]]] = []
         section: list[Part] = []
@@ -154,7 +154,7 @@ class TomlEdit:
             if part.key:  # the end has none, and is nobody's
                 section.append(part)
         if company is not None:
-            found = [[section] for section in found[company][1:]]
+            found = [[inner] for row in found[company : company + 1] for inner in row[1:]]
         rows = self._owner(company).get(kind, [])
         if not isinstance(rows, list) or len(found) != len(rows):
             raise ConfigError(

@@ -186,6 +186,8 @@ def test_one_exception_is_taken_out_and_the_others_keep_their_text():
     inline = '[[company]]\nproduct = [{ application = "KES", all = 1 }]\n'
     with pytest.raises(ConfigError, match="cannot change one of them"):
         remove_exception(inline, 0, 0)
+    with pytest.raises(ConfigError, match="cannot change one of them"):
+        remove_exception('company = [{ product = [{ application = "KES", all = 1 }] }]\n', 0, 0)
 
 
 def test_a_list_with_comments_inside_is_managed_by_hand():
