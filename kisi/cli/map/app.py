@@ -17,7 +17,7 @@ from kisi.cli.map import editing
 from kisi.cli.map.editing import Offline, confirm, edited_mapping, editing_of
 from kisi.cli.options import Format, RowsFormat, flag, shared_options
 from kisi.cli.output import Console, result, show, terminal_text
-from kisi.errors import ConfigError, ExitCode, StateError, Withheld
+from kisi.errors import ConfigError, ExitCode, StateError
 
 if TYPE_CHECKING:
     from kisi.mapping.inventory import Inventory
@@ -281,11 +281,8 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
         }
         if moves:
             clients = "1 client" if len(moves) == 1 else f"{len(moves)} clients"
-            withheld = Withheld(
-                f"{clients} could be moved; mapping.toml was left as it is.",
-                remedy="`kisi map renew --yes` moves them.",
-            )
-            confirm(f"Move {clients}?", withheld, yes=yes)
+            remedy = "`kisi map renew --yes` moves them."
+            confirm(f"Move {clients}?", f"{clients} could be moved;", remedy, yes=yes)
             editing.rows.change_clients(moves)
             editing.save()
         elif not found:

@@ -105,13 +105,13 @@ def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing
     return Editing(editor, editor.edit(), validator, console, today)
 
 
-def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
-    """Goes on only with `--yes`, or if a person on a terminal says so; else raises `withheld`."""
+def confirm(question: str, withheld: str, remedy: str, *, yes: bool) -> None:
+    """Goes on only with `--yes`, or if a person on a terminal says so; else raises `Withheld`."""
     from kisi.redaction import safe_text
 
     on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or (on_a_terminal and typer.confirm(safe_text(question), err=True))):
-        raise withheld
+        raise Withheld(f"{withheld} mapping.toml was left as it is.", remedy=remedy)
 
 
 @shared_options()
@@ -350,11 +350,9 @@ def map_billing(
         if len(found) > 1 and changed:
             names = some([*map(called, changed.values())], SHOWN)
             sentence = f'"{client}" names {len(changed)} clients: {names}.'
-            withheld = Withheld(
-                f"{sentence} mapping.toml was left as it is.",
-                remedy="Name one by the id in parentheses, or add --yes to switch all of them.",
-            )
-            confirm(f"{sentence} Switch the billing of all of them {switch}?", withheld, yes=yes)
+            remedy = "Name one by the id in parentheses, or add --yes to switch all of them."
+            question = f"{sentence} Switch the billing of all of them {switch}?"
+            confirm(question, sentence, remedy, yes=yes)
         editing.rows.change_clients(changed)
     if switch == "off" and changed:
         one = next(iter(changed.values()))
