@@ -109,8 +109,8 @@ class TomlEdit:
             owner[kind][row] = {key: value for key, value in wanted.items() if value is not None}
             own = places[row][0]
             entries = {part.key: part for part in own[1:]}
-            at, indent = self._parts.index(own[-1]) + 1, own[-1].text
-            indent = indent[: len(indent) - len(indent.lstrip(" \t"))]
+            above = own[-1].text
+            indent = above[: len(above) - len(above.lstrip(" \t"))]
             new = []
             for key, value in values.items():
                 if entry := entries.get((key,)):
@@ -118,7 +118,9 @@ class TomlEdit:
                 elif value is not None:
                     line = f"{indent}{key} = ", _render_value(value), self._end
                     new.append(Part("", *line, key=(key,)))
-            self._parts[at:at] = new
+            if new:
+                at = self._parts.index(own[-1]) + 1
+                self._parts[at:at] = new
 
     def proven(self) -> str:
         """The new text; a `ConfigError` if it does not mean exactly what was asked for."""
