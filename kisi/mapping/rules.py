@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from kisi.config.document import Document
-from kisi.config.sentences import Model, did_you_mean, listed, read_table, shorten
+from kisi.config.sentences import Model, did_you_mean, read_table, shorten
 from kisi.errors import ConfigError
 from kisi.mapping.toml_edit import Part, RowKind, TomlEdit
 from kisi.model import Application, Category, Company, IgnoredTenant, ProductRow, TenantRef, Unit
@@ -103,37 +103,6 @@ class TableRow:
         except ConfigError as error:
             self.problem(error.message, key)
             return None
-
-
-def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
-    """A tenant as a person writes it; another form, or an unknown source, is a `ConfigError`."""
-    source, colon, tenant = text.partition(":")
-    if not colon or not tenant.strip():
-        example = f"{next(iter(sources), 'hq')}:{shorten(text.strip(':'))}"
-        problem = f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as "{example}".'
-    elif source not in sources:
-        hint = did_you_mean(source, sources)
-        problem = f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; {hint}'
-    else:
-        return TenantRef(source, tenant)
-    raise ConfigError(
-        problem, remedy=f"{UNTOUCHED} `kisi map list` shows the tenants as they are written here."
-    )
-
-
-def the_psa(name: str, psas: Collection[str]) -> str:
-    """The PSA of this name; the only one where none is named. Else a `ConfigError`."""
-    if name in psas:
-        return name
-    if name:
-        problem = f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)}"
-    elif len(psas) == 1:
-        return next(iter(psas))
-    elif psas:
-        problem = f"kisi.toml has several PSAs ({listed(psas)}), and none is named."
-    else:
-        problem = "kisi.toml has no [psa.NAME] that this could be billed in."
-    raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
 
 
 def check(

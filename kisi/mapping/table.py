@@ -185,7 +185,7 @@ class _Reader:
             return None
 
     def psa(self, row: ReadRow) -> str:
-        return self.noted(row, self.edit.the_psa, row.cells.get("psa", "")) or ""
+        return self.noted(row, self.edit.names.the_psa, row.cells.get("psa", "")) or ""
 
     def application(self, row: ReadRow) -> Application:
         name = self.needed(row, _application_column(row))
@@ -241,7 +241,7 @@ class _Reader:
     def tenants(self, row: ReadRow) -> tuple[TenantRef, ...]:
         one = (row.cells["tenant"],) if row.cell("tenant") else ()
         texts = row.lists.get("tenants", one)
-        found = [self.noted(row, self.edit.the_tenant, text) for text in texts]
+        found = [self.noted(row, self.edit.names.the_tenant, text) for text in texts]
         if not any(found):
             self.problem(row, '"tenants" is empty.')
         return tuple(filter(None, found))

@@ -160,8 +160,8 @@ def map_company(
         rows = editing.rows
         place = None if client is None else rows.the_client(client)
         old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
-        new = [rows.the_tenant(text) for text in tenant or []]
-        gone = [rows.the_tenant(text) for text in remove_tenant or []]
+        new = [rows.names.the_tenant(text) for text in tenant or []]
+        gone = [rows.names.the_tenant(text) for text in remove_tenant or []]
         if unknown := [str(ref) for ref in gone if ref not in old.tenants]:
             raise ConfigError(
                 f"{', '.join(unknown)}: no tenant of this client. mapping.toml was left as it is.",
@@ -172,7 +172,7 @@ def map_company(
             old,
             name=name or old.name,
             tenants=(*kept, *(ref for ref in new if ref not in kept)),
-            psa=rows.the_psa(psa) if psa else old.psa,
+            psa=rows.names.the_psa(psa) if psa else old.psa,
             company=company or old.company,
             agreement=agreement or old.agreement,
             billing=old.billing if billing is None else billing == "on",
@@ -186,7 +186,7 @@ def map_company(
 def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
     from kisi.model import Company
 
-    psa = editing.rows.the_psa(psa)
+    psa = editing.rows.names.the_psa(psa)
     found = editing.validator.company_of(psa, company) if editing.validator else None
     return Company(found.name if found else company, (), psa, company, "", billing=False)
 
@@ -271,7 +271,7 @@ def map_product(
         rows = editing.rows
         name = rows.the_application(application).name
         if client is None:
-            rows.set_product(ProductRow(name, rows.the_psa(psa), products))
+            rows.set_product(ProductRow(name, rows.names.the_psa(psa), products))
         else:
             place = rows.the_client(client)
             row = ProductRow(name, rows.companies[place].psa, products, bill=not leave)
@@ -310,7 +310,7 @@ def map_remove(
         rows = editing.rows
         place = None if client is None else rows.the_client(client)
         if product is not None:
-            rows.remove_product(rows.the_application(product).name, rows.the_psa(psa))
+            rows.remove_product(rows.the_application(product).name, rows.names.the_psa(psa))
         elif place is None:
             rows.remove_application(application or "")
         elif application is None:
@@ -382,7 +382,7 @@ def map_ignore(
     from kisi.model import IgnoredTenant
 
     with edited_mapping(config, console, offline=offline or undo) as editing:
-        ref = editing.rows.the_tenant(tenant)
+        ref = editing.rows.names.the_tenant(tenant)
         if undo:
             editing.rows.heed_tenant(ref)
             return

@@ -290,7 +290,7 @@ class Draft(NamedTuple):
     mapping: BillingMapping
 
     def edit(self) -> MappingEdit:
-        return MappingEdit(self.text, self.mapping, ["cw"], ["hq"])
+        return MappingEdit(self.text, self.mapping, ConfigNames(["hq"], ["cw"]))
 
 
 def read(text):
