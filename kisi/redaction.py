@@ -302,10 +302,11 @@ def safe_text(text: str) -> str:
     # Bidirectional controls and zero-width joiners are format characters, so not printable.
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() else escaped(char) for char in text)
 
 
-def _escaped(char: str) -> str:
+def escaped(char: str) -> str:
+    r"""A letter spelled out: `\x1b`."""
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
@@ -320,7 +321,7 @@ def substitute(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return "".join(_STAND_INS.get(char) or _escaped(char) for char in lacking), error.end
+    return "".join(_STAND_INS.get(char) or escaped(char) for char in lacking), error.end
 
 
 codecs.register_error(SUBSTITUTE, substitute)
