@@ -10,7 +10,8 @@ import pytest
 import responses
 
 from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine
-from kisi.psa.connectwise import ConnectWise, ConnectWiseSettings, open_psa
+from kisi.psa.connectwise import ConnectWiseSettings
+from kisi.psa.connectwise.adapter import ConnectWise
 from kisi.transport import Limits
 from tests.unit.fakes import FakeClock
 
@@ -45,7 +46,7 @@ INVOICED = {
 
 def connect(url: str = HOST, *, clock: FakeClock | None = None, **changes: object) -> ConnectWise:
     settings = ConnectWiseSettings(kind="connectwise", url=url, company="acme", **changes)
-    return open_psa(
+    return ConnectWise(
         "cw", settings, SECRETS, base=Path(), clock=clock or FakeClock(NIGHT), limits=Limits()
     )
 
