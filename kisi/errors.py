@@ -31,7 +31,7 @@ KisiError
 
 Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`,
 `Unavailable`, `Vanished` and `Unanswered` in `kisi.sources.ksc.openapi`, `Undecided` in
-`kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
+`kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.wire`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do
 because of it, and, in `remedy`, what to do now. It never holds a secret.

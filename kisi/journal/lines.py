@@ -13,7 +13,7 @@ from decimal import Decimal
 from sqlite3 import Row
 from typing import Self
 
-from kisi.journal.codec import dumps, from_epoch, from_row, loads, quantity_text
+from kisi.journal.database import dumps, from_epoch, from_row, loads, quantity_text
 from kisi.journal.runs import Runs
 from kisi.model import (
     Category,
@@ -155,7 +155,8 @@ class Lines(Runs):
         """What these owned lines bill is as told; their quantity is not looked at."""
         with self._transaction():
             for one in changed:
-                row = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
+                client = self._client(one.line, one.name)
+                row = self._row(f"{_FIND} AND owned", client, one.line.line_id)
                 if row is not None:
                     self._update("line", row["id"], **_billed(_proof(run_id, one)))
 
@@ -165,7 +166,8 @@ class Lines(Runs):
         Unless `settled`, an owned line also goes on to stand for what it billed before. What an
         earlier write did to it is beside the point now: its unknown outcome is settled.
         """
-        client, line = self._client_of(confirmed), confirmed.line
+        line = confirmed.line
+        client = self._client(line, confirmed.name)
         self._prove(run_id, at, client, confirmed)
         self._execute(
             "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
@@ -178,13 +180,9 @@ class Lines(Runs):
 
         Else what was last confirmed stays: that it holds something else, a person must see.
         """
-        client = self._client_of(seen)
+        client = self._client(seen.line, seen.name)
         if self._row(f"{_FIND} AND owned", client, seen.line.line_id) is None:
             self._prove(run_id, at, client, seen)
-
-    def _client_of(self, confirmed: ConfirmedLine) -> int:
-        line = confirmed.line
-        return self._client_id(line.psa, line.company, line.agreement, confirmed.name)
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
         line, quantity = confirmed.line, quantity_text(confirmed.quantity)

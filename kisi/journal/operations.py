@@ -17,8 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from kisi.journal.codec import dumps, from_row, pack, quantity_text
-from kisi.journal.database import as_state_errors
+from kisi.journal.database import as_state_errors, dumps, from_row, pack, quantity_text
 from kisi.journal.lines import ConfirmedLine, Lines
 from kisi.json_text import fields
 from kisi.model import Company, Line, Outcome, PlannedLine, TenantRef
@@ -97,7 +96,7 @@ class Operations(Lines):
     def intent(self, run_id: int, at: datetime, line: PlannedLine, company: Company) -> Operation:
         """Commits that `line` of `company` is about to be written. Nothing is sent before."""
         with self._transaction():
-            client = self._client_id(line.psa, line.company, line.agreement, company.name)
+            client = self._client(line, company.name)
             planned = fields(line, "company application product line_id action before")
             texts = {"categories": line.category, "after": quantity_text(line.after)}
             whose = {"client": client, "name": company.name, "tenants": dumps(company.tenants)}

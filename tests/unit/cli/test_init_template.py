@@ -13,11 +13,11 @@ from kisi.cli.start import template, write_template
 from kisi.config import read_partial_config
 from kisi.errors import ConfigError, StateError
 from kisi.model import CountingRules, GuardRules
-from kisi.run.setup import PSAS, SOURCES
+from kisi.run.setup import PSA_KINDS, SOURCE_KINDS
 from tests.conftest import posix_links
 
 TEMPLATE = template()
-KINDS = [{kind: module.SETTINGS for kind, module in each.items()} for each in (SOURCES, PSAS)]
+KINDS = [SOURCE_KINDS, PSA_KINDS]
 
 
 def filled(text):
