@@ -53,6 +53,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(READY)  ## the lock files, after a change of dependencies; ARGS=--upgrade: the newest versions
 	$(LOCK) --output-file requirements/install.txt
 	$(LOCK) --extra keyring --constraints requirements/install.txt --output-file requirements/keyring.txt
+	$(LOCK) --extra notify --constraints requirements/install.txt --output-file requirements/notify.txt
 	$(LOCK) --extra dev --constraints requirements/keyring.txt --output-file requirements/dev.txt
 
 dist: $(READY)  ## the sdist and the wheel of a release
