@@ -344,7 +344,11 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
 
 
 def _errors(error: ConfigError) -> list[Finding]:
-    return [Finding(Level.PROBLEM, problem, error.remedy) for problem in error.problems]
+    *others, last = error.problems  # what is to be done is said once
+    return [
+        *(Finding(Level.PROBLEM, x) for x in others),
+        Finding(Level.PROBLEM, last, error.remedy),
+    ]
 
 
 def _check_mapping(partial: PartialConfig) -> list[Finding]:
