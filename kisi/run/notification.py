@@ -21,7 +21,7 @@ from kisi.config import Config
 from kisi.config.load import Notify
 from kisi.errors import ENDINGS, ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.model import Category, Finding, Level, PlannedLine
+from kisi.model import Category, CompanyPlan, Finding, Level, PlannedLine
 from kisi.redaction import REDACTOR, is_common, safe_text
 from kisi.run.document import plan_document
 from kisi.run.result import Message, Mode, OnMessage, RunResult, accept_command, released_by_id
@@ -39,8 +39,10 @@ SECONDS = 10.0
 """A ping takes no longer, so that a hanging service never delays billing much."""
 _LINES = 8
 """So many lines on hold are named to people; `kisi status` has them all."""
-_LONGEST = 1000
-"""Characters of a last line that people are sent."""
+
+
+Said = tuple[bool, str]
+"""Whether a service took it, and what it answered, as the end of a sentence."""
 
 
 @dataclass(slots=True)
@@ -73,62 +75,54 @@ class RunNotification:
             "exit_code": int(code),
         }
         self._send("webhook", document=summary)
-        if not self._is_for_people(code):
-            return
-        ending = ENDINGS.get(code, f"exit code {int(code)}")
-        title = f"kisi{f' ({self.scope})' if self.scope else ''}: {ending}"
-        for name in self.addresses:
-            if name.startswith("apprise"):
-                self._warn(*_post(self.addresses[name], title, for_people(last_line, self.result)))
-
-    def _is_for_people(self, code: int) -> bool:
         changed = self.result is not None and bool(self.result.outcomes)
-        return bool(code) or self.when == "always" or (self.when == "changes" and changed)
+        if code or self.when == "always" or (self.when == "changes" and changed):
+            title = f"kisi{f' ({self.scope})' if self.scope else ''}: {ENDINGS[code]}"
+            text = for_people(last_line, self.result)
+            for name in self.addresses:
+                if name.startswith("apprise"):
+                    self._warn(_post(self.addresses[name], title, text))
 
     def _send(self, where: str, below: str = "", document: Json | None = None) -> None:
         if url := self.addresses.get(where):
-            self._warn(*_ask(url, below, document))
+            self._warn(_ask(url, below, document))
 
-    def _warn(self, took_it: bool, answer: str) -> None:  # noqa: FBT001 - as `_ask` returns it
-        if not took_it:
-            self.on_message(Message(f"The monitoring service {answer}", is_warning=True))
+    def _warn(self, said: Said) -> None:
+        if not said[0]:
+            text = f"The monitoring service {said[1]} Nothing else changed."
+            self.on_message(Message(text, is_warning=True))
 
 
 def for_people(last_line: str, result: RunResult | None) -> str:
     """A run in a few lines: how it ended, what is on hold, and the command that releases it."""
-    told = last_line if len(last_line) <= _LONGEST else last_line[: _LONGEST - 1] + "…"
     clients = () if result is None else result.plan.companies
-    held = [
-        f"{one.company.name}: {(line.before or Decimal(0)).normalize():f} → {line.after} "
-        f"{', '.join([line.application, *_words(line)])} ({line.hold.guard})"
-        for one in clients
-        for line in one.lines
-        if line.hold
-    ]
-    lines = [told, *(["", "On hold:"] if held else []), *held[:_LINES]]
-    if (more := len(held) - _LINES) > 0:
-        lines.append(f"... and {more} more")
-    if result is not None and (released := [one for one in clients if released_by_id(one)]):
+    held = [_held(one, line) for one in clients for line in one.lines if line.hold]
+    shown, more = held[:_LINES], len(held) - _LINES
+    rest = [f"... and {more} more"] if more > 0 else []
+    lines = [last_line, *(["", "On hold:", *shown, *rest] if held else [])]
+    released = [one for one in clients if released_by_id(one)]
+    if result is not None and released:  # one client's id, or the plan's
         several = f"kisi sync --accept {result.plan.plan_id}"
-        command = accept_command(released[0]) if len(released) == 1 else several
+        command = several if len(released) > 1 else accept_command(released[0])
         lines += ["", f"If that is right: {command}"]
-    lines += ["", "More: kisi status"]
-    return "\n".join(safe_text(REDACTOR.redact(line)) for line in lines)
+    return "\n".join(safe_text(REDACTOR.redact(line)) for line in (*lines, "", "More: kisi status"))
 
 
-def _words(line: PlannedLine) -> list[str]:
-    return [one.replace("_", " ") for one in line.categories if one is not Category.ALL]
+def _held(client: CompanyPlan, line: PlannedLine) -> str:
+    words = [x.replace("_", " ") for x in line.categories if x is not Category.ALL]
+    name, before = ", ".join([line.application, *words]), (line.before or Decimal(0)).normalize()
+    guard = line.hold.guard if line.hold else ""
+    return f"{client.company.name}: {before:f} → {line.after} {name} ({guard})"
 
 
-def _ask(url: str, below: str, document: Json | None) -> tuple[bool, str]:
-    """Whether a service took it, and what it answered, as the end of a sentence."""
+def _ask(url: str, below: str, document: Json | None) -> Said:
     try:
         status = _answer(url, below, document)
     except (KisiError, ValueError) as error:  # an address may be none at all
         said = error.message if isinstance(error, KisiError) else "its address is not usable."
         return False, REDACTOR.redact(f"could not be told: {said}")
     # not a redirect: nothing is sent to where it points
-    return 200 <= status < 300, f"answered {status}; nothing else changed."
+    return 200 <= status < 300, f"answered {status}."
 
 
 def _answer(url: str, below: str, document: Json | None) -> int:
@@ -149,38 +143,31 @@ def _hide(*secrets: str) -> None:
             REDACTOR.add(secret)
 
 
-class _Codes(logging.Handler):
-    """The HTTP statuses in what Apprise logs; its words may be the service's, and are not kept."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.found: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keeps them."""
-        self.found += re.findall(r"\berror=(\d{3})\b", record.getMessage())
-
-
-def _post(url: str, title: str, text: str) -> tuple[bool, str]:
-    """As `_ask`, of a text for people by Apprise, which is loaded for that alone."""
+def _post(url: str, title: str, text: str) -> Said:
+    """Sends a text for people by Apprise, which is loaded for that alone."""
     try:
         apprise = import_module("apprise")
     except ImportError:
         return False, f"could not be told: {NO_APPRISE}"
     _hide(*re.split(r"[/?&=#:@,;]+", url))
-    logger, codes = logging.getLogger("apprise"), _Codes()
-    logger.propagate, logger.handlers = False, [codes]
+    codes: list[str] = []
+    logger = logging.getLogger("apprise")
     logger.setLevel(logging.WARNING)
+
+    def keep_status(record: logging.LogRecord) -> bool:  # alone: its words may be the service's
+        codes.extend(re.findall(r"\berror=(\d{3})\b", record.getMessage()))
+        return False
+
+    logger.filters = [keep_status]
     try:
         service = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
         if not service.add(url):
             return False, "could not be told: its address is none that Apprise knows."
-        took_it = bool(service.notify(text, title=title, body_format="text"))
+        if service.notify(text, title=title, body_format="text"):
+            return True, "took the message."
     except Exception:  # noqa: BLE001 - whatever a plugin raises, its words may hold the address
         return False, "could not be told: Apprise failed."
-    if took_it:
-        return True, "took the message."
-    return False, f"answered {codes.found[-1]}." if codes.found else "did not take the message."
+    return False, f"answered {codes[-1]}." if codes else "did not take the message."
 
 
 def send_test(config: Config) -> tuple[Finding, ...]:
@@ -190,17 +177,14 @@ def send_test(config: Config) -> tuple[Finding, ...]:
     `ConfigError` if an address cannot be resolved.
     """
     document = {"format_version": FORMAT_VERSION, "mode": "test", "last_line": _TEST}
+    document |= {"scope": None, "exit_code": 0}
     findings = []
     for name, reference in config.notify.secrets().items():
         url = resolve(reference, base=config.base)
-        if name == "healthcheck":
-            took_it, answer = _ask(url, "/log", None)
-        elif name == "webhook":
-            took_it, answer = _ask(url, "", {**document, "scope": None, "exit_code": 0})
-        else:
-            took_it, answer = _post(url, "kisi: a test", _TEST)
-        answer = answer.removesuffix("; nothing else changed.").rstrip(".")
-        findings.append(Finding(Level.OK if took_it else Level.PROBLEM, f"{name} {answer}."))
+        asked = {"healthcheck": ("/log", None), "webhook": ("", document)}.get(name)
+        took_it, said = _ask(url, *asked) if asked else _post(url, "kisi: a test", _TEST)
+        level = Level.OK if took_it else Level.PROBLEM
+        findings.append(Finding(level, f"{name} {said}"))
     return tuple(findings)
 
 

@@ -236,7 +236,7 @@ def test_a_test_with_nobody_to_tell_or_an_address_that_leads_nowhere_is_an_error
 ):
     nobody = operator.run("notify", "--test")
     assert nobody.code == 3
-    assert "names nobody" in nobody.err
+    assert "names nobody" in nobody.out
 
     operator.more = APPRISE
     nowhere = operator.run("notify", "--test")
