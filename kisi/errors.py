@@ -60,6 +60,22 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+ENDINGS: dict[int, str] = {
+    ExitCode.OK: "done",
+    ExitCode.BUG: "a bug in kisi",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.SOURCE: "a source failed",
+    ExitCode.PSA: "a PSA failed",
+    ExitCode.WITHHELD: "on hold",
+    ExitCode.WRITE: "a write failed",
+    ExitCode.STATE: "journal or disk",
+    ExitCode.PENDING: "changes pending",
+    ExitCode.LOCKED: "another run",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+"""How a run ended, in a word or two."""
+
 _WORST_FIRST = (
     ExitCode.STATE,
     ExitCode.WRITE,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from kisi.render import report as page
 from kisi.render.formatting import plural
 from kisi.render.report import Tone
 from kisi.rights import exposures, why_not_used
+from kisi.run.notification import NO_APPRISE, send_test
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS, Setup, config_path, load, opened
 
 if sys.platform == "win32":
@@ -80,14 +82,7 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
-    failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
-    code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
-    detailed = console.verbose > 0 or online
-    show(
-        console,
-        report=lambda: _report(areas, detailed=detailed),
-        document=lambda: document({"exit_code": code, "areas": list(map(_area_fields, areas))}),
-    )
+    code = _show_areas(areas, console, detailed=console.verbose > 0 or online)
     problems = sum(area.count(Level.PROBLEM) for area in areas)
     warnings = plural(sum(area.count(Level.WARNING) for area in areas), "warning")
     if problems:
@@ -97,6 +92,25 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
         following = "kisi preview" if online else "kisi check --online"
         console.info(f"No problems{more}. Next: {following}")
     return code
+
+
+def _show_areas(areas: Sequence[Area], console: Console, *, detailed: bool) -> ExitCode:
+    failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
+    code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
+    show(
+        console,
+        report=lambda: _report(areas, detailed=detailed),
+        document=lambda: document({"exit_code": code, "areas": list(map(_area_fields, areas))}),
+    )
+    return code
+
+
+def notify_test(config: Path | None, console: Console) -> ExitCode:
+    """Sends a test to each address of `[notify]`, and shows what each answered."""
+    settings, _ = load(config)
+    nobody = (Finding(Level.PROBLEM, "[notify] names nobody, so nobody is told of a run."),)
+    area = Area("[notify]", send_test(settings) or nobody, ExitCode.CONFIG)
+    return _show_areas([area], console, detailed=True)
 
 
 def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
@@ -331,11 +345,17 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
             findings.append(Finding(Level.WARNING, what, remedy))
     except ConfigError as error:
         findings += _errors(error)
+    if config.notify.apprise and find_spec("apprise") is None:
+        findings.append(Finding(Level.WARNING, NO_APPRISE))
     return (*findings, *_open_to_others(config), *_unusable_files(config))
 
 
 def _errors(error: ConfigError) -> list[Finding]:
-    return [Finding(Level.PROBLEM, problem, error.remedy) for problem in error.problems]
+    *others, last = error.problems  # what is to be done is said once
+    return [
+        *(Finding(Level.PROBLEM, x) for x in others),
+        Finding(Level.PROBLEM, last, error.remedy),
+    ]
 
 
 def _check_mapping(partial: PartialConfig) -> list[Finding]:

@@ -321,6 +321,27 @@ def schema(config: Path | None, console: Console) -> None:
     show_schema(console)
 
 
+@app.command()
+@shared_options(formats=options.FindingsFormat)
+def notify(
+    config: Path | None,
+    console: Console,
+    test: Annotated[bool, flag("--test", "Send a test to each, and say what it answered.")] = False,
+) -> None:
+    """Test the addresses of [notify], which are told of each run.
+
+    kisi notify --test
+
+    People (`apprise`) get a short text, the webhook a document whose mode is `test`, and the
+    healthcheck `/log`, which is not taken for a run. Exit 3 if one of them did not take it.
+    """
+    from kisi.cli import checking
+
+    if not test:
+        raise typer.BadParameter("Say what to do: kisi notify --test")
+    raise typer.Exit(checking.notify_test(config, console))
+
+
 app.command()(schedule)
 app.command()(sandbox)
 app.command()(demo)

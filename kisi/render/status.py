@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from kisi.errors import ExitCode
+from kisi.errors import ENDINGS, ExitCode
 from kisi.journal import (
     Billing,
     ClientRecord,
@@ -68,20 +68,6 @@ _CLIENT_TONES = {
     Status.FAILED: Tone.BAD,
 }
 _RUN_TONES: dict[int, Tone] = {ExitCode.OK: Tone.GOOD, ExitCode.WITHHELD: Tone.HELD}
-_ENDINGS: dict[int, str] = {
-    ExitCode.OK: "done",
-    ExitCode.BUG: "a bug in kisi",
-    ExitCode.USAGE: "wrong usage",
-    ExitCode.CONFIG: "configuration",
-    ExitCode.SOURCE: "a source failed",
-    ExitCode.PSA: "a PSA failed",
-    ExitCode.WITHHELD: "on hold",
-    ExitCode.WRITE: "a write failed",
-    ExitCode.STATE: "journal or disk",
-    ExitCode.PENDING: "changes pending",
-    ExitCode.LOCKED: "another run",
-    ExitCode.INTERRUPTED: "interrupted",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +225,7 @@ def _last_run(view: StatusView) -> Iterable[Section]:
     clients = [one for one in view.last_run["companies"] if one["status"] != Status.OFF]
     current = sum(one.get("current", False) for one in clients)
     code = view.last_run["exit_code"]
-    title = f"Last run {_ago(view.at - at)}: {_ENDINGS.get(code, f'exit code {code}')}"
+    title = f"Last run {_ago(view.at - at)}: {ENDINGS.get(code, f'exit code {code}')}"
     facts = (moment(at, view.zone), f"{current} of {len(clients)} {_UP_TO_DATE} then")
     if view.at - at <= view.max_age:
         yield Section(title, facts)
@@ -275,7 +261,7 @@ def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
     came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
     ending = Span(run.state, Tone.CHANGE if run.state is RunState.RUNNING else Tone.BAD)
     if run.state is RunState.FINISHED and run.exit_code is not None:
-        text = f"{run.exit_code} {_ENDINGS.get(run.exit_code, '')}".rstrip()
+        text = f"{run.exit_code} {ENDINGS.get(run.exit_code, '')}".rstrip()
         ending = Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
     command = f"{run.command} {run.plan_scope}".rstrip()
     return row(str(run.id), moment(run.at, zone), took, command, ending, ", ".join(came_to))

@@ -103,7 +103,7 @@ class KscSource:
             waiting.shutdown(wait=True, cancel_futures=True)
 
     def address(self) -> tuple[str, int] | None:
-        """Host and port of the Administration Server."""
+        """Host and port of the server; None where it has no certificate, on loopback."""
         return self._client.address
 
     def check_online(self) -> tuple[Finding, ...]:
@@ -162,8 +162,10 @@ class KscSource:
 
     def _check_certificate(self) -> Iterator[Finding]:
         label = f"sources.{self.name}"
+        if (address := self.address()) is None:
+            return
         try:
-            certificate = certificate_of(*self._client.address)
+            certificate = certificate_of(*address)
         except NotSent as error:
             yield Finding.of(error)
             return

@@ -62,7 +62,7 @@ def test_every_setting_that_is_commented_out_is_a_real_one(load):
     config = load(filled(everything_used(TEMPLATE)))
     assert (list(config.sources), list(config.psa)) == (["hq", "hub"], ["cw", "tp", "at"])
     assert (config.counting, config.guards) == (CountingRules(), GuardRules())
-    assert set(config.notify.secrets()) == {"healthcheck", "webhook"}
+    assert set(config.notify.secrets()) == {"healthcheck", "webhook", "apprise, entry 1"}
 
 
 def test_commented_out_references_are_the_defaults_they_stand_for(load):
