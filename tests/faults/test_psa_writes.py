@@ -381,6 +381,24 @@ def test_a_list_that_cannot_be_read_proves_nothing(due: Trial, first: bool):
     assert effective(due) == [count(first)]
 
 
+@pytest.mark.parametrize("first", [True], ids=["create"])
+@pytest.mark.fault(
+    35,
+    injection="ConnectWise makes a new line, and answers that its period is invoiced already",
+    outcome="looked for before it is sent for the next invoice: one line, exit 0",
+)
+def test_a_refused_period_is_no_proof_that_nothing_was_made(due: Trial):
+    said = "Since this period has already been invoiced there will not be an invoice generated."
+    refusal = {"code": "InvalidObject", "message": said}
+    due.fault("status", CREATE, code=400, body=refusal, applied=True)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes), effective(due)) == (0, 1, [6])
+    due.heals(due.contoso)
+    assert effective(due) == [6]
+
+
 def another_writer(trial: Trial) -> None:
     """Somebody else adds Contoso's line, as a person or a second kisi would."""
     trial.world.add_line(trial.contoso.agreement_id, trial.product, 6)

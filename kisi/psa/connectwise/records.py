@@ -224,7 +224,7 @@ def validate_agreement(
             prorated=flag(row, "prorateFlag"),
             gone=idle is not None,
             cycle=_cycle(row) or _cycle(above),
-            currency=name(part(row, "currency"), "currencyCode"),
+            currency=_currency(row) or _currency(above),
         )
     except ValueError as error:
         return PsaError(
@@ -326,6 +326,10 @@ def _without_invoices(row: Row) -> str:
     if (told or "nextInvoiceDate" in row) and not dated:
         return "has no next invoice date"
     return ""
+
+
+def _currency(row: Row) -> str:
+    return name(part(row, "currency"), "currencyCode")
 
 
 def _cycle(row: Row) -> str:

@@ -6,9 +6,8 @@ pages on versioning, pagination and rate limiting. Lists are read with forward-o
 data changes in between.
 
 A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
-where a list ends. Without it a page shorter than `pageSize` ends a list of everything, unless it is
-as long as a page of somebody's choice (`_PAGE_SIZES`): then the next one is asked for. A list of
-some records (`Among`) goes on to an empty page, unless it has all: those it lacks do not exist.
+where a list ends. ConnectWise always sends that header; where something took it out, a list goes on
+to an empty page, unless it has all the ids that were asked for.
 """
 
 from __future__ import annotations
@@ -82,8 +81,6 @@ CHUNK = 150
 LONGEST_URL = 1745
 """Characters of an address that ConnectWise calls safe."""
 
-_PAGE_SIZES = frozenset({25, 50, 100, 200, 250, 500})
-"""Lengths at which a page is cut; 25 is ConnectWise's own where `pageSize` does not reach it."""
 _FORWARD_ONLY = {"pagination-type": "forward-only"}
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^<>]*?\brel\s*=\s*"?[^"<>,;]*\bnext\b', re.IGNORECASE)
 
@@ -184,11 +181,15 @@ class Wire:
                 )
             following = _NEXT.search(answer.headers.get("Link", ""))
             has_all = among is not None and among.field == "id" and len(rows) == len(among.ids)
-            whole = "Link" in answer.headers or (among is None and len(page) not in _PAGE_SIZES)
-            is_short = len(page) < PAGE_SIZE and whole
-            if not page or has_all or (is_short and not following):
+            is_linked = "Link" in answer.headers
+            is_last = is_linked and not following and len(page) < PAGE_SIZE
+            if not page or has_all or is_last:
                 return list(rows.values())
-            place = {"pageId": str(max(rows))} | _page_number(following[1] if following else "")
+            # A server that was not told to read `pageId` counts pages, and the other way round.
+            numbers = _page_number(following[1] if following else "")
+            place = {"pageId": str(max(rows))} | (
+                numbers if is_linked else {"page": f"{pages + 1}"}
+            )
 
     def rows_among(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Row]:
         """Those records of a list that have one of `ids` in `field`."""

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from http import HTTPStatus
 
-from kisi.errors import BadAnswer, NotSent, TransportError
+from kisi.errors import AccessRefused, BadAnswer, NotSent, PsaError, TransportError
 from kisi.model import Agreement, PlannedLine, WriteResult, WriteStatus
+from kisi.planning import is_live
 from kisi.psa.connectwise import errors
-from kisi.psa.connectwise.records import as_id, product_of, quantity_of, row_id
-from kisi.psa.connectwise.wire import Wire, additions
+from kisi.psa.connectwise.records import addition_line, as_id, product_of, quantity_of, row_id
+from kisi.psa.connectwise.wire import Among, Wire, additions
 from kisi.redaction import remote_text
 from kisi.transport import Answer, retry_after
 
@@ -58,7 +59,26 @@ def write(wire: Wire, line: PlannedLine, agreement: Agreement, today: date) -> W
         f"It is billed from {later} on, the next invoice: the period of {first} is invoiced"
         " already, and the agreement does not prorate."
     )
-    return _send(wire, replace(new, starts=later), sentence)[0]
+    obstacle = _made_already(wire, new, line, result, today)
+    return obstacle or _send(wire, replace(new, starts=later), sentence)[0]
+
+
+def _made_already(
+    wire: Wire, new: Change, line: PlannedLine, refused: WriteResult, today: date
+) -> WriteResult | None:
+    """Why a refused addition is not sent once more; None: the agreement has none of its product.
+
+    A refusal is no proof: what was carried out all the same must not be made a second time.
+    """
+    try:
+        rows = wire.rows(additions(new.agreement), Among("product/id", (new.product,)))
+        made = [one.id for row in rows if is_live(one := addition_line(row, line.ref), today)]
+    except PsaError as error:
+        said = f"{refused.message} Before it is sent for the next invoice: {error.message}"
+        denied = isinstance(error, AccessRefused)
+        return WriteResult(WriteStatus.NOT_SENT, said, denied=denied)
+    said = f"{refused.message} It shows a line of this product now ({', '.join(made)})."
+    return replace(refused, status=WriteStatus.STALE, message=said) if made else None
 
 
 def _send(wire: Wire, change: Change, applied: str = "") -> tuple[WriteResult, bool]:

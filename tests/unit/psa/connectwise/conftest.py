@@ -62,9 +62,16 @@ def psa(clock: FakeClock) -> Iterator[ConnectWise]:
     opened.close()
 
 
+class Api(responses.RequestsMock):
+    """Answers reads as ConnectWise does: with `Link`, which names no next page if nobody says."""
+
+    def get(self, url: str, **answer: object) -> responses.BaseResponse:
+        return super().get(url, **{"headers": {"Link": ""}, **answer})
+
+
 @pytest.fixture
 def api() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=True) as mock:
+    with Api(assert_all_requests_are_fired=True) as mock:
         yield mock
 
 
@@ -118,8 +125,8 @@ def planned(after: int = 90, *, line_id: str | None = None, product: str = "1201
 
 
 def sent(api: responses.RequestsMock) -> list[object]:
-    """The JSON bodies of all requests."""
-    return [json.loads(call.request.body or "null") for call in api.calls]
+    """The JSON bodies of all writes."""
+    return [json.loads(call.request.body) for call in api.calls if call.request.method != "GET"]
 
 
 @pytest.fixture
