@@ -31,8 +31,10 @@ from kisi.model import (
     Plan,
     Rules,
     Status,
+    Tenant,
     TenantRef,
     TenantUsage,
+    tenants_left_behind,
     unmapped_tenants,
 )
 from kisi.planning import (
@@ -106,6 +108,8 @@ class Reconciled:
     """The journal's facts with the settlements taken in."""
     left: tuple[LeftLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
+    left_behind: tuple[Tenant, ...] = ()
+    """Tenants of clients that have left, which nobody else has."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
     others: OthersSeen = field(default_factory=OthersSeen)
@@ -180,6 +184,7 @@ def reconcile(
         settlements=settlements,
         facts=facts,
         left=unplanned.left((*owners.left, *unreachable), read=is_whole),
+        left_behind=tenants_left_behind(mapping, collected.tenants.values()),
         accepted=memory.accepted,
         others=others,
     )
