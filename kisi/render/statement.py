@@ -138,7 +138,7 @@ def statement_of(
     latest: dict[str, tuple[LineHistory, Terms]] = {}
     for line, terms in lines:  # one made anew replaces it, with what was before
         before = latest[line.product][0] if line.product in latest else None
-        latest[line.product] = (line if before is None else _joined(before, line), terms)
+        latest[line.product] = (_joined(before, line, zone) if before else line, terms)
     readings, billed = tuple(readings), []
     read: dict[TenantRef, set[date]] = {}
     for first, last, usage in readings:
@@ -172,9 +172,12 @@ def statement_of(
     return Statement(client.name, month, tuple(billed), tuple(devices))
 
 
-def _joined(before: LineHistory, after: LineHistory) -> LineHistory:
+def _joined(before: LineHistory, after: LineHistory, zone: tzinfo) -> LineHistory:
+    """A line with the history of the one that it replaces, up to its own first day."""
+    begins = local_day(after.quantities[0].first_at, zone)
+    found = {day: number for day, number in before.found.items() if day < begins}
     quantities = (*before.quantities, *after.quantities)
-    return replace(after, quantities=quantities, found={**before.found, **after.found})
+    return replace(after, quantities=quantities, found={**found, **after.found})
 
 
 def _proven_days(line: LineHistory, zone: tzinfo) -> set[date]:

@@ -130,6 +130,20 @@ def test_a_line_that_somebody_changed_is_what_the_psa_holds_until_it_is_kisis_ag
     assert _days(operator, 4) == [90, 70, 70, 90]
 
 
+def test_a_line_that_is_made_anew_replaces_the_one_that_somebody_deleted(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client(workstations=90)
+    operator.sync()
+    operator.world.lines.clear()
+    operator.next_night()
+    held = operator.sync()
+    assert set(held.holds("Contoso").values()) == {"deleted"}
+    assert _days(operator, 2) == [90, 0]
+    assert operator.sync("--accept", held.company("Contoso")["plan_id"]).code == 0
+    assert contoso.quantities == {product: 90}
+    assert _days(operator, 2) == [90, 90]
+
+
 def test_a_line_that_waits_is_what_the_psa_holds(operator: Operator):
     operator.bill_as_one()
     contoso = operator.client(workstations=90)
