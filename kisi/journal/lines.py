@@ -1,4 +1,4 @@
-"""The lines that kisi owns, and every quantity they were proven to hold.
+"""The lines that kisi owns, every quantity they were proven to hold, and what else they held.
 
 The *baseline* of a line starts anew when a person accepted a change of it: ranges up to
 `baseline_after` do not count for it any more.
@@ -6,9 +6,9 @@ The *baseline* of a line starts anew when a person accepted a change of it: rang
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from sqlite3 import Row
 from typing import Self
@@ -49,6 +49,11 @@ _HISTORY = """
 """
 _LAST_TERMS = "SELECT terms FROM line_terms WHERE line = ? ORDER BY id DESC LIMIT 1"
 _FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
+_FOUND = "SELECT day, quantity FROM line_found WHERE line = ?"
+_OF_FACT = """
+    SELECT line.* FROM line JOIN client ON client.id = line.client
+    WHERE psa = ? AND agreement = ? AND line_id = ?
+"""
 _CURRENT = """
     SELECT line_quantity.* FROM line_quantity JOIN line ON line_quantity.id = line.current
     WHERE line.id = ? AND line_quantity.quantity = ? AND line_quantity.id > line.baseline_after
@@ -105,6 +110,8 @@ class LineHistory:
     quantities: tuple[QuantityRange, ...]
     terms: tuple[tuple[datetime, Terms], ...] = ()
     """What its PSA told of its price, oldest first, each with the run's time from which on."""
+    found: Mapping[date, Decimal] = field(default_factory=dict)
+    """What the PSA held on days on which it was not confirmed, as the last run saw it."""
 
     def terms_at(self, at: datetime | None = None) -> Terms:
         """Those of an instant, by default the last; nothing is known of it before the first."""
@@ -142,7 +149,12 @@ class Lines(Runs):
                     (from_epoch(x["at"]), loads(Terms, x["terms"], "the price of a line"))
                     for x in self._rows(told, row["id"])
                 )
-                found.append(from_row(LineHistory, row, quantities=seen, terms=terms))
+                other = {
+                    date.fromisoformat(x["day"]): loads(Decimal, x["quantity"], "quantity")
+                    for x in self._rows(_FOUND, row["id"])
+                }
+                more = {"quantities": seen, "terms": terms, "found": other}
+                found.append(from_row(LineHistory, row, **more))
             return tuple(found)
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
@@ -150,6 +162,24 @@ class Lines(Runs):
         with self._transaction():
             for one in confirmed:
                 self._confirm_line(run_id, at, one)
+
+    def record_found(
+        self,
+        at: datetime,
+        day: date,
+        lines: Iterable[tuple[OwnedLine, Decimal | None, Terms | None]],
+    ) -> None:
+        """What owned lines held on a day; None: what they should, or that is not known."""
+        with self._transaction():
+            for fact, quantity, terms in lines:
+                for row in self._rows(_OF_FACT, fact.psa, fact.agreement, fact.line_id):
+                    where = (row["id"], str(day))
+                    self._execute("DELETE FROM line_found WHERE line = ? AND day = ?", *where)
+                    if quantity is not None:
+                        values = (*where, quantity_text(quantity))
+                        self._execute("INSERT INTO line_found VALUES (?, ?, ?)", *values)
+                    if quantity is not None and terms is not None:
+                        self._record_terms(row["id"], at, terms)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
         """What these owned lines bill is as told; their quantity is not looked at."""
@@ -201,9 +231,12 @@ class Lines(Runs):
         proven = {"line": line_row, "quantity": quantity}
         current = self._record_range("line_quantity", same, run_id, at, **proven)
         self._update("line", line_row, current=current)
-        last, terms = self._row(_LAST_TERMS, line_row), dumps(line.terms)
-        if last is None or last["terms"] != terms:
-            self._insert("line_terms", line=line_row, at=at, terms=terms)
+        self._record_terms(line_row, at, line.terms)
+
+    def _record_terms(self, line: int, at: datetime, terms: Terms) -> None:
+        last, told = self._row(_LAST_TERMS, line), dumps(terms)
+        if last is None or last["terms"] != told:
+            self._insert("line_terms", line=line, at=at, terms=told)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more; should they be again, their baseline starts anew."""

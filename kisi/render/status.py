@@ -58,6 +58,8 @@ _NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
 """Clients in the way of invoicing."""
+_OVER = ("left", "orphaned")
+"""The holds of lines that nobody is to be billed for any more."""
 _POINTS = 5
 """How many quantities of a line are shown; older ones are `…`."""
 _CLIENT_TONES = {
@@ -368,7 +370,8 @@ class Readiness:
     """Each client that must not be invoiced yet, and why."""
     max_age: timedelta
     tenants: tuple[tuple[Tenant, int | None], ...] = ()
-    """Unmapped tenants in use, with how many units; None: what they use could not be read."""
+    """Tenants in use that are unmapped, or whose client has left, with how many units; None: what
+    they use could not be read."""
     unmapped_lines: tuple[LeftLine, ...] = ()
     """Lines that still bill clients which are not mapped any more."""
     off_lines: tuple[LeftLine, ...] = ()
@@ -385,7 +388,8 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
 
     In the way is one that failed, was not confirmed within `max_age` or not judged by a newer run,
     or of which anything is held, unmapped or of unknown outcome. So is what nobody is billed for:
-    an unmapped tenant in use, a line of a client that is not mapped any more.
+    an unmapped tenant in use, or one whose client has left, and a line of a client that is not
+    mapped any more.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
@@ -407,9 +411,14 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
 def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iterator[str]:
     if client.status is None:
         yield "not yet run"
-    if client.status in {Status.FAILED, Status.HELD}:
-        yield f"{client.status}: {client.guard}"
     billed_on = (client.psa, client.agreement)
+    if client.status in {Status.FAILED, Status.HELD}:
+        held = (
+            x for hold in view.holds if (hold.psa, hold.agreement) == billed_on for x in hold.lines
+        )
+        over = [(x.terms, x.before) for x in held if x.hold and x.hold.guard in _OVER and x.before]
+        worth = f", {units_and_money(over)}" if over else ""
+        yield f"{client.status}: {client.guard}{worth}"
     if any((hold.psa, hold.agreement) == billed_on for hold in view.holds):
         yield "held"
     if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
@@ -440,13 +449,15 @@ def ready_sentence(readiness: Readiness) -> str:
     against = [by_cause(readiness.blockers, _NAMED_AT_MOST)] if readiness.blockers else []
     if lines := readiness.unmapped_lines:
         names = together(list(dict.fromkeys(line.name for line in lines)), _NAMED_AT_MOST)
-        against.append(f"not mapped any more and still billed: {names} ({units_and_money(lines)})")
-    if readiness.tenants:
-        uses = (
-            (tenant.name, plural(number, "device") if number is not None else _unread(tenant))
-            for tenant, number in readiness.tenants
-        )
-        against.append(f"unmapped and in use: {by_cause(uses, _NAMED_AT_MOST)}")
+        billed = units_and_money((line.terms, line.quantity) for line in lines)
+        against.append(f"not mapped any more and still billed: {names} ({billed})")
+    for has_left, title in ((False, "unmapped and in use"), (True, "left and still in use")):
+        uses = [
+            (x.client or x.name, plural(number, "device") if number is not None else _unread(x))
+            for x, number in readiness.tenants
+            if bool(x.client) is has_left
+        ]
+        against += [f"{title}: {by_cause(uses, _NAMED_AT_MOST)}"] if uses else []
     return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
 
 

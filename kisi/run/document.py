@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -123,7 +124,8 @@ def cause_fields(cause: Hold | Failure) -> Fields:
 def tenant_fields(tenant: Tenant) -> Fields:
     """A tenant that no client has; `read_tenant` is the way back."""
     known = fields(tenant, "source=ref.source tenant=ref.tenant name enabled")
-    return {**known, "listed_as": tenant.listed_as or None, "in_use": tenant.in_use}
+    left = {"client": tenant.client or None, "until": tenant.until}
+    return {**known, "listed_as": tenant.listed_as or None, "in_use": tenant.in_use, **left}
 
 
 def use_fields(use: UnmappedUse) -> Fields:
@@ -134,9 +136,15 @@ def use_fields(use: UnmappedUse) -> Fields:
 
 def read_tenant(data: Mapping[str, Any]) -> Tenant:
     """A tenant of a stored document, also of one by an earlier kisi."""
-    ref, listed_as = TenantRef(data["source"], data["tenant"]), data.get("listed_as") or ""
-    known = {"enabled": data.get("enabled", True), "in_use": data.get("in_use")}
-    return Tenant(ref, data["name"], listed_as=listed_as, **known)
+    return Tenant(
+        TenantRef(data["source"], data["tenant"]),
+        data["name"],
+        enabled=data.get("enabled", True),
+        listed_as=data.get("listed_as") or "",
+        in_use=data.get("in_use"),
+        client=data.get("client") or "",
+        until=date.fromisoformat(data["until"]) if data.get("until") else None,
+    )
 
 
 def read_use(data: Mapping[str, Any]) -> UnmappedUse:
