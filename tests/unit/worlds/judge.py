@@ -155,7 +155,7 @@ class Judge:
         for where, account in self.accounts.items():
             mapped = world.client_of(where.psa, where.agreement)  # also with billing off
             clients = [*self.owners(where), *([mapped] if mapped else ())]
-            if any(self.by_hand(account, client) for client in clients):
+            if any(self.by_hand(where, client) for client in clients):
                 account.trusted = False
 
     def owners(self, where: LineId, *, later: bool = True) -> list[Client]:
@@ -254,16 +254,20 @@ class Judge:
 
     def _may_be_emptied(self, where: LineId, change: str) -> None:
         account, owners = self.accounts[where], self.owners(where)
-        if owners and all(self._by_hand(account, client) for client in owners):
+        if owners and all(self._by_hand(where, client, account.called) for client in owners):
             raise Broken("quantity", f"{change}, although people keep {account.called} there")
 
-    def by_hand(self, account: Account, client: Client) -> bool:
+    def by_hand(self, where: LineId, client: Client) -> bool:
         """Whether people keep it for a client, under any name that it may be known by."""
+        account = self.accounts[where]
         names = {account.called, account.called_since or account.called}
-        return any(self.world.is_by_hand(client, name, account.product) for name in names)
+        return any(self._by_hand(where, client, name) for name in names)
 
-    def _by_hand(self, account: Account, client: Client) -> bool:
-        return self.world.is_by_hand(client, account.called, account.product)
+    def _by_hand(self, where: LineId, client: Client, called: str) -> bool:
+        """On another company's agreement people keep nothing for it."""
+        ours = self.world.agreements[client.psa, client.company]
+        is_ours = where.psa == client.psa and where.agreement in ours
+        return is_ours and self.world.is_by_hand(client, called, self.accounts[where].product)
 
     def _account(self, where: LineId, one: Desired) -> Account:
         account = self.accounts.setdefault(where, Account("", one.product, frozenset()))

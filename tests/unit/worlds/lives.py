@@ -253,7 +253,7 @@ class Life:
                 return False
         owners = self.judge.owners(where, later=False)
         return bool(owners) and all(
-            self.world.can_be_judged(one) and not self.judge.by_hand(account, one) for one in owners
+            self.world.can_be_judged(one) and not self.judge.by_hand(where, one) for one in owners
         )
 
 
