@@ -79,6 +79,7 @@ def run(python: Path, what: str, *, fast: bool) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            umask=0o077,  # Wine shows modes as access lists, and everybody could read each secret
         ) as process,
     ):
         try:
@@ -95,22 +96,22 @@ def judged(report: Path, code: int) -> str:
     """What is wrong with a run, by its JUnit file and its exit code (5: no test was chosen)."""
     if not report.exists():
         return f"it was cut short (exit code {code})"
-    suite = next(ET.parse(report).getroot().iter("testsuite"))
-    bad = [
-        case
-        for case in suite.iter("testcase")
-        if case.find("failure") is not None or case.find("error") is not None
-    ]
-    if bad:
-        return f"{len(bad)} failed, {figures(report)}"
+    if failed := sum(map(is_bad, ET.parse(report).getroot().iter("testcase"))):
+        return f"{failed} failed, {figures(report)}"
     return "" if code in {0, 5} else f"exit code {code}, {figures(report)}"
+
+
+def is_bad(case: ET.Element) -> bool:
+    """Whether a test failed, or what it stands on."""
+    return case.find("failure") is not None or case.find("error") is not None
 
 
 def figures(report: Path) -> str:
     """How many passed, and how many were skipped, by reason."""
     cases = list(ET.parse(report).getroot().iter("testcase"))
     skips = Counter(skip.get("message", "") for case in cases for skip in case.iter("skipped"))
-    return f"{len(cases) - skips.total()} of {len(cases)} passed" + "".join(
+    passed = len(cases) - skips.total() - sum(map(is_bad, cases))
+    return f"{passed} of {len(cases)} passed" + "".join(
         f", {count} skipped ({reason})" for reason, count in skips.most_common()
     )
 

@@ -169,7 +169,7 @@ def _write_file(path: Path, text: str) -> None:
         raise OSError(errno.EINVAL, NOT_REGULAR)
     if path.is_symlink() and is_foreign(path.lstat()):  # it could lead to any file of ours
         raise PermissionError(errno.EPERM, "it is another user's link")
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
     old = target.stat() if target.exists() else None
     if old and is_foreign(old):  # who owns it could read the new one
         raise PermissionError(errno.EPERM, "it is another user's file")

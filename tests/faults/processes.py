@@ -14,6 +14,8 @@ from typing import Self
 
 LONGEST = 60.0
 """Seconds after which waiting for a process is given up: far beyond what any test takes."""
+GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""Windows: how a process is started that can be sent CTRL_BREAK alone. It hears no ^C."""
 STOPPING = "Stopping: "
 """How kisi acknowledges a first signal."""
 
@@ -50,8 +52,7 @@ class Process:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             env={**os.environ, "PYTHONUTF8": "1"},
-            # where one alone can be sent CTRL_BREAK
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            creationflags=GROUP,
         )
         self._said = {"out": "", "err": ""}
         self._news = threading.Condition()

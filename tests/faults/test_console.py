@@ -6,14 +6,13 @@ import ctypes
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 
+from tests.faults import processes
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.processes import STOPPING, Process
 
@@ -60,7 +59,10 @@ def while_writing(trial: Trial, tell: Callable[[Process], None]) -> None:
     injection="^C, CTRL_BREAK, the console closed, log-off or shutdown while a write is under way",
     outcome="Windows: that write is finished and journaled, no other is begun; exit 130",
 )
-def test_the_end_of_a_console_finishes_the_write_under_way(live: Trial, event: int):
+def test_the_end_of_a_console_finishes_the_write_under_way(
+    live: Trial, monkeypatch: pytest.MonkeyPatch, event: int
+):
+    monkeypatch.setattr(processes, "GROUP", 0)
     # to Python itself, where a launcher was started
     holder = live.operator.state / "kisi.lock.json"
     while_writing(live, lambda _: send(json.loads(holder.read_text())["pid"], event))
@@ -75,10 +77,8 @@ def test_the_end_of_a_console_finishes_the_write_under_way(live: Trial, event: i
 
 
 @pytest.mark.skipif(WINE, reason="Wine sends no console event to another process")
-def test_ctrl_break_comes_from_a_parent_too(live: Trial, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_break_comes_from_a_parent_too(live: Trial):
     """As a service or a scheduler sends it: to a process group of its own."""
-    in_a_group = partial(subprocess.Popen, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
-    monkeypatch.setattr(subprocess, "Popen", in_a_group)
     while_writing(live, lambda process: os.kill(process.pid, signal.CTRL_BREAK_EVENT))
 
     assert live.ended[-1].code == INTERRUPTED

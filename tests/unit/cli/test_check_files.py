@@ -7,6 +7,7 @@ import os
 import pytest
 
 from kisi.cli.checking import check_files
+from kisi.config.load import system_zone
 from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
 from kisi.sources.business_hub.report import HubSettings
@@ -66,7 +67,7 @@ def test_files_without_a_fault_pass(check, tmp_path):
     findings = check()
     assert [finding.message for finding in findings if finding.level is not Level.OK] == []
     assert [finding.message.replace(f"{tmp_path}{os.sep}", "") for finding in findings] == [
-        "kisi.toml is valid: sources hq; PSAs cw; billing days are those of the system's time zone. The state folder is state.",
+        f"kisi.toml is valid: sources hq; PSAs cw; billing days are those of {system_zone()}. The state folder is state.",
         "mapping.toml is valid: 0 applications, 1 client, 1 with billing on.",
         "2 secrets found.",
     ]
