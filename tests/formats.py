@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
-from kisi.render.formats import fields_of
+from kisi.formats import fields_of
 
 _TYPES: dict[str, Any] = {
     "string": str,

@@ -21,8 +21,8 @@ from kisi.config.load import Top
 from kisi.config.settings import Section, Table
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.files import JOURNAL
+from kisi.formats import document, fields_of, groups, results_schema
 from kisi.journal import Journal, repair
-from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping import validator
 from kisi.mapping.file import (
@@ -86,7 +86,7 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     show(
         console,
         report=lambda: _report(areas, detailed=detailed),
-        document=lambda: document({"exit_code": code, "areas": list(map(_area_fields, areas))}),
+        document=lambda: document("check", {"exit_code": code, "areas": areas}),
     )
     problems = sum(area.count(Level.PROBLEM) for area in areas)
     warnings = plural(sum(area.count(Level.WARNING) for area in areas), "warning")
@@ -115,11 +115,6 @@ def _remarks(remedy: str) -> tuple[page.Span, ...]:
     """What to do; further lines are to be pasted, and never broken."""
     todo, *lines = remedy.splitlines() or [""]
     return (*page.remarks(todo), *page.remarks(*lines, tone=Tone.COMMAND))
-
-
-def _area_fields(area: Area) -> dict[str, Any]:
-    findings = [{**fields(x, "level message"), "remedy": x.remedy or None} for x in area.findings]
-    return {"title": area.title, "findings": findings}
 
 
 def _foreign_changes(state: Path) -> tuple[Finding, ...]:
@@ -171,7 +166,6 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def show_schema(console: Console) -> None:
     """Shows the JSON Schema of both files and of every result; as a table, the results' fields."""
-    from kisi.render.formats import formats_report, results_schema
 
     def whole() -> dict[str, Any]:
         schema = results_schema()
@@ -191,7 +185,16 @@ def show_schema(console: Console) -> None:
         schema["$defs"] |= {name: {"$id": f"urn:kisi:{name}", **x} for name, x in files.items()}
         return {"$schema": _DIALECT, "title": "kisi", **schema}
 
-    show(console, report=formats_report, document=whole)
+    def table() -> page.Report:
+        sections = []
+        for (kind, name), group in groups().items():
+            rows = tuple(page.row(*field[:3]) for field in fields_of(kind, name))
+            what = {"[": f"JSON of {name}", "{": f"object {name}", "<": f"CSV of {name}"}[kind]
+            grid = page.Grid(("field", "type", "meaning"), rows, (), (2,))
+            sections.append(page.Section(what, (group.title,), (grid,)))
+        return page.Report("kisi schema", tuple(sections))
+
+    show(console, report=table, document=whole)
 
 
 def schema_text() -> str:

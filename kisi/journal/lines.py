@@ -106,6 +106,11 @@ class LineHistory:
     terms: tuple[tuple[datetime, Terms], ...] = ()
     """What its PSA told of its price, oldest first, each with the run's time from which on."""
 
+    @property
+    def category(self) -> str:
+        """The categories as one text, `category_text`."""
+        return category_text(self.categories)
+
     def terms_at(self, at: datetime | None = None) -> Terms:
         """Those of an instant, by default the last; nothing is known of it before the first."""
         told = [terms for since, terms in self.terms if at is None or since < at]

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kisi.csv_table import CsvStyle
-from kisi.json_text import Json, document, fields
+from kisi.formats import Made, columns, described, document
+from kisi.json_text import Json
 from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, ProductEntry, TenantEntry
 from kisi.mapping.similarity import Suggestion
 from kisi.mapping.suggestions import (
@@ -19,7 +20,7 @@ from kisi.mapping.suggestions import (
 from kisi.mapping.validator import StaleEntry, StaleReason, has_left
 from kisi.model import Company, Line, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.render.export import csv_of_fields, csv_text
+from kisi.render.export import csv_of, csv_text
 from kisi.render.formatting import money, quantity
 from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
 
@@ -29,7 +30,6 @@ _UNMAPPED = {
     "Companies": "Companies without Kaspersky",
 }
 """The lists of which something may be unmapped, and what the rest of each is called then."""
-_COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapped to", "used")
 _CSV_KEYS = {
     "tenants": ("tenant", ("source", "tenant", "name", "listed_as", "enabled", "mapped_to", "")),
     "key_names": ("key name", ("", "", "name", "", "", "application", "used")),
@@ -38,20 +38,7 @@ _CSV_KEYS = {
     "products": ("product", ("psa", "product", "name", "", "active", "bills", "")),
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
-_FIELDS = {
-    "tenants": "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name"
-    " enabled=tenant.enabled mapped_to=company.name note=ignored.note listed_as=tenant.listed_as",
-    "key_names": "name application=application.name tenants used",
-    "companies": "psa company=company.id name=company.name active=company.active"
-    " mapped_to=clients.name",
-    "agreements": "psa agreement=agreement.id company=agreement.company name=agreement.name"
-    " type=agreement.kind active=agreement.active starts=agreement.starts ends=agreement.ends"
-    " mapped_to=client.name",
-    "products": "psa product=product.id name=product.name active=product.active"
-    " price=product.price bills=applications",
-}
-"""The fields of each of these lists."""
-_STALE_COLUMNS = "client kind id fate ends reason remedy"
+_MADE: Made = {"listed_tenant.bill": lambda entry: entry.ignored is None}
 _STALE_TONES = {
     StaleReason.ENDING: Tone.HELD,
     StaleReason.LEAVING: Tone.HELD,
@@ -146,48 +133,33 @@ def _clients(*companies: Company | None) -> Span:
     return _mapped(*(x.name + ("" if x.billing else " (billing off)") for x in companies if x))
 
 
-def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Json:
+def inventory_document(inventory: Inventory, leaving: Sequence[StaleEntry] = ()) -> Json:
     """The lists as JSON data."""
-    lists = {kind: [fields(x, _FIELDS[kind]) for x in getattr(inventory, kind)] for kind in _FIELDS}
-    for tenant in lists["tenants"]:
-        tenant["bill"] = tenant["note"] is None
-        tenant["listed_as"] = tenant["listed_as"] or None
-    tenants = [x for x in lists["tenants"] if x["mapped_to"] is None and x["bill"]]
-    applications = [
-        {"company": None, "application": x.name, "quantity": x.used, "estimated": True}
-        for x in inventory.key_names
-        if x.application is None
-    ]
-    accounts = inventory.only_unmapped().companies
-    return document(
-        {
-            "exit_code": inventory.exit_code,
-            **lists,
-            "unmapped": {  # as in the JSON of a run, with accounts that no client has
-                "tenants": [
-                    {key: x[key] for key in ("source", "tenant", "name", "listed_as")}
-                    for x in tenants
-                ],
-                "applications": applications,
-                "accounts": [
-                    fields(x, "psa company=company.id name=company.name") for x in accounts
-                ],
-            },
-            "leaving": [_stale_fields(entry) for entry in leaving],
-            "missing": inventory.missing,
-        }
-    )
+    unmapped = {  # as in the JSON of a run, with accounts that no client has
+        "tenants": [
+            entry.tenant
+            for entry in inventory.tenants
+            if entry.company is None and entry.ignored is None
+        ],
+        "applications": [
+            {"company": None, "application": x.name, "quantity": x.used, "estimated": True}
+            for x in inventory.key_names
+            if x.application is None
+        ],
+        "accounts": inventory.only_unmapped().companies,
+    }
+    return document("map-list", inventory, _MADE, leaving=leaving, unmapped=unmapped)
 
 
 def inventory_csv(inventory: Inventory, style: CsvStyle | None = None) -> str:
     """The lists as one table, a kind a row."""
-    lists = inventory_document(inventory)
+    lists, heads = inventory_document(inventory), columns("map-list")
     rows = (
         [kind, *(", ".join(x) if isinstance(x, list) else x for x in map(each.get, keys))]
         for name, (kind, keys) in _CSV_KEYS.items()
         for each in lists[name]
     )
-    return csv_text(_COLUMNS, rows, style or CsvStyle())
+    return csv_text(heads, rows, style or CsvStyle())
 
 
 def suggestions_report(suggestions: Suggestions, min_score: float) -> Report:
@@ -245,21 +217,13 @@ def _stale(entry: StaleEntry, label: str) -> Entry:
 
 def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
     """The same as JSON data."""
-    stale = [_stale_fields(entry) for entry in entries]
-    return document({"exit_code": code, "stale": stale, "missing": missing})
+    return document("map-stale", {"exit_code": code, "stale": entries, "missing": missing})
 
 
 def stale_csv(entries: Sequence[StaleEntry], style: CsvStyle | None = None) -> str:
     """The same as a table."""
-    return csv_of_fields(_STALE_COLUMNS, map(_stale_fields, entries), style or CsvStyle())
-
-
-def _stale_fields(entry: StaleEntry) -> Json:
-    return {
-        **fields(entry, "client kind id fate=reason ends reason=message remedy"),
-        "client": entry.client or None,
-        "ends": entry.ends and str(entry.ends),
-    }
+    rows = (described("stale", entry) for entry in entries)
+    return csv_of("map-stale", rows, style or CsvStyle())
 
 
 def renewals_report(renewals: Sequence[Renewal]) -> Report:
