@@ -188,10 +188,9 @@ def show_schema(console: Console) -> None:
     def table() -> page.Report:
         sections = []
         for (kind, name), group in groups().items():
-            rows = tuple(page.row(*field[:3]) for field in fields_of(kind, name))
             what = {"[": f"JSON of {name}", "{": f"object {name}", "<": f"CSV of {name}"}[kind]
-            grid = page.Grid(("field", "type", "meaning"), rows, (), (2,))
-            sections.append(page.Section(what, (group.title,), (grid,)))
+            rows = page.table("field | type | meaning~", (x[:3] for x in fields_of(kind, name)))
+            sections.append(page.Section(what, (group.title,), rows))
         return page.Report("kisi schema", tuple(sections))
 
     show(console, report=table, document=whole)

@@ -25,7 +25,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import together
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.render.report import Entry, Item, Report, Section, Span, Tone, listing, remarks, table
 from kisi.render.status import as_billed
 from kisi.run.document import FoundLine
 
@@ -300,10 +300,8 @@ def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
         used += f" of {key.licenses}" if used and key.licenses is not None else ""
         reason = Span(key.reason, Tone.GOOD if key.counted else Tone.DIM)
         ends = day(key.expires, zone) if key.expires else ""
-        rows.append(row(key.serial, key.name, reason, used, ends))
-    if rows:
-        headers = ("key", "name", "counts as", "in use", "ends")
-        yield Grid(headers, tuple(rows), (3,), (1, 2))
+        rows.append((key.serial, key.name, reason, used, ends))
+    return table("key | name~ | counts as~ | in use# | ends", rows)
 
 
 def _changes(usage: ApplicationUsage, tenant: UsageRecord, *, everything: bool) -> Iterable[Item]:
@@ -333,10 +331,8 @@ def _devices(usage: ApplicationUsage, last_seen: Mapping[str, date]) -> Iterable
             counted = Span(f"{counted.text}, twice?", Tone.HELD)
         seen = str(last_seen.get(item.device, ""))
         reason = counted if item.counted else Span(f"not counted: {item.reason}", Tone.DIM)
-        rows.append(row(_device(item), item.os_name, seen, item.serial, reason))
-    if rows:
-        headers = ("device", "operating system", "last seen", "key", "counted as")
-        yield Grid(headers, tuple(rows), flexible=(0, 1, 4))
+        rows.append((_device(item), item.os_name, seen, item.serial, reason))
+    return table("device~ | operating system~ | last seen | key | counted as~", rows)
 
 
 def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:

@@ -25,7 +25,7 @@ from kisi.model import (
 )
 from kisi.render.export import csv_of
 from kisi.render.formatting import billed_as, in_all, money, plural, quantity
-from kisi.render.report import Chart, Entry, Grid, Item, Report, Section, Span, Tone, row
+from kisi.render.report import Chart, Entry, Item, Report, Section, Span, Tone, table
 
 BEFORE = timedelta(days=31)
 """How long before a month a tenant must have been read for a day without a reading to be a gap."""
@@ -298,11 +298,10 @@ def _sections(statement: Statement) -> Iterable[Section]:
             billed_as(line.application, line.categories),
         )
         seen = str(device.last_seen or "")
-        rows.append(row(str(device.number), *known, days, seen))
+        rows.append((str(device.number), *known, days, seen))
+    heads = "number# | device~ | operating system~ | counted for~ | days | last seen"
     if rows:
-        headers = ("number", "device", "operating system", "counted for", "days", "last seen")
-        grid = Grid(headers, tuple(rows), (0,), (1, 2, 3))
-        yield Section(plural(len(rows), "device"), (statement.company,), (grid,))
+        yield Section(plural(len(rows), "device"), (statement.company,), table(heads, rows))
 
 
 def _entry(line: StatementLine) -> Entry:
