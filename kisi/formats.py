@@ -12,7 +12,7 @@ one from further inside, null where the client is; an empty text is null with a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -134,7 +134,7 @@ def _data(kind: str, value: Any, made: Made) -> object:  # noqa: ANN401 - whatev
     return _object("{", kind[1:], value, made, {})
 
 
-# --- the same as a JSON Schema, and as the tables of docs/formats.md ------------------------------
+# --- the same as a JSON Schema --------------------------------------------------------------------
 
 
 def names(kind: str) -> list[str]:
@@ -175,18 +175,3 @@ def _type(kind: str) -> dict[str, Any]:
         name = kind[1:]
         return {"$ref": f"#/$defs/{name}{'_part' if name in names('[') else ''}"}
     return _PLAIN.get(kind, {"type": kind})
-
-
-def formats_page() -> str:
-    """The tables of docs/formats.md: what is taken in is told once, where it is."""
-    return "\n".join(line for heads in ("[<", "{") for line in _page(heads))
-
-
-def _page(kinds: str) -> Iterable[str]:
-    for (kind, name), group in groups().items():
-        if kind in kinds:
-            anchor = {"[": f"JSON: {name}", "<": f"CSV: {name}", "{": f"`{name}`"}[kind]
-            yield from ("", f"### {anchor}", "", f"{group.title[0].upper()}{group.title[1:]}.", "")
-            yield from ("| field | type | meaning |", "|---|---|---|")
-            for field in fields_of(kind, name):
-                yield f"| `{field.name}` | {field.type.lstrip('~')} | {field.text} |"

@@ -229,7 +229,6 @@ def terminal_text(report: Report, console: Console) -> str:
     from kisi.render.terminal import lay_out
 
     if console.file is not None:
-        return lay_out(report, _WIDE).plain
-    width = shutil.get_terminal_size((_WIDE, 0)).columns
-    page = lay_out(report, width, sys.stdout.encoding or "ascii")
-    return page.ansi() if console.colored(sys.stdout) else page.plain
+        return lay_out(report, _WIDE)
+    width, encoding = shutil.get_terminal_size((_WIDE, 0)).columns, sys.stdout.encoding or "ascii"
+    return lay_out(report, width, encoding, color=console.colored(sys.stdout))

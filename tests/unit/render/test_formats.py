@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kisi.formats import columns, fields_of, formats_page, groups, names, results_schema
+from kisi.formats import columns, fields_of, groups, names, results_schema
 from kisi.mapping.suggestions import _FIRST
 from kisi.mapping.table import COLUMNS as MAPPING_COLUMNS
-from tests.formats import differences
+from tests.formats import differences, formats_page
 
 COLUMNS = {
     "preview": "kind company psa psa_company agreement application category product line_id action"
