@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -41,25 +40,22 @@ class Field(NamedTuple):
     """The group that describes it, and its name there: `line.amount`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """A document, an object inside one, or a table."""
 
-    kind: str
-    """`[`, `{` or `<`."""
     title: str
     lines: tuple[str, ...]
 
 
 @cache
 def groups() -> Mapping[tuple[str, str], Group]:
-    """Each by its kind and name."""
+    """Each by its kind (`[`, `{` or `<`) and name."""
     text = files("kisi").joinpath("formats.txt").read_text(encoding="utf-8")
     found = {}
     for block in text.strip().split("\n\n"):
         head, *lines = block.splitlines()
         kind, name, title = _HEAD.fullmatch(head).groups()  # type: ignore[union-attr]
-        found[kind, name] = Group(kind, title, tuple(lines))
+        found[kind, name] = Group(title, tuple(lines))
     return found
 
 
