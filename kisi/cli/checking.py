@@ -18,7 +18,7 @@ import typer
 from kisi.cli.output import Console, show
 from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
 from kisi.config.load import Top
-from kisi.config.settings import Section, Table
+from kisi.config.settings import Table
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.files import JOURNAL
 from kisi.formats import document, fields_of, groups, results_schema
@@ -168,18 +168,14 @@ def show_schema(console: Console) -> None:
     """Shows the JSON Schema of both files and of every result; as a table, the results' fields."""
 
     def whole() -> dict[str, Any]:
-        schema = results_schema()
-        rows: dict[str, type[Table]] = {
-            "application": ApplicationTable,
-            "product": ProductTable,
-            "company": CompanyTable,
+        schema, definitions = results_schema(), dict[str, Any]()
+        rows: dict[str, type[Table]] = {"application": ApplicationTable, "product": ProductTable}
+        rows["company"] = CompanyTable
+        lists = {
+            name: {"type": "array", "items": reference}
+            for name, reference in zip(rows, _tables(rows, definitions), strict=True)
         }
-        mapping: dict[str, Any] = {"type": "object", "properties": {}, "$defs": {}}
-        for name, table in rows.items():
-            own = table.model_json_schema(ref_template="#/$defs/{model}")
-            mapping["$defs"] |= own.pop("$defs", {}) | {name: own}
-            rows_of = {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
-            mapping["properties"][name] = rows_of
+        mapping = {"type": "object", "properties": lists, "$defs": definitions}
         files = {"kisi.toml": kisi_toml_schema(), "mapping.toml": mapping}
         # a file's own references begin anew at its `$id`
         schema["$defs"] |= {name: {"$id": f"urn:kisi:{name}", **x} for name, x in files.items()}
@@ -204,20 +200,19 @@ def schema_text() -> str:
 def kisi_toml_schema() -> dict[str, Any]:
     """The JSON Schema of kisi.toml."""
     schema = Top.model_json_schema()
-    definitions: dict[str, Any] = schema.setdefault("$defs", {})
-
-    def sections(kinds: Mapping[str, type[Section]]) -> dict[str, Any]:
-        for kind, settings in kinds.items():
-            own = settings.model_json_schema(ref_template="#/$defs/{model}")
-            definitions.update(own.pop("$defs", {}))
-            definitions[kind] = own
-        choices = [{"$ref": f"#/$defs/{kind}"} for kind in kinds]
-        return {"type": "object", "additionalProperties": {"oneOf": choices}}
-
-    properties = schema["properties"]
-    properties["sources"] = sections(SOURCE_KINDS)
-    properties["psa"] = sections(PSA_KINDS)
+    definitions = schema.setdefault("$defs", {})
+    for name, kinds in (("sources", SOURCE_KINDS), ("psa", PSA_KINDS)):
+        sections = {"oneOf": _tables(kinds, definitions)}
+        schema["properties"][name] = {"type": "object", "additionalProperties": sections}
     return {**schema, "title": "kisi.toml"}
+
+
+def _tables(kinds: Mapping[str, type[Table]], definitions: dict[str, Any]) -> list[dict[str, str]]:
+    """A reference to each kind of table, whose schema is put into `definitions`."""
+    for name, table in kinds.items():
+        own = table.model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= {**own.pop("$defs", {}), name: own}
+    return [{"$ref": f"#/$defs/{name}"} for name in kinds]
 
 
 def repair_journal(config: Path | None, console: Console) -> ExitCode:
