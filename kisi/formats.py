@@ -38,6 +38,8 @@ class Field(NamedTuple):
     """Where its value is, in the object."""
     home: str = ""
     """The group that describes it, and its name there: `line.amount`."""
+    inside: str = ""
+    """Where the object of that group is, in an object whose group takes it in."""
 
 
 class Group(NamedTuple):
@@ -71,7 +73,8 @@ def _fields(kind: str, name: str) -> Iterator[Field]:
         if first.startswith("+"):
             group, _, inside = first[1:].partition("=")
             for field in fields_of("{", group):
-                yield field._replace(path=f"{inside}.{field.path}".lstrip("."))
+                path, place = (f"{inside}.{x}".strip(".") for x in (field.path, field.inside))
+                yield field._replace(path=path, inside=place)
         elif first.startswith("="):
             known = {field.name: field for field in fields_of("{", first[1:])}
             yield from (known[column] for column in " ".join(rest).split())
@@ -111,7 +114,7 @@ def _object(kind: str, name: str, value: object, made: Made, given: Mapping[str,
         if field.name in given:
             one = given[field.name]
         elif field.home in made:
-            one = made[field.home](value)
+            one = made[field.home](attribute(value, field.inside))
         else:
             one = attribute(value, field.path)
         if one is not None or not field.type.startswith("~"):

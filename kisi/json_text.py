@@ -58,7 +58,7 @@ def attribute(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a doc
     In a tuple it is that of each, in a mapping what it has, if anything; with a `?` behind it, an
     empty text is None.
     """
-    for name in path.removesuffix("?").split("."):
+    for name in path.removesuffix("?").split(".") if path else ():
         if type(value) is tuple:
             value = [getattr(one, name) for one in value]
         elif isinstance(value, Mapping):
