@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+DEMO   := $(VENV)/.demo
 
 # Tests start kisi a hundred times: it is compiled once, also where this is set (in containers).
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-demo: $(READY)  ## the main job on simulated systems
+demo: $(DEMO)  ## the main job on simulated systems
 	@$(BIN)/kisi demo
 
 # All of them must cover 95 % (pyproject.toml; measured as tests/conftest.py says); some, chosen with
@@ -52,6 +53,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(READY)  ## the lock files, after a change of dependencies; ARGS=--upgrade: the newest versions
 	$(LOCK) --output-file requirements/install.txt
 	$(LOCK) --extra keyring --constraints requirements/install.txt --output-file requirements/keyring.txt
+	$(LOCK) --extra notify --constraints requirements/install.txt --output-file requirements/notify.txt
 	$(LOCK) --extra dev --constraints requirements/keyring.txt --output-file requirements/dev.txt
 
 dist: $(READY)  ## the sdist and the wheel of a release
@@ -64,12 +66,15 @@ benchmark: $(READY)  ## speed, as ratios within one run
 soak: $(READY)  ## the random fault test, for ten minutes
 	KISI_SOAK=600 $(BIN)/python -m pytest tests/faults -k stateful $(ARGS)
 
-$(READY): pyproject.toml requirements/dev.txt
+# The demo takes what an installation takes; who develops has that already.
+$(DEMO): requirements/install.txt
+$(READY): requirements/dev.txt
+$(DEMO) $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("kisi needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(filter requirements/%,$^)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $(READY)
+	@touch $@ $(if $(filter $(READY),$@),$(DEMO))
 
 clean:  ## remove whatever was made
 	rm -rf $(VENV) build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

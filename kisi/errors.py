@@ -31,7 +31,7 @@ KisiError
 
 Those that one part alone tells apart are defined there: `PasswordRefused`, `Denied`,
 `Unavailable`, `Vanished` and `Unanswered` in `kisi.sources.ksc.openapi`, `Undecided` in
-`kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.rest`.
+`kisi.counting.count`, `Unusable`, `KeysRefused` and `NotFound` in `kisi.psa.tigerpaw.wire`.
 
 A message is one or more whole sentences for the operator: what happened, what kisi did not do
 because of it, and, in `remedy`, what to do now. It never holds a secret.
@@ -59,6 +59,22 @@ class ExitCode(IntEnum):
     LOCKED = 75
     INTERRUPTED = 130
 
+
+ENDINGS: dict[int, str] = {
+    ExitCode.OK: "done",
+    ExitCode.BUG: "a bug in kisi",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.SOURCE: "a source failed",
+    ExitCode.PSA: "a PSA failed",
+    ExitCode.WITHHELD: "on hold",
+    ExitCode.WRITE: "a write failed",
+    ExitCode.STATE: "journal or disk",
+    ExitCode.PENDING: "changes pending",
+    ExitCode.LOCKED: "another run",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+"""How a run ended, in a word or two."""
 
 _WORST_FIRST = (
     ExitCode.STATE,

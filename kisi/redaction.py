@@ -32,6 +32,10 @@ _WORD = r"(?:(?:[A-Z]?+[^\W\d_A-Z]{2,}+)++|[A-Z]++|[a-z]|\d++)"
 _COMMON = re.compile(rf"[ ._/:,'-]?{_WORD}(?:[ ._/:,'-]{_WORD})*+[ ._/:,'-]?")
 """Words and numbers as texts and names have them: `error`, `InvalidObject`, `10.0`; no address."""
 _SHORTEST_BASE64 = 6
+_GUID = re.compile(
+    r"[({]?([0-9a-f]{8})" + r"-?([0-9a-f]{4})" * 3 + r"-?([0-9a-f]{12})[)}]?", re.IGNORECASE
+)
+"""What systems spell as they like: in either case, with dashes and braces or without."""
 SUBSTITUTE = "kisi"
 """How to encode what people read, in whatever encoding: `text.encode(encoding, SUBSTITUTE)`."""
 _STAND_INS = {"→": "->", "…": "...", "·": "-", "─": "-", "✗": "x", "✓": "+"}
@@ -80,6 +84,8 @@ _Span = tuple[int, int]
 class Redactor:
     """Replaces registered secrets in text, also in the encodings that protocols wrap them in.
 
+    A GUID is one in any case, with its dashes or without.
+
     A secret is found as it is and in base64, wherever in a longer base64 text it stands, and both
     also with any of their characters as JSON, Python, HTML or an address spells it; and in each
     encoding that a server may have, read as another one. Thread-safe.
@@ -91,6 +97,7 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = Lock()
         self._forms: set[str] = set()
+        self._guids: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self._longest = 0
 
@@ -101,9 +108,13 @@ class Redactor:
             return
         with self._lock:
             self._forms.update(_forms(secret))
+            if guid := _GUID.fullmatch(secret):
+                self._guids.add(f"(?i:{'-?'.join(guid.groups())})")
+                for spelled in ("".join(guid.groups()), "-".join(guid.groups())):
+                    self._forms.update(_forms(spelled.lower()), _forms(spelled.upper()))
             longest_first = sorted(self._forms, key=len, reverse=True)
             self._longest = len(longest_first[0])
-            self._pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+            self._pattern = re.compile("|".join([*map(re.escape, longest_first), *self._guids]))
 
     def redact(self, text: str) -> str:
         """`text` with `***` in place of every registered secret."""
@@ -302,10 +313,11 @@ def safe_text(text: str) -> str:
     # Bidirectional controls and zero-width joiners are format characters, so not printable.
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() else escaped(char) for char in text)
 
 
-def _escaped(char: str) -> str:
+def escaped(char: str) -> str:
+    r"""A letter spelled out: `\x1b`."""
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
@@ -320,7 +332,7 @@ def substitute(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return "".join(_STAND_INS.get(char) or _escaped(char) for char in lacking), error.end
+    return "".join(_STAND_INS.get(char) or escaped(char) for char in lacking), error.end
 
 
 codecs.register_error(SUBSTITUTE, substitute)

@@ -126,7 +126,10 @@ def obstacle(line: PlannedLine, listed: Iterable[Line], today: date) -> str:
     if line.line_id is None:
         there = ", ".join(one.id for one in live)
         said = f"a line of this product appeared meanwhile ({there})"
-        return f"{said}; the next run plans with it" if there else ""
+        said += (
+            "; the next run plans with it. If it does not, the PSA's list of the agreement lacks"
+        )
+        return f"{said} that line: cancel it there, and kisi makes its own" if there else ""
     shown = [one for one in live if one.id == line.line_id]
     if any(one.quantity == line.before and not one.problem for one in shown):
         return ""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from kisi.render import report as page
 from kisi.render.formatting import plural
 from kisi.render.report import Tone
 from kisi.rights import exposures, why_not_used
+from kisi.run.notification import NO_APPRISE, send_test
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS, Setup, config_path, load, opened
 
 if sys.platform == "win32":
@@ -74,20 +76,13 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     files = check_files(config_path(config), SOURCE_KINDS, PSA_KINDS)
     areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
     passed = not areas[0].count(Level.PROBLEM)
-    if passed and (changes := _foreign_changes(load(config)[0].state_dir)):
-        areas.append(Area("Foreign changes", changes, ExitCode.WITHHELD))
+    if passed and (open_ := tuple(_to_look_at(load(config)[0].state_dir))):
+        areas.append(Area("Writes to look at", open_, ExitCode.WITHHELD))
     if online and passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
-    failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
-    code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
-    detailed = console.verbose > 0 or online
-    show(
-        console,
-        report=lambda: _report(areas, detailed=detailed),
-        document=lambda: document("check", {"exit_code": code, "areas": areas}),
-    )
+    code = _show_areas(areas, console, detailed=console.verbose > 0 or online)
     problems = sum(area.count(Level.PROBLEM) for area in areas)
     warnings = plural(sum(area.count(Level.WARNING) for area in areas), "warning")
     if problems:
@@ -97,6 +92,25 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
         following = "kisi preview" if online else "kisi check --online"
         console.info(f"No problems{more}. Next: {following}")
     return code
+
+
+def _show_areas(areas: Sequence[Area], console: Console, *, detailed: bool) -> ExitCode:
+    failed = [area.exit_code for area in areas if area.count(Level.PROBLEM)]
+    code = ExitCode.CONFIG if ExitCode.CONFIG in failed else worst(failed)
+    show(
+        console,
+        report=lambda: _report(areas, detailed=detailed),
+        document=lambda: document("check", {"exit_code": code, "areas": areas}),
+    )
+    return code
+
+
+def notify_test(config: Path | None, console: Console) -> ExitCode:
+    """Sends a test to each address of `[notify]`, and shows what each answered."""
+    settings, _ = load(config)
+    nobody = (Finding(Level.PROBLEM, "[notify] names nobody, so nobody is told of a run."),)
+    area = Area("[notify]", send_test(settings) or nobody, ExitCode.CONFIG)
+    return _show_areas([area], console, detailed=True)
 
 
 def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
@@ -117,26 +131,38 @@ def _remarks(remedy: str) -> tuple[page.Span, ...]:
     return (*page.remarks(todo), *page.remarks(*lines, tone=Tone.COMMAND))
 
 
-def _foreign_changes(state: Path) -> tuple[Finding, ...]:
-    """Each write with which something else changed, or may have, with the lines from before it."""
+def _to_look_at(state: Path) -> Iterable[Finding]:
+    """Each write that changed something else, or may have, and each new line that nobody has seen.
+
+    A foreign change is shown with the lines from before it.
+    """
     try:
         with Journal.open(state, readonly=True) as journal:
             known = [(one.what, one.lines) for one in journal.foreign_changes()]
-            unproven = journal.unproven()
+            unproven, missing = journal.unproven(), journal.missing()
     except StateError as error:
-        return (Finding.of(error),)
+        yield Finding.of(error)
+        return
     for operation in unproven:
         what = f"Nobody has seen what the write to agreement {operation.line.agreement} did."
         known.append((what, tuple(line.raw for line in operation.lines_before or ())))
-    return tuple(
-        Finding(
+    for what, lines in known:
+        yield Finding(
             Level.PROBLEM,
             "\n".join([what, *(json.dumps(dict(line), ensure_ascii=False) for line in lines)]),
             "Compare the agreement in the PSA with the lines from before, and restore what differs."
             " Then run `kisi check --repair`.",
         )
-        for what, lines in known
-    )
+    for one in missing:
+        line = one.line
+        yield Finding(
+            Level.WARNING,
+            f"{one.name}: the new line of product {line.product} ({line.after} x "
+            f"{line.application}), which run {one.run_id} sent on {one.at:%Y-%m-%d} to agreement "
+            f"{line.agreement} of psa.{line.psa}, was not seen there since.",
+            "If it is there, `kisi sync` takes it over. If it is not, and does not come: "
+            "`kisi check --repair`; until then nothing is billed for its devices elsewhere.",
+        )
 
 
 def _online(setup: Setup) -> Iterable[Area]:
@@ -226,12 +252,12 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
         kept = repair(settings.state_dir)
         if not kept:
             with Journal.open(settings.state_dir) as journal:
-                released = journal.release_foreign_changes()
+                released = journal.acknowledge()
     if kept:
         console.warn("The damaged journal is kept as " + ", ".join(map(str, kept)) + ".")
         console.warn("The next run starts with an empty one: look at `kisi preview` first.")
     elif released:
-        console.warn(f"{plural(released, 'foreign change')} acknowledged: the next run writes.")
+        console.warn(f"{plural(released, 'open write')} acknowledged: the next run writes.")
     else:
         console.info("The journal is not damaged; nothing was changed.")
     return ExitCode.OK
@@ -316,11 +342,17 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
             findings.append(Finding(Level.WARNING, what, remedy))
     except ConfigError as error:
         findings += _errors(error)
+    if config.notify.apprise and find_spec("apprise") is None:
+        findings.append(Finding(Level.WARNING, NO_APPRISE))
     return (*findings, *_open_to_others(config), *_unusable_files(config))
 
 
 def _errors(error: ConfigError) -> list[Finding]:
-    return [Finding(Level.PROBLEM, problem, error.remedy) for problem in error.problems]
+    *others, last = error.problems  # what is to be done is said once
+    return [
+        *(Finding(Level.PROBLEM, x) for x in others),
+        Finding(Level.PROBLEM, last, error.remedy),
+    ]
 
 
 def _check_mapping(partial: PartialConfig) -> list[Finding]:

@@ -63,7 +63,7 @@ def root(
 app.command()(init)
 _ONLINE = "Also log in: certificates, clocks, rights, every mapped id."
 _SCHEMA = "Print the JSON Schema of kisi.toml and do nothing."
-_REPAIR = "Acknowledge a damaged journal or a foreign change."
+_REPAIR = "Acknowledge a damaged journal, or open writes."
 _PROBE = "Prove the Tigerpaw template on a scratch agreement (on a terminal only)."
 
 
@@ -291,6 +291,27 @@ def schema(config: Path | None, console: Console) -> None:
 
     del config  # no field depends on it
     show_schema(console)
+
+
+@app.command()
+@shared_options(formats=options.FindingsFormat)
+def notify(
+    config: Path | None,
+    console: Console,
+    test: Annotated[bool, flag("--test", "Send a test to each, and say what it answered.")] = False,
+) -> None:
+    """Test the addresses of [notify], which are told of each run.
+
+    kisi notify --test
+
+    People (`apprise`) get a short text, the webhook a document whose mode is `test`, and the
+    healthcheck `/log`, which is not taken for a run. Exit 3 if one of them did not take it.
+    """
+    from kisi.cli import checking
+
+    if not test:
+        raise typer.BadParameter("Say what to do: kisi notify --test")
+    raise typer.Exit(checking.notify_test(config, console))
 
 
 app.command()(schedule)

@@ -28,7 +28,7 @@ from kisi.config.sentences import (
     read_table,
     shorten,
 )
-from kisi.config.settings import LocalPath, SecretRef, Section, Table
+from kisi.config.settings import LocalPath, SecretRef, SecretRefs, Section, Table
 from kisi.errors import ConfigError, StateError
 from kisi.files import JOURNAL
 from kisi.model import CountingRules, Finding, GuardRules, Level
@@ -150,11 +150,20 @@ class Notify(Table):
 
     healthcheck: SecretRef = None
     webhook: SecretRef = None
+    apprise: SecretRefs = ()
+    """Services of people, as Apprise names them (extra `notify`): `mailto://...`, `slack://...`."""
+    when: Literal["attention", "changes", "always"] = "attention"
+    """Which runs people are told of: exit code not 0; or lines were written, too; or each."""
 
     def secrets(self, name: str = "") -> dict[str, str]:
-        """The references that are set, by field; there is no default, and None tells nobody."""
+        """The references that are set, by field; there is no default, and None tells nobody.
+
+        Those of `apprise` are `apprise, entry 1` and so on.
+        """
         del name
-        return {field: reference for field, reference in self if reference}
+        one = {"healthcheck": self.healthcheck, "webhook": self.webhook}
+        several = {f"apprise, entry {at}": each for at, each in enumerate(self.apprise, 1)}
+        return {field: reference for field, reference in (one | several).items() if reference}
 
 
 def default_state_dir() -> Path:

@@ -71,6 +71,8 @@ def _reference(text: str | None) -> str | None:
 
 SecretRef = Annotated[str | None, AfterValidator(_reference), _MARK]
 """A reference to a secret (`env:NAME` and so on), never the secret; None: the section's default."""
+SecretRefs = Annotated[tuple[Annotated[str, AfterValidator(_reference)], ...], _MARK]
+"""Several of them."""
 
 
 def _server_url(text: str) -> str:

@@ -1,16 +1,195 @@
-"""One connection to the journal, shared by threads; and what can go wrong with it, in words."""
+"""One connection to the journal: what can go wrong with it, and how values are stored there.
+
+The JSON is canonical (sorted keys, no spaces, ASCII), so that equal values give equal bytes and a
+hash of the bytes tells whether anything changed. Reading is lenient towards other versions of kisi:
+a field that is missing takes its default, a field that is not known any more is passed over.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+import types
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from functools import cache
 from pathlib import Path
+from sqlite3 import Row
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from kisi.errors import StateError
-from kisi.journal.codec import column_value
+from kisi.model import Category, TenantRef, categories_of
+
+_Record = TypeVar("_Record")
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+
+
+def to_epoch(at: datetime) -> int:
+    """An aware instant as whole seconds since 1970 in UTC; a naive one is a `ValueError`."""
+    if at.tzinfo is None:
+        raise ValueError(f"An instant without a time zone cannot be journaled: {at}.")
+    return int(at.timestamp())
+
+
+def from_epoch(seconds: int) -> datetime:
+    """The aware UTC instant that `to_epoch` stored."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def quantity_text(quantity: Decimal | int) -> str:
+    """A quantity as text in which equal numbers are equal: `10.00` and `1E+1` are both `10`."""
+    return format(Decimal(quantity).normalize(), "f")
+
+
+def storable(text: str) -> str:
+    """A text as any file can hold it: half a surrogate pair, which JSON may bring, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def column_value(value: object) -> str | int | bytes | None:
+    """A value as SQLite takes it: instants as epoch seconds, decimals as text."""
+    if value is None or isinstance(value, int | bytes):
+        return value
+    if isinstance(value, datetime):
+        return to_epoch(value)
+    if isinstance(value, Decimal):
+        return quantity_text(value)
+    if isinstance(value, str):
+        return storable(value)
+    raise TypeError(f"The journal does not store {type(value).__name__}.")
+
+
+def dumps(value: object) -> str:
+    """A value (plain data, or dataclasses of it) as canonical JSON."""
+    return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"))
+
+
+def pack(value: object) -> bytes:
+    """A value as compressed canonical JSON."""
+    return zlib.compress(dumps(value).encode("ascii"), 9)
+
+
+def loads(kind: Any, stored: Any, name: str = "a value") -> Any:  # noqa: ANN401  # as told by `kind`
+    """Reads what a column holds (it is called `name`, and is not null) as a `kind`.
+
+    A tenant is `source:tenant`, categories their `category_text`; any other type of several parts
+    is JSON by `dumps`, or bytes by `pack`. What cannot be read is a `StateError`.
+    """
+    try:
+        return _column(kind)(stored)
+    except (*_UNREADABLE, zlib.error) as error:
+        raise StateError(
+            f"The journal cannot be used: {name} is {stored!r:.60}, which kisi cannot read.",
+            remedy="Restore the state folder from a backup. Without one, move journal.db away:"
+            " `kisi sync` then begins an empty journal, and holds every line that differs.",
+        ) from error
+
+
+def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
+    """A row as a value of `kind`, a dataclass: each field is `given`, or from the column so named.
+
+    Without such a column, or with a null that it cannot be, a field takes its default.
+    """
+    made: Any = kind
+    values, columns = dict(given), set(row.keys())
+    for name, hint in _fields(made).items():
+        if name in columns and name not in given:
+            if row[name] is not None:
+                values[name] = loads(hint, row[name], name)
+            elif hint is not _not_none(hint):
+                values[name] = None
+    return kind(**values)
+
+
+@cache
+def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    kind = _not_none(kind)
+    if kind is datetime:
+        return from_epoch
+    if kind is TenantRef:  # a tenant's own id may have colons
+        return lambda stored: TenantRef(*stored.split(":", 1))
+    if kind == tuple[Category, ...]:
+        return categories_of
+    if kind is Any or get_origin(kind) or _fields(kind):
+        return lambda stored: _built(
+            kind, json.loads(zlib.decompress(stored) if isinstance(stored, bytes) else stored)
+        )
+    return _reader(kind)
+
+
+def _plain(value: object) -> object:
+    kind: Any = type(value)
+    if names := _fields(kind):
+        return {name: getattr(value, name) for name in names}
+    if isinstance(value, date):  # or an instant
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return quantity_text(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    raise TypeError(f"The journal does not store {kind.__name__}.")
+
+
+@cache
+def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
+    if not dataclasses.is_dataclass(kind):
+        return {}
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
+    return None if data is None else _reader(kind)(data)
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    """What makes a value of `kind` from JSON data that is not null; worked out once a type."""
+    kind = _not_none(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (tuple, frozenset):
+        return lambda data: origin(_built(arguments[0], item) for item in data)
+    if origin is not None and issubclass(origin, Mapping):
+        key, item = arguments
+        return lambda data: {_built(key, name): _built(item, one) for name, one in data.items()}
+    if fields := _fields(kind):
+        return lambda data: kind(
+            **{name: _built(hint, data[name]) for name, hint in fields.items() if name in data}
+        )
+    if kind is not Any and issubclass(kind, Enum):
+        return kind  # type: ignore[no-any-return]
+    return _SCALARS.get(kind, lambda data: data)
+
+
+def _finite(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(text)
+    return number
+
+
+_SCALARS: Mapping[type, Callable[[Any], Any]] = {
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+    bool: bool,
+    int: int,
+    Decimal: _finite,
+}
+
+
+def _not_none(kind: Any) -> Any:  # noqa: ANN401
+    if get_origin(kind) in (Union, types.UnionType):
+        return next(one for one in get_args(kind) if one is not types.NoneType)
+    return kind
+
 
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kisi.errors import Withheld
-from kisi.journal.codec import from_row, loads, pack
+from kisi.journal.database import from_row, loads, pack
 from kisi.journal.runs import Runs
 from kisi.model import Company, LineSlot, Plan, PlannedLine, Status
 
@@ -121,7 +121,7 @@ class Holds(Runs):
         changed: set[tuple[int, str, str | None]] = set()
         with self._transaction():
             for line in written:
-                client = self._client_id(line.psa, line.company, line.agreement)
+                client = self._client(line)
                 changed.add((client, line.product, line.line_id))
                 done |= {line.hold.key} if line.hold else set()
             for client, product, line_id in changed:

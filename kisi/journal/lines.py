@@ -1,4 +1,4 @@
-"""The lines that kisi owns, and every quantity they were proven to hold.
+"""The lines that kisi owns, every quantity they were proven to hold, and what else they held.
 
 The *baseline* of a line starts anew when a person accepted a change of it: ranges up to
 `baseline_after` do not count for it any more.
@@ -6,14 +6,14 @@ The *baseline* of a line starts anew when a person accepted a change of it: rang
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from sqlite3 import Row
 from typing import Self
 
-from kisi.journal.codec import dumps, from_epoch, from_row, loads, quantity_text
+from kisi.journal.database import dumps, from_epoch, from_row, loads, quantity_text
 from kisi.journal.runs import Runs
 from kisi.model import (
     Category,
@@ -49,6 +49,11 @@ _HISTORY = """
 """
 _LAST_TERMS = "SELECT terms FROM line_terms WHERE line = ? ORDER BY id DESC LIMIT 1"
 _FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
+_FOUND = "SELECT day, quantity FROM line_found WHERE line = ?"
+_OF_FACT = """
+    SELECT line.* FROM line JOIN client ON client.id = line.client
+    WHERE psa = ? AND agreement = ? AND line_id = ?
+"""
 _CURRENT = """
     SELECT line_quantity.* FROM line_quantity JOIN line ON line_quantity.id = line.current
     WHERE line.id = ? AND line_quantity.quantity = ? AND line_quantity.id > line.baseline_after
@@ -105,6 +110,8 @@ class LineHistory:
     quantities: tuple[QuantityRange, ...]
     terms: tuple[tuple[datetime, Terms], ...] = ()
     """What its PSA told of its price, oldest first, each with the run's time from which on."""
+    found: Mapping[date, Decimal] = field(default_factory=dict)
+    """What the PSA held on days on which it was not confirmed, as the last run saw it."""
 
     @property
     def category(self) -> str:
@@ -147,7 +154,12 @@ class Lines(Runs):
                     (from_epoch(x["at"]), loads(Terms, x["terms"], "the price of a line"))
                     for x in self._rows(told, row["id"])
                 )
-                found.append(from_row(LineHistory, row, quantities=seen, terms=terms))
+                other = {
+                    date.fromisoformat(x["day"]): loads(Decimal, x["quantity"], "quantity")
+                    for x in self._rows(_FOUND, row["id"])
+                }
+                more = {"quantities": seen, "terms": terms, "found": other}
+                found.append(from_row(LineHistory, row, **more))
             return tuple(found)
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
@@ -156,11 +168,30 @@ class Lines(Runs):
             for one in confirmed:
                 self._confirm_line(run_id, at, one)
 
+    def record_found(
+        self,
+        at: datetime,
+        day: date,
+        lines: Iterable[tuple[OwnedLine, Decimal | None, Terms | None]],
+    ) -> None:
+        """What owned lines held on a day; None: what they should, or that is not known."""
+        with self._transaction():
+            for fact, quantity, terms in lines:
+                for row in self._rows(_OF_FACT, fact.psa, fact.agreement, fact.line_id):
+                    where = (row["id"], str(day))
+                    self._execute("DELETE FROM line_found WHERE line = ? AND day = ?", *where)
+                    if quantity is not None:
+                        values = (*where, quantity_text(quantity))
+                        self._execute("INSERT INTO line_found VALUES (?, ?, ?)", *values)
+                    if quantity is not None and terms is not None:
+                        self._record_terms(row["id"], at, terms)
+
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
         """What these owned lines bill is as told; their quantity is not looked at."""
         with self._transaction():
             for one in changed:
-                row = self._row(f"{_FIND} AND owned", self._client_of(one), one.line.line_id)
+                client = self._client(one.line, one.name)
+                row = self._row(f"{_FIND} AND owned", client, one.line.line_id)
                 if row is not None:
                     self._update("line", row["id"], **_billed(_proof(run_id, one)))
 
@@ -170,7 +201,8 @@ class Lines(Runs):
         Unless `settled`, an owned line also goes on to stand for what it billed before. What an
         earlier write did to it is beside the point now: its unknown outcome is settled.
         """
-        client, line = self._client_of(confirmed), confirmed.line
+        line = confirmed.line
+        client = self._client(line, confirmed.name)
         self._prove(run_id, at, client, confirmed)
         self._execute(
             "UPDATE operation SET settled = 1 WHERE settled = 0 AND outcome = ? AND client = ?"
@@ -183,13 +215,9 @@ class Lines(Runs):
 
         Else what was last confirmed stays: that it holds something else, a person must see.
         """
-        client = self._client_of(seen)
+        client = self._client(seen.line, seen.name)
         if self._row(f"{_FIND} AND owned", client, seen.line.line_id) is None:
             self._prove(run_id, at, client, seen)
-
-    def _client_of(self, confirmed: ConfirmedLine) -> int:
-        line = confirmed.line
-        return self._client_id(line.psa, line.company, line.agreement, confirmed.name)
 
     def _prove(self, run_id: int, at: datetime, client: int, confirmed: ConfirmedLine) -> None:
         line, quantity = confirmed.line, quantity_text(confirmed.quantity)
@@ -208,9 +236,12 @@ class Lines(Runs):
         proven = {"line": line_row, "quantity": quantity}
         current = self._record_range("line_quantity", same, run_id, at, **proven)
         self._update("line", line_row, current=current)
-        last, terms = self._row(_LAST_TERMS, line_row), dumps(line.terms)
-        if last is None or last["terms"] != terms:
-            self._insert("line_terms", line=line_row, at=at, terms=terms)
+        self._record_terms(line_row, at, line.terms)
+
+    def _record_terms(self, line: int, at: datetime, terms: Terms) -> None:
+        last, told = self._row(_LAST_TERMS, line), dumps(terms)
+        if last is None or last["terms"] != told:
+            self._insert("line_terms", line=line, at=at, terms=told)
 
     def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more; should they be again, their baseline starts anew."""

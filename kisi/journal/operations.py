@@ -17,8 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from kisi.journal.codec import dumps, from_row, pack, quantity_text
-from kisi.journal.database import as_state_errors
+from kisi.journal.database import as_state_errors, dumps, from_row, pack, quantity_text
 from kisi.journal.lines import ConfirmedLine, Lines
 from kisi.json_text import fields
 from kisi.model import Company, Line, Outcome, PlannedLine, TenantRef
@@ -97,7 +96,7 @@ class Operations(Lines):
     def intent(self, run_id: int, at: datetime, line: PlannedLine, company: Company) -> Operation:
         """Commits that `line` of `company` is about to be written. Nothing is sent before."""
         with self._transaction():
-            client = self._client_id(line.psa, line.company, line.agreement, company.name)
+            client = self._client(line, company.name)
             planned = fields(line, "company application product line_id action before")
             texts = {"categories": line.category, "after": quantity_text(line.after)}
             whose = {"client": client, "name": company.name, "tenants": dumps(company.tenants)}
@@ -166,10 +165,24 @@ class Operations(Lines):
         rows = self._rows("SELECT * FROM foreign_change ORDER BY id")
         return *self._snapshots().values(), *(from_row(StoredForeignChange, row) for row in rows)
 
-    def release_foreign_changes(self) -> int:
-        """A person has looked: writes go on. Returns how many changes and writes that concerned."""
-        concerned = len(self.foreign_changes()) + len(self.unproven())
+    def missing(self) -> tuple[Operation, ...]:
+        """Creates that were sent, or may have been, and that nobody has seen since."""
+        return self._operations(
+            "operation.settled = 0 AND operation.line_id IS NULL AND operation.outcome = ?",
+            Outcome.UNKNOWN,
+        )
+
+    def acknowledge(self) -> int:
+        """A person has looked: foreign changes are restored, and new lines not seen do not exist.
+
+        Returns how many changes and writes that concerned. Should such a line appear after all, it
+        is a person's: kisi neither doubles it nor takes it over by itself.
+        """
+        missing = self.missing()
+        concerned = len(self.foreign_changes()) + len(self.unproven()) + len(missing)
         with self._transaction():
+            for one in missing:
+                self._update("operation", one.id, settled=True)
             self._execute("DELETE FROM foreign_change")
             self._execute("UPDATE operation SET lines_before = NULL WHERE lines_before IS NOT NULL")
         with as_state_errors(self.path):

@@ -9,10 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from kisi.errors import ExitCode
-from kisi.journal.codec import dumps, from_row, loads, pack, storable
-from kisi.journal.database import Database
+from kisi.journal.database import Database, dumps, from_row, loads, pack, storable
 from kisi.json_text import fields
-from kisi.model import Company, Status, TenantRef
+from kisi.model import Company, PlannedLine, Status, TenantRef
 
 _CLIENTS = """
     SELECT client.*, state.status, state.guard, state.reason, state.remedy,
@@ -197,18 +196,16 @@ class Runs(Database):
         rows = self._rows(_CLIENTS, unmapped, Billing.UNMAPPED)
         return tuple(from_row(ClientRecord, row) for row in rows)
 
-    def _client(self, company: Company) -> int:
-        return self._client_id(company.psa, company.company, company.agreement, company.name)
+    def _client(self, of: Company | PlannedLine, name: str | None = None) -> int:
+        """The row of the client billed on an agreement, made or brought up to date.
 
-    def _client_id(self, psa: str, company: str, agreement: str, name: str | None = None) -> int:
-        """The row of the client billed on `agreement`, made or brought up to date.
-
-        Without a `name`, a client that is known keeps what is known of it.
+        Without a `name` or a company, a client that is known keeps what is known of it.
         """
-        row = self._row("SELECT * FROM client WHERE psa = ? AND agreement = ?", psa, agreement)
+        name = of.name if isinstance(of, Company) else name
+        where = (of.psa, of.agreement)
+        row = self._row("SELECT * FROM client WHERE psa = ? AND agreement = ?", *where)
         if row is None:
-            made = {"psa": psa, "agreement": agreement, "company": company, "name": name or ""}
-            return self._insert("client", **made)
-        if name is not None and (row["company"], row["name"]) != (company, name):
-            self._update("client", row["id"], company=company, name=name)
+            return self._insert("client", **fields(of, "psa agreement company"), name=name or "")
+        if name is not None and (row["company"], row["name"]) != (of.company, name):
+            self._update("client", row["id"], company=of.company, name=name)
         return int(row["id"])

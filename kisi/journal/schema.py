@@ -198,9 +198,18 @@ CREATE TABLE line_terms (
 CREATE INDEX line_terms_line ON line_terms (line);
 """
 
+_FOUND = """
+CREATE TABLE line_found (
+    line INTEGER NOT NULL REFERENCES line,
+    day TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    PRIMARY KEY (line, day)
+);
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN),
-    *(_LAST_SEEN, _TERMS),
+    *(_LAST_SEEN, _TERMS, _FOUND),
 )
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")

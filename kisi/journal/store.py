@@ -69,6 +69,7 @@ class Journal(Operations, Holds, Usages, AbstractContextManager["Journal"]):
         with self._transaction():
             self._execute("DELETE FROM plan WHERE last_at < ? AND NOT open", before)
             self._execute("DELETE FROM usage_day WHERE last_day < ?", str(day_before))
+            self._execute("DELETE FROM line_found WHERE day < ?", str(day_before))
             self._execute("DELETE FROM usage WHERE last_at < ?", before)
             self._execute("DELETE FROM last_seen WHERE tenant NOT IN (SELECT tenant FROM usage)")
             self._execute("DELETE FROM content WHERE id NOT IN (SELECT content FROM usage)")

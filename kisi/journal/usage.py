@@ -25,7 +25,7 @@ from sqlite3 import Row
 from typing import Any
 from zlib import compress
 
-from kisi.journal.codec import dumps, from_epoch, from_row, loads, pack
+from kisi.journal.database import dumps, from_epoch, from_row, loads, pack
 from kisi.journal.runs import Billing, Runs
 from kisi.json_text import fields
 from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage

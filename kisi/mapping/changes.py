@@ -8,25 +8,22 @@ and what is said of it follows here, the same way for all.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.counting.notes import some
 from kisi.errors import ConfigError
-from kisi.mapping.rules import UNTOUCHED, tenant_ref, the_psa
+from kisi.mapping.rules import UNTOUCHED
 from kisi.mapping.toml_edit import (
     EXCEPTION,
     RowKind,
     TomlEdit,
     TomlRow,
-    application_row,
     changed_values,
-    company_row,
-    product_row,
-    tenant_row,
+    toml_row,
 )
 from kisi.model import (
     Application,
@@ -39,6 +36,9 @@ from kisi.model import (
     TenantRef,
     Unit,
 )
+
+if TYPE_CHECKING:
+    from kisi.mapping.file import ConfigNames
 
 _IDS = frozenset({"tenants", "psa", "company", "agreement"})
 KeyT = TypeVar("KeyT")
@@ -63,26 +63,23 @@ class MappingEdit:
 
     `applications` are by name in small letters, `products` by application and PSA, `companies` by
     their places in the file; new ones have later places; `ignored` are by identity. `text` is all
-    of the file, `mapping` what it means, with rows in the text's order; `psas` and `sources` are
-    their names in kisi.toml: rows name a PSA only where there are several.
+    of the file, `mapping` what it means, with rows in the text's order. Rows name a PSA only where
+    `names`, those in kisi.toml, has several.
     """
 
     def __init__(
         self,
         text: str,
         mapping: BillingMapping,
-        psas: Collection[str],
-        sources: Collection[str],
+        names: ConfigNames,
     ) -> None:
-        self.psas, self.sources = tuple(psas), sources
+        self.names = names
         self.global_sources = mapping.global_sources
         self.applications = {row.name.casefold(): row for row in mapping.applications}
         self.products = {(row.application, row.psa): row for row in mapping.products}
         self.companies = dict(enumerate(mapping.companies))
         self.ignored = {x.ref.identity(mapping.global_sources): x for x in mapping.ignored}
-        self._text = text
-        self._old = self.applications.copy(), self.products.copy(), self.companies.copy()
-        self._was_ignored = self.ignored.copy()
+        self._text, self._mapping = text, mapping
         self._behind = itertools.count(len(self.companies))
 
     def new_place(self) -> int:
@@ -91,26 +88,23 @@ class MappingEdit:
 
     def change(self) -> Change:
         """What differs from the file as it is; a `ConfigError` if a comment would be lost."""
-        old, old_products, old_companies = self._old
-        write_product = partial(product_row, psas=self.psas)
-        write_company = partial(company_row, psas=self.psas)
-        applications = _Rows(RowKind.APPLICATION, old, self.applications, application_row)
-        products = _Rows(RowKind.PRODUCT, old_products, self.products, write_product)
-        companies = _Rows(RowKind.COMPANY, old_companies, self.companies, write_company)
-        ignored = _Rows(RowKind.TENANT, self._was_ignored, self.ignored, tenant_row)
+        old = MappingEdit(self._text, self._mapping, self.names)
+        write = partial(toml_row, psas=self.names.psas)
+        applications = _Rows(RowKind.APPLICATION, old.applications, self.applications, toml_row)
+        products = _Rows(RowKind.PRODUCT, old.products, self.products, write)
+        companies = _Rows(RowKind.COMPANY, old.companies, self.companies, write)
+        ignored = _Rows(RowKind.TENANT, old.ignored, self.ignored, toml_row)
         exceptions = {
             place: _Rows(
-                EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), product_row, place
+                EXCEPTION, dict(enumerate(was.exceptions)), _by_place(was, now), toml_row, place
             )
-            for place, was in old_companies.items()
+            for place, was in old.companies.items()
             if (now := self.companies.get(place))
         }
         toml = TomlEdit(self._text)
-        below: list[_Rows[Any, Any]] = [*reversed(exceptions.values())]
-        # from below, and before lines come and go: a refusal names a line of the file as it is
-        for rows in (*below, ignored, companies, products, applications):
+        kinds: tuple[_Rows[Any, Any], ...] = (applications, products, companies, ignored)
+        for rows in (*exceptions.values(), *kinds):  # before companies that go shift the others
             toml.set_values(rows.kind, rows.by_place(rows.changed), company=rows.company)
-        for rows in (*below, applications, products, companies, ignored):
             toml.remove(rows.kind, rows.by_place(rows.gone), company=rows.company)
             toml.append(rows.kind, rows.new, company=rows.company)
         brought = products.brought()
@@ -134,14 +128,6 @@ class MappingEdit:
         )
 
     # --- what a person names ----------------------------------------------------------------------
-
-    def the_tenant(self, text: str) -> TenantRef:
-        """The tenant `SOURCE:TENANT`; a `ConfigError` as `tenant_ref`."""
-        return tenant_ref(text, self.sources)
-
-    def the_psa(self, name: str | None) -> str:
-        """The PSA of this name, or the only one; a `ConfigError` as the function `the_psa`."""
-        return the_psa(name or "", self.psas)
 
     def the_clients(self, wanted: str) -> tuple[int, ...]:
         """The places of the clients that `wanted` names, at least one.

@@ -24,7 +24,7 @@ from kisi.config.document import (
     read_bytes,
     read_document,
 )
-from kisi.config.sentences import did_you_mean, type_name
+from kisi.config.sentences import did_you_mean, listed, shorten, type_name
 from kisi.config.settings import Day, Table, Text
 from kisi.errors import ConfigError, StateError
 from kisi.files import atomic_write
@@ -133,6 +133,37 @@ class ConfigNames(NamedTuple):
     global_sources: Collection[str] = ()
     """Those of the sources whose tenant ids are the same in each of them."""
 
+    def the_tenant(self, text: str) -> TenantRef:
+        """A tenant as a person writes it; another form or an unknown source is a `ConfigError`."""
+        source, colon, tenant = text.partition(":")
+        if not colon or not tenant.strip():
+            example = f"{next(iter(self.sources), 'hq')}:{shorten(text.strip(':'))}"
+            problem = (
+                f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as "{example}".'
+            )
+        elif source not in self.sources:
+            missing = f"There is no [sources.{shorten(source)}] in kisi.toml"
+            problem = f'"{shorten(text)}": {missing}; {did_you_mean(source, self.sources)}'
+        else:
+            return TenantRef(source, tenant)
+        remedy = f"{UNTOUCHED} `kisi map list` shows the tenants as they are written here."
+        raise ConfigError(problem, remedy=remedy)
+
+    def the_psa(self, name: str | None) -> str:
+        """The PSA of this name; the only one where none is named. Else a `ConfigError`."""
+        psas = self.psas
+        if name and name in psas:
+            return name
+        if name:
+            problem = f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)}"
+        elif len(psas) == 1:
+            return next(iter(psas))
+        elif psas:
+            problem = f"kisi.toml has several PSAs ({listed(psas)}), and none is named."
+        else:
+            problem = "kisi.toml has no [psa.NAME] that this could be billed in."
+        raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
+
 
 def load_mapping(path: Path, names: ConfigNames) -> BillingMapping:
     """Reads `mapping.toml`; a file that does not exist maps nothing.
@@ -154,7 +185,7 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
         read = row.read(ApplicationTable)
         applications.append((row, Application(read.name, read.keys, read.unit, read.bill)))
     known = {each.name: (row, each) for row, each in applications if each.name}
-    products = [(row, _product(row, known, names.psas)) for row in table.rows("product")]
+    products = [(row, _product(row, known, names)) for row in table.rows("product")]
     companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
     ignored = [(row, _ignored(row, names)) for row in table.rows("tenant")]
     rules.check(applications, products, companies, ignored, names.global_sources)
@@ -173,12 +204,12 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
 
 
 def _product(
-    row: TableRow, known: Known, psas: Collection[str], owner: str | None = None
+    row: TableRow, known: Known, names: ConfigNames, owner: str | None = None
 ) -> ProductRow:
     """A general product row, or (with the PSA of its `owner`) a client's exception."""
     read = row.read(ProductTable)
     if owner is None:
-        psa = _psa(row, read.psa, psas)
+        psa = _psa(row, read.psa, names)
         if "bill" in row.data:
             row.problem(
                 "This belongs in [[application]] (never billed), or in a client's "
@@ -201,19 +232,16 @@ def _product(
 
 def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigNames) -> Company:
     read = row.read(CompanyTable)
-    psa = _psa(row, read.psa, names.psas)
+    psa = _psa(row, read.psa, names)
     exceptions = [
-        (inner, _product(inner, known, names.psas, psa)) for inner in table.rows("product", row)
+        (inner, _product(inner, known, names, psa)) for inner in table.rows("product", row)
     ]
     rules.once(
         [(inner, (exception.application,)) for inner, exception in exceptions],
         "application",
         "{first} is an exception for this application already; keep one of the two.",
     )
-    tenants = (
-        row.noted("tenants", partial(rules.tenant_ref, text, names.sources))
-        for text in read.tenants
-    )
+    tenants = (row.noted("tenants", partial(names.the_tenant, text)) for text in read.tenants)
     company = Company(
         name=read.name,
         tenants=tuple(ref or TenantRef("", "") for ref in tenants),
@@ -237,13 +265,13 @@ def _ignored(row: TableRow, names: ConfigNames) -> IgnoredTenant:
             "[[company]].",
             "bill",
         )
-    ref = row.noted("id", partial(rules.tenant_ref, read.id, names.sources)) if read.id else None
+    ref = row.noted("id", partial(names.the_tenant, read.id)) if read.id else None
     return IgnoredTenant(ref or TenantRef("", ""), read.note)
 
 
-def _psa(row: TableRow, name: str | None, psas: Collection[str]) -> str:
+def _psa(row: TableRow, name: str | None, names: ConfigNames) -> str:
     of_a_wrong_type = name is None and "psa" in row.data  # which was noted
-    found = None if of_a_wrong_type else row.noted("psa", partial(rules.the_psa, name or "", psas))
+    found = None if of_a_wrong_type else row.noted("psa", partial(names.the_psa, name))
     return found or ""
 
 
@@ -264,7 +292,7 @@ class MappingEditor:
 
     def edit(self) -> MappingEdit:
         """The rows of the file as it was read or saved last, to be changed."""
-        return MappingEdit(self.text, self.mapping, self.names.psas, self.names.sources)
+        return MappingEdit(self.text, self.mapping, self.names)
 
     def check(self, text: str) -> BillingMapping:
         """What `text` would mean as the file; if it is wrong, a `ConfigError` names lines of it."""

@@ -158,9 +158,7 @@ def take_inventory(
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
     matcher = Matcher(mapping.applications)
     seen = Counter(name for names in uses.values() for name in names)
-    used: Counter[str] = Counter()
-    for names in uses.values():
-        used.update(names)
+    used = sum(uses.values(), Counter[str]())
     return Inventory(
         tenants=tuple(
             TenantEntry(

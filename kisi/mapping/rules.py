@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from kisi.config.document import Document
-from kisi.config.sentences import Model, did_you_mean, listed, read_table, shorten
+from kisi.config.sentences import Model, did_you_mean, read_table, shorten
 from kisi.errors import ConfigError
-from kisi.mapping.toml_edit import RowKind, scan
+from kisi.mapping.toml_edit import Part, RowKind, TomlEdit
 from kisi.model import Application, Category, Company, IgnoredTenant, ProductRow, TenantRef, Unit
 
 UNTOUCHED = "mapping.toml was left as it is."
@@ -51,24 +52,15 @@ class MappingTable:
 
     def line(self, row: TableRow) -> int | None:
         """The line of a row's header, or None for rows that are written without headers."""
-        lines = self._lines[row.table, row.parent.index if row.parent else 0]
-        siblings = row.parent.data if row.parent else self._document.data
-        written = siblings[row.table.rpartition(".")[2]]
-        return lines[row.index] if len(lines) == len(written) else None
+        kind = RowKind(row.table.rpartition(".")[2])
+        with suppress(ConfigError):
+            owner = row.parent.index if row.parent else None
+            return self._places(kind, owner)[row.index][0][0].line
+        return None
 
     @cached_property
-    def _lines(self) -> Mapping[tuple[str, int], list[int]]:
-        """The lines of the headers of each table, apart for each row that they belong to."""
-        text = self._document.text
-        lines: dict[tuple[str, int], list[int]] = defaultdict(list)
-        line, seen = 1, 0
-        for section in scan(text):
-            line += text.count("\n", seen, section.start)
-            seen = section.start
-            if section.array:
-                parent = lines[section.path[0], 0] if len(section.path) > 1 else [0]
-                lines[".".join(section.path), len(parent) - 1].append(line)
-        return lines
+    def _places(self) -> Callable[[RowKind, int | None], list[list[list[Part]]]]:
+        return cache(TomlEdit(self._document.text).places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +103,6 @@ class TableRow:
         except ConfigError as error:
             self.problem(error.message, key)
             return None
-
-
-def tenant_ref(text: str, sources: Collection[str]) -> TenantRef:
-    """A tenant as a person writes it; another form, or an unknown source, is a `ConfigError`."""
-    source, colon, tenant = text.partition(":")
-    if not colon or not tenant.strip():
-        example = f"{next(iter(sources), 'hq')}:{shorten(text.strip(':'))}"
-        problem = f'"{shorten(text)}" is not a tenant: write "SOURCE:TENANT", such as "{example}".'
-    elif source not in sources:
-        hint = did_you_mean(source, sources)
-        problem = f'"{shorten(text)}": There is no [sources.{shorten(source)}] in kisi.toml; {hint}'
-    else:
-        return TenantRef(source, tenant)
-    raise ConfigError(
-        problem, remedy=f"{UNTOUCHED} `kisi map list` shows the tenants as they are written here."
-    )
-
-
-def the_psa(name: str, psas: Collection[str]) -> str:
-    """The PSA of this name; the only one where none is named. Else a `ConfigError`."""
-    if name in psas:
-        return name
-    if name:
-        problem = f"There is no [psa.{shorten(name)}] in kisi.toml; {did_you_mean(name, psas)}"
-    elif len(psas) == 1:
-        return next(iter(psas))
-    elif psas:
-        problem = f"kisi.toml has several PSAs ({listed(psas)}), and none is named."
-    else:
-        problem = "kisi.toml has no [psa.NAME] that this could be billed in."
-    raise ConfigError(problem, remedy=f"{UNTOUCHED} Name one that kisi.toml has.")
 
 
 def check(

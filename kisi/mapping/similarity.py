@@ -1,23 +1,199 @@
-"""How alike names are: which company a tenant may be, which product may bill an application.
+"""Company names: reduced to what identifies the company, searched, and how alike they are.
 
-Suggestions only: a person binds. Names are alike by the words they share, weighed by how telling
-each word is. A wrong suggestion that is accepted bills a stranger, a missing one costs a search: so
-a score falls below `DEFAULT_MIN_SCORE` wherever a name fits two companies, or another tenant fits
-the company better, however alike the names are.
+`Müller & Söhne GmbH & Co. KG`, `Mueller und Soehne` and `MULLER SOHNE` are one name here. Names are
+decoration, ids decide; this suggests and ranks: which company a tenant may be, which product may
+bill an application. A person binds.
+
+Names are alike by the words they share, weighed by how telling each word is. A wrong suggestion
+that is accepted bills a stranger, a missing one costs a search: so a score falls below
+`DEFAULT_MIN_SCORE` wherever a name fits two companies, or another tenant fits the company better,
+however alike the names are.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
+from typing import TypeVar
 
-from kisi.mapping.names import NOISE, PLACES, Name, fold, parse_name
 from kisi.model import Category
+
+Item = TypeVar("Item")
+
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
+    | {"\N{LATIN SMALL LETTER DOTLESS I}": "i"}
+)
+"""Letters that Unicode does not take apart into a base letter and a mark."""
+_UMLAUT_AS_TWO = re.compile(r"(?<=[aou])e|(?<=a)a")
+"""Müller is also written Mueller, Århus Aarhus: both ways give one spelling."""
+_SINGLE_LETTERS = re.compile(r"(?<![^\W_])(?:[^\W\d_][./]\s?){1,4}[^\W\d_](?![^\W_])\.?")
+"""S.r.l., A/S, B. V.: single letters with a dot or slash between are one word."""
+_PART = re.compile(r"[,;:()\[\]{}|]|\s[-\u2010-\u2015/]+\s|\s-|-\s")
+"""What divides a name into the company and an addition: `Contoso GmbH - HQ`, `Contoso (old)`."""
+_HUMP = re.compile(r"(?<=[a-zß-öø-ÿ])(?=[A-ZÀ-ÖØ-Þ])")
+"""Where a name without spaces begins a new word: `ContosoLogistics`."""
+_SIGNS = str.maketrans({"&": " ", "+": " ", "'": None, "\u2019": None})
+_LONGEST = 200
+"""Letters of a name that are looked at; hostile ones go on for pages."""
+_EAST_ASIAN_FORMS = re.compile("株式会社|有限会社|合同会社|股份有限公司|有限公司|주식회사|[(]株[)]")
+_WORD = re.compile(r"[^\W_]+")
+_CONNECTIVES = frozenset({"and", "und", "et", "og", "och", "of", "for", "fur"})
+
+
+def fold(text: str) -> str:
+    """`text` in lower case without diacritics; `ö` and `oe` become one."""
+    letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return _UMLAUT_AS_TWO.sub("", plain.translate(_LETTERS))
+
+
+def _folded(words: str) -> frozenset[str]:
+    return frozenset(map(str.strip, fold(words).split(",")))
+
+
+_CYRILLIC = "ооо, зао, оао, пао, ао, ип, тов"  # noqa: RUF001
+_FORMS = _folded(f"""
+    gmbh, mbh, ag, kg, kgaa, ohg, ug, gbr, ek, ev, eg, gmbh co kg, ug haftungsbeschrankt,
+    haftungsbeschrankt, ges mbh, gesmbh, partg, partgmbb, se co kgaa, co kg, co ohg,
+    ltd, limited, inc, incorporated, llc, llp, lp, plc, corp, corporation, co, company, pty,
+    pty ltd, pte, pte ltd, pvt, pvt ltd, private limited, pllc, cic, cyf, bhd, sdn bhd,
+    sa, sarl, sas, sasu, eurl, scop, snc, sci, srl, srls, spa, sapa, sl, slu, sau, slp, sc,
+    sa de cv, sapi de cv, s de rl de cv, de cv, lda, ltda, unipessoal, unipessoal lda, eireli, epp,
+    cia, coop,
+    bv, nv, bvba, cvba, vof, vzw, asbl, srl bv, ab, hb, as, asa, aps, ks, oy, oyj, ab oy, ehf, hf,
+    amba,
+    sp zoo, sp z oo, sp k, sp j, sp zoo sp k, sp z oo sp k, spolka zoo, sro, spol sro, spol s ro,
+    vos, kft, zrt, nyrt, bt, doo, dd, jdoo, ood, eood, ad, ead, uab, sia, ou, ooo, zao, oao, pao,
+    ao, tov, epe, ae, ike,
+    kk, gk, ltd sti, anonim sirketi, sti, pt, tbk, pt tbk, cv, jsc, fze, fzco, fz llc, wll, co ltd,
+    co inc, co llc, se, sce, eeig, {_CYRILLIC}
+""")
+"""Legal forms: German, English, Romance, of Benelux and the north, of the east, and others."""
+_LEGAL_FORMS = frozenset(tuple(form.split()) for form in _FORMS)
+_FORM_SIZES = sorted(set(map(len, _LEGAL_FORMS)), reverse=True)
+_LEGAL_WORDS = frozenset(word for form in _LEGAL_FORMS for word in form)
+_LEGAL_BEFORE = _folded(f"""
+    ooo, zao, oao, pao, ao, ip, tov, uab, sia, pt, cv, ou, soc, firma, {_CYRILLIC}
+""")
+"""Legal forms that some countries write in front."""
+_SITE_DIGITS = 2
+
+NOISE = _folded("""
+    the, group, gruppe, groupe, grupo, gruppo, groep, holding, holdings, company, companies, firma,
+    der, die, das, le, la, les, el, los, il, de, del, della, di, du, des, da, do, van, von, y, e, i
+""")
+"""Words that say little: they weigh a fraction of what their rarity would give them."""
+
+PLACES = _folded("""
+    hq, headquarters, head, office, main, site, branch, zentrale, hauptsitz, filiale, niederlassung,
+    standort, buro, siege, agence, sede, oficina, vestiging, kantoor, hauptstandort, server,
+    servers, ksc, vserver, virtual, new, old, neu, alt, managed, client, customer, kunde, prod,
+    production, kaspersky, msp, tenant, vs
+""")
+"""Words that tell one site or server of a company from another, not one company from another."""
+_NOISE_OR_PLACES = NOISE | PLACES
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A company's name, taken apart."""
+
+    text: str
+    words: tuple[str, ...]
+    """What identifies the company, in order; never empty unless the name has no letter or digit."""
+    forms: frozenset[str]
+    """The legal forms that were left out of `words`."""
+
+    @property
+    def key(self) -> str:
+        """Equal for two names that differ only in spelling, legal form or noise."""
+        telling = [word for word in self.words if word not in _NOISE_OR_PLACES]
+        return " ".join(telling or self.words)
+
+
+def parse_name(text: str) -> Name:
+    """Takes a company's name apart.
+
+    >>> parse_name("Müller & Söhne GmbH & Co. KG").words
+    ('muller', 'sohne')
+    >>> parse_name("Łódź Invest Sp. z o.o. - HQ").key
+    'lodz invest'
+    """
+    spaced = text[:_LONGEST].translate(_SIGNS)
+    if len(spaced.split()) == 1:
+        spaced = _HUMP.sub(" ", spaced)
+    folded = _EAST_ASIAN_FORMS.sub(" ", fold(spaced))
+    joined = _SINGLE_LETTERS.sub(lambda match: re.sub(r"[./\s]", "", match[0]) + " ", folded)
+    words: list[str] = []
+    forms: set[str] = set()
+    for part in _PART.split(joined):
+        kept, dropped = _without_forms([w for w in _WORD.findall(part) if w not in _CONNECTIVES])
+        words += kept
+        forms |= dropped
+    return Name(text, tuple(words or _WORD.findall(joined)), frozenset(forms))
+
+
+def _without_forms(words: list[str]) -> tuple[list[str], set[str]]:
+    """`words` without legal forms at the end and, where a country writes them so, in front.
+
+    What tells sites apart may follow the form: `Contoso Ltd HQ`, `Contoso Ltd Standort 2`.
+    """
+    end = len(words)
+    while end > 1 and _is_addition(words, end - 1):
+        end -= 1
+    body, additions = words[:end], words[end:]
+    forms: set[str] = set()
+    while size := next((n for n in _FORM_SIZES if tuple(body[-n:]) in _LEGAL_FORMS), 0):
+        forms.add(" ".join(body[-size:]))
+        body = body[:-size]
+    while len(body) > 1 and body[0] in _LEGAL_BEFORE:
+        forms.add(body[0])
+        body = body[1:]
+    return body + [word for word in additions if not word.isdigit()], forms
+
+
+def _is_addition(words: list[str], at: int) -> bool:
+    """Whether the word at this place tells a site or says little, as a number after it does."""
+    word = words[at]
+    if word in _LEGAL_WORDS:
+        return False
+    if word.isdigit():
+        return at > 0 and len(word) <= _SITE_DIGITS and words[at - 1] in PLACES
+    return word in _NOISE_OR_PLACES
+
+
+def search(
+    wanted: str, items: Iterable[Item], named: Callable[[Item], tuple[str, str]]
+) -> list[Item]:
+    """What has every typed part in its name, or is named by its id, likeliest first.
+
+    `named` gives name and id. Case, diacritics and punctuation do not matter: `muller` finds
+    `Müller & Söhne`. Names that begin with what was typed come first, then words that do.
+    """
+    parts = _plain(wanted).split()
+    ranked = []
+    for item in items if parts else ():
+        name, ident = named(item)
+        plain = _plain(name)
+        joined = plain.replace(" ", "")
+        if ident.casefold() == wanted.strip().casefold():
+            ranked.append((0, name.casefold(), item))
+        elif all(part in plain or part in joined for part in parts):
+            inside = 2 if f" {parts[0]}" in plain else 3
+            ranked.append((1 if plain.startswith(parts[0]) else inside, name.casefold(), item))
+    return [item for _, _, item in sorted(ranked, key=lambda found: found[:2])]
+
+
+def _plain(text: str) -> str:
+    return " ".join(_WORD.findall(fold(text))) or text.casefold().strip()
+
 
 DEFAULT_MIN_SCORE = 0.85
 """Suggestions from here on are right in at least 98 of 100 cases on the lists of the tests."""
@@ -37,32 +213,9 @@ _TYPO, _TYPO_LETTERS = 0.8, 4
 """Two words at least this alike may be one word with a slip in it."""
 _SHORTENED, _SHORTENED_LETTERS = 0.85, 3
 _ABBREVIATION, _ABBREVIATED_LETTERS = 0.75, 5
-_NUMBER_LETTERS = 3
+_NUMBER = re.compile(r"(?=.*\d)...")
 _FEWEST_NAMES = 200
 """In shorter lists rarity is judged as in one of this length: three of five names say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Similarity:
-    """How alike two names are, from 0 to 1, and which words are not simply the same."""
-
-    score: float
-    unlike: tuple[tuple[str, str], ...] = ()
-    """Words taken for one: a slip, or a shortened word."""
-    missing: tuple[str, ...] = ()
-    """Words that only one of the names has, and that say something."""
-
-    @property
-    def reason(self) -> str:
-        """The same in words."""
-        taken = ", ".join(f'"{a}" for "{b}"' for a, b in self.unlike)
-        alone = ", ".join(f'"{word}"' for word in self.missing)
-        said = "similar name" if taken or alone else "the same words"
-        return (
-            said
-            + (f"; taking {taken}" if taken else "")
-            + (f"; only one has {alone}" if alone else "")
-        )
 
 
 @lru_cache(maxsize=65536)
@@ -100,8 +253,8 @@ class Weights:
         return max(rarity * share, _LEAST_WEIGHT)
 
 
-def compare(one: Name, other: Name, weights: Weights) -> Similarity:
-    """How alike two names are, whatever the order of their words."""
+def compare(one: Name, other: Name, weights: Weights) -> tuple[float, str]:
+    """How alike two names are, from 0 to 1, whatever the order of their words; and in words."""
     pairs = sorted(
         (
             (similarity, weights.of(a), i, j)
@@ -111,10 +264,9 @@ def compare(one: Name, other: Name, weights: Weights) -> Similarity:
         ),
         reverse=True,
     )
-    left = dict(enumerate(one.words))
-    right = dict(enumerate(other.words))
+    left, right = dict(enumerate(one.words)), dict(enumerate(other.words))
     shared = total = 0.0
-    unlike = []
+    taken: list[str] = []
     for similarity, _, i, j in pairs:
         if i not in left or j not in right:
             continue
@@ -123,22 +275,20 @@ def compare(one: Name, other: Name, weights: Weights) -> Similarity:
         shared += similarity * weight
         total += weight
         if a != b:
-            unlike.append((a, b))
+            taken.append(f'"{a}" for "{b}"')
     alone = _without_numbers(left.values(), other) + _without_numbers(right.values(), one)
     total += sum(map(weights.of, alone))
-    telling = tuple(word for word in alone if word not in NOISE and word not in PLACES)
-    return Similarity(shared / total if total else 0.0, tuple(unlike), telling)
+    telling = [f'"{word}"' for word in alone if word not in _NOISE_OR_PLACES]
+    reason = "similar name" if taken or telling else "the same words"
+    reason += f"; taking {', '.join(taken)}" if taken else ""
+    reason += f"; only one has {', '.join(telling)}" if telling else ""
+    return shared / total if total else 0.0, reason
 
 
 def _without_numbers(words: Iterable[str], other: Name) -> list[str]:
     """`words` without customer numbers (`K1042`), which mean nothing to a name that has none."""
-    if any(map(_is_number, other.words)):
-        return list(words)
-    return [word for word in words if not _is_number(word)]
-
-
-def _is_number(word: str) -> bool:
-    return len(word) >= _NUMBER_LETTERS and any(map(str.isdigit, word))
+    numbered = any(map(_NUMBER.match, other.words))
+    return [word for word in words if numbered or not _NUMBER.match(word)]
 
 
 # --- which company a tenant may be --------------------------------------------------------------
@@ -195,7 +345,7 @@ class _Search:
         by: list[defaultdict[str, list[str]]] = [defaultdict(list) for _ in range(5)]
         self._by_word, self._by_compact, self._by_initials, self._by_pair, self._by_letter = by
         for id_, name in self._names.items():
-            self._by_compact[_compact(name)].append(id_)
+            self._by_compact[name.key.replace(" ", "")].append(id_)
             self._by_initials["".join(word[0] for word in name.key.split())].append(id_)
             for word in set(name.words):
                 self._by_word[word].append(id_)
@@ -211,7 +361,7 @@ class _Search:
         matches = [self._match(name, id_) for id_ in near]
         matches += [
             Suggestion(id_, _SPLIT_OTHERWISE, "same letters, other spaces")
-            for id_ in (self._by_compact[_compact(name)] if name.words else ())
+            for id_ in (self._by_compact[name.key.replace(" ", "")] if name.words else ())
         ]
         telling = name.key.split()
         if len(telling) == 1 and len(telling[0]) >= _FEW_LETTERS:
@@ -237,8 +387,8 @@ class _Search:
         other = self._names[company]
         if name.key and name.key == other.key:
             return Suggestion(company, *_same(name, other))
-        similarity = compare(name, other, self._weights)
-        return Suggestion(company, min(similarity.score, _SPLIT_OTHERWISE), similarity.reason)
+        score, reason = compare(name, other, self._weights)
+        return Suggestion(company, min(score, _SPLIT_OTHERWISE), reason)
 
     def against_rivals(
         self, tenant: str, matches: list[Suggestion], best: Mapping[str, tuple[float, str]]
@@ -260,10 +410,6 @@ class _Search:
             reason = f"{match.reason}; {why}"
             judged.append(replace(match, score=match.score * _RIVAL_FACTOR, reason=reason))
         return sorted(judged, key=_rank)
-
-
-def _compact(name: Name) -> str:
-    return name.key.replace(" ", "")
 
 
 def _pairs(word: str) -> set[str]:
@@ -300,8 +446,7 @@ _CATEGORY_WORDS = {
 _EMPTY_WORDS = frozenset(
     {"for", "the", "und", "and", "per", "device", "devices", "windows", "microsoft"}
 )
-_FEWEST_INITIALS = 2
-_PRODUCT_WORTH_SHOWING = 0.45
+_FEWEST_INITIALS, _PRODUCT_WORTH_SHOWING = 2, 0.45
 
 
 def suggest_products(application: str, products: Mapping[str, str]) -> tuple[Suggestion, ...]:
@@ -314,10 +459,10 @@ def suggest_products(application: str, products: Mapping[str, str]) -> tuple[Sug
     weights = Weights([name for name, _ in parsed.values()])
     found = []
     for id_, (name, category) in parsed.items():
-        alike = compare(Name(application, own, frozenset()), name, weights)
-        if alike.score >= _PRODUCT_WORTH_SHOWING:
+        score, reason = compare(Name(application, own, frozenset()), name, weights)
+        if score >= _PRODUCT_WORTH_SHOWING:
             part = "" if category is Category.ALL else f"; its name speaks of {category.value}"
-            found.append(Suggestion(id_, round(alike.score, 2), alike.reason + part, category))
+            found.append(Suggestion(id_, round(score, 2), reason + part, category))
     return tuple(sorted(found, key=_rank))
 
 

@@ -14,19 +14,17 @@ from kisi.csv_table import CsvStyle
 from kisi.formats import Made, document
 from kisi.json_text import Json
 from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
-from kisi.mapping.names import fold
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
     Suggestion,
+    fold,
     suggest_companies,
     suggest_products,
 )
 from kisi.mapping.table import (
     COLUMNS,
-    application_cells,
-    company_cells,
     csv_cell,
-    product_cells,
+    row_cells,
     write_csv,
 )
 from kisi.mapping.validator import BILLS, SystemValidator
@@ -289,11 +287,11 @@ def _lasting_words(name: str) -> list[str]:
 def suggestions_csv(suggestions: Suggestions, style: CsvStyle | None = None) -> str:
     """The suggestions as rows of the mapping table, with what speaks for them."""
     rows = [
-        {**company_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
+        {**row_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
         for each in suggestions.clients
     ]
     rows += [
-        {**product_cells(each.product), **application_cells(each.application)}
+        {**row_cells(each.product), **row_cells(each.application)}
         for each in suggestions.applications
     ]
     suggested: list[SuggestedClient | SuggestedApplication]
@@ -380,6 +378,27 @@ def group_key_names(names: Iterable[str]) -> tuple[KeyNameGroup, ...]:
         keys = tuple({stem.casefold(): f"{stem}*" for stem in sorted(stems[key])}.values())
         groups.append(KeyNameGroup(Application(name, keys, unit), tuple(sorted(members)), doubt))
     return tuple(sorted(groups, key=lambda group: group.application.name.casefold()))
+
+
+def open_applications(
+    mapping: BillingMapping, inventory: Inventory, psas: Iterable[str]
+) -> list[KeyNameGroup]:
+    """Key names of no application, in groups, and applications without a product.
+
+    Asked of the PSAs that bill clients; of all `psas` where none does yet.
+    """
+    psas = tuple(dict.fromkeys(each.psa for each in mapping.companies)) or tuple(psas)
+    names = unmatched_key_names(mapping, inventory)
+    found = [replace(group, psas=psas) for group in group_key_names(names)]
+    billed = {(row.application, row.psa) for row in mapping.products}
+    for each in mapping.applications:
+        where = tuple(psa for psa in psas if (each.name, psa) not in billed)
+        if each.bill and where:
+            own = Matcher([each])
+            seen = tuple(entry.name for entry in inventory.key_names if own.match(entry.name))
+            application = replace(each, keys=each.globs)
+            found.append(KeyNameGroup(application, seen, known=True, psas=where))
+    return found
 
 
 def application_of(key_name: str) -> str:

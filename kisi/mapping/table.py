@@ -29,6 +29,7 @@ from kisi.csv_table import CsvStyle, csv_table, without_sep
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit, with_keys
 from kisi.mapping.rules import UNTOUCHED
+from kisi.mapping.toml_edit import Row
 from kisi.model import (
     Application,
     BillingMapping,
@@ -39,7 +40,7 @@ from kisi.model import (
     TenantRef,
     Unit,
 )
-from kisi.redaction import STARTS, guarded_inside
+from kisi.redaction import STARTS, escaped, guarded_inside, safe_text
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
@@ -68,40 +69,34 @@ Value = TypeVar("Value")
 
 def mapping_csv(mapping: BillingMapping, style: CsvStyle | None = None) -> str:
     """The whole mapping, in its own order; each client is followed by its exceptions."""
-    rows = [application_cells(each) for each in mapping.applications]
-    rows += [{"kind": "product", **product_cells(each)} for each in mapping.products]
+    rows = [*map(row_cells, mapping.applications), *map(row_cells, mapping.products)]
     for company in mapping.companies:
-        rows.append(company_cells(company))
+        rows.append(row_cells(company))
         owner = _cells(name=company.name, company=company.company, agreement=company.agreement)
         rows += [
-            {"kind": "exception", **product_cells(each), **owner, **_cells(bill=each.bill)}
+            {**row_cells(each), **owner, **_cells(kind="exception", bill=each.bill)}
             for each in company.exceptions
         ]
-    rows += [
-        _cells(kind="tenant", tenants=[str(each.ref)], bill=False, note=each.note)
-        for each in mapping.ignored
-    ]
-    return write_csv(COLUMNS, rows, style)
+    return write_csv(COLUMNS, [*rows, *map(row_cells, mapping.ignored)], style)
 
 
-def application_cells(row: Application) -> dict[str, str]:
-    """An application's row, by column."""
-    return _cells(
-        kind="application", application=row.name, keys=row.keys, unit=str(row.unit), bill=row.bill
-    )
-
-
-def product_cells(row: ProductRow) -> dict[str, str]:
-    """What an application is billed as, by column."""
-    products = {str(category): product for category, product in row.products.items()}
-    return _cells(application=row.application, psa=row.psa, **products)
-
-
-def company_cells(row: Company) -> dict[str, str]:
-    """A client's row, by column."""
-    columns = ("name", "tenants", "psa", "company", "agreement", "billing", "alongside")
-    until = str(row.until or "")
-    return _cells(kind="company", **{x: getattr(row, x) for x in columns}, until=until)
+def row_cells(row: Row) -> dict[str, str]:
+    """A row by column, as a general one; a client without its exceptions."""
+    match row:
+        case Application():
+            name, unit = row.name, str(row.unit)
+            return _cells(
+                kind="application", application=name, keys=row.keys, unit=unit, bill=row.bill
+            )
+        case ProductRow():
+            products = {str(category): product for category, product in row.products.items()}
+            return _cells(kind="product", application=row.application, psa=row.psa, **products)
+        case Company():
+            columns = ("name", "tenants", "psa", "company", "agreement", "billing", "alongside")
+            own = {column: getattr(row, column) for column in columns}
+            return _cells(kind="company", **own, until=str(row.until or ""))
+        case IgnoredTenant():
+            return _cells(kind="tenant", tenants=[str(row.ref)], bill=False, note=row.note)
 
 
 def _cells(**values: str | bool | Sequence[object]) -> dict[str, str]:
@@ -190,7 +185,7 @@ class _Reader:
             return None
 
     def psa(self, row: ReadRow) -> str:
-        return self.noted(row, self.edit.the_psa, row.cells.get("psa", "")) or ""
+        return self.noted(row, self.edit.names.the_psa, row.cells.get("psa", "")) or ""
 
     def application(self, row: ReadRow) -> Application:
         name = self.needed(row, _application_column(row))
@@ -246,7 +241,7 @@ class _Reader:
     def tenants(self, row: ReadRow) -> tuple[TenantRef, ...]:
         one = (row.cells["tenant"],) if row.cell("tenant") else ()
         texts = row.lists.get("tenants", one)
-        found = [self.noted(row, self.edit.the_tenant, text) for text in texts]
+        found = [self.noted(row, self.edit.names.the_tenant, text) for text in texts]
         if not any(found):
             self.problem(row, '"tenants" is empty.')
         return tuple(filter(None, found))
@@ -418,21 +413,16 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     named, body = without_sep(text.removeprefix("\ufeff"))
     delimiter = named or max(_DELIMITERS, key=body.partition("\n")[0].count)
     reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
-    rows: list[ReadRow] = []
-    header: list[str] = []
     try:
-        for cells in reader:
-            if not header:
-                header = [cell.strip().casefold() for cell in cells]
-                _refuse_columns(header, columns, name)
-            elif any(cell.strip() for cell in cells):
-                rows.append(_row(header, cells, f"{name}, line {reader.line_num}"))
+        header = [cell.strip().casefold() for cell in next(filter(None, reader), [])]
+        _refuse_columns(header, columns, name)
+        filled = (cells for cells in reader if any(map(str.strip, cells)))
+        return [_row(header, cells, f"{name}, line {reader.line_num}") for cells in filled]
     except csv.Error as error:
         raise ConfigError(
             f"{name}, line {reader.line_num}: This is not CSV ({error}). Nothing was changed.",
             remedy="Save it as CSV (UTF-8) and do it again.",
         ) from error
-    return rows
 
 
 def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) -> None:
@@ -468,23 +458,13 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ReadRow:
 
 
 def _guarded(cell: str) -> str:
-    inside = guarded_inside(cell, _spelled)
+    inside = guarded_inside(cell, escaped)
     return "'" + inside if inside.startswith(_GUARDED) else inside
 
 
 def _escaped(text: str) -> str:
-    escaped = "".join(
-        "\\\\" if letter == "\\" else letter if letter.isprintable() else _spelled(letter)
-        for letter in text
-    )
-    return _OUTER_SPACES.sub(lambda spaces: "\\x20" * len(spaces[0]), escaped)
-
-
-def _spelled(letter: str) -> str:
-    code = ord(letter)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    safe = safe_text(text.replace("\\", "\\\\"))
+    return _OUTER_SPACES.sub(lambda spaces: "\\x20" * len(spaces[0]), safe)
 
 
 def _decoded(cell: str) -> str:

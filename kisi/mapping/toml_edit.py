@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,7 @@ from kisi.config.document import BYTE_ORDER_MARK, encode
 from kisi.errors import ConfigError
 from kisi.model import Application, Company, IgnoredTenant, ProductRow, Unit
 
+Row = Application | ProductRow | Company | IgnoredTenant
 TomlRow = Mapping[str, Any]
 """A row as `tomllib` reads it: keys and values, and its own arrays of tables."""
 
@@ -48,8 +49,12 @@ class TomlEdit:
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._wanted = tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+        body = text.removeprefix(BYTE_ORDER_MARK)
+        self._mark = text.removesuffix(body)
+        self._wanted = tomllib.loads(body)
+        self._end = "\r\n" if body.partition("\n")[0].endswith("\r") else "\n"
+        self._added_end = self._end if body and not body.endswith("\n") else ""
+        self._parts = scan(body + self._added_end)
 
     def append(self, kind: RowKind, rows: Sequence[TomlRow], *, company: int | None = None) -> None:
         """Adds rows behind the last one of their kind, a blank line between them.
@@ -58,25 +63,36 @@ class TomlEdit:
         """
         if not rows:
             return
-        if company is None:
-            places, header = self._places(kind), str(kind)
-        else:
-            places = [self._places(RowKind.COMPANY)[company]]
-            header = f"{RowKind.COMPANY}.{kind}"
-        at = max((section.end for place in places for section in place), default=len(self._text))
+        key = (kind,) if company is None else (RowKind.COMPANY, kind)
+        places = self.places(kind if company is None else RowKind.COMPANY)
+        there = places if company is None else places[company : company + 1]
         self._owner(company).setdefault(kind, []).extend(copy.deepcopy(dict(row)) for row in rows)
-        end = _line_end(self._text)
-        self._text = _insert(self._text, at, end.join(_render(header, row, end) for row in rows))
+        texts = [_render(".".join(key), row, self._end) for row in rows]
+        new = [Part(self._end, text, key=key, header=True, array=True) for text in texts]
+        if there:
+            at = self._parts.index(there[-1][-1][-1]) + 1
+        else:
+            at, rest, before = len(self._parts) - 1, self._parts[-1], self._text()
+            blank = not before or before.endswith(self._end * 2)
+            new[0].gap, rest.gap = rest.gap + ("" if blank else self._end), ""
+        self._parts[at:at] = new
 
     def remove(self, kind: RowKind, rows: Collection[int], *, company: int | None = None) -> None:
         """Takes rows away, with sub-tables; comments above may be about more, and stay."""
         if not rows:
             return
-        places, owner = self._places(kind, company), self._owner(company)
+        places, owner = self.places(kind, company), self._owner(company)
         owner[kind] = [row for place, row in enumerate(owner[kind]) if place not in rows]
         if not owner[kind]:
             del owner[kind]
-        self._text = _cut(self._text, [section for row in rows for section in places[row]])
+        for section in (section for row in rows for section in places[row]):
+            at = self._parts.index(section[0])
+            del self._parts[at : at + len(section)]
+            gap, rest = section[0].gap, self._parts[at]
+            if rest.gap.startswith(self._end) or not (rest.gap or rest.text):
+                one_too_many = (self._end + gap).endswith(self._end * 2)
+                gap = gap.removesuffix(self._end) if one_too_many else gap
+            rest.gap = gap + rest.gap
 
     def set_values(
         self, kind: RowKind, rows: Mapping[int, TomlRow], *, company: int | None = None
@@ -87,39 +103,60 @@ class TomlEdit:
         """
         if not rows:
             return
-        places, owner = self._places(kind, company), self._owner(company)
-        for row in sorted(rows, reverse=True):  # from below, so that the places above stay true
-            wanted = {**owner[kind][row], **rows[row]}
+        places, owner = self.places(kind, company), self._owner(company)
+        for row, values in rows.items():
+            wanted = {**owner[kind][row], **values}
             owner[kind][row] = {key: value for key, value in wanted.items() if value is not None}
-            self._text = _with_values(self._text, places[row][0], rows[row])
+            own = places[row][0]
+            entries = {part.key: part for part in own[1:]}
+            above = own[-1].text
+            indent = above[: len(above) - len(above.lstrip(" \t"))]
+            new = []
+            for key, value in values.items():
+                if entry := entries.get((key,)):
+                    entry.set(key, value)
+                elif value is not None:
+                    line = f"{indent}{key} = ", _render_value(value), self._end
+                    new.append(Part("", *line, key=(key,)))
+            if new:
+                at = self._parts.index(own[-1]) + 1
+                self._parts[at:at] = new
 
     def proven(self) -> str:
         """The new text; a `ConfigError` if it does not mean exactly what was asked for."""
-        encode(self._text)
+        text = self._text().removesuffix(self._added_end)
+        encode(text)
         with suppress(tomllib.TOMLDecodeError, RecursionError):
-            now = tomllib.loads(self._text.removeprefix(BYTE_ORDER_MARK))
-            if _canonical(now) == _canonical(self._wanted):
-                return self._text
+            if _canonical(tomllib.loads(text)) == _canonical(self._wanted):
+                return self._mark + text
         raise ConfigError(
             "mapping.toml is written in a way that kisi cannot change without touching something "
             "else. The file was left as it is.",
             remedy="Make the change in an editor; `kisi check` says whether the file is right.",
         )
 
+    def _text(self) -> str:
+        return "".join(x.gap + x.text + x.value + x.behind for x in self._parts)
+
     def _owner(self, company: int | None) -> dict[str, Any]:
         return self._wanted if company is None else self._wanted[RowKind.COMPANY][company]
 
-    def _places(self, kind: RowKind, company: int | None = None) -> list[list[Section]]:
-        """Each row of a kind: its own section, then those of its sub-tables, wherever they are."""
-        found: list[list[Section]] = []
-        if company is None:
-            for section in scan(self._text):
-                if section.path == (kind,) and section.array:
+    def places(self, kind: RowKind, company: int | None = None) -> list[list[list[Part]]]:
+        """Each row of a kind: its own header and keys, then those of each of its sub-tables."""
+        found: list[list[list[Part]]] = []
+        section: list[Part] = []
+        top = kind if company is None else RowKind.COMPANY
+        for part in self._parts:
+            if part.header:
+                section = []
+                if part.key == (top,) and part.array:
                     found.append([section])
-                elif section.path[:1] == (kind,) and found:
+                elif part.key[0] == top and found:
                     found[-1].append(section)
-        else:
-            found = [[section] for section in self._places(RowKind.COMPANY)[company][1:]]
+            if part.key:  # the end has none, and is nobody's
+                section.append(part)
+        if company is not None:
+            found = [[inner] for row in found[company : company + 1] for inner in row[1:]]
         rows = self._owner(company).get(kind, [])
         if not isinstance(rows, list) or len(found) != len(rows):
             raise ConfigError(
@@ -128,34 +165,6 @@ class TomlEdit:
                 remedy=f"Write each row under its own [[{kind}]] heading.",
             )
         return found
-
-
-def _with_values(text: str, own: Section, values: TomlRow) -> str:
-    """`text` with keys of one section changed: the new ones first, as they stand behind all."""
-    entries = {entry.key: entry for entry in own.entries}
-    new = [(key, value) for key, value in values.items() if (key,) not in entries]
-    if lines := [f"{key} = {_render_value(value)}" for key, value in new if value is not None]:
-        text = _insert_lines(text, own, lines)
-    known = [entry for entry in own.entries if len(entry.key) == 1 and entry.key[0] in values]
-    for entry in reversed(known):
-        key, value = entry.key[0], values[entry.key[0]]
-        if has_comment(text[entry.value_start : entry.value_end]):
-            raise _lost_comment(text, entry, f"the value of {key} has comments inside, which")
-        if value is not None:
-            text = text[: entry.value_start] + _render_value(value) + text[entry.value_end :]
-        elif has_comment(text[entry.value_end : entry.end]):
-            raise _lost_comment(text, entry, f"{key} must go, and the comment behind it")
-        else:
-            text = text[: entry.start] + text[entry.end :]
-    return text
-
-
-def _lost_comment(text: str, entry: Entry, what: str) -> ConfigError:
-    line = text.count("\n", 0, entry.value_start) + 1
-    return ConfigError(
-        f"mapping.toml, line {line}: {what} would be lost. The file was left as it is.",
-        remedy="Move the comments above the key, or make the change in an editor.",
-    )
 
 
 def _render(header: str, row: TomlRow, end: str) -> str:
@@ -199,38 +208,33 @@ def toml_id(ident: str) -> int | str:
     return int(ident) if int(ident) <= LARGEST_ID else ident
 
 
-def application_row(application: Application) -> TomlRow:
-    """`[[application]]`, without the keys that have their defaults."""
-    keys = [] if application.globs == (application.name + "*",) else [*application.keys]
-    unit = str(application.unit)
-    return _row(name=application.name, keys=keys, unit=unit, bill=application.bill)
+def toml_row(row: Row, psas: Collection[str] = ()) -> TomlRow:
+    """A row without keys that have their defaults; `psa` only where kisi.toml has several.
 
-
-def product_row(row: ProductRow, psas: Collection[str] = ()) -> TomlRow:
-    """`[[product]]`, or without `psas` an exception; `psa` only where kisi.toml has several."""
-    psa = row.psa if len(psas) > 1 else ""
-    products = {str(category): toml_id(product) for category, product in row.products.items()}
-    return _row(application=row.application, psa=psa, **products, bill=row.bill)
-
-
-def company_row(company: Company, psas: Collection[str]) -> TomlRow:
-    """`[[company]]` with its exceptions; `billing` only where it is off."""
-    return _row(
-        name=company.name,
-        tenants=[*map(str, company.tenants)],
-        psa=company.psa if len(psas) > 1 else "",
-        company=toml_id(company.company),
-        agreement=toml_id(company.agreement),
-        alongside=[*map(toml_id, company.alongside)],
-        billing=company.billing,
-        until=company.until,
-        product=[*map(product_row, company.exceptions)],
-    )
-
-
-def tenant_row(tenant: IgnoredTenant) -> TomlRow:
-    """`[[tenant]]`: one that is never billed."""
-    return _row(id=str(tenant.ref), bill=False, note=tenant.note)
+    A client's exceptions are its `product`; their client names the PSA.
+    """
+    psa = getattr(row, "psa", "") if len(psas) > 1 else ""
+    match row:
+        case Application():
+            keys = [] if row.globs == (row.name + "*",) else [*row.keys]
+            return _row(name=row.name, keys=keys, unit=str(row.unit), bill=row.bill)
+        case ProductRow():
+            products = {str(each): toml_id(product) for each, product in row.products.items()}
+            return _row(application=row.application, psa=psa, **products, bill=row.bill)
+        case Company():
+            return _row(
+                name=row.name,
+                tenants=[*map(str, row.tenants)],
+                psa=psa,
+                company=toml_id(row.company),
+                agreement=toml_id(row.agreement),
+                alongside=[*map(toml_id, row.alongside)],
+                billing=row.billing,
+                until=row.until,
+                product=[*map(toml_row, row.exceptions)],
+            )
+        case IgnoredTenant():
+            return _row(id=str(row.ref), bill=False, note=row.note)
 
 
 def _row(**values: object) -> TomlRow:
@@ -270,52 +274,59 @@ _SCALAR = re.compile(r"[^#\r\n]*[^#\s]")
 _REST_OF_LINE = re.compile(r"[^\n]*\n?")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A `key = value` with its whole lines. Positions count characters; ends are exclusive."""
+@dataclass(slots=True, eq=False)
+class Part:
+    """A header, or a `key = value`, with its whole lines; the last part of a text is its end."""
 
-    key: tuple[str, ...]
-    start: int
-    end: int
-    value_start: int
-    value_end: int
+    gap: str
+    """The comments and blank lines above it, which are nobody's."""
+    text: str
+    """Up to the value, or the closing brackets."""
+    value: str = ""
+    behind: str = ""
+    key: tuple[str, ...] = ()
+    header: bool = False
+    array: bool = False
+    line: int = 0
+    """Counted from 1, where it was read."""
 
-
-@dataclass(slots=True)
-class Section:
-    """A header and the keys up to the next one. The part before the first header has no path."""
-
-    path: tuple[str, ...]
-    array: bool
-    start: int
-    header_end: int
-    entries: list[Entry] = field(default_factory=list)
-
-    @property
-    def end(self) -> int:
-        """Behind its last key; comments and blank lines after it are nobody's."""
-        return self.entries[-1].end if self.entries else self.header_end
-
-
-def scan(text: str) -> list[Section]:
-    """All sections of a text that `tomllib` accepts, in its order; the first one has no header."""
-    position = len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
-    sections = [Section((), array=False, start=position, header_end=position)]
-    while (position := _skip(_BETWEEN, text, position)) < len(text):
-        start = max(text.rfind("\n", 0, position) + 1, sections[0].start)
-        if text[position] == "[":
-            array = text.startswith("[[", position)
-            path, after = _key(text, position + 1 + array)
-            end = _skip(_REST_OF_LINE, text, after)
-            sections.append(Section(path, array, start, end))
+    def set(self, key: str, value: object) -> None:
+        """Gives it another value, or takes it away; a `ConfigError` if a comment would be lost."""
+        what = ""
+        if has_comment(self.value):
+            what = f"the value of {key} has comments inside, which"
+        elif value is None and has_comment(self.behind):
+            what = f"{key} must go, and the comment behind it"
+        if what:
+            raise ConfigError(
+                f"mapping.toml, line {self.line}: {what} would be lost. The file was left as it "
+                "is.",
+                remedy="Move the comments above the key, or make the change in an editor.",
+            )
+        if value is None:
+            self.text = self.value = self.behind = ""
         else:
-            key, after = _key(text, position)
-            value_start = _skip(_BLANK, text, after + 1)
-            value_end = _value_end(text, value_start)
-            end = _skip(_REST_OF_LINE, text, value_end)
-            sections[-1].entries.append(Entry(key, start, end, value_start, value_end))
-        position = end
-    return sections
+            self.value = _render_value(value)
+
+
+def scan(text: str) -> list[Part]:
+    """All parts of a text that `tomllib` accepts, without a byte order mark."""
+    parts: list[Part] = []
+    position, line = 0, 1
+    while (first := _skip(_BETWEEN, text, position)) < len(text):
+        start = text.rfind("\n", position, first) + 1 or position
+        header, array = text[first] == "[", text.startswith("[[", first)
+        key, value = _key(text, first + header + array)
+        if not header:
+            value = _skip(_BLANK, text, value + 1)
+        end = value if header else _value_end(text, value)
+        after = _skip(_REST_OF_LINE, text, end)
+        line += text.count("\n", position, start)
+        pieces = text[position:start], text[start:value], text[value:end], text[end:after]
+        parts.append(Part(*pieces, key, header, array, line))
+        line += text.count("\n", start, after)
+        position = after
+    return [*parts, Part(text[position:], "")]
 
 
 def has_comment(value: str) -> bool:
@@ -357,40 +368,3 @@ def _value_end(text: str, position: int) -> int:
         position += 1
         if not depth:
             return position
-
-
-def _line_end(text: str) -> str:
-    first = text.find("\n")
-    return "\r\n" if first > 0 and text[first - 1] == "\r" else "\n"
-
-
-def _insert(text: str, at: int, block: str) -> str:
-    """`text` with a block at a line's beginning, a blank line before it."""
-    before, after, end = text[:at], text[at:], _line_end(text)
-    if not before.removeprefix(BYTE_ORDER_MARK):
-        return before + block + after
-    if not before.endswith("\n"):
-        return before + end + end + block.removesuffix(end) + after
-    gap = "" if before.endswith((end + end, BYTE_ORDER_MARK + end)) else end
-    return before + gap + block + after
-
-
-def _insert_lines(text: str, section: Section, lines: Sequence[str]) -> str:
-    """`text` with lines behind the section's last key, indented like it."""
-    end = _line_end(text)
-    before, after = text[: section.end], text[section.end :]
-    above = text[section.entries[-1].start if section.entries else section.start :]
-    indent = above[: len(above) - len(above.lstrip(" \t"))]
-    block = end.join(indent + line for line in lines)
-    return before + block + end + after if before.endswith("\n") else before + end + block + after
-
-
-def _cut(text: str, sections: Sequence[Section]) -> str:
-    """`text` without these sections, and without the blank line that would be one too many."""
-    for section in sorted(sections, key=lambda section: section.start, reverse=True):
-        before, after = text[: section.start], text[section.end :]
-        end = _line_end(text)
-        if before.endswith(end + end) and (not after or after.startswith(end)):
-            before = before.removesuffix(end)
-        text = before + after
-    return text

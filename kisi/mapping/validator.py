@@ -18,8 +18,8 @@ from kisi.counting import NOT_STORED, judge_key
 from kisi.errors import ConfigError, KisiError, SourceError
 from kisi.mapping.changes import Change, called
 from kisi.mapping.inventory import Inventory
-from kisi.mapping.names import parse_name
 from kisi.mapping.rules import UNTOUCHED
+from kisi.mapping.similarity import parse_name
 from kisi.model import (
     Agreement,
     AgreementRef,
@@ -227,8 +227,6 @@ class SystemValidator:
         if client.left:
             return
         if psa in self._psas:
-            if ref not in self._judged:
-                self.ask_for([client], [])
             judged = self._judged[ref]
             if isinstance(judged, KisiError):
                 raise judged
@@ -270,9 +268,6 @@ class SystemValidator:
     def products(self, row: ProductRow, client: str = "") -> Iterator[StaleEntry]:
         """The products of a row that are gone, or that no agreement can carry."""
         known = self._products.get(row.psa, {})
-        if row.psa in self._psas and not known.keys() >= set(row.products.values()):
-            self.ask_for([], [row])
-            known = self._products[row.psa]
         for ident in dict.fromkeys(row.products.values()) if row.psa in self._products else ():
             found = known.get(ident)
             if found is None:

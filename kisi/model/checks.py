@@ -59,6 +59,18 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
     )
 
 
+def tenants_left_behind(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
+    """The tenants of clients that have left and that nobody else has, each with its `client`."""
+    known, companies = mapping.global_sources, mapping.companies
+    had = {ref: one for one in companies if one.left and one.billing for ref in one.tenants}
+    has = {ref.identity(known) for one in companies if not one.left for ref in one.tenants}
+    return tuple(
+        replace(tenant, client=had[tenant.ref].name, until=had[tenant.ref].until)
+        for tenant in tenants
+        if tenant.ref in had and tenant.ref.identity(known) not in has
+    )
+
+
 def look_alikes(ref: TenantRef, tenants: Iterable[Tenant]) -> str:
     """Which tenants of its source a person cannot tell from a missing one; a sentence, or empty."""
     ours, names = ref.tenant, [one.ref.tenant for one in tenants if one.ref.source == ref.source]

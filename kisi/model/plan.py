@@ -116,6 +116,11 @@ class Line:
     raw: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """All that the PSA says of it, where `kisi.apply` is to compare that; else empty."""
 
+    def terms(self, agreement: Agreement) -> Terms:
+        """What the PSA invoices for its units."""
+        known = (self.unit_price, self.included, self.billable)
+        return Terms(*known, cycle=agreement.cycle, currency=agreement.currency)
+
 
 class WriteStatus(StrEnum):
     """What a PSA's answer to a write means."""

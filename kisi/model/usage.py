@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from kisi.model.billing import Category, DeviceClass, TenantRef, Unit
 
@@ -21,6 +21,15 @@ class Tenant:
     """For an unmapped tenant: what to know before mapping it, if another source lists it too."""
     in_use: bool | None = None
     """For an unmapped tenant: whether a licence that counts is used there; None: not known."""
+    client: str = ""
+    """Whose it was until that client left (`until`), where nobody else has it."""
+    until: date | None = None
+
+    @property
+    def remark(self) -> str:
+        """What to know of a tenant that nobody is billed for; may be empty."""
+        left = f"of {self.client}, which left on {self.until}" if self.client else ""
+        return "; ".join(filter(None, (left, self.listed_as)))
 
 
 @dataclass(frozen=True, slots=True)

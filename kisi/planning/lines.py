@@ -276,8 +276,11 @@ def _unmapped_lines(
         agreement, line = _still_billing(company, current, fact, today)
         if line is None:
             continue
-        by_hand = fact.application in desired.managed_by_hand or (
-            fact.psa == company.psa and fact.product in desired.products_by_hand
+        # A client that was given another one's tenant does not manage that one's lines.
+        by_hand = (
+            _is_here(fact, company) or (fact.psa, fact.company) == (company.psa, company.company)
+        ) and (
+            fact.application in desired.managed_by_hand or fact.product in desired.products_by_hand
         )
         if not by_hand:
             _refuse_unreadable(line)

@@ -256,7 +256,7 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
         elsewhere={
             slot: tuple(dict.fromkeys(found))
             for slot, mine in rising.items()
-            if (found := [fact for pool in mine for fact in idle.get(pool, ())])
+            if (found := [x for pool in mine for x in idle.get(pool, ()) if x.slot != slot])
         },
     )
 

@@ -10,13 +10,17 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from kisi.errors import KisiError, PsaError
 from kisi.model import Agreement, AgreementRef, Finding, Hold, Line, PlannedLine, WriteResult
 
 _LOG = logging.getLogger(__name__)
+
+Agreements = Mapping[AgreementRef, Agreement | KisiError]
+"""Each agreement, or why it could not be read."""
+ByCompany = Mapping[str, tuple[Agreement, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +106,13 @@ class Psa(Protocol):
     def withheld(self) -> Hold | None:
         """Why this PSA's writes are all held, whatever they are, or None. No id releases it."""
 
-    def agreements(
-        self, refs: Collection[AgreementRef], today: date
-    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+    def agreements(self, refs: Collection[AgreementRef], today: date) -> Agreements:
         """Each agreement, checked: `Agreement.not_billable` if missing, ended, another company's.
 
         It raises only if nothing could be read.
         """
 
-    def agreements_of(
-        self, companies: Collection[str], today: date
-    ) -> Mapping[str, tuple[Agreement, ...]]:
+    def agreements_of(self, companies: Collection[str], today: date) -> ByCompany:
         """The active agreements of each of these PSA companies, children and parents among them.
 
         Each is checked as by `agreements`, but against its own company. A company that the PSA does
@@ -188,41 +188,3 @@ def whole_lines(
         *(psa.name, ref.agreement, named),
     )
     return tuple({line.id: line for line in (*listed, *asked)}.values())
-
-
-def move(ref: AgreementRef) -> str:
-    """The commands that move a client to another agreement."""
-    return f"`kisi map renew`, or {move_by_hand(ref)}"
-
-
-def move_by_hand(ref: AgreementRef) -> str:
-    """The command that moves a client to an agreement that a person names."""
-    return f"`kisi map company {ref.psa}:{ref.agreement} --agreement ID`"
-
-
-LARGEST = 10**15
-"""From here on it is no quantity and no price, and sums of products would break every report."""
-_LONGEST = 40
-"""Characters: more than any double or decimal of a database has."""
-
-
-def exact_number(value: object) -> Decimal | None:
-    """A JSON number, or a text that spells one, exactly as it was written.
-
-    None for what nobody can bill: `true`, NaN, infinity, `1e400`, a million digits.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, int) and abs(value) >= LARGEST:
-        return None
-    spelled = str(value)
-    if len(spelled) > _LONGEST:
-        return None
-    try:
-        read = Decimal(spelled)
-    except InvalidOperation:
-        return None
-    # The exponent first: `1e999999999` would fill the memory before it is compared.
-    if not read.is_finite() or abs(read.adjusted()) >= _LONGEST or abs(read) >= LARGEST:
-        return None
-    return read

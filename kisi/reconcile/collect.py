@@ -212,7 +212,8 @@ def read_unmapped(
     No client is billed for them: what cannot be read is not known, and fails nothing. One that is
     disabled, or mapped as another source lists it, is not in use here.
     """
-    mapped, known = mapping.owners(), mapping.global_sources
+    known = mapping.global_sources
+    mapped = {same for same, (_, client) in mapping.owners().items() if not client.left}
     wanted = {x.ref for x in tenants if x.enabled and x.ref.identity(known) not in mapped}
     context = replace(context, billed=frozenset())  # so all use is unmapped, and few rows are read
     collector = _Collector(context, wanted, (), lambda *_: None)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 
 from kisi.counting import CountingContext, Matcher, combine
@@ -31,8 +32,11 @@ from kisi.model import (
     Plan,
     Rules,
     Status,
+    Tenant,
     TenantRef,
     TenantUsage,
+    Terms,
+    tenants_left_behind,
     unmapped_tenants,
 )
 from kisi.planning import (
@@ -60,7 +64,7 @@ from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
 from kisi.reconcile.psas import OthersSeen, PsaReader, PsaState, known_lines
-from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unread, unshown
+from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unseen, unshown
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
@@ -106,6 +110,10 @@ class Reconciled:
     """The journal's facts with the settlements taken in."""
     left: tuple[LeftLine, ...]
     """Lines that kisi owns and that belong to no billed client."""
+    left_behind: tuple[Tenant, ...] = ()
+    """Tenants of clients that have left, which nobody else has."""
+    held: tuple[tuple[OwnedLine, Decimal, Terms | None], ...] = ()
+    """What the owned lines that were read held then, and their prices."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
     others: OthersSeen = field(default_factory=OthersSeen)
@@ -154,7 +162,7 @@ def reconcile(
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory.tenants, state, owners)
     plans, notes = _planned(companies, planner, psas, facts)
-    everything = (*facts, *unreachable, *unread(memory.pending, settlements))
+    everything = (*facts, *unreachable, *unseen(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
@@ -180,6 +188,8 @@ def reconcile(
         settlements=settlements,
         facts=facts,
         left=unplanned.left((*owners.left, *unreachable), read=is_whole),
+        left_behind=tenants_left_behind(mapping, collected.tenants.values()),
+        held=tuple(unplanned.held()),
         accepted=memory.accepted,
         others=others,
     )

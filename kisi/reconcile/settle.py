@@ -100,18 +100,20 @@ def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
     )
 
 
-def unread(
+def unseen(
     pending: Iterable[Operation], settled: Iterable[SettledOperation]
 ) -> tuple[OwnedLine, ...]:
-    """Lines that earlier writes may have made, or raised, on agreements that could not be read.
+    """Lines that earlier writes may have made, or raised, and that nobody has seen since.
 
+    Their agreements could not be read, or do not show the new line yet; such a line has no id.
     Whoever is to bill the same devices waits for it, as for any line of which nothing is known.
     """
-    known = {one.operation.id for one in settled}
+    settled = tuple(settled)
+    missing, known = unshown(settled), {one.operation.id for one in settled}
     return tuple(
         replace(_owned(one, one.line.line_id or "", Decimal(one.line.after)), unsettled=True)
         for one in pending
-        if one.id not in known and one.line.delta > 0
+        if one.line.delta > 0 and (one.id not in known or one.line.slot in missing)
     )
 
 

@@ -101,8 +101,10 @@ def last_line(plan: Plan) -> str:
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
         text += "; unmapped usage: " + together([company.company.name for company in unmapped])
-    if plan.unmapped_tenants:
+    if any(not tenant.client for tenant in plan.unmapped_tenants):
         text += f"; {_tenants(plan)} unmapped"
+    if leavers := [x.client for x in plan.unmapped_tenants if x.client and x.in_use]:
+        text += f"; left and still in use: {together([*dict.fromkeys(leavers)])}"
     noted = [company for company in billed if company.notes]
     if noted:
         names = together([company.company.name for company in noted])
@@ -119,7 +121,7 @@ def _nobody(plan: Plan) -> str:
 
 
 def _tenants(plan: Plan) -> str:
-    number = len(plan.unmapped_tenants)
+    number = sum(not tenant.client for tenant in plan.unmapped_tenants)
     return f"{number} tenant{'' if number == 1 else 's'}"
 
 

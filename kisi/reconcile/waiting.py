@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from decimal import Decimal
 from itertools import product
 
 from kisi.counting import without_evidence
@@ -224,7 +225,7 @@ class Unplanned:
         agreement = self.state.agreements.get(fact.ref)
         if agreement is not None and agreement.gone:
             return False
-        if fact.ref not in self.state.lines:
+        if fact.ref not in self.state.lines or not fact.line_id:
             return fact.confirmed > 0 or fact.unsettled
         line = self._shown(fact)
         if line is None or line.product != fact.product or not is_live(line, self.reader.today):
@@ -243,6 +244,16 @@ class Unplanned:
         self.reader.read(state, (), refs, known_lines(awaited))
         return not refs.isdisjoint({*state.agreements, *state.lines, *state.failures})
 
+    def held(self) -> Iterable[tuple[OwnedLine, Decimal, Terms | None]]:
+        """What each owned line that was read holds, and its price; one that is gone holds 0."""
+        for fact in self.facts:
+            agreement, line = self.state.agreements.get(fact.ref), self._shown(fact)
+            if agreement is not None and fact.ref in self.state.lines:
+                if line is None or line.product != fact.product or not self._may_bill(fact):
+                    yield fact, Decimal(0), None
+                elif not line.problem:
+                    yield fact, line.quantity, line.terms(agreement)
+
     def left(self, facts: Collection[OwnedLine], *, read: bool) -> tuple[LeftLine, ...]:
         """Of these lines of nobody who is billed, those that may still bill; `read` anew first."""
         if read:
@@ -253,9 +264,7 @@ class Unplanned:
         line, known = self._shown(fact), "name line_id psa company agreement application"
         quantity = fact.confirmed if line is None or line.problem else line.quantity
         agreement = self.state.agreements.get(fact.ref)
-        terms = Terms() if line is None else Terms(line.unit_price, line.included, line.billable)
-        if agreement is not None:
-            terms = replace(terms, cycle=agreement.cycle, currency=agreement.currency)
+        terms = line.terms(agreement) if line and agreement else Terms()
         # On its agreement, or on another one of the same company that has its tenants now. A row
         # that begins later, or another client that was given the tenants, does not answer for it.
         here = self._company(fact)
@@ -297,6 +306,11 @@ class Unplanned:
     def _why(self, fact: OwnedLine) -> str:
         if fact.psa not in self.reader.psas:
             return f"psa.{fact.psa} is not in kisi.toml any more"
+        if not fact.line_id and fact.ref in self.state.lines:
+            return (
+                "its PSA does not show it yet (where a look there finds no such line, "
+                "`kisi check --repair` ends the wait)"
+            )
         company = self._company(fact)
         if company is None:
             return "no row of mapping.toml bills it"

@@ -73,7 +73,7 @@ def plan_csv(result: RunResult, style: CsvStyle = _PLAIN) -> str:
     rows += map(_use_row, plan.unmapped_uses)
     for tenant in plan.unmapped_tenants:
         row = {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
-        rows.append({**row, "reason": tenant.listed_as or None})
+        rows.append({**row, "reason": tenant.remark or None})
     return csv_of("preview", rows, style)
 
 

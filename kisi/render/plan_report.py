@@ -24,6 +24,7 @@ from kisi.model import (
     PlannedLine,
     Status,
     Tenant,
+    Terms,
     UnmappedUse,
 )
 from kisi.reconcile.summary import UNWRITTEN, is_current, summarise
@@ -80,6 +81,11 @@ _LEFT = (
     ),
 )
 """Whether billing is off, how such lines are called, and what can be done about them."""
+_LEFT_BEHIND = (
+    "Nobody is billed for them. Remove Kaspersky there, map them to who pays now (`kisi map`), or "
+    "take the leaving back (`kisi map leave CLIENT --undo`). If nobody is to pay: `kisi map remove "
+    "CLIENT` once its lines are 0, then `kisi map ignore TENANT`."
+)
 
 
 def plan_report(result: RunResult, *, verbose: bool = False, page: bool = False) -> Report:
@@ -215,7 +221,7 @@ def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
         if mine := [line for line in lines if line.is_off is is_off]:
             rows = [(quantity(line.quantity), _left(line)) for line in mine]
             said = Span(f"kisi leaves them as they are. {todo}")
-            facts = (units_and_money(mine),)
+            facts = (units_and_money((line.terms, line.quantity) for line in mine),)
             yield Section(title, facts, (*listing("", rows), said), Tone.HELD)
 
 
@@ -225,10 +231,11 @@ def _left(line: LeftLine) -> str:
     return f"{line.name}: {billed_as(line.application, line.categories)}{worth} ({where})"
 
 
-def units_and_money(lines: Sequence[LeftLine]) -> str:
-    """What lines bill together: `34 units, 153.00 a month`."""
-    units = quantity(sum((line.quantity for line in lines), Decimal(0)))
-    return f"{units} units, {in_all((line.terms, line.money) for line in lines)}"
+def units_and_money(billed: Iterable[tuple[Terms, Decimal]]) -> str:
+    """What lines, each with its units, bill together: `34 units, 153.00 a month`."""
+    lines = list(billed)
+    units = quantity(sum((number for _, number in lines), Decimal(0)))
+    return f"{units} units, {in_all((terms, terms.amount(number)) for terms, number in lines)}"
 
 
 def operation_entry(write: Operation, zone: tzinfo) -> Entry:
@@ -242,7 +249,27 @@ def operation_entry(write: Operation, zone: tzinfo) -> Entry:
 
 
 def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> Iterable[Section]:
-    """Tenants that no client has, with what each of them uses where that was read."""
+    """Tenants that no client has, with what each of them uses where that was read.
+
+    Apart from them those whose client has left.
+    """
+    behind = [tenant for tenant in tenants if tenant.client]
+    refs = {tenant.ref for tenant in behind}
+    theirs = [use for use in uses if use.tenant in refs]
+    yield from _nobodys(
+        plural(len(tenants) - len(behind), "unmapped tenant"),
+        [tenant for tenant in tenants if not tenant.client],
+        [use for use in uses if use.tenant not in refs],
+        "To bill them, or to say that they are not billed: `kisi map`",
+    )
+    yield from _nobodys(
+        f"{plural(len(behind), 'tenant')} whose client has left", behind, theirs, _LEFT_BEHIND
+    )
+
+
+def _nobodys(
+    title: str, tenants: Sequence[Tenant], uses: Sequence[UnmappedUse], todo: str
+) -> Iterable[Section]:
     if not tenants and not uses:
         return
     of_tenant: dict[str, list[UnmappedUse]] = {}
@@ -252,16 +279,14 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
     silent: list[tuple[str, str]] = []
     for tenant in tenants:
         used = of_tenant.pop(str(tenant.ref), [])
-        name = f"{tenant.name} ({tenant.ref})"
-        name += f": {tenant.listed_as}" if tenant.listed_as else ""
+        name = f"{tenant.name} ({tenant.ref}): {tenant.remark}".removesuffix(": ")
         items += listing(name, _amounts(used))
         if not used:
             silent.append(("", name + ("" if tenant.enabled else ", disabled")))
     for name, used in of_tenant.items():
         items += listing(name, _amounts(used))
-    todo = Span("To bill them, or to say that they are not billed: `kisi map`")
-    items += (*listing("", silent), todo)
-    yield Section(plural(len(tenants), "unmapped tenant"), (), tuple(items), Tone.HELD)
+    items += (*listing("", silent), Span(todo))
+    yield Section(title, (), tuple(items), Tone.HELD)
 
 
 def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:

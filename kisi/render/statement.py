@@ -24,13 +24,13 @@ from kisi.model import (
     category_text,
 )
 from kisi.render.export import csv_of
-from kisi.render.formatting import billed_as, in_all, money, plural, quantity
+from kisi.render.formatting import billed_as, in_all, local_day, money, plural, quantity
 from kisi.render.report import Chart, Entry, Item, Report, Section, Span, Tone, table
 
 BEFORE = timedelta(days=31)
 """How long before a month a tenant must have been read for a day without a reading to be a gap."""
 _ONE_DAY = timedelta(days=1)
-_POLICIES = {"today": "the number of the last day that was read"}
+_POLICIES = {"today": "the number of the last day that is known"}
 
 Days = Mapping[tuple[TenantRef, str], Mapping[date, Mapping[Category, int]]]
 """What was counted, by tenant and application, then by day; a day that is missing is a gap."""
@@ -75,12 +75,12 @@ class StatementLine:
     categories: tuple[Category, ...]
     product: str
     terms: Terms
-    days: tuple[tuple[date, int | None], ...]
-    """None: a gap, no complete reading."""
+    days: tuple[tuple[date, Decimal | int | None], ...]
+    """None: a gap, no complete reading, or it is not known what the PSA held."""
     policy: str = "today"
 
     @property
-    def quantity(self) -> int | None:
+    def quantity(self) -> Decimal | int | None:
         """The policy's number at the month's end; None: no day was read."""
         return next((number for _, number in reversed(self.days) if number is not None), None)
 
@@ -125,11 +125,15 @@ def statement_of(
     """A client's month from what the journal keeps: its lines, each with its terms at that time.
 
     The `days` and the client's own `readings` begin `BEFORE` the month; `seen` is when devices were
-    last seen. A tenant counts on the days on which it was read for this client, and a line that
-    held 0, or was not there while another one billed its application, bills nothing on that day.
+    last seen. A tenant counts on the days on which it was read for this client. A line that held
+    another number than kisi's (people manage it, or changed it) bills that number; one that held 0,
+    or was not there while another one billed its application, bills nothing on that day.
     """
     rules, zone = settings
-    latest = {line.product: (line, terms) for line, terms in lines}  # one made anew replaces it
+    latest: dict[str, tuple[LineHistory, Terms]] = {}
+    for line, terms in lines:  # one made anew replaces it, with what was before
+        before = latest[line.product][0] if line.product in latest else None
+        latest[line.product] = (_joined(before, line, zone) if before else line, terms)
     readings, billed = tuple(readings), []
     read: dict[TenantRef, set[date]] = {}
     for first, last, usage in readings:
@@ -142,19 +146,39 @@ def statement_of(
             for other, _ in latest.values()
             if other is not line and other.application == line.application
         ]
-        counted = tuple(
-            (day, 0 if idle else _counted(client, line, days, read, day))
-            for day in month.days
-            for own in [held[line.product].get(day)]
-            for idle in [own == 0 or (own is None and any(x.get(day) for x in rivals))]
-        )
+        proven = _proven_days(line, zone)
+        counted: list[tuple[date, Decimal | int | None]] = []
+        for day in month.days:
+            used: Decimal | int | None = _counted(client, line, days, read, day)
+            own, other = held[line.product].get(day), line.found.get(day)
+            if other is not None and (used is not None or other != own):
+                used = other
+            elif own == 0 or (own is None and any(x.get(day) for x in rivals)):
+                used = 0
+            elif other is not None or (day not in proven and (own is not None or used)):
+                used = None
+            counted.append((day, used))
         known = (line.application, line.categories, line.product)
-        billed.append(StatementLine(*known, terms, counted))
+        billed.append(StatementLine(*known, terms, tuple(counted)))
     billed.sort(key=lambda line: (line.application, line.categories))
     # Where a product was exchanged, a device belongs to the line that bills it now.
     billing_first = sorted(billed, key=lambda line: not line.quantity)
     devices = _devices(billing_first, month, days, readings, seen, rules)
     return Statement(client.name, month, tuple(billed), tuple(devices))
+
+
+def _joined(before: LineHistory, after: LineHistory, zone: tzinfo) -> LineHistory:
+    """A line with the history of the one that it replaces, up to its own first day."""
+    begins = local_day(after.quantities[0].first_at, zone)
+    found = {day: number for day, number in before.found.items() if day < begins}
+    quantities = (*before.quantities, *after.quantities)
+    return replace(after, quantities=quantities, found={**found, **after.found})
+
+
+def _proven_days(line: LineHistory, zone: tzinfo) -> set[date]:
+    """The days on which it held what it should, or a day between two such."""
+    spans = ((local_day(x.first_at, zone), local_day(x.last_at, zone)) for x in line.quantities)
+    return {first + n * _ONE_DAY for first, last in spans for n in range((last - first).days + 1)}
 
 
 def _held(line: LineHistory, month: Month, zone: tzinfo) -> Mapping[date, Decimal]:
@@ -319,13 +343,13 @@ def _entry(line: StatementLine) -> Entry:
     return Entry("=", Tone.DIM, label, after=shown, change=said, chart=chart)
 
 
-def _told(days: Sequence[tuple[date, int | None]]) -> str:
-    """The days in words: `1 to 6: 90 · 7: not read · 8 to 30: 92`."""
+def _told(days: Sequence[tuple[date, Decimal | int | None]]) -> str:
+    """The days in words: `1 to 6: 90 · 7: not known · 8 to 30: 92`."""
     parts = []
     for number, span in groupby(days, lambda day: day[1]):
         first, *more = [day.day for day, _ in span]
         when = f"{first} to {more[-1]}" if more else str(first)
-        parts.append(f"{when}: {'not read' if number is None else number}")
+        parts.append(f"{when}: {'not known' if number is None else quantity(number)}")
     return " · ".join(parts)
 
 

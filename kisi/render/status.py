@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from kisi.errors import ExitCode
+from kisi.errors import ENDINGS, ExitCode
 from kisi.journal import (
     Billing,
     ClientRecord,
@@ -58,6 +58,8 @@ _NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
 """Clients in the way of invoicing."""
+_OVER = ("left", "orphaned")
+"""The holds of lines that nobody is to be billed for any more."""
 _POINTS = 5
 """How many quantities of a line are shown; older ones are `…`."""
 _CLIENT_TONES = {
@@ -68,20 +70,6 @@ _CLIENT_TONES = {
     Status.FAILED: Tone.BAD,
 }
 _RUN_TONES: dict[int, Tone] = {ExitCode.OK: Tone.GOOD, ExitCode.WITHHELD: Tone.HELD}
-_ENDINGS: dict[int, str] = {
-    ExitCode.OK: "done",
-    ExitCode.BUG: "a bug in kisi",
-    ExitCode.USAGE: "wrong usage",
-    ExitCode.CONFIG: "configuration",
-    ExitCode.SOURCE: "a source failed",
-    ExitCode.PSA: "a PSA failed",
-    ExitCode.WITHHELD: "on hold",
-    ExitCode.WRITE: "a write failed",
-    ExitCode.STATE: "journal or disk",
-    ExitCode.PENDING: "changes pending",
-    ExitCode.LOCKED: "another run",
-    ExitCode.INTERRUPTED: "interrupted",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +227,7 @@ def _last_run(view: StatusView) -> Iterable[Section]:
     clients = [one for one in view.last_run["companies"] if one["status"] != Status.OFF]
     current = sum(one.get("current", False) for one in clients)
     code = view.last_run["exit_code"]
-    title = f"Last run {_ago(view.at - at)}: {_ENDINGS.get(code, f'exit code {code}')}"
+    title = f"Last run {_ago(view.at - at)}: {ENDINGS.get(code, f'exit code {code}')}"
     facts = (moment(at, view.zone), f"{current} of {len(clients)} {_UP_TO_DATE} then")
     if view.at - at <= view.max_age:
         yield Section(title, facts)
@@ -275,7 +263,7 @@ def _run(run: Run, zone: tzinfo) -> tuple[str | Span, ...]:
     came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
     ending = Span(run.state, Tone.CHANGE if run.state is RunState.RUNNING else Tone.BAD)
     if run.state is RunState.FINISHED and run.exit_code is not None:
-        text = f"{run.exit_code} {_ENDINGS.get(run.exit_code, '')}".rstrip()
+        text = f"{run.exit_code} {ENDINGS.get(run.exit_code, '')}".rstrip()
         ending = Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
     command = f"{run.command} {run.plan_scope}".rstrip()
     return str(run.id), moment(run.at, zone), took, command, ending, ", ".join(came_to)
@@ -382,7 +370,8 @@ class Readiness:
     """Each client that must not be invoiced yet, and why."""
     max_age: timedelta
     tenants: tuple[tuple[Tenant, int | None], ...] = ()
-    """Unmapped tenants in use, with how many units; None: what they use could not be read."""
+    """Tenants in use that are unmapped, or whose client has left, with how many units; None: what
+    they use could not be read."""
     unmapped_lines: tuple[LeftLine, ...] = ()
     """Lines that still bill clients which are not mapped any more."""
     off_lines: tuple[LeftLine, ...] = ()
@@ -399,7 +388,8 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
 
     In the way is one that failed, was not confirmed within `max_age` or not judged by a newer run,
     or of which anything is held, unmapped or of unknown outcome. So is what nobody is billed for:
-    an unmapped tenant in use, a line of a client that is not mapped any more.
+    an unmapped tenant in use, or one whose client has left, and a line of a client that is not
+    mapped any more.
     """
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
@@ -421,9 +411,14 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
 def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iterator[str]:
     if client.status is None:
         yield "not yet run"
-    if client.status in {Status.FAILED, Status.HELD}:
-        yield f"{client.status}: {client.guard}"
     billed_on = (client.psa, client.agreement)
+    if client.status in {Status.FAILED, Status.HELD}:
+        held = (
+            x for hold in view.holds if (hold.psa, hold.agreement) == billed_on for x in hold.lines
+        )
+        over = [(x.terms, x.before) for x in held if x.hold and x.hold.guard in _OVER and x.before]
+        worth = f", {units_and_money(over)}" if over else ""
+        yield f"{client.status}: {client.guard}{worth}"
     if any((hold.psa, hold.agreement) == billed_on for hold in view.holds):
         yield "held"
     if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
@@ -454,13 +449,15 @@ def ready_sentence(readiness: Readiness) -> str:
     against = [by_cause(readiness.blockers, _NAMED_AT_MOST)] if readiness.blockers else []
     if lines := readiness.unmapped_lines:
         names = together(list(dict.fromkeys(line.name for line in lines)), _NAMED_AT_MOST)
-        against.append(f"not mapped any more and still billed: {names} ({units_and_money(lines)})")
-    if readiness.tenants:
-        uses = (
-            (tenant.name, plural(number, "device") if number is not None else _unread(tenant))
-            for tenant, number in readiness.tenants
-        )
-        against.append(f"unmapped and in use: {by_cause(uses, _NAMED_AT_MOST)}")
+        billed = units_and_money((line.terms, line.quantity) for line in lines)
+        against.append(f"not mapped any more and still billed: {names} ({billed})")
+    for has_left, title in ((False, "unmapped and in use"), (True, "left and still in use")):
+        uses = [
+            (x.client or x.name, plural(number, "device") if number is not None else _unread(x))
+            for x, number in readiness.tenants
+            if bool(x.client) is has_left
+        ]
+        against += [f"{title}: {by_cause(uses, _NAMED_AT_MOST)}"] if uses else []
     return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
 
 

@@ -24,7 +24,7 @@ from kisi.errors import (
 )
 from kisi.journal import Billing, Journal, Subject
 from kisi.lock import is_running, run_lock
-from kisi.model import BillingMapping, Company, Plan, Rules
+from kisi.model import BillingMapping, Company, Plan, Rules, Tenant
 from kisi.reconcile.collect import Progress, read_unmapped
 from kisi.reconcile.pipeline import (
     JournalState,
@@ -289,7 +289,7 @@ class _Run:
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
         if not self.scope:  # last: it delays nobody's billing
-            applied = self._with_unmapped_use(applied, rules)
+            applied = self._with_unmapped_use(applied, rules, found.left_behind)
         result = self._end(found, applied, accept, refused)
         if refused is not None:
             raise refused
@@ -327,16 +327,22 @@ class _Run:
             raise applied.state_error
         return applied
 
-    def _with_unmapped_use(self, applied: ApplyResult, rules: Rules) -> ApplyResult:
-        """With what the tenants use that no client has; without a mapping that was read before."""
+    def _with_unmapped_use(
+        self, applied: ApplyResult, rules: Rules, left_behind: tuple[Tenant, ...]
+    ) -> ApplyResult:
+        """With what the tenants use that no client has; without a mapping that was read before.
+
+        Those that clients have `left_behind` are told only where they may be in use.
+        """
         plan, mapping = applied.plan, rules.mapping
-        if not plan.unmapped_tenants or not mapping.companies or self.stop.requested.is_set():
+        strangers, sources = (*plan.unmapped_tenants, *left_behind), self.setup.sources
+        if not strangers or not mapping.companies or self.stop.requested.is_set():
             return applied
         self.stop.writing = False
-        strangers, sources = plan.unmapped_tenants, self.setup.sources
         with suppress(Interrupted):
             tenants, uses = read_unmapped(sources, strangers, mapping, counting_context(rules))
-            plan = replace(plan, unmapped_tenants=tenants, unmapped_uses=uses)
+            told = tuple(x for x in tenants if not x.client or x.in_use is not False)
+            plan = replace(plan, unmapped_tenants=told, unmapped_uses=uses)
         return replace(applied, plan=plan)
 
     def _end(

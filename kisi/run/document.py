@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -53,9 +54,15 @@ def made(mode: Mode = Mode.SYNC) -> Made:
 
 def read_tenant(data: Mapping[str, Any]) -> Tenant:
     """A tenant of a stored document, also of one by an earlier kisi."""
-    ref, listed_as = TenantRef(data["source"], data["tenant"]), data.get("listed_as") or ""
-    known = {"enabled": data.get("enabled", True), "in_use": data.get("in_use")}
-    return Tenant(ref, data["name"], listed_as=listed_as, **known)
+    return Tenant(
+        TenantRef(data["source"], data["tenant"]),
+        data["name"],
+        enabled=data.get("enabled", True),
+        listed_as=data.get("listed_as") or "",
+        in_use=data.get("in_use"),
+        client=data.get("client") or "",
+        until=date.fromisoformat(data["until"]) if data.get("until") else None,
+    )
 
 
 def read_use(data: Mapping[str, Any]) -> UnmappedUse:

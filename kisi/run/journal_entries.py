@@ -42,6 +42,13 @@ def record_outcome(
     """
     journal.confirm(run, at, proven_lines(plan))
     journal.restate(run, restated_lines(plan))
+    known = {  # it holds what it should, or it is not known what
+        (line.slot, line.line_id): None
+        for line in plan.lines
+        if is_shown(line) or line.outcome is Outcome.UNKNOWN
+    }
+    now = ((x, known.get((x.slot, x.line_id), held), terms) for x, held, terms in found.held)
+    journal.record_found(at, today, now)
     billed = {pool for at, line in _lines(plan) if is_shown(line) for pool in _counted(at, line)}
     journal.accept_days(today, (billed | doubted(found.plan)) - doubted(plan))
     journal.record_plan(run, at, plan)

@@ -1,29 +1,48 @@
 """Tells the addresses of `[notify]` of a run. Trouble here is a warning, never an exit code.
 
 `healthcheck` is pinged as healthchecks.io and its like expect: `/start`, then `/<exit code>`;
-`webhook` receives the run's JSON. An address is a secret: no message holds it, nor its host.
+`webhook` receives the run's JSON, and each address of `apprise` a short text for people. An address
+is a secret: no message holds it, nor its host, nor a word of what its service answers.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kisi.errors import ConfigError, ExitCode, KisiError
+from kisi.config import Config
+from kisi.config.load import Notify
+from kisi.errors import ENDINGS, ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
-from kisi.redaction import REDACTOR, is_common
+from kisi.model import Category, CompanyPlan, Finding, Level, PlannedLine
+from kisi.redaction import REDACTOR, is_common, safe_text
 from kisi.run.document import plan_document
-from kisi.run.result import Message, Mode, OnMessage, RunResult
+from kisi.run.result import Message, Mode, OnMessage, RunResult, accept_command, released_by_id
 from kisi.run.setup import partial_config
 from kisi.secrets import resolve
 from kisi.transport import Client, Clock, Limits
 
 _BUG = "A bug in kisi ended the run; its messages say more."
+_TEST = "A test of [notify], sent by `kisi notify --test`: nothing was read and nothing was billed."
+NO_APPRISE = (
+    "[notify] apprise needs the package apprise in kisi's environment: run `pipx inject kisi "
+    "apprise`, or see docs/configuration.md#notify-who-is-told."
+)
 SECONDS = 10.0
 """A ping takes no longer, so that a hanging service never delays billing much."""
+_LINES = 8
+"""So many lines on hold are named to people; `kisi status` has them all."""
+
+
+Said = tuple[bool, str]
+"""Whether a service took it, and what it answered, as the end of a sentence."""
 
 
 @dataclass(slots=True)
@@ -31,10 +50,11 @@ class RunNotification:
     """What is sent of one run, and where to."""
 
     addresses: Mapping[str, str]
-    """`healthcheck` is pinged, `webhook` receives the summary; either may be missing."""
+    """By their names in `Notify.secrets`; each may be missing."""
     scope: str
     on_message: OnMessage
     result: RunResult | None = None
+    when: str = "attention"
 
     def start(self) -> None:
         """The run begins."""
@@ -45,37 +65,70 @@ class RunNotification:
         self._send("healthcheck", f"/{int(code)}")
         document = {} if self.result is None else plan_document(self.result)
         sentences = (REDACTOR.redact(trouble), document.get("last_line"))
+        last_line = " ".join(sentence for sentence in sentences if sentence)
         summary = {
             "format_version": FORMAT_VERSION,
             "mode": Mode.SYNC.value,
             **document,
-            "last_line": " ".join(sentence for sentence in sentences if sentence),
+            "last_line": last_line,
             "scope": self.scope or None,
             "exit_code": int(code),
         }
         self._send("webhook", document=summary)
+        changed = self.result is not None and bool(self.result.outcomes)
+        if code or self.when == "always" or (self.when == "changes" and changed):
+            title = f"kisi{f' ({self.scope})' if self.scope else ''}: {ENDINGS[code]}"
+            text = for_people(last_line, self.result)
+            for name in self.addresses:
+                if name.startswith("apprise"):
+                    self._warn(_post(self.addresses[name], title, text))
 
     def _send(self, where: str, below: str = "", document: Json | None = None) -> None:
-        if not (url := self.addresses.get(where)):
-            return
-        try:
-            status = _answer(url, below, document)
-        except (KisiError, ValueError) as error:  # an address may be none at all
-            said = error.message if isinstance(error, KisiError) else "its address is not usable."
-            text = REDACTOR.redact(f"The monitoring service could not be told: {said}")
-        else:
-            if 200 <= status < 300:  # not a redirect: nothing is sent to where it points
-                return
-            text = f"The monitoring service answered {status}; nothing else changed."
-        self.on_message(Message(text, is_warning=True))
+        if url := self.addresses.get(where):
+            self._warn(_ask(url, below, document))
+
+    def _warn(self, said: Said) -> None:
+        if not said[0]:
+            text = f"The monitoring service {said[1]} Nothing else changed."
+            self.on_message(Message(text, is_warning=True))
+
+
+def for_people(last_line: str, result: RunResult | None) -> str:
+    """A run in a few lines: how it ended, what is on hold, and the command that releases it."""
+    clients = () if result is None else result.plan.companies
+    held = [_held(one, line) for one in clients for line in one.lines if line.hold]
+    shown, more = held[:_LINES], len(held) - _LINES
+    rest = [f"... and {more} more"] if more > 0 else []
+    lines = [last_line, *(["", "On hold:", *shown, *rest] if held else [])]
+    released = [one for one in clients if released_by_id(one)]
+    if result is not None and released:  # one client's id, or the plan's
+        several = f"kisi sync --accept {result.plan.plan_id}"
+        command = several if len(released) > 1 else accept_command(released[0])
+        lines += ["", f"If that is right: {command}"]
+    return "\n".join(safe_text(REDACTOR.redact(line)) for line in (*lines, "", "More: kisi status"))
+
+
+def _held(client: CompanyPlan, line: PlannedLine) -> str:
+    words = [x.replace("_", " ") for x in line.categories if x is not Category.ALL]
+    name, before = ", ".join([line.application, *words]), (line.before or Decimal(0)).normalize()
+    guard = line.hold.guard if line.hold else ""
+    return f"{client.company.name}: {before:f} → {line.after} {name} ({guard})"
+
+
+def _ask(url: str, below: str, document: Json | None) -> Said:
+    try:
+        status = _answer(url, below, document)
+    except (KisiError, ValueError) as error:  # an address may be none at all
+        said = error.message if isinstance(error, KisiError) else "its address is not usable."
+        return False, REDACTOR.redact(f"could not be told: {said}")
+    # not a redirect: nothing is sent to where it points
+    return 200 <= status < 300, f"answered {status}."
 
 
 def _answer(url: str, below: str, document: Json | None) -> int:
     """Sends to `url`; `below` is put after its path, before a query."""
     parts = urlsplit(url)
-    for secret in (parts.path, parts.query, parts.password or ""):
-        if not is_common(secret):  # nothing that the service says is ever shown
-            REDACTOR.add(secret)
+    _hide(parts.path, parts.query, parts.password or "")
     path = parts.path.rstrip("/") + below if below else parts.path
     limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
     server, query = f"{parts.scheme}://{parts.netloc}", f"?{parts.query}" if parts.query else ""
@@ -84,16 +137,67 @@ def _answer(url: str, below: str, document: Json | None) -> int:
         return client.send("POST" if document else "GET", path + query, json=document).status
 
 
+def _hide(*secrets: str) -> None:
+    for secret in secrets:
+        if not is_common(secret):  # nothing that the service says is ever shown
+            REDACTOR.add(secret)
+
+
+def _post(url: str, title: str, text: str) -> Said:
+    """Sends a text for people by Apprise, which is loaded for that alone."""
+    try:
+        apprise = import_module("apprise")
+    except ImportError:
+        return False, f"could not be told: {NO_APPRISE}"
+    _hide(*re.split(r"[/?&=#:@,;]+", url))
+    codes: list[str] = []
+    logger = logging.getLogger("apprise")
+    logger.setLevel(logging.WARNING)
+
+    def keep_status(record: logging.LogRecord) -> bool:  # alone: its words may be the service's
+        codes.extend(re.findall(r"\berror=(\d{3})\b", record.getMessage()))
+        return False
+
+    logger.filters = [keep_status]
+    try:
+        service = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
+        if not service.add(url):
+            return False, "could not be told: its address is none that Apprise knows."
+        if service.notify(text, title=title, body_format="text"):
+            return True, "took the message."
+    except Exception:  # noqa: BLE001 - whatever a plugin raises, its words may hold the address
+        return False, "could not be told: Apprise failed."
+    return False, f"answered {codes[-1]}." if codes else "did not take the message."
+
+
+def send_test(config: Config) -> tuple[Finding, ...]:
+    """Sends a test to every address of `[notify]`: what each answered.
+
+    A healthcheck gets `/log`, which healthchecks.io notes without taking it for a run.
+    `ConfigError` if an address cannot be resolved.
+    """
+    document = {"format_version": FORMAT_VERSION, "mode": "test", "last_line": _TEST}
+    document |= {"scope": None, "exit_code": 0}
+    findings = []
+    for name, reference in config.notify.secrets().items():
+        url = resolve(reference, base=config.base)
+        asked = {"healthcheck": ("/log", None), "webhook": ("", document)}.get(name)
+        took_it, said = _ask(url, *asked) if asked else _post(url, "kisi: a test", _TEST)
+        level = Level.OK if took_it else Level.PROBLEM
+        findings.append(Finding(level, f"{name} {said}"))
+    return tuple(findings)
+
+
 @contextmanager
 def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterator[RunNotification]:
     """Sends how the block ended, whichever way it does.
 
     The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
     """
-    addresses = _addresses(config)
+    addresses, when = _addresses(config)
     if scope:
         addresses.pop("healthcheck", None)
-    notification = RunNotification(addresses, scope, on_message)
+    notification = RunNotification(addresses, scope, on_message, when=when)
     try:
         yield notification
     except KisiError as error:
@@ -107,13 +211,13 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
     notification.end(ExitCode.OK if result is None else result.exit_code)
 
 
-def _addresses(config: Path | None) -> dict[str, str]:
+def _addresses(config: Path | None) -> tuple[dict[str, str], str]:
     try:
         settings = partial_config(config).config
     except ConfigError:
-        return {}
+        return {}, Notify().when
     found = {}
-    for field, reference in settings.notify.secrets().items():
+    for name, reference in settings.notify.secrets().items():
         with suppress(ConfigError):
-            found[field] = resolve(reference, base=settings.base)
-    return found
+            found[name] = resolve(reference, base=settings.base)
+    return found, settings.notify.when

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib import import_module
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import platformdirs
 
@@ -22,61 +23,44 @@ from kisi.config.settings import Section
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import BillingMapping, Glob, Rules
-from kisi.psa import Psa, autotask, connectwise, tigerpaw
+from kisi.psa import Psa
+from kisi.psa.autotask import AutotaskSettings
+from kisi.psa.connectwise import ConnectWiseSettings
+from kisi.psa.tigerpaw import TigerpawSettings
 from kisi.redaction import OneLine, RedactingFilter
-from kisi.sources import UsageSource, business_hub, ksc
+from kisi.sources import UsageSource
+from kisi.sources.business_hub.report import HubSettings
+from kisi.sources.ksc import KscSettings
 from kisi.transport import Clock, Limits
 
 
-class SourceModule(Protocol):
-    """What a module that implements a source declares."""
+class Kind(NamedTuple):
+    """A kind of source or PSA: the settings of its section, and where its class is."""
 
-    @property
-    def SETTINGS(self) -> type[Section]:  # noqa: N802 - a constant of the module
-        """The settings of its section in kisi.toml."""
+    settings: type[Section]
+    adapter: str
+    """Module and class; only what opens it loads it."""
 
-    def open_source(
-        self,
-        name: str,
-        settings: Any,  # noqa: ANN401 - each module's own settings class
-        secrets: Mapping[str, str],
-        *,
-        base: Path,
-        clock: Clock,
-        limits: Limits,
-    ) -> UsageSource:
-        """Makes the source of one `[sources.NAME]` section; sends nothing yet."""
+    def open(self, name: str, section: Any, secrets: Mapping[str, str], **how: Any) -> Any:  # noqa: ANN401 - each class's own
+        """Makes the source or PSA of one section of kisi.toml; sends nothing yet.
+
+        `how` is `base`, where relative paths start, `clock` and `limits`.
+        """
+        module, _, adapter = self.adapter.rpartition(".")
+        return getattr(import_module(f"kisi.{module}"), adapter)(name, section, secrets, **how)
 
 
-class PsaModule(Protocol):
-    """What a module that implements a PSA declares."""
-
-    @property
-    def SETTINGS(self) -> type[Section]:  # noqa: N802 - a constant of the module
-        """The settings of its section in kisi.toml."""
-
-    def open_psa(
-        self,
-        name: str,
-        settings: Any,  # noqa: ANN401 - each module's own settings class
-        secrets: Mapping[str, str],
-        *,
-        base: Path,
-        clock: Clock,
-        limits: Limits,
-    ) -> Psa:
-        """Makes a section's PSA; sends nothing yet. Relative paths start from `base`."""
-
-
-SOURCES: Mapping[str, SourceModule] = {"ksc": ksc, "business-hub": business_hub}
-PSAS: Mapping[str, PsaModule] = {
-    "autotask": autotask,
-    "connectwise": connectwise,
-    "tigerpaw": tigerpaw,
+SOURCES = {
+    "ksc": Kind(KscSettings, "sources.ksc.source.KscSource"),
+    "business-hub": Kind(HubSettings, "sources.business_hub.source.BusinessHub"),
 }
-"""Kind to package: a new kind is one with `SETTINGS`, and `open_source` or `open_psa`."""
-SOURCE_KINDS = {kind: module.SETTINGS for kind, module in SOURCES.items()}
-PSA_KINDS = {kind: module.SETTINGS for kind, module in PSAS.items()}
+PSAS = {
+    "autotask": Kind(AutotaskSettings, "psa.autotask.adapter.Autotask"),
+    "connectwise": Kind(ConnectWiseSettings, "psa.connectwise.adapter.ConnectWise"),
+    "tigerpaw": Kind(TigerpawSettings, "psa.tigerpaw.adapter.Tigerpaw"),
+}
+SOURCE_KINDS = {name: kind.settings for name, kind in SOURCES.items()}
+PSA_KINDS = {name: kind.settings for name, kind in PSAS.items()}
 RUN_SECONDS = 1800.0
 """A run ends after so many seconds, whatever hangs."""
 SOURCES_SECONDS = 1200.0
@@ -198,13 +182,14 @@ def opened(
     begins = clock.monotonic() + waits
     limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)
     read_by = replace(limits, run_ends=begins + SOURCES_SECONDS)
-    sources, psas = {}, {}
+    sources: dict[str, UsageSource] = {}
+    psas: dict[str, Psa] = {}
     for name, section in config.sources.items():
-        secret, opens = secrets["sources", name], SOURCES[section.kind].open_source
-        sources[name] = opens(name, section, secret, base=base, clock=clock, limits=read_by)
+        kind, how = SOURCES[section.kind], {"base": base, "clock": clock, "limits": read_by}
+        sources[name] = kind.open(name, section, secrets["sources", name], **how)
     for name, section in config.psa.items():
-        secret, opens_psa = secrets["psa", name], PSAS[section.kind].open_psa
-        psas[name] = opens_psa(name, section, secret, base=base, clock=clock, limits=limits)
+        kind, how = PSAS[section.kind], {"base": base, "clock": clock, "limits": limits}
+        psas[name] = kind.open(name, section, secrets["psa", name], **how)
     digest = _digest(config)
     try:
         yield Setup(config, mapping, sources, psas, clock, digest, begins + RUN_SECONDS)

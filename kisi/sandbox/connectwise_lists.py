@@ -247,6 +247,8 @@ class Gateway:
     """A forward-only list names a next page even after its last record."""
     endless: bool = False
     """A forward-only list of everything goes on for ever, with records that nobody has made."""
+    ends_early: bool = False
+    """A list of everything has records on its first page only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +297,9 @@ class Query:
 
     def _forward(self, records: Sequence[Json], size: int) -> tuple[list[Json], str]:
         after = self._number("pageid", 0)
+        lost = after and self.gateway.ends_early and not self.parameters.get("conditions")
         rest = sorted((row for row in records if row["id"] > after), key=lambda row: row["id"])
+        rest = [] if lost else rest
         page = rest[:size]
         last = page[-1]["id"] if page else after
         endless = self.gateway.endless and not self.parameters.get("conditions")

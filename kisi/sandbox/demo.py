@@ -1,8 +1,10 @@
 """The worlds that `kisi demo` and `kisi sandbox` show.
 
-`demo` is small and lively: a dozen clients with what a real fleet has, namely keys that do not
-count, devices of every kind, lines that people made by hand, an agreement that ran out, names that
-try to break the output. The first run creates lines, the second finds nothing to do.
+`first_look` is what `kisi demo` bills: five clients, each source and PSA, and nothing wrong.
+
+`demo` is lively: a dozen clients with what a real fleet has, namely keys that do not count, devices
+of every kind, lines that people made by hand, an agreement that ran out. The first run creates
+lines, the second finds nothing to do.
 
 `demo_sandbox` serves it with Business Hub, Tigerpaw and Autotask: one client more has endpoints in
 Kaspersky Security Center and mailboxes in Business Hub, one a user licence in Business Hub alone,
@@ -36,7 +38,6 @@ from kisi.sandbox.world import APPLICATION, World
 SELECT = "Kaspersky Endpoint Security for Business - Select"
 EDR = "Kaspersky Endpoint Detection and Response Optimum"
 MAIL = "Kaspersky Security for Mail Server"
-HOSTILE = '=cmd|[bold red]Büro & Söhne[/] "\x1b[31m\u202egnihtyreve 東京'
 
 
 def demo(now: Callable[[], datetime] | None = None) -> World:
@@ -63,12 +64,17 @@ def _price_list(world: World) -> None:
     world.product("BACKUP-TB", 25.0)
 
 
-def _everyday_clients(world: World) -> None:
+def _contoso_and_fabrikam(world: World) -> None:
+    """One billed by category, one with everything on one line."""
     world.client("Contoso", workstations=90, servers=10)
 
     everything = world.product("KES-ADV-FLAT", 4.0)
     flat = world.client("Fabrikam", workstations=80, servers=12, linux=5, macs=3)
     flat.exceptions.append({"application": APPLICATION, "all": everything.id})
+
+
+def _everyday_clients(world: World) -> None:
+    _contoso_and_fabrikam(world)
 
     world.client("Northwind Traders", workstations=34, servers=4, linux=6, macs=5, android=8, ios=3)
 
@@ -122,7 +128,7 @@ def _clients_with_peculiar_agreements(world: World) -> None:
     world.add_line(by_hand.agreement_id, _product(world, "KES-SELECT"), 21)
     world.add_line(by_hand.agreement_id, _product(world, "BACKUP-TB"), 2.5)
 
-    world.client(HOSTILE, workstations=5)
+    world.client("Büro & Söhne", workstations=5)
 
     paused = world.client("Humongous Insurance", workstations=40)
     paused.billing = False
@@ -151,6 +157,27 @@ def demo_sandbox(now: Callable[[], datetime] | None = None) -> Sandbox:
     hub, tigerpaw = BusinessHub(world.now), Tigerpaw(world.now)
     of_hub = _clients_of_business_hub(world, hub)
     of_tigerpaw = _clients_of_tigerpaw(world, hub, tigerpaw)
+    return _with_all_systems(world, hub, of_hub, tigerpaw, of_tigerpaw)
+
+
+def first_look(now: Callable[[], datetime] | None = None) -> Sandbox:
+    """Five clients, each source and PSA, and nothing that is wrong.
+
+    Args:
+        now: As for `demo_sandbox`.
+    """
+    world = World(now)
+    hub, tigerpaw = BusinessHub(world.now), Tigerpaw(world.now)
+    _price_list(world)
+    _contoso_and_fabrikam(world)
+    _margies_travel(world, hub)
+    rows = [*_price_list_of_tigerpaw(tigerpaw), _woodgrove_bank(world, hub, tigerpaw)]
+    return _with_all_systems(world, hub, "", tigerpaw, "\n".join(rows))
+
+
+def _with_all_systems(
+    world: World, hub: BusinessHub, of_hub: str, tigerpaw: Tigerpaw, of_tigerpaw: str
+) -> Sandbox:
     sandbox = Sandbox(world)
     sandbox.add(hub.part(of_hub))
     server = tigerpaw.serve(faults=sandbox.faults, log=sandbox.log)
@@ -169,7 +196,7 @@ def _client_of_autotask(world: World, autotask: Autotask) -> str:
         "windows_servers": autotask.service("KES-ADV-SRV", 9.0),
         "non_windows": autotask.service("KES-ADV-OTHER", 3.5),
     }
-    airline = world.tenant("Blue Yonder Airlines", workstations=28, servers=3)
+    airline = world.tenant("Blue Yonder Airlines", workstations=28)
     contract = autotask.contract(autotask.company("Blue Yonder Airlines"))
     for service in services.values():
         autotask.add_service(contract, service)
@@ -179,14 +206,8 @@ def _client_of_autotask(world: World, autotask: Autotask) -> str:
 
 def _clients_of_business_hub(world: World, hub: BusinessHub) -> str:
     """Fills both sides, and returns rows of mapping.toml."""
-    world.billing.bill(OFFICE, unit="mailbox", all=world.product("KS-O365", 1.1))
+    _margies_travel(world, hub)
     world.billing.bill(CLOUD_PLUS, unit="user", all=world.product("KES-CLOUD-PLUS", 5.2))
-
-    both = world.client("Margie's Travel", workstations=35, servers=5)
-    both.more_tenants.append("hub:Margie's Travel")
-    hub.licence("Margie's Travel", OFFICE, 25)
-    hub.licence("Margie's Travel", OFFICE, 40, status="Expired")
-
     hub.add_devices("Bellows College", CLOUD_PLUS, workstations=8, macs=2, android=20, ios=13)
     college = world.company("Bellows College")
     agreement = world.agreement(college)
@@ -199,17 +220,37 @@ def _clients_of_business_hub(world: World, hub: BusinessHub) -> str:
     )
 
 
-def _clients_of_tigerpaw(world: World, hub: BusinessHub, tigerpaw: Tigerpaw) -> str:
-    """Fills all sides, and returns rows of mapping.toml."""
+def _margies_travel(world: World, hub: BusinessHub) -> None:
+    """Devices in Security Center, mailboxes in Business Hub, on one agreement."""
+    world.billing.bill(OFFICE, unit="mailbox", all=world.product("KS-O365", 1.1))
+    both = world.client("Margie's Travel", workstations=35)
+    both.more_tenants.append("hub:Margie's Travel")
+    hub.licence("Margie's Travel", OFFICE, 25)
+    hub.licence("Margie's Travel", OFFICE, 40, status="Expired")
+
+
+def _price_list_of_tigerpaw(tigerpaw: Tigerpaw) -> list[str]:
+    """Rows of mapping.toml."""
     by_category = tigerpaw_product(
         APPLICATION,
         windows_workstations=tigerpaw.item("KES-ADV-WS", 4.5),
         windows_servers=tigerpaw.item("KES-ADV-SRV", 9.0),
         non_windows=tigerpaw.item("KES-ADV-OTHER", 3.5),
     )
-    mailboxes = tigerpaw_product(OFFICE, all=tigerpaw.item("KS-O365", 1.1))
+    return [by_category, tigerpaw_product(OFFICE, all=tigerpaw.item("KS-O365", 1.1))]
+
+
+def _woodgrove_bank(world: World, hub: BusinessHub, tigerpaw: Tigerpaw) -> str:
+    bank = world.tenant("Woodgrove Bank", workstations=52)
+    hub.licence("Woodgrove Bank", OFFICE, 61)
+    agreement = tigerpaw.agreement(tigerpaw.account("Woodgrove Bank"))
+    return tigerpaw_row("Woodgrove Bank", [f"hq:{bank.uid}", "hub:Woodgrove Bank"], agreement)
+
+
+def _clients_of_tigerpaw(world: World, hub: BusinessHub, tigerpaw: Tigerpaw) -> str:
+    """Fills all sides, and returns rows of mapping.toml."""
+    rows = _price_list_of_tigerpaw(tigerpaw)
     backup, setup = tigerpaw.item("BACKUP-TB", 25.0), tigerpaw.item("SETUP", 150.0)
-    rows = [by_category, mailboxes]
 
     institute = world.tenant("Graphic Design Institute", workstations=18, servers=2, macs=6)
     agreement = tigerpaw.agreement(tigerpaw.account("Graphic Design Institute"))
@@ -217,10 +258,7 @@ def _clients_of_tigerpaw(world: World, hub: BusinessHub, tigerpaw: Tigerpaw) -> 
     tigerpaw.charge(agreement, setup, 1, one_time=True)
     rows.append(tigerpaw_row("Graphic Design Institute", [f"hq:{institute.uid}"], agreement))
 
-    bank = world.tenant("Woodgrove Bank", workstations=52, servers=6)
-    hub.licence("Woodgrove Bank", OFFICE, 61)
-    agreement = tigerpaw.agreement(tigerpaw.account("Woodgrove Bank"))
-    rows.append(tigerpaw_row("Woodgrove Bank", [f"hq:{bank.uid}", "hub:Woodgrove Bank"], agreement))
+    rows.append(_woodgrove_bank(world, hub, tigerpaw))
 
     refused = world.tenant("Relecloud", workstations=9)
     agreement = tigerpaw.agreement(tigerpaw.account("Relecloud", cross_referenced=False))

@@ -20,10 +20,12 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.http import Apply, Exchange, Intercept, Logged, Server
+
+if TYPE_CHECKING:
+    from kisi.sandbox.certificate import Certificate
 
 _BLOCK = 64 * 1024
 _MAINTENANCE = "<!DOCTYPE html><html><body><h1>Service maintenance</h1></body></html>"

@@ -23,10 +23,11 @@ from email.message import Message
 from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from kisi.sandbox.certificate import Certificate
+if TYPE_CHECKING:
+    from kisi.sandbox.certificate import Certificate
 
 _KNOWN = frozenset(int(status) for status in HTTPStatus)
 

@@ -20,16 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kisi.sandbox import ksc_records as records
-from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part, literal
 from kisi.sandbox.faults import Vendor
 from kisi.sandbox.http import Apply, Exchange, Intercept, Server
 from kisi.sandbox.ksc_records import Params, PxgError, VirtualServer, container, encode
 from kisi.sandbox.ksc_sessions import Account, Refused, ResultSet, Session, Sessions, decode_base64
 from kisi.sandbox.world import World
+
+if TYPE_CHECKING:
+    from kisi.sandbox.certificate import Certificate
 
 T = TypeVar("T")
 
@@ -318,8 +320,15 @@ class Ksc(Vendor):
         self.violations: list[str] = []
         self.methods_by_name = dict(METHODS)
 
-    def own_certificate(self) -> Certificate:
-        """A new one: Kaspersky Security Center makes its own at installation."""
+    def own_certificate(self) -> Certificate | None:
+        """A new one: Kaspersky Security Center makes its own at installation.
+
+        Without the extra `sandbox` there is none, and it serves plain HTTP, on loopback.
+        """
+        try:
+            from kisi.sandbox.certificate import Certificate  # noqa: PLC0415 - it needs the extra
+        except ModuleNotFoundError:
+            return None
         return Certificate.make()
 
     def admit(self, struck: Intercept, exchange: Exchange, apply: Apply) -> None:
@@ -349,8 +358,9 @@ url = "{server.url}"
 user = {literal(self.account.user)}
 password = "file:secrets/{secret}"
 internal_user = {literal(self.account.internal)}
-fingerprints = ["{server.fingerprint}"]   # its own certificate: pinned, not trusted by name
 """
+        if server.certificate:  # its own: pinned, not trusted by name
+            config += f'fingerprints = ["{server.fingerprint}"]\n'
         return Part(server.name, server, config, {secret: self.account.password})
 
     @property

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kisi.sandbox.autotask import ADJUSTMENTS
-from kisi.sandbox.certificate import Certificate
 from kisi.sandbox.configuration import Part, mapping_text, write
 from kisi.sandbox.connectwise import ConnectWise
 from kisi.sandbox.faults import Faults
@@ -15,11 +14,14 @@ from kisi.sandbox.ksc import Ksc
 from kisi.sandbox.tigerpaw import SOAP_PATH
 from kisi.sandbox.world import World
 
+if TYPE_CHECKING:
+    from kisi.sandbox.certificate import Certificate
+
 _WRITES = {"POST", "PATCH", "PUT", "DELETE"}
 
 
 class Sandbox:
-    """Kaspersky Security Center over HTTPS and ConnectWise Manage over HTTP, from `start` on.
+    """Kaspersky Security Center and ConnectWise Manage, from `start` on.
 
     Args:
         world: What they serve; default: an empty one. `kisi.sandbox.demo` has a lively one.

@@ -1,5 +1,5 @@
 """Where usage comes from: one package for each kind of source, behind `UsageSource`."""
 
-from kisi.sources.interface import Select, UsageSource
+from kisi.sources.interface import Readings, Select, UsageSource
 
-__all__ = ["Select", "UsageSource"]
+__all__ = ["Readings", "Select", "UsageSource"]

@@ -14,6 +14,8 @@ from kisi.model import Finding, Key, Reading, Tenant, TenantRef
 
 Select = Callable[[Key], bool]
 """Says of a key whether its devices must be read. Injected: sources know no billing rules."""
+Readings = Iterator[tuple[TenantRef, Reading | KisiError]]
+"""Each tenant, as it arrives."""
 
 
 class UsageSource(Protocol):
@@ -24,9 +26,7 @@ class UsageSource(Protocol):
     def tenants(self) -> tuple[Tenant, ...]:
         """All tenants, also disabled ones, in the source's order; never a part of the list."""
 
-    def read(
-        self, tenants: Collection[Tenant], select: Select
-    ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
+    def read(self, tenants: Collection[Tenant], select: Select) -> Readings:
         """Reads each of `tenants` whole, in any order, as they arrive (several at once inside).
 
         One that cannot be read completely is handed over as the error that says why. Rows hold only
@@ -35,6 +35,7 @@ class UsageSource(Protocol):
 
     def address(self) -> tuple[str, int] | None:
         """Host and port of the server whose certificate is the MSP's to renew; None if none is."""
+        return None
 
     def check_online(self) -> tuple[Finding, ...]:
         """Reachability, login and clock, for `kisi check --online`. Never raises."""

@@ -98,10 +98,10 @@ class Client:
         self._connections: list[Connection] = []
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of the server."""
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the server; None where it has no certificate, on loopback."""
         parts = urlsplit(self._base)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        return (parts.hostname or "", parts.port or 443) if parts.scheme == "https" else None
 
     @property
     def pins(self) -> Collection[str]:

@@ -39,13 +39,13 @@ class AutotaskStand:
         stack.callback(self.psa.close)
 
     def open(self, folder: Path, effective: str):
-        module = PSAS["autotask"]
+        kind = PSAS["autotask"]
         zone = f"{self._server.url}/atservicesrest"
         settings = {"kind": "autotask", "zone": zone, "effective": effective}
         names = ("user", "secret", "integration_code")
-        return module.open_psa(
+        return kind.open(
             "at",
-            module.SETTINGS.model_validate(settings),
+            kind.settings.model_validate(settings),
             dict(zip(names, self.world.login, strict=True)),
             base=folder,
             clock=self.clock,
@@ -360,10 +360,11 @@ class TestAutotask(PsaContract):
         assert self.units(stand, ref, kes) == (90, 90)
 
     def test_a_next_page_on_another_host_is_not_followed(self, stand, ref, kes):
-        wire = stand.psa._wire
         assert len(stand.psa.lines(ref)) == 1
         with pytest.raises(ValueError, match="another host"):
-            wire._following("https://evil.example/atservicesrest/v1.0/Contracts/query/next?x=1")
+            stand.psa._following(
+                "https://evil.example/atservicesrest/v1.0/Contracts/query/next?x=1"
+            )
 
     def test_the_check_says_what_the_api_user_may_do(self, stand, ref, kes):
         findings = stand.psa.check_online(ref.agreement)
@@ -410,11 +411,11 @@ class TestAutotask(PsaContract):
 
     def without_zone(self, stand, monkeypatch):
         monkeypatch.setattr("kisi.psa.autotask.wire.ZONES", stand._server.url)
-        module = PSAS["autotask"]
+        kind = PSAS["autotask"]
         names = ("user", "secret", "integration_code")
-        return module.open_psa(
+        return kind.open(
             "at",
-            module.SETTINGS.model_validate({"kind": "autotask"}),
+            kind.settings.model_validate({"kind": "autotask"}),
             dict(zip(names, stand.world.login, strict=True)),
             base=Path(),
             clock=stand.clock,

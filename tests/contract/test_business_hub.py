@@ -34,11 +34,11 @@ class HubStand:
         self.source = self.reopen()
 
     def reopen(self) -> UsageSource:
-        module = SOURCES["business-hub"]
+        kind = SOURCES["business-hub"]
         settings = {"kind": "business-hub", "files": ["exports/*.csv"]}
-        self.source = module.open_source(
+        self.source = kind.open(
             "hub",
-            module.SETTINGS.model_validate(settings),
+            kind.settings.model_validate(settings),
             {},
             base=self._folder,
             clock=self.clock,

@@ -36,11 +36,11 @@ class ConnectWiseStand:
         self._server = self.server_side.serve(faults=self.faults, log=self.log)
         stack.enter_context(self._server)
         cw = self.server_side
-        module = PSAS["connectwise"]
+        kind = PSAS["connectwise"]
         settings = {"kind": "connectwise", "url": self._server.url, "company": cw.company}
-        self.psa = module.open_psa(
+        self.psa = kind.open(
             "cw",
-            module.SETTINGS.model_validate(settings),
+            kind.settings.model_validate(settings),
             {
                 "public_key": cw.public_key,
                 "private_key": cw.private_key,

@@ -38,7 +38,7 @@ class KscStand:
         self.source = self.reopen()
 
     def reopen(self) -> UsageSource:
-        module = SOURCES["ksc"]
+        kind = SOURCES["ksc"]
         account = self.server_side.account
         settings = {
             "kind": "ksc",
@@ -46,9 +46,9 @@ class KscStand:
             "user": account.user,
             "fingerprints": [self._server.fingerprint],
         }
-        self.source = module.open_source(
+        self.source = kind.open(
             "hq",
-            module.SETTINGS.model_validate(settings),
+            kind.settings.model_validate(settings),
             {"password": account.password},
             base=self._folder,
             clock=self.clock,

@@ -37,16 +37,16 @@ class TigerpawStand:
         self.log: list[Logged] = []
         self._server = self.world.serve(faults=self.faults, log=self.log)
         stack.enter_context(self._server)
-        module = PSAS["tigerpaw"]
+        kind = PSAS["tigerpaw"]
         settings = {
             "kind": "tigerpaw",
             "url": self._server.url,
             "write": "soap",
             "soap_template_verified": True,
         }
-        self.psa = module.open_psa(
+        self.psa = kind.open(
             "tp",
-            module.SETTINGS.model_validate(settings),
+            kind.settings.model_validate(settings),
             {
                 "public_key": self.world.keys[0],
                 "private_key": self.world.keys[1],

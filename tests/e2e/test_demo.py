@@ -5,44 +5,77 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 
 import pytest
 
 from kisi.sandbox.configuration import is_foreign
+from kisi.sandbox.demo import demo_sandbox
 from tests.e2e.conftest import Operator
 
 
-def test_the_demo_bills_clients_of_every_kind_and_writes_nothing_the_second_time(
-    operator: Operator, tmp_path
+def test_the_demo_fits_two_screens_and_each_step_ends_with_0(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setenv("COLUMNS", "80")
+
     result = operator.run_bare("demo", "--keep", str(tmp_path / "kept"))
 
     assert result.code == 0
-    assert result.out.count(": as it should be") == 4
-    assert "NOT" not in result.out
+    assert result.out.count("exit code 0, ") == result.out.count(": as it should be") == 4
     sent = [int(number) for number in re.findall(r"(\d+) writes sent", result.out)]
     assert (sent[0], sent[1] > 0, sent[2:]) == (0, True, [0, 0])
-    for name in ("Contoso", "Graphic Design Institute", "Relecloud", "Bellows College"):
+    rows = [row for line in (result.out + result.err).split("\n") for row in wrap(line, 80) or [""]]
+    assert len(rows) <= 100
+    assert re.search(r"^Contoso .*\n.* new → 90 .*\n.*\n.* new → 10 ", result.out, re.MULTILINE)
+    for name in ("Fabrikam", "Margie's Travel", "Woodgrove Bank", "Blue Yonder Airlines"):
         assert name in result.out
+    assert not re.search(r"[=@+-]cmd|\[bold|[\x1b\u202e]", result.out + result.err)
 
     report = operator.run_bare("status", "--json", "--config", str(tmp_path / "kept" / "kisi.toml"))
-    text = json.dumps(json.loads(report.out))
-    assert "Woodgrove Bank" in text
+    assert "Woodgrove Bank" in json.dumps(json.loads(report.out))
+    assert operator.run_bare("demo", "-v").out.count("exit code 0, ") == 4
 
 
-def test_a_missing_package_is_named_with_a_command_that_finds_it(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
+def test_the_demo_needs_no_package_that_a_plain_installation_lacks(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in [name for name in sys.modules if name.startswith("kisi.sandbox")]:
-        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "kisi.sandbox.certificate", raising=False)
     monkeypatch.setitem(sys.modules, "cryptography", None)
+    kept = tmp_path / "kept"
 
-    result = operator.run_bare("demo")
+    result = operator.run_bare("demo", "--keep", str(kept))
 
-    assert result.code == 3
-    assert "needs the package cryptography, which is not installed" in result.err
-    assert "pipx inject kisi cryptography" in result.err
+    assert (result.code, result.out.count(": as it should be")) == (0, 4)
+    config = (kept / "kisi.toml").read_text(encoding="utf-8")
+    assert 'kind = "ksc"\nurl = "http://127.0.0.1:' in config
+    assert "fingerprints" not in config
+
+
+@pytest.fixture
+def everybody(operator: Operator) -> Iterator[Operator]:
+    """Before what `kisi sandbox` serves."""
+    with demo_sandbox() as operator.sandbox:
+        operator.write_files()
+        yield operator
+
+
+def test_what_the_sandbox_shows_is_billed_once_and_what_is_wrong_with_it_is_named(
+    everybody: Operator,
+):
+    first, second = everybody.run("sync"), everybody.run("sync")
+
+    assert (first.code, second.code) == (6, 6)
+    assert everybody.sandbox.writes
+    for name in ("Contoso", "Graphic Design Institute", "Woodgrove Bank", "Bellows College"):
+        assert name in first.out
+        assert name not in second.out
+    for name in ("Litware", "Relecloud", "Trey Research"):
+        assert name in second.out
+    assert "30 applied" in first.out
+    assert "applied" not in second.out
 
 
 @pytest.mark.parametrize("command", [["demo", "--keep"], ["sandbox", "--directory"]])

@@ -51,6 +51,11 @@ class Desk:
         tenants = tenants or (self.tenant,)
         return row("Lab", self.new, *tenants, company=self.lab.company_id)
 
+    @property
+    def ours(self) -> str:
+        """Lab's own tenant is nobody's."""
+        return f'[[tenant]]\nid = "hq:{self.lab.tenant}"\nbill = false\n'
+
     def billed(self, *agreements: int) -> list[list[float]]:
         world = self.operator.world
         return [
@@ -124,6 +129,42 @@ def test_without_anybody_who_follows_its_tenant_is_not_read_and_may_be_gone(desk
 def _other(desk: Desk) -> tuple[str]:
     """Another tenant, with two devices."""
     return (f"hq:{desk.operator.client('Third', mapped=False, workstations=2).tenant}",)
+
+
+def test_a_client_that_left_and_goes_on_using_licences_is_named_until_it_does_not(desk: Desk):
+    (other,) = _other(desk)
+    third = desk.operator.world.clients[-1]
+    billed = row("Third", third.agreement_id, other, company=third.company_id)
+    desk.maps(desk.contoso_row(TODAY - timedelta(days=1)), billed, desk.ours)
+    result = desk.operator.sync()
+    result = desk.operator.sync("--accept", result.company("Contoso")["plan_id"])
+
+    assert (result.code, desk.billed(desk.old)) == (0, [[0]])
+    assert result.last_line.endswith("; left and still in use: Contoso.")
+    (tenant,) = result.document["unmapped"]["tenants"]
+    assert (tenant["client"], tenant["until"]) == ("Contoso", str(TODAY - timedelta(days=1)))
+    ready = desk.operator.run("status", "--ready")
+    assert ready.code == 6
+    assert "left and still in use: Contoso (6 devices); 2 of 2" in " ".join(ready.out.split())
+    answer = json.loads(desk.operator.run("status", "--ready", "--json").out)["ready"]
+    (told,) = answer["unmapped_tenants"]
+    assert (answer["ready"], told["client"], told["devices"]) == (False, "Contoso", 6)
+    assert "Contoso" in desk.operator.run("status").out
+    leads = json.loads(desk.operator.run("map", "list", "--unmapped", "--json").out)["unmapped"]
+    assert leads["tenants"] == []  # it is no sales lead
+
+    desk.contoso.server.enabled = False
+    result = desk.operator.sync()
+    assert (result.code, result.document["unmapped"]["tenants"]) == (0, [])
+    assert desk.operator.run("status", "--ready").code == 0
+
+
+def test_where_it_has_another_row_its_tenant_is_that_ones(desk: Desk):
+    gone = desk.contoso_row(TODAY - timedelta(days=1))
+    desk.maps(gone, desk.lab_row() + "billing = false\n", desk.ours)
+    result = desk.operator.sync()
+    result = desk.operator.sync("--accept", result.company("Contoso")["plan_id"])
+    assert (result.code, result.document["unmapped"]["tenants"]) == (0, [])
 
 
 def test_a_line_that_kisi_never_wrote_is_brought_to_0_too(desk: Desk):
@@ -301,6 +342,30 @@ def test_lines_of_a_removed_client_are_not_those_of_who_is_given_its_tenant_and_
     ready = desk.operator.run("status", "--ready")
     assert ready.code == 6
     assert "not mapped any more and still billed: Contoso (6 units" in " ".join(ready.out.split())
+
+
+def test_lines_of_a_removed_client_are_not_managed_by_hand_by_who_is_given_its_tenant(desk: Desk):
+    (other,) = _other(desk)
+    third = desk.operator.world.clients[-1]
+    more = f'[[company.product]]\napplication = "{APPLICATION}"\nbill = false'
+    desk.maps(
+        row("Lab", desk.new, desk.tenant, company=desk.lab.company_id, more=more),
+        row("Third", third.agreement_id, other, company=third.company_id),
+    )
+
+    result = desk.operator.sync()
+    assert (result.code, desk.billed()) == (6, [[6], []])
+    (line,) = result.company("Lab")["lines"]
+    assert (line["agreement"], line["before"], line["after"]) == (str(desk.old), 6, 0)
+    assert line["hold"]["guard"] == "orphaned"
+    ready = desk.operator.run("status", "--ready")
+    assert "Lab (held: orphaned, 6 units, 18.00 EUR a month)" in " ".join(ready.out.split())
+    assert ready.code == 6
+    assert "(-6, -18.00 EUR a month)" in desk.operator.run("status").out
+
+    result = desk.operator.sync("--accept", result.company("Lab")["plan_id"])
+    assert (result.code, desk.billed()) == (0, [[0], []])
+    assert desk.operator.run("status", "--ready").code == 0
 
 
 def test_a_client_that_is_off_on_another_agreement_of_its_company_answers_for_its_line(desk: Desk):

@@ -224,6 +224,7 @@ def test_a_child_agreement_is_billed_if_its_parent_is_invoiced(operator: Operato
     parent = operator.world.agreement(contoso.company, "Everything")
     contoso.agreement.parent_id = parent.id
     contoso.agreement.billing_cycle = contoso.agreement.next_invoice_date = None
+    contoso.agreement.currency, parent.currency = None, "CHF"
     parent.one_time = True
 
     result = operator.sync()
@@ -236,7 +237,10 @@ def test_a_child_agreement_is_billed_if_its_parent_is_invoiced(operator: Operato
 
     parent.one_time = False
     operator.next_night()
-    assert (operator.sync().code, contoso.quantities) == (0, {product: 5})
+    result = operator.sync()
+    assert (result.code, contoso.quantities) == (0, {product: 5})
+    (line,) = result.company("Contoso")["lines"]
+    assert (line["billing_cycle"], line["currency"]) == ("Monthly", "CHF")  # its parent's
 
 
 def test_a_new_line_in_an_invoiced_period_is_billed_from_the_next_invoice_on(operator: Operator):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kisi.cli import run
-from kisi.cli.map import prompts
+from kisi.cli.map import questions
 from kisi.mapping.similarity import DEFAULT_MIN_SCORE
 from kisi.mapping.suggestions import SURE_PRODUCT
 from kisi.sandbox import Sandbox
@@ -95,7 +95,7 @@ def play(operator: Operator, monkeypatch: pytest.MonkeyPatch, command: str, show
         sys.stdout.write(f"{question}{line}".rstrip() + "\n")
         return line
 
-    monkeypatch.setattr(prompts, "_from_terminal", ask)
+    monkeypatch.setattr(questions, "_from_terminal", ask)
     with redirect_stdout(_Terminal()) as stdout:
         assert run(arguments) == 0
     return stdout.getvalue()

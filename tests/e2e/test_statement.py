@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator, Result
 from tests.formats import differences
 
@@ -76,6 +77,88 @@ def test_what_a_guard_holds_is_in_no_day(operator: Operator):
     assert [one["quantity"] for one in line["days"]][-2:] == [90, 30]
 
 
+def _days(operator: Operator, last: int) -> list[float | None]:
+    (line,) = statement(operator, "Contoso")["lines"]
+    return [one["quantity"] for one in line["days"]][-last:]
+
+
+def test_a_line_that_people_manage_is_what_the_psa_holds(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client(workstations=90)
+    operator.sync()
+    contoso.exceptions.append({"application": APPLICATION, "bill": False})
+    contoso.add_devices(n=5)
+    contoso.additions[0].quantity, contoso.additions[0].unit_price = 50.0, 2.0
+    operator.next_night()
+    assert (operator.sync().code, contoso.quantities) == (0, {product: 50})
+    contoso.additions[0].quantity = 40.5
+    operator.next_night()
+    operator.sync()
+
+    (line,) = statement(operator, "Contoso")["lines"]
+    assert (line["quantity"], line["unit_price"], line["amount"]) == (40.5, 2, 81)
+    assert _days(operator, 3) == [90, 50, 40.5]
+    assert "15: 50 · 16: 40.5" in operator.run("statement", "Contoso").out
+
+    operator.world.lines.clear()  # somebody deletes it
+    operator.next_night()
+    operator.sync()
+    assert _days(operator, 2) == [40.5, 0]
+
+
+def test_a_line_that_somebody_changed_is_what_the_psa_holds_until_it_is_kisis_again(
+    operator: Operator,
+):
+    operator.bill_as_one()
+    contoso = operator.client(workstations=90)
+    operator.sync()
+    contoso.additions[0].quantity = 70.0
+    contoso.remove_devices(1)
+    for _ in range(2):
+        operator.next_night()
+        result = operator.sync()
+        assert set(result.holds("Contoso").values()) == {"drift"}
+    assert _days(operator, 3) == [90, 70, 70]
+    contoso.remove_devices(80)  # also doubted by a guard: what the PSA holds is known all the same
+    operator.next_night()
+    assert operator.sync().code == 6
+    assert _days(operator, 4) == [90, 70, 70, 70]
+
+    contoso.add_devices(n=81)
+    held = operator.preview().company("Contoso")["plan_id"]
+    assert operator.sync("--accept", held).code == 0
+    assert _days(operator, 4) == [90, 70, 70, 90]
+
+
+def test_a_line_that_is_made_anew_replaces_the_one_that_somebody_deleted(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client(workstations=90)
+    operator.sync()
+    operator.world.lines.clear()
+    operator.next_night()
+    held = operator.sync()
+    assert set(held.holds("Contoso").values()) == {"deleted"}
+    assert _days(operator, 2) == [90, 0]
+    assert operator.sync("--accept", held.company("Contoso")["plan_id"]).code == 0
+    assert contoso.quantities == {product: 90}
+    assert _days(operator, 2) == [90, 90]
+
+
+def test_a_line_that_waits_is_what_the_psa_holds(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client(workstations=90)
+    operator.sync()
+    contoso.add_devices(n=2)
+    operator.sandbox.faults.add("status", match="PATCH *", times=None, code=400)
+    operator.next_night()
+    assert operator.sync().code == 7
+    assert _days(operator, 2) == [90, 90]
+    operator.sandbox.faults.clear()
+    operator.next_night()
+    assert operator.sync().code == 0
+    assert _days(operator, 3) == [90, 90, 92]
+
+
 def test_a_past_month_keeps_its_numbers_and_its_price(operator: Operator):
     operator.bill_as_one()
     contoso = operator.client(workstations=10)
@@ -133,7 +216,7 @@ def test_statements_as_csv_and_as_text_and_of_several_clients(operator: Operator
     assert [row["quantity"] for row in rows if row["kind"] == "line"] == ["2", "3"]
     assert len([row for row in rows if row["kind"] == "device"]) == 5
     assert [one["company"] for one in several] == ["Contoso", "Fabrikam"]
-    assert "1 to 13: not read · 14: 3" in text.out
+    assert "1 to 13: not known · 14: 3" in text.out
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,37 @@ def test_a_short_page_with_a_link_is_not_the_last(trial: Trial, gateway: Gateway
     assert _bills_each_once(trial, clients)
 
 
+STRIPPED = {
+    "by id": Gateway(page_cap=2, strips_link=True),
+    "by number": Gateway(page_cap=2, strips_link=True, drops_paging=True),
+}
+
+
+@pytest.mark.parametrize("gateway", STRIPPED.values(), ids=STRIPPED)
 @pytest.mark.fault(
     66,
-    injection="the same gateway, which strips `Link`: lists end early and nobody can see it",
+    injection="the same gateway, which strips `Link`; a person's line is on a later page",
+    outcome="every list is read to an empty page: the line is held (`adopt`, exit 6), and is kisi's "
+    "once that is accepted",
+)
+def test_without_a_link_only_an_empty_page_ends_a_list(trial: Trial, gateway: Gateway):
+    clients = _crowd(trial)
+    trial.world.add_line(trial.contoso.agreement_id, trial.product, 4)
+    trial.sandbox.cw.gateway = gateway
+
+    first = trial.sync()
+    held = first.company("Contoso")
+    second = trial.sync("--accept", held["plan_id"])
+
+    assert (first.code, {x["hold"]["guard"] for x in held["lines"]}) == (6, {"adopt"})
+    assert (second.code, trial.sync().writes) == (0, [])
+    assert _bills_each_once(trial, clients)
+
+
+@pytest.mark.fault(
+    66,
+    injection="a gateway strips `Link` and serves an empty second page: lists end early and nobody "
+    "can see it",
     outcome="lines that kisi knows are asked for by their ids: billed, none `deleted`, a warning",
 )
 def test_a_known_line_beyond_the_end_of_a_list_is_not_gone(trial: Trial):
@@ -77,7 +105,7 @@ def test_a_known_line_beyond_the_end_of_a_list_is_not_gone(trial: Trial):
     assert trial.sync().code == 0
     for client in clients:
         client.add_devices()
-    trial.sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True)
+    trial.sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True, ends_early=True)
 
     result = trial.sync()
 
@@ -103,7 +131,7 @@ def test_a_list_that_ends_early_is_no_proof_before_a_create(trial: Trial, there:
         for client in clients:
             used = len(client.devices())
             trial.world.add_line(client.agreement_id, trial.product, used)
-    trial.sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True)
+    trial.sandbox.cw.gateway = Gateway(page_cap=2, strips_link=True, ends_early=True)
 
     first, second = trial.sync(), trial.sync()
 

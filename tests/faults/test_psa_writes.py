@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tests.e2e.conftest import Operator
+from tests.e2e.test_moved_clients import Desk, Row
 from tests.faults.conftest import CREATE, UPDATE, Trial, outcome, trouble
 
 BOTH = pytest.mark.parametrize("first", [True, False], ids=["create", "update"])
@@ -334,6 +338,53 @@ def test_a_create_that_shows_after_kisi_has_gone_is_one_line(due: Trial):
     assert len(due.sandbox.requests(method="POST", server="connectwise")) == 1
 
 
+@pytest.mark.parametrize("comes", [True, False], ids=["it comes", "it never was"])
+@pytest.mark.fault(
+    37,
+    injection="a create is answered and not shown; then a tenant of it is another client's",
+    outcome="the other client waits for the line (`elsewhere`), exit 6; once it is shown, or "
+    "`check --repair` says that it is not there, both are right: no device is billed twice",
+)
+def test_a_tenant_of_a_line_that_is_not_shown_yet_is_not_billed_elsewhere(
+    operator: Operator, comes: bool
+):
+    desk = Desk(operator)
+    third = operator.client("Third", workstations=20)
+    lab = Row("Lab", (f"hq:{third.tenant}",), desk.new)
+    desk.maps(lab)
+    desk.sync(0)
+    if comes:
+        operator.sandbox.faults.add("twist", match="POST */additions", lag=100_000)
+    else:
+        operator.sandbox.faults.add("reset_before", match="POST */additions")
+    desk.maps(Row("Contoso", (desk.n, desk.s), desk.old), lab)
+    desk.sync(7)
+    desk.maps(Row("Contoso", (desk.n,), desk.old), replace(lab, tenants=(*lab.tenants, desk.s)))
+    for _ in range(2):
+        said = desk.sync(6)
+        assert "Lab (held: elsewhere)" in said, said
+        assert desk.billed(desk.new) == [[20]]
+    assert "of Contoso (agreement" in " ".join(operator.run("preview").out.split())
+    assert "counted 29: on hold (elsewhere)" in operator.run("explain", "Lab").out
+    if comes:
+        operator.next_night()
+        operator.next_night()
+        assert "Contoso (held: decrease), Lab (held: with)" in desk.sync(6)
+        desk.sync(0, "--accept", operator.run("preview", "--json").document["plan_id"])
+    else:
+        check = operator.run("check")
+        assert (check.code, "Contoso: the new line of product" in check.out) == (0, True)
+        repaired = operator.run("check", "--repair")
+        assert (repaired.code, repaired.err) == (
+            0,
+            "1 open write acknowledged: the next run writes.\n",
+        )
+        assert "new line" not in operator.run("check").out
+    desk.sync(0)
+    assert desk.billed(desk.old, desk.new) == [[6], [29]]
+    desk.sync(0)
+
+
 @BOTH
 @pytest.mark.parametrize("lag", [3, 60])
 @pytest.mark.fault(
@@ -379,6 +430,24 @@ def test_a_list_that_cannot_be_read_proves_nothing(due: Trial, first: bool):
     assert len(due.pending()) == 1
     due.heals(due.contoso)
     assert effective(due) == [count(first)]
+
+
+@pytest.mark.parametrize("first", [True], ids=["create"])
+@pytest.mark.fault(
+    35,
+    injection="ConnectWise makes a new line, and answers that its period is invoiced already",
+    outcome="looked for before it is sent for the next invoice: one line, exit 0",
+)
+def test_a_refused_period_is_no_proof_that_nothing_was_made(due: Trial):
+    said = "Since this period has already been invoiced there will not be an invoice generated."
+    refusal = {"code": "InvalidObject", "message": said}
+    due.fault("status", CREATE, code=400, body=refusal, applied=True)
+
+    result = due.sync()
+
+    assert (result.code, len(result.writes), effective(due)) == (0, 1, [6])
+    due.heals(due.contoso)
+    assert effective(due) == [6]
 
 
 def another_writer(trial: Trial) -> None:

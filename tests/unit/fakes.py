@@ -65,6 +65,8 @@ class Reaction:
     """What the PSA makes of the quantity; None: it takes it as it is."""
     before: Callable[[], object] | None = None
     """Somebody else is faster: called before the write lands."""
+    late: float = 0.0
+    """Seconds, beside those of the PSA, until a new line is shown."""
 
 
 DONE = Reaction(WriteStatus.APPLIED, lands=True)
@@ -262,7 +264,8 @@ class FakePsa:
         if reaction.before is not None:
             reaction.before()
         stored = line.after if reaction.stored is None else reaction.stored
-        written = self._write(line, stored, today) if reaction.lands else None
+        late = self.late + (0 if line.line_id else reaction.late)
+        written = self._write(line, stored, today, late) if reaction.lands else None
         if reaction.foreign:
             raise ForeignChange("charge 7 (BACKUP) with quantity 3 is gone", remedy="Restore it.")
         shown = written if reaction.status is WriteStatus.APPLIED else None
@@ -276,16 +279,19 @@ class FakePsa:
             request_id=f"request-{len(self.sent)}",
         )
 
-    def _write(self, planned: PlannedLine, quantity: int, today: date) -> Line:
-        line_id = planned.line_id or self._new_id()
+    def _write(self, planned: PlannedLine, quantity: int, today: date, late: float) -> Line:
+        line_id = planned.line_id or self._id_of(planned)
         known = {line.id: line for line in self.held(planned.agreement)}
         line = known.get(line_id) or Line(
             line_id, planned.agreement, planned.product, Decimal(0), starts=today
         )
         line = replace(line, quantity=Decimal(quantity))
-        seen = self._clock.monotonic() + self.late
+        seen = self._clock.monotonic() + late
         self._changes.append(_Change(seen, (planned.agreement, line_id), line))
         return line
+
+    def _id_of(self, _new: PlannedLine) -> str:
+        return self._new_id()
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
         return tuple(PsaCompany(a.ref.company, a.name) for a in self._agreements.values())

@@ -29,7 +29,7 @@ from kisi.config.settings import (
 )
 from kisi.errors import ConfigError, ExitCode
 from kisi.model import CountingRules, GuardRules
-from kisi.sources.ksc.settings import Fingerprint
+from kisi.sources.ksc import Fingerprint
 from tests.conftest import posix_time_zone
 
 PIN = "sha256:" + "0" * 64

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from kisi.cli.checking import check_files
@@ -26,6 +27,7 @@ from tests.conftest import posix_programs
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+CONTAINER = (ROOT / ".ci" / "container").read_text(encoding="utf-8")
 INSTALLED = "/usr/local/bin/kisi"
 
 
@@ -210,6 +212,37 @@ def test_what_is_scheduled_is_what_the_pages_install():
     assert 'py -m venv "C:\\Program Files\\kisi"\n' in windows
     for text in (readme, windows):
         assert "schtasks /Create /TN kisi /XML kisi-task.xml /RU .\\kisi /RP *" in text
+
+
+def test_the_container_has_a_user_volumes_and_the_secrets_that_its_example_names():
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    steps = [line.split(maxsplit=1) for line in image.splitlines() if re.match(r"[A-Z]", line)]
+    last = steps[max(at for at, (word, _) in enumerate(steps) if word == "FROM") :]
+    assert [rest for word, rest in last if word == "USER"] == ["10001:10001"]
+    assert ["VOLUME", '["/config", "/state"]'] in last
+    assert ["ENTRYPOINT", '["kisi"]'] in last
+    (variables,) = [dict(re.findall(r"(\w+)=(\S+)", rest)) for word, rest in last if word == "ENV"]
+    assert variables["KISI_CONFIG"] == "/config/kisi.toml"
+    copied = [rest.split()[:-1] for word, rest in steps if word == "COPY" and "--" not in rest]
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("*\n", 1)[1]
+    for source in (name for names in copied for name in names):
+        assert (ROOT / source).exists()
+        assert f"!{source.partition('/')[0]}\n" in kept
+
+    compose = yaml.safe_load((EXAMPLES / "container" / "compose.yaml").read_text(encoding="utf-8"))
+    service = compose["services"]["kisi"]
+    assert {place.partition(":")[2] for place in service["volumes"]} == {"/config", "/state"}
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    file = EXAMPLES / "container" / "config" / "kisi.toml"
+    config = read_partial_config(file, SOURCE_KINDS, PSA_KINDS).checked()
+    assert variables["CREDENTIALS_DIRECTORY"] == "/run/secrets"
+    assert _references(config) == {f"credential:{name}" for name in service["secrets"]}
+    assert compose["secrets"].keys() == set(service["secrets"])
+    assert _references(config) == {
+        f"credential:{name}"
+        for name in re.findall(r"[a-z-]+", re.search(r"for name in (.*);", CONTAINER)[1])
+    }
 
 
 def test_the_cron_configuration_needs_no_environment():

@@ -9,7 +9,12 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = {"install": (), "keyring": ("keyring",), "dev": ("dev", "sandbox")}
+LOCKS = {
+    "install": (),
+    "keyring": ("keyring",),
+    "notify": ("notify",),
+    "dev": ("dev", "notify", "sandbox"),
+}
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 
 
@@ -41,6 +46,7 @@ def test_a_lock_file_has_hashes_and_names_no_place_to_get_it_from(name):
 
 def test_development_has_the_versions_of_an_installation():
     assert pins("install").items() <= pins("keyring").items()
+    assert pins("install").items() <= pins("notify").items() <= pins("dev").items()
     assert pins("install").items() <= pins("dev").items()
 
 

@@ -301,3 +301,41 @@ def test_a_formatter_cannot_bring_the_traceback_back(redactor):
     assert record.exc_text.endswith(f"ValueError: {MASK}")
     assert RedactingFilter(redactor).filter(record)
     assert record.exc_text.endswith(f"ValueError: {MASK}")
+
+
+GUID = "c1a0ffee-0b5e-4d3a-9e21-7f00d15ea5e1"
+_BARE = GUID.replace("-", "")
+
+
+@pytest.mark.parametrize("registered", [GUID, GUID.upper(), _BARE, f"{{{GUID}}}"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        GUID,
+        GUID.upper(),
+        GUID.title(),
+        _BARE,
+        _BARE.upper(),
+        f"{{{GUID.upper()}}}",
+        f"({_BARE})",
+        quote(f"{{{GUID}}}"),
+        b64encode(f"id:{GUID.upper()}".encode()).decode(),
+        b64encode(_BARE.encode()).decode(),
+        _BARE.encode("utf-16-le").decode("latin-1"),
+    ],
+)
+def test_a_guid_is_masked_in_each_of_its_spellings(registered, said):
+    redactor = Redactor()
+    redactor.add(registered)
+    masked = redactor.redact(f"The clientId {said} is not known.")
+    assert MASK in masked
+    assert "ffee" not in masked.casefold()
+    assert masked.startswith("The clientId ")
+    assert masked.endswith(" is not known.")
+
+
+def test_another_guid_is_shown():
+    redactor = Redactor()
+    redactor.add(GUID)
+    other = GUID.replace("c1a0", "c1a1")
+    assert redactor.redact(other) == other

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Collection
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kisi.cli import options
-from kisi.cli.map import billing, editing
-from kisi.cli.map.editing import (
-    Offline,
-    edited_mapping,
-    inventory_of,
-    known_to_the_journal,
-    tell_missing,
-)
-from kisi.cli.options import Format, RowsFormat, shared_options
+from kisi.cli.map import editing
+from kisi.cli.map.editing import Offline, confirm, edited_mapping, editing_of
+from kisi.cli.options import Format, RowsFormat, flag, shared_options
 from kisi.cli.output import Console, result, show, terminal_text
-from kisi.errors import ConfigError
+from kisi.errors import ConfigError, ExitCode, StateError
+
+if TYPE_CHECKING:
+    from kisi.mapping.inventory import Inventory
+    from kisi.run.setup import Setup
 
 _NEXT = """\
 What to do next:
@@ -81,6 +81,56 @@ def _show_overview(config: Path | None, console: Console) -> int:
     return inventory.exit_code
 
 
+def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
+    """Reads both sides, with progress bars on a terminal; ^C raises `Interrupted`."""
+    from kisi.cli.running import ProgressBars, handle_signals
+    from kisi.mapping.inventory import take_inventory
+
+    said = "Stopping: nothing is changed."
+    with handle_signals(said) as stop, ProgressBars(console) as bars:
+        inventory = take_inventory(
+            setup.rules().mapping,
+            setup.sources,
+            setup.psas,
+            keys=keys,
+            former=known_to_the_journal(setup)[0],
+            progress=stop.checked(bars.report),
+        )
+        stop.check()
+    return inventory
+
+
+def known_to_the_journal(
+    setup: Setup,
+) -> tuple[Collection[tuple[str, str]], Collection[tuple[str, str]]]:
+    """The companies that ever were clients; the agreements on which the last run left all at 0.
+
+    Each with its PSA. Where the journal cannot be read, nothing is known.
+    """
+    from kisi.journal import Journal, Subject
+
+    with (
+        suppress(StateError),
+        Journal.open(setup.config.state_dir, readonly=True) as journal,
+    ):
+        report = journal.latest(Subject.REPORT) or {}
+        empty = {
+            (company["psa"], company["agreement"])
+            for company in report.get("companies", ())
+            if company["current"] and not any(line["after"] for line in company["lines"])
+        }
+        return {(x.psa, x.company) for x in journal.clients(unmapped=True)}, empty
+    return (), ()
+
+
+def tell_missing(inventory: Inventory, console: Console) -> None:
+    """Says what could not be read; the rest was shown."""
+    from kisi.redaction import safe_text
+
+    for sentence in inventory.missing:
+        console.warn(safe_text(sentence))
+
+
 def _refuse_misplaced(context: typer.Context) -> None:
     """An option in front of the subcommand would be taken for one of `kisi map` alone."""
     for name in ("config", "quiet", "verbose", "no_color"):
@@ -97,11 +147,10 @@ def map_list(
     config: Path | None,
     console: Console,
     unmapped: Annotated[
-        bool, typer.Option("--unmapped", help="Only what nothing is mapped to, on either side.")
+        bool, flag("--unmapped", "Only what nothing is mapped to, on either side.")
     ] = False,
     stale: Annotated[
-        bool,
-        typer.Option("--stale", help="Only what is gone, renamed, inactive, or ends in 60 days."),
+        bool, flag("--stale", "Only what is gone, renamed, inactive, or ends in 60 days.")
     ] = False,
 ) -> None:
     """List everything that can be mapped, with its ids.
@@ -125,24 +174,23 @@ def map_list(
         leavers = tuple(leaving_clients(rules.mapping, known_to_the_journal(setup)[1]))
         entries = SystemValidator.of(inventory, rules.today).stale(rules.mapping) + leavers
     if stale:
-        report = map_lists.stale_report(entries)
-        document = map_lists.stale_document(entries, inventory.missing, inventory.exit_code)
+        show(
+            console,
+            partial(map_lists.stale_report, entries),
+            partial(map_lists.stale_document, entries, inventory.missing, inventory.exit_code),
+            partial(map_lists.stale_csv, entries),
+        )
     else:
-        inventory = inventory.only_unmapped() if unmapped else inventory
+        shown = inventory.only_unmapped() if unmapped else inventory
         told = () if unmapped else leavers
-        document = map_lists.inventory_document(inventory, told)
-        report = map_lists.inventory_report(inventory, told)
-        report = map_lists.unmapped_report(inventory) if unmapped else report
-    show(
-        console,
-        report=lambda: report,
-        document=lambda: document,
-        csv=lambda style: (
-            map_lists.stale_csv(entries, style)
-            if stale
-            else map_lists.inventory_csv(inventory, style)
-        ),
-    )
+        show(
+            console,
+            partial(map_lists.unmapped_report, shown)
+            if unmapped
+            else partial(map_lists.inventory_report, shown, told),
+            partial(map_lists.inventory_document, shown, told),
+            partial(map_lists.inventory_csv, shown),
+        )
     if stale and not entries and not inventory.missing:
         console.info("Every mapped tenant, company, agreement and product is there and active.")
     tell_missing(inventory, console)
@@ -184,13 +232,11 @@ def map_suggest(
         inventory = inventory_of(setup, console)
         rules = setup.rules()
         suggestions = suggest(rules.mapping, inventory, rules.today, min_score=least)
-    report = suggestions_report(suggestions, least)
-    document = suggestions_document(suggestions, int(inventory.exit_code))
     show(
         console,
-        report=lambda: report,
-        document=lambda: document,
-        csv=partial(suggestions_csv, suggestions),
+        partial(suggestions_report, suggestions, least),
+        partial(suggestions_document, suggestions, int(inventory.exit_code)),
+        partial(suggestions_csv, suggestions),
     )
     tell_missing(inventory, console)
     accept = [row.accept for row in suggestions.clients]
@@ -206,6 +252,43 @@ def map_suggest(
     if console.file is not None and console.format is not Format.TABLE:
         console.info(f"Look through {console.file}, then: kisi map accept {console.file}")
     raise typer.Exit(inventory.exit_code)
+
+
+@shared_options()
+def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -> None:
+    """Move clients to what follows an ended agreement.
+
+    kisi map renew
+
+    It is shown first. A successor is the only free agreement of the company that runs today, or the
+    only one with the old one's type and name. Where a person must choose, the choices are shown and
+    nothing is moved.
+    """
+    from kisi.mapping.suggestions import renewals
+    from kisi.render.map_lists import renewals_report
+    from kisi.run.setup import opened
+
+    with opened(config) as setup:
+        editing = editing_of(setup.config, setup, console)
+        inventory = inventory_of(setup, console, keys=False)
+        found = renewals(editing.editor.mapping.companies, inventory, setup.rules().today)
+        result(terminal_text(renewals_report(found), console), None)
+        tell_missing(inventory, console)
+        moves = {
+            renewal.row: replace(renewal.client, agreement=renewal.successor.id)
+            for renewal in found
+            if renewal.successor is not None
+        }
+        if moves:
+            clients = "1 client" if len(moves) == 1 else f"{len(moves)} clients"
+            remedy = "`kisi map renew --yes` moves them."
+            confirm(f"Move {clients}?", f"{clients} could be moved;", remedy, yes=yes)
+            editing.rows.change_clients(moves)
+            editing.save()
+        elif not found:
+            console.info("No client's agreement has ended.")
+    open_ = len(found) - len(moves)
+    raise typer.Exit(inventory.exit_code or (ExitCode.WITHHELD if open_ else ExitCode.OK))
 
 
 @shared_options()
@@ -242,7 +325,7 @@ def map_import(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
     format_: As = "csv",
     remove_missing: Annotated[
-        bool, typer.Option("--remove-missing", help="Take out what the table does not name.")
+        bool, flag("--remove-missing", "Take out what the table does not name.")
     ] = False,
     offline: Offline = False,
 ) -> None:
@@ -324,10 +407,10 @@ map_app.command("accept")(map_accept)
 map_app.command("company")(editing.map_company)
 map_app.command("product")(editing.map_product)
 map_app.command("application")(editing.map_application)
-map_app.command("billing")(billing.map_billing)
-map_app.command("ignore")(billing.map_ignore)
-map_app.command("leave")(billing.map_leave)
+map_app.command("billing")(editing.map_billing)
+map_app.command("ignore")(editing.map_ignore)
+map_app.command("leave")(editing.map_leave)
 map_app.command("remove")(editing.map_remove)
-map_app.command("renew")(editing.map_renew)
+map_app.command("renew")(map_renew)
 map_app.command("export")(map_export)
 map_app.command("import")(map_import)

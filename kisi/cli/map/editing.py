@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kisi.cli import options, output
-from kisi.cli.completion import client_names
-from kisi.cli.options import shared_options
+from kisi.cli import options
+from kisi.cli.options import client_argument, client_option, flag, option, shared_options
 from kisi.cli.output import Console
-from kisi.errors import ConfigError, ExitCode, StateError, Withheld
+from kisi.errors import ConfigError, Withheld
 
 if TYPE_CHECKING:
     from kisi.config import Config
     from kisi.mapping.changes import MappingEdit
     from kisi.mapping.file import MappingEditor
-    from kisi.mapping.inventory import Inventory
     from kisi.mapping.validator import SystemValidator
     from kisi.model import Company
     from kisi.run.setup import Setup
@@ -33,21 +31,9 @@ SHOWN = 20
 Texts = list[str] | None
 OnOff = Literal["on", "off"]
 Offline = Annotated[
-    bool,
-    typer.Option("--offline", help="Do not ask the systems whether the ids exist and are active."),
+    bool, flag("--offline", "Do not ask the systems whether the ids exist and are active.")
 ]
-
-
-def client_argument(text: str) -> Any:  # noqa: ANN401 - as `typer.Argument`
-    """An argument that names one client, and completes its name."""
-    return typer.Argument(metavar="CLIENT", autocompletion=client_names, help=text)
-
-
-def _option(metavar: str, text: str, *names: str) -> Any:  # noqa: ANN401 - as `typer.Option`
-    return typer.Option(*names, metavar=metavar, help=text)
-
-
-Product = Annotated[str | None, _option("ID", "The product of this category.")]
+Product = Annotated[str | None, option("ID", "The product of this category.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,63 +93,13 @@ def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing
     return Editing(editor, editor.edit(), validator, console, today)
 
 
-def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
-    """Reads both sides, with progress bars on a terminal; ^C raises `Interrupted`."""
-    from kisi.cli.running import ProgressBars, handle_signals
-    from kisi.mapping.inventory import take_inventory
-
-    said = "Stopping: nothing is changed."
-    with handle_signals(said) as stop, ProgressBars(console) as bars:
-        inventory = take_inventory(
-            setup.rules().mapping,
-            setup.sources,
-            setup.psas,
-            keys=keys,
-            former=known_to_the_journal(setup)[0],
-            progress=stop.checked(bars.report),
-        )
-        stop.check()
-    return inventory
-
-
-def known_to_the_journal(
-    setup: Setup,
-) -> tuple[Collection[tuple[str, str]], Collection[tuple[str, str]]]:
-    """The companies that ever were clients; the agreements on which the last run left all at 0.
-
-    Each with its PSA. Where the journal cannot be read, nothing is known.
-    """
-    from kisi.journal import Journal, Subject
-
-    with (
-        suppress(StateError),
-        Journal.open(setup.config.state_dir, readonly=True) as journal,
-    ):
-        report = journal.latest(Subject.REPORT) or {}
-        empty = {
-            (company["psa"], company["agreement"])
-            for company in report.get("companies", ())
-            if company["current"] and not any(line["after"] for line in company["lines"])
-        }
-        return {(x.psa, x.company) for x in journal.clients(unmapped=True)}, empty
-    return (), ()
-
-
-def tell_missing(inventory: Inventory, console: Console) -> None:
-    """Says what could not be read; the rest was shown."""
-    from kisi.redaction import safe_text
-
-    for sentence in inventory.missing:
-        console.warn(safe_text(sentence))
-
-
-def confirm(question: str, withheld: Withheld, *, yes: bool) -> None:
-    """Goes on only with `--yes`, or if a person on a terminal says so; else raises `withheld`."""
+def confirm(question: str, withheld: str, remedy: str, *, yes: bool) -> None:
+    """Goes on only with `--yes`, or if a person on a terminal says so; else raises `Withheld`."""
     from kisi.redaction import safe_text
 
     on_a_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or (on_a_terminal and typer.confirm(safe_text(question), err=True))):
-        raise withheld
+        raise Withheld(f"{withheld} mapping.toml was left as it is.", remedy=remedy)
 
 
 @shared_options()
@@ -176,12 +112,12 @@ def map_company(
             "Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."
         ),
     ] = None,
-    tenant: Annotated[Texts, _option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
+    tenant: Annotated[Texts, option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
     remove_tenant: Annotated[
-        Texts, _option("SOURCE:TENANT", "A tenant to take out (repeatable).")
+        Texts, option("SOURCE:TENANT", "A tenant to take out (repeatable).")
     ] = None,
-    company: Annotated[str | None, _option("ID", "The PSA's company id or account number.")] = None,
-    agreement: Annotated[str | None, _option("ID", "Its agreement.")] = None,
+    company: Annotated[str | None, option("ID", "The PSA's company id or account number.")] = None,
+    agreement: Annotated[str | None, option("ID", "Its agreement.")] = None,
     psa: options.PsaName = None,
     name: Annotated[
         str | None, typer.Option(help="What the client is called; default: as in the PSA.")
@@ -212,8 +148,8 @@ def map_company(
         rows = editing.rows
         place = None if client is None else rows.the_client(client)
         old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
-        new = [rows.the_tenant(text) for text in tenant or []]
-        gone = [rows.the_tenant(text) for text in remove_tenant or []]
+        new = [rows.names.the_tenant(text) for text in tenant or []]
+        gone = [rows.names.the_tenant(text) for text in remove_tenant or []]
         if unknown := [str(ref) for ref in gone if ref not in old.tenants]:
             raise ConfigError(
                 f"{', '.join(unknown)}: no tenant of this client. mapping.toml was left as it is.",
@@ -224,7 +160,7 @@ def map_company(
             old,
             name=name or old.name,
             tenants=(*kept, *(ref for ref in new if ref not in kept)),
-            psa=rows.the_psa(psa) if psa else old.psa,
+            psa=rows.names.the_psa(psa) if psa else old.psa,
             company=company or old.company,
             agreement=agreement or old.agreement,
             billing=old.billing if billing is None else billing == "on",
@@ -238,49 +174,9 @@ def map_company(
 def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
     from kisi.model import Company
 
-    psa = editing.rows.the_psa(psa)
+    psa = editing.rows.names.the_psa(psa)
     found = editing.validator.company_of(psa, company) if editing.validator else None
     return Company(found.name if found else company, (), psa, company, "", billing=False)
-
-
-@shared_options()
-def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -> None:
-    """Move clients to what follows an ended agreement.
-
-    kisi map renew
-
-    It is shown first. A successor is the only free agreement of the company that runs today, or the
-    only one with the old one's type and name. Where a person must choose, the choices are shown and
-    nothing is moved.
-    """
-    from kisi.mapping.suggestions import renewals
-    from kisi.render.map_lists import renewals_report
-    from kisi.run.setup import opened
-
-    with opened(config) as setup:
-        editing = editing_of(setup.config, setup, console)
-        inventory = inventory_of(setup, console, keys=False)
-        found = renewals(editing.editor.mapping.companies, inventory, setup.rules().today)
-        output.result(output.terminal_text(renewals_report(found), console), None)
-        tell_missing(inventory, console)
-        moves = {
-            renewal.row: replace(renewal.client, agreement=renewal.successor.id)
-            for renewal in found
-            if renewal.successor is not None
-        }
-        if moves:
-            clients = "1 client" if len(moves) == 1 else f"{len(moves)} clients"
-            withheld = Withheld(
-                f"{clients} could be moved; mapping.toml was left as it is.",
-                remedy="`kisi map renew --yes` moves them.",
-            )
-            confirm(f"Move {clients}?", withheld, yes=yes)
-            editing.rows.change_clients(moves)
-            editing.save()
-        elif not found:
-            console.info("No client's agreement has ended.")
-    open_ = len(found) - len(moves)
-    raise typer.Exit(inventory.exit_code or (ExitCode.WITHHELD if open_ else ExitCode.OK))
 
 
 @shared_options()
@@ -288,8 +184,8 @@ def map_application(
     config: Path | None,
     console: Console,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")],
-    key: Annotated[Texts, _option("GLOB", "Key names of it (repeatable); default: NAME*.")] = None,
-    add_key: Annotated[Texts, _option("GLOB", "Key names that are added to those it has.")] = None,
+    key: Annotated[Texts, option("GLOB", "Key names of it (repeatable); default: NAME*.")] = None,
+    add_key: Annotated[Texts, option("GLOB", "Key names that are added to those it has.")] = None,
     unit: Annotated[
         Literal["device", "user", "mailbox"] | None,
         typer.Option(help="What is counted; default: device."),
@@ -325,22 +221,16 @@ def map_product(
     application: Annotated[
         str, typer.Argument(metavar="APPLICATION", help="The name of an [[application]].")
     ],
-    all_: Annotated[str | None, _option("ID", "One product for everything.", "--all")] = None,
+    all_: Annotated[str | None, option("ID", "One product for everything.", "--all")] = None,
     windows_workstations: Product = None,
     windows_servers: Product = None,
     non_windows: Product = None,
     psa: options.PsaName = None,
     client: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLIENT",
-            autocompletion=client_names,
-            help="An exception for this client alone.",
-        ),
+        str | None, client_option("An exception for this client alone.", "--client")
     ] = None,
     leave: Annotated[
-        bool,
-        typer.Option("--leave", help="With --client: leave its lines of this application alone."),
+        bool, flag("--leave", "With --client: leave its lines of this application alone.")
     ] = False,
     offline: Offline = False,
 ) -> None:
@@ -369,7 +259,7 @@ def map_product(
         rows = editing.rows
         name = rows.the_application(application).name
         if client is None:
-            rows.set_product(ProductRow(name, rows.the_psa(psa), products))
+            rows.set_product(ProductRow(name, rows.names.the_psa(psa), products))
         else:
             place = rows.the_client(client)
             row = ProductRow(name, rows.companies[place].psa, products, bill=not leave)
@@ -385,10 +275,10 @@ def map_remove(
     ] = None,
     application: Annotated[
         str | None,
-        _option("NAME", "The application with all its rows; with CLIENT: that client's exception."),
+        option("NAME", "The application with all its rows; with CLIENT: that client's exception."),
     ] = None,
     product: Annotated[
-        str | None, _option("APPLICATION", "As what this application is billed.")
+        str | None, option("APPLICATION", "As what this application is billed.")
     ] = None,
     psa: options.PsaName = None,
 ) -> None:
@@ -408,10 +298,163 @@ def map_remove(
         rows = editing.rows
         place = None if client is None else rows.the_client(client)
         if product is not None:
-            rows.remove_product(rows.the_application(product).name, rows.the_psa(psa))
+            rows.remove_product(rows.the_application(product).name, rows.names.the_psa(psa))
         elif place is None:
             rows.remove_application(application or "")
         elif application is None:
             del rows.companies[place]
         else:
             rows.remove_exception(place, rows.the_application(application).name)
+
+
+@shared_options()
+def map_billing(
+    config: Path | None,
+    console: Console,
+    client: Annotated[
+        str, client_argument("Its name, agreement (cw:1042) or a tenant; or a glob on names.")
+    ],
+    switch: Annotated[OnOff, typer.Argument(metavar="on|off")],
+    yes: options.Yes = False,
+    offline: Offline = False,
+) -> None:
+    """Switch the billing of clients on or off.
+
+    kisi map billing Contoso on
+
+    Off: nothing is read or written for it, and its lines stay as they are. On: the ids are proven
+    first, and the next `kisi preview` shows what will be billed.
+    """
+    from kisi.counting.notes import some
+    from kisi.mapping.changes import called
+
+    with edited_mapping(config, console, offline=offline) as editing:
+        found = editing.rows.the_clients(client)
+        changed = {
+            place: replace(company, billing=switch == "on")
+            for place in found
+            if (company := editing.rows.companies[place]).billing is not (switch == "on")
+        }
+        if len(found) > 1 and changed:
+            names = some([*map(called, changed.values())], SHOWN)
+            sentence = f'"{client}" names {len(changed)} clients: {names}.'
+            remedy = "Name one by the id in parentheses, or add --yes to switch all of them."
+            question = f"{sentence} Switch the billing of all of them {switch}?"
+            confirm(question, sentence, remedy, yes=yes)
+        editing.rows.change_clients(changed)
+    if switch == "off" and changed:
+        one = next(iter(changed.values()))
+        here = f"{one.psa}:{one.agreement}" if len(changed) == 1 else "CLIENT"
+        console.info(
+            "Its lines stay in the PSA as they are, and are invoiced on. If the client has left, "
+            f"set them to 0 there yourself; or switch it on again, and kisi map leave {here}"
+        )
+
+
+@shared_options()
+def map_ignore(
+    config: Path | None,
+    console: Console,
+    tenant: Annotated[str, typer.Argument(metavar="SOURCE:TENANT", help="The tenant.")],
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why; for people.")] = "",
+    undo: Annotated[bool, flag("--undo", "Report it as unmapped again.")] = False,
+    offline: Offline = False,
+) -> None:
+    """Never bill a tenant: your own, a lab, a demo.
+
+    kisi map ignore hq:VSRV1 --note "our own"
+
+    Only `kisi map list` still names it.
+    """
+    from kisi.mapping.rules import UNTOUCHED
+    from kisi.model import IgnoredTenant
+
+    with edited_mapping(config, console, offline=offline or undo) as editing:
+        ref = editing.rows.names.the_tenant(tenant)
+        if undo:
+            editing.rows.heed_tenant(ref)
+            return
+        if editing.validator is not None and editing.validator.tenant(ref) is None:
+            raise ConfigError(
+                f"sources.{ref.source} has no tenant {tenant!r}. {UNTOUCHED}",
+                remedy="`kisi map list` shows the tenants.",
+            )
+        editing.rows.ignore_tenant(IgnoredTenant(ref, note))
+
+
+@shared_options()
+def map_leave(
+    config: Path | None,
+    console: Console,
+    client: Annotated[str, client_argument("Its name, agreement (cw:1042) or a tenant.")],
+    on: Annotated[
+        datetime | None,
+        typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Its last day; default: today."),
+    ] = None,
+    bill_period: Annotated[
+        bool | None,
+        typer.Option(
+            "--bill-period/--no-bill-period",
+            help="Whether the period that runs now is billed to its end; a terminal is asked.",
+        ),
+    ] = None,
+    undo: Annotated[bool, flag("--undo", "It stays after all.")] = False,
+    offline: Offline = False,
+) -> None:
+    """End a client: after its last day its lines go to 0.
+
+    kisi map leave Contoso --on 2026-11-30
+
+    They are on hold as `left` until you accept that. Another client may name its tenants before,
+    and has them from the next day on.
+    """
+    from kisi.mapping.changes import called
+    from kisi.mapping.rules import UNTOUCHED
+
+    with edited_mapping(config, console, offline=offline or undo) as editing:
+        place = editing.rows.the_client(client)
+        old, until = editing.rows.companies[place], None
+        if not undo and not old.billing:
+            raise ConfigError(
+                f"The billing of {called(old)} is off, so that kisi leaves its lines as "
+                f"they are. {UNTOUCHED}",
+                remedy=f"Set them to 0 on agreement {old.agreement} in psa.{old.psa} yourself, "
+                f"then: kisi map remove {old.psa}:{old.agreement}. Or first: kisi map billing "
+                f"{old.psa}:{old.agreement} on",
+            )
+        if not undo:
+            until = _last_day(editing, old, on.date() if on else editing.today, bill_period)
+        editing.rows.change_clients({place: replace(old, until=until)})
+    if until is not None:
+        console.info(
+            f"After {until} its lines are to go to 0; each is on hold (left) until you accept "
+            "that. Another client may name its tenants from now on, and has them after that day. "
+            "Once the lines are 0, `kisi map list` offers to take its row out."
+        )
+
+
+def _last_day(editing: Editing, client: Company, day: date, bill_period: bool | None) -> date:
+    """The last day of a client, with the end of the running period where that is still billed.
+
+    A PSA that does not say when it invoices next does so on the 1st.
+    """
+    from kisi.mapping.changes import called
+    from kisi.redaction import safe_text
+
+    if editing.validator is None:
+        if bill_period:
+            raise typer.BadParameter("--bill-period asks the PSA; leave --offline out.")
+        return day
+    first = (editing.today.replace(day=1) + timedelta(days=32)).replace(day=1)
+    ends = (editing.validator.next_invoice(client) or first) - timedelta(days=1)
+    if ends <= day:
+        return day
+    if bill_period is None and sys.stdin.isatty() and sys.stderr.isatty():
+        question = f"The period of {called(client)} runs to {ends}. Is all of it still billed?"
+        bill_period = typer.confirm(safe_text(question), default=None, err=True)
+    if bill_period is None:
+        editing.console.info(
+            f"The running period is billed to {day} and not to its end, {ends}; to bill all of "
+            "it: --bill-period"
+        )
+    return ends if bill_period else day

@@ -10,68 +10,31 @@ periods up to the end of the contract, and an adjustment changes the rows from i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
+
+from requests.structures import CaseInsensitiveDict
 
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.autotask.settings import ACTIVE, Effective
-from kisi.psa.interface import LARGEST, exact_number, move, move_by_hand
-from kisi.redaction import remote_name, remote_text
-
-Row = Mapping[str, object]
-"""One record of an answer, its field names in lower case."""
+from kisi.psa.autotask import ACTIVE, Effective
+from kisi.psa.records import Row, day, exact_number, move, move_by_hand, name, whole
 
 RECURRING = 7
 """`contractType` of a Recurring Service contract."""
-_LARGEST_ID = 2**31 - 1
-_ID = re.compile(r"[1-9][0-9]{0,9}")
-_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T.*)?", re.ASCII)
-
-
-def as_id(text: str) -> int | None:
-    """The Autotask id that `text` from mapping.toml spells, or None if it cannot be one."""
-    return int(text) if _ID.fullmatch(text) and int(text) <= _LARGEST_ID else None
 
 
 def folded(record: object) -> Row:
-    """A record with its field names in lower case; `ValueError` if it is none."""
+    """A record whose fields are found in any case; `ValueError` if it is none."""
     if not isinstance(record, dict):
         raise ValueError("a record is not an object")  # noqa: TRY004  # one kind for all
-    return {str(name).lower(): value for name, value in record.items()}
+    return CaseInsensitiveDict(record)
 
 
-def number(row: Row, name: str) -> int:
-    """A whole number of a record; `ValueError` if it is absent or none."""
-    value = row.get(name.lower())
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= LARGEST:
-        raise ValueError(f"{name} is {remote_text(repr(value), 40)}, no whole number")
-    return value
-
-
-def _day(row: Row, name: str) -> date | None:
-    """The day of a date-time field; None if it is absent."""
-    value = row.get(name.lower())
-    if value is None or value == "":
-        return None
-    match = _DAY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{name} is {remote_text(repr(value), 40)}, no day")
-    return date.fromisoformat(match[1])
-
-
-def _name(row: Row, name: str) -> str:
-    value = row.get(name.lower())
-    return remote_name(value) if isinstance(value, str) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """How many units of a contract's service one billing period has; both days are in it."""
 
     start: date
@@ -83,10 +46,10 @@ class Period:
 
 def read_period(row: Row) -> Period:
     """One `ContractServiceUnits` record."""
-    start, end, units = _day(row, "startDate"), _day(row, "endDate"), number(row, "units")
+    start, end, units = day(row, "startDate"), day(row, "endDate"), whole(row, "units")
     if start is None or end is None or end < start or units < 0:
         raise ValueError(f"a period has {units} units from {start} to {end}")
-    return Period(start, end, units, posted=_day(row, "approveAndPostDate") is not None)
+    return Period(start, end, units, posted=day(row, "approveAndPostDate") is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +73,7 @@ class Service:
 
     def following(self, today: date) -> Period | None:
         """The first period that begins after `today`."""
-        return min((p for p in self.periods if p.start > today), key=_start, default=None)
+        return min((p for p in self.periods if p.start > today), default=None)
 
     def agreed(self, today: date, effective: Effective) -> int:
         """The units from the date on at which a decrease counts: what a new quantity replaces."""
@@ -124,17 +87,13 @@ class Service:
         return self.last is None and not any(period.units for period in self.periods)
 
 
-def _start(period: Period) -> date:
-    return period.start
-
-
 def read_service(row: Row) -> Service:
     """One `ContractServices` record, without its periods."""
     return Service(
-        id=number(row, "id"),
-        service=number(row, "serviceID"),
-        name=_name(row, "invoiceDescription"),
-        price=exact_number(row.get("unitprice")),
+        id=whole(row, "id"),
+        service=whole(row, "serviceID"),
+        name=name(row, "invoiceDescription"),
+        price=exact_number(row.get("unitPrice")),
     )
 
 
@@ -199,8 +158,8 @@ def read_contract(
         why = f"Contract {ref.agreement} does not exist in Autotask, or the API user may not see it"
         remedy = f"If another one takes its place: {move(ref)}."
         return Agreement(ref, not_billable=NotBillable("agreement", f"{why}.", remedy), gone=True)
-    starts, ends, name = _day(row, "startDate"), _day(row, "endDate"), _name(row, "contractName")
-    company, kind = number(row, "companyID"), number(row, "contractType")
+    starts, ends, named = day(row, "startDate"), day(row, "endDate"), name(row, "contractName")
+    company, kind = whole(row, "companyID"), whole(row, "contractType")
     over = ends is not None and ends < today
     why, remedy = "", ""
     if str(company) != ref.company:
@@ -214,13 +173,13 @@ def read_contract(
         remedy = f"Renew it in Autotask, or name the one that follows it: {move(ref)}."
     elif starts is not None and starts > today:
         why, remedy = f"starts only on {starts}", f"Wait until then, or: {move_by_hand(ref)}."
-    elif number(row, "status") != active:
+    elif whole(row, "status") != active:
         why = "is not active. Autotask may go on invoicing it"
         remedy = f"Activate it in Autotask, or name another one: {move_by_hand(ref)}."
-    called = f"Contract {ref.agreement}" + (f" {name!r}" if name else "")
+    called = f"Contract {ref.agreement}" + (f" {named!r}" if named else "")
     return Agreement(
         ref,
-        name=name,
+        name=named,
         not_billable=NotBillable("agreement", f"{called} {why}.", remedy) if why else None,
         bill_start=starts,
         ends=ends,
@@ -230,31 +189,31 @@ def read_contract(
 
 def listed_contract(row: Row, today: date, active: int = ACTIVE) -> PsaAgreement:
     """A contract, for `kisi map`."""
-    ends = _day(row, "endDate")
+    ends = day(row, "endDate")
     return PsaAgreement(
-        id=str(number(row, "id")),
-        company=str(row.get("companyid") or ""),
-        name=_name(row, "contractName"),
+        id=str(whole(row, "id")),
+        company=str(row.get("companyID") or ""),
+        name=name(row, "contractName"),
         kind="Recurring Service",
         active=row.get("status") == active and (ends is None or ends >= today),
-        starts=_day(row, "startDate"),
+        starts=day(row, "startDate"),
         ends=ends,
     )
 
 
 def listed_company(row: Row) -> PsaCompany:
     """A company, for `kisi map`."""
-    inactive = row.get("isactive") is False
-    return PsaCompany(str(number(row, "id")), _name(row, "companyName"), active=not inactive)
+    inactive = row.get("isActive") is False
+    return PsaCompany(str(whole(row, "id")), name(row, "companyName"), active=not inactive)
 
 
 def listed_service(row: Row) -> PsaProduct:
     """A service of the catalogue."""
     return PsaProduct(
-        id=str(number(row, "id")),
-        name=_name(row, "name"),
-        active=row.get("isactive") is not False,
-        price=exact_number(row.get("unitprice")),
+        id=str(whole(row, "id")),
+        name=name(row, "name"),
+        active=row.get("isActive") is not False,
+        price=exact_number(row.get("unitPrice")),
     )
 
 
@@ -264,10 +223,10 @@ def with_periods(
     """Services with their period rows; of those that are over, only the latest is known."""
     periods: dict[int, list[Period]] = {}
     for row in units:
-        periods.setdefault(number(row, "contractServiceID"), []).append(read_period(row))
+        periods.setdefault(whole(row, "contractServiceID"), []).append(read_period(row))
     found = []
     for one in services:
-        mine = sorted(periods.get(one.id, ()), key=_start)
+        mine = sorted(periods.get(one.id, ()))
         over = [period for period in mine if period.end < today]
         current = tuple(period for period in mine if period.end >= today)
         found.append(replace(one, periods=current, last=over[-1] if over else None))

@@ -12,14 +12,16 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from kisi.errors import AccessRefused, BadAnswer, PsaError, TransportError
-from kisi.psa.autotask.records import Row, folded, number
-from kisi.psa.autotask.settings import trusted_zone
+from kisi.errors import AccessRefused, BadAnswer, ConfigError, PsaError
+from kisi.psa.autotask import AutotaskSettings, trusted_zone
+from kisi.psa.autotask.records import folded
+from kisi.psa.http import HttpPsa
+from kisi.psa.records import Row, whole
 from kisi.redaction import REDACTOR, remote_words
-from kisi.transport import Answer, Client, Clock, Retry
+from kisi.transport import Answer, Client, Retry
 
 LOG = logging.getLogger("kisi.psa.autotask")
 Read = TypeVar("Read")
@@ -74,7 +76,7 @@ class Filter(NamedTuple):
 
     def matches(self, row: Row) -> bool:
         """Whether a record can be an answer to it, where ids are asked for."""
-        value = row.get(self.field.lower())
+        value = row.get(self.field)
         asked = self.value if isinstance(self.value, list) else [self.value]
         return self.op not in {"eq", "in"} or value in asked
 
@@ -84,34 +86,31 @@ class Filter(NamedTuple):
         return {"op": self.op, "field": self.field, **given}
 
 
-class Wire:
-    """One Autotask database, `[psa.NAME]`. Nothing is sent before the first question.
+class Wire(HttpPsa):
+    """The requests to one Autotask database. Nothing is sent before the first question.
 
-    `zone` is the base address; where it is empty, Autotask is asked for that of `user`. `connect`
-    makes the client for a host; `headers` are those that hold the secrets.
+    `ConfigError` if a secret cannot be part of a request.
     """
 
-    def __init__(
-        self,
-        name: str,
-        user: str,
-        zone: str,
-        *,
-        connect: Callable[[str, Mapping[str, str]], Client],
-        headers: Mapping[str, str],
-        clock: Clock,
-    ) -> None:
-        self.name = name
-        self._user = user
-        self._zone = zone
-        self._connect = connect
-        self._headers = headers
-        self._clock = clock
-        self.client: Client | None = None
-        """The connection to the zone; None before the first question."""
-        self._root = ""
-        self._sent = 0
-        self._pause = 0.0
+    system = "Autotask"
+    if_unusable = "check zone of [{}], and correct the record in Autotask"
+    if_skewed = "an adjustment could count from the wrong day"
+
+    _settings: AutotaskSettings
+    _root = ""
+    _sent = 0
+    _pause = 0.0
+
+    def _set_up(self) -> None:
+        self.workers = self._settings.workers
+        for key, value in self._secrets.items():
+            if not (value.isascii() and value.isprintable()):
+                raise ConfigError(
+                    f"[psa.{self.name}] {key} holds characters that no Autotask login has.",
+                    remedy="Copy it from Autotask again.",
+                )
+        self._today = self._clock.now().date()
+        """In the billing time zone, once a run has named it."""
         self._lock = threading.Lock()
 
     def post(self, path: str, body: Mapping[str, object]) -> Answer:
@@ -119,19 +118,23 @@ class Wire:
         return self._send("POST", path, body, Retry.NEVER)
 
     def query(self, entity: Entity, read: Callable[[Row], Read], *filters: Filter) -> list[Read]:
+        """As `rows`, each made a value by a reader of `records`."""
+        rows = self.rows(entity, *filters)
+        with self.reading(entity.noun):
+            return list(map(read, rows))
+
+    def rows(self, entity: Entity, *filters: Filter) -> list[Row]:
         """All records for which all `filters` hold, each once; one request for 500 ids.
 
         `PsaError` if they did not arrive whole, cannot be read, or answer another question.
         """
         first, *others = filters
         if not isinstance(first.value, list):
-            rows = self._rows(entity, filters)
-        else:
-            ids = sorted(first.value)
-            parts = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
-            of_parts = (self._rows(entity, (first._replace(value=x), *others)) for x in parts)
-            rows = [row for part in of_parts for row in part]
-        return [self.parse(read, row, entity.noun) for row in rows]
+            return self._rows(entity, filters)
+        ids = sorted(first.value)
+        parts = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+        of_parts = (self._rows(entity, (first._replace(value=x), *others)) for x in parts)
+        return [row for part in of_parts for row in part]
 
     def _rows(self, entity: Entity, filters: Collection[Filter]) -> list[Row]:
         body = {
@@ -141,45 +144,30 @@ class Wire:
         }
         rows: dict[int, Row] = {}
         path = f"{entity.path}/query"
-        while path:
-            page, path = self._page(entity, filters, self._ask("POST", path, body, entity.noun))
-            known = len(rows)
-            rows |= page
-            if path and (len(rows) == known or len(rows) > _MOST_ROWS):
-                why = f"it sent the same ones again, or over {_MOST_ROWS:,}"
-                raise self._unusable(entity, why)
+        with self.reading(entity.noun):
+            while path:
+                answer = self._ask("POST", path, body, entity.noun)
+                page, path = self._page(filters, answer.json())
+                known = len(rows)
+                rows |= page
+                if path and (len(rows) == known or len(rows) > _MOST_ROWS):
+                    raise ValueError(f"it sent the same ones again, or over {_MOST_ROWS:,}")
         return list(rows.values())
 
-    def parse(self, read: Callable[[Any], Read], row: object, what: str) -> Read:
-        """Applies a reader of `records`; its `ValueError` is a `PsaError`."""
-        try:
-            return read(row)
-        except ValueError as error:
-            raise PsaError(
-                f"Autotask's answer about {what} (psa.{self.name}) could not be read: {error}. "
-                "Nothing of it was used.",
-                remedy="Run kisi again; if it keeps happening, correct the record in Autotask.",
-            ) from error
-
-    def _page(
-        self, entity: Entity, filters: Collection[Filter], body: object
-    ) -> tuple[dict[int, Row], str]:
+    def _page(self, filters: Collection[Filter], body: object) -> tuple[dict[int, Row], str]:
         """The records of one page by id, and the path of the next one; empty at the end."""
-        try:
-            answer = folded(body)
-            items, details = answer.get("items"), folded(answer.get("pagedetails") or {})
-            if not isinstance(items, list):
-                raise ValueError("it is not a list of records")  # noqa: TRY004, TRY301
-            page = {number(row, "id"): row for row in map(folded, items)}
-            count = details.get("count", len(items))
-            if len(page) != len(items) or count != len(items):
-                raise ValueError(f"it names {count!r} records and holds {len(page)}")  # noqa: TRY301
-            for key, row in page.items():
-                if not all(one.matches(row) for one in filters):
-                    raise ValueError(f"record {key} was not asked for")  # noqa: TRY301
-            return page, self._following(details.get("nextpageurl"))
-        except ValueError as error:
-            raise self._unusable(entity, str(error)) from error
+        answer = folded(body)
+        items, details = answer.get("items"), folded(answer.get("pageDetails") or {})
+        if not isinstance(items, list):
+            raise ValueError("it is not a list of records")  # noqa: TRY004
+        page = {whole(row, "id"): row for row in map(folded, items)}
+        count = details.get("count", len(items))
+        if len(page) != len(items) or count != len(items):
+            raise ValueError(f"it names {count!r} records and holds {len(page)}")
+        for key, row in page.items():
+            if not all(one.matches(row) for one in filters):
+                raise ValueError(f"record {key} was not asked for")
+        return page, self._following(details.get("nextPageUrl"))
 
     def _following(self, url: object) -> str:
         """The path of the next page, on this host and no other."""
@@ -190,61 +178,45 @@ class Wire:
             raise ValueError("its next page is on another host")
         return f"/{parts.path.lstrip('/')}?{parts.query}"
 
-    def _unusable(self, entity: Entity, why: str) -> PsaError:
-        return PsaError(
-            f"Autotask's answer does not hold the {entity.noun} of psa.{self.name}: {why}. "
-            "Nothing of it was used.",
-            remedy="Run kisi again; if it keeps happening, something between kisi and Autotask "
-            "changes answers.",
-        )
-
-    def _ask(self, method: str, path: str, body: object, what: str) -> object:
-        """The JSON of an answer to a read."""
+    def _ask(self, method: str, path: str, body: object, what: str) -> Answer:
+        """The answer to a read; inside `reading`."""
         answer = self._send(method, path, body, Retry.READ)
-        if answer.status != HTTPStatus.OK:
-            said = f"psa.{self.name}: asked for its {what}, Autotask answered {sentence(answer)}"
-            error: PsaError = PsaError(said, remedy="Run kisi again later.")
-            if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                error = AccessRefused(said, remedy=login_remedy(self.name))
-                error.guard = "login" if answer.status == HTTPStatus.UNAUTHORIZED else ""
-            raise error
-        try:
-            return answer.json()
-        except BadAnswer as error:
-            raise PsaError(
-                f"What answers for psa.{self.name} when asked for its {what} is not Autotask's "
-                f"API: {error.message}",
-                remedy=f"Check zone of [psa.{self.name}].",
-            ) from error
+        if answer.status == HTTPStatus.OK:
+            return answer
+        said = f"{self.label}: asked for its {what}, Autotask answered {sentence(answer)}"
+        if answer.status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise PsaError(said, remedy="Run kisi again later.")
+        error = AccessRefused(said, remedy=login_remedy(self.name))
+        error.guard = "login" if answer.status == HTTPStatus.UNAUTHORIZED else ""
+        raise error
 
     def _send(self, method: str, path: str, body: object, retry: Retry) -> Answer:
-        try:
-            client = self._connected()
-            self._wait()
-            # A path from the root is that of a next page; others are of the API's version.
-            full = path if path.startswith("/") else f"{urlsplit(self._root).path}/v1.0/{path}"
-            return client.send(method, full, json=body, retry=retry)
-        except TransportError as error:
-            if retry is Retry.NEVER:
-                raise
-            raise PsaError(
-                f"kisi could not read psa.{self.name}: {error.message}", remedy=error.remedy
-            ) from error
+        client = self._connected()
+        self._wait()
+        # A path from the root is that of a next page; others are of the API's version.
+        full = path if path.startswith("/") else f"{urlsplit(self._root).path}/v1.0/{path}"
+        return client.send(method, full, json=body, retry=retry)
 
     def _connected(self) -> Client:
         with self._lock:
             if self.client is None:
-                self._root = self._zone or self._look_up_zone()
+                self._root = self._settings.zone or self._look_up_zone()
                 parts = urlsplit(self._root)
-                self.client = self._connect(f"{parts.scheme}://{parts.netloc}", self._headers)
+                headers = {
+                    "UserName": self._secrets["user"],
+                    "Secret": self._secrets["secret"],
+                    "ApiIntegrationCode": self._secrets["integration_code"],
+                }
+                host = f"{parts.scheme}://{parts.netloc}"
+                self.client = self._client_for(host, headers=headers)
             return self.client
 
     def _look_up_zone(self) -> str:
         """Asks, without a secret, where the user's database is."""
-        client = self._connect(ZONES, {})
+        client, user = self._client_for(ZONES), self._secrets["user"]
         path = "/atservicesrest/v1.0/zoneInformation"
         try:
-            answer = client.send("GET", path, params={"user": self._user}, retry=Retry.READ)
+            answer = client.send("GET", path, params={"user": user}, retry=Retry.READ)
             found = folded(answer.json()).get("url") if answer.status == HTTPStatus.OK else None
             return trusted_zone(str(found or ""))
         except (BadAnswer, ValueError) as error:
@@ -275,8 +247,9 @@ class Wire:
     def usage(self) -> tuple[float, str]:
         """Which share of the database's request limit is used, and that in words."""
         noun, names = "thresholds", ("currentTimeframeRequestCount", "externalRequestThreshold")
-        row = folded(self._ask("GET", "ThresholdInformation", None, noun))
-        used, most = self.parse(lambda row: [number(row, one) for one in names], row, noun)
+        with self.reading(noun):
+            answer = folded(self._ask("GET", "ThresholdInformation", None, noun).json())
+            used, most = (whole(answer, one) for one in names)
         said = f"{used} of the {most} requests that the database takes in an hour"
         return used / max(1, most), said
 

@@ -1,18 +1,70 @@
 """ConnectWise Manage (ConnectWise PSA): lines are Agreement Additions.
 
-`adapter.ConnectWise` is the `kisi.psa.Psa`. `docs/connectwise.md` says what is assumed about
-ConnectWise, and how to prove it on one's own system.
+Here is its section of kisi.toml, `adapter.ConnectWise` is the `kisi.psa.Psa`. `docs/connectwise.md`
+says what is assumed about ConnectWise, and how to prove it on one's own system.
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from kisi.lazy import lazy_names
-from kisi.psa.connectwise.settings import ConnectWiseSettings
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from kisi.psa.connectwise.adapter import ConnectWise, open_psa
+from pydantic import AfterValidator
 
-SETTINGS = ConnectWiseSettings
+from kisi.config.settings import SecretRef, Section, ServerUrl, Workers
 
-__all__ = ["SETTINGS", "ConnectWise", "ConnectWiseSettings", "open_psa"]
-__getattr__ = lazy_names(__name__, {"adapter": "ConnectWise open_psa"})
+_CLOUD = (".myconnectwise.net", ".connectwisedev.com")
+"""ConnectWise's own hosts. Their API answers only under the prefix `api-` (Developer Guide, `Cloud
+URL Formatting`); a server of one's own has no prefix."""
+
+
+def _company(text: str) -> str:
+    if not text or not text.isprintable() or any(mark in text for mark in ": +"):
+        raise ValueError(
+            "This is not a login company id, as it stands on ConnectWise's login page."
+        )
+    return text
+
+
+def _api_host(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.path:
+        raise ValueError(f"The address must end after the host: {parts.scheme}://{parts.netloc}.")
+    if host.endswith(_CLOUD) and not host.startswith("api-"):
+        raise ValueError(f"ConnectWise's cloud has another host for its API: https://api-{host}.")
+    return url
+
+
+def _codebase(text: str) -> str:
+    if not re.fullmatch(r"v[0-9A-Za-z_]{1,40}", text):
+        raise ValueError("This is not a codebase, such as v4_6_release or v2026_1.")
+    return text
+
+
+def _release(text: str) -> str:
+    if not re.fullmatch(r"20[0-9]{2}\.[0-9]{1,2}", text):
+        raise ValueError("This is not a release of ConnectWise, such as 2026.4.")
+    return text
+
+
+class ConnectWiseSettings(Section):
+    """Where ConnectWise Manage is, and who kisi is there."""
+
+    kind: Literal["connectwise"]
+    url: Annotated[ServerUrl, AfterValidator(_api_host)]
+    """The API's host, `https://api-eu.myconnectwise.net`; http only on a loopback address."""
+    company: Annotated[str, AfterValidator(_company)]
+    """The login company id, as on ConnectWise's login page."""
+    public_key: SecretRef = None
+    private_key: SecretRef = None
+    client_id: SecretRef = None
+    """The MSP's own clientId of developer.connectwise.com."""
+    workers: Workers = 4
+    """ConnectWise documents no limit to requests at once, and advises few."""
+    codebase: Annotated[str, AfterValidator(_codebase)] = "v4_6_release"
+    """The part of the address that selects the server's release: `v4_6_release` leads to the
+    current one, in the cloud and on a server of one's own."""
+    api_version: Annotated[str, AfterValidator(_release)] = "2026.4"
+    """The release whose record shapes kisi asks for. Additions are the same since 2022.1."""

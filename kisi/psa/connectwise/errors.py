@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import responses
 
-from kisi.errors import BadAnswer, TransportError, Untrusted
+from kisi.errors import BadAnswer
 from kisi.redaction import NOT_QUOTED, REDACTOR, remote_text, remote_words
 from kisi.transport import Answer
 
@@ -107,17 +107,6 @@ def login_remedy(name: str, refusal: Refusal) -> str:
         f"Check company, public_key, private_key and client_id of [psa.{name}], and that the API"
         " member is active."
     )
-
-
-def transport_remedy(error: TransportError) -> str:
-    """What to do where no usable answer came. Unlike a KSC's, certificates are not pinned here."""
-    if isinstance(error, Untrusted):
-        return (
-            "If ConnectWise is a server of your own with a private certificate authority, name the"
-            " authority's file in the environment variable REQUESTS_CA_BUNDLE. For ConnectWise's"
-            " cloud it means that something between kisi and ConnectWise opens the connection."
-        )
-    return error.remedy
 
 
 def _from_body(answer: Answer) -> tuple[str, str]:

@@ -8,8 +8,6 @@ be read is a `ValueError` that names it. A day is that day's midnight, `2026-11-
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -17,17 +15,21 @@ from decimal import Decimal
 from kisi.errors import PsaError
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.interface import exact_number, move, move_by_hand
-from kisi.redaction import remote_name, remote_text
+from kisi.psa.records import (
+    Row,
+    as_id,
+    day,
+    exact_number,
+    move,
+    move_by_hand,
+    name,
+    part,
+    shown,
+    text,
+    whole,
+)
+from kisi.redaction import remote_text
 
-Row = Mapping[str, object]
-"""One record of an answer, as JSON has it."""
-
-LARGEST_ID = 2**31 - 1
-"""Ids are int32. A larger one makes ConnectWise refuse the whole request, so it is never sent."""
-
-_ID = re.compile(r"[1-9][0-9]{0,9}")
-_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T.*)?", re.ASCII)
 _DEAD = frozenset({"cancelled", "expired"})
 """`agreementStatus` of an addition that is over. `Inactive` is not among them: nobody documents
 whether ConnectWise says it of additions that start later, and taking one for dead would add a
@@ -37,54 +39,9 @@ _PLACES = 6
 _ONE_TIME = "is billed only one time"
 
 
-def as_id(text: str) -> int | None:
-    """The ConnectWise id that `text` from mapping.toml spells, or None if it cannot be one."""
-    return int(text) if _ID.fullmatch(text) and int(text) <= LARGEST_ID else None
-
-
-def row_id(row: Row) -> int:
-    """The record's own id; `ValueError` if it has none."""
-    value = row.get("id")
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("id is missing or not a whole number")  # noqa: TRY004  # one kind for all
-    return value
-
-
-def part(row: Row, field: str) -> Row:
-    """A reference inside a record, such as `company`; empty if it is absent."""
-    value = row.get(field)
-    return value if isinstance(value, dict) else {}
-
-
-def text(row: Row, field: str) -> str:
-    """A text field; empty if it is absent."""
-    value = row.get(field)
-    return value if isinstance(value, str) else ""
-
-
-def name(row: Row, field: str) -> str:
-    """A text field for people, which decides nothing; empty if it is absent."""
-    return remote_name(text(row, field))
-
-
 def flag(row: Row, field: str) -> bool:
     """A boolean field; absent means false."""
     return row.get(field) is True
-
-
-def day(row: Row, field: str) -> date | None:
-    """The day of a date-time field; None if absent, or in year 1 (.NET's unset date)."""
-    value = row.get(field)
-    if value is None or value == "":
-        return None
-    match = _DAY.fullmatch(value) if isinstance(value, str) else None
-    try:
-        read = date.fromisoformat(match[1]) if match else None
-    except ValueError:
-        read = None
-    if read is None:
-        raise ValueError(f"{field} is {shown(value)}")
-    return None if read.year == 1 else read
 
 
 def day_or_none(row: Row, field: str) -> date | None:
@@ -93,11 +50,6 @@ def day_or_none(row: Row, field: str) -> date | None:
         return day(row, field)
     except ValueError:
         return None
-
-
-def shown(value: object) -> str:
-    """A remote value for a sentence, cut to a sane length."""
-    return remote_text(repr(value), 60)
 
 
 def quantity_of(row: Row) -> Decimal:
@@ -117,10 +69,7 @@ def quantity_of(row: Row) -> Decimal:
 
 def product_of(row: Row) -> str:
     """The catalog item's id of an addition; `ValueError` if it is absent."""
-    try:
-        return str(row_id(part(row, "product")))
-    except ValueError as error:
-        raise ValueError(f"product/{error}") from error
+    return str(whole(part(row, "product"), "id", "product/id"))
 
 
 def addition_line(row: Row, ref: AgreementRef) -> Line:
@@ -137,7 +86,7 @@ def addition_line(row: Row, ref: AgreementRef) -> Line:
             remedy="Run kisi again; if it keeps happening, something between kisi and ConnectWise"
             " mixes answers up.",
         )
-    line = str(row_id(row))
+    line = str(whole(row, "id"))
     try:
         product = product_of(row)
     except ValueError as error:
@@ -170,7 +119,7 @@ def listed_product(row: Row) -> PsaProduct:
     """A catalog item. One of class Bundle cannot be an addition, so it is not active either."""
     names = (name(row, "identifier"), name(row, "description"))
     return PsaProduct(
-        id=str(row_id(row)),
+        id=str(whole(row, "id")),
         name=": ".join(dict.fromkeys(filter(None, names))),
         active=not flag(row, "inactiveFlag") and text(row, "productClass") != "Bundle",
         price=exact_number(row.get("price")),
@@ -180,13 +129,13 @@ def listed_product(row: Row) -> PsaProduct:
 def listed_company(row: Row) -> PsaCompany:
     """A company for `kisi map`; inactive in the recycle bin, where a mapping may name one."""
     called = name(row, "name") or name(row, "identifier")
-    return PsaCompany(str(row_id(row)), called, active=not flag(row, "deletedFlag"))
+    return PsaCompany(str(whole(row, "id")), called, active=not flag(row, "deletedFlag"))
 
 
 def listed_agreement(row: Row) -> PsaAgreement:
     """An agreement for `kisi map`; active as far as its status and flag say, whatever the day."""
     return PsaAgreement(
-        id=str(row_id(row)),
+        id=str(whole(row, "id")),
         company=str(part(row, "company").get("id", "")),
         name=name(row, "name"),
         kind=name(part(row, "type"), "name"),
@@ -224,7 +173,7 @@ def validate_agreement(
             prorated=flag(row, "prorateFlag"),
             gone=idle is not None,
             cycle=_cycle(row) or _cycle(above),
-            currency=name(part(row, "currency"), "currencyCode"),
+            currency=_currency(row) or _currency(above),
         )
     except ValueError as error:
         return PsaError(
@@ -328,6 +277,10 @@ def _without_invoices(row: Row) -> str:
     return ""
 
 
+def _currency(row: Row) -> str:
+    return name(part(row, "currency"), "currencyCode")
+
+
 def _cycle(row: Row) -> str:
     called = name(part(row, "billingCycle"), "name")
     return "" if called.casefold() == "none" else called
@@ -342,7 +295,7 @@ def invoiced_by(row: Row) -> int:
 
 def _called(row: Row) -> str:
     called = name(row, "name")
-    return f"Agreement {row_id(row)} {called!r}" if called else f"Agreement {row_id(row)}"
+    return f"Agreement {whole(row, 'id')}" + (f" {called!r}" if called else "")
 
 
 def _status(row: Row) -> str:

@@ -6,24 +6,25 @@ pages on versioning, pagination and rate limiting. Lists are read with forward-o
 data changes in between.
 
 A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
-where a list ends. Without it a page shorter than `pageSize` ends a list of everything, unless it is
-as long as a page of somebody's choice (`_PAGE_SIZES`): then the next one is asked for. A list of
-some records (`Among`) goes on to an empty page, unless it has all: those it lacks do not exist.
+where a list ends. ConnectWise always sends that header; where something took it out, a list goes on
+to an empty page, unless it has all the ids that were asked for.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from kisi.errors import AccessRefused, PsaError, TransportError
-from kisi.psa.connectwise import errors
-from kisi.psa.connectwise.records import Row, part, row_id, shown
+from kisi.errors import AccessRefused, ConfigError, PsaError
+from kisi.psa.connectwise import ConnectWiseSettings, errors
+from kisi.psa.http import HttpPsa
+from kisi.psa.records import Row, part, shown, whole
 from kisi.transport import Answer, Client, Retry
 
 
@@ -82,8 +83,6 @@ CHUNK = 150
 LONGEST_URL = 1745
 """Characters of an address that ConnectWise calls safe."""
 
-_PAGE_SIZES = frozenset({25, 50, 100, 200, 250, 500})
-"""Lengths at which a page is cut; 25 is ConnectWise's own where `pageSize` does not reach it."""
 _FORWARD_ONLY = {"pagination-type": "forward-only"}
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^<>]*?\brel\s*=\s*"?[^"<>,;]*\bnext\b', re.IGNORECASE)
 
@@ -106,16 +105,41 @@ class Among:
         *parents, name = self.field.split("/")
         value = reduce(part, parents, row).get(name)
         if isinstance(value, bool) or value not in self.ids:
-            raise ValueError(f"record {row_id(row)} was not asked for: {self.field} {shown(value)}")
+            raise ValueError(
+                f"record {whole(row, 'id')} was not asked for: {self.field} {shown(value)}"
+            )
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """One ConnectWise instance, `[psa.NAME]`; `base` is `https://HOST/CODEBASE/apis/3.0`."""
+class Wire(HttpPsa):
+    """The requests to one ConnectWise instance."""
 
+    system = "ConnectWise"
+    if_unusable = "check url and api_version of [{}]"
+    if_skewed = "an addition could start on the wrong day"
     client: Client
-    base: str
-    name: str
+    _settings: ConnectWiseSettings
+
+    def _set_up(self) -> None:
+        settings, secrets = self._settings, self._secrets
+        self.workers = settings.workers
+        if not (secrets["client_id"].isascii() and secrets["client_id"].isprintable()):
+            raise ConfigError(
+                f"[psa.{self.name}] client_id holds characters that no clientId has.",
+                remedy="Copy the clientId from developer.connectwise.com again.",
+            )
+        if ":" in secrets["public_key"]:
+            raise ConfigError(
+                f"[psa.{self.name}] public_key holds a colon, which no public key has.",
+                remedy="Copy the API member's public key again.",
+            )
+        login = f"{settings.company}+{secrets['public_key']}:{secrets['private_key']}".encode()
+        headers = {
+            "Authorization": "Basic " + b64encode(login).decode("ascii"),
+            "clientId": secrets["client_id"],
+            "Accept": f"application/vnd.connectwise.com+json; version={settings.api_version}",
+        }
+        self.base = f"{settings.url}/{settings.codebase}/apis/3.0"
+        self.client = self._client_for(self.base, headers=headers)
 
     def send(self, method: str, path: str, body: object) -> Answer:
         """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
@@ -139,13 +163,8 @@ class Wire:
         refusal is a `PsaError`.
         """
         path = path or collection.path
-        try:
+        with self.reading(collection.noun):
             answer = self.client.send("GET", path, params=params, headers=headers, retry=Retry.READ)
-        except TransportError as error:
-            raise PsaError(
-                f"kisi could not read the {collection.noun} of psa.{self.name}: {error.message}",
-                remedy=errors.transport_remedy(error),
-            ) from error
         if ident := errors.request_id(answer):
             LOG.debug("GET %s: request id %s", path, ident)
         if answer.status == HTTPStatus.OK:
@@ -184,11 +203,15 @@ class Wire:
                 )
             following = _NEXT.search(answer.headers.get("Link", ""))
             has_all = among is not None and among.field == "id" and len(rows) == len(among.ids)
-            whole = "Link" in answer.headers or (among is None and len(page) not in _PAGE_SIZES)
-            is_short = len(page) < PAGE_SIZE and whole
-            if not page or has_all or (is_short and not following):
+            is_linked = "Link" in answer.headers
+            is_last = is_linked and not following and len(page) < PAGE_SIZE
+            if not page or has_all or is_last:
                 return list(rows.values())
-            place = {"pageId": str(max(rows))} | _page_number(following[1] if following else "")
+            # A server that was not told to read `pageId` counts pages, and the other way round.
+            numbers = _page_number(following[1] if following else "")
+            place = {"pageId": str(max(rows))} | (
+                numbers if is_linked else {"page": f"{pages + 1}"}
+            )
 
     def rows_among(self, collection: Collection, field: str, ids: Iterable[int]) -> Iterator[Row]:
         """Those records of a list that have one of `ids` in `field`."""
@@ -218,22 +241,15 @@ class Wire:
     def _records(
         self, collection: Collection, answer: Answer, among: Among | None, *, single: bool = False
     ) -> list[tuple[int, Row]]:
-        try:
+        with self.reading(collection.noun):
             body = answer.json()
             page = [body] if single else body
             if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
-                raise ValueError("it is not a list of records")  # noqa: TRY301  # as below
-            records = [(row_id(row), row) for row in page]
-            if among is not None:
+                raise ValueError("it is not a list of records")
+            records = [(whole(row, "id"), row) for row in page]
+            if among:
                 for _, row in records:
                     among.prove(row)
-        except (TransportError, ValueError) as error:
-            raise PsaError(
-                f"ConnectWise's answer does not hold the {collection.noun} of psa.{self.name}:"
-                f" {str(error).rstrip('.')}. Nothing of it was used.",
-                remedy="Run kisi again; if it keeps happening, check url and api_version of"
-                f" [psa.{self.name}].",
-            ) from error
         return records
 
     def _refused(self, collection: Collection, refusal: errors.Refusal) -> PsaError:

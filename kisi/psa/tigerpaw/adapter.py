@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from kisi.errors import ConfigError, KisiError, PsaError
@@ -26,26 +25,21 @@ from kisi.model import (
     WriteStatus,
 )
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
+from kisi.psa.interface import Agreements, ByCompany
 from kisi.psa.tigerpaw import records
 from kisi.psa.tigerpaw.checks import check_online, probe_steps
-from kisi.psa.tigerpaw.rest import KeysRefused, NotFound, Rest, Unusable
-from kisi.psa.tigerpaw.settings import TigerpawSettings
-from kisi.psa.tigerpaw.soap import Soap, charge_values, load_template
-from kisi.transport import Client, Clock, Limits
+from kisi.psa.tigerpaw.wire import KeysRefused, NotFound, Unusable, Wire, charge_values
 
 _log = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
 
-class Tigerpaw:
-    """One Tigerpaw; `soap` is None in report mode.
+class Tigerpaw(Wire):
+    """One Tigerpaw.
 
     A method is one request, unless it says otherwise; `Unusable` says that none can succeed.
     """
 
-    workers = 1
-    """Nothing is published about rate limits or parallel submits."""
-    accounts_word = "account"
     if_others_change = (
         "Compare the charges in Tigerpaw with what `kisi check` shows from before, and restore "
         "them. If nobody edited the agreement at that moment, the template does not do what it "
@@ -53,47 +47,34 @@ class Tigerpaw:
         "Then run `kisi check --repair`: until then kisi sends nothing to this Tigerpaw."
     )
 
-    def __init__(
-        self, name: str, settings: TigerpawSettings, rest: Rest, soap: Soap | None, clock: Clock
-    ) -> None:
-        self.name = name
-        self._settings = settings
-        self._rest = rest
-        self._soap = soap
-        self._clock = clock
+    def _set_up(self) -> None:
+        super()._set_up()
         self._items: dict[str, PsaProduct | None] = {}
         self._counted: dict[str, int] = {}
         """How many charges an agreement says it has: its list must not be shorter."""
         self._charges: dict[str, tuple[Line, ...]] = {}
         """The charges of an agreement as they were read last."""
 
-    def clock_skew(self) -> timedelta | None:
-        """How far this machine's clock is ahead of Tigerpaw's."""
-        return self._rest.client.skew
-
     def withheld(self) -> Hold | None:
         """Every write is held in report mode, and without a proven template."""
         if self._settings.write == "report":
             return Hold(
                 "report",
-                f"{self._rest.label} is set to report: kisi shows the exact change and sends "
-                "nothing.",
+                f"{self.label} is set to report: kisi shows the exact change and sends nothing.",
                 'Make the change in Tigerpaw by hand, or let kisi write: write = "soap" in '
                 f"[psa.{self.name}] (docs/tigerpaw.md says what to prove first).",
             )
         if not self._settings.soap_template_verified:
             return Hold(
                 "template",
-                f"Nobody has proven yet that the SOAP template of {self._rest.label} changes one "
+                f"Nobody has proven yet that the SOAP template of {self.label} changes one "
                 "charge and leaves all others alone, so kisi sends nothing.",
                 "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement; if it "
                 f"passes, set soap_template_verified = true in [psa.{self.name}].",
             )
         return None
 
-    def agreements(
-        self, refs: Collection[AgreementRef], today: date
-    ) -> Mapping[AgreementRef, Agreement | KisiError]:
+    def agreements(self, refs: Collection[AgreementRef], today: date) -> Agreements:
         """Two requests for each, one where its account was read before.
 
         Once the API as a whole cannot be used, the remaining agreements get that error unasked.
@@ -116,7 +97,7 @@ class Tigerpaw:
             _log.warning(
                 "%s: on %d of the mapped agreements another External Product than %r is set: %s. "
                 "What that means is not documented; they are billed as mapped.",
-                *(self._rest.label, len(others), ours, named),
+                *(self.label, len(others), ours, named),
             )
         return found
 
@@ -169,14 +150,12 @@ class Tigerpaw:
     ) -> _Read | None:
         """What `read` makes of one answer; None for a 404, or for one that says nothing."""
         try:
-            answer = self._rest.get(path, params)
+            answer = self.get(path, params)
         except NotFound:
             return None
-        return None if maybe_empty and not answer else self._rest.parse(read, answer, path)
+        return None if maybe_empty and not answer else self.parse(read, answer, path)
 
-    def agreements_of(
-        self, companies: Collection[str], today: date
-    ) -> Mapping[str, tuple[Agreement, ...]]:
+    def agreements_of(self, companies: Collection[str], today: date) -> ByCompany:
         """One request an account.
 
         Cross references are not asked for: what an agreement bills does not depend on them.
@@ -208,11 +187,11 @@ class Tigerpaw:
         if products is not None and number not in self._counted and is_number(number):
             self._agreement(number)
         path = f"/api/agreements/{number}/additionalcharges"
-        charges = self._read_charges(self._rest.get(path), number, path)
+        charges = self.parse(partial(self._charges_in, agreement=number), self.get(path), path)
         counted = self._counted.get(number, 0)
         if len(charges) < counted:
             raise PsaError(
-                f"{self._rest.label} says that agreement {number} has {counted} additional "
+                f"{self.label} says that agreement {number} has {counted} additional "
                 f"charges and gave {len(charges)} of them.",
                 remedy="Try again. If it keeps happening, compare AdditionalCharges of "
                 f"/api/agreements/{number} with the list of its additional charges; if it "
@@ -226,24 +205,20 @@ class Tigerpaw:
         if not (is_number(ref.agreement) and is_number(line_id)):
             return None
         path = f"/api/agreements/{ref.agreement}/additionalcharges/{line_id}"
-        try:
-            answer = self._rest.get(path)
-        except NotFound:
+        read = partial(self._charges_in, agreement=ref.agreement)
+        found = self._found(path, lambda one: None if one is None else read([one])[0])
+        if found is None:
             return None
-        if answer is None:
-            return None
-        (found,) = self._read_charges([answer], ref.agreement, path)
         if found.id != line_id:
             raise PsaError(
-                f"{self._rest.label} was asked for {path} and gave charge {found.id:.40}. Nothing "
+                f"{self.label} was asked for {path} and gave charge {found.id:.40}. Nothing "
                 "of its answer was used.",
                 remedy="Try again.",
             )
         return found
 
-    def _read_charges(self, answer: object, agreement: str, path: str) -> tuple[Line, ...]:
-        how = {"item_field": self._settings.item_field, "agreement": agreement}
-        return self._rest.parse(partial(records.read_charges, **how), answer, path)
+    def _charges_in(self, answer: object, agreement: str) -> tuple[Line, ...]:
+        return records.read_charges(answer, self._settings.item_field, agreement)
 
     def products(self, ids: Collection[str]) -> Mapping[str, PsaProduct]:
         """Those of the named price book items that exist; each is asked for once in a run."""
@@ -256,16 +231,16 @@ class Tigerpaw:
 
     def all_companies(self) -> tuple[PsaCompany, ...]:
         """Every account; one request for each 100, as of the next two."""
-        return tuple(self._rest.search("/api/accounts/search", "AccountName", records.read_account))
+        return tuple(self.search("/api/accounts/search", "AccountName", records.read_account))
 
     def all_agreements(self) -> tuple[PsaAgreement, ...]:
         """Every agreement."""
         read = partial(records.read_agreement, today=self._clock.now().date())
-        return tuple(self._rest.search("/api/agreements/search", "AgreementNumber", read))
+        return tuple(self.search("/api/agreements/search", "AgreementNumber", read))
 
     def all_products(self) -> tuple[PsaProduct, ...]:
         """Every price book item."""
-        return tuple(self._rest.search("/api/pricebook/items/search", "ItemId", records.read_item))
+        return tuple(self.search("/api/pricebook/items/search", "ItemId", records.read_item))
 
     def write(self, line: PlannedLine, agreement: Agreement, today: date) -> WriteResult:  # noqa: ARG002
         """Submits one charge. A new one is refused unsent if its item is missing or inactive.
@@ -274,9 +249,8 @@ class Tigerpaw:
         keeps what it had when `lines` read it last.
         """
         hold = self.withheld()
-        if hold or not self._soap:
-            reason = hold.reason if hold else f"{self._rest.label} has no SOAP login."
-            return WriteResult(WriteStatus.REJECTED, reason)
+        if hold:
+            return WriteResult(WriteStatus.REJECTED, hold.reason)
         try:
             charge = self._to_submit(line)
         except KeysRefused as error:
@@ -287,7 +261,7 @@ class Tigerpaw:
         if isinstance(charge, WriteResult):
             return charge
         self._counted.pop(line.agreement, None)
-        return self._soap.submit(charge)
+        return self.submit(charge)
 
     def _to_submit(self, line: PlannedLine) -> dict[str, object] | WriteResult:
         if line.line_id is None:
@@ -297,7 +271,7 @@ class Tigerpaw:
             state = "is inactive in the price book" if item else "is not in the price book"
             return WriteResult(
                 WriteStatus.REJECTED,
-                f"Item {line.product} {state} of {self._rest.label}. Nothing was sent: a new "
+                f"Item {line.product} {state} of {self.label}. Nothing was sent: a new "
                 "charge needs an active item (Tigerpaw's ItemId, in the same case).",
             )
         known = self._charges.get(line.agreement)
@@ -310,53 +284,24 @@ class Tigerpaw:
 
     def check_online(self, agreement: str | None) -> tuple[Finding, ...]:  # noqa: ARG002
         """Keys, clock, database and rights; nothing here needs a mapped agreement."""
-        return check_online(self._rest, self._settings, self._clock)
+        return check_online(self, self._settings)
 
     def probe(
         self, agreement: str, item: str, confirm: Callable[[str], bool]
     ) -> Iterator[ProbeStep]:
         """Proves the SOAP template; `item` is the price book `ItemId` to make a charge of."""
-        if self._soap is None:
+        if self._settings.write == "report":
             raise ConfigError(
-                f"The probe of {self._rest.label} needs the SOAP login, which kisi has only with "
+                f"The probe of {self.label} needs the SOAP login, which kisi has only with "
                 'write = "soap".',
                 remedy=f'Set write = "soap" in [psa.{self.name}] and leave soap_template_verified '
                 "= false: nothing is written but the probe.",
             )
         record = self._agreement(agreement) if agreement.isdigit() else None
         if record is None:
-            raise PsaError(f"{self._rest.label} has no agreement {agreement:.40}.")
+            raise PsaError(f"{self.label} has no agreement {agreement:.40}.")
         self._counted.clear()
-        return probe_steps(self, self._soap, record, item, confirm)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._rest.client.close()
-
-
-def open_psa(
-    name: str,
-    settings: TigerpawSettings,
-    secrets: Mapping[str, str],
-    *,
-    base: Path,
-    clock: Clock,
-    limits: Limits,
-) -> Tigerpaw:
-    """The Tigerpaw of `[psa.NAME]`; `ConfigError` where the template of a charge is unusable."""
-    template = load_template(
-        base / settings.soap_template if settings.soap_template else None,
-        place=f"kisi.toml: [psa.{name}] soap_template: ",
-    )
-    label = f"Tigerpaw (psa.{name})"
-    client = Client(settings.url, limits=limits, clock=clock, label=label)
-    keys = (secrets["public_key"], secrets["private_key"])
-    rest = Rest(client, keys, clock, label, settings.first_row)
-    soap = None
-    if settings.write == "soap":
-        login = (secrets["soap_user"], secrets["soap_password"])
-        soap = Soap(client, settings.soap_path, login, label, template, settings.soap_escaped)
-    return Tigerpaw(name, settings, rest, soap, clock)
+        return probe_steps(self, record, item, confirm)
 
 
 def is_number(text: str) -> bool:

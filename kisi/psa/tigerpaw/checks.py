@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from kisi.errors import ForeignChange, PsaError
 from kisi.model import Action, AgreementRef, Finding, Level, Line, PlannedLine
-from kisi.psa import ProbeStep, Psa
+from kisi.psa import ProbeStep
 from kisi.psa.foreign import foreign_changes, own_line
+from kisi.psa.http import found
+from kisi.psa.tigerpaw import TigerpawSettings
 from kisi.psa.tigerpaw.records import AgreementRecord, names_product
-from kisi.psa.tigerpaw.rest import Rest
-from kisi.psa.tigerpaw.settings import TigerpawSettings
-from kisi.psa.tigerpaw.soap import Soap, charge_values
+from kisi.psa.tigerpaw.wire import Wire, charge_values
 from kisi.redaction import remote_text
-from kisi.transport import Clock, clock_finding, clock_skew
-
-_IF_SKEWED = "it may refuse the signatures"
 
 _RIGHTS = (
     ("/api/accounts/search", "AccountName", "Accounts"),
@@ -31,94 +29,85 @@ _RIGHTS = (
 )
 
 
-def check_online(rest: Rest, settings: TigerpawSettings, clock: Clock) -> tuple[Finding, ...]:
+def check_online(psa: Wire, settings: TigerpawSettings) -> tuple[Finding, ...]:
     """All checks; the first alone if the keys are refused or nothing answers."""
-    path = "/api/diagnostics/validate/user"
     try:
-        answer = rest.send("GET", path)
-        rest.decode("GET", path, answer)
+        psa.get("/api/diagnostics/validate/user")
     except PsaError as error:
         return (Finding.of(error),)
     return (
-        Finding(Level.OK, f"{rest.label} accepted the REST keys."),
-        clock_finding(clock_skew(answer, clock.now()), rest.label, _IF_SKEWED),
-        _database(rest),
-        _external_product(rest, settings.external_product),
-        *(_right_to_read(rest, *right) for right in _RIGHTS),
-        _writes(rest, settings),
+        Finding(Level.OK, f"{psa.label} accepted the REST keys."),
+        psa.clock_finding(),
+        found(partial(_database, psa)),
+        found(partial(_external_product, psa, settings.external_product)),
+        *(_right_to_read(psa, settings.first_row, *right) for right in _RIGHTS),
+        _writes(psa, settings),
     )
 
 
-def _database(rest: Rest) -> Finding:
-    path = "/api/diagnostics/productInformation"
-    try:
-        answer = rest.get(path)
-    except PsaError as error:
-        return Finding.of(error)
+def _database(psa: Wire) -> Finding:
+    answer = psa.get("/api/diagnostics/productInformation")
     fields = answer if isinstance(answer, dict) else {}
     if fields.get("IsArchivedDatabase") is True:
         return Finding(
             Level.PROBLEM,
-            f"{rest.label} serves an archived database: nothing in it is invoiced any more.",
+            f"{psa.label} serves an archived database: nothing in it is invoiced any more.",
             "Correct url in kisi.toml.",
         )
     version = remote_text(str(fields.get("DatabaseVersion") or ""), 40)
     if not version:
-        return Finding(Level.NOTE, f"{rest.label} does not say which version it is.")
-    return Finding(Level.OK, f"{rest.label} runs database version {version}.")
+        return Finding(Level.NOTE, f"{psa.label} does not say which version it is.")
+    return Finding(Level.OK, f"{psa.label} runs database version {version}.")
 
 
-def _external_product(rest: Rest, product: str) -> Finding:
-    path = "/api/mastertables/externalproducts"
-    try:
-        answer = rest.get(path, {"excludeSystemEntries": "false"})
-    except PsaError as error:
-        return Finding.of(error)
+def _external_product(psa: Wire, product: str) -> Finding:
+    every = {"excludeSystemEntries": "false"}
+    answer = psa.get("/api/mastertables/externalproducts", every)
     records = answer if isinstance(answer, list) else []
-    found = [record for record in records if names_product(record, product)]
-    if not found:
+    named = [record for record in records if names_product(record, product)]
+    if not named:
         return Finding(
             Level.PROBLEM,
-            f'{rest.label} has no External Product "{product}", so no account can be '
+            f'{psa.label} has no External Product "{product}", so no account can be '
             "cross-referenced to it.",
             "Make it in Edit > Master Tables > Account > External Products > New, or correct "
             "external_product in kisi.toml.",
         )
-    if all(record.get("Active") is False for record in found):
+    if all(record.get("Active") is False for record in named):
         return Finding(
             Level.PROBLEM,
-            f'The External Product "{product}" of {rest.label} is not active.',
+            f'The External Product "{product}" of {psa.label} is not active.',
             "Activate it in Edit > Master Tables > Account > External Products.",
         )
-    return Finding(Level.OK, f'{rest.label} has the External Product "{product}".')
+    return Finding(Level.OK, f'{psa.label} has the External Product "{product}".')
 
 
-def _right_to_read(rest: Rest, path: str, search_type: str, right: str) -> Finding:
+def _right_to_read(psa: Wire, first_row: int, path: str, search_type: str, right: str) -> Finding:
     remedy = f'Give the rep\'s security role "{right}: get".'
     try:
-        _, _, total = rest.page(path, search_type, rest.first_row, size=1)
+        _, _, total = psa.page(path, search_type, first_row, size=1)
     except PsaError as error:
         return Finding(Level.PROBLEM, error.message, remedy)
     if not total:
-        message = f"{rest.label} shows no record at all of {right}."
+        message = f"{psa.label} shows no record at all of {right}."
         return Finding(Level.PROBLEM, message, remedy)
-    return Finding(Level.OK, f"The rep may read {right} of {rest.label} ({total}).")
+    return Finding(Level.OK, f"The rep may read {right} of {psa.label} ({total}).")
 
 
-def _writes(rest: Rest, settings: TigerpawSettings) -> Finding:
+def _writes(psa: Wire, settings: TigerpawSettings) -> Finding:
     if settings.write == "report":
-        return Finding(Level.NOTE, f"{rest.label} is set to report: kisi writes nothing there.")
+        return Finding(Level.NOTE, f"{psa.label} is set to report: kisi writes nothing there.")
     if settings.soap_template_verified:
-        return Finding(Level.NOTE, f"The SOAP login of {rest.label} shows only at a write.")
+        return Finding(Level.NOTE, f"The SOAP login of {psa.label} shows only at a write.")
     return Finding(
         Level.PROBLEM,
-        f"The SOAP template of {rest.label} is not proven, so every write is held.",
+        f"The SOAP template of {psa.label} is not proven, so every write is held.",
         "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
     )
 
 
 def probe_steps(
-    psa: Psa, soap: Soap, agreement: AgreementRecord, item: str, confirm: Callable[[str], bool]
+    psa: Wire, agreement: AgreementRecord, item: str, confirm: Callable[[str], bool]
 ) -> Iterator[ProbeStep]:
     """Create with quantity 1, set to 2, submit the same again, set to 0; look after each.
 
@@ -127,15 +116,14 @@ def probe_steps(
     """
     ref = AgreementRef(psa.name, agreement.company, agreement.id)
     try:
-        yield from _Probe(psa, soap, ref, item).steps(confirm)
+        yield from _Probe(psa, ref, item).steps(confirm)
     except PsaError as error:
         yield ProbeStep(error.message, passed=False, foreign=isinstance(error, ForeignChange))
 
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    psa: Psa
-    soap: Soap
+    psa: Wire
     ref: AgreementRef
     item: str
 
@@ -191,7 +179,7 @@ class _Probe:
             before=own.quantity if own else None,
             after=quantity,
         )
-        answer = self.soap.submit(charge_values(written, own, "kisi probe"))
+        answer = self.psa.submit(charge_values(written, own, "kisi probe"))
         after = self.psa.lines(ref)
         changes = foreign_changes(written, before, after)
         if changes:

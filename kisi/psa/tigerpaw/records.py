@@ -7,19 +7,14 @@ and nothing else; what it demands and does not find is a `ValueError` that says 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from kisi.model import Agreement, AgreementRef, Line, NotBillable
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.psa.interface import LARGEST, exact_number, move, move_by_hand
+from kisi.psa.records import Row, day, exact_number, move, move_by_hand, name, part, text, whole
 from kisi.redaction import remote_name, remote_text
-
-Record = Mapping[str, Any]
-"""One JSON object."""
 
 
 def read_charges(answer: object, item_field: str, agreement: str) -> tuple[Line, ...]:
@@ -47,14 +42,16 @@ def _charge(record: object, item_field: str, agreement: str) -> Line:
     if not isinstance(item, str | int):
         raise ValueError(f"{item_field} of an additional charge is not a text")  # noqa: TRY004
     shown = remote_text(str(item), 40) or "without item"
-    number = str(_whole(record, "DetailId", f"an additional charge ({shown})"))
+    number = str(whole(record, "DetailId", f"DetailId of an additional charge ({shown})"))
     flat = record.get("UseFlatPrice") is True  # the price is the whole line's
     return Line(
         id=number,
         agreement=agreement,
         product=str(item),
-        quantity=Decimal(_whole(record, "Quantity", f"additional charge {number} ({shown})")),
-        description=remote_name(str(record.get("ItemDescription") or "")),
+        quantity=Decimal(
+            whole(record, "Quantity", f"Quantity of additional charge {number} ({shown})")
+        ),
+        description=name(record, "ItemDescription"),
         unit_price=None if flat else money(record.get("Price")),
         one_time=record.get("DeleteAfterInvoicing") is True,
         raw={
@@ -64,28 +61,9 @@ def _charge(record: object, item_field: str, agreement: str) -> Line:
     )
 
 
-def _whole(record: Record, name: str, whose: str) -> int:
-    """A whole number; `5.0` is one, `true` and `"5"` are not."""
-    value = record.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= LARGEST:
-        shown = remote_text(repr(value), 40)
-        raise ValueError(f"{name} of {whose} is {shown}, no whole number")
-    return value
-
-
 def money(value: object) -> Decimal | None:
     """A price, or None where there is none."""
     return exact_number(value) if isinstance(value, int | float) else None
-
-
-def day(value: object) -> date | None:
-    """The day of a .NET date-time such as `2026-01-31T00:00:00`; its minimum means no date."""
-    if value is None or value == "":
-        return None
-    found = date.fromisoformat(str(value)[:10])
-    return found if found.year > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +80,16 @@ class AgreementRecord(PsaAgreement):
 
 def read_agreement(record: object, today: date) -> AgreementRecord:
     """One `AgreementSummary` or `AgreementDetail`, with its number, account and readable dates."""
-    outer, inner = _object(record), _object(_object(record).get("Agreement"))
+    outer = _object(record)
+    inner = part(outer, "Agreement")
     number, account = _number(outer.get("AgreementNumber")), _number(inner.get("AccountNumber"))
     if not number:
         raise ValueError("an agreement does not say its AgreementNumber")
     if not account:
         raise ValueError(f"agreement {number} does not say its AccountNumber")
-    owner = remote_name(str(outer.get("AccountName") or ""))
-    kind = remote_name(str(inner.get("Type") or ""))
-    starts, ends = day(inner.get("StartDate")), day(inner.get("EndDate"))
+    owner = name(outer, "AccountName")
+    kind = name(inner, "Type")
+    starts, ends = day(inner, "StartDate"), day(inner, "EndDate")
     return AgreementRecord(
         id=number,
         company=account,
@@ -120,8 +99,8 @@ def read_agreement(record: object, today: date) -> AgreementRecord:
         starts=starts,
         ends=ends,
         owner=f" ({owner})" if owner else "",
-        external_product=str(inner.get("ExternalProduct") or ""),
-        cycle=remote_name(str(inner.get("BillingPeriodDescription") or "")),
+        external_product=text(inner, "ExternalProduct"),
+        cycle=name(inner, "BillingPeriodDescription"),
         charges=_count(outer.get("AdditionalCharges")),
     )
 
@@ -145,8 +124,8 @@ def read_account(record: object) -> PsaCompany:
     number = _number(_object(record).get("AccountNumber"))
     if not number:
         raise ValueError("an account does not say its AccountNumber")
-    name = _object(_object(record).get("Account")).get("Name")
-    return PsaCompany(id=number, name=remote_name(str(name or f"Account {number}")))
+    called = name(part(_object(record), "Account"), "Name")
+    return PsaCompany(id=number, name=called or f"Account {number}")
 
 
 def read_item(record: object) -> PsaProduct:
@@ -155,14 +134,14 @@ def read_item(record: object) -> PsaProduct:
     Its price is known only where all levels agree: kisi does not read which an account has.
     """
     outer = _object(record)
-    number, details = outer.get("ItemId"), _object(outer.get("Item"))
+    number, details = outer.get("ItemId"), part(outer, "Item")
     if not isinstance(number, str) or not number:
         raise ValueError("a price book item does not say its ItemId")
     levels = [level for level in outer.get("Pricing") or () if isinstance(level, dict)]
     prices = {money(level.get("SellingPrice")) for level in levels}
     return PsaProduct(
         id=number,
-        name=remote_name(str(details.get("ItemDescription") or number)),
+        name=name(details, "ItemDescription") or remote_name(number),
         active=details.get("Inactive") is not True,
         price=prices.pop() if len(prices) == 1 else None,
     )
@@ -175,7 +154,7 @@ def names_product(record: object, product: str) -> bool:
     return str(name).strip().casefold() == product.strip().casefold()
 
 
-def _object(value: object) -> Record:
+def _object(value: object) -> Row:
     return value if isinstance(value, dict) else {}
 
 

@@ -9,16 +9,3 @@ documented, which is why all headings and words can be set.
 A report is trusted whole or not at all: `report` has the settings and turns a file's content into
 records, `source` finds the files and turns records into readings.
 """
-
-from typing import TYPE_CHECKING
-
-from kisi.lazy import lazy_names
-from kisi.sources.business_hub.report import HubSettings
-
-if TYPE_CHECKING:
-    from kisi.sources.business_hub.source import BusinessHub, open_source
-
-SETTINGS = HubSettings
-
-__all__ = ["SETTINGS", "BusinessHub", "HubSettings", "open_source"]
-__getattr__ = lazy_names(__name__, {"source": "BusinessHub open_source"})

@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
-from kisi.errors import KisiError, SourceError
+from kisi.errors import SourceError
 from kisi.files import open_regular
 from kisi.model import (
     Category,
@@ -31,7 +31,7 @@ from kisi.model import (
     Tenant,
     TenantRef,
 )
-from kisi.sources import Select
+from kisi.sources import Readings, Select, UsageSource
 from kisi.sources.business_hub.report import (
     TOO_LARGE,
     HubSettings,
@@ -139,8 +139,8 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
     )
 
 
-class BusinessHub:
-    """A `UsageSource` over exported reports. The settings' `files` are relative to `base`.
+class BusinessHub(UsageSource):
+    """Exported reports as a source. The settings' `files` are relative to `base`.
 
     The files are read once. Whatever is wrong with one row fails the whole source: a report that is
     wrong in one place is not known to be right in the others.
@@ -179,9 +179,7 @@ class BusinessHub:
         """All companies of the reports, in their order."""
         return tuple(reading.tenant for reading in self._readings.values())
 
-    def read(
-        self, tenants: Collection[Tenant], select: Select
-    ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
+    def read(self, tenants: Collection[Tenant], select: Select) -> Readings:
         """If a report is wrong, that error for all tenants."""
         try:
             found = self._readings
@@ -206,13 +204,6 @@ class BusinessHub:
         said = [f"reads {file.path}, {(now - file.modified) / hour:.0f} h old." for file in files]
         said.append(f"has {len(tenants)} companies.")
         return tuple(Finding(Level.OK, f"sources.{self.name} {each}") for each in said)
-
-    def address(self) -> tuple[str, int] | None:
-        """None: reports are files."""
-        return None
-
-    def close(self) -> None:
-        """Nothing stays open between calls."""
 
     @cached_property
     def _readings(self) -> dict[TenantRef, Reading]:
@@ -349,6 +340,3 @@ def _devices(uses: Sequence[Record]) -> dict[str, Device]:
                 remedy="Give each device of a company its own name, or export the report again.",
             )
     return {id_: Device(id_, use.device, use.os_name) for id_, use in told.items()}
-
-
-open_source = BusinessHub

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from kisi.errors import AnswerLost, Incomplete, LoginRefused, NotSent, SourceError, TransportError
 from kisi.redaction import remote_text, remote_words
-from kisi.transport import Answer, Client, Clock, Limits, Retry, clock_skew, retry_after
+from kisi.transport import Answer, Client, Clock, Limits, Retry, retry_after
 
 _E = TypeVar("_E", bound=SourceError)
 _LOG = logging.getLogger(__name__)
@@ -224,13 +224,11 @@ class Session:
         server = _encoded(label.server or "")
         self._headers = {"Authorization": authorization, "X-KSC-VServer": server}
         try:
-            document, answer = self._request(_START, {}, Retry.UNPROCESSED)
+            document = self._request(_START, {}, Retry.UNPROCESSED)
         except Unanswered as lost:  # no refusal, which alone must never be repeated
             _LOG.warning("The login is tried once more. %s", lost.event)
             clock.sleep(_PENDING_WAITS[0])
-            document, answer = self._request(_START, {}, Retry.UNPROCESSED)
-        self.skew = clock_skew(answer, clock.now())
-        """How far this machine's clock is ahead of the server's; None if that is not known."""
+            document = self._request(_START, {}, Retry.UNPROCESSED)
         token = document.get("PxgRetVal")
         if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
             raise label.error(Incomplete, f"{_START} gave no session.")
@@ -240,7 +238,7 @@ class Session:
         """The decoded answer. `Vanished`: an object is gone, or the session (not `alive` then)."""
         if self._stopped.is_set():
             raise self.label.error(SourceError, "the run was stopped while it was read.")
-        return self._request(method, arguments, retry)[0]
+        return self._request(method, arguments, retry)
 
     def refuse_endless(self, rows: int, *, begins: bool = False) -> None:
         """`Incomplete` where a list has more `rows`, or is longer since it `begins`, than any."""
@@ -288,8 +286,8 @@ class Session:
 
     def _request(
         self, method: str, arguments: Mapping[str, Any], retry: Retry, *, best_effort: bool = False
-    ) -> tuple[Params, Answer]:
-        """The decoded answer and the raw one; waits while the server is not available."""
+    ) -> Params:
+        """The decoded answer; waits while the server is not available."""
         waits = iter(() if retry is Retry.NEVER else _PENDING_WAITS)
         while True:
             try:
@@ -311,7 +309,7 @@ class Session:
             document = self._document(method, answer)
             failure = problem_in(self.label, method, document)
             if failure is None:
-                return document, answer
+                return document
             wait = next(waits, None) if isinstance(failure, Unavailable) else None
             if wait is None:
                 raise failure

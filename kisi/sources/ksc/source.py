@@ -14,7 +14,8 @@ from typing import Any
 from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError, Untrusted
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
-from kisi.sources import Select
+from kisi.sources import Readings, Select
+from kisi.sources.ksc import KscSettings
 from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
 from kisi.sources.ksc.openapi import (
     Logins,
@@ -24,7 +25,6 @@ from kisi.sources.ksc.openapi import (
     Vanished,
     authorization,
 )
-from kisi.sources.ksc.settings import KscSettings
 from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)
@@ -89,9 +89,7 @@ class KscSource:
                 for uid, server in self._servers.items()
             )
 
-    def read(
-        self, tenants: Collection[Tenant], select: Select
-    ) -> Iterator[tuple[TenantRef, Reading | KisiError]]:
+    def read(self, tenants: Collection[Tenant], select: Select) -> Readings:
         """Reads several tenants at once, and hands them over as they arrive."""
         stopped = self._stopped = threading.Event()
         waiting = ThreadPoolExecutor(self._workers, thread_name_prefix=f"ksc-{self.name}")
@@ -105,7 +103,7 @@ class KscSource:
             waiting.shutdown(wait=True, cancel_futures=True)
 
     def address(self) -> tuple[str, int] | None:
-        """Host and port of the Administration Server."""
+        """Host and port of the server; None where it has no certificate, on loopback."""
         return self._client.address
 
     def check_online(self) -> tuple[Finding, ...]:
@@ -128,8 +126,7 @@ class KscSource:
             tenants = self.tenants()
             enabled = f"{sum(each.enabled for each in tenants)} of {len(tenants)} virtual servers"
             yield Finding(Level.OK, f"{label} accepted the login; {enabled} are enabled.")
-            with self._main_lock:
-                yield self._clock_finding(self._main_session())
+            yield self._clock_finding()
             asked = {"pValues": list(_VERSIONS)}
             info = self._ask_main("HostGroup.GetStaticInfo", asked).get("PxgRetVal")
             told = [info.get(name) for name in _VERSIONS] if isinstance(info, dict) else []
@@ -159,14 +156,16 @@ class KscSource:
             f"[{label}] of kisi.toml:{pin}",
         )
 
-    def _clock_finding(self, session: Session) -> Finding:
+    def _clock_finding(self) -> Finding:
         consequence = "a key could be counted after its end, or not until it"
-        return clock_finding(session.skew, f"sources.{self.name}", consequence)
+        return clock_finding(self._client.skew, f"sources.{self.name}", consequence)
 
     def _check_certificate(self) -> Iterator[Finding]:
         label = f"sources.{self.name}"
+        if (address := self.address()) is None:
+            return
         try:
-            certificate = certificate_of(*self._client.address)
+            certificate = certificate_of(*address)
         except NotSent as error:
             yield Finding.of(error)
             return
@@ -250,10 +249,7 @@ class KscSource:
             except LoginRefused as refusal:
                 self._refusal = refusal
                 raise
-            finding = self._clock_finding(self._main)
+            finding = self._clock_finding()
             if finding.level is Level.PROBLEM:
                 _LOG.warning("%s %s", finding.message, finding.remedy)
         return self._main
-
-
-open_source = KscSource

@@ -358,8 +358,9 @@ def test_a_line_that_appeared_meanwhile_is_not_made_a_second_time(bench, psa):
     mine, other = bench.write(planned(None, 5), planned(None, 6, "1201"))
     assert (mine.outcome, other.outcome) == (Outcome.FAILED, Outcome.APPLIED)
     assert mine.detail == (
-        f"not sent: a line of this product appeared meanwhile ({there.id}); "
-        "the next run plans with it"
+        f"not sent: a line of this product appeared meanwhile ({there.id}); the next run plans "
+        "with it. If it does not, the PSA's list of the agreement lacks that line: cancel it there, "
+        "and kisi makes its own"
     )
     assert psa.quantities() == {"1200": 4, "1201": 6}
     assert bench.outcomes() == [("1201", Outcome.APPLIED, True)]

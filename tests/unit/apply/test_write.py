@@ -426,7 +426,8 @@ def test_why_a_create_is_not_sent_again_is_said_where_reading_back_fails_too(ben
     assert (line.outcome, len(psa.sent)) == (Outcome.FAILED, 1)
     assert line.detail == (
         "Nothing was sent: a line of this product appeared meanwhile (301); the next run plans "
-        "with it. Reading back failed too: The charges could not be read."
+        "with it. If it does not, the PSA's list of the agreement lacks that line: cancel it there, "
+        "and kisi makes its own. Reading back failed too: The charges could not be read."
     )
 
 

@@ -13,11 +13,11 @@ from kisi.cli.start import template, write_template
 from kisi.config import read_partial_config
 from kisi.errors import ConfigError, StateError
 from kisi.model import CountingRules, GuardRules
-from kisi.run.setup import PSAS, SOURCES
+from kisi.run.setup import PSA_KINDS, SOURCE_KINDS
 from tests.conftest import posix_links
 
 TEMPLATE = template()
-KINDS = [{kind: module.SETTINGS for kind, module in each.items()} for each in (SOURCES, PSAS)]
+KINDS = [SOURCE_KINDS, PSA_KINDS]
 
 
 def filled(text):
@@ -62,7 +62,7 @@ def test_every_setting_that_is_commented_out_is_a_real_one(load):
     config = load(filled(everything_used(TEMPLATE)))
     assert (list(config.sources), list(config.psa)) == (["hq", "hub"], ["cw", "tp", "at"])
     assert (config.counting, config.guards) == (CountingRules(), GuardRules())
-    assert set(config.notify.secrets()) == {"healthcheck", "webhook"}
+    assert set(config.notify.secrets()) == {"healthcheck", "webhook", "apprise, entry 1"}
 
 
 def test_commented_out_references_are_the_defaults_they_stand_for(load):

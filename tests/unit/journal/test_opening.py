@@ -12,7 +12,7 @@ from zlib import compress
 import pytest
 
 from kisi.errors import ExitCode, StateError, Withheld
-from kisi.journal import Journal, OperationOutcome, PackedUsage, codec, repair, schema, store
+from kisi.journal import Journal, OperationOutcome, PackedUsage, database, repair, schema, store
 from kisi.model import LineSlot, Outcome
 from tests.conftest import WINDOWS, posix_modes, posix_vfs
 from tests.unit.journal.builders import (
@@ -267,7 +267,7 @@ def first_release(folder: Path, version: int) -> None:
             "INSERT INTO line (id, client, line_id, product, application, categories, name,"
             " tenants, current) VALUES (1, 1, '7', '1201', 'KES Advanced', 'windows_workstations',"
             " 'Client 1', ?, NULL)",
-            codec.dumps(company().tenants),
+            database.dumps(company().tenants),
         )
         db._execute("INSERT INTO line_quantity VALUES (1, 1, '90', 3, 0, 4, ?)", day(1))
         db._execute("UPDATE line SET current = 1")
@@ -320,7 +320,7 @@ def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
 
     assert files(tmp_path) == [f"journal.before-v{LATEST}.db", "journal.db"]
     assert pragma(tmp_path / f"journal.before-v{LATEST}.db", "user_version") == version
-    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 8
+    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 9
     with Journal.open(tmp_path) as journal:
         assert journal.accepted() == {"a key"}
         journal.use_accepted([], [(company(), ())])

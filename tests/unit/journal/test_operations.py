@@ -221,9 +221,9 @@ def test_a_foreign_change_is_there_until_a_person_has_looked(tmp_path: Path) -> 
         (found,) = journal.foreign_changes()
         assert (found.psa, found.agreement, found.at) == (*where, day(2))
         assert (found.what, found.lines) == ("Line 7 is gone.", (BACKUP.raw,))
-        assert journal.release_foreign_changes() == 1
+        assert journal.acknowledge() == 1
         assert journal.foreign_changes() == ()
-        assert journal.release_foreign_changes() == 0
+        assert journal.acknowledge() == 0
 
 
 @pytest.mark.parametrize("name", ["notes.json", "tp-7001-new.foreign.json", "tp-7001.seen"])
@@ -248,7 +248,7 @@ def test_a_file_of_an_earlier_kisi_that_cannot_be_read_or_renamed_ends_the_run(
         raise PermissionError(13, "Permission denied")
 
     for method, act in (
-        ("replace", journal.release_foreign_changes),
+        ("replace", journal.acknowledge),
         ("iterdir", journal.foreign_changes),
     ):
         with monkeypatch.context() as patch:

@@ -6,7 +6,7 @@ import pytest
 
 from kisi.errors import ConfigError, ExitCode
 from kisi.mapping.changes import MappingEdit
-from kisi.mapping.rules import tenant_ref, the_psa
+from kisi.mapping.file import ConfigNames
 from kisi.model import Company, TenantRef
 from tests.unit.mapping.sides import changed
 
@@ -181,12 +181,12 @@ def test_a_removed_client_leaves_the_psa_alone_and_says_so(draft):
 @pytest.mark.parametrize(("text", "words"), [("V1", 'write "SOURCE:TENANT"'), ("hx:V1", '"hq"')])
 def test_a_tenant_is_written_with_its_source(text, words):
     with pytest.raises(ConfigError, match=words):
-        tenant_ref(text, ["hq"])
-    assert tenant_ref("hq:a:b", ["hq"]) == TenantRef("hq", "a:b")
+        ConfigNames(["hq"], []).the_tenant(text)
+    assert ConfigNames(["hq"], []).the_tenant("hq:a:b") == TenantRef("hq", "a:b")
 
 
 def test_the_psa_may_be_left_out_only_if_there_is_one():
-    assert the_psa("", ("cw",)) == "cw"
-    assert the_psa("tp", ("cw", "tp")) == "tp"
+    assert ConfigNames([], ("cw",)).the_psa("") == "cw"
+    assert ConfigNames([], ("cw", "tp")).the_psa("tp") == "tp"
     with pytest.raises(ConfigError, match=r'several PSAs \("cw", "tp"\), and none is named'):
-        the_psa("", ("cw", "tp"))
+        ConfigNames([], ("cw", "tp")).the_psa("")

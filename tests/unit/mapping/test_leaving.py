@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.mapping.changes import MappingEdit
+from kisi.mapping.file import ConfigNames
 from kisi.model import BillingMapping, Company, IgnoredTenant, Tenant, TenantRef, unmapped_tenants
 from tests.unit.build import COMPANY, TODAY
 
+NAMES = ConfigNames(["hq"], ["cw"])
 TENANTS = [TenantRef("hq", f"T{number}") for number in range(3)]
 DAYS = st.none() | st.integers(-3, 3).map(lambda days: TODAY + timedelta(days=days))
 
@@ -79,7 +81,7 @@ def test_rows_of_tenants_come_change_and_go_and_nothing_else_does():
     text = '# ours\n[[company]]\nname = "Contoso"\ntenants = ["hq:VSRV-1"]\ncompany = 250\n'
     text += "agreement = 1042  # since 2019\n"
     mapping = BillingMapping(companies=(COMPANY,))
-    edit = MappingEdit(text, mapping, ["cw"], ["hq"])
+    edit = MappingEdit(text, mapping, NAMES)
     edit.ignore_tenant(IgnoredTenant(TENANTS[0], "our own"))
     change = edit.change()
     added = '\n[[tenant]]\nid = "hq:T0"\nbill = false\nnote = "our own"\n'
@@ -87,7 +89,7 @@ def test_rows_of_tenants_come_change_and_go_and_nothing_else_does():
     assert change.done == ('Tenant "hq:T0" is never billed (our own).',)
 
     ignored = BillingMapping(companies=(COMPANY,), ignored=(IgnoredTenant(TENANTS[0], "our own"),))
-    edit = MappingEdit(change.text, ignored, ["cw"], ["hq"])
+    edit = MappingEdit(change.text, ignored, NAMES)
     edit.ignore_tenant(IgnoredTenant(TENANTS[0]))  # says it again, without a note
     assert edit.change().text == change.text
     edit.ignore_tenant(IgnoredTenant(TENANTS[0], "a lab"))

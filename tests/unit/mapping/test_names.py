@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kisi.mapping.names import parse_name, search
+from kisi.mapping.similarity import parse_name, search
 
 
 @pytest.mark.parametrize(

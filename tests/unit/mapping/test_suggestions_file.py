@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit
+from kisi.mapping.file import ConfigNames
 from kisi.mapping.suggestions import (
     SuggestedApplication,
     SuggestedClient,
@@ -47,7 +48,7 @@ APPLICATION = SuggestedApplication(
 )
 LEFT_OUT = Suggestions((replace(CLIENT, accept=False),), (replace(APPLICATION, accept=False),))
 BOTH = Suggestions((CLIENT, *LEFT_OUT.clients), (APPLICATION, *LEFT_OUT.applications))
-EMPTY = MappingEdit("", BillingMapping(), ("cw",), ("hq", "hub"))
+EMPTY = MappingEdit("", BillingMapping(), ConfigNames(("hq", "hub"), ("cw",)))
 
 
 def as_json(suggestions):

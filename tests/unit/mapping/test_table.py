@@ -19,9 +19,7 @@ from kisi.mapping.table import COLUMNS, import_rows, mapping_csv, read_mapping_t
 from kisi.mapping.toml_edit import (
     RowKind,
     TomlEdit,
-    application_row,
-    company_row,
-    product_row,
+    toml_row,
 )
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
 
@@ -269,9 +267,9 @@ def mappings(draw):
 def test_no_mapping_loses_anything_on_the_way_out_and_in(tmp_path_factory, mapping):
     edit = TomlEdit("")
     rows = {
-        RowKind.APPLICATION: [application_row(each) for each in mapping.applications],
-        RowKind.PRODUCT: [product_row(each, ["cw"]) for each in mapping.products],
-        RowKind.COMPANY: [company_row(each, ["cw"]) for each in mapping.companies],
+        RowKind.APPLICATION: [toml_row(each) for each in mapping.applications],
+        RowKind.PRODUCT: [toml_row(each, ["cw"]) for each in mapping.products],
+        RowKind.COMPANY: [toml_row(each, ["cw"]) for each in mapping.companies],
     }
     for kind, each in rows.items():
         edit.append(kind, each)
@@ -292,7 +290,7 @@ class Draft(NamedTuple):
     mapping: BillingMapping
 
     def edit(self) -> MappingEdit:
-        return MappingEdit(self.text, self.mapping, ["cw"], ["hq"])
+        return MappingEdit(self.text, self.mapping, ConfigNames(["hq"], ["cw"]))
 
 
 def read(text):

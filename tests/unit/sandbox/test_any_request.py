@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.psa.tigerpaw.rest import signed_headers
-from kisi.psa.tigerpaw.soap import envelope
+from kisi.psa.tigerpaw.wire import envelope, signed_headers
 from kisi.sandbox.connectwise import ConnectWise
 from kisi.sandbox.http import Exchange, Reply
 from kisi.sandbox.ksc import Ksc

@@ -8,8 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import requests
 
-from kisi.psa.tigerpaw.rest import signed_headers
-from kisi.psa.tigerpaw.soap import envelope, load_template, render
+from kisi.psa.tigerpaw.wire import envelope, load_template, render, signed_headers
 from kisi.sandbox.configuration import write
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Server

@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 
 from kisi.sandbox.configuration import mapping_text
-from kisi.sandbox.demo import HOSTILE, demo, fleet
+from kisi.sandbox.demo import demo, fleet
 from kisi.sandbox.ksc_records import SYSTEMS, KeyType, VirtualServer
 from kisi.sandbox.world import Client, World
 from tests.unit.sandbox.conftest import NOW
+
+HOSTILE = '=cmd|[bold red]Büro & Söhne[/] "\x1b[31m\u202egnihtyreve 東京'
 
 
 def world() -> World:
@@ -80,7 +82,6 @@ def test_the_demo_is_lively_and_the_same_every_day():
     assert systems == set(SYSTEMS.values())
     statuses = [client.agreement.status(made.today) for client in made.clients]
     assert statuses.count("Expired") == 1
-    assert named(made, HOSTILE).devices()
     assert sum(not client.billing for client in made.clients) == 1
     mapped = {client.tenant for client in made.clients}
     mapped |= {tenant[3:] for client in made.clients for tenant in client.more_tenants}
@@ -125,6 +126,7 @@ def test_a_key_name_of_the_demo_always_belongs_to_an_application():
 
 def test_hostile_names_survive_the_mapping_file():
     made = demo(lambda: NOW)
+    made.client(HOSTILE, workstations=5)
 
     rows = tomllib.loads(mapping_text(made.billing, made.clients))
 

@@ -73,11 +73,11 @@ def test_one_connection_carries_many_requests(serve: Serve, connect: Connect) ->
     [
         ("https://ksc.example:13299/", ("ksc.example", 13299)),
         ("https://psa.example/api", ("psa.example", 443)),
-        ("http://[::1]", ("::1", 80)),
+        ("http://[::1]", None),  # without a certificate to look at
     ],
 )
 def test_a_client_knows_its_servers_address(
-    connect: Connect, url: str, address: tuple[str, int]
+    connect: Connect, url: str, address: tuple[str, int] | None
 ) -> None:
     assert connect(url).address == address
 

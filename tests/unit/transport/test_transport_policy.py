@@ -15,9 +15,9 @@ from kisi.transport import (
     Limits,
     Retry,
     clock_finding,
-    clock_skew,
     retry_after,
 )
+from kisi.transport.answer import clock_skew
 from kisi.transport.policy import may_retry, wait_before_retry
 
 LIMITS = Limits()

@@ -27,6 +27,7 @@ from tests.unit.worlds.world import (
     World,
 )
 
+DAY = 86_400.0
 Event = Callable[[World, random.Random], None]
 """Does something to a world, or nothing where it cannot be done."""
 
@@ -516,8 +517,12 @@ def writing_fails(world: World, dice: random.Random) -> None:
     for name, psa in world.psas.items():
         kinds = [DONE, DONE, REFUSED, LOST, VANISHED, SAID_DONE, UNREACHED, CHANGED, busy(1.0)]
         kinds += [_blind(world, name)] + ([DENIED] if dice.random() < 0.2 else [])
+        kinds += [replace(dice.choice([DONE, LOST]), late=dice.choice([0.5, 1.5, 2.5]) * DAY)]
         psa.reactions.extend(dice.choices(kinds, k=dice.randint(1, 6)))
-        words = [f"{one.status}{' (landed)' if one.lands else ''}" for one in psa.reactions]
+        words = [
+            f"{one.status}{' (landed)' if one.lands else ''}{' late' if one.late else ''}"
+            for one in psa.reactions
+        ]
         world.say(f"{name} answers the first writes: {', '.join(words)}")
 
 

@@ -275,10 +275,12 @@ class Judge:
     # --- (a) ------------------------------------------------------------------------------------
 
     def _let_beside(self, after: Iterable[LineId], seen: Seen) -> None:
-        """A person let something rise beside what the run does not plan."""
+        """A person let something rise beside what the run does not plan, or does not see."""
         for where in after:
             client = self.world.client_of(where.psa, where.agreement)
-            if where in self.accounts and (client is None or client.name not in seen.judged):
+            unseen = {line.id for line in self.world.psas[where.psa].unseen(where.agreement)}
+            unplanned = client is None or client.name not in seen.judged
+            if where in self.accounts and (unplanned or where.line in unseen):
                 self.accounts[where].trusted = False
 
     def _right(

@@ -38,7 +38,6 @@ from tests.unit.worlds.night import (
 )
 from tests.unit.worlds.world import KINDS, Crash, LineId, Slot, World
 
-DAY = 86_400.0
 NIGHTS_TO_REST = 40
 """A world that has not come to rest after so many nights never does."""
 QUIET = ("all", "single", "remedy")
@@ -124,7 +123,7 @@ class Life:
         self._tell_lines()
         self.judge.closes(self._seen(done))
         world.heal()
-        world.clock.sleep(DAY - world.clock.elapsed % DAY)
+        world.clock.sleep(events.DAY - world.clock.elapsed % events.DAY)
         return done
 
     def _prepare(self) -> None:

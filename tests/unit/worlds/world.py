@@ -165,6 +165,16 @@ class WorldPsa(FakePsa):
                 raise Crash
         return receipt
 
+    def unseen(self, agreement: str) -> list[Line]:
+        """The lines that it holds and does not show yet."""
+        shown = {line.id for line in self._lines(agreement, self._clock.monotonic())}
+        return [line for line in self.held(agreement) if line.id not in shown]
+
+    def _id_of(self, new: PlannedLine) -> str:
+        """Whoever lets a line be made again that is not shown has seen that it is not there."""
+        same = (line.id for line in self.unseen(new.agreement) if line.product == new.product)
+        return next(same, None) or super()._id_of(new)
+
     def heal(self) -> None:
         self.crash = None
         self.broken = None

@@ -10,8 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from kisi.cli.map.prompts import Prompter, Session, number_of
-from kisi.cli.map.questions import converse
+from kisi.cli.map.questions import Session, converse, number_of
 from kisi.cli.output import Console
 from kisi.errors import ConfigError, PsaError, StateError
 from kisi.model import Line
@@ -67,7 +66,8 @@ class Person:
             self.sides.validator(),
             self.sides.psas,
             TODAY,
-            Prompter(Console(color=False), answer),
+            Console(color=False),
+            answer,
             **more,
         )
         try:
@@ -405,9 +405,11 @@ def test_a_question_of_yes_or_no_takes_nothing_else(person):
     assert "Please type y or n." in person.heard
 
 
-@pytest.mark.parametrize(("typed", "place"), [("1", 0), ("0", -1), ("x", None), ("²", None)])
+@pytest.mark.parametrize(
+    ("typed", "place"), [("1", 0), ("3", 2), ("4", None), ("0", None), ("x", None), ("²", None)]
+)
 def test_a_typed_number_is_a_place(typed, place):
-    assert number_of(typed) == place
+    assert number_of(typed, 3) == place
 
 
 def test_a_tenant_that_is_never_billed_is_kept_as_that_and_not_asked_for_again(person):

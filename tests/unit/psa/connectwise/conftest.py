@@ -10,7 +10,8 @@ import pytest
 import responses
 
 from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine
-from kisi.psa.connectwise import ConnectWise, ConnectWiseSettings, open_psa
+from kisi.psa.connectwise import ConnectWiseSettings
+from kisi.psa.connectwise.adapter import ConnectWise
 from kisi.transport import Limits
 from tests.unit.fakes import FakeClock
 
@@ -45,7 +46,7 @@ INVOICED = {
 
 def connect(url: str = HOST, *, clock: FakeClock | None = None, **changes: object) -> ConnectWise:
     settings = ConnectWiseSettings(kind="connectwise", url=url, company="acme", **changes)
-    return open_psa(
+    return ConnectWise(
         "cw", settings, SECRETS, base=Path(), clock=clock or FakeClock(NIGHT), limits=Limits()
     )
 
@@ -62,9 +63,16 @@ def psa(clock: FakeClock) -> Iterator[ConnectWise]:
     opened.close()
 
 
+class Api(responses.RequestsMock):
+    """Answers reads as ConnectWise does: with `Link`, which names no next page if nobody says."""
+
+    def get(self, url: str, **answer: object) -> responses.BaseResponse:
+        return super().get(url, **{"headers": {"Link": ""}, **answer})
+
+
 @pytest.fixture
 def api() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=True) as mock:
+    with Api(assert_all_requests_are_fired=True) as mock:
         yield mock
 
 
@@ -118,8 +126,8 @@ def planned(after: int = 90, *, line_id: str | None = None, product: str = "1201
 
 
 def sent(api: responses.RequestsMock) -> list[object]:
-    """The JSON bodies of all requests."""
-    return [json.loads(call.request.body or "null") for call in api.calls]
+    """The JSON bodies of all writes."""
+    return [json.loads(call.request.body) for call in api.calls if call.request.method != "GET"]
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_an_addition_that_does_not_say_whose_it_is_is_no_contradiction(psa, api)
 
 
 def test_the_additions_of_products_are_asked_for_by_their_ids(psa, api):
-    api.get(ADDITIONS, json=[addition_row()])
+    api.get(ADDITIONS, json=[addition_row()], headers={})
     api.get(ADDITIONS, json=[])
     (line,) = psa.lines(REF, ["1202", "1201", "KES", "1201"])
     assert line.product == "1201"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.psa.connectwise.records import as_id, day, flag, part, quantity_of, row_id, text
-from kisi.psa.interface import exact_number
+from kisi.psa.connectwise.records import flag, quantity_of
+from kisi.psa.records import as_id, day, exact_number, part, text, whole
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,14 @@ def test_every_id_of_connectwise_is_read_as_it_is_written(number):
     assert as_id(str(number)) == number
 
 
-@pytest.mark.parametrize("found", [None, True, "7", 7.0])
+@pytest.mark.parametrize("found", [None, True, "7", 7.5])
 def test_a_record_without_a_whole_number_as_id_is_refused(found):
-    with pytest.raises(ValueError, match="id is missing"):
-        row_id({"id": found})
+    with pytest.raises(ValueError, match="id is missing" if found is None else "no whole number"):
+        whole({"id": found}, "id")
+
+
+def test_a_whole_number_may_come_with_a_decimal_point():
+    assert whole({"id": 7.0}, "id") == 7
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -10,17 +9,18 @@ from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.model import WriteStatus
-from kisi.psa.connectwise.write import DEFAULT_WAIT, Change, classify
+from kisi.psa.connectwise.write import classify
+from kisi.psa.http import DEFAULT_WAIT
 from kisi.transport import Answer
-from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row
+from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row, planned
 
-CREATE = Change(1042, 1201, 90, starts=date(2026, 11, 21))
-UPDATE = Change(1042, 1201, 90, 301)
+CREATE = planned()
+UPDATE = planned(line_id="301")
 
 
 def receipt(status, body=None, *, change=UPDATE, **headers):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return classify(Answer(status, headers, raw), change, "cw")
+    return classify(Answer(status, headers, raw), change)
 
 
 @pytest.mark.parametrize("change", [CREATE, UPDATE])
@@ -140,13 +140,13 @@ def test_a_change_refused_for_its_own_effective_date_says_where_to_correct_it():
     ],
 )
 def test_without_an_answer_only_what_was_not_sent_is_certain(error, verdict):
-    got = classify(error, CREATE, "cw")
+    got = classify(error, CREATE)
     assert got.status is verdict
     assert error.message in got.message
 
 
 def test_an_untrusted_server_leads_to_the_authorities_file():
-    assert "REQUESTS_CA_BUNDLE" in classify(Untrusted("Unknown."), CREATE, "cw").message
+    assert "REQUESTS_CA_BUNDLE" in classify(Untrusted("Unknown."), CREATE).message
 
 
 _BODIES = st.one_of(
@@ -165,7 +165,7 @@ _BODIES = st.one_of(
 
 @given(status=st.integers(200, 599), body=_BODIES)
 def test_whatever_the_answer_only_an_echoed_change_is_applied(status, body):
-    got = classify(Answer(status, {}, body), CREATE, "cw")
+    got = classify(Answer(status, {}, body), CREATE)
     if got.status is WriteStatus.APPLIED:
         echoed = json.loads(body)
         assert (echoed["product"]["id"], Decimal(str(echoed["quantity"]))) == (1201, 90)

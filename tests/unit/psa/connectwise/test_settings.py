@@ -4,14 +4,15 @@ import pytest
 from pydantic import ValidationError
 
 from kisi.errors import ConfigError
-from kisi.psa.connectwise import SETTINGS, ConnectWiseSettings, open_psa
+from kisi.psa.connectwise import ConnectWiseSettings
+from kisi.psa.connectwise.adapter import ConnectWise
 from kisi.transport import Limits
 from tests.unit.fakes import FakeClock
 from tests.unit.psa.connectwise.conftest import HOST, SECRETS
 
 
 def test_the_smallest_section_has_the_documented_defaults():
-    settings = SETTINGS(kind="connectwise", url=f"{HOST}/", company="acme")
+    settings = ConnectWiseSettings(kind="connectwise", url=f"{HOST}/", company="acme")
     assert settings.url == HOST
     assert (settings.workers, settings.codebase, settings.api_version) == (
         4,
@@ -90,6 +91,6 @@ def test_a_wrong_value_is_refused(changes):
 def test_a_secret_that_cannot_be_part_of_a_request_is_an_error_without_its_value(secret, value):
     secrets = SECRETS | {secret: value}
     with pytest.raises(ConfigError) as caught:
-        open_psa("cw", section(), secrets, base=None, clock=FakeClock(), limits=Limits())
+        ConnectWise("cw", section(), secrets, base=None, clock=FakeClock(), limits=Limits())
     assert secret in caught.value.message
     assert value not in caught.value.message

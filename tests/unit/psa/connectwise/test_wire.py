@@ -109,6 +109,15 @@ def test_a_server_that_always_names_a_next_page_ends_with_an_empty_one(psa, api)
     assert len(psa.all_companies()) == 2
 
 
+def test_without_link_a_short_page_is_not_the_last_and_both_ways_of_paging_are_asked_for(psa, api):
+    api.get(COMPANIES, json=companies(1, 2), headers={})
+    api.get(COMPANIES, json=companies(3, 4), headers={})
+    api.get(COMPANIES, json=[], headers={})
+    assert len(psa.all_companies()) == 4
+    pages = [(query.get("pageId"), query.get("page")) for query in queries(api)]
+    assert pages == [(None, None), (["2"], ["2"]), (["4"], ["3"])]
+
+
 def test_agreements_that_all_came_are_whole_whatever_link_says(psa, api):
     link = {"Link": '<x?pageId=1042>; rel="next"'}
     api.get(AGREEMENTS, json=[agreement_row()], headers=link)
@@ -119,8 +128,8 @@ def test_agreements_that_all_came_are_whole_whatever_link_says(psa, api):
 def test_where_nothing_but_its_length_ends_a_list_what_it_lacks_is_asked_for(psa, api):
     """An agreement that is missing would be taken for gone."""
     refs = [REF, AgreementRef("cw", "250", "1043"), AgreementRef("cw", "250", "1044")]
-    api.get(AGREEMENTS, json=[agreement_row()])
-    api.get(AGREEMENTS, json=[agreement_row(id=1043)])
+    api.get(AGREEMENTS, json=[agreement_row()], headers={})
+    api.get(AGREEMENTS, json=[agreement_row(id=1043)], headers={})
     api.get(AGREEMENTS, json=[])
     found = psa.agreements(refs, TODAY)
     assert [found[ref].gone for ref in refs] == [False, False, True]

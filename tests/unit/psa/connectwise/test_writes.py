@@ -65,6 +65,7 @@ def test_an_addition_never_starts_before_the_billing_start(psa, api, bill_start,
 
 def test_an_invoiced_period_is_answered_with_the_next_invoice_date_once(psa, api):
     api.post(ADDITIONS, json=INVOICED, status=400)
+    api.get(ADDITIONS, json=[addition_row(cancelledDate="2026-11-01T00:00:00Z")])
     api.post(ADDITIONS, json=addition_row(), status=201)
     receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
     assert [body["effectiveDate"][:10] for body in sent(api)] == ["2026-11-21", "2026-12-01"]
@@ -74,10 +75,28 @@ def test_an_invoiced_period_is_answered_with_the_next_invoice_date_once(psa, api
 
 def test_a_second_refusal_is_final(psa, api):
     api.post(ADDITIONS, json=INVOICED, status=400)
+    api.get(ADDITIONS, json=[])
     receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
     assert receipt.status is WriteStatus.REJECTED
     assert "already been invoiced" in receipt.message
-    assert len(api.calls) == 2
+    assert len(api.calls) == 3
+
+
+def test_a_refusal_of_what_was_carried_out_is_not_answered_with_a_second_line(psa, api):
+    api.post(ADDITIONS, json=INVOICED, status=400)
+    api.get(ADDITIONS, json=[addition_row()])
+    receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
+    assert receipt.status is WriteStatus.STALE
+    assert "a line of this product now (301)" in receipt.message
+
+
+def test_where_that_cannot_be_read_nothing_more_is_sent(psa, api):
+    api.post(ADDITIONS, json=INVOICED, status=400)
+    api.get(ADDITIONS, json={}, status=400)
+    receipt = psa.write(planned(), agreement(next_invoice=NEXT), TODAY)
+    assert receipt.status is WriteStatus.NOT_SENT
+    assert "already been invoiced" in receipt.message
+    assert [call.request.method for call in api.calls] == ["POST", "GET"]
 
 
 @pytest.mark.parametrize(
@@ -182,8 +201,9 @@ _DAYS = st.one_of(st.none(), st.integers(-400, 400).map(lambda days: TODAY + tim
 def test_no_effective_date_is_in_the_past_or_before_the_billing_start(
     psa, bill_start, next_invoice
 ):
-    with responses.RequestsMock() as api:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as api:
         api.post(ADDITIONS, json=INVOICED, status=400)
+        api.get(ADDITIONS, json=[])
         psa.write(planned(), agreement(bill_start=bill_start, next_invoice=next_invoice), TODAY)
         days = [date.fromisoformat(body["effectiveDate"][:10]) for body in sent(api)]
     assert all(day >= TODAY and day >= (bill_start or day) for day in days)

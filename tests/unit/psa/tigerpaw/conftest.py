@@ -14,7 +14,8 @@ import pytest
 from kisi.apply.write import OtherLines, WriteOutcome, Writer
 from kisi.journal import Journal
 from kisi.model import Action, Agreement, AgreementRef, Category, PlannedLine, WriteResult
-from kisi.psa.tigerpaw import Tigerpaw, TigerpawSettings, open_psa
+from kisi.psa.tigerpaw import TigerpawSettings
+from kisi.psa.tigerpaw.adapter import Tigerpaw
 from kisi.sandbox.faults import Faults
 from kisi.sandbox.http import Logged
 from kisi.sandbox.tigerpaw import SOAP_PATH
@@ -122,7 +123,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
                 "soap_user": world.soap_login[0],
                 "soap_password": world.soap_login[1],
             }
-            psa = open_psa(
+            psa = Tigerpaw(
                 "tp",
                 TigerpawSettings.model_validate(values),
                 secrets,

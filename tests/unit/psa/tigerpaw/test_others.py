@@ -86,7 +86,7 @@ def test_nothing_is_sent_while_an_earlier_submit_cannot_be_proven(scene, other, 
     assert receipt.outcome is Outcome.FAILED
     assert "an earlier write to agreement 7001 did is not known" in receipt.detail
     assert (scene.world.submits, scene.unproven()) == (1, ["7001"])
-    assert scene.journal.release_foreign_changes() == 1
+    assert scene.journal.acknowledge() == 1
     assert scene.write(scene.open(), other, "KES-WS", 1).outcome is Outcome.APPLIED
 
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from kisi.psa.records import day
 from kisi.psa.tigerpaw.records import (
-    day,
     money,
     names_product,
     read_account,
@@ -73,10 +73,10 @@ def test_a_list_of_charges_is_read_whole_or_not_at_all(answer):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"Quantity": None}, r"Quantity of additional charge 1 \(KES\) is None, no whole"),
+        ({"Quantity": None}, r"Quantity of additional charge 1 \(KES\) is missing"),
         ({"Quantity": 4.5}, r"Quantity of additional charge 1 \(KES\) is 4\.5, no whole"),
         ({"Quantity": None, "SpecialItemId": None}, r"additional charge 1 \(without item\)"),
-        ({"DetailId": None}, r"DetailId of an additional charge \(KES\) is None"),
+        ({"DetailId": None}, r"DetailId of an additional charge \(KES\) is missing"),
     ],
 )
 def test_a_charge_that_cannot_be_read_is_named(change, said):
@@ -95,7 +95,7 @@ def test_a_charge_that_cannot_be_read_is_named(change, said):
     ],
 )
 def test_a_date_is_a_day_and_the_minimum_is_none(text, expected):
-    assert day(text) == expected
+    assert day({"EndDate": text}, "EndDate") == expected
 
 
 @pytest.mark.parametrize("value", [True, "4", None, float("inf"), 1e308, 10**400])
@@ -125,7 +125,7 @@ def test_an_agreement_tells_its_account_and_term():
     ],
 )
 def test_an_agreement_without_number_account_or_readable_dates_is_unreadable(record):
-    with pytest.raises(ValueError, match=r"AgreementNumber|AccountNumber|isoformat"):
+    with pytest.raises(ValueError, match=r"AgreementNumber|AccountNumber|StartDate is"):
         read_agreement(record, date(2026, 11, 21))
 
 

@@ -4,13 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from kisi.errors import ConfigError
-from kisi.psa.tigerpaw import SETTINGS, TigerpawSettings
+from kisi.psa.tigerpaw import TigerpawSettings
 
 SMALLEST = {"kind": "tigerpaw", "url": "https://api.yourhost.example"}
 
 
 def test_the_default_writes_nothing_and_needs_no_soap_login():
-    settings = SETTINGS.model_validate(SMALLEST)
+    settings = TigerpawSettings.model_validate(SMALLEST)
     assert (settings.write, settings.soap_template_verified) == ("report", False)
     assert settings.external_product == "Kaspersky"
     assert settings.secrets("tp") == {

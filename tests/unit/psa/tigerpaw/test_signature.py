@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.psa.tigerpaw.rest import signature, signed_headers
+from kisi.psa.tigerpaw.wire import signature, signed_headers
 
 PUBLIC = "11111111-2222-3333-4444-555555555555"
 PRIVATE = "66666666-7777-8888-9999-000000000000"

@@ -6,7 +6,7 @@ import pytest
 from defusedxml.ElementTree import fromstring
 
 from kisi.model import WriteStatus
-from kisi.psa.tigerpaw.soap import envelope, read_answer
+from kisi.psa.tigerpaw.wire import envelope, read_answer
 from kisi.transport import Answer
 
 ENVELOPE = '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>{}</s:Body></s:Envelope>'

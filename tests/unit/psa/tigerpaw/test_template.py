@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import ConfigError
-from kisi.psa.tigerpaw.soap import charge_values, load_template, render
+from kisi.psa.tigerpaw.wire import charge_values, load_template, render
 from tests.unit.fakes import planned
 
 ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=60)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -378,8 +377,7 @@ def test_a_server_that_is_gone_between_look_and_submit_was_not_written_to(
     scene, agreement, ours, monkeypatch
 ):
     psa = scene.open()
-    elsewhere = scene.open(url="http://127.0.0.1:9")._rest.client
-    monkeypatch.setattr(psa, "_soap", replace(psa._soap, client=elsewhere))
+    monkeypatch.setattr(psa, "submit", scene.open(url="http://127.0.0.1:9").submit)
     receipt = scene.write(psa, agreement, "KES-WS", 90, line=ours.id, before=80)
     assert receipt.outcome is Outcome.FAILED
     assert scene.calls() == [CHARGES]

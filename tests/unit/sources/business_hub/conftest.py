@@ -12,7 +12,8 @@ import pytest
 
 from kisi.errors import SourceError
 from kisi.model import TenantRef
-from kisi.sources.business_hub import BusinessHub, HubSettings, open_source
+from kisi.sources.business_hub.report import HubSettings
+from kisi.sources.business_hub.source import BusinessHub
 from kisi.transport import Limits
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
@@ -56,7 +57,7 @@ class Reports:
 
     def source(self, limits=None, **settings) -> BusinessHub:
         settings = HubSettings.model_validate({"files": ("*.csv",), **settings})
-        return open_source(
+        return BusinessHub(
             "hub", settings, {}, base=self.base, clock=self.clock, limits=limits or Limits()
         )
 

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from kisi.config.sentences import check_table
-from kisi.sources.business_hub import HubSettings
+from kisi.sources.business_hub.report import HubSettings
 
 PAGE = Path(__file__).parents[4] / "docs" / "business-hub.md"
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from kisi.model import Category
-from kisi.sources.business_hub import HubSettings
+from kisi.sources.business_hub.report import HubSettings
 
 HEAD = "company,application,category,quantity\n"
 

@@ -9,7 +9,7 @@ from kisi.config.settings import Section
 from kisi.counting import CountingContext, Matcher, combine, count_tenant
 from kisi.errors import SourceError
 from kisi.model import Application, Category, CountingRules, Tenant, Unit
-from kisi.sources import business_hub
+from kisi.sources.business_hub.report import HubSettings
 from tests.unit.sources.business_hub.conftest import NOW, ref
 
 QUANTITIES = "company,application,category,quantity\n"
@@ -231,7 +231,7 @@ def test_hostile_names_are_names(reports):
 
 
 def test_the_section_needs_no_secret_and_no_more_than_files():
-    assert issubclass(business_hub.SETTINGS, Section)
-    settings = business_hub.HubSettings(files=("*.csv",))
+    assert issubclass(HubSettings, Section)
+    settings = HubSettings(files=("*.csv",))
     assert settings.secrets("hub") == {}
     assert settings.max_age_hours == timedelta(days=3) / timedelta(hours=1)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kisi.sandbox.http import Server
-from kisi.sources.ksc import KscSettings, KscSource, open_source
+from kisi.sources.ksc import KscSettings
+from kisi.sources.ksc.source import KscSource
 from kisi.transport import Limits
 from tests.unit.fakes import FakeClock
 from tests.unit.sources.ksc.fake_ksc import NOW, FakeKsc
@@ -29,7 +30,7 @@ def serve(clock: FakeClock) -> Iterator[Callable[..., KscSource]]:
         def start(ksc: FakeKsc, **settings: Any) -> KscSource:
             server = stack.enter_context(Server("ksc", ksc.handle))
             section = KscSettings(url=server.url, user="kisi", **settings)
-            source = open_source(
+            source = KscSource(
                 "hq",
                 section,
                 {"password": "pa55 ü"},

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import StateError
-from kisi.journal import codec
+from kisi.journal import database
 from kisi.model import Category, KeyEvidence, PlannedLine, TenantRef, TenantUsage, UnmappedUse
 from tests.unit.journal.builders import company, held, usage
 
@@ -31,19 +31,19 @@ def test_a_usage_comes_back_as_it_was() -> None:
         stored.tenant, stored.at, stored.applications, (unmapped,), (key,), ("odd",)
     )
 
-    assert codec.loads(TenantUsage, codec.pack(stored)) == stored
+    assert database.loads(TenantUsage, database.pack(stored)) == stored
 
 
 def test_a_held_line_comes_back_as_it_was() -> None:
     lines = (held(unit_price=Decimal("4.50")), held(before=None))
 
-    assert codec.loads(tuple[PlannedLine, ...], codec.pack(lines)) == lines
+    assert database.loads(tuple[PlannedLine, ...], database.pack(lines)) == lines
 
 
 def test_another_versions_fields_are_passed_over_and_missing_ones_take_their_default() -> None:
     text = '{"serial":"1","name":"n","counted":true,"reason":"r","used":null,"colour":"blue"}'
 
-    assert codec.loads(KeyEvidence, text) == KeyEvidence(
+    assert database.loads(KeyEvidence, text) == KeyEvidence(
         "1", "n", counted=True, reason="r", used=None
     )
 
@@ -66,7 +66,7 @@ def test_another_versions_fields_are_passed_over_and_missing_ones_take_their_def
         (Mapping[Category, int], '{"all":"abc"}'),
         (Mapping[Category, int], "[]"),
         (TenantUsage, b"abc"),
-        (TenantUsage, codec.pack({"tenant": None})),
+        (TenantUsage, database.pack({"tenant": None})),
     ],
 )
 def test_what_is_not_as_it_was_written_is_an_error_in_a_sentence(
@@ -75,23 +75,23 @@ def test_what_is_not_as_it_was_written_is_an_error_in_a_sentence(
     with pytest.raises(
         StateError, match=r"^The journal cannot be used: usage is .* cannot read\.$"
     ):
-        codec.loads(kind, stored, "usage")
+        database.loads(kind, stored, "usage")
 
 
 def test_a_set_is_stored_in_order_and_comes_back_a_set() -> None:
-    assert codec.dumps(frozenset({"b", "a"})) == '["a","b"]'
-    assert codec.loads(frozenset[str], '["a","b"]') == frozenset({"a", "b"})
+    assert database.dumps(frozenset({"b", "a"})) == '["a","b"]'
+    assert database.loads(frozenset[str], '["a","b"]') == frozenset({"a", "b"})
 
 
 def test_equal_values_give_equal_bytes_whatever_the_order_of_a_mapping() -> None:
     value = MappingProxyType({"b": 1, "a": Decimal("2.50")})
 
-    assert codec.dumps(value) == '{"a":"2.5","b":1}'
+    assert database.dumps(value) == '{"a":"2.5","b":1}'
 
 
 def test_what_has_no_json_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="does not store complex"):
-        codec.dumps({"a": 1j})
+        database.dumps({"a": 1j})
 
 
 @given(
@@ -102,24 +102,24 @@ def test_what_has_no_json_is_refused_by_name() -> None:
 def test_a_quantity_is_the_same_number_as_text_and_equal_numbers_are_equal_text(
     quantity: Decimal,
 ) -> None:
-    text = codec.quantity_text(quantity)
+    text = database.quantity_text(quantity)
 
     assert Decimal(text) == quantity
-    assert codec.quantity_text(quantity * Decimal("1.00")) == text
+    assert database.quantity_text(quantity * Decimal("1.00")) == text
 
 
 def test_an_instant_is_the_same_in_every_time_zone_and_never_naive() -> None:
     there = timezone(timedelta(hours=14))
     at = datetime(2026, 11, 2, 17, 0, tzinfo=there)
 
-    assert codec.from_epoch(codec.to_epoch(at)) == datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
+    assert database.from_epoch(database.to_epoch(at)) == datetime(2026, 11, 2, 3, 0, tzinfo=UTC)
     with pytest.raises(ValueError, match="without a time zone"):
-        codec.to_epoch(datetime(2026, 11, 2))  # noqa: DTZ001  # the point of the test
+        database.to_epoch(datetime(2026, 11, 2))  # noqa: DTZ001  # the point of the test
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_any_text_can_be_stored_and_what_a_file_can_hold_is_not_changed(text: str) -> None:
-    stored = codec.storable(text)
+    stored = database.storable(text)
 
     assert stored.encode("utf-8").decode("utf-8") == stored
     assert stored == text or any("\ud800" <= character <= "\udfff" for character in text)
