@@ -43,25 +43,26 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
     return value
 
 
-def document(content: Mapping[str, Any]) -> Json:
-    """A whole JSON document of `plain` values, in kisi's frame."""
-    return {"format_version": FORMAT_VERSION, **plain(content)}
-
-
 def fields(value: object, names: str) -> dict[str, Any]:
     """The named attributes of a value, in this order: `fields(line, "psa agreement")`.
 
-    `client=company.name` is one from further inside, None where the company is; in a tuple it is
-    that of each.
+    `client=company.name` is one of another name (`attribute`).
     """
     named = (name.partition("=") for name in names.split())
-    return {name: _at(value, path or name) for name, _, path in named}
+    return {name: attribute(value, path or name) for name, _, path in named}
 
 
-def _at(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a document holds
-    for attribute in path.split("."):
+def attribute(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a document holds
+    """What is at the end of a path: `company.name`, None where the company is.
+
+    In a tuple it is that of each, in a mapping what it has, if anything; with a `?` behind it, an
+    empty text is None.
+    """
+    for name in path.removesuffix("?").split(".") if path else ():
         if type(value) is tuple:
-            value = [getattr(one, attribute) for one in value]
+            value = [getattr(one, name) for one in value]
+        elif isinstance(value, Mapping):
+            value = value.get(name)
         else:
-            value = None if value is None else getattr(value, attribute)
-    return value
+            value = None if value is None else getattr(value, name)
+    return (value or None) if path.endswith("?") else value

@@ -1,12 +1,12 @@
-"""Whether a JSON document has the fields that kisi's own description of it names, and no others."""
+"""Whether a JSON document has the fields that kisi's description of it names; that description."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Any
 
-from kisi.render.formats import fields_of
+from kisi.formats import fields_of, groups
 
 _TYPES: dict[str, Any] = {
     "string": str,
@@ -47,3 +47,18 @@ def _value(type_: str, value: Any, where: str) -> Iterator[str]:
         (date if type_ == "date" else datetime).fromisoformat(value)
     elif not isinstance(value, _TYPES[type_]) or (isinstance(value, bool) and type_ != "boolean"):
         yield f"{where} is {value!r}, not {type_}"
+
+
+def formats_page() -> str:
+    """The tables of docs/formats.md: what is taken in is told once, where it is."""
+    return "\n".join(line for heads in ("[<", "{") for line in _page(heads))
+
+
+def _page(kinds: str) -> Iterable[str]:
+    for (kind, name), group in groups().items():
+        if kind in kinds:
+            anchor = {"[": f"JSON: {name}", "<": f"CSV: {name}", "{": f"`{name}`"}[kind]
+            yield from ("", f"### {anchor}", "", f"{group.title[0].upper()}{group.title[1:]}.", "")
+            yield from ("| field | type | meaning |", "|---|---|---|")
+            for field in fields_of(kind, name):
+                yield f"| `{field.name}` | {field.type.lstrip('~')} | {field.text} |"

@@ -19,11 +19,11 @@ import typer
 from kisi.cli.output import Console, show
 from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
 from kisi.config.load import Top
-from kisi.config.settings import Section, Table
+from kisi.config.settings import Table
 from kisi.errors import ConfigError, ExitCode, StateError, worst
 from kisi.files import JOURNAL
+from kisi.formats import document, fields_of, groups, results_schema
 from kisi.journal import Journal, repair
-from kisi.json_text import document, fields
 from kisi.lock import run_lock
 from kisi.mapping import validator
 from kisi.mapping.file import (
@@ -100,7 +100,7 @@ def _show_areas(areas: Sequence[Area], console: Console, *, detailed: bool) -> E
     show(
         console,
         report=lambda: _report(areas, detailed=detailed),
-        document=lambda: document({"exit_code": code, "areas": list(map(_area_fields, areas))}),
+        document=lambda: document("check", {"exit_code": code, "areas": areas}),
     )
     return code
 
@@ -129,11 +129,6 @@ def _remarks(remedy: str) -> tuple[page.Span, ...]:
     """What to do; further lines are to be pasted, and never broken."""
     todo, *lines = remedy.splitlines() or [""]
     return (*page.remarks(todo), *page.remarks(*lines, tone=Tone.COMMAND))
-
-
-def _area_fields(area: Area) -> dict[str, Any]:
-    findings = [{**fields(x, "level message"), "remedy": x.remedy or None} for x in area.findings]
-    return {"title": area.title, "findings": findings}
 
 
 def _to_look_at(state: Path) -> Iterable[Finding]:
@@ -197,27 +192,30 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def show_schema(console: Console) -> None:
     """Shows the JSON Schema of both files and of every result; as a table, the results' fields."""
-    from kisi.render.formats import formats_report, results_schema
 
     def whole() -> dict[str, Any]:
-        schema = results_schema()
-        rows: dict[str, type[Table]] = {
-            "application": ApplicationTable,
-            "product": ProductTable,
-            "company": CompanyTable,
+        schema, definitions = results_schema(), dict[str, Any]()
+        rows: dict[str, type[Table]] = {"application": ApplicationTable, "product": ProductTable}
+        rows["company"] = CompanyTable
+        lists = {
+            name: {"type": "array", "items": reference}
+            for name, reference in zip(rows, _tables(rows, definitions), strict=True)
         }
-        mapping: dict[str, Any] = {"type": "object", "properties": {}, "$defs": {}}
-        for name, table in rows.items():
-            own = table.model_json_schema(ref_template="#/$defs/{model}")
-            mapping["$defs"] |= own.pop("$defs", {}) | {name: own}
-            rows_of = {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
-            mapping["properties"][name] = rows_of
+        mapping = {"type": "object", "properties": lists, "$defs": definitions}
         files = {"kisi.toml": kisi_toml_schema(), "mapping.toml": mapping}
         # a file's own references begin anew at its `$id`
         schema["$defs"] |= {name: {"$id": f"urn:kisi:{name}", **x} for name, x in files.items()}
         return {"$schema": _DIALECT, "title": "kisi", **schema}
 
-    show(console, report=formats_report, document=whole)
+    def table() -> page.Report:
+        sections = []
+        for (kind, name), group in groups().items():
+            what = {"[": f"JSON of {name}", "{": f"object {name}", "<": f"CSV of {name}"}[kind]
+            rows = page.table("field | type | meaning~", (x[:3] for x in fields_of(kind, name)))
+            sections.append(page.Section(what, (group.title,), rows))
+        return page.Report("kisi schema", tuple(sections))
+
+    show(console, report=table, document=whole)
 
 
 def schema_text() -> str:
@@ -228,20 +226,19 @@ def schema_text() -> str:
 def kisi_toml_schema() -> dict[str, Any]:
     """The JSON Schema of kisi.toml."""
     schema = Top.model_json_schema()
-    definitions: dict[str, Any] = schema.setdefault("$defs", {})
-
-    def sections(kinds: Mapping[str, type[Section]]) -> dict[str, Any]:
-        for kind, settings in kinds.items():
-            own = settings.model_json_schema(ref_template="#/$defs/{model}")
-            definitions.update(own.pop("$defs", {}))
-            definitions[kind] = own
-        choices = [{"$ref": f"#/$defs/{kind}"} for kind in kinds]
-        return {"type": "object", "additionalProperties": {"oneOf": choices}}
-
-    properties = schema["properties"]
-    properties["sources"] = sections(SOURCE_KINDS)
-    properties["psa"] = sections(PSA_KINDS)
+    definitions = schema.setdefault("$defs", {})
+    for name, kinds in (("sources", SOURCE_KINDS), ("psa", PSA_KINDS)):
+        sections = {"oneOf": _tables(kinds, definitions)}
+        schema["properties"][name] = {"type": "object", "additionalProperties": sections}
     return {**schema, "title": "kisi.toml"}
+
+
+def _tables(kinds: Mapping[str, type[Table]], definitions: dict[str, Any]) -> list[dict[str, str]]:
+    """A reference to each kind of table, whose schema is put into `definitions`."""
+    for name, table in kinds.items():
+        own = table.model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= {**own.pop("$defs", {}), name: own}
+    return [{"$ref": f"#/$defs/{name}"} for name in kinds]
 
 
 def repair_journal(config: Path | None, console: Console) -> ExitCode:

@@ -17,9 +17,8 @@ import typer
 
 from kisi import __version__
 from kisi.cli import options
-from kisi.cli.completion import client_names
 from kisi.cli.map import map_app
-from kisi.cli.options import flag, shared_options
+from kisi.cli.options import client_argument, client_option, flag, option, shared_options
 from kisi.cli.output import Console, explain_error, open_streams, result, write
 from kisi.cli.schedule import schedule
 from kisi.cli.start import demo, init, sandbox
@@ -62,6 +61,10 @@ def root(
 
 
 app.command()(init)
+_ONLINE = "Also log in: certificates, clocks, rights, every mapped id."
+_SCHEMA = "Print the JSON Schema of kisi.toml and do nothing."
+_REPAIR = "Acknowledge a damaged journal, or open writes."
+_PROBE = "Prove the Tigerpaw template on a scratch agreement (on a terminal only)."
 
 
 @app.command()
@@ -69,22 +72,10 @@ app.command()(init)
 def check(
     config: Path | None,
     console: Console,
-    online: Annotated[
-        bool, flag("--online", "Also log in: certificates, clocks, rights, every mapped id.")
-    ] = False,
-    schema: Annotated[
-        bool, flag("--schema", "Print the JSON Schema of kisi.toml and do nothing.")
-    ] = False,
-    repair: Annotated[
-        bool, flag("--repair", "Acknowledge a damaged journal, or open writes.")
-    ] = False,
-    probe_tigerpaw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[PSA:]AGREEMENT",
-            help="Prove the Tigerpaw template on a scratch agreement (on a terminal only).",
-        ),
-    ] = None,
+    online: Annotated[bool, flag("--online", _ONLINE)] = False,
+    schema: Annotated[bool, flag("--schema", _SCHEMA)] = False,
+    repair: Annotated[bool, flag("--repair", _REPAIR)] = False,
+    probe_tigerpaw: Annotated[str | None, option("[PSA:]AGREEMENT", _PROBE)] = None,
 ) -> None:
     """Check files and secrets; with --online also the systems.
 
@@ -107,6 +98,7 @@ def check(
 
 
 app.add_typer(map_app, name="map")
+_DETAILED = "Exit 10 if changes wait to be written."
 
 
 @app.command(context_settings=options.OLDER_NAMES)
@@ -116,9 +108,7 @@ def preview(
     console: Console,
     client: options.Clients = None,
     exclude: options.Exclude = None,
-    detailed_exitcode: Annotated[
-        bool, flag("--detailed-exitcode", "Exit 10 if changes wait to be written.")
-    ] = False,
+    detailed_exitcode: Annotated[bool, flag("--detailed-exitcode", _DETAILED)] = False,
 ) -> None:
     """Show what `kisi sync` would change, what is held, and why.
 
@@ -152,16 +142,12 @@ _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 def sync(
     config: Path | None,
     console: Console,
-    accept: Annotated[
-        list[str] | None, typer.Option("--accept", metavar="ID", help=_ACCEPT)
-    ] = None,
+    accept: Annotated[list[str] | None, option("ID", _ACCEPT)] = None,
     client: options.Clients = None,
     exclude: options.Exclude = None,
-    jitter: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_JITTER)] = 0,
-    lock_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, max=_DAY, help=_LOCK_TIMEOUT)
-    ] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
+    jitter: Annotated[float, option("SECONDS", _JITTER, min=0, max=_DAY)] = 0,
+    lock_timeout: Annotated[float, option("SECONDS", _LOCK_TIMEOUT, min=0, max=_DAY)] = 0,
+    dry_run: Annotated[bool, flag("--dry-run", "", hidden=True)] = False,
 ) -> None:
     """Bring the PSA's agreements to what the clients really use.
 
@@ -187,22 +173,20 @@ def sync(
     raise typer.Exit(follow(work, console))
 
 
+_FAILED = "Only clients that are billed and not up to date."
+_READY = "Exit 0 only if every billed client may be invoiced."
+
+
 @app.command(context_settings=options.OLDER_NAMES)
 @shared_options(formats=options.Format)
 def status(
     config: Path | None,
     console: Console,
     client: options.Clients = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DAY|AGE", help="Runs since a day, or of the last 7d.")
-    ] = None,
-    failed: Annotated[
-        bool, flag("--failed", "Only clients that are billed and not up to date.")
-    ] = False,
-    ready: Annotated[
-        bool, flag("--ready", "Exit 0 only if every billed client may be invoiced.")
-    ] = False,
-    max_age: Annotated[str, typer.Option(metavar="AGE", help="How old a proof may be.")] = "26h",
+    since: Annotated[str | None, option("DAY|AGE", "Runs since a day, or of the last 7d.")] = None,
+    failed: Annotated[bool, flag("--failed", _FAILED)] = False,
+    ready: Annotated[bool, flag("--ready", _READY)] = False,
+    max_age: Annotated[str, option("AGE", "How old a proof may be.")] = "26h",
 ) -> None:
     """Show the last runs, each client's state, and what waits.
 
@@ -228,30 +212,24 @@ def status(
     raise typer.Exit(code)
 
 
+_DEVICES = "List every device, counted or left out, and why."
+
+
 @app.command()
 @shared_options(formats=options.RowsFormat)
 def explain(
     config: Path | None,
     console: Console,
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="CLIENT",
-            help="The client's name, or a part of it.",
-            autocompletion=client_names,
-            show_default=False,
-        ),
+        str, client_argument("The client's name, or a part of it.", show_default=False)
     ] = "",
-    client: Annotated[str, typer.Option("--client", hidden=True, autocompletion=client_names)] = "",
+    client: Annotated[str, client_option("", hidden=True)] = "",
     application: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only applications whose name matches.")
+        str | None, option("GLOB", "Only applications whose name matches.")
     ] = None,
-    devices: Annotated[
-        bool, flag("--devices", "List every device, counted or left out, and why.")
-    ] = False,
+    devices: Annotated[bool, flag("--devices", _DEVICES)] = False,
     run: Annotated[
-        int | None,
-        typer.Option(metavar="ID", min=1, max=10**9, help="A past run (see `kisi status`)."),
+        int | None, option("ID", "A past run (see `kisi status`).", min=1, max=10**9)
     ] = None,
 ) -> None:
     """Explain a client's quantities: keys, devices, changes.
@@ -268,22 +246,16 @@ def explain(
     show_explanation(config, console, name or client, run, application, devices=devices)
 
 
+_STATED = "The client's name, or a part of it; without it all clients."
+
+
 @app.command()
 @shared_options(formats=options.Format)
 def statement(
     config: Path | None,
     console: Console,
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CLIENT",
-            help="The client's name, or a part of it; without it all clients.",
-            autocompletion=client_names,
-        ),
-    ] = None,
-    month: Annotated[
-        str | None, typer.Option(metavar="YYYY-MM", help="By default this month.")
-    ] = None,
+    name: Annotated[str | None, client_argument(_STATED)] = None,
+    month: Annotated[str | None, option("YYYY-MM", "By default this month.")] = None,
     client: options.Clients = None,
 ) -> None:
     """Show a client's month: units a day, amounts, devices.

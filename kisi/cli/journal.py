@@ -71,7 +71,10 @@ def show_status(
     names = [client.record.name for client in view.clients]
     meant = set().union(*(clients_named(text, names) for text in named)) if named else set(names)
     asked = tuple(
-        x for x in view.clients if x.record.name in meant and not (failed and _is_well(x))
+        client
+        for client in view.clients
+        if client.record.name in meant
+        and not (failed and client.is_fine and not client.record.guard)
     )
     like = " or ".join(f'"{text}"' for text in named)
     nobody = f"No client with a name like {like}" if named else "No client"
@@ -180,10 +183,6 @@ def _clients(
         billing = Billing.ON if one.billing else Billing.OFF
         billed = (one.psa, one.company, one.agreement, billing)
         yield Client(ClientRecord(one.name, *billed, one.tenants), begins=one.begins)
-
-
-def _is_well(client: Client) -> bool:
-    return client.is_fine and not client.record.guard
 
 
 def show_explanation(

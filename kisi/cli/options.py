@@ -20,14 +20,24 @@ FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])
 """How a result is written; a list; the findings of `kisi check`."""
 
 
-def flag(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+def flag(name: str, text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Option`
     """An option that is there or not, without a `--no-` form."""
-    return typer.Option(name, help=text)
+    return typer.Option(name, *names, help=text, **more)
 
 
-def client_option(name: str, text: str) -> Any:  # noqa: ANN401 - as `typer.Option`
+def option(metavar: str, text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 - likewise
+    """An option with a value, by default called as its parameter."""
+    return typer.Option(*names, metavar=metavar, help=text, **more)
+
+
+def client_option(text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 - likewise
     """An option that takes a client's name, a part of it, or a glob; it completes a name."""
-    return typer.Option(name, metavar="CLIENT", autocompletion=client_names, help=text)
+    return option("CLIENT", text, *names, autocompletion=client_names, **more)
+
+
+def client_argument(text: str, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Argument`
+    """An argument that names one client, and completes its name."""
+    return typer.Argument(metavar="CLIENT", help=text, autocompletion=client_names, **more)
 
 
 _OLDER = {"only": "client", "company": "client"}
@@ -35,39 +45,21 @@ OLDER_NAMES = {"token_normalize_func": lambda name: _OLDER.get(name, name)}
 """Context settings of a command whose --client once was called --only, or --company."""
 
 
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="FILE", help="Write the result to a file, not to stdout."
-    ),
-]
+_OUTPUT = "Write the result to a file, not to stdout."
+Output = Annotated[Path | None, option("FILE", _OUTPUT, "--output", "-o")]
 _CLIENT = "Only this client: its name, a part of it, or a glob (repeatable)."
-Clients = Annotated[list[str] | None, client_option("--client", _CLIENT)]
-Exclude = Annotated[list[str] | None, client_option("--exclude", "Without this one; as --client.")]
-PsaName = Annotated[
-    str | None,
-    typer.Option("--psa", metavar="NAME", help="Which [psa.NAME]; needed if there are several."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-_Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        envvar="KISI_CONFIG",
-        show_default=False,
-        help="kisi.toml; without it ./kisi.toml, then the platform's config folder.",
-    ),
-]
-_Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", help="Only errors, and the last line if something is wrong."),
-]
+Clients = Annotated[list[str] | None, client_option(_CLIENT, "--client")]
+Exclude = Annotated[list[str] | None, client_option("Without this one; as --client.", "--exclude")]
+_PSA = "Which [psa.NAME]; needed if there are several."
+PsaName = Annotated[str | None, option("NAME", _PSA, "--psa")]
+Yes = Annotated[bool, flag("--yes", "Do it without asking.", "-y")]
+_CONFIG = "kisi.toml; without it ./kisi.toml, then the platform's config folder."
+_FROM = {"envvar": "KISI_CONFIG", "show_default": False}
+_Config = Annotated[Path | None, option("FILE", _CONFIG, "--config", "-c", **_FROM)]
+_QUIET = "Only errors, and the last line if something is wrong."
+_Quiet = Annotated[bool, flag("--quiet", _QUIET, "-q")]
 _VERBOSE = "More detail; -vv shows each request."
-_Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, show_default=False, help=_VERBOSE)
-]
+_Verbose = Annotated[int, flag("--verbose", _VERBOSE, "-v", count=True, show_default=False)]
 _NoColor = Annotated[bool, flag("--no-color", "No colours (NO_COLOR does the same).")]
 
 
@@ -93,9 +85,7 @@ _FORMATS: dict[type[StrEnum], Any] = {
     RowsFormat: Annotated[RowsFormat, _AS],
     FindingsFormat: Annotated[FindingsFormat, _AS],
 }
-_Json = Annotated[
-    bool, typer.Option("--json", callback=_one_format, help="Short for --format json.")
-]
+_Json = Annotated[bool, flag("--json", "Short for --format json.", callback=_one_format)]
 _DELIMITERS = {",": ",", ";": ";", "|": "|", "\t": "\t", "tab": "\t"}
 
 
@@ -106,10 +96,9 @@ def _delimiter(value: str) -> str:
 
 
 Delimiter = Annotated[
-    str,
-    typer.Option("--delimiter", metavar="CHAR", callback=_delimiter, help="Of CSV: , ; | or tab."),
+    str, option("CHAR", "Of CSV: , ; | or tab.", "--delimiter", callback=_delimiter)
 ]
-Decimal = Annotated[Literal[".", ","], typer.Option("--decimal", help="Of numbers in CSV.")]
+Decimal = Annotated[Literal[".", ","], flag("--decimal", "Of numbers in CSV.")]
 _CONSOLE = {"quiet": (_Quiet, False), "verbose": (_Verbose, 0), "no_color": (_NoColor, False)}
 
 
@@ -140,16 +129,21 @@ def shared_options(
 
         @wraps(command)
         def with_shared(**given: Any) -> None:  # noqa: ANN401 - what each of the options takes
-            from kisi.cli.output import console_for
+            from kisi.cli.output import Console
 
             first = [given.pop("config")] if config else []
-            wanted = {name: given.pop(name) for name in _CONSOLE}
+            wanted: dict[str, Any] = {"color": not given.pop("no_color")}
             if formats is not None:
                 form, json = Format(given.pop("format_")), given.pop("json")
-                wanted["format_"] = Format.JSON if json else form
-                wanted["file"] = given.pop("output_file")
-                wanted |= {x: given.pop(x) for x in ("delimiter", "decimal") if x in shared}
-            command(*first, console_for(**wanted), **given)
+                wanted |= {
+                    "format": Format.JSON if json else form,
+                    "file": given.pop("output_file"),
+                }
+            known = ("quiet", "verbose", "delimiter", "decimal")
+            wanted |= {name: given.pop(name) for name in known if name in shared}
+            console = Console(**wanted)
+            console.start_log()
+            command(*first, console, **given)
 
         with_shared.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         # an example is shown as it stands

@@ -46,6 +46,20 @@ class Console:
     """Of CSV, as the next."""
     decimal: str = "."
 
+    def start_log(self) -> None:
+        """Sets up logging for one command."""
+        from kisi.redaction import OneLine, RedactingFilter
+
+        logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
+        levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
+        handler.addFilter(RedactingFilter())
+        level = logging.ERROR if self.quiet else levels[min(self.verbose, 2)]
+        handler.setLevel(level)
+        logging.basicConfig(level=level, handlers=[handler], force=True)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
+
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
         if not self.quiet:
@@ -65,31 +79,6 @@ class Console:
         from rich.console import detect_legacy_windows
 
         return not detect_legacy_windows()
-
-
-def console_for(
-    *,
-    quiet: bool,
-    verbose: int,
-    no_color: bool,
-    format_: Format = Format.TABLE,
-    file: Path | None = None,
-    delimiter: str = ",",
-    decimal: str = ".",
-) -> Console:
-    """Sets up logging for one command."""
-    from kisi.redaction import OneLine, RedactingFilter
-
-    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(RedactingFilter())
-    level = logging.ERROR if quiet else levels[min(verbose, 2)]
-    handler.setLevel(level)
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings show whole addresses
-    return Console(quiet, verbose, not no_color, format_, file, delimiter, decimal)
 
 
 def open_streams() -> None:
@@ -229,7 +218,6 @@ def terminal_text(report: Report, console: Console) -> str:
     from kisi.render.terminal import lay_out
 
     if console.file is not None:
-        return lay_out(report, _WIDE).plain
-    width = shutil.get_terminal_size((_WIDE, 0)).columns
-    page = lay_out(report, width, sys.stdout.encoding or "ascii")
-    return page.ansi() if console.colored(sys.stdout) else page.plain
+        return lay_out(report, _WIDE)
+    width, encoding = shutil.get_terminal_size((_WIDE, 0)).columns, sys.stdout.encoding or "ascii"
+    return lay_out(report, width, encoding, color=console.colored(sys.stdout))

@@ -113,6 +113,11 @@ class LineHistory:
     found: Mapping[date, Decimal] = field(default_factory=dict)
     """What the PSA held on days on which it was not confirmed, as the last run saw it."""
 
+    @property
+    def category(self) -> str:
+        """The categories as one text, `category_text`."""
+        return category_text(self.categories)
+
     def terms_at(self, at: datetime | None = None) -> Terms:
         """Those of an instant, by default the last; nothing is known of it before the first."""
         told = [terms for since, terms in self.terms if at is None or since < at]

@@ -11,7 +11,8 @@ from itertools import product
 
 from kisi.counting import Matcher
 from kisi.csv_table import CsvStyle
-from kisi.json_text import Json, document, fields
+from kisi.formats import Made, document
+from kisi.json_text import Json
 from kisi.mapping.inventory import CompanyEntry, Inventory, TenantEntry, running
 from kisi.mapping.similarity import (
     DEFAULT_MIN_SCORE,
@@ -42,14 +43,6 @@ from kisi.psa import PsaAgreement, PsaProduct
 SURE_PRODUCT = 0.75
 """A product whose name is at least so like the application's is suggested for acceptance."""
 _FIRST = ("accept", "kind", "tenant_name", "name", "application", "score", "reason", "products")
-_CLIENT = (
-    "tenant_name name=company.name psa=company.psa company=company.company"
-    " agreement=company.agreement billing=company.billing score reason"
-)
-_APPLICATION = (
-    "accept name=application.name psa=product.psa bill=application.bill score reason"
-    " products keys=application.keys unit=application.unit"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,17 +305,8 @@ def suggestions_csv(suggestions: Suggestions, style: CsvStyle | None = None) -> 
 
 def suggestions_document(suggestions: Suggestions, exit_code: int = 0) -> Json:
     """The suggestions as JSON data; `without_suggestion` is for reading alone."""
-    whole: Json = {"exit_code": exit_code}
-    whole["clients"] = [
-        {"accept": each.accept, "tenant": str(each.company.tenants[0]), **fields(each, _CLIENT)}
-        for each in suggestions.clients
-    ]
-    whole["applications"] = [
-        {**fields(each, _APPLICATION), **each.product.products} for each in suggestions.applications
-    ]
-    named = "source=ref.source tenant=ref.tenant name"
-    whole["without_suggestion"] = [fields(tenant, named) for tenant in suggestions.without]
-    return document(whole)
+    tenant: Made = {"suggested_client.tenant": lambda each: str(each.company.tenants[0])}
+    return document("map-suggest", suggestions, tenant, exit_code=exit_code)
 
 
 # --- key names: which application they are of ---------------------------------------------------

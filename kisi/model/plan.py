@@ -235,6 +235,11 @@ class _AgreementLine:
     product: str
 
     @property
+    def category(self) -> str:
+        """The categories as one text, `category_text`."""
+        return category_text(self.categories)
+
+    @property
     def ref(self) -> AgreementRef:
         """The agreement that the line is on."""
         return AgreementRef(self.psa, self.company, self.agreement)
@@ -269,11 +274,6 @@ class PlannedLine(_AgreementLine):
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
-
-    @property
-    def category(self) -> str:
-        """The categories as one text, `category_text`."""
-        return category_text(self.categories)
 
     @property
     def changes(self) -> bool:

@@ -4,7 +4,7 @@
 RunResult, StatusView, ExplainView   what a command knows: the plan's and the journal's own values
    ├── export                        for programs: CSV and JSON, the whole of it, ids and all
    └── plan_report, status, explain  for people: what is worth reading, as a `report.Report`
-                     ├── terminal.lay_out ──> Page   a terminal's width, encoding and colours
+                     ├── terminal.lay_out ──> str    a terminal's width, encoding and colours
                      └── web.web_page     ──> str    one self-contained HTML page
 ```
 

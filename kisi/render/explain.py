@@ -25,7 +25,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import together
 from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.render.report import Entry, Item, Report, Section, Span, Tone, listing, remarks, table
 from kisi.render.status import as_billed
 from kisi.run.document import FoundLine
 
@@ -75,7 +75,7 @@ def device_changes(
     now = _counted(tenant.usage, usage.application)
     listed = {item.device: item for item in usage.evidence}
     removed = [listed.get(device, item) for device, item in before.items() if device not in now]
-    added = [item for device, item in now.items() if device not in before]
+    added = [*_added(tenant, usage.application).values()]
     return added, [(item, _removed_because(item, tenant)) for item in removed]
 
 
@@ -86,7 +86,8 @@ def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
     new = {one.application: _added(tenant, one.application) for one in now.applications}
     if moved := [name for name, added in new.items() if item.device in added]:
         return f"now counted for {', '.join(moved)}"
-    again = (x.name for added in new.values() for x in added.values() if _are_alike(x, item))
+    every = (x.name for added in new.values() for x in added.values() if x.name)
+    again = (name for name in every if name_before(name) == name_before(item.name))
     if (name := next(again, None)) is not None:
         return f"installed anew: now counted as another device, {name}"
     return _key_because(item.serial, tenant)
@@ -112,10 +113,6 @@ def _added(tenant: UsageRecord, application: str) -> dict[str, Evidence]:
     before = _counted(tenant.previous, application)
     now = _counted(tenant.usage, application)
     return {device: item for device, item in now.items() if device not in before}
-
-
-def _are_alike(one: Evidence, other: Evidence) -> bool:
-    return bool(one.name) and name_before(one.name) == name_before(other.name)
 
 
 def applications(tenant: UsageRecord) -> Iterable[ApplicationUsage]:
@@ -180,22 +177,16 @@ def other_keys(usage: TenantUsage) -> list[KeyEvidence]:
 def of_application(view: ExplainView, glob: str) -> ExplainView:
     """The view narrowed to the applications that match a glob; case does not matter."""
     matches = Glob(glob).matches
-
-    def narrowed(usage: TenantUsage) -> TenantUsage:
-        applications = tuple(one for one in usage.applications if matches(one.application))
-        return replace(
-            usage,
-            applications=applications,
-            unmapped=tuple(use for use in usage.unmapped if matches(use.application)),
-            keys=tuple(key for one in applications for key in one.keys),
-        )
-
-    return replace(
-        view,
-        lines=tuple(line for line in view.lines if matches(line.application)),
-        held=tuple(line for line in view.held if matches(line.application)),
-        tenants=tuple(replace(one, usage=narrowed(one.usage)) for one in view.tenants),
-    )
+    tenants = []
+    for one in view.tenants:
+        used = tuple(x for x in one.usage.applications if matches(x.application))
+        unmapped = tuple(x for x in one.usage.unmapped if matches(x.application))
+        keys = tuple(key for x in used for key in x.keys)
+        usage = replace(one.usage, applications=used, unmapped=unmapped, keys=keys)
+        tenants.append(replace(one, usage=usage))
+    lines = tuple(line for line in view.lines if matches(line.application))
+    held = tuple(line for line in view.held if matches(line.application))
+    return replace(view, lines=lines, held=held, tenants=tuple(tenants))
 
 
 def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
@@ -300,10 +291,8 @@ def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
         used += f" of {key.licenses}" if used and key.licenses is not None else ""
         reason = Span(key.reason, Tone.GOOD if key.counted else Tone.DIM)
         ends = day(key.expires, zone) if key.expires else ""
-        rows.append(row(key.serial, key.name, reason, used, ends))
-    if rows:
-        headers = ("key", "name", "counts as", "in use", "ends")
-        yield Grid(headers, tuple(rows), (3,), (1, 2))
+        rows.append((key.serial, key.name, reason, used, ends))
+    return table("key | name~ | counts as~ | in use# | ends", rows)
 
 
 def _changes(usage: ApplicationUsage, tenant: UsageRecord, *, everything: bool) -> Iterable[Item]:
@@ -333,10 +322,8 @@ def _devices(usage: ApplicationUsage, last_seen: Mapping[str, date]) -> Iterable
             counted = Span(f"{counted.text}, twice?", Tone.HELD)
         seen = str(last_seen.get(item.device, ""))
         reason = counted if item.counted else Span(f"not counted: {item.reason}", Tone.DIM)
-        rows.append(row(_device(item), item.os_name, seen, item.serial, reason))
-    if rows:
-        headers = ("device", "operating system", "last seen", "key", "counted as")
-        yield Grid(headers, tuple(rows), flexible=(0, 1, 4))
+        rows.append((_device(item), item.os_name, seen, item.serial, reason))
+    return table("device~ | operating system~ | last seen | key | counted as~", rows)
 
 
 def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:

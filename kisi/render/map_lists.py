@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from kisi.csv_table import CsvStyle
-from kisi.json_text import Json, document, fields
+from kisi.formats import Made, columns, described, document
+from kisi.json_text import Json, attribute
 from kisi.mapping.inventory import CompanyEntry, Inventory, KeyNameEntry, ProductEntry, TenantEntry
 from kisi.mapping.similarity import Suggestion
 from kisi.mapping.suggestions import (
@@ -19,9 +19,9 @@ from kisi.mapping.suggestions import (
 from kisi.mapping.validator import StaleEntry, StaleReason, has_left
 from kisi.model import Company, Line, Tenant
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
-from kisi.render.export import csv_of_fields, csv_text
+from kisi.render.export import csv_of, csv_text
 from kisi.render.formatting import money, quantity
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks, row
+from kisi.render.report import Entry, Item, Report, Section, Span, Tone, remarks, table
 
 _UNMAPPED = {
     "Tenants": "Unmapped tenants",
@@ -29,7 +29,6 @@ _UNMAPPED = {
     "Companies": "Companies without Kaspersky",
 }
 """The lists of which something may be unmapped, and what the rest of each is called then."""
-_COLUMNS = ("kind", "source or psa", "id", "name", "belongs to", "active", "mapped to", "used")
 _CSV_KEYS = {
     "tenants": ("tenant", ("source", "tenant", "name", "listed_as", "enabled", "mapped_to", "")),
     "key_names": ("key name", ("", "", "name", "", "", "application", "used")),
@@ -38,20 +37,7 @@ _CSV_KEYS = {
     "products": ("product", ("psa", "product", "name", "", "active", "bills", "")),
 }
 """The lists of the JSON document: what a row of each is called in CSV, and its keys by column."""
-_FIELDS = {
-    "tenants": "source=tenant.ref.source tenant=tenant.ref.tenant name=tenant.name"
-    " enabled=tenant.enabled mapped_to=company.name note=ignored.note listed_as=tenant.listed_as",
-    "key_names": "name application=application.name tenants used",
-    "companies": "psa company=company.id name=company.name active=company.active"
-    " mapped_to=clients.name",
-    "agreements": "psa agreement=agreement.id company=agreement.company name=agreement.name"
-    " type=agreement.kind active=agreement.active starts=agreement.starts ends=agreement.ends"
-    " mapped_to=client.name",
-    "products": "psa product=product.id name=product.name active=product.active"
-    " price=product.price bills=applications",
-}
-"""The fields of each of these lists."""
-_STALE_COLUMNS = "client kind id fate ends reason remedy"
+_MADE: Made = {"listed_tenant.bill": lambda entry: entry.ignored is None}
 _STALE_TONES = {
     StaleReason.ENDING: Tone.HELD,
     StaleReason.LEAVING: Tone.HELD,
@@ -67,60 +53,50 @@ MOST_CHOICES = 12
 
 def inventory_report(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Report:
     """The lists as a person reads them: ids to copy on the left, names beside them."""
-    lists = (_section(*one) for one in _lists(inventory))
     leavers = tuple(_stale(entry, f"{entry.client}: {entry.message}") for entry in leaving)
+    lists = (_section(*one) for one in _lists(inventory))
     return _report("What can be mapped", *lists, Section("Clients that leave", (), leavers))
 
 
 def unmapped_report(unmapped: Inventory) -> Report:
     """The lists of what nothing is mapped to, on each side; the last is the sales view."""
-    sections = []
-    for title, grid in _lists(unmapped):
-        if title in _UNMAPPED:
-            last = len(grid.headers) - 1
-            rows, flexible = tuple(one[:last] for one in grid.rows), set(grid.flexible) - {last}
-            short = replace(grid, headers=grid.headers[:last], rows=rows, flexible=flexible)
-            sections.append(_section(_UNMAPPED[title], short))
-    return _report("Unmapped", *sections)
+    lists = (one for one in _lists(unmapped) if one[0] in _UNMAPPED)
+    short = ((_UNMAPPED[x], columns.rpartition("|")[0], rows) for x, columns, rows in lists)
+    return _report("Unmapped", *(_section(*one) for one in short))
+
+
+def _section(title: str, columns: str, rows: Sequence[Sequence[str | Span]]) -> Section:
+    return Section(title, (f"{len(rows)} in all",), table(columns, rows))
+
+
+def _lists(inventory: Inventory) -> Iterable[tuple[str, str, Sequence[Sequence[str | Span]]]]:
+    """Each with its title and columns, of which the last says what an entry is mapped to."""
+    tenants = [(str(x.tenant.ref), _tenant(x.tenant), _owner(x)) for x in inventory.tenants]
+    yield "Tenants", "tenant | name~ | mapped to~", tenants
+    names = [
+        (x.name, str(x.used), str(x.tenants), _mapped(attribute(x, "application.name")))
+        for x in inventory.key_names
+    ]
+    yield "Key names", "key name~ | in use# | tenants# | application~", names
+    companies = [
+        (x.psa, x.company.id, _name(x.company), _clients(*x.clients)) for x in inventory.companies
+    ]
+    yield "Companies", "psa | company | name~ | mapped to~", companies
+    agreements = [
+        (x.psa, one.id, one.company, _name(one), str(one.ends or ""), _clients(x.client))
+        for x in inventory.agreements
+        for one in [x.agreement]
+    ]
+    yield "Agreements", "psa | agreement | company | name~ | until | mapped to~", agreements
+    products = [
+        (x.psa, x.product.id, _name(x.product), _mapped(*x.applications))
+        for x in inventory.products
+    ]
+    yield "Products", "psa | product | name~ | bills~", products
 
 
 def _report(title: str, *sections: Section) -> Report:
     return Report(title, tuple(section for section in sections if section.items))
-
-
-def _section(title: str, grid: Grid) -> Section:
-    return Section(title, (f"{len(grid.rows)} in all",), (grid,) if grid.rows else ())
-
-
-def _lists(inventory: Inventory) -> Iterable[tuple[str, Grid]]:
-    headers: tuple[str, ...] = ("tenant", "name", "mapped to")
-    rows = [row(str(x.tenant.ref), _tenant(x.tenant), _owner(x)) for x in inventory.tenants]
-    yield "Tenants", Grid(headers, tuple(rows), (), (1, 2))
-    headers = ("key name", "in use", "tenants", "application")
-    rows = []
-    for y in inventory.key_names:
-        application = _mapped(y.application.name if y.application else None)
-        rows.append(row(y.name, str(y.used), str(y.tenants), application))
-    yield "Key names", Grid(headers, tuple(rows), (1, 2), (0, 3))
-    headers = ("psa", "company", "name", "mapped to")
-    rows = [
-        row(x.psa, x.company.id, _name(x.company), _clients(*x.clients))
-        for x in inventory.companies
-    ]
-    yield "Companies", Grid(headers, tuple(rows), (), (2, 3))
-    headers = ("psa", "agreement", "company", "name", "until", "mapped to")
-    rows = []
-    for x in inventory.agreements:
-        known, until = x.agreement, str(x.agreement.ends or "")
-        cells = (x.psa, known.id, known.company, _name(known), until, _clients(x.client))
-        rows.append(row(*cells))
-    yield "Agreements", Grid(headers, tuple(rows), (), (3, 5))
-    headers = ("psa", "product", "name", "bills")
-    rows = [
-        row(x.psa, x.product.id, _name(x.product), _mapped(*x.applications))
-        for x in inventory.products
-    ]
-    yield "Products", Grid(headers, tuple(rows), (), (2, 3))
 
 
 def _owner(entry: TenantEntry) -> Span:
@@ -146,37 +122,22 @@ def _clients(*companies: Company | None) -> Span:
     return _mapped(*(x.name + ("" if x.billing else " (billing off)") for x in companies if x))
 
 
-def inventory_document(inventory: Inventory, leaving: Iterable[StaleEntry] = ()) -> Json:
+def inventory_document(inventory: Inventory, leaving: Sequence[StaleEntry] = ()) -> Json:
     """The lists as JSON data."""
-    lists = {kind: [fields(x, _FIELDS[kind]) for x in getattr(inventory, kind)] for kind in _FIELDS}
-    for tenant in lists["tenants"]:
-        tenant["bill"] = tenant["note"] is None
-        tenant["listed_as"] = tenant["listed_as"] or None
-    tenants = [x for x in lists["tenants"] if x["mapped_to"] is None and x["bill"]]
-    applications = [
-        {"company": None, "application": x.name, "quantity": x.used, "estimated": True}
-        for x in inventory.key_names
-        if x.application is None
-    ]
-    accounts = inventory.only_unmapped().companies
-    return document(
-        {
-            "exit_code": inventory.exit_code,
-            **lists,
-            "unmapped": {  # as in the JSON of a run, with accounts that no client has
-                "tenants": [
-                    {key: x[key] for key in ("source", "tenant", "name", "listed_as")}
-                    for x in tenants
-                ],
-                "applications": applications,
-                "accounts": [
-                    fields(x, "psa company=company.id name=company.name") for x in accounts
-                ],
-            },
-            "leaving": [_stale_fields(entry) for entry in leaving],
-            "missing": inventory.missing,
-        }
-    )
+    unmapped = {  # as in the JSON of a run, with accounts that no client has
+        "tenants": [
+            entry.tenant
+            for entry in inventory.tenants
+            if entry.company is None and entry.ignored is None
+        ],
+        "applications": [
+            {"company": None, "application": x.name, "quantity": x.used, "estimated": True}
+            for x in inventory.key_names
+            if x.application is None
+        ],
+        "accounts": inventory.only_unmapped().companies,
+    }
+    return document("map-list", inventory, _MADE, leaving=leaving, unmapped=unmapped)
 
 
 def inventory_csv(inventory: Inventory, style: CsvStyle | None = None) -> str:
@@ -187,44 +148,42 @@ def inventory_csv(inventory: Inventory, style: CsvStyle | None = None) -> str:
         for name, (kind, keys) in _CSV_KEYS.items()
         for each in lists[name]
     )
-    return csv_text(_COLUMNS, rows, style or CsvStyle())
+    return csv_text(columns("map-list"), rows, style or CsvStyle())
 
 
 def suggestions_report(suggestions: Suggestions, min_score: float) -> Report:
     """Suggestions, and the tenants that none was found for; ids are in the CSV and JSON."""
-    clients, applications = suggestions.clients, suggestions.applications
+    shown = suggestions.without[:_MOST_LISTED]
+    more = len(suggestions.without) - len(shown)
+    without = (
+        *table("~", ([one.name] for one in shown)),
+        *remarks(f"and {more} more" if more else ""),
+    )
     few = f"{len(suggestions.without)} below {min_score:g}"
-    names = tuple(row(one.name) for one in suggestions.without[:_MOST_LISTED])
-    more = len(suggestions.without) - len(names)
-    without: list[Item] = [Grid(("",), names, flexible=(0,))] if names else []
-    without += remarks(f"and {more} more" if more else "")
     return _report(
         "Suggestions",
-        Section("Clients", (_count(clients),), tuple(map(_client, clients))),
-        Section("Applications", (_count(applications),), tuple(map(_application, applications))),
-        Section("Tenants without a suggestion", (few,), tuple(without)),
+        _suggested("Clients", suggestions.clients),
+        _suggested("Applications", suggestions.applications),
+        Section("Tenants without a suggestion", (few,), without),
     )
 
 
-def _count(rows: Sequence[SuggestedClient] | Sequence[SuggestedApplication]) -> str:
-    sure = sum(row.accept for row in rows)
-    return f"{sure} of {len(rows)} marked for acceptance"
-
-
-def _client(each: SuggestedClient) -> Entry:
-    agreement = f"agreement {each.company.agreement}" if each.company.agreement else ""
-    remark = "; ".join(filter(None, (each.reason, agreement)))
-    return _suggested(each, f"{each.tenant_name} → {each.company.name}", remark)
-
-
-def _application(each: SuggestedApplication) -> Entry:
-    remark = "; ".join(filter(None, (each.products and f"product {each.products}", each.reason)))
-    return _suggested(each, f"{each.application.name}, per {each.application.unit}", remark)
-
-
-def _suggested(each: SuggestedClient | SuggestedApplication, label: str, remark: str) -> Entry:
-    mark, tone = ("+", Tone.GOOD) if each.accept else ("?", Tone.HELD)
-    return Entry(mark, tone, f"{each.score:.2f}  {label}", remarks=remarks(remark))
+def _suggested(
+    title: str, rows: Sequence[SuggestedClient] | Sequence[SuggestedApplication]
+) -> Section:
+    entries = []
+    for each in rows:
+        if isinstance(each, SuggestedClient):
+            label, agreement = f"{each.tenant_name} → {each.company.name}", each.company.agreement
+            said = (each.reason, agreement and f"agreement {agreement}")
+        else:
+            label = f"{each.application.name}, per {each.application.unit}"
+            said = (each.products and f"product {each.products}", each.reason)
+        mark, tone = ("+", Tone.GOOD) if each.accept else ("?", Tone.HELD)
+        told = remarks("; ".join(filter(None, said)))
+        entries.append(Entry(mark, tone, f"{each.score:.2f}  {label}", remarks=told))
+    facts = (f"{sum(each.accept for each in rows)} of {len(rows)} marked for acceptance",)
+    return Section(title, facts, tuple(entries))
 
 
 def stale_report(entries: Sequence[StaleEntry]) -> Report:
@@ -245,21 +204,13 @@ def _stale(entry: StaleEntry, label: str) -> Entry:
 
 def stale_document(entries: Sequence[StaleEntry], missing: Sequence[str], code: int) -> Json:
     """The same as JSON data."""
-    stale = [_stale_fields(entry) for entry in entries]
-    return document({"exit_code": code, "stale": stale, "missing": missing})
+    return document("map-stale", {"exit_code": code, "stale": entries, "missing": missing})
 
 
 def stale_csv(entries: Sequence[StaleEntry], style: CsvStyle | None = None) -> str:
     """The same as a table."""
-    return csv_of_fields(_STALE_COLUMNS, map(_stale_fields, entries), style or CsvStyle())
-
-
-def _stale_fields(entry: StaleEntry) -> Json:
-    return {
-        **fields(entry, "client kind id fate=reason ends reason=message remedy"),
-        "client": entry.client or None,
-        "ends": entry.ends and str(entry.ends),
-    }
+    rows = (described("stale", entry) for entry in entries)
+    return csv_of("map-stale", rows, style or CsvStyle())
 
 
 def renewals_report(renewals: Sequence[Renewal]) -> Report:
@@ -311,19 +262,20 @@ def agreement_words(agreement: PsaAgreement | None) -> str:
 
 def overview_screen(unmapped: Mapping[str, str], stale: int, parts: Sequence[str]) -> Report:
     """What is unmapped on each side, and the numbered parts that can be mapped now."""
-    rows = tuple(row(side, words) for side, words in unmapped.items())
-    items: list[Item] = [Grid(("", ""), rows, flexible=(1,))]
-    if stale:
-        count = "1 mapping is" if stale == 1 else f"{stale} mappings are"
-        items.append(Span(f"{count} stale: kisi map list --stale", Tone.HELD))
-    open_now = Section("Not mapped yet", (), tuple(items))
-    to_map = Section("To map", (), (_numbered(parts),))
+    count = "1 mapping is" if stale == 1 else f"{stale} mappings are"
+    said = remarks(f"{count} stale: kisi map list --stale" if stale else "", tone=Tone.HELD)
+    open_now = Section("Not mapped yet", (), (*table("|~", unmapped.items()), *said))
+    numbered = ((str(number), words) for number, words in enumerate(parts, 1))
+    to_map = Section("To map", (), table("|", numbered))
     return Report("kisi map", (open_now, to_map) if parts else (open_now,))
 
 
-def _numbered(choices: Sequence[str], flexible: Collection[int] = ()) -> Grid:
-    rows = tuple(row(str(number), words) for number, words in enumerate(choices, 1))
-    return Grid(("", ""), rows, flexible=flexible)
+def _numbered(columns: str, rows: Iterable[Sequence[str | Span]]) -> tuple[Item, ...]:
+    """Rows to choose from, by their number; a longer list is cut, and says so."""
+    every = [(str(number), *one) for number, one in enumerate(rows, 1)]
+    more = len(every) - MOST_CHOICES
+    said = remarks(f"and {more} more: type more of the name" if more > 0 else "")
+    return (*table(f"#|{columns}", every[:MOST_CHOICES]), *said)
 
 
 def tenant_screen(
@@ -334,35 +286,26 @@ def tenant_screen(
 ) -> Report:
     """A tenant, what it uses, and the companies that it may be."""
     used = sorted(entry.uses, key=lambda use: (-use[1], use[0]))[:_MOST_KEY_NAMES]
-    items: list[Item] = [*remarks(*(f"{count} x {name}" for name, count in used))]
-    if choices:
-        rows = tuple(
-            row(
-                str(number),
-                f"{suggestion.score:.2f}",
-                _company(company, owners),
-                Span(suggestion.reason, Tone.DIM),
-            )
-            for number, (suggestion, company) in enumerate(choices, 1)
-        )
-        items.append(Grid(("", "score", "company", "why"), rows, (0,), (2, 3)))
-    else:
-        items.append(Span("No company has a similar name. Type a part of its name.", Tone.HELD))
+    rows = [
+        (f"{suggestion.score:.2f}", _company(company, owners), Span(suggestion.reason, Tone.DIM))
+        for suggestion, company in choices
+    ]
+    nothing = Span("No company has a similar name. Type a part of its name.", Tone.HELD)
+    items = (
+        *remarks(*(f"{count} x {name}" for name, count in used)),
+        *(_numbered("score | company~ | why~", rows) or [nothing]),
+    )
     tenant = entry.tenant
     facts = (place, str(tenant.ref), *([tenant.listed_as] if tenant.listed_as else []))
-    return Report("Tenant", (Section(tenant.name, facts, tuple(items)),))
+    return Report("Tenant", (Section(tenant.name, facts, items),))
 
 
 def companies_screen(
     found: Sequence[CompanyEntry], owners: Mapping[tuple[str, str], Company]
 ) -> Report:
     """The companies that a search found."""
-    rows = tuple(
-        row(str(number), _company(entry, owners), f"{entry.psa}:{entry.company.id}")
-        for number, entry in enumerate(found[:MOST_CHOICES], 1)
-    )
-    grid = Grid(("", "company", "id"), rows, (0,), (1,))
-    return Report("Search", (Section("Found", (), (grid, *_more(len(found)))),))
+    rows = ((_company(entry, owners), f"{entry.psa}:{entry.company.id}") for entry in found)
+    return Report("Search", (Section("Found", (), _numbered("company~ | id", rows)),))
 
 
 def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> Span:
@@ -371,11 +314,6 @@ def _company(entry: CompanyEntry, owners: Mapping[tuple[str, str], Company]) -> 
         return Span(entry.company.name)
     known = "mapped" if owner.name == entry.company.name else f"mapped: {owner.name}"
     return Span(f"{entry.company.name} ({known})")
-
-
-def _more(count: int) -> tuple[Item, ...]:
-    more = count - MOST_CHOICES
-    return remarks(f"and {more} more: type more of the name" if more > 0 else "")
 
 
 def agreements_screen(
@@ -412,24 +350,23 @@ def application_screen(
     group: KeyNameGroup, place: str, key_names: Sequence[KeyNameEntry], choices: Sequence[str]
 ) -> Report:
     """Key names that seem to be one application, and how it may be billed."""
-    items: list[Item] = []
-    if key_names:
-        first = key_names[:_MOST_KEY_NAMES]
-        rows = tuple(row(entry.name, str(entry.used), str(entry.tenants)) for entry in first)
-        items.append(Grid(("key name", "in use", "tenants"), rows, (1, 2), (0,)))
+    names = ((x.name, str(x.used), str(x.tenants)) for x in key_names[:_MOST_KEY_NAMES])
     more = len(key_names) - _MOST_KEY_NAMES
-    items += remarks(f"and {more} more key names" if more > 0 else "")
+    items = (
+        *table("key name~ | in use# | tenants#", names),
+        *remarks(f"and {more} more key names" if more > 0 else ""),
+    )
     facts = (*([place] if place else []), group.doubt or f"counted per {group.application.unit}")
+    known = Section(group.application.name, facts, items)
     question = "How is it billed?" if place else "Which is it?"
-    known = Section(group.application.name, facts, tuple(items))
-    return Report("Application", (known, Section(question, (), (_numbered(choices, (1,)),))))
+    numbered = ((str(number), words) for number, words in enumerate(choices, 1))
+    return Report("Application", (known, Section(question, (), table("|~", numbered))))
 
 
 def products_screen(title: str, found: Sequence[tuple[ProductEntry, Suggestion | None]]) -> Report:
     """Products to choose from, suggested or found by a search."""
-    rows = tuple(
-        row(
-            str(number),
+    rows = (
+        (
             entry.product.name
             + (f" (bills {', '.join(entry.applications)})" if entry.applications else ""),
             entry.product.id,
@@ -437,9 +374,8 @@ def products_screen(title: str, found: Sequence[tuple[ProductEntry, Suggestion |
             f"{suggestion.score:.2f}" if suggestion else "",
             Span(suggestion.reason if suggestion else "", Tone.DIM),
         )
-        for number, (entry, suggestion) in enumerate(found[:MOST_CHOICES], 1)
+        for entry, suggestion in found
     )
-    grid = Grid(("", "product", "id", "price", "score", "why"), rows, (0, 3, 4), (1, 5))
     nothing = Span("No product has a similar name. Type a part of its name.", Tone.HELD)
-    items: tuple[Item, ...] = (grid, *_more(len(found))) if found else (nothing,)
+    items = _numbered("product~ | id | price# | score# | why~", rows) or (nothing,)
     return Report("Products", (Section(title, (), items),))

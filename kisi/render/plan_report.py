@@ -44,7 +44,6 @@ from kisi.render.formatting import (
 from kisi.render.report import (
     Chart,
     Entry,
-    Grid,
     Item,
     Report,
     Section,
@@ -52,7 +51,7 @@ from kisi.render.report import (
     Tone,
     listing,
     remarks,
-    row,
+    table,
 )
 from kisi.run.result import (
     Amount,
@@ -417,12 +416,12 @@ def _other(line: Line) -> str:
 def _totals(result: RunResult) -> Section:
     every = totals(result.plan, invoiced_alike)
     units = {per(currency, cycle) for _, currency, cycle in every}
-    rows: tuple[tuple[Span, ...], ...] = ()
+    rows: list[Sequence[str | Span]] = []
     for (psa, currency, cycle), parts in every.items():
         name = psa if len(units) == 1 else f"{psa}, {per(currency, cycle)}"
-        rows += tuple(_rows(name, parts, result.mode))
-    headers = ("", "", "units", "", " ".join(["money", *units][: 1 + (len(units) == 1)]), "")
-    items: list[Item] = [Grid(headers, rows, (2, 3, 4, 5))] if rows else []
+        rows += _rows(name, parts, result.mode)
+    money = " ".join(["money", *units][: 1 + (len(units) == 1)])
+    items: list[Item] = [*table(f"||units#|#|{money}#|#", rows)]
     if unpriced := sum(one.unpriced for parts in every.values() for one in parts.values()):
         items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
@@ -437,7 +436,7 @@ def _totals(result: RunResult) -> Section:
     return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
 
 
-def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[Span, ...]]:
+def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[Sequence[str | Span]]:
     shown = {
         "billed": Span("to bill" if mode is Mode.PREVIEW else "billed"),
         "held": Span("held", Tone.HELD),
@@ -449,7 +448,7 @@ def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[tuple[S
             worth = ("", "")
             if of.unpriced != of.lines and of.money_before is not None is not of.money_after:
                 worth = _from_to(of.money_before, of.money_after, money)
-            yield row(psa, name, *units, *worth)
+            yield psa, name, *units, *worth
             psa = ""
 
 

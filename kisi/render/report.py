@@ -5,7 +5,7 @@ Texts are raw here, also those of remote systems; a medium escapes them, and rep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -124,6 +124,20 @@ def row(*texts: str | Span) -> tuple[Span, ...]:
     return tuple(text if isinstance(text, Span) else Span(text) for text in texts)
 
 
+def table(
+    columns: str, rows: Iterable[Sequence[str | Span]], caption: str | None = None
+) -> tuple[Item, ...]:
+    """A grid of rows, if there is one: `name~ | in use#` has a column of prose and one of numbers.
+
+    What a row has beyond its columns is left out.
+    """
+    heads = [head.strip() for head in columns.split("|")]
+    kinds = {kind: [n for n, head in enumerate(heads) if head.endswith(kind)] for kind in "#~"}
+    cells = tuple(row(*one[: len(heads)]) for one in rows)
+    headers = tuple(head.rstrip("#~") for head in heads)
+    return (Grid(headers, cells, kinds["#"], kinds["~"], caption),) if cells else ()
+
+
 def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Span, ...]:
     """Remarks of the texts that say something."""
     return tuple(Span(text, tone) for text in texts if text)
@@ -131,10 +145,8 @@ def remarks(*texts: str, tone: Tone = Tone.DIM) -> tuple[Span, ...]:
 
 def listing(
     caption: str, rows: Sequence[tuple[str, str]], tone: Tone = Tone.PLAIN
-) -> tuple[Grid, ...]:
+) -> tuple[Item, ...]:
     """A short list under a caption, each item behind its lead, if it has one; none of no rows."""
     if not any(lead for lead, _ in rows):
-        unled = tuple((Span(text, tone),) for _, text in rows)
-        return (Grid(("",), unled, (), (0,), caption),) if rows else ()
-    led = tuple(row(lead, Span(text, tone)) for lead, text in rows)
-    return (Grid(("", ""), led, (0,), (1,), caption),)
+        return table("~", ([Span(text, tone)] for _, text in rows), caption)
+    return table("#|~", ((lead, Span(text, tone)) for lead, text in rows), caption)

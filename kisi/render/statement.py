@@ -10,8 +10,9 @@ from itertools import chain, count, groupby
 
 from kisi.counting.count import category_of
 from kisi.csv_table import CsvStyle
+from kisi.formats import Made, described, document
 from kisi.journal import ClientRecord, LineHistory
-from kisi.json_text import FORMAT_VERSION, Json, fields, plain
+from kisi.json_text import Json
 from kisi.model import (
     Category,
     CountingRules,
@@ -22,16 +23,10 @@ from kisi.model import (
     Unit,
     category_text,
 )
-from kisi.render.export import csv_of_fields
+from kisi.render.export import csv_of
 from kisi.render.formatting import billed_as, in_all, local_day, money, plural, quantity
-from kisi.render.report import Chart, Entry, Grid, Item, Report, Section, Span, Tone, row
-from kisi.run.document import Fields, terms_fields
+from kisi.render.report import Chart, Entry, Item, Report, Section, Span, Tone, table
 
-STATEMENT_COLUMNS = (
-    "kind company month application category product policy date quantity unit_price included"
-    " billable amount currency billing_cycle number name operating_system last_seen first last"
-)
-"""`kind` is line, day or device."""
 BEFORE = timedelta(days=31)
 """How long before a month a tenant must have been read for a day without a reading to be a gap."""
 _ONE_DAY = timedelta(days=1)
@@ -264,63 +259,36 @@ def _line_for(
     return None
 
 
-def statement_fields(statement: Statement) -> Fields:
-    """A statement as plain data."""
-    return {
-        "month": str(statement.month),
-        "company": statement.company,
-        "lines": [
-            {
-                **_line_fields(line),
-                "days": [{"date": day, "quantity": number} for day, number in line.days],
-            }
-            for line in statement.lines
-        ],
-        "devices": [_device_fields(device) for device in statement.devices],
-    }
+_MADE: Made = {
+    "statement.month": lambda statement: str(statement.month),
+    "statement_line.category": lambda line: category_text(line.categories),
+    "statement_line.days": lambda line: [{"date": day, "quantity": x} for day, x in line.days],
+    "statement_device.category": lambda device: category_text(device.line.categories),
+}
 
 
 def statement_document(statements: Sequence[Statement], *, one: bool) -> Json:
     """A statement as a JSON document; several (not `one`) are in a list."""
-    found = [statement_fields(statement) for statement in statements]
-    content = found[0] if one else {"statements": found}
-    return {"format_version": FORMAT_VERSION, **plain(content)}
-
-
-def _line_fields(line: StatementLine) -> Fields:
-    return {
-        **fields(line, "application product policy quantity"),
-        "category": category_text(line.categories),
-        **terms_fields(line.terms),
-        "amount": line.amount,
-    }
-
-
-def _device_fields(device: StatementDevice) -> Fields:
-    return {
-        **fields(device, "number name=item.name operating_system=item.os_name last_seen"),
-        "application": device.line.application,
-        "category": category_text(device.line.categories),
-        **fields(device, "first last"),
-    }
+    if one:
+        return document("statement", statements[0], _MADE)
+    return document("statements", {"statements": statements}, _MADE)
 
 
 def statement_csv(statements: Iterable[Statement], style: CsvStyle) -> str:
     """A row for each line, for each day of it, and for each device."""
-    rows = chain.from_iterable(map(_rows, statements))
-    return csv_of_fields(STATEMENT_COLUMNS, rows, style)
+    return csv_of("statement", chain.from_iterable(map(_rows, statements)), style)
 
 
-def _rows(statement: Statement) -> Iterable[Fields]:
+def _rows(statement: Statement) -> Iterable[Json]:
     where = {"company": statement.company, "month": str(statement.month)}
     for line in statement.lines:
-        known = {**where, **_line_fields(line)}
-        yield {**known, "kind": "line"}
-        for day, number in line.days:
-            billed = {name: known[name] for name in ("application", "category", "product")}
-            yield {**where, **billed, "kind": "day", "date": day, "quantity": number}
+        known = described("statement_line", line, _MADE)
+        yield {**where, **known, "kind": "line"}
+        billed = {name: known[name] for name in ("application", "category", "product")}
+        for day in known["days"]:
+            yield {**where, **billed, "kind": "day", **day}
     for device in statement.devices:
-        yield {**where, **_device_fields(device), "kind": "device"}
+        yield {**where, **described("statement_device", device, _MADE), "kind": "device"}
 
 
 def statement_report(statements: Sequence[Statement]) -> Report:
@@ -354,11 +322,10 @@ def _sections(statement: Statement) -> Iterable[Section]:
             billed_as(line.application, line.categories),
         )
         seen = str(device.last_seen or "")
-        rows.append(row(str(device.number), *known, days, seen))
+        rows.append((str(device.number), *known, days, seen))
+    heads = "number# | device~ | operating system~ | counted for~ | days | last seen"
     if rows:
-        headers = ("number", "device", "operating system", "counted for", "days", "last seen")
-        grid = Grid(headers, tuple(rows), (0,), (1, 2, 3))
-        yield Section(plural(len(rows), "device"), (statement.company,), (grid,))
+        yield Section(plural(len(rows), "device"), (statement.company,), table(heads, rows))
 
 
 def _entry(line: StatementLine) -> Entry:

@@ -41,7 +41,7 @@ from kisi.render.plan_report import (
     units_and_money,
     unmapped_section,
 )
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, listing, remarks, row
+from kisi.render.report import Entry, Item, Report, Section, Span, Tone, listing, remarks, table
 from kisi.run.document import FoundLine
 
 _INDEX = ("state", "units", "amount", "confirmed")
@@ -246,14 +246,14 @@ def _ago(age: timedelta) -> str:
 def _runs(view: StatusView) -> Section:
     if not view.runs:
         return Section("Runs", (), (Span("No run is in the journal. Next: `kisi sync`"),))
-    headers = ("run", "began", "took", "command", "ended", "")
-    runs = Grid(headers, tuple(_run(run, view.zone) for run in view.runs), (0, 2), (3, 5))
+    rows = (_run(run, view.zone) for run in view.runs)
+    runs = table("run# | began | took# | command~ | ended | ~", rows)
     newest, told = view.runs[0], (view.last_run or {}).get("run")  # of that one everything is below
     said = f"Run {newest.id}: {newest.message}" if newest.message and newest.id != told else ""
-    return Section("Runs", (), (runs, *remarks(said)))
+    return Section("Runs", (), (*runs, *remarks(said)))
 
 
-def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
+def _run(run: Run, zone: tzinfo) -> tuple[str | Span, ...]:
     took = ""
     if run.ended_at is not None:
         minutes, seconds = divmod(round((run.ended_at - run.at).total_seconds()), 60)
@@ -266,7 +266,7 @@ def _run(run: Run, zone: tzinfo) -> tuple[Span, ...]:
         text = f"{run.exit_code} {ENDINGS.get(run.exit_code, '')}".rstrip()
         ending = Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
     command = f"{run.command} {run.plan_scope}".rstrip()
-    return row(str(run.id), moment(run.at, zone), took, command, ending, ", ".join(came_to))
+    return str(run.id), moment(run.at, zone), took, command, ending, ", ".join(came_to)
 
 
 def _overview(view: StatusView, *, named: bool) -> Section:
@@ -325,7 +325,7 @@ def _client(client: Client, zone: tzinfo) -> Section:
             items.append(Entry("=", Tone.DIM, label, after=held, change=said, chart=chart))
     state = Span(client.state, _CLIENT_TONES.get(client.state, Tone.DIM))
     confirmed = moment(record.confirmed_at, zone) if record.confirmed_at else ""
-    in_index = row(state, *_sums([client]), confirmed)
+    in_index = (state, *map(Span, (*_sums([client]), confirmed)))
     return Section(record.name, tuple(facts), tuple(items), row=in_index)
 
 

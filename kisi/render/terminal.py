@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
 from kisi.redaction import SUBSTITUTE, safe_text
-from kisi.render.report import Entry, Grid, Item, Report, Section, Span, Tone, remarks
+from kisi.render.report import Entry, Grid, Report, Section, Span, Tone, remarks
 
 _STYLES = {
     Tone.DIM: "2",
@@ -37,42 +37,32 @@ Line = tuple[Span, ...]
 """Of texts that are safe to show."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Text for a terminal, with or without colours; it is the same text either way."""
+def lay_out(
+    report: Report, width: int = 80, encoding: str = "utf-8", *, color: bool = False
+) -> str:
+    """Sets a report in lines of at most `width` cells; only commands may be longer.
 
-    lines: tuple[Line, ...]
-
-    @property
-    def plain(self) -> str:
-        """The text alone: each line ends with a newline, nothing at all is an empty string."""
-        return "".join("".join(span.text for span in line).rstrip() + "\n" for line in self.lines)
-
-    def ansi(self) -> str:
-        """The text with ANSI colours, for a terminal that understands them."""
-        return "".join("".join(map(_colored, _trimmed(line))) + "\n" for line in self.lines)
-
-
-def _trimmed(line: Line) -> Line:
-    while line and not (text := line[-1].text.rstrip()):
-        line = line[:-1]
-    return (*line[:-1], replace(line[-1], text=text)) if line else ()
-
-
-def _colored(span: Span) -> str:
-    style = _STYLES.get(span.tone)
-    return f"\x1b[{style}m{span.text}\x1b[0m" if style and span.text else span.text
-
-
-def lay_out(report: Report, width: int = 80, encoding: str = "utf-8") -> Page:
-    """Sets a report in lines of at most `width` cells; only commands may be longer."""
+    It is the same text with ANSI colours, for a terminal that understands them, and without.
+    """
     setter = _Setter(report, max(width, 10), encoding)
     lines: list[Line] = []
     for section in report.sections:
         if lines:
             lines.append(())
         lines += setter.section(section)
-    return Page(tuple(lines))
+    return "".join(_printed(line, color=color) + "\n" for line in lines)
+
+
+def _printed(line: Line, *, color: bool) -> str:
+    plain = "".join(span.text for span in line).rstrip()
+    if not color:
+        return plain
+    shown, ends = "", 0
+    for span in line:
+        begins, ends = ends, ends + len(span.text)
+        text, style = plain[begins:ends], _STYLES.get(span.tone)
+        shown += f"\x1b[{style}m{text}\x1b[0m" if style and text else text
+    return shown
 
 
 class _Setter:
@@ -108,12 +98,12 @@ class _Setter:
             yield from self._paragraph(title, section.tone, 0)
             yield from self._paragraph(facts, Tone.DIM, self._indent)
         for item in section.items:
-            yield from self._item(item)
-
-    def _item(self, item: Item) -> Iterator[Line]:
-        if isinstance(item, Entry):
-            return self._entry(item)
-        return self._remark(item, self._indent) if isinstance(item, Span) else self._grid(item)
+            if isinstance(item, Entry):
+                yield from self._entry(item)
+            elif isinstance(item, Span):
+                yield from self._remark(item, self._indent)
+            else:
+                yield from self._grid(item)
 
     def _entry(self, entry: Entry) -> Iterator[Line]:
         margin, tone = Span(" " * self._indent), entry.label_tone

@@ -14,6 +14,7 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from itertools import groupby, pairwise
+from string import Template
 
 from kisi.redaction import safe_text
 from kisi.render.formatting import quantity
@@ -36,35 +37,26 @@ _WIDTH, _HEIGHT, _EDGE = 300, 40, 4
 
 def web_page(report: Report) -> str:
     """The whole page, in UTF-8."""
-    style, script = (
+    frame, style, script = (
         files("kisi.render").joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
-        for name in ("style.css", "page.js")
+        for name in ("page.html", "style.css", "page.js")
     )
     script = script if any(section.row for section in report.sections) else ""
     allowed = f"style-src {_hash(style)}" + (f"; script-src {_hash(script)}" if script else "")
-    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
     sections = [x for number, one in enumerate(report.sections) for x in _section(one, number)]
-    lines = (
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f"<title>{_text(report.title)}</title>",
-        f"<style>{style}</style>",
-        "</head>",
-        "<body>",
-        f"<header><h1>{_text(report.title)}</h1>",
-        f'<p class="facts">{_text(" · ".join(report.facts))}</p>',
-        f'<p class="summary">{_sentence(report.summary)}</p></header>',
+    body = (
         *_index(report),
         *(sections or ['<p class="dim">There is nothing else to report.</p>']),
         *([f"<script>{script}</script>"] if script else ()),
-        "</body>",
-        "</html>",
     )
-    return "\n".join(lines) + "\n"
+    return Template(frame).substitute(
+        policy=f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'",
+        title=_text(report.title),
+        style=style,
+        facts=_text(" · ".join(report.facts)),
+        summary=_sentence(report.summary),
+        body="\n".join(body),
+    )
 
 
 def _hash(content: str) -> str:

@@ -6,132 +6,50 @@ Part of the contract with scripts: fields may be added, never renamed. What is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from kisi.journal import LineHistory, Operation
-from kisi.json_text import Json, document, fields
-from kisi.model import (
-    Category,
-    CompanyPlan,
-    Failure,
-    Hold,
-    LeftLine,
-    PlannedLine,
-    Tenant,
-    TenantRef,
-    Terms,
-    UnmappedUse,
-    categories_of,
-    category_text,
-)
+from kisi.formats import Made, document
+from kisi.journal import LineHistory
+from kisi.json_text import Json, attribute
+from kisi.model import Category, LeftLine, Tenant, TenantRef, Terms, UnmappedUse, categories_of
 from kisi.reconcile.summary import is_current, summarise
-from kisi.run.result import Amount, Mode, RunResult, amount, invoiced_alike, totals
-
-Fields = dict[str, Any]
-_CAUSE = "guard reason remedy"
-_FAILURE = f"{_CAUSE} exit_code"
-_OTHER = "line_id=id product description quantity unit_price billable"
+from kisi.run.result import Mode, RunResult, amount, invoiced_alike, totals
 
 
 def plan_document(result: RunResult) -> Json:
     """A run as plain JSON data; `status --format json` has it again under `last_run`."""
-    plan = result.plan
+    plan, every = result.plan, totals(result.plan, invoiced_alike)
+    kinds = ("psa", "currency", "billing_cycle")
     uses = [*plan.unmapped_uses, *(use for one in plan.companies for use in one.unmapped)]
     return document(
-        {
-            "kisi_version": result.version,
-            "mode": result.mode,
-            "generated_at": result.generated_at,
-            "run": result.run,
-            "plan_id": plan.plan_id,
-            "exit_code": int(result.exit_code),
-            "last_line": result.last_line,
-            "accepted": result.accepted,
-            "companies": [_company(company, result.mode) for company in plan.companies],
-            "unmapped": {
-                "tenants": [tenant_fields(tenant) for tenant in plan.unmapped_tenants],
-                "applications": [use_fields(use) for use in uses],
-                "accounts": [],
-            },
-            "summary": asdict(summarise(plan)),
-            "totals": {
-                psa: _amounts(parts) for psa, parts in totals(plan, lambda x: x.psa).items()
-            },
-            "totals_by_cycle": [
-                {"psa": psa, "currency": currency, "billing_cycle": cycle, **_amounts(parts)}
-                for (psa, currency, cycle), parts in totals(plan, invoiced_alike).items()
-            ],
-            "failures": [fields(failure, _FAILURE) for failure in plan.failures],
-            "earlier_writes": [operation_fields(write) for write in result.earlier],
-            "left": [left_fields(line) for line in result.left],
-            "notes": plan.notes,
-        }
+        "preview",
+        result,
+        made(result.mode),
+        unmapped={"tenants": plan.unmapped_tenants, "applications": uses, "accounts": ()},
+        summary=summarise(plan),
+        totals=totals(plan, lambda line: line.psa),
+        totals_by_cycle=[
+            {**dict(zip(kinds, alike, strict=True)), **parts} for alike, parts in every.items()
+        ],
     )
 
 
-def _amounts(parts: Mapping[str, Amount]) -> Fields:
-    return {part: asdict(amount) for part, amount in parts.items()}
+def made(mode: Mode = Mode.SYNC) -> Made:
+    """What makes fields of plans and lines that are no attribute of theirs.
 
-
-def _company(plan: CompanyPlan, mode: Mode) -> Fields:
-    cause = plan.failure or plan.hold
-    return {
-        **fields(plan.company, "name psa company agreement"),
-        **fields(plan, "agreement_name next_invoice plan_id status"),
-        "current": is_current(plan),
-        "reason": cause.reason if cause else None,
-        "failure": fields(plan.failure, _FAILURE) if plan.failure else None,
-        "lines": [line_fields(line, mode) for line in plan.lines],
-        "others": [fields(line, _OTHER) for line in plan.others],
-        "left": [line_fields(line, mode) for line in plan.left],
-        "notes": plan.notes,
-    }
-
-
-def line_fields(line: PlannedLine, mode: Mode = Mode.SYNC) -> Fields:
-    """A planned line; the PSA, company and agreement are the line's own (an orphan's differ).
-
-    Its `amount` is for what the PSA holds when a run of this mode ends.
+    The `amount` of a line is for what the PSA holds when a run of this mode ends.
     """
     return {
-        **fields(line, "psa company agreement application category product line_id description"),
-        **fields(line, "action before after"),
-        "policy": "today",
-        "counted": None if line.orphaned else line.after,
-        **terms_fields(line.terms),
-        "amount": amount(line, mode),
-        **fields(line, "prorated adopt orphaned"),
-        "hold": cause_fields(line.hold) if line.hold else None,
-        "outcome": line.outcome,
-        "detail": line.detail or None,
+        "company.current": is_current,
+        "company.reason": lambda plan: attribute(plan.failure or plan.hold, "reason"),
+        "line.policy": lambda _line: "today",
+        "line.counted": lambda line: None if line.orphaned else line.after,
+        "line.amount": lambda line: amount(line, mode),
+        "left_line.billing": lambda line: "off" if line.is_off else "unmapped",
     }
-
-
-def terms_fields(terms: Terms) -> Fields:
-    """What a PSA invoices for the units of a line; what it does not tell is null."""
-    told = {"billing_cycle": terms.cycle or None, "currency": terms.currency or None}
-    return {**fields(terms, "unit_price included billable"), **told}
-
-
-def cause_fields(cause: Hold | Failure) -> Fields:
-    """Why a line is on hold, or a client failed."""
-    return fields(cause, _CAUSE)
-
-
-def tenant_fields(tenant: Tenant) -> Fields:
-    """A tenant that no client has; `read_tenant` is the way back."""
-    known = fields(tenant, "source=ref.source tenant=ref.tenant name enabled")
-    left = {"client": tenant.client or None, "until": tenant.until}
-    return {**known, "listed_as": tenant.listed_as or None, "in_use": tenant.in_use, **left}
-
-
-def use_fields(use: UnmappedUse) -> Fields:
-    """Something used that no row bills, `estimated` by the source; `read_use` is the way back."""
-    known = "company application category quantity estimated"
-    return fields(use, f"{known} source=tenant.source tenant=tenant.tenant")
 
 
 def read_tenant(data: Mapping[str, Any]) -> Tenant:
@@ -160,20 +78,7 @@ def read_use(data: Mapping[str, Any]) -> UnmappedUse:
     )
 
 
-def operation_fields(write: Operation) -> Fields:
-    """A write of an earlier run whose outcome was not known when it ended."""
-    known = fields(write, "name run=run_id sent_at=at outcome")
-    return {**known, "detail": write.detail or None, "line": line_fields(write.line)}
-
-
-def left_fields(line: LeftLine) -> Fields:
-    """A line of nobody who is billed; `read_left` is the way back."""
-    client = fields(line, "name psa company agreement quantity money")
-    billing = "off" if line.is_off else "unmapped"
-    return {**client, **known_line(line), **terms_fields(line.terms), "billing": billing}
-
-
-def read_left(document: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
+def read_left(report: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
     """The lines of nobody who is billed of a stored document; an earlier kisi's are not known."""
     return tuple(
         LeftLine(
@@ -190,7 +95,7 @@ def read_left(document: Mapping[str, Any] | None) -> tuple[LeftLine, ...]:
             ),
             is_off=line["billing"] == "off",
         )
-        for line in (document["left"] if document else ())
+        for line in (report["left"] if report else ())
         if "billing" in line
     )
 
@@ -212,7 +117,7 @@ class FoundLine:
 
 
 def read_found(
-    document: Mapping[str, Any] | None, lines: Iterable[LineHistory]
+    report: Mapping[str, Any] | None, lines: Iterable[LineHistory]
 ) -> Mapping[str, FoundLine]:
     """Of these lines, by id, those that the run of a stored document saw after they were confirmed.
 
@@ -220,19 +125,13 @@ def read_found(
     """
     confirmed = {(x.psa, x.agreement, x.line_id): x.quantities[-1] for x in lines if x.quantities}
     found: dict[str, FoundLine] = {}
-    if document is None:
+    if report is None:
         return found
     for kind in ("lines", "left"):
-        for line in (line for company in document["companies"] for line in company.get(kind, ())):
+        for line in (line for company in report["companies"] for line in company.get(kind, ())):
             last = confirmed.get((line["psa"], line["agreement"], line["line_id"]))
-            if last is not None and last.last_run < (document["run"] or 0):
+            if last is not None and last.last_run < (report["run"] or 0):
                 before, after = (Decimal(str(line[which])) for which in ("before", "after"))
                 why = ": ".join(filter(None, (line["outcome"], line["detail"])))
                 found[line["line_id"]] = FoundLine(before, after, kind == "left", why)
     return found
-
-
-def known_line(line: LeftLine | LineHistory) -> Fields:
-    """A line that the journal knows."""
-    billed = {"application": line.application, "category": category_text(line.categories)}
-    return {**billed, **fields(line, "product line_id")}

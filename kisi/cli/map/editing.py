@@ -8,13 +8,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kisi.cli import options
-from kisi.cli.completion import client_names
-from kisi.cli.options import flag, shared_options
+from kisi.cli.options import client_argument, client_option, flag, option, shared_options
 from kisi.cli.output import Console
 from kisi.errors import ConfigError, Withheld
 
@@ -34,18 +33,7 @@ OnOff = Literal["on", "off"]
 Offline = Annotated[
     bool, flag("--offline", "Do not ask the systems whether the ids exist and are active.")
 ]
-
-
-def client_argument(text: str) -> Any:  # noqa: ANN401 - as `typer.Argument`
-    """An argument that names one client, and completes its name."""
-    return typer.Argument(metavar="CLIENT", autocompletion=client_names, help=text)
-
-
-def _option(metavar: str, text: str, *names: str) -> Any:  # noqa: ANN401 - as `typer.Option`
-    return typer.Option(*names, metavar=metavar, help=text)
-
-
-Product = Annotated[str | None, _option("ID", "The product of this category.")]
+Product = Annotated[str | None, option("ID", "The product of this category.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +112,12 @@ def map_company(
             "Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."
         ),
     ] = None,
-    tenant: Annotated[Texts, _option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
+    tenant: Annotated[Texts, option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
     remove_tenant: Annotated[
-        Texts, _option("SOURCE:TENANT", "A tenant to take out (repeatable).")
+        Texts, option("SOURCE:TENANT", "A tenant to take out (repeatable).")
     ] = None,
-    company: Annotated[str | None, _option("ID", "The PSA's company id or account number.")] = None,
-    agreement: Annotated[str | None, _option("ID", "Its agreement.")] = None,
+    company: Annotated[str | None, option("ID", "The PSA's company id or account number.")] = None,
+    agreement: Annotated[str | None, option("ID", "Its agreement.")] = None,
     psa: options.PsaName = None,
     name: Annotated[
         str | None, typer.Option(help="What the client is called; default: as in the PSA.")
@@ -196,8 +184,8 @@ def map_application(
     config: Path | None,
     console: Console,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")],
-    key: Annotated[Texts, _option("GLOB", "Key names of it (repeatable); default: NAME*.")] = None,
-    add_key: Annotated[Texts, _option("GLOB", "Key names that are added to those it has.")] = None,
+    key: Annotated[Texts, option("GLOB", "Key names of it (repeatable); default: NAME*.")] = None,
+    add_key: Annotated[Texts, option("GLOB", "Key names that are added to those it has.")] = None,
     unit: Annotated[
         Literal["device", "user", "mailbox"] | None,
         typer.Option(help="What is counted; default: device."),
@@ -233,13 +221,13 @@ def map_product(
     application: Annotated[
         str, typer.Argument(metavar="APPLICATION", help="The name of an [[application]].")
     ],
-    all_: Annotated[str | None, _option("ID", "One product for everything.", "--all")] = None,
+    all_: Annotated[str | None, option("ID", "One product for everything.", "--all")] = None,
     windows_workstations: Product = None,
     windows_servers: Product = None,
     non_windows: Product = None,
     psa: options.PsaName = None,
     client: Annotated[
-        str | None, options.client_option("--client", "An exception for this client alone.")
+        str | None, client_option("An exception for this client alone.", "--client")
     ] = None,
     leave: Annotated[
         bool, flag("--leave", "With --client: leave its lines of this application alone.")
@@ -287,10 +275,10 @@ def map_remove(
     ] = None,
     application: Annotated[
         str | None,
-        _option("NAME", "The application with all its rows; with CLIENT: that client's exception."),
+        option("NAME", "The application with all its rows; with CLIENT: that client's exception."),
     ] = None,
     product: Annotated[
-        str | None, _option("APPLICATION", "As what this application is billed.")
+        str | None, option("APPLICATION", "As what this application is billed.")
     ] = None,
     psa: options.PsaName = None,
 ) -> None:

@@ -92,7 +92,7 @@ def made(sides):
 
 
 def screen(report):
-    return lay_out(report, 80).plain
+    return lay_out(report, 80)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,7 +29,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def screen(report: Report, width: int = 120, encoding: str = "utf-8") -> str:
-    return lay_out(report, width, encoding).plain
+    return lay_out(report, width, encoding)
 
 
 def page(report: Report) -> str:
@@ -56,7 +56,7 @@ MADE: dict[str, Callable[[], str]] = {
     "preview-80.txt": lambda: screen(plan_report(preview()), 80),
     "preview-46-ascii.txt": lambda: screen(plan_report(preview()), 46, "ascii"),
     "preview-verbose.txt": lambda: screen(plan_report(preview(), verbose=True)),
-    "preview.ansi": lambda: lay_out(plan_report(preview()), 100).ansi(),
+    "preview.ansi": lambda: lay_out(plan_report(preview()), 100, color=True),
     "preview.json": lambda: dumps(plan_document(preview())),
     "preview.csv": lambda: plan_csv(preview()),
     "preview.html": lambda: page(plan_report(preview())),

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from kisi.csv_table import CsvStyle
 from kisi.errors import ExitCode
+from kisi.formats import columns
 from kisi.model import Failure, Plan, UnmappedUse
 from kisi.redaction import STARTS, safe_text
-from kisi.render.export import PLAN_COLUMNS, csv_text, plan_csv
+from kisi.render.export import csv_text, plan_csv
 
 
 def read(text: str) -> list[list[str]]:
@@ -102,4 +103,4 @@ def test_money_is_empty_where_the_price_is_unknown():
     plan = Plan((type(company)(company.company, company.status, lines=(line,)),))
     (row,) = rows(samples.view(plan))
     assert (row["unit_price"], row["money_delta"]) == ("", "")
-    assert list(row) == PLAN_COLUMNS.split()
+    assert list(row) == columns("preview")

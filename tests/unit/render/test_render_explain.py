@@ -27,7 +27,7 @@ from kisi.run.document import FoundLine
 
 
 def shown(view: ExplainView, width: int = 120, **more: bool) -> str:
-    return lay_out(explain_report(view, **more), width).plain
+    return lay_out(explain_report(view, **more), width)
 
 
 def test_a_long_list_of_changes_is_shortened_unless_devices_are_asked_for():

@@ -20,7 +20,7 @@ from kisi.render.terminal import lay_out
 
 
 def shown(report, width=80):
-    return lay_out(report, width).plain
+    return lay_out(report, width)
 
 
 def test_a_long_list_of_tenants_without_a_suggestion_is_cut_and_says_so():

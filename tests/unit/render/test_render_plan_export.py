@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kisi.errors import ExitCode
+from kisi.formats import described
 from kisi.json_text import dumps, plain
 from kisi.model import (
     Action,
@@ -28,7 +29,7 @@ from kisi.model import (
     TenantRef,
     UnmappedUse,
 )
-from kisi.run.document import plan_document, read_tenant, read_use, tenant_fields, use_fields
+from kisi.run.document import plan_document, read_tenant, read_use
 from kisi.run.result import Mode
 
 NAMES = st.one_of(
@@ -288,7 +289,9 @@ def test_a_sync_names_its_run_its_accepts_and_what_it_settled():
 def test_a_stored_document_is_read_back(tenant, quantity, category, named):
     ref = TenantRef("hq", "V1") if named else None
     use = UnmappedUse("Contoso", samples.KES, quantity, named, ref, category)
-    stored = json.loads(dumps(plain({"tenant": tenant_fields(tenant), "use": use_fields(use)})))
+    stored = json.loads(
+        dumps(plain({"tenant": described("tenant", tenant), "use": described("use", use)}))
+    )
     assert read_tenant(stored["tenant"]) == tenant
     assert read_use(stored["use"]) == use
 

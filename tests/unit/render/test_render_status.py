@@ -33,7 +33,7 @@ DAY = timedelta(hours=26)
 
 
 def shown(view: StatusView, width: int = 120, **more: bool) -> str:
-    return lay_out(status_report(view, **more), width).plain
+    return lay_out(status_report(view, **more), width)
 
 
 def client(name: str = "Contoso", **more: object) -> Client:
@@ -156,7 +156,7 @@ def test_what_nobody_is_billed_for_is_in_the_way_of_invoicing_and_named():
         "unmapped and in use: Contoso (12 devices), Closed (it could not be read); "
         "1 of 1 billed clients are ready."
     )
-    report = lay_out(ready_report(view), 120).plain
+    report = lay_out(ready_report(view), 120)
     assert "  Contoso (hq:1)\n    12  Kaspersky" in report
     assert "Closed (hq:3): it could not be read" in report
     assert "Empty" not in report
@@ -175,9 +175,8 @@ def test_lines_of_clients_with_billing_off_are_named_and_not_in_the_way():
     view = nobodys_view()
     view = replace(view, left=view.left[1:], unmapped_tenants=(), unmapped_uses=())
     assert readiness(view, DAY).ready
-    assert (
-        "Off: Kaspersky Endpoint Security for Business Advanced (cw, agreement 77"
-        in lay_out(ready_report(view), 120).plain
+    assert "Off: Kaspersky Endpoint Security for Business Advanced (cw, agreement 77" in lay_out(
+        ready_report(view), 120
     )
 
 

@@ -72,7 +72,7 @@ def test_the_page_has_every_word_of_the_table_and_the_last_line(preview):
         return set(re.findall(r"[\w.+-]+", text))
 
     page = parsed(web_page(plan_report(preview, verbose=True))).text
-    table = lay_out(plan_report(preview, verbose=True), 200).plain
+    table = lay_out(plan_report(preview, verbose=True), 200)
     assert words(table) <= words(page)
     last_line = preview.last_line.replace("`", "").replace(" ", "")  # a command is code there
     assert last_line in re.sub(r"\s", "", unescape(page))
