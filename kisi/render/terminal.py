@@ -179,15 +179,26 @@ def grid_lines(grid: Grid, width: int) -> Iterator[Line]:
 
 
 def _widths(grid: Grid, width: int) -> list[int] | None:
-    """The width of each column; the widest give way first. None if the grid cannot fit."""
-    columns = zip(grid.headers, *([cell.text for cell in one] for one in grid.rows), strict=True)
+    """The width of each column; the widest give way first. None if the grid cannot fit.
+
+    A word is broken only where nothing else helps.
+    """
+    columns = list(
+        zip(grid.headers, *([cell.text for cell in one] for one in grid.rows), strict=True)
+    )
     widths = [max(map(cells, column)) for column in columns]
-    while sum(widths) + _GAP * (len(widths) - 1) > width:
-        widest = max(grid.flexible, key=lambda index: widths[index], default=None)
-        if widest is None or widths[widest] <= _COLUMN_MIN:
-            return None
-        widths[widest] -= 1
-    return widths
+    words = [
+        max(cells(word) for text in column for word in _BREAK.split(text)) for column in columns
+    ]
+    for least in ([max(_COLUMN_MIN, word) for word in words], [_COLUMN_MIN] * len(words)):
+        while sum(widths) + _GAP * (len(widths) - 1) > width:
+            able = [index for index in grid.flexible if widths[index] > least[index]]
+            if not able:
+                break
+            widths[max(able, key=widths.__getitem__)] -= 1
+        else:
+            return widths
+    return None
 
 
 def _row(row: Sequence[Span], widths: Sequence[int], right: Collection[int]) -> Iterator[Line]:
