@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,12 +23,11 @@ from kisi.model import (
     Unit,
 )
 from kisi.reconcile.summary import together
-from kisi.render.formatting import billed_as, day, moment, plural, quantity, unmapped_as
+from kisi.render.formatting import ACCEPT, billed_as, day, moment, plural, quantity, unmapped_as
 from kisi.render.report import Entry, Item, Report, Section, Span, Tone, listing, remarks, table
 from kisi.render.status import as_billed
 from kisi.run.document import FoundLine
 
-_ACCEPT = re.compile(r"kisi sync(?: --accept \w+)+")
 _SHOWN = 20
 """How many devices that were added or removed are listed without `--devices`."""
 _UNITS = {
@@ -239,7 +237,7 @@ def _lines(view: ExplainView) -> Iterable[Item]:
 def _held(line: PlannedLine) -> Entry:
     """A change that waits, with the command that releases it, or what else does."""
     hold = line.hold or Hold("", "", "")
-    command = _ACCEPT.search(hold.remedy)
+    command = ACCEPT.search(hold.remedy)
     released = Span(command[0], Tone.COMMAND) if command else Span(hold.remedy)
     counted = "mapped no more" if line.orphaned else f"counted {line.after}"
     said = f"billed {quantity(line.before or 0)}, {counted}: on hold ({hold.guard}),"
