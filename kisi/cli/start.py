@@ -104,7 +104,7 @@ def sandbox(
     with _served(directory, fleet=fleet) as served:
         path = served.write_config(directory, mapping=not fleet)
         result(str(path), None)
-        console.info(f"Serving on loopback until ^C. Try:\n  kisi preview --config {path}")
+        console.info(f'Serving on loopback until ^C. Try:\n  kisi preview --config "{path}"')
         with handle_signals("Stopping the simulated systems.") as stop:
             while not stop.requested.wait(0.2):
                 continue
