@@ -124,12 +124,13 @@ def obstacle(line: PlannedLine, listed: Iterable[Line], today: date) -> str:
     """Why a line must not be written any more, by what its agreement holds now; else empty."""
     live = [one for one in listed if one.product == line.product and is_live(one, today)]
     if line.line_id is None:
-        there = ", ".join(one.id for one in live)
-        said = f"a line of this product appeared meanwhile ({there})"
-        said += (
-            "; the next run plans with it. If it does not, the PSA's list of the agreement lacks"
+        if not live:
+            return ""
+        return (
+            f"a line of this product appeared meanwhile ({', '.join(one.id for one in live)}); the "
+            "next run plans with it. If it does not, the PSA's list of the agreement lacks that "
+            "line: cancel it there, and kisi makes its own"
         )
-        return f"{said} that line: cancel it there, and kisi makes its own" if there else ""
     shown = [one for one in live if one.id == line.line_id]
     if any(one.quantity == line.before and not one.problem for one in shown):
         return ""

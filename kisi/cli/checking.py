@@ -259,7 +259,7 @@ def repair_journal(config: Path | None, console: Console) -> ExitCode:
     elif released:
         console.warn(f"{plural(released, 'open write')} acknowledged: the next run writes.")
     else:
-        console.info("The journal is not damaged; nothing was changed.")
+        console.info("There is nothing to acknowledge; nothing was changed.")
     return ExitCode.OK
 
 

@@ -243,12 +243,18 @@ def contradictions(usages: Collection[TenantUsage]) -> Iterator[tuple[TenantRef,
         known[key.serial].append(key)
     for usage in usages:
         idle = [key for x in usage.applications if not x.counted_rows for key in x.keys]
-        odd = [key for key in idle if key.counted and (key.used or 0) > 0 == key.listed]
-        for key in [key for key in odd if not _of_all(key, known[key.serial])][:1]:
-            said = f"{key.used} in use by the server's own figure, and its list has no active use"
-            remedy = f"{READ_ALL} If others use this key and no device there does, take it out of "
-            error = f"{usage.tenant.name}: key {key.serial} ({key.name}): {said}."
-            yield usage.tenant.ref, Incomplete(error, remedy=remedy + "this server's storage.")
+        odd = [x for x in idle if x.counted and (x.used or 0) > 0 and x.listed == 0]
+        for key in [one for one in odd if not _of_all(one, known[one.serial])][:1]:  # one is enough
+            yield (
+                usage.tenant.ref,
+                Incomplete(
+                    f"{usage.tenant.name}: key {key.serial} ({key.name}): {key.used} in use by the "
+                    "server's own figure, and its list has no active use. Its client's lines stay "
+                    "as they are.",
+                    remedy=f"{READ_ALL} If others use this key and no device there does, take it "
+                    "out of this server's storage.",
+                ),
+            )
 
 
 def _of_all(key: KeyEvidence, shared: Collection[KeyEvidence]) -> bool:

@@ -267,7 +267,7 @@ def _guard_context(
         counting=rules.counting,
         facts=index,
         empty_sources=empty_sources(collected.totals(), plans, index),
-        unshown=unshown(settlements),
+        unshown=frozenset(one.line.slot for one in unshown(settlements)),
         elsewhere=elsewhere,
         twice=doubles_of(plans, counted_twice(collected.devices, rules.mapping), rules.mapping),
     )

@@ -12,7 +12,6 @@ from kisi.model import (
     Agreement,
     AgreementRef,
     Line,
-    LineSlot,
     Outcome,
     OwnedLine,
     PlannedLine,
@@ -87,33 +86,32 @@ def _line_of(meant: PlannedLine, lines: tuple[Line, ...], today: date) -> Line |
     return next(iter(exact or mine), None)
 
 
-def unshown(settled: Iterable[SettledOperation]) -> frozenset[LineSlot]:
-    """The new lines whose request was sent, or may have been, and that their PSA does not show.
+def unshown(settled: Iterable[SettledOperation]) -> tuple[Operation, ...]:
+    """The creates whose request was sent, or may have been, and whose line the PSA does not show.
 
     A request that was refused, or never left, has its outcome already and is not asked about. What
     another run is about to make, while a preview looks on, is not missing yet.
     """
-    return frozenset(
-        one.operation.line.slot
+    return tuple(
+        one.operation
         for one in settled
         if one.outcome is Outcome.UNKNOWN and one.line_id is None and not one.operation.running
     )
 
 
 def unseen(
-    pending: Iterable[Operation], settled: Iterable[SettledOperation]
+    pending: Iterable[Operation], settled: Collection[SettledOperation]
 ) -> tuple[OwnedLine, ...]:
     """Lines that earlier writes may have made, or raised, and that nobody has seen since.
 
     Their agreements could not be read, or do not show the new line yet; such a line has no id.
     Whoever is to bill the same devices waits for it, as for any line of which nothing is known.
     """
-    settled = tuple(settled)
-    missing, known = unshown(settled), {one.operation.id for one in settled}
+    seen = {one.operation.id for one in settled} - {one.id for one in unshown(settled)}
     return tuple(
         replace(_owned(one, one.line.line_id or "", Decimal(one.line.after)), unsettled=True)
         for one in pending
-        if one.line.delta > 0 and (one.id not in known or one.line.slot in missing)
+        if one.id not in seen and one.line.delta > 0
     )
 
 
