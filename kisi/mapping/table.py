@@ -43,7 +43,7 @@ from kisi.redaction import STARTS, guarded_inside
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
-    *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside"),
+    *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside", "count"),
 )
 _DECORATION = ("tenant_name", "score", "reason", "products")
 _READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
@@ -94,7 +94,7 @@ def application_cells(row: Application) -> dict[str, str]:
 def product_cells(row: ProductRow) -> dict[str, str]:
     """What an application is billed as, by column."""
     products = {str(category): product for category, product in row.products.items()}
-    return _cells(application=row.application, psa=row.psa, **products)
+    return _cells(application=row.application, psa=row.psa, **products, count=row.count)
 
 
 def company_cells(row: Company) -> dict[str, str]:
@@ -205,7 +205,7 @@ class _Reader:
 
     def product(self, row: ReadRow) -> ProductRow:
         application = self.needed(row, _application_column(row))
-        return ProductRow(application, self.psa(row), _products(row))
+        return ProductRow(application, self.psa(row), _products(row), count=row.cell("count"))
 
     def companies(
         self, rows: Sequence[ReadRow], exceptions: Sequence[ReadRow]
@@ -352,7 +352,9 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
         named = {row.application for row in company.exceptions}
         old = edit.companies[place].exceptions if place in edit.companies else ()
         kept = () if remove_missing else tuple(row for row in old if row.application not in named)
-        edit.companies[place] = replace(company, exceptions=(*kept, *company.exceptions))
+        before = {row.application: row for row in old}
+        own = (row.over(before.get(row.application)) for row in company.exceptions)
+        edit.companies[place] = replace(company, exceptions=(*kept, *own))
 
 
 def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:

@@ -210,7 +210,7 @@ def product_row(row: ProductRow, psas: Collection[str] = ()) -> TomlRow:
     """`[[product]]`, or without `psas` an exception; `psa` only where kisi.toml has several."""
     psa = row.psa if len(psas) > 1 else ""
     products = {str(category): toml_id(product) for category, product in row.products.items()}
-    return _row(application=row.application, psa=psa, **products, bill=row.bill)
+    return _row(application=row.application, psa=psa, **products, bill=row.bill, count=row.count)
 
 
 def company_row(company: Company, psas: Collection[str]) -> TomlRow:

@@ -74,7 +74,8 @@ def accepted_keys(plan: Plan, ids: Collection[str]) -> Mapping[str, Mapping[str,
 
 def _text(line: PlannedLine) -> str:
     before = "-" if line.before is None else format(line.before.normalize(), "f")
-    return _joined(*line.slot, line.line_id or "-", before, str(line.after))
+    counted = () if line.period is None else (line.policy, str(line.counted))
+    return _joined(*line.slot, line.line_id or "-", before, str(line.after), *counted)
 
 
 def _joined(*parts: str) -> str:

@@ -397,7 +397,7 @@ def _needed(
 
 
 class _Lines:
-    """The changing lines of a plan, found by what they share."""
+    """The lines of a plan that change, or whose count is held, found by what they share."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -405,7 +405,7 @@ class _Lines:
             (client, index): line
             for client, company in enumerate(plan.companies)
             for index, line in enumerate(company.lines)
-            if line.changes
+            if line.changes or line.hold is not None
         }
         self._rising: dict[Pool, list[_Place]] = defaultdict(list)
         self._together: dict[tuple[int, Pool | str], list[_Place]] = defaultdict(list)
