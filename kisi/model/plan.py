@@ -342,6 +342,11 @@ class PlannedLine(_AgreementLine):
         return Decimal(self.after) - (self.before or Decimal(0))
 
     @property
+    def excess(self) -> int:
+        """How many more its policy bills than are counted today."""
+        return self.after - (self.counted or 0) if self.period else 0
+
+    @property
     def baseline(self) -> Baseline | None:
         """What today's reading is compared with, where that is not what the line held."""
         return self.period.baseline if self.period else None
@@ -464,6 +469,8 @@ class Arrangement:
     """The pools, joined, of lines that may still bill and of which nothing is planned."""
     elsewhere: Mapping[LineSlot, tuple[OwnedLine, ...]] = field(default_factory=dict)
     """For each line that rises, the lines in its pools of which nothing is planned."""
+    lasting: Mapping[LineSlot, tuple[PlannedLine, ...]] = field(default_factory=dict)
+    """For each line that rises, those that go on billing devices which it counts now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class GuardContext:
         unshown: New lines that an earlier run sent and that the PSA does not show.
         elsewhere: For each line that rises, why it waits for lines that this run does not plan.
         twice: Lines whose devices are counted in other places too: how many, and where.
+        lasting: As in `Arrangement`.
     """
 
     rules: GuardRules
@@ -48,6 +49,7 @@ class GuardContext:
     unshown: frozenset[LineSlot] = frozenset()
     elsewhere: Mapping[LineSlot, str] = field(default_factory=dict)
     twice: Mapping[LineSlot, str] = field(default_factory=dict)
+    lasting: Mapping[LineSlot, tuple[PlannedLine, ...]] = field(default_factory=dict)
 
 
 class OwnedLines:
@@ -77,6 +79,7 @@ class Guard:
     fires: Callable[[PlannedLine, CompanyPlan, GuardContext], str | None]
     remedy: str
     """`{accept}` stands for the command that releases exactly this."""
+    releasable: bool = True
     of_count: bool = False
     """It judges today's reading, also where a line's quantity stays as it is for now."""
 
@@ -222,6 +225,21 @@ def _elsewhere(line: PlannedLine, _company: CompanyPlan, context: GuardContext) 
     return context.elsewhere.get(line.slot) if line.delta > 0 else None
 
 
+def lasts(line: PlannedLine) -> str:
+    """Why a line that rises waits for one whose policy goes on billing its devices."""
+    which = f"line {line.line_id}" if line.line_id else f"the new line of product {line.product}"
+    return (
+        f"{which} on agreement {line.agreement} bills {line.after} x {line.application} by "
+        f"`{line.policy}` and {line.counted or 0} are counted there now: {line.excess} of it may "
+        "be the same devices, until its policy brings it down"
+    )
+
+
+def _lasting(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    others = [x for x in context.lasting.get(line.slot, ()) if x.agreement == line.agreement]
+    return "; ".join(map(lasts, others)) if others else None
+
+
 def _counted_twice(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
     return context.twice.get(line.slot) if line.delta > 0 else None
 
@@ -245,6 +263,14 @@ _ELAPSED = (
 _REALLY = "If that is right: {accept}"
 
 GUARDS = (
+    # Before all: the id that accepts the fall of the old line must not bill the devices twice.
+    Guard(
+        "lasting",
+        _lasting,
+        "It is written by itself once that line comes down: on the day that its policy names, or "
+        "when its invoice period turns. No id releases this.",
+        releasable=False,
+    ),
     # First, so that it names the hold: who accepted a rise has not accepted a second bill for it.
     Guard(
         "elsewhere",
@@ -323,7 +349,8 @@ def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> 
     first = next(iter(reasons), None)
     if first is None:
         return line
-    return replace(line, hold=Hold(first.name, "; also ".join(reasons.values()), first.remedy))
+    hold = Hold(first.name, "; also ".join(reasons.values()), first.remedy, first.releasable)
+    return replace(line, hold=hold)
 
 
 def _hold_run(plan: Plan, context: GuardContext) -> Plan:

@@ -168,6 +168,7 @@ def reconcile(
     read = (x for x in collected.usages.values() if not mapping.ignores(x.tenant.ref))
     uses = (use for usage in read for use in usage.unmapped)
     context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
+    context = replace(context, lasting=arrangement.lasting)
     nobodys = tuple(_without_client(collected, billed))
     plan = Plan(
         companies=tuple(with_notes(plan, context.twice) for plan in plans),

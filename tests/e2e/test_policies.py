@@ -241,24 +241,103 @@ def test_a_changed_policy_holds_nothing(operator: Operator):
     assert units(contoso) == 68  # (90 + 78 + 66 + 60 + 60 + 60 + 60) / 7 = 67.7
 
 
-def test_an_application_that_is_replaced_may_be_on_two_lines_under_peak_alone(operator: Operator):
+NEXT = "Kaspersky Next EDR Optimum"
+
+
+def replaced(operator: Operator, *policies: str) -> Mapping[str, Client]:
+    """Clients whose 30 devices change their application in the second night, all accepted."""
     operator.bill_as_one()
-    operator.bill_as_one("Kaspersky Next EDR Optimum")
-    found = {}
-    for policy in ("peak", "average"):
-        client = billed_by(operator, policy, 30)
-        client.exceptions.append({"application": "Kaspersky Next EDR Optimum", "count": policy})
-        found[policy] = client
+    operator.bill_as_one(NEXT)
+    clients = {policy: billed_by(operator, policy, 30) for policy in policies}
+    for policy, client in clients.items():
+        client.exceptions.append({"application": NEXT, "count": policy})
     operator.sync()
     operator.next_night()
-    for client in found.values():
+    for client in clients.values():
         client.first_key.uses.clear()
-        client.key("Kaspersky Next EDR Optimum", devices=client.devices())
+        client.key(NEXT, devices=client.devices())
     result = operator.sync()
     assert result.code == 6
-    result = operator.sync("--accept", result.document["plan_id"])
-    sums = {p: sum(x or 0 for x in client.quantities.values()) for p, client in found.items()}
-    assert sums == {"peak": 60, "average": 30}
+    operator.sync("--accept", result.document["plan_id"])
+    return clients
+
+
+def total(client: Client) -> float:
+    return sum(x or 0 for x in client.quantities.values())
+
+
+def test_a_replaced_application_is_on_two_lines_under_peak_until_the_turn(operator: Operator):
+    clients = replaced(operator, "peak", "average")
+    assert {policy: total(client) for policy, client in clients.items()} == {
+        "peak": 60,
+        "average": 30,
+    }
+    operator.next_night(20)
+    for client in clients.values():
+        client.agreement.next_invoice_date = date(2026, 12, 1)
+    assert operator.sync().code == 0
+    assert {total(client) for client in clients.values()} == {30}
+
+
+def test_a_replaced_application_waits_while_the_old_line_keeps_its_day(operator: Operator):
+    """The id that accepts the fall does not bill the devices twice; it is written by itself."""
+    (client,) = replaced(operator, "day:20").values()
+    assert total(client) == 30
+    for _ in range(2):
+        operator.next_night()
+        held = operator.sync()
+        (hold,) = operator.preview().holds(client.name).values()
+        assert (held.code, hold, total(client)) == (6, "lasting", 30)
+    operator.next_night(4)
+    assert operator.sync().code == 0
+    assert sorted(client.quantities.values()) == [0, 30]  # type: ignore[type-var]
+
+
+def test_a_device_that_went_to_another_client_is_not_on_both_peaks(operator: Operator):
+    operator.bill_as_one()
+    old, new = billed_by(operator, "peak", 20, name="Old"), billed_by(operator, "peak", 10)
+    operator.sync()
+    operator.next_night()
+    (laptop,) = old.remove_devices(1)
+    new.server.devices.append(laptop)
+    new.first_key.use(laptop)
+    for _ in range(3):
+        held = operator.sync()
+        assert (held.code, units(old), units(new)) == (6, 20, 10)
+        assert list(held.holds(new.name).values()) == ["elsewhere"]
+        operator.next_night()
+    operator.next_night(20)
+    for client in (old, new):
+        client.agreement.next_invoice_date = date(2026, 12, 1)
+    assert operator.sync().code == 0
+    assert (units(old), units(new)) == (19, 11)
+
+
+def test_whoever_takes_over_a_tenant_waits_while_the_one_that_left_keeps_its_number(
+    operator: Operator,
+):
+    operator.bill_as_one()
+    old, new = billed_by(operator, "peak", 20, name="Old"), billed_by(operator, "today", 100)
+    operator.sync()
+    operator.by_hand()
+    text = (operator.folder / "mapping.toml").read_text(encoding="utf-8")
+    tenant = f"hq:{old.tenant}"
+    text = text.replace('name = "Old"\n', 'name = "Old"\nuntil = 2026-10-15\n')
+    own = f'"hq:{new.tenant}"'
+    (operator.folder / "mapping.toml").write_text(
+        text.replace(f"[{own}]", f'[{own}, "{tenant}"]'), encoding="utf-8"
+    )
+    operator.next_night(2)
+    held = operator.sync()
+    assert (held.code, units(old), units(new)) == (6, 20, 100)
+    operator.next_night(20)
+    for client in (old, new):
+        client.agreement.next_invoice_date = date(2026, 12, 1)
+    held = operator.sync()
+    assert (units(old), units(new)) == (20, 100)
+    plan_id = held.company("Old")["plan_id"]
+    operator.sync("--accept", plan_id)
+    assert (units(old), units(new)) == (0, 120)
 
 
 def test_explain_and_statement_show_the_policy_and_its_days(operator: Operator):
