@@ -29,7 +29,13 @@ from kisi.model import (
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement,
-        line_quantity.quantity, line_quantity.quantity AS confirmed, EXISTS (SELECT 1 FROM operation
+        line_quantity.quantity, line_quantity.quantity AS confirmed,
+        CASE WHEN line.baseline_after > 0 THEN coalesce((SELECT min(first_at) FROM line_quantity
+            AS later WHERE later.line = line.id AND later.id > line.baseline_after),
+            line_quantity.last_at) END AS accepted,
+        EXISTS (SELECT 1 FROM line_terms WHERE line_terms.line = line.id
+            AND json_extract(terms, '$.policy') != 'today') AS by_days,
+        EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
             AND (operation.line_id IS NULL OR operation.line_id = line.line_id)) AS unsettled

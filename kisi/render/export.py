@@ -31,6 +31,7 @@ from kisi.run.document import (
     left_fields,
     line_fields,
     operation_fields,
+    period_fields,
     tenant_fields,
     terms_fields,
     use_fields,
@@ -40,7 +41,7 @@ from kisi.run.result import Mode, RunResult, money_delta
 PLAN_COLUMNS = (
     "kind company psa psa_company agreement application category product line_id action before"
     " after delta unit_price money_delta guard reason remedy outcome detail used policy counted"
-    " included billable amount currency billing_cycle next_invoice"
+    " included billable amount currency billing_cycle next_invoice period_begins"
 )
 """`kind` is line, left, failure, unmapped or tenant; `used` is the quantity that no row bills."""
 STATUS_COLUMNS = (
@@ -242,6 +243,7 @@ def explain_document(view: ExplainView) -> Json:
                     **known_line(one),
                     "quantity": one.quantities[-1].quantity,
                     **_billed(one, view.found),
+                    **period_fields(view.periods.get(one.line_id)),
                 }
                 for one in view.lines
             ],

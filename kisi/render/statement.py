@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from itertools import chain, count, groupby
+from itertools import chain, count
 
-from kisi.counting.count import category_of
+from kisi.counting import Days, category_of, number_of
 from kisi.csv_table import CsvStyle
 from kisi.journal import ClientRecord, LineHistory
 from kisi.json_text import FORMAT_VERSION, Json, fields, plain
 from kisi.model import (
+    TODAY,
     Category,
     CountingRules,
     Evidence,
@@ -23,22 +24,24 @@ from kisi.model import (
     category_text,
 )
 from kisi.render.export import csv_of_fields
-from kisi.render.formatting import billed_as, in_all, money, plural, quantity
+from kisi.render.formatting import billed_as, in_all, money, plural, quantity, told_days
 from kisi.render.report import Chart, Entry, Grid, Item, Report, Section, Span, Tone, row
 from kisi.run.document import Fields, terms_fields
 
 STATEMENT_COLUMNS = (
     "kind company month application category product policy date quantity unit_price included"
     " billable amount currency billing_cycle number name operating_system last_seen first last"
+    " period_begins"
 )
 """`kind` is line, day or device."""
 BEFORE = timedelta(days=31)
 """How long before a month a tenant must have been read for a day without a reading to be a gap."""
 _ONE_DAY = timedelta(days=1)
-_POLICIES = {"today": "the number of the last day that was read"}
-
-Days = Mapping[tuple[TenantRef, str], Mapping[date, Mapping[Category, int]]]
-"""What was counted, by tenant and application, then by day; a day that is missing is a gap."""
+_POLICIES = {
+    TODAY: "the number of the last day that was read",
+    "peak": "the highest number since the invoice period began",
+    "average": "the mean of the days since the invoice period began, rounded half up",
+}
 Readings = Iterable[tuple[date, date, TenantUsage]]
 """What a tenant used, with the evidence, and the first and last day on which it was so."""
 
@@ -82,12 +85,8 @@ class StatementLine:
     terms: Terms
     days: tuple[tuple[date, int | None], ...]
     """None: a gap, no complete reading."""
-    policy: str = "today"
-
-    @property
-    def quantity(self) -> int | None:
-        """The policy's number at the month's end; None: no day was read."""
-        return next((number for _, number in reversed(self.days) if number is not None), None)
+    quantity: int | None = None
+    """The policy's number at the month's end; None: no day was read."""
 
     @property
     def amount(self) -> Decimal | None:
@@ -140,7 +139,9 @@ def statement_of(
     for first, last, usage in readings:
         span = range((last - first).days + 1)
         read.setdefault(usage.tenant.ref, set()).update(first + n * _ONE_DAY for n in span)
-    held = {line.product: _held(line, month, zone) for line, _ in latest.values()}
+    first_day = min([month.first, *(x.begins for _, x in latest.values() if x.begins)])
+    every = replace(month, first=first_day).days
+    held = {line.product: _held(line, every, zone) for line, _ in latest.values()}
     for line, terms in latest.values():
         rivals = [
             held[other.product]
@@ -149,12 +150,14 @@ def statement_of(
         ]
         counted = tuple(
             (day, 0 if idle else _counted(client, line, days, read, day))
-            for day in month.days
+            for day in every
             for own in [held[line.product].get(day)]
             for idle in [own == 0 or (own is None and any(x.get(day) for x in rivals))]
         )
+        number = _by_policy(terms, month, counted, held[line.product])
+        in_month = tuple(one for one in counted if one[0] >= month.first)
         known = (line.application, line.categories, line.product)
-        billed.append(StatementLine(*known, terms, counted))
+        billed.append(StatementLine(*known, terms, in_month, number))
     billed.sort(key=lambda line: (line.application, line.categories))
     # Where a product was exchanged, a device belongs to the line that bills it now.
     billing_first = sorted(billed, key=lambda line: not line.quantity)
@@ -162,10 +165,24 @@ def statement_of(
     return Statement(client.name, month, tuple(billed), tuple(devices))
 
 
-def _held(line: LineHistory, month: Month, zone: tzinfo) -> Mapping[date, Decimal]:
+def _by_policy(
+    terms: Terms,
+    month: Month,
+    counted: Iterable[tuple[date, int | None]],
+    held: Mapping[date, Decimal],
+) -> int | None:
+    """The policy's number; before its day has been read, what the line held."""
+    days = {day: number for day, number in counted if number is not None}
+    number = number_of(terms.policy, terms.begins or month.first, days)
+    if number is None and terms.policy != TODAY and month.last in held:
+        return int(held[month.last])
+    return number
+
+
+def _held(line: LineHistory, days: Iterable[date], zone: tzinfo) -> Mapping[date, Decimal]:
     """What a line held at the end of each day, from the first on on which it is known."""
     since = {one.first_at.astimezone(zone).date(): one.quantity for one in line.quantities}
-    known = ((day, [at for at in since if at <= day]) for day in month.days)
+    known = ((day, [at for at in since if at <= day]) for day in days)
     return {day: since[max(before)] for day, before in known if before}
 
 
@@ -265,7 +282,8 @@ def statement_document(statements: Sequence[Statement], *, one: bool) -> Json:
 
 def _line_fields(line: StatementLine) -> Fields:
     return {
-        **fields(line, "application product policy quantity"),
+        **fields(line, "application product policy=terms.policy quantity"),
+        "period_begins": line.terms.begins,
         "category": category_text(line.categories),
         **terms_fields(line.terms),
         "amount": line.amount,
@@ -313,7 +331,7 @@ def statement_report(statements: Sequence[Statement]) -> Report:
 
 
 def _sections(statement: Statement) -> Iterable[Section]:
-    policies = dict.fromkeys(_POLICIES[line.policy] for line in statement.lines)
+    policies = dict.fromkeys(_policy(line.terms) for line in statement.lines)
     items: list[Item] = list(map(_entry, statement.lines))
     items += [Span(f"Counted: {policy}.", Tone.DIM) for policy in policies]
     worth = in_all((line.terms, line.amount) for line in statement.lines)
@@ -337,6 +355,12 @@ def _sections(statement: Statement) -> Iterable[Section]:
         yield Section(plural(len(rows), "device"), (statement.company,), (grid,))
 
 
+def _policy(terms: Terms) -> str:
+    name = terms.policy.removeprefix("day:")
+    said = _POLICIES.get(name, f"the first number from day {name} of the invoice period on")
+    return f"{said} ({terms.begins})" if terms.begins else said
+
+
 def _entry(line: StatementLine) -> Entry:
     label = billed_as(line.application, line.categories)
     terms, amount = line.terms, line.amount
@@ -348,18 +372,8 @@ def _entry(line: StatementLine) -> Entry:
     said = ", ".join(filter(None, (price, free, worth or "price not known")))
     shown = "not known" if line.quantity is None else quantity(line.quantity)
     points = tuple((day, None if x is None else Decimal(x)) for day, x in line.days)
-    chart = Chart((*points, *points[-1:]), _told(line.days))
+    chart = Chart((*points, *points[-1:]), told_days(line.days))
     return Entry("=", Tone.DIM, label, after=shown, change=said, chart=chart)
-
-
-def _told(days: Sequence[tuple[date, int | None]]) -> str:
-    """The days in words: `1 to 6: 90 · 7: not read · 8 to 30: 92`."""
-    parts = []
-    for number, span in groupby(days, lambda day: day[1]):
-        first, *more = [day.day for day, _ in span]
-        when = f"{first} to {more[-1]}" if more else str(first)
-        parts.append(f"{when}: {'not read' if number is None else number}")
-    return " · ".join(parts)
 
 
 def file_name(statement: Statement, taken: Mapping[str, object], suffix: str) -> str:

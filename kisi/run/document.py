@@ -13,11 +13,13 @@ from typing import Any
 from kisi.journal import LineHistory, Operation
 from kisi.json_text import Json, document, fields
 from kisi.model import (
+    TODAY,
     Category,
     CompanyPlan,
     Failure,
     Hold,
     LeftLine,
+    PeriodCount,
     PlannedLine,
     Tenant,
     TenantRef,
@@ -98,14 +100,26 @@ def line_fields(line: PlannedLine, mode: Mode = Mode.SYNC) -> Fields:
     return {
         **fields(line, "psa company agreement application category product line_id description"),
         **fields(line, "action before after"),
-        "policy": "today",
-        "counted": None if line.orphaned else line.after,
+        **period_fields(line.period),
+        "counted": line.counted,
         **terms_fields(line.terms),
         "amount": amount(line, mode),
         **fields(line, "prorated adopt orphaned"),
         "hold": cause_fields(line.hold) if line.hold else None,
         "outcome": line.outcome,
         "detail": line.detail or None,
+    }
+
+
+def period_fields(period: PeriodCount | None) -> Fields:
+    """What a quantity was worked out from; None: it is today's reading."""
+    days = period.days if period else ()
+    return {
+        "policy": period.policy if period else TODAY,
+        "counted": period.counted if period else None,
+        "period_begins": period.begins if days and period else None,
+        "first_read": period.since if period else None,
+        "days": [fields(day, "date quantity") for day in days],
     }
 
 
