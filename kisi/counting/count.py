@@ -8,7 +8,7 @@ many keys, products or rows it has there.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from kisi.model import (
     KeyRow,
     Reading,
     ReportedQuantity,
+    TenantRef,
     TenantUsage,
     Unit,
     UnmappedUse,
@@ -34,6 +35,9 @@ from kisi.model import (
 
 _FOREIGN_TOLERATED = 2
 _FOREIGN_SHARE = 0.02
+_TOTAL_SHARE = 0.02
+"""How far apart the figures of a shared key may be: servers are read one after the other."""
+READ_ALL = "Give kisi's account the right to read all of it: it is not told what it may not see."
 SAME_DEVICE = "the same device again"
 _CATEGORY = {
     DeviceClass.WINDOWS_WORKSTATION: Category.WINDOWS_WORKSTATIONS,
@@ -87,18 +91,19 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
     Raises `Undecided`, or `Incomplete` if too many uses belong to devices of other servers, or the
     rows do not add up.
     """
-    keys = {}
+    keys, listed = {}, Counter(row.serial for row in reading.rows if row.current)
     for key in reading.keys:
         ruling = judge_key(key, context.rules, context.now)
         evidence = KeyEvidence(key.serial, key.name, ruling.counts, ruling.reason, key.used)
-        keys[key.serial] = replace(evidence, licenses=key.licenses, expires=expires(key))
+        read = listed[key.serial] if context.selects(key) else None
+        keys[key.serial] = replace(
+            evidence, licenses=key.licenses, expires=expires(key), listed=read
+        )
     groups = _group(reading, keys, context)
     _refuse_foreign(reading, keys, context)
     for group in groups:
         group.count = count_rows(group.rows, reading.devices, keys, context)
     devices = (item for group in groups for item in group.count.evidence)
-    used = (key for key in reading.keys if key.used and key.stored and context.selects(key))
-    unseen = used if not (reading.rows or reading.devices) else ()
     return TenantUsage(
         tenant=reading.tenant,
         at=reading.at,
@@ -112,10 +117,9 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
         notes=(
             *reading.notes,
             *key_notes(reading.keys, context),
-            *figure_notes(reading.keys, reading.rows, context),
+            *figure_notes(keys.values()),
             *device_notes(devices, reading.devices, context),
         ),
-        unseen_keys=tuple(keys[key.serial] for key in unseen),
     )
 
 
@@ -183,6 +187,14 @@ def _usage(
         if each.not_counted_reason:
             left_out[each.not_counted_reason] += each.quantity
     counted = [item for item in evidence if item.counted]
+    devices = [reading.devices[item.device] for item in counted]
+    classed = application.unit is Unit.USER or application.name in context.split
+    if counted and classed and not any(device.os_name or device.ctype for device in devices):
+        raise Incomplete(
+            f"{reading.tenant.name}, {application.name}: none of {len(counted)} devices says what "
+            "it is (KLHST_WKS_OS_NAME, KLHST_WKS_CTYPE). Its lines stay as they are.",
+            remedy=f"{READ_ALL} Or bill the application as one product (`all`).",
+        )
     usage = ApplicationUsage(
         application=application.name,
         unit=application.unit,
@@ -219,21 +231,31 @@ def _refuse_non_windows(
         )
 
 
-def contradiction(usage: TenantUsage, listed: Mapping[str, int]) -> Incomplete | None:
-    """The error of a tenant that contradicts itself: a key in use, and not one device.
+def contradictions(usages: Collection[TenantUsage]) -> Iterator[tuple[TenantRef, Incomplete]]:
+    """The error of each of a source's tenants that counts 0 devices, and says that a key is in use.
 
-    An account that may not see devices reads so, and would bill 0. Only for a key that no other
-    tenant has (`listed` counts them): where servers share one, the figure may count them all.
+    An account that may not see devices reads so. Where servers share a key, the figure of each may
+    count the uses on all of them (which it does is not documented); but then it is the same on
+    each, and the others' lists have them. `figure_notes` says those that this explains.
     """
-    for key in usage.unseen_keys:
-        if listed[key.serial] == 1:
-            what = f"{key.used} in use by the server's own figure, and it lists no device at all"
-            return Incomplete(
-                f"{usage.tenant.name}: key {key.serial} ({key.name}): {what}.",
-                remedy="Let kisi's account see this virtual server's devices. If it has none yet, "
-                "and others use the key, set `billing = false` for its client until it has.",
-            )
-    return None
+    known: dict[str, list[KeyEvidence]] = defaultdict(list)
+    for key in (key for usage in usages for key in usage.keys):
+        known[key.serial].append(key)
+    for usage in usages:
+        idle = [key for x in usage.applications if not x.counted_rows for key in x.keys]
+        odd = [key for key in idle if key.counted and (key.used or 0) > 0 == key.listed]
+        for key in [key for key in odd if not _of_all(key, known[key.serial])][:1]:
+            said = f"{key.used} in use by the server's own figure, and its list has no active use"
+            remedy = f"{READ_ALL} If others use this key and no device there does, take it out of "
+            error = f"{usage.tenant.name}: key {key.serial} ({key.name}): {said}."
+            yield usage.tenant.ref, Incomplete(error, remedy=remedy + "this server's storage.")
+
+
+def _of_all(key: KeyEvidence, shared: Collection[KeyEvidence]) -> bool:
+    """Whether the figure of `key` may be what all servers together use that have it."""
+    used = key.used or 0
+    alike = all(abs((each.used or 0) - used) <= _TOTAL_SHARE * used for each in shared)
+    return alike and sum(each.listed or 0 for each in shared) >= (1 - _TOTAL_SHARE) * used
 
 
 def conservation(usage: ApplicationUsage) -> str:

@@ -6,12 +6,12 @@ every day. An expired key that is in use is said, because it was billed before, 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key, name_before
-from kisi.model import Device, Evidence, Key, KeyRow
+from kisi.model import Device, Evidence, Key, KeyEvidence
 
 _NAME_AT_MOST = 150  # characters: names are the server's, and a sentence has to stay one
 
@@ -39,20 +39,17 @@ def key_notes(keys: Iterable[Key], context: CountingContext) -> Iterable[str]:
         yield f"{are} not counted ({reason}): {some(found)}; {_would_count(settings, found)}"
 
 
-def figure_notes(
-    keys: Iterable[Key], rows: Iterable[KeyRow], context: CountingContext
-) -> Iterable[str]:
+def figure_notes(keys: Iterable[KeyEvidence]) -> Iterable[str]:
     """Keys whose own figure is greater than the list of their uses, as one sentence.
 
     It is no failure: what the figure counts (products or devices, of which servers) differs by
-    version, and is not known for certain. Only keys that count and are billed were read.
+    version, and is not known for certain.
     """
-    listed = Counter(row.serial for row in rows if row.current)
     short = [
         f"{_cut(key.serial)} ({_cut(key.name)}: {key.used} in use by the server's own figure, "
-        f"{listed[key.serial]} in its list)"
+        f"{key.listed} in its list)"
         for key in keys
-        if key.used is not None and key.used > listed[key.serial] and context.selects(key)
+        if key.used is not None and key.listed is not None and key.used > key.listed
     ]
     if short:
         have, shown = _number(short, "key has", "keys have"), some(short, longest=3 * _NAME_AT_MOST)
@@ -66,23 +63,17 @@ def figure_notes(
 def device_notes(
     evidence: Iterable[Evidence], devices: Mapping[str, Device], context: CountingContext
 ) -> Iterable[str]:
-    """Devices whose activation is pending, those of other servers, and those not seen for long."""
-    pending, foreign, counted = {}, {}, {}
+    """Devices whose use says too little, those of other servers, and those not seen for long."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
     for item in evidence:
-        name = item.name or item.device
-        if item.counted:
-            counted[item.device] = name
-        elif item.reason == Reason.PENDING:
-            pending[item.device] = name
-        elif item.reason == Reason.FOREIGN_DEVICE:
-            foreign[item.device] = name
-    if pending:
-        are = _number(pending, "device is", "devices are")
-        yield (
-            f"{are} not counted (activation pending): {some(pending.values())}; "
-            f"{_would_count(('pending',), pending)}"
-        )
-    if foreign:
+        found["" if item.counted else item.reason][item.device] = item.name or item.device
+    counted = found[""]
+    for reason in (Reason.PENDING, Reason.UNSAID, Reason.EXPIRED_ON_DEVICE):
+        if out := found[reason]:
+            would = _would_count(("pending",) if reason is Reason.PENDING else (), out)
+            are = _number(out, "device is", "devices are")
+            yield f"{are} not counted ({reason}): {some(out.values())}; {would}"
+    if foreign := found[Reason.FOREIGN_DEVICE]:
         are = _number(foreign, "device that uses its keys is", "devices that use its keys are")
         yield (
             f"{are} not among its own devices, not counted, and may be another client's: "

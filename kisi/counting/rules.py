@@ -37,6 +37,7 @@ class Reason(StrEnum):
     """Why a use of a key does not count; the later ones say more of its device."""
 
     RESERVE = "reserve key"
+    UNSAID = "not said to be the active key"
     EXPIRED_ON_DEVICE = "expired on the device"
     PENDING = "activation pending"
     FOREIGN_DEVICE = "not a device of this server"
@@ -96,8 +97,9 @@ def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
         if not rules.soft_cancelled:
             yield Ruling(_STATE_NAMES[SOFT_CANCELLED], settings=("soft_cancelled",))
     elif key.state != ACTIVE:
-        unknown = f"subscription in the unknown state {key.state}"
-        yield Ruling(_STATE_NAMES.get(key.state, unknown))
+        name = f"subscription in the unknown state {key.state}"
+        odd = "" if key.state in _STATE_NAMES else f"Subscription {key.serial} is a {name}."
+        yield Ruling(_STATE_NAMES.get(key.state, name), odd)
     if key.end_date_type == PAUSED_END:
         yield Ruling(_STATE_NAMES[PAUSED])
 
@@ -132,7 +134,7 @@ def expires(key: Key) -> datetime | None:
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:
     """Whether one use of a key counts at `now`: the device's active key, not expired, activated."""
     if not row.current:
-        return Ruling(Reason.RESERVE)
+        return Ruling(Reason.UNSAID if row.current is None else Reason.RESERVE)
     if row.expires is not None and row.expires <= now:
         return Ruling(Reason.EXPIRED_ON_DEVICE)
     if row.pending and not rules.pending:
@@ -221,6 +223,8 @@ class CountingContext:
     rules: CountingRules
     now: datetime
     """The instant at which keys must be unexpired (aware, UTC)."""
+    split: frozenset[str] = frozenset()
+    """Names of those that some product bills by category."""
 
     def selects(self, key: Key) -> bool:
         """Whether the devices that use `key` must be read from the source.

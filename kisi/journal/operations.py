@@ -166,9 +166,10 @@ class Operations(Lines):
         return *self._snapshots().values(), *(from_row(StoredForeignChange, row) for row in rows)
 
     def missing(self) -> tuple[Operation, ...]:
-        """Creates that were sent, or may have been, and that nobody has seen since."""
+        """Creates that were sent, or may have been, and that a later run has not seen."""
         return self._operations(
-            "operation.settled = 0 AND operation.line_id IS NULL AND operation.outcome = ?",
+            "operation.settled = 0 AND operation.line_id IS NULL AND operation.outcome = ?"
+            " AND operation.outcome_run > operation.run",
             Outcome.UNKNOWN,
         )
 

@@ -71,8 +71,8 @@ class KeyRow:
     device: str
     """The device's id (`KLLICSRV_HOSTNAME`), not a network name."""
     name: str = ""
-    current: bool = True
-    """False: the key is only the device's next (reserve) key."""
+    current: bool | None = True
+    """False: the key is only the device's next (reserve) key. None: not said."""
     pending: bool = False
     """The device holds the key, its activation is not confirmed."""
     expires: datetime | None = None
@@ -143,6 +143,8 @@ class KeyEvidence:
     used: int | None
     licenses: int | None = None
     expires: datetime | None = None
+    listed: int | None = None
+    """In how many uses it is the active key; None: these were not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,5 +196,3 @@ class TenantUsage:
     keys: tuple[KeyEvidence, ...] = ()
     """All keys of the tenant, also those that do not count."""
     notes: tuple[str, ...] = ()
-    unseen_keys: tuple[KeyEvidence, ...] = ()
-    """Keys in its own storage that count and that its server calls in use, without one device."""

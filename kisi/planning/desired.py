@@ -54,10 +54,13 @@ def rows_of(mapping: BillingMapping, company: Company) -> Mapping[str, ProductRo
     return {name: row for name, row in {**general, **own}.items() if name in known}
 
 
-def billed_applications(mapping: BillingMapping) -> frozenset[str]:
-    """Applications that some product bills for some client."""
+def billed_applications(mapping: BillingMapping, *, by_category: bool = False) -> frozenset[str]:
+    """Applications that some product bills for some client; or only those split by category."""
     rows = [row for company in mapping.companies for row in rows_of(mapping, company).values()]
-    return frozenset(row.application for row in (*rows, *mapping.products) if row.bill)
+    bill = [row for row in (*rows, *mapping.products) if row.bill]
+    return frozenset(
+        row.application for row in bill if not by_category or Category.ALL not in row.products
+    )
 
 
 def desired_state(

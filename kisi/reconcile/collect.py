@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, contradiction, count_tenant, without_evidence
+from kisi.counting import CountingContext, contradictions, count_tenant, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -177,12 +176,10 @@ class _Collector:
                 part.devices |= {Pool(ref, name): ids for name, ids in devices.items()}
                 part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
             self.progress(source.name, done, len(chosen))
-        listed = Counter(key.serial for usage in part.usages.values() for key in usage.keys)
-        for ref, usage in [*part.usages.items()]:
-            if error := contradiction(usage, listed):
-                part.failures[ref] = failure("source-incomplete", error, ExitCode.SOURCE)
-                del part.usages[ref], part.evidence[ref]
-                part.devices = {pool: x for pool, x in part.devices.items() if pool.tenant != ref}
+        for ref, error in [*contradictions(part.usages.values())]:
+            part.failures[ref] = failure("source-incomplete", error, ExitCode.SOURCE)
+            del part.usages[ref], part.evidence[ref]
+            part.devices = {pool: x for pool, x in part.devices.items() if pool.tenant != ref}
         return part
 
     def _count(

@@ -213,8 +213,10 @@ def resolve(found: Reconciled, psas: Mapping[str, Psa], accepted: Collection[str
 
 def counting_context(rules: Rules) -> CountingContext:
     """What usage is counted by."""
-    matcher, billed = Matcher(rules.mapping.applications), billed_applications(rules.mapping)
-    return CountingContext(matcher, billed, rules.counting, rules.now)
+    mapping = rules.mapping
+    matcher, billed = Matcher(mapping.applications), billed_applications(mapping)
+    split = billed_applications(mapping, by_category=True)
+    return CountingContext(matcher, billed, rules.counting, rules.now, split)
 
 
 def _further_places(

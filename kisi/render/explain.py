@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import together
 from kisi.render.formatting import (
+    ACCEPT,
     billed_as,
     day,
     moment,
@@ -39,7 +39,6 @@ from kisi.render.report import Entry, Item, Report, Section, Span, Tone, listing
 from kisi.render.status import as_billed
 from kisi.run.document import FoundLine
 
-_ACCEPT = re.compile(r"kisi sync(?: --accept \w+)+")
 _SHOWN = 20
 """How many devices that were added or removed are listed without `--devices`."""
 _UNITS = {
@@ -253,7 +252,7 @@ def _lines(view: ExplainView) -> Iterable[Item]:
 def _held(line: PlannedLine) -> Entry:
     """A change that waits, with the command that releases it, or what else does."""
     hold = line.hold or Hold("", "", "")
-    command = _ACCEPT.search(hold.remedy)
+    command = ACCEPT.search(hold.remedy)
     released = Span(command[0], Tone.COMMAND) if command else Span(hold.remedy)
     number = line.after if line.counted is None else line.counted
     counted = "mapped no more" if line.orphaned else f"counted {number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, tzinfo
@@ -12,6 +13,10 @@ from kisi.journal import QuantityRange
 from kisi.model import Category, PeriodCount, Terms, UnmappedUse
 from kisi.render.report import Chart
 
+ACCEPT = re.compile(r"kisi sync(?: --accept \w+)+")
+"""What releases holds: one id, or those of all clients that wait for each other."""
+COMMAND = re.compile(rf"`([^`]+)`|({ACCEPT.pattern})|(?<=: )(kisi map (?:(?![.;,](?: |$)).)+)")
+"""A command in prose: nothing may break it, because somebody will copy it."""
 _ANY_DOUBLE = Context(prec=400)
 """Enough digits for whatever a PSA can store, so that no number can break a report."""
 _CATEGORIES = {

@@ -30,6 +30,7 @@ from kisi.model import (
 )
 from kisi.reconcile.summary import UNWRITTEN, is_current, summarise
 from kisi.render.formatting import (
+    ACCEPT,
     billed_as,
     in_all,
     moment,
@@ -388,11 +389,13 @@ def _remarks(
     yield Span(f"{hold.guard}: {hold.reason}", Tone.HELD)
     if following is not None and following.hold and following.hold.remedy == hold.remedy:
         return
-    lead, command, rest = hold.remedy.partition(accept_command(company))
-    yield Span(lead.strip() if command else lead)
-    if command:
-        yield Span(command, Tone.COMMAND)
-    if rest := rest.strip(" ;,."):
+    command = ACCEPT.search(hold.remedy)
+    if command is None:
+        yield Span(hold.remedy)
+        return
+    yield Span(hold.remedy[: command.start()].strip())
+    yield Span(command[0], Tone.COMMAND)
+    if rest := hold.remedy[command.end() :].strip(" ;,."):
         yield Span(rest[0].upper() + rest[1:])
 
 

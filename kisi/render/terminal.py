@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from kisi.redaction import SUBSTITUTE, safe_text
+from kisi.render.formatting import COMMAND
 from kisi.render.report import Entry, Grid, Report, Section, Span, Tone, remarks
 
 _STYLES = {
@@ -32,6 +33,7 @@ _COLUMN_MIN = 12
 """A column of prose is not made narrower than this: the grid is then told row by row."""
 _BREAK = re.compile(" (?!- )")
 """Where a line may end. Key names have dashes, and a dash in front of a line is kisi's own mark."""
+_TIE = "\0"  # in no safe text: a blank at which no line may end
 
 Line = tuple[Span, ...]
 """Of texts that are safe to show."""
@@ -179,15 +181,26 @@ def grid_lines(grid: Grid, width: int) -> Iterator[Line]:
 
 
 def _widths(grid: Grid, width: int) -> list[int] | None:
-    """The width of each column; the widest give way first. None if the grid cannot fit."""
-    columns = zip(grid.headers, *([cell.text for cell in one] for one in grid.rows), strict=True)
+    """The width of each column; the widest give way first. None if the grid cannot fit.
+
+    A word is broken only where nothing else helps.
+    """
+    columns = list(
+        zip(grid.headers, *([cell.text for cell in one] for one in grid.rows), strict=True)
+    )
     widths = [max(map(cells, column)) for column in columns]
-    while sum(widths) + _GAP * (len(widths) - 1) > width:
-        widest = max(grid.flexible, key=lambda index: widths[index], default=None)
-        if widest is None or widths[widest] <= _COLUMN_MIN:
-            return None
-        widths[widest] -= 1
-    return widths
+    words = [
+        max(cells(word) for text in column for word in _BREAK.split(text)) for column in columns
+    ]
+    for least in ([max(_COLUMN_MIN, word) for word in words], [_COLUMN_MIN] * len(words)):
+        while sum(widths) + _GAP * (len(widths) - 1) > width:
+            able = [index for index in grid.flexible if widths[index] > least[index]]
+            if not able:
+                break
+            widths[max(able, key=widths.__getitem__)] -= 1
+        else:
+            return widths
+    return None
 
 
 def _row(row: Sequence[Span], widths: Sequence[int], right: Collection[int]) -> Iterator[Line]:
@@ -235,7 +248,10 @@ def _cells(char: str) -> int:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Breaks a text at spaces into lines of at most `width` cells; longer words are broken too."""
+    """Breaks a text at spaces into lines of at most `width` cells; longer words are broken too.
+
+    A command is never broken: whoever copies it from two lines would run half of it.
+    """
     lines: list[str] = []
     line = ""
     for word in _words(text, max(width, 2)):
@@ -249,14 +265,19 @@ def wrap(text: str, width: int) -> list[str]:
 
 def _words(text: str, width: int) -> Iterable[str]:
     """The words; one wider than `width` cells in pieces, each with its combining marks."""
-    for word in _BREAK.split(text):
-        rest = word
-        while cells(rest) > width:
+    for word in _BREAK.split(COMMAND.sub(_tied, text)):
+        rest = word.replace(_TIE, " ")
+        while cells(rest) > width and _TIE not in word:
             used = accumulate(map(_cells, rest))
             end = next(index for index, total in enumerate(used) if total > width)
             yield rest[:end]
             rest = rest[end:]
         yield rest
+
+
+def _tied(found: re.Match[str]) -> str:
+    is_command = found[0].startswith(("kisi ", "`kisi "))
+    return found[0].replace(" ", _TIE) if is_command else found[0]
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:

@@ -6,7 +6,6 @@ by their hashes and forbids everything else, whatever a name holds.
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -17,7 +16,7 @@ from itertools import groupby, pairwise
 from string import Template
 
 from kisi.redaction import safe_text
-from kisi.render.formatting import quantity
+from kisi.render.formatting import COMMAND, quantity
 from kisi.render.report import Chart, Entry, Grid, Item, Report, Section, Span, Tone
 
 _COLUMNS = (
@@ -30,7 +29,6 @@ _CONTROLS = """\
 <label>State <select id="state"><option value="">all</option></select></label>
 <output id="count"></output>
 </div>"""
-_COMMAND = re.compile("`([^`]+)`|(kisi sync(?: --accept [0-9a-f]{4,})+)")
 _WIDTH, _HEIGHT, _EDGE = 300, 40, 4
 """Of a chart, in its own units; it is drawn as wide as the page."""
 
@@ -69,7 +67,7 @@ def _text(text: str) -> str:
 
 def _sentence(text: str) -> str:
     """Prose, in which a command stands between backticks."""
-    return _COMMAND.sub(lambda found: f"<code>{found[1] or found[2]}</code>", _text(text))
+    return COMMAND.sub(lambda found: f"<code>{found[1] or found[0]}</code>", _text(text))
 
 
 def _toned(text: str, tone: Tone, tag: str = "span") -> str:

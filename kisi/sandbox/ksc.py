@@ -105,6 +105,14 @@ class Call:
             raise PxgError(1192, "KLSTD", f"{name} must hold strings.")
         return names
 
+    def take_fields(self, name: str) -> set[str]:
+        """A mandatory array of attributes; those that our account is not told are left out.
+
+        Raises:
+            PxgError: As `take_names`.
+        """
+        return set(self.take_names(name)) - self.server.hides
+
     def need_rights(self) -> None:
         """Check the rights of our account on this server.
 
@@ -175,7 +183,7 @@ def get_static_info(call: Call) -> Params:
 def enum_keys(call: Call) -> Params:
     """LicenseKeys.EnumKeys: all keys, unless only those in the server's storage are asked for."""
     call.need_rights()
-    fields = call.take_names("pFields")
+    fields = call.take_fields("pFields")
     call.take_names("pFieldsToOrder")
     stored = call.take("pOptions", dict).get("KLLICSRV_ENOPT_INSTALLED_ONLY") is True
     keys = [key for key in call.server.keys if key.installed or not stored]
@@ -186,7 +194,7 @@ def enum_keys(call: Call) -> Params:
 def acquire_key_hosts(call: Call) -> Params:
     """LicenseKeys.AcquireKeyHosts: the rows of one key, a device and product each."""
     call.need_rights()
-    fields = call.take_names("pFields")
+    fields = call.take_fields("pFields")
     call.take_names("pFieldsToOrder")
     serial = call.take("pInData", dict).get("KLLIC_SERIAL")
     if not isinstance(serial, str):
@@ -219,14 +227,15 @@ def get_next_items(call: Call) -> Params:
 def find_hosts(call: Call) -> Params:
     """HostGroup.FindHosts: the server's own devices that match the filter."""
     call.need_rights()
-    fields = call.take_names("vecFieldsToReturn")
+    fields = call.take_fields("vecFieldsToReturn")
     matches = _compile(call.take("wstrFilter", str))
     orders = call.take_orders("vecFieldsToOrder")
     life = call.take("lMaxLifeTime", int)
     if not 0 < life <= _LONGEST_LIFE:
         raise PxgError(1229, "KLSTD", "lMaxLifeTime is at most 7200.")
     devices = [] if call.server.hides_devices else call.server.devices
-    hosts = [host for host in map(records.of_host, devices) if matches(host)]
+    listed = [x for x in devices for _ in range(1 + (x.host_id in call.server.doubled))]
+    hosts = [host for host in map(records.of_host, listed) if matches(host)]
     for attribute, ascending in reversed(orders):
         hosts.sort(key=lambda host: str(host.get(attribute) or ""), reverse=not ascending)
     name, result = call.keep([container(encode(host, fields)) for host in hosts], life)

@@ -175,6 +175,10 @@ class VirtualServer:
     """False: our account has no rights there."""
     hides_devices: bool = False
     """Our account is told of keys with their figures, and of no device."""
+    hides: set[str] = field(default_factory=set)
+    """Attributes of keys, their uses and devices that our account is not told."""
+    doubled: set[str] = field(default_factory=set)
+    """Ids of devices of which each record comes twice."""
     made: int = 0
     """How many devices were ever made here: names and ids are never used again."""
 

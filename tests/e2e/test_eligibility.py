@@ -44,6 +44,17 @@ def _limited(**attributes: Any) -> Arrange:
     return _subscription(end_date_type=EndDateType.LIMITED, **attributes)
 
 
+def _beside(arrange: Arrange) -> Arrange:
+    """The same beside keys in use that do not count and tell all: only what is odd itself is."""
+
+    def both(client: Client) -> None:
+        arrange(client)
+        for kind, more in (("trial", {}), ("subscription", {"state": State.HARD_CANCELLED})):
+            client.key(APPLICATION, kind=kind, devices=client.devices()[:1], **more)
+
+    return both
+
+
 def _use(**attributes: Any) -> Arrange:
     """Two workstations, and the use of the key on a third is as `attributes` say."""
 
@@ -134,22 +145,22 @@ CASES: dict[str, tuple[Arrange, tuple[int, int]]] = {
     "test": (_key("test"), (0, 0)),
     "OEM": (_key("oem"), (0, 0)),
     "OEM flagged as subscription": (_subscription(key_type=5), (3, 1)),
-    "no type": (_key(key_type=None), (0, 0)),
+    "no type": (_beside(_key(key_type=None)), (0, 0)),
     "expired": (_key(limit_date=PAST), (0, 0)),
     "expires later": (_key(limit_date=FUTURE), (3, 1)),
     "expired an hour ago": (_key(limit_date=NOW - timedelta(hours=1)), (0, 0)),
     "expires in an hour": (_key(limit_date=NOW + timedelta(hours=1)), (3, 1)),
-    "commercial without a limit date": (_key(limit_date=None), (0, 0)),
-    "commercial with an empty limit date": (_key(limit_date=""), (0, 0)),
+    "commercial without a limit date": (_beside(_key(limit_date=None)), (0, 0)),
+    "commercial with an empty limit date": (_beside(_key(limit_date="")), (0, 0)),
     "commercial with a state of subscriptions": (_key(state=State.HARD_CANCELLED), (3, 1)),
     "paused": (_subscription(state=State.PAUSED), (0, 0)),
     "paused by its end date": (_subscription(end_date_type=EndDateType.PAUSED), (0, 0)),
     "soft cancelled": (_subscription(state=State.SOFT_CANCELLED), (0, 0)),
     "hard cancelled": (_subscription(state=State.HARD_CANCELLED), (0, 0)),
-    "subscription without a state": (_subscription(state=None), (0, 0)),
+    "subscription without a state": (_beside(_subscription(state=None)), (0, 0)),
     "unlimited without a limit date": (_subscription(limit_date=None), (3, 1)),
     "unlimited with a past limit date": (_subscription(limit_date=PAST), (0, 0)),
-    "limited without dates": (_limited(), (0, 0)),
+    "limited without dates": (_beside(_limited()), (0, 0)),
     "limited and running": (_limited(limit_date=FUTURE, end_date=FUTURE), (3, 1)),
     "limited, its end undefined": (
         _subscription(end_date_type=EndDateType.NOT_DEFINED, limit_date=FUTURE),
@@ -159,7 +170,7 @@ CASES: dict[str, tuple[Arrange, tuple[int, int]]] = {
     "limited, ended, in grace": (_limited(limit_date=FUTURE, end_date=PAST, grace_days=14), (0, 0)),
     "unlimited with a past end date": (_subscription(end_date=PAST), (3, 1)),
     "not in the server's storage": (_key(installed=False), (0, 0)),
-    "storage not told": (_key(installed=None), (0, 0)),
+    "storage not told": (_beside(_key(installed=None)), (0, 0)),
     "automatically deployed": (_key(automatic=True), (3, 1)),
     # Its use.
     "reserve beside active": (_reserve_beside_active, (4, 0)),
@@ -236,8 +247,11 @@ def _billed(operator: Operator, arrange: Arrange) -> tuple[float, float]:
     ("arrange", "words"),
     [
         (_subscription(state=State.SOFT_CANCELLED), "soft-cancelled subscription"),
-        (_subscription(state=None), "reports no state"),
-        (_key(limit_date=None), "reports no limit date"),
+        (_beside(_subscription(state=None)), "reports no state"),
+        (_subscription(state=7), "in the unknown state 7"),
+        (_beside(_key(limit_date=None)), "reports no limit date"),
+        (_beside(_use(current=None)), "not counted (not said to be the active key)"),
+        (_use(expires=PAST), "not counted (expired on the device)"),
         (_subscription(limit_date=PAST), "called unlimited and has a limit date in the past"),
         (_key(installed=False), "`reported_keys = true`"),
         (_limited(limit_date=FUTURE, end_date=PAST, grace_days=14), "in its grace term"),
@@ -345,8 +359,6 @@ SYSTEMS = [
     (OperatingSystem("", 0x400000), W),
     (OperatingSystem(None, 0x1003), W),
     (OperatingSystem(None, 0x3), X),
-    (OperatingSystem(None, None), X),
-    (OperatingSystem("", 0), X),
 ]
 
 
@@ -361,6 +373,15 @@ def test_the_class_of_a_device_comes_from_its_name_and_then_its_type_bits(operat
 
     held = [client.quantities for client in clients]
     assert held == [{products[kind]: 1} for _, kind in SYSTEMS]
+
+
+@pytest.mark.parametrize("system", [OperatingSystem(None, None), OperatingSystem("", 0)])
+def test_a_device_that_says_nothing_beside_others_is_no_windows(operator: Operator, system):
+    workstations, _, others = operator.bill_by_category()
+    client = operator.client(workstations=1)
+    client.add_devices(system)
+
+    assert (operator.sync().code, client.quantities) == (0, {workstations: 1, others: 1})
 
 
 @pytest.mark.parametrize(

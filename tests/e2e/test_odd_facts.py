@@ -79,30 +79,6 @@ def test_a_device_that_was_installed_again_is_counted_and_said(operator: Operato
     assert f"1 device has several records, and each is counted: {old.name} and {new.name}" in note
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_key_in_use_without_any_device_is_no_reading(operator: Operator, shared: bool):
-    product = operator.bill_as_one()
-    contoso = operator.client("Contoso", workstations=6)
-    fabrikam = operator.client("Fabrikam", workstations=3)
-    if shared:
-        fabrikam.first_key.serial = contoso.first_key.serial
-    contoso.server.hides_devices = True
-
-    result = operator.sync()
-
-    assert fabrikam.quantities == {product: 3}
-    if shared:
-        assert (result.code, contoso.quantities) == (0, {})
-        assert "fewer uses in the list" in result.company("Contoso")["notes"][0]
-        return
-    assert (result.code, contoso.quantities) == (4, {})
-    failed = trouble(result, "Contoso")
-    assert failed.guard == "source-incomplete"
-    assert "6 in use by the server's own figure, and it lists no device at all" in failed.reason
-    contoso.server.hides_devices = False
-    assert (operator.sync().code, contoso.quantities) == (0, {product: 6})
-
-
 @pytest.mark.parametrize("theirs", [unicodedata.normalize("NFD", "Müller Ltd"), "müller\u00a0LTD"])
 def test_a_report_that_spells_a_name_otherwise_gives_a_hint(operator: Operator, theirs: str):
     operator.bill_as_one()

@@ -16,7 +16,6 @@ from kisi.errors import ConfigError, KisiError, PsaError
 from kisi.model import (
     Agreement,
     AgreementRef,
-    Finding,
     Hold,
     Line,
     NotBillable,
@@ -27,14 +26,14 @@ from kisi.model import (
 from kisi.psa import ProbeStep, PsaAgreement, PsaCompany, PsaProduct
 from kisi.psa.interface import Agreements, ByCompany
 from kisi.psa.tigerpaw import records
-from kisi.psa.tigerpaw.checks import check_online, probe_steps
-from kisi.psa.tigerpaw.wire import KeysRefused, NotFound, Unusable, Wire, charge_values
+from kisi.psa.tigerpaw.checks import Checks, probe_steps
+from kisi.psa.tigerpaw.wire import KeysRefused, NotFound, Unusable, charge_values
 
 _log = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
 
-class Tigerpaw(Wire):
+class Tigerpaw(Checks):
     """One Tigerpaw.
 
     A method is one request, unless it says otherwise; `Unusable` says that none can succeed.
@@ -281,10 +280,6 @@ class Tigerpaw(Wire):
             said = f"Charge {line.line_id} of agreement {line.agreement} is no longer there."
             return WriteResult(WriteStatus.STALE, f"{said} Nothing was sent.")
         return charge_values(line, own, "")
-
-    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:  # noqa: ARG002
-        """Keys, clock, database and rights; nothing here needs a mapped agreement."""
-        return check_online(self, self._settings)
 
     def probe(
         self, agreement: str, item: str, confirm: Callable[[str], bool]

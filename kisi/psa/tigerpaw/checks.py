@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from kisi.errors import ForeignChange, PsaError
 from kisi.model import Action, AgreementRef, Finding, Level, Line, PlannedLine
 from kisi.psa import ProbeStep
 from kisi.psa.foreign import foreign_changes, own_line
 from kisi.psa.http import found
-from kisi.psa.tigerpaw import TigerpawSettings
 from kisi.psa.tigerpaw.records import AgreementRecord, names_product
 from kisi.psa.tigerpaw.wire import Wire, charge_values
 from kisi.redaction import remote_text
@@ -29,81 +27,83 @@ _RIGHTS = (
 )
 
 
-def check_online(psa: Wire, settings: TigerpawSettings) -> tuple[Finding, ...]:
-    """All checks; the first alone if the keys are refused or nothing answers."""
-    try:
-        psa.get("/api/diagnostics/validate/user")
-    except PsaError as error:
-        return (Finding.of(error),)
-    return (
-        Finding(Level.OK, f"{psa.label} accepted the REST keys."),
-        psa.clock_finding(),
-        found(partial(_database, psa)),
-        found(partial(_external_product, psa, settings.external_product)),
-        *(_right_to_read(psa, settings.first_row, *right) for right in _RIGHTS),
-        _writes(psa, settings),
-    )
+class Checks(Wire):
+    """What `kisi check --online` asks."""
 
+    def check_online(self, agreement: str | None) -> tuple[Finding, ...]:  # noqa: ARG002
+        """Keys, clock, database and rights; the first alone if nothing answers or keys are refused.
 
-def _database(psa: Wire) -> Finding:
-    answer = psa.get("/api/diagnostics/productInformation")
-    fields = answer if isinstance(answer, dict) else {}
-    if fields.get("IsArchivedDatabase") is True:
+        Nothing here needs a mapped agreement.
+        """
+        try:
+            self.get("/api/diagnostics/validate/user")
+        except PsaError as error:
+            return (Finding.of(error),)
+        return (
+            Finding(Level.OK, f"{self.label} accepted the REST keys."),
+            self.clock_finding(),
+            found(self._database),
+            found(self._external_product),
+            *(self._right_to_read(*right) for right in _RIGHTS),
+            self._writes(),
+        )
+
+    def _database(self) -> Finding:
+        answer = self.get("/api/diagnostics/productInformation")
+        fields = answer if isinstance(answer, dict) else {}
+        if fields.get("IsArchivedDatabase") is True:
+            return Finding(
+                Level.PROBLEM,
+                f"{self.label} serves an archived database: nothing in it is invoiced any more.",
+                "Correct url in kisi.toml.",
+            )
+        version = remote_text(str(fields.get("DatabaseVersion") or ""), 40)
+        if not version:
+            return Finding(Level.NOTE, f"{self.label} does not say which version it is.")
+        return Finding(Level.OK, f"{self.label} runs database version {version}.")
+
+    def _external_product(self) -> Finding:
+        product, every = self._settings.external_product, {"excludeSystemEntries": "false"}
+        answer = self.get("/api/mastertables/externalproducts", every)
+        records = answer if isinstance(answer, list) else []
+        named = [record for record in records if names_product(record, product)]
+        if not named:
+            return Finding(
+                Level.PROBLEM,
+                f'{self.label} has no External Product "{product}", so no account can be '
+                "cross-referenced to it.",
+                "Make it in Edit > Master Tables > Account > External Products > New, or correct "
+                "external_product in kisi.toml.",
+            )
+        if all(record.get("Active") is False for record in named):
+            return Finding(
+                Level.PROBLEM,
+                f'The External Product "{product}" of {self.label} is not active.',
+                "Activate it in Edit > Master Tables > Account > External Products.",
+            )
+        return Finding(Level.OK, f'{self.label} has the External Product "{product}".')
+
+    def _right_to_read(self, path: str, search_type: str, right: str) -> Finding:
+        remedy = f'Give the rep\'s security role "{right}: get".'
+        try:
+            _, _, total = self.page(path, search_type, self._settings.first_row, size=1)
+        except PsaError as error:
+            return Finding(Level.PROBLEM, error.message, remedy)
+        if not total:
+            message = f"{self.label} shows no record at all of {right}."
+            return Finding(Level.PROBLEM, message, remedy)
+        return Finding(Level.OK, f"The rep may read {right} of {self.label} ({total}).")
+
+    def _writes(self) -> Finding:
+        if self._settings.write == "report":
+            return Finding(Level.NOTE, f"{self.label} is set to report: kisi writes nothing there.")
+        if self._settings.soap_template_verified:
+            return Finding(Level.NOTE, f"The SOAP login of {self.label} shows only at a write.")
         return Finding(
             Level.PROBLEM,
-            f"{psa.label} serves an archived database: nothing in it is invoiced any more.",
-            "Correct url in kisi.toml.",
+            f"The SOAP template of {self.label} is not proven, so every write is held.",
+            "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
         )
-    version = remote_text(str(fields.get("DatabaseVersion") or ""), 40)
-    if not version:
-        return Finding(Level.NOTE, f"{psa.label} does not say which version it is.")
-    return Finding(Level.OK, f"{psa.label} runs database version {version}.")
-
-
-def _external_product(psa: Wire, product: str) -> Finding:
-    every = {"excludeSystemEntries": "false"}
-    answer = psa.get("/api/mastertables/externalproducts", every)
-    records = answer if isinstance(answer, list) else []
-    named = [record for record in records if names_product(record, product)]
-    if not named:
-        return Finding(
-            Level.PROBLEM,
-            f'{psa.label} has no External Product "{product}", so no account can be '
-            "cross-referenced to it.",
-            "Make it in Edit > Master Tables > Account > External Products > New, or correct "
-            "external_product in kisi.toml.",
-        )
-    if all(record.get("Active") is False for record in named):
-        return Finding(
-            Level.PROBLEM,
-            f'The External Product "{product}" of {psa.label} is not active.',
-            "Activate it in Edit > Master Tables > Account > External Products.",
-        )
-    return Finding(Level.OK, f'{psa.label} has the External Product "{product}".')
-
-
-def _right_to_read(psa: Wire, first_row: int, path: str, search_type: str, right: str) -> Finding:
-    remedy = f'Give the rep\'s security role "{right}: get".'
-    try:
-        _, _, total = psa.page(path, search_type, first_row, size=1)
-    except PsaError as error:
-        return Finding(Level.PROBLEM, error.message, remedy)
-    if not total:
-        message = f"{psa.label} shows no record at all of {right}."
-        return Finding(Level.PROBLEM, message, remedy)
-    return Finding(Level.OK, f"The rep may read {right} of {psa.label} ({total}).")
-
-
-def _writes(psa: Wire, settings: TigerpawSettings) -> Finding:
-    if settings.write == "report":
-        return Finding(Level.NOTE, f"{psa.label} is set to report: kisi writes nothing there.")
-    if settings.soap_template_verified:
-        return Finding(Level.NOTE, f"The SOAP login of {psa.label} shows only at a write.")
-    return Finding(
-        Level.PROBLEM,
-        f"The SOAP template of {psa.label} is not proven, so every write is held.",
-        "Run `kisi check --probe-tigerpaw AGREEMENT` on a scratch agreement.",
-    )
 
 
 def probe_steps(

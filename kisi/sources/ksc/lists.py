@@ -13,12 +13,13 @@ another: without these, and with a wrong type, a list is `Incomplete`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from kisi.counting import READ_ALL
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow, Reading, Tenant
 from kisi.redaction import remote_name, remote_text
@@ -104,8 +105,11 @@ def read_iterator(
     return _whole(session, partial(_read, session, opener, asked, _ITERATOR, rows))
 
 
-def read_devices(session: Session) -> dict[str, Device]:
-    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`)."""
+def read_devices(session: Session, used: Collection[str], notes: list[str]) -> dict[str, Device]:
+    """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
+
+    Records of one answer that are equal are one, unless a device among those `used` is missing.
+    """
     order = {"Name": "KLHST_WKS_HOSTNAME", "Asc": True}
     asked = {
         "wstrFilter": '(KLHST_WKS_DN="*")',
@@ -114,7 +118,7 @@ def read_devices(session: Session) -> dict[str, Device]:
         "pParams": {"KLGRP_FIND_FROM_CUR_VS_ONLY": True},
         "lMaxLifeTime": _ACCESSOR_LIFETIME,
     }
-    rows = partial(_collect, session)
+    rows = partial(_collect, session, used, notes)
     return _whole(session, partial(_read, session, "HostGroup.FindHosts", asked, _ACCESSOR, rows))
 
 
@@ -201,21 +205,30 @@ def _asked(left: int, page: int) -> int:
     return page + 1 if left == page else page
 
 
-def _collect(session: Session, accessor: str, count: int) -> dict[str, Device]:
+def _collect(
+    session: Session, used: Collection[str], notes: list[str], accessor: str, count: int
+) -> dict[str, Device]:
     devices: dict[str, Device] = {}
-    start = 0
-    while start < count:
+    start = doubles = 0
+    while len(devices) < count:
         asked = _asked(count - start, _HOSTS_A_CHUNK)
         arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
         chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
-        if not chunk:
-            break
+        here: dict[str, Device] = {}
         for row in chunk:
             device = parse_device(session.label, row)
-            devices[device.id] = device
-        start += len(chunk)
-    if len(devices) != count:
+            if here.setdefault(device.id, device) != device:
+                twice = f"device {remote_text(device.id, 80)} is listed twice, with a difference."
+                raise _broken(session, twice)
+        if here.keys() <= devices.keys():  # the end
+            break
+        devices |= here
+        start, doubles = start + len(chunk), doubles + len(chunk) - len(here)
+    spare = doubles if devices.keys() >= set(used) else 0
+    if count not in {len(devices), len(devices) + spare}:
         raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
+    if doubles:
+        notes.append(f"Records of devices came twice, exactly alike ({doubles}): each counts once.")
     return devices
 
 
@@ -323,7 +336,7 @@ def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
 
 def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     """A container of `LicenseKeys.EnumKeys`."""
-    values = {"name": "", "grace_days": 0, **_values(label, row, "key", KEY_FIELDS)}
+    values = {"grace_days": 0, **_values(label, row, "key", KEY_FIELDS)}
     serial, grace = values["serial"], values["grace_days"]
     if "stored" not in values:
         unsaid = "does not say whether it is in the server's storage: taken as not."
@@ -331,17 +344,15 @@ def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     if not 0 <= grace <= _LONGEST_GRACE:
         notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
         values["grace_days"] = 0
-    return Key(**{"stored": False, **values})
+    nameless = f"key {serial}, which has no KLLIC_PROD_NAME"
+    return Key(**{"name": nameless, "stored": False, **values})
 
 
-def parse_key_row(label: ServerLabel, serial: str, row: object, notes: list[str]) -> KeyRow:
+def parse_key_row(label: ServerLabel, serial: str, row: object) -> KeyRow:
     """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
     values = _values(label, row, f"use of key {serial}", _USE_FIELDS)
-    if "current" not in values:
-        unsaid = f"does not say whether key {serial} is its active one: taken as not."
-        notes.append(f"Device {values['device']} {unsaid}")
     name = remote_name(values.get("name", ""))
-    return KeyRow(serial, **{"current": False, **values, "name": name})
+    return KeyRow(serial, **{"current": None, **values, "name": name})
 
 
 def parse_device(label: ServerLabel, row: object) -> Device:
@@ -383,16 +394,22 @@ def read_server(
     _check_server(session, server)
     notes: list[str] = []
     keys = _read_keys(session, notes)
+    if not keys:
+        notes.append("no key is listed; where devices have one, kisi's account may not see keys.")
     rows: list[KeyRow] = []
     # Also where the server's own figure is 0: how far that is up to date is documented nowhere.
     selected = [key for key in keys if select(key)]
     for key in selected:
         opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
         uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
-        rows += [parse_key_row(session.label, key.serial, use, notes) for use in uses]
+        rows += [parse_key_row(session.label, key.serial, use) for use in uses]
         session.refuse_endless(len(rows))
+    if not any(row.current is not None for row in rows):
+        _refuse_blind(session, "uses of keys", [{}] * len(rows), "KLLICSRV_HOST_CURRENT")
     # Last: a device that was added meanwhile is known. Also where nobody uses what is in use.
-    devices = read_devices(session) if rows or any(key.used for key in selected) else {}
+    used = {row.device for row in rows}
+    is_used = used or any(key.used for key in selected)
+    devices = read_devices(session, used, notes) if is_used else {}
     said = tuple(f"{session.label}: {note}" for note in dict.fromkeys(notes))
     return Reading(tenant, at, tuple(keys), tuple(rows), devices, notes=said)
 
@@ -423,15 +440,41 @@ def _check_server(session: Session, server: VirtualServer) -> None:
     )
 
 
+def _refuse_blind(session: Session, what: str, rows: Collection[Params], *needed: str) -> None:
+    """`Incomplete` if none of `rows` has a `needed` attribute: our account lacks a right.
+
+    Where others have it, one that has not is odd itself: it is not counted, and a note says so.
+    """
+    for attribute in needed:
+        if rows and all(row.get(attribute) in (None, "") for row in rows):
+            said = f"not one of {len(rows)} {what} has a value of {attribute}, without which"
+            raise session.label.error(Incomplete, f"{said} nothing can be counted.", READ_ALL)
+
+
+def _refuse_blind_keys(session: Session, rows: Iterable[Params]) -> None:
+    used = [row for row in rows if row.get("KLLIC_NHOSTS_ASCURRENT") != 0]
+    _refuse_blind(session, "keys in use", used, "KLLIC_PROD_NAME", "KLLICSRV_KEY_INSTALLED")
+    kinds: dict[bool, list[Params]] = {True: [], False: []}
+    for row in used:
+        subscribed = row.get("KLLIC_LICTYPE_IS_SUBSCRIPTION") or row.get("KLLIC_KEY_TYPE") == 6
+        kinds[bool(subscribed)].append(row)
+    endless = [row for row in kinds[True] if not row.get("KLLIC_LIMIT_DATE")]
+    _refuse_blind(session, "subscriptions in use", kinds[True], "KLLIC_SUBSCRINFO_STATE")
+    _refuse_blind(session, "subscriptions in use", endless, "KLLIC_SUBSCRINFO_ENDDATETYPE")
+    _refuse_blind(session, "keys in use", kinds[False], "KLLIC_KEY_TYPE", "KLLIC_LIMIT_DATE")
+
+
 def _read_keys(session: Session, notes: list[str]) -> list[Key]:
     """All keys, each serial number once: as the server's storage describes it, if it is there.
 
     Nobody uses a key only if nothing says otherwise.
     """
     found: dict[str, list[Key]] = {}
-    for row in read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK):
+    rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK)
+    for row in rows:
         key = parse_key(session.label, row, notes)
         found.setdefault(key.serial, []).append(key)
+    _refuse_blind_keys(session, rows)
     keys = []
     for serial, same in found.items():
         if any(key != same[0] for key in same):

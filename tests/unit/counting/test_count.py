@@ -391,7 +391,7 @@ def test_every_key_name_of_an_application_belongs_to_it():
 def test_a_tenants_usage_says_when_and_by_which_keys():
     usage = count_tenant(reading(fleet(1), keys=[key(used=3, licenses=10)]), counting())
     assert usage.at == NOW
-    assert usage.keys == (KeyEvidence("K1", KES, True, "commercial", 3, 10, LATER),)
+    assert usage.keys == (KeyEvidence("K1", KES, True, "commercial", 3, 10, LATER, listed=1),)
 
 
 def test_unmapped_figures_and_devices_add_up_and_name_their_tenant():

@@ -184,13 +184,24 @@ def test_devices_whose_activation_is_pending_are_named_with_the_setting():
     [
         [row("w0", pending=True), row("w0", "K2")],
         [row("w0", current=False, pending=True)],
-        [row("w0", pending=True, expires=EARLIER)],
-        [row("w0", expires=EARLIER)],
     ],
-    ids=["counted by another key", "reserve", "pending and expired", "expired"],
+    ids=["counted by another key", "reserve"],
 )
 def test_a_use_that_is_not_only_pending_is_ordinary(rows):
     assert notes(reading([device("w0")], rows, [key(), key("K2")])) == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"expires": EARLIER}, "expired on the device"),
+        ({"expires": EARLIER, "pending": True}, "expired on the device"),
+        ({"current": None}, "not said to be the active key"),
+    ],
+)
+def test_a_use_of_a_good_key_that_does_not_count_is_said(more, reason):
+    (note,) = notes(reading([device("w0")], [row("w0", **more)]))
+    assert note == f"1 device is not counted ({reason}): w0; no setting would count it."
 
 
 def test_devices_of_other_servers_are_always_named():

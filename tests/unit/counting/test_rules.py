@@ -113,7 +113,11 @@ REASONS = [
     (subscription(state=1), "paused subscription", ""),
     (subscription(state=2), "soft-cancelled subscription", ""),
     (subscription(state=3), "hard-cancelled subscription", ""),
-    (subscription(state=7), "subscription in the unknown state 7", ""),
+    (
+        subscription(state=7),
+        "subscription in the unknown state 7",
+        "Subscription K1 is a subscription in the unknown state 7.",
+    ),
     (
         subscription(state=None),
         "subscription without a state",

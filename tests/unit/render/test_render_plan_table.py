@@ -243,13 +243,27 @@ def test_what_failed_without_a_client_and_what_belongs_to_nobody_is_shown():
     assert "Notes\n  Prices of cw" in report
 
 
+def test_a_command_with_the_ids_of_several_clients_is_one_line():
+    command = "kisi sync --accept 77b0e1c2" + " --accept 22f5d1b7" * 6
+    held = samples.line(
+        "20", 5, hold=Hold("decrease", "it would fall", f"If so: {command}; or not.")
+    )
+    client = CompanyPlan(samples.company("Moved", "1042"), Status.HELD, (held,), plan_id="77b0e1c2")
+    lines = [line.strip() for line in text(Plan((client,), plan_id="4f2a91c0d3e7")).splitlines()]
+    assert lines[lines.index(command) - 1 : lines.index(command) + 2] == [
+        "If so:",
+        command,
+        "Or not",
+    ]
+
+
 @pytest.mark.parametrize("width", [10, 20, 40, 46, 80, 100, 120, 200])
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_nothing_but_a_command_is_wider_than_the_terminal(preview, width, encoding):
     report = page(preview, width, encoding, verbose=True)
     report.encode(encoding)
     long = [line for line in report.splitlines() if cells(line) > width]
-    assert all(line.strip().startswith("kisi sync --accept ") for line in long)
+    assert all(re.search(r"(^ *|`)kisi [a-z]+", line) for line in long)
 
 
 @pytest.mark.parametrize("width", [20, 80, 120])

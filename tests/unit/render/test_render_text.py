@@ -88,6 +88,24 @@ def test_text_wraps_at_spaces_and_breaks_only_what_is_too_long():
     assert wrap("", 5) == [""]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kisi sync" + " --accept 22f5d1b7" * 9,
+        "`kisi map list --stale`",
+        "kisi map company cw:1042 --remove-tenant hq:VSRV.1",
+    ],
+)
+@pytest.mark.parametrize("width", [2, 20, 80, 120])
+def test_a_command_is_never_broken(command, width):
+    """Half of one, copied from two lines, would be another command."""
+    lines = wrap(f"Long enough to wrap, whatever the width. Then: {command}. And more.", width)
+    (line,) = (line for line in lines if command[:6] in line)
+    assert command in line
+    (name, *_) = wrap("`a name between marks is no command`", 6)
+    assert name == "`a"
+
+
 def test_no_line_starts_with_the_dash_of_a_key_name():
     assert wrap("Security for Business - Advanced", 21) == ["Security for", "Business - Advanced"]
 

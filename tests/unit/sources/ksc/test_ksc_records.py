@@ -52,13 +52,12 @@ def test_a_key_with_all_attributes() -> None:
 
 def test_what_is_absent_is_never_taken_as_a_reason_to_count() -> None:
     notes: list[str] = []
-    assert lists.parse_key(HQ, {"KLLIC_SERIAL": "K"}, notes) == Key("K", "", stored=False)
+    assert lists.parse_key(HQ, {"KLLIC_SERIAL": "K"}, notes) == Key(
+        "K", "key K, which has no KLLIC_PROD_NAME", stored=False
+    )
     row = {"KLLICSRV_HOSTNAME": "D"}
-    assert lists.parse_key_row(HQ, "K", row, notes) == KeyRow("K", "D", current=False)
-    assert notes == [
-        "Key K does not say whether it is in the server's storage: taken as not.",
-        "Device D does not say whether key K is its active one: taken as not.",
-    ]
+    assert lists.parse_key_row(HQ, "K", row) == KeyRow("K", "D", current=None)
+    assert notes == ["Key K does not say whether it is in the server's storage: taken as not."]
 
 
 def test_a_row_and_a_device_with_all_attributes() -> None:
@@ -73,7 +72,7 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
     }
     assert set(row) == set(lists.KEY_HOST_FIELDS)
     notes: list[str] = []
-    assert lists.parse_key_row(HQ, "K", row, notes) == KeyRow("K", "id", "PC-07", True, True, WHEN)
+    assert lists.parse_key_row(HQ, "K", row) == KeyRow("K", "id", "PC-07", True, True, WHEN)
     assert notes == []
     host = {
         "KLHST_WKS_HOSTNAME": "id",
@@ -129,4 +128,4 @@ def test_a_grace_term_that_cannot_be_is_none_and_said(days: int) -> None:
 
 def test_a_row_without_a_device_is_an_error() -> None:
     with pytest.raises(Incomplete, match="A use of key K has no KLLICSRV_HOSTNAME"):
-        lists.parse_key_row(HQ, "K", {}, [])
+        lists.parse_key_row(HQ, "K", {})
