@@ -17,10 +17,11 @@ from kisi import __version__
 from kisi.cli.options import Format
 from kisi.cli.output import Console, explain_error, new_folder, result, show, terminal_text
 from kisi.config import Config
+from kisi.counting import look_back, period_count, readings
 from kisi.errors import ConfigError, ExitCode
-from kisi.journal import Billing, ClientRecord, Journal, RunState, Subject
+from kisi.journal import Billing, ClientRecord, Journal, LineHistory, RunState, Subject
 from kisi.lock import is_running
-from kisi.model import BillingMapping
+from kisi.model import BillingMapping, PeriodCount, TenantRef, Terms
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
@@ -223,6 +224,10 @@ def show_explanation(
         holds = [x for x in journal.open_holds() if (x.psa, x.agreement) == billed_on]
         held = (line for x in holds if x.first_run <= run.id for line in x.lines)
         found = read_found(journal.latest(Subject.REPORT), lines) if run_id is None else {}
+        tenants = [record.usage.tenant.ref for record in records]
+        today, at = local_day(run.at, settings.timezone), run.ended_at or run.at
+        at += timedelta(seconds=1)  # of the run's end are the terms that it found
+        periods = {x.line_id: _period(journal, x, tenants, today, x.terms_at(at)) for x in lines}
     view = ExplainView(
         client if run_id is None else replace(client, status=None),
         run,
@@ -231,6 +236,7 @@ def show_explanation(
         records,
         held=tuple(held),
         found=found,
+        periods={line_id: period for line_id, period in periods.items() if period},
     )
     view = of_application(view, application) if application else view
     show(
@@ -239,6 +245,17 @@ def show_explanation(
         document=lambda: explain_document(view),
         csv=partial(explain_csv, view),
     )
+
+
+def _period(
+    journal: Journal, line: LineHistory, tenants: Sequence[TenantRef], today: date, terms: Terms
+) -> PeriodCount | None:
+    """What a count policy looked at up to a day; None under `today`."""
+    if terms.begins is None:
+        return None
+    days = journal.days(look_back(terms.begins), today, tenants)
+    known = readings(tenants, line.application, line.categories, days)
+    return period_count(terms.policy, terms.begins, known, today)
 
 
 def show_statement(
@@ -304,10 +321,12 @@ def _statement(journal: Journal, client: ClientRecord, month: Month, settings: C
         current = billed and (line.owned or billed[-1].last_at >= begins)
         if current and (line.psa, line.agreement) == (client.psa, client.agreement):
             lines.append((line, line.terms_at(ends)))
-    read = journal.usage_between(client.psa, client.agreement, begins - BEFORE, ends)
+    since = min([month.first, *(terms.begins for _, terms in lines if terms.begins)]) - BEFORE
+    began = begins - (month.first - since)
+    read = journal.usage_between(client.psa, client.agreement, began, ends)
     readings = [(local_day(a, zone), local_day(b, zone), usage) for a, b, usage in read]
     tenants = {usage.tenant.ref for _, _, usage in readings}
-    days = journal.days(month.first - BEFORE, month.last, tenants)
+    days = journal.days(since, month.last, tenants)
     seen = {x: at for ref in tenants for x, at in journal.last_seen(ref).items()}
     rules = (settings.counting, zone)
     return statement_of(client, month, lines, days, readings, seen, rules)

@@ -377,20 +377,17 @@ class ClientUsage:
     unknown_devices: tuple[str, ...] = ()
 
 
-def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[ClientUsage, ...]:
-    """Adds up a client's tenants, in the order of the mapping.
+def each_once(tenants: Sequence[TenantUsage], rules: CountingRules) -> Iterator[TenantUsage]:
+    """A client's tenants, in the order of the mapping, with what each adds to their sum.
 
     A device that appears in two tenants of one source counts once; the first mapped tenant decides
     its class. Users are worked out per tenant and then added, so they are not affected.
     """
     seen: set[tuple[str, str, str]] = set()
-    quantities: dict[str, Counter[Category]] = defaultdict(Counter)
-    unknown: dict[str, list[str]] = defaultdict(list)
     for tenant in tenants:
+        applications = []
         for usage in tenant.applications:
-            found = quantities[usage.application]
-            found.update(usage.quantities)
-            unknown[usage.application] += usage.unknown_devices
+            found = Counter(usage.quantities)
             for item in usage.evidence if usage.unit is not Unit.USER else ():
                 device = (tenant.tenant.ref.source, usage.application, item.device)
                 if item.counted and device in seen:
@@ -398,6 +395,18 @@ def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[Clien
                     found[Category.ALL if mailbox else category_of(item.device_class, rules)] -= 1
                 elif item.counted:
                     seen.add(device)
+            applications.append(replace(usage, quantities=dict(found)))
+        yield replace(tenant, applications=tuple(applications))
+
+
+def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[ClientUsage, ...]:
+    """Adds up a client's tenants, each device once."""
+    quantities: dict[str, Counter[Category]] = defaultdict(Counter)
+    unknown: dict[str, list[str]] = defaultdict(list)
+    for tenant in each_once(tenants, rules):
+        for usage in tenant.applications:
+            quantities[usage.application].update(usage.quantities)
+            unknown[usage.application] += usage.unknown_devices
     return tuple(
         ClientUsage(name, dict(counts), tuple(unknown[name])) for name, counts in quantities.items()
     )

@@ -118,23 +118,24 @@ class Holds(Runs):
         else was accepted of it asks for other numbers now, and is accepted no more.
         """
         done: set[str] = set()
-        changed: set[tuple[int, str, str | None]] = set()
+        changed: set[tuple[int, str, str | None, bool]] = set()
         with self._transaction():
             for line in written:
                 client = self._client(line)
-                changed.add((client, line.product, line.line_id))
+                changed.add((client, line.product, line.line_id, line.changes))
                 done |= {line.hold.key} if line.hold else set()
-            for client, product, line_id in changed:
+            for client, product, line_id, is_written in changed:
                 self._execute(
                     "INSERT INTO accept VALUES (?, ?, 1)"
                     " ON CONFLICT (client, product) DO UPDATE SET times = times + 1",
                     *(client, product),
                 )
                 self._execute(
+                    # Where only the count was held, its quantity begins anew with the next run.
                     "UPDATE line SET baseline_after = coalesce((SELECT max(id) FROM line_quantity"
-                    " WHERE line_quantity.line = line.id AND id < line.current), baseline_after)"
-                    " WHERE client = ? AND line_id = ?",
-                    *(client, line_id),
+                    " WHERE line_quantity.line = line.id AND id < line.current + ?),"
+                    " baseline_after) WHERE client = ? AND line_id = ?",
+                    *(not is_written, client, line_id),
                 )
             rows = self._rows("SELECT * FROM accepted")
             still = {self._client(one): keys for one, keys in (waiting if rows else ())}

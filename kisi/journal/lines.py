@@ -7,7 +7,7 @@ The *baseline* of a line starts anew when a person accepted a change of it: rang
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from sqlite3 import Row
@@ -29,7 +29,13 @@ from kisi.model import (
 
 _OWNED = """
     SELECT line.*, client.psa, client.company, client.agreement,
-        line_quantity.quantity, line_quantity.quantity AS confirmed, EXISTS (SELECT 1 FROM operation
+        line_quantity.quantity, line_quantity.quantity AS confirmed,
+        CASE WHEN line.baseline_after > 0 THEN coalesce((SELECT min(first_at) FROM line_quantity
+            AS later WHERE later.line = line.id AND later.id > line.baseline_after),
+            line_quantity.last_at) END AS accepted,
+        EXISTS (SELECT 1 FROM line_terms WHERE line_terms.line = line.id
+            AND json_extract(terms, '$.policy') != 'today') AS by_days,
+        EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
             AND (operation.line_id IS NULL OR operation.line_id = line.line_id)) AS unsettled
@@ -184,7 +190,15 @@ class Lines(Runs):
                         values = (*where, quantity_text(quantity))
                         self._execute("INSERT INTO line_found VALUES (?, ?, ?)", *values)
                     if quantity is not None and terms is not None:
-                        self._record_terms(row["id"], at, terms)
+                        self._record_terms(row["id"], at, self._as_counted(row["id"], terms))
+
+    def _as_counted(self, line: int, terms: Terms) -> Terms:
+        """What a PSA tells of a line, which knows no count policy: with that of the last proof."""
+        last = self._row(_LAST_TERMS, line)
+        if last is None:
+            return terms
+        before = loads(Terms, last["terms"], "the price of a line")
+        return replace(terms, policy=before.policy, begins=before.begins)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
         """What these owned lines bill is as told; their quantity is not looked at."""

@@ -239,13 +239,15 @@ class MappingEdit:
         self.applications[key] = replace(application, name=name)
 
     def set_product(self, row: ProductRow) -> None:
-        """Bills an application as other products: the general row of its PSA."""
-        self.products[row.application, row.psa] = row
+        """Bills an application otherwise: the general row of its PSA, whose policy may stay."""
+        key = row.application, row.psa
+        self.products[key] = row.over(self.products.get(key))
 
     def set_exception(self, client: int, row: ProductRow) -> None:
         """Bills an application of one client otherwise, or (`bill = false`) leaves it to people."""
         company = self.companies[client]
-        own = {each.application: each for each in company.exceptions} | {row.application: row}
+        own = {each.application: each for each in company.exceptions}
+        own[row.application] = row.over(own.get(row.application))
         self.companies[client] = replace(company, exceptions=tuple(own.values()))
 
     def remove_exception(self, client: int, application: str) -> None:
@@ -429,6 +431,6 @@ def _changed(old: Company, new: Company, values: TomlRow) -> str:
 
 def _product_words(row: ProductRow) -> str:
     """Products of a row in words: `1201`, or `windows_workstations 1201, windows_servers 1202`."""
-    if list(row.products) == [Category.ALL]:
-        return row.products[Category.ALL]
-    return ", ".join(f"{category} {product}" for category, product in row.products.items())
+    said = [f"{category} {product}" for category, product in row.products.items()]
+    said = [*row.products.values()] if list(row.products) == [Category.ALL] else said
+    return ", ".join([*said, f"count {row.count}"] if row.count else said)

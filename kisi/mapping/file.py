@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from kisi.config.document import (
     MAX_BYTES,
@@ -41,6 +41,7 @@ from kisi.model import (
     ProductRow,
     TenantRef,
     Unit,
+    is_policy,
 )
 
 _NO_NUMBER = f"An id is a number from 1 to {LARGEST_ID}, or text."
@@ -78,6 +79,22 @@ Ident = Annotated[
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
+def _policy(text: str) -> str:
+    if not is_policy(text):
+        raise ValueError(
+            'This must be "today", "peak", "average" or "day:N" with a day from 1 to 31.'
+        )
+    return text
+
+
+CountPolicy = Annotated[
+    str,
+    AfterValidator(_policy),
+    Field(json_schema_extra={"pattern": r"^(today|peak|average|day:([1-9]|[12]\d|3[01]))$"}),
+]
+"""Which number of an invoice period is billed; empty where it is not given."""
+
+
 class ApplicationTable(Table):
     """`[[application]]`."""
 
@@ -97,6 +114,7 @@ class ProductTable(Table):
     windows_servers: Ident | None = None
     non_windows: Ident | None = None
     bill: bool = True
+    count: CountPolicy = ""
 
 
 class CompanyTable(Table):
@@ -225,7 +243,7 @@ def _product(
         row.problem(f"There is no [[application]] of this name; {hint}", "application")
     # an id that is wrong is a problem of its own, and not a product that is missing
     products = {each: getattr(read, each) or "" for each in Category if each in row.data}
-    result = ProductRow(read.application, psa, products, owner is None or read.bill)
+    result = ProductRow(read.application, psa, products, owner is None or read.bill, read.count)
     rules.one_product_row(row, result, known.get(read.application))
     return result
 

@@ -151,14 +151,14 @@ def one_product_row(
     unit = application[1].unit if application else Unit.DEVICE
     if not product.bill and product.products:
         row.problem("It names products, and bill = false says that nothing is billed.")
-    elif product.bill and not product.products:
+    elif product.bill and not product.products and not (row.parent and product.count):
         row.problem(
             "It names no product: write all = ID, or windows_workstations, windows_servers and "
             "non_windows." + (" To manage it by hand, write bill = false." if row.parent else "")
         )
     elif Category.ALL in product.products and len(product.products) > 1:
         row.problem("It names a product for all devices and for categories; keep one of the two.")
-    elif product.bill and unit is not Unit.DEVICE and Category.ALL not in product.products:
+    elif product.products and unit is not Unit.DEVICE and Category.ALL not in product.products:
         row.problem(f'An application with unit = "{unit}" has no categories: write all = ID.')
 
 
@@ -261,8 +261,18 @@ def _one_application_a_product(
         expected = clashes.get(company.psa, set())
         found = expected
         if company.exceptions:
-            own = {x.application: x for x in company.exceptions if x.application in billed}
-            found = _clashes({**general[company.psa], **own})
+            rest = general[company.psa]
+            own = {
+                x.application: x.over(rest.get(x.application))
+                for x in company.exceptions
+                if x.application in billed
+            }
+            for name in (name for name, x in own.items() if x.bill and not x.products and x.count):
+                row.problem(
+                    f'Its exception for "{shorten(name)}" names only `count`, and no [[product]] '
+                    "bills that application; write its product there, all = ID for instance."
+                )
+            found = _clashes({**rest, **own})
         for clash in sorted(found - expected):
             row.problem(_sentence(clash))
         met[company.psa] |= found & expected

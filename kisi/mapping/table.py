@@ -44,7 +44,7 @@ from kisi.redaction import STARTS, escaped, guarded_inside, safe_text
 
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
-    *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside"),
+    *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside", "count"),
 )
 _DECORATION = ("tenant_name", "score", "reason", "products")
 _READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
@@ -90,11 +90,12 @@ def row_cells(row: Row) -> dict[str, str]:
             )
         case ProductRow():
             products = {str(category): product for category, product in row.products.items()}
-            return _cells(kind="product", application=row.application, psa=row.psa, **products)
+            own = {"application": row.application, "psa": row.psa, "count": row.count}
+            return _cells(kind="product", **own, **products)
         case Company():
             columns = ("name", "tenants", "psa", "company", "agreement", "billing", "alongside")
-            own = {column: getattr(row, column) for column in columns}
-            return _cells(kind="company", **own, until=str(row.until or ""))
+            company = {column: getattr(row, column) for column in columns}
+            return _cells(kind="company", **company, until=str(row.until or ""))
         case IgnoredTenant():
             return _cells(kind="tenant", tenants=[str(row.ref)], bill=False, note=row.note)
 
@@ -200,7 +201,7 @@ class _Reader:
 
     def product(self, row: ReadRow) -> ProductRow:
         application = self.needed(row, _application_column(row))
-        return ProductRow(application, self.psa(row), _products(row))
+        return ProductRow(application, self.psa(row), _products(row), count=row.cell("count"))
 
     def companies(
         self, rows: Sequence[ReadRow], exceptions: Sequence[ReadRow]
@@ -347,7 +348,9 @@ def import_rows(edit: MappingEdit, rows: MappingRows, *, remove_missing: bool) -
         named = {row.application for row in company.exceptions}
         old = edit.companies[place].exceptions if place in edit.companies else ()
         kept = () if remove_missing else tuple(row for row in old if row.application not in named)
-        edit.companies[place] = replace(company, exceptions=(*kept, *company.exceptions))
+        before = {row.application: row for row in old}
+        own = (row.over(before.get(row.application)) for row in company.exceptions)
+        edit.companies[place] = replace(company, exceptions=(*kept, *own))
 
 
 def accept_rows(edit: MappingEdit, rows: MappingRows) -> None:

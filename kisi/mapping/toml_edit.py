@@ -220,7 +220,8 @@ def toml_row(row: Row, psas: Collection[str] = ()) -> TomlRow:
             return _row(name=row.name, keys=keys, unit=str(row.unit), bill=row.bill)
         case ProductRow():
             products = {str(each): toml_id(product) for each, product in row.products.items()}
-            return _row(application=row.application, psa=psa, **products, bill=row.bill)
+            own = {"bill": row.bill, "count": row.count}
+            return _row(application=row.application, psa=psa, **products, **own)
         case Company():
             return _row(
                 name=row.name,

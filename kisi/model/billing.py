@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 
 
@@ -55,6 +55,16 @@ def category_text(categories: Iterable[Category]) -> str:
 def categories_of(text: str) -> tuple[Category, ...]:
     """The categories that are joined in a text by `category_text`."""
     return tuple(Category(category) for category in text.split("+"))
+
+
+TODAY = "today"
+"""The count policy that bills the number of the day."""
+_DAY = re.compile(r"day:([1-9]|[12]\d|3[01])")
+
+
+def is_policy(text: str) -> bool:
+    """Whether a text is a count policy: `today`, `peak`, `average`, or `day:1` to `day:31`."""
+    return text in {TODAY, "peak", "average"} or _DAY.fullmatch(text) is not None
 
 
 class DeviceClass(StrEnum):
@@ -122,10 +132,24 @@ class ProductRow:
 
     application: str
     psa: str
-    products: Mapping[Category, str]
-    """Category to product id. Empty where `bill` is false."""
+    products: Mapping[Category, str] = field(default_factory=dict)
+    """Category to product id. Empty where `bill` is false, or only `count` is an exception."""
     bill: bool = True
     """False only in a client's exception: its lines of this application are managed by hand."""
+    count: str = ""
+    """The count policy: `today`, `peak`, `average`, `day:N`; empty: `today`, or the general one."""
+
+    def over(self, general: ProductRow | None) -> ProductRow:
+        """An exception in force: what it does not name, it has from the general row.
+
+        >>> general = ProductRow("KES", "cw", {Category.ALL: "1200"}, count="peak")
+        >>> ProductRow("KES", "cw", {Category.ALL: "1250"}).over(general).count
+        'peak'
+        """
+        if general is None or not self.bill:
+            return self
+        products, count = self.products or general.products, self.count or general.count
+        return replace(self, products=products, count=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,3 +285,5 @@ class Rules:
     """Keys must be unexpired now (aware, UTC)."""
     today: date
     """The day in the billing time zone."""
+    zone: tzinfo = UTC
+    """The billing time zone."""

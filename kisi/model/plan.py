@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from kisi.errors import ExitCode
-from kisi.model.billing import Category, Company, TenantRef, category_text
+from kisi.model.billing import TODAY, Category, Company, TenantRef, category_text
 from kisi.model.usage import Tenant, UnmappedUse
 
 
@@ -45,6 +45,10 @@ class Terms:
     """How often the agreement is invoiced, in the PSA's word (`Monthly`); empty: not known."""
     currency: str = ""
     """As ISO 4217 has it (`EUR`); empty: not known."""
+    policy: str = TODAY
+    """Which number of the invoice period is billed, as in `ProductRow.count`."""
+    begins: date | None = None
+    """The first day of that period; None under `today`."""
 
     def amount(self, units: Decimal | int | None) -> Decimal | None:
         """What so many units cost in one billing cycle; None: not known.
@@ -250,6 +254,42 @@ class _AgreementLine:
         return LineSlot(self.psa, self.agreement, self.product)
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Earlier readings, which guards compare today's with: of `baseline_days`, or since an accept.
+
+    Under `today`, the quantities that the line was confirmed to hold stand for them.
+    """
+
+    highest: Decimal
+    lowest: Decimal
+    last: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """What was counted on a day; None: a gap, no complete reading that no guard holds."""
+
+    date: date
+    quantity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCount:
+    """What the quantity of a line was worked out from."""
+
+    policy: str
+    counted: int | None
+    """Today's reading; None: there is none, because the client has left."""
+    begins: date
+    """The first day of the invoice period."""
+    days: tuple[DayCount, ...] = ()
+    """From then to today, under another policy than `today`."""
+    since: date | None = None
+    """The first day that kisi read, where the period had begun before; else None."""
+    baseline: Baseline | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLine(_AgreementLine):
     """A line of a client's agreement: what it is, what it should be."""
@@ -274,6 +314,8 @@ class PlannedLine(_AgreementLine):
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
+    period: PeriodCount | None = None
+    """What `after` was worked out from; None: it is today's reading."""
 
     @property
     def changes(self) -> bool:
@@ -283,13 +325,43 @@ class PlannedLine(_AgreementLine):
     @property
     def terms(self) -> Terms:
         """What the PSA invoices for its units."""
-        known = (self.unit_price, self.included, self.billable)
-        return Terms(*known, cycle=self.cycle, currency=self.currency)
+        known = (self.unit_price, self.included, self.billable, self.cycle, self.currency)
+        begins = self.period.begins if self.period and self.policy != TODAY else None
+        return Terms(*known, self.policy, begins)
+
+    @property
+    def policy(self) -> str:
+        """Which number of the invoice period `after` is."""
+        return self.period.policy if self.period else TODAY
+
+    @property
+    def counted(self) -> int | None:
+        """Today's reading, which guards judge; None: there is none."""
+        if self.orphaned:
+            return None
+        return self.period.counted if self.period else self.after
 
     @property
     def delta(self) -> Decimal:
         """How many units more (or, negative, fewer) are to be billed."""
         return Decimal(self.after) - (self.before or Decimal(0))
+
+    @property
+    def excess(self) -> int:
+        """How many more its policy bills than are counted today."""
+        return self.after - (self.counted or 0) if self.period else 0
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """What today's reading is compared with, where that is not what the line held."""
+        return self.period.baseline if self.period else None
+
+    @property
+    def drop(self) -> Decimal:
+        """How many fewer are counted than the last time; what is billed may not change."""
+        if self.baseline is None or self.counted is None:
+            return -self.delta if self.changes else Decimal(0)
+        return self.baseline.last - self.counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +398,10 @@ class OwnedLine(_AgreementLine):
     """An earlier write has an unknown outcome."""
     proven: int = 0
     """The run with whose readings the quantity was proven: what was counted then is billed."""
+    accepted: datetime | None = None
+    """When a change of it was accepted last; None: never."""
+    by_days: bool = False
+    """It has been billed by another policy than `today`: its quantities are no readings."""
     earlier: tuple[Proof, ...] = ()
     """Where it is not settled: earlier proofs, oldest first. Its units may stand for any of them,
     and stood for those of the oldest one when they were last known to."""
@@ -398,6 +474,8 @@ class Arrangement:
     """The pools, joined, of lines that may still bill and of which nothing is planned."""
     elsewhere: Mapping[LineSlot, tuple[OwnedLine, ...]] = field(default_factory=dict)
     """For each line that rises, the lines in its pools of which nothing is planned."""
+    lasting: Mapping[LineSlot, tuple[PlannedLine, ...]] = field(default_factory=dict)
+    """For each line that rises, those that go on billing devices which it counts now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from kisi.counting import ClientUsage
 from kisi.model import (
     SPLIT,
+    TODAY,
     BillingMapping,
     Category,
     Company,
     Failure,
+    PeriodCount,
     ProductRow,
     UnmappedUse,
 )
@@ -26,6 +28,9 @@ class DesiredLine:
     categories: tuple[Category, ...]
     quantity: int
     unknown_devices: tuple[str, ...] = ()
+    policy: str = TODAY
+    period: PeriodCount | None = None
+    """What the quantity was worked out from; None: it is today's reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def rows_of(mapping: BillingMapping, company: Company) -> Mapping[str, ProductRo
     """The product rows in force for a client, by application: its exceptions win."""
     known = {app.name for app in mapping.applications if app.bill}
     general = {row.application: row for row in mapping.products if row.psa == company.psa}
-    own = {row.application: row for row in company.exceptions}
+    own = {row.application: row.over(general.get(row.application)) for row in company.exceptions}
     return {name: row for name, row in {**general, **own}.items() if name in known}
 
 
@@ -128,5 +133,6 @@ def _desired_lines(row: ProductRow, usage: ClientUsage) -> Iterable[DesiredLine]
             if category in categories or Category.ALL in categories
         )
         yield DesiredLine(
-            product, row.application, tuple(categories), quantity, usage.unknown_devices
+            *(product, row.application, tuple(categories), quantity, usage.unknown_devices),
+            policy=row.count or TODAY,
         )

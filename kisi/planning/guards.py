@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from kisi.model import (
     Action,
+    Baseline,
     CompanyPlan,
     CountingRules,
     GuardRules,
@@ -38,6 +39,7 @@ class GuardContext:
         unshown: New lines that an earlier run sent and that the PSA does not show.
         elsewhere: For each line that rises, why it waits for lines that this run does not plan.
         twice: Lines whose devices are counted in other places too: how many, and where.
+        lasting: As in `Arrangement`.
     """
 
     rules: GuardRules
@@ -47,6 +49,7 @@ class GuardContext:
     unshown: frozenset[LineSlot] = frozenset()
     elsewhere: Mapping[LineSlot, str] = field(default_factory=dict)
     twice: Mapping[LineSlot, str] = field(default_factory=dict)
+    lasting: Mapping[LineSlot, tuple[PlannedLine, ...]] = field(default_factory=dict)
 
 
 class OwnedLines:
@@ -76,14 +79,34 @@ class Guard:
     fires: Callable[[PlannedLine, CompanyPlan, GuardContext], str | None]
     remedy: str
     """`{accept}` stands for the command that releases exactly this."""
+    releasable: bool = True
+    of_count: bool = False
+    """It judges today's reading, also where a line's quantity stays as it is for now."""
 
 
 def _number(value: Decimal | float) -> str:
     return format(Decimal(str(value)).normalize(), "f")
 
 
-def _is_update(line: PlannedLine, company: CompanyPlan) -> bool:
-    return line.action is Action.UPDATE and not line.orphaned and not company.company.left
+def _baseline(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> Baseline | None:
+    """What today's reading is judged by; None: not, because the line is new or to end."""
+    if line.before is None or line.orphaned or company.company.left:
+        return None
+    if line.baseline is not None:
+        return line.baseline
+    fact, before = context.facts.of_line(line), line.before
+    known = (fact.highest, fact.lowest) if fact else (before, before)
+    return Baseline(max(before, known[0]), min(before, known[1]), before)
+
+
+def _counted(line: PlannedLine) -> int:
+    """What is judged: today's reading, where there is none the quantity itself."""
+    return line.after if line.baseline is None or line.counted is None else line.counted
+
+
+def _would(line: PlannedLine, verb: str, past: str) -> str:
+    """Of a line under another policy than `today`, the count changed, and perhaps nothing more."""
+    return f"it would {verb}" if line.baseline is None else f"its count {past}"
 
 
 def _is_beyond(change: Decimal, base: Decimal, percent: float, units: float) -> bool:
@@ -95,7 +118,7 @@ def _is_beyond(change: Decimal, base: Decimal, percent: float, units: float) -> 
 
 def _empty_source(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
     empty = {tenant.source for tenant in company.company.counted} & context.empty_sources
-    if not empty or line.orphaned:
+    if not empty or line.orphaned or not (line.changes if line.baseline is None else line.drop):
         return None
     several = "source" if len(empty) == 1 else "sources"
     return (
@@ -112,41 +135,39 @@ def _left(line: PlannedLine, company: CompanyPlan, _context: GuardContext) -> st
     )
 
 
-def _to_zero(line: PlannedLine, company: CompanyPlan, _context: GuardContext) -> str | None:
-    if not _is_update(line, company) or line.after > 0 or not line.before:
+def _to_zero(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
+    base = _baseline(line, company, context)
+    if base is None or _counted(line) > 0 or not base.last:
         return None
-    return f"it would go from {_number(line.before)} to 0"
+    return f"{_would(line, 'go', 'went')} from {_number(base.last)} to 0"
 
 
 def _decrease(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
-    if not _is_update(line, company) or line.delta >= 0 or line.before is None:
+    base, limits = _baseline(line, company, context), context.rules
+    if base is None or _counted(line) >= base.last:
         return None
-    fact = context.facts.of_line(line)
-    highest = max(line.before, fact.highest) if fact else line.before
-    drop = highest - line.after
-    limits = context.rules
-    if not _is_beyond(drop, highest, limits.decrease_percent, limits.decrease_units):
+    drop = base.highest - _counted(line)
+    if not _is_beyond(drop, base.highest, limits.decrease_percent, limits.decrease_units):
         return None
-    share = f"{drop / highest * 100:.0f} %"
+    share = f"{drop / base.highest * 100:.0f} %"
     return (
-        f"it would fall by {_number(drop)} ({share}) from {_number(highest)}, its highest "
-        f"of the last {limits.baseline_days} days, to {line.after}"
+        f"{_would(line, 'fall', 'fell')} by {_number(drop)} ({share}) from "
+        f"{_number(base.highest)}, its highest of the last {limits.baseline_days} days, to "
+        f"{_counted(line)}"
     )
 
 
 def _increase(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
-    if not _is_update(line, company) or line.delta <= 0 or line.before is None:
+    base, limits = _baseline(line, company, context), context.rules
+    if base is None or _counted(line) <= base.last:
         return None
-    fact = context.facts.of_line(line)
-    lowest = min(line.before, fact.lowest) if fact else line.before
-    rise = line.after - lowest
-    limits = context.rules
-    if not _is_beyond(rise, lowest, limits.increase_percent, limits.increase_units):
+    rise = _counted(line) - base.lowest
+    if not _is_beyond(rise, base.lowest, limits.increase_percent, limits.increase_units):
         return None
-    share = f" ({rise / lowest * 100:.0f} %)" if lowest > 0 else ""
+    share = f" ({rise / base.lowest * 100:.0f} %)" if base.lowest > 0 else ""
     return (
-        f"it would rise by {_number(rise)}{share} from {_number(lowest)}, its lowest "
-        f"of the last {limits.baseline_days} days, to {line.after}"
+        f"{_would(line, 'rise', 'rose')} by {_number(rise)}{share} from {_number(base.lowest)}, "
+        f"its lowest of the last {limits.baseline_days} days, to {_counted(line)}"
     )
 
 
@@ -204,6 +225,21 @@ def _elsewhere(line: PlannedLine, _company: CompanyPlan, context: GuardContext) 
     return context.elsewhere.get(line.slot) if line.delta > 0 else None
 
 
+def lasts(line: PlannedLine) -> str:
+    """Why a line that rises waits for one whose policy goes on billing its devices."""
+    which = f"line {line.line_id}" if line.line_id else f"the new line of product {line.product}"
+    return (
+        f"{which} on agreement {line.agreement} bills {line.after} x {line.application} by "
+        f"`{line.policy}` and {line.counted or 0} are counted there now: {line.excess} of it may "
+        "be the same devices, until its policy brings it down"
+    )
+
+
+def _lasting(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
+    others = [x for x in context.lasting.get(line.slot, ()) if x.agreement == line.agreement]
+    return "; ".join(map(lasts, others)) if others else None
+
+
 def _counted_twice(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
     return context.twice.get(line.slot) if line.delta > 0 else None
 
@@ -227,6 +263,14 @@ _ELAPSED = (
 _REALLY = "If that is right: {accept}"
 
 GUARDS = (
+    # Before all: the id that accepts the fall of the old line must not bill the devices twice.
+    Guard(
+        "lasting",
+        _lasting,
+        "It is written by itself once that line comes down: on the day that its policy names, or "
+        "when its invoice period turns. No id releases this.",
+        releasable=False,
+    ),
     # First, so that it names the hold: who accepted a rise has not accepted a second bill for it.
     Guard(
         "elsewhere",
@@ -239,11 +283,11 @@ GUARDS = (
         "If they moved while kisi read, the next run counts them once; an old record of a device "
         "can be deleted where it was. If both are to bill: {accept}",
     ),
-    Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY),
+    Guard("empty-source", _empty_source, "Look at the source first. " + _REALLY, of_count=True),
     Guard("left", _left, "Once its last period is invoiced: {accept}"),
-    Guard("to-zero", _to_zero, _REALLY),
-    Guard("decrease", _decrease, _REALLY),
-    Guard("increase", _increase, _REALLY),
+    Guard("to-zero", _to_zero, _REALLY, of_count=True),
+    Guard("decrease", _decrease, _REALLY, of_count=True),
+    Guard("increase", _increase, _REALLY, of_count=True),
     Guard("create", _create, _REALLY),
     Guard("unknown-device", _unknown_device, "See `kisi explain` for the devices. " + _REALLY),
     Guard("adopt", _adopt, "To let kisi keep it from now on: {accept}"),
@@ -294,17 +338,19 @@ def guard_run(plan: Plan, context: GuardContext) -> Plan:
 
 def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> PlannedLine:
     """The first guard names the hold; the others' reasons follow, so that nothing is hidden."""
-    if not line.changes or line.hold is not None:
+    if line.hold is not None:
         return line
     reasons = {
         rule: reason
         for rule in GUARDS
-        if (reason := rule.fires(line, company, context)) is not None
+        if (line.changes or (rule.of_count and line.baseline is not None))
+        and (reason := rule.fires(line, company, context)) is not None
     }
     first = next(iter(reasons), None)
     if first is None:
         return line
-    return replace(line, hold=Hold(first.name, "; also ".join(reasons.values()), first.remedy))
+    hold = Hold(first.name, "; also ".join(reasons.values()), first.remedy, first.releasable)
+    return replace(line, hold=hold)
 
 
 def _hold_run(plan: Plan, context: GuardContext) -> Plan:
@@ -318,8 +364,9 @@ def _hold_run(plan: Plan, context: GuardContext) -> Plan:
 
 
 def _run_reason(free: Sequence[PlannedLine], limits: GuardRules) -> str | None:
-    before = sum((line.before or Decimal(0) for line in free), Decimal(0))
-    fall = -sum((line.delta for line in free if line.changes), Decimal(0))
+    last = (line.baseline.last if line.baseline else line.before or Decimal(0) for line in free)
+    before = sum(last, Decimal(0))
+    fall = sum((line.drop for line in free), Decimal(0))
     if before <= 0 or not _is_beyond(fall, before, limits.run_percent, limits.run_units):
         return None
     share = f"{fall / before * 100:.0f} %"
@@ -330,7 +377,7 @@ def _hold_free(plan: Plan, psa: str, hold: Hold, *, decreases: bool) -> Plan:
     """Holds the changes of a PSA that nothing holds yet: all of them, or those that fall."""
 
     def held(line: PlannedLine) -> PlannedLine:
-        concerned = line.psa == psa and line.changes and (line.delta < 0 or not decreases)
+        concerned = line.psa == psa and (line.drop > 0 if decreases else line.changes)
         return replace(line, hold=hold) if concerned and line.hold is None else line
 
     return with_lines(plan, held)

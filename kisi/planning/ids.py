@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kisi.model import CompanyPlan, LineSlot, Plan, PlannedLine
+from kisi.model import CompanyPlan, LineSlot, OwnedLine, Plan, PlannedLine
 from kisi.planning.lines import with_lines
 
 _VERSION = "kisi-plan-2"
@@ -31,7 +31,11 @@ def with_ids(plan: Plan, accepts: Mapping[LineSlot, int]) -> Plan:
         hold = line.hold
         if hold is None or not hold.has_id:
             return line
-        beside = plan.arrangement.elsewhere.get(line.slot, ())
+        arrangement = plan.arrangement
+        beside: list[OwnedLine | PlannedLine] = [
+            *arrangement.elsewhere.get(line.slot, ()),
+            *arrangement.lasting.get(line.slot, ()),
+        ]
         also = sorted(_joined(one.psa, one.agreement, one.line_id or one.product) for one in beside)
         key = _digest([_text(line), hold.guard, str(accepts.get(line.slot, 0)), *also])
         return replace(line, hold=replace(hold, key=key))
@@ -74,7 +78,8 @@ def accepted_keys(plan: Plan, ids: Collection[str]) -> Mapping[str, Mapping[str,
 
 def _text(line: PlannedLine) -> str:
     before = "-" if line.before is None else format(line.before.normalize(), "f")
-    return _joined(*line.slot, line.line_id or "-", before, str(line.after))
+    counted = () if line.period is None else (line.policy, str(line.counted))
+    return _joined(*line.slot, line.line_id or "-", before, str(line.after), *counted)
 
 
 def _joined(*parts: str) -> str:

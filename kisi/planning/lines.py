@@ -229,6 +229,7 @@ def _desired_lines(
             adopt=line is not None and not same and (line.id, line.product) not in owned,
             billable=line.billable if line else True,
             prorated=current.agreement.prorated,
+            period=want.period,
         )
     if troubles:  # all at once: who mends one in the PSA mends the others with it
         reason = "; ".join(dict.fromkeys(each.reason for each in troubles))

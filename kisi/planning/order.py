@@ -8,7 +8,8 @@ because nobody can tell where its devices went. Pools are also joined where one 
 tenant A for tenant B: the line that takes over A waits for the line that still bills B.
 
 1. A line that rises waits for every line that falls in one of its pools, and for every line there
-   of which this run knows nothing.
+   of which this run knows nothing. Under a count policy, it waits for a person while a line there
+   goes on billing its devices (`kisi.planning.twice`).
 2. Changing lines of one client that share a pool or an application wait together.
 
 Example: tenant T moves from Contoso (55 → 5) to Lab (200 → 250). Both lines have a stake in T's
@@ -42,6 +43,7 @@ from kisi.model import (
     TenantUsage,
 )
 from kisi.planning.desired import rows_of
+from kisi.planning.twice import lasting_lines
 
 _Place = tuple[int, int]
 """A line in a plan: the number of its client, and its own number there."""
@@ -59,6 +61,7 @@ class Known:
         billed: How much of which pools each owned line billed when it was last proven.
         unknown: Owned lines that may still bill and of which this run plans nothing.
         moves: The devices that changed their pool since the lines were proven.
+        sure: Those of the moves between tenants that were seen by a device's id.
     """
 
     mapping: BillingMapping
@@ -66,6 +69,7 @@ class Known:
     billed: Mapping[OwnedLine, Mapping[Pool, int]] = field(default_factory=dict)
     unknown: Collection[OwnedLine] = ()
     moves: Moves = field(default_factory=dict)
+    sure: Collection[tuple[Pool, Pool]] = ()
 
 
 def pools_of(
@@ -122,7 +126,10 @@ _NOTHING = _Content()
 
 
 def moved(
-    then: Iterable[TenantUsage], now: Iterable[TenantUsage], between: Iterable[TenantUsage] = ()
+    then: Iterable[TenantUsage],
+    now: Iterable[TenantUsage],
+    between: Iterable[TenantUsage] = (),
+    sure: set[tuple[Pool, Pool]] | None = None,
 ) -> Moves:
     """From which pool to which other one devices went, and how many.
 
@@ -139,6 +146,7 @@ def moved(
             that it had are looked for in other pools by id; by name only if `between` shows that
             they left.
         between: What such tenants used when they were last read, after `then`.
+        sure: Takes the pairs between which a device went by its id.
     """
     now = tuple(now)
     known = (*now, *between)
@@ -146,6 +154,8 @@ def moved(
     before, after = _contents(then), _contents(known)
     seen = {pool: content for pool, content in before.items() if pool.tenant in read}
     by_id = _matched(before, _contents(now), lambda content: content.ids)
+    if sure is not None:
+        sure.update(by_id)
     # A name proves nothing where nobody knows whether it left: many clients have a PC-01.
     by_name = _matched(seen, after, lambda content: content.names)
     return by_id | by_name | _totals(seen, after)  # the larger number of each pair
@@ -243,6 +253,7 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
     for fact in known.unknown:
         for pool in set(map(joined.find, known.billed[fact])):
             idle[pool].append(fact)
+    same = _Joined(x for x in known.moves if x in known.sure or x[0].tenant == x[1].tenant)
     rising = {x.line.slot: sorted(pools[x.line.slot]) for x in stakes if x.line.delta > 0}
     return Arrangement(
         pools=dict(pools),
@@ -258,6 +269,7 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
             for slot, mine in rising.items()
             if (found := [x for pool in mine for x in idle.get(pool, ()) if x.slot != slot])
         },
+        lasting=lasting_lines([(x.line, set(map(same.find, x.pools))) for x in stakes]),
     )
 
 
@@ -327,6 +339,9 @@ def settled(plan: Plan) -> frozenset[LineSlot]:
     rise was not written. A line that rose has waited, or a person has accepted it beside the other.
     """
     open_: dict[Pool, set[LineSlot]] = defaultdict(set)
+    lasting = plan.arrangement.lasting
+    waiting = {line.slot for line in plan.lines if line.slot in lasting and line.hold is not None}
+    waiting |= {line.slot for slot in waiting for line in lasting[slot]}
     for line in plan.lines:
         if line.delta < 0 and line.outcome is not Outcome.APPLIED:
             for pool in plan.arrangement.pools.get(line.slot, ()):
@@ -337,7 +352,8 @@ def settled(plan: Plan) -> frozenset[LineSlot]:
         for mine in [plan.arrangement.pools.get(line.slot, frozenset())]
         if (line.delta > 0 and line.outcome is Outcome.APPLIED)
         or (
-            mine.isdisjoint(plan.arrangement.unknown)
+            line.slot not in waiting
+            and mine.isdisjoint(plan.arrangement.unknown)
             and not any(open_[pool] - {line.slot} for pool in mine)
         )
     )
@@ -397,7 +413,7 @@ def _needed(
 
 
 class _Lines:
-    """The changing lines of a plan, found by what they share."""
+    """The lines of a plan that change, or whose count is held, found by what they share."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -405,7 +421,7 @@ class _Lines:
             (client, index): line
             for client, company in enumerate(plan.companies)
             for index, line in enumerate(company.lines)
-            if line.changes
+            if line.changes or line.hold is not None
         }
         self._rising: dict[Pool, list[_Place]] = defaultdict(list)
         self._together: dict[tuple[int, Pool | str], list[_Place]] = defaultdict(list)

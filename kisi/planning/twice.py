@@ -1,4 +1,4 @@
-"""Devices that two tenants count in the same run. Pure.
+"""Devices that two tenants count in the same run, or that another line still bills. Pure.
 
 A device has one place. It is counted in two where it moved while the run was reading, where an old
 record of it is left on the server that it came from, or where two Security Centers know it. Within
@@ -9,11 +9,19 @@ twice, and what rises because of it waits for a person.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, permutations
 
-from kisi.model import BillingMapping, Company, CompanyPlan, LineSlot, Pool, TenantRef
+from kisi.model import (
+    BillingMapping,
+    Company,
+    CompanyPlan,
+    LineSlot,
+    PlannedLine,
+    Pool,
+    TenantRef,
+)
 
 DeviceHashes = Mapping[Pool, Collection[int]]
 """The devices that are counted in each pool, each as the same 64 bits wherever it is counted."""
@@ -77,3 +85,31 @@ def with_notes(plan: CompanyPlan, doubles: Mapping[LineSlot, str]) -> CompanyPla
         if line.slot in doubles and line.delta <= 0
     }
     return replace(plan, notes=(*plan.notes, *sorted(said)))
+
+
+def lasting_lines(
+    stakes: Sequence[tuple[PlannedLine, Collection[Pool]]],
+) -> Mapping[LineSlot, tuple[PlannedLine, ...]]:
+    """For each line that rises, those whose policy bills devices that it counts now.
+
+    Each line comes with its pools. A device may be on two lines of one product row, whose days
+    agree, and where it changed its application within a client's period under `peak`.
+    """
+    over: dict[Pool, list[PlannedLine]] = defaultdict(list)
+    for line, pools in stakes:
+        for pool in pools if line.excess > 0 else ():
+            over[pool].append(line)
+
+    def meets(rise: PlannedLine, other: PlannedLine) -> bool:
+        if rise.ref == other.ref and (
+            other.policy == "peak" or rise.application == other.application
+        ):
+            return False
+        return other.excess + rise.after > (rise.after if rise.counted is None else rise.counted)
+
+    found = {
+        line.slot: [x for pool in sorted(pools) for x in over[pool] if meets(line, x)]
+        for line, pools in stakes
+        if line.delta > 0
+    }
+    return {slot: tuple(dict.fromkeys(others)) for slot, others in found.items() if others}

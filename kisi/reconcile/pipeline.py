@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 
-from kisi.counting import CountingContext, Matcher, combine
+from kisi.counting import CountingContext, Days, Matcher, combine, period_begins
 from kisi.errors import ExitCode
 from kisi.journal import Operation, PackedUsage, StoredForeignChange
 from kisi.model import (
@@ -41,6 +41,7 @@ from kisi.model import (
 )
 from kisi.planning import (
     CurrentState,
+    DesiredState,
     GuardContext,
     OwnedLines,
     Owners,
@@ -51,14 +52,17 @@ from kisi.planning import (
     doubles_of,
     empty_sources,
     failed,
+    first_day,
     guard,
     guard_run,
     managed_by_hand,
+    needs_days,
     plan_company,
     ref_of,
     release,
     with_ids,
     with_notes,
+    with_policies,
 )
 from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
@@ -92,6 +96,8 @@ class JournalState:
     """What tenants (`source:tenant`) were called when they were last read."""
     past: Readings = lambda _run, _tenants: {}
     """Gives what was read in earlier runs; nothing, where there is no journal."""
+    days: Callable[[date, date, Collection[TenantRef]], Days] = lambda *_span: {}
+    """Gives what was counted on the days of a span in some tenants, as far as no guard holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ def reconcile(
     )
     facts = settled_facts(known, settlements)
     owners = attribute(mapping.companies, facts)
-    planner = _Planner(rules, collected, memory.tenants, state, owners)
+    planner = _Planner(rules, collected, memory, state, owners)
     plans, notes = _planned(companies, planner, psas, facts)
     everything = (*facts, *unreachable, *unseen(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
@@ -170,6 +176,7 @@ def reconcile(
     read = (x for x in collected.usages.values() if not mapping.ignores(x.tenant.ref))
     uses = (use for usage in read for use in usage.unmapped)
     context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
+    context = replace(context, lasting=arrangement.lasting)
     nobodys = tuple(_without_client(collected, billed))
     plan = Plan(
         companies=tuple(with_notes(plan, context.twice) for plan in plans),
@@ -339,8 +346,7 @@ class _Planner:
 
     rules: Rules
     collected: Collected
-    names: Mapping[str, str]
-    """What tenants were called, as in `JournalState.tenants`."""
+    memory: JournalState
     state: PsaState
     owners: Owners
 
@@ -360,7 +366,7 @@ class _Planner:
         )
         notes = (
             *(f"{t.tenant.name}: {note}" for t in tenants for note in t.notes),
-            *renamed((t.tenant for t in tenants), self.names),
+            *renamed((t.tenant for t in tenants), self.memory.tenants),
         )
         ref = ref_of(company)
         facts = self.owners.own.get(ref, ())
@@ -380,8 +386,25 @@ class _Planner:
             },
         )
         desired = desired_state(mapping, company, combine(tenants, self.rules.counting))
+        desired = self._by_policy(desired, company, current.agreement, facts)
         plan = plan_company(company, desired, current, facts, self.rules.today)
         return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
+
+    def _by_policy(
+        self,
+        desired: DesiredState,
+        company: Company,
+        agreement: Agreement,
+        facts: Collection[OwnedLine],
+    ) -> DesiredState:
+        """What should be billed by the count policies, with the days that they look back on."""
+        if not needs_days(desired, facts):
+            return desired
+        rules = self.rules
+        begins = period_begins(agreement.next_invoice, agreement.cycle, rules.today)
+        tenants = {*company.tenants, *(tenant for fact in facts for tenant in fact.tenants)}
+        days = self.memory.days(first_day(begins, rules), rules.today, tenants)
+        return with_policies(desired, company, agreement, facts, days, rules)
 
 
 def _without_client(collected: Collected, billed: Iterable[Company]) -> Iterable[Failure]:

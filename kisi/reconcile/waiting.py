@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import product
 
@@ -34,6 +34,7 @@ from kisi.planning import (
     arrange,
     billed_applications,
     is_live,
+    lasts,
     managed_by_hand,
     moved,
     pools_of,
@@ -62,6 +63,8 @@ class Since:
     past: Readings
     numbers: Mapping[TenantRef, TenantUsage]
     evidence: Mapping[TenantRef, PackedUsage]
+    sure: set[tuple[Pool, Pool]] = field(default_factory=set)
+    """Of the moves that were found, those that were seen by a device's id."""
 
     def billed(
         self, facts: Iterable[OwnedLine], applications: Collection[str]
@@ -134,6 +137,7 @@ class Since:
                 for tenant in sorted(unread)
                 if newest[tenant].fingerprint != then[tenant].fingerprint
             ),
+            self.sure,
         )
 
     def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage | None:
@@ -334,9 +338,14 @@ def who_waits(
         unknown = unplanned.lines()
         billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
         moves = since.moves(unplanned.plans, billed, unknown)
-        known = Known(unplanned.mapping, collected.usages, billed, unknown, moves)
+        known = Known(unplanned.mapping, collected.usages, billed, unknown, moves, since.sure)
         arrangement = arrange(unplanned.plans, known)
         awaited = {fact for found in arrangement.elsewhere.values() for fact in found}
         if not unplanned.read(awaited):
             break
-    return arrangement, {slot: unplanned.reason(x) for slot, x in arrangement.elsewhere.items()}
+    reasons = {slot: unplanned.reason(x) for slot, x in arrangement.elsewhere.items()}
+    for slot, lines in arrangement.lasting.items():
+        said = [reasons[slot]] if slot in reasons else []
+        said += (lasts(line) for line in lines if line.agreement != slot.agreement)
+        reasons |= {slot: "; ".join(said)} if said else {}
+    return arrangement, reasons

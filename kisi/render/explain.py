@@ -11,19 +11,30 @@ from itertools import takewhile
 from kisi.counting import conservation, name_before
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
 from kisi.model import (
+    TODAY,
     ApplicationUsage,
     DeviceClass,
     Evidence,
     Glob,
     Hold,
     KeyEvidence,
+    PeriodCount,
     PlannedLine,
     Status,
     TenantUsage,
     Unit,
 )
 from kisi.reconcile.summary import together
-from kisi.render.formatting import ACCEPT, billed_as, day, moment, plural, quantity, unmapped_as
+from kisi.render.formatting import (
+    ACCEPT,
+    billed_as,
+    day,
+    moment,
+    plural,
+    quantity,
+    told_period,
+    unmapped_as,
+)
 from kisi.render.report import Entry, Item, Report, Section, Span, Tone, listing, remarks, table
 from kisi.render.status import as_billed
 from kisi.run.document import FoundLine
@@ -58,6 +69,8 @@ class ExplainView:
     """What waits for a person, of lines that exist or not."""
     found: Mapping[str, FoundLine] = field(default_factory=dict)
     """By id, the lines in which the PSA holds something else than kisi confirmed last."""
+    periods: Mapping[str, PeriodCount] = field(default_factory=dict)
+    """By id, what another count policy than `today` looked at."""
 
 
 def device_changes(
@@ -217,7 +230,9 @@ def _lines(view: ExplainView) -> Iterable[Item]:
         place = f"product {line.product}, line {line.line_id}"
         other = view.found.get(line.line_id)
         place += f", {said}" if other and not said.startswith("since") else ""
-        yield Entry("=", Tone.DIM, label, after=billed, change=place)
+        period = view.periods.get(line.line_id)
+        days = remarks(told_period(period)) if period else ()
+        yield Entry("=", Tone.DIM, label, after=billed, change=place, remarks=days)
         waiting = held.pop((line.psa, line.agreement, line.product, line.line_id), None)
         if waiting is not None:
             yield _held(waiting)
@@ -239,7 +254,9 @@ def _held(line: PlannedLine) -> Entry:
     hold = line.hold or Hold("", "", "")
     command = ACCEPT.search(hold.remedy)
     released = Span(command[0], Tone.COMMAND) if command else Span(hold.remedy)
-    counted = "mapped no more" if line.orphaned else f"counted {line.after}"
+    number = line.after if line.counted is None else line.counted
+    counted = "mapped no more" if line.orphaned else f"counted {number}"
+    counted += f" ({line.policy} {line.after})" if line.policy != TODAY else ""
     said = f"billed {quantity(line.before or 0)}, {counted}: on hold ({hold.guard}),"
     return Entry("!", Tone.HELD, said, remarks=(released,))
 

@@ -24,7 +24,7 @@ from kisi.render.explain import (
 )
 from kisi.render.formatting import AS_REPORTED, quantity
 from kisi.render.status import Client, Readiness, StatusView
-from kisi.run.document import FoundLine, made
+from kisi.run.document import FoundLine, made, period_fields
 from kisi.run.result import RunResult, money_delta
 
 _STARTS = (*STARTS, "\t", "\r", "\n", "\0")
@@ -174,6 +174,7 @@ def explain_document(view: ExplainView) -> Json:
             **described("known_line", line),
             "quantity": line.quantities[-1].quantity,
             **_billed(line, view.found),
+            **period_fields(view.periods.get(line.line_id)),
         }
         for line in view.lines
     ]

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, tzinfo
 from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import groupby
 
 from kisi.journal import QuantityRange
-from kisi.model import Category, Terms, UnmappedUse
+from kisi.model import Category, PeriodCount, Terms, UnmappedUse
 from kisi.render.report import Chart
 
 ACCEPT = re.compile(r"kisi sync(?: --accept \w+)+")
@@ -104,6 +105,28 @@ def day(at: datetime, zone: tzinfo) -> str:
 def not_billed(begins: date | None) -> str:
     """How a client stands whose billing is off, or who has none of its tenants before a day."""
     return f"billed from {begins} on" if begins else "billing off"
+
+
+def told_days(days: Sequence[tuple[date, Decimal | int | None]], gap: str = "not read") -> str:
+    """What was counted on days, in words: `1 to 6: 90 · 7: not read · 8 to 30: 92`."""
+    one_month = len({(day.year, day.month) for day, _ in days}) == 1
+    parts = []
+    for number, span in groupby(days, lambda day: day[1]):
+        first, *more = [str(day.day) if one_month else f"{day:%m-%d}" for day, _ in span]
+        when = f"{first} to {more[-1]}" if more else first
+        parts.append(f"{when}: {gap if number is None else quantity(number)}")
+    return " · ".join(parts)
+
+
+def told_period(period: PeriodCount) -> str:
+    """What a count policy looked at: `peak since 2026-11-01 (1 to 14: 90 · 15: 88)`, and more."""
+    days = told_days([(one.date, one.quantity) for one in period.days])
+    said = f"{period.policy} since {period.begins}" + (f" ({days})" if days else "")
+    if period.counted is not None:
+        said += f"; counted today: {period.counted}"
+    if period.since is not None:
+        said += f"; the period began before kisi first read it, on {period.since}"
+    return said
 
 
 def plural(number: int, noun: str, plural_form: str = "") -> str:

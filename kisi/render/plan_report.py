@@ -14,6 +14,7 @@ from itertools import zip_longest
 
 from kisi.journal import Operation
 from kisi.model import (
+    TODAY,
     Action,
     CompanyPlan,
     Failure,
@@ -40,6 +41,7 @@ from kisi.render.formatting import (
     plural,
     quantity,
     signed,
+    told_period,
     unmapped_as,
 )
 from kisi.render.report import (
@@ -371,6 +373,8 @@ def _remarks(
     line: PlannedLine, following: PlannedLine | None, company: CompanyPlan, common: Collection[Hold]
 ) -> Iterable[Span]:
     """What is to be said of a line; what the following line says too is left to it."""
+    if line.period is not None and line.policy != TODAY:
+        yield Span(told_period(line.period), Tone.DIM)
     if line.detail and (following is None or following.detail != line.detail):
         yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
     hold = line.hold

@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from itertools import chain, count, groupby
+from itertools import chain, count
 
-from kisi.counting.count import category_of
+from kisi.counting import Days, category_of, number_of
 from kisi.csv_table import CsvStyle
 from kisi.formats import Made, described, document
 from kisi.journal import ClientRecord, LineHistory
 from kisi.json_text import Json
 from kisi.model import (
+    TODAY,
     Category,
     CountingRules,
     Evidence,
@@ -24,16 +25,25 @@ from kisi.model import (
     category_text,
 )
 from kisi.render.export import csv_of
-from kisi.render.formatting import billed_as, in_all, local_day, money, plural, quantity
+from kisi.render.formatting import (
+    billed_as,
+    in_all,
+    local_day,
+    money,
+    plural,
+    quantity,
+    told_days,
+)
 from kisi.render.report import Chart, Entry, Item, Report, Section, Span, Tone, table
 
 BEFORE = timedelta(days=31)
 """How long before a month a tenant must have been read for a day without a reading to be a gap."""
 _ONE_DAY = timedelta(days=1)
-_POLICIES = {"today": "the number of the last day that is known"}
-
-Days = Mapping[tuple[TenantRef, str], Mapping[date, Mapping[Category, int]]]
-"""What was counted, by tenant and application, then by day; a day that is missing is a gap."""
+_POLICIES = {
+    TODAY: "the number of the last day that is known",
+    "peak": "the highest number since the invoice period began",
+    "average": "the mean of the days since the invoice period began, rounded half up",
+}
 Readings = Iterable[tuple[date, date, TenantUsage]]
 """What a tenant used, with the evidence, and the first and last day on which it was so."""
 
@@ -77,12 +87,8 @@ class StatementLine:
     terms: Terms
     days: tuple[tuple[date, Decimal | int | None], ...]
     """None: a gap, no complete reading, or it is not known what the PSA held."""
-    policy: str = "today"
-
-    @property
-    def quantity(self) -> Decimal | int | None:
-        """The policy's number at the month's end; None: no day was read."""
-        return next((number for _, number in reversed(self.days) if number is not None), None)
+    quantity: Decimal | int | None = None
+    """The policy's number at the month's end; None: no day is known."""
 
     @property
     def amount(self) -> Decimal | None:
@@ -139,27 +145,25 @@ def statement_of(
     for first, last, usage in readings:
         span = range((last - first).days + 1)
         read.setdefault(usage.tenant.ref, set()).update(first + n * _ONE_DAY for n in span)
-    held = {line.product: _held(line, month, zone) for line, _ in latest.values()}
+    first_day = min([month.first, *(x.begins for _, x in latest.values() if x.begins)])
+    every = replace(month, first=first_day).days
+    held = {line.product: _held(line, every, zone) for line, _ in latest.values()}
     for line, terms in latest.values():
         rivals = [
             held[other.product]
             for other, _ in latest.values()
             if other is not line and other.application == line.application
         ]
-        proven = _proven_days(line, zone)
-        counted: list[tuple[date, Decimal | int | None]] = []
-        for day in month.days:
-            used: Decimal | int | None = _counted(client, line, days, read, day)
-            own, other = held[line.product].get(day), line.found.get(day)
-            if other is not None and (used is not None or other != own):
-                used = other
-            elif own == 0 or (own is None and any(x.get(day) for x in rivals)):
-                used = 0
-            elif other is not None or (day not in proven and (own is not None or used)):
-                used = None
-            counted.append((day, used))
+        own = held[line.product]
+        idle = {
+            x for x in every if own.get(x) == 0 or (x not in own and any(o.get(x) for o in rivals))
+        }
+        counted = {x: 0 if x in idle else _counted(client, line, days, read, x) for x in every}
+        shown = _billed_days(line, counted, own, idle, zone)
+        in_month = tuple((day, shown[day]) for day in month.days)
+        number, by = _number(line, terms, counted, in_month, own)
         known = (line.application, line.categories, line.product)
-        billed.append(StatementLine(*known, terms, tuple(counted)))
+        billed.append(StatementLine(*known, by, in_month, number))
     billed.sort(key=lambda line: (line.application, line.categories))
     # Where a product was exchanged, a device belongs to the line that bills it now.
     billing_first = sorted(billed, key=lambda line: not line.quantity)
@@ -181,10 +185,51 @@ def _proven_days(line: LineHistory, zone: tzinfo) -> set[date]:
     return {first + n * _ONE_DAY for first, last in spans for n in range((last - first).days + 1)}
 
 
-def _held(line: LineHistory, month: Month, zone: tzinfo) -> Mapping[date, Decimal]:
+def _billed_days(
+    line: LineHistory,
+    counted: Mapping[date, int | None],
+    held: Mapping[date, Decimal],
+    idle: Collection[date],
+    zone: tzinfo,
+) -> Mapping[date, Decimal | int | None]:
+    """What was counted, or what the PSA held if it was something else; None: not known."""
+    proven = _proven_days(line, zone)
+
+    def billed(day: date, used: int | None) -> Decimal | int | None:
+        other = line.found.get(day)
+        if other is not None and (used is not None or other != held.get(day)):
+            return other
+        unknown = other is not None or (day not in proven and (day in held or used))
+        return None if unknown and day not in idle else used
+
+    return {day: billed(day, used) for day, used in counted.items()}
+
+
+def _number(
+    line: LineHistory,
+    terms: Terms,
+    counted: Mapping[date, int | None],
+    days: Sequence[tuple[date, Decimal | int | None]],
+    held: Mapping[date, Decimal],
+) -> tuple[Decimal | int | None, Terms]:
+    """The policy's number on the last of a month's days, and the terms with that policy.
+
+    Where the PSA held a number of its own on the last day that is known, it invoices that one,
+    whatever the policy. Before the day of `day:N` has been read, it is what the line held.
+    """
+    known = [(day, number) for day, number in days if number is not None]
+    last, number = known[-1] if known else (days[-1][0], None)
+    if terms.begins is None or last in line.found:
+        return number, replace(terms, policy=TODAY, begins=None)
+    read = {day: used for day, used in counted.items() if used is not None and day <= last}
+    by_policy = number_of(terms.policy, terms.begins, read)
+    return (held.get(days[-1][0]) if by_policy is None else by_policy), terms
+
+
+def _held(line: LineHistory, days: Iterable[date], zone: tzinfo) -> Mapping[date, Decimal]:
     """What a line held at the end of each day, from the first on on which it is known."""
     since = {one.first_at.astimezone(zone).date(): one.quantity for one in line.quantities}
-    known = ((day, [at for at in since if at <= day]) for day in month.days)
+    known = ((day, [at for at in since if at <= day]) for day in days)
     return {day: since[max(before)] for day, before in known if before}
 
 
@@ -305,7 +350,7 @@ def statement_report(statements: Sequence[Statement]) -> Report:
 
 
 def _sections(statement: Statement) -> Iterable[Section]:
-    policies = dict.fromkeys(_POLICIES[line.policy] for line in statement.lines)
+    policies = dict.fromkeys(_policy(line.terms) for line in statement.lines)
     items: list[Item] = list(map(_entry, statement.lines))
     items += [Span(f"Counted: {policy}.", Tone.DIM) for policy in policies]
     worth = in_all((line.terms, line.amount) for line in statement.lines)
@@ -328,6 +373,12 @@ def _sections(statement: Statement) -> Iterable[Section]:
         yield Section(plural(len(rows), "device"), (statement.company,), table(heads, rows))
 
 
+def _policy(terms: Terms) -> str:
+    name = terms.policy.removeprefix("day:")
+    said = _POLICIES.get(name, f"the first number from day {name} of the invoice period on")
+    return f"{said} ({terms.begins})" if terms.begins else said
+
+
 def _entry(line: StatementLine) -> Entry:
     label = billed_as(line.application, line.categories)
     terms, amount = line.terms, line.amount
@@ -339,18 +390,8 @@ def _entry(line: StatementLine) -> Entry:
     said = ", ".join(filter(None, (price, free, worth or "price not known")))
     shown = "not known" if line.quantity is None else quantity(line.quantity)
     points = tuple((day, None if x is None else Decimal(x)) for day, x in line.days)
-    chart = Chart((*points, *points[-1:]), _told(line.days))
+    chart = Chart((*points, *points[-1:]), told_days(line.days, "not known"))
     return Entry("=", Tone.DIM, label, after=shown, change=said, chart=chart)
-
-
-def _told(days: Sequence[tuple[date, Decimal | int | None]]) -> str:
-    """The days in words: `1 to 6: 90 · 7: not known · 8 to 30: 92`."""
-    parts = []
-    for number, span in groupby(days, lambda day: day[1]):
-        first, *more = [day.day for day, _ in span]
-        when = f"{first} to {more[-1]}" if more else str(first)
-        parts.append(f"{when}: {'not known' if number is None else quantity(number)}")
-    return " · ".join(parts)
 
 
 def file_name(statement: Statement, taken: Mapping[str, object], suffix: str) -> str:

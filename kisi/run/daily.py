@@ -188,6 +188,7 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         tenants=journal.latest(Subject.TENANTS) or {},
         accepted=journal.accepted(),
         past=journal.readings,
+        days=journal.days,
     )
 
 
@@ -271,7 +272,7 @@ class _Run:
         found = reconcile(rules, *systems, memory, self.companies, progress, setup.clock)
         found = _of_some(found) if self.scope else found
         self.stop.check()
-        record_reading(journal, run, now(), found, rules.today)
+        record_reading(journal, run, now(), found, rules)
         shown = resolve(found, setup.psas)
         refused = None
         try:

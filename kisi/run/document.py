@@ -11,10 +11,20 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from kisi.formats import Made, document
+from kisi.formats import Made, described, document
 from kisi.journal import LineHistory
 from kisi.json_text import Json, attribute
-from kisi.model import Category, LeftLine, Tenant, TenantRef, Terms, UnmappedUse, categories_of
+from kisi.model import (
+    TODAY,
+    Category,
+    LeftLine,
+    PeriodCount,
+    Tenant,
+    TenantRef,
+    Terms,
+    UnmappedUse,
+    categories_of,
+)
 from kisi.reconcile.summary import is_current, summarise
 from kisi.run.result import Mode, RunResult, amount, invoiced_alike, totals
 
@@ -37,6 +47,14 @@ def plan_document(result: RunResult) -> Json:
     )
 
 
+_PERIOD: Made = {
+    "period.period_begins": lambda period: (
+        period.begins if period and period.policy != TODAY else None
+    ),
+    "period.days": lambda period: period.days if period else (),
+}
+
+
 def made(mode: Mode = Mode.SYNC) -> Made:
     """What makes fields of plans and lines that are no attribute of theirs.
 
@@ -45,11 +63,16 @@ def made(mode: Mode = Mode.SYNC) -> Made:
     return {
         "company.current": is_current,
         "company.reason": lambda plan: attribute(plan.failure or plan.hold, "reason"),
-        "line.policy": lambda _line: "today",
-        "line.counted": lambda line: None if line.orphaned else line.after,
         "line.amount": lambda line: amount(line, mode),
         "left_line.billing": lambda line: "off" if line.is_off else "unmapped",
+        **_PERIOD,
     }
+
+
+def period_fields(period: PeriodCount | None) -> Json:
+    """What the quantity of a line that the journal knows was worked out from."""
+    counted = {"policy": period.policy if period else TODAY, "counted": period and period.counted}
+    return {**counted, **described("period", period, _PERIOD)}
 
 
 def read_tenant(data: Mapping[str, Any]) -> Tenant:

@@ -6,9 +6,22 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import date, datetime
 
+from kisi.counting import each_once
 from kisi.errors import Withheld
-from kisi.journal import ClientState, ConfirmedLine, Journal
-from kisi.model import Action, Company, CompanyPlan, Hold, Outcome, Plan, PlannedLine, Pool, Status
+from kisi.journal import ClientState, ConfirmedLine, Journal, PackedUsage
+from kisi.model import (
+    Action,
+    Company,
+    CompanyPlan,
+    CountingRules,
+    Hold,
+    Outcome,
+    Plan,
+    PlannedLine,
+    Pool,
+    Rules,
+    Status,
+)
 from kisi.planning import accepted_keys, settled
 from kisi.reconcile.pipeline import Reconciled
 from kisi.reconcile.summary import is_current, is_shown, trouble
@@ -18,7 +31,7 @@ _DOUBTS = {"empty-source", "to-zero", "decrease", "increase", "create", "run", "
 
 
 def record_reading(
-    journal: Journal, run: int, at: datetime, found: Reconciled, today: date
+    journal: Journal, run: int, at: datetime, found: Reconciled, rules: Rules
 ) -> None:
     """Stores what was read, before anything rests on it: earlier writes settled, and the usage."""
     for settlement in found.settlements:
@@ -28,9 +41,17 @@ def record_reading(
     for operation, error in found.others.changed:
         line, before = operation.line, operation.lines_before or ()
         journal.record_foreign_change(line.psa, line.agreement, at, error.message, before)
-    clients = [client.company for client in found.plan.companies]
-    read = ((x, found.evidence[ref]) for x in clients for ref in x.counted if ref in found.evidence)
-    journal.record_usage(run, read, today, doubted(found.plan))
+    journal.record_usage(run, _read(found, rules.counting), rules.today, doubted(found.plan))
+
+
+def _read(found: Reconciled, rules: CountingRules) -> Iterable[tuple[Company, PackedUsage]]:
+    """Each reading with its client; a device that several tenants of it have is in the first."""
+    for company in (client.company for client in found.plan.companies):
+        usages = [found.usages[ref] for ref in company.counted if ref in found.evidence]
+        for usage in each_once(usages, rules) if len(usages) > 1 else usages:
+            packed = found.evidence[usage.tenant.ref]
+            counted = {one.application: one.quantities for one in usage.applications}
+            yield company, replace(packed, quantities={**packed.quantities, **counted})
 
 
 def record_outcome(
@@ -120,7 +141,7 @@ def proven_lines(plan: Plan) -> Iterable[ConfirmedLine]:
     """Lines that hold what they should: read and equal, or written and shown."""
     bills = settled(plan)
     for company, line in _lines(plan):
-        if is_shown(line) and line.line_id is not None:
+        if is_shown(line) and line.line_id is not None and line.hold is None:
             yield ConfirmedLine.of(line, company, settled=line.slot in bills)
 
 
@@ -134,10 +155,13 @@ def restated_lines(plan: Plan) -> Iterable[ConfirmedLine]:
 
 
 def accepted_and_written(before: Plan, after: Plan) -> Iterable[PlannedLine]:
-    """The lines that a guard held before accepts, and that are written now, each with that hold."""
+    """The lines that a guard held before accepts, and that hold what they should now.
+
+    Each with that hold.
+    """
     guarded = {line.slot: line.hold for line in before.lines if line.hold and line.hold.key}
     for line in after.lines:
-        if line.slot in guarded and line.outcome is Outcome.APPLIED:
+        if line.slot in guarded and line.hold is None and is_shown(line):
             yield replace(line, hold=guarded[line.slot])
 
 

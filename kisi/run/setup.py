@@ -89,7 +89,8 @@ class Setup:
         now = self.clock.now()
         today = now.astimezone(self.config.timezone).date()
         mapping = self.mapping.on(today)
-        return Rules(mapping, self.config.counting, self.config.guards, now, today)
+        config = self.config
+        return Rules(mapping, config.counting, config.guards, now, today, config.timezone)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""

@@ -232,6 +232,10 @@ def map_product(
     leave: Annotated[
         bool, flag("--leave", "With --client: leave its lines of this application alone.")
     ] = False,
+    count: Annotated[
+        str | None,
+        option("POLICY", "Which number is billed: today, peak, average or day:N."),
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """Bill an application as one product, or as three by category.
@@ -248,9 +252,9 @@ def map_product(
             "--leave is for one client; name it with --client. An application that is never billed "
             "at all: kisi map application NAME --no-bill"
         )
-    if leave is bool(products):
+    if leave is bool(products or count):
         raise typer.BadParameter(
-            "Name the product with --all, or those of the categories"
+            "Name the product with --all, or those of the categories, or a --count"
             + (", or --leave; not both." if client else ".")
         )
     if client is not None and psa is not None:
@@ -259,10 +263,12 @@ def map_product(
         rows = editing.rows
         name = rows.the_application(application).name
         if client is None:
-            rows.set_product(ProductRow(name, rows.names.the_psa(psa), products))
+            psa = rows.names.the_psa(psa)
+            rows.set_product(ProductRow(name, psa, products, count=count or ""))
         else:
             place = rows.the_client(client)
-            row = ProductRow(name, rows.companies[place].psa, products, bill=not leave)
+            psa = rows.companies[place].psa
+            row = ProductRow(name, psa, products, bill=not leave, count=count or "")
             rows.set_exception(place, row)
 
 

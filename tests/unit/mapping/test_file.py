@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kisi.errors import ConfigError, ExitCode
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Application, BillingMapping, Category, Company, ProductRow, TenantRef, Unit
+from kisi.planning import rows_of
 from tests.conftest import posix_links
 
 AGAIN = "write it again by hand, without what was copied along."
@@ -424,3 +425,48 @@ def test_what_alongside_must_not_say(problems, written, sentence):
 def test_a_misspelt_alongside_is_told_its_name(problems):
     (problem,) = problems(CONTOSO + "along_side = [1050]\n")
     assert 'did you mean "alongside"' in problem
+
+
+COUNT = '[[company.product]]\napplication = "KES"\ncount = "{}"\n'
+
+
+def test_a_row_says_which_number_is_billed_and_an_exception_may_say_that_alone(load):
+    found = load(KES + KES_1 + 'count = "peak"\n' + CONTOSO + COUNT.format("day:31"))
+    (company,) = found.companies
+    assert found.products[0].count == "peak"
+    assert company.exceptions == (ProductRow("KES", "cw", {}, count="day:31"),)
+    row = rows_of(found, company)["KES"]
+    assert (row.products, row.count) == ({Category.ALL: "1"}, "day:31")
+
+
+def test_an_exception_with_a_product_has_the_general_policy(load):
+    exception = '[[company.product]]\napplication = "KES"\nall = 7\n'
+    found = load(KES + KES_1 + 'count = "peak"\n' + CONTOSO + exception)
+    row = rows_of(found, found.companies[0])["KES"]
+    assert (row.products, row.count) == ({Category.ALL: "7"}, "peak")
+
+
+@pytest.mark.parametrize("written", ['""', '"mean"', '"day:0"', '"day:32"', '"day"', "25", "true"])
+def test_what_is_no_policy(problems, written):
+    text = KES + KES_1 + f"count = {written}\n"
+    assert len(problems(text)) == 1
+    assert problems(text)[0].startswith('[[product]] "KES" (row 1, line 3) count: ')
+
+
+def test_a_policy_alone_needs_a_general_product(problems):
+    (found,) = problems(KES + CONTOSO + COUNT.format("peak"))
+    assert found == (
+        '[[company]] "Contoso" (row 1, line 3): Its exception for "KES" names only `count`, and no '
+        "[[product]] bills that application; write its product there, all = ID for instance."
+    )
+    assert (
+        "It names no product"
+        in problems(KES + '[[product]]\napplication = "KES"\ncount = "peak"')[0]
+    )
+
+
+def test_a_clash_is_found_behind_an_exception_that_says_only_its_policy(problems):
+    mail = MAIL + '[[product]]\napplication = "Mail"\nall = 2\n'
+    clash = '[[company.product]]\napplication = "Mail"\nall = 1\n'
+    (found,) = problems(KES + KES_1 + mail + CONTOSO + COUNT.format("peak") + clash)
+    assert "would both be billed as product 1" in found

@@ -173,3 +173,18 @@ def test_an_application_is_taken_out_with_all_that_names_it(draft, sides):
         '"KES" has no product in psa.cw any more: it is not billed there.',
         'Removed the exception of "Contoso" (cw:1042) for "KES".',
     )
+
+
+def test_a_policy_stays_when_the_products_change_and_can_be_set_alone(sides):
+    text = TEXT.replace("all = 1200        # flat", 'all = 1200        # flat\ncount = "peak"')
+    rows = sides.editor(text).edit()
+    rows.set_product(ProductRow("KES", "cw", {Category.ALL: "1300"}))
+    rows.set_exception(0, ProductRow("KES", "cw", count="day:25"))
+    change = rows.change()
+    wanted = text.replace("all = 1200 ", "all = 1300 ")
+    wanted = wanted.replace("all = 1250\n", 'all = 1250\ncount = "day:25"\n')
+    assert change.text == wanted
+    assert change.done == (
+        '"KES" is billed as 1300, count peak (psa.cw). Before: 1200, count peak.',
+        '"KES" of "Contoso" (cw:1042) is billed as 1250, count day:25.',
+    )

@@ -151,7 +151,7 @@ class Scene:
         run = self.journal.begin_run(at, version="1", command="sync", config_hash="")
         self.journal.record_mapping(self.mapping.companies)
         found = self.look(only=only, exclude=exclude)
-        record_reading(self.journal, run, at, found, at.date())
+        record_reading(self.journal, run, at, found, replace(self.rules(), today=at.date()))
         keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)

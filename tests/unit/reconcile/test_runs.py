@@ -78,7 +78,8 @@ def test_a_doubted_reading_is_kept_apart_from_the_start(scene):
     scene.uses(0)
     at = scene.clock.now() + timedelta(days=1)
     run = scene.journal.begin_run(at, version="1", command="sync", config_hash="")
-    record_reading(scene.journal, run, at, scene.look(), at.date())
+    rules = replace(scene.rules(), today=at.date())
+    record_reading(scene.journal, run, at, scene.look(), rules)
     assert scene.journal.days(at.date(), at.date()) == {}
 
 

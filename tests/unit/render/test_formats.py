@@ -16,7 +16,7 @@ from tests.formats import differences, formats_page
 COLUMNS = {
     "preview": "kind company psa psa_company agreement application category product line_id action"
     " before after delta unit_price money_delta guard reason remedy outcome detail used policy"
-    " counted included billable amount currency billing_cycle next_invoice",
+    " counted included billable amount currency billing_cycle next_invoice period_begins",
     "status": "company psa psa_company agreement billing status since confirmed_at guard reason"
     " remedy application category product line_id quantity quantity_since before billed"
     " managed_by_hand unit_price included billable amount currency billing_cycle",
@@ -24,7 +24,7 @@ COLUMNS = {
     " device name operating_system class counted serial reason change last_seen",
     "statement": "kind company month application category product policy date quantity unit_price"
     " included billable amount currency billing_cycle number name operating_system last_seen first"
-    " last",
+    " last period_begins",
 }
 """Scripts may rely on them."""
 UNIT = Path(__file__).parents[1]

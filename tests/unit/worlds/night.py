@@ -93,7 +93,7 @@ def night(
     office.guarded, office.accepted = Plan(()), frozenset()
     found = _reconciled(office, rules, memory, only, exclude)
     office.guarded = found.plan
-    record_reading(journal, run, clock.now(), found, rules.today)
+    record_reading(journal, run, clock.now(), found, rules)
     try:
         keys = accept(
             journal, run, clock.now(), "ada", found.plan, accepted, resolve(found, office.psas)

@@ -1,0 +1,109 @@
+"""What a client's lines should bill by their count policies, and what guards compare with. Pure.
+
+Guards judge today's reading by earlier readings, never the policy's number, so that none fires
+because a period turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from kisi.counting import Days, look_back, number_of, period_begins, period_count, readings
+from kisi.model import (
+    TODAY,
+    Agreement,
+    Baseline,
+    Company,
+    LineSlot,
+    OwnedLine,
+    PeriodCount,
+    Rules,
+)
+from kisi.planning.desired import DesiredLine, DesiredState
+
+
+def first_day(begins: date, rules: Rules) -> date:
+    """The first day of which the readings matter, for a period and for guards."""
+    return min(look_back(begins), rules.today - timedelta(days=rules.guards.baseline_days))
+
+
+def needs_days(desired: DesiredState, facts: Iterable[OwnedLine]) -> bool:
+    """Whether earlier days matter to a client: to what is billed, or to guards."""
+    return any(line.policy != TODAY for line in desired.lines) or any(x.by_days for x in facts)
+
+
+def with_policies(
+    desired: DesiredState,
+    company: Company,
+    agreement: Agreement,
+    facts: Iterable[OwnedLine],
+    days: Days,
+    rules: Rules,
+) -> DesiredState:
+    """What should be billed by each line's policy; `desired` is today's reading.
+
+    `days` are those of the client's tenants, and of those that its `facts` stand for.
+    """
+    here = {fact.slot: fact for fact in facts}
+    begins = period_begins(agreement.next_invoice, agreement.cycle, rules.today)
+
+    def counted(line: DesiredLine) -> DesiredLine:
+        fact = here.get(LineSlot(company.psa, company.agreement, line.product))
+        if line.policy == TODAY and not (fact and fact.by_days):
+            return line
+        if company.left:
+            return _left(line, company, fact, begins)
+        period = _period(line, company, begins, days, rules)
+        period = replace(period, baseline=_baseline(line, company, fact, days, rules))
+        return replace(line, quantity=_quantity(line, company, fact, period), period=period)
+
+    return replace(desired, lines=tuple(map(counted, desired.lines)))
+
+
+def _left(line: DesiredLine, company: Company, fact: OwnedLine | None, begins: date) -> DesiredLine:
+    """Of a client that has left: what it had until the period of its last day is invoiced."""
+    if line.policy == TODAY:
+        return line
+    lasts = fact is not None and company.until is not None and begins <= company.until
+    kept = int(fact.confirmed) if fact and lasts else 0
+    return replace(line, quantity=kept, period=PeriodCount(line.policy, None, begins))
+
+
+def _period(
+    line: DesiredLine, company: Company, begins: date, days: Days, rules: Rules
+) -> PeriodCount:
+    if line.policy == TODAY:
+        return PeriodCount(TODAY, line.quantity, rules.today)
+    known = readings(company.counted, line.application, line.categories, days)
+    known[rules.today] = line.quantity  # the newest; of several tenants, each device once
+    return period_count(line.policy, begins, known, rules.today)
+
+
+def _quantity(
+    line: DesiredLine, company: Company, fact: OwnedLine | None, period: PeriodCount
+) -> int:
+    days = {one.date: one.quantity for one in period.days if one.quantity is not None}
+    number = line.quantity if line.policy == TODAY else number_of(line.policy, period.begins, days)
+    if number is not None:
+        return number
+    # Before its day, a line keeps its quantity, as long as that stands for what the row has today.
+    now = (company.counted, line.application, line.categories)
+    kept = fact is not None and (fact.tenants, fact.application, fact.categories) == now
+    return int(fact.confirmed) if fact and kept else line.quantity
+
+
+def _baseline(
+    line: DesiredLine, company: Company, fact: OwnedLine | None, days: Days, rules: Rules
+) -> Baseline | None:
+    """Of what a line was proven with last, so that a tenant that is taken away is seen to be."""
+    first = rules.today - timedelta(days=rules.guards.baseline_days)
+    what = (company.counted, line.application, line.categories)
+    if fact is not None:
+        what = (fact.tenants, fact.application, fact.categories)
+        if fact.accepted is not None:
+            first = max(first, fact.accepted.astimezone(rules.zone).date())
+    seen = [Decimal(x) for day, x in readings(*what, days).items() if first <= day <= rules.today]
+    return Baseline(max(seen), min(seen), seen[-1]) if seen else None
