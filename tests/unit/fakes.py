@@ -6,7 +6,7 @@ told, and by what the real journal says.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -87,7 +87,7 @@ def busy(wait: float) -> Reaction:
 @dataclass
 class _Change:
     visible_at: float
-    place: tuple[str, str]
+    line_id: str
     line: Line | None
 
 
@@ -139,7 +139,7 @@ class FakePsa:
         self.closed = 0
         self._clock = clock or FakeClock()
         self._agreements: dict[str, Agreement] = {}
-        self._changes: list[_Change] = []
+        self._changes: dict[str, list[_Change]] = defaultdict(list)  # by agreement
         self._made = 300
 
     # --- what people do -------------------------------------------------------------------------
@@ -160,12 +160,12 @@ class FakePsa:
     ):
         """Adds a line, or changes the one with `line_id`, as a person does; seen at once."""
         line = Line(line_id or self._new_id(), agreement, product, Decimal(str(quantity)), **more)
-        self._changes.append(_Change(self._clock.monotonic(), (agreement, line.id), line))
+        self._changes[agreement].append(_Change(self._clock.monotonic(), line.id, line))
         return line
 
     def remove(self, line: Line) -> None:
         """Deletes a line, as a person does."""
-        self._changes.append(_Change(self._clock.monotonic(), (line.agreement, line.id), None))
+        self._changes[line.agreement].append(_Change(self._clock.monotonic(), line.id, None))
 
     # --- what tests judge by --------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ class FakePsa:
         )
         line = replace(line, quantity=Decimal(quantity))
         seen = self._clock.monotonic() + late
-        self._changes.append(_Change(seen, (planned.agreement, line_id), line))
+        self._changes[planned.agreement].append(_Change(seen, line_id, line))
         return line
 
     def _id_of(self, _new: PlannedLine) -> str:
@@ -308,9 +308,9 @@ class FakePsa:
 
     def _lines(self, agreement: str, at: float) -> list[Line]:
         found: dict[str, Line | None] = {}
-        for change in self._changes:
-            if change.place[0] == agreement and change.visible_at <= at:
-                found[change.place[1]] = change.line
+        for change in self._changes[agreement]:
+            if change.visible_at <= at:
+                found[change.line_id] = change.line
         return [line for line in found.values() if line is not None]
 
     def _new_id(self) -> str:

@@ -30,7 +30,6 @@ from tests.unit.build import (
     ALL_ROW,
     COMPANY,
     SERVER_2022,
-    TODAY,
     WINDOWS_11,
     device,
     mapping,
@@ -128,7 +127,8 @@ class Scene:
         self.mapping = replace(self.mapping, companies=companies)
 
     def rules(self) -> Rules:
-        return Rules(self.mapping, self.counting, self.guards, self.clock.now(), TODAY)
+        now = self.clock.now()
+        return Rules(self.mapping, self.counting, self.guards, now, now.date())
 
     def journal_state(self) -> JournalState:
         return load_journal_state(self.journal, self.rules())
@@ -151,7 +151,7 @@ class Scene:
         run = self.journal.begin_run(at, version="1", command="sync", config_hash="")
         self.journal.record_mapping(self.mapping.companies)
         found = self.look(only=only, exclude=exclude)
-        record_reading(self.journal, run, at, found, replace(self.rules(), today=at.date()))
+        record_reading(self.journal, run, at, found, self.rules())
         keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)
@@ -161,13 +161,13 @@ class Scene:
             read_at=found.read_at,
             journal=self.journal,
             run=run,
-            today=TODAY,
+            today=at.date(),
             clock=self.clock,
             stop=self.stop,
             emergency=pytest.fail,
         )
         applied = apply(plan, context)
-        record_outcome(self.journal, run, at, found, applied.plan, TODAY)
+        record_outcome(self.journal, run, at, found, applied.plan, at.date())
         self.journal.end_run(run, at, exit_code=0, summary={}, message="")
         return Day(run, found, applied)
 
