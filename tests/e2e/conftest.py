@@ -150,6 +150,10 @@ class Operator:
         """Moves the clocks of kisi and of all servers on."""
         self._clock.shift(timedelta(days=nights))
 
+    def move_to(self, moment: datetime) -> None:
+        """Sets the clocks of kisi and of all servers."""
+        self._clock.move_to(moment)
+
     def run(self, *arguments: str) -> Result:
         """Runs a command with this configuration, and looks that it left nothing open."""
         if not self._by_hand:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -242,6 +243,52 @@ def test_a_changed_policy_holds_nothing(operator: Operator):
 
 
 NEXT = "Kaspersky Next EDR Optimum"
+
+
+def test_a_key_that_comes_late_in_the_period(operator: Operator):
+    """Nights without it are nights with 0 of it: a mean is over the whole period since kisi came."""
+    operator.bill_as_one()
+    operator.bill_as_one(NEXT)
+    clients = {policy: billed_by(operator, policy, 30) for policy in (*POLICIES, "day:17")}
+    for policy, client in clients.items():
+        client.exceptions.append({"application": NEXT, "count": policy})
+    operator.sync()
+    operator.next_night(4)
+    for client in clients.values():
+        client.key(NEXT, devices=client.devices()[:10])
+    assert operator.sync().code == 0
+    operator.next_night()
+    assert operator.sync().code == 0
+    found = {policy: list(client.quantities.values()) for policy, client in clients.items()}
+    assert found == {
+        "today": [30, 10],
+        "peak": [30, 10],
+        "average": [30, 7],  # (0 + 10 + 10) / 3
+        "day:17": [30, 10],
+        "day:20": [30, 10],  # a client without a line is billed today
+    }
+
+
+def test_a_day_is_the_billing_zones_also_when_its_clocks_change(operator: Operator):
+    """Berlin's 2026-10-25 has 25 hours, from 22:00 UTC of the day before to 23:00 UTC."""
+    operator.bill_as_one()
+    contoso = billed_by(operator, "average", 60)
+    operator.by_hand()
+    text = operator.config.read_text(encoding="utf-8")
+    zone = re.sub("^timezone .*$", 'timezone = "Europe/Berlin"', text, flags=re.MULTILINE)
+    operator.config.write_text(zone, encoding="utf-8")
+    for at, devices, billed in (
+        ("2026-10-24T21:30", 60, 60),
+        ("2026-10-24T22:30", 62, 61),
+        ("2026-10-25T00:30", 63, 62),  # 02:30, and an hour later 02:30 once more: the same day
+        ("2026-10-25T01:30", 64, 62),
+        ("2026-10-25T22:30", 66, 63),  # 23:30; an hour off, it would be a third day
+        ("2026-10-25T23:30", 67, 64),  # (60 + 66 + 67) / 3 = 64.3
+    ):
+        operator.move_to(datetime.fromisoformat(at).replace(tzinfo=UTC))
+        set_devices(contoso, devices)
+        result = operator.sync()
+        assert (result.code, units(contoso)) == (0, billed), (at, result.err)
 
 
 def replaced(operator: Operator, *policies: str) -> Mapping[str, Client]:
