@@ -72,8 +72,8 @@ _DAYS_OVER = """
 """
 _DAYS_BETWEEN = """
     SELECT * FROM usage_day
-    WHERE first_day <= ? AND last_day >= ? AND NOT held
-        AND (? IS NULL OR tenant IN (SELECT value FROM json_each(?)))
+    WHERE tenant IN (SELECT value FROM json_each(?)) AND last_day >= ? AND first_day <= ?
+        AND NOT held
     ORDER BY tenant, application, first_day
 """
 _HELD_DAYS = """
@@ -251,12 +251,11 @@ class Usages(Runs):
         )
 
     def days(
-        self, first: date, last: date, tenants: Tenants = None
+        self, first: date, last: date, tenants: Collection[TenantRef]
     ) -> Mapping[tuple[TenantRef, str], Mapping[date, Quantities]]:
         """What was counted on each day of a span, by tenant and application; gaps are missing."""
-        wanted = _json(tenants)
         found: dict[tuple[TenantRef, str], dict[date, Quantities]] = {}
-        for row in self._rows(_DAYS_BETWEEN, str(last), str(first), wanted, wanted):
+        for row in self._rows(_DAYS_BETWEEN, _json(tenants), str(first), str(last)):
             span = from_row(_Days, row)
             days = found.setdefault((span.tenant, span.application), {})
             day = max(span.first_day, first)

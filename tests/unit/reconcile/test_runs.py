@@ -63,12 +63,14 @@ def test_what_a_run_counted_is_the_days_reading(scene):
     at = scene.clock.now().date()
     (tenant_ref,) = COMPANY.tenants
     counted = {Category.WINDOWS_WORKSTATIONS: 90, Category.WINDOWS_SERVERS: 10}
-    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: counted}}
+    assert scene.journal.days(at, at, COMPANY.tenants) == {(tenant_ref, KES): {at: counted}}
     scene.uses(0)
     doubted = scene.sync()
-    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: counted}}  # a guard doubts the 0
+    assert scene.journal.days(at, at, COMPANY.tenants) == {
+        (tenant_ref, KES): {at: counted}
+    }  # a guard doubts the 0
     scene.sync(doubted.plan.plan_id)
-    assert scene.journal.days(at, at) == {(tenant_ref, KES): {at: {}}}
+    assert scene.journal.days(at, at, COMPANY.tenants) == {(tenant_ref, KES): {at: {}}}
 
 
 def test_a_doubted_reading_is_kept_apart_from_the_start(scene):
@@ -80,7 +82,7 @@ def test_a_doubted_reading_is_kept_apart_from_the_start(scene):
     run = scene.journal.begin_run(at, version="1", command="sync", config_hash="")
     rules = replace(scene.rules(), today=at.date())
     record_reading(scene.journal, run, at, scene.look(), rules)
-    assert scene.journal.days(at.date(), at.date()) == {}
+    assert scene.journal.days(at.date(), at.date(), COMPANY.tenants) == {}
 
 
 def test_a_changed_use_changes_the_line_that_is_there(scene):
