@@ -78,10 +78,12 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     passed = not areas[0].count(Level.PROBLEM)
     if passed and (open_ := tuple(_to_look_at(load(config)[0].state_dir))):
         areas.append(Area("Writes to look at", open_, ExitCode.WITHHELD))
+    following = "kisi check --online"
     if online and passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
             areas += _online(setup)
+            following = "kisi preview" if setup.mapping.companies else "kisi map"
     code = _show_areas(areas, console, detailed=console.verbose > 0 or online)
     problems = sum(area.count(Level.PROBLEM) for area in areas)
     warnings = plural(sum(area.count(Level.WARNING) for area in areas), "warning")
@@ -89,7 +91,6 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
         console.warn(f"{plural(problems, 'problem')}, {warnings}. Nothing was changed.")
     else:
         more = "" if warnings.startswith("0 ") else f", {warnings}"
-        following = "kisi preview" if online else "kisi check --online"
         console.info(f"No problems{more}. Next: {following}")
     return code
 

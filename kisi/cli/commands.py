@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -272,7 +272,7 @@ def statement(
         raise typer.BadParameter(
             "A page is one client's: name it, or write a file for each with --output FOLDER."
         )
-    first = None if month is None else first_of_month(month)
+    first = None if month is None else options.day(month, "--month", month=True)
     show_statement(config, console, name, client or (), first)
 
 
@@ -339,15 +339,6 @@ def _age(text: str) -> timedelta | None:
     return age if age is not None and age <= _LONGEST else None
 
 
-def first_of_month(text: str) -> date:
-    """The first day of a month such as `2026-11`; else `typer.BadParameter`."""
-    try:
-        return date.fromisoformat(f"{text}-01")
-    except ValueError:
-        said = f"{text[:40]!r} is not a month such as 2026-11."
-        raise typer.BadParameter(said, param_hint="--month") from None
-
-
 def instant(text: str, option: str) -> datetime | timedelta:
     """A day (`2026-11-01`) from 1970 on, or a duration before now. Else as `duration`."""
     try:
@@ -375,6 +366,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = _command_of(app).main(list(arguments), prog_name="kisi", standalone_mode=False)
     except typer.TyperException as error:  # wrong arguments, in Typer's own words
+        if isinstance(error, typer.BadParameter) and error.__cause__ is not None:
+            from kisi.config.sentences import about_value  # its converter's are a programmer's
+
+            error.message = about_value(error.__cause__)
         if (show := getattr(error, "show", None)) is not None:  # its own say how it is used, too
             show(sys.stderr)
         else:

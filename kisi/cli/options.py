@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from datetime import date
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -38,6 +39,15 @@ def client_option(text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 -
 def client_argument(text: str, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Argument`
     """An argument that names one client, and completes its name."""
     return typer.Argument(metavar="CLIENT", help=text, autocompletion=client_names, **more)
+
+
+def day(text: str, name: str, *, month: bool = False) -> date:
+    """A day, or the first of a month, that an option has; else `typer.BadParameter`."""
+    try:
+        return date.fromisoformat(f"{text}-01" if month else text)
+    except ValueError:
+        said = "a month such as 2026-11" if month else "a day such as 2026-11-30"
+        raise typer.BadParameter(f"{text[:40]!r} is not {said}.", param_hint=name) from None
 
 
 _OLDER = {"only": "client", "company": "client"}

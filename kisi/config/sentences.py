@@ -97,7 +97,9 @@ _EXPECTED = {
     "path_type": "a path in quotes",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
     "bool_type": "true or false, without quotes",
     "tuple_type": "a list in [brackets]",
     "list_type": "a list in [brackets]",
@@ -249,6 +251,13 @@ def _problem(
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def about_value(error: BaseException) -> str:
+    """What is wrong with one value, in a sentence; of an error that is not pydantic's, its own."""
+    if isinstance(error, ValidationError):
+        return _about_value(error.errors(include_url=False)[0])
+    return _sentence(str(error))
 
 
 def _about_value(error: ErrorDetails) -> str:

@@ -50,7 +50,7 @@ _CLOCK_SLACK = timedelta(minutes=5)
 """So far ahead a proof may be dated; a later one was made by a clock that was wrong."""
 UP_TO_DATE_FOR = timedelta(hours=26)
 """How old a proof may be where nobody says: a day, and the time that a run may take or wait."""
-_AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
+_AGES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _UP_TO_DATE = "up to date"
 _OUT_OF_DATE = "out of date"
 """Nothing is wrong with the client but that its lines were last confirmed too long ago."""
@@ -228,13 +228,17 @@ def _last_run(view: StatusView) -> Iterable[Section]:
     current = sum(one.get("current", False) for one in clients)
     code = view.last_run["exit_code"]
     title = f"Last run {_ago(view.at - at)}: {ENDINGS.get(code, f'exit code {code}')}"
-    facts = (moment(at, view.zone), f"{current} of {len(clients)} {_UP_TO_DATE} then")
+    facts = (moment(at, view.zone), f"{_up_to_date(current, len(clients))} then")
     if view.at - at <= view.max_age:
         yield Section(title, facts)
         return
     said = "No run over all clients has come to its end since, and the numbers below are as old."
     todo = "See that the schedule is on and what became of its runs, or run `kisi sync`."
     yield Section(title, facts, (Span(said, Tone.BAD), Span(todo)), Tone.BAD)
+
+
+def _up_to_date(current: int, billed: int) -> str:
+    return f"{current} of {billed} {_UP_TO_DATE}" if billed else "no client billed"
 
 
 def _ago(age: timedelta) -> str:
@@ -259,7 +263,7 @@ def _run(run: Run, zone: tzinfo) -> tuple[str | Span, ...]:
         minutes, seconds = divmod(round((run.ended_at - run.at).total_seconds()), 60)
         took = f"{minutes}:{seconds:02d}"
     counts, billed = run.summary, run.summary.get("billed")
-    came_to = [] if billed is None else [f"{counts.get('current')} of {billed} {_UP_TO_DATE}"]
+    came_to = [] if billed is None else [_up_to_date(counts.get("current", 0), billed)]
     came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
     ending = Span(run.state, Tone.CHANGE if run.state is RunState.RUNNING else Tone.BAD)
     if run.state is RunState.FINISHED and run.exit_code is not None:

@@ -58,6 +58,23 @@ def test_a_number_beyond_reason_is_a_usage_error(operator: Operator, arguments: 
     assert result.requests == ()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("map leave X --on 29.11.2026", "for --on: '29.11.2026' is not a day such as 2026-11-30."),
+        ("map leave X --on 2026-13-01", "for --on: '2026-13-01' is not a day such as 2026-11-30."),
+        ("statement --month 2026-13", "for --month: '2026-13' is not a month such as 2026-11."),
+        ("sync --jitter soon", "for '--jitter': This must be a number, not text."),
+        ("explain X --run last", "for '--run': This must be a whole number, not text."),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_words(operator: Operator, arguments: str, said: str):
+    operator.by_hand()
+    result = operator.run_bare(*arguments.split())
+    assert (result.code, result.out, result.requests) == (2, "", ())
+    assert result.err.endswith(f"Error: Invalid value {said}\n")
+
+
 @pytest.mark.parametrize("value", ["36500d", "1970-01-01", "0m"])
 def test_the_largest_ages_work(operator: Operator, value: str):
     assert operator.run("status", "--since", value).code == 0

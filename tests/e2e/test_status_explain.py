@@ -716,6 +716,11 @@ def test_check_online_of_a_good_installation_finds_nothing_and_writes_nothing(op
     assert operator.world.lines == {}
     assert not operator.state.exists()
     assert operator.sandbox.ksc_server.fingerprint in result.out.replace("\n", "").replace(" ", "")
+    assert result.err.endswith(". Next: kisi preview\n")
+    operator.by_hand()
+    (operator.folder / "mapping.toml").unlink()
+    assert operator.run("check").err.endswith(". Next: kisi check --online\n")
+    assert operator.run("check", "--online").err.endswith(". Next: kisi map\n")
 
 
 def test_check_online_asks_to_pin_only_a_certificate_that_is_not_trusted_yet(operator: Operator):

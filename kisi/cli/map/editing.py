@@ -394,8 +394,7 @@ def map_leave(
     console: Console,
     client: Annotated[str, client_argument("Its name, agreement (cw:1042) or a tenant.")],
     on: Annotated[
-        datetime | None,
-        typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Its last day; default: today."),
+        str | None, options.option("YYYY-MM-DD", "Its last day; by default today.")
     ] = None,
     bill_period: Annotated[
         bool | None,
@@ -417,6 +416,7 @@ def map_leave(
     from kisi.mapping.changes import called
     from kisi.mapping.rules import UNTOUCHED
 
+    last = None if on is None else options.day(on, "--on")
     with edited_mapping(config, console, offline=offline or undo) as editing:
         place = editing.rows.the_client(client)
         old, until = editing.rows.companies[place], None
@@ -429,7 +429,7 @@ def map_leave(
                 f"{old.psa}:{old.agreement} on",
             )
         if not undo:
-            until = _last_day(editing, old, on.date() if on else editing.today, bill_period)
+            until = _last_day(editing, old, last or editing.today, bill_period)
         editing.rows.change_clients({place: replace(old, until=until)})
     if until is not None:
         console.info(

@@ -87,13 +87,19 @@ def test_the_first_words_are_how_old_everything_is():
         (timedelta(minutes=3), "3 minutes"),
         (timedelta(hours=47), "47 hours"),
         (timedelta(days=9, hours=3), "9 days"),
-        (timedelta(minutes=-5), "1 minute"),
+        (timedelta(0), "1 second"),
+        (timedelta(seconds=40), "40 seconds"),
+        (timedelta(minutes=-5), "1 second"),  # a clock that goes wrong
     ):
         assert shown(replace(view, at=samples.NOW + age)).startswith(f"Last run {words} ago: ")
     old = shown(replace(view, at=samples.NOW + timedelta(hours=27)))
     assert "No run over all clients has come to its end since" in old
     longer = replace(view, at=samples.NOW + timedelta(hours=27), max_age=timedelta(days=2))
     assert "has come to its end since" not in shown(longer)
+    off = [one | {"status": Status.OFF} for one in view.last_run["companies"]]
+    assert "  2026-11-03 06:12 · no client billed then\n" in shown(
+        replace(view, last_run={**view.last_run, "companies": off})
+    )
 
 
 def test_clients_in_the_same_state_for_the_same_reason_are_told_once():
