@@ -211,10 +211,12 @@ class _Run:
     def _unsent(self, change: _Change, recheck: _Recheck) -> PlannedLine | None:
         """The line with the reason why it is not written, or None."""
         line = change.line
+        # Before the intent: during the wait that a rate limit asks for, a signal may end the run.
+        in_time = self.context.waited(self.context.psas[line.psa].busy_for())
         if self.context.stop.is_set():
             return replace(line, detail="not tried: the run was stopped")
         why = self.closed.get(line.psa) or change.waits_for
-        if self.context.clock.monotonic() >= self.context.ends:
+        if not in_time:
             why = "this run's time was up before its turn came"
         try:
             why = why or recheck.obstacle(line)

@@ -57,6 +57,10 @@ class HttpPsa(Psa):
         """How far this machine's clock is ahead of the PSA's."""
         return self.client.skew if self.client else None
 
+    def busy_for(self) -> float:
+        """Seconds until the PSA wants to be sent something again."""
+        return self.client.busy_for() if self.client else 0.0
+
     def withheld(self) -> Hold | None:
         """None: there is no report-only mode."""
         return None

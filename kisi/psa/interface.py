@@ -103,6 +103,9 @@ class Psa(Protocol):
     def clock_skew(self) -> timedelta | None:
         """How far this machine's clock is ahead of the PSA's, by its last answer; None: unknown."""
 
+    def busy_for(self) -> float:
+        """Seconds until the PSA wants to be sent something again, as it said with a rate limit."""
+
     def withheld(self) -> Hold | None:
         """Why this PSA's writes are all held, whatever they are, or None. No id releases it."""
 

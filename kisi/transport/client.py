@@ -24,7 +24,7 @@ from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untruste
 from kisi.secrets import fingerprint
 from kisi.transport.answer import Answer, clock_skew
 from kisi.transport.connection import Attempt, Connection, TrustMethod, UnexpectedAnswer
-from kisi.transport.policy import Clock, Limits, Retry, may_retry, wait_before_retry
+from kisi.transport.policy import Clock, Limits, Retry, may_retry, shared_wait, wait_before_retry
 from kisi.transport.trust import presented_by, trust_methods
 
 _LOG = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ class _Call:
 class Client:
     """Sends requests to one server: bounded in time and size, and repeated only where that is safe.
 
-    Thread-safe: each thread has a connection of its own. The environment gives proxies (not for
+    Thread-safe: each thread has a connection of its own, and all of them wait where the server asks
+    one of them to. The environment gives proxies (not for
     loopback addresses) and, in `REQUESTS_CA_BUNDLE`, the authorities where nothing is pinned.
 
     The path of each request is put after `base_url`. `ca_files` (PEM or DER) and `fingerprints`
@@ -91,6 +92,8 @@ class Client:
         self._methods = trust_methods(ca_files, fingerprints)
         self._method = 0
         self._answered = False
+        self._resumes = 0.0
+        """The instant of the clock's `monotonic` until which the server asked to be left alone."""
         self.skew: timedelta | None = None
         """How far our clock is ahead of the server's, by the last answer that has a date."""
         self._thread = threading.local()
@@ -150,11 +153,19 @@ class Client:
 
         title = method if self._hidden else f"{method} {path.partition('?')[0]}"
         limits = self.limits.for_best_effort() if best_effort else self.limits
+        if not best_effort:  # before the time of this call begins
+            wait = min(self.busy_for(), limits.time_left(self._clock.monotonic()))
+            if wait > 0:
+                self._clock.sleep(wait)
         ends = limits.ends(self._clock.monotonic())
         outcome = self._with_retries(_Call(title, prepare, retry, limits, ends))
         if isinstance(outcome, TransportError):
             raise outcome
         return outcome
+
+    def busy_for(self) -> float:
+        """Seconds until the server wants to be asked again, by any thread, as it said with 429."""
+        return max(0.0, self._resumes - self._clock.monotonic())
 
     def close(self) -> None:
         """Closes all connections of all threads. Safe to call twice."""
@@ -168,9 +179,12 @@ class Client:
         attempt, trouble, limits = 1, "", call.limits
         while True:
             outcome = self._with_trust_methods(call)
+            if asked := shared_wait(outcome, limits):
+                self._resumes = max(self._resumes, self._clock.monotonic() + asked)
             if limits.stopped or not may_retry(call.retry, outcome, attempt, limits):
                 break
             wait = wait_before_retry(outcome, attempt, limits, self._jitter())
+            wait = max(wait, self.busy_for())
             if self._clock.monotonic() + wait >= call.ends:
                 break
             if isinstance(outcome, TransportError):

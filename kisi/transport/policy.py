@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -85,6 +86,11 @@ class Limits:
         own = now + self.call
         return own if self.run_ends is None else min(own, self.run_ends)
 
+    def time_left(self, now: float) -> float:
+        """Seconds from `now` in which something may be sent, as far as the whole run goes."""
+        ends = math.inf if self.run_ends is None else self.run_ends
+        return 0.0 if self.stopped else max(0.0, ends - now)
+
     @property
     def stopped(self) -> bool:
         """Whether nothing is to be sent any more."""
@@ -137,3 +143,15 @@ def wait_before_retry(
     # Who asks for no wait at all, again and again, is not to be asked a thousand times.
     least = backoff if attempt >= limits.attempts else 0.0
     return max(min(asked, limits.retry_after_cap), least)
+
+
+def shared_wait(outcome: Answer | TransportError, limits: Limits) -> float:
+    """Seconds for which every thread is to leave the server alone after `outcome`; mostly 0.
+
+    A rate limit is the account's, not the request's: whoever goes on uses up what others wait for.
+    A wait longer than kisi's own cap is not one that a run can sit out; each request fails by it.
+    """
+    asked = None
+    if isinstance(outcome, Answer) and outcome.status in _UNPROCESSED:
+        asked = retry_after(outcome.headers)
+    return asked if asked is not None and asked <= limits.retry_after_cap else 0.0

@@ -102,6 +102,7 @@ class FakePsa:
         unlisted: `agreements_of` raises it.
         unreadable: `lines` raises it for an agreement, so many times (None: always).
         report: What `withheld` says.
+        busy: What `busy_for` says.
         skew: What `clock_skew` says.
         sent: Every line that `write` got, in order.
         looks: Every agreement that `lines` was asked for, in order.
@@ -124,6 +125,7 @@ class FakePsa:
         self.broken: PsaError | None = None
         self.unreadable: dict[str, tuple[PsaError, int | None]] = {}
         self.report: Hold | None = None
+        self.busy = 0.0
         self.skew: timedelta | None = None
         self.prices: dict[str, PsaProduct] | PsaError = {}
         self.missing: set[str] = set()
@@ -188,6 +190,9 @@ class FakePsa:
 
     def clock_skew(self) -> timedelta | None:
         return self.skew
+
+    def busy_for(self) -> float:
+        return self.busy
 
     def withheld(self) -> Hold | None:
         return self.report

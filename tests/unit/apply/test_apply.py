@@ -839,3 +839,23 @@ def test_a_psa_that_cannot_be_read_back_does_not_stop_the_others(bench, psa):
         Outcome.APPLIED,
     ]
     assert psa.quantities("1043") == {"1200": 7}
+
+
+def test_a_psa_that_asks_everybody_to_wait_is_waited_for_before_the_intent(bench, psa):
+    psa.busy, intents = 20.0, []
+
+    def pause(seconds):
+        intents.append(len(bench.operations()))
+        psa.busy = 0.0
+        bench.clock.sleep(seconds)
+
+    bench.pause = pause
+    (line,) = bench.write(planned(None, 5))
+    assert (intents, bench.clock.slept[0], line.outcome) == ([0], 20, Outcome.APPLIED)
+
+
+def test_a_stop_while_everybody_waits_for_the_psa_leaves_no_intent(bench, psa):
+    psa.busy, bench.pause = 20.0, lambda _: bench.stop.set()
+    applied = bench.apply(client(planned(None, 5)))
+    assert applied.interrupted
+    assert (psa.sent, bench.operations()) == ([], [])

@@ -455,3 +455,36 @@ def test_a_connection_that_takes_too_long_has_carried_nothing(
     monkeypatch.setattr("urllib3.util.connection.create_connection", slow)
     with pytest.raises(NotSent, match="could not be reached: it did not answer in time"):
         connect("https://psa.example").send("GET", "/a")
+
+
+def test_a_rate_limit_is_every_threads(serve: Serve, connect: Connect, clock: FakeClock) -> None:
+    """A write is not sent again by the client; whoever asks next waits for what it was told."""
+    server = serve(answering(*busy("7"), OK + b"Content-Length: 2\r\n\r\n{}"))
+    client = connect(server.url)
+    assert client.send("POST", "/a").status == 429
+    assert (clock.slept, client.busy_for()) == ([], 7.0)
+    assert client.send("GET", "/b").status == 200
+    assert (clock.slept, client.busy_for()) == ([7.0], 0.0)
+
+
+@pytest.mark.parametrize("asked", ["99999", "soon"])
+def test_a_wait_that_no_run_can_sit_out_is_nobody_elses(
+    serve: Serve, connect: Connect, clock: FakeClock, asked: str
+) -> None:
+    server = serve(answering(*busy(asked), OK + b"Content-Length: 2\r\n\r\n{}"))
+    client = connect(server.url)
+    assert client.send("POST", "/a").status == 429
+    assert client.send("POST", "/b").status == 200
+    assert clock.slept == []
+
+
+def test_a_rate_limit_is_not_waited_for_beyond_the_end_of_the_run(
+    serve: Serve, connect: Connect, clock: FakeClock
+) -> None:
+    server = serve(answering(*busy("100"), OK + b"Content-Length: 2\r\n\r\n{}"))
+    client = connect(server.url, limits=Limits(run_ends=clock.seconds + 30))
+    assert client.send("POST", "/a").status == 429
+    with pytest.raises(NotSent, match="the time is over; POST /b was not sent"):
+        client.send("POST", "/b")
+    assert clock.slept == [30]
+    assert client.send("POST", "/end", best_effort=True).status == 200
