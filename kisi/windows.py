@@ -123,7 +123,7 @@ if sys.platform == "win32":
 
     _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-    _OWNER_AND_LIST = 1 | 4
+    _OWNER, _LIST = 1, 4
     _CTRL_C, _CTRL_BREAK = 0, 1
     _EVENT_HANDLER = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 
@@ -132,7 +132,7 @@ if sys.platform == "win32":
         size = wintypes.DWORD()
         raw = ctypes.create_string_buffer(0)
         read = _advapi32.GetFileSecurityW
-        while not read(str(path), _OWNER_AND_LIST, raw, len(raw), byref(size)):
+        while not read(str(path), _OWNER | _LIST, raw, len(raw), byref(size)):
             if size.value <= len(raw):
                 raise ctypes.WinError(ctypes.get_last_error())
             raw = ctypes.create_string_buffer(size.value)
@@ -163,6 +163,19 @@ if sys.platform == "win32":
             return None
         names = ", ".join(map(account_name, strangers))
         return names, icacls(path, access, account, strangers, is_folder=path.is_dir())
+
+    def make_private(path: Path) -> None:
+        """Leaves this account, SYSTEM and administrators in, and nobody else."""
+        text = "".join(f"(A;;FA;;;{who})" for who in ("SY", "BA", asker().sid))
+        rights = ctypes.c_void_p()
+        if not (
+            _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                f"D:P{text}", 1, byref(rights), None
+            )
+            and _advapi32.SetFileSecurityW(str(path), _LIST, rights)
+        ):
+            raise ctypes.WinError(ctypes.get_last_error())
+        _kernel32.LocalFree(rights)
 
     def open_to_others(files: Iterable[Path], state: Path) -> Iterator[Finding]:
         """Warnings of files that others can change or replace, and of a state they can read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 import tomli_w
 
+from kisi import windows
 from kisi.sandbox.http import Server
 from kisi.sandbox.world import BilledApplication, Billing, Client
 
@@ -82,9 +84,7 @@ def write(directory: Path, parts: Sequence[Part], mapping: str | None) -> Path:
     secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     for part in parts:
         for name, value in part.secrets.items():
-            file = secrets / name
-            file.touch(mode=0o600)
-            file.write_text(value, encoding="utf-8")
+            write_secret(secrets / name, value)
         for name, content in part.files.items():
             _put(directory / name, content)
         for report in part.reports():
@@ -97,6 +97,16 @@ def write(directory: Path, parts: Sequence[Part], mapping: str | None) -> Path:
         text = "\n".join([mapping, *(part.mapping for part in parts if part.mapping)])
         (directory / "mapping.toml").write_text(text, encoding="utf-8")
     return path
+
+
+def write_secret(file: Path, value: str) -> None:
+    """Write a file that the owner alone may read, wherever its folder lies."""
+    file.touch(mode=0o600)
+    if sys.platform == "win32":
+        windows.make_private(file)
+    else:
+        file.chmod(0o600)
+    file.write_text(value, encoding="utf-8")
 
 
 def _put(file: Path, content: bytes) -> Path:

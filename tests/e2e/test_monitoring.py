@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kisi.lock import run_lock
+from kisi.sandbox.configuration import write_secret
 from tests.e2e.conftest import Operator
 from tests.faults.monitor import TOKEN, Monitor, answer
 
@@ -30,9 +31,7 @@ def told(operator: Operator, monitor: Monitor) -> Operator:
     operator.client("Fabrikam", workstations=2)
     operator.more = NOTIFY
     operator.by_hand()
-    secret = operator.folder / "secrets" / "told"
-    secret.touch(mode=0o600)
-    secret.write_text(monitor.url, encoding="utf-8")
+    write_secret(operator.folder / "secrets" / "told", monitor.url)
     return operator
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kisi.sandbox.configuration import write_secret
 from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 from tests.faults.monitor import TOKEN, Monitor, answer
@@ -38,9 +39,7 @@ def tell(operator: Operator, url: str, more: str = "", name: str = "people") -> 
     """From now on people are told at this address."""
     operator.more = APPRISE + more
     operator.write_files()
-    secret = operator.folder / "secrets" / name
-    secret.touch(mode=0o600)
-    secret.write_text(url, encoding="utf-8")
+    write_secret(operator.folder / "secrets" / name, url)
 
 
 def of_apprise(monitor: Monitor) -> str:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kisi.sandbox.configuration import write_secret
 from tests.faults.conftest import Trial
 from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up
 
@@ -14,9 +15,7 @@ from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up
 def tell(trial: Trial, url: str) -> None:
     """From now on people are told of each run at this address."""
     trial.operator.write_files()
-    secret = trial.operator.folder / "secrets" / "people"
-    secret.touch(mode=0o600)
-    secret.write_text(url)
+    write_secret(trial.operator.folder / "secrets" / "people", url)
     trial.operator.more = '[notify]\napprise = ["file:secrets/people"]\nwhen = "always"\n'
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from kisi.render.terminal import cells
 from kisi.run import notification
+from kisi.sandbox.configuration import write_secret
 from tests.conftest import posix_accounts, posix_links, posix_shell, posix_terminal
 from tests.faults.conftest import CREATE, Trial
 from tests.faults.monitor import TOKEN, Behave, Monitor, answer, hang_up
@@ -347,9 +348,7 @@ def tell(trial: Trial, url: str) -> None:
     """From now on the run is told to this address, both ways."""
     trial.operator.write_files()
     for name in ("ping-url", "webhook-url"):
-        secret = trial.operator.folder / "secrets" / name
-        secret.touch(mode=0o600)
-        secret.write_text(url)
+        write_secret(trial.operator.folder / "secrets" / name, url)
     trial.operator.more = (
         '[notify]\nhealthcheck = "file:secrets/ping-url"\nwebhook = "file:secrets/webhook-url"\n'
     )

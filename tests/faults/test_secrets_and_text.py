@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from kisi.sandbox.configuration import write_secret
 from kisi.sandbox.ksc_records import pxg_error
 from tests.conftest import posix_accounts, posix_links, posix_modes
 from tests.e2e.conftest import Operator, Result
@@ -205,8 +206,7 @@ def test_a_secret_that_cannot_be_used_stops_everything(
     assert value not in result.err
     if secret.is_dir():
         secret.rmdir()
-    secret.write_text(value)
-    secret.chmod(0o600)
+    write_secret(secret, value)
     billed.heals()
 
 
@@ -398,8 +398,7 @@ def test_a_password_comes_back_in_no_encoding(operator: Operator):
     operator.sandbox.ksc.account.password = FOREIGN
     assert operator.sync().code == 0
     monitor = Monitor(answer(200))
-    (operator.folder / "secrets" / "webhook-url").write_text(monitor.url)
-    (operator.folder / "secrets" / "webhook-url").chmod(0o600)
+    write_secret(operator.folder / "secrets" / "webhook-url", monitor.url)
     operator.more = '[notify]\nwebhook = "file:secrets/webhook-url"\n'
     results, reports = [], []
     operator.ends_sessions = False
