@@ -115,9 +115,11 @@ def last_line(plan: Plan) -> str:
 def _nobody(plan: Plan) -> str:
     if plan.failures:
         return "Nothing could be read: " + together([failure.reason for failure in plan.failures])
-    if plan.companies and not plan.unmapped_tenants:
-        return "No client is billed: billing is off for all of them. Next: `kisi map billing`."
-    return f"No client is billed; {_tenants(plan)} unmapped. Next: `kisi map`."
+    rest = f"; {_tenants(plan)} unmapped" if plan.unmapped_tenants else ""
+    if plan.companies:
+        next_step = "Next: `kisi map billing CLIENT on`"
+        return f"No client is billed: billing is off for all of them{rest}. {next_step}."
+    return f"No client is billed{rest}. Next: `kisi map`."
 
 
 def _tenants(plan: Plan) -> str:

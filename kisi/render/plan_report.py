@@ -175,8 +175,7 @@ def _beside_clients(result: RunResult) -> Iterable[Section]:
     yield from left_sections(result.left)
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
-    if plan.companies:
-        yield _totals(result)
+    yield from _totals(result)
 
 
 def _rank(company: CompanyPlan) -> int:
@@ -420,7 +419,7 @@ def _other(line: Line) -> str:
     return f"{name}{price} (product {line.product}, line {line.id}{billable})"
 
 
-def _totals(result: RunResult) -> Section:
+def _totals(result: RunResult) -> Iterable[Section]:
     every = totals(result.plan, invoiced_alike)
     units = {per(currency, cycle) for _, currency, cycle in every}
     rows: list[Sequence[str | Span]] = []
@@ -440,7 +439,9 @@ def _totals(result: RunResult) -> Section:
         items.append(Span(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
     counts = asdict(summarise(result.plan))
     shown = ("create", "update", "applied", "held", "failed", "unchanged")
-    return Section("Totals", tuple(f"{counts[x]} {x}" for x in shown if counts[x]), tuple(items))
+    facts = tuple(f"{counts[x]} {x}" for x in shown if counts[x])
+    if facts or items:
+        yield Section("Totals", facts, tuple(items))
 
 
 def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[Sequence[str | Span]]:

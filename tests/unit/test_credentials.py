@@ -13,7 +13,7 @@ from kisi.config import resolve_all
 from kisi.errors import ConfigError
 from kisi.redaction import REDACTOR
 from kisi.secrets import SecretReference, default_reference, resolve
-from tests.conftest import posix_modes
+from tests.conftest import make_private, posix_modes
 
 SECRET = "tr0ub4dor&3 größer"
 
@@ -35,6 +35,7 @@ def secret_file(tmp_path):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         path.chmod(mode)
+        make_private(path)
         return path
 
     return written

@@ -11,7 +11,7 @@ from kisi.config.load import system_zone
 from kisi.config.settings import LocalPath, SecretRef, Section, ServerUrl
 from kisi.model import Level
 from kisi.sources.business_hub.report import HubSettings
-from tests.conftest import posix_modes
+from tests.conftest import make_private, posix_modes
 from tests.owners import belongs_to, somebody
 
 
@@ -129,6 +129,7 @@ def everything(check, tmp_path, monkeypatch):
     for name in FILES:
         (tmp_path / name).parent.mkdir(mode=0o700, exist_ok=True)
         (tmp_path / name).touch(mode=0o600)
+        make_private((tmp_path / name).parent)
     (tmp_path / "secrets/key").write_text("tr0ub4dor")
     assert [finding.message for finding in warnings(check(EVERYTHING))] == []
     return tmp_path

@@ -280,8 +280,8 @@ def test_a_client_switched_off_is_neither_read_nor_written_and_its_lines_are_lis
     assert scene.cw.quantities() == {"1200": 10}
     assert day.code is ExitCode.OK
     assert (
-        last_line(day.plan)
-        == "No client is billed: billing is off for all of them. Next: `kisi map billing`."
+        last_line(day.plan) == "No client is billed: billing is off for all of them. "
+        "Next: `kisi map billing CLIENT on`."
     )
 
 

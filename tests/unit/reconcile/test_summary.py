@@ -161,8 +161,9 @@ def test_one_common_cause_is_said_once_also_where_each_quotes_its_own_name():
 def test_without_billed_clients_the_last_line_says_what_to_do():
     tenants: tuple[Tenant, ...] = (tenant(), tenant("Fabrikam", "VSRV-2"))
     text = last_line(plan(named("A", status=Status.OFF), unmapped_tenants=tenants))
-    assert text == "No client is billed; 2 tenants unmapped. Next: `kisi map`."
+    off = "No client is billed: billing is off for all of them"
+    assert text == f"{off}; 2 tenants unmapped. Next: `kisi map billing CLIENT on`."
     text = last_line(plan(named("A", status=Status.OFF)))
-    assert text.startswith("No client is billed: billing is off for all of them.")
+    assert text == f"{off}. Next: `kisi map billing CLIENT on`."
     broken = (Failure("source-incomplete", "hq is down", "", ExitCode.SOURCE),)
     assert last_line(plan(failures=broken)) == "Nothing could be read: hq is down"
