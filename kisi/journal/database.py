@@ -117,8 +117,9 @@ def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
     if kind == tuple[Category, ...]:
         return categories_of
     if kind is Any or get_origin(kind) or _fields(kind):
-        return lambda stored: _built(
-            kind, json.loads(zlib.decompress(stored) if isinstance(stored, bytes) else stored)
+        read = _or_none(kind) or _same
+        return lambda stored: read(
+            json.loads(zlib.decompress(stored) if isinstance(stored, bytes) else stored)
         )
     return _reader(kind)
 
@@ -146,27 +147,39 @@ def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
-    return None if data is None else _reader(kind)(data)
-
-
 @cache
 def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
     """What makes a value of `kind` from JSON data that is not null; worked out once a type."""
     kind = _not_none(kind)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (tuple, frozenset):
-        return lambda data: origin(_built(arguments[0], item) for item in data)
+        one = _or_none(arguments[0])
+        return lambda data: origin(data if one is None else map(one, data))
     if origin is not None and issubclass(origin, Mapping):
-        key, item = arguments
-        return lambda data: {_built(key, name): _built(item, one) for name, one in data.items()}
+        name, item = (_or_none(each) or _same for each in arguments)
+        return lambda data: {name(key): item(one) for key, one in data.items()}
     if fields := _fields(kind):
+        readers = {name: _or_none(hint) for name, hint in fields.items()}
         return lambda data: kind(
-            **{name: _built(hint, data[name]) for name, hint in fields.items() if name in data}
+            **{
+                name: data[name] if read is None else read(data[name])
+                for name, read in readers.items()
+                if name in data
+            }
         )
     if kind is not Any and issubclass(kind, Enum):
-        return kind  # type: ignore[no-any-return]
-    return _SCALARS.get(kind, lambda data: data)
+        return {member.value: member for member in kind}.__getitem__
+    return _SCALARS.get(kind, _same)
+
+
+def _or_none(kind: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401
+    """The reader of `kind`, which passes null on; None where JSON data is the value already."""
+    read = _reader(kind)
+    return None if read is _same else lambda data: None if data is None else read(data)
+
+
+def _same(data: Any) -> Any:  # noqa: ANN401
+    return data
 
 
 def _finite(text: str) -> Decimal:

@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from operator import attrgetter
 from sqlite3 import Row
-from typing import Any
+from typing import Any, TypeVar
 from zlib import compress
 
 from kisi.journal.database import dumps, from_epoch, from_row, loads, pack
@@ -80,6 +80,7 @@ _HELD_DAYS = """
     SELECT * FROM usage_day WHERE held AND tenant = ? AND application = ? AND quantities = ?
 """
 _DAY = timedelta(days=1)
+_Part = TypeVar("_Part")
 
 Quantities = Mapping[Category, int]
 """What was counted, by category; one that is missing was counted too, and is 0."""
@@ -122,8 +123,22 @@ class PackedUsage:
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
-        usage: TenantUsage = loads(TenantUsage, self.body, f"what {self.tenant} used")
-        return replace(usage, at=self.at)
+        return replace(self._read(TenantUsage), at=self.at)
+
+    def read_keys(self) -> tuple[KeyEvidence, ...]:
+        """Its keys alone, without making a value of each device."""
+        return self._read(_Keys).keys
+
+    def _read(self, kind: type[_Part]) -> _Part:
+        read: _Part = loads(kind, self.body, f"what {self.tenant} used")
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What `read_keys` reads of a packed usage."""
+
+    keys: tuple[KeyEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +262,7 @@ class Usages(Runs):
             from_row(StoredKey, row, key=key)
             for row in rows
             if row["mapped"] and row["billing"] == Billing.ON
-            for key in from_row(PackedUsage, row).whole().keys
+            for key in from_row(PackedUsage, row).read_keys()
         )
 
     def days(
