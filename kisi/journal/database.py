@@ -100,8 +100,9 @@ def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
     values, columns = dict(given), set(row.keys())
     for name, hint in _fields(made).items():
         if name in columns and name not in given:
-            if row[name] is not None:
-                values[name] = loads(hint, row[name], name)
+            value = row[name]
+            if value is not None:
+                values[name] = value if type(value) is hint else loads(hint, value, name)
             elif hint is not _not_none(hint):
                 values[name] = None
     return kind(**values)
