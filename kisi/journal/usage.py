@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from operator import attrgetter
 from sqlite3 import Row
-from typing import Any, TypeVar
+from typing import Any
 from zlib import compress
 
 from kisi.journal.database import dumps, from_epoch, from_row, loads, pack
@@ -80,7 +80,6 @@ _HELD_DAYS = """
     SELECT * FROM usage_day WHERE held AND tenant = ? AND application = ? AND quantities = ?
 """
 _DAY = timedelta(days=1)
-_Part = TypeVar("_Part")
 
 Quantities = Mapping[Category, int]
 """What was counted, by category; one that is missing was counted too, and is 0."""
@@ -123,22 +122,16 @@ class PackedUsage:
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
-        return replace(self._read(TenantUsage), at=self.at)
+        return self._read()
 
-    def read_keys(self) -> tuple[KeyEvidence, ...]:
-        """Its keys alone, without making a value of each device."""
-        return self._read(_Keys).keys
+    def numbers(self) -> TenantUsage:
+        """The usage without its evidence: no value is made of each device."""
+        return self._read(without="evidence")
 
-    def _read(self, kind: type[_Part]) -> _Part:
-        read: _Part = loads(kind, self.body, f"what {self.tenant} used")
-        return read
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """What `read_keys` reads of a packed usage."""
-
-    keys: tuple[KeyEvidence, ...] = ()
+    def _read(self, without: str = "") -> TenantUsage:
+        what = f"what {self.tenant} used"
+        usage: TenantUsage = loads(TenantUsage, self.body, what, without)
+        return replace(usage, at=self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +255,7 @@ class Usages(Runs):
             from_row(StoredKey, row, key=key)
             for row in rows
             if row["mapped"] and row["billing"] == Billing.ON
-            for key in from_row(PackedUsage, row).read_keys()
+            for key in from_row(PackedUsage, row).numbers().keys
         )
 
     def days(
