@@ -148,8 +148,7 @@ def _spans(pattern: re.Pattern[str], text: str) -> Iterator[_Span]:
             for decoded in reversed(maps):
                 span = decoded.source(span)
             yield span
-        decoded = _Decoded(layer)
-        if decoded.text == layer:
+        if _ENCODED.search(layer) is None or (decoded := _Decoded(layer)).text == layer:
             return
         layer = decoded.text
         maps.append(decoded)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +171,19 @@ def _clients(
     wanted = (one for one in mapping.companies if one.billing or one.begins)
     new = {(one.psa, one.agreement): one for one in wanted}
     begins = {billed_on: one.begins for billed_on, one in new.items()}
+    lines: dict[tuple[str, str], list[LineHistory]] = defaultdict(list)
+    for line in journal.line_history():
+        if line.owned:
+            lines[line.psa, line.agreement].append(line)
+    found = read_found(last_run, chain.from_iterable(lines.values()))
     for record in journal.clients():
         billed_on = (record.psa, record.agreement)
         if record.billing is Billing.ON or begins.get(billed_on):
             new.pop(billed_on, None)
         if billed_on not in new:
-            lines = journal.line_history(record.name)
-            mine = [x for x in lines if x.owned and (x.psa, x.agreement) == billed_on]
+            mine, seen = tuple(lines[billed_on]), found.get(billed_on, {})
             is_outdated = record.confirmed_at is not None and record.confirmed_at < oldest
-            found = read_found(last_run, mine)
-            yield Client(record, tuple(mine), is_outdated, found, begins.get(billed_on))
+            yield Client(record, mine, is_outdated, seen, begins.get(billed_on))
     for one in new.values():
         billing = Billing.ON if one.billing else Billing.OFF
         billed = (one.psa, one.company, one.agreement, billing)
@@ -223,7 +227,8 @@ def show_explanation(
                 lines.append(replace(line, quantities=known))
         holds = [x for x in journal.open_holds() if (x.psa, x.agreement) == billed_on]
         held = (line for x in holds if x.first_run <= run.id for line in x.lines)
-        found = read_found(journal.latest(Subject.REPORT), lines) if run_id is None else {}
+        last_run = journal.latest(Subject.REPORT) if run_id is None else None
+        found = read_found(last_run, lines).get(billed_on, {})
         tenants = [record.usage.tenant.ref for record in records]
         today, at = local_day(run.at, settings.timezone), run.ended_at or run.at
         at += timedelta(seconds=1)  # of the run's end are the terms that it found

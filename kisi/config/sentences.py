@@ -155,11 +155,16 @@ def read_table(
     return checked, problems
 
 
+@cache
+def _days_of(model: type[Model]) -> set[str]:
+    return {name for name, x in model.model_fields.items() if date in get_args(x.annotation)}
+
+
 def _validated(
     model: type[Model], data: Mapping[str, Any], base: Path
 ) -> tuple[Model | None, list[ErrorDetails]]:
     # JSON has no dates, and `str` makes text of them: they are told apart before
-    days = {name for name, x in model.model_fields.items() if date in get_args(x.annotation)}
+    days = _days_of(model)
     errors: list[ErrorDetails] = [
         {"type": "date", "loc": steps, "msg": "", "input": None}
         for steps in _dates(data)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from kisi.model import Application, CountingRules, Device, DeviceClass, Glob, Key, KeyRow
 
@@ -158,7 +159,12 @@ def classify(device: Device) -> DeviceClass:
 
     Names are not localised (https://support.kaspersky.com/help/KSC/14/KSCAPI/a00475.html).
     """
-    name, ctype = device.os_name.strip().strip("<>").casefold(), device.ctype
+    return _class_of(device.os_name, device.ctype)
+
+
+@lru_cache(maxsize=1024)  # thousands of devices have the same few systems
+def _class_of(os_name: str, ctype: int) -> DeviceClass:
+    name = os_name.strip().strip("<>").casefold()
     if not name:
         return _by_bits(ctype)
     if any(word in name for word in _MOBILE_ANYWHERE) or name.startswith(_MOBILE_PREFIX):

@@ -75,14 +75,16 @@ def pack(value: object) -> bytes:
     return zlib.compress(dumps(value).encode("ascii"), 9)
 
 
-def loads(kind: Any, stored: Any, name: str = "a value") -> Any:  # noqa: ANN401  # as told by `kind`
+def loads(kind: Any, stored: Any, name: str = "a value", without: str = "") -> Any:  # noqa: ANN401
     """Reads what a column holds (it is called `name`, and is not null) as a `kind`.
+
+    Fields called `without` take their default, wherever they are.
 
     A tenant is `source:tenant`, categories their `category_text`; any other type of several parts
     is JSON by `dumps`, or bytes by `pack`. What cannot be read is a `StateError`.
     """
     try:
-        return _column(kind)(stored)
+        return _column(kind, without)(stored)
     except (*_UNREADABLE, zlib.error) as error:
         raise StateError(
             f"The journal cannot be used: {name} is {stored!r:.60}, which kisi cannot read.",
@@ -100,15 +102,16 @@ def from_row(kind: type[_Record], row: Row, **given: object) -> _Record:
     values, columns = dict(given), set(row.keys())
     for name, hint in _fields(made).items():
         if name in columns and name not in given:
-            if row[name] is not None:
-                values[name] = loads(hint, row[name], name)
+            value = row[name]
+            if value is not None:
+                values[name] = value if type(value) is hint else loads(hint, value, name)
             elif hint is not _not_none(hint):
                 values[name] = None
     return kind(**values)
 
 
 @cache
-def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+def _column(kind: Any, without: str) -> Callable[[Any], Any]:  # noqa: ANN401
     kind = _not_none(kind)
     if kind is datetime:
         return from_epoch
@@ -117,10 +120,11 @@ def _column(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
     if kind == tuple[Category, ...]:
         return categories_of
     if kind is Any or get_origin(kind) or _fields(kind):
-        return lambda stored: _built(
-            kind, json.loads(zlib.decompress(stored) if isinstance(stored, bytes) else stored)
+        read = _or_none(kind, without) or _same
+        return lambda stored: read(
+            json.loads(zlib.decompress(stored) if isinstance(stored, bytes) else stored)
         )
-    return _reader(kind)
+    return _reader(kind, without)
 
 
 def _plain(value: object) -> object:
@@ -146,27 +150,40 @@ def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def _built(kind: Any, data: Any) -> Any:  # noqa: ANN401
-    return None if data is None else _reader(kind)(data)
-
-
 @cache
-def _reader(kind: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+def _reader(kind: Any, without: str) -> Callable[[Any], Any]:  # noqa: ANN401
     """What makes a value of `kind` from JSON data that is not null; worked out once a type."""
     kind = _not_none(kind)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (tuple, frozenset):
-        return lambda data: origin(_built(arguments[0], item) for item in data)
+        one = _or_none(arguments[0], without)
+        return lambda data: origin(data if one is None else map(one, data))
     if origin is not None and issubclass(origin, Mapping):
-        key, item = arguments
-        return lambda data: {_built(key, name): _built(item, one) for name, one in data.items()}
+        name, item = (_or_none(each, without) or _same for each in arguments)
+        return lambda data: {name(key): item(one) for key, one in data.items()}
     if fields := _fields(kind):
+        wanted = fields.keys() - {without}
+        readers = {name: _or_none(fields[name], without) for name in wanted}
         return lambda data: kind(
-            **{name: _built(hint, data[name]) for name, hint in fields.items() if name in data}
+            **{
+                name: data[name] if read is None else read(data[name])
+                for name, read in readers.items()
+                if name in data
+            }
         )
     if kind is not Any and issubclass(kind, Enum):
-        return kind  # type: ignore[no-any-return]
-    return _SCALARS.get(kind, lambda data: data)
+        return {member.value: member for member in kind}.__getitem__
+    return _SCALARS.get(kind, _same)
+
+
+def _or_none(kind: Any, without: str) -> Callable[[Any], Any] | None:  # noqa: ANN401
+    """The reader of `kind`, which passes null on; None where JSON data is the value already."""
+    read = _reader(kind, without)
+    return None if read is _same else lambda data: None if data is None else read(data)
+
+
+def _same(data: Any) -> Any:  # noqa: ANN401
+    return data
 
 
 def _finite(text: str) -> Decimal:

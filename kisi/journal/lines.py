@@ -6,6 +6,7 @@ The *baseline* of a line starts anew when a person accepted a change of it: rang
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -53,9 +54,13 @@ _HISTORY = """
     FROM line JOIN client ON client.id = line.client WHERE ? IS NULL OR client.name = ?
     ORDER BY client.psa, client.agreement, line.id
 """
+_OF_LINES = """
+    SELECT own.* FROM {} AS own JOIN line ON line.id = own.line
+        JOIN client ON client.id = line.client WHERE ? IS NULL OR client.name = ?
+    ORDER BY own.line, own.rowid
+"""
 _LAST_TERMS = "SELECT terms FROM line_terms WHERE line = ? ORDER BY id DESC LIMIT 1"
 _FIND = "SELECT * FROM line WHERE client = ? AND line_id = ?"
-_FOUND = "SELECT day, quantity FROM line_found WHERE line = ?"
 _OF_FACT = """
     SELECT line.* FROM line JOIN client ON client.id = line.client
     WHERE psa = ? AND agreement = ? AND line_id = ?
@@ -150,23 +155,28 @@ class Lines(Runs):
 
     def line_history(self, name: str | None = None) -> tuple[LineHistory, ...]:
         """Every line of the clients called `name` (None: of all), with its quantities over time."""
-        ranges = "SELECT * FROM line_quantity WHERE line = ? ORDER BY id"
-        told = "SELECT * FROM line_terms WHERE line = ? ORDER BY id"
         with self._transaction("BEGIN"):  # one state, while another process may write
-            found = []
-            for row in self._rows(_HISTORY, name, name):
-                seen = tuple(from_row(QuantityRange, x) for x in self._rows(ranges, row["id"]))
-                terms = tuple(
-                    (from_epoch(x["at"]), loads(Terms, x["terms"], "the price of a line"))
-                    for x in self._rows(told, row["id"])
+            seen: dict[int, list[QuantityRange]] = defaultdict(list)
+            for row in self._rows(_OF_LINES.format("line_quantity"), name, name):
+                seen[row["line"]].append(from_row(QuantityRange, row))
+            told: dict[int, list[tuple[datetime, Terms]]] = defaultdict(list)
+            for row in self._rows(_OF_LINES.format("line_terms"), name, name):
+                terms = loads(Terms, row["terms"], "the price of a line")
+                told[row["line"]].append((from_epoch(row["at"]), terms))
+            held: dict[int, dict[date, Decimal]] = defaultdict(dict)
+            for row in self._rows(_OF_LINES.format("line_found"), name, name):
+                quantity = loads(Decimal, row["quantity"], "quantity")
+                held[row["line"]][date.fromisoformat(row["day"])] = quantity
+            return tuple(
+                from_row(
+                    LineHistory,
+                    row,
+                    quantities=tuple(seen[row["id"]]),
+                    terms=tuple(told[row["id"]]),
+                    found=held[row["id"]],
                 )
-                other = {
-                    date.fromisoformat(x["day"]): loads(Decimal, x["quantity"], "quantity")
-                    for x in self._rows(_FOUND, row["id"])
-                }
-                more = {"quantities": seen, "terms": terms, "found": other}
-                found.append(from_row(LineHistory, row, **more))
-            return tuple(found)
+                for row in self._rows(_HISTORY, name, name)
+            )
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
         """These lines were read and hold what they should; kisi owns them from now on."""

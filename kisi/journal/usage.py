@@ -122,7 +122,15 @@ class PackedUsage:
 
     def whole(self) -> TenantUsage:
         """The usage that was packed, with all its evidence."""
-        usage: TenantUsage = loads(TenantUsage, self.body, f"what {self.tenant} used")
+        return self._read()
+
+    def numbers(self) -> TenantUsage:
+        """The usage without its evidence: no value is made of each device."""
+        return self._read(without="evidence")
+
+    def _read(self, without: str = "") -> TenantUsage:
+        what = f"what {self.tenant} used"
+        usage: TenantUsage = loads(TenantUsage, self.body, what, without)
         return replace(usage, at=self.at)
 
 
@@ -247,7 +255,7 @@ class Usages(Runs):
             from_row(StoredKey, row, key=key)
             for row in rows
             if row["mapped"] and row["billing"] == Billing.ON
-            for key in from_row(PackedUsage, row).whole().keys
+            for key in from_row(PackedUsage, row).numbers().keys
         )
 
     def days(

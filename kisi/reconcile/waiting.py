@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import product
 
-from kisi.counting import without_evidence
 from kisi.journal import PackedUsage
 from kisi.json_text import fields
 from kisi.model import (
@@ -130,9 +129,9 @@ class Since:
         unread = {tenant for tenant in unread if tenant in then and tenant not in self.evidence}
         newest = self.past(None, unread) if unread else {}
         return moved(
-            _whole(then[tenant] for tenant in sorted(changed | unread) if tenant in then),
-            _whole(self.evidence[tenant] for tenant in sorted(changed)),
-            _whole(
+            _each(then[tenant] for tenant in sorted(changed | unread) if tenant in then),
+            _each(self.evidence[tenant] for tenant in sorted(changed)),
+            _each(
                 newest[tenant]
                 for tenant in sorted(unread)
                 if newest[tenant].fingerprint != then[tenant].fingerprint
@@ -144,14 +143,17 @@ class Since:
         today = self.evidence.get(tenant)
         if today is not None and today.fingerprint == reading.fingerprint:
             return self.numbers[tenant]
-        return next(map(without_evidence, _whole([reading])), None)
+        return next(iter(_each([reading], PackedUsage.numbers)), None)
 
 
-def _whole(readings: Iterable[PackedUsage]) -> Iterable[TenantUsage]:
-    """The readings with their evidence; without one that the journal cannot give any more."""
+def _each(
+    readings: Iterable[PackedUsage],
+    read: Callable[[PackedUsage], TenantUsage] = PackedUsage.whole,
+) -> Iterable[TenantUsage]:
+    """The readings, by default with evidence; without one that the journal cannot give any more."""
     for reading in readings:
         try:
-            yield reading.whole()
+            yield read(reading)
         except Exception:  # noqa: BLE001 - whatever it is, that tenant counts as unread
             LOG.warning("An earlier reading of %s is damaged and not used", reading.tenant)
 

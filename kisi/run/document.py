@@ -141,13 +141,13 @@ class FoundLine:
 
 def read_found(
     report: Mapping[str, Any] | None, lines: Iterable[LineHistory]
-) -> Mapping[str, FoundLine]:
+) -> Mapping[tuple[str, str], Mapping[str, FoundLine]]:
     """Of these lines, by id, those that the run of a stored document saw after they were confirmed.
 
-    What the PSA holds there is not what kisi confirmed last.
+    What the PSA holds there is not what kisi confirmed last. By PSA and agreement.
     """
     confirmed = {(x.psa, x.agreement, x.line_id): x.quantities[-1] for x in lines if x.quantities}
-    found: dict[str, FoundLine] = {}
+    found: dict[tuple[str, str], dict[str, FoundLine]] = {}
     if report is None:
         return found
     for kind in ("lines", "left"):
@@ -156,5 +156,6 @@ def read_found(
             if last is not None and last.last_run < (report["run"] or 0):
                 before, after = (Decimal(str(line[which])) for which in ("before", "after"))
                 why = ": ".join(filter(None, (line["outcome"], line["detail"])))
-                found[line["line_id"]] = FoundLine(before, after, kind == "left", why)
+                on_agreement = found.setdefault((line["psa"], line["agreement"]), {})
+                on_agreement[line["line_id"]] = FoundLine(before, after, kind == "left", why)
     return found

@@ -63,18 +63,13 @@ class RunNotification:
     def end(self, code: int, trouble: str = "") -> None:
         """The run has ended with `code`; `trouble` says what ended it, if anything did."""
         self._send("healthcheck", f"/{int(code)}")
-        document = {} if self.result is None else plan_document(self.result)
-        sentences = (REDACTOR.redact(trouble), document.get("last_line"))
-        last_line = " ".join(sentence for sentence in sentences if sentence)
-        summary = {
-            "format_version": FORMAT_VERSION,
-            "mode": Mode.SYNC.value,
-            **document,
-            "last_line": last_line,
-            "scope": self.scope or None,
-            "exit_code": int(code),
-        }
-        self._send("webhook", document=summary)
+        said = "" if self.result is None else self.result.last_line
+        last_line = " ".join(filter(None, (REDACTOR.redact(trouble), said)))
+        if "webhook" in self.addresses:
+            document = {} if self.result is None else plan_document(self.result)
+            document = {"format_version": FORMAT_VERSION, "mode": Mode.SYNC.value, **document}
+            told = {"last_line": last_line, "scope": self.scope or None, "exit_code": int(code)}
+            self._send("webhook", document=document | told)
         changed = self.result is not None and bool(self.result.outcomes)
         if code or self.when == "always" or (self.when == "changes" and changed):
             title = f"kisi{f' ({self.scope})' if self.scope else ''}: {ENDINGS[code]}"

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,11 @@ _STALE = 10.0
 
 Sign = Callable[[str, str], Mapping[str, str]]
 """Makes the headers that sign one try of a request, from its method and path."""
+
+
+@lru_cache(maxsize=256)  # a server has a dozen addresses, and they are checked at length
+def _addressed(method: str, url: str) -> requests.PreparedRequest:
+    return requests.Request(method, url).prepare()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,12 @@ class Client:
 
         def prepare() -> requests.PreparedRequest:
             signed = own | dict(sign(method, path)) if sign else own
-            return requests.Request(method, url, signed, params=params, data=body).prepare()
+            prepared = _addressed(method, url).copy()
+            if params:
+                prepared.prepare_url(url, params)
+            prepared.prepare_headers(signed)
+            prepared.prepare_body(body, None)
+            return prepared
 
         title = method if self._hidden else f"{method} {path.partition('?')[0]}"
         limits = self.limits.for_best_effort() if best_effort else self.limits

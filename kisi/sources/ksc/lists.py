@@ -185,6 +185,8 @@ def _drain(session: Session, page: int, iterator: str, count: int) -> list[Param
         chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
         if not chunk and len(delivered) == count:
             return delivered
+        if not delivered and len(chunk) == count:  # in one piece: there is nothing to compare
+            return chunk
         marks = tuple(hash(repr(sorted(row.items()))) for row in chunk)
         repeated = marks in chunks
         delivered += [] if repeated else chunk
@@ -373,6 +375,9 @@ def _values(label: ServerLabel, row: object, what: str, fields: _Fields) -> dict
     values: dict[str, Any] = {}
     for attribute, (name, kind) in fields.items():
         value = row.get(attribute)
+        if values and type(value) is kind:  # nearly all are, and there are many
+            values[name] = value
+            continue
         if not values:
             value = value.strip() if isinstance(value, str) else value
             if value in (None, ""):

@@ -57,26 +57,35 @@ class Unreadable(NamedTuple):
         return str(self.value)
 
 
+_WRAPPED = {"type", "value"}
+_NESTED = (dict, list)
+
+
 def decode(value: Any) -> Any:  # noqa: ANN401  any JSON value
     """Unwraps all values inside a JSON value. Instants become aware, in UTC; `""` becomes None.
 
     A value that cannot be read stays as `Unreadable`, so that who needs it can name it.
     """
-    if isinstance(value, list):
+    if type(value) is list:
         return [decode(item) for item in value]
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         return value
-    if value.keys() == {"type", "value"} and value["type"] in ("long", "datetime", "params"):
+    if value.keys() == _WRAPPED and value["type"] in ("long", "datetime", "params"):
         try:
             return _unwrapped(value["type"], value["value"])
         except (ValueError, OverflowError):
             return Unreadable(value["value"])
-    return {name: decode(item) for name, item in value.items()}
+    return _container(value)
+
+
+def _container(values: Params) -> Params:
+    # most values are not nested, and a call for each is what reading rows costs
+    return {name: decode(item) if type(item) in _NESTED else item for name, item in values.items()}
 
 
 def _unwrapped(kind: str, value: object) -> object:
     if kind == "params" and isinstance(value, dict):
-        return {name: decode(item) for name, item in value.items()}
+        return _container(value)
     if kind == "long" and (isinstance(value, str) or type(value) is int):
         return int(value)
     if kind == "datetime" and value in (None, ""):
