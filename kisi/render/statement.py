@@ -357,20 +357,18 @@ def _sections(statement: Statement) -> Iterable[Section]:
     items += [Span(f"In all: {worth}.", Tone.STRONG)] if worth else []
     items = items or [Span("Nothing was billed.")]
     yield Section(statement.company, (str(statement.month),), tuple(items))
-    rows = []
-    for device in statement.devices:
-        item, line = device.item, device.line
-        days = f"{device.first:%d} to {device.last:%d}"
-        known = (
-            item.name or item.device,
-            item.os_name,
-            billed_as(line.application, line.categories),
-        )
-        seen = str(device.last_seen or "")
-        rows.append((str(device.number), *known, days, seen))
-    heads = "number# | device~ | operating system~ | counted for~ | days | last seen"
-    if rows:
-        yield Section(plural(len(rows), "device"), (statement.company,), table(heads, rows))
+    for line in statement.lines:
+        mine = (device for device in statement.devices if device.line is line)
+        if rows := list(map(_device, mine)):
+            label = billed_as(line.application, line.categories)
+            heads = "number# | device~ | operating system~ | days | last seen"
+            yield Section(plural(len(rows), "device"), (label,), table(heads, rows))
+
+
+def _device(device: StatementDevice) -> Sequence[str]:
+    item, days = device.item, f"{device.first:%d} to {device.last:%d}"
+    name = item.name or item.device
+    return (str(device.number), name, item.os_name, days, str(device.last_seen or ""))
 
 
 def _policy(terms: Terms) -> str:
