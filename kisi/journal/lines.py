@@ -167,16 +167,12 @@ class Lines(Runs):
             for row in self._rows(_OF_LINES.format("line_found"), name, name):
                 quantity = loads(Decimal, row["quantity"], "quantity")
                 held[row["line"]][date.fromisoformat(row["day"])] = quantity
-            return tuple(
-                from_row(
-                    LineHistory,
-                    row,
-                    quantities=tuple(seen[row["id"]]),
-                    terms=tuple(told[row["id"]]),
-                    found=held[row["id"]],
-                )
-                for row in self._rows(_HISTORY, name, name)
-            )
+            found = []
+            for row in self._rows(_HISTORY, name, name):
+                quantities, terms = tuple(seen[row["id"]]), tuple(told[row["id"]])
+                more = {"quantities": quantities, "terms": terms, "found": held[row["id"]]}
+                found.append(from_row(LineHistory, row, **more))
+            return tuple(found)
 
     def confirm(self, run_id: int, at: datetime, confirmed: Iterable[ConfirmedLine]) -> None:
         """These lines were read and hold what they should; kisi owns them from now on."""
