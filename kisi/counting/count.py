@@ -414,6 +414,24 @@ def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[Clien
     )
 
 
+def uncounted(tenants: Iterable[TenantUsage]) -> Mapping[str, str]:
+    """By application, the uses of its keys that do not count and the reasons; never reserve keys.
+
+    Where a count falls, such as when keys have ended, this is why.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for usage in (application for tenant in tenants for application in tenant.applications):
+        for key in usage.keys:
+            if key.used and not key.counted:
+                found[usage.application].append(
+                    f"key {key.serial}, {key.used} in use: {key.reason}"
+                )
+        for reason, number in usage.left_out.items():
+            if reason not in (Reason.RESERVE, SAME_DEVICE):
+                found[usage.application].append(f"{number} uses: {reason}")
+    return {application: some(said) for application, said in found.items()}
+
+
 def without_evidence(usage: TenantUsage) -> TenantUsage:
     """The numbers alone. Enough for `combine` where a client has one tenant; far less memory."""
     slim = tuple(replace(application, evidence=()) for application in usage.applications)

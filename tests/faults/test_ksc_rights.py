@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from kisi.sandbox.ksc_records import SYSTEMS
+from kisi.sandbox.ksc_records import SYSTEMS, EndDateType, SubscriptionState
 from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator
 from tests.faults.conftest import trouble
@@ -299,3 +300,43 @@ def test_a_login_to_a_virtual_server_is_named(operator: Operator):
     failed = trouble(result, "Contoso")
     assert "the login led to a virtual server" in failed.reason
     assert "address of the main Administration Server into `url`" in failed.remedy
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("expired", "6 in use: expired"),
+        ("unlimited", "6 in use: expired"),
+        ("cancelled", "6 in use: hard-cancelled subscription"),
+        ("on devices", "6 uses: expired on the device"),
+    ],
+)
+@pytest.mark.fault(
+    23,
+    injection="all keys of a client have ended: by date, by state, or on its devices",
+    outcome="to-zero holds, exit 6, no write; the hold says which uses do not count and why",
+)
+def test_a_fall_to_zero_because_keys_ended_says_so(operator: Operator, how: str, why: str):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6, kind="subscription")
+    operator.client("Fabrikam", workstations=60)
+    assert operator.sync().code == 0
+    key, past = contoso.first_key, datetime(2026, 1, 1, tzinfo=UTC)
+    if how == "cancelled":
+        key.state = SubscriptionState.HARD_CANCELLED
+    elif how == "on devices":
+        for use in key.uses:
+            use.expires = past
+    else:
+        key.limit_date = past
+        key.end_date_type = EndDateType.UNLIMITED if how == "unlimited" else EndDateType.LIMITED
+
+    result = operator.sync()
+
+    assert (result.code, result.writes, contoso.quantities) == (6, [], {product: 6})
+    held = trouble(result, "Contoso")
+    assert held.guard == "to-zero"
+    assert "it would go from 6 to 0" in held.reason
+    assert ". Not counted: " in held.reason
+    assert why in held.reason
+    assert why in " ".join(operator.run("status").out.split())
