@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from kisi.counting.notes import device_notes, figure_notes, key_notes, some
+from kisi.counting.notes import device_notes, figure_notes, key_notes, name_notes, some
 from kisi.counting.rules import CountingContext, Reason, classify, expires, judge_key, judge_row
 from kisi.errors import ExitCode, Incomplete, SourceError
 from kisi.model import (
@@ -118,6 +118,7 @@ def count_tenant(reading: Reading, context: CountingContext) -> TenantUsage:
             *reading.notes,
             *key_notes(reading.keys, context),
             *figure_notes(keys.values()),
+            *name_notes(row for row in reading.rows if row.device in reading.devices),
             *device_notes(devices, reading.devices, context),
         ),
     )
@@ -166,7 +167,8 @@ def _refuse_foreign(
         if keys[row.serial].counted and judge_row(row, context.rules, context.now).counts
     }
     foreign = [name for device, name in active.items() if device not in reading.devices]
-    if len(foreign) > max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)):
+    tolerated = max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)) if reading.devices else 0
+    if len(foreign) > tolerated:
         raise Incomplete(
             f"{reading.tenant.name}: {len(foreign)} of {len(active)} devices that use its keys are "
             "not among its own devices and may be another client's. Its lines stay as they are. "
@@ -410,6 +412,24 @@ def combine(tenants: Sequence[TenantUsage], rules: CountingRules) -> tuple[Clien
     return tuple(
         ClientUsage(name, dict(counts), tuple(unknown[name])) for name, counts in quantities.items()
     )
+
+
+def uncounted(tenants: Iterable[TenantUsage]) -> Mapping[str, str]:
+    """By application, the uses of its keys that do not count and the reasons; never reserve keys.
+
+    Where a count falls, such as when keys have ended, this is why.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for usage in (application for tenant in tenants for application in tenant.applications):
+        for key in usage.keys:
+            if key.used and not key.counted:
+                found[usage.application].append(
+                    f"key {key.serial}, {key.used} in use: {key.reason}"
+                )
+        for reason, number in usage.left_out.items():
+            if reason not in (Reason.RESERVE, SAME_DEVICE):
+                found[usage.application].append(f"{number} uses: {reason}")
+    return {application: some(said) for application, said in found.items()}
 
 
 def without_evidence(usage: TenantUsage) -> TenantUsage:

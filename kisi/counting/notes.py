@@ -11,8 +11,12 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key, name_before
-from kisi.model import Device, Evidence, Key, KeyEvidence
+from kisi.model import Device, Evidence, Key, KeyEvidence, KeyRow
 
+SAME_ID = (
+    "If these are two machines (one may be made from an image of the other), give one an id of its "
+    "own: `klmover -dupfix` on it."
+)
 _NAME_AT_MOST = 150  # characters: names are the server's, and a sentence has to stay one
 
 
@@ -58,6 +62,17 @@ def figure_notes(keys: Iterable[KeyEvidence]) -> Iterable[str]:
             "account may not see all devices, or the figure counts more than this server's devices "
             "(two products on one, or those of other servers)."
         )
+
+
+def name_notes(rows: Iterable[KeyRow]) -> Iterable[str]:
+    """Devices that the uses of keys call differently: each is one here, and perhaps two."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.name:
+            names[row.device].add(row.name)
+    if several := [" and ".join(sorted(found)) for found in names.values() if len(found) > 1]:
+        have = _number(several, "device has", "devices have")
+        yield f"{have} several names under one id, and counts once: {some(several)}. {SAME_ID}"
 
 
 def device_notes(

@@ -448,6 +448,8 @@ class CompanyPlan:
     notes: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
     """Applications of which devices with an unknown operating system are counted."""
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+    """By application, what is in use and does not count, with the reasons, in words."""
     plan_id: str = ""
     agreement_name: str = ""
     next_invoice: date | None = None

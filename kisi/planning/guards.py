@@ -307,6 +307,10 @@ GUARDS = (
 )
 
 
+_FALLS = ("empty-source", "to-zero", "decrease")
+"""Guards of a count that fell: what is in use and does not count says why."""
+
+
 def empty_sources(
     counted: Mapping[str, Sequence[int]], companies: Iterable[CompanyPlan], facts: OwnedLines
 ) -> frozenset[str]:
@@ -349,7 +353,11 @@ def _guarded(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> 
     first = next(iter(reasons), None)
     if first is None:
         return line
-    hold = Hold(first.name, "; also ".join(reasons.values()), first.remedy, first.releasable)
+    said = "; also ".join(reasons.values())
+    why = company.uncounted.get(line.application)
+    if why and any(rule.name in _FALLS for rule in reasons):
+        said = f"{said}. Not counted: {why}"
+    hold = Hold(first.name, said, first.remedy, first.releasable)
     return replace(line, hold=hold)
 
 

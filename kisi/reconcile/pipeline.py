@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 
-from kisi.counting import CountingContext, Days, Matcher, combine, period_begins
+from kisi.counting import CountingContext, Days, Matcher, combine, period_begins, uncounted
 from kisi.errors import ExitCode
 from kisi.journal import Operation, PackedUsage, StoredForeignChange
 from kisi.model import (
@@ -388,7 +388,12 @@ class _Planner:
         desired = desired_state(mapping, company, combine(tenants, self.rules.counting))
         desired = self._by_policy(desired, company, current.agreement, facts)
         plan = plan_company(company, desired, current, facts, self.rules.today)
-        return replace(plan, unmapped=(*uses, *plan.unmapped), notes=(*notes, *plan.notes))
+        return replace(
+            plan,
+            unmapped=(*uses, *plan.unmapped),
+            notes=(*notes, *plan.notes),
+            uncounted=uncounted(tenants),
+        )
 
     def _by_policy(
         self,

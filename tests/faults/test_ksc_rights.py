@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from kisi.sandbox.ksc_records import SYSTEMS
+from kisi.sandbox.ksc_records import SYSTEMS, EndDateType, SubscriptionState
 from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator
 from tests.faults.conftest import trouble
@@ -195,3 +196,147 @@ def test_a_device_that_is_listed_twice_with_a_difference_is_no_reading(operator:
     assert (result.code, contoso.quantities) == (4, {})
     reason = trouble(result, "Contoso").reason
     assert f"device {device.host_id} is listed twice, with a difference" in reason
+
+
+@pytest.mark.fault(
+    16,
+    injection="the same, on another page than its first record",
+    outcome="alike one device, and a note; with a difference that client fails, exit 4",
+)
+@pytest.mark.parametrize("difference", [False, True])
+def test_a_device_that_comes_again_on_the_next_page(operator: Operator, difference: bool):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6)
+    operator.sandbox.ksc.max_items = 1
+    device = contoso.devices()[2]
+    contoso.server.devices.append(replace(device, name="PC-2" if difference else device.name))
+
+    result = operator.sync()
+
+    if difference:
+        assert (result.code, contoso.quantities) == (4, {})
+        failed = trouble(result, "Contoso")
+        assert f"device {device.host_id} is listed twice, with a difference" in failed.reason
+        assert "If these are two machines" in failed.remedy
+    else:
+        assert (result.code, contoso.quantities) == (0, {product: 6})
+        assert "Records of devices came twice, exactly alike (1)" in "".join(
+            result.company("Contoso")["notes"]
+        )
+
+
+@pytest.mark.fault(
+    16,
+    injection="the uses of a key call one device by two names",
+    outcome="counted once, and a note with both names and what to do",
+)
+def test_a_device_that_has_two_names_is_one_and_said(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6)
+    contoso.first_key.use(replace(contoso.devices()[2], name="PC-2"))
+
+    result = operator.sync()
+
+    assert (result.code, contoso.quantities) == (0, {product: 6})
+    (note,) = result.company("Contoso")["notes"]
+    assert "several names under one id, and counts once: PC-2 and WORKSTATION-0003" in note
+    assert "notes (`kisi preview -v`): Contoso" in result.last_line
+
+
+@pytest.mark.parametrize(
+    "opener", ["LicenseKeys.EnumKeys", "LicenseKeys.AcquireKeyHosts", "HostGroup.FindHosts"]
+)
+@pytest.mark.fault(
+    18,
+    injection="a list is announced with 0 rows, and has some",
+    outcome="once: read again, billed; always: that client fails, exit 4, and others are billed",
+)
+def test_a_zero_that_a_list_announces_is_not_believed(operator: Operator, opener: str):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=2)
+    fabrikam = operator.client("Fabrikam", workstations=9)
+    contoso.first_key.counts = (0, 0)  # nothing else says that it is in use
+    match = f"{opener}@Contoso"
+    operator.sandbox.faults.add("twist", match=match, times=None, announced=0)
+
+    result = operator.sync()
+
+    assert (result.code, contoso.quantities, fabrikam.quantities) == (4, {}, {product: 9})
+    assert trouble(result, "Contoso").guard == "source-incomplete"
+    operator.sandbox.faults.clear()
+    operator.sandbox.faults.add("twist", match=match, announced=0)
+    assert (operator.sync().code, contoso.quantities) == (0, {product: 2})
+
+
+@pytest.mark.fault(
+    18,
+    injection="two devices use a key, and the server lists no device at all",
+    outcome="source-incomplete: that client fails, exit 4",
+)
+def test_few_uses_without_any_device_are_no_zero(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=2)
+    contoso.server.devices.clear()
+
+    result = operator.sync()
+
+    assert (result.code, contoso.quantities) == (4, {})
+    assert "2 of 2 devices that use its keys are not" in trouble(result, "Contoso").reason
+
+
+@pytest.mark.fault(
+    20,
+    injection="the login leads to a virtual server instead of the main one",
+    outcome="exit 4, no write; says so, and which address and account to use",
+)
+def test_a_login_to_a_virtual_server_is_named(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=2)
+    operator.world.main.id = 7
+
+    result = operator.sync()
+
+    assert (result.code, contoso.quantities) == (4, {})
+    failed = trouble(result, "Contoso")
+    assert "the login led to a virtual server" in failed.reason
+    assert "address of the main Administration Server into `url`" in failed.remedy
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("expired", "6 in use: expired"),
+        ("unlimited", "6 in use: expired"),
+        ("cancelled", "6 in use: hard-cancelled subscription"),
+        ("on devices", "6 uses: expired on the device"),
+    ],
+)
+@pytest.mark.fault(
+    23,
+    injection="all keys of a client have ended: by date, by state, or on its devices",
+    outcome="to-zero holds, exit 6, no write; the hold says which uses do not count and why",
+)
+def test_a_fall_to_zero_because_keys_ended_says_so(operator: Operator, how: str, why: str):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6, kind="subscription")
+    operator.client("Fabrikam", workstations=60)
+    assert operator.sync().code == 0
+    key, past = contoso.first_key, datetime(2026, 1, 1, tzinfo=UTC)
+    if how == "cancelled":
+        key.state = SubscriptionState.HARD_CANCELLED
+    elif how == "on devices":
+        for use in key.uses:
+            use.expires = past
+    else:
+        key.limit_date = past
+        key.end_date_type = EndDateType.UNLIMITED if how == "unlimited" else EndDateType.LIMITED
+
+    result = operator.sync()
+
+    assert (result.code, result.writes, contoso.quantities) == (6, [], {product: 6})
+    held = trouble(result, "Contoso")
+    assert held.guard == "to-zero"
+    assert "it would go from 6 to 0" in held.reason
+    assert ". Not counted: " in held.reason
+    assert why in held.reason
+    assert why in " ".join(operator.run("status").out.split())

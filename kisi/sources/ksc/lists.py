@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from kisi.counting import READ_ALL
+from kisi.counting.notes import SAME_ID
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow, Reading, Tenant
 from kisi.redaction import remote_name, remote_text
@@ -157,20 +158,20 @@ def _read(
     announces, name, release, argument = kind
     count = _whole_number(session, opener, opened, announces)
     session.refuse_endless(count, begins=True)
-    handle = opened.get(name)
-    if not isinstance(handle, str) or not handle:
-        if count:
-            raise _broken(session, f"{opener} gave no {name}.")
-        return rows("", 0)
+    handle = opened.get(name) or ""
+    if not isinstance(handle, str) or (count and not handle):
+        raise _broken(session, f"{opener} gave no {name}.")
     try:
         return rows(handle, count)
     finally:
-        session.release(release, {argument: handle})
+        if handle:
+            session.release(release, {argument: handle})
 
 
 def _drain(session: Session, page: int, iterator: str, count: int) -> list[Params]:
     """Rows until `count` of them are there. A chunk that comes twice is counted once.
 
+    A list that is announced with 0 rows is asked once, because 0 would bill nothing.
     A row that came in an earlier chunk already is taken for the same one as long as others are
     missing. If the iterator has no more, and everything that it gave is as many as announced, the
     rows are different ones that look alike, such as two products without a name on one device.
@@ -180,7 +181,7 @@ def _drain(session: Session, page: int, iterator: str, count: int) -> list[Param
     seen: set[int] = set()
     chunks: set[tuple[int, ...]] = set()
     idle = 0
-    while len(rows) < count:
+    while iterator and (len(rows) < count or not delivered):
         arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
         chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
         if not chunk and len(delivered) == count:
@@ -210,22 +211,26 @@ def _asked(left: int, page: int) -> int:
 def _collect(
     session: Session, used: Collection[str], notes: list[str], accessor: str, count: int
 ) -> dict[str, Device]:
+    """Devices until `count` are there, or as many records. Asked once where that is 0, as `_drain`.
+
+    A record may come again in another chunk than the first one, or move there as devices come and
+    go; it must be the same.
+    """
     devices: dict[str, Device] = {}
-    start = doubles = 0
-    while len(devices) < count:
+    start = 0
+    while accessor:
         asked = _asked(count - start, _HOSTS_A_CHUNK)
         arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
         chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
-        here: dict[str, Device] = {}
+        known, start = len(devices), start + len(chunk)
         for row in chunk:
             device = parse_device(session.label, row)
-            if here.setdefault(device.id, device) != device:
+            if devices.setdefault(device.id, device) != device:
                 twice = f"device {remote_text(device.id, 80)} is listed twice, with a difference."
-                raise _broken(session, twice)
-        if here.keys() <= devices.keys():  # the end
+                raise _broken(session, twice, SAME_ID)
+        if not chunk or len(devices) >= count or (len(devices) == known and start >= count):
             break
-        devices |= here
-        start, doubles = start + len(chunk), doubles + len(chunk) - len(here)
+    doubles = start - len(devices)
     spare = doubles if devices.keys() >= set(used) else 0
     if count not in {len(devices), len(devices) + spare}:
         raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
@@ -269,8 +274,8 @@ def _whole_number(session: Session, method: str, answer: Params, name: str) -> i
     return value
 
 
-def _broken(session: Session, what: str) -> _Broken:
-    return _Broken(session.label.error(Incomplete, what))
+def _broken(session: Session, what: str, remedy: str = "") -> _Broken:
+    return _Broken(session.label.error(Incomplete, what, remedy))
 
 
 class VirtualServer(NamedTuple):
@@ -435,9 +440,10 @@ def _check_server(session: Session, server: VirtualServer) -> None:
     if missing and virtual is not False:
         said = f"HostGroup.GetStaticInfo did not say {' and '.join(missing)}"
         raise session.label.error(Incomplete, f"{said}, so that nobody knows who answered.")
-    who = (
-        "one that is not virtual" if virtual is False else f"number {remote_text(str(number), 20)}"
-    )
+    who = f"number {remote_text(str(number), 20)}"
+    if virtual is not True:
+        said = f"KLADMSRV_IS_VIRTUAL is {remote_text(str(virtual), 20)!r}"
+        who = "one that is not virtual" if virtual is False else f"one whose {said}"
     raise session.label.error(
         Incomplete,
         f"the wrong virtual server answered: {who} instead of number {server.id}.",

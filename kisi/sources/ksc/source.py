@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from kisi.sources import Readings, Select
 from kisi.sources.ksc import KscSettings
 from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
 from kisi.sources.ksc.openapi import (
+    Denied,
     Logins,
     Params,
     ServerLabel,
@@ -78,8 +80,14 @@ class KscSource:
         virtual servers of its own is a source.
         """
         with self._main_lock:
-            rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
             label = ServerLabel(self.name)
+            try:
+                rows = self._ask_main("VServers.GetVServers", {"lParentGroup": -1}).get("PxgRetVal")
+            except Denied:
+                self._refuse_virtual(label)
+                raise
+            if not rows:
+                self._refuse_virtual(label)
             if not isinstance(rows, list):
                 raise label.error(Incomplete, "VServers.GetVServers gave no list.")
             self._main_session().refuse_endless(len(rows), begins=True)
@@ -227,6 +235,19 @@ class KscSource:
         if server.trouble:
             raise server.trouble
         return server
+
+    def _refuse_virtual(self, label: ServerLabel) -> None:
+        """`SourceError` where the login is one of a virtual server, which has none of its own."""
+        asked = {"pValues": ["KLADMSRV_IS_VIRTUAL"]}
+        with suppress(Incomplete, Denied):  # what is wrong with the list is to be said then
+            info = self._ask_main("HostGroup.GetStaticInfo", asked).get("PxgRetVal")
+            if isinstance(info, dict) and info.get("KLADMSRV_IS_VIRTUAL") in (True, 1):
+                raise label.error(
+                    SourceError,
+                    "the login led to a virtual server, which has no virtual servers of its own.",
+                    "Write the address of the main Administration Server into `url`, and into "
+                    "`user` an account that was made there and may read each virtual server.",
+                )
 
     def _ask_main(self, method: str, arguments: Mapping[str, Any]) -> Params:
         """Calls a method on the main server; in a new session, once, if the old one has died."""

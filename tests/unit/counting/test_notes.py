@@ -221,11 +221,25 @@ def test_devices_of_other_servers_are_always_named():
 
 def test_devices_of_other_servers_are_named_when_nothing_bills_them():
     other = key(name="Nobody's", used=None)
-    (note,) = notes(reading([], [row("x1")], [other]))
+    (note,) = notes(reading([device("w0")], [row("x1")], [other]))
     assert note == (
         "1 device that uses its keys is not among its own devices, not counted, and may be "
         "another client's: x1."
     )
+
+
+def test_uses_without_any_device_are_no_count_however_few_they_are():
+    with pytest.raises(Incomplete, match="1 of 1 devices that use its keys are not among its own"):
+        count_tenant(reading([], [row("x1")]), counting())
+
+
+def test_a_device_with_two_names_counts_once_and_is_said():
+    rows = [KeyRow("K1", "w0", "PC-1"), KeyRow("K1", "w0", "PC-2"), KeyRow("K1", "w0", "")]
+    (note,) = notes(reading([device("w0")], rows))
+    assert note.startswith(
+        "1 device has several names under one id, and counts once: PC-1 and PC-2."
+    )
+    assert "If these are two machines" in note
 
 
 def test_too_many_devices_of_other_servers_are_named_too():
@@ -261,7 +275,7 @@ def test_counted_devices_that_were_not_seen_for_long_are_named_oldest_first():
 
 def test_a_name_of_a_server_is_cut_to_a_sane_length():
     rows = [KeyRow("K1", "x1", "N" * 5000)]
-    (note,) = notes(reading([], rows))
+    (note,) = notes(reading([device("w0")], rows))
     assert len(note) < 300
 
 

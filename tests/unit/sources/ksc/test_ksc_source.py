@@ -92,7 +92,7 @@ def test_the_sequence_of_calls_of_one_virtual_server(serve: OpenSource) -> None:
         "GetStaticInfo",
         *("EnumKeys", "GetNextItems"),
         *("AcquireKeyHosts", "GetNextItems"),
-        "AcquireKeyHosts",  # of a key whose figure is 0, and which nobody uses
+        *("AcquireKeyHosts", "GetNextItems"),  # of a key whose figure is 0, and which nobody uses
         *("AcquireKeyHosts", "GetNextItems"),
         *("FindHosts", "GetItemsChunk"),
         "EndSession",  # which frees the four lists
