@@ -8,6 +8,7 @@ KisiError
 │   │   └── PasswordRefused      to the password: one more login could block the account
 │   ├── Denied               a right is missing: asking again would give the same answer
 │   ├── Unavailable          the server is busy or not ready yet: waiting may help
+│   ├── OutOfTime            the run's time was up before its turn came
 │   ├── Incomplete           a list did not arrive whole: it is not a number
 │   │   ├── Vanished             what was read is gone: reading it from the start may help
 │   │   └── Unanswered           no answer came: the request may have been lost, or its answer
@@ -127,6 +128,19 @@ class LoginRefused(SourceError):
     """The source refused our credentials. Trying again could lock the account."""
 
     guard = "login"
+
+
+class OutOfTime(SourceError):
+    """A client that the run had no time to begin with, on either side: nothing of it was read."""
+
+    guard = "deadline"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "not begun: this run's time was up before its turn came",
+            remedy="The next `kisi sync` begins with it. If that happens often, give runs more "
+            "time: `kisi sync --deadline 2h`; docs/scaling.md says what else helps.",
+        )
 
 
 class Incomplete(SourceError):

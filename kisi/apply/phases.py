@@ -19,10 +19,10 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -51,12 +51,13 @@ LOG = logging.getLogger(__name__)
 LONGEST_AGE = 300.0
 """Seconds; lines that were read longer ago are read again before they are written."""
 _REPORT = "The next run reads what the PSA holds. Please report it with the file kisi.log."
+_TOO_LATE = "this run's time was up before its turn came"
 _AMBIGUOUS = "Cancel all but one of them in the PSA; until then this client fails as ambiguous."
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyContext:
-    """What writing needs; `read_at` and `ends` are instants of the clock's `monotonic`."""
+    """What writing needs; `read_at`, `ends`, `begin_by`: instants of the clock's `monotonic`."""
 
     psas: Mapping[str, Psa]
     agreements: Mapping[AgreementRef, Agreement]
@@ -76,6 +77,12 @@ class ApplyContext:
     """Waits so many seconds, or until `stop` is set; by default as the clock does."""
     ends: float = math.inf
     """From then on nothing new is begun."""
+    begin_by: float = math.inf
+    """From then on no agreement is begun of which nothing was written yet."""
+    turns: Sequence[AgreementRef] = ()
+    """The agreements whose turn comes first, in their order."""
+    progress: Callable[[str, int, int], None] = lambda *_: None
+    """Told how many changes of a PSA are dealt with, and how many there are."""
 
     def waited(self, seconds: float) -> bool:
         """Waits where a PSA asks for it; False if the run ends, so that nothing is sent again."""
@@ -125,11 +132,18 @@ class _Run:
         self.changes = [change for _, changes in self.clients for change in changes]
         self.closed: dict[str, str] = {}
         """Why nothing more is sent to a PSA, by its name."""
+        self.begun: set[AgreementRef] = set()
+        """Agreements that are to be written to their end, falls and rises."""
+        self.todo: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+        """Changes by PSA, for `progress`."""
+        self.lock = threading.Lock()
         self.foreign: list[ForeignChange] = []
         self.broken: list[StateError] = []
 
     def result(self) -> ApplyResult:
         todo = [change for change in self.changes if change.line.outcome is None]
+        self.todo.update(change.line.psa for change in todo)
         self._phase([change for change in todo if change.line.delta < 0])
         rises = [change for change in todo if change.line.delta >= 0]
         standing = self._standing()
@@ -174,9 +188,24 @@ class _Run:
             for name, psa in self.context.psas.items():
                 workers = 1 if psa.if_others_change else max(1, psa.workers)
                 pools[name] = stack.enter_context(ThreadPoolExecutor(workers))
-            begun = [pools[ref.psa].submit(self._agreement, ref, jobs[ref]) for ref in jobs]
+            turns = {ref: turn for turn, ref in enumerate(self.context.turns)}
+            in_turn = sorted(jobs, key=lambda ref: turns.get(ref, len(turns)))
+            begun = [pools[ref.psa].submit(self._in_turn, ref, jobs[ref]) for ref in in_turn]
             for job in begun:
                 job.result()
+
+    def _in_turn(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
+        """Writes one agreement's lines, unless its turn comes too late for a new one."""
+        if ref in self.begun or self.context.clock.monotonic() < self.context.begin_by:
+            self.begun.add(ref)
+            self._agreement(ref, changes)
+        else:
+            for change in changes:
+                detail = f"not sent: {_TOO_LATE}"
+                change.line = replace(change.line, outcome=Outcome.FAILED, detail=detail)
+        with self.lock, suppress(Exception):  # whatever a caller's function raises, others go on
+            self.done[ref.psa] += len(changes)
+            self.context.progress(f"{ref.psa}: writing", self.done[ref.psa], self.todo[ref.psa])
 
     def _agreement(self, ref: AgreementRef, changes: Sequence[_Change]) -> None:
         """Writes one agreement's lines, then looks whether the PSA shows them."""
@@ -217,7 +246,7 @@ class _Run:
             return replace(line, detail="not tried: the run was stopped")
         why = self.closed.get(line.psa) or change.waits_for
         if not in_time:
-            why = "this run's time was up before its turn came"
+            why = _TOO_LATE
         try:
             why = why or recheck.obstacle(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written

@@ -134,6 +134,7 @@ def preview(
 
 _ACCEPT = "Release the holds of the plan or the client with this id, once (repeatable)."
 _JITTER = "First wait a random time of up to this many seconds."
+_DEADLINE = "How long it may take, as 45m or 2h (30m); who is left out is first in the next run."
 _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
 
 
@@ -147,6 +148,7 @@ def sync(
     exclude: options.Exclude = None,
     jitter: Annotated[float, option("SECONDS", _JITTER, min=0, max=_DAY)] = 0,
     lock_timeout: Annotated[float, option("SECONDS", _LOCK_TIMEOUT, min=0, max=_DAY)] = 0,
+    deadline: Annotated[str | None, option("AGE", _DEADLINE)] = None,
     dry_run: Annotated[bool, flag("--dry-run", "", hidden=True)] = False,
 ) -> None:
     """Bring the PSA's agreements to what the clients really use.
@@ -170,6 +172,9 @@ def sync(
         daily.sync, config, accept=accept or (), only=client or (), exclude=exclude or ()
     )
     work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
+    if deadline is not None:  # seconds, as the other two take them, or with a unit
+        lasts = duration(f"{deadline}s" if deadline.isdecimal() else deadline, "--deadline")
+        work = partial(work, deadline=lasts.total_seconds())
     raise typer.Exit(follow(work, console))
 
 
@@ -319,7 +324,7 @@ app.command()(sandbox)
 app.command()(demo)
 
 
-_UNITS = {"m": 60, "h": 3600, "d": 86400}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=36_500)
 _DURATION = f"a duration such as 26h, 90m or 2d, of at most {_LONGEST.days} days"
 _YEARS = range(1970, 9999)
@@ -334,7 +339,7 @@ def duration(text: str, option: str) -> timedelta:
 
 
 def _age(text: str) -> timedelta | None:
-    match = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
+    match = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
     age = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
     return age if age is not None and age <= _LONGEST else None
 

@@ -15,7 +15,17 @@ from types import FrameType
 from typing import TypeVar
 
 import rich.console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from kisi.cli.options import Format
 from kisi.cli.output import Console, explain_error, show
@@ -138,8 +148,20 @@ def run_interruptibly(work: Callable[[], _T]) -> _T:
         return job.result()
 
 
+class _Rate(ProgressColumn):
+    """How many of a bar's steps are done a minute."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, once two steps tell it."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed * 60:.0f}/min")
+
+
 class ProgressBars(AbstractContextManager["ProgressBars"]):
-    """How far each source and PSA is, on a terminal only. Hidden once all of them are read."""
+    """How far each source and PSA is, how fast, and the time left; on a terminal only.
+
+    Hidden once all of them are read, and again once all is written.
+    """
 
     def __init__(self, console: Console) -> None:
         self._wanted = not console.quiet and console.colored(sys.stderr)
@@ -151,7 +173,7 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
         self.hide()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """So much of `what` is read; called from several threads."""
+        """So much of `what` is read or written; called from several threads."""
         if not self._wanted:
             return
         with self._lock:
@@ -159,12 +181,15 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
+                _Rate(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left"),
                 console=rich.console.Console(stderr=True),
                 transient=True,
             )
             bars.start()
             if what not in self._tasks:
-                self._tasks[what] = bars.add_task(f"reading {what}", total=total)
+                self._tasks[what] = bars.add_task(what, total=total)
             bars.update(self._tasks[what], completed=done, total=total)
             if bars.finished:
                 self.hide()

@@ -191,6 +191,11 @@ class Runs(Database):
                 if state.confirmed:
                     self._update("client", client, confirmed_run=run_id, confirmed_at=at)
 
+    def confirmed(self) -> Mapping[tuple[str, str], int]:
+        """The last run that confirmed each client, by PSA and agreement."""
+        rows = self._rows("SELECT * FROM client WHERE confirmed_run IS NOT NULL")
+        return {(row["psa"], row["agreement"]): row["confirmed_run"] for row in rows}
+
     def clients(self, *, unmapped: bool = False) -> tuple[ClientRecord, ...]:
         """Clients by name, then agreement; on demand also those that left the mapping."""
         rows = self._rows(_CLIENTS, unmapped, Billing.UNMAPPED)

@@ -116,7 +116,7 @@ def collect(
     whole: bool = False,
     progress: Progress,
 ) -> Collected:
-    """Reads and counts the tenants of `companies`, all sources at once.
+    """Reads and counts the tenants of `companies`, in their order, all sources at once.
 
     The evidence of a tenant is packed before the next one is counted, so that memory follows the
     largest tenant and not the fleet.
@@ -125,7 +125,7 @@ def collect(
     all clients, also asks sources that none of them has for their tenants: somebody may use there
     what nobody is billed for.
     """
-    wanted = {ref for company in companies for ref in company.counted}
+    wanted = dict.fromkeys(ref for company in companies for ref in company.counted)
     shared = {ref for one in companies if len(one.counted) > 1 for ref in one.counted}
     collector = _Collector(context, None if everything else wanted, shared, progress)
     used = {ref.source for ref in wanted}
@@ -152,18 +152,16 @@ class _Collector:
 
     context: CountingContext
     wanted: Collection[TenantRef] | None
-    """None: every tenant."""
+    """In the order in which they are read; None: every tenant."""
     shared: Collection[TenantRef]
     """Tenants of clients that have several: their devices are compared before they are added."""
     progress: Progress
 
     def read(self, source: UsageSource) -> Collected:
         part = Collected(tenants={tenant.ref: tenant for tenant in source.tenants()})
-        chosen = [
-            tenant
-            for ref, tenant in part.tenants.items()
-            if tenant.enabled and (self.wanted is None or ref in self.wanted)
-        ]
+        wanted = part.tenants if self.wanted is None else self.wanted
+        listed = (part.tenants[ref] for ref in wanted if ref in part.tenants)
+        chosen = [tenant for tenant in listed if tenant.enabled]
         self.progress(source.name, 0, len(chosen))
         readings = source.read(chosen, self.context.selects)
         for done, (ref, reading) in enumerate(readings, start=1):
@@ -211,7 +209,8 @@ def read_unmapped(
     """
     known = mapping.global_sources
     mapped = {same for same, (_, client) in mapping.owners().items() if not client.left}
-    wanted = {x.ref for x in tenants if x.enabled and x.ref.identity(known) not in mapped}
+    unknown = (x.ref for x in tenants if x.enabled and x.ref.identity(known) not in mapped)
+    wanted = dict.fromkeys(unknown)
     context = replace(context, billed=frozenset())  # so all use is unmapped, and few rows are read
     collector = _Collector(context, wanted, (), lambda *_: None)
     uses: dict[TenantRef, tuple[UnmappedUse, ...]] = {}
@@ -221,7 +220,7 @@ def read_unmapped(
             uses |= {ref: usage.unmapped for ref, usage in part.usages.items()}
     told = (
         replace(x, listed_as=x.listed_as or _NOT_KNOWN)
-        if x.ref in wanted - uses.keys()
+        if x.ref in wanted.keys() - uses.keys()
         else replace(x, in_use=bool(uses.get(x.ref)))
         for x in tenants
     )

@@ -7,6 +7,7 @@ kind, fails that client alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,8 @@ class JournalState:
     """What tenants (`source:tenant`) were called when they were last read."""
     past: Readings = lambda _run, _tenants: {}
     """Gives what was read in earlier runs; nothing, where there is no journal."""
+    confirmed: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """The last run that confirmed each client, by PSA and agreement."""
     days: Callable[[date, date, Collection[TenantRef]], Days] = lambda *_span: {}
     """Gives what was counted on the days of a span in some tenants, as far as no guard holds it."""
 
@@ -123,6 +126,8 @@ class Reconciled:
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
     others: OthersSeen = field(default_factory=OthersSeen)
+    turns: tuple[AgreementRef, ...] = ()
+    """Where clients are billed, those first that were confirmed longest ago."""
 
 
 def reconcile(
@@ -133,19 +138,25 @@ def reconcile(
     companies: Collection[Company],
     progress: Progress,
     clock: Clock,
+    begin_by: float = math.inf,
 ) -> Reconciled:
     """Reads everything a run needs and works out the guarded plan, with its ids.
 
     `companies` are the clients that this run concerns; a mapping without any shows every tenant. No
-    hold of the plan is released yet. Trouble with a client is in its plan.
+    hold of the plan is released yet. Trouble with a client is in its plan. From the instant
+    `begin_by` of the clock's `monotonic` on no other agreement is begun; clients that an earlier
+    run left out for want of time are read, and written, before the others.
     """
     mapping = rules.mapping
-    billed = [company for company in companies if company.billing]
+    billed = sorted(
+        (company for company in companies if company.billing),
+        key=lambda one: memory.confirmed.get((one.psa, one.agreement), 0),
+    )
     is_whole = len(companies) == len(mapping.companies)
     known = tuple(fact for fact in memory.facts if fact.psa in psas)
     unreachable = tuple(fact for fact in memory.facts if fact.psa not in psas)
-    reader, state = PsaReader(psas, rules.today, clock, progress), PsaState()
-    places = {ref_of(company) for company in billed}
+    reader, state = PsaReader(psas, rules.today, clock, progress, begin_by), PsaState()
+    places = dict.fromkeys(map(ref_of, billed))
     further = _further_places(mapping, memory, known, places, psas)
     # Both sides at once: a client that cannot be counted costs at most the read of its own lines.
     with ThreadPoolExecutor(1) as other_side:
@@ -199,6 +210,7 @@ def reconcile(
         held=tuple(unplanned.held()),
         accepted=memory.accepted,
         others=others,
+        turns=tuple(places),
     )
 
 

@@ -14,7 +14,7 @@ from datetime import date
 from functools import partial
 from typing import Self
 
-from kisi.errors import ExitCode, ForeignChange, KisiError
+from kisi.errors import ExitCode, ForeignChange, KisiError, OutOfTime
 from kisi.journal import Operation, StoredForeignChange
 from kisi.model import Agreement, AgreementRef, Failure, Hold, Line, NotBillable, OwnedLine
 from kisi.psa import Psa, foreign_change, when, whole_lines
@@ -108,6 +108,8 @@ class PsaReader:
     today: date
     clock: Clock
     progress: Progress
+    begin_by: float = math.inf
+    """The instant of the clock's `monotonic` from which no other agreement is begun."""
 
     def read(
         self,
@@ -118,13 +120,14 @@ class PsaReader:
     ) -> None:
         """Reads the agreements of clients and the lines of those that are fit to bill.
 
-        `state` takes what is read, and the failures. `refs` are where clients are billed;
-        `elsewhere` are other agreements on which kisi has lines, read also if they are not fit, as
-        long as they can still bill. Where a list lacks lines of `known`, they are asked for by id.
+        `state` takes what is read, and the failures. `refs` are where clients are billed, in the
+        order in which they are read; `elsewhere` are other agreements on which kisi has lines, read
+        also if they are not fit, as long as they can still bill. Where a list lacks lines of
+        `known`, they are asked for by id.
         """
         state.read_at = min(state.read_at, self.clock.monotonic())
         of_psa: dict[str, list[AgreementRef]] = {}
-        for ref in sorted({*refs, *elsewhere}, key=lambda ref: (ref.psa, ref.agreement)):
+        for ref in dict.fromkeys((*refs, *sorted(elsewhere, key=lambda x: (x.psa, x.agreement)))):
             of_psa.setdefault(ref.psa, []).append(ref)
         with ThreadPoolExecutor(len(of_psa) or 1) as pool:
             jobs = [
@@ -153,10 +156,15 @@ class PsaReader:
             and (found.not_billable is None or (ref in elsewhere and not found.gone))
         ]
         ids = {ref: known.get((ref.psa, ref.agreement), ()) for ref in readable}
-        reads = {ref: partial(whole_lines, psa, ref, ids[ref]) for ref in readable}
+        reads = {ref: partial(self._lines, psa, ref, ids[ref]) for ref in readable}
         part.lines, failures = read_each(psa, reads, self.progress)
         part.failures |= failures
         return part
+
+    def _lines(self, psa: Psa, ref: AgreementRef, known: Collection[str]) -> tuple[Line, ...]:
+        if self.clock.monotonic() >= self.begin_by:
+            raise OutOfTime
+        return whole_lines(psa, ref, known)
 
     def _read_agreements(self, psa: Psa, refs: list[AgreementRef], state: PsaState) -> None:
         found = attempt(partial(psa.agreements, refs, self.today), "psa", ExitCode.PSA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -80,6 +81,7 @@ def sync(
     exclude: Sequence[str] = (),
     jitter: float = 0.0,
     lock_timeout: float = 0.0,
+    deadline: float | None = None,
     on_progress: Progress | None = None,
     on_message: OnMessage | None = None,
     on_result: Callable[[RunResult], None] | None = None,
@@ -91,12 +93,15 @@ def sync(
     `[notify]` are notified of its end, whichever that is. `config` is kisi.toml, by default looked
     for where the command looks. `accept` are ids of plans or clients whose holds are released,
     once; `only` and `exclude` name clients, also by a part or a glob. It first waits a random time
-    of up to `jitter` seconds, and up to `lock_timeout` seconds for another run to end.
+    of up to `jitter` seconds, and up to `lock_timeout` seconds for another run to end. It then
+    lasts `deadline` seconds at most, by default half an hour: shortly before, no other client is
+    begun. Those left out are named as failed, and the next run begins with them.
 
-    `on_progress` is told from several threads what is being read, how much of it is done, and of
-    how much; `on_message` what a person should know meanwhile. `on_result` is given the result
-    before anybody is notified; what it raises is notified as the end of the run, and raised. `stop`
-    ends the run once it is requested, from another thread or a signal's handler.
+    `on_progress` is told from several threads what is being read, or (`cw: writing`) written, how
+    much of it is done, and of how much; `on_message` what a person should know meanwhile.
+    `on_result` is given the result before anybody is notified; what it raises is notified as the
+    end of the run, and raised. `stop` ends the run once it is requested, from another thread or a
+    signal's handler.
 
     Raises `ConfigError` (nothing was sent), `Locked`, `Withheld` (an id of `accept` fits nothing on
     hold: nothing was written, what was read is stored), `Interrupted` (by `stop`, before anything
@@ -108,7 +113,7 @@ def sync(
     wait = random.uniform(0, jitter)  # noqa: S311 - spreads load only
     with (
         notifying(path, scope, on_message) as notification,
-        opened(path, stop.reading, waits=wait + lock_timeout) as setup,
+        opened(path, stop.reading, waits=wait + lock_timeout, lasts=deadline) as setup,
     ):
         if jitter:
             LOG.info("--jitter: begins in %.0f s", wait)
@@ -163,7 +168,8 @@ def preview(
             if problem is not None:
                 on_message(Message.of(problem))
             systems, progress = (setup.sources, setup.psas), stop.checked(on_progress)
-            found = reconcile(rules, *systems, memory, companies, progress, setup.clock)
+            by = setup.reading.begin_by
+            found = reconcile(rules, *systems, memory, companies, progress, setup.clock, by)
             found = _of_some(found) if only or exclude else found
             history = journal.line_history() if with_history else ()
             stop.check()
@@ -188,6 +194,7 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         tenants=journal.latest(Subject.TENANTS) or {},
         accepted=journal.accepted(),
         past=journal.readings,
+        confirmed=journal.confirmed(),
         days=journal.days,
     )
 
@@ -269,7 +276,8 @@ class _Run:
         memory = load_journal_state(journal, rules)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
         systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)
-        found = reconcile(rules, *systems, memory, self.companies, progress, setup.clock)
+        by = setup.reading.begin_by
+        found = reconcile(rules, *systems, memory, self.companies, progress, setup.clock, by)
         found = _of_some(found) if self.scope else found
         self.stop.check()
         record_reading(journal, run, now(), found, rules)
@@ -282,7 +290,7 @@ class _Run:
         else:
             plan = resolve(found, setup.psas, accepted)
             journal.record_plan(run, now(), plan)
-            applied = self._write(plan, found, rules)
+            applied = self._write(plan, found, rules, on_progress)
         at = now()
         record_outcome(journal, run, at, found, applied.plan, rules.today)
         if not any(client.unconfirmed for client in applied.plan.companies):
@@ -307,8 +315,11 @@ class _Run:
                 "purpose: `kisi map billing CLIENT off`.",
             )
 
-    def _write(self, plan: Plan, found: Reconciled, rules: Rules) -> ApplyResult:
+    def _write(
+        self, plan: Plan, found: Reconciled, rules: Rules, on_progress: Progress | None
+    ) -> ApplyResult:
         """Writes what is not on hold; an intent or outcome that is not stored is a `StateError`."""
+        limits = self.setup.limits
         context = ApplyContext(
             psas=self.setup.psas,
             agreements=found.agreements,
@@ -318,7 +329,10 @@ class _Run:
             today=rules.today,
             clock=self.setup.clock,
             pause=Clock(self.stop.requested).sleep,
-            ends=self.setup.ends,
+            ends=limits.ends(math.inf),
+            begin_by=limits.begin_by,
+            turns=found.turns,
+            progress=on_progress or (lambda *_: None),
             stop=self.stop.requested,
             emergency=lambda text: self.on_message(Message(text, is_warning=True)),
         )

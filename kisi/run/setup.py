@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from io import TextIOWrapper
@@ -62,9 +62,9 @@ PSAS = {
 SOURCE_KINDS = {name: kind.settings for name, kind in SOURCES.items()}
 PSA_KINDS = {name: kind.settings for name, kind in PSAS.items()}
 RUN_SECONDS = 1800.0
-"""A run ends after so many seconds, whatever hangs."""
-SOURCES_SECONDS = 1200.0
-"""The sources are read within so many of them: what was read by then can still be billed."""
+"""A run ends after so many seconds, whatever hangs, unless it is given others."""
+READING_SHARE = 2 / 3
+"""The sources are read within this part of them: what was read by then can still be billed."""
 _CANDIDATES = 10
 _LOG_BYTES, _LOG_FILES = 2 * 2**20, 5
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -81,8 +81,10 @@ class Setup:
     clock: Clock
     digest: str
     """Of both files, to tell later which rules a run had."""
-    ends: float
-    """The instant of `clock.monotonic` at which a run must end."""
+    limits: Limits
+    """When a run must end, by `clock.monotonic`, and from when on it writes no other client."""
+    reading: Limits
+    """When the sources must be read, and from when on no other client is read."""
 
     def rules(self) -> Rules:
         """The rules as of now."""
@@ -159,11 +161,16 @@ def _checked(read: PartialConfig) -> tuple[Config, BillingMapping]:
 
 @contextmanager
 def opened(
-    given: Path | None, dropped: threading.Event | None = None, *, waits: float = 0.0
+    given: Path | None,
+    dropped: threading.Event | None = None,
+    *,
+    waits: float = 0.0,
+    lasts: float | None = None,
 ) -> Iterator[Setup]:
     """Loads both files, resolves all secrets and opens what they name; closes it at the end.
 
-    `dropped` ends the reading early once it is set; the run may begin `waits` seconds later.
+    `dropped` ends the reading early once it is set; the run may begin `waits` seconds later, and
+    `lasts` so many seconds then (None: `RUN_SECONDS`).
     A `ConfigError` comes before anything is sent.
     """
     read = partial_config(given)
@@ -181,19 +188,20 @@ def opened(
     secrets = resolve_all(config)
     clock, base = Clock(dropped), config.path.parent
     begins = clock.monotonic() + waits
-    limits = Limits(run_ends=begins + RUN_SECONDS, stop=dropped)
-    read_by = replace(limits, run_ends=begins + SOURCES_SECONDS)
+    lasts = RUN_SECONDS if lasts is None else lasts
+    limits = Limits(stop=dropped).lasting(lasts, begins)
+    reading = limits.lasting(lasts * READING_SHARE, begins)
     sources: dict[str, UsageSource] = {}
     psas: dict[str, Psa] = {}
     for name, section in config.sources.items():
-        kind, how = SOURCES[section.kind], {"base": base, "clock": clock, "limits": read_by}
+        kind, how = SOURCES[section.kind], {"base": base, "clock": clock, "limits": reading}
         sources[name] = kind.open(name, section, secrets["sources", name], **how)
     for name, section in config.psa.items():
         kind, how = PSAS[section.kind], {"base": base, "clock": clock, "limits": limits}
         psas[name] = kind.open(name, section, secrets["psa", name], **how)
     digest = _digest(config)
     try:
-        yield Setup(config, mapping, sources, psas, clock, digest, begins + RUN_SECONDS)
+        yield Setup(config, mapping, sources, psas, clock, digest, limits, reading)
     finally:
         for source in sources.values():
             source.close()

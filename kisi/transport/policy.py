@@ -20,6 +20,8 @@ _FAULTS = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
 _NOT_SENT_ATTEMPTS = 3
 """A closed port or an unknown name is given less patience than a busy server."""
 _LONGEST_BACKOFF = 30.0
+_RESERVED, _LONGEST_RESERVE = 0.1, 60.0
+"""How much of a run's time, and how many seconds at most, belongs to clients that are begun."""
 _BEST_EFFORT = 3.0
 """Seconds for a request that only ends or releases something."""
 
@@ -78,8 +80,16 @@ class Limits:
     """The longest wait that a server may ask for."""
     run_ends: float | None = None
     """The instant of `Clock.monotonic` at which the whole run must end; None for no end."""
+    begin_by: float = math.inf
+    """The instant from which no other client is begun, so that those begun come to their end."""
     stop: threading.Event | None = None
     """Once it is set nothing is sent any more, and what is under way fails within seconds."""
+
+    def lasting(self, seconds: float, begins: float) -> Self:
+        """For a run, or a part of it, that takes `seconds` at most from the instant `begins` on."""
+        reserve = min(seconds * _RESERVED, _LONGEST_RESERVE)
+        ends = begins + seconds
+        return replace(self, run_ends=ends, begin_by=ends - reserve)
 
     def ends(self, now: float) -> float:
         """The instant at which a call that begins `now` must be over."""

@@ -18,7 +18,7 @@ from tests.faults.conftest import CREATE, Trial, outcome, trouble
 @pytest.fixture
 def limited(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> Trial:
     """The sources must be read within seconds, and the run may last a minute."""
-    monkeypatch.setattr(setup, "SOURCES_SECONDS", 10.0 if WINDOWS else 2.0)  # Wine is slow
+    monkeypatch.setattr(setup, "READING_SHARE", (10 if WINDOWS else 2) / 60)  # Wine is slow
     monkeypatch.setattr(setup, "RUN_SECONDS", 60.0)
     return trial
 

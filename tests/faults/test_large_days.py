@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.conftest import Trial
+from kisi.sandbox.faults import Fault
+from kisi.sandbox.world import Client
+from tests.faults.conftest import Trial, trouble
 
 
 @pytest.mark.slow
@@ -29,3 +31,92 @@ def test_a_rate_limit_is_waited_out_by_all_workers(live: Trial):
     assert len([gap for gap in gaps if gap < 1.8]) < 4  # those that were under way
     assert (ended.code, ended.err) == (0, "")
     assert all(client.additions for client in live.world.clients)
+
+
+def fleet(trial: Trial, number: int) -> list[Client]:
+    """So many clients more, each of which takes a minute to read; Contoso and Fabrikam are away."""
+    trial.contoso.mapped = trial.fabrikam.mapped = False
+    clients = [trial.operator.client(f"Client {n:02}", workstations=2) for n in range(number)]
+    trial.configure('kind = "ksc"', 'kind = "ksc"\nworkers = 1')
+    return clients
+
+
+def billed(clients: list[Client]) -> list[str]:
+    """The names of those that the PSA bills by what they use."""
+    done = [one for one in clients if [x.quantity for x in one.additions] == [2]]
+    return [one.company.name for one in done]
+
+
+def slowly(trial: Trial, match: str, seconds: float) -> Fault:
+    """From now on each such request takes its time on every clock of kisi, and no real time."""
+    return trial.fault(
+        "call", match, times=None, function=lambda: trial.operator.slept.append(seconds)
+    )
+
+
+@pytest.mark.fault(
+    32,
+    injection="the deadline passes while the third of six clients is read",
+    outcome="the three begun are billed; the others are named (exit 4) and first in the next run",
+)
+def test_a_deadline_while_reading_ends_between_two_clients(trial: Trial):
+    clients = fleet(trial, 6)
+    names = [one.company.name for one in clients]
+    slow = slowly(trial, "LicenseKeys.EnumKeys@*", 60)
+
+    result = trial.sync("--deadline", "5m")  # 200 s to read in, of which 20 belong to those begun
+
+    assert result.code == 4
+    assert billed(clients) == names[:3]
+    assert "Client 03, Client 04 and Client 05 (deadline: not begun" in trial.sentence
+    assert "begins with it" in trouble(result, "Client 05").remedy
+    clients[0].add_devices(n=1)
+    assert trial.sync("--deadline", "5m").code == 4
+    assert billed(clients) == names  # the first not yet by its third device: its turn is last now
+    assert "need attention: Client 00, Client 01 and Client 02 (deadline" in trial.sentence
+    trial.sandbox.faults.clear()
+    assert slow.fired == 6
+    assert trial.sync().code == 0
+    assert [[x.quantity for x in one.additions] for one in clients] == [[3], *[[2]] * 5]
+
+
+@pytest.mark.fault(
+    32,
+    injection="the deadline passes while the second of five agreements is written",
+    outcome="both begun are billed; the others are named (exit 7) and first in the next run",
+)
+def test_a_deadline_while_writing_ends_between_two_clients(trial: Trial):
+    clients = fleet(trial, 5)
+    names = [one.company.name for one in clients]
+    trial.configure('kind = "connectwise"', 'kind = "connectwise"\nworkers = 1')
+    slowly(trial, "POST *additions", 140)
+
+    result = trial.sync("--deadline", "300")
+
+    assert (result.code, billed(clients)) == (7, names[:2])
+    assert "Client 02, Client 03 and Client 04 (failed: not sent" in trial.sentence
+    assert trial.pending() == ()
+    clients[0].add_devices(n=1)
+    trial.sandbox.log.clear()
+    result = trial.sync("--deadline", "300")
+    assert (result.code, billed(clients)) == (7, names[:4])
+    assert [one.method for one in result.writes] == ["POST", "POST"]  # no update of the first
+    trial.sandbox.faults.clear()
+    assert trial.sync().code == 0
+    again = trial.sync()
+    assert (again.code, again.writes) == (0, [])
+
+
+def test_a_deadline_may_be_longer_than_half_an_hour(trial: Trial):
+    clients = fleet(trial, 14)
+    slowly(trial, "LicenseKeys.EnumKeys@*", 100)
+    assert trial.sync("--deadline", "2h").code == 0
+    assert len(billed(clients)) == 14
+
+
+@pytest.mark.parametrize("text", ["soon", "-5", "1.5h", "99999999999999999999", "40000d"])
+def test_a_deadline_that_is_no_length_of_time_is_refused(trial: Trial, text: str):
+    result = trial.operator.sync("--deadline", text)
+    assert result.code == 2
+    assert "is not a duration such as" in result.err
+    assert not trial.operator.state.exists()

@@ -502,7 +502,7 @@ def test_a_run_that_outlasts_the_schedule_is_ended_by_its_deadline(
             scheduled.append(next_one.end().code)
         billed.operator.slept.append(120.0)  # every clock of kisi goes on by it
 
-    monkeypatch.setattr(setup, "SOURCES_SECONDS", 100.0)
+    monkeypatch.setattr(setup, "READING_SHARE", 100.0 / setup.RUN_SECONDS)
     billed.fault("call", "LicenseKeys.EnumKeys@Contoso", function=drag_on)
     busy = billed.fault("status", "LicenseKeys.EnumKeys@Contoso", times=None, code=503)
 

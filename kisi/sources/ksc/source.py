@@ -12,7 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kisi.errors import Incomplete, KisiError, LoginRefused, NotSent, SourceError, Untrusted
+from kisi.errors import (
+    Incomplete,
+    KisiError,
+    LoginRefused,
+    NotSent,
+    OutOfTime,
+    SourceError,
+    Untrusted,
+)
 from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Readings, Select
@@ -64,7 +72,7 @@ class KscSource:
             settings.user, secrets["password"], settings.domain, internal=settings.internal_user
         )
         self._begin = partial(Session, self._client, clock, limits, login)
-        self._clock = clock
+        self._clock, self._limits = clock, limits
         self._workers = settings.workers
         self._main_lock = threading.RLock()
         self._main: Session | None = None
@@ -200,6 +208,8 @@ class KscSource:
     def _read_one(
         self, tenant: Tenant, select: Select, stopped: threading.Event
     ) -> Reading | KisiError:
+        if self._clock.monotonic() >= self._limits.begin_by:
+            return OutOfTime()
         try:
             read = partial(self._read_in_session, self._server_of(tenant), tenant, select, stopped)
             try:

@@ -1,0 +1,133 @@
+"""scale: fleets of 10 to 10,000 clients. Readings and lines are made in the process.
+
+Servers would bind long before: here is seen what kisi itself takes. Lines are to be read once an
+agreement. The third of three daily runs
+is measured, in which nothing changes, in a process for each size.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import kisi
+from kisi.model import Tenant, TenantRef
+from kisi.run import setup
+from kisi.transport import Clock
+from tests.unit.build import KES, device, key, reading, row
+from tests.unit.fakes import FakePsa
+
+DEVICES = 100
+
+
+class Made:
+    """A kind of source or PSA that is there already."""
+
+    def __init__(self, kind: Any, system: Any) -> None:
+        self.settings, self.system = kind.settings, system
+
+    def open(self, *_: object, **__: object) -> Any:
+        return self.system
+
+
+def fleet(clients: int, devices: int) -> tuple[Any, Any, str]:
+    """A source, a PSA, and mapping.toml."""
+
+    class Source:
+        name = "hq"
+
+        def tenants(self) -> tuple[Tenant, ...]:
+            ids = range(clients)
+            return tuple(Tenant(TenantRef("hq", f"V{n}"), f"Client {n}") for n in ids)
+
+        def read(self, tenants: Collection[Tenant], _select: object) -> Iterator[Any]:
+            for one in tenants:
+                some = [device(f"{one.ref.tenant}-{n}") for n in range(devices)]
+                yield one.ref, reading(some, [row(x.id) for x in some], [key()], of=one)
+
+        def address(self) -> None:
+            return None
+
+        def close(self) -> None:
+            pass
+
+    psa = FakePsa("cw", workers=4)
+    rows = [f'[[application]]\nname = "{KES}"\n[[product]]\napplication = "{KES}"\nall = 1200\n']
+    for n in range(clients):
+        psa.agreement(str(n), str(10**6 + n))
+        rows.append(
+            f'[[company]]\nname = "Client {n}"\ntenants = ["hq:V{n}"]\n'
+            f'company = "{n}"\nagreement = {10**6 + n}\n'
+        )
+    return Source(), psa, "".join(rows)
+
+
+def days(clients: int, devices: int) -> dict[str, float]:
+    """Three runs, a day apart; what the last one took."""
+    source, psa, mapping = fleet(clients, devices)
+    setup.SOURCES["ksc"] = Made(setup.SOURCES["ksc"], source)  # type: ignore[assignment]
+    setup.PSAS["connectwise"] = Made(setup.PSAS["connectwise"], psa)  # type: ignore[assignment]
+    now, sizes = Clock.now, [0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        secrets = ("password", "public_key", "private_key", "client_id")
+        (folder / "secret").write_text("not a secret", encoding="utf-8")
+        (folder / "secret").chmod(0o600)
+        lines = {each: f'{each} = "file:secret"' for each in secrets}
+        (folder / "kisi.toml").write_text(
+            'state_dir = "state"\ntimezone = "UTC"\n[guards]\ncreate_units = 1e9\n'
+            f'[sources.hq]\nkind = "ksc"\nurl = "https://ksc"\nuser = "kisi"\n{lines["password"]}\n'
+            '[psa.cw]\nkind = "connectwise"\nurl = "https://cw"\ncompany = "acme"\n'
+            + "\n".join(lines[each] for each in secrets[1:]),
+            encoding="utf-8",
+        )
+        (folder / "mapping.toml").write_text(mapping, encoding="utf-8")
+        for day in range(3):
+            Clock.now = lambda self, day=day: now(self) + timedelta(days=day)  # type: ignore[method-assign]
+            asked, begun = len(psa.looks), time.process_time()
+            result = kisi.sync(folder / "kisi.toml", deadline=86_400.0)
+            if result.exit_code:
+                raise RuntimeError(result.last_line)
+            cpu, looks = time.process_time() - begun, len(psa.looks) - asked
+            state = (folder / "state").iterdir()
+            sizes.append(sum(x.stat().st_size for x in state if x.suffix != ".log"))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu": cpu, "looks": looks, "memory": most, "growth": sizes[-1] - sizes[-2]}
+
+
+def table(options: Namespace) -> None:
+    """A line a size."""
+    print(f"\nscale: {DEVICES} devices a client, a day without changes")
+    heads = (
+        "clients",
+        "reads of lines",
+        "CPU s",
+        "ms a client",
+        "us a device",
+        "MB",
+        "bytes a day",
+    )
+    print("".join(f"{head:>16}" for head in heads) + "   the last a client, in the journal")
+    size = 10
+    while size <= options.largest:
+        command = [sys.executable, "-m", "benchmarks.scale", str(size), str(DEVICES)]
+        got = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        cpu, growth = got["cpu"], got["growth"] / size
+        each = (cpu / size * 1e3, cpu / size / DEVICES * 1e6)
+        cells = [f"{size:,}", f"{got['looks']:,}", f"{cpu:.2f}", *(f"{x:.2f}" for x in each)]
+        cells += [f"{got['memory']:.0f}", f"{growth:.0f}"]
+        print("".join(f"{cell:>16}" for cell in cells), flush=True)
+        size *= 10
+
+
+if __name__ == "__main__":
+    print(json.dumps(days(*map(int, sys.argv[1:]))))
