@@ -360,7 +360,7 @@ def _check_mapping(partial: PartialConfig) -> list[Finding]:
     path = partial.config.mapping_path
     if not os.path.lexists(path):
         missing = f"There is no {path} yet, so nothing is billed."
-        return [Finding(Level.WARNING, missing, "`kisi map list` shows what can be mapped.")]
+        return [Finding(Level.WARNING, missing, "`kisi map` makes it, client by client.")]
     try:
         names = ConfigNames(partial.source_names, partial.psa_names, partial.config.global_sources)
         mapping = load_mapping(path, names)

@@ -63,11 +63,11 @@ class Console:
     def info(self, text: str) -> None:
         """A message for the operator, on stderr."""
         if not self.quiet:
-            write(sys.stderr, text)
+            self.warn(text)
 
     def warn(self, text: str) -> None:
         """A message that is shown also when quiet."""
-        write(sys.stderr, text)
+        write(sys.stderr, _wrapped(text) if sys.stderr.isatty() else text)
 
     def colored(self, stream: TextIO) -> bool:
         """Whether `stream` is a terminal that wants colours, and knows them."""
@@ -79,6 +79,18 @@ class Console:
         from rich.console import detect_legacy_windows
 
         return not detect_legacy_windows()
+
+
+def _wrapped(text: str) -> str:
+    """A message as wide as the terminal: that would break words, and commands, anywhere."""
+    from kisi.render.terminal import wrap
+
+    width, lines = shutil.get_terminal_size().columns, list[str]()
+    for line in text.splitlines():
+        said = line.lstrip()
+        indent = " " * (len(line) - len(said))
+        lines += (indent + part for part in wrap(said, max(width - len(indent), 20)))
+    return "\n".join(lines)
 
 
 def open_streams() -> None:

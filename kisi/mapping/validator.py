@@ -358,8 +358,9 @@ def check_lines(
             yield Finding(Level.PROBLEM, f"{client.name}: {error.message}", error.remedy)
     products = {entry.id: _finding(entry) for row in rows for entry in validator.products(row)}
     yield from (products[ident] for ident in sorted(products))
-    looked_at = f"the agreements of all billed clients ({len(clients)}) were looked at."
-    yield Finding(Level.OK, f"psa.{name}: {looked_at}")
+    if clients:
+        looked_at = f"the agreements of all billed clients ({len(clients)}) were looked at."
+        yield Finding(Level.OK, f"psa.{name}: {looked_at}")
 
 
 def check_tenants(

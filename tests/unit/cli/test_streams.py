@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import pytest
 
 from kisi.cli import run
-from kisi.cli.output import result, write
+from kisi.cli.output import Console, result, write
 
 OLD = ["cp932", "cp852", "cp874", "cp1252", "cp437"]
 """Code pages of consoles that lack one or the other of kisi's symbols."""
@@ -56,3 +56,33 @@ def test_csv_ends_its_lines_itself():
         shown = kept.getvalue()
     assert shown.endswith("name\r\nMüller 株\r\n".encode())
     assert b"\r\r" not in shown
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "shown"),
+    [
+        (
+            io.StringIO,
+            ["Error: The file is open to other users.", "       Run `kisi check --online`."],
+        ),
+        (
+            _Terminal,
+            [
+                "Error: The file is open to",
+                "other users.",
+                "       Run",
+                "       `kisi check --online`.",
+            ],
+        ),
+    ],
+)
+def test_a_terminal_breaks_no_word_and_no_command_of_a_message(stream, shown, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stream())
+    monkeypatch.setenv("COLUMNS", "30")
+    Console().warn("Error: The file is open to other users.\n       Run `kisi check --online`.")
+    assert sys.stderr.getvalue().splitlines() == shown
