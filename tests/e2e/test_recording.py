@@ -178,3 +178,28 @@ def test_stand_ins_lead_from_one_answer_to_the_other(operator: Operator, tmp_pat
     }
     assert lines
     assert lines <= agreements
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_asked(
+    operator: Operator, tmp_path: Path
+):
+    fleet(operator)
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+
+    result = operator.run("check", "--record", str(tmp_path / "taken"))
+
+    assert (result.code, list(result.requests)) == (8, [])
+    assert "Choose another folder" in result.err
+
+
+def test_without_right_files_nothing_is_asked_and_nothing_recorded(
+    operator: Operator, tmp_path: Path
+):
+    fleet(operator)
+    operator.by_hand()
+    operator.config.write_text("x = 1", encoding="utf-8")
+
+    result = operator.run("check", "--record", str(tmp_path / "answers"))
+
+    assert (result.code, list(result.requests)) == (3, [])
+    assert not (tmp_path / "answers").exists()
