@@ -11,16 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from kisi.cli.output import Console, show
+from kisi.cli.output import Console, new_folder, show
+from kisi.cli.recording import Recording
 from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
 from kisi.config.load import Top
 from kisi.config.settings import Table
-from kisi.errors import ConfigError, ExitCode, StateError, worst
+from kisi.errors import ConfigError, ExitCode, KisiError, StateError, worst
 from kisi.files import JOURNAL
 from kisi.formats import document, fields_of, groups, results_schema
 from kisi.journal import Journal, repair
@@ -33,7 +35,7 @@ from kisi.mapping.file import (
     ProductTable,
     load_mapping,
 )
-from kisi.model import Finding, Level
+from kisi.model import AgreementRef, Finding, Level
 from kisi.psa import Psa, SupportsProbe
 from kisi.reconcile.new_lines import check_siblings
 from kisi.redaction import REDACTOR, safe_text
@@ -71,8 +73,13 @@ class Area:
         return sum(finding.level is level for finding in self.findings)
 
 
-def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
-    """Shows all findings and what is next; asks the systems only if the files are right."""
+def check(
+    config: Path | None, console: Console, *, online: bool, record: Path | None = None
+) -> ExitCode:
+    """Shows all findings and what is next; asks the systems only if the files are right.
+
+    With `record`, a folder, it writes there what they answered, without what identifies somebody.
+    """
     files = check_files(config_path(config), SOURCE_KINDS, PSA_KINDS)
     areas = [Area("Files and secrets", files, ExitCode.CONFIG)]
     passed = not areas[0].count(Level.PROBLEM)
@@ -82,7 +89,10 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
     if online and passed:
         console.info("Asking the systems ...")
         with opened(config) as setup:
-            areas += _online(setup)
+            if record is None:
+                areas += _online(setup)
+            else:
+                areas += _recorded(setup, record, console)
             following = "kisi preview" if setup.mapping.companies else "kisi map"
     code = _show_areas(areas, console, detailed=console.verbose > 0 or online)
     problems = sum(area.count(Level.PROBLEM) for area in areas)
@@ -93,6 +103,29 @@ def check(config: Path | None, console: Console, *, online: bool) -> ExitCode:
         more = "" if warnings.startswith("0 ") else f", {warnings}"
         console.info(f"No problems{more}. Next: {following}")
     return code
+
+
+def _recorded(setup: Setup, folder: Path, console: Console) -> Sequence[Area]:
+    """The findings of `_online`; the answers are written into `folder`."""
+    from kisi.transport.client import WATCHERS  # loads what no other check needs
+
+    sections = (*setup.config.sources.values(), *setup.config.psa.values())
+    own = (getattr(x, name, "") for x in sections for name in ("user", "company", "domain"))
+    recording = Recording(own)
+    new_folder(folder)
+    WATCHERS.append(recording.keep)
+    try:
+        areas = tuple(_online(setup))
+        for name, psa in setup.psas.items():
+            mine = (x for x in setup.mapping.companies if x.psa == name)
+            for one in islice(mine, 1):  # a check needs no lines, the reference does
+                with suppress(KisiError):  # its answer is recorded all the same
+                    psa.lines(AgreementRef(name, one.company, one.agreement))
+    finally:
+        WATCHERS.remove(recording.keep)
+    for file in recording.write(folder):
+        console.info(f"Recorded: {file}. Look through it before you send it.")
+    return areas
 
 
 def _show_areas(areas: Sequence[Area], console: Console, *, detailed: bool) -> ExitCode:

@@ -63,6 +63,7 @@ def root(
 app.command()(init)
 _ONLINE = "Also log in: certificates, clocks, rights, every mapped id."
 _SCHEMA = "Print the JSON Schema of kisi.toml and do nothing."
+_RECORD = "With the systems' answers, names and ids replaced, in a folder."
 _REPAIR = "Acknowledge a damaged journal, or open writes."
 _PROBE = "Prove the Tigerpaw template on a scratch agreement (on a terminal only)."
 
@@ -74,6 +75,7 @@ def check(
     console: Console,
     online: Annotated[bool, flag("--online", _ONLINE)] = False,
     schema: Annotated[bool, flag("--schema", _SCHEMA)] = False,
+    record: Annotated[Path | None, option("DIR", _RECORD)] = None,
     repair: Annotated[bool, flag("--repair", _REPAIR)] = False,
     probe_tigerpaw: Annotated[str | None, option("[PSA:]AGREEMENT", _PROBE)] = None,
 ) -> None:
@@ -81,9 +83,11 @@ def check(
 
     kisi check
     kisi check --online
+    kisi check --record answers
 
-    Writes nothing. Every finding says what to do about it. Exit 3 for files and secrets, 4 for a
-    source, 5 for a PSA, 6 for a mapped id that is gone or not fit to bill.
+    Writes nothing, but for the folder of --record, which implies --online. Every finding says what
+    to do about it. Exit 3 for files and secrets, 4 for a source, 5 for a PSA, 6 for a mapped id
+    that is gone or not fit to bill.
     """
     from kisi.cli import checking
 
@@ -94,7 +98,8 @@ def check(
         raise typer.Exit(checking.repair_journal(config, console))
     if probe_tigerpaw is not None:
         raise typer.Exit(checking.probe(config, probe_tigerpaw, console))
-    raise typer.Exit(checking.check(config, console, online=online))
+    asked = online or record is not None
+    raise typer.Exit(checking.check(config, console, online=asked, record=record))
 
 
 app.add_typer(map_app, name="map")

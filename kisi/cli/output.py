@@ -156,7 +156,7 @@ def new_folder(folder: Path) -> Path:
     except OSError as error:
         raise StateError(
             f"The folder {folder} could not be made: {error.strerror}.",
-            remedy="Choose another --output; it is a folder here, with a file for each client.",
+            remedy="Choose another folder; it gets a file for each client or system.",
         ) from error
     return folder
 

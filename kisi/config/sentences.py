@@ -179,7 +179,7 @@ def _validated(
     except ValidationError as error:
         checked, found = None, error.errors(include_url=False)
         dates = {each["loc"] for each in errors}
-        inside = {each["loc"][:-1] for each in found}
+        inside = {each["loc"][:n] for each in found for n in range(len(each["loc"]))}
         # of a list with wrong entries, the rest may be called too short as well
         errors += [
             each
@@ -294,6 +294,6 @@ def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | Non
     for step in steps:
         field = found.model_fields.get(step) if found else None
         kind = field.annotation if field else None
-        kinds = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+        kinds = get_args(kind) if get_origin(kind) in {Union, UnionType, tuple} else (kind,)
         found = next((x for x in kinds if isinstance(x, type) and issubclass(x, BaseModel)), None)
     return found

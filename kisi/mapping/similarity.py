@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,15 +21,10 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import TypeVar
 
-from kisi.model import Category
+from kisi.model import Category, plain_letters
 
 Item = TypeVar("Item")
 
-_LETTERS = str.maketrans(
-    {"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
-    | {"\N{LATIN SMALL LETTER DOTLESS I}": "i"}
-)
-"""Letters that Unicode does not take apart into a base letter and a mark."""
 _UMLAUT_AS_TWO = re.compile(r"(?<=[aou])e|(?<=a)a")
 """Müller is also written Mueller, Århus Aarhus: both ways give one spelling."""
 _SINGLE_LETTERS = re.compile(r"(?<![^\W_])(?:[^\W\d_][./]\s?){1,4}[^\W\d_](?![^\W_])\.?")
@@ -49,9 +43,7 @@ _CONNECTIVES = frozenset({"and", "und", "et", "og", "och", "of", "for", "fur"})
 
 def fold(text: str) -> str:
     """`text` in lower case without diacritics; `ö` and `oe` become one."""
-    letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return _UMLAUT_AS_TWO.sub("", plain.translate(_LETTERS))
+    return _UMLAUT_AS_TWO.sub("", plain_letters(text))
 
 
 def _folded(words: str) -> frozenset[str]:

@@ -13,6 +13,12 @@ from kisi.errors import KisiError
 from kisi.model.billing import BillingMapping, Company, TenantRef
 from kisi.model.usage import Tenant
 
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
+    | {"\N{LATIN SMALL LETTER DOTLESS I}": "i"}
+)
+"""Letters that Unicode does not take apart into a base letter and a mark."""
+
 
 class Level(StrEnum):
     """How a finding of `kisi check` ends."""
@@ -72,19 +78,36 @@ def tenants_left_behind(mapping: BillingMapping, tenants: Iterable[Tenant]) -> t
 
 
 def look_alikes(ref: TenantRef, tenants: Iterable[Tenant]) -> str:
-    """Which tenants of its source a person cannot tell from a missing one; a sentence, or empty."""
+    """Which tenants of its source are a missing one but for case, accents and blanks; or empty.
+
+    Names that look the same (`é` may be one character or two) are shown letter by letter.
+    """
     ours, names = ref.tenant, [one.ref.tenant for one in tenants if one.ref.source == ref.source]
-    found = [ascii(name)[:200] for name in names if _seen(name) == _seen(ours) and name != ours]
+    found = [name for name in names if _bare(name) == _bare(ours) and name != ours]
     if not found:
         return ""
-    differ = "they differ in case, in spaces, or in how accents are made"
-    return f"It has {' and '.join(found)}, and the mapping {ascii(ours)[:200]}: {differ}."
+    hidden = any(_seen(name) == _seen(ours) for name in found)
+    own, *theirs = (ascii(x)[:200] if hidden else f'"{x[:200]}"' for x in (ours, *found))
+    differ = "they differ in case, accents or blanks alone"
+    return f"It has {' and '.join(theirs)}, and the mapping {own}: {differ}."
 
 
 def _seen(text: str) -> str:
     """A name as the eye has it: `é` may be one character or two, a space may not break lines."""
     visible = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFKC", " ".join(visible.split()).casefold())
+
+
+def _bare(text: str) -> str:
+    """A name without what people and programs write in several ways."""
+    return "".join(plain_letters(_seen(text)).split())
+
+
+def plain_letters(text: str) -> str:
+    """`text` in lower case and without marks on its letters: `Łódź` is `lodz`."""
+    letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return plain.translate(_LETTERS)
 
 
 def _listed_as(

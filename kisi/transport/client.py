@@ -29,6 +29,8 @@ from kisi.transport.policy import Clock, Limits, Retry, may_retry, shared_wait, 
 from kisi.transport.trust import presented_by, trust_methods
 
 _LOG = logging.getLogger(__name__)
+WATCHERS: list[Callable[[str, str, Answer], None]] = []
+"""Each is told of every answer: the label of its client, method and path (without a query), it."""
 _STALE = 10.0
 """Seconds after which an idle connection is not trusted with a request that cannot be repeated."""
 
@@ -239,6 +241,8 @@ class Client:
         try:
             begun = self._clock.now()
             outcome = connection.exchange(call.prepare(), method, attempt)
+            for watch in () if self._hidden else WATCHERS:
+                watch(self._label, call.title, outcome)
             skew = clock_skew(outcome, begun, self._clock.now())
             self.skew = self.skew if skew is None else skew
             said = f"{self._label}: {call.title}: {outcome.status}"

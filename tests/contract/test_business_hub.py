@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -24,8 +25,9 @@ HEADING = ["company", "application", "device", "operating_system", "status"]
 class HubStand:
     """A folder with one report, a row a device, and kisi's source in front of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
         self.clock = FakeClock()
+        self._settings = {"kind": "business-hub", "files": ["exports/*.csv"], **settings}
         self._folder = folder
         self._companies: dict[str, tuple[str, int]] = {}
         self._spoil: Callable[[str], str] = str
@@ -35,10 +37,9 @@ class HubStand:
 
     def reopen(self) -> UsageSource:
         kind = SOURCES["business-hub"]
-        settings = {"kind": "business-hub", "files": ["exports/*.csv"]}
         self.source = kind.open(
             "hub",
-            kind.settings.model_validate(settings),
+            kind.settings.model_validate(self._settings),
             {},
             base=self._folder,
             clock=self.clock,
@@ -86,7 +87,8 @@ class HubStand:
     def _write(self) -> None:
         text = io.StringIO(newline="")
         table = csv.writer(text)
-        table.writerow(HEADING)
+        if "headings" not in self._settings:
+            table.writerow(HEADING)
         for name, (application, devices) in self._companies.items():
             for number in range(devices):
                 table.writerow([name, application, f"PC-{number}", "Windows 11", "Active"])
@@ -154,3 +156,22 @@ class TestBusinessHub(UsageSourceContract):
         stand.reopen()
         assert [tenant.ref for tenant in stand.source.tenants()] == [renamed]
         assert renamed != ref
+
+
+class TestReportsWithoutHeadings(TestBusinessHub):
+    """Every rule, on reports whose columns are named in kisi.toml."""
+
+    troubles: ClassVar = {
+        name: trouble for name, trouble in TROUBLES.items() if name != "a column is missing"
+    } | {
+        "a line of headings is there after all": lambda stand, ref: stand.spoil(
+            lambda text: ",".join(HEADING) + "\r\n" + text
+        ),
+        "a column more than is named": lambda stand, ref: stand.spoil(
+            lambda text: text.replace("\r\n", ",\r\n").replace(",\r\n", ",x\r\n")
+        ),
+    }
+
+    @pytest.fixture
+    def stand(self, tmp_path: Path) -> HubStand:
+        return HubStand(tmp_path, headings=HEADING)

@@ -43,7 +43,7 @@ def secrets(monkeypatch):
 
 
 @pytest.mark.usefixtures("secrets")
-@pytest.mark.parametrize("name", ["minimal", "everything", "large-fleet"])
+@pytest.mark.parametrize("name", ["minimal", "everything", "reports", "large-fleet"])
 def test_an_example_passes_the_offline_checks(tmp_path, name):
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     (folder / "klserver.cer").write_text("the server's certificate")

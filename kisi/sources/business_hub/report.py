@@ -6,7 +6,6 @@ guessed, since every cell ends on an invoice: whatever is wrong or ambiguous rai
 
 from __future__ import annotations
 
-import codecs
 import csv
 import glob
 import io
@@ -16,12 +15,12 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from kisi.config.settings import Hours, Section, Table, Text
-from kisi.csv_table import without_sep
+from kisi.csv_table import Decoded, decode_text, without_sep
 from kisi.errors import SourceError
 from kisi.model import Category
 from kisi.transport import Limits
@@ -32,10 +31,10 @@ _DELIMITERS = (",", ";", "\t")
 _AGAIN = "Export the report again; do not edit it in a program that writes another format."
 TOO_LARGE = "See whether this is the right file; split it if it is."
 _AT_ITS_ORIGIN = "Correct it where the report comes from, and export it again."
-_MARKED = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+_SAID = ("company", "application")
+_OF_ONE = (
+    " If all of this report is of one company or application, say which in kisi.toml: "
+    '`files = [{ pattern = "...", company = "...", application = "..." }]`.'
 )
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 _CATEGORIES = {
@@ -44,6 +43,8 @@ _CATEGORIES = {
     **{category.value: category for category in Category},
 }
 Words = tuple[str, ...]
+_Detected = Literal["utf-8", "cp1250", "cp1251", "cp1252"]
+Encoding = Literal[_Detected, "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"]
 
 
 def _words(text: str) -> Words:
@@ -110,13 +111,39 @@ class Columns(Table):
     device: str = "device"
     operating_system: str = "operating_system"
     license_type: str = "license_type"
+    device_id: str = "device_id"
+    """What tells two devices of one name apart."""
+    since: str = "since"
+    """Rows of one device that begin at different times are periods of it, and it counts once."""
+
+
+class FilePattern(Table):
+    """One entry of `files`; a text is short for a pattern alone."""
+
+    pattern: Text
+    company: str = ""
+    """Whose the rows are that name no company, as in a report of one company."""
+    application: str = ""
+    """Likewise the application."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:  # noqa: ANN401 - whatever TOML may hold
+        if isinstance(value, bool | int | float | list):
+            raise ValueError("This must be a pattern in quotes, or a table that has one.")  # noqa: TRY004
+        return {"pattern": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> Any:  # noqa: ANN401
+        """The schema of both forms."""
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
 
 class HubSettings(Section):
     """Settings of a source of exported reports. It logs in nowhere and has no secrets."""
 
     kind: Literal["business-hub"] = "business-hub"
-    files: Annotated[tuple[Text, ...], Field(min_length=1)]
+    files: Annotated[tuple[FilePattern, ...], Field(min_length=1)]
     """Globs relative to kisi.toml; the newest file of each is read."""
     max_age_hours: Hours = 72
     columns: Columns = Columns()
@@ -124,15 +151,17 @@ class HubSettings(Section):
     inactive_status: Words = INACTIVE_STATUS
     counted_types: Words = COUNTED_TYPES
     uncounted_types: Words = UNCOUNTED_TYPES
-    code_page: Annotated[int, Field(ge=1250, le=1258)] = 1252
-    """The Windows code page of a report that is neither UTF-8 nor UTF-16: nothing in it says so."""
+    headings: tuple[str, ...] = ()
+    """The headings of files that have no line of them; an empty one is of no column."""
+    encoding: Encoding | None = None
+    """Of files that are neither UTF-8 nor UTF-16; None: the likeliest of cp1250 to cp1252."""
     final_line_end: bool = True
     """Whether a report whose last line has no end is taken to be cut off."""
 
     def files_read(self, base: Path) -> Iterator[Path]:
         """Every report that fits a glob: each may be the newest one day."""
-        for pattern in self.files:
-            yield from matching(pattern, base)
+        for each in self.files:
+            yield from matching(each.pattern, base)
 
     @model_validator(mode="after")
     def _no_word_means_both(self) -> Self:
@@ -175,21 +204,33 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
 
 
+def decoded(file: Path, content: bytes, encoding: str | None = None) -> Decoded:
+    """The text of a report; see `decode_text`. A refusal if its bytes are none."""
+    try:
+        return decode_text(content, encoding)
+    except UnicodeDecodeError as error:
+        names = {"charmap": f"utf-8 or {encoding or 'a Windows code page'}"}
+        raise refusal(
+            Location(file, error.object[: error.start].count(b"\n") + 1),
+            f"its bytes are no text in {names.get(error.encoding, error.encoding)}",
+        ) from error
+
+
 def parse_table(
     file: Path,
-    content: bytes,
+    text: str,
     wanted: Collection[str],
     *,
-    code_page: int = 1252,
+    headings: Words = (),
     final_line_end: bool = True,
 ) -> tuple[Row, ...]:
-    """A whole CSV file, its heading line first, in UTF-8, UTF-16 with its mark, or a code page.
+    """A whole CSV file, its heading line first: its own, or `headings` where it has none.
 
-    The delimiter (comma, semicolon, tab) is the one under which the heading line shows most of the
-    `wanted` headings, or the one that a line `sep=;` before it names. Without
-    `final_line_end` the last line needs no end, and nobody can tell 10 from the beginning of 100.
+    The delimiter (comma, semicolon, tab) is the one under which the first line shows most of the
+    `wanted` headings (or has as many cells as `headings`), or the one that a line `sep=;` before it
+    names. Without `final_line_end` the last line needs no end, and nobody can tell 10 from the
+    beginning of 100.
     """
-    text = _decode(file, content, f"cp{code_page}")
     if "\0" in text:
         raise refusal(
             Location(file, _line(text[: text.index("\0")])),
@@ -203,29 +244,23 @@ def parse_table(
             "set `final_line_end = false` for this source in kisi.toml.",
         )
     named, text = without_sep(text)
-    rows = tuple(islice(_rows(file, text, named or _delimiter(text, wanted)), MOST_ROWS + 2))
+    delimiter = named or _delimiter(text, wanted, len(headings))
+    own = (Row(Location(file), headings),) if headings else ()
+    rows = (*own, *islice(_rows(file, text, delimiter, len(headings)), MOST_ROWS + 2 - len(own)))
     if len(rows) > MOST_ROWS + 1:
         raise refusal(rows[-1].location, f"it has more than {MOST_ROWS:,} rows", remedy=TOO_LARGE)
     if not rows:
         raise refusal(Location(file), "it holds no heading line")
     if len(rows) == 1:
         raise refusal(Location(file), "it holds headings and not one row")
+    pairs = zip(headings, rows[1].cells, strict=False)
+    if any(cell and fold(cell) == fold(heading) for heading, cell in pairs):
+        raise refusal(
+            rows[1].location,
+            "it is a line of headings, and the source's `headings` are for reports without one",
+            remedy="Take `headings` out of this source in kisi.toml, or export without that line.",
+        )
     return rows
-
-
-def _decode(file: Path, content: bytes, code_page: str) -> str:
-    marked = ((mark, (encoding,)) for mark, encoding in _MARKED if content.startswith(mark))
-    mark, encodings = next(marked, (b"", ("utf-8", code_page)))
-    starts = []
-    for encoding in encodings:
-        try:
-            return content[len(mark) :].decode(encoding)
-        except UnicodeDecodeError as error:
-            starts.append(len(mark) + error.start)
-    raise refusal(
-        Location(file, content[: max(starts)].count(b"\n") + 1),
-        f"its bytes are no text in {' or '.join(encodings)}",
-    )
 
 
 def _line(before: str) -> int:
@@ -238,7 +273,7 @@ class _Dialect(csv.excel):
     skipinitialspace = True
 
 
-def _delimiter(text: str, wanted: Collection[str]) -> str:
+def _delimiter(text: str, wanted: Collection[str], width: int) -> str:
     names = {fold(name) for name in wanted if name}
 
     def fit(delimiter: str) -> tuple[int, int]:
@@ -247,14 +282,15 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
             cells = next((row for row in reader if row), [])
         except csv.Error:
             return (-1, 0)
-        return (len(names & {fold(cell) for cell in cells}), len(cells))
+        fits = len(cells) == width if width else len(names & {fold(cell) for cell in cells})
+        return (int(fits), len(cells))
 
     return max(_DELIMITERS, key=fit)
 
 
-def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
+def _rows(file: Path, text: str, delimiter: str, width: int) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
-    width = 0
+    headings = "`headings` name" if width else "the heading line"
     while True:
         location = Location(file, reader.line_num + 1)
         try:
@@ -272,7 +308,7 @@ def _rows(file: Path, text: str, delimiter: str) -> Iterator[Row]:
         if len(cells) != width:
             raise refusal(
                 location,
-                f"the row has {len(cells)} cells and the heading line {width}; "
+                f"the row has {len(cells)} cells and {headings} {width}; "
                 f"its first cell is {shown(cells[0])}",
             )
         yield Row(location, cells)
@@ -292,25 +328,32 @@ class Record(NamedTuple):
     quantity: int
     device: str
     os_name: str
+    number: str = ""
+    """The device's own id, if the report tells one."""
+    since: str = ""
 
     @property
     def device_id(self) -> str:
         """Unique in the source: two companies may well have a PC-01 each."""
-        return f"{self.company}/{fold(self.device)}"
+        return f"{self.company}/{fold(self.number or self.device)}"
 
 
-def parse_report(file: Path, content: bytes, settings: HubSettings) -> Iterator[Record]:
-    """All records of one report file."""
+def parse_report(
+    file: Path, text: str, settings: HubSettings, given: FilePattern
+) -> Iterator[Record]:
+    """All records of one report file; `given` says what its rows leave out."""
     wanted = [heading for _, heading in settings.columns]
-    options = settings.model_dump(include={"code_page", "final_line_end"})
-    headings, *rows = parse_table(file, content, wanted, **options)
-    found = _find_columns(headings, settings.columns)
+    options = settings.model_dump(include={"headings", "final_line_end"})
+    headings, *rows = parse_table(file, text, wanted, **options)
+    said = {name: value for name in _SAID if (value := getattr(given, name))}
+    found = _find_columns(headings, settings.columns, said)
     for row in (row for row in rows if any(row.cells)):  # a spreadsheet pads tables, too
         cells = {column: row.cells[position] for column, position in found.items()}
-        yield _record(row.location, cells, settings)
+        missing = {name: value for name, value in said.items() if not cells.get(name)}
+        yield _record(row.location, cells | missing, settings)
 
 
-def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
+def _find_columns(heading_line: Row, columns: Columns, said: Collection[str]) -> Mapping[str, int]:
     file = Location(heading_line.location.file)
     headings = [fold(heading) for heading in heading_line.cells]
     found: dict[str, int] = {}
@@ -331,14 +374,15 @@ def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
             "it has a quantity column and a device column, so a row may be one device or many",
             remedy='Set the one that must not be used to "" in the source\'s `columns`.',
         )
-    missing = sorted(_required(columns, devices="device" in found) - found.keys())
+    missing = sorted(_required(columns, devices="device" in found) - found.keys() - set(said))
     if missing:
         names = " and ".join(f"{name} ({shown(getattr(columns, name))})" for name in missing)
         own = ", ".join(map(shown, heading_line.cells[:20]))
         raise refusal(
             file,
             f"it has no column {names}; its headings are {own}",
-            remedy="Name the report's own headings in the source's `columns` in kisi.toml.",
+            remedy="Name the report's own headings in the source's `columns` in kisi.toml."
+            + (_OF_ONE if {*_SAID} & {*missing} else ""),
         )
     return found
 
@@ -346,7 +390,8 @@ def _find_columns(heading_line: Row, columns: Columns) -> Mapping[str, int]:
 def _required(columns: Columns, *, devices: bool) -> set[str]:
     """Columns without which a report is the wrong one: its form's own, and those set by hand."""
     own = {"device", "operating_system"} if devices else {"quantity"}
-    by_hand = {"status", "license_type"} if devices else {"status", "license_type", "category"}
+    by_hand = {"status", "license_type"}
+    by_hand |= {"device_id", "since"} if devices else {"category"}
     needed = own | (by_hand & columns.model_fields_set)
     return {"company", "application", *(name for name in needed if getattr(columns, name))}
 
@@ -355,7 +400,8 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
     devices = "device" in cells
     for column in ("company", "application", *(["device"] if devices else [])):
         if not cells[column]:
-            raise refusal(location, f"the {column} is empty", remedy=_AT_ITS_ORIGIN)
+            remedy = _AT_ITS_ORIGIN + (_OF_ONE if column in _SAID else "")
+            raise refusal(location, f"the {column} is empty", remedy=remedy)
     category: Category | None = Category.ALL
     text = "1"
     if not devices:
@@ -385,6 +431,8 @@ def _record(location: Location, cells: Mapping[str, str], settings: HubSettings)
         quantity=int(text),
         device=cells.get("device", ""),
         os_name=cells.get("operating_system", ""),
+        number=cells.get("device_id", ""),
+        since=cells.get("since", ""),
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
+from kisi.csv_table import Decoded
 from kisi.errors import SourceError
 from kisi.files import open_regular
 from kisi.model import (
@@ -34,9 +35,11 @@ from kisi.model import (
 from kisi.sources import Readings, Select, UsageSource
 from kisi.sources.business_hub.report import (
     TOO_LARGE,
+    FilePattern,
     HubSettings,
     Location,
     Record,
+    decoded,
     fold,
     matching,
     parse_report,
@@ -47,6 +50,9 @@ from kisi.transport import Clock, Limits
 
 SETTLED = timedelta(seconds=2)  # one modified more recently may still be written
 AHEAD = timedelta(minutes=5)  # how far a file server's clock may run ahead of ours
+_SET_ENCODING = (
+    "Look at its names in `kisi map list`; `encoding` of this source in kisi.toml sets it."
+)
 
 
 class ReportFile(NamedTuple):
@@ -57,9 +63,11 @@ class ReportFile(NamedTuple):
     size: int
     stamp: int
     """The modification time in nanoseconds, to notice any change."""
+    given: FilePattern
+    """The entry of `files` that it fits."""
 
 
-def _look(path: Path) -> ReportFile | None:
+def _look(path: Path, given: FilePattern) -> ReportFile | None:
     """The file at `path`, or None if it is a folder or a device."""
     try:
         status = path.stat()
@@ -68,7 +76,7 @@ def _look(path: Path) -> ReportFile | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return ReportFile(path, modified, status.st_size, status.st_mtime_ns)
+    return ReportFile(path, modified, status.st_size, status.st_mtime_ns, given)
 
 
 def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: int) -> bytes:
@@ -102,7 +110,7 @@ def read_settled(file: ReportFile, max_age_hours: float, clock: Clock, *, cap: i
         with open_regular(file.path, _open_unwritten) as stream:
             content = stream.read(cap + 1)
             status = os.fstat(stream.fileno())
-        now = _look(file.path)
+        now = _look(file.path, file.given)
     except OSError as error:
         raise _unreadable(file.path, error) from error
     seen = (len(content), status.st_size, status.st_mtime_ns)
@@ -159,20 +167,30 @@ class BusinessHub(UsageSource):
         self.name = name
         self._settings, self._base = settings, base
         self._clock, self._cap = clock, limits.list_bytes
+        self._encodings: dict[Path, Decoded] = {}
+        """Of each file that was read, without its text."""
 
     def files(self) -> tuple[ReportFile, ...]:
         """The newest file of each pattern, whatever its age, each file once, in their order."""
         picked: dict[Path, ReportFile] = {}
-        for pattern in self._settings.files:
-            found = [file for path in matching(pattern, self._base) if (file := _look(path))]
+        for given in self._settings.files:
+            paths = matching(given.pattern, self._base)
+            found = [file for path in paths if (file := _look(path, given))]
             if not found:
                 raise SourceError(
-                    f'No report file fits the pattern "{pattern}" in {self._base}. No number of '
-                    "this source was used; the lines of its clients stay as they are.",
+                    f'No report file fits the pattern "{given.pattern}" in {self._base}. No number '
+                    "of this source was used; the lines of its clients stay as they are.",
                     remedy="Export the report again, or correct `files` in kisi.toml.",
                 )
             newest = max(found, key=lambda file: (file.stamp, str(file.path)))
-            picked.setdefault(newest.path.resolve(), newest)
+            first = picked.setdefault(newest.path.resolve(), newest).given
+            if (first.company, first.application) != (given.company, given.application):
+                raise refusal(
+                    Location(newest.path),
+                    f'it is the newest of "{first.pattern}" and of "{given.pattern}", for which '
+                    "`files` names different companies or applications",
+                    remedy="Change the patterns, so that each report fits one.",
+                )
         return tuple(picked.values())
 
     def tenants(self) -> tuple[Tenant, ...]:
@@ -201,9 +219,16 @@ class BusinessHub(UsageSource):
         except SourceError as error:
             return (Finding.of(error),)
         now, hour = self._clock.now(), timedelta(hours=1)
-        said = [f"reads {file.path}, {(now - file.modified) / hour:.0f} h old." for file in files]
-        said.append(f"has {len(tenants)} companies.")
-        return tuple(Finding(Level.OK, f"sources.{self.name} {each}") for each in said)
+        findings = []
+        for file in files:
+            age, (_, encoding, others) = (now - file.modified) / hour, self._encodings[file.path]
+            said = f"sources.{self.name} reads {file.path}, {age:.0f} h old, in {encoding}"
+            if others:
+                said = f"{said}; by its letters it might be {' or '.join(others)}"
+            how = (Level.NOTE, _SET_ENCODING) if others else (Level.OK, "")
+            findings.append(Finding(how[0], f"{said}.", how[1]))
+        found = f"sources.{self.name} has {len(tenants)} companies."
+        return (*findings, Finding(Level.OK, found))
 
     @cached_property
     def _readings(self) -> dict[TenantRef, Reading]:
@@ -213,7 +238,9 @@ class BusinessHub(UsageSource):
         records: list[Record] = []
         for file in files:
             content = read_settled(file, settings.max_age_hours, self._clock, cap=self._cap)
-            records += parse_report(file.path, content, settings)
+            report = decoded(file.path, content, settings.encoding)
+            self._encodings[file.path] = report._replace(text="")
+            records += parse_report(file.path, report.text, settings, file.given)
         _refuse_contradictions(records)
         for record in records:
             companies[record.company].append(record)
@@ -258,7 +285,7 @@ def _refuse_contradictions(records: Iterable[Record]) -> None:
     replaced, a device is there under the old ones and the new one, in any order.
     """
     spelled: dict[str, Record] = {}
-    seen: dict[tuple[str, str, bool, str], Record] = {}
+    seen: dict[tuple[str, str, str, str], Record] = {}
     forms: dict[tuple[str, str], Record] = {}
     for record in records:
         company, application = fold(record.company), fold(record.application)
@@ -272,8 +299,8 @@ def _refuse_contradictions(records: Iterable[Record]) -> None:
             )
         if record.not_counted_reason:
             continue
-        what = fold(record.device) if record.device else record.category
-        earlier = seen.setdefault((company, application, bool(record.device), what), record)
+        what = (record.device_id, record.since) if record.device else (record.category, "")
+        earlier = seen.setdefault((company, application, *what), record)
         if earlier is not record:
             raise refusal(
                 record.location,

@@ -53,7 +53,8 @@ def test_the_examples_are_what_is_printed(kind, installation):
 
 def test_every_page_names_the_same_time_of_day():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*")]
-    text = "\n".join(page.read_text(encoding="utf-8") for page in pages if page.is_file())
+    pages = [page for page in pages if page.is_file() and page.suffix != ".csv"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     assert set(re.findall(r"/ST (\S+)", text)) <= {"06:30"}
     assert set(re.findall(r"^(\d+ \d+) \* \* \* kisi", text, re.MULTILINE)) == {"30 6"}
     assert not re.search(r"\b0?3:15\b", text)

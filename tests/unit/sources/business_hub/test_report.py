@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from kisi.config.sentences import check_table
 from kisi.model import Category
 from kisi.sources.business_hub.report import HubSettings
 
@@ -173,3 +174,64 @@ def test_the_words_of_a_report_can_be_set(reports):
 def test_a_word_cannot_mean_both():
     with pytest.raises(ValidationError, match="both hold: trial"):
         HubSettings(files=("*.csv",), active_status=("Trial",))
+
+
+# --- of one company or application, and without headings ------------------------------------------
+
+
+def test_what_a_pattern_is_of_holds_for_rows_that_do_not_say_it(reports):
+    reports.write("Company,quantity\nContoso,3\n,4\n", "one.csv")
+    files = [{"pattern": "one.csv", "company": "Own", "application": "KES Cloud"}]
+    read = reports.read(files=files)
+    assert {name: [x.quantity for x in one.reported] for name, one in read.items()} == {
+        "Contoso": [3],
+        "Own": [4],
+    }
+    assert {x.name for one in read.values() for x in one.reported} == {"KES Cloud"}
+
+
+def test_without_it_the_remedy_says_how(reports):
+    reports.write("quantity\n3\n", "one.csv")
+    error = reports.refusal(files=["one.csv"])
+    assert "it has no column application" in error.message
+    assert 'files = [{ pattern = "...", company = "...", application = "..." }]' in error.remedy
+    reports.write("company,application,quantity\n,KES,3\n", "one.csv")
+    error = reports.refusal(files=["one.csv"])
+    assert "the company is empty" in error.message
+    assert "files = [{" in error.remedy
+
+
+PERIODS = "Contoso;1;PC;a;b\nContoso;1;PC;c;d\nContoso;2;PC;a;b\n"
+COLUMNS = {"operating_system": ""}
+HEADINGS = ["company", "device_id", "device", "since", ""]
+GIVEN = [{"pattern": "*.csv", "application": "KSV"}]
+
+
+def test_a_device_with_several_periods_is_one_and_one_name_may_be_two_devices(reports):
+    reports.write(PERIODS)
+    (reading,) = reports.read(files=GIVEN, headings=HEADINGS, columns=COLUMNS).values()
+    assert sorted(reading.devices) == ["Contoso/1", "Contoso/2"]
+    assert [device.name for device in reading.devices.values()] == ["PC", "PC"]
+    assert len(reading.rows) == 3
+
+
+def test_the_same_period_twice_is_a_repetition(reports):
+    reports.write(PERIODS + "Contoso;1;PC;a;x\n")
+    error = reports.refusal(files=GIVEN, headings=HEADINGS, columns=COLUMNS)
+    assert "line 4: it repeats line 1" in error.message
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([5], "[sources.hub] files, entry 1: This must be a pattern in quotes, or a table"),
+        ([{"patern": "x"}], '[sources.hub.files] patern, entry 1: Unknown key; did you mean "pattern"?'),
+        ([{"company": "x"}], "[sources.hub.files] pattern, entry 1: This key is missing."),
+        (["a", {"pattern": " "}], "[sources.hub.files] pattern, entry 2: This must be text in quotes"),
+        ([], "[sources.hub] files: This list is empty."),
+    ],
+)  # fmt: skip
+def test_a_wrong_entry_of_files_is_told_with_its_place(tmp_path, files, said):
+    _, problems = check_table(HubSettings, {"files": files}, ("sources", "hub"), tmp_path)
+    assert problems[0].startswith(said)
+    assert len(problems) == 1 + (files == [{"patern": "x"}])

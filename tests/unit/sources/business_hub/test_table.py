@@ -8,20 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kisi.errors import SourceError
-from kisi.sources.business_hub.report import parse_table, shown
+from kisi.sources.business_hub.report import decoded, parse_table, shown
 
 FILE = Path("hub.csv")
 WANTED = ("company", "application", "quantity")
 TEXT = "Company;Application;Quantity\r\nMüller & Söhne;KES Cloud;12\r\n"
 
 
-def rows(content, **options):
-    return [row.cells for row in parse_table(FILE, content, WANTED, **options)[1:]]
+def table(content, encoding=None, **options):
+    return parse_table(FILE, decoded(FILE, content, encoding).text, WANTED, **options)
 
 
-def refusal(content, **options):
+def rows(content, encoding=None, **options):
+    return [row.cells for row in table(content, encoding, **options)[1:]]
+
+
+def refusal(content, encoding=None, **options):
     with pytest.raises(SourceError) as caught:
-        parse_table(FILE, content, WANTED, **options)
+        table(content, encoding, **options)
     return caught.value.message
 
 
@@ -42,14 +46,19 @@ def test_every_encoding_that_exports_use_is_read(content):
 
 @pytest.mark.parametrize(
     ("code_page", "name"),
-    [(1250, "Dvořák Škoda"), (1251, "Юнга Ямщик"), (1252, "Müller & Søn"), (1254, "Şişli")],
+    [
+        ("cp1250", "Dvořák Škoda"),
+        ("cp1251", "Юнга Ямщик"),
+        ("cp1252", "Müller & Søn"),
+        ("cp1254", "Şişli"),
+    ],
 )
 def test_a_code_page_is_read_as_it_is_named(code_page, name):
     content = TEXT.replace("Müller & Söhne", name)
-    encoded = content.encode(f"cp{code_page}")
-    assert rows(encoded, code_page=code_page) == [(name, "KES Cloud", "12")]
+    encoded = content.encode(code_page)
+    assert rows(encoded, code_page) == [(name, "KES Cloud", "12")]
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # a mark, or UTF-8 itself, says what it is
-        assert rows(content.encode(encoding), code_page=code_page) == [(name, "KES Cloud", "12")]
+        assert rows(content.encode(encoding), code_page) == [(name, "KES Cloud", "12")]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -63,8 +72,7 @@ def test_the_delimiter_is_the_one_that_shows_the_headings(delimiter):
 @pytest.mark.parametrize("mark", ["sep=|\n", '"sep=|"\r\n', "sep=|,,\n"])
 def test_excels_own_line_names_the_delimiter(mark):
     text = mark + "Company|Application|Quantity||\nA,B;C|KES|3\nD|KES|4||\n||||\n"
-    table = parse_table(FILE, text.encode(), WANTED)
-    assert [(row.location.line, row.cells[:3]) for row in table[1:]] == [
+    assert [(row.location.line, row.cells[:3]) for row in table(text.encode())[1:]] == [
         (3, ("A,B;C", "KES", "3")),
         (4, ("D", "KES", "4")),
         (5, ("", "", "")),
@@ -76,14 +84,13 @@ def test_line_numbers_are_those_of_the_file(end):
     text = end.join(
         ["company,application,quantity", f'"two{end}lines",KES,1', "", "last,KES,2", ""]
     )
-    table = parse_table(FILE, text.encode(), WANTED)
-    assert [row.location.line for row in table] == [1, 2, 5]
+    assert [row.location.line for row in table(text.encode())] == [1, 2, 5]
 
 
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"company,application,quantity\nA,KES,1\x81\n", "line 2: its bytes are no text in utf-8 or cp1252"),
+        (b"company,application,quantity\nA,KES,1\x98\x81\n", "line 2: its bytes are no text in utf-8 or a Windows code page"),
         (codecs.BOM_UTF8 + b"company\n\xff\n", "line 2: its bytes are no text in utf-8"),
         (TEXT.encode("utf-16")[:-1], "no text in utf-16-le"),
         (TEXT.encode("utf-16-le"), "line 1: it holds a NUL"),
@@ -104,6 +111,46 @@ def test_a_file_that_is_not_whole_is_refused_with_its_line(content, what):
     assert "hub.csv" in message
 
 
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("cp1252", "line 2: its bytes are no text in utf-8 or cp1252"), ("utf-8", "no text in utf-8")],
+)
+def test_a_file_that_is_not_in_the_encoding_it_is_to_be_in_is_refused(encoding, said):
+    assert said in refusal(b"company,application,quantity\nA,KES,1\x81\n", encoding)
+
+
+HEADINGS = ("", "company", "quantity")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_file_without_headings_has_those_that_are_named(delimiter):
+    lines = [
+        delimiter.join(cells) for cells in (("a;1,5"[:3], "Contoso", "3"), ("b", "Lamna", "4"))
+    ]
+    text = "\n".join(lines).replace("a;1", '"a;1"') + "\n"
+    found = table(text.encode(), headings=HEADINGS)
+    assert [row.cells for row in found] == [
+        HEADINGS,
+        ("a;1", "Contoso", "3"),
+        ("b", "Lamna", "4"),
+    ]
+    assert [row.location.line for row in found[1:]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("tenant;Company;number\n1;Contoso;3\n", "line 1: it is a line of headings"),
+        ("1;Contoso;3;x\n", "line 1: the row has 4 cells and `headings` name 3"),
+        ("1;Contoso;3\n2;Lamna\n", "line 2: the row has 2 cells and `headings` name 3"),
+        ("1;Contoso;3\n2;Lamna;4", "line 2: the last line has no end"),
+        ("\n\n", "not one row"),
+    ],
+)
+def test_a_file_without_headings_must_be_one(text, what):
+    assert what in refusal(text.encode(), headings=HEADINGS)
+
+
 def test_a_missing_line_end_can_be_allowed():
     content = TEXT.strip().encode()
     assert rows(content, final_line_end=False) == rows(TEXT.encode())
@@ -118,10 +165,10 @@ def test_a_file_cut_off_anywhere_inside_its_last_line_is_refused(cut, encoding):
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_table_or_a_refusal(content):
     try:
-        table = parse_table(FILE, content, WANTED)
+        found = table(content)
     except SourceError:
         return
-    assert len({len(row.cells) for row in table}) == 1
+    assert len({len(row.cells) for row in found}) == 1
 
 
 def test_long_text_is_cut_for_messages():
