@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import TODAY, Category, Company, TenantRef, category_text
-from kisi.model.usage import Tenant, UnmappedUse
+from kisi.model.usage import Baseline, PeriodCount, Tenant, UnmappedUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,18 +255,6 @@ class _AgreementLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """Earlier readings, which guards compare today's with: of `baseline_days`, or since an accept.
-
-    Under `today`, the quantities that the line was confirmed to hold stand for them.
-    """
-
-    highest: Decimal
-    lowest: Decimal
-    last: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Reversal:
     """Where `kisi sync --revert` brings a line back to, and leaves it until a person accepts."""
 
@@ -276,30 +264,6 @@ class Reversal:
     """The run whose change is undone."""
     by: int
     """The run that was told to."""
-
-
-@dataclass(frozen=True, slots=True)
-class DayCount:
-    """What was counted on a day; None: a gap, no complete reading that no guard holds."""
-
-    date: date
-    quantity: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodCount:
-    """What the quantity of a line was worked out from."""
-
-    policy: str
-    counted: int | None
-    """Today's reading; None: there is none, because the client has left."""
-    begins: date
-    """The first day of the invoice period."""
-    days: tuple[DayCount, ...] = ()
-    """From then to today, under another policy than `today`."""
-    since: date | None = None
-    """The first day that kisi read, where the period had begun before; else None."""
-    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ _CHANGED = (
     "kisi.toml or mapping.toml was changed while this run was under way. It kept to both as they "
     "were when it began; the next run goes by the new ones."
 )
+_NOTHING_HERE = "It wrote no line of the clients of this run."
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 
 
@@ -332,7 +333,7 @@ class _Run:
         """Nothing of the run can be undone: who asked for it must hear of it before all else."""
         if self.revert is not None and not found.reverted.changed:
             text = f"Nothing of run {self.revert.run} can be reverted. Nothing was written."
-            raise Withheld("\n".join([text, *found.reverted.refused]))
+            raise Withheld("\n".join([text, *(found.reverted.refused or [_NOTHING_HERE])]))
 
     def _refuse_empty_mapping(self) -> None:
         """Without any client, nobody would be billed, and nothing would look wrong."""
