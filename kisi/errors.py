@@ -2,6 +2,7 @@
 
 ```
 KisiError
+├── NoSuchRun            2   the run that is to be reverted does not exist, or changed nothing
 ├── ConfigError          3   configuration, mapping or secret
 ├── SourceError          4   a source failed or was incomplete
 │   ├── LoginRefused         the server said no to our credentials: never tried again in this run
@@ -103,6 +104,12 @@ class KisiError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+class NoSuchRun(KisiError):
+    """The run that is to be reverted does not exist, or changed nothing."""
+
+    exit_code = ExitCode.USAGE
 
 
 class ConfigError(KisiError):

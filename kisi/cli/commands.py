@@ -138,6 +138,7 @@ def preview(
 
 
 _ACCEPT = "Release the holds of the plan or the client with this id, once (repeatable)."
+_REVERT = "Plan what lines held before this run; see `kisi status`."
 _JITTER = "First wait a random time of up to this many seconds."
 _DEADLINE = "How long it may take, as 45m or 2h (30m); who is left out is first in the next run."
 _LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
@@ -149,6 +150,7 @@ def sync(
     config: Path | None,
     console: Console,
     accept: Annotated[list[str] | None, option("ID", _ACCEPT)] = None,
+    revert: Annotated[int | None, option("RUN", _REVERT, min=1, max=10**9)] = None,
     client: options.Clients = None,
     exclude: options.Exclude = None,
     jitter: Annotated[float, option("SECONDS", _JITTER, min=0, max=_DAY)] = 0,
@@ -160,6 +162,7 @@ def sync(
 
     kisi sync
     kisi sync --accept 22f5d1b7
+    kisi sync --revert 17
     kisi sync --client Contoso
 
     Made for cron. Everything is read first; nothing is written for a client whose count is not
@@ -176,7 +179,7 @@ def sync(
     work = partial(
         daily.sync, config, accept=accept or (), only=client or (), exclude=exclude or ()
     )
-    work = partial(work, jitter=jitter, lock_timeout=lock_timeout)
+    work = partial(work, revert=revert, jitter=jitter, lock_timeout=lock_timeout)
     if deadline is not None:  # seconds, as the other two take them, or with a unit
         lasts = duration(f"{deadline}s" if deadline.isdecimal() else deadline, "--deadline")
         work = partial(work, deadline=lasts.total_seconds())

@@ -23,6 +23,7 @@ from kisi.model import (
     OwnedLine,
     PlannedLine,
     Proof,
+    Reversal,
     TenantRef,
     Terms,
     category_text,
@@ -34,7 +35,8 @@ _OWNED = """
         CASE WHEN line.baseline_after > 0 THEN coalesce((SELECT min(first_at) FROM line_quantity
             AS later WHERE later.line = line.id AND later.id > line.baseline_after),
             line_quantity.last_at) END AS accepted,
-        EXISTS (SELECT 1 FROM line_terms WHERE line_terms.line = line.id
+        line.reversal IS NOT NULL OR EXISTS (SELECT 1 FROM line_terms
+            WHERE line_terms.line = line.id
             AND json_extract(terms, '$.policy') != 'today') AS by_days,
         EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
@@ -245,8 +247,14 @@ class Lines(Runs):
         proofs: tuple[Proof, ...] = (proof,)
         if row is not None and row["owned"] and not confirmed.settled:
             proofs = proof.added_to(_proofs(row))
+        # It lasts only while the line holds what it was brought back to.
+        stays = line.reversal is not None and line.reversal.quantity == confirmed.quantity
         known = {"product": line.product, "name": confirmed.name, "owned": True}
-        values = {**known, **_billed(*proofs)}
+        values = {
+            **known,
+            **_billed(*proofs),
+            "reversal": _stored(line.reversal if stays else None),
+        }
         if row is None:
             line_row = self._insert("line", client=client, line_id=line.line_id, **values)
         else:
@@ -263,16 +271,33 @@ class Lines(Runs):
         if last is None or last["terms"] != told:
             self._insert("line_terms", line=line, at=at, terms=told)
 
+    def revert(self, lines: Iterable[OwnedLine]) -> None:
+        """These lines are to go back to what their reversal says, or (None) no more."""
+        with self._transaction():
+            for fact in lines:
+                for row in self._rows(_OF_FACT, fact.psa, fact.agreement, fact.line_id):
+                    told = {"reversal": _stored(fact.reversal), "earlier": dumps(fact.earlier)}
+                    self._update("line", row["id"], **told)
+
+    def proofs(self, client: int, line_id: str | None) -> tuple[Proof, ...]:
+        """What an owned line of a client may stand for; nothing is known of any other."""
+        row = self._row(f"{_FIND} AND owned", client, line_id)
+        return () if row is None else _proofs(row)
+
     def disown(self, lines: Iterable[OwnedLine]) -> None:
         """These lines are not kisi's any more; should they be again, their baseline starts anew."""
         with self._transaction():
             for line in lines:
                 self._execute(
-                    "UPDATE line SET owned = 0, baseline_after = coalesce(current, 0)"
-                    " WHERE line_id = ? AND client ="
+                    "UPDATE line SET owned = 0, reversal = NULL,"
+                    " baseline_after = coalesce(current, 0) WHERE line_id = ? AND client ="
                     " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
                     *(line.line_id, line.psa, line.agreement),
                 )
+
+
+def _stored(reversal: Reversal | None) -> str | None:
+    return None if reversal is None else dumps(reversal)
 
 
 def _proof(run_id: int, confirmed: ConfirmedLine) -> Proof:

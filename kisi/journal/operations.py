@@ -20,14 +20,15 @@ from typing import Any
 from kisi.journal.database import as_state_errors, dumps, from_row, pack, quantity_text
 from kisi.journal.lines import ConfirmedLine, Lines
 from kisi.json_text import fields
-from kisi.model import Company, Line, Outcome, PlannedLine, TenantRef
+from kisi.model import Company, Line, Outcome, PlannedLine, Proof, TenantRef
 
 _PROVEN = (Outcome.APPLIED, Outcome.UNCHANGED)
 _SNAPSHOT = re.compile(r"(.+)-(\d+)-(\d{8}T\d{6})\.\d{6}Z(?:\.foreign)?\.json")
 """The name of a file in which kisi 0.1 kept the lines from before a write, until it was proven."""
 _SELECT = """
     SELECT operation.*, operation.run AS run_id, client.psa, client.agreement,
-        run.state = 'running' AS running
+        run.state = 'running' AS running, (SELECT reversal FROM line
+            WHERE line.client = client.id AND line.line_id = operation.line_id) AS reversal
     FROM operation JOIN client ON client.id = operation.client JOIN run ON run.id = operation.run
 """
 
@@ -66,6 +67,8 @@ class Operation:
     """False while nobody knows what the write did: no outcome, or an unknown one."""
     running: bool = False
     """Its run has not ended, as far as the journal knows: it may be under way just now."""
+    proofs: tuple[Proof, ...] = ()
+    """What the line's units may have stood for before it; nothing where kisi did not keep it."""
     lines_before: tuple[Line, ...] | None = None
     """All lines of the agreement from just before the request, until those after it were seen."""
 
@@ -101,6 +104,7 @@ class Operations(Lines):
             texts = {"categories": line.category, "after": quantity_text(line.after)}
             whose = {"client": client, "name": company.name, "tenants": dumps(company.tenants)}
             begun = {"key": operation_key(line), "run": run_id, "at": at}
+            begun["proofs"] = dumps(self.proofs(client, line.line_id))
             operation = self._insert("operation", **begun, **whose, **planned, **texts)
         (stored,) = self._operations("operation.id = ?", operation)
         return stored
@@ -212,6 +216,14 @@ class Operations(Lines):
     def operations(self, run_id: int) -> tuple[Operation, ...]:
         """The writes that a run began, in its order."""
         return self._operations("operation.run = ?", run_id)
+
+    def operations_since(self, run_id: int) -> tuple[Operation, ...]:
+        """The writes that a run began, and those of the same lines in later runs."""
+        return self._operations(
+            "operation.run >= ? AND EXISTS (SELECT 1 FROM operation AS mine WHERE mine.run = ?"
+            " AND mine.client = operation.client AND mine.product = operation.product)",
+            *(run_id, run_id),
+        )
 
     def _operations(self, which: str, *values: object) -> tuple[Operation, ...]:
         rows = self._rows(f"{_SELECT} WHERE {which} ORDER BY operation.id", *values)

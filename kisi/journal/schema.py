@@ -207,9 +207,14 @@ CREATE TABLE line_found (
 );
 """
 
+_REVERSAL = """
+ALTER TABLE line ADD COLUMN reversal TEXT;
+ALTER TABLE operation ADD COLUMN proofs TEXT NOT NULL DEFAULT '[]';
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     *(_FIRST, _ACKNOWLEDGED, _ACCEPTED, _DAYS, _EARLIER, _FOREIGN),
-    *(_LAST_SEEN, _TERMS, _FOUND),
+    *(_LAST_SEEN, _TERMS, _FOUND, _REVERSAL),
 )
 
 TABLES = ("run", "client", "line", "line_quantity", "operation", "used_id", "content", "usage")

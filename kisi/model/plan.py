@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import TODAY, Category, Company, TenantRef, category_text
-from kisi.model.usage import Tenant, UnmappedUse
+from kisi.model.usage import Baseline, PeriodCount, Tenant, UnmappedUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,39 +255,15 @@ class _AgreementLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """Earlier readings, which guards compare today's with: of `baseline_days`, or since an accept.
+class Reversal:
+    """Where `kisi sync --revert` brings a line back to, and leaves it until a person accepts."""
 
-    Under `today`, the quantities that the line was confirmed to hold stand for them.
-    """
-
-    highest: Decimal
-    lowest: Decimal
-    last: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class DayCount:
-    """What was counted on a day; None: a gap, no complete reading that no guard holds."""
-
-    date: date
-    quantity: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodCount:
-    """What the quantity of a line was worked out from."""
-
-    policy: str
-    counted: int | None
-    """Today's reading; None: there is none, because the client has left."""
-    begins: date
-    """The first day of the invoice period."""
-    days: tuple[DayCount, ...] = ()
-    """From then to today, under another policy than `today`."""
-    since: date | None = None
-    """The first day that kisi read, where the period had begun before; else None."""
-    baseline: Baseline | None = None
+    quantity: int
+    """What the line held before `run`."""
+    run: int
+    """The run whose change is undone."""
+    by: int
+    """The run that was told to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +292,8 @@ class PlannedLine(_AgreementLine):
     """What the operator should read about a failed or unknown outcome."""
     period: PeriodCount | None = None
     """What `after` was worked out from; None: it is today's reading."""
+    reversal: Reversal | None = None
+    """A run whose change of the line is to be undone, or was, and is not accepted again."""
 
     @property
     def changes(self) -> bool:
@@ -348,8 +326,13 @@ class PlannedLine(_AgreementLine):
 
     @property
     def excess(self) -> int:
-        """How many more its policy bills than are counted today."""
-        return self.after - (self.counted or 0) if self.period else 0
+        """How many more its policy, or its reversal, bills than are counted today."""
+        return self.after - (self.counted or 0) if self.period or self.goes_back else 0
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether `after` is what the line held before a run, and not what is counted."""
+        return self.reversal is not None and self.after == self.reversal.quantity
 
     @property
     def baseline(self) -> Baseline | None:
@@ -401,10 +384,13 @@ class OwnedLine(_AgreementLine):
     accepted: datetime | None = None
     """When a change of it was accepted last; None: never."""
     by_days: bool = False
-    """It has been billed by another policy than `today`: its quantities are no readings."""
+    """It was billed by another policy than `today`, or is reverted: its quantities are no
+    readings."""
     earlier: tuple[Proof, ...] = ()
     """Where it is not settled: earlier proofs, oldest first. Its units may stand for any of them,
     and stood for those of the oldest one when they were last known to."""
+    reversal: Reversal | None = None
+    """As in `PlannedLine`."""
 
     @property
     def proofs(self) -> tuple[Proof, ...]:

@@ -1,10 +1,11 @@
-"""What a source reports of a tenant, what was counted of it, and the evidence."""
+"""What a source reports of a tenant, what was counted of it over days, and the evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 
 from kisi.model.billing import Category, DeviceClass, TenantRef, Unit
 
@@ -196,3 +197,39 @@ class TenantUsage:
     keys: tuple[KeyEvidence, ...] = ()
     """All keys of the tenant, also those that do not count."""
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Earlier readings, which guards compare today's with: of `baseline_days`, or since an accept.
+
+    Under `today`, the quantities that the line was confirmed to hold stand for them.
+    """
+
+    highest: Decimal
+    lowest: Decimal
+    last: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """What was counted on a day; None: a gap, no complete reading that no guard holds."""
+
+    date: date
+    quantity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCount:
+    """What the quantity of a line was worked out from."""
+
+    policy: str
+    counted: int | None
+    """Today's reading; None: there is none, because the client has left."""
+    begins: date
+    """The first day of the invoice period."""
+    days: tuple[DayCount, ...] = ()
+    """From then to today, under another policy than `today`."""
+    since: date | None = None
+    """The first day that kisi read, where the period had begun before; else None."""
+    baseline: Baseline | None = None

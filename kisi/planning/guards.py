@@ -92,7 +92,7 @@ def _baseline(line: PlannedLine, company: CompanyPlan, context: GuardContext) ->
     """What today's reading is judged by; None: not, because the line is new or to end."""
     if line.before is None or line.orphaned or company.company.left:
         return None
-    if line.baseline is not None:
+    if line.baseline is not None or line.reversal is not None:
         return line.baseline
     fact, before = context.facts.of_line(line), line.before
     known = (fact.highest, fact.lowest) if fact else (before, before)
@@ -131,7 +131,8 @@ def _left(line: PlannedLine, company: CompanyPlan, _context: GuardContext) -> st
     if not company.company.left or line.before is None:
         return None
     return (
-        f"the client left on {company.company.until}; it would go from {_number(line.before)} to 0"
+        f"the client left on {company.company.until}; it would go from {_number(line.before)} to "
+        f"{line.after}"
     )
 
 
@@ -221,17 +222,34 @@ def _deleted(line: PlannedLine, _company: CompanyPlan, context: GuardContext) ->
     return f"the line {fact.line_id} that kisi kept here is gone or cancelled: a person removed it"
 
 
+def _reverted(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
+    reversal = line.reversal
+    if reversal is None:
+        return None
+    held = f"{reversal.quantity}, which it held before run {reversal.run}"
+    if line.goes_back:
+        return f"it would go back to {held} (`kisi sync --revert {reversal.by}` withdraws this)"
+    return f"it was brought back to {held}, and stays there until somebody accepts {line.after}"
+
+
 def _elsewhere(line: PlannedLine, _company: CompanyPlan, context: GuardContext) -> str | None:
     return context.elsewhere.get(line.slot) if line.delta > 0 else None
 
 
 def lasts(line: PlannedLine) -> str:
-    """Why a line that rises waits for one whose policy goes on billing its devices."""
+    """Why a line that rises waits for one that goes on billing its devices."""
     which = f"line {line.line_id}" if line.line_id else f"the new line of product {line.product}"
+    if line.excess <= 0:
+        return (
+            f"{which} on agreement {line.agreement} bills {line.after} x {line.application}, in "
+            "part for the devices that this one billed before: the change of that line is to be "
+            "reverted first"
+        )
+    said = "as before a run that was reverted" if line.reversal else f"by `{line.policy}`"
     return (
-        f"{which} on agreement {line.agreement} bills {line.after} x {line.application} by "
-        f"`{line.policy}` and {line.counted or 0} are counted there now: {line.excess} of it may "
-        "be the same devices, until its policy brings it down"
+        f"{which} on agreement {line.agreement} bills {line.after} x {line.application} "
+        f"{said} and {line.counted or 0} are counted there now: {line.excess} of it may "
+        "be the same devices, until it comes down"
     )
 
 
@@ -245,7 +263,7 @@ def _counted_twice(line: PlannedLine, _company: CompanyPlan, context: GuardConte
 
 
 def _orphaned(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) -> str | None:
-    if not line.orphaned:
+    if not line.orphaned or line.goes_back:
         return None
     reason = (
         f"kisi wrote this line of product {line.product} on agreement {line.agreement}, and the "
@@ -303,6 +321,7 @@ GUARDS = (
         "To create it again: {accept}; to leave it out: `bill = false` for this application in a "
         "[[company.product]] of the client",
     ),
+    Guard("reverted", _reverted, _REALLY),
     Guard("orphaned", _orphaned, "To set it to 0 and bill as mapped now: {accept}"),
 )
 

@@ -78,7 +78,8 @@ def accepted_keys(plan: Plan, ids: Collection[str]) -> Mapping[str, Mapping[str,
 
 def _text(line: PlannedLine) -> str:
     before = "-" if line.before is None else format(line.before.normalize(), "f")
-    counted = () if line.period is None else (line.policy, str(line.counted))
+    is_counted = line.period is not None and not line.goes_back
+    counted = (line.policy, str(line.counted)) if is_counted else ()
     return _joined(*line.slot, line.line_id or "-", before, str(line.after), *counted)
 
 

@@ -19,6 +19,7 @@ from kisi.model import (
     OwnedLine,
     Plan,
     PlannedLine,
+    Reversal,
     Status,
     UnmappedUse,
 )
@@ -197,7 +198,8 @@ def _desired_lines(
     facts: Iterable[OwnedLine],
     today: date,
 ) -> Iterable[PlannedLine]:
-    owned = {(fact.line_id, fact.product) for fact in facts if _is_here(fact, company)}
+    here = {(fact.line_id, fact.product): fact for fact in facts if _is_here(fact, company)}
+    owned, of_product = here.keys(), {fact.product: fact for fact in here.values()}
     troubles: list[Failure] = []
     for want in desired.lines:
         try:
@@ -209,7 +211,9 @@ def _desired_lines(
             continue
         if line is None and want.quantity == 0:
             continue
-        same = line is not None and line.quantity == want.quantity
+        fact = here.get((line.id, want.product)) if line else of_product.get(want.product)
+        after, reversal = _reverted(fact, want.quantity, line)
+        same = line is not None and line.quantity == after
         yield PlannedLine(
             psa=company.psa,
             company=company.company,
@@ -220,7 +224,7 @@ def _desired_lines(
             line_id=line.id if line else None,
             action=Action.CREATE if line is None else Action.NONE if same else Action.UPDATE,
             before=line.quantity if line else None,
-            after=want.quantity,
+            after=after,
             unit_price=line.unit_price if line else None,
             included=line.included if line else Decimal(0),
             cycle=current.agreement.cycle,
@@ -230,12 +234,29 @@ def _desired_lines(
             billable=line.billable if line else True,
             prorated=current.agreement.prorated,
             period=want.period,
+            reversal=reversal,
         )
     if troubles:  # all at once: who mends one in the PSA mends the others with it
         reason = "; ".join(dict.fromkeys(each.reason for each in troubles))
         remedy = " ".join(dict.fromkeys(each.remedy for each in troubles))
         first = min(troubles, key=lambda each: each.exit_code)
         raise CannotPlan(first.guard, reason, remedy, first.exit_code)
+
+
+def _reverted(
+    fact: OwnedLine | None, counted: int, line: Line | None
+) -> tuple[int, Reversal | None]:
+    """What a line is to hold, and by which reversal.
+
+    Until it was brought back, that is the number from before the run. From then on it is what is
+    counted, which a guard holds until it is accepted, or is that number.
+    """
+    reversal = fact.reversal if fact else None
+    if fact is None or reversal is None or reversal.quantity == counted:
+        return counted, None
+    if line is None or reversal.quantity in (fact.confirmed, line.quantity):
+        return counted, reversal
+    return reversal.quantity, reversal
 
 
 def _is_here(fact: OwnedLine, company: Company) -> bool:
@@ -285,7 +306,7 @@ def _unmapped_lines(
         )
         if not by_hand:
             _refuse_unreadable(line)
-        if line.quantity > 0:
+        if line.quantity > 0 or (fact.reversal and not by_hand):
             yield _unmapped_line(fact, line, agreement, by_hand=by_hand)
 
 
@@ -304,6 +325,7 @@ def _still_billing(
 def _unmapped_line(
     fact: OwnedLine, line: Line, agreement: Agreement, *, by_hand: bool
 ) -> PlannedLine:
+    after, reversal = (int(line.quantity), None) if by_hand else _reverted(fact, 0, line)
     return PlannedLine(
         psa=fact.psa,
         company=fact.company,
@@ -312,9 +334,10 @@ def _unmapped_line(
         categories=fact.categories,
         product=line.product,
         line_id=line.id,
-        action=Action.NONE if by_hand else Action.UPDATE,
+        action=Action.NONE if by_hand or after == line.quantity else Action.UPDATE,
         before=line.quantity,
-        after=int(line.quantity) if by_hand else 0,
+        after=after,
+        reversal=reversal,
         unit_price=line.unit_price,
         included=line.included,
         cycle=agreement.cycle,

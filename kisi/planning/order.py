@@ -277,7 +277,7 @@ def _stake(line: PlannedLine, company: Company, fact: OwnedLine | None, known: K
     now: Mapping[Pool, int] = {}
     if line.after > 0:
         now = pools_of(company.tenants, line.application, line.categories, known.now)
-    if not line.before:
+    if not line.before and not line.goes_back:
         return _Stake(line, {}, now)
     if fact is None:  # nobody knows what a person counted in it
         then = {Pool(tenant, line.application): 1 for tenant in company.tenants}
@@ -350,11 +350,14 @@ def settled(plan: Plan) -> frozenset[LineSlot]:
         line.slot
         for line in plan.lines
         for mine in [plan.arrangement.pools.get(line.slot, frozenset())]
-        if (line.delta > 0 and line.outcome is Outcome.APPLIED)
-        or (
-            line.slot not in waiting
-            and mine.isdisjoint(plan.arrangement.unknown)
-            and not any(open_[pool] - {line.slot} for pool in mine)
+        if not line.goes_back  # else it stands for what it billed before the run that is undone
+        and (
+            (line.delta > 0 and line.outcome is Outcome.APPLIED)
+            or (
+                line.slot not in waiting
+                and mine.isdisjoint(plan.arrangement.unknown)
+                and not any(open_[pool] - {line.slot} for pool in mine)
+            )
         )
     )
 

@@ -65,10 +65,10 @@ def with_policies(
 
 def _left(line: DesiredLine, company: Company, fact: OwnedLine | None, begins: date) -> DesiredLine:
     """Of a client that has left: what it had until the period of its last day is invoiced."""
-    if line.policy == TODAY:
+    if line.policy == TODAY and not (fact and fact.reversal):
         return line
     lasts = fact is not None and company.until is not None and begins <= company.until
-    kept = int(fact.confirmed) if fact and lasts else 0
+    kept = int(fact.confirmed) if fact and lasts and line.policy != TODAY else 0
     return replace(line, quantity=kept, period=PeriodCount(line.policy, None, begins))
 
 

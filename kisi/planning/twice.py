@@ -90,25 +90,39 @@ def with_notes(plan: CompanyPlan, doubles: Mapping[LineSlot, str]) -> CompanyPla
 def lasting_lines(
     stakes: Sequence[tuple[PlannedLine, Collection[Pool]]],
 ) -> Mapping[LineSlot, tuple[PlannedLine, ...]]:
-    """For each line that rises, those whose policy bills devices that it counts now.
+    """For each line that rises, those that bill devices which it is to bill, too.
+
+    That is a line whose policy, or whose reversal, bills more than is counted; and for one that
+    goes back to more than is counted, any that does not come down.
 
     Each line comes with its pools. A device may be on two lines of one product row, whose days
     agree, and where it changed its application within a client's period under `peak`.
     """
     over: dict[Pool, list[PlannedLine]] = defaultdict(list)
+    standing: dict[Pool, list[PlannedLine]] = defaultdict(list)
     for line, pools in stakes:
-        for pool in pools if line.excess > 0 else ():
-            over[pool].append(line)
+        for pool in pools:
+            if line.excess > 0:
+                over[pool].append(line)
+            elif line.after > 0 and line.delta >= 0:
+                standing[pool].append(line)
 
     def meets(rise: PlannedLine, other: PlannedLine) -> bool:
         if rise.ref == other.ref and (
             other.policy == "peak" or rise.application == other.application
         ):
             return False
+        if other.excess <= 0:
+            return True
         return other.excess + rise.after > (rise.after if rise.counted is None else rise.counted)
 
     found = {
-        line.slot: [x for pool in sorted(pools) for x in over[pool] if meets(line, x)]
+        line.slot: [
+            x
+            for pool in sorted(pools)
+            for x in (*over[pool], *(standing[pool] if line.excess > 0 and line.goes_back else ()))
+            if meets(line, x)
+        ]
         for line, pools in stakes
         if line.delta > 0
     }

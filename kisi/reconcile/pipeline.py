@@ -69,6 +69,7 @@ from kisi.psa import Psa
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
 from kisi.reconcile.psas import OthersSeen, PsaReader, PsaState, known_lines
+from kisi.reconcile.reverts import Revert, Reverted
 from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unseen, unshown
 from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
@@ -101,6 +102,8 @@ class JournalState:
     """The last run that confirmed each client, by PSA and agreement."""
     days: Callable[[date, date, Collection[TenantRef]], Days] = lambda *_span: {}
     """Gives what was counted on the days of a span in some tenants, as far as no guard holds it."""
+    revert: Revert | None = None
+    """The run that is to be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class Reconciled:
     others: OthersSeen = field(default_factory=OthersSeen)
     turns: tuple[AgreementRef, ...] = ()
     """Where clients are billed, those first that were confirmed longest ago."""
+    reverted: Reverted = field(default_factory=lambda: Reverted(()))
+    """What `--revert` changed, and what it did not take."""
 
 
 def reconcile(
@@ -175,7 +180,11 @@ def reconcile(
     settlements = settle(
         memory.pending, state.agreements, state.lines, rules.today, _by_hand(mapping)
     )
-    facts = settled_facts(known, settlements)
+    reverted = Reverted(settled_facts(known, settlements))
+    if memory.revert is not None:
+        seen = (settlements, state.lines, mapping, companies)
+        reverted = memory.revert.of(reverted.facts, *seen)
+    facts = reverted.facts
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory, state, owners)
     plans, notes = _planned(companies, planner, psas, facts)
@@ -194,7 +203,11 @@ def reconcile(
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
         unmapped_uses=() if mapping.companies else tuple(uses),
         failures=() if mapping.companies else nobodys,
-        notes=(*notes, *(_UNSEEN + one.reason for one in nobodys if mapping.companies)),
+        notes=(
+            *reverted.refused,
+            *notes,
+            *(_UNSEEN + one.reason for one in nobodys if mapping.companies),
+        ),
         arrangement=arrangement,
     )
     return Reconciled(
@@ -211,6 +224,7 @@ def reconcile(
         accepted=memory.accepted,
         others=others,
         turns=tuple(places),
+        reverted=reverted,
     )
 
 
@@ -240,8 +254,10 @@ def _further_places(
 ) -> set[AgreementRef]:
     """The other agreements that `billed` clients have, or may have, lines on."""
     owners = attribute(mapping.companies, known)
-    places = {fact.ref for ref in billed for fact in owners.own.get(ref, ()) if fact.confirmed}
+    own = (fact for ref in billed for fact in owners.own.get(ref, ()))
+    places = {fact.ref for fact in own if fact.confirmed or fact.reversal}
     unknown = (*memory.pending, *memory.unproven)
+    unknown += memory.revert.operations if memory.revert else ()
     places |= {operation.line.ref for operation in unknown if operation.line.psa in psas}
     return places - set(billed)
 

@@ -18,12 +18,13 @@ from kisi.errors import (
     ExitCode,
     Interrupted,
     KisiError,
+    NoSuchRun,
     NotSent,
     StateError,
     Withheld,
     worst,
 )
-from kisi.journal import Billing, Journal, Subject
+from kisi.journal import Billing, Journal, Operation, Subject
 from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Plan, Rules, Tenant
 from kisi.reconcile.collect import Progress, read_unmapped
@@ -34,6 +35,7 @@ from kisi.reconcile.pipeline import (
     reconcile,
     resolve,
 )
+from kisi.reconcile.reverts import Revert
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
@@ -49,6 +51,7 @@ _CHANGED = (
     "kisi.toml or mapping.toml was changed while this run was under way. It kept to both as they "
     "were when it began; the next run goes by the new ones."
 )
+_NOTHING_HERE = "It wrote no line of the clients of this run."
 _STOPPED = "Stopped by a signal; the next `kisi sync` does the rest."
 
 
@@ -77,6 +80,7 @@ def sync(
     config: Path | str | None = None,
     *,
     accept: Sequence[str] = (),
+    revert: int | None = None,
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
     jitter: float = 0.0,
@@ -92,10 +96,11 @@ def sync(
     It runs under the lock of the state folder and is kept in the journal; the addresses of
     `[notify]` are notified of its end, whichever that is. `config` is kisi.toml, by default looked
     for where the command looks. `accept` are ids of plans or clients whose holds are released,
-    once; `only` and `exclude` name clients, also by a part or a glob. It first waits a random time
-    of up to `jitter` seconds, and up to `lock_timeout` seconds for another run to end. It then
-    lasts `deadline` seconds at most, by default half an hour: shortly before, no other client is
-    begun. Those left out are named as failed, and the next run begins with them.
+    once; `revert` is a run whose changes are to be undone; `only` and `exclude` name clients, also
+    by a part or a glob. It first waits a random time of up to `jitter` seconds, and up to
+    `lock_timeout` seconds for another run to end. It then lasts `deadline` seconds at most, by
+    default half an hour: shortly before, no other client is begun. Those left out are named as
+    failed, and the next run begins with them.
 
     `on_progress` is told from several threads what is being read, or (`cw: writing`) written, how
     much of it is done, and of how much; `on_message` what a person should know meanwhile.
@@ -103,9 +108,9 @@ def sync(
     end of the run, and raised. `stop` ends the run once it is requested, from another thread or a
     signal's handler.
 
-    Raises `ConfigError` (nothing was sent), `Locked`, `Withheld` (an id of `accept` fits nothing on
-    hold: nothing was written, what was read is stored), `Interrupted` (by `stop`, before anything
-    was written) and `StateError`.
+    Raises `ConfigError` and `NoSuchRun` (nothing was sent), `Locked`, `Withheld` (an id of `accept`
+    fits nothing on hold, or nothing can be undone: nothing was written, what was read is stored),
+    `Interrupted` (by `stop`, before anything was written) and `StateError`.
     """
     path = None if config is None else Path(config)
     stop, on_message = stop or Stop(), on_message or (lambda _message: None)
@@ -126,8 +131,10 @@ def sync(
             rules = setup.rules()
             companies = chosen_clients(rules.mapping, only, exclude)
             with Journal.open(state) as journal:
+                writes = () if revert is None else _changes_of(revert, journal, rules)
                 run = _begin(setup, journal, scope, on_message)
-                daily = _Run(setup, rules, journal, run, companies, scope, on_message, stop)
+                undo = None if revert is None else Revert(revert, run, writes)
+                daily = _Run(setup, rules, journal, run, companies, scope, on_message, stop, undo)
                 result = daily.result(tuple(dict.fromkeys(accept)), on_progress)
                 notification.result = result
         if setup.is_outdated():
@@ -214,6 +221,22 @@ def _of_some(found: Reconciled) -> Reconciled:
     return replace(found, plan=replace(found.plan, unmapped_tenants=()), left=())
 
 
+def _changes_of(run: int, journal: Journal, rules: Rules) -> tuple[Operation, ...]:
+    """What a run wrote, and what was written there later; `NoSuchRun` if nothing is to be undone.
+
+    A run that was only told to undo another one, and has written nothing of that, can be undone.
+    """
+    writes = journal.operations_since(run)
+    facts = journal.facts(rules.now, rules.guards.baseline_days)
+    if writes or any(fact.reversal and fact.reversal.by == run for fact in facts):
+        return writes
+    what = "there is no such run" if journal.run(run) is None else "it wrote nothing"
+    raise NoSuchRun(
+        f"Run {run} cannot be reverted: {what}. Nothing was read or written.",
+        remedy="`kisi status` lists the last runs.",
+    )
+
+
 def _begin(setup: Setup, journal: Journal, scope: str, on_message: OnMessage) -> int:
     told = {"version": __version__, "command": "sync", "config_hash": setup.digest}
     run = journal.begin_run(setup.clock.now(), plan_scope=scope, **told)
@@ -251,6 +274,7 @@ class _Run:
     scope: str
     on_message: OnMessage
     stop: Stop
+    revert: Revert | None = None
 
     def result(self, accept: tuple[str, ...], on_progress: Progress | None) -> RunResult:
         """Reads, plans and writes; whatever ends the run early is recorded as its end."""
@@ -273,7 +297,7 @@ class _Run:
         rules, now = self.rules, setup.clock.now
         self._refuse_empty_mapping()
         journal.record_mapping(rules.mapping.companies)
-        memory = load_journal_state(journal, rules)
+        memory = replace(load_journal_state(journal, rules), revert=self.revert)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
         systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)
         by = setup.reading.begin_by
@@ -284,6 +308,7 @@ class _Run:
         shown = resolve(found, setup.psas)
         refused = None
         try:
+            self._refuse_vain_revert(found)
             accepted = accept_ids(journal, run, now(), who(), found.plan, accept, shown)
         except Withheld as error:
             refused, applied = error, ApplyResult(shown)
@@ -303,6 +328,12 @@ class _Run:
         if refused is not None:
             raise refused
         return result
+
+    def _refuse_vain_revert(self, found: Reconciled) -> None:
+        """Nothing of the run can be undone: who asked for it must hear of it before all else."""
+        if self.revert is not None and not found.reverted.changed:
+            text = f"Nothing of run {self.revert.run} can be reverted. Nothing was written."
+            raise Withheld("\n".join([text, *(found.reverted.refused or [_NOTHING_HERE])]))
 
     def _refuse_empty_mapping(self) -> None:
         """Without any client, nobody would be billed, and nothing would look wrong."""
@@ -368,7 +399,9 @@ class _Run:
         refused: Withheld | None,
     ) -> RunResult:
         """Closes a run that has read everything; a daily one is kept whole for `kisi status`."""
-        code = worst([exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)])
+        codes = [exit_code(applied.plan), *(e.exit_code for e in applied.foreign_changes)]
+        codes += [ExitCode.WITHHELD] if found.reverted.refused else []
+        code = worst(codes)
         why = ""
         if applied.interrupted:
             code, why = ExitCode.INTERRUPTED, _STOPPED

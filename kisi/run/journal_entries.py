@@ -41,6 +41,7 @@ def record_reading(
     for operation, error in found.others.changed:
         line, before = operation.line, operation.lines_before or ()
         journal.record_foreign_change(line.psa, line.agreement, at, error.message, before)
+    journal.revert(found.reverted.changed)
     journal.record_usage(run, _read(found, rules.counting), rules.today, doubted(found.plan))
 
 

@@ -34,12 +34,13 @@ def writes(trial: Trial) -> list[Logged]:
     return trial.sandbox.writes
 
 
-def kill(trial: Trial, when: str, *, call: str = "", once: str = "") -> None:
+def kill(trial: Trial, when: str, *options: str, call: str = "", once: str = "") -> None:
     """A `kisi sync` that a server kills.
 
     Args:
         trial: Whose.
         when: Before the server acts, once it was applied, or once it was answered.
+        options: Of the `kisi sync`.
         call: The request; by default the write that is due.
         once: What kisi must have said before.
     """
@@ -51,7 +52,7 @@ def kill(trial: Trial, when: str, *, call: str = "", once: str = "") -> None:
         return process.pid
 
     trial.fault("kill", call or match(trial), pid=number, when=when)
-    with trial.process("sync", "-v") as process:
+    with trial.process("sync", "-v", *options) as process:
         running.set_result(process)
     assert trial.ended[-1].code == KILLED
     trial.sandbox.ksc.sessions.open.clear()  # in truth it takes some minutes to forget them
@@ -120,6 +121,38 @@ def test_killed_after_the_write_was_applied(due: Trial):
     (pending,) = due.pending()
     assert pending.outcome is None
     recovers(due, sent=1)
+
+
+@pytest.mark.parametrize("when", ["before", "applied"])
+@pytest.mark.parametrize("way", ["back", "away"])
+@pytest.mark.fault(
+    40,
+    injection="kill -9 while a line is written that `--revert` brings back, or whose reversal is "
+    "accepted away; before ConnectWise applies the write, or after that",
+    outcome="run `crashed`; the next run sends what was accepted once, and the line stays "
+    "`reverted`, or is billed by its count again, as it was accepted",
+)
+def test_killed_while_a_run_is_undone(live: Trial, when: str, way: str):
+    live.fabrikam.mapped = False
+    live.bill()
+    before = list(live.contoso.quantities.values())
+    live.contoso.add_devices(n=1)
+    assert live.sync().code == 0
+    now = list(live.contoso.quantities.values())
+    asked = live.sync("--revert", str(live.last_run.id))
+    if way == "away":
+        assert live.sync("--accept", asked.document["plan_id"]).code == 0
+        assert list(live.contoso.quantities.values()) == before
+        asked = live.sync()
+    kill(live, when, "--accept", asked.document["plan_id"])
+    live.sandbox.faults.clear()
+    assert live.states()[0] == "crashed"
+    live.sync()
+    wanted = before if way == "back" else now
+    assert list(live.contoso.quantities.values()) == wanted
+    last = live.sync()
+    assert list(live.contoso.quantities.values()) == wanted
+    assert set(last.holds("Contoso").values()) == ({"reverted"} if way == "back" else set())
 
 
 @pytest.mark.fault(

@@ -320,7 +320,7 @@ def test_it_is_brought_to_the_current_version_after_a_copy_was_kept(
 
     assert files(tmp_path) == [f"journal.before-v{LATEST}.db", "journal.db"]
     assert pragma(tmp_path / f"journal.before-v{LATEST}.db", "user_version") == version
-    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 9
+    assert pragma(tmp_path / "journal.db", "user_version") == LATEST == 10
     with Journal.open(tmp_path) as journal:
         assert journal.accepted() == {"a key"}
         journal.use_accepted([], [(company(), ())])

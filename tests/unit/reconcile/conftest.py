@@ -23,6 +23,7 @@ from kisi.model import (
     TenantRef,
 )
 from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve
+from kisi.reconcile.reverts import Revert
 from kisi.reconcile.summary import exit_code
 from kisi.run.daily import chosen_clients, load_journal_state
 from kisi.run.journal_entries import accept, record_outcome, record_reading
@@ -145,12 +146,16 @@ class Scene:
             self.clock,
         )
 
-    def sync(self, *accepted: str, only=(), exclude=()) -> Day:
+    def sync(self, *accepted: str, revert: int | None = None, only=(), exclude=()) -> Day:
         """A run as `kisi sync` makes it."""
         at = self.clock.now()
         run = self.journal.begin_run(at, version="1", command="sync", config_hash="")
         self.journal.record_mapping(self.mapping.companies)
-        found = self.look(only=only, exclude=exclude)
+        memory = self.journal_state()
+        if revert is not None:
+            undo = Revert(revert, run, self.journal.operations_since(revert))
+            memory = replace(memory, revert=undo)
+        found = self.look(only=only, exclude=exclude, memory=memory)
         record_reading(self.journal, run, at, found, self.rules())
         keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
         plan = resolve(found, self.psas, keys)
