@@ -103,7 +103,7 @@ def test_a_missing_mapping_is_a_warning_with_the_next_step(check):
     assert not errors(result)
     (warning,) = warnings(result)
     assert "nothing is billed" in warning.message
-    assert "kisi map list" in warning.remedy
+    assert "`kisi map`" in warning.remedy
 
 
 def test_files_that_are_named_must_be_there(check, tmp_path):
