@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import TODAY, Category, Company, TenantRef, category_text
-from kisi.model.usage import Tenant, UnmappedUse
+from kisi.model.usage import Baseline, Outlook, PeriodCount, Tenant, UnmappedUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,42 +254,6 @@ class _AgreementLine:
         return LineSlot(self.psa, self.agreement, self.product)
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Earlier readings, which guards compare today's with: of `baseline_days`, or since an accept.
-
-    Under `today`, the quantities that the line was confirmed to hold stand for them.
-    """
-
-    highest: Decimal
-    lowest: Decimal
-    last: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class DayCount:
-    """What was counted on a day; None: a gap, no complete reading that no guard holds."""
-
-    date: date
-    quantity: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodCount:
-    """What the quantity of a line was worked out from."""
-
-    policy: str
-    counted: int | None
-    """Today's reading; None: there is none, because the client has left."""
-    begins: date
-    """The first day of the invoice period."""
-    days: tuple[DayCount, ...] = ()
-    """From then to today, under another policy than `today`."""
-    since: date | None = None
-    """The first day that kisi read, where the period had begun before; else None."""
-    baseline: Baseline | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLine(_AgreementLine):
     """A line of a client's agreement: what it is, what it should be."""
@@ -314,6 +278,8 @@ class PlannedLine(_AgreementLine):
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
+    because: str = ""
+    """Why fewer are counted, where keys say so: they have ended."""
     period: PeriodCount | None = None
     """What `after` was worked out from; None: it is today's reading."""
 
@@ -491,6 +457,7 @@ class Plan:
     failures: tuple[Failure, ...] = ()
     """What failed without a client to tell it."""
     notes: tuple[str, ...] = ()
+    outlook: tuple[Outlook, ...] = ()
     plan_id: str = ""
     arrangement: Arrangement = field(default_factory=Arrangement)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
 
 from kisi.model.billing import Category, DeviceClass, TenantRef, Unit
 
@@ -196,3 +198,93 @@ class TenantUsage:
     keys: tuple[KeyEvidence, ...] = ()
     """All keys of the tenant, also those that do not count."""
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A key of a billed application in one tenant, without the devices that use it."""
+
+    serial: str
+    name: str
+    application: str
+    counted: bool
+    reason: str
+    """Why it counts, or why not, as in `KeyEvidence`."""
+    devices: int
+    """How many are counted with it."""
+    used: int | None
+    licenses: int | None
+    expires: datetime | None
+
+
+class OutlookKind(StrEnum):
+    """What is to be expected of a key."""
+
+    ENDS = "ends"
+    """It counts, and ends soon: its devices are counted no more then."""
+    PAUSED = "paused"
+    """A paused or soft-cancelled subscription that is in use."""
+    OVER = "over"
+    """More are in use than were bought."""
+    NEAR = "near"
+    """Almost as many are in use as were bought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is to be expected of a client's key; nothing is billed or held because of it."""
+
+    company: str
+    """The client's name."""
+    tenant: TenantRef
+    """Where the key is; of several tenants the first."""
+    application: str
+    key: str
+    """Its serial number."""
+    key_name: str
+    kind: OutlookKind
+    devices: int
+    """How many of the client are counted with it."""
+    licenses: int | None
+    used: int | None
+    """How many uses it has, of all clients; None: not known."""
+    expires: datetime | None
+    ends: date | None
+    """The same as a day in the billing time zone."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Earlier readings, which guards compare today's with: of `baseline_days`, or since an accept.
+
+    Under `today`, the quantities that the line was confirmed to hold stand for them.
+    """
+
+    highest: Decimal
+    lowest: Decimal
+    last: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """What was counted on a day; None: a gap, no complete reading that no guard holds."""
+
+    date: date
+    quantity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCount:
+    """What the quantity of a line was worked out from."""
+
+    policy: str
+    counted: int | None
+    """Today's reading; None: there is none, because the client has left."""
+    begins: date
+    """The first day of the invoice period."""
+    days: tuple[DayCount, ...] = ()
+    """From then to today, under another policy than `today`."""
+    since: date | None = None
+    """The first day that kisi read, where the period had begun before; else None."""
+    baseline: Baseline | None = None

@@ -120,7 +120,6 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         making,
         ready=ready,
         unmapped={"tenants": view.unmapped_tenants, "applications": uses},
-        expiring_keys=[stored for _, stored in view.expiring_keys],
         expiring_certificates=[
             {"server": server, "expires": at} for at, server in view.expiring_certificates
         ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import tzinfo
+from datetime import date, tzinfo
 from decimal import Decimal
 from itertools import zip_longest
 
@@ -22,17 +22,19 @@ from kisi.model import (
     LeftLine,
     Line,
     Outcome,
+    Outlook,
     PlannedLine,
     Status,
     Tenant,
     Terms,
     UnmappedUse,
 )
-from kisi.reconcile.summary import UNWRITTEN, is_current, summarise
+from kisi.reconcile.summary import UNWRITTEN, is_current, outlook_sentence, summarise
 from kisi.render.formatting import (
     ACCEPT,
     billed_as,
     in_all,
+    local_day,
     moment,
     money,
     not_billed,
@@ -173,6 +175,7 @@ def _beside_clients(result: RunResult) -> Iterable[Section]:
         yield Section("Writes of earlier runs whose outcome was not known", (), entries)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
     yield from left_sections(result.left)
+    yield from outlook_section(plan.outlook, local_day(result.generated_at, result.zone))
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
     yield from _totals(result)
@@ -225,6 +228,13 @@ def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
             said = Span(f"kisi leaves them as they are. {todo}")
             facts = (units_and_money((line.terms, line.quantity) for line in mine),)
             yield Section(title, facts, (*listing("", rows), said), Tone.HELD)
+
+
+def outlook_section(outlook: Sequence[Outlook], today: date) -> Iterable[Section]:
+    """What is to be expected of licence keys."""
+    if outlook:
+        rows = [("", outlook_sentence(one, today)) for one in outlook]
+        yield Section("Licence keys", (), listing("", rows), Tone.HELD)
 
 
 def _left(line: LeftLine) -> str:
@@ -376,6 +386,8 @@ def _remarks(
         yield Span(told_period(line.period), Tone.DIM)
     if line.detail and (following is None or following.detail != line.detail):
         yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
+    if line.because:
+        yield Span(f"Fewer are counted: {line.because}.", Tone.HELD)
     hold = line.hold
     if hold is None:
         return

@@ -19,14 +19,24 @@ from kisi.journal import (
     QuantityRange,
     Run,
     RunState,
-    StoredKey,
 )
-from kisi.model import Company, CompanyPlan, LeftLine, Status, Tenant, TenantRef, UnmappedUse
+from kisi.model import (
+    Company,
+    CompanyPlan,
+    LeftLine,
+    Outlook,
+    OutlookKind,
+    Status,
+    Tenant,
+    TenantRef,
+    UnmappedUse,
+)
 from kisi.reconcile.summary import by_cause, together
 from kisi.render.formatting import (
     billed_as,
     day,
     in_all,
+    local_day,
     moment,
     not_billed,
     over_time,
@@ -38,6 +48,7 @@ from kisi.render.plan_report import (
     client_section,
     left_sections,
     operation_entry,
+    outlook_section,
     units_and_money,
     unmapped_section,
 )
@@ -134,7 +145,7 @@ class StatusView:
     unmapped_uses: tuple[UnmappedUse, ...] = ()
     """What these tenants use."""
     left: tuple[LeftLine, ...] = ()
-    keys: tuple[StoredKey, ...] = ()
+    outlook: tuple[Outlook, ...] = ()
     certificates: tuple[tuple[datetime, str], ...] = ()
     """Each its end and its server, by the section's name in kisi.toml."""
     unsettled: tuple[Operation, ...] = ()
@@ -150,11 +161,9 @@ class StatusView:
         return datetime.fromisoformat(self.last_run["generated_at"]) if self.last_run else None
 
     @property
-    def expiring_keys(self) -> list[tuple[datetime, StoredKey]]:
-        """Keys that count and end within 30 days, or have ended, the first to end first."""
-        ending = [(one.key.expires, one) for one in self.keys if one.key.counted]
-        near = [(at, one) for at, one in ending if at and at <= self.at + _EXPIRY_NOTICE]
-        return sorted(near, key=lambda pair: (pair[0], pair[1].name))
+    def expiring_keys(self) -> list[Outlook]:
+        """Keys that count and end soon, or have ended, the first to end first."""
+        return [one for one in self.outlook if one.kind is OutlookKind.ENDS]
 
     @property
     def expiring_certificates(self) -> list[tuple[datetime, str]]:
@@ -202,15 +211,9 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
     yield from unmapped_section(view.unmapped_tenants, view.unmapped_uses)
     yield from left_sections(view.left)
-    keys = []
-    for expires, stored in view.expiring_keys:
-        key = stored.key
-        used = "" if key.used is None else f", {key.used} in use"
-        keys.append((expires, f"{stored.name}: {key.name} ({key.serial}{used})"))
-    for title, ending in (("Keys", keys), ("Certificates", view.expiring_certificates)):
-        rows = [(_end(expires, view), what) for expires, what in ending]
-        if rows:
-            yield Section(f"{title} that end within 30 days", (), listing("", rows), Tone.HELD)
+    yield from outlook_section(view.outlook, local_day(view.at, view.zone))
+    if rows := [(_end(expires, view), what) for expires, what in view.expiring_certificates]:
+        yield Section("Certificates that end within 30 days", (), listing("", rows), Tone.HELD)
 
 
 def _end(expires: datetime, view: StatusView) -> str:
