@@ -177,6 +177,8 @@ def _clients(
         if line.owned:
             lines[line.psa, line.agreement].append(line)
     found = read_found(last_run, chain.from_iterable(lines.values()))
+    told = last_run["companies"] if last_run else ()
+    invoices = {(x["psa"], x["agreement"]): x.get("next_invoice") for x in told}
     for record in journal.clients():
         billed_on = (record.psa, record.agreement)
         if record.billing is Billing.ON or begins.get(billed_on):
@@ -184,7 +186,8 @@ def _clients(
         if billed_on not in new:
             mine, seen = tuple(lines[billed_on]), found.get(billed_on, {})
             is_outdated = record.confirmed_at is not None and record.confirmed_at < oldest
-            yield Client(record, mine, is_outdated, seen, begins.get(billed_on))
+            due = date.fromisoformat(at) if (at := invoices.get(billed_on)) else None
+            yield Client(record, mine, is_outdated, seen, begins.get(billed_on), due)
     for one in new.values():
         billing = Billing.ON if one.billing else Billing.OFF
         billed = (one.psa, one.company, one.agreement, billing)

@@ -278,6 +278,10 @@ class PlannedLine(_AgreementLine):
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
+    invoice: date | None = None
+    """The first invoice that has the new quantity; None: nothing changes, or it is not known."""
+    overwritten: Decimal = Decimal(0)
+    """Units beyond it that the line held in the running period: no invoice will have them."""
     because: str = ""
     """Why fewer are counted, where keys say so: they have ended."""
     period: PeriodCount | None = None

@@ -207,7 +207,9 @@ def reconcile(
     keys = {ref: x for ref, x in {**memory.keys, **collected.keys}.items() if ref in mapped}
     nobodys = tuple(_without_client(collected, billed))
     plan = Plan(
-        companies=tuple(with_notes(plan, context.twice) for plan in plans),
+        companies=tuple(
+            _with_invoice(with_notes(plan, context.twice), state.agreements) for plan in plans
+        ),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
         unmapped_uses=() if mapping.companies else tuple(uses),
         failures=() if mapping.companies else nobodys,
@@ -309,6 +311,12 @@ def _guard_context(
         elsewhere=elsewhere,
         twice=doubles_of(plans, counted_twice(collected.devices, rules.mapping), rules.mapping),
     )
+
+
+def _with_invoice(plan: CompanyPlan, agreements: Mapping[AgreementRef, Agreement]) -> CompanyPlan:
+    """A plan with the next invoice, also of a client that failed."""
+    agreement = agreements.get(ref_of(plan.company))
+    return replace(plan, next_invoice=agreement.next_invoice if agreement else None)
 
 
 def _guarded(plan: Plan, context: GuardContext) -> Plan:

@@ -318,6 +318,7 @@ def client_section(
         company.company.psa,
         f"{name} ({agreement})" if name else f"agreement {agreement}",
         not_billed(company.company.begins) if company.status is Status.OFF else "",
+        f"next invoice {company.next_invoice}" if company.next_invoice else "",
         f"plan {company.plan_id}" if released_by_id(company) else "",
     )
     items: list[Item] = [_failure(company.failure)] if company.failure else []
@@ -346,6 +347,9 @@ def _lines(
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
         said = tuple(_remarks(line, following, company, common))
         yield Entry(mark, tone, label, *_change(line), state, said, chart_of(line))
+    if invoices := sorted({x.invoice for x in shown if x.changes and x.invoice}):
+        which = " and ".join(map(str, invoices))
+        yield Span(f"What changes is on the invoice of {which}.", Tone.DIM)
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Span(_IN_FULL, Tone.DIM)
     if (released := released_by_id(company)) > 1:
@@ -386,8 +390,7 @@ def _remarks(
         yield Span(told_period(line.period), Tone.DIM)
     if line.detail and (following is None or following.detail != line.detail):
         yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
-    if line.because:
-        yield Span(f"Fewer are counted: {line.because}.", Tone.HELD)
+    yield from _consequences(line)
     hold = line.hold
     if hold is None:
         return
@@ -408,6 +411,16 @@ def _remarks(
     yield Span(command[0], Tone.COMMAND)
     if rest := hold.remedy[command.end() :].strip(" ;,."):
         yield Span(rest[0].upper() + rest[1:])
+
+
+def _consequences(line: PlannedLine) -> Iterable[Span]:
+    """What a fall leaves off the next invoice, and which keys have caused it."""
+    if line.overwritten and line.invoice:
+        units = quantity(line.overwritten)
+        said = f"The invoice of {line.invoice} has {line.after} for its whole period: "
+        yield Span(f"{said}the {units} more that were billed until now are not on it.", Tone.DIM)
+    if line.because:
+        yield Span(f"Fewer are counted: {line.because}.", Tone.HELD)
 
 
 def _beside(company: CompanyPlan) -> Iterable[Item]:

@@ -95,6 +95,8 @@ class Client:
     """By id, the lines in which the PSA holds something else than kisi confirmed last."""
     begins: date | None = None
     """It is billed from this day on, and not before."""
+    next_invoice: date | None = None
+    """As the last run over all clients has seen it."""
 
     @property
     def state(self) -> str:
@@ -318,6 +320,8 @@ def _client(client: Client, zone: tzinfo) -> Section:
     facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
     if record.confirmed_at is not None:
         facts.append(f"confirmed {moment(record.confirmed_at, zone)}")
+    if client.next_invoice is not None:
+        facts.append(f"next invoice {client.next_invoice}")
     items: list[Item] = []
     if record.reason:
         items.append(_entry(client, record.reason, _remedy(client)))
@@ -369,6 +373,16 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class DueInvoice:
+    """An invoice that is due soon, or overdue."""
+
+    name: str
+    date: date
+    ready: bool
+    """Nothing is in the way of its client."""
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether every billed client may be invoiced from its lines, and nobody is forgotten."""
 
@@ -383,6 +397,8 @@ class Readiness:
     """Lines that still bill clients which are not mapped any more."""
     off_lines: tuple[LeftLine, ...] = ()
     """Lines of clients with billing off: named, and not in the way."""
+    due: tuple[DueInvoice, ...] = ()
+    """The invoices that are due within `max_age`, or overdue."""
 
     @property
     def ready(self) -> bool:
@@ -401,6 +417,12 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
     blockers = tuple((name, reason) for name, reason in reasons if reason)
+    until = local_day(view.at + max_age, view.zone)
+    due = sorted(
+        (one.next_invoice, one.record.name)
+        for one in view.clients
+        if one.record.billing is Billing.ON and one.next_invoice and one.next_invoice <= until
+    )
     used: Counter[TenantRef | None] = Counter()
     for use in view.unmapped_uses:
         used[use.tenant] += use.quantity
@@ -412,6 +434,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
         tuple((one, used[one.ref] if one.in_use else None) for one in tenants),
         tuple(line for line in view.left if not line.is_off),
         tuple(line for line in view.left if line.is_off),
+        tuple(DueInvoice(name, day, name not in dict(blockers)) for day, name in due),
     )
 
 
@@ -444,7 +467,13 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
 
 
 def ready_sentence(readiness: Readiness) -> str:
-    """The answer in one sentence, naming the clients that are in the way."""
+    """The answer, naming the clients that are in the way, and the invoices that are due."""
+    when = ((x.name, f"{x.date}" if x.ready else f"{x.date}, NOT ready") for x in readiness.due)
+    due = f" Invoices due: {by_cause(when, _NAMED_AT_MOST)}." if readiness.due else ""
+    return _is_ready(readiness) + due
+
+
+def _is_ready(readiness: Readiness) -> str:
     good = readiness.billed - len(readiness.blockers)
     clients = f"{good} of {readiness.billed} billed clients"
     if readiness.ready:
