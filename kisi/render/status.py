@@ -373,16 +373,6 @@ def trend(quantities: Sequence[QuantityRange], zone: tzinfo) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class DueInvoice:
-    """An invoice that is due soon, or overdue."""
-
-    name: str
-    date: date
-    ready: bool
-    """Nothing is in the way of its client."""
-
-
-@dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether every billed client may be invoiced from its lines, and nobody is forgotten."""
 
@@ -397,8 +387,8 @@ class Readiness:
     """Lines that still bill clients which are not mapped any more."""
     off_lines: tuple[LeftLine, ...] = ()
     """Lines of clients with billing off: named, and not in the way."""
-    due: tuple[DueInvoice, ...] = ()
-    """The invoices that are due within `max_age`, or overdue."""
+    due: tuple[tuple[str, date, bool], ...] = ()
+    """The invoices that are due within `max_age`, or overdue: whose, when, whether it is ready."""
 
     @property
     def ready(self) -> bool:
@@ -434,7 +424,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
         tuple((one, used[one.ref] if one.in_use else None) for one in tenants),
         tuple(line for line in view.left if not line.is_off),
         tuple(line for line in view.left if line.is_off),
-        tuple(DueInvoice(name, day, name not in dict(blockers)) for day, name in due),
+        tuple((name, day, name not in dict(blockers)) for day, name in due),
     )
 
 
@@ -468,7 +458,7 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
 
 def ready_sentence(readiness: Readiness) -> str:
     """The answer, naming the clients that are in the way, and the invoices that are due."""
-    when = ((x.name, f"{x.date}" if x.ready else f"{x.date}, NOT ready") for x in readiness.due)
+    when = ((x, f"{day}" if ready else f"{day}, NOT ready") for x, day, ready in readiness.due)
     due = f" Invoices due: {by_cause(when, _NAMED_AT_MOST)}." if readiness.due else ""
     return _is_ready(readiness) + due
 
